@@ -1,0 +1,121 @@
+//! Another implementation (`interop/interop.py`, on Python's joserfc) opens our keys, and we open its keys.
+//!
+//! Needs `python3`, or the interpreter that `AISBREAKER_PYTHON` names, with `interop/requirements.txt`.
+//! Without these the tests are skipped, unless `AISBREAKER_REQUIRE_INTEROP` is `1`.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up must fail")]
+
+use std::{
+    env,
+    io::{self, Write as _},
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, SystemTime},
+};
+
+use aisbreaker_token::{Host, KeyRing, ServerKey};
+use serde_json::{Value, json};
+
+const RAW: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+const PHRASE: &str = "correct horse bättery staple 🔑";
+const NOW: u64 = 1_795_396_965;
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)
+}
+
+fn host() -> Host {
+    Host::parse("api.example.com").unwrap()
+}
+
+fn python() -> Command {
+    let interpreter = env::var_os("AISBREAKER_PYTHON").unwrap_or_else(|| "python3".into());
+    let mut command = Command::new(interpreter);
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop"));
+    command
+}
+
+fn is_missing() -> bool {
+    let modules = "import argon2, cryptography, joserfc, Crypto";
+    let found =
+        python().args(["-c", modules]).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    let is_required = env::var_os("AISBREAKER_REQUIRE_INTEROP").is_some_and(|value| value == "1");
+    assert!(found || !is_required, "the packages of tests/interop/requirements.txt are not installed");
+    if !found {
+        // Not by `eprintln!`, which the test harness hides.
+        let skipped = "\n!!! SKIPPED: the packages of tests/interop/requirements.txt are not installed\n\n";
+        io::stderr().write_all(skipped.as_bytes()).unwrap();
+    }
+    !found
+}
+
+fn ask(requests: &Value) -> Vec<Value> {
+    let mut command = python();
+    let mut child = command
+        .arg("interop.py")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python starts");
+    child.stdin.take().unwrap().write_all(requests.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "interop.py failed");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn python_opens_what_we_seal() {
+    if is_missing() {
+        return;
+    }
+    let payload =
+        json!({"requestQuotas": null, "serviceSecrets": [{"serviceId": "", "authSecret": "ü\"\\🔑"}]});
+    let servers = [RAW, PHRASE].map(|text| (text, KeyRing::new(ServerKey::parse(text).unwrap())));
+    let sealed = servers
+        .each_ref()
+        .map(|(_, ring)| ring.seal(&payload, &host(), now(), Duration::from_secs(60)).unwrap());
+    let requests: Vec<_> = servers
+        .iter()
+        .zip(&sealed)
+        .map(|((text, _), key)| json!({"do": "open", "server_key": text, "key": key.expose()}))
+        .collect();
+
+    let answers = ask(&requests.into());
+
+    for (((text, ring), key), answer) in servers.iter().zip(&sealed).zip(answers) {
+        let kid = ring.sealing_key_id().to_string();
+        let header =
+            json!({"ver": "aisbreaker.org/jwt/v2", "typ": "JWT", "alg": "dir", "enc": "XC20P", "kid": kid});
+        assert_eq!(answer["header"], header, "{text}");
+        let mut claims = payload.clone();
+        claims["aud"] = "api.example.com".into();
+        claims["iat"] = NOW.into();
+        claims["exp"] = (NOW + 60).into();
+        claims["jti"] = key.id().to_string().into();
+        assert_eq!(answer["claims"], claims, "{text}");
+    }
+}
+
+#[test]
+fn we_open_what_python_seals() {
+    if is_missing() {
+        return;
+    }
+    let claims = json!({
+        "serviceSecrets": [{"serviceId": "chat:", "authSecret": "ü\"\\🔑"}],
+        "jti": "AAAAAAAAAAAAAAAAAAAAAA",
+        "exp": NOW + 60,
+        "aud": "api.example.com",
+        "iat": NOW,
+    });
+    let seal = |text: &str| json!({"do": "seal", "server_key": text, "claims": claims});
+
+    let answers = ask(&json!([seal(RAW), seal(PHRASE)]));
+
+    for (text, answer) in [RAW, PHRASE].iter().zip(answers) {
+        let ring = KeyRing::new(ServerKey::parse(text).unwrap());
+        let opened = ring.open::<Value>(answer["key"].as_str().unwrap(), &host(), now()).unwrap();
+        assert_eq!(opened.id().to_string(), "AAAAAAAAAAAAAAAAAAAAAA", "{text}");
+        assert_eq!(*opened.payload(), json!({"serviceSecrets": claims["serviceSecrets"]}), "{text}");
+    }
+}
