@@ -1,0 +1,63 @@
+//! The oracle of the property tests: a log of everything that was admitted, and nothing clever.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use aisbreaker_quota::{Limits, Window};
+
+/// A key's limits and every admission as `(time, weight)`, in milliseconds.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) limits: Limits,
+    pub(crate) admitted: Vec<(u64, u32)>,
+    /// The latest time the engine was asked about this key.
+    pub(crate) seen: u64,
+}
+
+impl Log {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, admitted: Vec::new(), seen: 0 }
+    }
+
+    /// The heaviest load of any closed interval of length `window` that ends now is within the limit.
+    pub(crate) fn holds(&self, now: u64) -> bool {
+        Window::ALL.into_iter().all(|window| {
+            let length = millis(window);
+            let load: u64 = self.since(|at| at + length >= now);
+            load <= u64::from(self.limits.of(window).get())
+        })
+    }
+
+    /// `weight` more would be within every limit even if charges counted for one slot longer than the window.
+    pub(crate) fn fits_slotted(&self, weight: u64, now: u64) -> bool {
+        Window::ALL.into_iter().all(|window| {
+            let length = millis(window) / 100 * 101;
+            self.since(|at| at + length > now) + weight <= u64::from(self.limits.of(window).get())
+        })
+    }
+
+    fn since(&self, counts: impl Fn(u64) -> bool) -> u64 {
+        self.admitted.iter().filter(|(at, _)| counts(*at)).map(|(_, weight)| u64::from(*weight)).sum()
+    }
+}
+
+pub(crate) fn millis(window: Window) -> u64 {
+    u64::try_from(window.length().as_millis()).unwrap()
+}
+
+pub(crate) fn number(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap()
+}
+
+pub(crate) fn limits(minute: u32, hour: u32, day: u32) -> Limits {
+    Limits::new(number(minute), number(hour), number(day))
+}
+
+pub(crate) const fn at(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
+pub(crate) fn some_instant() -> Instant {
+    Instant::now()
+}
