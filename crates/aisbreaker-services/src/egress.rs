@@ -1,0 +1,276 @@
+//! The outbound HTTP client: every call to a provider goes through [`Client`].
+//!
+//! - [`Policy`] says which addresses may be dialled; it is asked about the very address of every new connection,
+//!   after the only name resolution there is, so that a name that changes its answer gains nothing.
+//! - Redirects are not followed, proxy variables of the environment are not read, bodies are not decompressed.
+//! - Dropping the future of [`Client::send`] or a [`Body`] closes the connection at once.
+//! - A body that ends before its announced end is an error ([`SendError::Cut`]), never a clean end.
+//!
+//! HTTP/1.1 (RFC 9112) over hyper-util's pooled client; certificates are verified by the system's TLS library.
+
+mod address;
+mod body;
+mod connect;
+mod error;
+mod policy;
+mod stream;
+#[cfg(test)]
+mod tls_tests;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use aisbreaker_api::ServiceUrl;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
+use http_body_util::Full;
+use hyper_util::{
+    client::legacy,
+    rt::{TokioExecutor, TokioTimer},
+};
+
+use self::connect::Connector;
+pub use self::{
+    body::Body,
+    connect::{Resolve, Resolving, SystemResolver},
+    error::{Failure, Refusal, SendError, Stage, TlsUnavailable},
+    policy::{InvalidException, Policy},
+};
+
+/// How long an unused connection is kept.
+const POOL_IDLE: Duration = Duration::from_secs(90);
+/// How many unused connections are kept for one origin.
+const POOL_IDLE_PER_HOST: usize = 64;
+/// Largest single read in bytes; a response head may be twice as long at most.
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Headers that only this client may set: they say where a request goes, how long it is, or how long a connection
+/// lives.
+const OWN_HEADERS: [HeaderName; 12] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::UPGRADE,
+    header::EXPECT,
+    header::ACCEPT_ENCODING,
+];
+
+/// Headers whose values are never to be shown.
+const SECRET_HEADERS: [HeaderName; 4] = [
+    header::AUTHORIZATION,
+    header::COOKIE,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+];
+
+/// Sends requests to providers, as far as its [`Policy`] allows; clones share one pool of connections.
+///
+/// A request that failed on a kept connection before any of it was written is sent again on another connection;
+/// once a byte may have been written it is not, since the provider may have acted on it.
+#[derive(Clone)]
+pub struct Client {
+    http: legacy::Client<Connector, Full<Bytes>>,
+    connector: Connector,
+    timeouts: Timeouts,
+}
+
+/// How long a [`Client`] waits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// For a connection: name resolution, TCP and TLS together; 10 s by default.
+    pub connect: Duration,
+    /// From the call until the head of the response, connecting and sending included; 180 s by default.
+    pub response: Duration,
+    /// For the next piece of a response body, while somebody waits for it; 300 s by default.
+    pub idle: Duration,
+}
+
+/// A request without its address, which [`Client::send`] takes by itself.
+///
+/// Its `Debug` tells the names of the headers and the length of the body, no more.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Outgoing {
+    /// The method.
+    pub method: Method,
+    /// The headers; those that only the client may set (`Host`, lengths, hop-by-hop ones) are dropped.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl Client {
+    /// A client with its own pool, which resolves names as the system does.
+    #[must_use]
+    pub fn new(policy: Policy, timeouts: Timeouts) -> Self {
+        Self::with_resolver(policy, timeouts, Arc::new(SystemResolver))
+    }
+
+    /// A client that asks `resolver` for the addresses of names; the policy judges its answers all the same.
+    #[must_use]
+    pub fn with_resolver(policy: Policy, timeouts: Timeouts, resolver: Arc<dyn Resolve>) -> Self {
+        let connector = Connector::new(policy, resolver, timeouts.connect);
+        Self { http: pooled(connector.clone()), connector, timeouts }
+    }
+
+    /// Loads the certificates of the system now (some 40 ms on another thread), instead of at the first `https` call.
+    ///
+    /// # Errors
+    /// [`TlsUnavailable`] when the system's TLS library cannot be used; every `https` call would fail then.
+    pub async fn load_certificates(&self) -> Result<(), TlsUnavailable> {
+        self.connector.load_tls().await
+    }
+
+    /// The same client with a pool of its own, for another runtime; the loaded certificates are shared.
+    #[must_use]
+    pub fn with_own_pool(&self) -> Self {
+        Self {
+            http: pooled(self.connector.clone()),
+            connector: self.connector.clone(),
+            timeouts: self.timeouts,
+        }
+    }
+
+    /// Sends a request and waits for the head of the response, whatever its status is.
+    ///
+    /// The address is `url` alone: no header changes it. The body is asked for without content coding.
+    ///
+    /// # Errors
+    /// The [`SendError`] that applies. Nothing was sent after [`SendError::Forbidden`] and
+    /// [`SendError::Unreachable`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection, or ends the attempt to connect; the request may have been received.
+    pub async fn send(&self, url: &ServiceUrl, outgoing: Outgoing) -> Result<Response<Body>, SendError> {
+        let request = prepare(url, outgoing)?;
+        let response = tokio::time::timeout(self.timeouts.response, self.http.request(request))
+            .await
+            .map_err(|_elapsed| SendError::Timeout(Stage::Response))?
+            .map_err(|error| SendError::from_client(&error))?;
+        Ok(response.map(|incoming| Body::new(incoming, self.timeouts.idle)))
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("policy", self.connector.policy())
+            .field("timeouts", &self.timeouts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            response: Duration::from_secs(180),
+            idle: Duration::from_secs(300),
+        }
+    }
+}
+
+impl Timeouts {
+    /// Sets the time for a connection.
+    #[must_use]
+    pub fn with_connect(mut self, connect: Duration) -> Self {
+        self.connect = connect;
+        self
+    }
+
+    /// Sets the time until the head of the response.
+    #[must_use]
+    pub fn with_response(mut self, response: Duration) -> Self {
+        self.response = response;
+        self
+    }
+
+    /// Sets the longest pause in a response body.
+    #[must_use]
+    pub fn with_idle(mut self, idle: Duration) -> Self {
+        self.idle = idle;
+        self
+    }
+}
+
+impl Outgoing {
+    /// A request with this method, headers and body.
+    #[must_use]
+    pub fn new(method: Method, headers: HeaderMap, body: impl Into<Bytes>) -> Self {
+        Self { method, headers, body: body.into() }
+    }
+
+    /// A `POST` of a body.
+    #[must_use]
+    pub fn post(headers: HeaderMap, body: impl Into<Bytes>) -> Self {
+        Self::new(Method::POST, headers, body)
+    }
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("method", &self.method)
+            .field("header_names", &self.headers.keys().collect::<Vec<_>>())
+            .field("body_bytes", &self.body.len())
+            .finish()
+    }
+}
+
+fn pooled(connector: Connector) -> legacy::Client<Connector, Full<Bytes>> {
+    legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_max_idle_per_host(POOL_IDLE_PER_HOST)
+        .http1_max_buf_size(MAX_BUFFER_BYTES)
+        .build(connector)
+}
+
+fn prepare(url: &ServiceUrl, outgoing: Outgoing) -> Result<Request<Full<Bytes>>, SendError> {
+    let mut request = Request::new(Full::new(outgoing.body));
+    *request.uri_mut() = dialled(url)?;
+    *request.method_mut() = outgoing.method;
+    *request.headers_mut() = own(outgoing.headers);
+    Ok(request)
+}
+
+/// The address as the HTTP library reads it, once it is certain that it reads the origin that `url` says.
+fn dialled(url: &ServiceUrl) -> Result<Uri, SendError> {
+    let origin = url.origin();
+    let scheme = if origin.is_https() { "https" } else { "http" };
+    let own_port = if origin.is_https() { 443 } else { 80 };
+    let uri = url.as_str().parse::<Uri>().ok().filter(|uri| {
+        uri.scheme_str() == Some(scheme)
+            && uri.host() == Some(origin.host())
+            && uri.port_u16().unwrap_or(own_port) == origin.port()
+            && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+    });
+    uri.ok_or(SendError::Forbidden(Refusal::Unreadable))
+}
+
+fn own(mut headers: HeaderMap) -> HeaderMap {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in OWN_HEADERS.iter().chain(&named) {
+        headers.remove(name);
+    }
+    for name in SECRET_HEADERS {
+        if let header::Entry::Occupied(mut values) = headers.entry(name) {
+            values.iter_mut().for_each(|value| value.set_sensitive(true));
+        }
+    }
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers
+}

@@ -1,0 +1,242 @@
+//! Makes connections: resolves once, asks the policy about every address, dials what it allows.
+
+use std::{
+    error::Error as _,
+    fmt,
+    future::{Ready, ready},
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+    vec,
+};
+
+use aisbreaker_api::Origin;
+use http::Uri;
+use hyper_tls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::{
+    client::legacy::connect::{HttpConnector, dns::Name},
+    rt::TokioIo,
+};
+use native_tls::{Protocol, TlsConnector};
+use tokio::{net::TcpStream, sync::OnceCell};
+use tower_service::Service;
+
+use super::{
+    error::{Failure, Refusal, SendError, Stage, TlsUnavailable},
+    policy::Policy,
+    stream::Stream,
+};
+
+/// Finds the addresses of a host name.
+pub trait Resolve: Send + Sync + 'static {
+    /// The addresses of `host`, best first; none counts as a failure.
+    ///
+    /// Called once per connection, never for a host that is an address already.
+    fn resolve(&self, host: &str) -> Resolving;
+}
+
+/// The addresses of a host name, when they come.
+pub type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+
+/// Resolves names as the system does (`getaddrinfo`).
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "it has nothing to configure")]
+pub struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn resolve(&self, host: &str) -> Resolving {
+        let host = host.to_owned();
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((host, 0)).await?;
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    }
+}
+
+/// Connects to an origin by `http` or `https` within a time limit, as far as the policy allows.
+#[derive(Clone)]
+pub(super) struct Connector {
+    guarded: Guarded,
+    tls: Tls,
+    timeout: Duration,
+}
+
+/// Makes the TCP connections below [`Connector`].
+#[derive(Clone)]
+struct Guarded {
+    policy: Policy,
+    resolver: Arc<dyn Resolve>,
+}
+
+/// The TLS configuration, shared by all clones and loaded when it is first needed: the system's certificates take
+/// 40 ms and 5 MB.
+#[derive(Clone, Default)]
+struct Tls(Arc<OnceCell<TlsConnector>>);
+
+impl Connector {
+    pub(super) fn new(policy: Policy, resolver: Arc<dyn Resolve>, timeout: Duration) -> Self {
+        Self { guarded: Guarded { policy, resolver }, tls: Tls::default(), timeout }
+    }
+
+    pub(super) fn policy(&self) -> &Policy {
+        &self.guarded.policy
+    }
+
+    pub(super) async fn load_tls(&self) -> Result<(), TlsUnavailable> {
+        self.tls.connector().await.map(drop)
+    }
+
+    /// Uses this TLS configuration instead of the system's.
+    #[cfg(test)]
+    pub(super) fn trust(&mut self, tls: TlsConnector) {
+        self.tls = Tls(Arc::new(OnceCell::new_with(Some(tls))));
+    }
+
+    async fn connect(mut self, uri: Uri) -> Result<Stream, SendError> {
+        if uri.scheme_str() != Some("https") {
+            return self.guarded.call(uri).await.map(|tcp| Stream(MaybeHttpsStream::Http(tcp)));
+        }
+        let tls = self.tls.connector().await.map_err(|error| tls_failure(&error))?;
+        let stream = HttpsConnector::from((self.guarded, tls.into())).call(uri).await;
+        stream.map(Stream).map_err(|error| match error.downcast::<SendError>() {
+            Ok(verdict) => *verdict,
+            Err(error) => tls_failure(error.as_ref()),
+        })
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = SendError;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, SendError>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = tokio::time::timeout(self.timeout, self.clone().connect(uri));
+        Box::pin(async move { connecting.await.map_err(|_elapsed| SendError::Timeout(Stage::Connect))? })
+    }
+}
+
+impl Tls {
+    async fn connector(&self) -> Result<TlsConnector, TlsUnavailable> {
+        let load = || async {
+            tokio::task::spawn_blocking(|| {
+                TlsConnector::builder().min_protocol_version(Some(Protocol::Tlsv12)).build()
+            })
+            .await
+            .map_err(|_stopped| TlsUnavailable(None))?
+            .map_err(|error| TlsUnavailable(Some(error)))
+        };
+        self.0.get_or_try_init(load).await.cloned()
+    }
+}
+
+/// The failure as callers see it; the text of the TLS library may hold paths of its sources.
+fn tls_failure(error: &(dyn std::error::Error + 'static)) -> SendError {
+    tracing::debug!(?error, "TLS connection to a provider failed");
+    SendError::Unreachable(Failure::Tls)
+}
+
+impl Service<Uri> for Guarded {
+    type Response = TokioIo<TcpStream>;
+    type Error = SendError;
+    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<TcpStream>, SendError>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move {
+            let origin = origin_of(&uri)?;
+            dial(this.permitted(&origin).await?).await
+        })
+    }
+}
+
+impl Guarded {
+    /// The addresses at which `origin` may be dialled; at least one. A name that has none is told as such, before any
+    /// rule is asked, as clients of the original server expect it.
+    async fn permitted(&self, origin: &Origin) -> Result<Vec<SocketAddr>, SendError> {
+        let mut permitted = Vec::new();
+        let mut refusal = None;
+        for address in self.addresses(origin.host()).await? {
+            match self.policy.check_address(origin, address) {
+                Ok(()) => permitted.push(SocketAddr::new(address, origin.port())),
+                Err(reason) => refusal = refusal.or(Some(reason)),
+            }
+        }
+        match refusal {
+            Some(reason) if permitted.is_empty() => Err(SendError::Forbidden(reason)),
+            _ => Ok(permitted),
+        }
+    }
+
+    /// All addresses of a host, IPv4-mapped ones as IPv4; at least one.
+    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, SendError> {
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let found = match bare.parse() {
+            Ok(address) => Ok(vec![address]),
+            Err(_) => self.resolver.resolve(host).await,
+        };
+        let addresses = found.unwrap_or_else(|error| {
+            tracing::debug!(host, %error, "name of a provider not resolved");
+            Vec::new()
+        });
+        if addresses.is_empty() {
+            return Err(SendError::Unreachable(Failure::Resolution { host: host.to_owned() }));
+        }
+        Ok(addresses.iter().map(IpAddr::to_canonical).collect())
+    }
+}
+
+impl fmt::Debug for Guarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guarded").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+/// The origin that the pool wants a connection to.
+fn origin_of(uri: &Uri) -> Result<Origin, SendError> {
+    Origin::parse(&uri.to_string()).map_err(|_problem| SendError::Forbidden(Refusal::Unreadable))
+}
+
+/// Connects to the first of the addresses that answers, trying the other IP version soon (RFC 8305).
+async fn dial(addresses: Vec<SocketAddr>) -> Result<TokioIo<TcpStream>, SendError> {
+    let mut tcp = HttpConnector::new_with_resolver(Checked(addresses));
+    tcp.set_nodelay(true);
+    // Not an address, so the connector can only dial what `Checked` answers, ports included.
+    tcp.call(Uri::from_static("http://checked.invalid/")).await.map_err(|error| {
+        tracing::debug!(?error, "connection to a provider failed");
+        let refused = error
+            .source()
+            .and_then(|cause| cause.downcast_ref::<io::Error>())
+            .is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionRefused);
+        SendError::Unreachable(if refused { Failure::Refused } else { Failure::Network })
+    })
+}
+
+/// A resolver that knows nothing but addresses that were checked.
+#[derive(Clone, Debug)]
+struct Checked(Vec<SocketAddr>);
+
+impl Service<Name> for Checked {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<vec::IntoIter<SocketAddr>>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _name: Name) -> Self::Future {
+        ready(Ok(self.0.clone().into_iter()))
+    }
+}

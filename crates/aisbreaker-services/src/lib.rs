@@ -1,0 +1,27 @@
+//! AI services behind one trait.
+//!
+//! - [`Service`] is what answers a call; [`Registry`] finds it by id, longest match on whole segments first.
+//! - [`Credentials`] are the secrets of a caller; each service gets its own, and only where it may be sent.
+//! - [`services`] has the services: dummy, echo, OpenAI-compatible chat, other AIsBreaker servers, and filters.
+//! - [`egress`] is the outbound HTTP client; every connection it makes passes the [`egress::Policy`].
+//!
+//! It knows nothing of tokens, quotas or the listener.
+#![doc = ""]
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod credentials;
+mod destination;
+pub mod egress;
+mod error;
+mod registry;
+mod service;
+pub mod services;
+pub mod sse;
+
+pub use credentials::{Credential, Credentials, SealedSecret};
+pub use destination::{Destination, Endpoint, SecretNeed, mask, secret_header};
+pub use error::ServiceError;
+pub use registry::{Builder, Registry};
+pub use service::{Call, Event, EventStream, Reply, ReplyFuture, Service};

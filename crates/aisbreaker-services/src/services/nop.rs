@@ -1,0 +1,18 @@
+//! `aisbreaker:nop`: passes on.
+
+use super::filter::inner_call;
+use crate::service::{Call, ReplyFuture, Service};
+
+/// Passes the call on to the service behind it, and the answer back.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Nop;
+
+impl Service for Nop {
+    fn call(&self, call: Call) -> ReplyFuture<'_> {
+        Box::pin(async {
+            let registry = call.registry.clone();
+            registry.call(inner_call(call)?).await
+        })
+    }
+}

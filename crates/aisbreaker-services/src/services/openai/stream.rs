@@ -1,0 +1,151 @@
+//! Reads the provider's answer out of a stream of events.
+
+use std::collections::BTreeMap;
+
+use aisbreaker_api::{Output, Progress};
+use serde_json::Value;
+
+use super::{
+    super::upstream::{MAX_ANSWER_BYTES, Messages, ReadEvents, Step, events_of},
+    Pending,
+    answer::{self, Tokens, Told},
+};
+use crate::{
+    egress,
+    error::ServiceError,
+    service::EventStream,
+    sse::{Decoder, Message},
+};
+
+/// What the provider sends after its last piece.
+const DONE: &str = "[DONE]";
+
+/// The events of an answer. `is_framed` tells that a body that was cut does not look like one that ended.
+pub(super) fn events(body: egress::Body, is_framed: bool, pending: Pending) -> EventStream {
+    let messages = Messages::new(body, Decoder::new());
+    events_of(Reader { messages, is_framed, pending, told: Collected::default() })
+}
+
+struct Reader {
+    messages: Messages,
+    is_framed: bool,
+    pending: Pending,
+    told: Collected,
+}
+
+impl ReadEvents for Reader {
+    async fn next(mut self) -> Result<Step<Self>, ServiceError> {
+        while let Some(message) = self.messages.next().await? {
+            if message.data.trim_end() == DONE {
+                return self.finish();
+            }
+            if let Some(progress) = self.told.add(&message)? {
+                return Ok(Step::Progress(progress, self));
+            }
+        }
+        if !self.is_framed && !self.told.is_finished() {
+            return Err(ServiceError::BadAnswer("the provider's answer was cut short".to_owned()));
+        }
+        self.finish()
+    }
+}
+
+impl Reader {
+    fn finish(self) -> Result<Step<Self>, ServiceError> {
+        if self.told.choices.is_empty() {
+            return Err(ServiceError::BadAnswer("the provider's stream ended without an answer".to_owned()));
+        }
+        let response = self.pending.finish(self.told.into_told());
+        Ok(Step::Final(Box::new(response), self.messages))
+    }
+}
+
+/// What was told so far.
+#[derive(Default)]
+struct Collected {
+    choices: BTreeMap<u32, Choice>,
+    text_bytes: usize,
+    model: Option<String>,
+    tokens: Tokens,
+}
+
+#[derive(Default)]
+struct Choice {
+    text: String,
+    is_finished: bool,
+}
+
+impl Collected {
+    /// Adds a message; what it adds to the answer, if anything.
+    fn add(&mut self, message: &Message) -> Result<Option<Progress>, ServiceError> {
+        if message.data.is_empty() || message.event == "ping" {
+            return Ok(None);
+        }
+        let chunk = answer::object(message.data.as_bytes())?;
+        if message.event == "error" {
+            return Err(answer::error_event(chunk));
+        }
+        self.model = answer::model(&chunk).or_else(|| self.model.take());
+        if let Some(usage) = chunk.get("usage").filter(|usage| usage.is_object()) {
+            self.tokens = Tokens::of(usage);
+        }
+        let mut outputs = Vec::new();
+        let mut has_more_than_text = false;
+        let choices = chunk.get("choices").and_then(Value::as_array);
+        for (position, choice) in choices.into_iter().flatten().enumerate() {
+            outputs.extend(self.add_choice(choice, position)?);
+            has_more_than_text |= has_more_than_text_in(choice);
+        }
+        if outputs.is_empty() && !has_more_than_text {
+            return Ok(None);
+        }
+        let mut progress = Progress::new(outputs);
+        progress.intern_response = has_more_than_text.then_some(Value::Object(chunk));
+        Ok(Some(progress))
+    }
+
+    fn add_choice(&mut self, told: &Value, position: usize) -> Result<Vec<Output>, ServiceError> {
+        let index = answer::index(told, position)?;
+        let choice = self.choices.entry(index).or_default();
+        choice.is_finished |= told.get("finish_reason").is_some_and(|reason| !reason.is_null());
+        let piece = answer::text(told.pointer("/delta/content"));
+        if piece.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.text_bytes = self.text_bytes.saturating_add(piece.len());
+        if self.text_bytes > MAX_ANSWER_BYTES {
+            let text = format!("the provider's answer is longer than {MAX_ANSWER_BYTES} bytes");
+            return Err(ServiceError::BadAnswer(text));
+        }
+        choice.text.push_str(&piece);
+        Ok(Progress::text(index, piece, true).outputs)
+    }
+
+    fn is_finished(&self) -> bool {
+        self.choices.values().all(|choice| choice.is_finished)
+    }
+
+    fn into_told(self) -> Told {
+        let choices = self.choices.into_iter().filter(|(_, choice)| !choice.text.is_empty());
+        let texts = choices.map(|(index, choice)| (index, choice.text)).collect();
+        Told { texts, model: self.model, tokens: self.tokens, whole: None }
+    }
+}
+
+/// Whether a choice says something that the API has no place for, such as the call of a tool.
+fn has_more_than_text_in(choice: &Value) -> bool {
+    let delta = choice.get("delta").and_then(Value::as_object);
+    let says_something =
+        |(name, value): (&String, &Value)| !matches!(name.as_str(), "role" | "content") && !is_nothing(value);
+    delta.is_some_and(|delta| delta.iter().any(says_something))
+}
+
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(values) => values.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}

@@ -1,0 +1,55 @@
+//! One turn of a conversation: what every chat service does before and after its own work.
+
+use aisbreaker_api::{ConversationState, Input, Message, Output, Request, Response, ServiceId, Usage};
+use tokio::time::Instant;
+
+use crate::error::ServiceError;
+
+/// A turn that has begun: the conversation so far, what is said now, and since when it takes.
+#[derive(Debug)]
+pub(super) struct Turn {
+    started: Instant,
+    service_id: ServiceId,
+    state: ConversationState,
+    inputs: Vec<Input>,
+}
+
+impl Turn {
+    /// Begins the turn that `request` asks for; takes the inputs and the state out of it.
+    pub(super) fn begin(service_id: &ServiceId, request: &mut Request) -> Result<Self, ServiceError> {
+        let started = Instant::now();
+        let state = match request.conversation_state.take() {
+            None => ConversationState::default(),
+            Some(text) => ConversationState::decode(&text).map_err(|invalid| {
+                ServiceError::BadRequest(format!("request.conversationState {invalid}"))
+            })?,
+        };
+        let inputs = std::mem::take(&mut request.inputs);
+        Ok(Self { started, service_id: service_id.clone(), state, inputs })
+    }
+
+    /// What was said before.
+    pub(super) fn earlier(&self) -> &[Message] {
+        &self.state.messages
+    }
+
+    /// What is said now.
+    pub(super) fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    /// Ends the turn: the answer has the conversation with this turn appended, and the time since the beginning.
+    pub(super) fn finish(self, outputs: Vec<Output>) -> Response {
+        let mut usage = Usage::new(self.service_id.as_str());
+        usage.total_milliseconds = milliseconds_since(self.started);
+        let state = self.state.with_turn(&self.inputs, &outputs).encode();
+        let mut response = Response::new(outputs, usage);
+        response.conversation_state = Some(state);
+        response
+    }
+}
+
+/// Whole milliseconds since `started`.
+pub(super) fn milliseconds_since(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

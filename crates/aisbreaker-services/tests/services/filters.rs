@@ -1,0 +1,161 @@
+//! `aisbreaker:mirror`, `aisbreaker:nop` and `aisbreaker:logging`.
+
+use aisbreaker_api::{OutputText, ServiceId, ServicePattern, Usage};
+use std::{
+    fmt::{self, Write as _},
+    sync::Mutex,
+};
+
+use aisbreaker_services::{Credential, ReplyFuture, SealedSecret, Service};
+use serde_json::json;
+
+use super::*;
+
+fn before(filter: &str, inner: &Value) -> Value {
+    json!({"serviceId": filter, "forward2ServiceProps": inner})
+}
+
+#[tokio::test]
+async fn mirror_reverses_the_text_and_keeps_the_state() {
+    let service = before("aisbreaker:mirror", &json!({"serviceId": "chat:echo"}));
+    let response = answer(service, says("Grüße 🦀!")).await.unwrap();
+
+    assert_eq!(texts(&response.outputs), ["!🦀 eßürG ]OHCE["]);
+    assert_eq!(json_of(&response.usage.service), json!({"serviceId": "aisbreaker:mirror/service/chat:echo"}));
+    assert_eq!(state_of(&response)["messages"][1]["output"]["text"]["content"], "[ECHO] Grüße 🦀!");
+}
+
+#[tokio::test]
+async fn mirror_reverses_each_piece_by_itself_and_the_final_text_whole() {
+    let service = before("aisbreaker:mirror", &json!({"serviceId": "chat:dummy"}));
+    let (pieces, response) = pieces(service, says("JavaScript")).await;
+
+    assert_eq!(texts(&pieces[0].outputs), [" ,olleH"]);
+    assert_eq!(texts(&pieces[1].outputs), [" siht"]);
+    let text = response.text().unwrap();
+    assert!(text.contains("'tpircSavaJ'") && text.ends_with(" ,olleH"), "{text}");
+}
+
+#[tokio::test]
+async fn filters_may_stand_one_behind_the_other() {
+    let mirrored = before("aisbreaker:mirror", &json!({"serviceId": "chat:echo"}));
+    let service =
+        before("aisbreaker:logging", &before("aisbreaker:nop", &before("aisbreaker:mirror", &mirrored)));
+    let response = answer(service.clone(), says("abc")).await.unwrap();
+    assert_eq!(texts(&response.outputs), ["[ECHO] abc"]);
+    let twice = "aisbreaker:mirror/service/aisbreaker:mirror/service/chat:echo";
+    assert_eq!(response.usage.service.service_id, twice);
+
+    let (pieces, streamed) = pieces(service, says("abc")).await;
+    assert_eq!(texts(&pieces[0].outputs), ["[ECHO] abc"]);
+    assert_eq!(streamed.outputs, response.outputs);
+}
+
+#[tokio::test]
+async fn a_filter_refuses_what_it_cannot_forward_to() {
+    let deep = (0..17).fold(json!({"serviceId": "chat:echo"}), |inner, _| before("aisbreaker:nop", &inner));
+    let allowed =
+        (0..16).fold(json!({"serviceId": "chat:echo"}), |inner, _| before("aisbreaker:nop", &inner));
+    let bad = |text: &str| Err(ServiceError::BadRequest(text.to_owned()));
+    let rows = [
+        (json!({"serviceId": "aisbreaker:mirror"}), bad("service.forward2ServiceProps is missing")),
+        (
+            before("aisbreaker:nop", &json!({"serviceId": ""})),
+            bad("service.forward2ServiceProps.serviceId must not be empty"),
+        ),
+        (
+            before("aisbreaker:logging", &json!({"serviceId": "chat:invalid"})),
+            Err(ServiceError::UnknownService { service_id: "chat:invalid".to_owned() }),
+        ),
+        (deep, bad("service.forward2ServiceProps is nested more than 16 deep")),
+        (allowed, Ok("[ECHO] a".to_owned())),
+    ];
+    for (service, expected) in rows {
+        let result = answer(service.clone(), says("a")).await;
+        assert_eq!(result.map(|response| response.text().unwrap().to_owned()), expected, "{service}");
+    }
+}
+
+/// Says which secret it got.
+struct Teller;
+
+impl Service for Teller {
+    fn call(&self, call: Call) -> ReplyFuture<'_> {
+        Box::pin(async move {
+            let credential = call.credentials.for_service(&call.service_id);
+            let told = if matches!(credential, Credential::Bound { .. }) { "bound" } else { "other" };
+            let outputs = vec![Output::Text(OutputText::new(0, told))];
+            Ok(Reply::Final(Response::new(outputs, Usage::new(call.service_id.as_str()))))
+        })
+    }
+}
+
+#[tokio::test]
+async fn the_secret_is_looked_up_for_the_service_that_is_really_called() {
+    let id = ServiceId::parse("chat:teller").unwrap();
+    let registry = standard(client(Timeouts::default()), Options::default()).with(&id, Teller).build();
+    let service = before("aisbreaker:mirror", &json!({"serviceId": "chat:teller"}));
+    let mut call = call_with(&registry, service, streamed(says("a")));
+    let pattern = ServicePattern::parse("chat:teller").unwrap();
+    let secrets = vec![SealedSecret::new(pattern, "s".into(), Vec::new())];
+    call.credentials = Arc::new(Credentials::Sealed { secrets, bearer: None });
+
+    // A service that answers whole though a stream was asked for is passed on as it is.
+    let Ok(Reply::Final(response)) = registry.call(call).await else { panic!("no answer") };
+    assert_eq!(response.text(), Some("dnuob"));
+}
+
+/// Writes down what is logged, as `name=value` of every field.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("aisbreaker_services")
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut log = self.0.lock().unwrap();
+        event.record(&mut |field: &tracing::field::Field, value: &dyn fmt::Debug| {
+            write!(log, "{field}={value:?} ").unwrap();
+        });
+        log.push('\n');
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn logging_tells_sizes_and_time_but_never_what_was_said() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let dummy = json!({"serviceId": "chat:dummy", "delayMillis": 1});
+    let failing = json!({"serviceId": "chat:\u{202e}secret-looking".to_owned() + &"x".repeat(200)});
+    answer(before("aisbreaker:logging", &dummy), says("canary")).await.unwrap();
+    pieces(before("aisbreaker:logging", &dummy), says("canary")).await;
+    answer(before("aisbreaker:logging", &failing), says("canary")).await.unwrap_err();
+
+    let lines = log.0.lock().unwrap().clone();
+    let id = format!("chat:\\u{{202e}}secret-looking{}", "x".repeat(80));
+    let called = "message=service called service=\"chat:dummy\" inputs=1 input_bytes=6";
+    let answered = "message=service answered service=\"chat:dummy\" outputs=1 output_bytes=134";
+    let expected = [
+        format!("{called} stream=false "),
+        format!("{answered} pieces=0 milliseconds=0 "),
+        format!("{called} stream=true "),
+        format!("{answered} pieces=20 milliseconds=19 "),
+        format!("message=service called service=\"{id}\" inputs=1 input_bytes=6 stream=false "),
+        format!("message=service failed service=\"{id}\" kind=\"unknown service\" pieces=0 milliseconds=0 "),
+    ];
+    assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
+}

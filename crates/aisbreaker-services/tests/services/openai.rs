@@ -1,0 +1,198 @@
+//! `chat:openai.com` without streaming: the request it makes, and what it makes of the answer.
+
+use aisbreaker_api::ErrorObject;
+use serde_json::json;
+
+use super::{
+    provider::{self, Provider},
+    *,
+};
+
+fn completion(content: &str) -> Value {
+    json!({
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-test-2025",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
+    })
+}
+
+fn service(provider: &Provider) -> Value {
+    json!({"serviceId": "chat:openai.com/gpt-test", "url": provider.url()})
+}
+
+#[tokio::test]
+async fn asks_for_what_the_caller_asked_for_and_nothing_else() {
+    let provider = Provider::start([provider::json("200 OK", &completion("Hi."))]).await;
+    let request = json!({
+        "inputs": [
+            {"text": {"role": "system", "content": "Be short."}},
+            {"text": {"role": "user", "content": "What is this?"}},
+            {"image": {"role": "user", "url": "https://a.example/b.png"}},
+            {"image": {"role": "user", "base64": "/9j/4AAQ"}},
+            {"image": {"role": "user", "base64": "data:image/webp;base64,UklGR"}},
+        ],
+        "internOptions": {"temperature": 0.1, "max_tokens": 5, "stream": true, "messages": [], "model": "other"},
+    });
+    answer(service(&provider), request).await.unwrap();
+
+    let received = provider.request();
+    assert!(received.head.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"), "{}", received.head);
+    assert_eq!(received.header("authorization"), Some(&*format!("Bearer {SECRET}")));
+    assert_eq!(received.header("content-type"), Some("application/json"));
+    assert_eq!(received.header("accept"), Some("application/json"));
+    assert_eq!(
+        received.body,
+        json!({
+            "model": "gpt-test", "stream": false, "temperature": 0.1, "max_tokens": 5,
+            "messages": [
+                {"role": "system", "content": "Be short."},
+                {"role": "user", "content": [
+                    {"type": "text", "text": "What is this?"},
+                    {"type": "image_url", "image_url": {"url": "https://a.example/b.png"}},
+                    {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j/4AAQ"}},
+                    {"type": "image_url", "image_url": {"url": "data:image/webp;base64,UklGR"}},
+                ]},
+            ],
+        })
+    );
+}
+
+#[tokio::test]
+async fn answers_with_what_the_provider_said_and_took() {
+    let provider = Provider::start([provider::json("200 OK", &completion("Hi."))]).await;
+    let response = answer(service(&provider), says("Hello")).await.unwrap();
+
+    let mut told = json_of(&response);
+    assert!(told["usage"]["totalMilliseconds"].take().is_u64());
+    let output = json!({"text":
+        {"index": 0, "role": "assistant", "content": "Hi.", "isDelta": false, "isProcessing": false}});
+    assert_eq!(
+        told,
+        json!({
+            "outputs": [output],
+            "conversationState": response.conversation_state,
+            "usage": {
+                "service": {
+                    "serviceId": "chat:openai.com/gpt-test",
+                    "engine": "gpt-test-2025",
+                    "url": format!("{}/v1/chat/completions", provider.url()),
+                },
+                "inputTokens": 10, "outputTokens": 3, "totalTokens": 13, "totalMilliseconds": null,
+            },
+            "internResponse": completion("Hi."),
+        })
+    );
+    assert_eq!(
+        state_of(&response),
+        json!({"messages": [
+            {"input": {"text": {"role": "user", "content": "Hello"}}},
+            {"output": output},
+        ]})
+    );
+}
+
+#[tokio::test]
+async fn the_second_turn_has_the_first_before_it() {
+    let answers = ["One.", "Two."].map(|text| provider::json("200 OK", &completion(text)));
+    let provider = Provider::start(answers).await;
+    let first = answer(service(&provider), says("first")).await.unwrap();
+    let mut request = says("second");
+    request["conversationState"] = json!(first.conversation_state);
+    let second = answer(service(&provider), request).await.unwrap();
+
+    assert_eq!(
+        provider.received()[1].body["messages"],
+        json!([
+            {"role": "user", "content": "first"},
+            {"role": "assistant", "content": "One."},
+            {"role": "user", "content": "second"},
+        ])
+    );
+    assert_eq!(state_of(&second)["messages"].as_array().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn the_engine_of_the_id_wins_then_the_option_then_the_default() {
+    let rows = [
+        ("chat:openai.com/org/model", json!({"model": "option"}), "org/model"),
+        ("chat:openai.com", json!({"model": "option"}), "option"),
+        ("chat:openai.com", json!({}), "default-engine"),
+    ];
+    let mut options = Options::default();
+    options.openai_engine = "default-engine".to_owned();
+    let registry = standard(client(Timeouts::default()), options).build();
+    for (service_id, intern_options, expected) in rows {
+        let provider = Provider::start([provider::json("200 OK", &completion("Hi."))]).await;
+        let mut request = says("a");
+        request["internOptions"] = intern_options;
+        let service = json!({"serviceId": service_id, "url": provider.url()});
+        registry.call(call_with(&registry, service, request)).await.unwrap();
+        assert_eq!(provider.request().body["model"], expected, "{service_id}");
+    }
+
+    let mut request = says("a");
+    request["internOptions"] = json!({"model": 4});
+    let error = answer(json!({"serviceId": "chat:openai.com"}), request).await.unwrap_err();
+    let expected = "request.internOptions.model must be a string";
+    assert_eq!(error, ServiceError::BadRequest(expected.to_owned()));
+}
+
+#[tokio::test]
+async fn all_choices_are_outputs_unless_they_are_without_text() {
+    let mut told = completion("");
+    told["choices"] = json!([
+        {"index": 1, "message": {"role": "assistant", "content": [{"type": "text", "text": "B"}]}},
+        {"index": 0, "message": {"role": "assistant", "content": "A"}},
+        {"index": 2, "message": {"role": "assistant", "content": null, "tool_calls": [{"id": "x"}]}},
+    ]);
+    told.as_object_mut().unwrap().retain(|name, _| name == "choices");
+    let provider = Provider::start([provider::json("200 OK", &told)]).await;
+    let response = answer(service(&provider), says("a")).await.unwrap();
+
+    assert_eq!(texts(&response.outputs), ["A", "B"]);
+    assert_eq!(response.usage.service.engine.as_deref(), Some("gpt-test"), "the model that was asked for");
+    assert_eq!(response.usage.total_tokens, None);
+    assert_eq!(response.intern_response, Some(told));
+}
+
+#[tokio::test]
+async fn passes_on_the_providers_error_without_the_secret() {
+    let long = "x".repeat(3000);
+    let text = format!("{}{}", "OpenaiComChatService(chat:openai.com/gpt-test): ", "x".repeat(2048));
+    let rows = [
+        (
+            json!({"error": {"message": format!("Bad key: {SECRET}."), "type": "t"}}),
+            "Bad key: ***.",
+            Some("t"),
+        ),
+        (json!({"error": {"message": "m", "code": "invalid"}}), "m", None),
+        (json!({"error": "e"}), "e", None),
+        (json!({"message": "m", "error": {}}), "m", None),
+        (json!({"detail": "d"}), "d", None),
+        (json!([{"error": {"message": "in a list"}}]), "in a list", None),
+        (json!({"error": {"message": ""}}), "Unauthorized", None),
+        (json!({}), "Unauthorized", None),
+        (json!({"error": {"message": long}}), text.split_once("): ").unwrap().1, None),
+    ];
+    for (body, expected, kind) in rows {
+        let provider = Provider::start([provider::json("401 Unauthorized", &body)]).await;
+        let error = answer(service(&provider), says("a")).await.unwrap_err();
+        let message = format!("OpenaiComChatService(chat:openai.com/gpt-test): {expected}");
+        let mut object = ErrorObject::new(401, "Unauthorized", message);
+        object.kind = kind.map(str::to_owned);
+        assert_eq!(error, ServiceError::Provider { error: Box::new(object), retry_after: None }, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_without_a_secret() {
+    let provider = Provider::start([]).await;
+    let registry = registry();
+    let mut call = call_with(&registry, service(&provider), says("a"));
+    call.credentials = Arc::new(Credentials::None);
+    let error = registry.call(call).await.unwrap_err();
+
+    let service_id = "chat:openai.com/gpt-test".to_owned();
+    assert_eq!(error, ServiceError::MissingSecret { service_id });
+    assert_eq!(provider.connections(), 0);
+}
