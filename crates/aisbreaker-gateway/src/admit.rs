@@ -1,0 +1,189 @@
+//! The admit stage: charges a request to all its quotas, or to none.
+
+use std::{
+    fmt::Write as _,
+    net::IpAddr,
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
+
+use aisbreaker_quota::{Charge, Engine, Limits, Refusal, Standing, Standings, Window};
+use aisbreaker_token::{KeyId, RequestLimits};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::{authenticate::Key, config::Config, identity::ClientId};
+
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const LIMIT_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
+const REMAINING_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
+const RESET_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-reset-requests");
+
+/// Counts requests by scope, key and client.
+pub(crate) type Counters = Engine<CounterId>;
+
+/// Names one counter.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct CounterId {
+    scope: Scope,
+    key: [u8; 16],
+    client: Option<ClientId>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Scope {
+    Server,
+    /// Requests without a key, and minting.
+    Default,
+    Key,
+}
+
+/// The four counters of a request, in the order in which they are charged.
+const SERVER_CLIENT: usize = 0;
+const KEY_CLIENT: usize = 1;
+const KEY_GLOBAL: usize = 2;
+const SERVER_GLOBAL: usize = 3;
+const COUNTERS: usize = 4;
+
+/// Counters for at most `capacity` keys and clients; those of one client share a lock.
+pub(crate) fn counters(epoch: Instant, capacity: usize) -> Counters {
+    Engine::with_homes(epoch, capacity, |counter| counter.client.map_or(0, ClientId::number))
+}
+
+/// Proof that a request was charged, and what its answer says of the quotas.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    standings: Standings<COUNTERS>,
+}
+
+/// Why a request was not charged.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    charge: usize,
+    window: Window,
+    limit: NonZeroU32,
+    /// Time until the same request would be admitted; `None`: never.
+    pub(crate) retry_after: Option<Duration>,
+    standings: Option<Standings<COUNTERS>>,
+}
+
+/// Charges one request of this client, with its key or without one.
+pub(crate) fn admit(
+    counters: &Counters,
+    key: Option<Key>,
+    client: IpAddr,
+    config: &Config,
+    now: Instant,
+) -> Result<Admission, Refused> {
+    let charges = charges(key, ClientId::of(client), config);
+    match counters.charge(&charges, NonZeroU32::MIN, now) {
+        Ok(admitted) => Ok(Admission { standings: *admitted.standings() }),
+        Err(Refusal::Exceeded { charge, window, limit, retry_after, standings, .. }) => {
+            Err(Refused { charge, window, limit, retry_after: Some(retry_after), standings: Some(standings) })
+        }
+        Err(Refusal::TooHeavy { charge, window, limit }) => {
+            Err(Refused { charge, window, limit, retry_after: None, standings: None })
+        }
+    }
+}
+
+fn charges(key: Option<Key>, client: ClientId, config: &Config) -> [Charge<CounterId>; COUNTERS] {
+    let server = &config.server_quotas;
+    let own = key.and_then(|key| key.quotas).unwrap_or(config.default_quotas);
+    let (scope, name) = key.map_or((Scope::Default, [0; 16]), |key| (Scope::Key, counter_name(key.id)));
+    let id = |scope, key, client| CounterId { scope, key, client };
+    // In the order of the indices above.
+    [
+        Charge::new(id(Scope::Server, [0; 16], Some(client)), limits(&server.per_client_request_limits)),
+        Charge::new(id(scope, name, Some(client)), limits(&own.per_client_request_limits)),
+        Charge::shared(id(scope, name, None), limits(&own.global_request_limits)),
+        Charge::shared(id(Scope::Server, [0; 16], None), limits(&server.global_request_limits)),
+    ]
+}
+
+/// The first 128 bits of a key's name: all of a `jti`, and enough of a digest.
+fn counter_name(id: KeyId) -> [u8; 16] {
+    id.as_bytes().first_chunk().copied().unwrap_or_default()
+}
+
+fn limits(limits: &RequestLimits) -> Limits {
+    Limits::new(limits.requests_per_minute, limits.requests_per_hour, limits.requests_per_day)
+}
+
+/// Whole seconds, rounded up.
+pub(crate) fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
+}
+
+impl Admission {
+    /// Says in the answer how the limits stand.
+    pub(crate) fn describe(&self, headers: &mut HeaderMap) {
+        describe(&self.standings, None, headers);
+    }
+}
+
+impl Refused {
+    /// The original server's words, and behind them which limit it is and when to come back.
+    pub(crate) fn message(&self) -> String {
+        let server_wide = matches!(self.charge, SERVER_CLIENT | SERVER_GLOBAL);
+        let quota = if server_wide { "API request" } else { "Request" };
+        let per_client = matches!(self.charge, SERVER_CLIENT | KEY_CLIENT);
+        let (who, counted) = if per_client { ("client", " and client") } else { ("global", "") };
+        let (window, limit) = (self.window.name(), self.limit);
+        let mut text = format!(
+            "{quota} quota exceeded: {who} requests per {window} limit exceeded ({limit} per {window}{counted}"
+        );
+        if let Some(wait) = self.retry_after {
+            let _written = write!(text, "; try again in {} s", whole_seconds(wait).max(1));
+        }
+        text.push(')');
+        text
+    }
+
+    /// Says in the answer how the limits stand.
+    pub(crate) fn describe(&self, headers: &mut HeaderMap) {
+        if let Some(standings) = &self.standings {
+            let refusing = self.retry_after.map(|wait| ((self.charge, self.window), wait));
+            describe(standings, refusing, headers);
+        }
+    }
+}
+
+/// The six limits of the key as draft-ietf-httpapi-ratelimit-headers-11 has them, and the tightest one as the
+/// providers' own APIs have it.
+fn describe(
+    standings: &Standings<COUNTERS>,
+    refusing: Option<((usize, Window), Duration)>,
+    headers: &mut HeaderMap,
+) {
+    let (mut policies, mut limits) = (String::new(), String::new());
+    let mut tightest: Option<Standing> = None;
+    for (charge, scope) in [(KEY_CLIENT, "client"), (KEY_GLOBAL, "global")] {
+        for mut standing in standings.of_charge(charge) {
+            if let Some((_, wait)) = refusing.filter(|(at, _)| *at == (charge, standing.window)) {
+                standing.reset = wait;
+            }
+            let separator = if policies.is_empty() { "" } else { ", " };
+            let (window, limit) = (standing.window.name(), standing.limit);
+            let seconds = standing.window.length().as_secs();
+            let (remaining, reset) = (standing.remaining, whole_seconds(standing.reset));
+            let _written = write!(policies, "{separator}\"{scope}-{window}\";q={limit};w={seconds}");
+            let _written = write!(limits, "{separator}\"{scope}-{window}\";r={remaining};t={reset}");
+            if tightest.is_none_or(|so_far| standing.remaining < so_far.remaining) {
+                tightest = Some(standing);
+            }
+        }
+    }
+    let mut insert = |name: HeaderName, text: String| {
+        if let Ok(value) = HeaderValue::try_from(text) {
+            headers.insert(name, value);
+        }
+    };
+    insert(RATELIMIT_POLICY, policies);
+    insert(RATELIMIT, limits);
+    if let Some(tightest) = tightest {
+        insert(LIMIT_REQUESTS, tightest.limit.to_string());
+        insert(REMAINING_REQUESTS, tightest.remaining.to_string());
+        insert(RESET_REQUESTS, format!("{}s", whole_seconds(tightest.reset)));
+    }
+}

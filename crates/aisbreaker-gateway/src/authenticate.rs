@@ -1,0 +1,98 @@
+//! The authenticate stage: opens the key, or takes the caller's own secret.
+
+use std::time::SystemTime;
+
+use aisbreaker_api::{ProcessCall, ServicePattern};
+use aisbreaker_services::{Credentials, SealedSecret};
+use aisbreaker_token::{Grant, Host, KeyId, OpenError, PREFIX, RequestQuotas};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::{
+    config::Config,
+    parse::{Authorization, Head, Parsed},
+};
+
+/// Why a caller is not known.
+#[derive(Debug)]
+pub(crate) enum AuthFault {
+    /// The key does not open here and now.
+    BadKey(OpenError),
+    /// The server's default key does not open here and now.
+    BadDefaultKey(OpenError),
+    /// The key names services that cannot be.
+    BadPattern,
+    /// Another scheme than `Bearer`, or no value.
+    NotBearer,
+}
+
+/// A call whose caller is known.
+#[derive(Debug)]
+pub(crate) struct Authenticated {
+    pub(crate) head: Head,
+    pub(crate) hops: u8,
+    pub(crate) call: ProcessCall,
+    pub(crate) key: Option<Key>,
+    pub(crate) credentials: Credentials,
+}
+
+/// What of an opened key quotas depend on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key {
+    pub(crate) id: KeyId,
+    pub(crate) quotas: Option<RequestQuotas>,
+}
+
+/// Whether this bearer value claims to be one of our keys; anything else is the secret of a service.
+pub(crate) fn is_key(bearer: &str) -> bool {
+    bearer.starts_with(PREFIX)
+}
+
+/// Finds out who calls.
+pub(crate) fn authenticate(
+    parsed: Parsed,
+    config: &Config,
+    now: SystemTime,
+) -> Result<Authenticated, AuthFault> {
+    let Parsed { head, authorization, hops, call } = parsed;
+    let (key, credentials) = match authorization {
+        Authorization::Unusable => return Err(AuthFault::NotBearer),
+        Authorization::Bearer(bearer) if is_key(bearer.expose_secret()) => {
+            let grant = open(&bearer, &head.host, config, now).map_err(AuthFault::BadKey)?;
+            use_grant(grant, Some(bearer))?
+        }
+        Authorization::Bearer(secret) => (None, Credentials::Caller(secret)),
+        Authorization::Absent => match &config.default_key {
+            None => (None, Credentials::None),
+            Some(key) => {
+                let grant = open(key, &head.host, config, now).map_err(AuthFault::BadDefaultKey)?;
+                use_grant(grant, None)?
+            }
+        },
+    };
+    Ok(Authenticated { head, hops, call, key, credentials })
+}
+
+fn open(
+    key: &SecretString,
+    host: &Host,
+    config: &Config,
+    now: SystemTime,
+) -> Result<(KeyId, Grant), OpenError> {
+    let opened = config.keys.open::<Grant>(key.expose_secret(), host, now)?;
+    Ok((opened.id(), opened.into_payload()))
+}
+
+fn use_grant(
+    (id, grant): (KeyId, Grant),
+    bearer: Option<SecretString>,
+) -> Result<(Option<Key>, Credentials), AuthFault> {
+    let secrets = grant
+        .service_secrets
+        .into_iter()
+        .map(|entry| {
+            let pattern = ServicePattern::parse(&entry.service_id).map_err(|_fault| AuthFault::BadPattern)?;
+            Ok(SealedSecret::new(pattern, entry.auth_secret, entry.url))
+        })
+        .collect::<Result<_, _>>()?;
+    Ok((Some(Key { id, quotas: grant.request_quotas }), Credentials::Sealed { secrets, bearer }))
+}

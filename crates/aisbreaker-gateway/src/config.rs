@@ -1,0 +1,65 @@
+//! What a gateway is told once, in parsed types.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use aisbreaker_token::{Host, KeyRing, RequestLimits, RequestQuotas};
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+/// How a gateway behaves. [`Config::new`] has the defaults; set what differs.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Seals new keys, opens old ones.
+    pub keys: KeyRing,
+    /// The key of requests without `Authorization`.
+    pub default_key: Option<SecretString>,
+    /// The hosts this gateway answers to; empty: the `Host` field of each request decides.
+    pub public_hosts: Vec<Host>,
+    /// Peers whose `X-Forwarded-For` and `X-Forwarded-Host` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Quotas of the whole server.
+    pub server_quotas: RequestQuotas,
+    /// Quotas of requests without a key, and of keys that carry none.
+    pub default_quotas: RequestQuotas,
+    /// The longest lifetime of a key.
+    pub max_expiration: Duration,
+    /// The largest request body in bytes, after inflating.
+    pub max_body_bytes: usize,
+    /// The longest pause while a request body is read.
+    pub body_timeout: Duration,
+    /// How many counters are tracked at most; beyond it, new clients share one.
+    pub max_counters: usize,
+}
+
+impl Config {
+    /// The defaults, with these server keys.
+    #[must_use]
+    pub fn new(keys: KeyRing) -> Self {
+        Self {
+            keys,
+            default_key: None,
+            public_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            server_quotas: quotas([60, 360, 8_640], [600, 3_600, 86_400]),
+            default_quotas: quotas([10, 60, 120], [100, 600, 1_200]),
+            max_expiration: Duration::from_secs(400 * 86_400),
+            max_body_bytes: 32 << 20,
+            body_timeout: Duration::from_secs(60),
+            max_counters: 4_000_000,
+        }
+    }
+}
+
+fn quotas(per_client: [u32; 3], global: [u32; 3]) -> RequestQuotas {
+    RequestQuotas { per_client_request_limits: limits(per_client), global_request_limits: limits(global) }
+}
+
+fn limits([minute, hour, day]: [u32; 3]) -> RequestLimits {
+    let at_least_one = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+    RequestLimits {
+        requests_per_minute: at_least_one(minute),
+        requests_per_hour: at_least_one(hour),
+        requests_per_day: at_least_one(day),
+    }
+}

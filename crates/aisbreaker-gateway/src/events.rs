@@ -1,0 +1,168 @@
+//! The stream stage: events of a service as server-sent events (`text/event-stream`, WHATWG HTML section 9.2).
+
+use std::{
+    io::Write as _,
+    task::{Context, Poll},
+};
+
+use aisbreaker_services::{Event, EventStream, ServiceError};
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::answer::Failure;
+
+/// Events that are ready at once are passed on in one piece, up to about this many bytes.
+const BATCH_BYTES: usize = 16 << 10;
+
+/// The events of one answer, as bytes.
+///
+/// A service is asked for the next event only when the client has taken what is there. It ends after the first
+/// `final` or `error` event; a service that ends without either makes an `error` event.
+pub(crate) struct EventBytes {
+    events: Option<EventStream>,
+    failure: Option<String>,
+}
+
+impl EventBytes {
+    pub(crate) fn new(events: EventStream) -> Self {
+        Self { events: Some(events), failure: None }
+    }
+
+    /// Why the stream ended in an error, for the log.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// The next piece; `None` at the end.
+    pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut piece = Vec::new();
+        while let Some(events) = &mut self.events
+            && piece.len() < BATCH_BYTES
+        {
+            match events.as_mut().poll_next(cx) {
+                Poll::Pending if piece.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
+                Poll::Ready(Some(Ok(Event::Progress(progress)))) => {
+                    write_event(&mut piece, "progress", &progress)
+                }
+                Poll::Ready(Some(Ok(Event::Final(response)))) => {
+                    write_event(&mut piece, "final", &response);
+                    self.events = None;
+                }
+                Poll::Ready(Some(Err(error))) => self.fail(&mut piece, error),
+                Poll::Ready(None) => {
+                    self.fail(
+                        &mut piece,
+                        ServiceError::BadAnswer("the service ended without a final answer".to_owned()),
+                    );
+                }
+            }
+        }
+        Poll::Ready(Some(piece).filter(|piece| !piece.is_empty()).map(Bytes::from))
+    }
+
+    fn fail(&mut self, piece: &mut Vec<u8>, error: ServiceError) {
+        let failure = Failure::from(error);
+        write_event(piece, "error", &failure.error_body());
+        self.failure =
+            Some(failure.cause.unwrap_or_else(|| format!("stream failed with {}", failure.status.as_u16())));
+        self.events = None;
+    }
+}
+
+fn write_event(piece: &mut Vec<u8>, name: &str, data: &impl Serialize) {
+    // Writing to a vector cannot fail, nor can serialising types of the API.
+    let _written = write!(piece, "event: {name}\ndata: ");
+    let _written = serde_json::to_writer(&mut *piece, data);
+    piece.extend_from_slice(b"\n\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use aisbreaker_api::{Output, OutputText, Progress, Response, Usage};
+    use futures_util::{StreamExt as _, stream};
+
+    use super::*;
+
+    fn progress(text: &str) -> Result<Event, ServiceError> {
+        Ok(Event::Progress(Progress::text(0, text, true)))
+    }
+
+    fn last() -> Result<Event, ServiceError> {
+        Ok(Event::Final(Response::new(
+            vec![Output::Text(OutputText::new(0, "ab"))],
+            Usage::new("chat:dummy"),
+        )))
+    }
+
+    fn pieces(events: EventStream) -> Vec<String> {
+        let mut bytes = EventBytes::new(events);
+        let mut pieces = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        loop {
+            match bytes.poll_bytes(&mut cx) {
+                Poll::Ready(Some(piece)) => pieces.push(String::from_utf8(piece.to_vec()).unwrap()),
+                Poll::Ready(None) => return pieces,
+                Poll::Pending => pieces.push("pending".to_owned()),
+            }
+        }
+    }
+
+    fn names(pieces: &[String]) -> Vec<&str> {
+        pieces
+            .iter()
+            .flat_map(|piece| piece.lines())
+            .filter_map(|line| line.strip_prefix("event: "))
+            .collect()
+    }
+
+    #[test]
+    fn events_that_are_ready_together_go_out_together() {
+        let pieces = pieces(stream::iter([progress("a"), progress("b"), last()]).boxed());
+
+        assert_eq!(pieces.len(), 1);
+        assert!(pieces[0].starts_with(
+            "event: progress\ndata: {\"outputs\":[{\"text\":{\"index\":0,\"role\":\"assistant\",\"content\":\"a\",\
+             \"isDelta\":true,\"isProcessing\":true}}]}\n\n"
+        ));
+        assert_eq!(names(&pieces), ["progress", "progress", "final"]);
+    }
+
+    #[test]
+    fn an_event_does_not_wait_for_the_next() {
+        let mut polls = 0;
+        let rest = stream::poll_fn(move |_| {
+            polls += 1;
+            match polls {
+                1 => Poll::Pending,
+                2 => Poll::Ready(Some(last())),
+                _ => Poll::Ready(None),
+            }
+        });
+
+        let pieces = pieces(stream::iter([progress("a")]).chain(rest).boxed());
+
+        assert_eq!(pieces.len(), 2);
+        assert_eq!(names(&pieces), ["progress", "final"]);
+    }
+
+    #[test]
+    fn nothing_follows_the_first_final_or_error() {
+        let error = || Err(ServiceError::BadAnswer("cut".to_owned()));
+        assert_eq!(names(&pieces(stream::iter([last(), progress("x"), last()]).boxed())), ["final"]);
+        assert_eq!(
+            names(&pieces(stream::iter([progress("a"), error(), last()]).boxed())),
+            ["progress", "error"]
+        );
+    }
+
+    #[test]
+    fn an_end_without_final_is_an_error_event() {
+        let pieces = pieces(stream::iter([progress("a")]).boxed());
+
+        assert_eq!(names(&pieces), ["progress", "error"]);
+        assert!(pieces.concat().contains(r#""statusCode":502,"statusText":"Bad Gateway""#));
+    }
+}

@@ -1,0 +1,105 @@
+//! Answers that need no key and no service: greetings and health.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+use crate::{
+    answer::{self, Failure},
+    body::ResponseBody,
+};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The longest name that is greeted, in characters.
+const MAX_NAME_CHARS: usize = 200;
+const ROOT: &str = r#"<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>AIsBreaker Server</title></head>
+<body>
+<h1>AIsBreaker Server</h1>
+<ul>
+<li><a href="/api/v1/version">Version</a></li>
+<li><a href="https://aisbreaker.org/">AIsBreaker.org Website</a></li>
+<li><a href="https://aisbreaker.org/docs">Documentation</a></li>
+</ul>
+</body>
+</html>
+"#;
+
+pub(crate) fn root() -> Response<ResponseBody> {
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    answer::full(StatusCode::OK, html, Bytes::from_static(ROOT.as_bytes()))
+}
+
+pub(crate) fn ping() -> Response<ResponseBody> {
+    answer::json(StatusCode::OK, &json!({"message": "api-pong"}))
+}
+
+pub(crate) fn version(query: Option<&str>) -> Response<ResponseBody> {
+    let name = query.and_then(name_in).unwrap_or_else(|| "stranger".to_owned());
+    let message = format!("Hello {name}, ... I'm AIsBreaker.org server version {VERSION} !");
+    answer::json(StatusCode::OK, &json!({"version": VERSION, "message": message}))
+}
+
+pub(crate) fn healthy() -> Response<ResponseBody> {
+    answer::json(StatusCode::OK, &json!({"status": "ok"}))
+}
+
+pub(crate) fn ready(is_draining: bool) -> Response<ResponseBody> {
+    if is_draining {
+        return Failure::new(StatusCode::SERVICE_UNAVAILABLE, "this server is shutting down").into_response();
+    }
+    answer::json(StatusCode::OK, &json!({"status": "ready"}))
+}
+
+/// The value of `name` in a query, decoded as forms are (WHATWG URL section 5.1).
+fn name_in(query: &str) -> Option<String> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix("name="))?;
+    let name: String = decode(value).chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();
+    Some(name).filter(|name| !name.is_empty())
+}
+
+fn decode(value: &str) -> String {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        match (first, tail) {
+            (b'+', _) => bytes.push(b' '),
+            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                bytes.push(hex(*high) << 4 | hex(*low));
+                rest = after;
+            }
+            (other, _) => bytes.push(*other),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => (digit | 0x20) - b'a' + 10,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_and_decodes_the_name() {
+        let rows = [
+            ("name=Ada", Some("Ada")),
+            ("x=1&name=Ada+L%C3%B6we", Some("Ada Löwe")),
+            ("name=%", Some("%")),
+            ("name=%2", Some("%2")),
+            ("name=a%0Ab", Some("ab")),
+            ("name=", None),
+            ("surname=x", None),
+        ];
+        for (query, expected) in rows {
+            assert_eq!(name_in(query).as_deref(), expected, "{query}");
+        }
+    }
+}

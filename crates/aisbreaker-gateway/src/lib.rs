@@ -1,0 +1,48 @@
+//! The AIsBreaker HTTP surface as one hyper service.
+//!
+//! [`Gateway::handle`] answers one request; call it from any hyper server, or let [`serve`] run the accept loop with
+//! connection cap, timeouts and graceful drain. One request is a chain of stages, each in a module of its own and
+//! each consuming the value of the one before:
+//!
+//! | Stage | Module | Makes | Refuses with |
+//! |---|---|---|---|
+//! | accept | `serve` | a connection task | a closed connection |
+//! | parse | `parse` | `Parsed` | 400, 408, 413, 415, 421, 431 |
+//! | authenticate | `authenticate` | `Authenticated` | 401 |
+//! | admit | `admit` | `Admission` | 429 |
+//! | resolve, call | `process`, `mint` | the answer's head | 401 to 504 |
+//! | stream | `events` | the answer's body | an `error` event |
+//!
+//! Errors become statuses in one place, `status`. What is logged is in one place, `record`.
+#![doc = ""]
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod admit;
+mod answer;
+mod authenticate;
+mod body;
+mod clock;
+mod config;
+mod events;
+mod gateway;
+mod greet;
+mod identity;
+mod inflate;
+mod lifecycle;
+mod mint;
+mod parse;
+mod process;
+mod record;
+mod route;
+mod serve;
+mod span;
+mod status;
+
+pub use body::ResponseBody;
+pub use clock::{Clock, SystemClock};
+pub use config::Config;
+pub use gateway::Gateway;
+pub use mint::{InvalidQuotas, quotas_from_json};
+pub use serve::{Limits, serve};

@@ -1,0 +1,216 @@
+//! The parse stage: what a request says, read within bounds and checked for form.
+
+use std::{net::IpAddr, pin::pin};
+
+use aisbreaker_api::{InvalidRequest, ProcessCall};
+use aisbreaker_services::services::HOPS_HEADER;
+use aisbreaker_token::Host;
+use bytes::{Bytes, BytesMut};
+use http::{
+    HeaderMap, HeaderName,
+    header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE},
+    request::Parts,
+};
+use http_body::Body;
+use http_body_util::BodyExt as _;
+use secrecy::SecretString;
+use tokio::time::timeout;
+
+use crate::{
+    config::Config,
+    identity::{self, HostFault},
+    inflate::Coding,
+};
+
+const HOPS: HeaderName = HeaderName::from_static(HOPS_HEADER);
+/// The largest sum of all header field names and values.
+const MAX_HEAD_BYTES: usize = 32 << 10;
+
+/// Why a request could not be read.
+#[derive(Debug)]
+pub(crate) enum ParseFault {
+    /// The host is not named, or not ours.
+    Host(HostFault),
+    /// Too many bytes of header fields.
+    HeadTooLarge,
+    /// A content type that the route does not take.
+    ContentType { accepted: &'static str },
+    /// A content coding that is not supported.
+    ContentEncoding,
+    /// The body does not have the coding it claims.
+    Inflate,
+    /// The body is over the limit.
+    TooLarge { limit: usize },
+    /// The body paused for too long.
+    Slow,
+    /// The connection broke before the body was whole.
+    Cut,
+    /// A header field is repeated or unreadable.
+    Field { name: HeaderName },
+    /// The body is not what the route takes.
+    Body(InvalidRequest),
+}
+
+impl From<InvalidRequest> for ParseFault {
+    fn from(invalid: InvalidRequest) -> Self {
+        Self::Body(invalid)
+    }
+}
+
+/// The head of a request, read.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) host: Host,
+    pub(crate) client: IpAddr,
+}
+
+/// What `Authorization` says.
+#[derive(Debug)]
+pub(crate) enum Authorization {
+    /// There is none.
+    Absent,
+    /// `Bearer` and a value.
+    Bearer(SecretString),
+    /// Another scheme, or no value.
+    Unusable,
+}
+
+/// A call, read and well-formed; who calls is not known yet.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    pub(crate) head: Head,
+    pub(crate) authorization: Authorization,
+    pub(crate) hops: u8,
+    pub(crate) call: ProcessCall,
+}
+
+/// Refuses heads that are too large; `hyper` has bounds of its own far above.
+pub(crate) fn check_head_size(headers: &HeaderMap) -> Result<(), ParseFault> {
+    let bytes: usize =
+        headers.iter().map(|(name, value)| name.as_str().len().saturating_add(value.len())).sum();
+    if bytes > MAX_HEAD_BYTES { Err(ParseFault::HeadTooLarge) } else { Ok(()) }
+}
+
+/// Reads host and client of a request.
+pub(crate) fn head(parts: &Parts, peer: IpAddr, config: &Config) -> Result<Head, ParseFault> {
+    let from_trusted_proxy = identity::is_trusted(peer, &config.trusted_proxies);
+    let host = identity::host(&parts.uri, &parts.headers, from_trusted_proxy, &config.public_hosts)
+        .map_err(ParseFault::Host)?;
+    let client = identity::client_address(peer, &parts.headers, &config.trusted_proxies);
+    Ok(Head { host, client })
+}
+
+/// Reads a call of `process`.
+pub(crate) async fn process<B: Body<Data = Bytes>>(
+    parts: &Parts,
+    body: B,
+    peer: IpAddr,
+    config: &Config,
+) -> Result<Parsed, ParseFault> {
+    let head = head(parts, peer, config)?;
+    let authorization = authorization(&parts.headers)?;
+    let hops = hops(&parts.headers)?;
+    if !matches!(content_type(&parts.headers)?.as_str(), "" | "application/json" | "text/plain") {
+        return Err(ParseFault::ContentType { accepted: "application/json" });
+    }
+    let body = read_body(&parts.headers, body, config).await?;
+    Ok(Parsed { head, authorization, hops, call: ProcessCall::from_json(&body)? })
+}
+
+/// Reads the body of a request that must be JSON.
+pub(crate) async fn json_body<B: Body<Data = Bytes>>(
+    headers: &HeaderMap,
+    body: B,
+    config: &Config,
+) -> Result<Bytes, ParseFault> {
+    if content_type(headers)? != "application/json" {
+        return Err(ParseFault::ContentType { accepted: "application/json" });
+    }
+    read_body(headers, body, config).await
+}
+
+/// The media type without parameters, lower case; empty if there is none.
+fn content_type(headers: &HeaderMap) -> Result<String, ParseFault> {
+    let Some(value) = sole(headers, CONTENT_TYPE)? else {
+        return Ok(String::new());
+    };
+    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    Ok(String::from_utf8_lossy(essence).to_ascii_lowercase())
+}
+
+fn authorization(headers: &HeaderMap) -> Result<Authorization, ParseFault> {
+    let Some(value) = sole(headers, AUTHORIZATION)? else {
+        return Ok(Authorization::Absent);
+    };
+    let text = std::str::from_utf8(value).map_err(|_utf8| ParseFault::Field { name: AUTHORIZATION })?;
+    let secret = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    Ok(match secret.map(|(_, secret)| secret.trim()) {
+        Some(secret) if !secret.is_empty() => Authorization::Bearer(secret.into()),
+        Some(_) | None => Authorization::Unusable,
+    })
+}
+
+/// How many AIsBreaker servers the request has passed.
+fn hops(headers: &HeaderMap) -> Result<u8, ParseFault> {
+    let Some(value) = sole(headers, HOPS)? else {
+        return Ok(0);
+    };
+    std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).ok_or(ParseFault::Field { name: HOPS })
+}
+
+/// The value of a field that must not be repeated.
+fn sole(headers: &HeaderMap, name: HeaderName) -> Result<Option<&[u8]>, ParseFault> {
+    let mut values = headers.get_all(&name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(ParseFault::Field { name });
+    }
+    Ok(first.map(|value| value.as_bytes()))
+}
+
+async fn read_body<B: Body<Data = Bytes>>(
+    headers: &HeaderMap,
+    body: B,
+    config: &Config,
+) -> Result<Bytes, ParseFault> {
+    let coding = Coding::parse(sole(headers, CONTENT_ENCODING)?.unwrap_or_default())
+        .ok_or(ParseFault::ContentEncoding)?;
+    let limit = config.max_body_bytes;
+    let body = collect(body, config).await?;
+    if coding == Coding::Identity {
+        return Ok(body);
+    }
+    // Inflating may take a tenth of a second, which must not stop other requests.
+    let inflated = tokio::task::spawn_blocking(move || coding.decode(body, limit)).await;
+    inflated.map_err(|_panicked| ParseFault::Inflate)?
+}
+
+/// Reads a body that comes steadily and within the limit. One that came in one piece is not copied.
+async fn collect<B: Body<Data = Bytes>>(body: B, config: &Config) -> Result<Bytes, ParseFault> {
+    let limit = config.max_body_bytes;
+    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return Err(ParseFault::TooLarge { limit });
+    }
+    let mut body = pin!(body);
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) =
+        timeout(config.body_timeout, body.frame()).await.map_err(|_elapsed| ParseFault::Slow)?
+    {
+        let Ok(data) = frame.map_err(|_broken| ParseFault::Cut)?.into_data() else {
+            continue;
+        };
+        if first.len().saturating_add(rest.len()).saturating_add(data.len()) > limit {
+            return Err(ParseFault::TooLarge { limit });
+        }
+        if first.is_empty() {
+            first = data;
+        } else {
+            rest.extend_from_slice(&data);
+        }
+    }
+    if rest.is_empty() {
+        return Ok(first);
+    }
+    Ok([first.as_ref(), rest.as_ref()].concat().into())
+}

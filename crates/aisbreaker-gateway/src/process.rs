@@ -1,0 +1,79 @@
+//! The resolve and call stages of `POST /api/v1/process`.
+
+use std::sync::Arc;
+
+use aisbreaker_services::{Call, Event, EventStream, Registry, Reply, ServiceError};
+use futures_util::{StreamExt as _, stream};
+use http::{
+    HeaderName, HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
+
+use crate::{
+    admit::Admission, answer, authenticate::Authenticated, body::ResponseBody, events::EventBytes,
+    record::Record,
+};
+
+/// Tells nginx not to hold events back.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// A call that was charged to its quotas.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) call: Authenticated,
+    pub(crate) admission: Admission,
+}
+
+/// Calls the service. Errors found before a stream begins are returned here.
+pub(crate) async fn process(
+    admitted: Admitted,
+    registry: &Registry,
+    record: &mut Record,
+) -> (Result<Response<ResponseBody>, ServiceError>, Admission) {
+    let Admitted { call, admission } = admitted;
+    (call_service(call, registry, record).await, admission)
+}
+
+async fn call_service(
+    authenticated: Authenticated,
+    registry: &Registry,
+    record: &mut Record,
+) -> Result<Response<ResponseBody>, ServiceError> {
+    let Authenticated { call, hops, credentials, .. } = authenticated;
+    let is_stream = call.request.stream;
+    let call =
+        Call::new(call.service, call.request, Arc::new(credentials), registry.clone())?.with_hops(hops);
+    registry.find(&call.service_id)?;
+    record.service(call.service_id.as_str());
+    match (registry.call(call).await?, is_stream) {
+        (Reply::Final(response), false) => Ok(answer::json(StatusCode::OK, &response)),
+        (Reply::Final(response), true) => {
+            Ok(event_stream(stream::iter([Ok(Event::Final(response))]).boxed()))
+        }
+        (Reply::Stream(events), true) => Ok(event_stream(events)),
+        (Reply::Stream(events), false) => {
+            let response = last(events).await?;
+            Ok(answer::json(StatusCode::OK, &response))
+        }
+        (other, _) => Err(ServiceError::Internal(format!("unknown kind of reply: {other:?}"))),
+    }
+}
+
+fn event_stream(events: EventStream) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::events(EventBytes::new(events)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response
+}
+
+/// The final answer of a service that streams although nobody asked it to.
+async fn last(mut events: EventStream) -> Result<aisbreaker_api::Response, ServiceError> {
+    while let Some(event) = events.next().await {
+        if let Event::Final(response) = event? {
+            return Ok(response);
+        }
+    }
+    Err(ServiceError::BadAnswer("the service ended without a final answer".to_owned()))
+}

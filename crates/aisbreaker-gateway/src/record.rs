@@ -1,0 +1,147 @@
+//! The one log line of a request: an allow-list of fields, never content, keys or secrets.
+
+use std::{net::IpAddr, sync::Arc, time::Instant};
+
+use aisbreaker_token::KeyId;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+use crate::{answer::X_REQUEST_ID, clock::Clock, lifecycle::InFlight, route::Route};
+
+/// The longest `x-request-id` that is accepted.
+const MAX_ID_LEN: usize = 128;
+/// The longest service id that is logged.
+const MAX_SERVICE_LEN: usize = 128;
+/// What nginx calls a request whose client went away; it is never sent.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// Collects what the log line says; written when the request is over, also if its client went away.
+#[derive(Debug)]
+pub(crate) struct Record {
+    id: HeaderValue,
+    method: Method,
+    route: Option<Route>,
+    client: IpAddr,
+    key: Option<KeyId>,
+    service: Option<String>,
+    cause: Option<String>,
+    status: StatusCode,
+    is_complete: bool,
+    started: Instant,
+    clock: Arc<dyn Clock>,
+    _in_flight: InFlight,
+}
+
+impl Record {
+    pub(crate) fn start(
+        (method, headers): (&Method, &HeaderMap),
+        route: Option<Route>,
+        client: IpAddr,
+        clock: Arc<dyn Clock>,
+        in_flight: InFlight,
+    ) -> Self {
+        Self {
+            id: request_id(headers),
+            method: method.clone(),
+            route,
+            client,
+            key: None,
+            service: None,
+            cause: None,
+            status: StatusCode::OK,
+            is_complete: false,
+            started: clock.monotonic(),
+            clock,
+            _in_flight: in_flight,
+        }
+    }
+
+    pub(crate) fn id(&self) -> &HeaderValue {
+        &self.id
+    }
+
+    pub(crate) fn key(&mut self, id: KeyId) {
+        self.key = Some(id);
+    }
+
+    /// Names the service, once it is known to be one.
+    pub(crate) fn service(&mut self, id: &str) {
+        let shown =
+            id.char_indices().nth(MAX_SERVICE_LEN).map_or(id, |(end, _)| id.get(..end).unwrap_or_default());
+        self.service = Some(shown.to_owned());
+    }
+
+    pub(crate) fn cause(&mut self, cause: String) {
+        self.cause = Some(cause);
+    }
+
+    pub(crate) fn status(&mut self, status: StatusCode) {
+        self.status = status;
+    }
+
+    /// The answer has been handed over whole.
+    pub(crate) fn complete(&mut self) {
+        self.is_complete = true;
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let status = if self.is_complete { self.status.as_u16() } else { CLIENT_CLOSED_REQUEST };
+        let duration = self.clock.monotonic().saturating_duration_since(self.started);
+        tracing::info!(
+            request_id = self.id.to_str().unwrap_or_default(),
+            method = method_name(&self.method),
+            route = self.route.map_or("unknown", Route::template),
+            status,
+            duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            client = %self.client,
+            key = self.key.as_ref().map(tracing::field::display),
+            service = self.service.as_deref(),
+            cause = self.cause.as_deref(),
+            "request"
+        );
+    }
+}
+
+/// Standard methods by name; what a client makes up is not logged.
+fn method_name(method: &Method) -> &str {
+    match *method {
+        Method::GET | Method::POST | Method::HEAD | Method::OPTIONS => method.as_str(),
+        Method::PUT | Method::DELETE | Method::PATCH | Method::CONNECT | Method::TRACE => method.as_str(),
+        _ => "other",
+    }
+}
+
+/// The caller's request id if it is harmless in a log, else a new one of 128 random bits.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let is_harmless = |value: &&HeaderValue| {
+        let bytes = value.as_bytes();
+        let is_token = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(b);
+        !bytes.is_empty() && bytes.len() <= MAX_ID_LEN && bytes.iter().all(is_token)
+    };
+    headers.get(X_REQUEST_ID).filter(is_harmless).cloned().unwrap_or_else(new_request_id)
+}
+
+fn new_request_id() -> HeaderValue {
+    let high = getrandom::u64().unwrap_or_default();
+    let low = getrandom::u64().unwrap_or_default();
+    HeaderValue::try_from(format!("{high:016x}{low:016x}")).unwrap_or(HeaderValue::from_static("none"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_a_harmless_request_id_and_replaces_any_other() {
+        let id_for = |value: &str| {
+            let headers = [(X_REQUEST_ID, HeaderValue::from_str(value).unwrap())].into_iter().collect();
+            request_id(&headers).to_str().unwrap().to_owned()
+        };
+        assert_eq!(id_for("req-1.a:b/c"), "req-1.a:b/c");
+        for bad in ["", "two words", "a\"b", &"x".repeat(MAX_ID_LEN + 1)] {
+            let id = id_for(bad);
+            assert_eq!(id.len(), 32, "{bad:?} became {id}");
+        }
+    }
+}
