@@ -1,0 +1,43 @@
+//! Where log lines go and which are written.
+
+use std::str::FromStr;
+
+use tracing::{Level, Metadata};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+impl FromStr for Format {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("must be text or json"),
+        }
+    }
+}
+
+/// Starts logging to standard error.
+pub(crate) fn start(filter: EnvFilter, format: Format) {
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let layer = match format {
+        Format::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
+        Format::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry().with(layer.with_filter(filter).with_filter(filter_fn(is_safe))).init();
+}
+
+/// Libraries below this project know nothing of its secrets, so what they say of bytes and header fields at lower
+/// levels is never logged, whatever the filter says.
+fn is_safe(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("aisbreaker") || *metadata.level() <= Level::WARN
+}

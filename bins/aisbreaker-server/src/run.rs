@@ -1,0 +1,90 @@
+//! Running the server: from its settings to its orderly end.
+
+use std::{error::Error, io, net::SocketAddr};
+
+use aisbreaker_gateway::{Gateway, Limits, SystemClock};
+use aisbreaker_services::{egress, services};
+use aisbreaker_token::ServerKey;
+use secrecy::ExposeSecret as _;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
+
+use crate::{logging, settings::Settings};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// Prints a fresh server key.
+#[expect(clippy::print_stdout, reason = "printing the key is what the subcommand is for")]
+pub(crate) fn keygen() -> Outcome {
+    let key = ServerKey::generate()?;
+    let text = key.expose_text().ok_or("a generated key has a text")?;
+    println!("{}", text.expose_secret());
+    Ok(())
+}
+
+/// Serves until a signal ends it.
+pub(crate) fn serve(settings: Settings) -> Outcome {
+    let Settings { listen, log_filter, log_format, gateway, limits, egress, timeouts, services, .. } =
+        settings;
+    logging::start(log_filter, log_format);
+    for variable in &settings.unknown_variables {
+        tracing::warn!(variable, "this environment variable is not a setting");
+    }
+    if settings.has_random_key {
+        tracing::warn!(
+            "no AUTH_ENCRYPTION_KEYPHRASE: keys are sealed with a random key and END WITH THIS PROCESS; make a lasting \
+             one with 'aisbreaker-server keygen'"
+        );
+    }
+    let client = egress::Client::new(egress, timeouts);
+    let registry = services::standard(client, services).build();
+    let gateway = Gateway::new(gateway, registry, SystemClock::new());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(run(listen, gateway, limits));
+    // What is left are connections that had their time; they must not delay the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn run(listen: SocketAddr, gateway: Gateway, limits: Limits) -> Outcome {
+    let mut signals = Signals::new()?;
+    let listener =
+        TcpListener::bind(listen).await.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");
+    let (first, told) = tokio::sync::oneshot::channel::<()>();
+    let served = aisbreaker_gateway::serve(listener, gateway, limits, async {
+        // An error means that nobody can tell any more, which is the end as well.
+        let _told = told.await;
+    });
+    let ended_at_once = async {
+        signals.next().await;
+        let _served_already = first.send(());
+        signals.next().await;
+    };
+    tokio::select! {
+        () = served => tracing::info!("stopped"),
+        () = ended_at_once => tracing::warn!("stopped at once by a second signal"),
+    }
+    Ok(())
+}
+
+/// The signals that end the server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The settings of the server as parsed types: strings end here. All faults are reported at once, by name, without
+//! their values.
+
+mod parse;
+mod values;
+
+use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use aisbreaker_gateway::{Config, Limits};
+use aisbreaker_services::{
+    egress::{Policy, Timeouts},
+    services::Options,
+};
+use aisbreaker_token::{KeyRing, ServerKey};
+use tracing_subscriber::EnvFilter;
+
+use crate::{args::Args, logging::Format};
+use parse::Reader;
+use values::{Faults, Setting, Values};
+
+const DEFAULT_PORT: u16 = 3000;
+
+/// Tables of the configuration file whose members are settings of their own.
+const BRANCHES: [&str; 4] = ["egress", "quotas", "keys", "log"];
+
+const CONFIG: &str = "AISBREAKER_CONFIG";
+const PORT: &str = "PORT";
+
+const LISTEN: Setting = Setting { key: "listen", variable: "AISBREAKER_LISTEN" };
+const SEALING_KEY: Setting = Setting { key: "keys.sealing", variable: "AUTH_ENCRYPTION_KEYPHRASE" };
+const OPENING_KEYS: Setting =
+    Setting { key: "keys.opening", variable: "AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES" };
+const DEFAULT_KEY: Setting = Setting { key: "default_api_key", variable: "DEFAULT_AISBREAKER_API_KEY" };
+const PUBLIC_HOSTS: Setting = Setting { key: "public_hosts", variable: "AISBREAKER_PUBLIC_HOSTS" };
+const TRUSTED_PROXIES: Setting = Setting { key: "trusted_proxies", variable: "AISBREAKER_TRUSTED_PROXIES" };
+const EGRESS_ALLOW: Setting = Setting { key: "egress.allow", variable: "AISBREAKER_EGRESS_ALLOW" };
+const SERVER_QUOTAS: Setting = Setting { key: "quotas.server", variable: "AISBREAKER_SERVER_QUOTAS" };
+const DEFAULT_QUOTAS: Setting = Setting { key: "quotas.default", variable: "AISBREAKER_DEFAULT_QUOTAS" };
+const MAX_EXPIRATION: Setting = Setting { key: "max_expiration", variable: "AISBREAKER_MAX_EXPIRATION" };
+const MAX_BODY: Setting = Setting { key: "max_body_bytes", variable: "AISBREAKER_MAX_BODY_BYTES" };
+const HEADER_TIMEOUT: Setting = Setting { key: "header_timeout", variable: "AISBREAKER_HEADER_TIMEOUT" };
+const BODY_TIMEOUT: Setting = Setting { key: "body_timeout", variable: "AISBREAKER_BODY_TIMEOUT" };
+const CONNECT_TIMEOUT: Setting = Setting { key: "connect_timeout", variable: "AISBREAKER_CONNECT_TIMEOUT" };
+const PROVIDER_TIMEOUT: Setting =
+    Setting { key: "provider_timeout", variable: "AISBREAKER_PROVIDER_TIMEOUT" };
+const IDLE_TIMEOUT: Setting =
+    Setting { key: "stream_idle_timeout", variable: "AISBREAKER_STREAM_IDLE_TIMEOUT" };
+const MAX_CONNECTIONS: Setting = Setting { key: "max_connections", variable: "AISBREAKER_MAX_CONNECTIONS" };
+const DRAIN_TIMEOUT: Setting = Setting { key: "drain_timeout", variable: "AISBREAKER_DRAIN_TIMEOUT" };
+const LOG: Setting = Setting { key: "log.filter", variable: "AISBREAKER_LOG" };
+const LOG_FORMAT: Setting = Setting { key: "log.format", variable: "AISBREAKER_LOG_FORMAT" };
+
+const ALL: [Setting; 20] = [
+    LISTEN,
+    SEALING_KEY,
+    OPENING_KEYS,
+    DEFAULT_KEY,
+    PUBLIC_HOSTS,
+    TRUSTED_PROXIES,
+    EGRESS_ALLOW,
+    SERVER_QUOTAS,
+    DEFAULT_QUOTAS,
+    MAX_EXPIRATION,
+    MAX_BODY,
+    HEADER_TIMEOUT,
+    BODY_TIMEOUT,
+    CONNECT_TIMEOUT,
+    PROVIDER_TIMEOUT,
+    IDLE_TIMEOUT,
+    MAX_CONNECTIONS,
+    DRAIN_TIMEOUT,
+    LOG,
+    LOG_FORMAT,
+];
+/// Variables of the original's clients, which often stand in the same environment.
+const VARIABLES_OF_CLIENTS: [&str; 2] = ["AISBREAKER_SERVER_URL", "AISBREAKER_API_KEY"];
+
+/// Everything the server is told.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) log_filter: EnvFilter,
+    pub(crate) log_format: Format,
+    pub(crate) gateway: Config,
+    pub(crate) limits: Limits,
+    pub(crate) egress: Policy,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) services: Options,
+    /// Whether the sealing key is a random one that ends with this process.
+    pub(crate) has_random_key: bool,
+    /// Variables that look like settings but are none.
+    pub(crate) unknown_variables: Vec<String>,
+}
+
+/// Reads all settings.
+///
+/// # Errors
+/// [`Faults`] with everything that is wrong.
+pub(crate) fn load(
+    args: &Args,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Settings, Faults> {
+    let mut faults = Faults::default();
+    let mut values = Values::new(environment);
+    let from_environment = values.variable(CONFIG).map(PathBuf::from);
+    if let Some(path) = args.config.clone().or(from_environment) {
+        values.read_file(&path, &BRANCHES, &mut faults);
+    }
+    let unknown_variables = unknown_variables(&values);
+    let mut reader = Reader { values, faults };
+    let settings = read(args, &mut reader, unknown_variables);
+    let Reader { values, mut faults } = reader;
+    values.refuse_rest(&mut faults);
+    settings.filter(|_| faults.is_empty()).ok_or(faults)
+}
+
+fn unknown_variables(values: &Values) -> Vec<String> {
+    let known: Vec<&str> =
+        ALL.iter().map(|setting| setting.variable).chain(VARIABLES_OF_CLIENTS).chain([CONFIG]).collect();
+    values.unknown_variables(&known).map(str::to_owned).collect()
+}
+
+/// Reads every setting, so that every fault is found; `None` if there is no server key to go on with.
+fn read(args: &Args, reader: &mut Reader, unknown_variables: Vec<String>) -> Option<Settings> {
+    let listen = listen(args, reader);
+    let log_filter = reader.parsed(LOG, |text| {
+        EnvFilter::try_new(text).map_err(|_syntax| "is not a log filter such as info or debug")
+    });
+    let log_format = reader.parsed(LOG_FORMAT, str::parse);
+    let limits = limits(reader);
+    let timeouts = timeouts(reader);
+    let egress = reader.egress(EGRESS_ALLOW);
+    let services = reader.services();
+    let keys = key_ring(reader);
+    let has_random_key = keys.as_ref().is_some_and(|(_, is_random)| *is_random);
+    let gateway = gateway(reader, keys.map(|(ring, _)| ring));
+    Some(Settings {
+        listen,
+        log_filter: log_filter.unwrap_or_else(|| EnvFilter::new("info")),
+        log_format: log_format.unwrap_or(Format::Text),
+        gateway: gateway?,
+        limits,
+        egress,
+        timeouts,
+        services,
+        has_random_key,
+        unknown_variables,
+    })
+}
+
+fn listen(args: &Args, reader: &mut Reader) -> SocketAddr {
+    let configured = reader.address(LISTEN);
+    let port = reader.port(PORT).unwrap_or(DEFAULT_PORT);
+    let flag = args.listen.as_deref().and_then(|text| reader.parse_address("--listen", text));
+    flag.or(configured).unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+}
+
+fn limits(reader: &mut Reader) -> Limits {
+    let mut limits = Limits::default();
+    reader.duration(HEADER_TIMEOUT, &mut limits.header_timeout);
+    reader.duration(DRAIN_TIMEOUT, &mut limits.drain_timeout);
+    reader.count(MAX_CONNECTIONS, &mut limits.max_connections);
+    limits
+}
+
+fn timeouts(reader: &mut Reader) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    reader.duration(CONNECT_TIMEOUT, &mut timeouts.connect);
+    reader.duration(PROVIDER_TIMEOUT, &mut timeouts.response);
+    reader.duration(IDLE_TIMEOUT, &mut timeouts.idle);
+    timeouts
+}
+
+/// The ring of all server keys, and whether its sealing key is random.
+fn key_ring(reader: &mut Reader) -> Option<(KeyRing, bool)> {
+    let sealing = reader.text(SEALING_KEY, true);
+    let opening = reader.list(OPENING_KEYS, char::is_whitespace);
+    let is_random = sealing.is_none();
+    let key = match sealing {
+        Some((name, text)) => ServerKey::parse(&text)
+            .map_err(|error| reader.faults.add(&name, format_args!("is unusable: {error}"))),
+        None => ServerKey::generate().map_err(|error| reader.faults.add("sealing key", error)),
+    };
+    let mut ring = key.ok().map(KeyRing::new);
+    for text in opening.iter().flat_map(|(_, texts)| texts) {
+        let added = ServerKey::parse_for_opening(text).map_err(|error| error.to_string()).and_then(|key| {
+            ring.take().map(|ring| ring.with_opening_key(key)).transpose().map_err(|error| error.to_string())
+        });
+        match added {
+            Ok(with_key) => ring = with_key,
+            Err(error) => {
+                reader.faults.add(OPENING_KEYS.variable, format_args!("has an unusable entry: {error}"))
+            }
+        }
+    }
+    Some((ring?, is_random))
+}
+
+fn gateway(reader: &mut Reader, keys: Option<KeyRing>) -> Option<Config> {
+    // Without a key ring all the rest is still read for its faults, so a throw-away one stands in.
+    let is_usable = keys.is_some();
+    let keys = keys.or_else(|| ServerKey::generate().ok().map(KeyRing::new))?;
+    let mut config = Config::new(keys);
+    config.default_key = reader.api_key(DEFAULT_KEY);
+    config.public_hosts = reader.hosts(PUBLIC_HOSTS);
+    config.trusted_proxies = reader.networks(TRUSTED_PROXIES);
+    reader.quotas(SERVER_QUOTAS, &mut config.server_quotas);
+    reader.quotas(DEFAULT_QUOTAS, &mut config.default_quotas);
+    reader.duration(MAX_EXPIRATION, &mut config.max_expiration);
+    reader.count(MAX_BODY, &mut config.max_body_bytes);
+    reader.duration(BODY_TIMEOUT, &mut config.body_timeout);
+    is_usable.then_some(config)
+}

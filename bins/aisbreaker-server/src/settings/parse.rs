@@ -1,0 +1,227 @@
+//! Reads single settings into their types, and notes what cannot be read.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+    time::Duration,
+};
+
+use aisbreaker_api::Origin;
+use aisbreaker_gateway::quotas_from_json;
+use aisbreaker_services::{egress::Policy, services::Options};
+use aisbreaker_token::{Host, PREFIX, RequestQuotas};
+use ipnet::IpNet;
+use secrecy::SecretString;
+use toml::{Table, Value};
+
+use super::values::{Faults, Given, Setting, Values};
+
+/// The table of the configuration file with what concerns single services.
+const SERVICES: &str = "services";
+/// The services that call providers.
+const OPENAI: &str = "chat:openai.com";
+const NETWORK: &str = "aisbreaker:network";
+
+pub(super) struct Reader {
+    pub(super) values: Values,
+    pub(super) faults: Faults,
+}
+
+impl Reader {
+    /// A setting that is one text.
+    pub(super) fn text(&mut self, setting: Setting, keeps_empty: bool) -> Option<(String, String)> {
+        let Given { name, value } = self.values.take(setting, keeps_empty, &mut self.faults)?;
+        match value {
+            Value::String(text) => Some((name, text)),
+            Value::Integer(number) => Some((name, number.to_string())),
+            Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => {
+                self.faults.add(&name, "must be a string");
+                None
+            }
+        }
+    }
+
+    /// A setting that is a list: an array in the file, one text with separators in the environment.
+    pub(super) fn list(
+        &mut self,
+        setting: Setting,
+        is_separator: fn(char) -> bool,
+    ) -> Option<(String, Vec<String>)> {
+        let Given { name, value } = self.values.take(setting, false, &mut self.faults)?;
+        let texts = match value {
+            Value::String(text) => Some(text.split(is_separator).map(str::trim).map(str::to_owned).collect()),
+            Value::Array(values) => values.iter().map(|value| value.as_str().map(str::to_owned)).collect(),
+            Value::Integer(_)
+            | Value::Float(_)
+            | Value::Boolean(_)
+            | Value::Datetime(_)
+            | Value::Table(_) => None,
+        };
+        let Some(texts): Option<Vec<String>> = texts else {
+            self.faults.add(&name, "must be a list of strings");
+            return None;
+        };
+        Some((name, texts.into_iter().filter(|text| !text.is_empty()).collect()))
+    }
+
+    /// A setting read by `parse`, whose error says what it must be.
+    pub(super) fn parsed<T>(
+        &mut self,
+        setting: Setting,
+        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+    ) -> Option<T> {
+        let (name, text) = self.text(setting, false)?;
+        parse(text.trim()).map_err(|problem| self.faults.add(&name, problem)).ok()
+    }
+
+    pub(super) fn duration(&mut self, setting: Setting, target: &mut Duration) {
+        let parse = |text: &str| {
+            let duration = humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero());
+            duration.ok_or("must be a span of time over zero, such as 30s or 5m")
+        };
+        if let Some(duration) = self.parsed(setting, parse) {
+            *target = duration;
+        }
+    }
+
+    pub(super) fn count(&mut self, setting: Setting, target: &mut usize) {
+        let parse = |text: &str| {
+            text.parse().ok().filter(|count| *count > 0).ok_or("must be a whole number over zero")
+        };
+        if let Some(count) = self.parsed(setting, parse) {
+            *target = count;
+        }
+    }
+
+    pub(super) fn address(&mut self, setting: Setting) -> Option<SocketAddr> {
+        let (name, text) = self.text(setting, false)?;
+        self.parse_address(&name, &text)
+    }
+
+    pub(super) fn parse_address(&mut self, name: &str, text: &str) -> Option<SocketAddr> {
+        let address = text.trim().parse().ok();
+        if address.is_none() {
+            self.faults.add(name, "must be an IP address and a port, such as 127.0.0.1:3000 or [::]:3000");
+        }
+        address
+    }
+
+    pub(super) fn port(&mut self, variable: &'static str) -> Option<u16> {
+        let setting = Setting { key: "", variable };
+        self.parsed(setting, |text| text.parse().map_err(|_number| "must be a port number"))
+    }
+
+    pub(super) fn hosts(&mut self, setting: Setting) -> Vec<Host> {
+        self.parsed_list(setting, "has an entry that is not a host name", |text| Host::parse(text).ok())
+    }
+
+    pub(super) fn networks(&mut self, setting: Setting) -> Vec<IpNet> {
+        self.parsed_list(setting, "has an entry that is not a network such as 10.0.0.0/8", network)
+    }
+
+    fn parsed_list<T>(&mut self, setting: Setting, problem: &str, parse: fn(&str) -> Option<T>) -> Vec<T> {
+        let Some((name, texts)) = self.list(setting, |c| c == ',') else {
+            return Vec::new();
+        };
+        let parsed: Vec<T> = texts.iter().filter_map(|text| parse(text)).collect();
+        if parsed.len() != texts.len() {
+            self.faults.add(&name, problem);
+        }
+        parsed
+    }
+
+    pub(super) fn egress(&mut self, setting: Setting) -> Policy {
+        let mut policy = Policy::strict();
+        let Some((name, exceptions)) = self.list(setting, |c| c == ',') else {
+            return policy;
+        };
+        for exception in exceptions {
+            match policy.clone().allow(&exception) {
+                Ok(with_exception) => policy = with_exception,
+                Err(error) => self.faults.add(&name, format_args!("has an unusable entry: {error}")),
+            }
+        }
+        policy
+    }
+
+    pub(super) fn api_key(&mut self, setting: Setting) -> Option<SecretString> {
+        let (name, text) = self.text(setting, false)?;
+        if !text.starts_with(PREFIX) {
+            self.faults.add(&name, format_args!("must be a key that starts with {PREFIX}"));
+            return None;
+        }
+        Some(text.into())
+    }
+
+    pub(super) fn quotas(&mut self, setting: Setting, target: &mut RequestQuotas) {
+        let Some(Given { name, value }) = self.values.take(setting, false, &mut self.faults) else {
+            return;
+        };
+        let json = value.as_str().map_or_else(|| serde_json::to_string(&value), |json| Ok(json.to_owned()));
+        let quotas = json.map_err(|error| error.to_string());
+        match quotas.and_then(|json| quotas_from_json(&json).map_err(|error| error.to_string())) {
+            Ok(quotas) => *target = quotas,
+            Err(problem) => self.faults.add(&name, format_args!("is unusable: {problem}")),
+        }
+    }
+
+    /// The tables `[services."<id>"]` of the file.
+    pub(super) fn services(&mut self) -> Options {
+        let mut options = Options::default();
+        match self.values.take_from_file(SERVICES) {
+            None => {}
+            Some(Value::Table(services)) => {
+                for (id, value) in services {
+                    self.service(&id, value, &mut options);
+                }
+            }
+            Some(_) => self.faults.add(SERVICES, "must be a table"),
+        }
+        options
+    }
+
+    fn service(&mut self, id: &str, value: Value, options: &mut Options) {
+        let name = format!("{SERVICES}.\"{id}\"");
+        let Value::Table(mut members) = value else {
+            return self.faults.add(&name, "must be a table");
+        };
+        if !matches!(id, OPENAI | NETWORK) {
+            self.faults
+                .add(&name, format_args!("is not a service that calls a provider: {OPENAI} or {NETWORK}"));
+        }
+        if let Some(origins) = self.origins(&name, &mut members) {
+            options.operator_origins.insert(id.to_owned(), origins);
+        }
+        if let Some(engine) = members.remove("engine") {
+            match engine.as_str() {
+                Some(engine) if id == OPENAI && !engine.is_empty() => {
+                    engine.clone_into(&mut options.openai_engine);
+                }
+                Some(_) | None => {
+                    let problem = format_args!("must be a string, and is for {OPENAI} only");
+                    self.faults.add(&format!("{name}.engine"), problem);
+                }
+            }
+        }
+        for unknown in members.keys() {
+            self.faults.add(&format!("{name}.{unknown}"), "in the configuration file is not a setting");
+        }
+    }
+
+    fn origins(&mut self, name: &str, members: &mut Table) -> Option<Vec<Origin>> {
+        let value = members.remove("origins")?;
+        let texts = value.as_array().cloned().unwrap_or_else(|| vec![value]);
+        let origins: Option<Vec<Origin>> =
+            texts.iter().map(|text| text.as_str().and_then(|text| Origin::parse(text).ok())).collect();
+        if origins.is_none() {
+            self.faults
+                .add(&format!("{name}.origins"), "must be a list of origins such as https://llm.example.com");
+        }
+        origins
+    }
+}
+
+/// A network, or a single address as the network of itself.
+fn network(text: &str) -> Option<IpNet> {
+    IpNet::from_str(text).ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
