@@ -1,0 +1,25 @@
+//! A conversation of two turns: the answer to the first carries the state that the second sends back.
+#![expect(clippy::print_stdout, reason = "an example talks to its terminal")]
+
+use aisbreaker_api::{ConversationState, Request};
+use aisbreaker_examples::{Outcome, call};
+use aisbreaker_services::Reply;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Outcome {
+    let mut state = None;
+    for question in ["My name is Ada.", "What is my name?"] {
+        let request = Request::user_text(question).with_conversation_state(state);
+
+        let Reply::Final(response) = call("chat:dummy", request).await? else {
+            return Err("no stream was asked for".into());
+        };
+
+        println!("> {question}\n{}", response.text().unwrap_or("(no text)"));
+        state = response.conversation_state;
+    }
+    // The state is readable: two turns of an input and an output each.
+    let messages = ConversationState::decode(&state.unwrap_or_default())?.messages;
+    println!("{} messages", messages.len());
+    if messages.len() == 4 { Ok(()) } else { Err("the state does not hold both turns".into()) }
+}
