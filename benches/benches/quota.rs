@@ -1,0 +1,215 @@
+//! What does a decision over twelve limits cost, beside `governor` doing one and twelve keyed checks?
+//!
+//! Twelve limits are what a request needs: server and key, global and per client, each per minute, hour and day.
+//! Both libraries get the same keys. `hot-key` asks for one client again and again, `million-keys` for one of a million
+//! at random; `busy` is a client with every slot of its day in use; `after-a-day` is the first decision after an idle day.
+//! Two threads are reported as wall time per decision of both.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a bench counts from some instant and stops on faults"
+)]
+
+use std::hint::black_box;
+use std::num::NonZeroU32;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aisbreaker_quota::{Charge, Engine, Limits};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+const CLIENTS: u64 = 1_000_000;
+const HOT: u64 = 42;
+
+/// A counter as a gateway names it: its scope, the key it belongs to and the client.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+struct Key {
+    scope: u8,
+    id: [u64; 2],
+    client: u64,
+}
+
+impl Key {
+    fn new(scope: u8, id: u64, client: u64) -> Self {
+        Self { scope, id: [id, !id], client }
+    }
+}
+
+fn number(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap()
+}
+
+fn wide() -> Limits {
+    Limits::per_minute(NonZeroU32::MAX)
+}
+
+fn charges(client: u64, limits: Limits) -> [Charge<Key>; 4] {
+    [
+        Charge::new(Key::new(1, 0, client), limits),
+        Charge::new(Key::new(2, 7, client), limits),
+        Charge::shared(Key::new(3, 7, 0), limits),
+        Charge::shared(Key::new(4, 0, 0), limits),
+    ]
+}
+
+fn engine(epoch: Instant) -> Engine<Key> {
+    Engine::with_homes(epoch, 2_100_000, |key| key.client)
+}
+
+fn governor() -> DefaultKeyedRateLimiter<Key> {
+    RateLimiter::keyed(Quota::per_second(NonZeroU32::MAX))
+}
+
+/// Clients in an order that no cache foresees.
+fn scattered(step: u64) -> u64 {
+    step.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23).wrapping_mul(0xD1B5_4A32_D192_ED03) % CLIENTS
+}
+
+fn hot_key(criterion: &mut Criterion) {
+    let epoch = Instant::now();
+    let mut group = criterion.benchmark_group("quota/hot-key");
+    group.throughput(Throughput::Elements(1));
+    let one = governor();
+    group.bench_function("governor-1", |bench| bench.iter(|| one.check_key(black_box(&Key::new(1, 0, HOT)))));
+    group.bench_function("governor-12", |bench| {
+        bench.iter(|| (0..12).filter(|&id| one.check_key(black_box(&Key::new(1, id, HOT))).is_ok()).count());
+    });
+
+    let engine = engine(epoch);
+    let asked = charges(HOT, wide());
+    group.bench_function("12-limits", |bench| {
+        bench.iter(|| engine.charge(black_box(&asked), NonZeroU32::MIN, black_box(epoch)).is_ok());
+    });
+    group.bench_function("12-limits-reading-the-clock", |bench| {
+        bench.iter(|| engine.charge(black_box(&asked), NonZeroU32::MIN, Instant::now()).is_ok());
+    });
+    group.bench_function("12-limits-one-lock-each", |bench| {
+        let engine = Engine::new(epoch, 2_100_000);
+        bench.iter(|| engine.charge(black_box(&asked), NonZeroU32::MIN, black_box(epoch)).is_ok());
+    });
+    group.bench_function("3-limits", |bench| {
+        let [first, ..] = asked;
+        bench.iter(|| engine.charge(black_box(&[first]), NonZeroU32::MIN, black_box(epoch)).is_ok());
+    });
+    let used_up = charges(HOT, Limits::per_minute(number(1)));
+    group.bench_function("12-limits-refused", |bench| {
+        bench.iter(|| engine.charge(black_box(&used_up), NonZeroU32::MIN, black_box(epoch)).is_err());
+    });
+    group.finish();
+}
+
+fn million_keys(criterion: &mut Criterion) {
+    let epoch = Instant::now();
+    let mut group = criterion.benchmark_group("quota/million-keys");
+    group.throughput(Throughput::Elements(1));
+    {
+        let one = governor();
+        for client in 0..CLIENTS {
+            one.check_key(&Key::new(1, 0, client)).unwrap();
+        }
+        let mut step = 0;
+        group.bench_function("governor-1", |bench| {
+            bench.iter(|| {
+                step += 1;
+                one.check_key(&Key::new(1, 0, scattered(step))).is_ok()
+            });
+        });
+    }
+    let engine = engine(epoch);
+    for client in 0..CLIENTS {
+        engine.charge(&charges(client, wide()), NonZeroU32::MIN, epoch).unwrap();
+    }
+    let mut step = 0;
+    group.bench_function("12-limits", |bench| {
+        bench.iter(|| {
+            step += 1;
+            engine.charge(&charges(scattered(step), wide()), NonZeroU32::MIN, epoch).is_ok()
+        });
+    });
+    group.bench_function("sweep-step", |bench| bench.iter(|| engine.sweep(epoch)));
+    group.finish();
+}
+
+fn two_threads(criterion: &mut Criterion) {
+    let epoch = Instant::now();
+    let mut group = criterion.benchmark_group("quota/two-threads");
+    group.throughput(Throughput::Elements(1));
+    let one = governor();
+    group.bench_function("hot-key/governor-1", |bench| {
+        bench.iter_custom(|rounds| both(rounds, &|_| one.check_key(black_box(&Key::new(1, 0, HOT))).is_ok()));
+    });
+    let engine = engine(epoch);
+    let asked = charges(HOT, wide());
+    group.bench_function("hot-key/12-limits", |bench| {
+        bench.iter_custom(|rounds| {
+            both(rounds, &|_| engine.charge(black_box(&asked), NonZeroU32::MIN, epoch).is_ok())
+        });
+    });
+    group.bench_function("many-keys/12-limits", |bench| {
+        bench.iter_custom(|rounds| {
+            both(rounds, &|step| {
+                engine.charge(&charges(scattered(step) % 10_000, wide()), NonZeroU32::MIN, epoch).is_ok()
+            })
+        });
+    });
+    group.finish();
+}
+
+/// The time until two threads have done `rounds` calls together.
+fn both(rounds: u64, call: &(dyn Fn(u64) -> bool + Sync)) -> Duration {
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for thread in 0..2 {
+            scope.spawn(move || {
+                for step in 0..rounds.div_ceil(2) {
+                    black_box(call(2 * step + thread));
+                }
+            });
+        }
+    });
+    start.elapsed()
+}
+
+fn long_lists(criterion: &mut Criterion) {
+    let epoch = Instant::now();
+    let mut group = criterion.benchmark_group("quota/long-lists");
+    group.throughput(Throughput::Elements(1));
+    let asked = charges(HOT, wide());
+    let slot = Duration::from_millis(600);
+    let day = Duration::from_secs(86_400);
+    let engine = engine(epoch);
+    let mut now = epoch;
+    while now < epoch + day {
+        engine.charge(&asked, NonZeroU32::MIN, now).unwrap();
+        now += slot;
+    }
+    group.bench_function("busy/12-limits", |bench| {
+        bench.iter(|| engine.charge(black_box(&asked), NonZeroU32::MIN, now).is_ok());
+    });
+    group.bench_function("busy/12-limits-new-slot-each-time", |bench| {
+        bench.iter(|| {
+            now += slot;
+            engine.charge(black_box(&asked), NonZeroU32::MIN, now).is_ok()
+        });
+    });
+    group.bench_function("after-a-day/12-limits", |bench| {
+        let fill = || {
+            for _ in 0..300 {
+                now += slot;
+                engine.charge(&asked, NonZeroU32::MIN, now).unwrap();
+            }
+            now += 2 * day;
+            now
+        };
+        bench.iter_batched(
+            fill,
+            |now| engine.charge(&asked, NonZeroU32::MIN, now).is_ok(),
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+criterion_group!(benches, hot_key, million_keys, two_threads, long_lists);
+criterion_main!(benches);

@@ -1,0 +1,45 @@
+//! CPU time and memory of threads and processes, as Linux tells them in `/proc`.
+
+use std::{hint::black_box, path::PathBuf, time::Duration};
+
+/// The directory in `/proc` of the calling thread.
+pub(crate) fn this_thread() -> PathBuf {
+    std::fs::canonicalize("/proc/thread-self").expect("/proc is there")
+}
+
+/// Nanoseconds that a thread has spent on a processor.
+pub(crate) fn nanoseconds(thread: &std::path::Path) -> f64 {
+    let text = std::fs::read_to_string(thread.join("schedstat")).expect("the thread lives");
+    text.split(' ').next().and_then(|figure| figure.parse().ok()).expect("schedstat begins with a number")
+}
+
+/// Nanoseconds of CPU time per run of `operation`, over enough runs to take about `time`.
+pub(crate) fn per_run(time: Duration, mut operation: impl FnMut()) -> f64 {
+    let thread = this_thread();
+    let mut measure = |runs: u32| {
+        let before = nanoseconds(&thread);
+        (0..runs).for_each(|_| operation());
+        nanoseconds(&thread) - before
+    };
+    let mut runs = 8;
+    loop {
+        let spent = measure(runs);
+        if spent >= time.as_secs_f64() * 1e9 {
+            return spent / f64::from(runs);
+        }
+        runs = runs.saturating_mul(2);
+    }
+}
+
+/// A sample of `per_run` over 30 ms.
+pub(crate) fn sample<T>(mut operation: impl FnMut() -> T + 'static) -> crate::row::Sample {
+    Box::new(move || per_run(Duration::from_millis(30), || drop(black_box(operation()))))
+}
+
+/// Resident memory of a process in bytes.
+pub(crate) fn resident_bytes(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+    let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse().expect("VmRSS is a number");
+    kilobytes * 1024.0
+}

@@ -1,0 +1,88 @@
+//! Rows about opening keys.
+
+use std::{
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
+
+use aisbreaker_benches::claims::{Claims, grant, host, ring};
+use aisbreaker_token::{Grant, KeyRing, ServerKey};
+use pasetors::{
+    Local,
+    keys::SymmetricKey,
+    token::UntrustedToken,
+    version4::{LocalToken, V4},
+};
+
+use crate::{cpu::sample, row::Measurement};
+
+/// The size of claims that the design's figures are about.
+const CLAIMS_BYTES: usize = 890;
+const ISSUED: SystemTime = SystemTime::UNIX_EPOCH;
+const LIFETIME: Duration = Duration::from_secs(1_826_932_968);
+
+fn now() -> SystemTime {
+    ISSUED + Duration::from_secs(1_795_396_968)
+}
+
+pub(crate) fn rows() -> Vec<Measurement> {
+    vec![
+        Measurement::ratio("open a key / pasetors v4.local", "ns", 0.5, || {
+            let ring = Rc::new(ring());
+            (sample(opening(&ring)), sample(pasetors()))
+        }),
+        Measurement::ratio("refuse a forged key, 64 keys in the ring / one", "ns", 1.1, || {
+            let one = ring();
+            let many = (100..163).fold(ring(), |ring, byte| {
+                ring.with_opening_key(ServerKey::from_bytes([byte; 32])).expect("key ids differ")
+            });
+            (sample(refusing(many)), sample(refusing(one)))
+        }),
+        Measurement::absolute("length of a key with 890 B of claims", "chars", 1360.0, || {
+            Box::new(|| {
+                let chars = u32::try_from(sealed(&ring()).len()).expect("keys are short");
+                f64::from(chars)
+            })
+        }),
+    ]
+}
+
+/// A key whose claims, registered ones included, have the size in question.
+fn sealed(ring: &KeyRing) -> String {
+    let lifetime = LIFETIME.saturating_sub(Duration::from_secs(1_795_396_968));
+    let key = ring.seal(&grant(CLAIMS_BYTES), &host(), now(), lifetime).expect("it seals");
+    key.expose().to_owned()
+}
+
+fn opening(ring: &Rc<KeyRing>) -> impl FnMut() -> Grant + use<> {
+    let (ring, key, host) = (Rc::clone(ring), sealed(ring), host());
+    move || ring.open::<Grant>(&key, &host, now()).expect("it opens").into_payload()
+}
+
+fn refusing(ring: KeyRing) -> impl FnMut() -> bool {
+    let (mut key, host) = (sealed(&ring), host());
+    let last = key.pop().expect("keys are not empty");
+    key.insert(key.len() - 30, if last == 'A' { 'B' } else { 'A' });
+    move || ring.open::<Grant>(&key, &host, now()).is_err()
+}
+
+/// The whole check of the same claims in the peer's format: decrypt, parse, compare host and times.
+fn pasetors() -> impl FnMut() -> Claims {
+    let key = SymmetricKey::<V4>::from(&[7; 32]).expect("32 bytes are a key");
+    let claims = Claims {
+        aud: host().to_string(),
+        iat: 1_795_396_968,
+        exp: 1_826_932_968,
+        jti: "0123456789012345678901".to_owned(),
+        grant: grant(CLAIMS_BYTES),
+    };
+    let message = serde_json::to_vec(&claims).expect("it serialises");
+    let token = LocalToken::encrypt(&key, &message, None, None).expect("it encrypts");
+    move || {
+        let untrusted = UntrustedToken::<Local, V4>::try_from(token.as_str()).expect("it is a token");
+        let trusted = LocalToken::decrypt(&key, &untrusted, None, None).expect("it decrypts");
+        let claims: Claims = serde_json::from_str(trusted.payload()).expect("it parses");
+        assert!(claims.aud == host().as_str() && claims.exp > 1_795_396_968);
+        claims
+    }
+}

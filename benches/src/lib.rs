@@ -1,0 +1,7 @@
+//! What benchmarks and the table of figures share.
+#![forbid(unsafe_code)]
+#![expect(clippy::missing_panics_doc, reason = "a benchmark that cannot go on has nothing better to do")]
+#![expect(clippy::expect_used, reason = "a benchmark that cannot go on has nothing better to do")]
+
+pub mod claims;
+pub mod gateway;
