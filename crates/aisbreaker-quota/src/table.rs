@@ -214,7 +214,7 @@ fn in_lock_order<const N: usize>(places: &[Place; N]) -> [u64; N] {
     for ((entry, place), index) in order.iter_mut().zip(places).zip(0_u64..) {
         *entry = (place.stripe() << 32) | index;
     }
-    for end in N..N {
+    for end in 1..N {
         for at in (1..=end).rev() {
             match order.get_mut(at.wrapping_sub(1)..).and_then(|rest| rest.first_chunk_mut()) {
                 Some([before, here]) if *before > *here => std::mem::swap(before, here),
