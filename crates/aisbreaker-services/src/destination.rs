@@ -25,6 +25,8 @@ pub struct Destination {
     pub url: ServiceUrl,
     /// The secret; `None` only if the service can do without.
     pub secret: Option<SecretString>,
+    /// Whether the caller named the address itself; otherwise it is not told to the caller.
+    pub is_named_by_caller: bool,
 }
 
 /// What a service knows of itself.
@@ -71,7 +73,7 @@ impl Destination {
                 (None, endpoint.free_url(call, requested)?)
             }
         };
-        Ok(Self { url, secret: secret.cloned() })
+        Ok(Self { url, secret: secret.cloned(), is_named_by_caller: requested.is_some() })
     }
 
     /// The value of an `Authorization: Bearer` header for the secret: marked as sensitive, and wiped when the last

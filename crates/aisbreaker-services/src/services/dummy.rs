@@ -15,11 +15,13 @@ use crate::{
 const DEFAULT_GREETING: &str = "Hello";
 /// Longest pause before each streamed piece that a caller may ask for.
 const MAX_DELAY_MILLIS: u64 = 1000;
+/// How many pieces of one answer are preceded by a pause; a long text would take days otherwise.
+const MAX_DELAYS: u32 = 300;
 
 /// Answers with a greeting and the text of the first input; streams word by word.
 ///
 /// Service properties: `greeting` (text, default `Hello`) and `delayMillis` (0 to 1000, default 0), a pause before
-/// every streamed piece but the first.
+/// every streamed piece but the first (of a long answer, before the first 300).
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Dummy;
@@ -43,7 +45,7 @@ fn answer(mut call: Call) -> Result<Reply, ServiceError> {
          To get a useful answer, choose a different service/serviceId ..."
     );
     if call.request.stream {
-        return Ok(Reply::Stream(stream_of(Pieces { text, sent: 0, delay, turn })));
+        return Ok(Reply::Stream(stream_of(Pieces { text, sent: 0, delay, delays: MAX_DELAYS, turn })));
     }
     Ok(Reply::Final(turn.finish(vec![output(text)])))
 }
@@ -80,6 +82,8 @@ struct Pieces {
     /// How many bytes of `text` have been handed out.
     sent: usize,
     delay: Duration,
+    /// How many pauses are left.
+    delays: u32,
     turn: Turn,
 }
 
@@ -89,7 +93,8 @@ impl Pieces {
         let Some(piece) = self.text[self.sent..].split_inclusive(' ').next().map(str::to_owned) else {
             return (Event::Final(self.turn.finish(vec![output(self.text)])), None);
         };
-        if self.sent > 0 && !self.delay.is_zero() {
+        if self.sent > 0 && self.delays > 0 && !self.delay.is_zero() {
+            self.delays -= 1;
             tokio::time::sleep(self.delay).await;
         }
         self.sent += piece.len();

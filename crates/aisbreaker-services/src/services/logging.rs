@@ -27,8 +27,10 @@ impl Service for Logging {
 async fn logged(call: Call) -> Result<Reply, ServiceError> {
     let registry = call.registry.clone();
     let call = inner_call(call)?;
+    // Only an id of a service is logged: any other may be anything that a caller wrote.
+    let service = registry.find(&call.service_id)?;
     let mut record = Record::begin(&call);
-    match registry.call(call).await {
+    match service.call(call).await {
         Err(error) => {
             record.failed(&error);
             Err(error)

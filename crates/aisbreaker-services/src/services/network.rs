@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use aisbreaker_api::{ErrorObject, Origin, ProcessCall, Progress, Response};
+use aisbreaker_api::{
+    ErrorObject, Origin, ProcessCall, Progress, Response,
+    read::{self, JsonFault},
+};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
@@ -140,27 +143,29 @@ impl ReadEvents for Reader {
 }
 
 fn read_response(json: &[u8]) -> Result<Response, ServiceError> {
-    let value: Value = serde_json::from_slice(json).map_err(|error| not_understood(&error))?;
+    let value = read::json(json).map_err(not_understood)?;
     if let Some(error) = value.get("error").and_then(Value::as_object) {
         return Err(told_error(error));
     }
-    serde_json::from_value(value).map_err(|error| not_understood(&error))
+    serde_json::from_value(value).map_err(|_other| not_ours())
 }
 
 fn read_progress(message: &Message) -> Result<Progress, ServiceError> {
-    serde_json::from_str(&message.data).map_err(|error| not_understood(&error))
+    let value = read::json(message.data.as_bytes()).map_err(not_understood)?;
+    serde_json::from_value(value).map_err(|_other| not_ours())
 }
 
 /// The place tells enough; the text of the error could repeat the answer.
-fn not_understood(error: &serde_json::Error) -> ServiceError {
-    let (line, column) = (error.line(), error.column());
-    let text =
-        format!("the server's answer is not one of an AIsBreaker server (line {line} column {column})");
-    ServiceError::BadAnswer(text)
+fn not_understood(fault: JsonFault) -> ServiceError {
+    ServiceError::BadAnswer(format!("the server's answer {fault}"))
+}
+
+fn not_ours() -> ServiceError {
+    ServiceError::BadAnswer("the server's answer is not one of an AIsBreaker server".to_owned())
 }
 
 fn error_event(message: &Message) -> ServiceError {
-    let mut value: Value = serde_json::from_str(&message.data).unwrap_or_default();
+    let mut value = read::json(message.data.as_bytes()).unwrap_or_default();
     if let Some(inner) = value.get_mut("error").filter(|inner| inner.is_object()) {
         value = inner.take();
     }
@@ -174,7 +179,7 @@ fn error_event(message: &Message) -> ServiceError {
 
 /// The error of an answer with an error status.
 fn refusal(status: StatusCode, body: &Bytes, retry_after: Option<Duration>) -> ServiceError {
-    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    let value = read::json(body).unwrap_or_default();
     let nothing = Map::new();
     let told = value.get("error").and_then(Value::as_object).unwrap_or(&nothing);
     ServiceError::Provider { error: Box::new(error_object(told, status)), retry_after }

@@ -10,7 +10,7 @@ mod answer;
 mod request;
 mod stream;
 
-use aisbreaker_api::{Origin, Output, OutputText, Progress, Response};
+use aisbreaker_api::{Origin, Output, OutputText, Progress, Response, ServiceUrl};
 use futures_util::stream as streams;
 
 use self::answer::Told;
@@ -104,10 +104,15 @@ impl OpenAiChat {
         let headers = upstream::headers(&destination, call.request.stream)?;
         let body = request::body(&turn, &model, call.request.intern_options, call.request.stream);
         let context = Context::new(NAME, call.service_id.as_str(), &destination, MAX_ERROR_TEXT_BYTES);
-        let pending = Pending { turn, model, url: destination.url.as_str().to_owned() };
+        let pending = Pending { turn, model, url: told_url(&destination.url) };
         let (stream, outgoing) = (call.request.stream, Outgoing::post(headers, body));
         context.reply(stream, exchange(self.client.clone(), destination, outgoing, pending, stream)).await
     }
+}
+
+/// The address as it is told in `usage`: its query may hold what is not for the caller.
+fn told_url(url: &ServiceUrl) -> String {
+    url.as_str().split('?').next().unwrap_or_default().to_owned()
 }
 
 async fn exchange(

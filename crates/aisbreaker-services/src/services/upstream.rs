@@ -42,6 +42,8 @@ const JSON: &str = "application/json";
 pub(super) struct Context {
     prefix: String,
     secret: Option<SecretString>,
+    /// The host, if the caller did not name it.
+    hidden_host: Option<String>,
     max_text_bytes: usize,
 }
 
@@ -52,7 +54,9 @@ impl Context {
         let is_secret = |secret: &&SecretString| !secret.expose_secret().starts_with(PLACEHOLDER);
         let secret = destination.secret.as_ref().filter(is_secret).cloned();
         let target = masked(target, secret.as_ref());
-        Self { prefix: format!("{name}({target}): "), secret, max_text_bytes }
+        let hidden_host =
+            (!destination.is_named_by_caller).then(|| destination.url.origin().host().to_owned());
+        Self { prefix: format!("{name}({target}): "), secret, hidden_host, max_text_bytes }
     }
 
     /// The error with the secret masked, and with the prefix unless its text has it already.
@@ -62,7 +66,10 @@ impl Context {
             ServiceError::BadRequest(text) => ServiceError::BadRequest(tell(text)),
             ServiceError::Forbidden(text) => ServiceError::Forbidden(tell(text)),
             ServiceError::BadAnswer(text) => ServiceError::BadAnswer(tell(text)),
-            ServiceError::Unreachable(text) => ServiceError::Unreachable(tell(text)),
+            ServiceError::Unreachable(text) => ServiceError::Unreachable(tell(match &self.hidden_host {
+                Some(host) => text.replace(host, "(the host of the service)"),
+                None => text,
+            })),
             ServiceError::Timeout(text) => ServiceError::Timeout(tell(text)),
             ServiceError::Provider { mut error, retry_after } => {
                 error.message = tell(error.message);
@@ -165,8 +172,14 @@ pub(super) fn is_framed(parts: &response::Parts) -> bool {
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let seconds = is_number.then(|| text.parse().unwrap_or(u64::MAX))?;
-    Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
+    let wait = if is_number {
+        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
+    } else {
+        // By the provider's own clock, which is the one that counts.
+        let now = httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()?;
+        httpdate::parse_http_date(text).ok()?.duration_since(now).ok()?
+    };
+    Some(wait.min(MAX_RETRY_AFTER))
 }
 
 /// An answer whose status is neither a success nor an error: a redirect, mostly.

@@ -67,7 +67,7 @@ const CUT: &str = "bad answer: the service's answer was cut short or is not vali
 async fn faults_before_the_body_are_errors_in_both_modes() {
     let error = json!({"error": {"message": "No."}}).to_string();
     type Row = (&'static str, fn(&str) -> Vec<Act>, &'static str);
-    let rows: [Row; 16] = [
+    let rows: [Row; 17] = [
         ("reset", |_| vec![Act::Reset], CUT),
         ("closed", |_| vec![Act::Close], CUT),
         ("closed in the head", |_| vec![send("HTTP/1.1 200 OK\r\ncontent-ty"), Act::Close], CUT),
@@ -82,6 +82,15 @@ async fn faults_before_the_body_are_errors_in_both_modes() {
             "429 with a date",
             |body| provider::plain("429 Nope", "retry-after: Wed, 21 Oct 2015 07:28:00 GMT\r\n", body),
             "429 Too Many Requests: No.",
+        ),
+        (
+            "429 with a date by the provider's clock",
+            |body| {
+                let dates =
+                    "date: Wed, 21 Oct 2015 07:27:00 GMT\r\nretry-after: Wed, 21 Oct 2015 07:28:00 GMT\r\n";
+                provider::plain("429 Nope", dates, body)
+            },
+            "429 Too Many Requests after 60s: No.",
         ),
         (
             "500 in HTML",

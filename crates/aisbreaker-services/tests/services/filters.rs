@@ -140,13 +140,16 @@ async fn logging_tells_sizes_and_time_but_never_what_was_said() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(log.clone());
     let dummy = json!({"serviceId": "chat:dummy", "delayMillis": 1});
-    let failing = json!({"serviceId": "chat:\u{202e}secret-looking".to_owned() + &"x".repeat(200)});
+    let failing =
+        json!({"serviceId": "chat:openai.com/\u{202e}model".to_owned() + &"x".repeat(200), "url": "x"});
+    let unknown = json!({"serviceId": "chat:what-a-caller-wrote"});
     answer(before("aisbreaker:logging", &dummy), says("canary")).await.unwrap();
     pieces(before("aisbreaker:logging", &dummy), says("canary")).await;
     answer(before("aisbreaker:logging", &failing), says("canary")).await.unwrap_err();
+    answer(before("aisbreaker:logging", &unknown), says("canary")).await.unwrap_err();
 
     let lines = log.0.lock().unwrap().clone();
-    let id = format!("chat:\\u{{202e}}secret-looking{}", "x".repeat(80));
+    let id = format!("chat:openai.com/\\u{{202e}}model{}", "x".repeat(78));
     let called = "message=service called service=\"chat:dummy\" inputs=1 input_bytes=6";
     let answered = "message=service answered service=\"chat:dummy\" outputs=1 output_bytes=134";
     let expected = [
@@ -155,7 +158,7 @@ async fn logging_tells_sizes_and_time_but_never_what_was_said() {
         format!("{called} stream=true "),
         format!("{answered} pieces=20 milliseconds=19 "),
         format!("message=service called service=\"{id}\" inputs=1 input_bytes=6 stream=false "),
-        format!("message=service failed service=\"{id}\" kind=\"unknown service\" pieces=0 milliseconds=0 "),
+        format!("message=service failed service=\"{id}\" kind=\"bad request\" pieces=0 milliseconds=0 "),
     ];
     assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
 }

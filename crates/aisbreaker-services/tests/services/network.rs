@@ -168,16 +168,16 @@ async fn the_prefix_is_readable_for_clients_that_send_a_placeholder_and_has_no_s
 async fn answers_that_are_none_are_errors() {
     let unreadable = "the server's answer is not one of an AIsBreaker server";
     let rows = [
-        (provider::plain("200 OK", "", "Hello"), format!("{unreadable} (line 1 column 1)")),
-        (provider::plain("200 OK", "", "{}"), format!("{unreadable} (line 0 column 0)")),
+        (
+            provider::plain("200 OK", "", "Hello"),
+            "the server's answer is not valid JSON (line 1 column 1)".to_owned(),
+        ),
+        (provider::plain("200 OK", "", "{}"), unreadable.to_owned()),
         (
             provider::stream([&b"event: progress\ndata: {\"outputs\":[]}\n\n"[..]]),
             "the server's stream ended without a final answer".to_owned(),
         ),
-        (
-            provider::stream([&b"event: progress\ndata: {\"outputs\":7}\n\n"[..]]),
-            format!("{unreadable} (line 1 column 12)"),
-        ),
+        (provider::stream([&b"event: progress\ndata: {\"outputs\":7}\n\n"[..]]), unreadable.to_owned()),
         (
             provider::stream([&b"event: error\ndata: oops\n\n"[..]]),
             "the server's stream ended with an error that cannot be read".to_owned(),

@@ -3,6 +3,9 @@
 use aisbreaker_api::ErrorObject;
 use serde_json::json;
 
+use aisbreaker_api::ServicePattern;
+use aisbreaker_services::SealedSecret;
+
 use super::{
     provider::{self, Provider},
     *,
@@ -195,4 +198,33 @@ async fn nothing_is_sent_without_a_secret() {
     let service_id = "chat:openai.com/gpt-test".to_owned();
     assert_eq!(error, ServiceError::MissingSecret { service_id });
     assert_eq!(provider.connections(), 0);
+}
+
+#[tokio::test]
+async fn an_address_that_the_caller_did_not_name_is_not_told() {
+    let secret = SealedSecret::new(
+        ServicePattern::parse("chat:openai.com").unwrap(),
+        SECRET.into(),
+        vec!["https://llm.internal.invalid".to_owned()],
+    );
+    let registry = registry();
+    let mut call = call_with(&registry, json!({"serviceId": "chat:openai.com"}), says("a"));
+    call.credentials = Arc::new(Credentials::Sealed { secrets: vec![secret], bearer: None });
+
+    let told = registry.call(call).await.unwrap_err();
+
+    assert!(matches!(told, ServiceError::Unreachable(_)), "{told:?}");
+    assert!(!told.to_string().contains("llm.internal"), "{told}");
+}
+
+#[tokio::test]
+async fn the_query_of_an_address_is_not_told_in_usage() {
+    let body = json!({"choices": [{"message": {"content": "a"}}]});
+    let provider = Provider::start([provider::json("200 OK", &body)]).await;
+    let url = format!("{}/x?key=hush#no-default-path", provider.url());
+
+    let response = answer(json!({"serviceId": "chat:openai.com", "url": url}), says("a")).await.unwrap();
+
+    assert_eq!(response.usage.service.url, Some(format!("{}/x", provider.url())));
+    assert!(provider.request().head.starts_with("POST /x?key=hush "));
 }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
-use aisbreaker_api::ErrorObject;
+use aisbreaker_api::{ErrorObject, read};
 use http::StatusCode;
 use serde_json::{Map, Value};
 
@@ -64,12 +64,8 @@ pub(super) fn read(body: &[u8]) -> Result<Told, ServiceError> {
 
 /// The JSON object that `json` is; an error object in it is an error.
 pub(super) fn object(json: &[u8]) -> Result<Map<String, Value>, ServiceError> {
-    let value = serde_json::from_slice(json).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        ServiceError::BadAnswer(format!(
-            "the provider's answer is not valid JSON (line {line} column {column})"
-        ))
-    })?;
+    let value = read::json(json)
+        .map_err(|fault| ServiceError::BadAnswer(format!("the provider's answer {fault}")))?;
     let Value::Object(object) = value else {
         return Err(ServiceError::BadAnswer("the provider's answer is not a JSON object".to_owned()));
     };
@@ -90,7 +86,7 @@ pub(super) fn error_event(event: Map<String, Value>) -> ServiceError {
 
 /// The error of an answer with an error status.
 pub(super) fn refusal(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> ServiceError {
-    told_error(status, &serde_json::from_slice(body).unwrap_or_default(), retry_after)
+    told_error(status, &read::json(body).unwrap_or_default(), retry_after)
 }
 
 /// The error that the provider tells in one of the shapes that are in use.
