@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use tracing::{Level, Metadata};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer as _, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
@@ -26,14 +27,21 @@ impl FromStr for Format {
     }
 }
 
-/// Starts logging to standard error.
-pub(crate) fn start(filter: EnvFilter, format: Format) {
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+/// How many lines wait for a slow reader of standard error; further ones are dropped.
+const WAITING_LINES: usize = 8_192;
+
+/// Starts logging to standard error, from a thread of its own: whoever reads the log slowly, or not at all, must not
+/// stop requests. Lines that wait are written when the guard is dropped, as far as somebody takes them.
+pub(crate) fn start(filter: EnvFilter, format: Format) -> WorkerGuard {
+    let writer = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true);
+    let (writer, guard) = writer.finish(std::io::stderr());
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
     let layer = match format {
         Format::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry().with(layer.with_filter(filter).with_filter(filter_fn(is_safe))).init();
+    guard
 }
 
 /// Libraries below this project know nothing of its secrets, so what they say of bytes and header fields at lower

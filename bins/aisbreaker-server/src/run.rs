@@ -28,7 +28,7 @@ pub(crate) fn keygen() -> Outcome {
 pub(crate) fn serve(settings: Settings) -> Outcome {
     let Settings { listen, log_filter, log_format, gateway, limits, egress, timeouts, services, .. } =
         settings;
-    logging::start(log_filter, log_format);
+    let _log = logging::start(log_filter, log_format);
     for variable in &settings.unknown_variables {
         tracing::warn!(variable, "this environment variable is not a setting");
     }

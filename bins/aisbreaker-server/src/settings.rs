@@ -153,10 +153,16 @@ fn read(args: &Args, reader: &mut Reader, unknown_variables: Vec<String>) -> Opt
 }
 
 fn listen(args: &Args, reader: &mut Reader) -> SocketAddr {
-    let configured = reader.address(LISTEN);
-    let port = reader.port(PORT).unwrap_or(DEFAULT_PORT);
+    let given = reader.text(LISTEN, false);
+    let is_from_file = given.as_ref().is_none_or(|(name, _)| name != LISTEN.variable);
+    let configured = given.and_then(|(name, text)| reader.parse_address(&name, &text));
+    let port = reader.port(PORT);
     let flag = args.listen.as_deref().and_then(|text| reader.parse_address("--listen", text));
-    flag.or(configured).unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    let mut address = configured.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)));
+    if let Some(port) = port.filter(|_| is_from_file) {
+        address.set_port(port);
+    }
+    flag.unwrap_or(address)
 }
 
 fn limits(reader: &mut Reader) -> Limits {

@@ -3,11 +3,11 @@
 use aisbreaker_api::{ErrorBody, ErrorObject};
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, CONTENT_TYPE,
-        ORIGIN, VARY, X_CONTENT_TYPE_OPTIONS,
+        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ALLOW,
+        CONTENT_LENGTH, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use serde::Serialize;
@@ -28,6 +28,8 @@ const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) status: StatusCode,
+    /// The provider's own reason phrase, for statuses that have none of their own.
+    pub(crate) status_text: Option<String>,
     pub(crate) message: String,
     pub(crate) kind: Option<String>,
     pub(crate) headers: HeaderMap,
@@ -37,7 +39,14 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), kind: None, headers: HeaderMap::new(), cause: None }
+        Self {
+            status,
+            status_text: None,
+            message: message.into(),
+            kind: None,
+            headers: HeaderMap::new(),
+            cause: None,
+        }
     }
 
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -52,7 +61,8 @@ impl Failure {
 
     /// The error object of the API.
     pub(crate) fn error_body(&self) -> ErrorBody {
-        let reason = self.status.canonical_reason().unwrap_or("Unknown Status");
+        let own = self.status_text.as_deref().unwrap_or("Unknown Status");
+        let reason = self.status.canonical_reason().unwrap_or(own);
         let mut error = ErrorObject::new(self.status.as_u16(), reason, self.message.clone());
         error.kind.clone_from(&self.kind);
         ErrorBody { error }
@@ -67,8 +77,11 @@ impl Failure {
 
 /// An answer with a JSON body.
 pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response<ResponseBody> {
-    // Types of this crate and of the API serialise without fail: no map keys but strings, no foreign types.
-    let bytes = serde_json::to_vec(body).unwrap_or_default();
+    let (status, bytes) = match serde_json::to_vec(body) {
+        Ok(bytes) => (status, bytes),
+        // Not to be expected: the types have no map keys but strings.
+        Err(_error) => (StatusCode::INTERNAL_SERVER_ERROR, b"{}".to_vec()),
+    };
     let mut response = full(status, JSON, bytes.into());
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
@@ -93,6 +106,7 @@ pub(crate) fn no_content() -> Response<ResponseBody> {
 pub(crate) fn preflight(route: Route, request_headers: &HeaderMap) -> Response<ResponseBody> {
     let mut response = no_content();
     let headers = response.headers_mut();
+    headers.insert(ALLOW, HeaderValue::from_static(route.allowed()));
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(route.allowed()));
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed_headers(request_headers));
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
@@ -119,25 +133,12 @@ fn allowed_headers(request_headers: &HeaderMap) -> HeaderValue {
 }
 
 /// Adds what every answer carries.
-pub(crate) fn finish(response: &mut Response<ResponseBody>, request: &RequestFacts) {
+pub(crate) fn finish(response: &mut Response<ResponseBody>, request_id: HeaderValue, is_head: bool) {
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    if request.has_origin {
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
-    }
-    headers.insert(X_REQUEST_ID, request.id.clone());
-}
-
-/// What of a request the end of its answer depends on.
-#[derive(Clone, Debug)]
-pub(crate) struct RequestFacts {
-    pub(crate) id: HeaderValue,
-    pub(crate) has_origin: bool,
-    pub(crate) is_head: bool,
-}
-
-impl RequestFacts {
-    pub(crate) fn of(method: &Method, headers: &HeaderMap, id: HeaderValue) -> Self {
-        Self { id, has_origin: headers.contains_key(ORIGIN), is_head: *method == Method::HEAD }
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+    headers.insert(X_REQUEST_ID, request_id);
+    if is_head && let Some(length) = response.body_mut().cut_for_head() {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }

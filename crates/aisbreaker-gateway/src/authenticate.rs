@@ -42,9 +42,19 @@ pub(crate) struct Key {
     pub(crate) quotas: Option<RequestQuotas>,
 }
 
-/// Whether this bearer value claims to be one of our keys; anything else is the secret of a service.
-pub(crate) fn is_key(bearer: &str) -> bool {
-    bearer.starts_with(PREFIX)
+/// Whether this bearer value is meant to be one of our keys; anything else is the secret of a service.
+///
+/// A key in quotes or behind a second `Bearer`, as it comes of mistakes in shells, is not valid; it must not reach a
+/// provider either.
+fn is_key(bearer: &str) -> bool {
+    let unquoted = bearer.trim_start_matches(['"', '\'', '`', '<', ' ']);
+    let bare = match unquoted.split_once([' ', ':']) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => {
+            rest.trim_start_matches(['"', '\'', '<', ' '])
+        }
+        _ => unquoted,
+    };
+    bare.starts_with(PREFIX)
 }
 
 /// Finds out who calls.
@@ -95,4 +105,27 @@ fn use_grant(
         })
         .collect::<Result<_, _>>()?;
     Ok((Some(Key { id, quotas: grant.request_quotas }), Credentials::Sealed { secrets, bearer }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mangled_key_is_still_no_secret_of_a_provider() {
+        for key in [
+            "aisbreaker_x",
+            "\"aisbreaker_x\"",
+            "'aisbreaker_x'",
+            "Bearer aisbreaker_x",
+            "bearer  'aisbreaker_x",
+        ] {
+            assert!(is_key(key), "{key}");
+        }
+        for secret in
+            ["sk-aisbreaker_x", "AISBREAKER_x", "aisbreaker", "", "Bearer", "Bearer sk-x", "a b aisbreaker_x"]
+        {
+            assert!(!is_key(secret), "{secret}");
+        }
+    }
 }

@@ -39,12 +39,20 @@ impl ResponseBody {
         Self { content: Content::Events(events), record: None }
     }
 
-    /// Keeps the log record until the body is over. A body that will not be read is over at once.
-    pub(crate) fn attach(&mut self, mut record: Record, is_head: bool) {
-        if is_head || matches!(self.content, Content::Empty) {
+    /// Keeps the log record until the body is over.
+    pub(crate) fn attach(&mut self, mut record: Record) {
+        if matches!(self.content, Content::Empty) {
             record.complete();
         }
         self.record = Some(record);
+    }
+
+    /// Drops the content, as the answer to `HEAD` has none; its length, if it is known.
+    pub(crate) fn cut_for_head(&mut self) -> Option<usize> {
+        match std::mem::replace(&mut self.content, Content::Empty) {
+            Content::Full(bytes) => Some(bytes.len()),
+            Content::Empty | Content::Events(_) => None,
+        }
     }
 
     fn complete(&mut self) {

@@ -20,12 +20,14 @@ const BATCH_BYTES: usize = 16 << 10;
 /// `final` or `error` event; a service that ends without either makes an `error` event.
 pub(crate) struct EventBytes {
     events: Option<EventStream>,
+    /// The last event has been handed out; what is left of the service is its orderly end.
+    is_over: bool,
     failure: Option<String>,
 }
 
 impl EventBytes {
     pub(crate) fn new(events: EventStream) -> Self {
-        Self { events: Some(events), failure: None }
+        Self { events: Some(events), is_over: false, failure: None }
     }
 
     /// Why the stream ended in an error, for the log.
@@ -39,6 +41,13 @@ impl EventBytes {
         while let Some(events) = &mut self.events
             && piece.len() < BATCH_BYTES
         {
+            if self.is_over {
+                // Services use this moment to leave their connection fit for the next call.
+                if piece.is_empty() && std::task::ready!(events.as_mut().poll_next(cx)).is_none() {
+                    self.events = None;
+                }
+                if piece.is_empty() { continue } else { break }
+            }
             match events.as_mut().poll_next(cx) {
                 Poll::Pending if piece.is_empty() => return Poll::Pending,
                 Poll::Pending => break,
@@ -47,7 +56,7 @@ impl EventBytes {
                 }
                 Poll::Ready(Some(Ok(Event::Final(response)))) => {
                     write_event(&mut piece, "final", &response);
-                    self.events = None;
+                    self.is_over = true;
                 }
                 Poll::Ready(Some(Err(error))) => self.fail(&mut piece, error),
                 Poll::Ready(None) => {

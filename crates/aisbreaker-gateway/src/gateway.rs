@@ -4,19 +4,24 @@ use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use aisbreaker_services::Registry;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header::ALLOW, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, CONNECTION, RETRY_AFTER},
+    request::Parts,
+};
 use http_body::Body;
 
 use crate::{
     admit::{self, Counters},
-    answer::{self, Failure, RequestFacts},
+    answer::{self, Failure},
     authenticate,
     body::ResponseBody,
     clock::Clock,
     config::Config,
     greet, identity,
     lifecycle::Lifecycle,
-    mint, parse,
+    mint,
+    parse::{self, Head},
     process::{self, Admitted},
     record::Record,
     route::{Action, Route},
@@ -64,9 +69,9 @@ impl Gateway {
         let in_flight = self.0.lifecycle.begin();
         let request = (&parts.method, &parts.headers);
         let mut record = Record::start(request, route, client, Arc::clone(&self.0.clock), in_flight);
-        let facts = RequestFacts::of(&parts.method, &parts.headers, record.id().clone());
+        let is_head = parts.method == Method::HEAD;
         let answered = match route {
-            Some(route) => self.route(route, &parts, body, peer, &mut record).await,
+            Some(route) => self.route(route, &parts, body, (peer, client), &mut record).await,
             None => {
                 Err(Failure::new(StatusCode::NOT_FOUND, "there is nothing at this path; see /api/v1/version"))
             }
@@ -77,10 +82,20 @@ impl Gateway {
             }
             failure.into_response()
         });
-        answer::finish(&mut response, &facts);
+        answer::finish(&mut response, record.id().clone(), is_head);
         record.status(response.status());
-        response.body_mut().attach(record, facts.is_head);
+        response.body_mut().attach(record);
         response
+    }
+
+    /// From now on no request is taken but those that ask how the server is: `/readyz` and all else answer 503.
+    pub fn start_draining(&self) {
+        self.0.lifecycle.start_draining();
+    }
+
+    /// Waits until no request is under way.
+    pub async fn idle(&self) {
+        self.0.lifecycle.idle().await;
     }
 
     /// Frees counters of idle clients, a little at a time, for as long as it is polled. [`serve`](crate::serve) does
@@ -94,19 +109,19 @@ impl Gateway {
         }
     }
 
-    pub(crate) fn lifecycle(&self) -> &Lifecycle {
-        &self.0.lifecycle
-    }
-
     async fn route<B: Body<Data = Bytes>>(
         &self,
         route: Route,
         parts: &Parts,
         body: B,
-        peer: IpAddr,
+        (peer, client): (IpAddr, IpAddr),
         record: &mut Record,
     ) -> Result<Response<ResponseBody>, Failure> {
         parse::check_head_size(&parts.headers)?;
+        let head = parse::head(parts, client, peer, &self.0.config);
+        if !route.is_probe() {
+            parse::check_host(parts, &head)?;
+        }
         match route.action(&parts.method) {
             Action::Preflight => return Ok(answer::preflight(route, &parts.headers)),
             Action::Nothing => return Ok(answer::no_content()),
@@ -115,13 +130,7 @@ impl Gateway {
         }
         let is_draining = self.0.lifecycle.is_draining();
         if is_draining && !route.is_probe() {
-            return Err(Failure::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "this server is shutting down; try again",
-            ));
-        }
-        if !self.0.config.public_hosts.is_empty() && !route.is_probe() {
-            parse::head(parts, peer, &self.0.config)?;
+            return Err(draining());
         }
         match route {
             Route::Root => Ok(greet::root()),
@@ -129,20 +138,19 @@ impl Gateway {
             Route::Version => Ok(greet::version(parts.uri.query())),
             Route::Healthy => Ok(greet::healthy()),
             Route::Ready => Ok(greet::ready(is_draining)),
-            Route::Mint => self.mint(parts, body, peer, record).await,
-            Route::Process => self.process(parts, body, peer, record).await,
+            Route::Mint => self.mint(head?, parts, body, record).await,
+            Route::Process => self.process(head?, parts, body, record).await,
         }
     }
 
     async fn mint<B: Body<Data = Bytes>>(
         &self,
+        head: Head,
         parts: &Parts,
         body: B,
-        peer: IpAddr,
         record: &mut Record,
     ) -> Result<Response<ResponseBody>, Failure> {
         let Shared { config, counters, clock, .. } = &*self.0;
-        let head = parse::head(parts, peer, config)?;
         let body = parse::json_body(&parts.headers, body, config).await?;
         let request = mint::parse(&body, config)?;
         let admission = admit::admit(counters, None, head.client, config, clock.monotonic())?;
@@ -158,13 +166,13 @@ impl Gateway {
 
     async fn process<B: Body<Data = Bytes>>(
         &self,
+        head: Head,
         parts: &Parts,
         body: B,
-        peer: IpAddr,
         record: &mut Record,
     ) -> Result<Response<ResponseBody>, Failure> {
         let Shared { config, registry, counters, clock, .. } = &*self.0;
-        let parsed = parse::process(parts, body, peer, config).await?;
+        let parsed = parse::process(head, parts, body, config).await?;
         let call = authenticate::authenticate(parsed, config, clock.wall())?;
         if let Some(key) = call.key {
             record.key(key.id);
@@ -196,6 +204,12 @@ fn charged(
             Err(failure)
         }
     }
+}
+
+fn draining() -> Failure {
+    Failure::new(StatusCode::SERVICE_UNAVAILABLE, "this server is shutting down; try again")
+        .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
+        .with_header(CONNECTION, HeaderValue::from_static("close"))
 }
 
 fn wrong_method(route: Route) -> Failure {

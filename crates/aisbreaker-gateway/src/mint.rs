@@ -130,7 +130,10 @@ fn lifetime(value: Option<Value>, maximum: Duration) -> Result<Duration, Invalid
 }
 
 fn span_problem(maximum: Duration) -> InvalidRequest {
-    let maximum = humantime::format_duration(maximum);
+    let maximum = match (maximum.as_secs() / 86_400, maximum.as_secs() % 86_400) {
+        (days @ 1.., 0) => format!("{days}d"),
+        _ => humantime::format_duration(maximum).to_string(),
+    };
     InvalidRequest::new(
         "expirationTimeSpan",
         format!("must be a span of time such as '30d', from 1s to {maximum}"),

@@ -1,14 +1,18 @@
 //! The parse stage: what a request says, read within bounds and checked for form.
 
-use std::{net::IpAddr, pin::pin};
+use std::{
+    net::IpAddr,
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use aisbreaker_api::{InvalidRequest, ProcessCall};
 use aisbreaker_services::services::HOPS_HEADER;
 use aisbreaker_token::Host;
 use bytes::{Bytes, BytesMut};
 use http::{
-    HeaderMap, HeaderName,
-    header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE},
+    HeaderMap, HeaderName, Version,
+    header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT},
     request::Parts,
 };
 use http_body::Body;
@@ -23,6 +27,13 @@ use crate::{
 };
 
 const HOPS: HeaderName = HeaderName::from_static(HOPS_HEADER);
+/// How many fields a request may have.
+const MAX_FIELDS: usize = 100;
+/// Longer bodies are parsed where they do not stop other requests.
+const MAX_INLINE_BYTES: usize = 1 << 20;
+/// How long the rest of a body that is too large is read. Many clients look for the answer only when they have sent
+/// everything.
+const DISCARD_TIME: Duration = Duration::from_secs(3);
 /// The largest sum of all header field names and values.
 const MAX_HEAD_BYTES: usize = 32 << 10;
 
@@ -88,33 +99,49 @@ pub(crate) struct Parsed {
 pub(crate) fn check_head_size(headers: &HeaderMap) -> Result<(), ParseFault> {
     let bytes: usize =
         headers.iter().map(|(name, value)| name.as_str().len().saturating_add(value.len())).sum();
-    if bytes > MAX_HEAD_BYTES { Err(ParseFault::HeadTooLarge) } else { Ok(()) }
+    let is_too_large = bytes > MAX_HEAD_BYTES || headers.len() > MAX_FIELDS;
+    if is_too_large { Err(ParseFault::HeadTooLarge) } else { Ok(()) }
 }
 
-/// Reads host and client of a request.
-pub(crate) fn head(parts: &Parts, peer: IpAddr, config: &Config) -> Result<Head, ParseFault> {
+/// Reads the host of a request from this client.
+pub(crate) fn head(parts: &Parts, client: IpAddr, peer: IpAddr, config: &Config) -> Result<Head, ParseFault> {
     let from_trusted_proxy = identity::is_trusted(peer, &config.trusted_proxies);
     let host = identity::host(&parts.uri, &parts.headers, from_trusted_proxy, &config.public_hosts)
         .map_err(ParseFault::Host)?;
-    let client = identity::client_address(peer, &parts.headers, &config.trusted_proxies);
     Ok(Head { host, client })
+}
+
+/// Refuses a host that is not ours, and requests that name none (RFC 9112 section 3.2); HTTP/1.0 need not name one as
+/// long as nothing depends on it.
+pub(crate) fn check_host(parts: &Parts, head: &Result<Head, ParseFault>) -> Result<(), ParseFault> {
+    match head {
+        Err(ParseFault::Host(HostFault::NotOurs)) => Err(ParseFault::Host(HostFault::NotOurs)),
+        Err(ParseFault::Host(HostFault::Unreadable)) if parts.version > Version::HTTP_10 => {
+            Err(ParseFault::Host(HostFault::Unreadable))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads a call of `process`.
 pub(crate) async fn process<B: Body<Data = Bytes>>(
+    head: Head,
     parts: &Parts,
     body: B,
-    peer: IpAddr,
     config: &Config,
 ) -> Result<Parsed, ParseFault> {
-    let head = head(parts, peer, config)?;
     let authorization = authorization(&parts.headers)?;
     let hops = hops(&parts.headers)?;
     if !matches!(content_type(&parts.headers)?.as_str(), "" | "application/json" | "text/plain") {
         return Err(ParseFault::ContentType { accepted: "application/json" });
     }
     let body = read_body(&parts.headers, body, config).await?;
-    Ok(Parsed { head, authorization, hops, call: ProcessCall::from_json(&body)? })
+    let call = if body.len() <= MAX_INLINE_BYTES {
+        ProcessCall::from_json(&body)?
+    } else {
+        off_the_runtime(move || ProcessCall::from_json(&body).map_err(ParseFault::Body)).await?
+    };
+    Ok(Parsed { head, authorization, hops, call })
 }
 
 /// Reads the body of a request that must be JSON.
@@ -176,22 +203,34 @@ async fn read_body<B: Body<Data = Bytes>>(
     let coding = Coding::parse(sole(headers, CONTENT_ENCODING)?.unwrap_or_default())
         .ok_or(ParseFault::ContentEncoding)?;
     let limit = config.max_body_bytes;
-    let body = collect(body, config).await?;
+    let body = collect(body, config, headers.contains_key(EXPECT)).await?;
     if coding == Coding::Identity {
         return Ok(body);
     }
-    // Inflating may take a tenth of a second, which must not stop other requests.
-    let inflated = tokio::task::spawn_blocking(move || coding.decode(body, limit)).await;
-    inflated.map_err(|_panicked| ParseFault::Inflate)?
+    off_the_runtime(move || coding.decode(body, limit)).await
+}
+
+/// Does what may take a tenth of a second where it does not stop other requests.
+async fn off_the_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ParseFault> + Send + 'static,
+) -> Result<T, ParseFault> {
+    tokio::task::spawn_blocking(work).await.map_err(|_panicked| ParseFault::Inflate)?
 }
 
 /// Reads a body that comes steadily and within the limit. One that came in one piece is not copied.
-async fn collect<B: Body<Data = Bytes>>(body: B, config: &Config) -> Result<Bytes, ParseFault> {
+async fn collect<B: Body<Data = Bytes>>(
+    body: B,
+    config: &Config,
+    expects_to_be_told: bool,
+) -> Result<Bytes, ParseFault> {
     let limit = config.max_body_bytes;
+    let mut body = pin!(body);
     if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+        if !expects_to_be_told {
+            discard(body).await;
+        }
         return Err(ParseFault::TooLarge { limit });
     }
-    let mut body = pin!(body);
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) =
@@ -201,6 +240,8 @@ async fn collect<B: Body<Data = Bytes>>(body: B, config: &Config) -> Result<Byte
             continue;
         };
         if first.len().saturating_add(rest.len()).saturating_add(data.len()) > limit {
+            drop((first, rest));
+            discard(body).await;
             return Err(ParseFault::TooLarge { limit });
         }
         if first.is_empty() {
@@ -213,4 +254,10 @@ async fn collect<B: Body<Data = Bytes>>(body: B, config: &Config) -> Result<Byte
         return Ok(first);
     }
     Ok([first.as_ref(), rest.as_ref()].concat().into())
+}
+
+/// Reads on and forgets, for a bounded time.
+async fn discard<B: Body<Data = Bytes>>(mut body: Pin<&mut B>) {
+    let all = async { while let Some(Ok(_frame)) = body.frame().await {} };
+    let _in_time = timeout(DISCARD_TIME, all).await;
 }

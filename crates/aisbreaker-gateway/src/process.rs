@@ -43,9 +43,9 @@ async fn call_service(
     let is_stream = call.request.stream;
     let call =
         Call::new(call.service, call.request, Arc::new(credentials), registry.clone())?.with_hops(hops);
-    registry.find(&call.service_id)?;
+    let service = registry.find(&call.service_id)?;
     record.service(call.service_id.as_str());
-    match (registry.call(call).await?, is_stream) {
+    match (service.call(call).await?, is_stream) {
         (Reply::Final(response), false) => Ok(answer::json(StatusCode::OK, &response)),
         (Reply::Final(response), true) => {
             Ok(event_stream(stream::iter([Ok(Event::Final(response))]).boxed()))

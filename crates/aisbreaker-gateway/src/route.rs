@@ -28,8 +28,10 @@ pub(crate) enum Action {
 }
 
 impl Route {
-    /// The route of a path, with or without a trailing slash.
+    /// The route of a path, with or without a trailing slash. Clients that were given a base URL with a slash at its end
+    /// send two slashes at the beginning.
     pub(crate) fn of(path: &str) -> Option<Self> {
+        let path = path.strip_prefix('/').filter(|rest| rest.starts_with('/')).unwrap_or(path);
         let path = path.strip_suffix('/').unwrap_or(path);
         let below = path.strip_prefix("/api/v1alpha1").or_else(|| path.strip_prefix("/api/v1"));
         match (path, below) {
@@ -102,6 +104,8 @@ mod tests {
             ("/api/v1", None),
             ("/api/v2/ping", None),
             ("/api/v1alpha1x/ping", None),
+            ("//api/v1/ping", Some(Route::Ping)),
+            ("///api/v1/ping", None),
             ("/api/v1/ping//", None),
             ("/API/v1/ping", None),
         ];

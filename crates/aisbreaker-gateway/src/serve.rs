@@ -1,40 +1,30 @@
 //! The accept stage: connections within bounds, and an orderly end.
 
-use std::{
-    convert::Infallible,
-    future::Future,
-    io,
-    net::{IpAddr, SocketAddr},
-    pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
-    time::Duration,
-};
+mod connection;
+mod watched;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
-use hyper::{body::Incoming, service::service_fn};
+use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioTimer},
     server::conn::auto,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
-    task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
+    task::{JoinError, JoinSet},
+    time::{Instant, sleep, timeout_at},
 };
 
-use crate::{body::ResponseBody, gateway::Gateway};
+use crate::gateway::Gateway;
+use connection::Connection;
 
 /// How long to leave `accept` alone when the system is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long connections get to send what is left once all requests are answered.
+/// How long connections get at least to send what is left once all requests are answered.
 const FLUSH_TIME: Duration = Duration::from_secs(2);
+/// How many header fields are read; far more than are accepted, so that the refusal is the API's own.
+const MAX_FIELDS: usize = 1_000;
 /// How many streams one HTTP/2 connection may have open.
 const MAX_STREAMS: u32 = 200;
 /// The largest decoded header list of an HTTP/2 request, in bytes.
@@ -80,7 +70,8 @@ pub async fn serve(
     let mut connections = JoinSet::new();
     let close = watch::Sender::new(false);
     let builder = Arc::new(http_builder(&limits));
-    let room = Arc::new(Semaphore::new(limits.max_connections));
+    let room = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
+    let mut refusals = Refusals::default();
     {
         let mut shutdown = pin!(shutdown);
         let mut maintenance = pin!(gateway.maintain());
@@ -88,19 +79,14 @@ pub async fn serve(
             tokio::select! {
                 () = &mut shutdown => break,
                 () = &mut maintenance => {}
-                Some(_ended) = connections.join_next() => {}
+                Some(ended) = connections.join_next() => log_panic(ended),
                 accepted = listener.accept() => {
                     let Some((stream, peer)) = usable(accepted).await else { continue };
                     let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-                        refuse(&stream);
+                        refusals.refuse(&stream);
                         continue;
                     };
-                    let connection = Connection {
-                        gateway: gateway.clone(),
-                        peer: peer.ip(),
-                        activity: Arc::default(),
-                        header_timeout: limits.header_timeout,
-                    };
+                    let connection = Connection::new(gateway.clone(), peer.ip(), limits.header_timeout);
                     let (builder, close) = (Arc::clone(&builder), close.subscribe());
                     connections.spawn(async move {
                         connection.run(stream, &builder, close).await;
@@ -118,6 +104,7 @@ fn http_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
+        .max_headers(MAX_FIELDS)
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(MAX_BUFFER);
@@ -150,139 +137,54 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Tells a client that there is no room, as far as it can be told without waiting for it.
-fn refuse(stream: &TcpStream) {
-    let body = r#"{"error":{"message":"too many connections; try again","statusCode":503,"statusText":"Service Unavailable"}}"#;
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
-         access-control-allow-origin: *\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    // A fresh socket takes this much at once; a client that is gone already does not matter.
-    let _sent = stream.try_write(answer.as_bytes());
+fn log_panic(ended: Result<(), JoinError>) {
+    if ended.is_err_and(|error| error.is_panic()) {
+        tracing::error!("a connection was dropped by a fault of this server");
+    }
 }
 
+/// Connections for which there was no room.
+#[derive(Default)]
+struct Refusals {
+    last_told: Option<Instant>,
+    since_told: u64,
+}
+
+impl Refusals {
+    /// Tells a client that there is no room, as far as it can be told without waiting for it, and the log at most once
+    /// a second.
+    fn refuse(&mut self, stream: &TcpStream) {
+        let body = r#"{"error":{"message":"too many connections; try again","statusCode":503,"statusText":"Service Unavailable"}}"#;
+        let answer = format!(
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
+             access-control-allow-origin: *\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        // A fresh socket takes this much at once; a client that is gone already does not matter.
+        let _sent = stream.try_write(answer.as_bytes());
+        self.since_told = self.since_told.saturating_add(1);
+        let now = Instant::now();
+        if self.last_told.is_none_or(|last| now.duration_since(last) >= Duration::from_secs(1)) {
+            tracing::warn!(refused = self.since_told, "too many connections");
+            *self = Self { last_told: Some(now), since_told: 0 };
+        }
+    }
+}
+
+/// Lets requests under way finish, then what is left of their answers go out; both before the same deadline.
 async fn drain(
     gateway: &Gateway,
     limits: &Limits,
     close: &watch::Sender<bool>,
     mut connections: JoinSet<()>,
 ) {
-    gateway.lifecycle().start_draining();
+    let deadline = Instant::now() + limits.drain_timeout;
+    gateway.start_draining();
     tracing::info!("draining");
-    if timeout(limits.drain_timeout, gateway.lifecycle().idle()).await.is_err() {
+    if timeout_at(deadline, gateway.idle()).await.is_err() {
         tracing::warn!("requests are cut off: they did not finish in time");
     }
     close.send_replace(true);
     let flushed = async { while connections.join_next().await.is_some() {} };
-    let _in_time = timeout(FLUSH_TIME, flushed).await;
-}
-
-struct Connection {
-    gateway: Gateway,
-    peer: IpAddr,
-    activity: Arc<Activity>,
-    header_timeout: Duration,
-}
-
-/// What a connection does, to tell an idle one.
-#[derive(Default)]
-struct Activity {
-    requests_begun: AtomicUsize,
-    requests_under_way: AtomicUsize,
-}
-
-/// One request under way on its connection.
-struct Busy(Arc<Activity>);
-
-impl Activity {
-    fn begin(self: &Arc<Self>) -> Busy {
-        self.requests_begun.fetch_add(1, Ordering::Relaxed);
-        self.requests_under_way.fetch_add(1, Ordering::Relaxed);
-        Busy(Arc::clone(self))
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.requests_under_way.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Connection {
-    /// Serves one connection until it ends, is idle for too long, or is told to close.
-    async fn run(
-        self,
-        stream: TcpStream,
-        builder: &auto::Builder<TokioExecutor>,
-        mut close: watch::Receiver<bool>,
-    ) {
-        // Without this, small pieces of a stream wait for the client's acknowledgement.
-        let _best_effort = stream.set_nodelay(true);
-        let service =
-            service_fn(|request| answer(self.gateway.clone(), self.peer, self.activity.begin(), request));
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-        let mut ticks = interval_at(Instant::now() + self.header_timeout, self.header_timeout);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut begun_before, mut is_closing) = (0, false);
-        loop {
-            tokio::select! {
-                // Broken connections are a matter of their clients; requests that they cut off are in the log.
-                _ended = connection.as_mut() => return,
-                _told = close.changed(), if !is_closing => {
-                    is_closing = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                _tick = ticks.tick() => {
-                    let begun = self.activity.requests_begun.load(Ordering::Relaxed);
-                    let is_busy = self.activity.requests_under_way.load(Ordering::Relaxed) > 0;
-                    if is_busy || begun != begun_before {
-                        begun_before = begun;
-                    } else if begun == 0 || is_closing {
-                        return;
-                    } else {
-                        is_closing = true;
-                        connection.as_mut().graceful_shutdown();
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Answers one request; its connection is busy until the body of the answer is over.
-async fn answer(
-    gateway: Gateway,
-    peer: IpAddr,
-    busy: Busy,
-    request: Request<Incoming>,
-) -> Result<Response<BusyBody>, Infallible> {
-    let response = gateway.handle(request, peer).await;
-    Ok(response.map(|body| BusyBody { body, _busy: busy }))
-}
-
-/// A body whose connection is busy until it is dropped.
-struct BusyBody {
-    body: ResponseBody,
-    _busy: Busy,
-}
-
-impl Body for BusyBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    let _in_time = timeout_at(deadline.max(Instant::now() + FLUSH_TIME), flushed).await;
 }

@@ -7,7 +7,7 @@ use aisbreaker_api::InvalidRequest;
 use aisbreaker_services::ServiceError;
 use http::{
     HeaderName, HeaderValue, StatusCode,
-    header::{RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ACCEPT_ENCODING, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
 use crate::{
@@ -55,7 +55,8 @@ impl From<ParseFault> for Failure {
             ParseFault::ContentEncoding => Self::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "the Content-Encoding of the request must be gzip, deflate or none",
-            ),
+            )
+            .with_header(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate")),
             ParseFault::Inflate => {
                 Self::new(StatusCode::BAD_REQUEST, "the request body is not what its Content-Encoding says")
             }
@@ -154,8 +155,9 @@ impl From<ServiceError> for Failure {
                     .ok()
                     .filter(|status| status.is_client_error() || status.is_server_error())
                     .unwrap_or(StatusCode::BAD_GATEWAY);
-                let mut failure =
-                    Self::new(status, error.message).because(format!("provider answered {status}"));
+                let cause = format!("provider answered {}", status.as_u16());
+                let mut failure = Self::new(status, error.message).because(cause);
+                failure.status_text = Some(error.status_text);
                 failure.kind = error.kind;
                 if let Some(wait) = retry_after {
                     failure = failure.with_header(RETRY_AFTER, seconds_rounded_up(wait));

@@ -22,6 +22,11 @@ const SERVICES: &str = "services";
 const OPENAI: &str = "chat:openai.com";
 const NETWORK: &str = "aisbreaker:network";
 
+/// The longest span of a setting: beyond it, clocks overflow.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
+/// The largest number of a setting.
+const LARGEST: usize = 1_000_000_000;
+
 pub(super) struct Reader {
     pub(super) values: Values,
     pub(super) faults: Faults,
@@ -76,8 +81,9 @@ impl Reader {
 
     pub(super) fn duration(&mut self, setting: Setting, target: &mut Duration) {
         let parse = |text: &str| {
-            let duration = humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero());
-            duration.ok_or("must be a span of time over zero, such as 30s or 5m")
+            let in_range = |duration: &Duration| !duration.is_zero() && *duration <= LONGEST;
+            let duration = humantime::parse_duration(text).ok().filter(in_range);
+            duration.ok_or("must be a span of time over zero and up to 100 years, such as 30s or 5m")
         };
         if let Some(duration) = self.parsed(setting, parse) {
             *target = duration;
@@ -86,16 +92,12 @@ impl Reader {
 
     pub(super) fn count(&mut self, setting: Setting, target: &mut usize) {
         let parse = |text: &str| {
-            text.parse().ok().filter(|count| *count > 0).ok_or("must be a whole number over zero")
+            let count = text.parse().ok().filter(|count| (1..=LARGEST).contains(count));
+            count.ok_or("must be a whole number from 1 to 1000000000")
         };
         if let Some(count) = self.parsed(setting, parse) {
             *target = count;
         }
-    }
-
-    pub(super) fn address(&mut self, setting: Setting) -> Option<SocketAddr> {
-        let (name, text) = self.text(setting, false)?;
-        self.parse_address(&name, &text)
     }
 
     pub(super) fn parse_address(&mut self, name: &str, text: &str) -> Option<SocketAddr> {
@@ -221,7 +223,10 @@ impl Reader {
     }
 }
 
-/// A network, or a single address as the network of itself.
+/// A network, or a single address as the network of itself. An IPv4 network in its IPv6-mapped form is none: addresses
+/// are compared in their IPv4 form, so it would never match.
 fn network(text: &str) -> Option<IpNet> {
-    IpNet::from_str(text).ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    let network = IpNet::from_str(text).ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
+    let is_mapped = matches!(network, IpNet::V6(v6) if v6.network().to_ipv4_mapped().is_some());
+    (!is_mapped).then_some(network)
 }

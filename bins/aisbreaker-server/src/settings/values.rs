@@ -37,15 +37,14 @@ pub(crate) struct Setting {
     pub(crate) variable: &'static str,
 }
 
-/// A value and the name under which it was given.
-#[derive(Debug)]
+/// A value and the name under which it was given. May be a secret, so it has no `Debug`.
 pub(crate) struct Given {
     pub(crate) name: String,
     pub(crate) value: Value,
 }
 
-/// What was given in all places.
-#[derive(Debug, Default)]
+/// What was given in all places. Holds secrets, so it has no `Debug`.
+#[derive(Default)]
 pub(crate) struct Values {
     environment: BTreeMap<String, OsString>,
     /// Leaves of the configuration file by dotted path.

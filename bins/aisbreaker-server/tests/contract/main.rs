@@ -1,0 +1,36 @@
+//! The server as its clients see it: the real binary, real sockets on loopback, and providers that misbehave
+//! on demand. One module per part of the HTTP contract.
+//!
+//! All modules are one test binary on purpose: it is linked once, and its tests run side by side, each with
+//! servers and providers of its own. Nothing here sleeps; tests wait for an answer, a line of the log or the
+//! end of a socket.
+
+#[cfg(test)]
+mod support;
+
+#[cfg(test)]
+mod egress;
+#[cfg(test)]
+mod greetings;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod logs;
+#[cfg(test)]
+mod minting;
+#[cfg(test)]
+mod network;
+#[cfg(test)]
+mod openai;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod providers;
+#[cfg(test)]
+mod quotas;
+#[cfg(test)]
+mod services;
+#[cfg(test)]
+mod settings;

@@ -1,0 +1,272 @@
+//! Contract section 1: settings, where they come from, and the command line.
+
+use serde_json::{Value, json};
+
+use crate::support::{ConfigFile, KEY, Provider, Server, assert_error, call, refused_start, run, service};
+
+fn dummy() -> Value {
+    call(service("chat:dummy"), "Hi")
+}
+
+#[test]
+fn all_faults_of_the_settings_are_told_at_once_and_without_values() {
+    let rows = [
+        ("AUTH_ENCRYPTION_KEYPHRASE", "canary"),
+        ("AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES", ""),
+        ("DEFAULT_AISBREAKER_API_KEY", "canary-key"),
+        ("AISBREAKER_LISTEN", "canary"),
+        ("AISBREAKER_PUBLIC_HOSTS", "api.example.com,canary host"),
+        ("AISBREAKER_TRUSTED_PROXIES", "10.0.0.0/8,canary"),
+        ("AISBREAKER_EGRESS_ALLOW", "http://localhost:1,canary://x"),
+        ("AISBREAKER_SERVER_QUOTAS", "{\"canary\":1}"),
+        ("AISBREAKER_DEFAULT_QUOTAS", "canary"),
+        ("AISBREAKER_MAX_EXPIRATION", "canary"),
+        ("AISBREAKER_MAX_BODY_BYTES", "canary"),
+        ("AISBREAKER_HEADER_TIMEOUT", "canary"),
+        ("AISBREAKER_BODY_TIMEOUT", "0s"),
+        ("AISBREAKER_CONNECT_TIMEOUT", "-1s"),
+        ("AISBREAKER_PROVIDER_TIMEOUT", "canary"),
+        ("AISBREAKER_STREAM_IDLE_TIMEOUT", "5"),
+        ("AISBREAKER_MAX_CONNECTIONS", "0"),
+        ("AISBREAKER_DRAIN_TIMEOUT", "canary"),
+        ("AISBREAKER_LOG", "canary=nonsense=x"),
+        ("AISBREAKER_LOG_FORMAT", "canary"),
+        ("PORT", "canary"),
+    ];
+
+    let told = refused_start(&[], &rows);
+
+    for (variable, value) in rows {
+        if !value.is_empty() {
+            assert!(told.contains(variable), "{variable} is not in:\n{told}");
+        }
+    }
+    assert!(!told.contains("canary"), "a value is repeated:\n{told}");
+    assert!(!told.contains("panicked"), "{told}");
+}
+
+#[test]
+fn each_fault_alone_keeps_the_server_from_starting() {
+    let rows = [
+        ("AUTH_ENCRYPTION_KEYPHRASE", "ninechars"),
+        ("DEFAULT_AISBREAKER_API_KEY", "sk-no-key-of-ours"),
+        ("AISBREAKER_LISTEN", "localhost"),
+        ("AISBREAKER_PUBLIC_HOSTS", "https://api.example.com"),
+        ("AISBREAKER_TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("AISBREAKER_EGRESS_ALLOW", "localhost:11434"),
+        ("AISBREAKER_EGRESS_ALLOW", "http://localhost:11434/v1"),
+        ("AISBREAKER_EGRESS_ALLOW", "*"),
+        ("AISBREAKER_SERVER_QUOTAS", "{}"),
+        ("AISBREAKER_DEFAULT_QUOTAS", "[60, 360, 8640]"),
+        ("AISBREAKER_MAX_EXPIRATION", "forever"),
+        ("AISBREAKER_MAX_BODY_BYTES", "0"),
+        ("AISBREAKER_MAX_BODY_BYTES", "-1"),
+        ("AISBREAKER_MAX_BODY_BYTES", "1e6"),
+        ("AISBREAKER_MAX_CONNECTIONS", "many"),
+        ("AISBREAKER_DRAIN_TIMEOUT", "30"),
+        ("AISBREAKER_LOG_FORMAT", "xml"),
+        ("AISBREAKER_CONFIG", "/no/such/file.toml"),
+        ("PORT", "65536"),
+        ("PORT", "http"),
+    ];
+
+    for (variable, value) in rows {
+        let told = refused_start(&[], &[("AUTH_ENCRYPTION_KEYPHRASE", KEY), (variable, value)]);
+        let name = if variable == "AISBREAKER_CONFIG" { "configuration file" } else { variable };
+        assert!(told.contains(name), "{variable}={value}:\n{told}");
+    }
+    let told = refused_start(&["--listen", "nowhere"], &[("AUTH_ENCRYPTION_KEYPHRASE", KEY)]);
+    assert!(told.contains("--listen"), "{told}");
+}
+
+#[test]
+fn a_phrase_of_ten_characters_is_the_shortest() {
+    let told = refused_start(&[], &[("AUTH_ENCRYPTION_KEYPHRASE", "123456789")]);
+    assert!(told.contains("AUTH_ENCRYPTION_KEYPHRASE") && !told.contains("123456789"), "{told}");
+
+    // An empty phrase is a mistake, not a wish for a random key.
+    let told = refused_start(&[], &[("AUTH_ENCRYPTION_KEYPHRASE", "")]);
+    assert!(told.contains("AUTH_ENCRYPTION_KEYPHRASE"), "{told}");
+
+    let server = Server::start(&[("AUTH_ENCRYPTION_KEYPHRASE", "1234567890")]);
+    let key = server.mint_secrets(&json!([]));
+    assert_eq!(server.process(&key, &dummy()).status, 200);
+}
+
+#[test]
+fn unknown_keys_and_unusable_values_of_the_file_are_told_at_once() {
+    let file = ConfigFile::new(
+        "listen = \"canary\"\nmax_body_bytes = \"canary\"\nmystery = \"canary\"\n\
+         [keys]\nsealing = \"canary\"\nsecret = \"canary\"\n\
+         [egress]\nallow = [\"canary\"]\nforbid = [\"canary\"]\n\
+         [canary]\nx = 1\n",
+    );
+
+    for told in [
+        refused_start(&["--config", file.path()], &[]),
+        refused_start(&[], &[("AISBREAKER_CONFIG", file.path())]),
+    ] {
+        for name in [
+            "listen",
+            "max_body_bytes",
+            "mystery",
+            "keys.sealing",
+            "keys.secret",
+            "egress.allow",
+            "egress.forbid",
+        ] {
+            assert!(told.contains(name), "{name} is not in:\n{told}");
+        }
+        let values = told.matches("canary").count();
+        // The name of the unknown table is the one thing that may be told.
+        assert!(values <= 1, "a value is repeated:\n{told}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_refused_without_showing_it() {
+    for text in
+        ["keys = { sealing = \"canary-secret\"", "canary-secret", "a = 1\na = \"canary-secret\"", "\0"]
+    {
+        let file = ConfigFile::new(text);
+        let told = refused_start(&["--config", file.path()], &[]);
+        assert!(told.contains("configuration file"), "{told}");
+        assert!(!told.contains("canary-secret"), "the file is repeated:\n{told}");
+    }
+}
+
+#[test]
+fn flag_beats_environment_beats_file_beats_default() {
+    let limit = |server: &Server| {
+        let over = |length: usize| server.process("", &call(service("chat:dummy"), &"x".repeat(length)));
+        [1_000, 2_000].map(|length| over(length).status)
+    };
+    let file = ConfigFile::new(&format!(
+        "listen = \"127.0.0.1:1\"\nmax_body_bytes = 1000\nkeys.sealing = \"{KEY}\"\nlog.filter = \"info\"\n"
+    ));
+    let arguments = ["--config", file.path(), "--listen", "127.0.0.1:0"];
+    let nowhere = ("AISBREAKER_CONFIG", "/no/such/file.toml");
+
+    let by_default =
+        Server::start_with(&["--listen", "127.0.0.1:0"], &[("AISBREAKER_LISTEN", "127.0.0.1:1")]);
+    assert_eq!(limit(&by_default), [200, 200], "default");
+    assert_eq!(limit(&Server::start_with(&arguments, &[])), [413, 413], "file");
+    assert_eq!(limit(&Server::start_with(&arguments, &[nowhere])), [413, 413], "the flag names the file");
+    let environment = [("AISBREAKER_MAX_BODY_BYTES", "1500"), ("AISBREAKER_LISTEN", "127.0.0.1:2")];
+    assert_eq!(limit(&Server::start_with(&arguments, &environment)), [200, 413], "environment");
+    let listening = Server::start_with(&["--config", file.path()], &[("AISBREAKER_LISTEN", "127.0.0.1:0")]);
+    assert_eq!(limit(&listening), [413, 413], "environment beats file");
+}
+
+#[test]
+fn every_setting_can_stand_in_the_file() {
+    let file = ConfigFile::new(&format!(
+        r#"
+            listen = "127.0.0.1:0"
+            public_hosts = ["localhost"]
+            trusted_proxies = ["10.0.0.0/8"]
+            max_expiration = "30d"
+            max_body_bytes = 1000000
+            header_timeout = "30s"
+            body_timeout = "60s"
+            connect_timeout = "10s"
+            provider_timeout = "180s"
+            stream_idle_timeout = "300s"
+            max_connections = 100
+            drain_timeout = "30s"
+            default_api_key = "aisbreaker_nonsense"
+            [keys]
+            sealing = "{KEY}"
+            opening = ["another phrase"]
+            [egress]
+            allow = ["127.0.0.0/8", "http://localhost:11434"]
+            [quotas.server]
+            perClientRequestLimits = {{requestsPerMinute = 7, requestsPerHour = 8, requestsPerDay = 9}}
+            globalRequestLimits = {{requestsPerMinute = 70, requestsPerHour = 80, requestsPerDay = 90}}
+            [quotas.default]
+            perClientRequestLimits = {{requestsPerMinute = 4, requestsPerHour = 5, requestsPerDay = 6}}
+            globalRequestLimits = {{requestsPerMinute = 40, requestsPerHour = 50, requestsPerDay = 60}}
+            [log]
+            filter = "info"
+            format = "json"
+            [services."chat:openai.com"]
+            origins = ["https://llm.example.com"]
+            engine = "house-model"
+        "#
+    ));
+    let server = Server::start_with(&["--config", file.path()], &[]);
+
+    let answer = server.process("sk-own", &dummy());
+
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.header("ratelimit-policy").unwrap().contains("q=4;"), "{answer:?}");
+    assert_error("the default key", &server.process("", &dummy()), 401, "");
+}
+
+#[test]
+fn port_alone_sets_the_port() {
+    let server = Server::start_with(&[], &[("PORT", "0"), ("AUTH_ENCRYPTION_KEYPHRASE", KEY)]);
+
+    assert!(server.address().ip().is_loopback());
+    assert_eq!(server.get("/api/v1/ping").status, 200);
+    // A listen address is the more exact wish.
+    let taken = Provider::trap();
+    let environment = [("PORT", &*taken.port().to_string()), ("AISBREAKER_LISTEN", "127.0.0.1:0")];
+    assert_eq!(Server::start_with(&[], &environment).get("/api/v1/ping").status, 200);
+}
+
+#[test]
+fn a_port_that_is_taken_is_told() {
+    let taken = Provider::trap();
+
+    let told =
+        refused_start(&["--listen", &taken.address().to_string()], &[("AUTH_ENCRYPTION_KEYPHRASE", KEY)]);
+
+    assert!(told.contains(&taken.address().to_string()) && !told.contains("panicked"), "{told}");
+}
+
+#[test]
+fn a_variable_that_looks_like_a_setting_but_is_none_is_told() {
+    let server = Server::start(&[("AISBREAKER_LISTN", "canary")]);
+
+    let line = server.wait_for_log("a warning", |line| line["variable"] == "AISBREAKER_LISTN");
+
+    assert_eq!(line["level"], "WARN");
+    assert!(!server.log().contains("canary"));
+}
+
+#[test]
+fn variables_of_the_originals_clients_do_no_harm() {
+    let server = Server::start(&[
+        ("AISBREAKER_SERVER_URL", "http://localhost:3000"),
+        ("AISBREAKER_API_KEY", "aisbreaker_x"),
+        ("OPENAI_API_KEY", "sk-x"),
+    ]);
+
+    assert_eq!(server.get("/api/v1/ping").status, 200);
+}
+
+#[test]
+fn help_version_and_unknown_words() {
+    let text = |arguments: &[&str]| {
+        let output = run(arguments, &[]);
+        (
+            output.status.success(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+
+    let (is_good, help, _) = text(&["--help"]);
+    assert!(is_good);
+    for word in ["--listen", "--config", "--version", "keygen", "AUTH_ENCRYPTION_KEYPHRASE"] {
+        assert!(help.contains(word), "{word} is not in:\n{help}");
+    }
+    let (is_good, version, _) = text(&["--version"]);
+    assert!(is_good);
+    assert_eq!(version, concat!("aisbreaker-server ", env!("CARGO_PKG_VERSION"), "\n"));
+    for arguments in [&["--nonsense"] as &[&str], &["serve-it"], &["--listen"]] {
+        let (is_good, _, told) = text(arguments);
+        assert!(!is_good && !told.is_empty(), "{arguments:?}");
+    }
+}

@@ -1,0 +1,69 @@
+//! A client that speaks HTTP/2 from the first byte.
+
+use http_body_util::BodyExt as _;
+use hyper::{
+    Request,
+    client::conn::http2::{self, SendRequest},
+    http::response::Parts,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::task::JoinHandle;
+
+use super::Server;
+
+/// The answers to these requests, made one after the other on one connection.
+pub(crate) fn http2(server: &Server, requests: Vec<Request<String>>) -> Vec<(Parts, String)> {
+    runtime().block_on(async {
+        let (mut client, driver) = connect(server).await;
+        let mut answers = Vec::new();
+        for request in requests {
+            let (head, body) = client.send_request(request).await.expect("an answer").into_parts();
+            let body = body.collect().await.expect("a whole body").to_bytes();
+            answers.push((head, String::from_utf8(body.into()).expect("a body in UTF-8")));
+        }
+        drop(client);
+        driver.await.expect("no panic").expect("an orderly end");
+        answers
+    })
+}
+
+/// The first piece of the answer to a request; then the client gives the stream up, but not the connection.
+pub(crate) fn http2_beginning(server: &Server, request: Request<String>) -> String {
+    runtime().block_on(async {
+        let (mut client, driver) = connect(server).await;
+        let mut answer = client.send_request(request).await.expect("an answer");
+        let frame = answer.body_mut().frame().await.expect("a body").expect("a piece of it");
+        drop(answer);
+        // A second answer shows that the connection is in order.
+        let ping = Request::get("http://localhost/api/v1/ping").body(String::new()).expect("a request");
+        assert_eq!(client.send_request(ping).await.expect("an answer").status(), 200);
+        drop(client);
+        driver.await.expect("no panic").expect("an orderly end");
+        String::from_utf8(frame.into_data().expect("data").into()).expect("a body in UTF-8")
+    })
+}
+
+/// The whole body of the answer to a request; `between` is done when the first piece has come.
+pub(crate) fn http2_with_pause(server: &Server, request: Request<String>, between: impl FnOnce()) -> String {
+    runtime().block_on(async {
+        let (mut client, driver) = connect(server).await;
+        let mut body = client.send_request(request).await.expect("an answer").into_body();
+        let first = body.frame().await.expect("a body").expect("a piece of it").into_data().expect("data");
+        between();
+        let rest = body.collect().await.expect("the rest of it").to_bytes();
+        drop(client);
+        driver.await.expect("no panic").expect("an orderly end");
+        String::from_utf8([first, rest].concat()).expect("a body in UTF-8")
+    })
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+async fn connect(server: &Server) -> (SendRequest<String>, JoinHandle<hyper::Result<()>>) {
+    let stream = tokio::net::TcpStream::connect(server.address()).await.expect("a connection");
+    let (client, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("a handshake");
+    (client, tokio::spawn(connection))
+}

@@ -1,0 +1,247 @@
+//! The real server in a process of its own.
+
+use std::{
+    fmt,
+    io::{BufRead as _, BufReader, Read as _},
+    net::SocketAddr,
+    process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Condvar, Mutex},
+    thread::JoinHandle,
+};
+
+use serde_json::{Value, json};
+
+use super::{Answer, Connection, PATIENCE, Request, grant, roomy};
+
+/// A 32-byte server key, which needs no derivation from a phrase.
+pub(crate) const KEY: &str = "c2VydmVyLWtleS1mb3ItdGhlLXRlc3RzLTMyLWJ5dGU";
+
+/// A server that is killed when it is dropped.
+pub(crate) struct Server {
+    child: Child,
+    address: SocketAddr,
+    log: Log,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// A server with quotas that no test exhausts, a fixed key and this environment, which comes last.
+    pub(crate) fn start(environment: &[(&str, &str)]) -> Self {
+        let roomy = roomy().to_string();
+        let basis = [("AISBREAKER_SERVER_QUOTAS", &*roomy), ("AISBREAKER_DEFAULT_QUOTAS", &*roomy)];
+        Self::start_as_delivered(&[&basis, environment].concat())
+    }
+
+    /// A server with the quotas that it has by itself.
+    pub(crate) fn start_as_delivered(environment: &[(&str, &str)]) -> Self {
+        let environment = [&[("AUTH_ENCRYPTION_KEYPHRASE", KEY)], environment].concat();
+        Self::start_with(&["--listen", "127.0.0.1:0"], &environment)
+    }
+
+    /// A server that may call loopback addresses.
+    pub(crate) fn with_egress(environment: &[(&str, &str)]) -> Self {
+        Self::start(&[&[("AISBREAKER_EGRESS_ALLOW", "127.0.0.0/8")], environment].concat())
+    }
+
+    /// A server with nothing but these arguments and this environment.
+    pub(crate) fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let environment = [&[("AISBREAKER_LOG_FORMAT", "json")], environment].concat();
+        let mut child = command(arguments, &environment).spawn().expect("the server's binary starts");
+        let stderr = child.stderr.take().expect("its standard error");
+        let log = Log::default();
+        let reader = Some(log.clone().read(stderr));
+        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log, reader };
+        let line = server.wait_for_log("the server to listen", |line| address_in(line).is_some());
+        server.address = address_in(&line).expect("the address that was waited for");
+        server
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The base URL by address.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn connect(&self) -> Connection {
+        Connection::open(self.address)
+    }
+
+    /// The answer to one request on a connection of its own.
+    pub(crate) fn send(&self, request: &Request) -> Answer {
+        self.connect().send(request)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.send(&Request::get(path))
+    }
+
+    /// The key that the server mints for this request.
+    pub(crate) fn mint(&self, body: &Value) -> String {
+        self.mint_at("localhost", body)
+    }
+
+    pub(crate) fn mint_at(&self, host: &str, body: &Value) -> String {
+        let answer = self.send(&Request::mint(body).set("Host", host));
+        assert_eq!(answer.status, 200, "minting: {answer:?}");
+        answer.json()["access_token"].as_str().expect("a key").to_owned()
+    }
+
+    /// A key with roomy quotas and these secrets.
+    pub(crate) fn mint_secrets(&self, secrets: &Value) -> String {
+        self.mint(&grant(&roomy(), secrets))
+    }
+
+    /// Calls `process` with a bearer value, or without one if it is empty.
+    pub(crate) fn process(&self, bearer: &str, body: &Value) -> Answer {
+        let request = Request::process(body);
+        self.send(&if bearer.is_empty() { request } else { request.bearer(bearer) })
+    }
+
+    /// Waits for a line of the log.
+    pub(crate) fn wait_for_log(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        self.log.wait_for(what, is_it)
+    }
+
+    /// Waits for the line of the request with this id.
+    pub(crate) fn wait_for_request(&self, id: &str) -> Value {
+        self.wait_for_log(id, |line| line["message"] == "request" && line["request_id"] == id)
+    }
+
+    /// All that was logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// Sends a signal such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let script = format!("kill -{name} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &script]).status().expect("a shell");
+        assert!(status.success(), "{script}: {status}");
+    }
+
+    /// Waits for the end of the process: its status and all that it logged.
+    pub(crate) fn wait(&mut self) -> (ExitStatus, String) {
+        self.log.wait_for_end();
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("the log was read");
+        }
+        (self.child.wait().expect("a status"), self.log.text())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _killed = self.child.kill();
+        let _waited = self.child.wait();
+        if std::thread::panicking() {
+            // Only shown for tests that fail.
+            println!("log of the server at {}:\n{}", self.address, self.log.text());
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// The address in the line that tells that the server listens, in either format.
+fn address_in(line: &Value) -> Option<SocketAddr> {
+    if let Some(text) = line["text"].as_str().filter(|text| text.contains("listening")) {
+        return text.split(' ').find_map(|word| word.strip_prefix("address=")?.parse().ok());
+    }
+    line["address"].as_str().filter(|_| line["message"] == "listening")?.parse().ok()
+}
+
+/// Runs the server to its end, which must come by itself.
+pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut child =
+        command(arguments, environment).stdout(Stdio::piped()).spawn().expect("the binary starts");
+    let mut stdout = child.stdout.take().expect("its standard output");
+    // A server that starts though it should not is ended here rather than waited for.
+    let mut stderr = BufReader::new(child.stderr.take().expect("its standard error"));
+    let mut told = Vec::new();
+    while stderr.read_until(b'\n', &mut told).expect("its standard error") > 0 {
+        if String::from_utf8_lossy(&told).contains("listening") {
+            let _killed = child.kill();
+        }
+    }
+    let mut printed = Vec::new();
+    stdout.read_to_end(&mut printed).expect("its standard output");
+    Output { status: child.wait().expect("a status"), stdout: printed, stderr: told }
+}
+
+/// What a server says that must not start with these settings.
+pub(crate) fn refused_start(arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let output = run(arguments, environment);
+    let told = String::from_utf8(output.stderr).expect("an explanation in UTF-8");
+    assert!(!output.status.success() && output.status.code().is_some(), "it started: {told}");
+    told
+}
+
+fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aisbreaker-server"));
+    command.args(arguments).env_clear().envs(environment.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+/// The lines of a log as they come.
+#[derive(Clone, Default)]
+struct Log(Arc<(Mutex<Lines>, Condvar)>);
+
+#[derive(Default)]
+struct Lines {
+    lines: Vec<String>,
+    is_over: bool,
+}
+
+impl Log {
+    fn read(self, stderr: ChildStderr) -> JoinHandle<()> {
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+                self.change(|lines| lines.lines.push(String::from_utf8_lossy(&line).into_owned()));
+            }
+            self.change(|lines| lines.is_over = true);
+        })
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Lines)) {
+        change(&mut self.0.0.lock().expect("no panic while logging"));
+        self.0.1.notify_all();
+    }
+
+    fn wait_for(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        let mut seen = 0;
+        let mut found = None;
+        self.wait_while(|lines| {
+            let fresh = lines.lines.iter().skip(seen);
+            // A line that is no JSON is the member `text` of an object.
+            let parse = |line: &String| serde_json::from_str(line).unwrap_or_else(|_| json!({"text": line}));
+            found = fresh.map(parse).find(|line| is_it(line));
+            seen = lines.lines.len();
+            found.is_none() && !lines.is_over
+        });
+        found.unwrap_or_else(|| panic!("waited in vain for {what} in the log:\n{}", self.text()))
+    }
+
+    fn wait_for_end(&self) {
+        self.wait_while(|lines| !lines.is_over);
+        let is_over = self.0.0.lock().expect("no panic while logging").is_over;
+        assert!(is_over, "the server did not end:\n{}", self.text());
+    }
+
+    fn wait_while(&self, mut is_waiting: impl FnMut(&Lines) -> bool) {
+        let lines = self.0.0.lock().expect("no panic while logging");
+        let waited = self.0.1.wait_timeout_while(lines, PATIENCE, |lines| is_waiting(lines));
+        drop(waited.expect("no panic while logging"));
+    }
+
+    fn text(&self) -> String {
+        self.0.0.lock().expect("no panic while logging").lines.join("\n")
+    }
+}
