@@ -30,6 +30,9 @@ async fn main() -> Outcome {
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let base = format!("http://{}", listener.local_addr()?);
+    // Frees counters of idle clients; `aisbreaker_gateway::serve` does so by itself.
+    let maintained = gateway.clone();
+    tokio::spawn(async move { maintained.maintain().await });
     let server = tokio::spawn(serve(listener, gateway));
 
     for path in ["/mine", "/api/v1/ping"] {

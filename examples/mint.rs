@@ -16,7 +16,7 @@ async fn main() -> Outcome {
                 // Goes to OpenAI's own address and nowhere else; name others in "url".
                 {"serviceId": "chat:openai.com", "authSecret": "sk-..."},
                 {"serviceId": "chat:dummy", "authSecret": ""},
-                // No other service may be used with this key.
+                // No other service that needs a secret may be used with this key.
                 {"serviceId": "", "authSecret": "INVALID"},
             ],
         },

@@ -4,6 +4,7 @@
 //! rounds. Times are CPU time of the measured threads.
 #![forbid(unsafe_code)]
 #![expect(clippy::expect_used, reason = "a measurement that cannot go on has nothing better to do")]
+#![expect(clippy::panic, reason = "a measurement that cannot go on has nothing better to do")]
 #![expect(clippy::print_stdout, reason = "the table is for a terminal")]
 
 mod cpu;
@@ -29,13 +30,19 @@ struct Args {
     /// The server's release binary; by default the one beside this program
     #[arg(long)]
     server: Option<std::path::PathBuf>,
+    /// A directory in which `npm install jose@4.15` was run, to measure that peer with Node
+    #[arg(long)]
+    jose: Option<std::path::PathBuf>,
 }
 
 fn main() {
     let args = Args::parse();
     let server = args.server.unwrap_or_else(server::beside_this_program);
-    let measurements =
-        token::rows().into_iter().chain(quota::rows()).chain(server::rows(server)).chain(row::not_yet());
+    let measurements = token::rows(args.jose)
+        .into_iter()
+        .chain(quota::rows())
+        .chain(server::rows(server))
+        .chain(row::not_yet());
     let chosen = measurements.filter(|measurement| measurement.name().contains(&args.only));
     let rows: Vec<row::Row> = chosen.map(|measurement| measurement.measure(args.rounds)).collect();
     if args.json {

@@ -69,7 +69,7 @@ fn decide(engine: &Engine<Counter>, client: u64, now: Instant) -> bool {
 }
 
 fn engine(start: Instant) -> Engine<Counter> {
-    Engine::new(start, 4_000_000)
+    Engine::with_homes(start, 4_000_000, |counter| counter.2)
 }
 
 /// Clients in a fixed order that no cache foresees.

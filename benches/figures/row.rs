@@ -59,6 +59,10 @@ impl Measurement {
         Self { name, unit, goal, note: "", kind: Kind::Absolute(Box::new(setup)) }
     }
 
+    pub(crate) fn not_measured(name: &'static str, goal: f64, note: &'static str) -> Self {
+        Self { name, unit: "", goal, note, kind: Kind::NotYet }
+    }
+
     pub(crate) fn noted(mut self, note: &'static str) -> Self {
         self.note = note;
         self
@@ -116,10 +120,9 @@ fn median(figures: &[f64]) -> Option<f64> {
 
 /// Rows of the design whose subject does not exist yet, or that need a load harness.
 pub(crate) fn not_yet() -> Vec<Measurement> {
-    let row = |name, goal, note| Measurement { name, unit: "", goal, note, kind: Kind::NotYet };
+    let row = Measurement::not_measured;
     let harness = "needs the load harness";
     vec![
-        row("open a key / jose 4.15 jwtDecrypt (CPU)", 0.2, "needs Node and jose"),
         row("Redis: decisions per second, 64 in flight (at least)", 1.7, "no shared store yet"),
         row("Redis: p50 with one in flight", 4.0, "no shared store yet"),
         row("JSON call: CPU per request / bare proxy", 1.25, harness),

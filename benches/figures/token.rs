@@ -1,6 +1,8 @@
 //! Rows about opening keys.
 
 use std::{
+    path::{Path, PathBuf},
+    process::Command,
     rc::Rc,
     time::{Duration, SystemTime},
 };
@@ -25,8 +27,9 @@ fn now() -> SystemTime {
     ISSUED + Duration::from_secs(1_795_396_968)
 }
 
-pub(crate) fn rows() -> Vec<Measurement> {
+pub(crate) fn rows(jose: Option<PathBuf>) -> Vec<Measurement> {
     vec![
+        jose_row(jose),
         Measurement::ratio("open a key / pasetors v4.local", "ns", 0.5, || {
             let ring = Rc::new(ring());
             (sample(opening(&ring)), sample(pasetors()))
@@ -45,6 +48,28 @@ pub(crate) fn rows() -> Vec<Measurement> {
             })
         }),
     ]
+}
+
+fn jose_row(jose: Option<PathBuf>) -> Measurement {
+    let (name, goal) = ("open a key / jose 4.15 jwtDecrypt (CPU)", 0.2);
+    let Some(directory) = jose else {
+        return Measurement::not_measured(name, goal, "needs Node and --jose");
+    };
+    Measurement::ratio(name, "ns", goal, move || {
+        let ring = Rc::new(ring());
+        (sample(opening(&ring)), Box::new(move || node(&directory)))
+    })
+}
+
+/// Nanoseconds of CPU time per key that Node takes with `jose`, as the original server does.
+fn node(directory: &Path) -> f64 {
+    let output = Command::new("node")
+        .args(["--input-type=module", "--eval", include_str!("jose.mjs")])
+        .current_dir(directory)
+        .output()
+        .expect("node runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.trim().parse().unwrap_or_else(|_| panic!("jose failed: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
 /// A key whose claims, registered ones included, have the size in question.
