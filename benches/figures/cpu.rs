@@ -31,9 +31,9 @@ pub(crate) fn per_run(time: Duration, mut operation: impl FnMut()) -> f64 {
     }
 }
 
-/// A sample of `per_run` over 30 ms.
+/// A sample of `per_run` over a fifth of a second: some kernels count CPU time in ticks of 4 ms.
 pub(crate) fn sample<T>(mut operation: impl FnMut() -> T + 'static) -> crate::row::Sample {
-    Box::new(move || per_run(Duration::from_millis(30), || drop(black_box(operation()))))
+    Box::new(move || per_run(Duration::from_millis(200), || drop(black_box(operation()))))
 }
 
 /// Resident memory of a process in bytes.

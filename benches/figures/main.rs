@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "the table is for a terminal")]
 
 mod cpu;
+mod probe;
 mod quota;
 mod row;
 mod server;
@@ -30,6 +31,9 @@ struct Args {
     /// The server's release binary; by default the one beside this program
     #[arg(long)]
     server: Option<std::path::PathBuf>,
+    /// Print one figure that needs a process of its own
+    #[arg(long, hide = true)]
+    probe: Option<String>,
     /// A directory in which `npm install jose@4.15` was run, to measure that peer with Node
     #[arg(long)]
     jose: Option<std::path::PathBuf>,
@@ -37,6 +41,9 @@ struct Args {
 
 fn main() {
     let args = Args::parse();
+    if let Some(probe) = args.probe {
+        return println!("{}", probe::run(&probe));
+    }
     let server = args.server.unwrap_or_else(server::beside_this_program);
     let measurements = token::rows(args.jose)
         .into_iter()

@@ -29,6 +29,7 @@ pub(crate) struct Measurement {
     unit: &'static str,
     goal: f64,
     note: &'static str,
+    most_rounds: usize,
     kind: Kind,
 }
 
@@ -47,7 +48,7 @@ impl Measurement {
         goal: f64,
         setup: impl FnOnce() -> (Sample, Sample) + 'static,
     ) -> Self {
-        Self { name, unit, goal, note: "", kind: Kind::Ratio(Box::new(setup)) }
+        Self { name, unit, goal, note: "", most_rounds: usize::MAX, kind: Kind::Ratio(Box::new(setup)) }
     }
 
     pub(crate) fn absolute(
@@ -56,11 +57,17 @@ impl Measurement {
         goal: f64,
         setup: impl FnOnce() -> Sample + 'static,
     ) -> Self {
-        Self { name, unit, goal, note: "", kind: Kind::Absolute(Box::new(setup)) }
+        Self { name, unit, goal, note: "", most_rounds: usize::MAX, kind: Kind::Absolute(Box::new(setup)) }
     }
 
     pub(crate) fn not_measured(name: &'static str, goal: f64, note: &'static str) -> Self {
-        Self { name, unit: "", goal, note, kind: Kind::NotYet }
+        Self { name, unit: "", goal, note, most_rounds: 0, kind: Kind::NotYet }
+    }
+
+    /// For what takes long and does not vary.
+    pub(crate) fn rounds_at_most(mut self, rounds: usize) -> Self {
+        self.most_rounds = rounds;
+        self
     }
 
     pub(crate) fn noted(mut self, note: &'static str) -> Self {
@@ -73,6 +80,7 @@ impl Measurement {
     }
 
     pub(crate) fn measure(self, rounds: usize) -> Row {
+        let rounds = rounds.min(self.most_rounds);
         let (ours, anchor, ratios) = match self.kind {
             Kind::Ratio(setup) => {
                 let (ours, anchor) = setup();

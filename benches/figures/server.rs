@@ -25,7 +25,7 @@ use crate::{
 const SERVER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 const PING: &[u8] = b"GET /api/v1/ping HTTP/1.1\r\nhost: localhost\r\n\r\n";
 /// Calls per sample.
-const CALLS: u32 = 2_000;
+const CALLS: u32 = 10_000;
 
 pub(crate) fn beside_this_program() -> PathBuf {
     let this = std::env::current_exe().expect("this program has a path");
@@ -45,6 +45,10 @@ pub(crate) fn rows(server: PathBuf) -> Vec<Measurement> {
         Measurement::absolute("start to first answer, raw key", "ms", 30.0, move || {
             Box::new(move || start(&server).1)
         }),
+        Measurement::absolute("resident memory, a million known clients", "MB", 250.0, || {
+            crate::probe::sample("million-clients-megabytes")
+        })
+        .rounds_at_most(1),
         Measurement::absolute("resident memory, idle", "MB", 8.0, move || {
             Box::new(move || {
                 let (running, _) = start(&for_memory);

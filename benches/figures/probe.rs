@@ -1,0 +1,82 @@
+//! Figures about memory: each is taken in a fresh process, since an allocator keeps what it has had.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    num::NonZeroU32,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use aisbreaker_benches::gateway::Calls;
+use aisbreaker_quota::{Charge, Engine, Limits};
+
+use crate::{
+    cpu,
+    quota::{CLIENTS, LIMIT, decide, engine, now},
+    row::Sample,
+};
+
+/// Takes the named figure in a process of its own.
+pub(crate) fn sample(name: &'static str) -> Sample {
+    Box::new(move || {
+        let this = std::env::current_exe().expect("this program has a path");
+        let output = Command::new(this).args(["--probe", name]).output().expect("this program runs");
+        String::from_utf8_lossy(&output.stdout).trim().parse().expect("a probe prints a number")
+    })
+}
+
+/// Takes the named figure in this process.
+pub(crate) fn run(name: &str) -> f64 {
+    match name {
+        "client-bytes" => bytes_per_client(),
+        "full-cell-bytes" => bytes_per_full_cell(),
+        "million-clients-megabytes" => million_clients(),
+        _ => panic!("no such probe"),
+    }
+}
+
+fn resident() -> f64 {
+    cpu::resident_bytes(std::process::id())
+}
+
+fn bytes_per_client() -> f64 {
+    let (before, start) = (resident(), now());
+    let engine = engine(start);
+    for client in 0..CLIENTS {
+        decide(&engine, client, start);
+    }
+    (resident() - before) / f64::from(u32::try_from(engine.len() / 2).expect("a million fits"))
+}
+
+fn bytes_per_full_cell() -> f64 {
+    const CELLS: u32 = 20_000;
+    let start = now();
+    let engine: Engine<u32> = Engine::new(start, 4_000_000);
+    let before = resident();
+    let limits = Limits::new(LIMIT, LIMIT, LIMIT);
+    let charge_all = |at: Instant| {
+        for cell in 0..CELLS {
+            let _admitted = engine.charge(&[Charge::new(cell, limits)], NonZeroU32::MIN, at);
+        }
+    };
+    // Every slot of the day, then of the last hour, then of the last minute.
+    let day = (0..100).map(|slot| slot * 864_000);
+    let hour = (0..100).map(|slot| 86_400_000 + slot * 36_000);
+    let minute = (0..101).map(|slot| 90_000_000 + slot * 600);
+    for millis in day.chain(hour).chain(minute) {
+        charge_all(start + Duration::from_millis(millis));
+    }
+    (resident() - before) / f64::from(CELLS)
+}
+
+/// Resident megabytes of a process with a gateway that has served a million clients, each once.
+fn million_clients() -> f64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let calls = Calls::new().await;
+        for client in 0..1_000_000 {
+            calls.process(IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + client)), false).await;
+        }
+    });
+    resident() / 1e6
+}
