@@ -33,23 +33,37 @@ pub(crate) fn beside_this_program() -> PathBuf {
 }
 
 pub(crate) fn rows(server: PathBuf) -> Vec<Measurement> {
-    let for_memory = server.clone();
-    vec![
+    let of_the_process = of_the_process(server);
+    let mut rows = vec![
         Measurement::ratio(
             "chat:dummy through process: CPU / hyper server with a constant",
             "ns",
             2.5,
             || (calls_of_the_gateway(), calls_of_a_constant()),
         )
-        .noted("CPU of the server's thread"),
-        Measurement::absolute("start to first answer, raw key", "ms", 30.0, move || {
-            Box::new(move || start(&server).1)
-        }),
+        .noted("CPU of the server's thread, without its log"),
         Measurement::absolute("resident memory, a million known clients", "MB", 250.0, || {
             crate::probe::sample("million-clients-megabytes")
         })
         .rounds_at_most(1),
-        Measurement::absolute("resident memory, idle", "MB", 8.0, move || {
+    ];
+    rows.extend(of_the_process);
+    rows
+}
+
+/// Rows about the program itself, which must have been built.
+fn of_the_process(server: PathBuf) -> [Measurement; 2] {
+    let (start_name, start_goal) = ("start to first answer, raw key", 30.0);
+    let (memory_name, memory_goal) = ("resident memory, idle", 8.0);
+    if !server.exists() {
+        let note = "build it first: cargo build --release -p aisbreaker-server";
+        let not_measured = |name, goal| Measurement::not_measured(name, goal, note);
+        return [not_measured(start_name, start_goal), not_measured(memory_name, memory_goal)];
+    }
+    let for_memory = server.clone();
+    [
+        Measurement::absolute(start_name, "ms", start_goal, move || Box::new(move || start(&server).1)),
+        Measurement::absolute(memory_name, "MB", memory_goal, move || {
             Box::new(move || {
                 let (running, _) = start(&for_memory);
                 cpu::resident_bytes(running.0.id()) / 1e6

@@ -50,11 +50,12 @@ const PROVIDER_TIMEOUT: Setting =
 const IDLE_TIMEOUT: Setting =
     Setting { key: "stream_idle_timeout", variable: "AISBREAKER_STREAM_IDLE_TIMEOUT" };
 const MAX_CONNECTIONS: Setting = Setting { key: "max_connections", variable: "AISBREAKER_MAX_CONNECTIONS" };
+const MAX_COUNTERS: Setting = Setting { key: "max_counters", variable: "AISBREAKER_MAX_COUNTERS" };
 const DRAIN_TIMEOUT: Setting = Setting { key: "drain_timeout", variable: "AISBREAKER_DRAIN_TIMEOUT" };
 const LOG: Setting = Setting { key: "log.filter", variable: "AISBREAKER_LOG" };
 const LOG_FORMAT: Setting = Setting { key: "log.format", variable: "AISBREAKER_LOG_FORMAT" };
 
-const ALL: [Setting; 20] = [
+const ALL: [Setting; 21] = [
     LISTEN,
     SEALING_KEY,
     OPENING_KEYS,
@@ -72,6 +73,7 @@ const ALL: [Setting; 20] = [
     PROVIDER_TIMEOUT,
     IDLE_TIMEOUT,
     MAX_CONNECTIONS,
+    MAX_COUNTERS,
     DRAIN_TIMEOUT,
     LOG,
     LOG_FORMAT,
@@ -217,6 +219,7 @@ fn gateway(reader: &mut Reader, keys: Option<KeyRing>) -> Option<Config> {
     reader.quotas(SERVER_QUOTAS, &mut config.server_quotas);
     reader.quotas(DEFAULT_QUOTAS, &mut config.default_quotas);
     reader.duration(MAX_EXPIRATION, &mut config.max_expiration);
+    reader.count(MAX_COUNTERS, &mut config.max_counters);
     reader.count(MAX_BODY, &mut config.max_body_bytes);
     reader.duration(BODY_TIMEOUT, &mut config.body_timeout);
     is_usable.then_some(config)
