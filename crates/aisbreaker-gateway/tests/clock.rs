@@ -1,4 +1,5 @@
 //! What depends on time, with a clock that is set by hand.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     net::IpAddr,
