@@ -51,7 +51,8 @@ fn bytes_per_client() -> f64 {
 fn bytes_per_full_cell() -> f64 {
     const CELLS: u32 = 20_000;
     let start = now();
-    let engine: Engine<u32> = Engine::new(start, 4_000_000);
+    // As full as it may be, so that its tables are well filled.
+    let engine: Engine<u32> = Engine::new(start, 20_000);
     let before = resident();
     let limits = Limits::new(LIMIT, LIMIT, LIMIT);
     let charge_all = |at: Instant| {

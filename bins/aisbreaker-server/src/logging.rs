@@ -1,6 +1,6 @@
 //! Where log lines go and which are written.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 use tracing::{Level, Metadata};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -27,11 +27,13 @@ impl FromStr for Format {
     }
 }
 
+/// How long the last lines may take.
+const FLUSH_TIME: Duration = Duration::from_secs(1);
 /// How many lines wait for a slow reader of standard error; further ones are dropped.
 const WAITING_LINES: usize = 8_192;
 
 /// Starts logging to standard error, from a thread of its own: whoever reads the log slowly, or not at all, must not
-/// stop requests. Lines that wait are written when the guard is dropped, as far as somebody takes them.
+/// stop requests. Hand the guard to [`finish`] at the end.
 pub(crate) fn start(filter: EnvFilter, format: Format) -> WorkerGuard {
     let writer = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true);
     let (writer, guard) = writer.finish(std::io::stderr());
@@ -42,6 +44,16 @@ pub(crate) fn start(filter: EnvFilter, format: Format) -> WorkerGuard {
     };
     tracing_subscriber::registry().with(layer.with_filter(filter).with_filter(filter_fn(is_safe))).init();
     guard
+}
+
+/// Writes the lines that wait, for a bounded time: nobody may read them, and the process is to end all the same.
+pub(crate) fn finish(guard: WorkerGuard) {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(guard);
+        tell.send(())
+    });
+    let _in_time = told.recv_timeout(FLUSH_TIME);
 }
 
 /// Libraries below this project know nothing of its secrets, so what they say of bytes and header fields at lower

@@ -28,7 +28,7 @@ pub(crate) fn keygen() -> Outcome {
 pub(crate) fn serve(settings: Settings) -> Outcome {
     let Settings { listen, log_filter, log_format, gateway, limits, egress, timeouts, services, .. } =
         settings;
-    let _log = logging::start(log_filter, log_format);
+    let log = logging::start(log_filter, log_format);
     for variable in &settings.unknown_variables {
         tracing::warn!(variable, "this environment variable is not a setting");
     }
@@ -45,6 +45,7 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
     let outcome = runtime.block_on(run(listen, gateway, limits));
     // What is left are connections that had their time; they must not delay the end.
     runtime.shutdown_background();
+    logging::finish(log);
     outcome
 }
 

@@ -45,16 +45,14 @@ pub(crate) struct Key {
 /// Whether this bearer value is meant to be one of our keys; anything else is the secret of a service.
 ///
 /// A key in quotes or behind a second `Bearer`, as it comes of mistakes in shells, is not valid; it must not reach a
-/// provider either.
+/// provider either. Secrets in which the prefix continues a word, such as `sk-aisbreaker_x`, are none of our keys.
 fn is_key(bearer: &str) -> bool {
-    let unquoted = bearer.trim_start_matches(['"', '\'', '`', '<', ' ']);
-    let bare = match unquoted.split_once([' ', ':']) {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => {
-            rest.trim_start_matches(['"', '\'', '<', ' '])
-        }
-        _ => unquoted,
+    let continues_a_word = |before: &str| {
+        before.chars().next_back().is_some_and(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
     };
-    bare.starts_with(PREFIX)
+    bearer
+        .match_indices(PREFIX)
+        .any(|(at, _)| bearer.get(..at).is_some_and(|before| !continues_a_word(before)))
 }
 
 /// Finds out who calls.
@@ -113,17 +111,15 @@ mod tests {
 
     #[test]
     fn a_mangled_key_is_still_no_secret_of_a_provider() {
-        for key in [
-            "aisbreaker_x",
-            "\"aisbreaker_x\"",
-            "'aisbreaker_x'",
-            "Bearer aisbreaker_x",
-            "bearer  'aisbreaker_x",
-        ] {
+        let keys =
+            ["aisbreaker_x", "\"aisbreaker_x\"", "'aisbreaker_x", "`aisbreaker_x`", "\u{feff}aisbreaker_x"];
+        let behind =
+            ["Bearer aisbreaker_x", "Bearer Bearer aisbreaker_x", "token=aisbreaker_x", "a b aisbreaker_x"];
+        for key in keys.into_iter().chain(behind) {
             assert!(is_key(key), "{key}");
         }
         for secret in
-            ["sk-aisbreaker_x", "AISBREAKER_x", "aisbreaker", "", "Bearer", "Bearer sk-x", "a b aisbreaker_x"]
+            ["sk-aisbreaker_x", "x_aisbreaker_x", "AISBREAKER_x", "aisbreaker", "", "Bearer", "Bearer sk-x"]
         {
             assert!(!is_key(secret), "{secret}");
         }

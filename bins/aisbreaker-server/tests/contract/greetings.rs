@@ -18,7 +18,7 @@ const UPGRADE: [(&str, &str); 4] = [
 ];
 
 /// All routes under all their names: base paths, and with and without a trailing slash.
-fn all_paths() -> Vec<(&'static str, String)> {
+pub(super) fn all_paths() -> Vec<(&'static str, String)> {
     let below = ROUTES.iter().flat_map(|(method, route)| {
         BASES.iter().flat_map(move |base| ["", "/"].map(|slash| (*method, format!("{base}{route}{slash}"))))
     });
@@ -42,6 +42,29 @@ fn every_route_answers_under_all_its_names() {
         };
         let answer = server.send(&request);
         assert_eq!(answer.status, 200, "{method} {path}: {answer:?}");
+    }
+}
+
+/// Clients that were given a base URL with a slash at its end send two of them.
+#[test]
+fn two_slashes_at_the_beginning_of_a_path_are_one() {
+    let server = Server::start(&[]);
+    let process = Request::new("POST", "//api/v1/process").json(&call(service("chat:dummy"), "Hi"));
+    let rows = [
+        (200, Request::get("//api/v1/ping")),
+        (200, Request::get("//api/v1alpha1/version/")),
+        (200, Request::get("//healthz")),
+        (200, process),
+        (200, Request::new("POST", "//api/v1/oauth/token").json(&json!({"requestAuthAndQuotas": {}}))),
+        (405, Request::get("//api/v1/process")),
+        (404, Request::get("///api/v1/ping")),
+        (404, Request::get("/api//v1/ping")),
+        (404, Request::get("/api/v1//ping")),
+    ];
+
+    for (status, request) in rows {
+        let answer = server.send(&request);
+        assert_eq!(answer.status, status, "{request:?}: {answer:?}");
     }
 }
 

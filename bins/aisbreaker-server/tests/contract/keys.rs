@@ -349,6 +349,42 @@ fn credentials_of_another_scheme_are_never_passed_on() {
 }
 
 #[test]
+fn a_key_in_quotes_or_behind_a_second_bearer_reaches_no_provider() {
+    let trap = Provider::trap();
+    let server = Server::with_egress(&[]);
+    let key = server.mint_secrets(&json!([]));
+    let values = [
+        format!("\"{key}\""),
+        format!("'{key}'"),
+        format!("`{key}`"),
+        format!("<{key}>"),
+        format!("\"{key}"),
+        format!("'\"{key}\"'"),
+        format!("\" {key}\""),
+        format!("Bearer {key}"),
+        format!("bearer {key}"),
+        format!("BEARER   {key}"),
+        format!("Bearer: {key}"),
+        format!("Bearer:{key}"),
+        format!("Bearer \"{key}\""),
+        format!("Bearer '{key}'"),
+        format!("\"Bearer {key}\""),
+        format!("'bearer: {key}'"),
+    ];
+    let ways = [service_at("chat:openai.com", &trap.url()), hop(&trap.url(), &service("chat:dummy"))];
+
+    for value in values {
+        for props in &ways {
+            for body in [call(props.clone(), "Hi"), streamed(call(props.clone(), "Hi"))] {
+                let row = value.replace(&key, "KEY");
+                assert_bad_key(&row, &server.process(&value, &body));
+            }
+        }
+    }
+    assert_eq!(trap.connections(), 0, "{:?}", trap.requests());
+}
+
+#[test]
 fn the_default_key_serves_those_who_bring_none() {
     let provider =
         Provider::with_answer(200, json!({"choices": [{"message": {"content": "ok"}}], "model": "m"}));

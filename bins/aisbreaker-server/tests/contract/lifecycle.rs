@@ -216,6 +216,37 @@ fn what_does_not_finish_in_time_is_cut_off() {
 }
 
 #[test]
+fn a_refusal_by_a_server_that_ends_tells_to_come_again_and_closes() {
+    let (provider, _go) = slow_stream();
+    let server = Server::with_egress(&[]);
+    let rows = [
+        Request::process(&dummy()),
+        Request::process(&streamed(dummy())),
+        Request::mint(&json!({"requestAuthAndQuotas": {}})),
+        Request::get("/api/v1/ping"),
+        Request::get("/api/v1/version"),
+        Request::get("/"),
+    ];
+    let mut open: Vec<Connection> = rows.iter().map(|_| server.connect()).collect();
+    for connection in &mut open {
+        assert_eq!(connection.send(&Request::get("/api/v1/ping")).status, 200);
+    }
+    let _stream = begun_stream(&server, &provider);
+
+    server.signal("TERM");
+    server.wait_for_log("the drain", |line| line["message"] == "draining");
+
+    for (request, mut connection) in rows.iter().zip(open) {
+        let row = format!("{request:?}");
+        let answer = connection.send(request);
+        assert_error(&row, &answer, 503, "shutting down");
+        assert_eq!(answer.header("retry-after"), Some("1"), "{row}: {answer:?}");
+        assert_eq!(answer.header("connection"), Some("close"), "{row}: {answer:?}");
+        assert!(connection.rest().is_empty(), "{row}");
+    }
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     for (first, second) in [("TERM", "TERM"), ("INT", "TERM"), ("TERM", "INT")] {
         let (provider, _go) = slow_stream();

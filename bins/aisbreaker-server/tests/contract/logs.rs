@@ -185,6 +185,22 @@ fn no_secret_and_no_content_is_ever_logged() {
 }
 
 #[test]
+fn a_log_that_nobody_reads_stops_neither_requests_nor_the_end() {
+    let mut server = Server::start_unread();
+    let mut connection = server.connect();
+
+    // Their lines are many times what a pipe holds.
+    for i in 0..2_000 {
+        assert_eq!(connection.send(&Request::get("/api/v1/ping")).status, 200, "request {i}");
+    }
+
+    assert_eq!(server.get("/healthz").status, 200);
+    assert_eq!(server.process("", &dummy()).status, 200);
+    server.signal("TERM");
+    assert_eq!(server.wait_unread().code(), Some(0));
+}
+
+#[test]
 fn the_log_is_text_unless_asked_otherwise() {
     // The run is short: the port is taken.
     let taken = Provider::trap();

@@ -2,16 +2,20 @@
 //! on demand. One module per part of the HTTP contract.
 //!
 //! All modules are one test binary on purpose: it is linked once, and its tests run side by side, each with
-//! servers and providers of its own. Nothing here sleeps; tests wait for an answer, a line of the log or the
-//! end of a socket.
+//! servers and providers of its own. Nothing here sleeps; tests wait for an answer, a line of the log, the
+//! end of a socket, or, where they are about time, for the pieces of a slow stream.
 
 #[cfg(test)]
 mod support;
 
 #[cfg(test)]
+mod bodies;
+#[cfg(test)]
 mod egress;
 #[cfg(test)]
 mod greetings;
+#[cfg(test)]
+mod heads;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
@@ -34,3 +38,5 @@ mod quotas;
 mod services;
 #[cfg(test)]
 mod settings;
+#[cfg(test)]
+mod slow_clients;

@@ -1,6 +1,6 @@
 //! Contract section 4, `chat:openai.com`, and section 6 as far as providers are concerned.
 
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 
 use serde_json::{Value, json};
 
@@ -283,7 +283,7 @@ fn a_stream_may_be_cut_into_bytes_anywhere() {
 #[test]
 fn a_piece_does_not_wait_for_the_next() {
     let (go, may_go_on) = mpsc::channel::<()>();
-    let may_go_on = std::sync::Mutex::new(may_go_on);
+    let may_go_on = Mutex::new(may_go_on);
     let provider = Provider::start(move |_, wire| {
         wire.stream();
         for content in ["one", "two"] {
@@ -310,9 +310,39 @@ fn a_piece_does_not_wait_for_the_next() {
 }
 
 #[test]
+fn the_connection_of_a_stream_is_used_again() {
+    const CALLS: usize = 10;
+    let (go, may_end) = mpsc::channel::<()>();
+    let may_end = Mutex::new(may_end);
+    let provider = Provider::start(move |_, wire| {
+        wire.stream();
+        wire.chunk(stream_of(&["Hi"]));
+        // Providers end the body a moment after its last event.
+        may_end.lock().unwrap().recv().unwrap();
+        wire.end();
+    });
+    let server = Server::with_egress(&[]);
+    let request = Request::process(&streamed(chat("Hi"))).bearer(&key_for(&server, &provider));
+
+    for call in 0..CALLS {
+        let mut connection = server.connect();
+        connection.write(&request.to_bytes());
+        assert_eq!(connection.head().status, 200, "{call}");
+        assert_eq!(connection.event().unwrap().name, "progress", "{call}");
+        assert_eq!(connection.event().unwrap().name, "final", "{call}");
+        go.send(()).unwrap();
+        assert_eq!(connection.event(), None, "{call}");
+    }
+
+    assert_eq!(provider.requests().len(), CALLS);
+    // One is all it takes, but a server that is kept waiting for the end may give a connection up.
+    assert!(provider.connections() < CALLS, "each stream has a connection of its own");
+}
+
+#[test]
 fn the_head_of_a_stream_does_not_wait_for_the_provider() {
     let (go, may_go_on) = mpsc::channel::<()>();
-    let may_go_on = std::sync::Mutex::new(may_go_on);
+    let may_go_on = Mutex::new(may_go_on);
     let provider = Provider::start(move |_, wire| {
         may_go_on.lock().unwrap().recv().unwrap();
         wire.whole_stream(stream_of(&["late"]));

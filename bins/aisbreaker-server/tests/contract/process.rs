@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use super::services::{ANSWER, QUESTION, dummy, user};
 use crate::support::{Request, Server, assert_error, service, streamed};
 
-fn post(body: impl Into<Vec<u8>>) -> Request {
+pub(super) fn post(body: impl Into<Vec<u8>>) -> Request {
     Request::new("POST", "/api/v1/process").set("Content-Type", "application/json").body(body)
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()

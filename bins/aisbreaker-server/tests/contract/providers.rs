@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::openai::{SECRET, chat, completion, key_for, piece, pieces_of, stream_of};
-use crate::support::{Answer, Provider, Server, Wire, assert_error, base64, call, service_at, streamed};
+use crate::support::{
+    Answer, Provider, Server, Wire, assert_error, base64, call, hop, service, service_at, streamed,
+};
 
 /// A fault of a provider, as a script.
 type Fault = fn(&mut Wire);
@@ -98,6 +100,36 @@ fn a_refusal_of_a_streamed_call_is_an_error_event() {
         let message = error["message"].as_str().unwrap();
         assert!(!message.is_empty() && message.contains(told), "{row}: {message}");
         assert!(!answer.text().contains("sk-canary"), "{row} tells the secret: {answer:?}");
+    }
+}
+
+#[test]
+fn a_status_without_a_name_of_its_own_is_passed_on_as_it_is_named() {
+    let error = json!({"error": {"message": "busy", "statusCode": 529, "statusText": "Overloaded"}});
+    let body = error.to_string();
+    let provider = Provider::start(move |_, wire| {
+        let length = body.len();
+        wire.write(format!(
+            "HTTP/1.1 529 Overloaded\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        ));
+    });
+    let server = Server::with_egress(&[]);
+    let rows = [
+        // Servers tell their status in the error, providers in the head alone, where names are not looked at.
+        ("a server", hop(&provider.url(), &service("chat:dummy")), "Overloaded"),
+        ("a provider", service_at("chat:openai.com", &provider.url()), "Error"),
+    ];
+
+    for (row, props, name) in rows {
+        let answer = server.process(SECRET, &call(props.clone(), "Hi"));
+        assert_error(row, &answer, 529, "busy");
+        assert_eq!(answer.json()["error"]["statusText"], name, "{row}: {answer:?}");
+        let (_, error) = server.process(SECRET, &streamed(call(props, "Hi"))).stream_error();
+        assert_eq!(
+            (&error["statusCode"], &error["statusText"]),
+            (&json!(529), &json!(name)),
+            "{row}: {error}"
+        );
     }
 }
 

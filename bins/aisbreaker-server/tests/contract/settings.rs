@@ -216,6 +216,75 @@ fn port_alone_sets_the_port() {
 }
 
 #[test]
+fn port_replaces_the_port_of_the_files_address_and_nothing_else() {
+    let taken = Provider::trap();
+    let file = ConfigFile::new(&format!("listen = \"127.0.0.1:{}\"\n", taken.port()));
+    let environment = [("PORT", "0"), ("AUTH_ENCRYPTION_KEYPHRASE", KEY)];
+
+    let server = Server::start_with(&["--config", file.path()], &environment);
+    assert_ne!(server.address().port(), taken.port());
+    assert_eq!(server.get("/api/v1/ping").status, 200);
+
+    let elsewhere = ConfigFile::new("listen = \"127.0.0.2:1\"\n");
+    let server = Server::start_with(&["--config", elsewhere.path()], &environment);
+    assert_eq!(server.address().ip().to_string(), "127.0.0.2");
+    assert_ne!(server.address().port(), 1);
+
+    let environment = [("PORT", &*taken.port().to_string()), ("AUTH_ENCRYPTION_KEYPHRASE", KEY)];
+    let arguments = ["--config", elsewhere.path(), "--listen", "127.0.0.1:0"];
+    assert_eq!(Server::start_with(&arguments, &environment).address().ip().to_string(), "127.0.0.1");
+}
+
+#[test]
+fn numbers_and_spans_beyond_what_clocks_and_counters_hold_are_faults() {
+    const COUNTS: [&str; 2] = ["AISBREAKER_MAX_CONNECTIONS", "AISBREAKER_MAX_BODY_BYTES"];
+    const SPANS: [&str; 7] = [
+        "AISBREAKER_MAX_EXPIRATION",
+        "AISBREAKER_HEADER_TIMEOUT",
+        "AISBREAKER_BODY_TIMEOUT",
+        "AISBREAKER_CONNECT_TIMEOUT",
+        "AISBREAKER_PROVIDER_TIMEOUT",
+        "AISBREAKER_STREAM_IDLE_TIMEOUT",
+        "AISBREAKER_DRAIN_TIMEOUT",
+    ];
+    let settings = |count: &'static str, span: &'static str| {
+        let counts = COUNTS.map(|variable| (variable, count));
+        let spans = SPANS.map(|variable| (variable, span));
+        [&counts as &[_], &spans, &[("AUTH_ENCRYPTION_KEYPHRASE", KEY)]].concat()
+    };
+
+    for (count, span) in [
+        ("1000000001", "101years"),
+        ("9223372036854775807", "100000years"),
+        ("18446744073709551615", "18446744073709551615s"),
+    ] {
+        let told = refused_start(&[], &settings(count, span));
+        for variable in COUNTS.iter().chain(&SPANS) {
+            assert!(told.contains(variable), "{variable} is not in:\n{told}");
+        }
+        assert!(!told.contains("panicked"), "{told}");
+    }
+    let mut server = Server::start_with(&["--listen", "127.0.0.1:0"], &settings("1000000000", "100years"));
+    assert_eq!(server.process("", &dummy()).status, 200);
+    server.signal("TERM");
+    let (status, log) = server.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn a_network_that_would_never_match_is_a_fault() {
+    for networks in
+        ["::ffff:127.0.0.1", "::ffff:10.0.0.0/104", "::ffff:0:0/96", "10.0.0.0/8, ::ffff:7f00:1/128"]
+    {
+        let environment = [("AUTH_ENCRYPTION_KEYPHRASE", KEY), ("AISBREAKER_TRUSTED_PROXIES", networks)];
+        let told = refused_start(&[], &environment);
+        assert!(told.contains("AISBREAKER_TRUSTED_PROXIES"), "{networks}:\n{told}");
+    }
+    let plain = "127.0.0.1,10.0.0.0/8,::1,fd00::/8,::/0";
+    assert_eq!(Server::start(&[("AISBREAKER_TRUSTED_PROXIES", plain)]).get("/api/v1/ping").status, 200);
+}
+
+#[test]
 fn a_port_that_is_taken_is_told() {
     let taken = Provider::trap();
 

@@ -3,6 +3,7 @@
 mod client;
 mod config;
 mod http2;
+mod metronome;
 mod provider;
 mod server;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 pub(crate) use client::{Answer, Connection, Event, Request, assert_error};
 pub(crate) use config::ConfigFile;
 pub(crate) use http2::{http2, http2_beginning, http2_with_pause};
+pub(crate) use metronome::Metronome;
 pub(crate) use provider::{Provider, Received, Wire, sse};
 use serde_json::{Value, json};
 pub(crate) use server::{KEY, Server, refused_start, run};

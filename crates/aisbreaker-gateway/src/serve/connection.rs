@@ -42,6 +42,10 @@ pub(super) struct Connection {
 struct Activity {
     begun: AtomicUsize,
     under_way: AtomicUsize,
+    /// How often a body has been asked for its next piece.
+    asked: AtomicUsize,
+    /// Bodies that have handed out a piece and have not been asked for the next one.
+    untaken: AtomicUsize,
 }
 
 /// One request under way on its connection.
@@ -66,6 +70,7 @@ impl Drop for Busy {
 struct Watch {
     begun: usize,
     writes: u64,
+    asked: usize,
     blocked_ticks: u32,
 }
 
@@ -82,9 +87,13 @@ impl Watch {
     /// sent has been taken. A client that does not take what it is sent gets more time.
     fn verdict(&mut self, activity: &Activity, progress: &Progress, is_closing: bool) -> Verdict {
         let (begun, writes) = (activity.begun.load(Ordering::Relaxed), progress.writes());
-        let before = std::mem::replace(self, Self { begun, writes, blocked_ticks: 0 });
-        if progress.is_blocked() {
-            self.blocked_ticks = if writes == before.writes { before.blocked_ticks + 1 } else { 0 };
+        let asked = activity.asked.load(Ordering::Relaxed);
+        let before = std::mem::replace(self, Self { begun, writes, asked, blocked_ticks: 0 });
+        // An HTTP/2 client can leave its streams untaken while the socket is free.
+        let is_untaken = activity.untaken.load(Ordering::Relaxed) > 0;
+        if progress.is_blocked() || is_untaken {
+            let moves = if progress.is_blocked() { writes != before.writes } else { asked != before.asked };
+            self.blocked_ticks = if moves { 0 } else { before.blocked_ticks + 1 };
             return if self.blocked_ticks < BLOCKED_TICKS { Verdict::Keep } else { Verdict::Drop };
         }
         if begun != before.begun || activity.under_way.load(Ordering::Relaxed) > 0 {
@@ -146,13 +155,32 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<BusyBody>, Infallible> {
     let response = gateway.handle(request, peer).await;
-    Ok(response.map(|body| BusyBody { body, _busy: busy }))
+    Ok(response.map(|body| BusyBody { body, is_untaken: false, busy }))
 }
 
 /// A body whose connection is busy until it is dropped.
 struct BusyBody {
     body: ResponseBody,
-    _busy: Busy,
+    is_untaken: bool,
+    busy: Busy,
+}
+
+impl BusyBody {
+    fn note_untaken(&mut self, is_untaken: bool) {
+        let untaken = &self.busy.0.untaken;
+        match (self.is_untaken, is_untaken) {
+            (false, true) => drop(untaken.fetch_add(1, Ordering::Relaxed)),
+            (true, false) => drop(untaken.fetch_sub(1, Ordering::Relaxed)),
+            (true, true) | (false, false) => {}
+        }
+        self.is_untaken = is_untaken;
+    }
+}
+
+impl Drop for BusyBody {
+    fn drop(&mut self) {
+        self.note_untaken(false);
+    }
 }
 
 impl Body for BusyBody {
@@ -163,7 +191,10 @@ impl Body for BusyBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        self.busy.0.asked.fetch_add(1, Ordering::Relaxed);
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        self.note_untaken(matches!(frame, Poll::Ready(Some(_))));
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -63,6 +63,12 @@ impl Request {
         self
     }
 
+    /// The same request for another path.
+    pub(crate) fn path(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.path);
+        self
+    }
+
     pub(crate) fn method(&self) -> &str {
         &self.method
     }
@@ -242,7 +248,21 @@ enum Framing {
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("a connection to the server");
+        Self::over(TcpStream::connect(address).expect("a connection to the server"))
+    }
+
+    /// A connection on which little is on its way: the system receives about this many bytes ahead of the reader.
+    pub(crate) fn open_narrow(address: SocketAddr, bytes: u32) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(bytes).expect("a small buffer");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+        let stream = runtime.block_on(socket.connect(address)).expect("a connection to the server");
+        let stream = stream.into_std().expect("a socket without runtime");
+        stream.set_nonblocking(false).expect("a socket that waits");
+        Self::over(stream)
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
         stream.set_nodelay(true).expect("no delay");
         Self { reader: BufReader::new(stream), events: VecDeque::new() }
@@ -250,7 +270,19 @@ impl Connection {
 
     /// Writes bytes; a server that has answered and closed already is no failure.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
-        let _written = self.reader.get_mut().write_all(bytes);
+        let _written = self.try_write(bytes);
+    }
+
+    /// Writes bytes; whether the server has taken them all.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> bool {
+        self.reader.get_mut().write_all(bytes).is_ok()
+    }
+
+    /// Reads this many bytes of a body whose head was read; panics if it is cut before.
+    pub(crate) fn take(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.reader.read_exact(&mut bytes).expect("a body that is not cut");
+        bytes
     }
 
     /// Ends the writing half.

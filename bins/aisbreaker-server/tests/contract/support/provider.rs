@@ -79,6 +79,13 @@ impl Wire {
         self.0.write_all(&chunk).is_ok()
     }
 
+    /// Writes this chunk again and again until the server closes the connection, which it must do.
+    pub(crate) fn chunk_until_closed(&mut self, bytes: impl AsRef<[u8]>) {
+        let bytes = bytes.as_ref();
+        let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
+        while self.0.write_all(&chunk).is_ok() {}
+    }
+
     /// The end of a stream in chunks.
     pub(crate) fn end(&mut self) {
         self.write("0\r\n\r\n");

@@ -1,11 +1,11 @@
 //! The real server in a process of its own.
 
 use std::{
-    fmt,
+    fmt, fs,
     io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
     process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
-    sync::{Arc, Condvar, Mutex},
+    sync::{Arc, Condvar, Mutex, mpsc},
     thread::JoinHandle,
 };
 
@@ -22,6 +22,8 @@ pub(crate) struct Server {
     address: SocketAddr,
     log: Log,
     reader: Option<JoinHandle<()>>,
+    /// Standard error, if nobody reads it any more.
+    unread: Option<BufReader<ChildStderr>>,
 }
 
 impl Server {
@@ -46,14 +48,31 @@ impl Server {
     /// A server with nothing but these arguments and this environment.
     pub(crate) fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let environment = [&[("AISBREAKER_LOG_FORMAT", "json")], environment].concat();
-        let mut child = command(arguments, &environment).spawn().expect("the server's binary starts");
-        let stderr = child.stderr.take().expect("its standard error");
-        let log = Log::default();
-        let reader = Some(log.clone().read(stderr));
-        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log, reader };
+        let mut server = Self::spawn(arguments, &environment);
+        let stderr = server.unread.take().expect("its standard error");
+        server.reader = Some(server.log.clone().read(stderr));
         let line = server.wait_for_log("the server to listen", |line| address_in(line).is_some());
         server.address = address_in(&line).expect("the address that was waited for");
         server
+    }
+
+    /// A server whose log is read up to the line that tells that it listens, and then no more.
+    pub(crate) fn start_unread() -> Self {
+        let roomy = roomy().to_string();
+        let environment = [("AUTH_ENCRYPTION_KEYPHRASE", KEY), ("AISBREAKER_SERVER_QUOTAS", &*roomy)];
+        let mut server = Self::spawn(&["--listen", "127.0.0.1:0"], &environment);
+        let stderr = server.unread.as_mut().expect("its standard error");
+        let mut lines = stderr.by_ref().lines().map_while(Result::ok);
+        let address = lines.find_map(|line| address_in(&json!({"text": line})));
+        server.address = address.expect("the server to listen");
+        server
+    }
+
+    fn spawn(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut child = command(arguments, environment).spawn().expect("the server's binary starts");
+        let unread = child.stderr.take().map(BufReader::new);
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { child, address, log: Log::default(), reader: None, unread }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -67,6 +86,14 @@ impl Server {
 
     pub(crate) fn connect(&self) -> Connection {
         Connection::open(self.address)
+    }
+
+    /// The most memory that the process ever had, in bytes.
+    pub(crate) fn peak_memory(&self) -> usize {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(path).expect("the status of the process");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        peak.and_then(|kilobytes| kilobytes.parse::<usize>().ok()).expect("its peak of memory") << 10
     }
 
     /// The answer to one request on a connection of its own.
@@ -129,6 +156,23 @@ impl Server {
             reader.join().expect("the log was read");
         }
         (self.child.wait().expect("a status"), self.log.text())
+    }
+
+    /// Waits for the end of a process whose log nobody reads.
+    pub(crate) fn wait_unread(&mut self) -> ExitStatus {
+        // A process that does not end is ended here rather than waited for; its status is not a good one then.
+        let (ended, end) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let id = self.child.id();
+            scope.spawn(move || {
+                if end.recv_timeout(PATIENCE).is_err() {
+                    let _killed = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+                }
+            });
+            let status = self.child.wait().expect("a status");
+            let _told = ended.send(());
+            status
+        })
     }
 }
 
@@ -201,9 +245,9 @@ struct Lines {
 }
 
 impl Log {
-    fn read(self, stderr: ChildStderr) -> JoinHandle<()> {
+    fn read(self, stderr: BufReader<ChildStderr>) -> JoinHandle<()> {
         std::thread::spawn(move || {
-            for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+            for line in stderr.split(b'\n').map_while(Result::ok) {
                 self.change(|lines| lines.lines.push(String::from_utf8_lossy(&line).into_owned()));
             }
             self.change(|lines| lines.is_over = true);
