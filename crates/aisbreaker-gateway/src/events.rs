@@ -42,11 +42,12 @@ impl EventBytes {
             && piece.len() < BATCH_BYTES
         {
             if self.is_over {
-                // Services use this moment to leave their connection fit for the next call.
-                if piece.is_empty() && std::task::ready!(events.as_mut().poll_next(cx)).is_none() {
+                if piece.is_empty() {
+                    // Services use this moment to leave their connection fit for the next call.
+                    let _end = std::task::ready!(events.as_mut().poll_next(cx));
                     self.events = None;
                 }
-                if piece.is_empty() { continue } else { break }
+                break;
             }
             match events.as_mut().poll_next(cx) {
                 Poll::Pending if piece.is_empty() => return Poll::Pending,
