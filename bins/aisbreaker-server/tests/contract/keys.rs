@@ -349,7 +349,7 @@ fn credentials_of_another_scheme_are_never_passed_on() {
 }
 
 #[test]
-fn a_key_in_quotes_or_behind_a_second_bearer_reaches_no_provider() {
+fn a_mangled_key_reaches_no_provider() {
     let trap = Provider::trap();
     let server = Server::with_egress(&[]);
     let key = server.mint_secrets(&json!([]));
@@ -370,6 +370,14 @@ fn a_key_in_quotes_or_behind_a_second_bearer_reaches_no_provider() {
         format!("Bearer '{key}'"),
         format!("\"Bearer {key}\""),
         format!("'bearer: {key}'"),
+        format!("Bearer Bearer {key}"),
+        format!("({key})"),
+        format!("[{key}]"),
+        format!("\"={key}\""),
+        format!("${key}"),
+        format!("token {key}"),
+        // Behind a byte order mark.
+        format!("\u{feff}{key}"),
     ];
     let ways = [service_at("chat:openai.com", &trap.url()), hop(&trap.url(), &service("chat:dummy"))];
 

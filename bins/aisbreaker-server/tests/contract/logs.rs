@@ -201,6 +201,27 @@ fn a_log_that_nobody_reads_stops_neither_requests_nor_the_end() {
 }
 
 #[test]
+fn a_log_that_nobody_reads_does_not_stop_the_end_though_no_more_lines_may_wait() {
+    // Somewhat more than the lines that wait (`WAITING_LINES`).
+    const REQUESTS: usize = 8_500;
+    const AT_ONCE: usize = 100;
+    let mut server = Server::start_unread();
+    server.fill_unread();
+    let mut connection = server.connect();
+    let requests = Request::get("/api/v1/ping").to_bytes().repeat(AT_ONCE);
+
+    for i in 0..REQUESTS / AT_ONCE {
+        connection.write(&requests);
+        for _ in 0..AT_ONCE {
+            assert_eq!(connection.answer_to("GET").status, 200, "requests {i}");
+        }
+    }
+
+    server.signal("TERM");
+    assert_eq!(server.wait_unread().code(), Some(0));
+}
+
+#[test]
 fn the_log_is_text_unless_asked_otherwise() {
     // The run is short: the port is taken.
     let taken = Provider::trap();

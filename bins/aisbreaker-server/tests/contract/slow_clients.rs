@@ -5,7 +5,9 @@ use std::sync::{Mutex, mpsc};
 use serde_json::json;
 
 use super::openai::{chat, key_for, piece};
-use crate::support::{Connection, Metronome, PATIENCE, Provider, Request, Server, call, service, streamed};
+use crate::support::{
+    Connection, Metronome, PATIENCE, Provider, Request, Server, call, http2_untaken, service, streamed,
+};
 
 /// What the system receives ahead of a slow client.
 const NARROW: u32 = 64 << 10;
@@ -69,15 +71,21 @@ fn an_answer_that_is_still_taken_arrives_whole_though_the_server_ends() {
     assert!(!log.contains("cut off"), "{log}");
 }
 
-#[test]
-fn a_stream_that_nobody_takes_is_given_up() {
+/// A provider that streams until its connection is closed, and tells when it is.
+fn endless_provider() -> (Provider, mpsc::Receiver<()>) {
     let (tell, told) = mpsc::channel();
     let tell = Mutex::new(tell);
-    let endless = Provider::start(move |_, wire| {
+    let provider = Provider::start(move |_, wire| {
         wire.stream();
         wire.chunk_until_closed(piece(&"x".repeat(50_000)));
         let _told = tell.lock().unwrap().send(());
     });
+    (provider, told)
+}
+
+#[test]
+fn a_stream_that_nobody_takes_is_given_up() {
+    let (endless, told) = endless_provider();
     let server = Server::with_egress(&[("AISBREAKER_HEADER_TIMEOUT", "100ms")]);
     let words = streamed(call(service("chat:dummy"), &"word ".repeat(1_000_000)));
     let rows = [
@@ -93,4 +101,20 @@ fn a_stream_that_nobody_takes_is_given_up() {
     }
 
     assert_eq!(told.recv_timeout(PATIENCE), Ok(()), "the call to the provider goes on");
+}
+
+/// There, a client can leave a stream untaken and still take all that the server writes to the socket.
+#[test]
+fn a_stream_of_http_2_that_nobody_takes_is_given_up() {
+    let (endless, told) = endless_provider();
+    let server = Server::with_egress(&[("AISBREAKER_HEADER_TIMEOUT", "100ms")]);
+    let request = hyper::Request::post("http://localhost/api/v1/process")
+        .header("authorization", format!("Bearer {}", key_for(&server, &endless)))
+        .header("x-request-id", "untaken");
+
+    http2_untaken(&server, request.body(streamed(chat("Hi")).to_string()).unwrap(), move || {
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(()), "the call to the provider goes on");
+    });
+
+    assert_eq!(server.wait_for_request("untaken")["status"], 499);
 }

@@ -57,6 +57,19 @@ pub(crate) fn http2_with_pause(server: &Server, request: Request<String>, betwee
     })
 }
 
+/// Makes a request and takes nothing of the body of its answer, on a connection in order, until `end` returns.
+pub(crate) fn http2_untaken(server: &Server, request: Request<String>, end: impl FnOnce() + Send + 'static) {
+    runtime().block_on(async {
+        let (mut client, _driver) = connect(server).await;
+        // As long as it is held and not read, its stream gets no more capacity.
+        let answer = client.send_request(request).await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        // On a thread of its own, since the connection must go on: it takes all that the server writes.
+        tokio::task::spawn_blocking(end).await.expect("no panic");
+        drop(answer);
+    });
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }

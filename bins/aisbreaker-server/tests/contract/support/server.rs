@@ -2,9 +2,10 @@
 
 use std::{
     fmt, fs,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, PipeReader, PipeWriter, Read as _, pipe},
     net::SocketAddr,
-    process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
+    os::fd::AsRawFd as _,
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Condvar, Mutex, mpsc},
     thread::JoinHandle,
 };
@@ -23,7 +24,7 @@ pub(crate) struct Server {
     log: Log,
     reader: Option<JoinHandle<()>>,
     /// Standard error, if nobody reads it any more.
-    unread: Option<BufReader<ChildStderr>>,
+    unread: Option<BufReader<PipeReader>>,
 }
 
 impl Server {
@@ -48,7 +49,7 @@ impl Server {
     /// A server with nothing but these arguments and this environment.
     pub(crate) fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let environment = [&[("AISBREAKER_LOG_FORMAT", "json")], environment].concat();
-        let mut server = Self::spawn(arguments, &environment);
+        let mut server = Self::spawn(arguments, &environment, |_log| Stdio::null());
         let stderr = server.unread.take().expect("its standard error");
         server.reader = Some(server.log.clone().read(stderr));
         let line = server.wait_for_log("the server to listen", |line| address_in(line).is_some());
@@ -56,11 +57,14 @@ impl Server {
         server
     }
 
-    /// A server whose log is read up to the line that tells that it listens, and then no more.
+    /// A server whose standard output and log share a pipe, which is read up to the line that tells that it listens,
+    /// and then no more.
     pub(crate) fn start_unread() -> Self {
         let roomy = roomy().to_string();
         let environment = [("AUTH_ENCRYPTION_KEYPHRASE", KEY), ("AISBREAKER_SERVER_QUOTAS", &*roomy)];
-        let mut server = Self::spawn(&["--listen", "127.0.0.1:0"], &environment);
+        let mut server = Self::spawn(&["--listen", "127.0.0.1:0"], &environment, |log| {
+            log.try_clone().expect("the pipe a second time").into()
+        });
         let stderr = server.unread.as_mut().expect("its standard error");
         let mut lines = stderr.by_ref().lines().map_while(Result::ok);
         let address = lines.find_map(|line| address_in(&json!({"text": line})));
@@ -68,11 +72,30 @@ impl Server {
         server
     }
 
-    fn spawn(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut child = command(arguments, environment).spawn().expect("the server's binary starts");
-        let unread = child.stderr.take().map(BufReader::new);
+    /// `stdout` makes the standard output of the log's end of a pipe.
+    fn spawn(
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        stdout: impl FnOnce(&PipeWriter) -> Stdio,
+    ) -> Self {
+        let (reader, log) = pipe().expect("a pipe");
+        let mut command = command(arguments, environment);
+        let child = command.stdout(stdout(&log)).stderr(log).spawn().expect("the server's binary starts");
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { child, address, log: Log::default(), reader: None, unread }
+        Self { child, address, log: Log::default(), reader: None, unread: Some(BufReader::new(reader)) }
+    }
+
+    /// Fills the pipe that nobody reads to its last byte, so that whoever writes to it waits.
+    pub(crate) fn fill_unread(&self) {
+        let unread = self.unread.as_ref().expect("a pipe that nobody reads").get_ref();
+        // Opened once more, so that the server's end is still one that waits.
+        let path = format!("/proc/self/fd/{}", unread.as_raw_fd());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+        runtime.block_on(async {
+            let pipe = tokio::net::unix::pipe::OpenOptions::new().open_sender(path).expect("the pipe");
+            pipe.writable().await.expect("an empty pipe");
+            while pipe.try_write(b"\n").is_ok() {}
+        });
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -245,7 +268,7 @@ struct Lines {
 }
 
 impl Log {
-    fn read(self, stderr: BufReader<ChildStderr>) -> JoinHandle<()> {
+    fn read(self, stderr: BufReader<PipeReader>) -> JoinHandle<()> {
         std::thread::spawn(move || {
             for line in stderr.split(b'\n').map_while(Result::ok) {
                 self.change(|lines| lines.lines.push(String::from_utf8_lossy(&line).into_owned()));
