@@ -405,6 +405,20 @@ fn a_secret_in_any_part_of_an_error_is_masked() {
     }
 }
 
+/// If pieces were masked, a holder could have guesses repeated in errors, and learn a sealed secret bit by bit.
+#[test]
+fn nobody_learns_a_sealed_secret_by_guessing_at_its_pieces() {
+    let provider = Provider::with_answer(404, json!({"error": {"message": "no such model"}}));
+    let server = Server::with_egress(&[]);
+    let key = key_for(&server, &provider);
+
+    for length in [8, 12, 16, SECRET.len() - 1] {
+        let guess = format!("chat:openai.com/{}", &SECRET[..length]);
+        let answer = server.process(&key, &call(json!({"serviceId": guess}), "Hi"));
+        assert_error(&guess, &answer, 404, &guess);
+    }
+}
+
 #[test]
 fn no_answer_tells_more_of_an_address_than_the_caller_named() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
