@@ -152,7 +152,8 @@ impl Gateway {
     ) -> Result<Response<ResponseBody>, Failure> {
         let Shared { config, counters, clock, .. } = &*self.0;
         let body = parse::json_body(&parts.headers, body, config).await?;
-        let request = mint::parse(&body, config)?;
+        let max_expiration = config.max_expiration;
+        let request = parse::parsed(body, move |body| mint::parse(body, max_expiration)).await?;
         let admission = admit::admit(counters, None, head.client, config, clock.monotonic())?;
         let minted = mint::seal(&request, &head.host, config, clock.wall());
         charged(

@@ -78,10 +78,10 @@ pub fn quotas_from_json(json: &str) -> Result<RequestQuotas, InvalidQuotas> {
 }
 
 /// Reads the body of a request for a key.
-pub(crate) fn parse(body: &[u8], config: &Config) -> Result<MintRequest, InvalidRequest> {
+pub(crate) fn parse(body: &[u8], max_expiration: Duration) -> Result<MintRequest, InvalidRequest> {
     let mut reader = Reader::default();
     let mut body = object(read::body(body)?, "request body")?;
-    let span = lifetime(take(&mut body, "expirationTimeSpan"), config.max_expiration)?;
+    let span = lifetime(take(&mut body, "expirationTimeSpan"), max_expiration)?;
     let auth = required(&mut body, "requestAuthAndQuotas", "requestAuthAndQuotas")?;
     // Taken for compatibility with OAuth clients; who may mint is not restricted.
     let _accepted = (body.remove("clientId"), body.remove("clientSecret"));

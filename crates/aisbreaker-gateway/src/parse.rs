@@ -136,12 +136,19 @@ pub(crate) async fn process<B: Body<Data = Bytes>>(
         return Err(ParseFault::ContentType { accepted: "application/json" });
     }
     let body = read_body(&parts.headers, body, config).await?;
-    let call = if body.len() <= MAX_INLINE_BYTES {
-        ProcessCall::from_json(&body)?
-    } else {
-        off_the_runtime(move || ProcessCall::from_json(&body).map_err(ParseFault::Body)).await?
-    };
+    let call = parsed(body, ProcessCall::from_json).await?;
     Ok(Parsed { head, authorization, hops, call })
+}
+
+/// Parses a body, a long one where it does not stop other requests.
+pub(crate) async fn parsed<T: Send + 'static>(
+    body: Bytes,
+    parse: impl FnOnce(&[u8]) -> Result<T, InvalidRequest> + Send + 'static,
+) -> Result<T, ParseFault> {
+    if body.len() <= MAX_INLINE_BYTES {
+        return Ok(parse(&body)?);
+    }
+    off_the_runtime(move || Ok(parse(&body)?)).await
 }
 
 /// Reads the body of a request that must be JSON.
