@@ -25,7 +25,7 @@ use values::{Faults, Setting, Values};
 const DEFAULT_PORT: u16 = 3000;
 
 /// Tables of the configuration file whose members are settings of their own.
-const BRANCHES: [&str; 4] = ["egress", "quotas", "keys", "log"];
+const BRANCHES: [&str; 5] = ["egress", "quotas", "keys", "log", "mint"];
 
 const CONFIG: &str = "AISBREAKER_CONFIG";
 const PORT: &str = "PORT";
@@ -40,6 +40,8 @@ const TRUSTED_PROXIES: Setting = Setting { key: "trusted_proxies", variable: "AI
 const EGRESS_ALLOW: Setting = Setting { key: "egress.allow", variable: "AISBREAKER_EGRESS_ALLOW" };
 const SERVER_QUOTAS: Setting = Setting { key: "quotas.server", variable: "AISBREAKER_SERVER_QUOTAS" };
 const DEFAULT_QUOTAS: Setting = Setting { key: "quotas.default", variable: "AISBREAKER_DEFAULT_QUOTAS" };
+const MINT_SECRET: Setting = Setting { key: "mint.secret", variable: "AISBREAKER_MINT_SECRET" };
+const MINT_SERVICES: Setting = Setting { key: "mint.services", variable: "AISBREAKER_MINT_SERVICES" };
 const MAX_EXPIRATION: Setting = Setting { key: "max_expiration", variable: "AISBREAKER_MAX_EXPIRATION" };
 const MAX_BODY: Setting = Setting { key: "max_body_bytes", variable: "AISBREAKER_MAX_BODY_BYTES" };
 const HEADER_TIMEOUT: Setting = Setting { key: "header_timeout", variable: "AISBREAKER_HEADER_TIMEOUT" };
@@ -55,7 +57,7 @@ const DRAIN_TIMEOUT: Setting = Setting { key: "drain_timeout", variable: "AISBRE
 const LOG: Setting = Setting { key: "log.filter", variable: "AISBREAKER_LOG" };
 const LOG_FORMAT: Setting = Setting { key: "log.format", variable: "AISBREAKER_LOG_FORMAT" };
 
-const ALL: [Setting; 21] = [
+const ALL: [Setting; 23] = [
     LISTEN,
     SEALING_KEY,
     OPENING_KEYS,
@@ -65,6 +67,8 @@ const ALL: [Setting; 21] = [
     EGRESS_ALLOW,
     SERVER_QUOTAS,
     DEFAULT_QUOTAS,
+    MINT_SECRET,
+    MINT_SERVICES,
     MAX_EXPIRATION,
     MAX_BODY,
     HEADER_TIMEOUT,
@@ -186,7 +190,7 @@ fn timeouts(reader: &mut Reader) -> Timeouts {
 /// The ring of all server keys, and whether its sealing key is random.
 fn key_ring(reader: &mut Reader) -> Option<(KeyRing, bool)> {
     let sealing = reader.text(SEALING_KEY, true);
-    let opening = reader.list(OPENING_KEYS, char::is_whitespace);
+    let opening = reader.list(OPENING_KEYS, false, char::is_whitespace);
     let is_random = sealing.is_none();
     let key = match sealing {
         Some((name, text)) => ServerKey::parse(&text)
@@ -218,6 +222,8 @@ fn gateway(reader: &mut Reader, keys: Option<KeyRing>) -> Option<Config> {
     config.trusted_proxies = reader.networks(TRUSTED_PROXIES);
     reader.quotas(SERVER_QUOTAS, &mut config.server_quotas);
     reader.quotas(DEFAULT_QUOTAS, &mut config.default_quotas);
+    config.minting.secret = reader.mint_secret(MINT_SECRET);
+    config.minting.services = reader.service_patterns(MINT_SERVICES);
     reader.duration(MAX_EXPIRATION, &mut config.max_expiration);
     reader.count(MAX_COUNTERS, &mut config.max_counters);
     reader.count(MAX_BODY, &mut config.max_body_bytes);

@@ -6,6 +6,8 @@ use aisbreaker_token::{Host, KeyRing, RequestLimits, RequestQuotas};
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use crate::mint::MintPolicy;
+
 /// How a gateway behaves. [`Config::new`] has the defaults; set what differs.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -22,6 +24,8 @@ pub struct Config {
     pub server_quotas: RequestQuotas,
     /// Quotas of requests without a key, and of keys that carry none.
     pub default_quotas: RequestQuotas,
+    /// Who may mint keys, and for which services.
+    pub minting: MintPolicy,
     /// The longest lifetime of a key.
     pub max_expiration: Duration,
     /// The largest request body in bytes, after inflating.
@@ -43,6 +47,7 @@ impl Config {
             trusted_proxies: Vec::new(),
             server_quotas: quotas([60, 360, 8_640], [600, 3_600, 86_400]),
             default_quotas: quotas([10, 60, 120], [100, 600, 1_200]),
+            minting: MintPolicy::default(),
             max_expiration: Duration::from_secs(400 * 86_400),
             max_body_bytes: 32 << 20,
             body_timeout: Duration::from_secs(60),

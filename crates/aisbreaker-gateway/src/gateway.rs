@@ -155,7 +155,7 @@ impl Gateway {
         let max_expiration = config.max_expiration;
         let request = parse::parsed(body, move |body| mint::parse(body, max_expiration)).await?;
         let admission = admit::admit(counters, None, head.client, config, clock.monotonic())?;
-        let minted = mint::seal(&request, &head.host, config, clock.wall());
+        let minted = mint::seal(&request, &parts.headers, &head.host, config, clock.wall());
         charged(
             minted.map_err(Failure::from).map(|(id, response)| {
                 record.key(id);

@@ -2,6 +2,8 @@
 //!
 //! Nothing of the request is repeated in an error, since it holds secrets.
 
+mod policy;
+
 use std::{num::NonZeroU32, time::Duration};
 
 use aisbreaker_api::{
@@ -11,10 +13,12 @@ use aisbreaker_api::{
 use aisbreaker_token::{
     Grant, Host, KeyId, RequestLimits, RequestQuotas, SealError, SealedKey, ServiceSecret,
 };
-use http::{HeaderValue, Response, StatusCode, header::CACHE_CONTROL};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CACHE_CONTROL};
+use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+pub use self::policy::MintPolicy;
 use crate::{answer, body::ResponseBody, config::Config, span};
 
 /// The lifetime of a key whose request names none.
@@ -27,6 +31,10 @@ const MAX_WARNINGS: usize = 20;
 pub(crate) enum MintFault {
     /// The request cannot be sealed as it is.
     Request(InvalidRequest),
+    /// Minting needs a secret, which the caller did not send.
+    UnknownClient,
+    /// A secret is for a service for which none may be sealed.
+    ForbiddenService { index: usize },
     /// The key would be too long.
     TooLong { chars: usize, maximum: usize },
     /// The server failed.
@@ -44,6 +52,8 @@ impl From<InvalidRequest> for MintFault {
 pub(crate) struct MintRequest {
     grant: Grant,
     span: Duration,
+    /// What proves that the caller may mint, where that is restricted.
+    client_secret: Option<SecretString>,
     warnings: Vec<String>,
 }
 
@@ -83,20 +93,26 @@ pub(crate) fn parse(body: &[u8], max_expiration: Duration) -> Result<MintRequest
     let mut body = object(read::body(body)?, "request body")?;
     let span = lifetime(take(&mut body, "expirationTimeSpan"), max_expiration)?;
     let auth = required(&mut body, "requestAuthAndQuotas", "requestAuthAndQuotas")?;
-    // Taken for compatibility with OAuth clients; who may mint is not restricted.
-    let _accepted = (body.remove("clientId"), body.remove("clientSecret"));
+    let _any_client = body.remove("clientId");
+    let client_secret = match body.remove("clientSecret") {
+        Some(Value::String(secret)) => Some(secret.into()),
+        _ => None,
+    };
     reader.warn_of(&body, "");
     let grant = reader.grant(auth)?;
-    Ok(MintRequest { grant, span, warnings: reader.warnings })
+    Ok(MintRequest { grant, span, client_secret, warnings: reader.warnings })
 }
 
-/// Seals a key for this host.
+/// Seals a key for this host, if the caller may mint it.
 pub(crate) fn seal(
     request: &MintRequest,
+    headers: &HeaderMap,
     host: &Host,
     config: &Config,
     now: std::time::SystemTime,
 ) -> Result<(KeyId, Response<ResponseBody>), MintFault> {
+    config.minting.check_caller(headers, request.client_secret.as_ref())?;
+    config.minting.check_services(&request.grant)?;
     let key = config.keys.seal(&request.grant, host, now, request.span).map_err(|error| {
         if let SealError::TooLong { chars, maximum_chars } = error {
             return MintFault::TooLong { chars, maximum: maximum_chars };

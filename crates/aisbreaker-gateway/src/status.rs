@@ -19,6 +19,8 @@ const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// Clients that sleep out `Retry-After` should not do so for longer than this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 const INVALID_TOKEN: HeaderValue = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
+/// RFC 6749 section 5.2 wants the scheme of the client told.
+const BASIC: HeaderValue = HeaderValue::from_static(r#"Basic realm="aisbreaker", charset="UTF-8""#);
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 
 /// What every bad key gets, whatever is wrong with it.
@@ -126,6 +128,20 @@ impl From<MintFault> for Failure {
     fn from(fault: MintFault) -> Self {
         match fault {
             MintFault::Request(invalid) => invalid.into(),
+            MintFault::UnknownClient => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "this server mints keys only for those who know its secret: send it as clientSecret, or as the password \
+                 of HTTP Basic authentication",
+            )
+            .with_kind("invalid_client")
+            .with_header(WWW_AUTHENTICATE, BASIC),
+            MintFault::ForbiddenService { index } => Self::new(
+                StatusCode::FORBIDDEN,
+                format!(
+                    "requestAuthAndQuotas.serviceSecrets[{index}].serviceId is none of the services for which this \
+                     server seals secrets"
+                ),
+            ),
             MintFault::TooLong { chars, maximum } => Self::new(
                 StatusCode::BAD_REQUEST,
                 format!(

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use aisbreaker_api::Origin;
+use aisbreaker_api::{Origin, ServicePattern};
 use aisbreaker_gateway::quotas_from_json;
 use aisbreaker_services::{egress::Policy, services::Options};
 use aisbreaker_token::{Host, PREFIX, RequestQuotas};
@@ -24,6 +24,8 @@ const NETWORK: &str = "aisbreaker:network";
 
 /// The longest span of a setting: beyond it, clocks overflow.
 const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
+/// The shortest secret for minting, in characters: as short as a phrase that seals.
+const SHORTEST_MINT_SECRET: usize = 10;
 /// The largest number of a setting.
 const LARGEST: usize = 1_000_000_000;
 
@@ -50,9 +52,10 @@ impl Reader {
     pub(super) fn list(
         &mut self,
         setting: Setting,
+        keeps_empty: bool,
         is_separator: fn(char) -> bool,
     ) -> Option<(String, Vec<String>)> {
-        let Given { name, value } = self.values.take(setting, false, &mut self.faults)?;
+        let Given { name, value } = self.values.take(setting, keeps_empty, &mut self.faults)?;
         let texts = match value {
             Value::String(text) => Some(text.split(is_separator).map(str::trim).map(str::to_owned).collect()),
             Value::Array(values) => values.iter().map(|value| value.as_str().map(str::to_owned)).collect(),
@@ -122,7 +125,7 @@ impl Reader {
     }
 
     fn parsed_list<T>(&mut self, setting: Setting, problem: &str, parse: fn(&str) -> Option<T>) -> Vec<T> {
-        let Some((name, texts)) = self.list(setting, |c| c == ',') else {
+        let Some((name, texts)) = self.list(setting, false, |c| c == ',') else {
             return Vec::new();
         };
         let parsed: Vec<T> = texts.iter().filter_map(|text| parse(text)).collect();
@@ -134,7 +137,7 @@ impl Reader {
 
     pub(super) fn egress(&mut self, setting: Setting) -> Policy {
         let mut policy = Policy::strict();
-        let Some((name, exceptions)) = self.list(setting, |c| c == ',') else {
+        let Some((name, exceptions)) = self.list(setting, false, |c| c == ',') else {
             return policy;
         };
         for exception in exceptions {
@@ -153,6 +156,27 @@ impl Reader {
             return None;
         }
         Some(text.into())
+    }
+
+    /// An empty variable is a mistake, not a wish to let anyone mint.
+    pub(super) fn mint_secret(&mut self, setting: Setting) -> Option<SecretString> {
+        let (name, text) = self.text(setting, true)?;
+        if text.chars().count() < SHORTEST_MINT_SECRET {
+            let problem = format_args!("is shorter than {SHORTEST_MINT_SECRET} characters");
+            self.faults.add(&name, problem);
+            return None;
+        }
+        Some(text.into())
+    }
+
+    pub(super) fn service_patterns(&mut self, setting: Setting) -> Option<Vec<ServicePattern>> {
+        let (name, texts) = self.list(setting, true, |c| c == ',')?;
+        let patterns: Option<Vec<_>> = texts.iter().map(|text| ServicePattern::parse(text).ok()).collect();
+        let patterns = patterns.filter(|patterns| !patterns.is_empty());
+        if patterns.is_none() {
+            self.faults.add(&name, "must be a list of service ids such as chat:openai.com or chat:");
+        }
+        patterns
     }
 
     pub(super) fn quotas(&mut self, setting: Setting, target: &mut RequestQuotas) {

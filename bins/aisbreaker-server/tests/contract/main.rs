@@ -23,6 +23,8 @@ mod lifecycle;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]
+mod mint_policy;
+#[cfg(test)]
 mod minting;
 #[cfg(test)]
 mod network;

@@ -1,0 +1,47 @@
+//! Text in the coding of forms (`application/x-www-form-urlencoded`, WHATWG URL section 5.1).
+
+/// Undoes the coding of one name or value; what is no code is kept, and bytes that are not UTF-8 are replaced.
+pub(crate) fn decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        match (first, tail) {
+            (b'+', _) => bytes.push(b' '),
+            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                bytes.push(hex(*high) << 4 | hex(*low));
+                rest = after;
+            }
+            (other, _) => bytes.push(*other),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => (digit | 0x20) - b'a' + 10,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decodes_what_is_a_code_and_keeps_the_rest() {
+        let rows = [
+            ("Ada+L%C3%B6we", "Ada L\u{f6}we"),
+            ("%2B%2b%3A", "++:"),
+            ("%", "%"),
+            ("%2", "%2"),
+            ("%zz", "%zz"),
+            ("%ff", "\u{fffd}"),
+            ("", ""),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(decode(text), expected, "{text}");
+        }
+    }
+}
