@@ -26,8 +26,9 @@ pub(crate) fn keygen() -> Outcome {
 
 /// Serves until a signal ends it.
 pub(crate) fn serve(settings: Settings) -> Outcome {
-    let Settings { listen, log_filter, log_format, gateway, limits, egress, timeouts, services, .. } =
-        settings;
+    let Settings {
+        listen, log_filter, log_format, gateway, limits, egress, timeouts, bounds, services, ..
+    } = settings;
     let log = logging::start(log_filter, log_format);
     for variable in &settings.unknown_variables {
         tracing::warn!(variable, "this environment variable is not a setting");
@@ -38,7 +39,7 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
              one with 'aisbreaker-server keygen'"
         );
     }
-    let client = egress::Client::new(egress, timeouts);
+    let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
     let registry = services::standard(client, services).build();
     let gateway = Gateway::new(gateway, registry, SystemClock::new());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -12,7 +12,8 @@ use std::{
 
 use aisbreaker_gateway::{Config, Limits};
 use aisbreaker_services::{
-    egress::{Policy, Timeouts},
+    Budget,
+    egress::{Bounds, Policy, Timeouts},
     services::Options,
 };
 use aisbreaker_token::{KeyRing, ServerKey};
@@ -23,6 +24,8 @@ use parse::Reader;
 use values::{Faults, Setting, Values};
 
 const DEFAULT_PORT: u16 = 3000;
+/// What all bodies hold together, unless set.
+const DEFAULT_BUFFERED_BYTES: usize = 512 << 20;
 
 /// Tables of the configuration file whose members are settings of their own.
 const BRANCHES: [&str; 5] = ["egress", "quotas", "keys", "log", "mint"];
@@ -44,6 +47,12 @@ const MINT_SECRET: Setting = Setting { key: "mint.secret", variable: "AISBREAKER
 const MINT_SERVICES: Setting = Setting { key: "mint.services", variable: "AISBREAKER_MINT_SERVICES" };
 const MAX_EXPIRATION: Setting = Setting { key: "max_expiration", variable: "AISBREAKER_MAX_EXPIRATION" };
 const MAX_BODY: Setting = Setting { key: "max_body_bytes", variable: "AISBREAKER_MAX_BODY_BYTES" };
+const MAX_BUFFERED: Setting =
+    Setting { key: "max_buffered_bytes", variable: "AISBREAKER_MAX_BUFFERED_BYTES" };
+const MAX_ANSWER: Setting = Setting { key: "max_answer_bytes", variable: "AISBREAKER_MAX_ANSWER_BYTES" };
+const MAX_REQUESTS: Setting = Setting { key: "max_requests", variable: "AISBREAKER_MAX_REQUESTS" };
+const MAX_PROVIDER_CONNECTIONS: Setting =
+    Setting { key: "max_provider_connections", variable: "AISBREAKER_MAX_PROVIDER_CONNECTIONS" };
 const HEADER_TIMEOUT: Setting = Setting { key: "header_timeout", variable: "AISBREAKER_HEADER_TIMEOUT" };
 const BODY_TIMEOUT: Setting = Setting { key: "body_timeout", variable: "AISBREAKER_BODY_TIMEOUT" };
 const CONNECT_TIMEOUT: Setting = Setting { key: "connect_timeout", variable: "AISBREAKER_CONNECT_TIMEOUT" };
@@ -57,7 +66,7 @@ const DRAIN_TIMEOUT: Setting = Setting { key: "drain_timeout", variable: "AISBRE
 const LOG: Setting = Setting { key: "log.filter", variable: "AISBREAKER_LOG" };
 const LOG_FORMAT: Setting = Setting { key: "log.format", variable: "AISBREAKER_LOG_FORMAT" };
 
-const ALL: [Setting; 23] = [
+const ALL: [Setting; 27] = [
     LISTEN,
     SEALING_KEY,
     OPENING_KEYS,
@@ -71,6 +80,10 @@ const ALL: [Setting; 23] = [
     MINT_SERVICES,
     MAX_EXPIRATION,
     MAX_BODY,
+    MAX_BUFFERED,
+    MAX_ANSWER,
+    MAX_REQUESTS,
+    MAX_PROVIDER_CONNECTIONS,
     HEADER_TIMEOUT,
     BODY_TIMEOUT,
     CONNECT_TIMEOUT,
@@ -95,6 +108,7 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) egress: Policy,
     pub(crate) timeouts: Timeouts,
+    pub(crate) bounds: Bounds,
     pub(crate) services: Options,
     /// Whether the sealing key is a random one that ends with this process.
     pub(crate) has_random_key: bool,
@@ -139,19 +153,24 @@ fn read(args: &Args, reader: &mut Reader, unknown_variables: Vec<String>) -> Opt
     let log_format = reader.parsed(LOG_FORMAT, str::parse);
     let limits = limits(reader);
     let timeouts = timeouts(reader);
+    let mut bounds = bounds(reader);
+    let max_buffered = reader.given_count(MAX_BUFFERED);
     let egress = reader.egress(EGRESS_ALLOW);
     let services = reader.services();
     let keys = key_ring(reader);
     let has_random_key = keys.as_ref().is_some_and(|(_, is_random)| *is_random);
     let gateway = gateway(reader, keys.map(|(ring, _)| ring));
+    let mut gateway = gateway?;
+    share_budget(reader, max_buffered, &mut gateway, &mut bounds);
     Some(Settings {
         listen,
         log_filter: log_filter.unwrap_or_else(|| EnvFilter::new("info")),
         log_format: log_format.unwrap_or(Format::Text),
-        gateway: gateway?,
+        gateway,
         limits,
         egress,
         timeouts,
+        bounds,
         services,
         has_random_key,
         unknown_variables,
@@ -185,6 +204,27 @@ fn timeouts(reader: &mut Reader) -> Timeouts {
     reader.duration(PROVIDER_TIMEOUT, &mut timeouts.response);
     reader.duration(IDLE_TIMEOUT, &mut timeouts.idle);
     timeouts
+}
+
+fn bounds(reader: &mut Reader) -> Bounds {
+    let mut bounds = Bounds::default();
+    reader.count(MAX_ANSWER, &mut bounds.max_answer_bytes);
+    reader.count(MAX_PROVIDER_CONNECTIONS, &mut bounds.max_calls_per_origin);
+    bounds
+}
+
+/// Gives requests and answers one budget. Where it is not set, each of them fits; where it is set, each must, or it would
+/// be refused again and again.
+fn share_budget(reader: &mut Reader, max_buffered: Option<usize>, gateway: &mut Config, bounds: &mut Bounds) {
+    let bodies = [(MAX_BODY, gateway.max_body_bytes), (MAX_ANSWER, bounds.max_answer_bytes)];
+    let largest = bodies.iter().map(|(_, bytes)| *bytes).max().unwrap_or_default();
+    let limit_bytes = max_buffered.unwrap_or(largest.max(DEFAULT_BUFFERED_BYTES));
+    for (setting, _) in bodies.iter().filter(|(_, bytes)| *bytes > limit_bytes) {
+        let problem = format_args!("must not be larger than {}", MAX_BUFFERED.variable);
+        reader.faults.add(setting.variable, problem);
+    }
+    gateway.budget = Budget::new(limit_bytes);
+    bounds.budget = gateway.budget.clone();
 }
 
 /// The ring of all server keys, and whether its sealing key is random.
@@ -228,5 +268,6 @@ fn gateway(reader: &mut Reader, keys: Option<KeyRing>) -> Option<Config> {
     reader.count(MAX_COUNTERS, &mut config.max_counters);
     reader.count(MAX_BODY, &mut config.max_body_bytes);
     reader.duration(BODY_TIMEOUT, &mut config.body_timeout);
+    reader.count(MAX_REQUESTS, &mut config.max_requests);
     is_usable.then_some(config)
 }

@@ -55,6 +55,19 @@ impl ResponseBody {
         }
     }
 
+    /// How many bytes a whole answer has; a stream has none that could be counted.
+    pub(crate) fn whole_bytes(&self) -> usize {
+        match &self.content {
+            Content::Full(bytes) => bytes.len(),
+            Content::Empty | Content::Events(_) => 0,
+        }
+    }
+
+    /// Whether it is a stream of events.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self.content, Content::Events(_))
+    }
+
     fn complete(&mut self) {
         if let Some(mut record) = self.record.take() {
             record.complete();

@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+use aisbreaker_services::Budget;
 use aisbreaker_token::{Host, KeyRing, RequestLimits, RequestQuotas};
 use ipnet::IpNet;
 use secrecy::SecretString;
@@ -30,8 +31,14 @@ pub struct Config {
     pub max_expiration: Duration,
     /// The largest request body in bytes, after inflating.
     pub max_body_bytes: usize,
-    /// The longest pause while a request body is read.
+    /// The longest pause while a request body is read. Besides, a body must come at 1 KiB a second on average, counted
+    /// from this long after its beginning.
     pub body_timeout: Duration,
+    /// How many requests may be under way; further ones get 503.
+    pub max_requests: usize,
+    /// What the bodies of all requests, and all answers that are being sent, hold together. Share it with the outbound
+    /// client.
+    pub budget: Budget,
     /// How many counters are tracked at most; beyond it, new clients share one.
     pub max_counters: usize,
 }
@@ -51,6 +58,8 @@ impl Config {
             max_expiration: Duration::from_secs(400 * 86_400),
             max_body_bytes: 32 << 20,
             body_timeout: Duration::from_secs(60),
+            max_requests: 10_000,
+            budget: Budget::new(512 << 20),
             max_counters: 4_000_000,
         }
     }

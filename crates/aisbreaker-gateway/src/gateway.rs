@@ -2,11 +2,11 @@
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
-use aisbreaker_services::Registry;
+use aisbreaker_services::{Registry, ServiceError};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, CONNECTION, RETRY_AFTER},
+    header::{ALLOW, CONNECTION},
     request::Parts,
 };
 use http_body::Body;
@@ -25,6 +25,7 @@ use crate::{
     process::{self, Admitted},
     record::Record,
     route::{Action, Route},
+    status,
 };
 
 /// How often one part of the idle counters is freed.
@@ -66,16 +67,19 @@ impl Gateway {
         let (parts, body) = request.into_parts();
         let route = Route::of(parts.uri.path());
         let client = identity::client_address(peer, &parts.headers, &self.0.config.trusted_proxies);
-        let in_flight = self.0.lifecycle.begin();
+        let (in_flight, count) = self.0.lifecycle.begin();
         let request = (&parts.method, &parts.headers);
         let mut record = Record::start(request, route, client, Arc::clone(&self.0.clock), in_flight);
         let is_head = parts.method == Method::HEAD;
+        let is_probe = route.is_some_and(Route::is_probe);
         let answered = match route {
+            _ if count > self.0.config.max_requests && !is_probe => Err(too_many_requests()),
             Some(route) => self.route(route, &parts, body, (peer, client), &mut record).await,
             None => {
                 Err(Failure::new(StatusCode::NOT_FOUND, "there is nothing at this path; see /api/v1/version"))
             }
         };
+        let answered = answered.and_then(|response| within_budget(response, &mut record));
         let mut response = answered.unwrap_or_else(|mut failure| {
             if let Some(cause) = failure.cause.take() {
                 record.cause(cause);
@@ -151,7 +155,8 @@ impl Gateway {
         record: &mut Record,
     ) -> Result<Response<ResponseBody>, Failure> {
         let Shared { config, counters, clock, .. } = &*self.0;
-        let body = parse::json_body(&parts.headers, body, config).await?;
+        let (body, held) = parse::json_body(&parts.headers, body, config).await?;
+        record.hold(held);
         let max_expiration = config.max_expiration;
         let request = parse::parsed(body, move |body| mint::parse(body, max_expiration)).await?;
         let admission = admit::admit(counters, None, head.client, config, clock.monotonic())?;
@@ -173,7 +178,8 @@ impl Gateway {
         record: &mut Record,
     ) -> Result<Response<ResponseBody>, Failure> {
         let Shared { config, registry, counters, clock, .. } = &*self.0;
-        let parsed = parse::process(head, parts, body, config).await?;
+        let (parsed, held) = parse::process(head, parts, body, config).await?;
+        record.hold(held);
         let call = authenticate::authenticate(parsed, config, clock.wall())?;
         if let Some(key) = call.key {
             record.key(key.id);
@@ -207,9 +213,24 @@ fn charged(
     }
 }
 
+/// A whole answer takes memory until its client has taken it.
+fn within_budget(
+    response: Response<ResponseBody>,
+    record: &mut Record,
+) -> Result<Response<ResponseBody>, Failure> {
+    let body = response.body();
+    if !body.is_stream() {
+        record.hold_answer(body.whole_bytes()).map_err(ServiceError::from)?;
+    }
+    Ok(response)
+}
+
+fn too_many_requests() -> Failure {
+    status::overloaded("this server is overloaded: too many requests are under way; try again")
+}
+
 fn draining() -> Failure {
-    Failure::new(StatusCode::SERVICE_UNAVAILABLE, "this server is shutting down; try again")
-        .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
+    status::overloaded("this server is shutting down; try again")
         .with_header(CONNECTION, HeaderValue::from_static("close"))
 }
 

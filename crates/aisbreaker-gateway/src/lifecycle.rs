@@ -28,10 +28,14 @@ impl Lifecycle {
         self.0.send_modify(|state| state.is_draining = true);
     }
 
-    /// Counts a request until the guard is dropped.
-    pub(crate) fn begin(&self) -> InFlight {
-        self.0.send_modify(|state| state.in_flight = state.in_flight.saturating_add(1));
-        InFlight(self.clone())
+    /// Counts a request until the guard is dropped; with it, how many there are now.
+    pub(crate) fn begin(&self) -> (InFlight, usize) {
+        let mut in_flight = 0;
+        self.0.send_modify(|state| {
+            state.in_flight = state.in_flight.saturating_add(1);
+            in_flight = state.in_flight;
+        });
+        (InFlight(self.clone()), in_flight)
     }
 
     /// Waits until no request is under way.

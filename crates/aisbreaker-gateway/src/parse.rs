@@ -3,11 +3,12 @@
 use std::{
     net::IpAddr,
     pin::{Pin, pin},
+    sync::LazyLock,
     time::Duration,
 };
 
 use aisbreaker_api::{InvalidRequest, ProcessCall};
-use aisbreaker_services::services::HOPS_HEADER;
+use aisbreaker_services::{BudgetSpent, Reservation, services::HOPS_HEADER};
 use aisbreaker_token::Host;
 use bytes::{Bytes, BytesMut};
 use http::{
@@ -18,7 +19,10 @@ use http::{
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use secrecy::SecretString;
-use tokio::time::timeout;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout, timeout_at},
+};
 
 use crate::{
     config::Config,
@@ -31,6 +35,12 @@ const HOPS: HeaderName = HeaderName::from_static(HOPS_HEADER);
 const MAX_FIELDS: usize = 100;
 /// Longer bodies are parsed where they do not stop other requests.
 const MAX_INLINE_BYTES: usize = 1 << 20;
+/// How fast a body must come on average, once it has had the time of the longest pause: a client that sends a byte now
+/// and then would stay forever.
+const MIN_BYTES_PER_SECOND: u64 = 1_024;
+/// Work that takes its time runs on so many threads at once that requests are not kept from the processors.
+static WORKERS: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
 /// How long the rest of a body that is too large is read. Many clients look for the answer only when they have sent
 /// everything.
 const DISCARD_TIME: Duration = Duration::from_secs(3);
@@ -54,12 +64,20 @@ pub(crate) enum ParseFault {
     TooLarge { limit: usize },
     /// The body paused for too long.
     Slow,
+    /// The bodies of other requests take all the memory that bodies may take.
+    Overloaded(BudgetSpent),
     /// The connection broke before the body was whole.
     Cut,
     /// A header field is repeated or unreadable.
     Field { name: HeaderName },
     /// The body is not what the route takes.
     Body(InvalidRequest),
+}
+
+impl From<BudgetSpent> for ParseFault {
+    fn from(spent: BudgetSpent) -> Self {
+        Self::Overloaded(spent)
+    }
 }
 
 impl From<InvalidRequest> for ParseFault {
@@ -123,21 +141,21 @@ pub(crate) fn check_host(parts: &Parts, head: &Result<Head, ParseFault>) -> Resu
     }
 }
 
-/// Reads a call of `process`.
+/// Reads a call of `process`; with it, what its body holds of the budget.
 pub(crate) async fn process<B: Body<Data = Bytes>>(
     head: Head,
     parts: &Parts,
     body: B,
     config: &Config,
-) -> Result<Parsed, ParseFault> {
+) -> Result<(Parsed, Reservation), ParseFault> {
     let authorization = authorization(&parts.headers)?;
     let hops = hops(&parts.headers)?;
     if !matches!(content_type(&parts.headers)?.as_str(), "" | "application/json" | "text/plain") {
         return Err(ParseFault::ContentType { accepted: "application/json" });
     }
-    let body = read_body(&parts.headers, body, config).await?;
+    let (body, held) = read_body(&parts.headers, body, config).await?;
     let call = parsed(body, ProcessCall::from_json).await?;
-    Ok(Parsed { head, authorization, hops, call })
+    Ok((Parsed { head, authorization, hops, call }, held))
 }
 
 /// Parses a body, a long one where it does not stop other requests.
@@ -151,12 +169,12 @@ pub(crate) async fn parsed<T: Send + 'static>(
     off_the_runtime(move || Ok(parse(&body)?)).await
 }
 
-/// Reads the body of a request that must be JSON.
+/// Reads the body of a request that must be JSON; with it, what it holds of the budget.
 pub(crate) async fn json_body<B: Body<Data = Bytes>>(
     headers: &HeaderMap,
     body: B,
     config: &Config,
-) -> Result<Bytes, ParseFault> {
+) -> Result<(Bytes, Reservation), ParseFault> {
     if content_type(headers)? != "application/json" {
         return Err(ParseFault::ContentType { accepted: "application/json" });
     }
@@ -206,21 +224,26 @@ async fn read_body<B: Body<Data = Bytes>>(
     headers: &HeaderMap,
     body: B,
     config: &Config,
-) -> Result<Bytes, ParseFault> {
+) -> Result<(Bytes, Reservation), ParseFault> {
     let coding = Coding::parse(sole(headers, CONTENT_ENCODING)?.unwrap_or_default())
         .ok_or(ParseFault::ContentEncoding)?;
     let limit = config.max_body_bytes;
-    let body = collect(body, config, headers.contains_key(EXPECT)).await?;
+    let mut held = config.budget.reservation();
+    let body = collect(body, config, headers.contains_key(EXPECT), &mut held).await?;
     if coding == Coding::Identity {
-        return Ok(body);
+        return Ok((body, held));
     }
-    off_the_runtime(move || coding.decode(body, limit)).await
+    let body = off_the_runtime(move || coding.decode(body, limit)).await?;
+    held.hold(body.len())?;
+    Ok((body, held))
 }
 
 /// Does what may take a tenth of a second where it does not stop other requests.
 async fn off_the_runtime<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ParseFault> + Send + 'static,
 ) -> Result<T, ParseFault> {
+    // Never closed, so that there always is a permit in the end.
+    let _permit = WORKERS.acquire().await;
     tokio::task::spawn_blocking(work).await.map_err(|_panicked| ParseFault::Inflate)?
 }
 
@@ -229,6 +252,7 @@ async fn collect<B: Body<Data = Bytes>>(
     body: B,
     config: &Config,
     expects_to_be_told: bool,
+    held: &mut Reservation,
 ) -> Result<Bytes, ParseFault> {
     let limit = config.max_body_bytes;
     let mut body = pin!(body);
@@ -240,17 +264,21 @@ async fn collect<B: Body<Data = Bytes>>(
     }
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
+    let mut pace = Pace::begin(config.body_timeout);
     while let Some(frame) =
-        timeout(config.body_timeout, body.frame()).await.map_err(|_elapsed| ParseFault::Slow)?
+        timeout_at(pace.deadline(), body.frame()).await.map_err(|_elapsed| ParseFault::Slow)?
     {
         let Ok(data) = frame.map_err(|_broken| ParseFault::Cut)?.into_data() else {
             continue;
         };
-        if first.len().saturating_add(rest.len()).saturating_add(data.len()) > limit {
+        pace.received(data.len());
+        let length = first.len().saturating_add(rest.len()).saturating_add(data.len());
+        if length > limit {
             drop((first, rest));
             discard(body).await;
             return Err(ParseFault::TooLarge { limit });
         }
+        held.hold(length)?;
         if first.is_empty() {
             first = data;
         } else {
@@ -263,8 +291,77 @@ async fn collect<B: Body<Data = Bytes>>(
     Ok([first.as_ref(), rest.as_ref()].concat().into())
 }
 
+/// Until when the next piece of a body must come.
+struct Pace {
+    longest_pause: Duration,
+    /// Until when the body may take in all, by what came of it so far.
+    end: Instant,
+}
+
+impl Pace {
+    fn begin(longest_pause: Duration) -> Self {
+        Self { longest_pause, end: Instant::now() + longest_pause }
+    }
+
+    fn received(&mut self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.end += Duration::from_millis(bytes.saturating_mul(1_000) / MIN_BYTES_PER_SECOND);
+    }
+
+    fn deadline(&self) -> Instant {
+        self.end.min(Instant::now() + self.longest_pause)
+    }
+}
+
 /// Reads on and forgets, for a bounded time.
 async fn discard<B: Body<Data = Bytes>>(mut body: Pin<&mut B>) {
     let all = async { while let Some(Ok(_frame)) = body.frame().await {} };
     let _in_time = timeout(DISCARD_TIME, all).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use aisbreaker_token::{KeyRing, ServerKey};
+    use futures_util::{StreamExt as _, stream};
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    /// A body of so many pieces of a length, with a pause before each of them.
+    fn pieces(count: usize, length: usize, pause: Duration) -> impl Body<Data = Bytes, Error = ()> {
+        let pieces = stream::iter(0..count).then(move |_| async move {
+            tokio::time::sleep(pause).await;
+            Ok(Frame::data(Bytes::from(vec![b'x'; length])))
+        });
+        StreamBody::new(Box::pin(pieces))
+    }
+
+    async fn read(body: impl Body<Data = Bytes>) -> (Result<usize, ParseFault>, u64) {
+        let config = Config::new(KeyRing::new(ServerKey::from_bytes([7; 32])));
+        let begun = Instant::now();
+        let collected = collect(body, &config, false, &mut config.budget.reservation()).await;
+        (collected.map(|body| body.len()), begun.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_must_not_pause_nor_trickle() {
+        let seconds = Duration::from_secs;
+        let (paused, after) = read(pieces(2, 1_000_000, seconds(61))).await;
+        assert!(
+            matches!(paused, Err(ParseFault::Slow)) && after == 60,
+            "a pause: {paused:?} after {after} s"
+        );
+
+        let (trickled, after) = read(pieces(1_000_000, 1, seconds(1))).await;
+        assert!(
+            matches!(trickled, Err(ParseFault::Slow)) && after == 60,
+            "a trickle: {trickled:?} after {after} s"
+        );
+
+        // Two kilobytes a second, for five minutes.
+        let (slow, after) = read(pieces(30, 20_480, seconds(10))).await;
+        assert_eq!(slow.unwrap(), 30 * 20_480);
+        assert_eq!(after, 300);
+    }
 }

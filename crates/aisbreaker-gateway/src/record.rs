@@ -1,7 +1,9 @@
-//! The one log line of a request: an allow-list of fields, never content, keys or secrets.
+//! What lasts as long as a request: its one log line (an allow-list of fields, never content, keys or secrets), its
+//! place among those under way, and its share of the budget.
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
+use aisbreaker_services::{BudgetSpent, Reservation};
 use aisbreaker_token::KeyId;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
@@ -28,6 +30,7 @@ pub(crate) struct Record {
     is_complete: bool,
     started: Instant,
     clock: Arc<dyn Clock>,
+    held: Option<Reservation>,
     _in_flight: InFlight,
 }
 
@@ -51,6 +54,7 @@ impl Record {
             is_complete: false,
             started: clock.monotonic(),
             clock,
+            held: None,
             _in_flight: in_flight,
         }
     }
@@ -68,6 +72,16 @@ impl Record {
         let shown =
             id.char_indices().nth(MAX_SERVICE_LEN).map_or(id, |(end, _)| id.get(..end).unwrap_or_default());
         self.service = Some(shown.to_owned());
+    }
+
+    /// Keeps what the body of the request holds of the budget until the request is over.
+    pub(crate) fn hold(&mut self, held: Reservation) {
+        self.held = Some(held);
+    }
+
+    /// The body of the request is not needed any more, but a whole answer of this many bytes is to be sent.
+    pub(crate) fn hold_answer(&mut self, bytes: usize) -> Result<(), BudgetSpent> {
+        self.held.as_mut().map_or(Ok(()), |held| held.hold(bytes))
     }
 
     pub(crate) fn cause(&mut self, cause: String) {

@@ -70,6 +70,7 @@ impl From<ParseFault> for Failure {
                 StatusCode::REQUEST_TIMEOUT,
                 "the request body did not come in time; send it without pauses",
             ),
+            ParseFault::Overloaded(spent) => ServiceError::from(spent).into(),
             ParseFault::Cut => Self::new(StatusCode::BAD_REQUEST, "the request body ended early"),
             ParseFault::Field { name } => Self::new(
                 StatusCode::BAD_REQUEST,
@@ -185,6 +186,7 @@ impl From<ServiceError> for Failure {
             }
             ServiceError::BadAnswer(_) => Self::new(StatusCode::BAD_GATEWAY, message),
             ServiceError::Unreachable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, message),
+            ServiceError::Overloaded(_) => overloaded(message),
             ServiceError::Timeout(_) => Self::new(StatusCode::GATEWAY_TIMEOUT, message),
             ServiceError::Internal(cause) => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "this server has a fault; try again")
@@ -192,6 +194,12 @@ impl From<ServiceError> for Failure {
             }
         }
     }
+}
+
+/// This server has too much to do; a moment later it may have less.
+pub(crate) fn overloaded(message: impl Into<String>) -> Failure {
+    Failure::new(StatusCode::SERVICE_UNAVAILABLE, message)
+        .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 /// Whole seconds, rounded up, at least one (RFC 9110 section 10.2.3).

@@ -10,6 +10,7 @@
 
 mod address;
 mod body;
+mod calls;
 mod connect;
 mod error;
 mod policy;
@@ -28,13 +29,14 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 
-use self::connect::Connector;
 pub use self::{
     body::Body,
     connect::{Resolve, Resolving, SystemResolver},
     error::{Failure, Refusal, SendError, Stage, TlsUnavailable},
     policy::{InvalidException, Policy},
 };
+use self::{calls::Calls, connect::Connector};
+use crate::budget::Budget;
 
 /// How long an unused connection is kept.
 const POOL_IDLE: Duration = Duration::from_secs(90);
@@ -77,6 +79,8 @@ pub struct Client {
     http: legacy::Client<Connector, Full<Bytes>>,
     connector: Connector,
     timeouts: Timeouts,
+    bounds: Bounds,
+    calls: Calls,
 }
 
 /// How long a [`Client`] waits.
@@ -89,6 +93,20 @@ pub struct Timeouts {
     pub response: Duration,
     /// For the next piece of a response body, while somebody waits for it; 300 s by default.
     pub idle: Duration,
+}
+
+/// How much a [`Client`] takes on.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Bounds {
+    /// The largest answer that is collected, and the most text that is collected of a stream, in bytes; 64 MiB by
+    /// default.
+    pub max_answer_bytes: usize,
+    /// How many calls to one origin may be under way; 5000 by default. Besides those in use, up to 64 connections to
+    /// an origin are kept for later calls.
+    pub max_calls_per_origin: usize,
+    /// What all answers that are being collected hold together; 512 MiB by default.
+    pub budget: Budget,
 }
 
 /// A request without its address, which [`Client::send`] takes by itself.
@@ -116,7 +134,15 @@ impl Client {
     #[must_use]
     pub fn with_resolver(policy: Policy, timeouts: Timeouts, resolver: Arc<dyn Resolve>) -> Self {
         let connector = Connector::new(policy, resolver, timeouts.connect);
-        Self { http: pooled(connector.clone()), connector, timeouts }
+        let http = pooled(connector.clone());
+        Self { http, connector, timeouts, bounds: Bounds::default(), calls: Calls::default() }
+    }
+
+    /// Sets how much the client takes on.
+    #[must_use]
+    pub fn with_bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
     }
 
     /// Loads the certificates of the system now (some 40 ms on another thread), instead of at the first `https` call.
@@ -127,14 +153,11 @@ impl Client {
         self.connector.load_tls().await
     }
 
-    /// The same client with a pool of its own, for another runtime; the loaded certificates are shared.
+    /// The same client with a pool of its own, for another runtime; the loaded certificates and the bounds are
+    /// shared.
     #[must_use]
     pub fn with_own_pool(&self) -> Self {
-        Self {
-            http: pooled(self.connector.clone()),
-            connector: self.connector.clone(),
-            timeouts: self.timeouts,
-        }
+        Self { http: pooled(self.connector.clone()), ..self.clone() }
     }
 
     /// Sends a request and waits for the head of the response, whatever its status is.
@@ -142,18 +165,19 @@ impl Client {
     /// The address is `url` alone: no header changes it. The body is asked for without content coding.
     ///
     /// # Errors
-    /// The [`SendError`] that applies. Nothing was sent after [`SendError::Forbidden`] and
-    /// [`SendError::Unreachable`].
+    /// The [`SendError`] that applies. Nothing was sent after [`SendError::Forbidden`], [`SendError::Unreachable`] and
+    /// [`SendError::Busy`].
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection, or ends the attempt to connect; the request may have been received.
     pub async fn send(&self, url: &ServiceUrl, outgoing: Outgoing) -> Result<Response<Body>, SendError> {
         let request = prepare(url, outgoing)?;
+        let call = self.calls.begin(url.origin(), self.bounds.max_calls_per_origin).ok_or(SendError::Busy)?;
         let response = tokio::time::timeout(self.timeouts.response, self.http.request(request))
             .await
             .map_err(|_elapsed| SendError::Timeout(Stage::Response))?
             .map_err(|error| SendError::from_client(&error))?;
-        Ok(response.map(|incoming| Body::new(incoming, self.timeouts.idle)))
+        Ok(response.map(|incoming| Body::new(incoming, self.timeouts.idle, call, self.bounds.clone())))
     }
 }
 
@@ -162,7 +186,14 @@ impl fmt::Debug for Client {
         f.debug_struct("Client")
             .field("policy", self.connector.policy())
             .field("timeouts", &self.timeouts)
+            .field("bounds", &self.bounds)
             .finish_non_exhaustive()
+    }
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { max_answer_bytes: 64 << 20, max_calls_per_origin: 5_000, budget: Budget::new(512 << 20) }
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use aisbreaker_api::ErrorObject;
 
+use crate::budget::BudgetSpent;
+
 /// Why a call to a service failed, by who must act.
 ///
 /// Texts are for the caller: they say what to do, and hold no secret and no address that the caller did not name.
@@ -45,10 +47,19 @@ pub enum ServiceError {
     /// The provider could not be reached: refused, TLS, name resolution (503).
     #[error("{0}")]
     Unreachable(String),
+    /// This server has too much to do to take the call on, or to go on with it (503).
+    #[error("{0}")]
+    Overloaded(String),
     /// The provider was too slow (504).
     #[error("{0}")]
     Timeout(String),
     /// This server has a fault of its own (500); the text is for the log.
     #[error("internal error")]
     Internal(String),
+}
+
+impl From<BudgetSpent> for ServiceError {
+    fn from(spent: BudgetSpent) -> Self {
+        Self::Overloaded(format!("this server is overloaded: {spent}; try again"))
+    }
 }

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod budget;
 mod credentials;
 mod destination;
 pub mod egress;
@@ -20,6 +21,7 @@ mod service;
 pub mod services;
 pub mod sse;
 
+pub use budget::{Budget, BudgetSpent, Reservation};
 pub use credentials::{Credential, Credentials, SealedSecret};
 pub use destination::{Destination, Endpoint, SecretNeed, mask, secret_header};
 pub use error::ServiceError;

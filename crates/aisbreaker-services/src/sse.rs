@@ -123,6 +123,13 @@ impl Decoder {
         })
     }
 
+    /// How many bytes are kept of messages that were not taken out yet.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        let data = self.data.as_ref().map_or(0, Vec::len);
+        self.fed.len().saturating_add(self.line.len()).saturating_add(self.event.len()).saturating_add(data)
+    }
+
     fn read_lines(&mut self) -> Result<Option<Message>, DecodeError> {
         while let Some(end) = self.fed.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
             let rest = self.fed.split_to(end);

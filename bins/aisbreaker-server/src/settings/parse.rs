@@ -94,13 +94,16 @@ impl Reader {
     }
 
     pub(super) fn count(&mut self, setting: Setting, target: &mut usize) {
-        let parse = |text: &str| {
-            let count = text.parse().ok().filter(|count| (1..=LARGEST).contains(count));
-            count.ok_or("must be a whole number from 1 to 1000000000")
-        };
-        if let Some(count) = self.parsed(setting, parse) {
+        if let Some(count) = self.given_count(setting) {
             *target = count;
         }
+    }
+
+    pub(super) fn given_count(&mut self, setting: Setting) -> Option<usize> {
+        self.parsed(setting, |text| {
+            let count = text.parse().ok().filter(|count| (1..=LARGEST).contains(count));
+            count.ok_or("must be a whole number from 1 to 1000000000")
+        })
     }
 
     pub(super) fn parse_address(&mut self, name: &str, text: &str) -> Option<SocketAddr> {

@@ -11,6 +11,8 @@ mod support;
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod egress;
 #[cfg(test)]
 mod greetings;

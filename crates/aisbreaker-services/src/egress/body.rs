@@ -12,7 +12,11 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::error::{SendError, Stage};
+use super::{
+    Bounds,
+    calls::UnderWay,
+    error::{SendError, Stage},
+};
 
 /// The body of a response; its frames are passed on as they come.
 ///
@@ -30,11 +34,20 @@ pub struct Body {
     waiting_since: Option<Instant>,
     /// Made at the first wait. It is set back only when it fires, not at each frame.
     timer: Option<Pin<Box<Sleep>>>,
+    bounds: Bounds,
+    /// The call is under way as long as its body is there.
+    _call: UnderWay,
 }
 
 impl Body {
-    pub(super) fn new(incoming: Incoming, idle: Duration) -> Self {
-        Self { incoming: Some(incoming), idle, waiting_since: None, timer: None }
+    pub(super) fn new(incoming: Incoming, idle: Duration, call: UnderWay, bounds: Bounds) -> Self {
+        Self { incoming: Some(incoming), idle, waiting_since: None, timer: None, bounds, _call: call }
+    }
+
+    /// How much of it may be collected.
+    #[must_use]
+    pub fn bounds(&self) -> &Bounds {
+        &self.bounds
     }
 
     /// Ready when the wait for the next frame is over its limit.

@@ -16,6 +16,9 @@ pub enum SendError {
     /// No connection could be made; nothing was sent.
     #[error("{0}")]
     Unreachable(Failure),
+    /// As many calls to this origin are under way as may be; nothing was sent.
+    #[error("too many calls to this service are under way; try again")]
+    Busy,
     /// The provider was too slow.
     #[error("{0}")]
     Timeout(Stage),
@@ -105,6 +108,7 @@ impl From<SendError> for ServiceError {
         match error {
             SendError::Forbidden(_) => Self::Forbidden(text),
             SendError::Unreachable(_) => Self::Unreachable(text),
+            SendError::Busy => Self::Overloaded(text),
             SendError::Timeout(_) => Self::Timeout(text),
             SendError::Cut => Self::BadAnswer(text),
         }

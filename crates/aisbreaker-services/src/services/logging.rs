@@ -119,6 +119,7 @@ fn kind_of(error: &ServiceError) -> &'static str {
         ServiceError::Provider { .. } => "provider error",
         ServiceError::BadAnswer(_) => "bad answer",
         ServiceError::Unreachable(_) => "unreachable",
+        ServiceError::Overloaded(_) => "overloaded",
         ServiceError::Timeout(_) => "timeout",
         ServiceError::Internal(_) => "internal",
     }

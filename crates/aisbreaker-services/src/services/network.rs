@@ -95,11 +95,12 @@ async fn exchange(
         return Err(upstream::unusable_status(parts.status));
     }
     if stream && upstream::is_event_stream(&parts.headers) {
-        let decoder = Decoder::with_limit(upstream::MAX_ANSWER_BYTES);
+        let decoder = Decoder::with_limit(body.bounds().max_answer_bytes);
         let reader = Reader { messages: Messages::new(body, decoder) };
         return Ok(Reply::Stream(upstream::events_of(reader)));
     }
-    Ok(Reply::Final(read_response(&upstream::read_answer(body).await?)?))
+    let (answer, _held) = upstream::read_answer(body).await?;
+    Ok(Reply::Final(read_response(&answer)?))
 }
 
 impl Service for Network {
@@ -130,7 +131,7 @@ impl ReadEvents for Reader {
                 "ping" => {}
                 "final" => {
                     let response = read_response(message.data.as_bytes())?;
-                    return Ok(Step::Final(Box::new(response), self.messages));
+                    return Ok(Step::Final(Box::new(response), Box::new(self.messages)));
                 }
                 "error" => return Err(error_event(&message)),
                 // The original takes every other name for progress, and ignores what holds nothing.

@@ -133,7 +133,8 @@ async fn exchange(
     if stream && upstream::is_event_stream(&parts.headers) {
         return Ok(Reply::Stream(stream::events(body, upstream::is_framed(&parts), pending)));
     }
-    let response = pending.finish(answer::read(&upstream::read_answer(body).await?)?);
+    let (answer, _held) = upstream::read_answer(body).await?;
+    let response = pending.finish(answer::read(&answer)?);
     Ok(if stream { in_one_piece(response) } else { Reply::Final(response) })
 }
 

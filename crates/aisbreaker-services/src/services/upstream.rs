@@ -11,6 +11,7 @@ use http_body_util::BodyExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
+    budget::Reservation,
     destination::{Destination, mask},
     egress,
     error::ServiceError,
@@ -18,8 +19,6 @@ use crate::{
     sse,
 };
 
-/// Largest answer that is collected, in bytes; also the most text that is collected of a stream.
-pub(super) const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// How much of an error's body is read, in bytes.
 const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
 /// How long the body of an error is waited for.
@@ -70,6 +69,7 @@ impl Context {
                 Some(host) => text.replace(host, "(the host of the service)"),
                 None => text,
             })),
+            ServiceError::Overloaded(text) => ServiceError::Overloaded(tell(text)),
             ServiceError::Timeout(text) => ServiceError::Timeout(tell(text)),
             ServiceError::Provider { mut error, retry_after } => {
                 error.message = tell(error.message);
@@ -205,21 +205,28 @@ pub(super) fn is_error(status: StatusCode) -> bool {
     status.is_client_error() || status.is_server_error()
 }
 
-/// The whole body.
-pub(super) async fn read_answer(mut body: egress::Body) -> Result<Bytes, ServiceError> {
-    let too_long =
-        || ServiceError::BadAnswer(format!("the service's answer is longer than {MAX_ANSWER_BYTES} bytes"));
-    if body.size_hint().lower() > MAX_ANSWER_BYTES as u64 {
-        return Err(too_long());
+/// The whole body, and what it holds of the budget as long as something is made of it.
+pub(super) async fn read_answer(mut body: egress::Body) -> Result<(Bytes, Reservation), ServiceError> {
+    let limit = body.bounds().max_answer_bytes;
+    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return Err(too_long(limit));
     }
+    let mut held = body.bounds().budget.reservation();
     let mut pieces = Pieces::default();
     while let Some(piece) = next_piece(&mut body).await? {
-        if pieces.length.saturating_add(piece.len()) > MAX_ANSWER_BYTES {
-            return Err(too_long());
+        let length = pieces.length.saturating_add(piece.len());
+        if length > limit {
+            return Err(too_long(limit));
         }
+        held.hold(length)?;
         pieces.add(piece);
     }
-    Ok(pieces.join())
+    Ok((pieces.join(), held))
+}
+
+/// An answer that is not collected to its end.
+pub(super) fn too_long(limit_bytes: usize) -> ServiceError {
+    ServiceError::BadAnswer(format!("the service's answer is longer than {limit_bytes} bytes"))
 }
 
 /// The beginning of the body of an error; if it breaks or takes too long, what came before.
@@ -278,11 +285,14 @@ pub(super) struct Messages {
     body: egress::Body,
     decoder: sse::Decoder,
     is_at_end: bool,
+    /// For what the decoder keeps of a message whose end has not come.
+    held: Reservation,
 }
 
 impl Messages {
     pub(super) fn new(body: egress::Body, decoder: sse::Decoder) -> Self {
-        Self { body, decoder, is_at_end: false }
+        let held = body.bounds().budget.reservation();
+        Self { body, decoder, is_at_end: false, held }
     }
 
     /// The next message; `None` at the clean end of the body.
@@ -291,12 +301,18 @@ impl Messages {
             if let Some(message) = self.decoder.take().map_err(undecodable)? {
                 return Ok(Some(message));
             }
+            self.held.hold(self.decoder.buffered_bytes())?;
             match next_piece(&mut self.body).await? {
                 Some(piece) => self.decoder.feed(piece),
                 None => self.is_at_end = true,
             }
         }
         self.decoder.finish().map_err(undecodable)
+    }
+
+    /// How much of the answer may be collected.
+    pub(super) fn bounds(&self) -> &egress::Bounds {
+        self.body.bounds()
     }
 
     /// Waits a moment for the end of the body, so that its connection can be used for the next call.
@@ -331,7 +347,7 @@ pub(super) enum Step<R> {
     /// A piece of the answer; more is to be read.
     Progress(Progress, R),
     /// The whole answer; what is left of the messages is of no use.
-    Final(Box<Response>, Messages),
+    Final(Box<Response>, Box<Messages>),
 }
 
 enum Reading<R> {
@@ -348,9 +364,7 @@ pub(super) fn events_of<R: ReadEvents>(reader: R) -> EventStream {
                 Ok(Step::Progress(progress, reader)) => {
                     (Ok(Event::Progress(progress)), Reading::Open(reader))
                 }
-                Ok(Step::Final(response, rest)) => {
-                    (Ok(Event::Final(*response)), Reading::Ending(Box::new(rest)))
-                }
+                Ok(Step::Final(response, rest)) => (Ok(Event::Final(*response)), Reading::Ending(rest)),
                 Err(error) => (Err(error), Reading::Ended),
             },
             Reading::Ending(rest) => {

@@ -285,6 +285,11 @@ impl Connection {
         bytes
     }
 
+    /// Another handle of the socket, to write while somebody reads.
+    pub(crate) fn writer(&self) -> TcpStream {
+        self.reader.get_ref().try_clone().expect("the socket a second time")
+    }
+
     /// Ends the writing half.
     pub(crate) fn finish_writing(&mut self) {
         let _ended = self.reader.get_ref().shutdown(Shutdown::Write);

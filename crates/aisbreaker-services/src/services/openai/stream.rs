@@ -6,11 +6,12 @@ use aisbreaker_api::{Output, Progress};
 use serde_json::Value;
 
 use super::{
-    super::upstream::{MAX_ANSWER_BYTES, Messages, ReadEvents, Step, events_of},
+    super::upstream::{Messages, ReadEvents, Step, events_of, too_long},
     Pending,
     answer::{self, Tokens, Told},
 };
 use crate::{
+    budget::Reservation,
     egress,
     error::ServiceError,
     service::EventStream,
@@ -23,7 +24,8 @@ const DONE: &str = "[DONE]";
 /// The events of an answer. `is_framed` tells that a body that was cut does not look like one that ended.
 pub(super) fn events(body: egress::Body, is_framed: bool, pending: Pending) -> EventStream {
     let messages = Messages::new(body, Decoder::new());
-    events_of(Reader { messages, is_framed, pending, told: Collected::default() })
+    let held = messages.bounds().budget.reservation();
+    events_of(Reader { messages, is_framed, pending, told: Collected::default(), held })
 }
 
 struct Reader {
@@ -31,6 +33,8 @@ struct Reader {
     is_framed: bool,
     pending: Pending,
     told: Collected,
+    /// For the text that was told so far.
+    held: Reservation,
 }
 
 impl ReadEvents for Reader {
@@ -39,7 +43,9 @@ impl ReadEvents for Reader {
             if message.data.trim_end() == DONE {
                 return self.finish();
             }
-            if let Some(progress) = self.told.add(&message)? {
+            let progress = self.told.add(&message)?;
+            self.check_length()?;
+            if let Some(progress) = progress {
                 return Ok(Step::Progress(progress, self));
             }
         }
@@ -51,12 +57,20 @@ impl ReadEvents for Reader {
 }
 
 impl Reader {
+    fn check_length(&mut self) -> Result<(), ServiceError> {
+        let limit = self.messages.bounds().max_answer_bytes;
+        if self.told.text_bytes > limit {
+            return Err(too_long(limit));
+        }
+        Ok(self.held.hold(self.told.text_bytes)?)
+    }
+
     fn finish(self) -> Result<Step<Self>, ServiceError> {
         if self.told.choices.is_empty() {
             return Err(ServiceError::BadAnswer("the provider's stream ended without an answer".to_owned()));
         }
         let response = self.pending.finish(self.told.into_told());
-        Ok(Step::Final(Box::new(response), self.messages))
+        Ok(Step::Final(Box::new(response), Box::new(self.messages)))
     }
 }
 
@@ -113,10 +127,6 @@ impl Collected {
             return Ok(Vec::new());
         }
         self.text_bytes = self.text_bytes.saturating_add(piece.len());
-        if self.text_bytes > MAX_ANSWER_BYTES {
-            let text = format!("the provider's answer is longer than {MAX_ANSWER_BYTES} bytes");
-            return Err(ServiceError::BadAnswer(text));
-        }
         choice.text.push_str(&piece);
         Ok(Progress::text(index, piece, true).outputs)
     }
