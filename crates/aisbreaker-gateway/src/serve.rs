@@ -1,6 +1,8 @@
 //! The accept stage: connections within bounds, and an orderly end.
 
+mod activity;
 mod connection;
+mod crowd;
 mod watched;
 
 use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
@@ -11,13 +13,14 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::watch,
     task::{JoinError, JoinSet},
     time::{Instant, sleep, timeout_at},
 };
 
 use crate::gateway::Gateway;
 use connection::Connection;
+use crowd::Crowd;
 
 /// How long to leave `accept` alone when the system is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -29,6 +32,8 @@ const MAX_FIELDS: usize = 1_000;
 const MAX_STREAMS: u32 = 200;
 /// The largest decoded header list of an HTTP/2 request, in bytes.
 const MAX_HEADER_LIST: u32 = 64 << 10;
+/// How much of an answer waits for its HTTP/2 client to take it, in bytes.
+const MAX_SEND_BUFFER: usize = 64 << 10;
 /// How much of a connection is buffered, and so the largest HTTP/1 request head, in bytes.
 const MAX_BUFFER: usize = 128 << 10;
 
@@ -38,7 +43,8 @@ const MAX_BUFFER: usize = 128 << 10;
 pub struct Limits {
     /// The longest time to a complete request head, and the longest idle time of a connection.
     pub header_timeout: Duration,
-    /// How many connections may be open.
+    /// How many connections may be open. Beyond it, one for which the server has only waited for two seconds
+    /// or more gives way to a new one; if there is none, the new one is told 503.
     pub max_connections: usize,
     /// How long requests under way may take to finish once the server shuts down.
     pub drain_timeout: Duration,
@@ -70,7 +76,7 @@ pub async fn serve(
     let mut connections = JoinSet::new();
     let close = watch::Sender::new(false);
     let builder = Arc::new(http_builder(&limits));
-    let room = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
+    let crowd = Crowd::new(limits.max_connections);
     let mut refusals = Refusals::default();
     {
         let mut shutdown = pin!(shutdown);
@@ -82,15 +88,16 @@ pub async fn serve(
                 Some(ended) = connections.join_next() => log_panic(ended),
                 accepted = listener.accept() => {
                     let Some((stream, peer)) = usable(accepted).await else { continue };
-                    let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+                    let Some(place) = crowd.join().await else {
                         refusals.refuse(&stream);
                         continue;
                     };
-                    let connection = Connection::new(gateway.clone(), peer.ip(), limits.header_timeout);
+                    let activity = Arc::clone(place.activity());
+                    let connection = Connection::new(gateway.clone(), peer.ip(), limits.header_timeout, activity);
                     let (builder, close) = (Arc::clone(&builder), close.subscribe());
                     connections.spawn(async move {
                         connection.run(stream, &builder, close).await;
-                        drop(permit);
+                        drop(place);
                     });
                 }
             }
@@ -113,6 +120,7 @@ fn http_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADER_LIST)
+        .max_send_buf_size(MAX_SEND_BUFFER)
         .keep_alive_interval(limits.header_timeout)
         .keep_alive_timeout(limits.header_timeout);
     builder

@@ -8,8 +8,8 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, PATIENCE, Provider, Request, Server, Wire, assert_error, call, refused_start, service,
-    service_at, sse, streamed,
+    Answer, Connection, Metronome, PATIENCE, Provider, Request, Server, Wire, assert_error, call,
+    refused_start, service, service_at, sse, streamed,
 };
 
 const MIB: usize = 1 << 20;
@@ -228,4 +228,36 @@ fn so_many_calls_to_one_provider_are_under_way_and_no_more() {
     }
     assert_eq!(server.process("sk-own", &at(&slow)).content(), "ok");
     assert_eq!(slow.requests().len(), 3);
+}
+
+#[test]
+fn connections_that_only_wait_give_way_to_new_ones() {
+    let server = Server::start(&[("AISBREAKER_MAX_CONNECTIONS", "3"), ("AISBREAKER_HEADER_TIMEOUT", "10m")]);
+    let beginnings = [
+        "",
+        "GET /api/v1/ping HTTP/1.1\r\nHost: ",
+        "POST /api/v1/process HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{",
+    ];
+    let waiting: Vec<Connection> = beginnings
+        .iter()
+        .map(|beginning| {
+            let mut connection = server.connect();
+            connection.write(beginning.as_bytes());
+            connection
+        })
+        .collect();
+
+    // Not at once, but after two seconds; never more than three are open.
+    let mut metronome = Metronome::start(200);
+    let mut newcomers = Vec::new();
+    for mut given_up in waiting {
+        let count = newcomers.len();
+        while newcomers.len() == count {
+            metronome.wait();
+            let mut connection = server.connect();
+            let is_served = connection.send(&Request::get("/api/v1/ping")).status == 200;
+            newcomers.extend(is_served.then_some(connection));
+        }
+        assert!(given_up.rest().is_empty(), "those that have waited longest are closed first");
+    }
 }

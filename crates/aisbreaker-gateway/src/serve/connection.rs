@@ -3,18 +3,12 @@
 use std::{
     convert::Infallible,
     net::IpAddr,
-    pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{rt::TokioExecutor, server::conn::auto};
 use tokio::{
@@ -23,8 +17,11 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at},
 };
 
-use super::watched::{Progress, Watched};
-use crate::{body::ResponseBody, gateway::Gateway};
+use super::{
+    activity::{Activity, AnswerBody, Busy},
+    watched::Watched,
+};
+use crate::gateway::Gateway;
 
 /// For how many header timeouts a client may leave untaken what it is sent.
 const BLOCKED_TICKS: u32 = 10;
@@ -34,35 +31,6 @@ pub(super) struct Connection {
     peer: IpAddr,
     header_timeout: Duration,
     activity: Arc<Activity>,
-    progress: Arc<Progress>,
-}
-
-/// Requests of a connection.
-#[derive(Default)]
-struct Activity {
-    begun: AtomicUsize,
-    under_way: AtomicUsize,
-    /// How often a body has been asked for its next piece.
-    asked: AtomicUsize,
-    /// Bodies that have handed out a piece and have not been asked for the next one.
-    untaken: AtomicUsize,
-}
-
-/// One request under way on its connection.
-struct Busy(Arc<Activity>);
-
-impl Activity {
-    fn begin(self: &Arc<Self>) -> Busy {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        Busy(Arc::clone(self))
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// What was seen of a connection at the tick before.
@@ -85,7 +53,8 @@ enum Verdict {
 impl Watch {
     /// A connection is idle if no request has begun since the tick before, none is under way, and all that was to be
     /// sent has been taken. A client that does not take what it is sent gets more time.
-    fn verdict(&mut self, activity: &Activity, progress: &Progress, is_closing: bool) -> Verdict {
+    fn verdict(&mut self, activity: &Activity, is_closing: bool) -> Verdict {
+        let progress = &activity.progress;
         let (begun, writes) = (activity.begun.load(Ordering::Relaxed), progress.writes());
         let asked = activity.asked.load(Ordering::Relaxed);
         let before = std::mem::replace(self, Self { begun, writes, asked, blocked_ticks: 0 });
@@ -104,11 +73,16 @@ impl Watch {
 }
 
 impl Connection {
-    pub(super) fn new(gateway: Gateway, peer: IpAddr, header_timeout: Duration) -> Self {
-        Self { gateway, peer, header_timeout, activity: Arc::default(), progress: Arc::default() }
+    pub(super) fn new(
+        gateway: Gateway,
+        peer: IpAddr,
+        header_timeout: Duration,
+        activity: Arc<Activity>,
+    ) -> Self {
+        Self { gateway, peer, header_timeout, activity }
     }
 
-    /// Serves one connection until it ends, is idle for too long, or is told to close.
+    /// Serves one connection until it ends, is idle for too long, gives way to another one, or is told to close.
     pub(super) async fn run(
         self,
         stream: TcpStream,
@@ -119,7 +93,7 @@ impl Connection {
         let _best_effort = stream.set_nodelay(true);
         let service =
             service_fn(|request| answer(self.gateway.clone(), self.peer, self.activity.begin(), request));
-        let io = Watched::new(stream, Arc::clone(&self.progress));
+        let io = Watched::new(stream, Arc::clone(&self.activity));
         let mut connection = pin!(builder.serve_connection(io, service));
         let mut ticks = interval_at(Instant::now() + self.header_timeout, self.header_timeout);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -132,8 +106,13 @@ impl Connection {
                     is_closing = true;
                     connection.as_mut().graceful_shutdown();
                 }
+                () = self.activity.asked_to_give_way() => {
+                    if self.activity.waits_since().is_some() {
+                        return;
+                    }
+                }
                 _tick = ticks.tick() => {
-                    match watch.verdict(&self.activity, &self.progress, is_closing) {
+                    match watch.verdict(&self.activity, is_closing) {
                         Verdict::Keep => {}
                         Verdict::Drop => return,
                         Verdict::Close => {
@@ -153,55 +132,7 @@ async fn answer(
     peer: IpAddr,
     busy: Busy,
     request: Request<Incoming>,
-) -> Result<Response<BusyBody>, Infallible> {
-    let response = gateway.handle(request, peer).await;
-    Ok(response.map(|body| BusyBody { body, is_untaken: false, busy }))
-}
-
-/// A body whose connection is busy until it is dropped.
-struct BusyBody {
-    body: ResponseBody,
-    is_untaken: bool,
-    busy: Busy,
-}
-
-impl BusyBody {
-    fn note_untaken(&mut self, is_untaken: bool) {
-        let untaken = &self.busy.0.untaken;
-        match (self.is_untaken, is_untaken) {
-            (false, true) => drop(untaken.fetch_add(1, Ordering::Relaxed)),
-            (true, false) => drop(untaken.fetch_sub(1, Ordering::Relaxed)),
-            (true, true) | (false, false) => {}
-        }
-        self.is_untaken = is_untaken;
-    }
-}
-
-impl Drop for BusyBody {
-    fn drop(&mut self) {
-        self.note_untaken(false);
-    }
-}
-
-impl Body for BusyBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.busy.0.asked.fetch_add(1, Ordering::Relaxed);
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        self.note_untaken(matches!(frame, Poll::Ready(Some(_))));
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+) -> Result<Response<AnswerBody>, Infallible> {
+    let response = gateway.handle(request.map(|body| busy.receive(body)), peer).await;
+    Ok(response.map(|body| busy.answer(body)))
 }

@@ -5,23 +5,33 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
+
+use super::activity::Activity;
 
 /// What a client has taken so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Progress {
+    opened: Instant,
     writes: AtomicU64,
-    is_blocked: AtomicBool,
+    /// Since when something is to be sent that the client does not take, in milliseconds after the connection was opened
+    /// and one; 0: all is taken.
+    blocked_millis: AtomicU64,
 }
 
 impl Progress {
+    pub(super) fn new(opened: Instant) -> Self {
+        Self { opened, writes: AtomicU64::new(0), blocked_millis: AtomicU64::new(0) }
+    }
+
     /// How many writes the socket has taken; more of them means that the client reads.
     pub(super) fn writes(&self) -> u64 {
         self.writes.load(Ordering::Relaxed)
@@ -29,13 +39,22 @@ impl Progress {
 
     /// Whether something is to be sent that the client does not take.
     pub(super) fn is_blocked(&self) -> bool {
-        self.is_blocked.load(Ordering::Relaxed)
+        self.blocked_since().is_some()
+    }
+
+    /// Since when the client has taken nothing of what is to be sent.
+    pub(super) fn blocked_since(&self) -> Option<Instant> {
+        let millis = self.blocked_millis.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.opened + Duration::from_millis(millis))
     }
 
     fn note(&self, written: &Poll<io::Result<usize>>) {
-        self.is_blocked.store(written.is_pending(), Ordering::Relaxed);
         if written.is_ready() {
             self.writes.fetch_add(1, Ordering::Relaxed);
+            self.blocked_millis.store(0, Ordering::Relaxed);
+        } else if !self.is_blocked() {
+            let millis = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.blocked_millis.store(millis.saturating_add(1), Ordering::Relaxed);
         }
     }
 }
@@ -43,12 +62,12 @@ impl Progress {
 /// A socket whose writes are noted.
 pub(super) struct Watched {
     io: TokioIo<TcpStream>,
-    progress: Arc<Progress>,
+    activity: Arc<Activity>,
 }
 
 impl Watched {
-    pub(super) fn new(stream: TcpStream, progress: Arc<Progress>) -> Self {
-        Self { io: TokioIo::new(stream), progress }
+    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
+        Self { io: TokioIo::new(stream), activity }
     }
 }
 
@@ -65,7 +84,7 @@ impl Read for Watched {
 impl Write for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.progress.note(&written);
+        self.activity.progress.note(&written);
         written
     }
 
@@ -75,7 +94,7 @@ impl Write for Watched {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.progress.note(&written);
+        self.activity.progress.note(&written);
         written
     }
 
