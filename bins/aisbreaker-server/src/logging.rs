@@ -1,12 +1,17 @@
 //! Where log lines go and which are written.
 
-use std::{str::FromStr, time::Duration};
+mod pace;
 
+use std::{num::NonZeroU64, str::FromStr, time::Duration};
+
+use aisbreaker_gateway::SystemClock;
 use tracing::{Level, Metadata};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer as _, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
+
+pub(crate) use self::pace::Pace;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,8 +38,12 @@ const FLUSH_TIME: Duration = Duration::from_secs(1);
 const WAITING_LINES: usize = 8_192;
 
 /// Starts logging to standard error, from a thread of its own: whoever reads the log slowly, or not at all, must not
-/// stop requests. Hand the guard to [`finish`] at the end.
-pub(crate) fn start(filter: EnvFilter, format: Format) -> WorkerGuard {
+/// stop requests. Hand the guard to [`finish`] at the end, and poll [`Pace::tell`] until then.
+pub(crate) fn start(
+    filter: EnvFilter,
+    format: Format,
+    per_second: NonZeroU64,
+) -> (WorkerGuard, Pace<SystemClock>) {
     let writer = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true);
     let (writer, guard) = writer.finish(std::io::stderr());
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
@@ -42,8 +51,10 @@ pub(crate) fn start(filter: EnvFilter, format: Format) -> WorkerGuard {
         Format::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
-    tracing_subscriber::registry().with(layer.with_filter(filter).with_filter(filter_fn(is_safe))).init();
-    guard
+    let pace = Pace::new(per_second, SystemClock::new());
+    let layer = layer.with_filter(pace.clone()).with_filter(filter).with_filter(filter_fn(is_safe));
+    tracing_subscriber::registry().with(layer).init();
+    (guard, pace)
 }
 
 /// Writes the lines that wait, for a bounded time: nobody may read them, and the process is to end all the same.

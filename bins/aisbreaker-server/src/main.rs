@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod files;
 mod logging;
 mod run;
 mod settings;

@@ -11,7 +11,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use crate::{logging, settings::Settings};
+use crate::{files, logging, settings::Settings};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -29,7 +29,8 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
     let Settings {
         listen, log_filter, log_format, gateway, limits, egress, timeouts, bounds, services, ..
     } = settings;
-    let log = logging::start(log_filter, log_format);
+    let (log, pace) = logging::start(log_filter, log_format, settings.log_per_second);
+    files::raise_limit(&limits, &bounds);
     for variable in &settings.unknown_variables {
         tracing::warn!(variable, "this environment variable is not a setting");
     }
@@ -43,7 +44,12 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
     let registry = services::standard(client, services).build();
     let gateway = Gateway::new(gateway, registry, SystemClock::new());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(run(listen, gateway, limits));
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = run(listen, gateway, limits) => outcome,
+            () = pace.tell() => Ok(()),
+        }
+    });
     // What is left are connections that had their time; they must not delay the end.
     runtime.shutdown_background();
     logging::finish(log);

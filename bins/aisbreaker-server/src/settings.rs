@@ -7,6 +7,7 @@ mod values;
 use std::{
     ffi::OsString,
     net::{Ipv4Addr, SocketAddr},
+    num::NonZeroU64,
     path::PathBuf,
 };
 
@@ -24,6 +25,8 @@ use parse::Reader;
 use values::{Faults, Setting, Values};
 
 const DEFAULT_PORT: u16 = 3000;
+/// More than the default quotas let be charged, and some 20 GB a day if somebody floods the server.
+const DEFAULT_LOG_PER_SECOND: NonZeroU64 = NonZeroU64::new(1_000).unwrap();
 /// What all bodies hold together, unless set.
 const DEFAULT_BUFFERED_BYTES: usize = 512 << 20;
 
@@ -64,9 +67,11 @@ const MAX_CONNECTIONS: Setting = Setting { key: "max_connections", variable: "AI
 const MAX_COUNTERS: Setting = Setting { key: "max_counters", variable: "AISBREAKER_MAX_COUNTERS" };
 const DRAIN_TIMEOUT: Setting = Setting { key: "drain_timeout", variable: "AISBREAKER_DRAIN_TIMEOUT" };
 const LOG: Setting = Setting { key: "log.filter", variable: "AISBREAKER_LOG" };
+const LOG_PER_SECOND: Setting =
+    Setting { key: "log.max_per_second", variable: "AISBREAKER_LOG_MAX_PER_SECOND" };
 const LOG_FORMAT: Setting = Setting { key: "log.format", variable: "AISBREAKER_LOG_FORMAT" };
 
-const ALL: [Setting; 27] = [
+const ALL: [Setting; 28] = [
     LISTEN,
     SEALING_KEY,
     OPENING_KEYS,
@@ -94,6 +99,7 @@ const ALL: [Setting; 27] = [
     DRAIN_TIMEOUT,
     LOG,
     LOG_FORMAT,
+    LOG_PER_SECOND,
 ];
 /// Variables of the original's clients, which often stand in the same environment.
 const VARIABLES_OF_CLIENTS: [&str; 2] = ["AISBREAKER_SERVER_URL", "AISBREAKER_API_KEY"];
@@ -104,6 +110,8 @@ pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) log_filter: EnvFilter,
     pub(crate) log_format: Format,
+    /// How many lines the log takes in a second.
+    pub(crate) log_per_second: NonZeroU64,
     pub(crate) gateway: Config,
     pub(crate) limits: Limits,
     pub(crate) egress: Policy,
@@ -151,6 +159,7 @@ fn read(args: &Args, reader: &mut Reader, unknown_variables: Vec<String>) -> Opt
         EnvFilter::try_new(text).map_err(|_syntax| "is not a log filter such as info or debug")
     });
     let log_format = reader.parsed(LOG_FORMAT, str::parse);
+    let log_per_second = reader.given_count(LOG_PER_SECOND).and_then(|count| NonZeroU64::new(count as u64));
     let limits = limits(reader);
     let timeouts = timeouts(reader);
     let mut bounds = bounds(reader);
@@ -166,6 +175,7 @@ fn read(args: &Args, reader: &mut Reader, unknown_variables: Vec<String>) -> Opt
         listen,
         log_filter: log_filter.unwrap_or_else(|| EnvFilter::new("info")),
         log_format: log_format.unwrap_or(Format::Text),
+        log_per_second: log_per_second.unwrap_or(DEFAULT_LOG_PER_SECOND),
         gateway,
         limits,
         egress,

@@ -261,3 +261,33 @@ fn connections_that_only_wait_give_way_to_new_ones() {
         assert!(given_up.rest().is_empty(), "those that have waited longest are closed first");
     }
 }
+
+#[test]
+fn a_flood_of_requests_does_not_flood_the_log() {
+    const REQUESTS: u64 = 500;
+    let server = Server::start(&[("AISBREAKER_LOG_MAX_PER_SECOND", "10")]);
+    let mut connection = server.connect();
+
+    for _ in 0..REQUESTS {
+        assert_eq!(connection.send(&Request::get("/api/v1/ping")).status, 200);
+    }
+
+    let (mut written, mut left_out) = (0, 0);
+    server.wait_for_log("every request to be written or counted", |line| {
+        written += u64::from(line["message"] == "request");
+        left_out += line["left_out"].as_u64().unwrap_or_default();
+        written + left_out == REQUESTS
+    });
+    assert!(left_out > written, "{written} lines for {REQUESTS} requests");
+}
+
+#[test]
+fn the_limit_on_open_files_is_raised_as_far_as_the_system_allows() {
+    let enough = Server::start_with_files(256, 16_000);
+    assert_eq!(enough.files_limit(), 16_000);
+    assert!(!enough.log().contains("ulimit"), "{}", enough.log());
+
+    let few = Server::start_with_files(256, 500);
+    assert_eq!(few.files_limit(), 500);
+    assert!(few.log().contains("ulimit"), "{}", few.log());
+}

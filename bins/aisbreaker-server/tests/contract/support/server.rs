@@ -48,8 +48,13 @@ impl Server {
 
     /// A server with nothing but these arguments and this environment.
     pub(crate) fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let environment = [&[("AISBREAKER_LOG_FORMAT", "json")], environment].concat();
-        let mut server = Self::spawn(arguments, &environment, |_log| Stdio::null());
+        let log = [("AISBREAKER_LOG_FORMAT", "json"), ("AISBREAKER_LOG_MAX_PER_SECOND", "1000000")];
+        let environment = [&log, environment].concat();
+        Self::start_command(command(arguments), &environment)
+    }
+
+    fn start_command(command: Command, environment: &[(&str, &str)]) -> Self {
+        let mut server = Self::spawn(command, environment, |_log| Stdio::null());
         let stderr = server.unread.take().expect("its standard error");
         server.reader = Some(server.log.clone().read(stderr));
         let line = server.wait_for_log("the server to listen", |line| address_in(line).is_some());
@@ -61,8 +66,12 @@ impl Server {
     /// and then no more.
     pub(crate) fn start_unread() -> Self {
         let roomy = roomy().to_string();
-        let environment = [("AUTH_ENCRYPTION_KEYPHRASE", KEY), ("AISBREAKER_SERVER_QUOTAS", &*roomy)];
-        let mut server = Self::spawn(&["--listen", "127.0.0.1:0"], &environment, |log| {
+        let environment = [
+            ("AUTH_ENCRYPTION_KEYPHRASE", KEY),
+            ("AISBREAKER_SERVER_QUOTAS", &*roomy),
+            ("AISBREAKER_LOG_MAX_PER_SECOND", "1000000"),
+        ];
+        let mut server = Self::spawn(command(&["--listen", "127.0.0.1:0"]), &environment, |log| {
             log.try_clone().expect("the pipe a second time").into()
         });
         let stderr = server.unread.as_mut().expect("its standard error");
@@ -74,12 +83,12 @@ impl Server {
 
     /// `stdout` makes the standard output of the log's end of a pipe.
     fn spawn(
-        arguments: &[&str],
+        mut command: Command,
         environment: &[(&str, &str)],
         stdout: impl FnOnce(&PipeWriter) -> Stdio,
     ) -> Self {
         let (reader, log) = pipe().expect("a pipe");
-        let mut command = command(arguments, environment);
+        set_environment(&mut command, environment);
         let child = command.stdout(stdout(&log)).stderr(log).spawn().expect("the server's binary starts");
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         Self { child, address, log: Log::default(), reader: None, unread: Some(BufReader::new(reader)) }
@@ -96,6 +105,23 @@ impl Server {
             pipe.writable().await.expect("an empty pipe");
             while pipe.try_write(b"\n").is_ok() {}
         });
+    }
+
+    /// A server whose process may have so many files open; both limits are set.
+    pub(crate) fn start_with_files(soft: u32, hard: u32) -> Self {
+        let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_aisbreaker-server"), "--listen", "127.0.0.1:0"]);
+        Self::start_command(command, &[("AISBREAKER_LOG_FORMAT", "json")])
+    }
+
+    /// The soft limit on the files that the process may have open.
+    pub(crate) fn files_limit(&self) -> u32 {
+        let limits = fs::read_to_string(format!("/proc/{}/limits", self.child.id()))
+            .expect("the limits of the process");
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+        let soft = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        soft.expect("its limit on open files")
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -150,8 +176,8 @@ impl Server {
         self.send(&if bearer.is_empty() { request } else { request.bearer(bearer) })
     }
 
-    /// Waits for a line of the log.
-    pub(crate) fn wait_for_log(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+    /// Waits for a line of the log; each is asked about once.
+    pub(crate) fn wait_for_log(&self, what: &str, is_it: impl FnMut(&Value) -> bool) -> Value {
         self.log.wait_for(what, is_it)
     }
 
@@ -226,8 +252,9 @@ fn address_in(line: &Value) -> Option<SocketAddr> {
 
 /// Runs the server to its end, which must come by itself.
 pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let mut child =
-        command(arguments, environment).stdout(Stdio::piped()).spawn().expect("the binary starts");
+    let mut command = command(arguments);
+    set_environment(&mut command, environment);
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
     let mut stdout = child.stdout.take().expect("its standard output");
     // A server that starts though it should not is ended here rather than waited for.
     let mut stderr = BufReader::new(child.stderr.take().expect("its standard error"));
@@ -250,11 +277,16 @@ pub(crate) fn refused_start(arguments: &[&str], environment: &[(&str, &str)]) ->
     told
 }
 
-fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aisbreaker-server"));
-    command.args(arguments).env_clear().envs(environment.iter().copied());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.args(arguments);
     command
+}
+
+/// Nothing else of the environment of the tests reaches the server.
+fn set_environment(command: &mut Command, environment: &[(&str, &str)]) {
+    command.env_clear().envs(environment.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
 }
 
 /// The lines of a log as they come.
@@ -282,7 +314,7 @@ impl Log {
         self.0.1.notify_all();
     }
 
-    fn wait_for(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+    fn wait_for(&self, what: &str, mut is_it: impl FnMut(&Value) -> bool) -> Value {
         let mut seen = 0;
         let mut found = None;
         self.wait_while(|lines| {
