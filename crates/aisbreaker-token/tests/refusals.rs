@@ -2,9 +2,12 @@
 
 mod shared;
 
-use aisbreaker_token::{MAX_OPEN_CHARS, MAX_SEAL_CHARS, OpenError, PREFIX, SealError};
+use aisbreaker_token::{
+    Grant, KeyRing, MAX_OPEN_CHARS, MAX_SEAL_CHARS, OpenError, PREFIX, SealError, ServerKey, ServiceSecret,
+};
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use proptest::prelude::*;
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use shared::{HOUR, Note, host, note, now, refusal, ring, seal};
 
@@ -195,6 +198,43 @@ fn keys_of_one_server_never_open_on_another() {
             assert_eq!(opening.open::<Note>(&key, &host(), now()).is_ok(), sealer == opener);
         }
     }
+}
+
+#[test]
+fn headers_of_one_ring_cannot_be_swapped() {
+    let one = ring(1).with_opening_key(ServerKey::from_bytes([2; 32])).unwrap();
+    let other = ring(2).with_opening_key(ServerKey::from_bytes([1; 32])).unwrap();
+    let keys = [seal(&one), seal(&other)];
+    let [(one_header, one_rest), (other_header, other_rest)] =
+        [&keys[0], &keys[1]].map(|key| key.split_once('.').unwrap());
+    let not_authentic = |ring: &KeyRing| OpenError::NotAuthentic { server_key: Some(ring.sealing_key_id()) };
+
+    for opening in [&one, &other] {
+        assert!(keys.iter().all(|key| opening.open::<Note>(key, &host(), now()).is_ok()));
+        assert_eq!(refusal(opening, &format!("{one_header}.{other_rest}")), not_authentic(&one));
+        assert_eq!(refusal(opening, &format!("{other_header}.{one_rest}")), not_authentic(&other));
+    }
+}
+
+/// Only who has the server key could seal such a payload; it is refused all the same.
+#[test]
+fn payload_with_a_member_twice_is_refused() {
+    struct Twice;
+    impl Serialize for Twice {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut map = serializer.serialize_map(None)?;
+            for id in ["chat:dummy", "chat:openai.com"] {
+                map.serialize_entry("serviceSecrets", &[ServiceSecret::new(id, "sk".into())])?;
+            }
+            map.end()
+        }
+    }
+    let ring = ring(1);
+    let sealed = ring.seal(&Twice, &host(), now(), HOUR).unwrap();
+
+    let opened = ring.open::<Grant>(sealed.expose(), &host(), now());
+
+    assert_eq!(opened.unwrap_err(), OpenError::Payload { id: sealed.id() });
 }
 
 proptest! {
