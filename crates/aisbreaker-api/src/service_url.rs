@@ -25,7 +25,7 @@ pub enum InvalidUrl {
     /// Over 2048 bytes.
     #[error("is longer than 2048 bytes")]
     TooLong,
-    /// Not an absolute `http://` or `https://` URL, or with characters that URLs do not have.
+    /// Not an absolute `http://` or `https://` URL, or with characters that URLs or host names do not have.
     #[error("is not an absolute http or https URL")]
     NotAbsolute,
     /// Has a user name or password.
@@ -102,7 +102,7 @@ impl ServiceUrl {
             return Err(InvalidUrl::QueryOrFragment);
         }
         let url = Url::parse(text).map_err(|_syntax| InvalidUrl::NotAbsolute)?;
-        if url.host_str().is_none_or(str::is_empty) || url.port_or_known_default() == Some(0) {
+        if !url.host_str().is_some_and(is_host) || url.port_or_known_default() == Some(0) {
             return Err(InvalidUrl::NotAbsolute);
         }
         Ok(Self(url))
@@ -169,6 +169,13 @@ fn authority(text: &str) -> Option<&str> {
     }
     let authority = rest.split(['/', '?', '#', '\\']).next()?;
     Some(authority).filter(|authority| !authority.is_empty())
+}
+
+/// Whether a canonical host is an address or a name of letters, digits, `-`, `.` and `_`. The URL standard lets names
+/// have more (`a,b`, `${x}`), which other readers may take for something else.
+fn is_host(host: &str) -> bool {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    host.starts_with('[') || !host.is_empty() && host.bytes().all(is_name)
 }
 
 fn insert_engine(text: String, engine: Option<&str>) -> Result<String, InvalidUrl> {
@@ -253,6 +260,11 @@ mod tests {
             ("https://a.example#x", InvalidUrl::QueryOrFragment),
             ("https://a.example#no-default-path#x", InvalidUrl::QueryOrFragment),
             ("https://${engine}.example", InvalidUrl::EngineInHost),
+            ("https://${ENGINE}.example", InvalidUrl::NotAbsolute),
+            ("https://a.example,b.example", InvalidUrl::NotAbsolute),
+            ("https://a.example;b.example", InvalidUrl::NotAbsolute),
+            ("https://a!b.example", InvalidUrl::NotAbsolute),
+            ("https://*.example", InvalidUrl::NotAbsolute),
             ("https://a.example/${engine}", InvalidUrl::NoEngine),
             (long.as_str(), InvalidUrl::TooLong),
         ];
