@@ -113,6 +113,10 @@ impl Decoder {
         if let Some(message) = self.take()? {
             return Ok(Some(message));
         }
+        self.end().inspect_err(|error| self.failed = Some(*error))
+    }
+
+    fn end(&mut self) -> Result<Option<Message>, DecodeError> {
         let line = std::mem::take(&mut self.line);
         if line.is_empty() {
             return self.dispatch();
@@ -290,6 +294,19 @@ mod tests {
             assert_eq!(decode(MAX_BYTES, &[stream]), (Vec::new(), Err(DecodeError::NotUtf8)));
         }
         assert_eq!(messages(b": \xff\ndata: a\n\n"), [(String::new(), "a".to_owned())]);
+    }
+
+    #[test]
+    fn an_error_stays_wherever_it_was_met() {
+        for stream in [&b"data: \xff\n\n"[..], b"data: \xff\n", b"data: \xff"] {
+            let mut decoder = Decoder::new();
+            decoder.feed(Bytes::from_static(stream));
+
+            let first = decoder.finish();
+
+            assert_eq!(first, Err(DecodeError::NotUtf8), "{stream:?}");
+            assert_eq!((decoder.finish(), decoder.take()), (first.clone(), first), "{stream:?}");
+        }
     }
 
     #[test]
