@@ -19,6 +19,10 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+// For the checks of the fuzz targets, which are built inside this crate's tests as well.
+#[cfg(test)]
+extern crate self as aisbreaker_gateway;
+
 mod admit;
 mod answer;
 mod authenticate;
@@ -27,6 +31,11 @@ mod clock;
 mod config;
 mod events;
 mod form;
+#[cfg(test)]
+mod fuzz_corpus;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod greet;
 mod identity;

@@ -57,6 +57,14 @@ pub(crate) struct MintRequest {
     warnings: Vec<String>,
 }
 
+#[cfg(any(fuzzing, test))]
+impl MintRequest {
+    /// What was read, for the fuzz target.
+    pub(crate) fn into_parts(self) -> (Grant, Duration, Vec<String>) {
+        (self.grant, self.span, self.warnings)
+    }
+}
+
 #[derive(Serialize)]
 struct MintAnswer<'a> {
     access_token: &'a str,

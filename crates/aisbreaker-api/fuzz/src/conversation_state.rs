@@ -1,0 +1,15 @@
+//! Conversation states: what is read is written so that the same is read again.
+
+use aisbreaker_api::ConversationState;
+
+/// Reads the text as a state.
+pub fn check(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let Ok(state) = ConversationState::decode(text) else { return };
+    let encoded = state.encode();
+
+    assert_eq!(ConversationState::decode(&encoded).as_ref(), Ok(&state), "{text}");
+    assert_eq!(ConversationState::decode(encoded.trim_end_matches('=')).as_ref(), Ok(&state), "{text}");
+    assert!(text.is_ascii(), "{text}");
+    assert_eq!(state.clone().with_turn(&[], &[]), state);
+}

@@ -1,0 +1,57 @@
+//! Payloads of any shape: what is sealed comes back, here, now, and nowhere else.
+
+use std::time::Duration;
+
+use aisbreaker_token::{Grant, Host, MAX_SEAL_CHARS, OpenError, SealError};
+use serde_json::{Map, Value};
+
+use super::vectors::{KEYS, RING};
+
+const RESERVED: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
+
+/// Two bytes of lifetime in seconds, then the payload as JSON.
+pub fn check(data: &[u8]) {
+    let Some((lifetime, json)) = data.split_first_chunk::<2>() else { return };
+    let lifetime = Duration::from_secs(u64::from(u16::from_be_bytes(*lifetime)));
+    let Ok(payload) = serde_json::from_slice::<Value>(json) else { return };
+    let (host, now) = (&KEYS[0].host, KEYS[0].now);
+
+    let sealed = match RING.seal(&payload, host, now, lifetime) {
+        Ok(sealed) => sealed,
+        Err(error) => return assert!(may_refuse(&error, &payload, lifetime), "{error}: {payload}"),
+    };
+    let text = sealed.expose();
+    assert!(text.len() <= MAX_SEAL_CHARS, "{} characters", text.len());
+
+    let opened = RING.open::<Map<String, Value>>(text, host, now);
+    let opened = opened.unwrap_or_else(|error| unreachable!("{error}: {payload}"));
+    assert_eq!((opened.id(), opened.expires_at()), (sealed.id(), now + lifetime));
+    assert_eq!(Value::Object(opened.into_payload()), payload);
+
+    let refusal = |host: &Host, now| RING.open::<Map<String, Value>>(text, host, now).err();
+    let elsewhere = Host::parse("other.example.com").ok();
+    let id = sealed.id();
+    assert_eq!(elsewhere.and_then(|host| refusal(&host, now)), Some(OpenError::WrongHost { id }));
+    assert_eq!(refusal(host, now + lifetime), Some(OpenError::Expired { id, ago: Duration::ZERO }));
+    opens_alike_as_grant(text, &payload);
+}
+
+fn may_refuse(error: &SealError, payload: &Value, lifetime: Duration) -> bool {
+    match error {
+        SealError::Lifetime => lifetime.is_zero(),
+        SealError::NotAnObject => !payload.is_object(),
+        SealError::ReservedMember(name) => RESERVED.contains(name) && payload.get(name).is_some(),
+        SealError::TooLong { chars, .. } => {
+            *chars > MAX_SEAL_CHARS && payload.to_string().len() > MAX_SEAL_CHARS / 2
+        }
+        SealError::Payload(_) | SealError::Randomness(_) | _ => false,
+    }
+}
+
+/// The grant in a key is the grant that plain serde reads of the payload.
+fn opens_alike_as_grant(text: &str, payload: &Value) {
+    let opened = RING.open::<Grant>(text, &KEYS[0].host, KEYS[0].now);
+    let plain = serde_json::from_value::<Grant>(payload.clone());
+    let json = |grant: &Grant| serde_json::to_value(grant).unwrap_or_default();
+    assert_eq!(opened.ok().map(|opened| json(opened.payload())), plain.ok().map(|grant| json(&grant)));
+}
