@@ -10,6 +10,8 @@ const NO_DEFAULT_PATH: &str = "#no-default-path";
 const ENGINE: &str = "${engine}";
 /// Longest accepted URL in bytes.
 const MAX_LEN: usize = 2048;
+/// Longest host name in bytes, without a trailing dot.
+const MAX_NAME_LEN: usize = 253;
 
 /// A checked absolute `http` or `https` URL at which a service is called.
 ///
@@ -171,11 +173,12 @@ fn authority(text: &str) -> Option<&str> {
     Some(authority).filter(|authority| !authority.is_empty())
 }
 
-/// Whether a canonical host is an address or a name of letters, digits, `-`, `.` and `_`. The URL standard lets names
-/// have more (`a,b`, `${x}`), which other readers may take for something else.
+/// Whether a canonical host is an address or a name of letters, digits, `-`, `.` and `_` that DNS can carry. The URL
+/// standard lets names have more (`a,b`, `${x}`), which other readers may take for something else.
 fn is_host(host: &str) -> bool {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    host.starts_with('[') || !host.is_empty() && host.bytes().all(is_name)
+    let name = host.strip_suffix('.').unwrap_or(host);
+    host.starts_with('[') || (1..=MAX_NAME_LEN).contains(&name.len()) && host.bytes().all(is_name)
 }
 
 fn insert_engine(text: String, engine: Option<&str>) -> Result<String, InvalidUrl> {
@@ -242,6 +245,7 @@ mod tests {
     #[test]
     fn refuses_what_could_mislead() {
         let long = format!("https://{}", "a".repeat(MAX_LEN));
+        let long_host = format!("https://{}a.example/", "a.".repeat(MAX_NAME_LEN / 2 - 3));
         let rows = [
             ("", InvalidUrl::NotAbsolute),
             ("a.example", InvalidUrl::NotAbsolute),
@@ -267,6 +271,7 @@ mod tests {
             ("https://*.example", InvalidUrl::NotAbsolute),
             ("https://a.example/${engine}", InvalidUrl::NoEngine),
             (long.as_str(), InvalidUrl::TooLong),
+            (long_host.as_str(), InvalidUrl::NotAbsolute),
         ];
         for (base, expected) in rows {
             assert_eq!(ServiceUrl::resolve(base, PATH, None), Err(expected), "{base}");
