@@ -3,9 +3,18 @@
 #![warn(missing_docs)]
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
 
+// For the checks of the fuzz targets, which are built inside this crate's tests as well.
+#[cfg(test)]
+extern crate self as aisbreaker_token;
+
 mod claims;
 mod encoding;
 mod error;
+#[cfg(all(test, feature = "legacy"))]
+mod fuzz_corpus;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grant;
 mod header;
 mod host;

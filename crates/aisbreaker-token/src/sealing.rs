@@ -201,7 +201,7 @@ impl Write for Bounded<'_> {
 }
 
 /// Seals claims as they are, to see how odd ones are opened.
-#[cfg(test)]
+#[cfg(any(fuzzing, test))]
 pub(crate) fn seal_claims(ring: &KeyRing, claims: &[u8]) -> String {
     encrypt(&ring.sealing, [9; NONCE_BYTES], claims.to_vec().into()).expose_secret().to_owned()
 }

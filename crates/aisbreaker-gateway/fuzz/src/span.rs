@@ -11,6 +11,10 @@ pub fn check(data: &[u8]) {
     if let Some((number, seconds)) = plain(text) {
         assert_eq!(found.map(|span| span.as_secs()), number.checked_mul(seconds), "{text:?}");
     }
+    if let Some((number, seconds)) = and_a_half(text) {
+        let millis = u128::from(seconds) * (u128::from(number) * 1_000 + 500);
+        assert_eq!(found.map(|span| span.as_millis()), Some(millis), "{text:?}");
+    }
     let Some(found) = found else { return };
     assert!(text.bytes().any(|byte| byte.is_ascii_digit()) && !text.trim().starts_with('-'), "{text:?}");
     let written = humantime::format_duration(found).to_string();
@@ -32,4 +36,13 @@ fn plain(text: &str) -> Option<(u64, u64)> {
         _ => return None,
     };
     Some((number.parse().ok()?, seconds))
+}
+
+/// The same with `.5`, up to where a floating-point number is exact.
+fn and_a_half(text: &str) -> Option<(u64, u64)> {
+    let (number, unit) = text.split_once(".5")?;
+    let (whole, seconds) =
+        plain(&format!("{number}s")).zip(plain(&format!("1{unit}"))).map(|(a, b)| (a.0, b.1))?;
+    let is_longer = unit.starts_with(|c: char| c.is_ascii_digit());
+    Some((whole, seconds)).filter(|_| !is_longer && whole < 1_000_000)
 }

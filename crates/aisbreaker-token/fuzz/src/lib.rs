@@ -3,6 +3,7 @@
 //! The fuzz targets call these functions with what the fuzzer makes up, and the test `fuzz_corpus` of the crate calls
 //! them with every file of `corpus/`, so that a stable toolchain checks the same.
 
+pub mod claims;
 pub mod host;
 pub mod open_changed;
 pub mod open_original;
@@ -14,7 +15,8 @@ mod vectors;
 pub type Check = fn(&[u8]);
 
 /// Every target with its check.
-pub const TARGETS: [(&str, Check); 5] = [
+pub const TARGETS: [(&str, Check); 6] = [
+    ("claims", claims::check),
     ("host", host::check),
     ("open_changed", open_changed::check),
     ("open_original", open_original::check),

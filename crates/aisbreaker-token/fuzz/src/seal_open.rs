@@ -37,15 +37,14 @@ pub fn check(data: &[u8]) {
 }
 
 fn may_refuse(error: &SealError, payload: &Value, lifetime: Duration) -> bool {
-    match error {
-        SealError::Lifetime => lifetime.is_zero(),
-        SealError::NotAnObject => !payload.is_object(),
-        SealError::ReservedMember(name) => RESERVED.contains(name) && payload.get(name).is_some(),
-        SealError::TooLong { chars, .. } => {
-            *chars > MAX_SEAL_CHARS && payload.to_string().len() > MAX_SEAL_CHARS / 2
-        }
-        SealError::Payload(_) | SealError::Randomness(_) | _ => false,
+    if let SealError::ReservedMember(name) = error {
+        return RESERVED.contains(name) && payload.get(name).is_some();
     }
+    if let SealError::TooLong { chars, .. } = error {
+        return *chars > MAX_SEAL_CHARS && payload.to_string().len() > MAX_SEAL_CHARS / 2;
+    }
+    matches!(error, SealError::Lifetime) && lifetime.is_zero()
+        || matches!(error, SealError::NotAnObject) && !payload.is_object()
 }
 
 /// The grant in a key is the grant that plain serde reads of the payload.

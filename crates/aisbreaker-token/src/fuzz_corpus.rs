@@ -1,5 +1,4 @@
 //! Every file of `fuzz/corpus` passes the check of its fuzz target.
-#![cfg(feature = "legacy")]
 
 use std::{fs, path::Path};
 
