@@ -44,3 +44,5 @@ mod services;
 mod settings;
 #[cfg(test)]
 mod slow_clients;
+#[cfg(test)]
+mod ways_out;

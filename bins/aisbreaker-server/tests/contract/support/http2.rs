@@ -76,6 +76,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 async fn connect(server: &Server) -> (SendRequest<String>, JoinHandle<hyper::Result<()>>) {
     let stream = tokio::net::TcpStream::connect(server.address()).await.expect("a connection");
+    stream.set_nodelay(true).expect("no delay");
     let (client, connection) =
         http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("a handshake");
     (client, tokio::spawn(connection))
