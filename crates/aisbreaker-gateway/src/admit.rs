@@ -187,3 +187,6 @@ fn describe(
         insert(RESET_REQUESTS, format!("{}s", whole_seconds(tightest.reset)));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,8 @@
 //! Who is called and who calls: the host and the client of a request.
+//!
+//! Of what proxies say, `X-Forwarded-For` and `X-Forwarded-Host` are read, and only from trusted ones. `Forwarded`
+//! (RFC 7239), `X-Real-IP`, `True-Client-IP`, `CF-Connecting-IP` and all others are ignored, whoever sends them: a proxy
+//! that sets one of them may well pass on what its client wrote in another.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -62,7 +66,8 @@ pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet
     client
 }
 
-/// One entry of `X-Forwarded-For`: an address, perhaps in brackets, perhaps with a port.
+/// One entry of `X-Forwarded-For`: an address, perhaps in brackets, perhaps with a port. IPv4-mapped addresses are IPv4
+/// ones; the zone of a link-local address is dropped where it is a number behind brackets with a port, else unreadable.
 fn forwarded_address(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim();
     let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -110,77 +115,4 @@ fn sole_host_field(headers: &HeaderMap) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-
-    use super::*;
-
-    fn headers(name: &HeaderName, lines: &[&str]) -> HeaderMap {
-        lines.iter().map(|line| (name.clone(), HeaderValue::from_str(line).unwrap())).collect()
-    }
-
-    #[test]
-    fn the_client_is_the_right_most_address_that_is_no_trusted_proxy() {
-        let proxies: Vec<IpNet> = ["10.0.0.0/8", "fd00::/8"].iter().map(|net| net.parse().unwrap()).collect();
-        let rows: [(&str, &[&str], &str); 14] = [
-            ("192.0.2.1", &["198.51.100.7"], "192.0.2.1"),
-            ("10.0.0.1", &[], "10.0.0.1"),
-            ("10.0.0.1", &["198.51.100.7"], "198.51.100.7"),
-            ("::ffff:10.0.0.1", &["198.51.100.7"], "198.51.100.7"),
-            ("10.0.0.1", &["1.1.1.1, 198.51.100.7, 10.2.3.4"], "198.51.100.7"),
-            ("10.0.0.1", &["1.1.1.1", "198.51.100.7", "10.2.3.4"], "198.51.100.7"),
-            ("10.0.0.1", &["198.51.100.7:4711"], "198.51.100.7"),
-            ("10.0.0.1", &["[2001:db8::7]:4711"], "2001:db8::7"),
-            ("10.0.0.1", &["[2001:db8::7]"], "2001:db8::7"),
-            ("10.0.0.1", &["2001:db8::7, fd00::1"], "2001:db8::7"),
-            ("10.0.0.1", &["198.51.100.7, garbage, 10.2.3.4"], "10.2.3.4"),
-            ("10.0.0.1", &["198.51.100.7, garbage"], "10.0.0.1"),
-            ("10.0.0.1", &["198.51.100.7, "], "10.0.0.1"),
-            ("10.0.0.1", &["10.0.0.9, 10.0.0.8"], "10.0.0.9"),
-        ];
-        for (peer, lines, expected) in rows {
-            let found = client_address(peer.parse().unwrap(), &headers(&X_FORWARDED_FOR, lines), &proxies);
-            assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{peer} {lines:?}");
-        }
-    }
-
-    #[test]
-    fn ipv6_clients_count_by_their_network_and_mapped_ones_as_ipv4() {
-        let id = |text: &str| ClientId::of(text.parse().unwrap());
-        assert_eq!(id("2001:db8:1:2::1"), id("2001:db8:1:2:ffff::9"));
-        assert_ne!(id("2001:db8:1:2::1"), id("2001:db8:1:3::1"));
-        assert_eq!(id("::ffff:192.0.2.1"), id("192.0.2.1"));
-        assert_ne!(id("192.0.2.1"), id("192.0.2.2"));
-    }
-
-    #[test]
-    fn the_host_is_canonical_and_one_of_ours() {
-        let ours = [Host::parse("api.example.com").unwrap()];
-        type Row<'a> = (&'a [&'a str], &'a [Host], Result<&'a str, HostFault>);
-        let rows: [Row<'_>; 8] = [
-            (&["API.example.com.:3000"], &[], Ok("api.example.com")),
-            (&["[::1]:3000"], &[], Ok("[::1]")),
-            (&["api.example.com"], &ours, Ok("api.example.com")),
-            (&["api.example.org"], &ours, Err(HostFault::NotOurs)),
-            (&[], &[], Err(HostFault::Unreadable)),
-            (&[""], &[], Err(HostFault::Unreadable)),
-            (&["a.example", "b.example"], &[], Err(HostFault::Unreadable)),
-            (&["a b"], &[], Err(HostFault::Unreadable)),
-        ];
-        for (lines, public_hosts, expected) in rows {
-            let found = host(&Uri::from_static("/"), &headers(&HOST, lines), false, public_hosts);
-            assert_eq!(found.as_ref().map(Host::as_str).map_err(|fault| *fault), expected, "{lines:?}");
-        }
-    }
-
-    #[test]
-    fn a_forwarded_host_counts_only_from_a_trusted_proxy() {
-        let mut fields = headers(&HOST, &["inner.example"]);
-        fields.insert(X_FORWARDED_HOST, HeaderValue::from_static("spoofed.example, outer.example"));
-
-        let found = |trusted| host(&Uri::from_static("/"), &fields, trusted, &[]).unwrap().to_string();
-
-        assert_eq!(found(true), "outer.example");
-        assert_eq!(found(false), "inner.example");
-    }
-}
+mod tests;
