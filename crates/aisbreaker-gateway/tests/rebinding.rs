@@ -68,7 +68,8 @@ impl Scene {
     fn new(policy: Policy) -> Self {
         let names = Script::default();
         // Short, since no route leads to some of the addresses.
-        let timeouts = Timeouts::default().with_connect(Duration::from_secs(1));
+        let timeouts =
+            Timeouts::default().with_connect(Duration::from_secs(1)).with_response(Duration::from_secs(10));
         let client = Client::with_resolver(policy, timeouts, Arc::new(names.clone()));
         let mut config = Config::new(KeyRing::new(ServerKey::from_bytes([7; 32])));
         let limits = json!({"requestsPerMinute": 1000, "requestsPerHour": 1000, "requestsPerDay": 1000});
