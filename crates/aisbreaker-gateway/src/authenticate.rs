@@ -69,6 +69,10 @@ pub(crate) fn authenticate(
             use_grant(grant, Some(bearer))?
         }
         Authorization::Bearer(secret) => (None, Credentials::Caller(secret)),
+        Authorization::Entrusted(bearer) if is_key(bearer.expose_secret()) => {
+            use_grant(open(&bearer, &head.host, config, now).map_err(AuthFault::BadKey)?, None)?
+        }
+        Authorization::Entrusted(secret) => (None, entrusted(secret)?),
         Authorization::Absent => match &config.default_key {
             None => (None, Credentials::None),
             Some(key) => {
@@ -78,6 +82,14 @@ pub(crate) fn authenticate(
         },
     };
     Ok(Authenticated { head, hops, call, key, credentials })
+}
+
+/// The credentials of a call that does not know its own secret: it is for whatever is called, at the service's own
+/// address and nowhere else.
+fn entrusted(secret: SecretString) -> Result<Credentials, AuthFault> {
+    let everything = ServicePattern::parse("").map_err(|_fault| AuthFault::BadPattern)?;
+    let secrets = vec![SealedSecret::new(everything, secret, Vec::new())];
+    Ok(Credentials::Sealed { secrets, bearer: None })
 }
 
 fn open(

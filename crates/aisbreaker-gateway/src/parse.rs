@@ -8,7 +8,10 @@ use std::{
 };
 
 use aisbreaker_api::{InvalidRequest, ProcessCall};
-use aisbreaker_services::{BudgetSpent, Reservation, services::HOPS_HEADER};
+use aisbreaker_services::{
+    BudgetSpent, Reservation,
+    services::{HOPS_HEADER, SEALED_HEADER},
+};
 use aisbreaker_token::Host;
 use bytes::{Bytes, BytesMut};
 use http::{
@@ -31,6 +34,7 @@ use crate::{
 };
 
 const HOPS: HeaderName = HeaderName::from_static(HOPS_HEADER);
+const SEALED: HeaderName = HeaderName::from_static(SEALED_HEADER);
 /// How many fields a request may have.
 const MAX_FIELDS: usize = 100;
 /// Longer bodies are parsed where they do not stop other requests.
@@ -100,6 +104,8 @@ pub(crate) enum Authorization {
     Absent,
     /// `Bearer` and a value.
     Bearer(SecretString),
+    /// The same from another server, which took the value out of a sealed key: whoever made the call does not know it.
+    Entrusted(SecretString),
     /// Another scheme, or no value.
     Unusable,
 }
@@ -197,6 +203,9 @@ fn authorization(headers: &HeaderMap) -> Result<Authorization, ParseFault> {
     let text = std::str::from_utf8(value).map_err(|_utf8| ParseFault::Field { name: AUTHORIZATION })?;
     let secret = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     Ok(match secret.map(|(_, secret)| secret.trim()) {
+        Some(secret) if !secret.is_empty() && headers.contains_key(SEALED) => {
+            Authorization::Entrusted(secret.into())
+        }
         Some(secret) if !secret.is_empty() => Authorization::Bearer(secret.into()),
         Some(_) | None => Authorization::Unusable,
     })

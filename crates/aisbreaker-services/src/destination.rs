@@ -21,6 +21,8 @@ pub struct Destination {
     pub url: ServiceUrl,
     /// The secret; `None` only if the service can do without.
     pub secret: Option<SecretString>,
+    /// Whether the secret came out of a sealed key, so that the caller does not know it.
+    pub is_sealed: bool,
     /// Whether the caller named the address itself; otherwise it is not told to the caller.
     pub is_named_by_caller: bool,
 }
@@ -61,7 +63,9 @@ impl Destination {
     /// [`ServiceError::BadRequest`] for an unusable or missing URL. No text repeats an address.
     pub fn choose(endpoint: &Endpoint<'_>, call: &Call) -> Result<Self, ServiceError> {
         let requested = call.service.url.as_deref();
-        let (secret, url) = match call.credentials.for_service(&call.service_id) {
+        let credential = call.credentials.for_service(&call.service_id);
+        let is_sealed = matches!(credential, Credential::Bound { .. });
+        let (secret, url) = match credential {
             Credential::Bound { secret, urls } => (Some(secret), endpoint.bound_url(call, requested, urls)?),
             Credential::Free(secret) => (Some(secret), endpoint.free_url(call, requested)?),
             credential @ (Credential::None | Credential::Blocked) => {
@@ -69,7 +73,7 @@ impl Destination {
                 (None, endpoint.free_url(call, requested)?)
             }
         };
-        Ok(Self { url, secret: secret.cloned(), is_named_by_caller: requested.is_some() })
+        Ok(Self { url, secret: secret.cloned(), is_sealed, is_named_by_caller: requested.is_some() })
     }
 
     /// The value of an `Authorization: Bearer` header for the secret: marked as sensitive, and wiped when the last

@@ -26,6 +26,7 @@ pub use self::{
     network::{HOPS_HEADER, MAX_HOPS, Network},
     nop::Nop,
     openai::{DEFAULT_ENGINE, OpenAiChat},
+    upstream::SEALED_HEADER,
 };
 use crate::{egress, registry::Builder, service::Service};
 

@@ -526,6 +526,30 @@ const HOPS_TO_SELF: &[(&str, Seals, &str, Outcome)] = &[
             "serviceId": "chat:openai.com"}}}"#,
         OwnKey,
     ),
+    (
+        "the secret for the hop, which the next server must not take for the caller's own",
+        &[("aisbreaker:", HOP, &["http://SELF"])],
+        r#"{"serviceId": "aisbreaker:network",
+            "forward2ServiceProps": {"serviceId": "chat:openai.com", "url": "http://EVIL"}}"#,
+        Stays(403),
+    ),
+    (
+        "the secret for the hop, by another hop",
+        &[("aisbreaker:network", HOP, &["http://SELF"])],
+        r#"{"serviceId": "aisbreaker:network", "url": "http://SELF", "forward2ServiceProps": {
+            "serviceId": "aisbreaker:proxy", "url": "http://EVIL", "forward2ServiceProps": {
+            "serviceId": "chat:openai.com"}}}"#,
+        Stays(403),
+    ),
+    (
+        "the secret for the hop, three servers on",
+        &[("aisbreaker:", HOP, &["http://SELF"])],
+        r#"{"serviceId": "aisbreaker:network", "forward2ServiceProps": {
+            "serviceId": "aisbreaker:nop", "forward2ServiceProps": {
+            "serviceId": "aisbreaker:network", "url": "http://SELF", "forward2ServiceProps": {
+            "serviceId": "chat:openai.com", "url": "http://EVIL"}}}}"#,
+        Stays(403),
+    ),
 ];
 
 const SELF_KEY: Seals = &[("aisbreaker:", "{{secret}}", &[]), ("chat:openai.com", CHAT, &["http://GOOD"])];

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aisbreaker_api::{Progress, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use http::{HeaderMap, HeaderValue, StatusCode, Version, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header, response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -19,6 +19,11 @@ use crate::{
     sse,
 };
 
+/// The header that tells that the bearer value came out of a sealed key, so that whoever made the call does not know it.
+///
+/// It goes to every provider, since any of them may be an AIsBreaker server: that one must not let the call choose where
+/// the value goes either.
+pub const SEALED_HEADER: &str = "x-aisbreaker-sealed";
 /// How much of an error's body is read, in bytes.
 const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
 /// How long the body of an error is waited for.
@@ -150,6 +155,9 @@ pub(super) fn headers(destination: &Destination, stream: bool) -> Result<HeaderM
     );
     if let Some(value) = destination.bearer()? {
         headers.insert(header::AUTHORIZATION, value);
+        if destination.is_sealed {
+            headers.insert(HeaderName::from_static(SEALED_HEADER), HeaderValue::from_static("1"));
+        }
     }
     Ok(headers)
 }

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use aisbreaker_api::ErrorObject;
-use aisbreaker_services::services::HOPS_HEADER;
+use aisbreaker_api::{ErrorObject, ServicePattern};
+use aisbreaker_services::{
+    SealedSecret,
+    services::{HOPS_HEADER, SEALED_HEADER},
+};
 use serde_json::json;
 
 use super::{
@@ -217,6 +220,30 @@ async fn a_loop_ends_after_eight_hops() {
                 service.forward2ServiceProps";
     assert_eq!(told, ServiceError::BadRequest(text.to_owned()));
     assert_eq!(provider.received().len(), 1);
+}
+
+#[tokio::test]
+async fn the_next_server_is_told_when_the_caller_does_not_know_the_secret() {
+    let registry = registry();
+    for (secret, bearer, is_told) in [
+        ("sk-sealed", Some("Bearer sk-sealed"), true),
+        ("{{secret}}", Some("Bearer sk-own"), false),
+        ("", None, false),
+        ("INVALID", None, false),
+    ] {
+        let provider = Provider::start([provider::json("200 OK", &final_answer())]).await;
+        let pattern = ServicePattern::parse("aisbreaker:").unwrap();
+        let sealed = SealedSecret::new(pattern, secret.into(), vec![provider.url()]);
+        let mut call = call_with(&registry, service(&provider.url()), says("a"));
+        call.credentials =
+            Arc::new(Credentials::Sealed { secrets: vec![sealed], bearer: Some("sk-own".into()) });
+
+        registry.call(call).await.unwrap();
+
+        let received = provider.request();
+        assert_eq!(received.header("authorization"), bearer, "{secret:?}");
+        assert_eq!(received.header(SEALED_HEADER), is_told.then_some("1"), "{secret:?}");
+    }
 }
 
 #[tokio::test]

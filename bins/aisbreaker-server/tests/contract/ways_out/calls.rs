@@ -1,11 +1,13 @@
 //! Tries the rows about what a call says: its address, its service, the engine, and who makes it.
 
+use serde_json::{Value, json};
+
 use super::{
     ADDRESSES, CALLS, CHAT, ENGINE_ADDRESSES, ENGINES, HOPS_TO_SELF, HOUSE, KEYS, PROXY_VARIABLES, SEALED,
     SERVICE_IDS, SERVICES,
     attempt::{Caller, Outcome, Scene, authorized, body, good, post, service_at, status_of, ways},
 };
-use crate::support::{Provider, assert_error, grant, http2, roomy};
+use crate::support::{Provider, Request, assert_error, call, grant, hop, http2, roomy, service};
 
 const PROCESS: &str = "/api/v1/process";
 const PROCESS_ALPHA: &str = "/api/v1alpha1/process";
@@ -96,7 +98,7 @@ fn the_first_entry_that_matches_by_whole_segments_says_where_a_call_goes() {
 fn no_engine_leads_away_from_the_address_it_is_put_in() {
     let scene = Scene::new();
     let bound_at = |url: &str| {
-        let entry = serde_json::json!([{"serviceId": "chat:", "authSecret": CHAT, "url": scene.fill(url)}]);
+        let entry = json!([{"serviceId": "chat:", "authSecret": CHAT, "url": scene.fill(url)}]);
         grant(&roomy(), &entry)
     };
     let key = scene.key(SEALED);
@@ -153,6 +155,50 @@ fn a_hop_to_this_very_server_leads_no_further_than_the_key() {
             }
         }
     }
+}
+
+#[test]
+fn a_key_that_is_sealed_for_a_hop_goes_no_further_than_the_hop() {
+    let scene = Scene::new();
+    // The inner key would send itself anywhere, for those who know it. The holder of the outer one does not.
+    let inner = scene.key_at("127.0.0.1", super::SELF_KEY);
+    let entry = json!([{"serviceId": "aisbreaker:network", "authSecret": inner, "url": scene.server.url()}]);
+    let outer = scene.server.mint_at("127.0.0.1", &grant(&roomy(), &entry));
+    let away = hop(&scene.trap.url(), &service("chat:dummy"));
+
+    for (row, caller, properties) in [
+        ("by one who knows it", &inner, away.clone()),
+        ("by one who does not", &outer, hop(&scene.server.url(), &away)),
+    ] {
+        let request = post(PROCESS, &body(&properties.to_string(), false)).bearer(caller);
+        scene.server.send(&request.set("Host", scene.server.address().to_string()));
+        let received = scene.trap.requests().pop().expect("a call of the trap");
+        let expected = (*caller == inner).then(|| format!("Bearer {inner}"));
+        assert_eq!(received.header("authorization"), expected.as_deref(), "{row}");
+        assert!(expected.is_some() || !format!("{received:?}").contains(&inner), "{row}");
+    }
+    // The hop can do with it what its holder could do there.
+    let at_home = hop(&scene.server.url(), &service("chat:openai.com"));
+    let request = post(PROCESS, &body(&at_home.to_string(), true)).bearer(&outer);
+    let request = request.set("Host", scene.server.address().to_string());
+    scene.attempt("what the inner key is for", &request, &outer, Outcome::AtHome(CHAT));
+}
+
+#[test]
+fn a_provider_that_is_a_server_of_ours_is_no_way_round_its_rules_for_hops() {
+    let scene = Scene::new();
+    let key = scene.key_at("127.0.0.1", &[("", CHAT, &["http://SELF"])]);
+    let inner: Value = serde_json::from_str(&scene.fill(&body(super::AWAY, false))).unwrap();
+    // What is asked of the provider is a call for the server there.
+    let url = format!("{}{PROCESS}#no-default-path", scene.server.url());
+    let mut call = call(json!({"serviceId": "chat:openai.com", "url": url}), "Hi");
+    call["request"]["internOptions"] = inner;
+
+    let request = Request::process(&call).bearer(&key);
+    let request = request.set("Host", scene.server.address().to_string());
+    scene.attempt("a call in the options", &request, &key, Outcome::Stays(403));
+
+    scene.assert_untouched();
 }
 
 #[test]

@@ -7,8 +7,16 @@ use super::{
 use crate::support::{Provider, Request, http2};
 
 /// The fields of every call to a provider.
-const SENT: [&str; 7] =
-    ["accept", "accept-encoding", "authorization", "content-length", "content-type", "host", "user-agent"];
+const SENT: [&str; 8] = [
+    "accept",
+    "accept-encoding",
+    "authorization",
+    "content-length",
+    "content-type",
+    "host",
+    "user-agent",
+    "x-aisbreaker-sealed",
+];
 
 /// A call that goes home, if nothing leads it astray.
 fn call_home(is_stream: bool) -> String {
