@@ -2,6 +2,7 @@
 
 use std::{
     io::Write as _,
+    panic::{AssertUnwindSafe, catch_unwind},
     task::{Context, Poll},
 };
 
@@ -9,7 +10,7 @@ use aisbreaker_services::{Event, EventStream, ServiceError};
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::answer::Failure;
+use crate::{answer::Failure, process::panicked};
 
 /// Events that are ready at once are passed on in one piece, up to about this many bytes.
 const BATCH_BYTES: usize = 16 << 10;
@@ -44,12 +45,12 @@ impl EventBytes {
             if self.is_over {
                 if piece.is_empty() {
                     // Services use this moment to leave their connection fit for the next call.
-                    let _end = std::task::ready!(events.as_mut().poll_next(cx));
+                    let _end = std::task::ready!(next(events, cx));
                     self.events = None;
                 }
                 break;
             }
-            match events.as_mut().poll_next(cx) {
+            match next(events, cx) {
                 Poll::Pending if piece.is_empty() => return Poll::Pending,
                 Poll::Pending => break,
                 Poll::Ready(Some(Ok(Event::Progress(progress)))) => {
@@ -78,6 +79,12 @@ impl EventBytes {
             Some(failure.cause.unwrap_or_else(|| format!("stream failed with {}", failure.status.as_u16())));
         self.events = None;
     }
+}
+
+/// The next event; a panic of the service is an error like any other, after which nothing of it is polled.
+fn next(events: &mut EventStream, cx: &mut Context<'_>) -> Poll<Option<Result<Event, ServiceError>>> {
+    catch_unwind(AssertUnwindSafe(|| events.as_mut().poll_next(cx)))
+        .unwrap_or_else(|_panic| Poll::Ready(Some(Err(panicked()))))
 }
 
 fn write_event(piece: &mut Vec<u8>, name: &str, data: &impl Serialize) {

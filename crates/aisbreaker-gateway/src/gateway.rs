@@ -1,9 +1,10 @@
 //! The gateway: one request in, one answer out.
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use aisbreaker_services::{Registry, ServiceError};
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, CONNECTION},
@@ -74,7 +75,10 @@ impl Gateway {
         let is_probe = route.is_some_and(Route::is_probe);
         let answered = match route {
             _ if count > self.0.config.max_requests && !is_probe => Err(too_many_requests()),
-            Some(route) => self.route(route, &parts, body, (peer, client), &mut record).await,
+            Some(route) => {
+                let answered = self.route(route, &parts, body, (peer, client), &mut record);
+                AssertUnwindSafe(answered).catch_unwind().await.unwrap_or_else(|_panic| Err(panicked()))
+            }
             None => {
                 Err(Failure::new(StatusCode::NOT_FOUND, "there is nothing at this path; see /api/v1/version"))
             }
@@ -227,6 +231,11 @@ fn within_budget(
 
 fn too_many_requests() -> Failure {
     status::overloaded("this server is overloaded: too many requests are under way; try again")
+}
+
+/// What the panic says may repeat a secret, so it is dropped unread.
+fn panicked() -> Failure {
+    ServiceError::Internal("the gateway panicked".to_owned()).into()
 }
 
 fn draining() -> Failure {

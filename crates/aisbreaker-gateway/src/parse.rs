@@ -253,7 +253,12 @@ async fn off_the_runtime<T: Send + 'static>(
 ) -> Result<T, ParseFault> {
     // Never closed, so that there always is a permit in the end.
     let _permit = WORKERS.acquire().await;
-    tokio::task::spawn_blocking(work).await.map_err(|_panicked| ParseFault::Inflate)?
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        // Goes on here, where all panics become answers.
+        Err(stopped) if stopped.is_panic() => std::panic::resume_unwind(stopped.into_panic()),
+        Err(_stopped) => Err(ParseFault::Cut),
+    }
 }
 
 /// Reads a body that comes steadily and within the limit. One that came in one piece is not copied.
@@ -372,5 +377,12 @@ mod tests {
         let (slow, after) = read(pieces(30, 20_480, seconds(10))).await;
         assert_eq!(slow.unwrap(), 30 * 20_480);
         assert_eq!(after, 300);
+    }
+
+    #[tokio::test]
+    async fn a_panic_off_the_runtime_goes_on_in_the_request() {
+        let work = tokio::spawn(off_the_runtime(|| -> Result<(), ParseFault> { panic!("what it says") }));
+
+        assert!(work.await.unwrap_err().is_panic());
     }
 }

@@ -1,9 +1,9 @@
 //! The resolve and call stages of `POST /api/v1/process`.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use aisbreaker_services::{Call, Event, EventStream, Registry, Reply, ServiceError};
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::{
     HeaderName, HeaderValue, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE},
@@ -45,7 +45,19 @@ async fn call_service(
         Call::new(call.service, call.request, Arc::new(credentials), registry.clone())?.with_hops(hops);
     let service = registry.find(&call.service_id)?;
     record.service(call.service_id.as_str());
-    match (service.call(call).await?, is_stream) {
+    // A service is called inside the future, so that a panic before its own future begins is caught as well.
+    let answer = AssertUnwindSafe(async { answer(service.call(call).await?, is_stream).await });
+    // What the panic says may repeat a secret; the place of it is told by whoever has set a hook.
+    answer.catch_unwind().await.unwrap_or_else(|_panic| Err(panicked()))
+}
+
+/// What becomes of a call whose service panicked.
+pub(crate) fn panicked() -> ServiceError {
+    ServiceError::Internal("the service panicked".to_owned())
+}
+
+async fn answer(reply: Reply, is_stream: bool) -> Result<Response<ResponseBody>, ServiceError> {
+    match (reply, is_stream) {
         (Reply::Final(response), false) => Ok(answer::json(StatusCode::OK, &response)),
         (Reply::Final(response), true) => {
             Ok(event_stream(stream::iter([Ok(Event::Final(response))]).boxed()))
