@@ -12,6 +12,7 @@ use tracing_subscriber::{
 };
 
 pub(crate) use self::pace::Pace;
+use crate::panics;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,6 +55,7 @@ pub(crate) fn start(
     let pace = Pace::new(per_second, SystemClock::new());
     let layer = layer.with_filter(pace.clone()).with_filter(filter).with_filter(filter_fn(is_safe));
     tracing_subscriber::registry().with(layer).init();
+    panics::tell_log();
     (guard, pace)
 }
 

@@ -4,6 +4,7 @@
 mod args;
 mod files;
 mod logging;
+mod panics;
 mod run;
 mod settings;
 
@@ -13,6 +14,7 @@ use args::{Args, Command};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    panics::tell_terminal();
     let args = Args::parse();
     let outcome = match args.command {
         Some(Command::Keygen) => run::keygen(),
