@@ -5,7 +5,7 @@ use std::io::Read;
 use bytes::Bytes;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
-use crate::parse::ParseFault;
+use crate::{parse::ParseFault, wiped::Growing};
 
 /// How a request body is coded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,8 +38,8 @@ impl Coding {
 
 fn read_all(decoder: impl Read, limit: usize) -> Result<Bytes, ParseFault> {
     let one_more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    let mut inflated = Vec::new();
-    decoder.take(one_more).read_to_end(&mut inflated).map_err(|_corrupt| ParseFault::Inflate)?;
+    let mut inflated = Growing::default();
+    inflated.read_all(decoder.take(one_more)).map_err(|_corrupt| ParseFault::Inflate)?;
     if inflated.len() > limit {
         return Err(ParseFault::TooLarge { limit });
     }

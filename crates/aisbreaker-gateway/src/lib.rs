@@ -49,6 +49,7 @@ mod route;
 mod serve;
 mod span;
 mod status;
+mod wiped;
 
 pub use body::ResponseBody;
 pub use clock::{Clock, SystemClock};

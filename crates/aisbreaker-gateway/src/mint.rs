@@ -8,18 +8,24 @@ use std::{num::NonZeroU32, time::Duration};
 
 use aisbreaker_api::{
     InvalidRequest, ServicePattern, ServiceUrl,
-    read::{self, object, required, string, take},
+    read::{self, required, take},
 };
 use aisbreaker_token::{
     Grant, Host, KeyId, RequestLimits, RequestQuotas, SealError, SealedKey, ServiceSecret,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CACHE_CONTROL};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use self::policy::MintPolicy;
-use crate::{answer, body::ResponseBody, config::Config, span};
+use crate::{
+    answer,
+    body::ResponseBody,
+    config::Config,
+    span,
+    wiped::{Wiped, list, object, string},
+};
 
 /// The lifetime of a key whose request names none.
 const DEFAULT_SPAN: Duration = Duration::from_secs(2 * 3_600);
@@ -102,13 +108,11 @@ pub(crate) fn parse(body: &[u8], max_expiration: Duration) -> Result<MintRequest
     let span = lifetime(take(&mut body, "expirationTimeSpan"), max_expiration)?;
     let auth = required(&mut body, "requestAuthAndQuotas", "requestAuthAndQuotas")?;
     let _any_client = body.remove("clientId");
-    let client_secret = match body.remove("clientSecret") {
-        Some(Value::String(secret)) => Some(secret.into()),
-        _ => None,
-    };
+    let client_secret = body.remove("clientSecret").map(Wiped::into_inner);
+    let client_secret = client_secret.and_then(|secret| string(secret, "clientSecret").ok());
     reader.warn_of(&body, "");
     let grant = reader.grant(auth)?;
-    Ok(MintRequest { grant, span, client_secret, warnings: reader.warnings })
+    Ok(MintRequest { grant, span, client_secret: client_secret.map(Into::into), warnings: reader.warnings })
 }
 
 /// Seals a key for this host, if the caller may mint it.
@@ -213,11 +217,11 @@ impl Reader {
     }
 
     fn secrets(&mut self, value: Value, path: &str) -> Result<Vec<ServiceSecret>, InvalidRequest> {
-        let entries = read::list(value, path)?;
+        let entries = list(value, path)?;
         entries
             .into_iter()
             .enumerate()
-            .map(|(i, entry)| self.secret(entry, &format!("{path}[{i}]")))
+            .map(|(i, entry)| self.secret(entry.into_inner(), &format!("{path}[{i}]")))
             .collect()
     }
 
@@ -228,8 +232,9 @@ impl Reader {
         ServicePattern::parse(&service_id)
             .map_err(|fault| InvalidRequest::new(&id_path, fault.to_string()))?;
         let secret_path = format!("{path}.authSecret");
-        let secret = string(required(&mut map, "authSecret", &secret_path)?, &secret_path)?;
-        if secret.chars().any(char::is_control) {
+        let secret =
+            SecretString::from(string(required(&mut map, "authSecret", &secret_path)?, &secret_path)?);
+        if secret.expose_secret().chars().any(char::is_control) {
             return Err(InvalidRequest::new(secret_path, "must not contain control characters"));
         }
         let urls = match take(&mut map, "url") {
@@ -237,7 +242,7 @@ impl Reader {
             None => Vec::new(),
         };
         self.warn_of(&map, &format!("{path}."));
-        Ok(ServiceSecret::new(service_id, secret.into()).with_url(urls))
+        Ok(ServiceSecret::new(service_id, secret).with_url(urls))
     }
 
     fn warn_of(&mut self, unknown: &Map<String, Value>, prefix: &str) {

@@ -13,7 +13,7 @@ use aisbreaker_services::{
     services::{HOPS_HEADER, SEALED_HEADER},
 };
 use aisbreaker_token::Host;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, Version,
     header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT},
@@ -31,6 +31,7 @@ use crate::{
     config::Config,
     identity::{self, HostFault},
     inflate::Coding,
+    wiped::Growing,
 };
 
 const HOPS: HeaderName = HeaderName::from_static(HOPS_HEADER);
@@ -277,7 +278,7 @@ async fn collect<B: Body<Data = Bytes>>(
         return Err(ParseFault::TooLarge { limit });
     }
     let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+    let mut all = Growing::default();
     let mut pace = Pace::begin(config.body_timeout);
     while let Some(frame) =
         timeout_at(pace.deadline(), body.frame()).await.map_err(|_elapsed| ParseFault::Slow)?
@@ -286,23 +287,21 @@ async fn collect<B: Body<Data = Bytes>>(
             continue;
         };
         pace.received(data.len());
-        let length = first.len().saturating_add(rest.len()).saturating_add(data.len());
+        let length = first.len().max(all.len()).saturating_add(data.len());
         if length > limit {
-            drop((first, rest));
+            drop((first, all));
             discard(body).await;
             return Err(ParseFault::TooLarge { limit });
         }
         held.hold(length)?;
-        if first.is_empty() {
+        if first.is_empty() && all.is_empty() {
             first = data;
         } else {
-            rest.extend_from_slice(&data);
+            all.extend(&std::mem::take(&mut first));
+            all.extend(&data);
         }
     }
-    if rest.is_empty() {
-        return Ok(first);
-    }
-    Ok([first.as_ref(), rest.as_ref()].concat().into())
+    Ok(if all.is_empty() { first } else { all.into() })
 }
 
 /// Until when the next piece of a body must come.

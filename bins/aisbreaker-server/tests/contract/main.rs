@@ -27,6 +27,8 @@ mod lifecycle;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod mint_policy;
 #[cfg(test)]
 mod minting;

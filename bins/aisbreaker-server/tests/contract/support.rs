@@ -1,14 +1,17 @@
 //! What all tests share: a server, a client that can also be rude, and a provider with a script.
 
+mod canary;
 mod client;
 mod config;
 mod http2;
+mod memory;
 mod metronome;
 mod provider;
 mod server;
 
 use std::time::Duration;
 
+pub(crate) use canary::Canaries;
 pub(crate) use client::{Answer, Connection, Event, Request, assert_error};
 pub(crate) use config::ConfigFile;
 pub(crate) use http2::{http2, http2_beginning, http2_untaken, http2_with_pause};

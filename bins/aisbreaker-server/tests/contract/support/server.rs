@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Answer, Connection, PATIENCE, Request, grant, roomy};
+use super::{Answer, Canaries, Connection, PATIENCE, Request, grant, memory, roomy};
 
 /// A 32-byte server key, which needs no derivation from a phrase.
 pub(crate) const KEY: &str = "c2VydmVyLWtleS1mb3ItdGhlLXRlc3RzLTMyLWJ5dGU";
@@ -143,6 +143,11 @@ impl Server {
         let status = fs::read_to_string(path).expect("the status of the process");
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
         peak.and_then(|kilobytes| kilobytes.parse::<usize>().ok()).expect("its peak of memory") << 10
+    }
+
+    /// All pieces of these in the memory of the process; `None` where the system lets nobody look.
+    pub(crate) fn search_memory(&self, canaries: &Canaries) -> Option<Vec<String>> {
+        memory::search(self.child.id(), canaries)
     }
 
     /// The answer to one request on a connection of its own.
