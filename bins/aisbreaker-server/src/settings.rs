@@ -281,3 +281,41 @@ fn gateway(reader: &mut Reader, keys: Option<KeyRing>) -> Option<Config> {
     reader.count(MAX_REQUESTS, &mut config.max_requests);
     is_usable.then_some(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_shows_no_piece_of_a_secret() {
+        const SEALING: &str = "Xv4kRz8mTq2wNb7pJc9yHd5gLf3s";
+        const OPENING: &str = "Gy6nWt3xKp9vZm2bQr8cJh4dSl7f";
+        const RAW: &str = "QmV4Tz9rWk2LpXc7Nf5JhYb8DgSs3vUa6EoRtKi1Gqw";
+        const DEFAULT: &str = "aisbreaker_Pz7tBk4xMv9qWn2rLc6yGh8jDf5s";
+        let opening = format!("{OPENING} {RAW}");
+        let good = [
+            (SEALING_KEY.variable, SEALING),
+            (OPENING_KEYS.variable, &opening),
+            (DEFAULT_KEY.variable, DEFAULT),
+            ("AISBREAKER_NO_SETTING", SEALING),
+        ];
+        // Each of them where it cannot be, as it happens when lines of a file are mixed up.
+        let bad = ALL.map(|setting| (setting.variable, SEALING));
+        let args = Args { config: None, listen: None, command: None };
+        for (row, given) in [("good", good.to_vec()), ("bad", bad.to_vec())] {
+            let environment = given.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+
+            let loaded = load(&args, environment);
+
+            assert_eq!(loaded.is_ok(), row == "good", "{loaded:?}");
+            let faults = loaded.as_ref().err().map(ToString::to_string);
+            let shown = format!("{loaded:?} {loaded:#?} {faults:?}");
+            for secret in [SEALING, OPENING, RAW, DEFAULT] {
+                for piece in secret.strip_prefix("aisbreaker_").unwrap_or(secret).as_bytes().windows(12) {
+                    let piece = str::from_utf8(piece).unwrap();
+                    assert!(!shown.contains(piece), "{row}: {piece} in {shown}");
+                }
+            }
+        }
+    }
+}

@@ -119,7 +119,12 @@ fn use_grant(
 
 #[cfg(test)]
 mod tests {
+    use aisbreaker_token::{KeyRing, ServerKey};
+    use http::HeaderMap;
+    use serde_json::json;
+
     use super::*;
+    use crate::mint;
 
     #[test]
     fn a_mangled_key_is_still_no_secret_of_a_provider() {
@@ -134,6 +139,66 @@ mod tests {
             ["sk-aisbreaker_x", "x_aisbreaker_x", "AISBREAKER_x", "aisbreaker", "", "Bearer", "Bearer sk-x"]
         {
             assert!(!is_key(secret), "{secret}");
+        }
+    }
+
+    /// All that is known of a request on its way, with its secrets.
+    #[test]
+    fn debug_output_shows_no_piece_of_a_secret() {
+        const BEARER: &str = "Fk7wZq3nXv9tRm2bLc8yJd6hPs4g";
+        const SEALED: &str = "Nz5xGt8kWp2vQb7mHc4jYr9dLf3s";
+        const DEFAULT: &str = "aisbreaker_Tb6mWx9qVn3zKc8rJh5yGd2fPl7s";
+        let mut config = Config::new(KeyRing::new(ServerKey::from_bytes([7; 32])));
+        config.default_key = Some(DEFAULT.into());
+        let host = Host::parse("a.example").unwrap();
+        let body = json!({"serviceSecrets": [{"serviceId": "chat:dummy", "authSecret": SEALED}, {"serviceId": "",
+            "authSecret": SEALED, "unknown": SEALED}], "clientSecret": SEALED});
+        let body =
+            json!({"requestAuthAndQuotas": body, "clientSecret": SEALED, "clientId": SEALED}).to_string();
+        let mint = mint::parse(body.as_bytes(), config.max_expiration).unwrap();
+        let refused =
+            mint::parse(body.replace("s3g", "\\n").replace("Lf3s", "\\n").as_bytes(), config.max_expiration);
+        let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000);
+        let (_, minted) = mint::seal(&mint, &HeaderMap::new(), &host, &config, now).unwrap();
+        let key = config
+            .keys
+            .seal(
+                &json!({"serviceSecrets": [{"serviceId": "", "authSecret": SEALED}]}),
+                &host,
+                now,
+                config.max_expiration,
+            )
+            .unwrap();
+        let call = br#"{"service": {"serviceId": "chat:dummy"}, "request": {"inputs": [{"text": {"content": "x"}}]}}"#;
+        let parsed = |bearer: &str| Parsed {
+            head: Head { host: host.clone(), client: std::net::Ipv4Addr::LOCALHOST.into() },
+            authorization: Authorization::Bearer(bearer.into()),
+            hops: 0,
+            call: ProcessCall::from_json(call).unwrap(),
+        };
+        let bad = authenticate(parsed(DEFAULT), &config, now);
+        let rows = [
+            ("Config", format!("{config:#?}")),
+            ("MintRequest", format!("{mint:#?}")),
+            ("a refused MintRequest", format!("{refused:#?}")),
+            ("its answer", format!("{minted:#?}")),
+            ("Parsed", format!("{:#?} {:#?}", parsed(BEARER), parsed(key.expose()))),
+            ("Authenticated", format!("{:#?}", authenticate(parsed(BEARER), &config, now).unwrap())),
+            (
+                "Authenticated by a key",
+                format!("{:#?}", authenticate(parsed(key.expose()), &config, now).unwrap()),
+            ),
+            ("AuthFault", format!("{bad:#?}")),
+        ];
+        let key = &key.expose()[PREFIX.len() + 112..];
+        for (row, shown) in rows {
+            for secret in [BEARER, SEALED, &DEFAULT[PREFIX.len()..], key] {
+                for piece in secret.as_bytes().windows(12) {
+                    let piece = str::from_utf8(piece).unwrap();
+                    assert!(!shown.contains(piece), "{row}: {piece} in {shown}");
+                }
+            }
+            assert!(!shown.is_empty(), "{row}");
         }
     }
 }
