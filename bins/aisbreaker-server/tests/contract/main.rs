@@ -13,6 +13,8 @@ mod bodies;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
+mod canaries;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod egress;

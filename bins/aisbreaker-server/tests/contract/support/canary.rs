@@ -1,6 +1,8 @@
-//! Finds planted secrets, and pieces of them.
+//! Finds planted secrets, and pieces of them, in whatever form they may have got out.
 
 use std::collections::HashSet;
+
+use base64ct::{Base64, Base64Url, Encoding as _};
 
 /// How many bytes of a secret are a piece of it.
 const PIECE: usize = 12;
@@ -26,6 +28,35 @@ impl Canaries {
             canaries.add(name, secret.as_bytes().to_vec());
         }
         canaries
+    }
+
+    /// Looks for this secret as it is and in every form in which programs write bytes.
+    pub(crate) fn plant(&mut self, name: &str, secret: &str) {
+        let bytes = secret.as_bytes();
+        self.add(name, bytes.to_vec());
+        self.add(&format!("{name}, reversed"), bytes.iter().rev().copied().collect());
+        self.add(&format!("{name} in lower case"), secret.to_lowercase().into());
+        self.add(&format!("{name} in upper case"), secret.to_uppercase().into());
+        self.add(&format!("{name} in hex"), each(bytes, |byte| format!("{byte:02x}")));
+        self.add(&format!("{name} in HEX"), each(bytes, |byte| format!("{byte:02X}")));
+        self.add(&format!("{name} as numbers"), each(bytes, |byte| format!("{byte}, ")));
+        self.add(&format!("{name} as numbers without space"), each(bytes, |byte| format!("{byte},")));
+        self.add(&format!("{name} with percents"), each(bytes, |byte| format!("%{byte:02X}")));
+        self.add(&format!("{name} in a URL"), each(bytes, in_url));
+        self.add(&format!("{name} in JSON"), serde_json::Value::from(secret).to_string().into());
+        self.add(&format!("{name} in Debug"), format!("{secret:?}").into());
+        for offset in 0..3 {
+            // What stands before it shifts the digits; the first and the last of them are not its own.
+            let shifted = [&[b' '; 2][..offset], bytes].concat();
+            let own = |text: String| {
+                text.trim_end_matches('=').as_bytes()[2..].split_last().map(|(_, own)| own.to_vec())
+            };
+            self.add(&format!("{name} in base64"), own(Base64::encode_string(&shifted)).unwrap_or_default());
+            self.add(
+                &format!("{name} in base64url"),
+                own(Base64Url::encode_string(&shifted)).unwrap_or_default(),
+            );
+        }
     }
 
     fn add(&mut self, name: &str, text: Vec<u8>) {
@@ -74,8 +105,26 @@ impl Canaries {
         });
         pieces.max_by_key(|(_, from, to)| to - from).filter(|(_, from, to)| to - from >= PIECE)
     }
+
+    #[track_caller]
+    pub(crate) fn assert_not_in(&self, what: &str, bytes: impl AsRef<[u8]>) {
+        let found = self.found_in(bytes.as_ref());
+        assert!(found.is_empty(), "{what}: {found:#?}");
+    }
 }
 
 fn beginning(bytes: &[u8]) -> usize {
     usize::from(bytes[0]) << 8 | usize::from(bytes[1])
+}
+
+fn each(bytes: &[u8], write: impl Fn(&u8) -> String) -> Vec<u8> {
+    bytes.iter().map(write).collect::<String>().into()
+}
+
+fn in_url(byte: &u8) -> String {
+    if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
+        char::from(*byte).to_string()
+    } else {
+        format!("%{byte:02X}")
+    }
 }

@@ -46,7 +46,7 @@ impl Server {
         Self::start(&[&[("AISBREAKER_EGRESS_ALLOW", "127.0.0.0/8")], environment].concat())
     }
 
-    /// A server with nothing but these arguments and this environment.
+    /// A server with nothing but these arguments and this environment. What it prints is in its log.
     pub(crate) fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let log = [("AISBREAKER_LOG_FORMAT", "json"), ("AISBREAKER_LOG_MAX_PER_SECOND", "1000000")];
         let environment = [&log, environment].concat();
@@ -54,7 +54,8 @@ impl Server {
     }
 
     fn start_command(command: Command, environment: &[(&str, &str)]) -> Self {
-        let mut server = Self::spawn(command, environment, |_log| Stdio::null());
+        let mut server =
+            Self::spawn(command, environment, |log| log.try_clone().expect("the pipe a second time").into());
         let stderr = server.unread.take().expect("its standard error");
         server.reader = Some(server.log.clone().read(stderr));
         let line = server.wait_for_log("the server to listen", |line| address_in(line).is_some());
