@@ -26,6 +26,8 @@ use crowd::Crowd;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long connections get at least to send what is left once all requests are answered.
 const FLUSH_TIME: Duration = Duration::from_secs(2);
+/// How long requests that are cut off get at most to be dropped, which is when they are logged.
+const LOG_TIME: Duration = Duration::from_secs(1);
 /// How many header fields are read; far more than are accepted, so that the refusal is the API's own.
 const MAX_FIELDS: usize = 1_000;
 /// How many streams one HTTP/2 connection may have open.
@@ -194,5 +196,11 @@ async fn drain(
     }
     close.send_replace(true);
     let flushed = async { while connections.join_next().await.is_some() {} };
-    let _in_time = timeout_at(deadline.max(Instant::now() + FLUSH_TIME), flushed).await;
+    if timeout_at(deadline.max(Instant::now() + FLUSH_TIME), flushed).await.is_err() {
+        let dropped = async {
+            connections.shutdown().await;
+            gateway.idle().await;
+        };
+        let _logged = timeout_at(Instant::now() + LOG_TIME, dropped).await;
+    }
 }

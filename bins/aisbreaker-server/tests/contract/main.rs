@@ -17,6 +17,8 @@ mod canaries;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod drain;
+#[cfg(test)]
 mod egress;
 #[cfg(test)]
 mod greetings;
