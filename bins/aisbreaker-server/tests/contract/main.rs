@@ -21,11 +21,15 @@ mod drain;
 #[cfg(test)]
 mod egress;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod greetings;
 #[cfg(test)]
 mod heads;
 #[cfg(test)]
 mod keys;
+#[cfg(test)]
+mod leftovers;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]

@@ -265,22 +265,6 @@ fn a_stream_is_passed_on_piece_by_piece_and_summed_up() {
 }
 
 #[test]
-fn a_stream_may_be_cut_into_bytes_anywhere() {
-    let provider = Provider::start(|_, wire| {
-        wire.stream();
-        for byte in stream_of(&["gr\u{fc}\u{df}e \u{1f511}", "!"]).as_bytes() {
-            wire.chunk([*byte]);
-        }
-        wire.end();
-    });
-    let server = Server::with_egress(&[]);
-
-    let (progress, _) = server.process(&key_for(&server, &provider), &streamed(chat("Hi"))).stream();
-
-    assert_eq!(pieces_of(&progress), ["gr\u{fc}\u{df}e \u{1f511}", "!"]);
-}
-
-#[test]
 fn a_piece_does_not_wait_for_the_next() {
     let (go, may_go_on) = mpsc::channel::<()>();
     let may_go_on = Mutex::new(may_go_on);

@@ -3,6 +3,7 @@
 mod canary;
 mod client;
 mod config;
+mod deaf;
 mod http2;
 mod memory;
 mod metronome;
@@ -14,6 +15,7 @@ use std::time::Duration;
 pub(crate) use canary::Canaries;
 pub(crate) use client::{Answer, Connection, Event, Request, assert_error};
 pub(crate) use config::ConfigFile;
+pub(crate) use deaf::Deaf;
 pub(crate) use http2::{Http2Streams, http2, http2_beginning, http2_untaken, http2_with_pause};
 pub(crate) use metronome::Metronome;
 pub(crate) use provider::{Provider, Received, Wire, sse};

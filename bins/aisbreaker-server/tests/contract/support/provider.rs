@@ -1,6 +1,7 @@
 //! A provider that does what its script says, and remembers what it was sent.
 
 use std::{
+    collections::HashMap,
     fmt,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
@@ -12,6 +13,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tokio::net::TcpSocket;
 
 use super::PATIENCE;
 
@@ -39,7 +41,11 @@ impl Received {
 }
 
 /// The connection on which a provider answers.
-pub(crate) struct Wire(TcpStream);
+pub(crate) struct Wire {
+    stream: TcpStream,
+    /// The provider has ended the connection.
+    is_over: bool,
+}
 
 impl Wire {
     /// A whole answer.
@@ -73,17 +79,17 @@ impl Wire {
 
     /// Writes a chunk unless the other side takes nothing for half a second; whether it was written.
     pub(crate) fn chunk_in_time(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        self.0.set_write_timeout(Some(Duration::from_millis(500))).expect("a write timeout");
+        self.stream.set_write_timeout(Some(Duration::from_millis(500))).expect("a write timeout");
         let bytes = bytes.as_ref();
         let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
-        self.0.write_all(&chunk).is_ok()
+        self.stream.write_all(&chunk).is_ok()
     }
 
     /// Writes this chunk again and again until the server closes the connection, which it must do.
     pub(crate) fn chunk_until_closed(&mut self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
         let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
-        while self.0.write_all(&chunk).is_ok() {}
+        while self.stream.write_all(&chunk).is_ok() {}
     }
 
     /// The end of a stream in chunks.
@@ -100,18 +106,52 @@ impl Wire {
 
     /// Ends the connection in the middle of whatever was going on.
     pub(crate) fn cut(&mut self) {
-        let _closed = self.0.shutdown(Shutdown::Both);
+        let _closed = self.stream.shutdown(Shutdown::Both);
+        self.is_over = true;
+    }
+
+    /// Breaks the connection off, which the other side sees as a reset.
+    pub(crate) fn reset(&mut self) {
+        let stream = self.stream.try_clone().expect("the same connection");
+        let _set = TcpSocket::from_std_stream(stream).set_zero_linger();
+        self.is_over = true;
+    }
+
+    /// Does nothing for this long, or until the server has closed the connection.
+    pub(crate) fn pause(&mut self, time: Duration) {
+        self.stream.set_read_timeout(Some(time)).expect("a read timeout");
+        let _closed_or_not = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+    }
+
+    /// Writes every byte by itself, with a pause after every sixteenth.
+    pub(crate) fn trickle(&mut self, bytes: impl AsRef<[u8]>, pause: Duration) {
+        for bytes in bytes.as_ref().chunks(16) {
+            bytes.iter().for_each(|byte| self.write([*byte]));
+            self.pause(pause);
+        }
+    }
+
+    /// Writes these bytes again and again until the server closes the connection, which it must do: nothing is read
+    /// for longer than a test's patience, and no more is written than this many bytes.
+    pub(crate) fn flood(&mut self, bytes: impl AsRef<[u8]>, limit: usize) {
+        let bytes = bytes.as_ref();
+        self.stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
+        let is_taken = |_: &usize| self.stream.write_all(bytes).is_ok();
+        let written = (0..limit / bytes.len()).take_while(is_taken).count();
+        assert!(written < limit / bytes.len(), "the server takes more than {limit} bytes");
+        self.is_over = true;
     }
 
     /// Writes bytes; a server that has gone is no failure.
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
-        let _written = self.0.write_all(bytes.as_ref());
+        let _written = self.stream.write_all(bytes.as_ref());
     }
 
     /// Waits until the server closes the connection; whether it did.
     pub(crate) fn wait_until_closed(&mut self) -> bool {
         let mut byte = [0];
-        match self.0.read(&mut byte) {
+        match self.stream.read(&mut byte) {
             Ok(0) => true,
             Ok(_) => false,
             Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
@@ -131,21 +171,36 @@ pub(crate) struct Provider {
 struct Seen {
     connections: AtomicUsize,
     requests: Mutex<Vec<Received>>,
+    /// Requests are not remembered.
+    is_forgetful: bool,
+    panics: AtomicUsize,
+    open: Mutex<HashMap<usize, TcpStream>>,
 }
 
 impl Provider {
     /// A provider that answers every request as the script says; a script that returns keeps the connection.
     pub(crate) fn start(script: impl Fn(&Received, &mut Wire) + Send + Sync + 'static) -> Self {
+        Self::start_with(Seen::default(), script)
+    }
+
+    /// A provider for more requests than are worth to be remembered.
+    pub(crate) fn forgetful(script: impl Fn(&Received, &mut Wire) + Send + Sync + 'static) -> Self {
+        Self::start_with(Seen { is_forgetful: true, ..Seen::default() }, script)
+    }
+
+    fn start_with(seen: Seen, script: impl Fn(&Received, &mut Wire) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address");
-        let seen = Arc::new(Seen::default());
+        let seen = Arc::new(seen);
         let (script, provider): (Arc<Script>, _) =
             (Arc::new(script), Self { address, seen: Arc::clone(&seen) });
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                seen.connections.fetch_add(1, Ordering::SeqCst);
+                let id = seen.connections.fetch_add(1, Ordering::SeqCst);
                 let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
-                std::thread::spawn(move || serve(stream, &*script, &seen));
+                let again = stream.try_clone().expect("the same connection");
+                seen.open.lock().expect("no panic in the provider").insert(id, again);
+                std::thread::spawn(move || serve(stream, &*script, (&seen, id)));
             }
         });
         provider
@@ -179,6 +234,23 @@ impl Provider {
         self.seen.connections.load(Ordering::SeqCst)
     }
 
+    /// How many scripts have panicked.
+    pub(crate) fn panics(&self) -> usize {
+        self.seen.panics.load(Ordering::SeqCst)
+    }
+
+    /// How many connections are open.
+    pub(crate) fn open(&self) -> usize {
+        self.seen.open.lock().expect("no panic in the provider").len()
+    }
+
+    /// Closes all connections, those that wait for another request too.
+    pub(crate) fn close_all(&self) {
+        for stream in self.seen.open.lock().expect("no panic in the provider").values() {
+            let _closed = stream.shutdown(Shutdown::Both);
+        }
+    }
+
     /// Every request so far.
     pub(crate) fn requests(&self) -> Vec<Received> {
         self.seen.requests.lock().expect("no panic in the provider").clone()
@@ -198,14 +270,38 @@ impl fmt::Debug for Provider {
     }
 }
 
-fn serve(stream: TcpStream, script: &Script, seen: &Seen) {
+/// Serves a connection to its end.
+fn serve(stream: TcpStream, script: &Script, (seen, id): (&Seen, usize)) {
     stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
     stream.set_nodelay(true).expect("no delay");
-    let mut wire = Wire(stream.try_clone().expect("the other half of the connection"));
+    let open = Open { seen, id };
+    let mut wire = Wire { stream: stream.try_clone().expect("the same connection"), is_over: false };
     let mut reader = BufReader::new(stream);
-    while let Some(received) = receive(&mut reader) {
-        seen.requests.lock().expect("no panic in the provider").push(received.clone());
+    while !wire.is_over
+        && let Some(received) = receive(&mut reader)
+    {
+        if !seen.is_forgetful {
+            seen.requests.lock().expect("no panic in the provider").push(received.clone());
+        }
         script(&received, &mut wire);
+    }
+    drop(open);
+}
+
+/// A connection that is open until this is dropped, also by a script that panics.
+struct Open<'a> {
+    seen: &'a Seen,
+    id: usize,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.seen.panics.fetch_add(1, Ordering::SeqCst);
+        }
+        if let Ok(mut open) = self.seen.open.lock() {
+            open.remove(&self.id);
+        }
     }
 }
 

@@ -140,10 +140,32 @@ impl Server {
 
     /// The most memory that the process ever had, in bytes.
     pub(crate) fn peak_memory(&self) -> usize {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory that the process has now, in bytes.
+    pub(crate) fn resident_memory(&self) -> usize {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, name: &str) -> usize {
         let path = format!("/proc/{}/status", self.child.id());
         let status = fs::read_to_string(path).expect("the status of the process");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-        peak.and_then(|kilobytes| kilobytes.parse::<usize>().ok()).expect("its peak of memory") << 10
+        let told = status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"));
+        told.and_then(|kilobytes| kilobytes.parse::<usize>().ok()).expect("its memory") << 10
+    }
+
+    /// How many sockets the process has open.
+    pub(crate) fn sockets(&self) -> usize {
+        let files = fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("its files");
+        // One that is closed meanwhile has no target any more.
+        let targets = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+    }
+
+    /// How many threads the process has.
+    pub(crate) fn threads(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("its threads").count()
     }
 
     /// All pieces of these in the memory of the process; `None` where the system lets nobody look.
