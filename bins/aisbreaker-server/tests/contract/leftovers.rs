@@ -9,6 +9,8 @@
 
 mod tasks;
 
+pub(crate) use tasks::Embedded;
+
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicUsize, Ordering},

@@ -29,6 +29,8 @@ mod heads;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod leaving;
+#[cfg(test)]
 mod leftovers;
 #[cfg(test)]
 mod lifecycle;

@@ -46,6 +46,10 @@ impl Embedded {
         Self { runtime, address }
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Waits until there is no connection and no task but those that a gateway has when nobody calls it.
     pub(crate) fn assert_calm(&self, provider: &Provider) {
         let metrics = self.runtime.metrics();
