@@ -30,6 +30,7 @@ pub(crate) fn check(case: &Case, is_stream: bool, answer: &Answer) {
 #[track_caller]
 fn check_plain(row: &str, expected: Outcome, answer: &Answer) {
     match expected {
+        Outcome::Whole if answer.status != 200 => panic!("{row}: {answer:?}"),
         Outcome::Whole => assert_eq!((answer.content(), answer.is_cut), (WHOLE.to_owned(), false), "{row}"),
         Outcome::Error(status) | Outcome::Broken(status) => assert_error(row, answer, status, ""),
         Outcome::Refusal(status, message, wait) => {
@@ -42,7 +43,10 @@ fn check_plain(row: &str, expected: Outcome, answer: &Answer) {
 
 #[track_caller]
 fn check_stream(row: &str, expected: Outcome, answer: &Answer) {
-    if let Outcome::Whole = expected {
+    let last = answer.events().pop().unwrap_or_else(|| panic!("{row}: no events: {answer:?}"));
+    let is_whole = matches!(expected, Outcome::Whole);
+    assert_eq!(last.name, if is_whole { "final" } else { "error" }, "{row}: {answer:?}");
+    if is_whole {
         let (progress, last) = answer.stream();
         assert_eq!((&*text_of(&progress), &*text_of(&[last])), (WHOLE, WHOLE), "{row}: {answer:?}");
         return;

@@ -29,12 +29,12 @@ use crate::support::{
 
 /// How often every case is done unless the environment says otherwise.
 const ROUNDS: usize = 100;
-/// How often a case is done that costs the server all that it may take of an answer, which is 64 MiB.
-const DEAR_ROUNDS: usize = 3;
-/// The server's bound on an answer, where it has a setting for it; then the dear cases are done as often as all others.
-const MAX_ANSWER_BYTES: Option<&str> = None;
-/// How many calls are under way at once; few enough to need no more connections than a pool keeps of one origin.
-const CLIENTS: usize = 48;
+/// The server's bound on an answer in bytes: the one by itself is too much for many rounds.
+const MAX_ANSWER_BYTES: &str = "1048576";
+/// How many calls are under way at once; few enough to leave other tests their share of the machine.
+const CLIENTS: usize = 16;
+/// The same of calls that do nothing but wait; no more than a pool keeps connections of one origin.
+const WAITING_CLIENTS: usize = 48;
 /// How many connections without a call a server keeps to one provider.
 const POOLED: usize = 64;
 /// How much the memory of a server may differ for no reason of ours: its allocator keeps what was freed in pieces.
@@ -73,7 +73,7 @@ fn unanswered(url: &str, name: &'static str, outcome: Outcome) -> Vec<Job> {
 }
 
 /// Does every job so often, by many clients that keep their connections.
-fn play(server: SocketAddr, jobs: &[Job], rounds: usize) {
+fn play(server: SocketAddr, jobs: &[Job], (rounds, clients): (usize, usize)) {
     let next = AtomicUsize::new(0);
     let client = || {
         let mut connection = Connection::open(server);
@@ -90,7 +90,7 @@ fn play(server: SocketAddr, jobs: &[Job], rounds: usize) {
             }
         }
     };
-    std::thread::scope(|scope| (0..CLIENTS).for_each(|_| drop(scope.spawn(client))));
+    std::thread::scope(|scope| (0..clients).for_each(|_| drop(scope.spawn(client))));
 }
 
 /// A server, and what it had open before anybody called it.
@@ -140,7 +140,8 @@ impl Watched {
     /// Waits until the server has what it had at first, and nothing but.
     fn settle(&self) -> Holding {
         let Self { server, provider, sockets } = self;
-        self.wait_until("more than the pool is open", || server.sockets() <= sockets + POOLED);
+        let is_pool = || server.sockets() <= sockets + POOLED && provider.open() <= POOLED;
+        self.wait_until("more than the pool is open", is_pool);
         provider.close_all();
         self.wait_until("sockets are left", || server.sockets() == *sockets && provider.open() == 0);
         assert_eq!(provider.panics(), 0, "a provider could not do what it was to do");
@@ -148,10 +149,10 @@ impl Watched {
     }
 
     /// Does all jobs so often, and checks what is left of them.
-    fn check(mut self, jobs: &[Job], rounds: usize, slack: usize) {
-        play(self.server.address(), jobs, rounds.div_ceil(10));
+    fn check(mut self, jobs: &[Job], (rounds, clients): (usize, usize), slack: usize) {
+        play(self.server.address(), jobs, (rounds.div_ceil(10), clients));
         let before = self.settle();
-        play(self.server.address(), jobs, rounds);
+        play(self.server.address(), jobs, (rounds, clients));
         let after = self.settle();
 
         let calls = jobs.len() * rounds;
@@ -175,7 +176,7 @@ fn nothing_is_left_behind_by_many_rounds_of_every_fault() {
     let mut jobs = jobs(cases::quick(), |case| directly(&url, case));
     jobs.extend(unanswered(&deaf.refusing_url(), "refuses connections", refused));
 
-    watched.check(&jobs, rounds(), SLACK);
+    watched.check(&jobs, (rounds(), CLIENTS), SLACK);
 }
 
 #[test]
@@ -193,7 +194,7 @@ fn nothing_is_left_behind_by_many_rounds_of_every_stall() {
         job.check = check_stalled;
     }
 
-    watched.check(&jobs, rounds(), SLACK);
+    watched.check(&jobs, (rounds(), WAITING_CLIENTS), SLACK);
 }
 
 /// Checks that a call ended in an error; how far it came is a matter of time.
@@ -204,14 +205,9 @@ fn check_stalled(case: &Case, is_stream: bool, answer: &Answer) {
 
 #[test]
 fn nothing_is_left_behind_by_answers_that_are_too_long() {
-    let bound = MAX_ANSWER_BYTES.map(|bytes| ("AISBREAKER_MAX_ANSWER_BYTES", bytes));
-    let watched = Watched::start(bound.as_slice());
+    let watched = Watched::start(&[("AISBREAKER_MAX_ANSWER_BYTES", MAX_ANSWER_BYTES)]);
     let url = watched.provider.url();
     let jobs = jobs(cases::floods(), |case| directly(&url, case));
 
-    if MAX_ANSWER_BYTES.is_some() {
-        watched.check(&jobs, rounds(), SLACK);
-    } else {
-        watched.check(&jobs, DEAR_ROUNDS, 64 << 20);
-    }
+    watched.check(&jobs, (rounds(), CLIENTS), SLACK);
 }

@@ -10,7 +10,7 @@ use aisbreaker_services::{
 use aisbreaker_token::{KeyRing, ServerKey};
 use tokio::{net::TcpListener, runtime::Runtime};
 
-use super::{Job, check_stalled, jobs, play, rounds, unanswered};
+use super::{CLIENTS, Job, POOLED, WAITING_CLIENTS, check_stalled, jobs, play, rounds, unanswered};
 use crate::{
     faults::{
         cases::{self, Outcome},
@@ -50,22 +50,28 @@ impl Embedded {
         self.address
     }
 
-    /// Waits until there is no connection and no task but those that a gateway has when nobody calls it.
+    /// Waits until there are no connections and tasks but those that a gateway has when nobody calls it.
     pub(crate) fn assert_calm(&self, provider: &Provider) {
-        let metrics = self.runtime.metrics();
         let mut probe = Connection::open(self.address);
-        let is_calm = (0..20_000).any(|_| {
-            assert_eq!(probe.send(&Request::get("/healthz")).status, 200);
-            provider.close_all();
-            provider.open() == 0 && metrics.num_alive_tasks() <= OWN_TASKS
-        });
-        assert!(is_calm, "{} tasks, {} connections", metrics.num_alive_tasks(), provider.open());
+        let mut wait_until = |connections, tasks| {
+            let metrics = self.runtime.metrics();
+            let is_now = (0..20_000).any(|_| {
+                assert_eq!(probe.send(&Request::get("/healthz")).status, 200);
+                provider.open() <= connections && metrics.num_alive_tasks() <= tasks
+            });
+            let left = (provider.open(), metrics.num_alive_tasks());
+            assert!(is_now, "connections and tasks: {left:?}, not {:?}", (connections, tasks));
+        };
+        // A connection has two tasks at most: itself, and whoever waits to return it to the pool.
+        wait_until(POOLED, OWN_TASKS + 2 * POOLED);
+        provider.close_all();
+        wait_until(0, OWN_TASKS);
     }
 }
 
 /// Does all jobs often, and checks that no task is left.
-fn check(gateway: &Embedded, provider: &Provider, jobs: &[Job]) {
-    play(gateway.address, jobs, rounds());
+fn check(gateway: &Embedded, provider: &Provider, jobs: &[Job], clients: usize) {
+    play(gateway.address, jobs, (rounds(), clients));
     gateway.assert_calm(provider);
 }
 
@@ -77,7 +83,7 @@ fn no_task_is_left_behind_by_many_rounds_of_every_fault() {
     let refused = Outcome::Refusal(503, "ECONNREFUSED", None);
     jobs.extend(unanswered(&deaf.refusing_url(), "refuses connections", refused));
 
-    check(&Embedded::start(Timeouts::default()), &provider, &jobs);
+    check(&Embedded::start(Timeouts::default()), &provider, &jobs, CLIENTS);
 }
 
 #[test]
@@ -92,5 +98,5 @@ fn no_task_is_left_behind_by_many_rounds_of_every_stall() {
         job.check = check_stalled;
     }
 
-    check(&Embedded::start(timeouts), &provider, &jobs);
+    check(&Embedded::start(timeouts), &provider, &jobs, WAITING_CLIENTS);
 }

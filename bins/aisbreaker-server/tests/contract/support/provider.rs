@@ -148,6 +148,13 @@ impl Wire {
         let _written = self.stream.write_all(bytes.as_ref());
     }
 
+    /// Waits until the server closes the connection, however long that takes.
+    pub(crate) fn hold(&mut self) {
+        self.stream.set_read_timeout(None).expect("no read timeout");
+        self.wait_until_closed();
+        self.is_over = true;
+    }
+
     /// Waits until the server closes the connection; whether it did.
     pub(crate) fn wait_until_closed(&mut self) -> bool {
         let mut byte = [0];

@@ -208,7 +208,7 @@ pub(crate) const STALLS: [Case; 6] = [
     both(
         "stalls before the head",
         |_, wire| {
-            wire.wait_until_closed();
+            wire.hold();
         },
         Error(504),
     ),
@@ -216,7 +216,7 @@ pub(crate) const STALLS: [Case; 6] = [
         "stalls in the head",
         |_, wire| {
             wire.write("HTTP/1.1 200 OK\r\nContent-Ty");
-            wire.wait_until_closed();
+            wire.hold();
         },
         Error(504),
     ),
@@ -224,7 +224,7 @@ pub(crate) const STALLS: [Case; 6] = [
         "stalls after the head",
         |asked, wire| {
             asked.head(wire, 9_999);
-            wire.wait_until_closed();
+            wire.hold();
         },
         Error(504),
     ),
@@ -233,7 +233,7 @@ pub(crate) const STALLS: [Case; 6] = [
         |asked, wire| {
             asked.head(wire, 9_999);
             wire.write(asked.half());
-            wire.wait_until_closed();
+            wire.hold();
         },
         Error(504),
         Broken(504),
@@ -244,7 +244,7 @@ pub(crate) const STALLS: [Case; 6] = [
             asked.head_of_chunks(wire);
             wire.chunk(asked.half());
             wire.write("ff\r\n{");
-            wire.wait_until_closed();
+            wire.hold();
         },
         Error(504),
         Broken(504),
@@ -254,7 +254,7 @@ pub(crate) const STALLS: [Case; 6] = [
         |_, wire| {
             wire.head(500, &[JSON, ("Content-Length", "99")]);
             wire.write("{\"error\"");
-            wire.wait_until_closed();
+            wire.hold();
         },
         Refusal(500, "", None),
     ),
