@@ -140,9 +140,9 @@ fn requests(log: &str) -> Vec<Value> {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "that nothing is cut before its time is a matter of time")]
 fn only_what_is_open_at_the_deadline_is_cut() {
-    let deadline = Duration::from_secs(3);
+    let deadline = Duration::from_secs(4);
     let (provider, [early_gate, _never]) = gated(["early", "never"]);
-    let mut server = start("3s");
+    let mut server = start("4s");
     let [early, never] = ["early", "never"].map(|engine| Streams::begin(&server, &provider, engine));
 
     let begin = std::time::Instant::now();
@@ -171,5 +171,6 @@ fn a_second_signal_ends_two_hundred_streams_at_once() {
 
     let (status, log) = server.wait();
     assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("stopped at once by a second signal"), "{log}");
     streams.into_iter().for_each(Streams::are_cut);
 }

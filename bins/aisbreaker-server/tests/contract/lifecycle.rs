@@ -1,12 +1,13 @@
-//! The life of connections and of the process: who leaves, who is refused, who is slow, and the end.
+//! The life of connections and of the process: who leaves, who is refused, who is slow, and the end. The end of a busy
+//! server is in `drain`.
 
 use std::sync::{Mutex, mpsc};
 
 use serde_json::{Value, json};
 
 use crate::support::{
-    Connection, Provider, Request, Server, assert_error, call, hop, http2_beginning, http2_with_pause,
-    service, service_at, sse, streamed,
+    Connection, Provider, Request, Server, assert_error, call, hop, http2_beginning, service, service_at,
+    sse, streamed,
 };
 
 fn dummy() -> Value {
@@ -170,26 +171,6 @@ fn a_signal_lets_a_stream_come_to_its_end() {
 }
 
 #[test]
-fn a_signal_lets_a_stream_of_http_2_come_to_its_end() {
-    let (provider, go) = slow_stream();
-    let mut server = Server::with_egress(&[]);
-    let body = streamed(call(service_at("chat:openai.com", &provider.url()), "Hi")).to_string();
-    let request =
-        hyper::Request::post("http://localhost/api/v1/process").header("authorization", "Bearer sk-own");
-
-    let answer = http2_with_pause(&server, request.body(body).unwrap(), || {
-        server.signal("TERM");
-        server.wait_for_log("the drain", |line| line["message"] == "draining");
-        go.send(()).unwrap();
-    });
-
-    let names: Vec<&str> = answer.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
-    assert_eq!(names, ["progress", "progress", "final"]);
-    let (status, log) = server.wait();
-    assert_eq!(status.code(), Some(0), "{log}");
-}
-
-#[test]
 fn an_idle_server_ends_at_once_and_well() {
     let mut server = Server::start(&[]);
     let mut idle = server.connect();
@@ -200,19 +181,6 @@ fn an_idle_server_ends_at_once_and_well() {
     let (status, log) = server.wait();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(idle.rest().is_empty(), "the idle connection is closed");
-}
-
-#[test]
-fn what_does_not_finish_in_time_is_cut_off() {
-    let (provider, _go) = slow_stream();
-    let mut server = Server::with_egress(&[("AISBREAKER_DRAIN_TIMEOUT", "200ms")]);
-    let mut stream = begun_stream(&server, &provider);
-
-    server.signal("TERM");
-
-    let (status, log) = server.wait();
-    assert_eq!(status.code(), Some(0), "{log}");
-    assert_eq!(stream.try_chunk(), None, "a stream that was cut off does not look like a whole one");
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(crate) use canary::Canaries;
 pub(crate) use client::{Answer, Connection, Event, Request, assert_error};
 pub(crate) use config::ConfigFile;
 pub(crate) use deaf::Deaf;
-pub(crate) use http2::{Http2Streams, http2, http2_beginning, http2_untaken, http2_with_pause};
+pub(crate) use http2::{Http2Streams, http2, http2_beginning, http2_untaken};
 pub(crate) use metronome::Metronome;
 pub(crate) use provider::{Provider, Received, Wire, sse};
 use serde_json::{Value, json};

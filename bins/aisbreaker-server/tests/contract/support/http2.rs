@@ -46,20 +46,6 @@ pub(crate) fn http2_beginning(server: &Server, request: Request<String>) -> Stri
     })
 }
 
-/// The whole body of the answer to a request; `between` is done when the first piece has come.
-pub(crate) fn http2_with_pause(server: &Server, request: Request<String>, between: impl FnOnce()) -> String {
-    runtime().block_on(async {
-        let (mut client, driver) = connect(server).await;
-        let mut body = client.send_request(request).await.expect("an answer").into_body();
-        let first = body.frame().await.expect("a body").expect("a piece of it").into_data().expect("data");
-        between();
-        let rest = body.collect().await.expect("the rest of it").to_bytes();
-        drop(client);
-        driver.await.expect("no panic").expect("an orderly end");
-        String::from_utf8([first, rest].concat()).expect("a body in UTF-8")
-    })
-}
-
 /// Makes a request and takes nothing of the body of its answer, on a connection in order, until `end` returns.
 pub(crate) fn http2_untaken(server: &Server, request: Request<String>, end: impl FnOnce() + Send + 'static) {
     runtime().block_on(async {
