@@ -32,11 +32,18 @@ pub enum JsonFault {
 /// # Errors
 /// The [`JsonFault`] that applies; nothing of the text is repeated in it.
 pub fn json(bytes: &[u8]) -> Result<Value, JsonFault> {
-    if bytes.len() > MAX_VALUES && !has_few_values(bytes) {
-        return Err(JsonFault::TooManyValues);
-    }
+    check_count(bytes)?;
     serde_json::from_slice(bytes)
         .map_err(|error| JsonFault::Syntax { line: error.line(), column: error.column() })
+}
+
+/// Checks that a JSON text holds no more than 200 000 values, without parsing it.
+///
+/// # Errors
+/// [`JsonFault::TooManyValues`].
+pub fn check_count(bytes: &[u8]) -> Result<(), JsonFault> {
+    let has_few = bytes.len() <= MAX_VALUES || has_few_values(bytes);
+    if has_few { Ok(()) } else { Err(JsonFault::TooManyValues) }
 }
 
 /// Parses a request body; a UTF-8 byte order mark is skipped.

@@ -24,7 +24,7 @@ use crate::{
     body::ResponseBody,
     config::Config,
     span,
-    wiped::{Wiped, list, object, string},
+    wiped::{self, Wiped, list, object, string},
 };
 
 /// The lifetime of a key whose request names none.
@@ -104,15 +104,16 @@ pub fn quotas_from_json(json: &str) -> Result<RequestQuotas, InvalidQuotas> {
 /// Reads the body of a request for a key.
 pub(crate) fn parse(body: &[u8], max_expiration: Duration) -> Result<MintRequest, InvalidRequest> {
     let mut reader = Reader::default();
-    let mut body = object(read::body(body)?, "request body")?;
+    let mut body = object(wiped::body(body)?, "request body")?;
     let span = lifetime(take(&mut body, "expirationTimeSpan"), max_expiration)?;
     let auth = required(&mut body, "requestAuthAndQuotas", "requestAuthAndQuotas")?;
     let _any_client = body.remove("clientId");
     let client_secret = body.remove("clientSecret").map(Wiped::into_inner);
     let client_secret = client_secret.and_then(|secret| string(secret, "clientSecret").ok());
+    let client_secret = client_secret.map(SecretString::from);
     reader.warn_of(&body, "");
     let grant = reader.grant(auth)?;
-    Ok(MintRequest { grant, span, client_secret: client_secret.map(Into::into), warnings: reader.warnings })
+    Ok(MintRequest { grant, span, client_secret, warnings: reader.warnings })
 }
 
 /// Seals a key for this host, if the caller may mint it.
