@@ -11,6 +11,8 @@ use std::{
 use http::{Request, Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{rt::TokioExecutor, server::conn::auto};
+#[cfg(any(target_os = "android", target_os = "linux"))]
+use socket2::SockRef;
 use tokio::{
     net::TcpStream,
     sync::watch,
@@ -25,6 +27,9 @@ use crate::gateway::Gateway;
 
 /// For how many header timeouts a client may leave untaken what it is sent.
 const BLOCKED_TICKS: u32 = 10;
+/// How many bytes the system takes for a client beyond those that the client lets it send.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const MAX_UNSENT: u32 = 128 << 10;
 
 pub(super) struct Connection {
     gateway: Gateway,
@@ -89,8 +94,7 @@ impl Connection {
         builder: &auto::Builder<TokioExecutor>,
         mut close: watch::Receiver<bool>,
     ) {
-        // Without this, small pieces of a stream wait for the client's acknowledgement.
-        let _best_effort = stream.set_nodelay(true);
+        prepare(&stream);
         let service =
             service_fn(|request| answer(self.gateway.clone(), self.peer, self.activity.begin(), request));
         let io = Watched::new(stream, Arc::clone(&self.activity));
@@ -124,6 +128,14 @@ impl Connection {
             }
         }
     }
+}
+
+fn prepare(stream: &TcpStream) {
+    // Without this, small pieces of a stream wait for the client's acknowledgement.
+    let _best_effort = stream.set_nodelay(true);
+    // Without this, the system takes megabytes that a client does not take, and a provider is read that far ahead.
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    let _best_effort = SockRef::from(stream).set_tcp_notsent_lowat(MAX_UNSENT);
 }
 
 /// Answers one request; its connection is busy until the body of the answer is over.
