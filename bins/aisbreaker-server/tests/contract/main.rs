@@ -23,6 +23,8 @@ mod egress;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod floods;
+#[cfg(test)]
 mod greetings;
 #[cfg(test)]
 mod heads;

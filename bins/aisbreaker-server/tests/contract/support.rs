@@ -4,6 +4,7 @@ mod canary;
 mod client;
 mod config;
 mod deaf;
+pub(crate) mod frames;
 mod http2;
 mod memory;
 mod metronome;
@@ -20,7 +21,7 @@ pub(crate) use http2::{Http2Streams, http2, http2_beginning, http2_untaken};
 pub(crate) use metronome::Metronome;
 pub(crate) use provider::{Provider, Received, Wire, sse};
 use serde_json::{Value, json};
-pub(crate) use server::{KEY, Server, refused_start, run};
+pub(crate) use server::{KEY, Server, files_limit, refused_start, run};
 
 /// No test waits this long for anything unless the server hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

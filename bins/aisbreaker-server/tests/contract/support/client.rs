@@ -324,6 +324,16 @@ impl Connection {
         Answer { status, version, headers, body: Vec::new(), is_cut: false }
     }
 
+    /// The status of an answer to whatever was sent; `None` if the connection ends without one.
+    pub(crate) fn status_or_end(&mut self) -> Option<u16> {
+        let mut line = String::new();
+        match self.reader.read_line(&mut line) {
+            Ok(_) => line.split(' ').nth(1)?.parse().ok(),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("the server neither answers nor closes: {error}"),
+        }
+    }
+
     /// The next event of a stream whose head was read; `None` at its end.
     pub(crate) fn event(&mut self) -> Option<Event> {
         let mut blocks = Vec::new();

@@ -118,13 +118,8 @@ impl Server {
 
     /// The soft limit on the files that the process may have open.
     pub(crate) fn files_limit(&self) -> u32 {
-        let limits = fs::read_to_string(format!("/proc/{}/limits", self.child.id()))
-            .expect("the limits of the process");
-        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-        let soft = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        soft.expect("its limit on open files")
+        files_limit(self.child.id())
     }
-
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -171,6 +166,12 @@ impl Server {
     /// All pieces of these in the memory of the process; `None` where the system lets nobody look.
     pub(crate) fn search_memory(&self, canaries: &Canaries) -> Option<Vec<String>> {
         memory::search(self.child.id(), canaries)
+    }
+
+    /// How many files and sockets the process has open.
+    pub(crate) fn open_files(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.child.id());
+        fs::read_dir(path).expect("the files of the process").count()
     }
 
     /// The answer to one request on a connection of its own.
@@ -268,6 +269,14 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
     }
+}
+
+/// The soft limit on the files that this process may have open.
+pub(crate) fn files_limit(process: u32) -> u32 {
+    let limits = fs::read_to_string(format!("/proc/{process}/limits")).expect("the limits of the process");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    soft.expect("its limit on open files")
 }
 
 /// The address in the line that tells that the server listens, in either format.
