@@ -162,7 +162,7 @@ fn read(args: &Args, reader: &mut Reader, unknown_variables: Vec<String>) -> Opt
     let log_per_second = reader.given_count(LOG_PER_SECOND).and_then(|count| NonZeroU64::new(count as u64));
     let limits = limits(reader);
     let timeouts = timeouts(reader);
-    let mut bounds = bounds(reader);
+    let bounds = bounds(reader);
     let max_buffered = reader.given_count(MAX_BUFFERED);
     let egress = reader.egress(EGRESS_ALLOW);
     let services = reader.services();
@@ -170,7 +170,7 @@ fn read(args: &Args, reader: &mut Reader, unknown_variables: Vec<String>) -> Opt
     let has_random_key = keys.as_ref().is_some_and(|(_, is_random)| *is_random);
     let gateway = gateway(reader, keys.map(|(ring, _)| ring));
     let mut gateway = gateway?;
-    share_budget(reader, max_buffered, &mut gateway, &mut bounds);
+    share_budget(reader, max_buffered, &mut gateway, &bounds);
     Some(Settings {
         listen,
         log_filter: log_filter.unwrap_or_else(|| EnvFilter::new("info")),
@@ -225,16 +225,18 @@ fn bounds(reader: &mut Reader) -> Bounds {
 
 /// Gives requests and answers one budget. Where it is not set, each of them fits; where it is set, each must, or it would
 /// be refused again and again.
-fn share_budget(reader: &mut Reader, max_buffered: Option<usize>, gateway: &mut Config, bounds: &mut Bounds) {
+fn share_budget(reader: &mut Reader, max_buffered: Option<usize>, gateway: &mut Config, bounds: &Bounds) {
     let bodies = [(MAX_BODY, gateway.max_body_bytes), (MAX_ANSWER, bounds.max_answer_bytes)];
-    let largest = bodies.iter().map(|(_, bytes)| *bytes).max().unwrap_or_default();
+    // A request and its answer at once; or the answer of a service that repeats its request, also in the state.
+    let largest = bodies.iter().map(|(_, bytes)| *bytes).sum::<usize>().max(gateway.max_body_bytes * 4);
     let limit_bytes = max_buffered.unwrap_or(largest.max(DEFAULT_BUFFERED_BYTES));
     for (setting, _) in bodies.iter().filter(|(_, bytes)| *bytes > limit_bytes) {
         let problem = format_args!("must not be larger than {}", MAX_BUFFERED.variable);
         reader.faults.add(setting.variable, problem);
     }
     gateway.budget = Budget::new(limit_bytes);
-    bounds.budget = gateway.budget.clone();
+    // No client keeps all others out, and each can do what is allowed at all.
+    gateway.max_client_bytes = (limit_bytes / 4).max(largest).next_multiple_of(1 << 20);
 }
 
 /// The ring of all server keys, and whether its sealing key is random.

@@ -36,9 +36,10 @@ pub struct Config {
     pub body_timeout: Duration,
     /// How many requests may be under way; further ones get 503.
     pub max_requests: usize,
-    /// What the bodies of all requests, and all answers that are being sent, hold together. Share it with the outbound
-    /// client.
+    /// What the bodies of all requests, and all answers that are collected or sent, hold together.
     pub budget: Budget,
+    /// How much of it one client holds, in bytes.
+    pub max_client_bytes: usize,
     /// How many counters are tracked at most; beyond it, new clients share one.
     pub max_counters: usize,
 }
@@ -59,7 +60,8 @@ impl Config {
             max_body_bytes: 32 << 20,
             body_timeout: Duration::from_secs(60),
             max_requests: 10_000,
-            budget: Budget::new(512 << 20),
+            budget: Budget::default(),
+            max_client_bytes: 128 << 20,
             max_counters: 4_000_000,
         }
     }

@@ -26,6 +26,7 @@ use crate::{
     process::{self, Admitted},
     record::Record,
     route::{Action, Route},
+    shares::Shares,
     status,
 };
 
@@ -40,6 +41,7 @@ struct Shared {
     config: Config,
     registry: Registry,
     counters: Counters,
+    shares: Shares,
     clock: Arc<dyn Clock>,
     lifecycle: Lifecycle,
 }
@@ -50,7 +52,8 @@ impl Gateway {
     pub fn new(config: Config, registry: Registry, clock: impl Clock) -> Self {
         let counters = admit::counters(clock.monotonic(), config.max_counters);
         let lifecycle = Lifecycle::new();
-        Self(Arc::new(Shared { config, registry, counters, clock: Arc::new(clock), lifecycle }))
+        let shares = Shares::new(config.budget.clone(), config.max_client_bytes);
+        Self(Arc::new(Shared { config, registry, counters, shares, clock: Arc::new(clock), lifecycle }))
     }
 
     /// Answers one request from the peer at this address.
@@ -158,9 +161,10 @@ impl Gateway {
         body: B,
         record: &mut Record,
     ) -> Result<Response<ResponseBody>, Failure> {
-        let Shared { config, counters, clock, .. } = &*self.0;
-        let (body, held) = parse::json_body(&parts.headers, body, config).await?;
-        record.hold(held);
+        let Shared { config, counters, shares, clock, .. } = &*self.0;
+        let share = shares.of(head.client);
+        let (body, held) = parse::json_body(&parts.headers, body, config, share.budget()).await?;
+        record.hold(held, share);
         let max_expiration = config.max_expiration;
         let request = parse::parsed(body, move |body| mint::parse(body, max_expiration)).await?;
         let admission = admit::admit(counters, None, head.client, config, clock.monotonic())?;
@@ -181,15 +185,18 @@ impl Gateway {
         body: B,
         record: &mut Record,
     ) -> Result<Response<ResponseBody>, Failure> {
-        let Shared { config, registry, counters, clock, .. } = &*self.0;
-        let (parsed, held) = parse::process(head, parts, body, config).await?;
-        record.hold(held);
+        let Shared { config, registry, counters, shares, clock, .. } = &*self.0;
+        let share = shares.of(head.client);
+        let budget = share.budget().clone();
+        let (parsed, held) = parse::process(head, parts, body, config, &budget).await?;
+        record.hold(held, share);
         let call = authenticate::authenticate(parsed, config, clock.wall())?;
         if let Some(key) = call.key {
             record.key(key.id);
         }
         let admission = admit::admit(counters, call.key, call.head.client, config, clock.monotonic())?;
-        let (outcome, admission) = process::process(Admitted { call, admission }, registry, record).await;
+        let (outcome, admission) =
+            process::process(Admitted { call, admission, budget }, registry, record).await;
         charged(outcome.map_err(Failure::from), |headers| admission.describe(headers))
     }
 }

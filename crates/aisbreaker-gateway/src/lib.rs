@@ -47,6 +47,7 @@ mod process;
 mod record;
 mod route;
 mod serve;
+mod shares;
 mod span;
 mod status;
 mod wiped;

@@ -9,7 +9,7 @@ use std::{
 
 use aisbreaker_api::{InvalidRequest, ProcessCall};
 use aisbreaker_services::{
-    BudgetSpent, Reservation,
+    Budget, BudgetSpent, Reservation,
     services::{HOPS_HEADER, SEALED_HEADER},
 };
 use aisbreaker_token::Host;
@@ -44,9 +44,11 @@ const MAX_INLINE_BYTES: usize = 1 << 20;
 /// How fast a body must come on average, once it has had the time of the longest pause: a client that sends a byte now
 /// and then would stay forever.
 const MIN_BYTES_PER_SECOND: u64 = 1_024;
-/// Work that takes its time runs on so many threads at once that requests are not kept from the processors.
-static WORKERS: LazyLock<Semaphore> =
-    LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
+/// Work that takes its time runs on so many threads at once that a processor is left for requests, if there are several.
+static WORKERS: LazyLock<Semaphore> = LazyLock::new(|| {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    Semaphore::new(processors.saturating_sub(1).max(1))
+});
 /// How long the rest of a body that is too large is read. Many clients look for the answer only when they have sent
 /// everything.
 const DISCARD_TIME: Duration = Duration::from_secs(3);
@@ -155,13 +157,14 @@ pub(crate) async fn process<B: Body<Data = Bytes>>(
     parts: &Parts,
     body: B,
     config: &Config,
+    budget: &Budget,
 ) -> Result<(Parsed, Reservation), ParseFault> {
     let authorization = authorization(&parts.headers)?;
     let hops = hops(&parts.headers)?;
     if !matches!(content_type(&parts.headers)?.as_str(), "" | "application/json" | "text/plain") {
         return Err(ParseFault::ContentType { accepted: "application/json" });
     }
-    let (body, held) = read_body(&parts.headers, body, config).await?;
+    let (body, held) = read_body(&parts.headers, body, config, budget).await?;
     let call = parsed(body, ProcessCall::from_json).await?;
     Ok((Parsed { head, authorization, hops, call }, held))
 }
@@ -182,11 +185,12 @@ pub(crate) async fn json_body<B: Body<Data = Bytes>>(
     headers: &HeaderMap,
     body: B,
     config: &Config,
+    budget: &Budget,
 ) -> Result<(Bytes, Reservation), ParseFault> {
     if content_type(headers)? != "application/json" {
         return Err(ParseFault::ContentType { accepted: "application/json" });
     }
-    read_body(headers, body, config).await
+    read_body(headers, body, config, budget).await
 }
 
 /// The media type without parameters, lower case; empty if there is none.
@@ -235,11 +239,12 @@ async fn read_body<B: Body<Data = Bytes>>(
     headers: &HeaderMap,
     body: B,
     config: &Config,
+    budget: &Budget,
 ) -> Result<(Bytes, Reservation), ParseFault> {
     let coding = Coding::parse(sole(headers, CONTENT_ENCODING)?.unwrap_or_default())
         .ok_or(ParseFault::ContentEncoding)?;
     let limit = config.max_body_bytes;
-    let mut held = config.budget.reservation();
+    let mut held = budget.reservation();
     let body = collect(body, config, headers.contains_key(EXPECT), &mut held).await?;
     if coding == Coding::Identity {
         return Ok((body, held));
@@ -284,19 +289,24 @@ async fn collect<B: Body<Data = Bytes>>(
     // A client that sends as fast as it can, but nothing of a body, uses up what its connection's task may do before
     // it has to wait, which the clock must not depend on.
     while let Some(frame) =
-        unconstrained(timeout_at(pace.deadline(), body.frame())).await.map_err(|_elapsed| ParseFault::Slow)?
+        unconstrained(timeout_at(pace.deadline, body.frame())).await.map_err(|_elapsed| ParseFault::Slow)?
     {
         let Ok(data) = frame.map_err(|_broken| ParseFault::Cut)?.into_data() else {
             continue;
         };
         pace.received(data.len());
         let length = first.len().max(all.len()).saturating_add(data.len());
-        if length > limit {
+        let fits = if length > limit {
+            Err(ParseFault::TooLarge { limit })
+        } else {
+            held.hold(length).map_err(ParseFault::from)
+        };
+        if let Err(fault) = fits {
             drop((first, all));
+            held.release();
             discard(body).await;
-            return Err(ParseFault::TooLarge { limit });
+            return Err(fault);
         }
-        held.hold(length)?;
         if first.is_empty() && all.is_empty() {
             first = data;
         } else {
@@ -307,26 +317,23 @@ async fn collect<B: Body<Data = Bytes>>(
     Ok(if all.is_empty() { first } else { all.into() })
 }
 
-/// Until when the next piece of a body must come.
+/// Until when the next piece of a body must come: after the longest pause at the latest, and earlier if what came of late
+/// was less than it should be on average. Being fast at first gives no more time later.
 struct Pace {
     longest_pause: Duration,
-    /// Until when the body may take in all, by what came of it so far.
-    end: Instant,
+    deadline: Instant,
 }
 
 impl Pace {
     fn begin(longest_pause: Duration) -> Self {
-        Self { longest_pause, end: Instant::now() + longest_pause }
+        Self { longest_pause, deadline: Instant::now() + longest_pause }
     }
 
     fn received(&mut self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         // Pieces can be as short as a byte, so that thousandths of a second would be too coarse.
-        self.end += Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / MIN_BYTES_PER_SECOND);
-    }
-
-    fn deadline(&self) -> Instant {
-        self.end.min(Instant::now() + self.longest_pause)
+        let time = Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / MIN_BYTES_PER_SECOND);
+        self.deadline = (self.deadline + time).min(Instant::now() + self.longest_pause);
     }
 }
 
@@ -338,23 +345,31 @@ async fn discard<B: Body<Data = Bytes>>(mut body: Pin<&mut B>) {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use aisbreaker_token::{KeyRing, ServerKey};
-    use futures_util::{StreamExt as _, stream};
+    use futures_util::{Stream, StreamExt as _, stream};
     use http_body::Frame;
     use http_body_util::StreamBody;
 
     use super::*;
 
     /// A body of so many pieces of a length, with a pause before each of them.
-    fn pieces(count: usize, length: usize, pause: Duration) -> impl Body<Data = Bytes, Error = ()> {
-        let pieces = stream::iter(0..count).then(move |_| async move {
+    fn pieces(
+        count: usize,
+        length: usize,
+        pause: Duration,
+    ) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> {
+        stream::iter(0..count).then(move |_| async move {
             tokio::time::sleep(pause).await;
             Ok(Frame::data(Bytes::from(vec![b'x'; length])))
-        });
-        StreamBody::new(Box::pin(pieces))
+        })
     }
 
-    async fn read(body: impl Body<Data = Bytes>) -> (Result<usize, ParseFault>, u64) {
+    async fn read(
+        pieces: impl Stream<Item = Result<Frame<Bytes>, Infallible>>,
+    ) -> (Result<usize, ParseFault>, u64) {
+        let body = StreamBody::new(Box::pin(pieces));
         let config = Config::new(KeyRing::new(ServerKey::from_bytes([7; 32])));
         let begun = Instant::now();
         let collected = collect(body, &config, false, &mut config.budget.reservation()).await;
@@ -375,6 +390,11 @@ mod tests {
             matches!(trickled, Err(ParseFault::Slow)) && after == 60,
             "a trickle: {trickled:?} after {after} s"
         );
+
+        // All but the end at once, and then a trickle.
+        let (hogged, after) =
+            read(pieces(1, 8 << 20, Duration::ZERO).chain(pieces(1_000, 1, seconds(1)))).await;
+        assert!(matches!(hogged, Err(ParseFault::Slow)) && after == 60, "a hog: {hogged:?} after {after} s");
 
         // Two kilobytes a second, for five minutes.
         let (slow, after) = read(pieces(30, 20_480, seconds(10))).await;

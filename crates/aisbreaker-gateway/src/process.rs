@@ -2,7 +2,7 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use aisbreaker_services::{Call, Event, EventStream, Registry, Reply, ServiceError};
+use aisbreaker_services::{Budget, Call, Event, EventStream, Registry, Reply, ServiceError};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::{
     HeaderName, HeaderValue, Response, StatusCode,
@@ -22,6 +22,8 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 pub(crate) struct Admitted {
     pub(crate) call: Authenticated,
     pub(crate) admission: Admission,
+    /// What is collected for the call is held of this.
+    pub(crate) budget: Budget,
 }
 
 /// Calls the service. Errors found before a stream begins are returned here.
@@ -30,19 +32,21 @@ pub(crate) async fn process(
     registry: &Registry,
     record: &mut Record,
 ) -> (Result<Response<ResponseBody>, ServiceError>, Admission) {
-    let Admitted { call, admission } = admitted;
-    (call_service(call, registry, record).await, admission)
+    let Admitted { call, admission, budget } = admitted;
+    (call_service(call, registry, budget, record).await, admission)
 }
 
 async fn call_service(
     authenticated: Authenticated,
     registry: &Registry,
+    budget: Budget,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, ServiceError> {
     let Authenticated { call, hops, credentials, .. } = authenticated;
     let is_stream = call.request.stream;
-    let call =
-        Call::new(call.service, call.request, Arc::new(credentials), registry.clone())?.with_hops(hops);
+    let call = Call::new(call.service, call.request, Arc::new(credentials), registry.clone())?
+        .with_hops(hops)
+        .with_budget(budget);
     let service = registry.find(&call.service_id)?;
     record.service(call.service_id.as_str());
     // A service is called inside the future, so that a panic before its own future begins is caught as well.

@@ -7,7 +7,7 @@ use aisbreaker_services::{BudgetSpent, Reservation};
 use aisbreaker_token::KeyId;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use crate::{answer::X_REQUEST_ID, clock::Clock, lifecycle::InFlight, route::Route};
+use crate::{answer::X_REQUEST_ID, clock::Clock, lifecycle::InFlight, route::Route, shares::Share};
 
 /// The longest `x-request-id` that is accepted.
 const MAX_ID_LEN: usize = 128;
@@ -30,7 +30,8 @@ pub(crate) struct Record {
     is_complete: bool,
     started: Instant,
     clock: Arc<dyn Clock>,
-    held: Option<Reservation>,
+    /// What is held of the budget, and of whose share; in this order.
+    held: Option<(Reservation, Share)>,
     _in_flight: InFlight,
 }
 
@@ -75,13 +76,13 @@ impl Record {
     }
 
     /// Keeps what the body of the request holds of the budget until the request is over.
-    pub(crate) fn hold(&mut self, held: Reservation) {
-        self.held = Some(held);
+    pub(crate) fn hold(&mut self, held: Reservation, share: Share) {
+        self.held = Some((held, share));
     }
 
     /// The body of the request is not needed any more, but a whole answer of this many bytes is to be sent.
     pub(crate) fn hold_answer(&mut self, bytes: usize) -> Result<(), BudgetSpent> {
-        self.held.as_mut().map_or(Ok(()), |held| held.hold(bytes))
+        self.held.as_mut().map_or(Ok(()), |(held, _)| held.hold(bytes))
     }
 
     pub(crate) fn cause(&mut self, cause: String) {

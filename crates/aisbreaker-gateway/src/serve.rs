@@ -45,8 +45,8 @@ const MAX_BUFFER: usize = 128 << 10;
 pub struct Limits {
     /// The longest time to a complete request head, and the longest idle time of a connection.
     pub header_timeout: Duration,
-    /// How many connections may be open. Beyond it, one for which the server has only waited for two seconds
-    /// or more gives way to a new one; if there is none, the new one is told 503.
+    /// How many connections may be open. Beyond it, one for which the server has only waited for two seconds or more (a
+    /// quarter of a second if it never had a request) gives way to a new one; if there is none, the new one is told 503.
     pub max_connections: usize,
     /// How long requests under way may take to finish once the server shuts down.
     pub drain_timeout: Duration,

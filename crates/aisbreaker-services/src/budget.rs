@@ -8,7 +8,8 @@ use std::sync::{
 /// What is held is counted in steps of this many bytes, so that small bodies cost no counting.
 const STEP_BYTES: usize = 16 * 1024;
 
-/// A number of bytes that may be held at once by all who share it; clones share it.
+/// A number of bytes that may be held at once by all who share it; clones share it. A part of a budget is a budget of its
+/// own, whose bytes count for both.
 ///
 /// It counts the bodies as they are received. What is made of them (parsed values, the answer for the caller) takes a
 /// small multiple of that, and what is below 16 KiB for each holder is not counted.
@@ -19,6 +20,7 @@ pub struct Budget(Arc<Shared>);
 struct Shared {
     limit_bytes: usize,
     held_bytes: AtomicUsize,
+    whole: Option<Budget>,
 }
 
 /// The budget is spent; nothing more was reserved.
@@ -27,11 +29,25 @@ struct Shared {
 #[non_exhaustive]
 pub struct BudgetSpent;
 
+impl Default for Budget {
+    /// 512 MiB.
+    fn default() -> Self {
+        Self::new(512 << 20)
+    }
+}
+
 impl Budget {
     /// A budget of this many bytes.
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
-        Self(Arc::new(Shared { limit_bytes, held_bytes: AtomicUsize::new(0) }))
+        Self(Arc::new(Shared { limit_bytes, held_bytes: AtomicUsize::new(0), whole: None }))
+    }
+
+    /// A part of this budget: those who share it hold at most so many bytes together, and no more than is left here.
+    #[must_use]
+    pub fn part(&self, limit_bytes: usize) -> Self {
+        let (held_bytes, whole) = (AtomicUsize::new(0), Some(self.clone()));
+        Self(Arc::new(Shared { limit_bytes, held_bytes, whole }))
     }
 
     /// A reservation that holds nothing yet.
@@ -50,6 +66,27 @@ impl Budget {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.0.held_bytes.load(Ordering::Relaxed)
+    }
+
+    fn grow(&self, more: usize) -> Result<(), BudgetSpent> {
+        let Shared { limit_bytes, held_bytes, whole } = &*self.0;
+        held_bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+                held.checked_add(more).filter(|total| total <= limit_bytes)
+            })
+            .map_err(|_held| BudgetSpent)?;
+        let grown = whole.as_ref().map_or(Ok(()), |whole| whole.grow(more));
+        if grown.is_err() {
+            held_bytes.fetch_sub(more, Ordering::Relaxed);
+        }
+        grown
+    }
+
+    fn shrink(&self, less: usize) {
+        self.0.held_bytes.fetch_sub(less, Ordering::Relaxed);
+        if let Some(whole) = &self.0.whole {
+            whole.shrink(less);
+        }
     }
 }
 
@@ -71,26 +108,27 @@ impl Reservation {
         } else {
             bytes.checked_next_multiple_of(STEP_BYTES).unwrap_or(usize::MAX)
         };
-        let Shared { limit_bytes, held_bytes } = &*self.budget.0;
-        if let Some(more) = wanted.checked_sub(self.held_bytes).filter(|more| *more > 0) {
-            held_bytes
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
-                    held.checked_add(more).filter(|total| total <= limit_bytes)
-                })
-                .map_err(|_held| BudgetSpent)?;
-        } else if wanted < self.held_bytes {
-            held_bytes.fetch_sub(self.held_bytes - wanted, Ordering::Relaxed);
+        match wanted.checked_sub(self.held_bytes) {
+            Some(0) => {}
+            Some(more) => self.budget.grow(more)?,
+            None => self.budget.shrink(self.held_bytes - wanted),
         }
         self.held_bytes = wanted;
         Ok(())
+    }
+
+    /// From now on this holder holds nothing.
+    pub fn release(&mut self) {
+        let held = std::mem::take(&mut self.held_bytes);
+        if held > 0 {
+            self.budget.shrink(held);
+        }
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if self.held_bytes > 0 {
-            self.budget.0.held_bytes.fetch_sub(self.held_bytes, Ordering::Relaxed);
-        }
+        self.release();
     }
 }
 
@@ -118,19 +156,37 @@ mod tests {
     }
 
     #[test]
+    fn a_part_holds_its_own_and_no_more_than_the_whole_has_left() {
+        let whole = Budget::new(4 * STEP_BYTES);
+        let (one, other) = (whole.part(3 * STEP_BYTES), whole.part(3 * STEP_BYTES));
+        let (mut first, mut second) = (one.reservation(), other.reservation());
+
+        assert_eq!(first.hold(4 * STEP_BYTES), Err(BudgetSpent), "more than its part");
+        assert_eq!(first.hold(3 * STEP_BYTES), Ok(()));
+        assert_eq!(second.hold(2 * STEP_BYTES), Err(BudgetSpent), "more than is left");
+        assert_eq!((other.held_bytes(), whole.held_bytes()), (0, 3 * STEP_BYTES), "a refusal holds nothing");
+        assert_eq!(second.hold(STEP_BYTES), Ok(()));
+        assert_eq!(first.hold(STEP_BYTES), Ok(()));
+        assert_eq!(second.hold(3 * STEP_BYTES), Ok(()));
+        drop((first, second));
+        assert_eq!([one, other, whole].map(|budget| budget.held_bytes()), [0; 3]);
+    }
+
+    #[test]
     fn many_threads_hold_no_more_than_the_limit() {
-        let budget = Budget::new(10 * STEP_BYTES);
+        let whole = Budget::new(10 * STEP_BYTES);
+        let budget = whole.part(10 * STEP_BYTES);
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for round in 0..10_000 {
                         let mut reservation = budget.reservation();
                         let _held_or_not = reservation.hold((round % 5) * STEP_BYTES);
-                        assert!(budget.held_bytes() <= 10 * STEP_BYTES);
+                        assert!(whole.held_bytes() <= 10 * STEP_BYTES);
                     }
                 });
             }
         });
-        assert_eq!(budget.held_bytes(), 0);
+        assert_eq!((budget.held_bytes(), whole.held_bytes()), (0, 0));
     }
 }

@@ -96,7 +96,7 @@ pub struct Timeouts {
 }
 
 /// How much a [`Client`] takes on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Bounds {
     /// The largest answer that is collected, and the most text that is collected of a stream, in bytes; 64 MiB by
@@ -105,8 +105,6 @@ pub struct Bounds {
     /// How many calls to one origin may be under way; 5000 by default. Besides those in use, up to 64 connections to
     /// an origin are kept for later calls.
     pub max_calls_per_origin: usize,
-    /// What all answers that are being collected hold together; 512 MiB by default.
-    pub budget: Budget,
 }
 
 /// A request without its address, which [`Client::send`] takes by itself.
@@ -121,6 +119,8 @@ pub struct Outgoing {
     pub headers: HeaderMap,
     /// The whole body.
     pub body: Bytes,
+    /// What is collected of the answer is held of this.
+    pub budget: Budget,
 }
 
 impl Client {
@@ -171,13 +171,16 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future closes the connection, or ends the attempt to connect; the request may have been received.
     pub async fn send(&self, url: &ServiceUrl, outgoing: Outgoing) -> Result<Response<Body>, SendError> {
+        let budget = outgoing.budget.clone();
         let request = prepare(url, outgoing)?;
         let call = self.calls.begin(url.origin(), self.bounds.max_calls_per_origin).ok_or(SendError::Busy)?;
         let response = tokio::time::timeout(self.timeouts.response, self.http.request(request))
             .await
             .map_err(|_elapsed| SendError::Timeout(Stage::Response))?
             .map_err(|error| SendError::from_client(&error))?;
-        Ok(response.map(|incoming| Body::new(incoming, self.timeouts.idle, call, self.bounds.clone())))
+        Ok(response.map(|incoming| {
+            Body::new(incoming, self.timeouts.idle, call, self.bounds.max_answer_bytes, budget)
+        }))
     }
 }
 
@@ -193,7 +196,7 @@ impl fmt::Debug for Client {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { max_answer_bytes: 64 << 20, max_calls_per_origin: 5_000, budget: Budget::new(512 << 20) }
+        Self { max_answer_bytes: 64 << 20, max_calls_per_origin: 5_000 }
     }
 }
 
@@ -234,7 +237,14 @@ impl Outgoing {
     /// A request with this method, headers and body.
     #[must_use]
     pub fn new(method: Method, headers: HeaderMap, body: impl Into<Bytes>) -> Self {
-        Self { method, headers, body: body.into() }
+        Self { method, headers, body: body.into(), budget: Budget::default() }
+    }
+
+    /// Says of what the answer is held as it is collected; by default, of a budget of its own.
+    #[must_use]
+    pub fn with_budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
     }
 
     /// A `POST` of a body.

@@ -5,7 +5,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 use aisbreaker_api::{Progress, Request, Response, ServiceId, ServiceProps};
 use futures_core::Stream;
 
-use crate::{credentials::Credentials, error::ServiceError, registry::Registry};
+use crate::{budget::Budget, credentials::Credentials, error::ServiceError, registry::Registry};
 
 /// Answers calls; registered under a service id in a [`Registry`].
 ///
@@ -38,6 +38,8 @@ pub struct Call {
     pub credentials: Arc<Credentials>,
     /// How many AIsBreaker servers this call has passed already.
     pub hops: u8,
+    /// What is collected for this call is held of this.
+    pub budget: Budget,
     /// Where services that forward find the service behind them.
     pub registry: Registry,
 }
@@ -55,7 +57,15 @@ impl Call {
     ) -> Result<Self, ServiceError> {
         let service_id = ServiceId::parse(&service.service_id)
             .map_err(|fault| ServiceError::BadRequest(format!("service.serviceId {fault}")))?;
-        Ok(Self { service_id, service, request, credentials, hops: 0, registry })
+        let budget = Budget::default();
+        Ok(Self { service_id, service, request, credentials, hops: 0, budget, registry })
+    }
+
+    /// Says of what the bytes are held that are collected for the call; by default, of a budget of its own.
+    #[must_use]
+    pub fn with_budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
     }
 
     /// Says how many AIsBreaker servers the call has passed.

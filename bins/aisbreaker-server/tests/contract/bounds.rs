@@ -2,6 +2,7 @@
 
 use std::{
     io::Write as _,
+    net::Ipv4Addr,
     sync::{Arc, Condvar, Mutex, mpsc},
 };
 
@@ -57,11 +58,11 @@ fn the_bodies_of_all_requests_together_are_bounded() {
     let (last, most) = bytes.split_last().unwrap();
     let (tell, told) = mpsc::channel();
 
-    // Each of eight sends all but a byte of a megabyte. Those that are refused are told at once, the others wait.
+    // Each of eight clients sends all but a byte of a megabyte. Those that are refused are told at once, the others wait.
     std::thread::scope(|scope| {
         let mut writers = Vec::new();
-        for _ in 0..8 {
-            let mut connection = server.connect();
+        for client in 1..=8 {
+            let mut connection = Connection::open_from(Ipv4Addr::new(127, 0, 0, client), server.address());
             writers.push(connection.writer());
             let tell = tell.clone();
             scope.spawn(move || {
@@ -84,6 +85,31 @@ fn the_bodies_of_all_requests_together_are_bounded() {
         }
     });
     ask_until(|| server.process("", &padded(MIB)), |answer| answer.status == 200);
+}
+
+#[test]
+fn a_client_holds_no_more_than_its_share() {
+    // A quarter, but not less than a request and its answer.
+    let server = Server::start(&[
+        ("AISBREAKER_MAX_BUFFERED_BYTES", "100000000"),
+        ("AISBREAKER_MAX_BODY_BYTES", "2000000"),
+        ("AISBREAKER_MAX_ANSWER_BYTES", "2000000"),
+    ]);
+    let bytes = Request::process(&padded(MIB)).to_bytes();
+    let (_, most) = bytes.split_last().unwrap();
+    let mut greedy: Vec<Connection> = Vec::new();
+    let refused = std::iter::repeat_with(|| {
+        let mut connection = server.connect();
+        connection.write(most);
+        greedy.push(connection);
+        server.process("", &padded(MIB))
+    });
+
+    let refused = refused.take(40).find(|answer| answer.status != 200);
+
+    assert_error("the greedy client", &refused.expect("a refusal"), 503, "overloaded");
+    let mut other = Connection::open_from(Ipv4Addr::new(127, 0, 0, 2), server.address());
+    assert_eq!(other.send(&Request::process(&padded(MIB))).status, 200, "another client");
 }
 
 #[test]

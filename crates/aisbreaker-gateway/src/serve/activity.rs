@@ -21,6 +21,8 @@ use crate::body::ResponseBody;
 
 /// How long a connection waits for its client before it can be asked to give way: clients pause all the time.
 const GRACE: Duration = Duration::from_secs(2);
+/// The same of a connection that has never had a request: most send one at once.
+const GRACE_BEFORE_THE_FIRST: Duration = Duration::from_millis(250);
 
 /// What a connection does, as seen by whoever watches it.
 pub(super) struct Activity {
@@ -70,7 +72,9 @@ impl Activity {
     /// Since when the server does nothing for this connection but wait for its client: for a request, for the rest of
     /// one, or to take what it is sent. `None` if that is not for long yet.
     pub(super) fn waits_since(&self) -> Option<Instant> {
-        self.waits().filter(|since| since.elapsed() >= GRACE)
+        let has_begun = self.begun.load(Ordering::Relaxed) > 0;
+        let grace = if has_begun { GRACE } else { GRACE_BEFORE_THE_FIRST };
+        self.waits().filter(|since| since.elapsed() >= grace)
     }
 
     fn waits(&self) -> Option<Instant> {

@@ -127,7 +127,8 @@ mod tests {
         let (crowd, mut places) = crowd_of(3).await;
         let [busy, done, idle] = [0, 1, 2].map(|i| Arc::clone(places[i].activity()));
         assert!(crowd.join().await.is_none(), "nobody gives way at once");
-        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::time::advance(Duration::from_millis(300)).await;
+        assert!(crowd.longest_waiting(0).is_some(), "none of them has sent anything yet");
         let _under_way = busy.begin();
         drop(done.begin());
         tokio::time::advance(Duration::from_secs(2)).await;

@@ -13,10 +13,10 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::{
-    Bounds,
     calls::UnderWay,
     error::{SendError, Stage},
 };
+use crate::budget::Budget;
 
 /// The body of a response; its frames are passed on as they come.
 ///
@@ -34,20 +34,41 @@ pub struct Body {
     waiting_since: Option<Instant>,
     /// Made at the first wait. It is set back only when it fires, not at each frame.
     timer: Option<Pin<Box<Sleep>>>,
-    bounds: Bounds,
+    max_collected_bytes: usize,
+    budget: Budget,
     /// The call is under way as long as its body is there.
     _call: UnderWay,
 }
 
 impl Body {
-    pub(super) fn new(incoming: Incoming, idle: Duration, call: UnderWay, bounds: Bounds) -> Self {
-        Self { incoming: Some(incoming), idle, waiting_since: None, timer: None, bounds, _call: call }
+    pub(super) fn new(
+        incoming: Incoming,
+        idle: Duration,
+        call: UnderWay,
+        max_collected_bytes: usize,
+        budget: Budget,
+    ) -> Self {
+        Self {
+            incoming: Some(incoming),
+            idle,
+            waiting_since: None,
+            timer: None,
+            max_collected_bytes,
+            budget,
+            _call: call,
+        }
     }
 
-    /// How much of it may be collected.
+    /// How many bytes of it may be collected.
     #[must_use]
-    pub fn bounds(&self) -> &Bounds {
-        &self.bounds
+    pub fn max_collected_bytes(&self) -> usize {
+        self.max_collected_bytes
+    }
+
+    /// What is collected of it is held of this.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Ready when the wait for the next frame is over its limit.

@@ -75,7 +75,7 @@ impl Network {
             .map_err(|error| ServiceError::Internal(error.to_string()))?;
         let target = format!("aisbreaker:network->{url}->{inner_id}");
         let context = Context::new(NAME, &target, &destination, MAX_ERROR_TEXT_BYTES);
-        let outgoing = Outgoing::post(headers, body);
+        let outgoing = Outgoing::post(headers, body).with_budget(call.budget);
         context.reply(stream, exchange(self.client.clone(), destination, outgoing, stream)).await
     }
 }
@@ -95,7 +95,7 @@ async fn exchange(
         return Err(upstream::unusable_status(parts.status));
     }
     if stream && upstream::is_event_stream(&parts.headers) {
-        let decoder = Decoder::with_limit(body.bounds().max_answer_bytes);
+        let decoder = Decoder::with_limit(body.max_collected_bytes());
         let reader = Reader { messages: Messages::new(body, decoder) };
         return Ok(Reply::Stream(upstream::events_of(reader)));
     }

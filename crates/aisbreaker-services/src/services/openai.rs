@@ -105,7 +105,8 @@ impl OpenAiChat {
         let body = request::body(&turn, &model, call.request.intern_options, call.request.stream);
         let context = Context::new(NAME, call.service_id.as_str(), &destination, MAX_ERROR_TEXT_BYTES);
         let pending = Pending { turn, model, url: told_url(&destination.url) };
-        let (stream, outgoing) = (call.request.stream, Outgoing::post(headers, body));
+        let (stream, outgoing) =
+            (call.request.stream, Outgoing::post(headers, body).with_budget(call.budget));
         context.reply(stream, exchange(self.client.clone(), destination, outgoing, pending, stream)).await
     }
 }

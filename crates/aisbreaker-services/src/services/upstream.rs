@@ -215,11 +215,11 @@ pub(super) fn is_error(status: StatusCode) -> bool {
 
 /// The whole body, and what it holds of the budget as long as something is made of it.
 pub(super) async fn read_answer(mut body: egress::Body) -> Result<(Bytes, Reservation), ServiceError> {
-    let limit = body.bounds().max_answer_bytes;
+    let limit = body.max_collected_bytes();
     if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(too_long(limit));
     }
-    let mut held = body.bounds().budget.reservation();
+    let mut held = body.budget().reservation();
     let mut pieces = Pieces::default();
     while let Some(piece) = next_piece(&mut body).await? {
         let length = pieces.length.saturating_add(piece.len());
@@ -299,7 +299,7 @@ pub(super) struct Messages {
 
 impl Messages {
     pub(super) fn new(body: egress::Body, decoder: sse::Decoder) -> Self {
-        let held = body.bounds().budget.reservation();
+        let held = body.budget().reservation();
         Self { body, decoder, is_at_end: false, held }
     }
 
@@ -318,9 +318,9 @@ impl Messages {
         self.decoder.finish().map_err(undecodable)
     }
 
-    /// How much of the answer may be collected.
-    pub(super) fn bounds(&self) -> &egress::Bounds {
-        self.body.bounds()
+    /// The body, with how much of it may be collected.
+    pub(super) fn body(&self) -> &egress::Body {
+        &self.body
     }
 
     /// Waits a moment for the end of the body, so that its connection can be used for the next call.

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     fmt,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream},
 };
 
 use serde_json::Value;
@@ -251,10 +251,21 @@ impl Connection {
         Self::over(TcpStream::connect(address).expect("a connection to the server"))
     }
 
+    /// A connection from this address of the loopback network, which is another client than any other one.
+    pub(crate) fn open_from(client: Ipv4Addr, server: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::from((client, 0))).expect("an address of the loopback network");
+        Self::connect(socket, server)
+    }
+
     /// A connection on which little is on its way: the system receives about this many bytes ahead of the reader.
     pub(crate) fn open_narrow(address: SocketAddr, bytes: u32) -> Self {
         let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(bytes).expect("a small buffer");
+        Self::connect(socket, address)
+    }
+
+    fn connect(socket: tokio::net::TcpSocket, address: SocketAddr) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
         let stream = runtime.block_on(socket.connect(address)).expect("a connection to the server");
         let stream = stream.into_std().expect("a socket without runtime");

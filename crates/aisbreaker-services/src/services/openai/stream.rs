@@ -24,7 +24,7 @@ const DONE: &str = "[DONE]";
 /// The events of an answer. `is_framed` tells that a body that was cut does not look like one that ended.
 pub(super) fn events(body: egress::Body, is_framed: bool, pending: Pending) -> EventStream {
     let messages = Messages::new(body, Decoder::new());
-    let held = messages.bounds().budget.reservation();
+    let held = messages.body().budget().reservation();
     events_of(Reader { messages, is_framed, pending, told: Collected::default(), held })
 }
 
@@ -58,7 +58,7 @@ impl ReadEvents for Reader {
 
 impl Reader {
     fn check_length(&mut self) -> Result<(), ServiceError> {
-        let limit = self.messages.bounds().max_answer_bytes;
+        let limit = self.messages.body().max_collected_bytes();
         if self.told.text_bytes > limit {
             return Err(too_long(limit));
         }

@@ -1,0 +1,101 @@
+//! What each client holds of the budget: one that sends and asks for much leaves something to the others.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use aisbreaker_services::Budget;
+
+use crate::identity::ClientId;
+
+/// The shares of all clients that have requests under way; others take no room. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Shares(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    whole: Budget,
+    limit_bytes: usize,
+    clients: Mutex<HashMap<ClientId, Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    budget: Budget,
+    requests: usize,
+}
+
+/// A client's share of the budget, as long as one of its requests is under way.
+#[derive(Debug)]
+pub(crate) struct Share {
+    shares: Shares,
+    client: ClientId,
+    budget: Budget,
+}
+
+impl Shares {
+    /// Shares of this budget, none of which is over so many bytes.
+    pub(crate) fn new(whole: Budget, limit_bytes: usize) -> Self {
+        Self(Arc::new(Inner { whole, limit_bytes, clients: Mutex::default() }))
+    }
+
+    /// The share of the client at this address.
+    pub(crate) fn of(&self, client: IpAddr) -> Share {
+        let client = ClientId::of(client);
+        let mut clients = self.lock();
+        let entry = clients
+            .entry(client)
+            .or_insert_with(|| Entry { budget: self.0.whole.part(self.0.limit_bytes), requests: 0 });
+        entry.requests = entry.requests.saturating_add(1);
+        let budget = entry.budget.clone();
+        drop(clients);
+        Share { shares: self.clone(), client, budget }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClientId, Entry>> {
+        self.0.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Share {
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut clients = self.shares.lock();
+        match clients.get_mut(&self.client) {
+            Some(entry) if entry.requests > 1 => entry.requests = entry.requests.saturating_sub(1),
+            Some(_) | None => {
+                clients.remove(&self.client);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_has_one_share_and_takes_no_room_without_requests() {
+        let shares = Shares::new(Budget::new(300_000), 200_000);
+        let of = |text: &str| shares.of(text.parse().unwrap());
+        let (first, second, other) = (of("192.0.2.1"), of("192.0.2.1"), of("192.0.2.2"));
+
+        let mut held = first.budget().reservation();
+        assert!(held.hold(150_000).is_ok());
+        assert!(second.budget().reservation().hold(100_000).is_err(), "more than its share");
+        assert!(other.budget().reservation().hold(100_000).is_ok());
+        assert!(other.budget().reservation().hold(190_000).is_err(), "more than is left");
+
+        drop(first);
+        assert!(of("192.0.2.1").budget().reservation().hold(100_000).is_err(), "the share is still the same");
+        drop((second, other));
+        assert!(shares.lock().is_empty());
+    }
+}
