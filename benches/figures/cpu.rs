@@ -1,4 +1,4 @@
-//! CPU time and memory of threads and processes, as Linux tells them in `/proc`.
+//! CPU time of threads, as Linux tells them in `/proc`.
 
 use std::{hint::black_box, path::PathBuf, time::Duration};
 
@@ -34,12 +34,4 @@ pub(crate) fn per_run(time: Duration, mut operation: impl FnMut()) -> f64 {
 /// A sample of `per_run` over a fifth of a second: some kernels count CPU time in ticks of 4 ms.
 pub(crate) fn sample<T>(mut operation: impl FnMut() -> T + 'static) -> crate::row::Sample {
     Box::new(move || per_run(Duration::from_millis(200), || drop(black_box(operation()))))
-}
-
-/// Resident memory of a process in bytes.
-pub(crate) fn resident_bytes(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
-    let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse().expect("VmRSS is a number");
-    kilobytes * 1024.0
 }

@@ -44,7 +44,7 @@ fn main() {
     if let Some(probe) = args.probe {
         return println!("{}", probe::run(&probe));
     }
-    let server = args.server.unwrap_or_else(server::beside_this_program);
+    let server = args.server.unwrap_or_else(aisbreaker_benches::process::beside_this_program);
     let measurements = token::rows(args.jose)
         .into_iter()
         .chain(quota::rows())

@@ -7,11 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aisbreaker_benches::gateway::Calls;
+use aisbreaker_benches::{gateway::Calls, process::resident_bytes};
 use aisbreaker_quota::{Charge, Engine, Limits};
 
 use crate::{
-    cpu,
     quota::{CLIENTS, LIMIT, decide, engine, now},
     row::Sample,
 };
@@ -36,7 +35,7 @@ pub(crate) fn run(name: &str) -> f64 {
 }
 
 fn resident() -> f64 {
-    cpu::resident_bytes(std::process::id())
+    resident_bytes(std::process::id())
 }
 
 fn bytes_per_client() -> f64 {

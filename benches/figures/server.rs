@@ -2,15 +2,17 @@
 
 use std::{
     convert::Infallible,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     sync::mpsc,
     time::{Duration, Instant},
 };
 
-use aisbreaker_benches::gateway::{Calls, DUMMY_REQUEST, gateway};
+use aisbreaker_benches::{
+    gateway::{Calls, DUMMY_REQUEST, gateway},
+    process::{Process, is_whole, resident_bytes},
+};
 use aisbreaker_gateway::{Limits, serve};
 use http_body_util::Full;
 use hyper::{body::Bytes, server::conn::http1, service::service_fn};
@@ -21,16 +23,9 @@ use crate::{
     row::{Measurement, Sample},
 };
 
-/// A raw 32-byte server key; it seals nothing of worth.
-const SERVER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 const PING: &[u8] = b"GET /api/v1/ping HTTP/1.1\r\nhost: localhost\r\n\r\n";
 /// Calls per sample.
 const CALLS: u32 = 10_000;
-
-pub(crate) fn beside_this_program() -> PathBuf {
-    let this = std::env::current_exe().expect("this program has a path");
-    this.with_file_name("aisbreaker-server")
-}
 
 pub(crate) fn rows(server: PathBuf) -> Vec<Measurement> {
     let of_the_process = of_the_process(server);
@@ -66,44 +61,20 @@ fn of_the_process(server: PathBuf) -> [Measurement; 2] {
         Measurement::absolute(memory_name, "MB", memory_goal, move || {
             Box::new(move || {
                 let (running, _) = start(&for_memory);
-                cpu::resident_bytes(running.0.id()) / 1e6
+                resident_bytes(running.id()) / 1e6
             })
         }),
     ]
 }
 
-/// A server process that ends with its owner.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _gone = self.0.wait();
-    }
-}
-
 /// Starts the server; with it, the milliseconds until its first answer.
 #[expect(clippy::disallowed_methods, reason = "a measurement owns its clock")]
-fn start(server: &Path) -> (Running, f64) {
+fn start(server: &Path) -> (Process, f64) {
     let begun = Instant::now();
-    let child = Command::new(server)
-        .args(["--listen", "127.0.0.1:0"])
-        .env_clear()
-        .envs([("AUTH_ENCRYPTION_KEYPHRASE", SERVER_KEY), ("AISBREAKER_LOG_FORMAT", "json")])
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut running =
-        Running(child.expect("build the server first: cargo build --release -p aisbreaker-server"));
-    let stderr = running.0.stderr.take().expect("it was piped");
-    let address = BufReader::new(stderr).lines().map_while(Result::ok).find_map(|line| listening_at(&line));
-    let mut socket = TcpStream::connect(address.expect("it listens")).expect("it accepts");
+    let (running, _log) = Process::start(server, &[]);
+    let mut socket = TcpStream::connect(running.address()).expect("it accepts");
     call(&mut socket, PING);
     (running, begun.elapsed().as_secs_f64() * 1e3)
-}
-
-fn listening_at(line: &str) -> Option<SocketAddr> {
-    let line: serde_json::Value = serde_json::from_str(line).ok()?;
-    line["address"].as_str()?.parse().ok()
 }
 
 /// Sends a request and reads its answer, whose length is announced.
@@ -120,14 +91,6 @@ fn call(socket: &mut TcpStream, request: &[u8]) {
             return;
         }
     }
-}
-
-fn is_whole(answer: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(answer);
-    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-    let length =
-        head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("it says its length");
-    body.len() >= length.parse().expect("it is a number")
 }
 
 fn calls_of_the_gateway() -> Sample {
