@@ -234,6 +234,8 @@ async fn a_panic_of_the_gateway_itself_is_an_error_of_the_server() {
 
 #[tokio::test]
 async fn a_panic_harms_no_other_request_on_its_connection() {
+    // Without a log, what is logged here first would stay unlogged in the other tests.
+    let (_log, _logging) = Log::start();
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -150,7 +150,8 @@ impl Watched {
 
     /// Does all jobs so often, and checks what is left of them.
     fn check(mut self, jobs: &[Job], (rounds, clients): (usize, usize), slack: usize) {
-        play(self.server.address(), jobs, (rounds.div_ceil(10), clients));
+        // As often as afterwards: an allocator takes its time until it needs no more.
+        play(self.server.address(), jobs, (rounds, clients));
         let before = self.settle();
         play(self.server.address(), jobs, (rounds, clients));
         let after = self.settle();
