@@ -2,15 +2,12 @@
 
 use std::time::SystemTime;
 
-use aisbreaker_api::{ProcessCall, ServicePattern};
+use aisbreaker_api::ServicePattern;
 use aisbreaker_services::{Credentials, SealedSecret};
 use aisbreaker_token::{Grant, Host, KeyId, OpenError, PREFIX, RequestQuotas};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::{
-    config::Config,
-    parse::{Authorization, Head, Parsed},
-};
+use crate::{config::Config, parse::Authorization};
 
 /// Why a caller is not known.
 #[derive(Debug)]
@@ -25,12 +22,9 @@ pub(crate) enum AuthFault {
     NotBearer,
 }
 
-/// A call whose caller is known.
+/// A caller who is known.
 #[derive(Debug)]
-pub(crate) struct Authenticated {
-    pub(crate) head: Head,
-    pub(crate) hops: u8,
-    pub(crate) call: ProcessCall,
+pub(crate) struct Caller {
     pub(crate) key: Option<Key>,
     pub(crate) credentials: Credentials,
 }
@@ -57,31 +51,31 @@ fn is_key(bearer: &str) -> bool {
 
 /// Finds out who calls.
 pub(crate) fn authenticate(
-    parsed: Parsed,
+    authorization: Authorization,
+    host: &Host,
     config: &Config,
     now: SystemTime,
-) -> Result<Authenticated, AuthFault> {
-    let Parsed { head, authorization, hops, call } = parsed;
+) -> Result<Caller, AuthFault> {
     let (key, credentials) = match authorization {
         Authorization::Unusable => return Err(AuthFault::NotBearer),
         Authorization::Bearer(bearer) if is_key(bearer.expose_secret()) => {
-            let grant = open(&bearer, &head.host, config, now).map_err(AuthFault::BadKey)?;
+            let grant = open(&bearer, host, config, now).map_err(AuthFault::BadKey)?;
             use_grant(grant, Some(bearer))?
         }
         Authorization::Bearer(secret) => (None, Credentials::Caller(secret)),
         Authorization::Entrusted(bearer) if is_key(bearer.expose_secret()) => {
-            use_grant(open(&bearer, &head.host, config, now).map_err(AuthFault::BadKey)?, None)?
+            use_grant(open(&bearer, host, config, now).map_err(AuthFault::BadKey)?, None)?
         }
         Authorization::Entrusted(secret) => (None, entrusted(secret)?),
         Authorization::Absent => match &config.default_key {
             None => (None, Credentials::None),
             Some(key) => {
-                let grant = open(key, &head.host, config, now).map_err(AuthFault::BadDefaultKey)?;
+                let grant = open(key, host, config, now).map_err(AuthFault::BadDefaultKey)?;
                 use_grant(grant, None)?
             }
         },
     };
-    Ok(Authenticated { head, hops, call, key, credentials })
+    Ok(Caller { key, credentials })
 }
 
 /// The credentials of a call that does not know its own secret: it is for whatever is called, at the service's own
@@ -169,24 +163,21 @@ mod tests {
                 config.max_expiration,
             )
             .unwrap();
-        let call = br#"{"service": {"serviceId": "chat:dummy"}, "request": {"inputs": [{"text": {"content": "x"}}]}}"#;
-        let parsed = |bearer: &str| Parsed {
-            head: Head { host: host.clone(), client: std::net::Ipv4Addr::LOCALHOST.into() },
-            authorization: Authorization::Bearer(bearer.into()),
-            hops: 0,
-            call: ProcessCall::from_json(call).unwrap(),
-        };
-        let bad = authenticate(parsed(DEFAULT), &config, now);
+        let bearer = |bearer: &str| Authorization::Bearer(bearer.into());
+        let bad = authenticate(bearer(DEFAULT), &host, &config, now);
         let rows = [
             ("Config", format!("{config:#?}")),
             ("MintRequest", format!("{mint:#?}")),
             ("a refused MintRequest", format!("{refused:#?}")),
             ("its answer", format!("{minted:#?}")),
-            ("Parsed", format!("{:#?} {:#?}", parsed(BEARER), parsed(key.expose()))),
-            ("Authenticated", format!("{:#?}", authenticate(parsed(BEARER), &config, now).unwrap())),
             (
-                "Authenticated by a key",
-                format!("{:#?}", authenticate(parsed(key.expose()), &config, now).unwrap()),
+                "Authorization",
+                format!("{:#?} {:#?}", bearer(BEARER), Authorization::Entrusted(key.expose().into())),
+            ),
+            ("Caller", format!("{:#?}", authenticate(bearer(BEARER), &host, &config, now).unwrap())),
+            (
+                "Caller with a key",
+                format!("{:#?}", authenticate(bearer(key.expose()), &host, &config, now).unwrap()),
             ),
             ("AuthFault", format!("{bad:#?}")),
         ];

@@ -7,10 +7,14 @@ use std::{
     task::{Context, Poll},
 };
 
+use aisbreaker_services::BudgetSpent;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{events::EventBytes, record::Record};
+use crate::{events::EventBytes, record::Record, shares::Held};
+
+/// How much of a whole answer is handed out at once, in bytes: what a client takes can be seen by what is asked for next.
+const MAX_PIECE_BYTES: usize = 64 << 10;
 
 /// The body of an answer of the gateway: nothing, one piece, or a stream of events.
 ///
@@ -35,6 +39,14 @@ impl ResponseBody {
         Self { content: if bytes.is_empty() { Content::Empty } else { Content::Full(bytes) }, record: None }
     }
 
+    /// Lets a whole answer count as held, instead of its request, until its client has taken it.
+    pub(crate) fn count(&mut self, held: Held) -> Result<(), BudgetSpent> {
+        if let Content::Full(bytes) = &mut self.content {
+            *bytes = held.until_taken(std::mem::take(bytes))?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn events(events: EventBytes) -> Self {
         Self { content: Content::Events(events), record: None }
     }
@@ -52,14 +64,6 @@ impl ResponseBody {
         match std::mem::replace(&mut self.content, Content::Empty) {
             Content::Full(bytes) => Some(bytes.len()),
             Content::Empty | Content::Events(_) => None,
-        }
-    }
-
-    /// How many bytes a whole answer has; a stream has none that could be counted.
-    pub(crate) fn whole_bytes(&self) -> usize {
-        match &self.content {
-            Content::Full(bytes) => bytes.len(),
-            Content::Empty | Content::Events(_) => 0,
         }
     }
 
@@ -87,10 +91,12 @@ impl Body for ResponseBody {
         match &mut this.content {
             Content::Empty => Poll::Ready(None),
             Content::Full(bytes) => {
-                let frame = Frame::data(std::mem::take(bytes));
-                this.content = Content::Empty;
-                this.complete();
-                Poll::Ready(Some(Ok(frame)))
+                let piece = next_piece(bytes);
+                if bytes.is_empty() {
+                    this.content = Content::Empty;
+                    this.complete();
+                }
+                Poll::Ready(Some(Ok(Frame::data(piece))))
             }
             Content::Events(events) => match std::task::ready!(events.poll_bytes(cx)) {
                 Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
@@ -117,6 +123,19 @@ impl Body for ResponseBody {
             Content::Events(_) => SizeHint::default(),
         }
     }
+}
+
+/// The next piece of a whole answer. The last one of several is a copy, so that a client which does not take it does not
+/// hold the rest.
+fn next_piece(bytes: &mut Bytes) -> Bytes {
+    if bytes.len() <= MAX_PIECE_BYTES {
+        return std::mem::take(bytes);
+    }
+    let piece = bytes.split_to(MAX_PIECE_BYTES);
+    if bytes.len() <= MAX_PIECE_BYTES {
+        *bytes = Bytes::copy_from_slice(bytes);
+    }
+    piece
 }
 
 impl fmt::Debug for ResponseBody {

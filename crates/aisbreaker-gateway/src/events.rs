@@ -3,6 +3,7 @@
 use std::{
     io::Write as _,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -10,25 +11,27 @@ use aisbreaker_services::{Event, EventStream, ServiceError};
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::{answer::Failure, process::panicked};
+use crate::{answer::Failure, process::panicked, shares::Share};
 
 /// Events that are ready at once are passed on in one piece, up to about this many bytes.
 const BATCH_BYTES: usize = 16 << 10;
 
 /// The events of one answer, as bytes.
 ///
-/// A service is asked for the next event only when the client has taken what is there. It ends after the first
+/// A service is asked for the next event only when there is room for it on the way to the client. It ends after the first
 /// `final` or `error` event; a service that ends without either makes an `error` event.
 pub(crate) struct EventBytes {
     events: Option<EventStream>,
     /// The last event has been handed out; what is left of the service is its orderly end.
     is_over: bool,
     failure: Option<String>,
+    /// What is handed out counts as held until the client has taken it.
+    share: Arc<Share>,
 }
 
 impl EventBytes {
-    pub(crate) fn new(events: EventStream) -> Self {
-        Self { events: Some(events), is_over: false, failure: None }
+    pub(crate) fn new(events: EventStream, share: Arc<Share>) -> Self {
+        Self { events: Some(events), is_over: false, failure: None, share }
     }
 
     /// Why the stream ended in an error, for the log.
@@ -69,7 +72,16 @@ impl EventBytes {
                 }
             }
         }
-        Poll::Ready(Some(piece).filter(|piece| !piece.is_empty()).map(Bytes::from))
+        Poll::Ready((!piece.is_empty()).then(|| self.counted(piece)))
+    }
+
+    /// A piece that counts as held until the client has taken it; an error where there is no room for it.
+    fn counted(&mut self, piece: Vec<u8>) -> Bytes {
+        self.share.held().until_taken(piece.into()).unwrap_or_else(|spent| {
+            let mut piece = Vec::new();
+            self.fail(&mut piece, spent.into());
+            piece.into()
+        })
     }
 
     fn fail(&mut self, piece: &mut Vec<u8>, error: ServiceError) {
@@ -98,6 +110,9 @@ fn write_event(piece: &mut Vec<u8>, name: &str, data: &impl Serialize) {
 mod tests {
     use std::task::Waker;
 
+    use aisbreaker_services::Budget;
+
+    use crate::shares::Shares;
     use aisbreaker_api::{Output, OutputText, Progress, Response, Usage};
     use futures_util::{StreamExt as _, stream};
 
@@ -115,7 +130,8 @@ mod tests {
     }
 
     fn pieces(events: EventStream) -> Vec<String> {
-        let mut bytes = EventBytes::new(events);
+        let shares = Shares::new(Budget::default(), usize::MAX);
+        let mut bytes = EventBytes::new(events, shares.of([192, 0, 2, 1].into()));
         let mut pieces = Vec::new();
         let mut cx = Context::from_waker(Waker::noop());
         loop {

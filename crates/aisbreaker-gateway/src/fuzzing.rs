@@ -57,7 +57,7 @@ pub enum Inflated {
 /// Undoes a content coding.
 pub fn inflate(coding: &[u8], body: Bytes, limit: usize) -> Inflated {
     let Some(coding) = Coding::parse(coding) else { return Inflated::Unknown };
-    match coding.decode(body, limit) {
+    match coding.decode(body, limit, |_| Ok(())) {
         Ok(body) => Inflated::Body(body),
         Err(ParseFault::TooLarge { .. }) => Inflated::TooLarge,
         Err(_) => Inflated::Corrupt,

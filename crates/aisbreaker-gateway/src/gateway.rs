@@ -2,6 +2,7 @@
 
 use std::{fmt, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use aisbreaker_api::ProcessCall;
 use aisbreaker_services::{Registry, ServiceError};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -22,8 +23,8 @@ use crate::{
     greet, identity,
     lifecycle::Lifecycle,
     mint,
-    parse::{self, Head},
-    process::{self, Admitted},
+    parse::{self, Asked, Authorization, Head},
+    process::{self, Admitted, Incoming},
     record::Record,
     route::{Action, Route},
     shares::Shares,
@@ -99,6 +100,11 @@ impl Gateway {
         response
     }
 
+    /// Whether as many requests are under way as may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.lifecycle.in_flight() >= self.0.config.max_requests
+    }
+
     /// From now on no request is taken but those that ask how the server is: `/readyz` and all else answer 503.
     pub fn start_draining(&self) {
         self.0.lifecycle.start_draining();
@@ -162,12 +168,22 @@ impl Gateway {
         record: &mut Record,
     ) -> Result<Response<ResponseBody>, Failure> {
         let Shared { config, counters, shares, clock, .. } = &*self.0;
-        let share = shares.of(head.client);
-        let (body, held) = parse::json_body(&parts.headers, body, config, share.budget()).await?;
-        record.hold(held, share);
+        let body = parse::json_body(&parts.headers, body, config, &shares.of(head.client)).await?;
+        let admit = || admit::admit(counters, None, head.client, config, clock.monotonic());
+        // What it costs to read is paid for before it is read.
+        let early = if body.is_costly() { Some(admit()?) } else { None };
         let max_expiration = config.max_expiration;
-        let request = parse::parsed(body, move |body| mint::parse(body, max_expiration)).await?;
-        let admission = admit::admit(counters, None, head.client, config, clock.monotonic())?;
+        let request = match (body.parsed(move |body| mint::parse(body, max_expiration)).await, &early) {
+            (Ok((request, held)), _) => {
+                record.hold(held);
+                request
+            }
+            (Err(fault), None) => return Err(fault.into()),
+            (Err(fault), Some(admission)) => {
+                return charged(Err(fault.into()), |headers| admission.describe(headers));
+            }
+        };
+        let admission = early.map_or_else(admit, Ok)?;
         let minted = mint::seal(&request, &parts.headers, &head.host, config, clock.wall());
         charged(
             minted.map_err(Failure::from).map(|(id, response)| {
@@ -185,19 +201,45 @@ impl Gateway {
         body: B,
         record: &mut Record,
     ) -> Result<Response<ResponseBody>, Failure> {
-        let Shared { config, registry, counters, shares, clock, .. } = &*self.0;
+        let Shared { config, registry, shares, .. } = &*self.0;
         let share = shares.of(head.client);
-        let budget = share.budget().clone();
-        let (parsed, held) = parse::process(head, parts, body, config, &budget).await?;
-        record.hold(held, share);
-        let call = authenticate::authenticate(parsed, config, clock.wall())?;
-        if let Some(key) = call.key {
+        let Asked { head, authorization, hops, body } =
+            parse::process(head, parts, body, config, &share).await?;
+        let admitted = |record: &mut Record| self.admit(&head, authorization, record);
+        // What it costs to read is paid for before it is read.
+        let (call, admitted) = if body.is_costly() {
+            let admitted = admitted(record)?;
+            match body.parsed(ProcessCall::from_json).await {
+                Ok(call) => (call, admitted),
+                Err(fault) => {
+                    let admission = admitted.admission;
+                    return charged(Err(fault.into()), |headers| admission.describe(headers));
+                }
+            }
+        } else {
+            (body.parsed(ProcessCall::from_json).await?, admitted(record)?)
+        };
+        let (call, held) = call;
+        record.hold(held);
+        let incoming = Incoming { call, hops, share };
+        let (outcome, admission) = process::process(incoming, admitted, registry, record).await;
+        charged(outcome.map_err(Failure::from), |headers| admission.describe(headers))
+    }
+
+    /// Finds out who calls, and charges the request to all its quotas.
+    fn admit(
+        &self,
+        head: &Head,
+        authorization: Authorization,
+        record: &mut Record,
+    ) -> Result<Admitted, Failure> {
+        let Shared { config, counters, clock, .. } = &*self.0;
+        let caller = authenticate::authenticate(authorization, &head.host, config, clock.wall())?;
+        if let Some(key) = caller.key {
             record.key(key.id);
         }
-        let admission = admit::admit(counters, call.key, call.head.client, config, clock.monotonic())?;
-        let (outcome, admission) =
-            process::process(Admitted { call, admission, budget }, registry, record).await;
-        charged(outcome.map_err(Failure::from), |headers| admission.describe(headers))
+        let admission = admit::admit(counters, caller.key, head.client, config, clock.monotonic())?;
+        Ok(Admitted { caller, admission })
     }
 }
 
@@ -224,14 +266,16 @@ fn charged(
     }
 }
 
-/// A whole answer takes memory until its client has taken it.
+/// A whole answer takes memory until its client has taken it, and its request none any more.
 fn within_budget(
-    response: Response<ResponseBody>,
+    mut response: Response<ResponseBody>,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Failure> {
-    let body = response.body();
-    if !body.is_stream() {
-        record.hold_answer(body.whole_bytes()).map_err(ServiceError::from)?;
+    let body = response.body_mut();
+    if !body.is_stream()
+        && let Some(held) = record.held()
+    {
+        body.count(held).map_err(ServiceError::from)?;
     }
     Ok(response)
 }

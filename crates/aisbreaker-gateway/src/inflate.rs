@@ -26,20 +26,33 @@ impl Coding {
         }
     }
 
-    /// Undoes the coding. The result has at most `limit` bytes, and no more than that are ever held.
-    pub(crate) fn decode(self, body: Bytes, limit: usize) -> Result<Bytes, ParseFault> {
+    /// Undoes the coding. The result has at most `limit` bytes, and no more than that are ever held; `may_go_on` is asked
+    /// again and again, with how many bytes there are so far.
+    pub(crate) fn decode(
+        self,
+        body: Bytes,
+        limit: usize,
+        may_go_on: impl FnMut(usize) -> Result<(), ParseFault>,
+    ) -> Result<Bytes, ParseFault> {
         match self {
             Self::Identity => Ok(body),
-            Self::Gzip => read_all(MultiGzDecoder::new(&*body), limit),
-            Self::Deflate => read_all(ZlibDecoder::new(&*body), limit),
+            Self::Gzip => read_all(MultiGzDecoder::new(&*body), limit, may_go_on),
+            Self::Deflate => read_all(ZlibDecoder::new(&*body), limit, may_go_on),
         }
     }
 }
 
-fn read_all(decoder: impl Read, limit: usize) -> Result<Bytes, ParseFault> {
+fn read_all(
+    decoder: impl Read,
+    limit: usize,
+    mut may_go_on: impl FnMut(usize) -> Result<(), ParseFault>,
+) -> Result<Bytes, ParseFault> {
     let one_more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     let mut inflated = Growing::default();
-    inflated.read_all(decoder.take(one_more)).map_err(|_corrupt| ParseFault::Inflate)?;
+    let mut decoder = decoder.take(one_more);
+    while inflated.read_more(&mut decoder).map_err(|_corrupt| ParseFault::Inflate)? {
+        may_go_on(inflated.len())?;
+    }
     if inflated.len() > limit {
         return Err(ParseFault::TooLarge { limit });
     }
@@ -75,7 +88,7 @@ mod tests {
             ("deflate", zlib.finish().unwrap().into()),
         ];
         for (value, body) in rows {
-            let decoded = Coding::parse(value.as_bytes()).unwrap().decode(body, 5).unwrap();
+            let decoded = Coding::parse(value.as_bytes()).unwrap().decode(body, 5, |_| Ok(())).unwrap();
             assert_eq!(decoded, b"hello".as_slice(), "{value:?}");
         }
     }
@@ -90,8 +103,17 @@ mod tests {
     #[test]
     fn stops_at_the_limit_and_refuses_garbage() {
         let bomb = gzip(&vec![0; 1 << 20]);
-        assert!(matches!(Coding::Gzip.decode(bomb, 1000), Err(ParseFault::TooLarge { limit: 1000 })));
-        assert!(matches!(Coding::Gzip.decode(Bytes::from_static(b"hello"), 1000), Err(ParseFault::Inflate)));
-        assert!(matches!(Coding::Gzip.decode(gzip(b"hello").slice(..12), 1000), Err(ParseFault::Inflate)));
+        assert!(matches!(
+            Coding::Gzip.decode(bomb, 1000, |_| Ok(())),
+            Err(ParseFault::TooLarge { limit: 1000 })
+        ));
+        assert!(matches!(
+            Coding::Gzip.decode(Bytes::from_static(b"hello"), 1000, |_| Ok(())),
+            Err(ParseFault::Inflate)
+        ));
+        assert!(matches!(
+            Coding::Gzip.decode(gzip(b"hello").slice(..12), 1000, |_| Ok(())),
+            Err(ParseFault::Inflate)
+        ));
     }
 }

@@ -7,11 +7,13 @@
 //! | Stage | Module | Makes | Refuses with |
 //! |---|---|---|---|
 //! | accept | `serve` | a connection task | a closed connection |
-//! | parse | `parse` | `Parsed` | 400, 408, 413, 415, 421, 431 |
-//! | authenticate | `authenticate` | `Authenticated` | 401 |
+//! | parse | `parse`, `receive` | `Asked`, and of its body what it says | 400, 408, 413, 415, 421, 431, 503 |
+//! | authenticate | `authenticate` | `Caller` | 401 |
 //! | admit | `admit` | `Admission` | 429 |
 //! | resolve, call | `process`, `mint` | the answer's head | 401 to 504 |
 //! | stream | `events` | the answer's body | an `error` event |
+//!
+//! A body that takes its time to read is read after it was admitted, so that it is paid for.
 //!
 //! Errors become statuses in one place, `status`. What is logged is in one place, `record`.
 #![doc = ""]
@@ -44,6 +46,7 @@ mod lifecycle;
 mod mint;
 mod parse;
 mod process;
+mod receive;
 mod record;
 mod route;
 mod serve;
@@ -57,4 +60,5 @@ pub use clock::{Clock, SystemClock};
 pub use config::Config;
 pub use gateway::Gateway;
 pub use mint::{InvalidQuotas, MintPolicy, quotas_from_json};
+pub use record::FREE_TARGET;
 pub use serve::{Limits, serve};

@@ -23,6 +23,11 @@ impl Lifecycle {
         self.0.borrow().is_draining
     }
 
+    /// How many requests are under way.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.0.borrow().in_flight
+    }
+
     /// From now on no request is taken but those that ask how the server is.
     pub(crate) fn start_draining(&self) {
         self.0.send_modify(|state| state.is_draining = true);

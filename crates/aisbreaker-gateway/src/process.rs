@@ -2,7 +2,8 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use aisbreaker_services::{Budget, Call, Event, EventStream, Registry, Reply, ServiceError};
+use aisbreaker_api::ProcessCall;
+use aisbreaker_services::{Call, Event, EventStream, Registry, Reply, ServiceError};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::{
     HeaderName, HeaderValue, Response, StatusCode,
@@ -10,47 +11,55 @@ use http::{
 };
 
 use crate::{
-    admit::Admission, answer, authenticate::Authenticated, body::ResponseBody, events::EventBytes,
-    record::Record,
+    admit::Admission, answer, authenticate::Caller, body::ResponseBody, events::EventBytes, record::Record,
+    shares::Share,
 };
 
 /// Tells nginx not to hold events back.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// A call that was charged to its quotas.
+/// A caller whose request was charged to its quotas.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    pub(crate) call: Authenticated,
+    pub(crate) caller: Caller,
     pub(crate) admission: Admission,
-    /// What is collected for the call is held of this.
-    pub(crate) budget: Budget,
+}
+
+/// A call that is read, and how it came.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) call: ProcessCall,
+    /// How many AIsBreaker servers it has passed.
+    pub(crate) hops: u8,
+    /// What is collected and sent for the call is held of this.
+    pub(crate) share: Arc<Share>,
 }
 
 /// Calls the service. Errors found before a stream begins are returned here.
 pub(crate) async fn process(
+    incoming: Incoming,
     admitted: Admitted,
     registry: &Registry,
     record: &mut Record,
 ) -> (Result<Response<ResponseBody>, ServiceError>, Admission) {
-    let Admitted { call, admission, budget } = admitted;
-    (call_service(call, registry, budget, record).await, admission)
+    let Admitted { caller, admission } = admitted;
+    (call_service(incoming, caller, registry, record).await, admission)
 }
 
 async fn call_service(
-    authenticated: Authenticated,
+    Incoming { call, hops, share }: Incoming,
+    caller: Caller,
     registry: &Registry,
-    budget: Budget,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, ServiceError> {
-    let Authenticated { call, hops, credentials, .. } = authenticated;
     let is_stream = call.request.stream;
-    let call = Call::new(call.service, call.request, Arc::new(credentials), registry.clone())?
+    let call = Call::new(call.service, call.request, Arc::new(caller.credentials), registry.clone())?
         .with_hops(hops)
-        .with_budget(budget);
+        .with_budget(share.budget().clone());
     let service = registry.find(&call.service_id)?;
     record.service(call.service_id.as_str());
     // A service is called inside the future, so that a panic before its own future begins is caught as well.
-    let answer = AssertUnwindSafe(async { answer(service.call(call).await?, is_stream).await });
+    let answer = AssertUnwindSafe(async { answer(service.call(call).await?, is_stream, share).await });
     // What the panic says may repeat a secret; the place of it is told by whoever has set a hook.
     answer.catch_unwind().await.unwrap_or_else(|_panic| Err(panicked()))
 }
@@ -60,13 +69,17 @@ pub(crate) fn panicked() -> ServiceError {
     ServiceError::Internal("the service panicked".to_owned())
 }
 
-async fn answer(reply: Reply, is_stream: bool) -> Result<Response<ResponseBody>, ServiceError> {
+async fn answer(
+    reply: Reply,
+    is_stream: bool,
+    share: Arc<Share>,
+) -> Result<Response<ResponseBody>, ServiceError> {
     match (reply, is_stream) {
         (Reply::Final(response), false) => Ok(answer::json(StatusCode::OK, &response)),
         (Reply::Final(response), true) => {
-            Ok(event_stream(stream::iter([Ok(Event::Final(response))]).boxed()))
+            Ok(event_stream(stream::iter([Ok(Event::Final(response))]).boxed(), share))
         }
-        (Reply::Stream(events), true) => Ok(event_stream(events)),
+        (Reply::Stream(events), true) => Ok(event_stream(events, share)),
         (Reply::Stream(events), false) => {
             let response = last(events).await?;
             Ok(answer::json(StatusCode::OK, &response))
@@ -75,8 +88,8 @@ async fn answer(reply: Reply, is_stream: bool) -> Result<Response<ResponseBody>,
     }
 }
 
-fn event_stream(events: EventStream) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::events(EventBytes::new(events)));
+fn event_stream(events: EventStream, share: Arc<Share>) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::events(EventBytes::new(events, share)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -3,12 +3,15 @@
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use aisbreaker_services::{BudgetSpent, Reservation};
 use aisbreaker_token::KeyId;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use crate::{answer::X_REQUEST_ID, clock::Clock, lifecycle::InFlight, route::Route, shares::Share};
+use crate::{answer::X_REQUEST_ID, clock::Clock, lifecycle::InFlight, route::Route, shares::Held};
 
+/// The target of the log lines of requests that are charged to quotas.
+const CHARGED_TARGET: &str = "aisbreaker_gateway::request";
+/// The target of the log lines of requests that anyone can make for free, and so in any number.
+pub const FREE_TARGET: &str = "aisbreaker_gateway::free_request";
 /// The longest `x-request-id` that is accepted.
 const MAX_ID_LEN: usize = 128;
 /// The longest service id that is logged.
@@ -30,8 +33,7 @@ pub(crate) struct Record {
     is_complete: bool,
     started: Instant,
     clock: Arc<dyn Clock>,
-    /// What is held of the budget, and of whose share; in this order.
-    held: Option<(Reservation, Share)>,
+    held: Option<Held>,
     _in_flight: InFlight,
 }
 
@@ -76,13 +78,13 @@ impl Record {
     }
 
     /// Keeps what the body of the request holds of the budget until the request is over.
-    pub(crate) fn hold(&mut self, held: Reservation, share: Share) {
-        self.held = Some((held, share));
+    pub(crate) fn hold(&mut self, held: Held) {
+        self.held = Some(held);
     }
 
-    /// The body of the request is not needed any more, but a whole answer of this many bytes is to be sent.
-    pub(crate) fn hold_answer(&mut self, bytes: usize) -> Result<(), BudgetSpent> {
-        self.held.as_mut().map_or(Ok(()), |(held, _)| held.hold(bytes))
+    /// The body of the request is not needed any more.
+    pub(crate) fn held(&mut self) -> Option<Held> {
+        self.held.take()
     }
 
     pub(crate) fn cause(&mut self, cause: String) {
@@ -103,18 +105,25 @@ impl Drop for Record {
     fn drop(&mut self) {
         let status = if self.is_complete { self.status.as_u16() } else { CLIENT_CLOSED_REQUEST };
         let duration = self.clock.monotonic().saturating_duration_since(self.started);
-        tracing::info!(
-            request_id = self.id.to_str().unwrap_or_default(),
-            method = method_name(&self.method),
-            route = self.route.map_or("unknown", Route::template),
-            status,
-            duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-            client = %self.client,
-            key = self.key.as_ref().map(tracing::field::display),
-            service = self.service.as_deref(),
-            cause = self.cause.as_deref(),
-            "request"
-        );
+        macro_rules! line {
+            ($target:expr) => {
+                tracing::info!(
+                    target: $target,
+                    request_id = self.id.to_str().unwrap_or_default(),
+                    method = method_name(&self.method),
+                    route = self.route.map_or("unknown", Route::template),
+                    status,
+                    duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+                    client = %self.client,
+                    key = self.key.as_ref().map(tracing::field::display),
+                    service = self.service.as_deref(),
+                    cause = self.cause.as_deref(),
+                    "request"
+                )
+            };
+        }
+        // A target is fixed for each place of the code.
+        if self.route.is_some_and(Route::is_charged) { line!(CHARGED_TARGET) } else { line!(FREE_TARGET) }
     }
 }
 

@@ -94,8 +94,7 @@ pub async fn serve(
                         refusals.refuse(&stream);
                         continue;
                     };
-                    let activity = Arc::clone(place.activity());
-                    let connection = Connection::new(gateway.clone(), peer.ip(), limits.header_timeout, activity);
+                    let connection = Connection::new(gateway.clone(), peer.ip(), limits.header_timeout, &place);
                     let (builder, close) = (Arc::clone(&builder), close.subscribe());
                     connections.spawn(async move {
                         connection.run(stream, &builder, close).await;

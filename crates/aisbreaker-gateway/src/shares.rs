@@ -6,7 +6,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use aisbreaker_services::Budget;
+use aisbreaker_services::{Budget, BudgetSpent, Reservation};
+use bytes::Bytes;
 
 use crate::identity::ClientId;
 
@@ -27,12 +28,26 @@ struct Entry {
     requests: usize,
 }
 
-/// A client's share of the budget, as long as one of its requests is under way.
+/// A client's share of the budget, as long as something is under way for it.
 #[derive(Debug)]
 pub(crate) struct Share {
     shares: Shares,
     client: ClientId,
     budget: Budget,
+}
+
+/// What is held of a client's share, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    // In this order, so that the share lasts longer.
+    reservation: Reservation,
+    _share: Arc<Share>,
+}
+
+/// Bytes that count as held until whoever sends them has sent them.
+struct Counted {
+    bytes: Bytes,
+    _held: Held,
 }
 
 impl Shares {
@@ -42,7 +57,7 @@ impl Shares {
     }
 
     /// The share of the client at this address.
-    pub(crate) fn of(&self, client: IpAddr) -> Share {
+    pub(crate) fn of(&self, client: IpAddr) -> Arc<Share> {
         let client = ClientId::of(client);
         let mut clients = self.lock();
         let entry = clients
@@ -51,7 +66,7 @@ impl Shares {
         entry.requests = entry.requests.saturating_add(1);
         let budget = entry.budget.clone();
         drop(clients);
-        Share { shares: self.clone(), client, budget }
+        Arc::new(Share { shares: self.clone(), client, budget })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ClientId, Entry>> {
@@ -62,6 +77,37 @@ impl Shares {
 impl Share {
     pub(crate) fn budget(&self) -> &Budget {
         &self.budget
+    }
+
+    /// Holds nothing yet.
+    pub(crate) fn held(self: &Arc<Self>) -> Held {
+        Held { reservation: self.budget.reservation(), _share: Arc::clone(self) }
+    }
+}
+
+impl Held {
+    /// From now on so many bytes are held.
+    pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), BudgetSpent> {
+        self.reservation.hold(bytes)
+    }
+
+    /// From now on nothing is held.
+    pub(crate) fn release(&mut self) {
+        self.reservation.release();
+    }
+
+    /// The same bytes, which count as held until the last of them is dropped: the HTTP library keeps what its client does
+    /// not take. Few bytes are not counted.
+    pub(crate) fn until_taken(mut self, bytes: Bytes) -> Result<Bytes, BudgetSpent> {
+        self.hold(bytes.len())?;
+        let is_counted = self.reservation.held_bytes() > 0;
+        Ok(if is_counted { Bytes::from_owner(Counted { bytes, _held: self }) } else { bytes })
+    }
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -96,6 +142,26 @@ mod tests {
         drop(first);
         assert!(of("192.0.2.1").budget().reservation().hold(100_000).is_err(), "the share is still the same");
         drop((second, other));
+        assert!(shares.lock().is_empty());
+    }
+
+    #[test]
+    fn an_answer_counts_until_its_last_byte_is_dropped() {
+        let whole = Budget::new(300_000);
+        let shares = Shares::new(whole.clone(), 200_000);
+        let client = "192.0.2.1".parse().unwrap();
+
+        let mut answer = shares.of(client).held().until_taken(vec![0; 150_000].into()).unwrap();
+        let rest = answer.split_off(149_999);
+        drop(answer);
+
+        assert!(whole.held_bytes() >= 150_000, "a byte of it is not taken");
+        assert!(
+            shares.of(client).held().until_taken(vec![0; 100_000].into()).is_err(),
+            "its share is the same"
+        );
+        drop(rest);
+        assert_eq!(whole.held_bytes(), 0);
         assert!(shares.lock().is_empty());
     }
 }

@@ -70,6 +70,9 @@ impl From<ParseFault> for Failure {
                 StatusCode::REQUEST_TIMEOUT,
                 "the request body did not come in time; send it without pauses",
             ),
+            ParseFault::Busy => {
+                overloaded("this server is overloaded: too many large requests are being read; try again")
+            }
             ParseFault::Overloaded(spent) => ServiceError::from(spent).into(),
             ParseFault::Cut => Self::new(StatusCode::BAD_REQUEST, "the request body ended early"),
             ParseFault::Field { name } => Self::new(

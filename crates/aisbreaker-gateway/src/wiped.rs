@@ -37,8 +37,8 @@ impl Growing {
         self.0.extend_from_slice(bytes);
     }
 
-    /// Reads to the end.
-    pub(crate) fn read_all(&mut self, mut reader: impl Read) -> io::Result<()> {
+    /// Reads some more; whether there was more.
+    pub(crate) fn read_more(&mut self, reader: &mut impl Read) -> io::Result<bool> {
         loop {
             let filled = self.0.len();
             self.make_room(READ_BYTES);
@@ -46,8 +46,7 @@ impl Growing {
             let read = reader.read(self.0.get_mut(filled..).unwrap_or_default());
             self.0.truncate(filled.saturating_add(*read.as_ref().unwrap_or(&0)));
             match read {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
+                Ok(bytes) => return Ok(bytes > 0),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -196,7 +195,8 @@ mod tests {
         assert_eq!(Bytes::from(buffer), text);
 
         let mut buffer = Growing::default();
-        buffer.read_all(text.as_slice()).unwrap();
+        let mut reader = text.as_slice();
+        while buffer.read_more(&mut reader).unwrap() {}
         assert_eq!(Bytes::from(buffer), text);
     }
 

@@ -117,6 +117,12 @@ impl Reservation {
         Ok(())
     }
 
+    /// How many bytes are held, in whole steps.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
     /// From now on this holder holds nothing.
     pub fn release(&mut self) {
         let held = std::mem::take(&mut self.held_bytes);

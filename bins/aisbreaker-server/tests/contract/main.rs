@@ -29,6 +29,8 @@ mod greetings;
 #[cfg(test)]
 mod heads;
 #[cfg(test)]
+mod hogs;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod leaving;

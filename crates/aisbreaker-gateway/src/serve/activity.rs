@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -21,6 +21,8 @@ use crate::body::ResponseBody;
 
 /// How long a connection waits for its client before it can be asked to give way: clients pause all the time.
 const GRACE: Duration = Duration::from_secs(2);
+/// A client that sends so many bytes of a body within that time is not only waited for.
+const USEFUL_BYTES: usize = 16 << 10;
 /// The same of a connection that has never had a request: most send one at once.
 const GRACE_BEFORE_THE_FIRST: Duration = Duration::from_millis(250);
 
@@ -30,10 +32,8 @@ pub(super) struct Activity {
     pub(super) under_way: AtomicUsize,
     /// Requests under way whose own bodies have not come whole.
     receiving: AtomicUsize,
-    /// How often the body of an answer has been asked for its next piece.
-    pub(super) asked: AtomicUsize,
-    /// Bodies that have handed out a piece and have not been asked for the next one.
-    pub(super) untaken: AtomicUsize,
+    /// The answers that are handed out piece by piece.
+    answers: Mutex<Vec<Arc<Untaken>>>,
     /// What the client takes of what it is sent.
     pub(super) progress: Progress,
     opened: Instant,
@@ -52,8 +52,7 @@ impl Activity {
             begun: AtomicUsize::new(0),
             under_way: AtomicUsize::new(0),
             receiving: AtomicUsize::new(0),
-            asked: AtomicUsize::new(0),
-            untaken: AtomicUsize::new(0),
+            answers: Mutex::default(),
             progress: Progress::new(opened),
             opened,
             changed_millis: AtomicU64::new(0),
@@ -86,6 +85,21 @@ impl Activity {
         is_waiting.then(|| self.opened + changed)
     }
 
+    /// For how long the slowest of its answers has waited for the client to take a piece.
+    pub(super) fn untaken_for(&self) -> Duration {
+        let now = self.millis();
+        let since = self.answers().iter().filter_map(|answer| answer.since()).min();
+        since.map_or(Duration::ZERO, |since| Duration::from_millis(now.saturating_sub(since)))
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Vec<Arc<Untaken>>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     pub(super) fn ask_to_give_way(&self) {
         self.give_way.notify_one();
     }
@@ -95,8 +109,18 @@ impl Activity {
     }
 
     fn note_change(&self) {
-        let millis = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.changed_millis.store(millis, Ordering::Relaxed);
+        self.changed_millis.store(self.millis(), Ordering::Relaxed);
+    }
+}
+
+/// Since when a piece of an answer waits to be taken, in milliseconds after the connection was opened and one; 0: none
+/// does.
+#[derive(Default)]
+struct Untaken(AtomicU64);
+
+impl Untaken {
+    fn since(&self) -> Option<u64> {
+        self.0.load(Ordering::Relaxed).checked_sub(1)
     }
 }
 
@@ -110,12 +134,12 @@ impl Busy {
         if let Some(activity) = &activity {
             activity.receiving.fetch_add(1, Ordering::Relaxed);
         }
-        ReceivedBody { body, activity }
+        ReceivedBody { body, activity, received: 0 }
     }
 
     /// The body of its answer, with which it ends.
     pub(super) fn answer(self, body: ResponseBody) -> AnswerBody {
-        AnswerBody { body, is_untaken: false, busy: self }
+        AnswerBody { body, untaken: None, busy: self }
     }
 }
 
@@ -131,9 +155,20 @@ pub(super) struct ReceivedBody {
     body: Incoming,
     /// `None` once it has come whole.
     activity: Option<Arc<Activity>>,
+    /// How many bytes have come since that was noted.
+    received: usize,
 }
 
 impl ReceivedBody {
+    /// A client that sends is not one that is only waited for.
+    fn note_bytes(&mut self, bytes: usize) {
+        self.received = self.received.saturating_add(bytes);
+        if let Some(activity) = self.activity.as_ref().filter(|_| self.received >= USEFUL_BYTES) {
+            activity.note_change();
+            self.received = 0;
+        }
+    }
+
     fn note_end(&mut self) {
         if let Some(activity) = self.activity.take() {
             activity.receiving.fetch_sub(1, Ordering::Relaxed);
@@ -156,8 +191,10 @@ impl Body for ReceivedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
-            self.note_end();
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => self.note_bytes(frame.data_ref().map_or(0, Bytes::len)),
+            Poll::Ready(None | Some(Err(_))) => self.note_end(),
+            Poll::Pending => {}
         }
         frame
     }
@@ -174,25 +211,32 @@ impl Body for ReceivedBody {
 /// The body of an answer. Its connection is busy until it is dropped.
 pub(super) struct AnswerBody {
     body: ResponseBody,
-    is_untaken: bool,
+    /// There once a piece of it has been handed out.
+    untaken: Option<Arc<Untaken>>,
     busy: Busy,
 }
 
 impl AnswerBody {
-    fn note_untaken(&mut self, is_untaken: bool) {
-        let untaken = &self.busy.0.untaken;
-        match (self.is_untaken, is_untaken) {
-            (false, true) => drop(untaken.fetch_add(1, Ordering::Relaxed)),
-            (true, false) => drop(untaken.fetch_sub(1, Ordering::Relaxed)),
-            (true, true) | (false, false) => {}
+    /// Notes that a piece has been handed out, or that it was taken since the next one is asked for.
+    fn note(&mut self, is_untaken: bool) {
+        let activity = &self.busy.0;
+        if self.untaken.is_none() && is_untaken {
+            let untaken = Arc::<Untaken>::default();
+            activity.answers().push(Arc::clone(&untaken));
+            self.untaken = Some(untaken);
         }
-        self.is_untaken = is_untaken;
+        if let Some(untaken) = &self.untaken {
+            let since = if is_untaken { activity.millis().saturating_add(1) } else { 0 };
+            untaken.0.store(since, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for AnswerBody {
     fn drop(&mut self) {
-        self.note_untaken(false);
+        if let Some(untaken) = &self.untaken {
+            self.busy.0.answers().retain(|answer| !Arc::ptr_eq(answer, untaken));
+        }
     }
 }
 
@@ -204,9 +248,8 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.busy.0.asked.fetch_add(1, Ordering::Relaxed);
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        self.note_untaken(matches!(frame, Poll::Ready(Some(_))));
+        self.note(matches!(frame, Poll::Ready(Some(_))));
         frame
     }
 

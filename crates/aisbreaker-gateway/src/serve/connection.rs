@@ -21,6 +21,7 @@ use tokio::{
 
 use super::{
     activity::{Activity, AnswerBody, Busy},
+    crowd::{Crowd, Place},
     watched::Watched,
 };
 use crate::gateway::Gateway;
@@ -36,6 +37,7 @@ pub(super) struct Connection {
     peer: IpAddr,
     header_timeout: Duration,
     activity: Arc<Activity>,
+    crowd: Arc<Crowd>,
 }
 
 /// What was seen of a connection at the tick before.
@@ -43,7 +45,6 @@ pub(super) struct Connection {
 struct Watch {
     begun: usize,
     writes: u64,
-    asked: usize,
     blocked_ticks: u32,
 }
 
@@ -58,17 +59,17 @@ enum Verdict {
 impl Watch {
     /// A connection is idle if no request has begun since the tick before, none is under way, and all that was to be
     /// sent has been taken. A client that does not take what it is sent gets more time.
-    fn verdict(&mut self, activity: &Activity, is_closing: bool) -> Verdict {
+    fn verdict(&mut self, activity: &Activity, header_timeout: Duration, is_closing: bool) -> Verdict {
         let progress = &activity.progress;
         let (begun, writes) = (activity.begun.load(Ordering::Relaxed), progress.writes());
-        let asked = activity.asked.load(Ordering::Relaxed);
-        let before = std::mem::replace(self, Self { begun, writes, asked, blocked_ticks: 0 });
-        // An HTTP/2 client can leave its streams untaken while the socket is free.
-        let is_untaken = activity.untaken.load(Ordering::Relaxed) > 0;
-        if progress.is_blocked() || is_untaken {
-            let moves = if progress.is_blocked() { writes != before.writes } else { asked != before.asked };
-            self.blocked_ticks = if moves { 0 } else { before.blocked_ticks + 1 };
+        let before = std::mem::replace(self, Self { begun, writes, blocked_ticks: 0 });
+        if progress.is_blocked() {
+            self.blocked_ticks = if writes != before.writes { 0 } else { before.blocked_ticks + 1 };
             return if self.blocked_ticks < BLOCKED_TICKS { Verdict::Keep } else { Verdict::Drop };
+        }
+        // An HTTP/2 client can leave a stream untaken while it takes all others.
+        if activity.untaken_for() > header_timeout.saturating_mul(BLOCKED_TICKS) {
+            return Verdict::Drop;
         }
         if begun != before.begun || activity.under_way.load(Ordering::Relaxed) > 0 {
             return Verdict::Keep;
@@ -78,13 +79,9 @@ impl Watch {
 }
 
 impl Connection {
-    pub(super) fn new(
-        gateway: Gateway,
-        peer: IpAddr,
-        header_timeout: Duration,
-        activity: Arc<Activity>,
-    ) -> Self {
-        Self { gateway, peer, header_timeout, activity }
+    pub(super) fn new(gateway: Gateway, peer: IpAddr, header_timeout: Duration, place: &Place) -> Self {
+        let (activity, crowd) = (Arc::clone(place.activity()), Arc::clone(place.crowd()));
+        Self { gateway, peer, header_timeout, activity, crowd }
     }
 
     /// Serves one connection until it ends, is idle for too long, gives way to another one, or is told to close.
@@ -95,8 +92,9 @@ impl Connection {
         mut close: watch::Receiver<bool>,
     ) {
         prepare(&stream);
-        let service =
-            service_fn(|request| answer(self.gateway.clone(), self.peer, self.activity.begin(), request));
+        let service = service_fn(|request| {
+            answer(self.gateway.clone(), Arc::clone(&self.crowd), self.peer, self.activity.begin(), request)
+        });
         let io = Watched::new(stream, Arc::clone(&self.activity));
         let mut connection = pin!(builder.serve_connection(io, service));
         let mut ticks = interval_at(Instant::now() + self.header_timeout, self.header_timeout);
@@ -116,7 +114,7 @@ impl Connection {
                     }
                 }
                 _tick = ticks.tick() => {
-                    match watch.verdict(&self.activity, is_closing) {
+                    match watch.verdict(&self.activity, self.header_timeout, is_closing) {
                         Verdict::Keep => {}
                         Verdict::Drop => return,
                         Verdict::Close => {
@@ -141,10 +139,15 @@ fn prepare(stream: &TcpStream) {
 /// Answers one request; its connection is busy until the body of the answer is over.
 async fn answer(
     gateway: Gateway,
+    crowd: Arc<Crowd>,
     peer: IpAddr,
     busy: Busy,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
+    if gateway.is_full() {
+        // Most likely somebody sends many requests and none of them whole.
+        crowd.ask_one_to_give_way();
+    }
     let response = gateway.handle(request.map(|body| busy.receive(body)), peer).await;
     Ok(response.map(|body| busy.answer(body)))
 }

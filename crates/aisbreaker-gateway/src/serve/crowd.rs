@@ -55,9 +55,17 @@ impl Crowd {
     }
 
     async fn make_room(&self) -> Option<OwnedSemaphorePermit> {
-        let start = usize::try_from(getrandom::u64().unwrap_or_default() >> 32).unwrap_or_default();
-        self.longest_waiting(start)?.ask_to_give_way();
+        if !self.ask_one_to_give_way() {
+            return None;
+        }
         timeout(PATIENCE, Arc::clone(&self.room).acquire_owned()).await.ok()?.ok()
+    }
+
+    /// Asks a connection to give way, if there is one for which the server only waits.
+    pub(super) fn ask_one_to_give_way(&self) -> bool {
+        let start = usize::try_from(getrandom::u64().unwrap_or_default() >> 32).unwrap_or_default();
+        let longest = self.longest_waiting(start);
+        longest.inspect(|activity| activity.ask_to_give_way()).is_some()
     }
 
     /// Of some connections from this one on, the one that has waited for its client for the longest time.
@@ -75,6 +83,10 @@ impl Crowd {
 }
 
 impl Place {
+    pub(super) fn crowd(&self) -> &Arc<Crowd> {
+        &self.crowd
+    }
+
     pub(super) fn activity(&self) -> &Arc<Activity> {
         &self.activity
     }
