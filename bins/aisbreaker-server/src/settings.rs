@@ -223,12 +223,14 @@ fn bounds(reader: &mut Reader) -> Bounds {
     bounds
 }
 
-/// Gives requests and answers one budget. Where it is not set, each of them fits; where it is set, each must, or it would
-/// be refused again and again.
+/// Gives requests and answers one budget. Where it is not set, each of them fits with all that is made of it; where it is
+/// set, each by itself must.
 fn share_budget(reader: &mut Reader, max_buffered: Option<usize>, gateway: &mut Config, bounds: &Bounds) {
     let bodies = [(MAX_BODY, gateway.max_body_bytes), (MAX_ANSWER, bounds.max_answer_bytes)];
-    // A request and its answer at once; or the answer of a service that repeats its request, also in the state.
-    let largest = bodies.iter().map(|(_, bytes)| *bytes).sum::<usize>().max(gateway.max_body_bytes * 4);
+    let [body, answer] = bodies.map(|(_, bytes)| bytes);
+    // Of an answer: its text, the whole of it, and both in the state, in base64, with what was asked. And a service that
+    // repeats its request, as it streams.
+    let largest = ((answer * 13 + body * 7) / 3).max(body * 6);
     let limit_bytes = max_buffered.unwrap_or(largest.max(DEFAULT_BUFFERED_BYTES));
     for (setting, _) in bodies.iter().filter(|(_, bytes)| *bytes > limit_bytes) {
         let problem = format_args!("must not be larger than {}", MAX_BUFFERED.variable);
@@ -236,7 +238,7 @@ fn share_budget(reader: &mut Reader, max_buffered: Option<usize>, gateway: &mut 
     }
     gateway.budget = Budget::new(limit_bytes);
     // No client keeps all others out, and each can do what is allowed at all.
-    gateway.max_client_bytes = (limit_bytes / 4).max(largest).next_multiple_of(1 << 20);
+    gateway.max_client_bytes = (limit_bytes / 4).max(largest);
 }
 
 /// The ring of all server keys, and whether its sealing key is random.

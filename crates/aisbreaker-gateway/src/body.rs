@@ -4,19 +4,24 @@ use std::{
     convert::Infallible,
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
-use aisbreaker_services::BudgetSpent;
+use aisbreaker_services::ServiceError;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{events::EventBytes, record::Record, shares::Held};
+use crate::{
+    events::EventBytes,
+    record::Record,
+    shares::{Held, Share},
+};
 
 /// How much of a whole answer is handed out at once, in bytes: what a client takes can be seen by what is asked for next.
 const MAX_PIECE_BYTES: usize = 64 << 10;
 
-/// The body of an answer of the gateway: nothing, one piece, or a stream of events.
+/// The body of an answer of the gateway: nothing, a whole, or a stream of events.
 ///
 /// Dropping it before its end cancels the call behind it.
 pub struct ResponseBody {
@@ -26,7 +31,8 @@ pub struct ResponseBody {
 
 enum Content {
     Empty,
-    Full(Bytes),
+    /// A whole answer, and of whose share the copy of its end is held.
+    Full(Bytes, Option<Arc<Share>>),
     Events(EventBytes),
 }
 
@@ -36,12 +42,16 @@ impl ResponseBody {
     }
 
     pub(crate) fn full(bytes: Bytes) -> Self {
-        Self { content: if bytes.is_empty() { Content::Empty } else { Content::Full(bytes) }, record: None }
+        Self {
+            content: if bytes.is_empty() { Content::Empty } else { Content::Full(bytes, None) },
+            record: None,
+        }
     }
 
     /// Lets a whole answer count as held, instead of its request, until its client has taken it.
-    pub(crate) fn count(&mut self, held: Held) -> Result<(), BudgetSpent> {
-        if let Content::Full(bytes) = &mut self.content {
+    pub(crate) fn count(&mut self, held: Held) -> Result<(), ServiceError> {
+        if let Content::Full(bytes, share) = &mut self.content {
+            *share = Some(Arc::clone(held.share()));
             *bytes = held.until_taken(std::mem::take(bytes))?;
         }
         Ok(())
@@ -62,7 +72,7 @@ impl ResponseBody {
     /// Drops the content, as the answer to `HEAD` has none; its length, if it is known.
     pub(crate) fn cut_for_head(&mut self) -> Option<usize> {
         match std::mem::replace(&mut self.content, Content::Empty) {
-            Content::Full(bytes) => Some(bytes.len()),
+            Content::Full(bytes, _) => Some(bytes.len()),
             Content::Empty | Content::Events(_) => None,
         }
     }
@@ -90,8 +100,8 @@ impl Body for ResponseBody {
         let this = &mut *self;
         match &mut this.content {
             Content::Empty => Poll::Ready(None),
-            Content::Full(bytes) => {
-                let piece = next_piece(bytes);
+            Content::Full(bytes, share) => {
+                let piece = next_piece(bytes, share.as_ref());
                 if bytes.is_empty() {
                     this.content = Content::Empty;
                     this.complete();
@@ -119,7 +129,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
-            Content::Full(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
+            Content::Full(bytes, _) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
             Content::Events(_) => SizeHint::default(),
         }
     }
@@ -127,13 +137,19 @@ impl Body for ResponseBody {
 
 /// The next piece of a whole answer. The last one of several is a copy, so that a client which does not take it does not
 /// hold the rest.
-fn next_piece(bytes: &mut Bytes) -> Bytes {
+fn next_piece(bytes: &mut Bytes, share: Option<&Arc<Share>>) -> Bytes {
     if bytes.len() <= MAX_PIECE_BYTES {
         return std::mem::take(bytes);
     }
     let piece = bytes.split_to(MAX_PIECE_BYTES);
     if bytes.len() <= MAX_PIECE_BYTES {
-        *bytes = Bytes::copy_from_slice(bytes);
+        let copy = Bytes::copy_from_slice(bytes);
+        match share.map(|share| share.held().until_taken(copy.clone())) {
+            Some(Ok(counted)) => *bytes = counted,
+            // No room for a copy: the whole stays, and stays counted.
+            Some(Err(_)) => {}
+            None => *bytes = copy,
+        }
     }
     piece
 }
@@ -142,7 +158,7 @@ impl fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.content {
             Content::Empty => "ResponseBody::Empty",
-            Content::Full(_) => "ResponseBody::Full(..)",
+            Content::Full(..) => "ResponseBody::Full(..)",
             Content::Events(_) => "ResponseBody::Events(..)",
         })
     }

@@ -34,7 +34,8 @@ pub struct Config {
     /// The longest pause while a request body is read. Besides, a body must come at 1 KiB a second on average, counted
     /// from this long after its beginning.
     pub body_timeout: Duration,
-    /// How many requests may be under way; further ones get 503.
+    /// How many requests may be under way; further ones get 503, and a connection whose requests do not come whole gives
+    /// way.
     pub max_requests: usize,
     /// What the bodies of all requests, and all answers that are collected or sent, hold together.
     pub budget: Budget,
@@ -61,7 +62,7 @@ impl Config {
             body_timeout: Duration::from_secs(60),
             max_requests: 10_000,
             budget: Budget::default(),
-            max_client_bytes: 128 << 20,
+            max_client_bytes: 192 << 20,
             max_counters: 4_000_000,
         }
     }

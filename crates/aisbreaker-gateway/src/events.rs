@@ -77,9 +77,9 @@ impl EventBytes {
 
     /// A piece that counts as held until the client has taken it; an error where there is no room for it.
     fn counted(&mut self, piece: Vec<u8>) -> Bytes {
-        self.share.held().until_taken(piece.into()).unwrap_or_else(|spent| {
+        self.share.held().until_taken(piece.into()).unwrap_or_else(|error| {
             let mut piece = Vec::new();
-            self.fail(&mut piece, spent.into());
+            self.fail(&mut piece, error);
             piece.into()
         })
     }

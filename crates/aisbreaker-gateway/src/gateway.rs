@@ -87,7 +87,6 @@ impl Gateway {
                 Err(Failure::new(StatusCode::NOT_FOUND, "there is nothing at this path; see /api/v1/version"))
             }
         };
-        let answered = answered.and_then(|response| within_budget(response, &mut record));
         let mut response = answered.unwrap_or_else(|mut failure| {
             if let Some(cause) = failure.cause.take() {
                 record.cause(cause);
@@ -169,9 +168,12 @@ impl Gateway {
     ) -> Result<Response<ResponseBody>, Failure> {
         let Shared { config, counters, shares, clock, .. } = &*self.0;
         let body = parse::json_body(&parts.headers, body, config, &shares.of(head.client)).await?;
-        let admit = || admit::admit(counters, None, head.client, config, clock.monotonic());
-        // What it costs to read is paid for before it is read.
-        let early = if body.is_costly() { Some(admit()?) } else { None };
+        let admit = |record: &mut Record| {
+            let admission = admit::admit(counters, None, head.client, config, clock.monotonic());
+            admission.inspect(|_| record.charged())
+        };
+        // What it costs to inflate and parse is paid for before.
+        let early = if body.is_costly() { Some(admit(record)?) } else { None };
         let max_expiration = config.max_expiration;
         let request = match (body.parsed(move |body| mint::parse(body, max_expiration)).await, &early) {
             (Ok((request, held)), _) => {
@@ -183,15 +185,13 @@ impl Gateway {
                 return charged(Err(fault.into()), |headers| admission.describe(headers));
             }
         };
-        let admission = early.map_or_else(admit, Ok)?;
+        let admission = early.map_or_else(|| admit(record), Ok)?;
         let minted = mint::seal(&request, &parts.headers, &head.host, config, clock.wall());
-        charged(
-            minted.map_err(Failure::from).map(|(id, response)| {
-                record.key(id);
-                response
-            }),
-            |headers| admission.describe(headers),
-        )
+        let minted = minted.map_err(Failure::from).and_then(|(id, response)| {
+            record.key(id);
+            within_budget(response, record)
+        });
+        charged(minted, |headers| admission.describe(headers))
     }
 
     async fn process<B: Body<Data = Bytes>>(
@@ -205,25 +205,25 @@ impl Gateway {
         let share = shares.of(head.client);
         let Asked { head, authorization, hops, body } =
             parse::process(head, parts, body, config, &share).await?;
-        let admitted = |record: &mut Record| self.admit(&head, authorization, record);
-        // What it costs to read is paid for before it is read.
-        let (call, admitted) = if body.is_costly() {
-            let admitted = admitted(record)?;
+        let admit = |record: &mut Record| self.admit(&head, authorization, record);
+        // What it costs to inflate and parse is paid for before.
+        let ((call, held), admitted) = if body.is_costly() {
+            let admitted = admit(record)?;
             match body.parsed(ProcessCall::from_json).await {
-                Ok(call) => (call, admitted),
+                Ok(read) => (read, admitted),
                 Err(fault) => {
                     let admission = admitted.admission;
                     return charged(Err(fault.into()), |headers| admission.describe(headers));
                 }
             }
         } else {
-            (body.parsed(ProcessCall::from_json).await?, admitted(record)?)
+            (body.parsed(ProcessCall::from_json).await?, admit(record)?)
         };
-        let (call, held) = call;
         record.hold(held);
         let incoming = Incoming { call, hops, share };
         let (outcome, admission) = process::process(incoming, admitted, registry, record).await;
-        charged(outcome.map_err(Failure::from), |headers| admission.describe(headers))
+        let outcome = outcome.map_err(Failure::from).and_then(|response| within_budget(response, record));
+        charged(outcome, |headers| admission.describe(headers))
     }
 
     /// Finds out who calls, and charges the request to all its quotas.
@@ -239,6 +239,7 @@ impl Gateway {
             record.key(key.id);
         }
         let admission = admit::admit(counters, caller.key, head.client, config, clock.monotonic())?;
+        record.charged();
         Ok(Admitted { caller, admission })
     }
 }
@@ -275,7 +276,7 @@ fn within_budget(
     if !body.is_stream()
         && let Some(held) = record.held()
     {
-        body.count(held).map_err(ServiceError::from)?;
+        body.count(held)?;
     }
     Ok(response)
 }

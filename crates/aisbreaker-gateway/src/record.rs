@@ -8,9 +8,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::{answer::X_REQUEST_ID, clock::Clock, lifecycle::InFlight, route::Route, shares::Held};
 
-/// The target of the log lines of requests that are charged to quotas.
+/// The target of the log lines of requests that were charged to quotas.
 const CHARGED_TARGET: &str = "aisbreaker_gateway::request";
-/// The target of the log lines of requests that anyone can make for free, and so in any number.
+/// The target of the log lines of requests that were not charged, so that anyone can make them in any number: greetings,
+/// preflights, and what was refused before.
 pub const FREE_TARGET: &str = "aisbreaker_gateway::free_request";
 /// The longest `x-request-id` that is accepted.
 const MAX_ID_LEN: usize = 128;
@@ -31,6 +32,7 @@ pub(crate) struct Record {
     cause: Option<String>,
     status: StatusCode,
     is_complete: bool,
+    is_charged: bool,
     started: Instant,
     clock: Arc<dyn Clock>,
     held: Option<Held>,
@@ -55,6 +57,7 @@ impl Record {
             cause: None,
             status: StatusCode::OK,
             is_complete: false,
+            is_charged: false,
             started: clock.monotonic(),
             clock,
             held: None,
@@ -85,6 +88,11 @@ impl Record {
     /// The body of the request is not needed any more.
     pub(crate) fn held(&mut self) -> Option<Held> {
         self.held.take()
+    }
+
+    /// The request was charged to its quotas.
+    pub(crate) fn charged(&mut self) {
+        self.is_charged = true;
     }
 
     pub(crate) fn cause(&mut self, cause: String) {
@@ -123,7 +131,7 @@ impl Drop for Record {
             };
         }
         // A target is fixed for each place of the code.
-        if self.route.is_some_and(Route::is_charged) { line!(CHARGED_TARGET) } else { line!(FREE_TARGET) }
+        if self.is_charged { line!(CHARGED_TARGET) } else { line!(FREE_TARGET) }
     }
 }
 

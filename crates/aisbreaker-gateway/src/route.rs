@@ -80,11 +80,6 @@ impl Route {
         }
     }
 
-    /// Whether its requests are charged to quotas.
-    pub(crate) fn is_charged(self) -> bool {
-        matches!(self, Self::Mint | Self::Process)
-    }
-
     /// Whether probes call it, under whatever host name they like.
     pub(crate) fn is_probe(self) -> bool {
         matches!(self, Self::Healthy | Self::Ready)

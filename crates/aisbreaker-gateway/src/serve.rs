@@ -34,7 +34,7 @@ const MAX_FIELDS: usize = 1_000;
 const MAX_STREAMS: u32 = 200;
 /// The largest decoded header list of an HTTP/2 request, in bytes.
 const MAX_HEADER_LIST: u32 = 64 << 10;
-/// How much of an answer waits for its HTTP/2 client to take it, in bytes.
+/// How much of an answer the HTTP/2 library asks for ahead of its client, in bytes; about twice as much can wait.
 const MAX_SEND_BUFFER: usize = 64 << 10;
 /// How much of a connection is buffered, and so the largest HTTP/1 request head, in bytes.
 const MAX_BUFFER: usize = 128 << 10;
@@ -43,7 +43,8 @@ const MAX_BUFFER: usize = 128 << 10;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The longest time to a complete request head, and the longest idle time of a connection.
+    /// The longest time to a complete request head, and the longest idle time of a connection. An answer may wait ten
+    /// times as long for its client to take more of it.
     pub header_timeout: Duration,
     /// How many connections may be open. Beyond it, one for which the server has only waited for two seconds or more (a
     /// quarter of a second if it never had a request) gives way to a new one; if there is none, the new one is told 503.

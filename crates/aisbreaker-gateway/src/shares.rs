@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use aisbreaker_services::{Budget, BudgetSpent, Reservation};
+use aisbreaker_services::{Budget, BudgetSpent, Reservation, ServiceError};
 use bytes::Bytes;
 
 use crate::identity::ClientId;
@@ -41,7 +41,7 @@ pub(crate) struct Share {
 pub(crate) struct Held {
     // In this order, so that the share lasts longer.
     reservation: Reservation,
-    _share: Arc<Share>,
+    share: Arc<Share>,
 }
 
 /// Bytes that count as held until whoever sends them has sent them.
@@ -81,7 +81,7 @@ impl Share {
 
     /// Holds nothing yet.
     pub(crate) fn held(self: &Arc<Self>) -> Held {
-        Held { reservation: self.budget.reservation(), _share: Arc::clone(self) }
+        Held { reservation: self.budget.reservation(), share: Arc::clone(self) }
     }
 }
 
@@ -91,6 +91,11 @@ impl Held {
         self.reservation.hold(bytes)
     }
 
+    /// Of whose share it is.
+    pub(crate) fn share(&self) -> &Arc<Share> {
+        &self.share
+    }
+
     /// From now on nothing is held.
     pub(crate) fn release(&mut self) {
         self.reservation.release();
@@ -98,7 +103,15 @@ impl Held {
 
     /// The same bytes, which count as held until the last of them is dropped: the HTTP library keeps what its client does
     /// not take. Few bytes are not counted.
-    pub(crate) fn until_taken(mut self, bytes: Bytes) -> Result<Bytes, BudgetSpent> {
+    ///
+    /// # Errors
+    /// [`ServiceError::Overloaded`] when there is no room, [`ServiceError::BadAnswer`] when there never is.
+    pub(crate) fn until_taken(mut self, bytes: Bytes) -> Result<Bytes, ServiceError> {
+        if !self.share.budget.could_hold(bytes.len()) {
+            let length = bytes.len();
+            let text = format!("the answer has {length} bytes, more than this server holds for one client");
+            return Err(ServiceError::BadAnswer(text));
+        }
         self.hold(bytes.len())?;
         let is_counted = self.reservation.held_bytes() > 0;
         Ok(if is_counted { Bytes::from_owner(Counted { bytes, _held: self }) } else { bytes })
@@ -156,10 +169,9 @@ mod tests {
         drop(answer);
 
         assert!(whole.held_bytes() >= 150_000, "a byte of it is not taken");
-        assert!(
-            shares.of(client).held().until_taken(vec![0; 100_000].into()).is_err(),
-            "its share is the same"
-        );
+        let more = |bytes: usize| shares.of(client).held().until_taken(vec![0; bytes].into()).unwrap_err();
+        assert!(matches!(more(100_000), ServiceError::Overloaded(_)), "its share is the same");
+        assert!(matches!(more(200_001), ServiceError::BadAnswer(_)), "it never fits");
         drop(rest);
         assert_eq!(whole.held_bytes(), 0);
         assert!(shares.lock().is_empty());

@@ -56,10 +56,11 @@ impl Budget {
         Reservation { budget: self.clone(), held_bytes: 0 }
     }
 
-    /// How many bytes may be held at once.
+    /// Whether so many bytes could be held if nothing else was.
     #[must_use]
-    pub fn limit_bytes(&self) -> usize {
-        self.0.limit_bytes
+    pub fn could_hold(&self, bytes: usize) -> bool {
+        let Shared { limit_bytes, whole, .. } = &*self.0;
+        in_steps(bytes) <= *limit_bytes && whole.as_ref().is_none_or(|whole| whole.could_hold(bytes))
     }
 
     /// How many bytes are held now, in whole steps.
@@ -90,6 +91,10 @@ impl Budget {
     }
 }
 
+fn in_steps(bytes: usize) -> usize {
+    if bytes < STEP_BYTES { 0 } else { bytes.checked_next_multiple_of(STEP_BYTES).unwrap_or(usize::MAX) }
+}
+
 /// What one holder has of a [`Budget`]; given back on drop.
 #[derive(Debug)]
 pub struct Reservation {
@@ -103,11 +108,7 @@ impl Reservation {
     /// # Errors
     /// [`BudgetSpent`] when the budget has not that much left; what was held before is still held.
     pub fn hold(&mut self, bytes: usize) -> Result<(), BudgetSpent> {
-        let wanted = if bytes < STEP_BYTES {
-            0
-        } else {
-            bytes.checked_next_multiple_of(STEP_BYTES).unwrap_or(usize::MAX)
-        };
+        let wanted = in_steps(bytes);
         match wanted.checked_sub(self.held_bytes) {
             Some(0) => {}
             Some(more) => self.budget.grow(more)?,
@@ -155,6 +156,7 @@ mod tests {
         assert_eq!(budget.held_bytes(), 2 * STEP_BYTES, "a refusal holds nothing");
         assert_eq!(other.hold(2 * STEP_BYTES), Ok(()));
         assert_eq!(one.hold(usize::MAX), Err(BudgetSpent));
+        assert!(budget.could_hold(4 * STEP_BYTES) && !budget.could_hold(4 * STEP_BYTES + 1));
         assert_eq!(one.hold(0), Ok(()));
         assert_eq!(other.hold(4 * STEP_BYTES), Ok(()));
         drop(other);
@@ -167,6 +169,7 @@ mod tests {
         let (one, other) = (whole.part(3 * STEP_BYTES), whole.part(3 * STEP_BYTES));
         let (mut first, mut second) = (one.reservation(), other.reservation());
 
+        assert!(one.could_hold(3 * STEP_BYTES) && !one.could_hold(4 * STEP_BYTES));
         assert_eq!(first.hold(4 * STEP_BYTES), Err(BudgetSpent), "more than its part");
         assert_eq!(first.hold(3 * STEP_BYTES), Ok(()));
         assert_eq!(second.hold(2 * STEP_BYTES), Err(BudgetSpent), "more than is left");

@@ -99,7 +99,7 @@ pub struct Timeouts {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Bounds {
-    /// The largest answer that is collected, and the most text that is collected of a stream, in bytes; 64 MiB by
+    /// The largest answer that is collected, and the most text that is collected of a stream, in bytes; 16 MiB by
     /// default.
     pub max_answer_bytes: usize,
     /// How many calls to one origin may be under way; 5000 by default. Besides those in use, up to 64 connections to
@@ -196,7 +196,7 @@ impl fmt::Debug for Client {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { max_answer_bytes: 64 << 20, max_calls_per_origin: 5_000 }
+        Self { max_answer_bytes: 16 << 20, max_calls_per_origin: 5_000 }
     }
 }
 

@@ -122,7 +122,9 @@ fn a_whole_answer_counts_until_it_is_taken() {
     // The state repeats what was said and what was answered, in base64.
     let echo = |bytes: usize| call(service("chat:echo"), &"x".repeat(bytes));
 
-    assert_error("four times a megabyte", &server.process("", &echo(MIB)), 503, "overloaded");
+    let refused = server.process("", &echo(MIB));
+    assert_error("four times a megabyte, for which there never is room", &refused, 502, "bytes");
+    assert!(refused.header("ratelimit").is_some(), "it was charged: {refused:?}");
 
     assert_eq!(server.process("", &echo(MIB / 4)).status, 200);
 }

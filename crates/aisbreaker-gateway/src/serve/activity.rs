@@ -21,19 +21,19 @@ use crate::body::ResponseBody;
 
 /// How long a connection waits for its client before it can be asked to give way: clients pause all the time.
 const GRACE: Duration = Duration::from_secs(2);
-/// A client that sends so many bytes of a body within that time is not only waited for.
-const USEFUL_BYTES: usize = 16 << 10;
 /// The same of a connection that has never had a request: most send one at once.
 const GRACE_BEFORE_THE_FIRST: Duration = Duration::from_millis(250);
+/// A client that sends so many bytes of a body within the first of these times is not only waited for.
+const USEFUL_BYTES: usize = 16 << 10;
 
 /// What a connection does, as seen by whoever watches it.
 pub(super) struct Activity {
     pub(super) begun: AtomicUsize,
     pub(super) under_way: AtomicUsize,
-    /// Requests under way whose own bodies have not come whole.
-    receiving: AtomicUsize,
-    /// The answers that are handed out piece by piece.
-    answers: Mutex<Vec<Arc<Untaken>>>,
+    /// The bodies of requests that have not come whole: since when nothing useful came of each.
+    bodies: Mutex<Vec<Arc<Since>>>,
+    /// The answers that are handed out: since when a piece of each waits to be taken.
+    answers: Mutex<Vec<Arc<Since>>>,
     /// What the client takes of what it is sent.
     pub(super) progress: Progress,
     opened: Instant,
@@ -51,7 +51,7 @@ impl Activity {
         Self {
             begun: AtomicUsize::new(0),
             under_way: AtomicUsize::new(0),
-            receiving: AtomicUsize::new(0),
+            bodies: Mutex::default(),
             answers: Mutex::default(),
             progress: Progress::new(opened),
             opened,
@@ -80,20 +80,37 @@ impl Activity {
         if let Some(since) = self.progress.blocked_since() {
             return Some(since);
         }
-        let is_waiting = self.under_way.load(Ordering::Relaxed) <= self.receiving.load(Ordering::Relaxed);
-        let changed = Duration::from_millis(self.changed_millis.load(Ordering::Relaxed));
-        is_waiting.then(|| self.opened + changed)
+        let bodies = lock(&self.bodies);
+        let is_waiting = self.under_way.load(Ordering::Relaxed) <= bodies.len();
+        let changed = self.changed_millis.load(Ordering::Relaxed);
+        let since = bodies.iter().filter_map(|body| body.get()).min().unwrap_or(changed);
+        is_waiting.then(|| self.at(since))
+    }
+
+    /// Since when most of its requests do not come whole; `None` if it has none, or that is not for long yet.
+    pub(super) fn keeps_requests_since(&self) -> Option<Instant> {
+        let bodies = lock(&self.bodies);
+        let sinces = bodies.iter().filter_map(|body| body.get()).map(|since| self.at(since));
+        let stale: Vec<Instant> = sinces.filter(|since| since.elapsed() >= GRACE).collect();
+        let is_most = stale.len().saturating_mul(2) > self.under_way.load(Ordering::Relaxed);
+        stale.into_iter().min().filter(|_| is_most)
     }
 
     /// For how long the slowest of its answers has waited for the client to take a piece.
     pub(super) fn untaken_for(&self) -> Duration {
-        let now = self.millis();
-        let since = self.answers().iter().filter_map(|answer| answer.since()).min();
-        since.map_or(Duration::ZERO, |since| Duration::from_millis(now.saturating_sub(since)))
+        let since = lock(&self.answers).iter().filter_map(|answer| answer.get()).min();
+        since.map_or(Duration::ZERO, |since| self.at(since).elapsed())
     }
 
-    fn answers(&self) -> MutexGuard<'_, Vec<Arc<Untaken>>> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How many of its answers have waited for longer than this.
+    pub(super) fn untaken_longer_than(&self, time: Duration) -> usize {
+        let answers = lock(&self.answers);
+        let sinces = answers.iter().filter_map(|answer| answer.get());
+        sinces.filter(|since| self.at(*since).elapsed() > time).count()
+    }
+
+    fn at(&self, millis: u64) -> Instant {
+        self.opened + Duration::from_millis(millis)
     }
 
     fn millis(&self) -> u64 {
@@ -113,15 +130,37 @@ impl Activity {
     }
 }
 
-/// Since when a piece of an answer waits to be taken, in milliseconds after the connection was opened and one; 0: none
-/// does.
+/// A moment in milliseconds after the connection was opened and one; 0: none.
 #[derive(Default)]
-struct Untaken(AtomicU64);
+struct Since(AtomicU64);
 
-impl Untaken {
-    fn since(&self) -> Option<u64> {
+impl Since {
+    fn get(&self) -> Option<u64> {
         self.0.load(Ordering::Relaxed).checked_sub(1)
     }
+
+    fn set(&self, millis: u64) {
+        self.0.store(millis.saturating_add(1), Ordering::Relaxed);
+    }
+
+    fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+fn lock(sinces: &Mutex<Vec<Arc<Since>>>) -> MutexGuard<'_, Vec<Arc<Since>>> {
+    sinces.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Adds a moment to those that are watched.
+fn watch(sinces: &Mutex<Vec<Arc<Since>>>) -> Arc<Since> {
+    let since = Arc::<Since>::default();
+    lock(sinces).push(Arc::clone(&since));
+    since
+}
+
+fn unwatch(sinces: &Mutex<Vec<Arc<Since>>>, since: &Arc<Since>) {
+    lock(sinces).retain(|watched| !Arc::ptr_eq(watched, since));
 }
 
 /// One request under way on its connection.
@@ -130,11 +169,12 @@ pub(super) struct Busy(Arc<Activity>);
 impl Busy {
     /// The body of the request, which tells when it has come whole.
     pub(super) fn receive(&self, body: Incoming) -> ReceivedBody {
-        let activity = (!body.is_end_stream()).then(|| Arc::clone(&self.0));
-        if let Some(activity) = &activity {
-            activity.receiving.fetch_add(1, Ordering::Relaxed);
-        }
-        ReceivedBody { body, activity, received: 0 }
+        let receiving = (!body.is_end_stream()).then(|| {
+            let since = watch(&self.0.bodies);
+            since.set(self.0.millis());
+            (Arc::clone(&self.0), since)
+        });
+        ReceivedBody { body, receiving, received: 0 }
     }
 
     /// The body of its answer, with which it ends.
@@ -153,9 +193,9 @@ impl Drop for Busy {
 /// The body of a request. While it comes, the server waits for the client.
 pub(super) struct ReceivedBody {
     body: Incoming,
-    /// `None` once it has come whole.
-    activity: Option<Arc<Activity>>,
-    /// How many bytes have come since that was noted.
+    /// Since when nothing useful came; `None` once it has come whole.
+    receiving: Option<(Arc<Activity>, Arc<Since>)>,
+    /// How many bytes have come since then.
     received: usize,
 }
 
@@ -163,15 +203,15 @@ impl ReceivedBody {
     /// A client that sends is not one that is only waited for.
     fn note_bytes(&mut self, bytes: usize) {
         self.received = self.received.saturating_add(bytes);
-        if let Some(activity) = self.activity.as_ref().filter(|_| self.received >= USEFUL_BYTES) {
-            activity.note_change();
+        if let Some((activity, since)) = self.receiving.as_ref().filter(|_| self.received >= USEFUL_BYTES) {
+            since.set(activity.millis());
             self.received = 0;
         }
     }
 
     fn note_end(&mut self) {
-        if let Some(activity) = self.activity.take() {
-            activity.receiving.fetch_sub(1, Ordering::Relaxed);
+        if let Some((activity, since)) = self.receiving.take() {
+            unwatch(&activity.bodies, &since);
         }
     }
 }
@@ -212,7 +252,7 @@ impl Body for ReceivedBody {
 pub(super) struct AnswerBody {
     body: ResponseBody,
     /// There once a piece of it has been handed out.
-    untaken: Option<Arc<Untaken>>,
+    untaken: Option<Arc<Since>>,
     busy: Busy,
 }
 
@@ -221,21 +261,20 @@ impl AnswerBody {
     fn note(&mut self, is_untaken: bool) {
         let activity = &self.busy.0;
         if self.untaken.is_none() && is_untaken {
-            let untaken = Arc::<Untaken>::default();
-            activity.answers().push(Arc::clone(&untaken));
-            self.untaken = Some(untaken);
+            self.untaken = Some(watch(&activity.answers));
         }
-        if let Some(untaken) = &self.untaken {
-            let since = if is_untaken { activity.millis().saturating_add(1) } else { 0 };
-            untaken.0.store(since, Ordering::Relaxed);
+        match &self.untaken {
+            Some(since) if is_untaken => since.set(activity.millis()),
+            Some(since) => since.clear(),
+            None => {}
         }
     }
 }
 
 impl Drop for AnswerBody {
     fn drop(&mut self) {
-        if let Some(untaken) = &self.untaken {
-            self.busy.0.answers().retain(|answer| !Arc::ptr_eq(answer, untaken));
+        if let Some(since) = &self.untaken {
+            unwatch(&self.busy.0.answers, since);
         }
     }
 }

@@ -67,9 +67,17 @@ impl Watch {
             self.blocked_ticks = if writes != before.writes { 0 } else { before.blocked_ticks + 1 };
             return if self.blocked_ticks < BLOCKED_TICKS { Verdict::Keep } else { Verdict::Drop };
         }
-        // An HTTP/2 client can leave a stream untaken while it takes all others.
-        if activity.untaken_for() > header_timeout.saturating_mul(BLOCKED_TICKS) {
-            return Verdict::Drop;
+        // An HTTP/2 client can leave a stream untaken while it takes all others, which then may end in peace: they may be
+        // those of other clients of one proxy.
+        let limit = header_timeout.saturating_mul(BLOCKED_TICKS);
+        let untaken = activity.untaken_for();
+        if untaken > limit {
+            let is_all = activity.under_way.load(Ordering::Relaxed) <= activity.untaken_longer_than(limit);
+            return match is_closing {
+                _ if is_all || untaken > limit.saturating_mul(2) => Verdict::Drop,
+                true => Verdict::Keep,
+                false => Verdict::Close,
+            };
         }
         if begun != before.begun || activity.under_way.load(Ordering::Relaxed) > 0 {
             return Verdict::Keep;
@@ -109,7 +117,8 @@ impl Connection {
                     connection.as_mut().graceful_shutdown();
                 }
                 () = self.activity.asked_to_give_way() => {
-                    if self.activity.waits_since().is_some() {
+                    let Self { activity, .. } = &self;
+                    if activity.waits_since().or_else(|| activity.keeps_requests_since()).is_some() {
                         return;
                     }
                 }
@@ -146,7 +155,7 @@ async fn answer(
 ) -> Result<Response<AnswerBody>, Infallible> {
     if gateway.is_full() {
         // Most likely somebody sends many requests and none of them whole.
-        crowd.ask_one_to_give_way();
+        crowd.ask_one_to_give_way(Activity::keeps_requests_since);
     }
     let response = gateway.handle(request.map(|body| busy.receive(body)), peer).await;
     Ok(response.map(|body| busy.answer(body)))

@@ -1,8 +1,9 @@
-//! All open connections, and which of them gives way when there are too many.
+//! All open connections, and which of them gives way when there are too many, or too many requests.
 //!
 //! Clients that open connections and send nothing, or send their requests byte by byte, cost their senders little and
 //! would keep everyone else out. So when there is no room, a connection for which the server does nothing but wait gives
-//! way to the new one: of some that stand together, the one that has been so for the longest time.
+//! way to the new one: of some that stand together, the one that has been so for the longest time. And when there is no
+//! room for requests, one gives way most of whose requests do not come whole.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
@@ -11,7 +12,7 @@ use std::{
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::activity::Activity;
@@ -55,26 +56,25 @@ impl Crowd {
     }
 
     async fn make_room(&self) -> Option<OwnedSemaphorePermit> {
-        if !self.ask_one_to_give_way() {
+        if !self.ask_one_to_give_way(Activity::waits_since) {
             return None;
         }
         timeout(PATIENCE, Arc::clone(&self.room).acquire_owned()).await.ok()?.ok()
     }
 
-    /// Asks a connection to give way, if there is one for which the server only waits.
-    pub(super) fn ask_one_to_give_way(&self) -> bool {
+    /// Asks a connection to give way: the one for which `since` tells the earliest moment. Whether there was one.
+    pub(super) fn ask_one_to_give_way(&self, since: fn(&Activity) -> Option<Instant>) -> bool {
         let start = usize::try_from(getrandom::u64().unwrap_or_default() >> 32).unwrap_or_default();
-        let longest = self.longest_waiting(start);
-        longest.inspect(|activity| activity.ask_to_give_way()).is_some()
+        self.earliest(start, since).inspect(|activity| activity.ask_to_give_way()).is_some()
     }
 
-    /// Of some connections from this one on, the one that has waited for its client for the longest time.
-    fn longest_waiting(&self, start: usize) -> Option<Arc<Activity>> {
+    /// Of some connections from this one on, the one for which `since` tells the earliest moment.
+    fn earliest(&self, start: usize, since: fn(&Activity) -> Option<Instant>) -> Option<Arc<Activity>> {
         let members = self.lock();
         let from = start.checked_rem(members.len())?;
         let looked_at = members.iter().cycle().skip(from).take(LOOKED_AT.min(members.len()));
-        let waiting = looked_at.filter_map(|activity| Some((activity.waits_since()?, activity)));
-        waiting.min_by_key(|(since, _)| *since).map(|(_, activity)| Arc::clone(activity))
+        let those = looked_at.filter_map(|activity| Some((since(activity)?, activity)));
+        those.min_by_key(|(since, _)| *since).map(|(_, activity)| Arc::clone(activity))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Activity>>> {
@@ -140,13 +140,16 @@ mod tests {
         let [busy, done, idle] = [0, 1, 2].map(|i| Arc::clone(places[i].activity()));
         assert!(crowd.join().await.is_none(), "nobody gives way at once");
         tokio::time::advance(Duration::from_millis(300)).await;
-        assert!(crowd.longest_waiting(0).is_some(), "none of them has sent anything yet");
+        assert!(crowd.earliest(0, Activity::waits_since).is_some(), "none of them has sent anything yet");
         let _under_way = busy.begin();
         drop(done.begin());
         tokio::time::advance(Duration::from_secs(2)).await;
 
         for start in 0..7 {
-            assert!(Arc::ptr_eq(&crowd.longest_waiting(start).unwrap(), &idle), "from {start}");
+            assert!(
+                Arc::ptr_eq(&crowd.earliest(start, Activity::waits_since).unwrap(), &idle),
+                "from {start}"
+            );
         }
         let newcomer = {
             let joining = crowd.join();
@@ -158,11 +161,14 @@ mod tests {
         };
         let newcomer = newcomer.expect("a place, since one has left");
         tokio::time::advance(Duration::from_secs(2)).await;
-        assert!(Arc::ptr_eq(&crowd.longest_waiting(0).unwrap(), &done), "before the newcomer");
+        assert!(
+            Arc::ptr_eq(&crowd.earliest(0, Activity::waits_since).unwrap(), &done),
+            "before the newcomer"
+        );
 
         let _both = (done.begin(), newcomer.activity().begin());
         tokio::time::advance(Duration::from_secs(60)).await;
-        assert!(crowd.longest_waiting(0).is_none());
+        assert!(crowd.earliest(0, Activity::waits_since).is_none());
         assert!(crowd.join().await.is_none(), "nobody gives way who is of use");
     }
 }

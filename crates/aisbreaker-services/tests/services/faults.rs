@@ -141,7 +141,7 @@ async fn faults_before_the_body_are_errors_in_both_modes() {
     }
 }
 
-const TOO_LONG: &str = "bad answer: the service's answer is longer than 67108864 bytes";
+const TOO_LONG: &str = "bad answer: the service's answer is longer than 16777216 bytes";
 
 #[tokio::test]
 async fn bodies_that_are_no_answer_are_errors_in_both_modes() {

@@ -17,7 +17,8 @@ pub(crate) const END_HEADERS: u8 = 0x4;
 pub(crate) const ENHANCE_YOUR_CALM: u32 = 0xb;
 /// How a server says that a stream was not looked at.
 pub(crate) const REFUSED_STREAM: u32 = 0x7;
-const ACK: u8 = 0x1;
+/// The answer to a frame of the same kind.
+pub(crate) const ACK: u8 = 0x1;
 const INITIAL_WINDOW_SIZE: u16 = 0x4;
 
 /// The type of a frame.
