@@ -11,6 +11,7 @@ the environment beats the file. The most important ones:
   AUTH_ENCRYPTION_KEYPHRASE               the phrase (10 characters or more) or 32-byte key that seals API keys
   AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES   former ones that still open API keys, separated by spaces
   AISBREAKER_PUBLIC_HOSTS                 host names this server answers to, separated by commas
+  AISBREAKER_MINT_SECRET                  what those who mint API keys must know; without it, anyone mints
   AISBREAKER_EGRESS_ALLOW                 origins or networks that may be called besides public https ones
   AISBREAKER_TRUSTED_PROXIES              networks of the proxies in front of this server
 The README lists all of them.";

@@ -7,8 +7,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// What the process has open besides connections: the log, the runtime, name look-ups.
 const OTHERS: u64 = 100;
 
-/// Raises the limit on open files as far as the system lets this process, and warns if it stays below what the settings
-/// need.
+/// Raises the limit on open files as far as the system lets this process, and warns if it stays below what all connections
+/// and the calls to one provider need.
 pub(crate) fn raise_limit(limits: &Limits, bounds: &Bounds) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {

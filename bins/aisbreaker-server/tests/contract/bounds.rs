@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Connection, Metronome, PATIENCE, Provider, Request, Server, Wire, assert_error, call,
+    Answer, Connection, Metronome, PATIENCE, Provider, Request, Server, Wire, assert_error, call, hop,
     refused_start, service, service_at, sse, streamed,
 };
 
@@ -177,6 +177,37 @@ fn the_answers_of_all_providers_together_are_bounded() {
     gate.open();
     let answer = ask_until(|| server.process("sk-own", &dummy()), |answer| answer.status == 200);
     assert_eq!(answer.status, 200);
+}
+
+#[test]
+fn events_whose_end_does_not_come_are_bounded_together() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let next = Provider::start(move |_, wire: &mut Wire| {
+        wire.stream();
+        wire.chunk(format!("event: final\ndata: \"{}", "x".repeat(900_000)));
+        held.pass();
+        wire.cut();
+    });
+    let server = Server::with_egress(&[
+        ("AISBREAKER_MAX_BUFFERED_BYTES", "3000000"),
+        ("AISBREAKER_MAX_BODY_BYTES", "2000000"),
+        ("AISBREAKER_MAX_ANSWER_BYTES", "2000000"),
+    ]);
+    let request = Request::process(&streamed(call(hop(&next.url(), &service("chat:dummy")), "Hi")));
+    let (tell, told) = mpsc::channel();
+
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            let (tell, server, request) = (tell.clone(), &server, &request);
+            scope.spawn(move || tell.send(server.send(request).stream_error().1).unwrap());
+        }
+        // Three of them are held, and wait; the others are told.
+        let refused: Vec<_> = (0..5).map_while(|_| told.recv_timeout(PATIENCE).ok()).collect();
+        gate.open();
+        assert_eq!(refused.len(), 5, "more than three are held: {refused:?}");
+        assert!(refused.iter().all(|error| error["statusCode"] == 503), "{refused:?}");
+    });
 }
 
 #[test]
