@@ -6,6 +6,8 @@
 //! 303 pairs, and the work after any idle time is one pass over it.
 
 mod fold;
+#[cfg_attr(not(test), expect(dead_code, reason = "what writes and reads it comes next"))]
+mod packed;
 
 use self::fold::settle;
 use crate::answer::CellState;
@@ -316,6 +318,17 @@ impl<'a> Parts<'a> {
         let minute = sum(self.minutes());
         let hour = minute.saturating_add(sum(self.hours()));
         [minute, hour, hour.saturating_add(sum(self.days()))]
+    }
+
+    /// Whether the slots of each part go up, none of them past fine slot `last`.
+    fn are_in_order(self, last: u32) -> bool {
+        let goes_up = |part: &[Pair], now| {
+            part.is_sorted_by(|one, next| one.slot < next.slot)
+                && part.last().is_none_or(|newest| newest.slot <= now)
+        };
+        goes_up(self.days(), coarse(last, Window::Day))
+            && goes_up(self.hours(), coarse(last, Window::Hour))
+            && goes_up(self.minutes(), last)
     }
 
     fn frees(self, amount: u64, window: Window) -> u64 {

@@ -24,6 +24,8 @@ mod decision;
 mod engine;
 mod limits;
 mod overflow;
+#[cfg(feature = "redis")]
+pub mod shared;
 mod slots;
 mod table;
 

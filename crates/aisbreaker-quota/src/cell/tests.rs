@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{Cell, INLINE, MAX_PAIRS};
 use crate::limits::Window;
-use crate::slots::{REACH, coarse, expiry};
+use crate::slots::{self, REACH, coarse, expiry};
 
 /// Every charge as `(fine slot, weight)`.
 #[derive(Default)]
@@ -79,6 +79,41 @@ proptest! {
             let at = u32::try_from(cell.frees(u64::from(amount), window)).unwrap();
             prop_assert!(used - log.used(at - 1, window) < amount, "later than needed: {:?}", window);
             prop_assert!(used - log.used(at, window) >= amount, "too early: {:?}", window);
+        }
+    }
+
+    #[test]
+    fn unpacks_what_was_packed_and_nothing_that_was_cut_or_changed(
+        charges in prop::collection::vec((steps(), 1_u32..9), 0..400), at in any::<prop::sample::Index>()
+    ) {
+        let mut cell = Cell::fresh(7);
+        let mut now = 7;
+        for (step, weight) in charges {
+            now += step;
+            cell.advance(now);
+            cell.add(weight);
+        }
+        let mut bytes = Vec::new();
+        cell.pack(&mut bytes);
+
+        let mut copy = Cell::unpack(&bytes).unwrap();
+
+        prop_assert_eq!((copy.last(), copy.used()), (cell.last(), cell.used()));
+        for later in [now, now + 1, now + 101, now + 6_061, now + 145_441] {
+            cell.advance(later);
+            copy.advance(later);
+            prop_assert_eq!(copy.state(copy.used()), cell.state(cell.used()));
+            for window in Window::ALL.into_iter().filter(|window| slots::pick(cell.used(), *window) > 0) {
+                prop_assert_eq!(copy.frees(1, window), cell.frees(1, window));
+            }
+        }
+        let cut = at.index(bytes.len());
+        prop_assert!(Cell::unpack(&bytes[..cut]).is_none());
+        // The counts: of the pairs, or of the windows.
+        let of_a_count = cut / 4 * 4 + 4;
+        if (4..16).contains(&of_a_count) || (of_a_count >= 20 && of_a_count % 8 == 0 && of_a_count < bytes.len()) {
+            bytes[of_a_count] ^= 1;
+            prop_assert!(Cell::unpack(&bytes).is_none(), "{of_a_count}");
         }
     }
 
