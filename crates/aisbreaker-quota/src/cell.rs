@@ -6,7 +6,7 @@
 //! 303 pairs, and the work after any idle time is one pass over it.
 
 mod fold;
-#[cfg_attr(not(test), expect(dead_code, reason = "what writes and reads it comes next"))]
+#[cfg(any(test, feature = "redis"))]
 mod packed;
 
 use self::fold::settle;

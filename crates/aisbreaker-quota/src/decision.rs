@@ -36,11 +36,50 @@ enum Newcomer {
 }
 
 /// A limit that has not enough left, and the fine slot from which on it would.
-struct Obstacle {
-    charge: usize,
-    window: Window,
-    remaining: u32,
-    clears: u64,
+pub(crate) struct Obstacle {
+    pub(crate) charge: usize,
+    pub(crate) window: Window,
+    pub(crate) remaining: u32,
+    pub(crate) clears: u64,
+}
+
+/// Why a request cannot be admitted.
+pub(crate) enum Verdict {
+    /// Of the limits that have not enough left, the one with the longest wait.
+    Exceeded(Obstacle),
+    /// More is asked than this limit ever has.
+    TooHeavy { charge: usize, window: Window },
+}
+
+/// Finds why `asked` of each charge cannot be admitted where the counters count `used`; `frees` tells from which fine
+/// slot on that much less of what a charge's counter counts in a window does.
+#[cold]
+pub(crate) fn verdict<K, const N: usize>(
+    charges: &[Charge<K>; N],
+    asked: &[u64; N],
+    used: &[[u32; 3]; N],
+    mut frees: impl FnMut(usize, u64, Window) -> u64,
+) -> Option<Verdict> {
+    let mut worst: Option<Obstacle> = None;
+    for (((index, charge), counted), asked) in charges.iter().enumerate().zip(used).zip(asked) {
+        for window in Window::ALL {
+            let limit = u64::from(charge.limits.of(window).get());
+            let used = pick(*counted, window);
+            let excess = u64::from(used).saturating_add(*asked).saturating_sub(limit);
+            if excess == 0 {
+                continue;
+            }
+            if *asked > limit {
+                return Some(Verdict::TooHeavy { charge: index, window });
+            }
+            let clears = frees(index, excess, window);
+            if worst.as_ref().is_none_or(|worst| clears > worst.clears) {
+                let remaining = charge.limits.of(window).get().saturating_sub(used);
+                worst = Some(Obstacle { charge: index, window, remaining, clears });
+            }
+        }
+    }
+    worst.map(Verdict::Exceeded)
 }
 
 /// Takes all locks and the usual decision: every key is tracked and named once, and every limit has room. Whether it
@@ -233,34 +272,24 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
         if fits { None } else { self.explain(weight) }
     }
 
-    /// Finds the limit that refuses the longest.
+    /// Says what refuses.
     #[cold]
     fn explain(&mut self, weight: u32) -> Option<Refusal<N>> {
-        let mut worst: Option<Obstacle> = None;
-        for ((index, charge), counted) in self.charges.iter().enumerate().zip(self.used) {
-            let asked = self.times(index).saturating_mul(u64::from(weight));
-            for window in Window::ALL {
-                let limit = charge.limits.of(window);
-                let used = pick(counted, window);
-                let excess = u64::from(used).saturating_add(asked).saturating_sub(u64::from(limit.get()));
-                if excess == 0 {
-                    continue;
-                }
-                if asked > u64::from(limit.get()) {
-                    return Some(Refusal::TooHeavy { charge: index, window, limit });
-                }
-                let clears = self.counter(index).map_or(0, |cell| cell.frees(excess, window));
-                if worst.as_ref().is_none_or(|worst| clears > worst.clears) {
-                    let remaining = limit.get().saturating_sub(used);
-                    worst = Some(Obstacle { charge: index, window, remaining, clears });
-                }
+        let asked = array::from_fn(|index| self.times(index).saturating_mul(u64::from(weight)));
+        let (charges, used) = (self.charges, self.used);
+        let frees = |index, excess, window| self.counter(index).map_or(0, |cell| cell.frees(excess, window));
+        match verdict(charges, &asked, &used, frees)? {
+            Verdict::TooHeavy { charge, window } => {
+                let limit = charges.get(charge)?.limits.of(window);
+                Some(Refusal::TooHeavy { charge, window, limit })
+            }
+            Verdict::Exceeded(Obstacle { charge, window, remaining, clears }) => {
+                let limit = charges.get(charge)?.limits.of(window);
+                let states = self.states();
+                let (retry_after, standings) = (self.now.until(clears), self.standings(states));
+                Some(Refusal::Exceeded { charge, window, limit, remaining, retry_after, standings })
             }
         }
-        let Obstacle { charge, window, remaining, clears } = worst?;
-        let limit = self.charges.get(charge)?.limits.of(window);
-        let states = self.states();
-        let (retry_after, standings) = (self.now.until(clears), self.standings(states));
-        Some(Refusal::Exceeded { charge, window, limit, remaining, retry_after, standings })
     }
 
     /// Charges every counter; all of them have room.

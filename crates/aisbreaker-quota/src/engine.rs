@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::answer::{Admitted, CellState, Refusal, Standings};
 use crate::decision::{Decision, lock_and_charge};
-use crate::limits::{Charge, Window};
+use crate::limits::{Charge, Limits, Window};
 use crate::overflow::Overflow;
 use crate::slots::Moment;
 use crate::table::Table;
@@ -69,6 +69,14 @@ impl<K: Clone + Eq + Hash> Engine<K> {
         }
         drop(locked);
         Ok(Admitted { standings: Standings::new(now, charges, states) })
+    }
+
+    /// Counts `weight` in every counter in `charges`, whatever their limits say: it was admitted elsewhere, and is to
+    /// count here as well. Keys that are not tracked when the capacity is reached are not counted one by one.
+    pub fn record<const N: usize>(&self, charges: &[Charge<K>; N], weight: NonZeroU32, now: Instant) {
+        let unlimited = charges.each_ref().map(|charge| charge.clone().with_limits(Limits::UNLIMITED));
+        // Refused only if a counter cannot count that far.
+        let _too_far = self.charge(&unlimited, weight, now);
     }
 
     /// Tells every limit of `charges` as it stands, charging nothing and tracking no new key.

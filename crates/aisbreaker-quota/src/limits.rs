@@ -50,6 +50,9 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Limits that no counter reaches.
+    pub(crate) const UNLIMITED: Self = Self { per_window: [NonZeroU32::MAX; 3] };
+
     /// The three limits, shortest window first.
     #[must_use]
     pub const fn new(per_minute: NonZeroU32, per_hour: NonZeroU32, per_day: NonZeroU32) -> Self {
@@ -96,6 +99,16 @@ impl Limits {
         }
     }
 
+    /// What each of so many counters may admit so that all of them together keep to these limits: a part of each,
+    /// rounded down. At least one, so that together they may admit more where a limit is below their number.
+    #[must_use]
+    pub fn share(self, counters: NonZeroU32) -> Self {
+        let part = |limit: NonZeroU32| {
+            NonZeroU32::new(limit.get().checked_div(counters.get()).unwrap_or(0)).unwrap_or(NonZeroU32::MIN)
+        };
+        Self { per_window: self.per_window.map(part) }
+    }
+
     /// The three limits as plain numbers, shortest window first.
     pub(crate) const fn numbers(&self) -> [u32; 3] {
         let [minute, hour, day] = self.per_window;
@@ -128,6 +141,12 @@ impl<K> Charge<K> {
     #[must_use]
     pub const fn shared(key: K, limits: Limits) -> Self {
         Self { key, limits, shared: true }
+    }
+
+    /// The same counter with other limits.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// The key of the counter.

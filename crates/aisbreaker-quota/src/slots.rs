@@ -26,8 +26,12 @@ pub(crate) struct Moment {
 impl Moment {
     /// The time from `epoch` to `now`; zero before the epoch, and at most 81 years.
     pub(crate) fn new(epoch: Instant, now: Instant) -> Self {
+        Self::at(now.saturating_duration_since(epoch))
+    }
+
+    /// This long after the epoch, and at most 81 years.
+    pub(crate) fn at(since: Duration) -> Self {
         const LAST: u64 = SLOT_NANOS.saturating_mul(1 << 32).saturating_sub(1);
-        let since = now.saturating_duration_since(epoch);
         let nanos =
             since.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(since.subsec_nanos()));
         Self { nanos: nanos.min(LAST) }
@@ -36,6 +40,18 @@ impl Moment {
     /// The fine slot this moment is in.
     pub(crate) fn slot(self) -> u32 {
         u32::try_from(self.nanos / SLOT_NANOS).unwrap_or(u32::MAX)
+    }
+
+    /// The moment this much later.
+    #[cfg(feature = "redis")]
+    pub(crate) fn after(self, time: Duration) -> Self {
+        Self::at(Duration::from_nanos(self.nanos).saturating_add(time))
+    }
+
+    /// The time until the fine slot of this moment is over.
+    #[cfg(feature = "redis")]
+    pub(crate) fn left_of_slot(self) -> Duration {
+        self.until(u64::from(self.slot()).saturating_add(1))
     }
 
     /// The time from this moment to the start of fine slot `slot`; zero if that is not ahead.

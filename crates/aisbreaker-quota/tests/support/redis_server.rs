@@ -30,7 +30,8 @@ impl RedisServer {
             return None;
         };
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let directory = std::env::temp_dir().join(format!("aisbreaker-redis-{}-{number}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("aisbreaker-redis-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("a directory for the server");
         let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         // The port is free now; if somebody else takes it first, the next one is tried.
@@ -42,11 +43,6 @@ impl RedisServer {
         });
         let (port, child) = started.expect("the server starts");
         Some(Self { child, port, arguments, directory })
-    }
-
-    /// Its port on 127.0.0.1.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
     }
 
     /// Its address as a client is told it.
@@ -80,7 +76,8 @@ impl RedisServer {
     /// What `redis-cli` prints for this command.
     pub(crate) fn cli(&self, command: &[&str]) -> String {
         let port = self.port.to_string();
-        let answer = Command::new("redis-cli").args(["-p", &port]).args(command).output().expect("redis-cli runs");
+        let answer =
+            Command::new("redis-cli").args(["-p", &port]).args(command).output().expect("redis-cli runs");
         String::from_utf8(answer.stdout).expect("text")
     }
 

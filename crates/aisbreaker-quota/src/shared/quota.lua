@@ -1,0 +1,200 @@
+#!lua name=@NAME@
+-- Counters with sliding windows of a minute, an hour and a day, charged together or not at all.
+--
+-- A counter is a string, packed as src/cell/packed.rs has it: a header, then pairs of slot and count, oldest first, those
+-- of the day, of the hour and of the minute. Slots of a minute take 600 ms from EPOCH on; 60 of them are one of the hour,
+-- 24 of those one of the day. A slot counts while it is at most REACH slots old.
+
+local EPOCH = 1704067200 -- 2024-01-01, the beginning of a slot of each window
+local REACH = 100
+local LIFE = 88200 -- seconds after its last charge in which a counter may still count something
+local HEADER = '<I4I4I4I4I2I2'
+
+local pack, unpack_pair, sub, floor
+
+-- To be called first by each function: while a library is loaded, Lua's own libraries are not there yet.
+local function bind()
+  pack, unpack_pair, sub, floor = struct.pack, struct.unpack, string.sub, math.floor
+end
+
+-- The time of this server, or the one in `set`: seconds since EPOCH and microseconds.
+local function time(set)
+  if set ~= '' then
+    local seconds, micros = struct.unpack('<I4I4', set)
+    return seconds, micros
+  end
+  local now = redis.call('TIME')
+  return math.max(tonumber(now[1]) - EPOCH, 0), tonumber(now[2])
+end
+
+-- The first pairs of `part` that have left their window by slot `now`: where the rest begins, and what they count.
+local function leaving(part, now)
+  local at, amount, length = 1, 0, #part
+  while at <= length do
+    local slot, count = unpack_pair('<I4I4', part, at)
+    if now - slot <= REACH then break end
+    amount = amount + count
+    at = at + 8
+  end
+  return at, amount
+end
+
+-- `older` with the first pairs of `part`, up to `rest`, as pairs of slots that are `ratio` times as long.
+local function folded(older, part, rest, ratio)
+  local pieces, slot, count = {}, nil, 0
+  if #older > 0 then
+    slot, count = unpack_pair('<I4I4', older, #older - 7)
+    older = sub(older, 1, -9)
+  end
+  for at = 1, rest - 1, 8 do
+    local fine, more = unpack_pair('<I4I4', part, at)
+    local coarse = floor(fine / ratio)
+    if coarse ~= slot then
+      if slot then pieces[#pieces + 1] = pack('<I4I4', slot, count) end
+      slot, count = coarse, 0
+    end
+    count = count + more
+  end
+  pieces[#pieces + 1] = pack('<I4I4', slot, count)
+  return older .. table.concat(pieces)
+end
+
+-- The counter in `value`, moved on to slot `now`; a clock behind the counter's latest slot counts as standing at it.
+local function open(value, now)
+  if not value then
+    return { last = now, minute = 0, hour = 0, day = 0, days = '', hours = '', minutes = '' }
+  end
+  local last, minute, hour, day, hours_at, minutes_at = struct.unpack(HEADER, value)
+  local days_end, hours_end = 20 + hours_at * 8, 20 + minutes_at * 8
+  local days, hours, minutes = sub(value, 21, days_end), sub(value, days_end + 1, hours_end), sub(value, hours_end + 1)
+  if now > last then
+    last = now
+    local rest, gone = leaving(minutes, now)
+    if rest > 1 then
+      hours, minutes, minute = folded(hours, minutes, rest, 60), sub(minutes, rest), minute - gone
+    end
+    now = floor(now / 60)
+    rest, gone = leaving(hours, now)
+    if rest > 1 then
+      days, hours, hour = folded(days, hours, rest, 24), sub(hours, rest), hour - gone
+    end
+    rest, gone = leaving(days, floor(now / 24))
+    if rest > 1 then
+      days, day = sub(days, rest), day - gone
+    end
+  end
+  return { last = last, minute = minute, hour = hour, day = day, days = days, hours = hours, minutes = minutes }
+end
+
+local function add(cell, amount)
+  local minutes, slot, count = cell.minutes, nil, 0
+  if #minutes > 0 then
+    slot, count = unpack_pair('<I4I4', minutes, #minutes - 7)
+  end
+  if slot == cell.last then
+    minutes = sub(minutes, 1, -9)
+  else
+    count = 0
+  end
+  cell.minutes = minutes .. pack('<I4I4', cell.last, count + amount)
+  cell.minute, cell.hour, cell.day = cell.minute + amount, cell.hour + amount, cell.day + amount
+end
+
+local function packed(cell)
+  local days = #cell.days / 8
+  local header = pack(HEADER, cell.last, cell.minute, cell.hour, cell.day, days, days + #cell.hours / 8)
+  return header .. cell.days .. cell.hours .. cell.minutes
+end
+
+-- What a counter counts in each window, and the slot of the oldest charge of each, in the window's own grid.
+local function standing(cell)
+  local day, hour, minute
+  if #cell.minutes > 0 then
+    minute = struct.unpack('<I4', cell.minutes)
+    hour = floor(minute / 60)
+    day = floor(hour / 24)
+  end
+  if #cell.hours > 0 then
+    hour = struct.unpack('<I4', cell.hours)
+    day = floor(hour / 24)
+  end
+  if #cell.days > 0 then
+    day = struct.unpack('<I4', cell.days)
+  end
+  return pack('<I4I4I4I4I4I4', cell.minute, cell.hour, cell.day, day or 0, hour or 0, minute or 0)
+end
+
+-- Charges every counter, or none. The first argument has five numbers for each charge: the counter's place among `keys`,
+-- what this charge and those before it ask of the counter, and its limits per minute, hour and day. The second is what is
+-- wanted besides, of which a quarter of what remains is given at most; the third a time to go by instead of this server's.
+-- Answers with the time, what was given besides and the standing of each counter, or with the time and the counters as
+-- they are.
+local function charge(keys, args)
+  bind()
+  local seconds, micros = time(args[3])
+  local now = floor((seconds * 1000000 + micros) / 600000)
+  local values = redis.call('MGET', unpack(keys))
+  local cells, asked = {}, {}
+  for index = 1, #keys do
+    cells[index] = open(values[index], now)
+  end
+  local asks, left = args[1], 4294967295
+  for at = 1, #asks, 17 do
+    local index, wanted, per_minute, per_hour, per_day = struct.unpack('<I1I4I4I4I4', asks, at)
+    local cell = cells[index]
+    local least = math.min(per_minute - cell.minute, per_hour - cell.hour, per_day - cell.day) - wanted
+    if least < 0 then
+      local answer = { pack('<I1I4I4', 0, seconds, micros) }
+      for place = 1, #keys do answer[place + 1] = values[place] or '' end
+      return answer
+    end
+    left = math.min(left, least)
+    asked[index] = math.max(asked[index] or 0, wanted)
+  end
+  local extra = math.min(tonumber(args[2]), floor(left / 4))
+  local pieces = { pack('<I1I4I4I4', 1, seconds, micros, extra) }
+  for index = 1, #keys do
+    local cell = cells[index]
+    add(cell, asked[index] + extra)
+    redis.call('SETEX', keys[index], LIFE, packed(cell))
+    pieces[index + 1] = standing(cell)
+  end
+  return { table.concat(pieces) }
+end
+
+-- The time, and the counters as they are.
+local function peek(keys, args)
+  bind()
+  local seconds, micros = time(args[1])
+  local answer = { pack('<I1I4I4', 0, seconds, micros) }
+  local values = redis.call('MGET', unpack(keys))
+  for place = 1, #keys do answer[place + 1] = values[place] or '' end
+  return answer
+end
+
+-- Takes `amount` back from what was charged in slot `slot` of each counter, where that is still told apart.
+local function give_back(keys, args)
+  bind()
+  local slot, amount = tonumber(args[1]), tonumber(args[2])
+  for index = 1, #keys do
+    local value = redis.call('GET', keys[index])
+    local cell = value and open(value, 0)
+    for at = value and #cell.minutes - 7 or 0, 1, -8 do
+      local found, count = unpack_pair('<I4I4', cell.minutes, at)
+      if found <= slot then
+        if found == slot and count >= amount then
+          local changed = count > amount and pack('<I4I4', slot, count - amount) or ''
+          cell.minutes = sub(cell.minutes, 1, at - 1) .. changed .. sub(cell.minutes, at + 8)
+          cell.minute, cell.hour, cell.day = cell.minute - amount, cell.hour - amount, cell.day - amount
+          redis.call('SET', keys[index], packed(cell), 'KEEPTTL')
+        end
+        break
+      end
+    end
+  end
+  return 'OK'
+end
+
+redis.register_function('@NAME@_charge', charge)
+redis.register_function{ function_name = '@NAME@_peek', callback = peek, flags = { 'no-writes' } }
+redis.register_function('@NAME@_give_back', give_back)
