@@ -11,7 +11,10 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use crate::{files, logging, settings::Settings};
+use crate::{
+    files, logging,
+    settings::{Settings, StoreSettings},
+};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -26,9 +29,8 @@ pub(crate) fn keygen() -> Outcome {
 
 /// Serves until a signal ends it.
 pub(crate) fn serve(settings: Settings) -> Outcome {
-    let Settings {
-        listen, log_filter, log_format, gateway, limits, egress, timeouts, bounds, services, ..
-    } = settings;
+    let Settings { log_filter, log_format, mut gateway, limits, egress, timeouts, bounds, services, .. } =
+        settings;
     let (log, pace) = logging::start(log_filter, log_format, settings.log_per_second);
     files::raise_limit(&limits, &bounds);
     for variable in &settings.unknown_variables {
@@ -42,11 +44,12 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
     }
     let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
     let registry = services::standard(client, services).build();
-    let gateway = Gateway::new(gateway, registry, SystemClock::new());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
+        gateway.shared_quotas = settings.store.map(StoreSettings::start).transpose()?;
+        let gateway = Gateway::new(gateway, registry, SystemClock::new());
         tokio::select! {
-            outcome = run(listen, gateway, limits) => outcome,
+            outcome = run(settings.listen, settings.metrics_listen, gateway, limits) => outcome,
             () = pace.tell() => Ok(()),
         }
     });
@@ -56,10 +59,21 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
     outcome
 }
 
-async fn run(listen: SocketAddr, gateway: Gateway, limits: Limits) -> Outcome {
+async fn run(
+    listen: SocketAddr,
+    metrics_listen: Option<SocketAddr>,
+    gateway: Gateway,
+    limits: Limits,
+) -> Outcome {
     let mut signals = Signals::new()?;
-    let listener =
-        TcpListener::bind(listen).await.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    let listener = bind(listen).await?;
+    if let Some(address) = metrics_listen {
+        let listener = bind(address).await?;
+        tracing::info!(address = %listener.local_addr()?, "metrics at /metrics");
+        // Until the runtime ends, so that the end can be watched.
+        tokio::spawn(aisbreaker_gateway::serve_metrics(listener, gateway.clone()));
+    }
+    gateway.store_is_known().await;
     tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");
     let (first, told) = tokio::sync::oneshot::channel::<()>();
     let served = aisbreaker_gateway::serve(listener, gateway, limits, async {
@@ -76,6 +90,10 @@ async fn run(listen: SocketAddr, gateway: Gateway, limits: Limits) -> Outcome {
         () = ended_at_once => tracing::warn!("stopped at once by a second signal"),
     }
     Ok(())
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))
 }
 
 /// The signals that end the server.

@@ -2,6 +2,7 @@
 //! their values.
 
 mod parse;
+mod store;
 mod values;
 
 use std::{
@@ -22,6 +23,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{args::Args, logging::Format};
 use parse::Reader;
+pub(crate) use store::StoreSettings;
 use values::{Faults, Setting, Values};
 
 const DEFAULT_PORT: u16 = 3000;
@@ -31,7 +33,7 @@ const DEFAULT_LOG_PER_SECOND: NonZeroU64 = NonZeroU64::new(1_000).unwrap();
 const DEFAULT_BUFFERED_BYTES: usize = 512 << 20;
 
 /// Tables of the configuration file whose members are settings of their own.
-const BRANCHES: [&str; 5] = ["egress", "quotas", "keys", "log", "mint"];
+const BRANCHES: [&str; 7] = ["egress", "quotas", "keys", "log", "metrics", "mint", "redis"];
 
 const CONFIG: &str = "AISBREAKER_CONFIG";
 const PORT: &str = "PORT";
@@ -66,12 +68,13 @@ const IDLE_TIMEOUT: Setting =
 const MAX_CONNECTIONS: Setting = Setting { key: "max_connections", variable: "AISBREAKER_MAX_CONNECTIONS" };
 const MAX_COUNTERS: Setting = Setting { key: "max_counters", variable: "AISBREAKER_MAX_COUNTERS" };
 const DRAIN_TIMEOUT: Setting = Setting { key: "drain_timeout", variable: "AISBREAKER_DRAIN_TIMEOUT" };
+const METRICS_LISTEN: Setting = Setting { key: "metrics.listen", variable: "AISBREAKER_METRICS_LISTEN" };
 const LOG: Setting = Setting { key: "log.filter", variable: "AISBREAKER_LOG" };
 const LOG_PER_SECOND: Setting =
     Setting { key: "log.max_per_second", variable: "AISBREAKER_LOG_MAX_PER_SECOND" };
 const LOG_FORMAT: Setting = Setting { key: "log.format", variable: "AISBREAKER_LOG_FORMAT" };
 
-const ALL: [Setting; 28] = [
+const ALL: [Setting; 35] = [
     LISTEN,
     SEALING_KEY,
     OPENING_KEYS,
@@ -100,6 +103,13 @@ const ALL: [Setting; 28] = [
     LOG,
     LOG_FORMAT,
     LOG_PER_SECOND,
+    METRICS_LISTEN,
+    store::URL,
+    store::PREFIX,
+    store::TIMEOUT,
+    store::ON_FAILURE,
+    store::REPLICAS,
+    store::LEASE,
 ];
 /// Variables of the original's clients, which often stand in the same environment.
 const VARIABLES_OF_CLIENTS: [&str; 2] = ["AISBREAKER_SERVER_URL", "AISBREAKER_API_KEY"];
@@ -113,6 +123,10 @@ pub(crate) struct Settings {
     /// How many lines the log takes in a second.
     pub(crate) log_per_second: NonZeroU64,
     pub(crate) gateway: Config,
+    /// The quota store that several servers share.
+    pub(crate) store: Option<StoreSettings>,
+    /// Where metrics are told.
+    pub(crate) metrics_listen: Option<SocketAddr>,
     pub(crate) limits: Limits,
     pub(crate) egress: Policy,
     pub(crate) timeouts: Timeouts,
@@ -166,6 +180,8 @@ fn read(args: &Args, reader: &mut Reader, unknown_variables: Vec<String>) -> Opt
     let max_buffered = reader.given_count(MAX_BUFFERED);
     let egress = reader.egress(EGRESS_ALLOW);
     let services = reader.services();
+    let store = store::store(reader);
+    let metrics_listen = reader.address(METRICS_LISTEN);
     let keys = key_ring(reader);
     let has_random_key = keys.as_ref().is_some_and(|(_, is_random)| *is_random);
     let gateway = gateway(reader, keys.map(|(ring, _)| ring));
@@ -177,6 +193,8 @@ fn read(args: &Args, reader: &mut Reader, unknown_variables: Vec<String>) -> Opt
         log_format: log_format.unwrap_or(Format::Text),
         log_per_second: log_per_second.unwrap_or(DEFAULT_LOG_PER_SECOND),
         gateway,
+        store,
+        metrics_listen,
         limits,
         egress,
         timeouts,

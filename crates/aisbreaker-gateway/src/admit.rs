@@ -1,17 +1,23 @@
 //! The admit stage: charges a request to all its quotas, or to none.
 
 use std::{
-    fmt::Write as _,
+    fmt::{self, Write as _},
     net::IpAddr,
     num::NonZeroU32,
     time::{Duration, Instant},
 };
 
-use aisbreaker_quota::{Charge, Engine, Limits, Refusal, Standing, Standings, Window};
+use aisbreaker_quota::{Charge, Engine, Limits, Refusal, Standing, Standings, Window, shared::StoreError};
 use aisbreaker_token::{KeyId, RequestLimits};
+use base64ct::{Base64UrlUnpadded, Encoding as _};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::{authenticate::Key, config::Config, identity::ClientId};
+use crate::{
+    authenticate::Key,
+    config::Config,
+    identity::ClientId,
+    quotas::{NotCharged, Quotas},
+};
 
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -38,22 +44,50 @@ enum Scope {
     Key,
 }
 
+/// The name of the counter in a shared store: `server`, `default` or `key:` and the key's id as it is logged, and the
+/// client. Nothing in it is secret.
+impl fmt::Display for CounterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.scope {
+            Scope::Server => f.write_str("server")?,
+            Scope::Default => f.write_str("default")?,
+            Scope::Key => {
+                let mut text = [0; 22];
+                // 16 bytes are 22 characters.
+                let id = Base64UrlUnpadded::encode(&self.key, &mut text).map_err(|_length| fmt::Error)?;
+                write!(f, "key:{id}")?;
+            }
+        }
+        self.client.map_or(Ok(()), |client| write!(f, ":{client}"))
+    }
+}
+
 /// The four counters of a request, in the order in which they are charged.
 const SERVER_CLIENT: usize = 0;
 const KEY_CLIENT: usize = 1;
 const KEY_GLOBAL: usize = 2;
 const SERVER_GLOBAL: usize = 3;
-const COUNTERS: usize = 4;
+pub(crate) const COUNTERS: usize = 4;
 
 /// Counters for at most `capacity` keys and clients; those of one client share a lock.
 pub(crate) fn counters(epoch: Instant, capacity: usize) -> Counters {
     Engine::with_homes(epoch, capacity, |counter| counter.client.map_or(0, ClientId::number))
 }
 
-/// Proof that a request was charged, and what its answer says of the quotas.
+/// Proof that a request was admitted, and what its answer says of the quotas.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    standings: Standings<COUNTERS>,
+    /// `None`: it was counted nowhere.
+    standings: Option<Standings<COUNTERS>>,
+}
+
+/// Why a request was not admitted.
+#[derive(Debug)]
+pub(crate) enum NotAdmitted {
+    /// A limit has not enough left.
+    Refused(Refused),
+    /// Nobody can tell at the moment.
+    Unavailable(StoreError),
 }
 
 /// Why a request was not charged.
@@ -68,21 +102,30 @@ pub(crate) struct Refused {
 }
 
 /// Charges one request of this client, with its key or without one.
-pub(crate) fn admit(
-    counters: &Counters,
+pub(crate) async fn admit(
+    quotas: &Quotas,
     key: Option<Key>,
     client: IpAddr,
     config: &Config,
-    now: Instant,
-) -> Result<Admission, Refused> {
+    now: impl Fn() -> Instant,
+) -> Result<Admission, NotAdmitted> {
     let charges = charges(key, ClientId::of(client), config);
-    match counters.charge(&charges, NonZeroU32::MIN, now) {
-        Ok(admitted) => Ok(Admission { standings: *admitted.standings() }),
-        Err(Refusal::Exceeded { charge, window, limit, retry_after, standings, .. }) => {
-            Err(Refused { charge, window, limit, retry_after: Some(retry_after), standings: Some(standings) })
-        }
-        Err(Refusal::TooHeavy { charge, window, limit }) => {
-            Err(Refused { charge, window, limit, retry_after: None, standings: None })
+    match quotas.charge(&charges, now).await {
+        Ok(standings) => Ok(Admission { standings }),
+        Err(NotCharged::Refused(refusal)) => Err(NotAdmitted::Refused(refusal.into())),
+        Err(NotCharged::Unavailable(cause)) => Err(NotAdmitted::Unavailable(cause)),
+    }
+}
+
+impl From<Refusal<COUNTERS>> for Refused {
+    fn from(refusal: Refusal<COUNTERS>) -> Self {
+        match refusal {
+            Refusal::Exceeded { charge, window, limit, retry_after, standings, .. } => {
+                Self { charge, window, limit, retry_after: Some(retry_after), standings: Some(standings) }
+            }
+            Refusal::TooHeavy { charge, window, limit } => {
+                Self { charge, window, limit, retry_after: None, standings: None }
+            }
         }
     }
 }
@@ -118,7 +161,9 @@ pub(crate) fn whole_seconds(time: Duration) -> u64 {
 impl Admission {
     /// Says in the answer how the limits stand.
     pub(crate) fn describe(&self, headers: &mut HeaderMap) {
-        describe(&self.standings, None, headers);
+        if let Some(standings) = &self.standings {
+            describe(standings, None, headers);
+        }
     }
 }
 

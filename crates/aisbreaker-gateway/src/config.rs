@@ -7,7 +7,7 @@ use aisbreaker_token::{Host, KeyRing, RequestLimits, RequestQuotas};
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-use crate::mint::MintPolicy;
+use crate::{mint::MintPolicy, quotas::SharedQuotas};
 
 /// How a gateway behaves. [`Config::new`] has the defaults; set what differs.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub struct Config {
     pub max_client_bytes: usize,
     /// How many counters are tracked at most; beyond it, new clients share one.
     pub max_counters: usize,
+    /// Counters that several servers share; `None`: this gateway counts by itself.
+    pub shared_quotas: Option<SharedQuotas>,
 }
 
 impl Config {
@@ -64,6 +66,7 @@ impl Config {
             budget: Budget::default(),
             max_client_bytes: 192 << 20,
             max_counters: 4_000_000,
+            shared_quotas: None,
         }
     }
 }

@@ -14,17 +14,19 @@ use http::{
 use http_body::Body;
 
 use crate::{
-    admit::{self, Counters},
+    admit::{self, Admission, NotAdmitted},
     answer::{self, Failure},
-    authenticate,
+    authenticate::{self, Key},
     body::ResponseBody,
     clock::Clock,
     config::Config,
     greet, identity,
     lifecycle::Lifecycle,
+    metrics::Metrics,
     mint,
     parse::{self, Asked, Authorization, Head},
     process::{self, Admitted, Incoming},
+    quotas::Quotas,
     record::Record,
     route::{Action, Route},
     shares::Shares,
@@ -33,6 +35,8 @@ use crate::{
 
 /// How often one part of the idle counters is freed.
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
+/// How long to wait for word of the shared quota store.
+const STORE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// An AIsBreaker gateway. Cheap to clone; clones share counters and everything else.
 #[derive(Clone)]
@@ -41,7 +45,8 @@ pub struct Gateway(Arc<Shared>);
 struct Shared {
     config: Config,
     registry: Registry,
-    counters: Counters,
+    quotas: Quotas,
+    metrics: Metrics,
     shares: Shares,
     clock: Arc<dyn Clock>,
     lifecycle: Lifecycle,
@@ -50,11 +55,14 @@ struct Shared {
 impl Gateway {
     /// A gateway to these services.
     #[must_use]
-    pub fn new(config: Config, registry: Registry, clock: impl Clock) -> Self {
+    pub fn new(mut config: Config, registry: Registry, clock: impl Clock) -> Self {
+        let metrics = Metrics::new(config.shared_quotas.is_some());
         let counters = admit::counters(clock.monotonic(), config.max_counters);
+        let quotas = Quotas::new(counters, config.shared_quotas.take(), metrics.quotas.clone());
         let lifecycle = Lifecycle::new();
         let shares = Shares::new(config.budget.clone(), config.max_client_bytes);
-        Self(Arc::new(Shared { config, registry, counters, shares, clock: Arc::new(clock), lifecycle }))
+        let clock = Arc::new(clock);
+        Self(Arc::new(Shared { config, registry, quotas, metrics, shares, clock, lifecycle }))
     }
 
     /// Answers one request from the peer at this address.
@@ -114,14 +122,30 @@ impl Gateway {
         self.0.lifecycle.idle().await;
     }
 
-    /// Frees counters of idle clients, a little at a time, for as long as it is polled. [`serve`](crate::serve) does
-    /// so by itself.
+    /// Frees counters of idle clients, a little at a time, and logs when a shared store is gone or back, for as long as
+    /// it is polled. [`serve`](crate::serve) does so by itself.
     pub async fn maintain(&self) {
+        futures_util::future::join(self.sweep(), self.0.quotas.watch_store()).await;
+    }
+
+    /// What there is to count and to measure, as the text that Prometheus reads.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        self.0.metrics.text(self.0.quotas.local.len())
+    }
+
+    /// Waits until it is known whether the shared quota store answers, for a second at most; at once without one. Before
+    /// that, requests are taken as if it did not.
+    pub async fn store_is_known(&self) {
+        let _unknown = tokio::time::timeout(STORE_PATIENCE, self.0.quotas.store_is_known()).await;
+    }
+
+    async fn sweep(&self) {
         let mut ticks = tokio::time::interval(SWEEP_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.0.counters.sweep(self.0.clock.monotonic());
+            self.0.quotas.local.sweep(self.0.clock.monotonic());
         }
     }
 
@@ -166,14 +190,10 @@ impl Gateway {
         body: B,
         record: &mut Record,
     ) -> Result<Response<ResponseBody>, Failure> {
-        let Shared { config, counters, shares, clock, .. } = &*self.0;
+        let Shared { config, shares, clock, .. } = &*self.0;
         let body = parse::json_body(&parts.headers, body, config, &shares.of(head.client)).await?;
-        let admit = |record: &mut Record| {
-            let admission = admit::admit(counters, None, head.client, config, clock.monotonic());
-            admission.inspect(|_| record.charged())
-        };
         // What it costs to inflate and parse is paid for before.
-        let early = if body.is_costly() { Some(admit(record)?) } else { None };
+        let early = if body.is_costly() { Some(self.charge(None, &head, record).await?) } else { None };
         let max_expiration = config.max_expiration;
         let request = match (body.parsed(move |body| mint::parse(body, max_expiration)).await, &early) {
             (Ok((request, held)), _) => {
@@ -185,7 +205,10 @@ impl Gateway {
                 return charged(Err(fault.into()), |headers| admission.describe(headers));
             }
         };
-        let admission = early.map_or_else(|| admit(record), Ok)?;
+        let admission = match early {
+            Some(admission) => admission,
+            None => self.charge(None, &head, record).await?,
+        };
         let minted = mint::seal(&request, &parts.headers, &head.host, config, clock.wall());
         let minted = minted.map_err(Failure::from).and_then(|(id, response)| {
             record.key(id);
@@ -205,10 +228,9 @@ impl Gateway {
         let share = shares.of(head.client);
         let Asked { head, authorization, hops, body } =
             parse::process(head, parts, body, config, &share).await?;
-        let admit = |record: &mut Record| self.admit(&head, authorization, record);
         // What it costs to inflate and parse is paid for before.
         let ((call, held), admitted) = if body.is_costly() {
-            let admitted = admit(record)?;
+            let admitted = self.admit(&head, authorization, record).await?;
             match body.parsed(ProcessCall::from_json).await {
                 Ok(read) => (read, admitted),
                 Err(fault) => {
@@ -217,7 +239,8 @@ impl Gateway {
                 }
             }
         } else {
-            (body.parsed(ProcessCall::from_json).await?, admit(record)?)
+            let call = body.parsed(ProcessCall::from_json).await?;
+            (call, self.admit(&head, authorization, record).await?)
         };
         record.hold(held);
         let incoming = Incoming { call, hops, share };
@@ -227,20 +250,31 @@ impl Gateway {
     }
 
     /// Finds out who calls, and charges the request to all its quotas.
-    fn admit(
+    async fn admit(
         &self,
         head: &Head,
         authorization: Authorization,
         record: &mut Record,
     ) -> Result<Admitted, Failure> {
-        let Shared { config, counters, clock, .. } = &*self.0;
+        let Shared { config, clock, .. } = &*self.0;
         let caller = authenticate::authenticate(authorization, &head.host, config, clock.wall())?;
         if let Some(key) = caller.key {
             record.key(key.id);
         }
-        let admission = admit::admit(counters, caller.key, head.client, config, clock.monotonic())?;
-        record.charged();
+        let admission = self.charge(caller.key, head, record).await?;
         Ok(Admitted { caller, admission })
+    }
+
+    async fn charge(
+        &self,
+        key: Option<Key>,
+        head: &Head,
+        record: &mut Record,
+    ) -> Result<Admission, NotAdmitted> {
+        let Shared { config, quotas, clock, .. } = &*self.0;
+        let admission = admit::admit(quotas, key, head.client, config, || clock.monotonic()).await?;
+        record.charged();
+        Ok(admission)
     }
 }
 

@@ -4,7 +4,10 @@
 //! (RFC 7239), `X-Real-IP`, `True-Client-IP`, `CF-Connecting-IP` and all others are ignored, whoever sends them: a proxy
 //! that sets one of them may well pass on what its client wrote in another.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use aisbreaker_token::Host;
 use http::{HeaderMap, HeaderName, Uri, header::HOST};
@@ -12,6 +15,9 @@ use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Tells IPv4 addresses from IPv6 networks: ff00::/8 is multicast, which never is a source address.
+const IPV4: u64 = 0xff00_0000_0000_0000;
 
 /// What quotas count per client: an IPv4 address, or the /64 network of an IPv6 one.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -23,12 +29,20 @@ impl ClientId {
         self.0
     }
 
-    /// The client at this address. IPv4 (mapped or not) is told from IPv6 networks by a prefix that no host can have.
+    /// The client at this address; IPv4 may be mapped or not.
     pub(crate) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
-            // ff00::/8 is multicast, which never is a source address.
-            IpAddr::V4(v4) => Self(0xff00_0000_0000_0000 | u64::from(v4.to_bits())),
+            IpAddr::V4(v4) => Self(IPV4 | u64::from(v4.to_bits())),
             IpAddr::V6(v6) => Self(network(v6)),
+        }
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match u32::try_from(self.0 ^ IPV4) {
+            Ok(v4) => Ipv4Addr::from_bits(v4).fmt(f),
+            Err(_larger) => write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(self.0) << 64)),
         }
     }
 }

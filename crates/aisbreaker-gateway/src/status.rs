@@ -11,7 +11,11 @@ use http::{
 };
 
 use crate::{
-    admit::Refused, answer::Failure, authenticate::AuthFault, identity::HostFault, mint::MintFault,
+    admit::{NotAdmitted, Refused},
+    answer::Failure,
+    authenticate::AuthFault,
+    identity::HostFault,
+    mint::MintFault,
     parse::ParseFault,
 };
 
@@ -110,6 +114,18 @@ impl From<AuthFault> for Failure {
                 "Authorization must be 'Bearer' and an aisbreaker key or the secret of the service",
             )
             .with_header(WWW_AUTHENTICATE, BEARER),
+        }
+    }
+}
+
+impl From<NotAdmitted> for Failure {
+    fn from(not_admitted: NotAdmitted) -> Self {
+        match not_admitted {
+            NotAdmitted::Refused(refused) => refused.into(),
+            NotAdmitted::Unavailable(cause) => {
+                overloaded("this server cannot count requests at the moment, and so takes none; try again")
+                    .because(cause.to_string())
+            }
         }
     }
 }

@@ -114,6 +114,11 @@ impl Reader {
         address
     }
 
+    pub(super) fn address(&mut self, setting: Setting) -> Option<SocketAddr> {
+        let (name, text) = self.text(setting, false)?;
+        self.parse_address(&name, &text)
+    }
+
     pub(super) fn port(&mut self, variable: &'static str) -> Option<u16> {
         let setting = Setting { key: "", variable };
         self.parsed(setting, |text| text.parse().map_err(|_number| "must be a port number"))

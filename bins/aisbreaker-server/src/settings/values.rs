@@ -108,6 +108,11 @@ impl Values {
         in_file.map(|value| Given { name: setting.key.to_owned(), value })
     }
 
+    /// Whether anything was given for a setting.
+    pub(crate) fn has(&self, setting: Setting) -> bool {
+        self.file.contains_key(setting.key) || self.variable(setting.variable).is_some()
+    }
+
     /// A variable that is no setting of its own.
     pub(crate) fn variable(&self, name: &str) -> Option<&OsString> {
         self.environment.get(name).filter(|value| !value.is_empty())

@@ -9,6 +9,10 @@
 mod support;
 
 #[cfg(test)]
+#[path = "../../../../crates/aisbreaker-quota/tests/support/redis_server.rs"]
+mod redis_server;
+
+#[cfg(test)]
 mod bodies;
 #[cfg(test)]
 mod bounds;
@@ -60,6 +64,8 @@ mod quotas;
 mod services;
 #[cfg(test)]
 mod settings;
+#[cfg(test)]
+mod shared_store;
 #[cfg(test)]
 mod slow_clients;
 #[cfg(test)]

@@ -4,10 +4,11 @@ use std::{
 };
 
 use aisbreaker_token::{KeyRing, RequestQuotas, ServerKey};
+use futures_util::FutureExt as _;
 use ipnet::IpNet;
 
 use super::*;
-use crate::identity::client_address;
+use crate::{identity::client_address, metrics::Metrics};
 
 const MILLION: u32 = 1_000_000;
 /// A request without a key: the client's counters and the global ones, of the server and of the default quotas.
@@ -53,10 +54,14 @@ fn spoofed(number: u32) -> HeaderMap {
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+fn quotas(now: Instant, capacity: usize) -> Quotas {
+    Quotas::new(counters(now, capacity), None, Metrics::new(false).quotas)
+}
+
 /// Admits a request from this peer with these fields, as the gateway does.
-fn request(counters: &Counters, peer: IpAddr, fields: &HeaderMap, config: &Config, now: Instant) -> bool {
+fn request(quotas: &Quotas, peer: IpAddr, fields: &HeaderMap, config: &Config, now: Instant) -> bool {
     let client = client_address(peer, fields, &config.trusted_proxies);
-    admit(counters, None, client, config, now).is_ok()
+    admit(quotas, None, client, config, || now).now_or_never().expect("nothing to wait for").is_ok()
 }
 
 #[test]
@@ -67,17 +72,17 @@ fn a_million_spoofed_clients_of_an_untrusted_peer_are_one() {
     let peers =
         [("192.0.2.1", MILLION), ("2001:db8::1", 1_000), ("::ffff:192.0.2.1", 1_000), ("11.0.0.0", 1_000)];
     for (peer, requests) in peers {
-        let counters = counters(now, config.max_counters);
+        let quotas = quotas(now, config.max_counters);
         let peer = peer.parse().unwrap();
-        assert!(request(&counters, peer, &HeaderMap::new(), &config, now));
-        let after_one = counters.len();
+        assert!(request(&quotas, peer, &HeaderMap::new(), &config, now));
+        let after_one = quotas.local.len();
         assert_eq!(after_one, OF_A_CLIENT + GLOBAL);
 
         for number in 0..requests {
-            assert!(request(&counters, peer, &spoofed(number), &config, now), "{peer}, request {number}");
+            assert!(request(&quotas, peer, &spoofed(number), &config, now), "{peer}, request {number}");
         }
 
-        assert_eq!(counters.len(), after_one, "{peer}");
+        assert_eq!(quotas.local.len(), after_one, "{peer}");
     }
 }
 
@@ -86,7 +91,7 @@ fn the_clients_of_a_trusted_proxy_are_as_many_as_they_are_up_to_the_capacity() {
     let (config, now) = (config("10.0.0.0/8"), now());
     let proxy = "10.0.0.1".parse().unwrap();
     let capacity = 20_000;
-    let counters = counters(now, capacity);
+    let quotas = quotas(now, capacity);
     let mut clients = HashSet::new();
 
     for number in 0..MILLION / 10 {
@@ -94,11 +99,33 @@ fn the_clients_of_a_trusted_proxy_are_as_many_as_they_are_up_to_the_capacity() {
         let mut fields = spoofed(number);
         let client = Ipv6Addr::from_bits(scatter(number));
         fields.append(FORWARDED_FOR, HeaderValue::try_from(client.to_string()).unwrap());
-        assert!(request(&counters, proxy, &fields, &config, now), "request {number}");
+        assert!(request(&quotas, proxy, &fields, &config, now), "request {number}");
         clients.insert(client.to_bits() >> 64);
         let expected = (clients.len() * OF_A_CLIENT + GLOBAL).min(capacity);
-        assert_eq!(counters.len(), expected, "after {} clients", clients.len());
+        assert_eq!(quotas.local.len(), expected, "after {} clients", clients.len());
     }
 
     assert!(clients.len() > 10 * capacity / OF_A_CLIENT / 2, "too few for the capacity: {}", clients.len());
+}
+
+#[test]
+fn counters_are_named_by_ids_and_addresses_that_logs_show_as_well() {
+    let client = |address: &str| Some(ClientId::of(address.parse().unwrap()));
+    let name = |scope, key, client| CounterId { scope, key, client }.to_string();
+    let key = *b"\x00\x10\x83\x10\x51\x87\x20\x92\x8b\x30\xd3\x8f\x41\x14\x93\x51";
+    let rows = [
+        (name(Scope::Server, [0; 16], None), "server"),
+        (name(Scope::Server, [0; 16], client("192.0.2.7")), "server:192.0.2.7"),
+        (name(Scope::Default, [0; 16], client("::ffff:192.0.2.7")), "default:192.0.2.7"),
+        (name(Scope::Default, [0; 16], client("255.255.255.255")), "default:255.255.255.255"),
+        (
+            name(Scope::Key, key, client("2001:db8:1:2:3:4:5:6")),
+            "key:ABCDEFGHIJKLMNOPQRSTUQ:2001:db8:1:2::/64",
+        ),
+        (name(Scope::Key, key, None), "key:ABCDEFGHIJKLMNOPQRSTUQ"),
+        (name(Scope::Key, [0; 16], client("::")), "key:AAAAAAAAAAAAAAAAAAAAAA:::/64"),
+    ];
+    for (name, expected) in rows {
+        assert_eq!(name, expected);
+    }
 }
