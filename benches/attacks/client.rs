@@ -8,9 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aisbreaker_benches::process::is_whole;
+use aisbreaker_benches::calls::{answered, connect};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     sync::Mutex,
     task::JoinSet,
@@ -81,34 +80,15 @@ impl Client {
 
     async fn call(&self, number: usize) -> io::Result<()> {
         if number.is_multiple_of(FRESH) {
-            return self.call_on(&mut connect(self.address).await?).await;
+            return answered(&mut connect(self.address).await?, &self.request).await;
         }
         let mut kept = self.kept[number % KEPT].lock().await;
         let mut stream = match kept.take() {
             Some(stream) => stream,
             None => connect(self.address).await?,
         };
-        self.call_on(&mut stream).await?;
+        answered(&mut stream, &self.request).await?;
         *kept = Some(stream);
         Ok(())
     }
-
-    async fn call_on(&self, stream: &mut TcpStream) -> io::Result<()> {
-        stream.write_all(&self.request).await?;
-        let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
-        while !is_whole(&answer) {
-            match stream.read(&mut piece).await? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                read => answer.extend_from_slice(&piece[..read]),
-            }
-        }
-        let is_ok = answer.starts_with(b"HTTP/1.1 200");
-        if is_ok { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
-    }
-}
-
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }

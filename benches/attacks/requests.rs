@@ -2,28 +2,24 @@
 
 use std::io::Write as _;
 
-use aisbreaker_benches::gateway::DUMMY_REQUEST;
+use aisbreaker_benches::calls;
 use flate2::{Compression, write::GzEncoder};
 
 use crate::target::Target;
 
 /// A head without its end, and with whatever framing is named.
 pub(crate) fn head(target: &Target, framing: &str) -> String {
-    format!(
-        "POST /api/v1/process HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
-         content-type: application/json\r\n{framing}",
-        target.key
-    )
+    calls::head(&target.key, framing)
 }
 
 /// A whole call with this body.
 pub(crate) fn call(target: &Target, body: &str) -> Vec<u8> {
-    format!("{}{body}", head(target, &format!("content-length: {}\r\n\r\n", body.len()))).into_bytes()
+    calls::call(&target.key, body)
 }
 
 /// A call of `chat:dummy`.
 pub(crate) fn dummy(target: &Target) -> Vec<u8> {
-    call(target, DUMMY_REQUEST)
+    calls::dummy(&target.key)
 }
 
 /// The same with a key that was altered.

@@ -1,16 +1,8 @@
 //! The server under attack, and what a client needs to call it.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
-    path::Path,
-    sync::Arc,
-};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
-use aisbreaker_benches::{
-    gateway::{MINT_REQUEST, UNLIMITED},
-    process::{Process, is_whole},
-};
+use aisbreaker_benches::{calls, gateway::UNLIMITED, process::Process};
 
 /// Where and with which key to call.
 #[derive(Clone, Debug)]
@@ -29,25 +21,6 @@ pub(crate) fn start(server: &Path) -> (Process, Target) {
     let (process, mut log) = Process::start(server, &environment);
     std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
     let address = process.address();
-    let key = mint(address);
+    let key = calls::mint(address);
     (process, Target { address, key: key.into() })
-}
-
-fn mint(address: SocketAddr) -> String {
-    let mut socket = TcpStream::connect(address).expect("it accepts");
-    let request = format!(
-        "POST /api/v1/oauth/token HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{MINT_REQUEST}",
-        MINT_REQUEST.len()
-    );
-    socket.write_all(request.as_bytes()).expect("it takes the request");
-    let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
-    while !is_whole(&answer) {
-        let read = socket.read(&mut piece).expect("it answers");
-        answer.extend_from_slice(&piece[..read]);
-    }
-    let text = String::from_utf8(answer).expect("it answers in UTF-8");
-    let (_, body) = text.split_once("\r\n\r\n").expect("it has a body");
-    let body: serde_json::Value = serde_json::from_str(body).expect("it is JSON");
-    body["access_token"].as_str().expect("it has a key").to_owned()
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::missing_panics_doc, reason = "a benchmark that cannot go on has nothing better to do")]
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on has nothing better to do")]
 
+pub mod calls;
 pub mod claims;
 pub mod gateway;
 pub mod process;

@@ -1,0 +1,90 @@
+//! Connections that call as fast as they are answered, on a thread of their own.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Instant,
+};
+
+use aisbreaker_benches::calls;
+use tokio::task::JoinSet;
+
+/// Calls under way.
+pub(crate) struct Load {
+    thread: JoinHandle<()>,
+    calls: Arc<Mutex<Calls>>,
+    is_over: Arc<AtomicBool>,
+}
+
+/// How calls went, in the order of their ends.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Calls {
+    pub(crate) millis: Vec<f64>,
+    pub(crate) errors: usize,
+}
+
+impl Load {
+    pub(crate) fn start(address: SocketAddr, key: &str, connections: usize) -> Self {
+        let request: Arc<[u8]> = calls::dummy(key).into();
+        let (calls, is_over) = (Arc::<Mutex<Calls>>::default(), Arc::<AtomicBool>::default());
+        let (told, seen) = (Arc::clone(&calls), Arc::clone(&is_over));
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let mut tasks = JoinSet::new();
+                for _ in 0..connections {
+                    let (request, told, seen) = (Arc::clone(&request), Arc::clone(&told), Arc::clone(&seen));
+                    tasks.spawn(async move { call_on(address, &request, &told, &seen).await });
+                }
+                tasks.join_all().await;
+            });
+        });
+        Self { thread, calls, is_over }
+    }
+
+    pub(crate) fn so_far(&self) -> Calls {
+        self.calls.lock().expect("nobody panics").clone()
+    }
+
+    pub(crate) fn end(self) -> Calls {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.thread.join().expect("nobody panics");
+        Arc::try_unwrap(self.calls).expect("all have ended").into_inner().expect("nobody panics")
+    }
+}
+
+async fn call_on(address: SocketAddr, request: &[u8], calls: &Mutex<Calls>, is_over: &AtomicBool) {
+    let mut stream = calls::connect(address).await.expect("it accepts");
+    while !is_over.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        let answered = calls::answered(&mut stream, request).await;
+        let millis = begun.elapsed().as_secs_f64() * 1e3;
+        if answered.is_err() {
+            stream = calls::connect(address).await.expect("it accepts");
+        }
+        let mut calls = calls.lock().expect("nobody panics");
+        calls.errors += usize::from(answered.is_err());
+        calls.millis.push(millis);
+    }
+}
+
+impl Calls {
+    /// Those that are not among the earlier ones.
+    pub(crate) fn since(mut self, earlier: &Self) -> Self {
+        self.millis.drain(..earlier.millis.len());
+        Self { millis: self.millis, errors: self.errors - earlier.errors }
+    }
+
+    /// The latency that this many in a hundred do not exceed.
+    pub(crate) fn quantile(&self, percent: usize) -> f64 {
+        let mut sorted = self.millis.clone();
+        sorted.sort_by(f64::total_cmp);
+        let at = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+        sorted.get(at).copied().unwrap_or(f64::NAN)
+    }
+}
