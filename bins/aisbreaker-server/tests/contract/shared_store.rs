@@ -356,3 +356,40 @@ fn metric(server: &Server, name: &str) -> f64 {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
     value.unwrap_or_else(|| panic!("no {name} in {text}"))
 }
+
+#[test]
+fn leases_admit_no_more_than_the_limit_and_leave_the_rest_to_others() {
+    const LIMIT: u32 = 1_000;
+    let Some(redis) = RedisServer::start(&[]) else { return };
+    let leases = [("AISBREAKER_QUOTA_LEASE", "50")];
+    let servers = [server(&redis, &leases), server(&redis, &leases)];
+    let key = key(&servers[0], LIMIT);
+    let asked_store = || -> u32 {
+        let stats = redis.cli(&["INFO", "commandstats"]);
+        let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_fcall:calls="));
+        calls.and_then(|calls| calls.split(',').next()?.parse().ok()).unwrap_or(0)
+    };
+
+    let before = asked_store();
+    let first = thread::scope(|scope| {
+        let asking = servers.iter().flat_map(|server| [server; 4]).map(|server| {
+            let key = &key;
+            scope.spawn(move || admitted(server, key, LIMIT / 16))
+        });
+        asking.collect::<Vec<_>>().into_iter().map(|asking| asking.join().unwrap()).sum::<u32>()
+    });
+    let calls = asked_store() - before;
+
+    assert_eq!(first, LIMIT / 16 * 8, "half of the limit is there for all that ask");
+    assert!(calls < first, "{calls} calls of the store for {first} requests");
+    // What is held at the end of a slot is given back, so that in the end all of the limit can be had. Until then a
+    // server may be refused what another one holds.
+    let mut total = first;
+    for _ in 0..1_000 {
+        if total < LIMIT {
+            total += admitted(&servers[0], &key, 10) + admitted(&servers[1], &key, 10);
+        }
+    }
+    assert_eq!(total, LIMIT);
+    assert_eq!([admitted(&servers[0], &key, 20), admitted(&servers[1], &key, 20)], [0, 0]);
+}
