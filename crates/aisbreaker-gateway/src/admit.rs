@@ -42,6 +42,8 @@ enum Scope {
     /// Requests without a key, and minting.
     Default,
     Key,
+    /// Questions how quotas stand.
+    Asking,
 }
 
 /// The name of the counter in a shared store: `server`, `default` or `key:` and the key's id as it is logged, and the
@@ -51,6 +53,7 @@ impl fmt::Display for CounterId {
         match self.scope {
             Scope::Server => f.write_str("server")?,
             Scope::Default => f.write_str("default")?,
+            Scope::Asking => f.write_str("asking")?,
             Scope::Key => {
                 let mut text = [0; 22];
                 // 16 bytes are 22 characters.
@@ -132,15 +135,39 @@ impl From<Refusal<COUNTERS>> for Refused {
 
 fn charges(key: Option<Key>, client: ClientId, config: &Config) -> [Charge<CounterId>; COUNTERS] {
     let server = &config.server_quotas;
-    let own = key.and_then(|key| key.quotas).unwrap_or(config.default_quotas);
-    let (scope, name) = key.map_or((Scope::Default, [0; 16]), |key| (Scope::Key, counter_name(key.id)));
-    let id = |scope, key, client| CounterId { scope, key, client };
+    let [own_client, own_global] = own_charges(key, client, config);
+    let id = |client| CounterId { scope: Scope::Server, key: [0; 16], client };
     // In the order of the indices above.
     [
-        Charge::new(id(Scope::Server, [0; 16], Some(client)), limits(&server.per_client_request_limits)),
-        Charge::new(id(scope, name, Some(client)), limits(&own.per_client_request_limits)),
-        Charge::shared(id(scope, name, None), limits(&own.global_request_limits)),
-        Charge::shared(id(Scope::Server, [0; 16], None), limits(&server.global_request_limits)),
+        Charge::new(id(Some(client)), limits(&server.per_client_request_limits)),
+        own_client,
+        own_global,
+        Charge::shared(id(None), limits(&server.global_request_limits)),
+    ]
+}
+
+/// What a request is charged to besides the server's quotas: those of its key for this client and for all, or the default
+/// ones.
+pub(crate) fn own_charges(key: Option<Key>, client: ClientId, config: &Config) -> [Charge<CounterId>; 2] {
+    let own = key.and_then(|key| key.quotas).unwrap_or(config.default_quotas);
+    let (scope, name) = key.map_or((Scope::Default, [0; 16]), |key| (Scope::Key, counter_name(key.id)));
+    let id = |client| CounterId { scope, key: name, client };
+    [
+        Charge::new(id(Some(client)), limits(&own.per_client_request_limits)),
+        Charge::shared(id(None), limits(&own.global_request_limits)),
+    ]
+}
+
+/// What a question how quotas stand is charged to, with so many per minute from one client and from all.
+pub(crate) fn asking_charges(
+    client: ClientId,
+    per_client: NonZeroU32,
+    global: NonZeroU32,
+) -> [Charge<CounterId>; 2] {
+    let id = |client| CounterId { scope: Scope::Asking, key: [0; 16], client };
+    [
+        Charge::new(id(Some(client)), Limits::per_minute(per_client)),
+        Charge::shared(id(None), Limits::per_minute(global)),
     ]
 }
 
@@ -194,20 +221,23 @@ impl Refused {
     }
 }
 
-/// The six limits of the key as draft-ietf-httpapi-ratelimit-headers-11 has them, and the tightest one as the
-/// providers' own APIs have it.
+/// The six limits of the key as draft-ietf-httpapi-ratelimit-headers-11 has them, and one as the providers' own APIs have
+/// it: the one that refuses, which may be the server's, or else the tightest of the six.
 fn describe(
     standings: &Standings<COUNTERS>,
     refusing: Option<((usize, Window), Duration)>,
     headers: &mut HeaderMap,
 ) {
     let (mut policies, mut limits) = (String::new(), String::new());
+    let waiting = |charge, mut standing: Standing| {
+        if let Some((_, wait)) = refusing.filter(|(at, _)| *at == (charge, standing.window)) {
+            standing.reset = wait;
+        }
+        standing
+    };
     let mut tightest: Option<Standing> = None;
     for (charge, scope) in [(KEY_CLIENT, "client"), (KEY_GLOBAL, "global")] {
-        for mut standing in standings.of_charge(charge) {
-            if let Some((_, wait)) = refusing.filter(|(at, _)| *at == (charge, standing.window)) {
-                standing.reset = wait;
-            }
+        for standing in standings.of_charge(charge).map(|standing| waiting(charge, standing)) {
             let separator = if policies.is_empty() { "" } else { ", " };
             let (window, limit) = (standing.window.name(), standing.limit);
             let seconds = standing.window.length().as_secs();
@@ -219,6 +249,8 @@ fn describe(
             }
         }
     }
+    let refusing =
+        refusing.and_then(|((charge, window), _)| Some(waiting(charge, standings.of(charge, window)?)));
     let mut insert = |name: HeaderName, text: String| {
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(name, value);
@@ -226,10 +258,10 @@ fn describe(
     };
     insert(RATELIMIT_POLICY, policies);
     insert(RATELIMIT, limits);
-    if let Some(tightest) = tightest {
-        insert(LIMIT_REQUESTS, tightest.limit.to_string());
-        insert(REMAINING_REQUESTS, tightest.remaining.to_string());
-        insert(RESET_REQUESTS, format!("{}s", whole_seconds(tightest.reset)));
+    if let Some(told) = refusing.or(tightest) {
+        insert(LIMIT_REQUESTS, told.limit.to_string());
+        insert(REMAINING_REQUESTS, told.remaining.to_string());
+        insert(RESET_REQUESTS, format!("{}s", whole_seconds(told.reset)));
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use aisbreaker_api::ServicePattern;
 use aisbreaker_services::{Credentials, SealedSecret};
-use aisbreaker_token::{Grant, Host, KeyId, OpenError, PREFIX, RequestQuotas};
+use aisbreaker_token::{Grant, Host, KeyId, OpenError, Opened, PREFIX, RequestQuotas};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{config::Config, parse::Authorization};
@@ -29,11 +29,12 @@ pub(crate) struct Caller {
     pub(crate) credentials: Credentials,
 }
 
-/// What of an opened key quotas depend on.
+/// What of an opened key is no secret.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key {
     pub(crate) id: KeyId,
     pub(crate) quotas: Option<RequestQuotas>,
+    pub(crate) expires_at: SystemTime,
 }
 
 /// Whether this bearer value is meant to be one of our keys; anything else is the secret of a service.
@@ -91,15 +92,16 @@ fn open(
     host: &Host,
     config: &Config,
     now: SystemTime,
-) -> Result<(KeyId, Grant), OpenError> {
-    let opened = config.keys.open::<Grant>(key.expose_secret(), host, now)?;
-    Ok((opened.id(), opened.into_payload()))
+) -> Result<Opened<Grant>, OpenError> {
+    config.keys.open::<Grant>(key.expose_secret(), host, now)
 }
 
 fn use_grant(
-    (id, grant): (KeyId, Grant),
+    opened: Opened<Grant>,
     bearer: Option<SecretString>,
 ) -> Result<(Option<Key>, Credentials), AuthFault> {
+    let (id, expires_at) = (opened.id(), opened.expires_at());
+    let grant = opened.into_payload();
     let secrets = grant
         .service_secrets
         .into_iter()
@@ -108,7 +110,7 @@ fn use_grant(
             Ok(SealedSecret::new(pattern, entry.auth_secret, entry.url))
         })
         .collect::<Result<_, _>>()?;
-    Ok((Some(Key { id, quotas: grant.request_quotas }), Credentials::Sealed { secrets, bearer }))
+    Ok((Some(Key { id, quotas: grant.request_quotas, expires_at }), Credentials::Sealed { secrets, bearer }))
 }
 
 #[cfg(test)]

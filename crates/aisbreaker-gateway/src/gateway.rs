@@ -20,12 +20,14 @@ use crate::{
     body::ResponseBody,
     clock::Clock,
     config::Config,
-    greet, identity,
+    greet,
+    identity::{self, ClientId},
     lifecycle::Lifecycle,
     metrics::Metrics,
     mint,
     parse::{self, Asked, Authorization, Head},
     process::{self, Admitted, Incoming},
+    quota,
     quotas::Quotas,
     record::Record,
     route::{Action, Route},
@@ -180,6 +182,7 @@ impl Gateway {
             Route::Ready => Ok(greet::ready(is_draining)),
             Route::Mint => self.mint(head?, parts, body, record).await,
             Route::Process => self.process(head?, parts, body, record).await,
+            Route::Quota => self.quota(&head?, parts, record).await,
         }
     }
 
@@ -247,6 +250,26 @@ impl Gateway {
         let (outcome, admission) = process::process(incoming, admitted, registry, record).await;
         let outcome = outcome.map_err(Failure::from).and_then(|response| within_budget(response, record));
         charged(outcome, |headers| admission.describe(headers))
+    }
+
+    async fn quota(
+        &self,
+        head: &Head,
+        parts: &Parts,
+        record: &mut Record,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let Shared { config, quotas, clock, .. } = &*self.0;
+        let client = ClientId::of(head.client);
+        // Opening a key takes its time.
+        quota::charge(quotas, client, clock.monotonic())?;
+        record.charged();
+        let authorization = parse::authorization(&parts.headers)?;
+        let wall = clock.wall();
+        let caller = authenticate::authenticate(authorization, &head.host, config, wall)?;
+        if let Some(key) = caller.key {
+            record.key(key.id);
+        }
+        Ok(quota::tell(quotas, caller.key, client, config, (wall, || clock.monotonic())).await)
     }
 
     /// Finds out who calls, and charges the request to all its quotas.

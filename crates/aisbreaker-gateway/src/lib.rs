@@ -47,6 +47,7 @@ mod metrics;
 mod mint;
 mod parse;
 mod process;
+mod quota;
 mod quotas;
 mod receive;
 mod record;

@@ -180,7 +180,7 @@ fn content_type(headers: &HeaderMap) -> Result<String, ParseFault> {
     Ok(String::from_utf8_lossy(essence).to_ascii_lowercase())
 }
 
-fn authorization(headers: &HeaderMap) -> Result<Authorization, ParseFault> {
+pub(crate) fn authorization(headers: &HeaderMap) -> Result<Authorization, ParseFault> {
     let Some(value) = sole(headers, AUTHORIZATION)? else {
         return Ok(Authorization::Absent);
     };

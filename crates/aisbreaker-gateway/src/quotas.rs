@@ -121,18 +121,19 @@ impl Quotas {
         }
     }
 
-    /// How these counters stand; nothing is charged. Without the store, how this server's shares do.
-    #[expect(dead_code, reason = "for those who ask how their quotas stand")]
+    /// How these counters stand; nothing is charged. Without the store, how this server's shares do, which is told.
     pub(crate) async fn peek<const N: usize>(
         &self,
         charges: &[Charge<CounterId>; N],
         now: impl Fn() -> Instant,
-    ) -> Standings<N> {
+    ) -> (Standings<N>, bool) {
         let Some(shared) = &self.shared else {
-            return self.local.peek(charges, now());
+            return (self.local.peek(charges, now()), false);
         };
-        let answer = shared.engine.peek(charges).await;
-        answer.unwrap_or_else(|_gone| self.local.peek(&shares(charges, shared.servers), now()))
+        match shared.engine.peek(charges).await {
+            Ok(standings) => (standings, false),
+            Err(_gone) => (self.local.peek(&shares(charges, shared.servers), now()), true),
+        }
     }
 
     /// Waits until the store was found to answer, or not to.

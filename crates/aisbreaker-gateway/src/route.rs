@@ -10,6 +10,7 @@ pub(crate) enum Route {
     Version,
     Mint,
     Process,
+    Quota,
     Healthy,
     Ready,
 }
@@ -42,6 +43,7 @@ impl Route {
             (_, Some("/version")) => Some(Self::Version),
             (_, Some("/oauth/token")) => Some(Self::Mint),
             (_, Some("/process")) => Some(Self::Process),
+            (_, Some("/quota")) => Some(Self::Quota),
             _ => None,
         }
     }
@@ -63,7 +65,9 @@ impl Route {
         match self {
             Self::Process => "POST, HEAD, OPTIONS",
             Self::Mint => "POST, OPTIONS",
-            Self::Root | Self::Ping | Self::Version | Self::Healthy | Self::Ready => "GET, HEAD, OPTIONS",
+            Self::Root | Self::Ping | Self::Version | Self::Quota | Self::Healthy | Self::Ready => {
+                "GET, HEAD, OPTIONS"
+            }
         }
     }
 
@@ -75,6 +79,7 @@ impl Route {
             Self::Version => "/api/v1/version",
             Self::Mint => "/api/v1/oauth/token",
             Self::Process => "/api/v1/process",
+            Self::Quota => "/api/v1/quota",
             Self::Healthy => "/healthz",
             Self::Ready => "/readyz",
         }
@@ -99,6 +104,7 @@ mod tests {
             ("/api/v1alpha1/version", Some(Route::Version)),
             ("/api/v1/oauth/token", Some(Route::Mint)),
             ("/api/v1alpha1/process", Some(Route::Process)),
+            ("/api/v1/quota/", Some(Route::Quota)),
             ("/healthz", Some(Route::Healthy)),
             ("/readyz/", Some(Route::Ready)),
             ("/api/v1", None),

@@ -132,16 +132,22 @@ impl From<NotAdmitted> for Failure {
 
 impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
-        let mut failure = Self::new(StatusCode::TOO_MANY_REQUESTS, refused.message());
+        let mut failure = spent(refused.message(), refused.retry_after);
         refused.describe(&mut failure.headers);
-        if let Some(wait) = refused.retry_after {
-            failure = failure.with_header(RETRY_AFTER, seconds_rounded_up(wait));
-        }
-        if refused.retry_after.is_none_or(|wait| wait > LONGEST_SLEEP) {
-            failure = failure.with_header(X_SHOULD_RETRY, HeaderValue::from_static("false"));
-        }
         failure
     }
+}
+
+/// A quota is spent, and there is this long to wait; without a time, for ever.
+pub(crate) fn spent(message: impl Into<String>, wait: Option<Duration>) -> Failure {
+    let mut failure = Failure::new(StatusCode::TOO_MANY_REQUESTS, message);
+    if let Some(wait) = wait {
+        failure = failure.with_header(RETRY_AFTER, seconds_rounded_up(wait));
+    }
+    if wait.is_none_or(|wait| wait > LONGEST_SLEEP) {
+        failure = failure.with_header(X_SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    failure
 }
 
 impl From<MintFault> for Failure {

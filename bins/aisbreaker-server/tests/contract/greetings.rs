@@ -6,8 +6,13 @@ use crate::support::{Answer, Event, Request, Server, assert_error, call, http2, 
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Every route below a base path, with its method.
-const ROUTES: [(&str, &str); 4] =
-    [("GET", "/ping"), ("GET", "/version"), ("POST", "/oauth/token"), ("POST", "/process")];
+const ROUTES: [(&str, &str); 5] = [
+    ("GET", "/ping"),
+    ("GET", "/version"),
+    ("GET", "/quota"),
+    ("POST", "/oauth/token"),
+    ("POST", "/process"),
+];
 const BASES: [&str; 2] = ["/api/v1", "/api/v1alpha1"];
 /// What the original's Java client sends with every call.
 const UPGRADE: [(&str, &str); 4] = [

@@ -13,6 +13,8 @@ mod support;
 mod redis_server;
 
 #[cfg(test)]
+mod asking;
+#[cfg(test)]
 mod bodies;
 #[cfg(test)]
 mod bounds;
