@@ -215,29 +215,19 @@ impl Refused {
     /// Says in the answer how the limits stand.
     pub(crate) fn describe(&self, headers: &mut HeaderMap) {
         if let Some(standings) = &self.standings {
-            let refusing = self.retry_after.map(|wait| ((self.charge, self.window), wait));
-            describe(standings, refusing, headers);
+            describe(standings, Some((self.charge, self.window)), headers);
         }
     }
 }
 
 /// The six limits of the key as draft-ietf-httpapi-ratelimit-headers-11 has them, and one as the providers' own APIs have
-/// it: the one that refuses, which may be the server's, or else the tightest of the six.
-fn describe(
-    standings: &Standings<COUNTERS>,
-    refusing: Option<((usize, Window), Duration)>,
-    headers: &mut HeaderMap,
-) {
+/// it: the one that refuses, which may be the server's, or else the tightest of the six. The reset of a limit that refuses
+/// is the wait: a request weighs one.
+fn describe(standings: &Standings<COUNTERS>, refusing: Option<(usize, Window)>, headers: &mut HeaderMap) {
     let (mut policies, mut limits) = (String::new(), String::new());
-    let waiting = |charge, mut standing: Standing| {
-        if let Some((_, wait)) = refusing.filter(|(at, _)| *at == (charge, standing.window)) {
-            standing.reset = wait;
-        }
-        standing
-    };
     let mut tightest: Option<Standing> = None;
     for (charge, scope) in [(KEY_CLIENT, "client"), (KEY_GLOBAL, "global")] {
-        for standing in standings.of_charge(charge).map(|standing| waiting(charge, standing)) {
+        for standing in standings.of_charge(charge) {
             let separator = if policies.is_empty() { "" } else { ", " };
             let (window, limit) = (standing.window.name(), standing.limit);
             let seconds = standing.window.length().as_secs();
@@ -249,8 +239,7 @@ fn describe(
             }
         }
     }
-    let refusing =
-        refusing.and_then(|((charge, window), _)| Some(waiting(charge, standings.of(charge, window)?)));
+    let refusing = refusing.and_then(|(charge, window)| standings.of(charge, window));
     let mut insert = |name: HeaderName, text: String| {
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(name, value);
