@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo as _, RedisResult, Value,
+    AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo as _, RedisResult, TlsCertificates, Value,
     aio::{ConnectionLike, MultiplexedConnection},
     cluster::{ClusterClient, ClusterClientBuilder},
     cluster_async::ClusterConnection,
@@ -45,6 +45,25 @@ impl StoreAddress {
     /// [`InvalidStore::Url`] for all else, without repeating it. Certificates are always verified, so `#insecure` is
     /// refused as well.
     pub fn parse(url: &str) -> Result<Self, InvalidStore> {
+        Self::read(url, None)
+    }
+
+    /// Like [`parse`](Self::parse), for a store with TLS whose certificate is of this authority and no other: its
+    /// certificate, in PEM.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), and [`InvalidStore::Authority`] if that is no certificate, or the address is not one of a single
+    /// server with TLS: the nodes of a cluster are verified by the authorities of the system alone.
+    pub fn parse_trusting(url: &str, authority: &[u8]) -> Result<Self, InvalidStore> {
+        if !url.starts_with("rediss://") && !url.starts_with("valkeys://") {
+            return Err(InvalidStore::Authority);
+        }
+        Self::read(url, Some(authority))
+    }
+
+    fn read(url: &str, authority: Option<&[u8]>) -> Result<Self, InvalidStore> {
+        let certificates = authority
+            .map(|authority| TlsCertificates { client_tls: None, root_cert: Some(authority.to_vec()) });
         let (scheme, rest) = url.split_once("://").ok_or(InvalidStore::Url)?;
         if rest.contains('#') {
             return Err(InvalidStore::Url);
@@ -53,10 +72,13 @@ impl StoreAddress {
             Some((scheme, "")) => cluster(scheme, rest).map(|client| Self(Kind::Cluster(Box::new(client)))),
             _ if SCHEMES.contains(&scheme) => {
                 let info = url.into_connection_info().map_err(|_shows_it| InvalidStore::Url)?;
-                let client = Client::open(info.set_tcp_settings(tcp_settings()));
-                client
-                    .map(|client| Self(Kind::Single(Box::new(client))))
-                    .map_err(|_shows_it| InvalidStore::Url)
+                let info = info.set_tcp_settings(tcp_settings());
+                let client = match certificates {
+                    None => Client::open(info).map_err(|_shows_it| InvalidStore::Url),
+                    Some(certificates) => Client::build_with_tls(info, certificates)
+                        .map_err(|_shows_it| InvalidStore::Authority),
+                };
+                client.map(|client| Self(Kind::Single(Box::new(client))))
             }
             _ => Err(InvalidStore::Url),
         }

@@ -194,7 +194,7 @@ impl Shared {
         match message::decided(&answer, &names, charges, &asked) {
             Some(Decided::Admitted { standings, extra }) => Ok((Admitted { standings }, extra)),
             Some(Decided::Refused(refusal)) => Err(refusal.into()),
-            None => Err(unreadable().into()),
+            None => Err(message::unreadable().into()),
         }
     }
 
@@ -206,7 +206,7 @@ impl Shared {
     ) -> Result<Standings<N>, StoreError> {
         let names = self.names(charges);
         let answer = self.link.ask(&self.link.function.peek(&names.keys, at), deadline).await?;
-        message::peeked(&answer, &names, charges).ok_or_else(unreadable)
+        message::peeked(&answer, &names, charges).ok_or_else(message::unreadable)
     }
 }
 
@@ -214,8 +214,4 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.keeper.abort();
     }
-}
-
-fn unreadable() -> StoreError {
-    StoreError::Failed("it answered what nobody can read".to_owned())
 }

@@ -11,6 +11,9 @@ pub enum InvalidStore {
         "address of the store is not one such as redis://host:6379/0, rediss://… or redis+cluster://host:6379,host:6379"
     )]
     Url,
+    /// The certificate of its authority cannot be read, or the address is not of a single server with TLS.
+    #[error("certificate of the store's authority is not PEM, or the store is not a single server with TLS")]
+    Authority,
     /// The prefix of the counters' names is empty, or has braces or spaces.
     #[error("prefix of the store must be a word without braces")]
     Prefix,

@@ -17,7 +17,7 @@ use tokio::{
 use super::{
     address::{CONNECT_TIMEOUT, Connection, StoreAddress},
     error::StoreError,
-    message::Function,
+    message::{self, Function},
 };
 
 /// How many decisions in a row miss their deadline before the store counts as gone.
@@ -162,7 +162,11 @@ impl Link {
         let mut connection = connected.map_err(|error| failed(&error))?;
         let probed = timeout(deadline, query(&mut connection, &self.function, probe)).await;
         let probed = probed.map_err(|_elapsed| StoreError::Timeout)?;
-        probed.map(|_answer| connection).map_err(|error| failed(&error))
+        match probed {
+            Ok(answer) if message::is_admitted(&answer) => Ok(connection),
+            Ok(_) => Err(message::unreadable()),
+            Err(error) => Err(failed(&error)),
+        }
     }
 }
 
@@ -210,6 +214,8 @@ fn failed(error: &RedisError) -> StoreError {
         "connection refused"
     } else if error.is_connection_dropped() {
         "connection closed"
+    } else if error.kind() == ErrorKind::Client {
+        "no connection: its TLS certificate was not accepted, or it is a cluster that is not whole"
     } else if error.is_timeout() {
         "connection timed out"
     } else {

@@ -4,6 +4,7 @@ use std::{fmt::Display, num::NonZeroU32, time::Duration};
 
 use redis::{Cmd, Value};
 
+use super::error::StoreError;
 use crate::answer::Refusal;
 use crate::{
     answer::{CellState, Standings},
@@ -126,11 +127,15 @@ pub(super) fn asked<K, const N: usize>(
     weight: NonZeroU32,
 ) -> Result<[u32; N], Refusal<N>> {
     let asked = names.times().map(|times| u64::from(times).saturating_mul(u64::from(weight.get())));
-    for ((index, charge), asked) in charges.iter().enumerate().zip(asked) {
-        for window in Window::ALL {
-            let limit = charge.limits.of(window);
-            if asked > u64::from(limit.get()) {
-                return Err(Refusal::TooHeavy { charge: index, window, limit });
+    let alone = [u64::from(weight.get()); N];
+    // As in memory: a weight that is too much by itself is told first.
+    for asked in [alone, asked] {
+        for ((index, charge), asked) in charges.iter().enumerate().zip(asked) {
+            for window in Window::ALL {
+                let limit = charge.limits.of(window);
+                if asked > u64::from(limit.get()) {
+                    return Err(Refusal::TooHeavy { charge: index, window, limit });
+                }
             }
         }
     }
@@ -182,6 +187,16 @@ pub(super) fn decided<K, const N: usize>(
         }
         _ => None,
     }
+}
+
+/// Whether this is the answer to a charge that was admitted.
+pub(super) fn is_admitted(answer: &Value) -> bool {
+    parts(answer).is_some_and(|parts| parts.first().is_some_and(|head| head.first() == Some(&1)))
+}
+
+/// What came is no answer of the function.
+pub(super) fn unreadable() -> StoreError {
+    StoreError::Failed("it answered what nobody can read".to_owned())
 }
 
 /// Reads the answer to a peek; `None` if it is none.

@@ -11,7 +11,8 @@ use std::{
 /// A server that ends when it is dropped. Nothing of it is left behind.
 pub(crate) struct RedisServer {
     child: Child,
-    port: u16,
+    /// Its port on 127.0.0.1.
+    pub(crate) port: u16,
     arguments: Vec<String>,
     directory: PathBuf,
 }
@@ -100,7 +101,8 @@ fn program() -> Option<&'static str> {
     ["redis-server", "valkey-server"].into_iter().find(runs)
 }
 
-fn free_port() -> u16 {
+/// A port that nobody has at the moment.
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its address").port()
 }
