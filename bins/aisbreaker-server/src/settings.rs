@@ -74,7 +74,7 @@ const LOG_PER_SECOND: Setting =
     Setting { key: "log.max_per_second", variable: "AISBREAKER_LOG_MAX_PER_SECOND" };
 const LOG_FORMAT: Setting = Setting { key: "log.format", variable: "AISBREAKER_LOG_FORMAT" };
 
-const ALL: [Setting; 35] = [
+const ALL: [Setting; 36] = [
     LISTEN,
     SEALING_KEY,
     OPENING_KEYS,
@@ -105,6 +105,7 @@ const ALL: [Setting; 35] = [
     LOG_PER_SECOND,
     METRICS_LISTEN,
     store::URL,
+    store::AUTHORITY,
     store::PREFIX,
     store::TIMEOUT,
     store::ON_FAILURE,

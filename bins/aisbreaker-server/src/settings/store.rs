@@ -8,6 +8,7 @@ use aisbreaker_quota::shared::{InvalidStore, SharedEngine, SharedOptions, StoreA
 use super::{parse::Reader, values::Setting};
 
 pub(super) const URL: Setting = Setting { key: "redis.url", variable: "AISBREAKER_REDIS_URL" };
+pub(super) const AUTHORITY: Setting = Setting { key: "redis.ca_file", variable: "AISBREAKER_REDIS_CA_FILE" };
 pub(super) const PREFIX: Setting = Setting { key: "redis.prefix", variable: "AISBREAKER_REDIS_PREFIX" };
 pub(super) const TIMEOUT: Setting = Setting { key: "redis.timeout", variable: "AISBREAKER_REDIS_TIMEOUT" };
 pub(super) const ON_FAILURE: Setting =
@@ -41,9 +42,10 @@ impl StoreSettings {
 
 /// The store, if one is set; what only makes sense with one is a fault without.
 pub(super) fn store(reader: &mut Reader) -> Option<StoreSettings> {
-    let needless =
-        [PREFIX, TIMEOUT, ON_FAILURE, REPLICAS, LEASE].map(|setting| (setting, reader.values.has(setting)));
+    let needless = [AUTHORITY, PREFIX, TIMEOUT, ON_FAILURE, REPLICAS, LEASE]
+        .map(|setting| (setting, reader.values.has(setting)));
     let url = reader.text(URL, false);
+    let authority = authority(reader);
     let mut options = SharedOptions::default();
     reader.duration(TIMEOUT, &mut options.deadline);
     if let Some((_, prefix)) = reader.text(PREFIX, false) {
@@ -63,8 +65,14 @@ pub(super) fn store(reader: &mut Reader) -> Option<StoreSettings> {
         }
         return None;
     };
-    let address = StoreAddress::parse(&text)
-        .map_err(|error| reader.faults.add(&name, format_args!("is unusable: {error}")));
+    let address = match authority {
+        None => StoreAddress::parse(&text),
+        Some(certificate) => StoreAddress::parse_trusting(&text, &certificate),
+    };
+    let address = address.map_err(|error| {
+        let name = if error == InvalidStore::Authority { AUTHORITY.variable } else { &name };
+        reader.faults.add(name, format_args!("is unusable: {error}"));
+    });
     if let Err(error) = options.check() {
         reader.faults.add(PREFIX.variable, format_args!("is unusable: {error}"));
     }
@@ -74,6 +82,13 @@ pub(super) fn store(reader: &mut Reader) -> Option<StoreSettings> {
         on_failure: on_failure.unwrap_or_default(),
         servers,
     })
+}
+
+/// The certificate of the authority that is trusted for the store.
+fn authority(reader: &mut Reader) -> Option<Vec<u8>> {
+    let (name, path) = reader.text(AUTHORITY, false)?;
+    let read = std::fs::read(path);
+    read.map_err(|error| reader.faults.add(&name, format_args!("cannot be read: {error}"))).ok()
 }
 
 /// A setting is at most 1 000 000 000.

@@ -291,6 +291,14 @@ fn the_address_of_the_store_is_a_secret_and_what_needs_it_says_so() {
     let rows = [
         (vec![("AISBREAKER_REDIS_URL", "Pz7tBk4xMv9q")], "AISBREAKER_REDIS_URL"),
         (vec![("AISBREAKER_REDIS_URL", url), ("AISBREAKER_REDIS_PREFIX", "a}b")], "AISBREAKER_REDIS_PREFIX"),
+        (
+            vec![("AISBREAKER_REDIS_URL", url), ("AISBREAKER_REDIS_CA_FILE", "/no/such/file")],
+            "AISBREAKER_REDIS_CA_FILE cannot be read",
+        ),
+        (
+            vec![("AISBREAKER_REDIS_URL", url), ("AISBREAKER_REDIS_CA_FILE", "/proc/self/status")],
+            "AISBREAKER_REDIS_CA_FILE is unusable",
+        ),
         (vec![("AISBREAKER_REDIS_URL", url), ("AISBREAKER_REPLICAS", "0")], "AISBREAKER_REPLICAS"),
         (
             vec![("AISBREAKER_REDIS_URL", url), ("AISBREAKER_QUOTA_ON_STORE_FAILURE", "maybe")],
