@@ -6,7 +6,6 @@
 //! 303 pairs, and the work after any idle time is one pass over it.
 
 mod fold;
-#[cfg(any(test, feature = "redis"))]
 mod packed;
 
 use self::fold::settle;

@@ -8,7 +8,7 @@ use crate::answer::{Admitted, CellState, Refusal, Standings};
 use crate::decision::{Decision, lock_and_charge};
 use crate::limits::{Charge, Limits, Window};
 use crate::overflow::Overflow;
-use crate::slots::Moment;
+use crate::slots::{Epoch, Moment};
 use crate::table::Table;
 
 /// Counts charges per key and decides what is admitted.
@@ -17,9 +17,9 @@ use crate::table::Table;
 /// a few of the engine's many, and never waits for anything else.
 #[derive(Debug)]
 pub struct Engine<K> {
-    epoch: Instant,
-    table: Table<K>,
-    overflow: Overflow,
+    pub(crate) epoch: Epoch,
+    pub(crate) table: Table<K>,
+    pub(crate) overflow: Overflow,
 }
 
 impl<K: Clone + Eq + Hash> Engine<K> {
@@ -32,7 +32,7 @@ impl<K: Clone + Eq + Hash> Engine<K> {
     /// room; those that are tracked are not affected. Memory grows with the keys, not in advance.
     #[must_use]
     pub fn new(epoch: Instant, capacity: usize) -> Self {
-        Self { epoch, table: Table::new(capacity, None), overflow: Overflow::new() }
+        Self::made(epoch, Table::new(capacity, None))
     }
 
     /// Like [`new`](Self::new), for keys of which several are charged together: those with one `home` share a lock, so
@@ -42,7 +42,11 @@ impl<K: Clone + Eq + Hash> Engine<K> {
     /// mixed. There should be many homes with few keys each. Shared counters ([`Charge::shared`]) need none.
     #[must_use]
     pub fn with_homes(epoch: Instant, capacity: usize, home: fn(&K) -> u64) -> Self {
-        Self { epoch, table: Table::new(capacity, Some(home)), overflow: Overflow::new() }
+        Self::made(epoch, Table::new(capacity, Some(home)))
+    }
+
+    fn made(start: Instant, table: Table<K>) -> Self {
+        Self { epoch: Epoch::new(start, Moment::ZERO), table, overflow: Overflow::new() }
     }
 
     /// Charges `weight` to every counter in `charges`, or to none.
@@ -61,7 +65,7 @@ impl<K: Clone + Eq + Hash> Engine<K> {
         if let Some(refusal) = too_heavy(charges, weight) {
             return Err(refusal);
         }
-        let now = Moment::new(self.epoch, now);
+        let now = self.epoch.moment(now);
         let mut locked = self.table.places(charges);
         let mut states = [CellState::UNUSED; N];
         if !lock_and_charge(&mut locked, charges, weight.get(), now, &mut states) {
@@ -81,7 +85,7 @@ impl<K: Clone + Eq + Hash> Engine<K> {
 
     /// Tells every limit of `charges` as it stands, charging nothing and tracking no new key.
     pub fn peek<const N: usize>(&self, charges: &[Charge<K>; N], now: Instant) -> Standings<N> {
-        let now = Moment::new(self.epoch, now);
+        let now = self.epoch.moment(now);
         let mut locked = self.table.places(charges);
         locked.lock(charges, &mut [(); N], |_, _, ()| false);
         Decision::new(locked, &self.table, &self.overflow, charges, now).peek()
@@ -92,7 +96,7 @@ impl<K: Clone + Eq + Hash> Engine<K> {
     /// A step takes the locks of some 1600 keys at a time for well under a millisecond. Call it at an even pace;
     /// [`sweep_steps`](Self::sweep_steps) calls visit every counter once. A counter is freed a day after its last use.
     pub fn sweep(&self, now: Instant) -> usize {
-        self.table.sweep(Moment::new(self.epoch, now).slot())
+        self.table.sweep(self.epoch.moment(now).slot())
     }
 
     /// How many calls of [`sweep`](Self::sweep) visit every counter once; fixed by the capacity.
@@ -101,7 +105,7 @@ impl<K: Clone + Eq + Hash> Engine<K> {
         self.table.tables()
     }
 
-    /// How many keys are tracked; never more than the capacity.
+    /// How many keys are tracked; never more than the capacity, but for those that a snapshot brought.
     #[must_use]
     pub fn len(&self) -> usize {
         self.table.len()

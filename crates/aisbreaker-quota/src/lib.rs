@@ -6,12 +6,13 @@
 //! - [`Engine::charge`] checks up to any fixed number of counters and charges all of them or none;
 //!   the answer is [`Admitted`] or a [`Refusal`] that says which limit refused and when to come back.
 //! - [`Engine::peek`] reads the same figures without charging; [`Engine::sweep`] frees idle counters in small steps.
+//! - [`Engine::snapshot`] writes all counters down, and [`Engine::restored`] goes on from there, after a restart.
 //!
 //! Time is an argument: nothing here reads a clock, starts a thread or needs a runtime.
 //!
 //! The modules, from the outside in: `engine` is the surface, `decision` takes the locks and decides, `table` keeps one cell per key in
 //! bounded memory, `overflow` holds the cells shared beyond the bound, `cell` counts one key in three windows,
-//! `slots` is the arithmetic of the grid.
+//! `slots` is the arithmetic of the grid, `snapshot` is counters as bytes.
 #![doc = ""]
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
@@ -27,8 +28,10 @@ mod overflow;
 #[cfg(feature = "redis")]
 pub mod shared;
 mod slots;
+mod snapshot;
 mod table;
 
 pub use answer::{Admitted, Refusal, Standing, Standings};
 pub use engine::Engine;
 pub use limits::{Charge, Limits, Window};
+pub use snapshot::{Restore, SnapshotError};

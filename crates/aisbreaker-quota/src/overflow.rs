@@ -14,12 +14,13 @@ use crate::limits::{Limits, Window};
 use crate::slots::{REACH, coarse};
 
 /// Shared cells, and so classes of limits told apart at best.
-const CELLS: u64 = 64;
+const CELLS: usize = 64;
 
 /// The shared cells and since when they matter.
 #[derive(Debug)]
 pub(crate) struct Overflow {
-    hasher: RandomState,
+    /// Decides which limits share a cell. Random, so that nobody can choose limits that share one; kept with the cells.
+    seed: u64,
     cells: RwLock<Vec<Cell>>,
     /// One more than the latest fine slot charged here; zero if none ever was.
     used_until: AtomicU64,
@@ -29,14 +30,34 @@ pub(crate) struct Overflow {
 pub(crate) type Cells<'a> = RwLockWriteGuard<'a, Vec<Cell>>;
 
 impl Overflow {
+    /// How many shared cells there are.
+    pub(crate) const CELLS: usize = CELLS;
+
     pub(crate) fn new() -> Self {
         let cells = (0..CELLS).map(|_| Cell::fresh(0)).collect();
-        Self { hasher: RandomState::default(), cells: RwLock::new(cells), used_until: AtomicU64::new(0) }
+        Self::restored(RandomState::default().hash_one(CELLS), cells, 0)
+    }
+
+    /// Shared cells as they stood, at most as many as there are; those that are missing count nothing.
+    pub(crate) fn restored(seed: u64, mut cells: Vec<Cell>, used_until: u64) -> Self {
+        cells.resize(Self::CELLS, Cell::fresh(0));
+        Self { seed, cells: RwLock::new(cells), used_until: AtomicU64::new(used_until) }
+    }
+
+    pub(crate) const fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// One more than the latest fine slot charged here; to be called under the lock.
+    pub(crate) fn used_until(&self) -> u64 {
+        self.used_until.load(Ordering::Relaxed)
     }
 
     /// The shared cell of keys with these limits.
     pub(crate) fn class(&self, limits: Limits) -> usize {
-        usize::try_from(self.hasher.hash_one(limits) % CELLS).unwrap_or(0)
+        let hash = limits.numbers().into_iter().fold(self.seed, |hash, limit| mixed(hash ^ u64::from(limit)));
+        // The upper six bits of 64: one of 64 cells.
+        usize::try_from(hash >> 58).unwrap_or(0)
     }
 
     /// Whether any shared cell may count something at fine slot `now`.
@@ -56,4 +77,13 @@ impl Overflow {
     pub(crate) fn note(&self, now: u32) {
         self.used_until.fetch_max(u64::from(now).saturating_add(1), Ordering::Relaxed);
     }
+}
+
+/// The finalizer of SplitMix64: every bit of the input changes about half of the output. Written out because a hasher of
+/// a library may be another one in its next version, which would give limits other cells than those they filled.
+const fn mixed(bits: u64) -> u64 {
+    let bits = bits.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    bits ^ (bits >> 31)
 }

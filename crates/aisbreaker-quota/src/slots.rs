@@ -17,6 +17,30 @@ pub(crate) const REACH: u32 = 100;
 /// Fine slots per slot of each window.
 const FINE_PER_SLOT: [u32; 3] = [1, 60, 1_440];
 
+/// Where an engine's count of time begins, and how much of it had passed before, in an engine that this one goes on for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Epoch {
+    start: Instant,
+    before_nanos: u64,
+}
+
+impl Epoch {
+    /// A count that begins here, at this moment.
+    pub(crate) const fn new(start: Instant, before: Moment) -> Self {
+        Self { start, before_nanos: before.nanos }
+    }
+
+    /// The moment of `now`; a `now` before the start counts as the start.
+    #[inline]
+    pub(crate) fn moment(self, now: Instant) -> Moment {
+        let Moment { nanos } = Moment::at(now.saturating_duration_since(self.start));
+        Moment { nanos: nanos.saturating_add(self.before_nanos).min(LAST_NANOS) }
+    }
+}
+
+/// The last nanosecond of the last slot.
+const LAST_NANOS: u64 = SLOT_NANOS.saturating_mul(1 << 32).saturating_sub(1);
+
 /// A moment as the engine counts it: time since its epoch.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Moment {
@@ -24,17 +48,14 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// The time from `epoch` to `now`; zero before the epoch, and at most 81 years.
-    pub(crate) fn new(epoch: Instant, now: Instant) -> Self {
-        Self::at(now.saturating_duration_since(epoch))
-    }
+    /// The first one.
+    pub(crate) const ZERO: Self = Self { nanos: 0 };
 
     /// This long after the epoch, and at most 81 years.
     pub(crate) fn at(since: Duration) -> Self {
-        const LAST: u64 = SLOT_NANOS.saturating_mul(1 << 32).saturating_sub(1);
         let nanos =
             since.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(since.subsec_nanos()));
-        Self { nanos: nanos.min(LAST) }
+        Self { nanos: nanos.min(LAST_NANOS) }
     }
 
     /// The fine slot this moment is in.
@@ -42,8 +63,12 @@ impl Moment {
         u32::try_from(self.nanos / SLOT_NANOS).unwrap_or(u32::MAX)
     }
 
+    /// Nanoseconds since the first moment.
+    pub(crate) const fn nanos(self) -> u64 {
+        self.nanos
+    }
+
     /// The moment this much later.
-    #[cfg(feature = "redis")]
     pub(crate) fn after(self, time: Duration) -> Self {
         Self::at(Duration::from_nanos(self.nanos).saturating_add(time))
     }

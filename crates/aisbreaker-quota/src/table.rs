@@ -132,9 +132,7 @@ impl<K: Eq + Hash> Table<K> {
     /// Frees the idle cells of the next table in turn and returns how many those were.
     pub(crate) fn sweep(&self, now: u32) -> usize {
         let turn = self.next_to_sweep.fetch_add(1, Ordering::Relaxed);
-        let turn = turn.checked_rem(self.tables()).unwrap_or(0);
-        let shared = self.stripes.len().saturating_sub(1);
-        let (stripe, table) = if turn < shared { (turn, 0) } else { (shared, turn.saturating_sub(shared)) };
+        let (stripe, table, _) = self.spot(turn.checked_rem(self.tables()).unwrap_or(0));
         let Some(mut tables) = self.stripes.get(stripe).map(|stripe| stripe.0.write()) else { return 0 };
         let Some(keys) = tables.get_mut(table) else { return 0 };
         let before = keys.len();
@@ -148,6 +146,50 @@ impl<K: Eq + Hash> Table<K> {
             }
         }
         freed
+    }
+
+    /// Visits the cells of the table at this turn that count anything, under its lock; says whether they are shared ones.
+    pub(crate) fn each_of(&self, turn: usize, now: u32, mut visit: impl FnMut(&K, &Cell, bool)) {
+        let (stripe, table, is_shared) = self.spot(turn);
+        let tables = self.stripes.get(stripe).map(|stripe| stripe.0.write());
+        for (key, cell) in tables.iter().filter_map(|tables| tables.get(table)).flatten() {
+            if !cell.is_idle(now) {
+                visit(key, cell, is_shared);
+            }
+        }
+    }
+
+    /// Tracks one more key, beyond the capacity if need be, unless it already is: then `false`.
+    pub(crate) fn put(&mut self, charge: Charge<K>, cell: Cell) -> bool {
+        let place = self.place(&charge);
+        let hash = place.hash;
+        let hasher = &self.hasher;
+        let stripe = usize::try_from(place.stripe()).ok().and_then(|at| self.stripes.get_mut(at));
+        let Some(keys) = stripe.and_then(|stripe| stripe.0.get_mut().get_mut(place.table())) else {
+            return false;
+        };
+        if keys.find(hash, |(known, _)| *known == charge.key).is_some() {
+            return false;
+        }
+        keys.insert_unique(hash, (charge.key, cell), |(key, _)| hasher.hash_one(key));
+        self.tracked.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// The latest fine slot at which a cell was freed.
+    pub(crate) fn freed_at(&self) -> u32 {
+        self.freed_at.load(Ordering::Relaxed)
+    }
+
+    /// From now on no new cell believes the clock to be behind this slot.
+    pub(crate) fn set_freed_at(&mut self, slot: u32) {
+        *self.freed_at.get_mut() = slot;
+    }
+
+    /// The stripe and the table in it that have this turn, and whether they are those of shared counters.
+    fn spot(&self, turn: usize) -> (usize, usize, bool) {
+        let shared = self.stripes.len().saturating_sub(1);
+        if turn < shared { (turn, 0, false) } else { (shared, turn.saturating_sub(shared), true) }
     }
 
     /// Stripe and table come from bits of a hash that the buckets of a table, which use the lowest and the highest,

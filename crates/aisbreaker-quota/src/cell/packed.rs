@@ -14,7 +14,6 @@ const PAIR: usize = 8;
 
 impl Cell {
     /// Appends the cell.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the store packs its cells itself"))]
     pub(crate) fn pack(&self, to: &mut Vec<u8>) {
         let parts = self.parts();
         to.reserve(parts.pairs.len().saturating_mul(PAIR).saturating_add(HEADER));

@@ -4,3 +4,4 @@
 mod decisions;
 mod oracle;
 mod properties;
+mod snapshots;
