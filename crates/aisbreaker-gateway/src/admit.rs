@@ -74,8 +74,16 @@ pub(crate) const COUNTERS: usize = 4;
 
 /// Counters for at most `capacity` keys and clients; those of one client share a lock.
 pub(crate) fn counters(epoch: Instant, capacity: usize) -> Counters {
-    Engine::with_homes(epoch, capacity, |counter| counter.client.map_or(0, ClientId::number))
+    Engine::with_homes(epoch, capacity, home)
 }
+
+fn home(counter: &CounterId) -> u64 {
+    counter.client.map_or(0, ClientId::number)
+}
+
+mod saved;
+pub use saved::SavedCounters;
+pub(crate) use saved::write_counters;
 
 /// Proof that a request was admitted, and what its answer says of the quotas.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use aisbreaker_token::{Host, KeyRing, RequestLimits, RequestQuotas};
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-use crate::{mint::MintPolicy, quotas::SharedQuotas};
+use crate::{admit::SavedCounters, mint::MintPolicy, quotas::SharedQuotas};
 
 /// How a gateway behaves. [`Config::new`] has the defaults; set what differs.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub struct Config {
     pub max_counters: usize,
     /// Counters that several servers share; `None`: this gateway counts by itself.
     pub shared_quotas: Option<SharedQuotas>,
+    /// Counters to go on from; `None`: all of them start empty.
+    pub saved_counters: Option<SavedCounters>,
 }
 
 impl Config {
@@ -67,6 +69,7 @@ impl Config {
             max_client_bytes: 192 << 20,
             max_counters: 4_000_000,
             shared_quotas: None,
+            saved_counters: None,
         }
     }
 }

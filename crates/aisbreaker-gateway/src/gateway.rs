@@ -1,6 +1,15 @@
 //! The gateway: one request in, one answer out.
 
-use std::{fmt, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::IpAddr,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use aisbreaker_api::ProcessCall;
 use aisbreaker_services::{Registry, ServiceError};
@@ -48,6 +57,8 @@ struct Shared {
     config: Config,
     registry: Registry,
     quotas: Quotas,
+    /// Whether something was charged since the counters were last written down.
+    has_changed: AtomicBool,
     metrics: Metrics,
     shares: Shares,
     clock: Arc<dyn Clock>,
@@ -59,12 +70,16 @@ impl Gateway {
     #[must_use]
     pub fn new(mut config: Config, registry: Registry, clock: impl Clock) -> Self {
         let metrics = Metrics::new(config.shared_quotas.is_some());
-        let counters = admit::counters(clock.monotonic(), config.max_counters);
+        let counters = match config.saved_counters.take() {
+            Some(saved) => saved.into_counters(),
+            None => admit::counters(clock.monotonic(), config.max_counters),
+        };
         let quotas = Quotas::new(counters, config.shared_quotas.take(), metrics.quotas.clone());
         let lifecycle = Lifecycle::new();
         let shares = Shares::new(config.budget.clone(), config.max_client_bytes);
         let clock = Arc::new(clock);
-        Self(Arc::new(Shared { config, registry, quotas, metrics, shares, clock, lifecycle }))
+        let has_changed = AtomicBool::new(false);
+        Self(Arc::new(Shared { config, registry, quotas, has_changed, metrics, shares, clock, lifecycle }))
     }
 
     /// Answers one request from the peer at this address.
@@ -140,6 +155,35 @@ impl Gateway {
     /// that, requests are taken as if it did not.
     pub async fn store_is_known(&self) {
         let _unknown = tokio::time::timeout(STORE_PATIENCE, self.0.quotas.store_is_known()).await;
+    }
+
+    /// Writes down the counters of this gateway, for [`SavedCounters::read`], while it goes on answering. Nothing in them
+    /// is secret: ids of keys, addresses of clients, numbers.
+    ///
+    /// Blocks as `to` does, and takes small pieces of time from those who are charged meanwhile.
+    ///
+    /// # Errors
+    /// The first error of `to`.
+    pub fn write_counters(&self, mut to: impl io::Write) -> io::Result<()> {
+        let Shared { quotas, clock, has_changed, .. } = &*self.0;
+        // Before anything is read: what is charged from now on may be missing, and then changes this again.
+        has_changed.swap(false, Ordering::AcqRel);
+        let written = admit::write_counters(&quotas.local, (clock.monotonic(), clock.wall()), &mut to);
+        if written.is_err() {
+            has_changed.store(true, Ordering::Release);
+        }
+        written
+    }
+
+    /// Whether something was charged that [`write_counters`](Self::write_counters) has not written yet.
+    #[must_use]
+    pub fn has_unwritten_counters(&self) -> bool {
+        self.0.has_changed.load(Ordering::Acquire)
+    }
+
+    /// Says that what was written last is lost.
+    pub fn forget_written_counters(&self) {
+        self.0.has_changed.store(true, Ordering::Release);
     }
 
     async fn sweep(&self) {
@@ -294,9 +338,12 @@ impl Gateway {
         head: &Head,
         record: &mut Record,
     ) -> Result<Admission, NotAdmitted> {
-        let Shared { config, quotas, clock, .. } = &*self.0;
+        let Shared { config, quotas, has_changed, clock, .. } = &*self.0;
         let admission = admit::admit(quotas, key, head.client, config, || clock.monotonic()).await?;
         record.charged();
+        if !has_changed.load(Ordering::Relaxed) {
+            has_changed.store(true, Ordering::Release);
+        }
         Ok(admission)
     }
 }

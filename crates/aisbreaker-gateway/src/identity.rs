@@ -29,6 +29,11 @@ impl ClientId {
         self.0
     }
 
+    /// The client that has this number.
+    pub(crate) fn numbered(number: u64) -> Self {
+        Self(number)
+    }
+
     /// The client at this address; IPv4 may be mapped or not.
     pub(crate) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {

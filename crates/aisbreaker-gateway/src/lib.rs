@@ -59,6 +59,8 @@ mod span;
 mod status;
 mod wiped;
 
+pub use admit::SavedCounters;
+pub use aisbreaker_quota::SnapshotError;
 pub use body::ResponseBody;
 pub use clock::{Clock, SystemClock};
 pub use config::Config;
