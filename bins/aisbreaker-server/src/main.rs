@@ -7,6 +7,7 @@ mod logging;
 mod panics;
 mod run;
 mod settings;
+mod state;
 
 use std::process::ExitCode;
 

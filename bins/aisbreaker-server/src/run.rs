@@ -1,8 +1,8 @@
 //! Running the server: from its settings to its orderly end.
 
-use std::{error::Error, io, net::SocketAddr};
+use std::{error::Error, io, net::SocketAddr, time::Duration};
 
-use aisbreaker_gateway::{Gateway, Limits, SystemClock};
+use aisbreaker_gateway::{Config, Gateway, Limits, SystemClock};
 use aisbreaker_services::{egress, services};
 use aisbreaker_token::ServerKey;
 use secrecy::ExposeSecret as _;
@@ -13,7 +13,8 @@ use tokio::{
 
 use crate::{
     files, logging,
-    settings::{Settings, StoreSettings},
+    settings::{Settings, StateSettings, StoreSettings},
+    state::StateFile,
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -44,19 +45,44 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
     }
     let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
     let registry = services::standard(client, services).build();
+    let state = settings.state.map(|state| open_state(state, &mut gateway)).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         gateway.shared_quotas = settings.store.map(StoreSettings::start).transpose()?;
         let gateway = Gateway::new(gateway, registry, SystemClock::new());
-        tokio::select! {
-            outcome = run(settings.listen, settings.metrics_listen, gateway, limits) => outcome,
+        let outcome = tokio::select! {
+            outcome = run(settings.listen, settings.metrics_listen, gateway.clone(), limits) => outcome,
             () = pace.tell() => Ok(()),
+            () = write_state(state.as_ref(), &gateway) => Ok(()),
+        };
+        if let Some((state, _)) = &state {
+            state.write_last(&gateway).await;
         }
+        outcome
     });
     // What is left are connections that had their time; they must not delay the end.
     runtime.shutdown_background();
     logging::finish(log);
     outcome
+}
+
+/// Takes hold of the state file and lets the gateway go on from what is in it; also how often to write it.
+fn open_state(
+    StateSettings { path, interval }: StateSettings,
+    gateway: &mut Config,
+) -> Result<(StateFile, Duration), String> {
+    let (state, saved) = StateFile::open(&path, gateway.max_counters, &SystemClock::new())
+        .map_err(|problem| format!("{} {problem}", StateSettings::VARIABLE))?;
+    gateway.saved_counters = saved;
+    Ok((state, interval))
+}
+
+/// Keeps the state file up to date for as long as it is polled.
+async fn write_state(state: Option<&(StateFile, Duration)>, gateway: &Gateway) {
+    match state {
+        Some((state, interval)) => state.write_each(*interval, gateway).await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn run(

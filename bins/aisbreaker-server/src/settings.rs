@@ -2,6 +2,7 @@
 //! their values.
 
 mod parse;
+mod state;
 mod store;
 mod values;
 
@@ -23,6 +24,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{args::Args, logging::Format};
 use parse::Reader;
+pub(crate) use state::StateSettings;
 pub(crate) use store::StoreSettings;
 use values::{Faults, Setting, Values};
 
@@ -74,7 +76,7 @@ const LOG_PER_SECOND: Setting =
     Setting { key: "log.max_per_second", variable: "AISBREAKER_LOG_MAX_PER_SECOND" };
 const LOG_FORMAT: Setting = Setting { key: "log.format", variable: "AISBREAKER_LOG_FORMAT" };
 
-const ALL: [Setting; 36] = [
+const ALL: [Setting; 38] = [
     LISTEN,
     SEALING_KEY,
     OPENING_KEYS,
@@ -111,6 +113,8 @@ const ALL: [Setting; 36] = [
     store::ON_FAILURE,
     store::REPLICAS,
     store::LEASE,
+    state::FILE,
+    state::INTERVAL,
 ];
 /// Variables of the original's clients, which often stand in the same environment.
 const VARIABLES_OF_CLIENTS: [&str; 2] = ["AISBREAKER_SERVER_URL", "AISBREAKER_API_KEY"];
@@ -126,6 +130,8 @@ pub(crate) struct Settings {
     pub(crate) gateway: Config,
     /// The quota store that several servers share.
     pub(crate) store: Option<StoreSettings>,
+    /// Where counters outlive the process.
+    pub(crate) state: Option<StateSettings>,
     /// Where metrics are told.
     pub(crate) metrics_listen: Option<SocketAddr>,
     pub(crate) limits: Limits,
@@ -182,6 +188,7 @@ fn read(args: &Args, reader: &mut Reader, unknown_variables: Vec<String>) -> Opt
     let egress = reader.egress(EGRESS_ALLOW);
     let services = reader.services();
     let store = store::store(reader);
+    let state = state::state(reader);
     let metrics_listen = reader.address(METRICS_LISTEN);
     let keys = key_ring(reader);
     let has_random_key = keys.as_ref().is_some_and(|(_, is_random)| *is_random);
@@ -195,6 +202,7 @@ fn read(args: &Args, reader: &mut Reader, unknown_variables: Vec<String>) -> Opt
         log_per_second: log_per_second.unwrap_or(DEFAULT_LOG_PER_SECOND),
         gateway,
         store,
+        state,
         metrics_listen,
         limits,
         egress,

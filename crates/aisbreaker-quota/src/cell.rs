@@ -319,7 +319,6 @@ impl<'a> Parts<'a> {
         [minute, hour, hour.saturating_add(sum(self.days()))]
     }
 
-    #[cfg(any(test, feature = "redis"))]
     /// Whether the slots of each part go up, none of them past fine slot `last`.
     fn are_in_order(self, last: u32) -> bool {
         let goes_up = |part: &[Pair], now| {

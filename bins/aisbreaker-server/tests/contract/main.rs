@@ -71,4 +71,6 @@ mod shared_store;
 #[cfg(test)]
 mod slow_clients;
 #[cfg(test)]
+mod state_file;
+#[cfg(test)]
 mod ways_out;

@@ -55,6 +55,7 @@ fn encode(counter: &CounterId, to: &mut Vec<u8>) {
         Scope::Server => 0,
         Scope::Default => 1,
         Scope::Key => 2,
+        Scope::Asking => 3,
     });
     to.extend_from_slice(&counter.key);
     if let Some(client) = counter.client {
@@ -68,6 +69,7 @@ fn decode(bytes: &[u8]) -> Option<CounterId> {
         0 => Scope::Server,
         1 => Scope::Default,
         2 => Scope::Key,
+        3 => Scope::Asking,
         _ => return None,
     };
     let (key, rest) = rest.split_first_chunk()?;
