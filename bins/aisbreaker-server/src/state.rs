@@ -58,6 +58,8 @@ impl StateFile {
     pub(crate) async fn write_each(&self, interval: Duration, gateway: &Gateway) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // The first one is at once, when there is nothing to write yet.
+        ticks.tick().await;
         loop {
             ticks.tick().await;
             self.write(gateway).await;
