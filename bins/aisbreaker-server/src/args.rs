@@ -14,6 +14,8 @@ the environment beats the file. The most important ones:
   AISBREAKER_MINT_SECRET                  what those who mint API keys must know; without it, anyone mints
   AISBREAKER_EGRESS_ALLOW                 origins or networks that may be called besides public https ones
   AISBREAKER_TRUSTED_PROXIES              networks of the proxies in front of this server
+  AISBREAKER_STATE_FILE                   file in which quota counters outlive a restart
+  AISBREAKER_REDIS_URL                    Redis or Valkey in which several servers count together
 The README lists all of them.";
 
 /// An AI gateway whose API keys are the database. Without a subcommand, it serves.

@@ -1,13 +1,14 @@
 //! The admit stage: charges a request to all its quotas, or to none.
 
 use std::{
+    cmp::Reverse,
     fmt::{self, Write as _},
     net::IpAddr,
     num::NonZeroU32,
     time::{Duration, Instant},
 };
 
-use aisbreaker_quota::{Charge, Engine, Limits, Refusal, Standing, Standings, Window, shared::StoreError};
+use aisbreaker_quota::{Charge, Engine, Limits, Refusal, Standings, Window, shared::StoreError};
 use aisbreaker_token::{KeyId, RequestLimits};
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -232,9 +233,9 @@ impl Refused {
 /// it: the one that refuses, which may be the server's, or else the tightest of the six. The reset of a limit that refuses
 /// is the wait: a request weighs one.
 fn describe(standings: &Standings<COUNTERS>, refusing: Option<(usize, Window)>, headers: &mut HeaderMap) {
+    let own = [(KEY_CLIENT, "client"), (KEY_GLOBAL, "global")];
     let (mut policies, mut limits) = (String::new(), String::new());
-    let mut tightest: Option<Standing> = None;
-    for (charge, scope) in [(KEY_CLIENT, "client"), (KEY_GLOBAL, "global")] {
+    for (charge, scope) in own {
         for standing in standings.of_charge(charge) {
             let separator = if policies.is_empty() { "" } else { ", " };
             let (window, limit) = (standing.window.name(), standing.limit);
@@ -242,12 +243,12 @@ fn describe(standings: &Standings<COUNTERS>, refusing: Option<(usize, Window)>, 
             let (remaining, reset) = (standing.remaining, whole_seconds(standing.reset));
             let _written = write!(policies, "{separator}\"{scope}-{window}\";q={limit};w={seconds}");
             let _written = write!(limits, "{separator}\"{scope}-{window}\";r={remaining};t={reset}");
-            if tightest.is_none_or(|so_far| standing.remaining < so_far.remaining) {
-                tightest = Some(standing);
-            }
         }
     }
     let refusing = refusing.and_then(|(charge, window)| standings.of(charge, window));
+    // Of equals the one that gives back last: it is waited for.
+    let all = own.into_iter().flat_map(|(charge, _)| standings.of_charge(charge));
+    let tightest = all.min_by_key(|standing| (standing.remaining, Reverse(standing.reset)));
     let mut insert = |name: HeaderName, text: String| {
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(name, value);

@@ -313,7 +313,7 @@ impl Gateway {
         if let Some(key) = caller.key {
             record.key(key.id);
         }
-        Ok(quota::tell(quotas, caller.key, client, config, (wall, || clock.monotonic())).await)
+        quota::tell(quotas, caller.key, client, config, (wall, || clock.monotonic())).await
     }
 
     /// Finds out who calls, and charges the request to all its quotas.

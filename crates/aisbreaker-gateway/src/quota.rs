@@ -1,6 +1,7 @@
 //! `GET /api/v1/quota`: a holder asks how the quotas of its key stand.
 
 use std::{
+    fmt::Write as _,
     num::NonZeroU32,
     time::{Instant, SystemTime},
 };
@@ -78,12 +79,16 @@ pub(crate) async fn tell(
     client: ClientId,
     config: &Config,
     (wall, now): (SystemTime, impl Fn() -> Instant),
-) -> Response<ResponseBody> {
+) -> Result<Response<ResponseBody>, Failure> {
     let charges = admit::own_charges(key, client, config);
-    let (standings, are_shares) = quotas.peek(&charges, now).await;
+    let told = quotas.peek(&charges, now).await;
+    let (standings, are_shares) = told.map_err(|cause| {
+        status::overloaded("this server cannot tell at the moment how quotas stand; try again")
+            .because(cause.to_string())
+    })?;
     let answer = Answer {
         key_id: key.map(|key| key.id.to_string()),
-        expires_at: key.map(|key| humantime::format_rfc3339_seconds(key.expires_at).to_string()),
+        expires_at: key.and_then(|key| rfc3339(key.expires_at)),
         expires_in_seconds: key.map(|key| key.expires_at.duration_since(wall).unwrap_or_default().as_secs()),
         are_default_quotas: key.and_then(|key| key.quotas).is_none(),
         are_shares,
@@ -91,7 +96,14 @@ pub(crate) async fn tell(
     };
     let mut response = answer::json(StatusCode::OK, &answer);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    Ok(response)
+}
+
+/// `None` from the year 10000 on, which has no such form.
+fn rfc3339(time: SystemTime) -> Option<String> {
+    let mut text = String::new();
+    write!(text, "{}", humantime::format_rfc3339_seconds(time)).ok()?;
+    Some(text)
 }
 
 fn limits(standings: &Standings<2>) -> Vec<Limit> {
@@ -103,4 +115,19 @@ fn limits(standings: &Standings<2>) -> Vec<Limit> {
         reset_seconds: whole_seconds(standing.reset),
     };
     standings.iter().map(limit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_expiry_that_has_no_form_is_left_out() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!(rfc3339(at(1_795_396_968)).as_deref(), Some("2026-11-23T01:22:48Z"));
+        assert_eq!(rfc3339(at(253_402_300_799)).as_deref(), Some("9999-12-31T23:59:59Z"));
+        assert_eq!(rfc3339(at(253_402_300_800)), None);
+    }
 }

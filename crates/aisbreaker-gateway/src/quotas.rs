@@ -121,18 +121,22 @@ impl Quotas {
         }
     }
 
-    /// How these counters stand; nothing is charged. Without the store, how this server's shares do, which is told.
+    /// How these counters stand; nothing is charged. Without the store, how this server's shares do, which is told; if
+    /// there are none, nobody knows.
     pub(crate) async fn peek<const N: usize>(
         &self,
         charges: &[Charge<CounterId>; N],
         now: impl Fn() -> Instant,
-    ) -> (Standings<N>, bool) {
+    ) -> Result<(Standings<N>, bool), StoreError> {
         let Some(shared) = &self.shared else {
-            return (self.local.peek(charges, now()), false);
+            return Ok((self.local.peek(charges, now()), false));
         };
-        match shared.engine.peek(charges).await {
-            Ok(standings) => (standings, false),
-            Err(_gone) => (self.local.peek(&shares(charges, shared.servers), now()), true),
+        match (shared.engine.peek(charges).await, shared.on_failure) {
+            (Ok(standings), _) => Ok((standings, false)),
+            (Err(_gone), OnStoreFailure::Local) => {
+                Ok((self.local.peek(&shares(charges, shared.servers), now()), true))
+            }
+            (Err(gone), OnStoreFailure::Closed | OnStoreFailure::Open) => Err(gone),
         }
     }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex},
@@ -273,7 +274,8 @@ fn check(row: &str, answer: &Answer, refused: Option<&Refusal>, limits: &[(Strin
     }
     assert_eq!(list(answer.header("ratelimit-policy").unwrap()), policies, "{row}");
     assert_eq!(list(answer.header("ratelimit").unwrap()), expected, "{row}");
-    let tightest = limits.iter().min_by_key(|(_, _, remaining, _)| *remaining).unwrap();
+    let tightest =
+        limits.iter().min_by_key(|(_, _, remaining, reset)| (*remaining, Reverse(*reset))).unwrap();
     let told =
         refused.map_or((tightest.1, tightest.2, tightest.3), |refusal| (refusal.limit, 0, refusal.wait));
     let (limit, remaining, reset) = told;

@@ -193,6 +193,7 @@ fn a_refusal_by_a_server_that_ends_tells_to_come_again_and_closes() {
         Request::mint(&json!({"requestAuthAndQuotas": {}})),
         Request::get("/api/v1/ping"),
         Request::get("/api/v1/version"),
+        Request::get("/api/v1/quota"),
         Request::get("/"),
     ];
     let mut open: Vec<Connection> = rows.iter().map(|_| server.connect()).collect();

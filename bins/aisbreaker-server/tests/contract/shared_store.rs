@@ -166,6 +166,8 @@ fn without_the_store_a_closed_server_refuses_all_and_says_so() {
     }
     let minted = server.send(&Request::mint(&json!({"requestAuthAndQuotas": {}})));
     assert_error("minting", &minted, 503, "cannot count requests");
+    let told = server.send(&Request::get("/api/v1/quota").bearer(&key));
+    assert_error("asking", &told, 503, "cannot tell at the moment");
     assert_eq!(server.get("/api/v1/ping").status, 200, "what is free is served");
 
     redis.start_again();
@@ -186,6 +188,8 @@ fn without_the_store_an_open_server_admits_all_and_claims_no_limits() {
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.header("ratelimit"), None, "{answer:?}");
     }
+    let told = server.send(&Request::get("/api/v1/quota").bearer(&key));
+    assert_error("asking", &told, 503, "cannot tell at the moment");
 
     redis.start_again();
     wait_for(&server, UP, 2);
