@@ -1,6 +1,9 @@
 //! Quotas that several servers share through Redis, and what becomes of them when it is gone.
 
-use std::thread;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use serde_json::{Value, json};
 
@@ -404,4 +407,67 @@ fn leases_admit_no_more_than_the_limit_and_leave_the_rest_to_others() {
     }
     assert_eq!(total, LIMIT);
     assert_eq!([admitted(&servers[0], &key, 20), admitted(&servers[1], &key, 20)], [0, 0]);
+}
+
+/// Calls from two connections for each server until it is told to stop: how many were admitted. Any answer but 200 and the
+/// refusal of the key's quota is a failure.
+fn load<'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    servers: &'scope [Server; 2],
+    key: &'scope str,
+    is_over: &'scope AtomicBool,
+) -> Vec<thread::ScopedJoinHandle<'scope, u32>> {
+    let call_on = |server: &'scope Server| {
+        move || {
+            let mut connection = server.connect();
+            let request = Request::process(&dummy()).bearer(key);
+            let mut admitted = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                admitted += u32::from(is_admitted(&connection.send(&request)));
+            }
+            admitted
+        }
+    };
+    servers.iter().flat_map(|server| [server; 2]).map(|server| scope.spawn(call_on(server))).collect()
+}
+
+#[test]
+fn under_load_a_store_that_hangs_ends_and_is_flushed_costs_nobody_an_error_and_gives_no_more_than_stated() {
+    const LIMIT: u32 = 400;
+    let Some(mut redis) = RedisServer::start(&[]) else { return };
+    let environment = [("AISBREAKER_REDIS_TIMEOUT", "200ms"), ("AISBREAKER_REPLICAS", "2")];
+    let servers = [server(&redis, &environment), server(&redis, &environment)];
+    let key = key(&servers[0], LIMIT);
+    let is_over = AtomicBool::new(false);
+    // On a busy machine, the store may be slow for its own reasons: changes are counted from here on.
+    let after = |message: &str| servers.each_ref().map(|server| lines(server, message) + 1);
+    let each_sees = |message: &str, count: [usize; 2]| {
+        servers.iter().zip(count).for_each(|(server, count)| wait_for(server, message, count));
+    };
+
+    let total: u32 = thread::scope(|scope| {
+        let calls = load(scope, &servers, &key, &is_over);
+        let (down, up) = (after(DOWN), after(UP));
+        redis.pause();
+        each_sees(DOWN, down);
+        redis.resume();
+        each_sees(UP, up);
+        redis.cli(&["FUNCTION", "FLUSH"]);
+        let (down, up) = (after(DOWN), after(UP));
+        redis.stop();
+        each_sees(DOWN, down);
+        redis.start_again();
+        each_sees(UP, up);
+        redis.cli(&["FLUSHALL"]);
+        assert!(admitted(&servers[0], &key, 1) <= 1);
+        is_over.store(true, Ordering::Relaxed);
+        calls.into_iter().map(|calls| calls.join().expect("no call failed")).sum()
+    });
+
+    // The store forgot twice, so that it admitted the limit three times at most; and each server its share without it.
+    assert!((LIMIT..=4 * LIMIT).contains(&total), "{total}");
+    // All had far more requests than changes.
+    for server in &servers {
+        assert!(lines(server, DOWN) <= 10, "{}", server.log());
+    }
 }
