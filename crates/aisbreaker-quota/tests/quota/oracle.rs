@@ -6,17 +6,19 @@ use std::time::{Duration, Instant};
 use aisbreaker_quota::{Limits, Window};
 
 /// A key's limits and every admission as `(time, weight)`, in milliseconds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Log {
     pub(crate) limits: Limits,
     pub(crate) admitted: Vec<(u64, u32)>,
-    /// The latest time the engine was asked about this key.
+    /// The latest time the counter of this key knows of.
     pub(crate) seen: u64,
+    /// Whether the key has a counter of its own.
+    pub(crate) tracked: bool,
 }
 
 impl Log {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, admitted: Vec::new(), seen: 0 }
+        Self { limits, admitted: Vec::new(), seen: 0, tracked: false }
     }
 
     /// The heaviest load of any closed interval of length `window` that ends now is within the limit.
@@ -39,6 +41,11 @@ impl Log {
     fn since(&self, counts: impl Fn(u64) -> bool) -> u64 {
         self.admitted.iter().filter(|(at, _)| counts(*at)).map(|(_, weight)| u64::from(*weight)).sum()
     }
+}
+
+/// Whether a counter that was last asked at `seen` is idle: the day's slots between are over a hundred.
+pub(crate) const fn is_idle(seen: u64, now: u64) -> bool {
+    (now / 864_000).saturating_sub(seen / 864_000) > 100
 }
 
 pub(crate) fn millis(window: Window) -> u64 {
