@@ -72,6 +72,9 @@ impl StoreAddress {
             Some((scheme, "")) => cluster(scheme, rest).map(|client| Self(Kind::Cluster(Box::new(client)))),
             _ if SCHEMES.contains(&scheme) => {
                 let info = url.into_connection_info().map_err(|_shows_it| InvalidStore::Url)?;
+                if info.redis_settings().db() < 0 {
+                    return Err(InvalidStore::Url);
+                }
                 let info = info.set_tcp_settings(tcp_settings());
                 let client = match certificates {
                     None => Client::open(info).map_err(|_shows_it| InvalidStore::Url),

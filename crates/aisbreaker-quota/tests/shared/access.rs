@@ -48,6 +48,7 @@ fn addresses_are_read_or_refused_without_being_repeated() {
         "redis://",
         "redis://h:99999",
         "redis://h/zero",
+        "redis://h/-1",
         "rediss://h#insecure",
         "redis://h#x",
         "redis+cluster://",
