@@ -14,11 +14,11 @@ use super::{
     error::{InvalidStore, SharedRefusal, StoreError},
     lease::Leases,
     link::{Link, StoreState},
-    message::{self, Decided, Names},
+    message::{self, Besides, Decided, Names},
 };
 use crate::{
     answer::{Admitted, Standings},
-    limits::{Charge, Limits},
+    limits::Charge,
 };
 
 /// The longest prefix of names.
@@ -83,10 +83,7 @@ impl SharedEngine {
     pub fn start(address: StoreAddress, options: SharedOptions) -> Result<Self, InvalidStore> {
         options.check()?;
         let link = Arc::new(Link::new());
-        let unlimited = Limits::UNLIMITED;
-        let charges = [Charge::new("probe", unlimited)];
-        let names = Names::new(&options.prefix, &charges);
-        let probe = link.function.charge(&names, &charges, &[1], 0, None);
+        let probe = link.function.probe(&options.prefix);
         let (kept, deadline) = (Arc::clone(&link), options.deadline);
         let keeper = tokio::spawn(async move { kept.keep(address, probe, deadline).await }).abort_handle();
         let leases = options.lease.map(Leases::new);
@@ -112,7 +109,10 @@ impl SharedEngine {
         let deadline = self.0.deadline();
         match &self.0.leases {
             Some(leases) => leases.charge(&self.0, charges, weight, deadline).await,
-            None => self.0.decide(charges, weight, 0, None, deadline).await.map(|(admitted, _)| admitted),
+            None => {
+                let decided = self.0.decide(charges, weight, Besides::default(), deadline).await;
+                decided.map(|(admitted, _)| admitted)
+            }
         }
     }
 
@@ -127,7 +127,9 @@ impl SharedEngine {
         weight: NonZeroU32,
         at: Duration,
     ) -> Result<Admitted<N>, SharedRefusal<N>> {
-        self.0.decide(charges, weight, 0, Some(at), self.0.deadline()).await.map(|(admitted, _)| admitted)
+        let besides = Besides { at: Some(at), ..Besides::default() };
+        let decided = self.0.decide(charges, weight, besides, self.0.deadline()).await;
+        decided.map(|(admitted, _)| admitted)
     }
 
     /// Tells every limit of `charges` as it stands, charging nothing.
@@ -178,18 +180,17 @@ impl Shared {
         Names::new(&self.options.prefix, charges)
     }
 
-    /// Charges, and up to `extra` besides; how much of that was charged.
+    /// Charges; and how much was charged besides.
     pub(super) async fn decide<K: Display, const N: usize>(
         &self,
         charges: &[Charge<K>; N],
         weight: NonZeroU32,
-        extra: u32,
-        at: Option<Duration>,
+        besides: Besides,
         deadline: Instant,
     ) -> Result<(Admitted<N>, u32), SharedRefusal<N>> {
         let names = self.names(charges);
         let asked = message::asked(&names, charges, weight)?;
-        let command = self.link.function.charge(&names, charges, &asked, extra, at);
+        let command = self.link.function.charge(&names, charges, &asked, besides);
         let answer = self.link.ask(&command, deadline).await?;
         match message::decided(&answer, &names, charges, &asked) {
             Some(Decided::Admitted { standings, extra }) => Ok((Admitted { standings }, extra)),
@@ -215,3 +216,6 @@ impl Drop for Shared {
         self.keeper.abort();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     engine::Shared,
     error::{SharedRefusal, StoreError},
-    message::Names,
+    message::{self, Back, Besides, Names},
 };
 use crate::{
     answer::{Admitted, CellState, Refusal, Standings},
@@ -39,7 +39,14 @@ const PERIOD: Duration = Duration::from_millis(600);
 pub(super) struct Leases {
     /// Charges in advance at most.
     most: u32,
-    groups: Mutex<HashMap<Group, Arc<Turn<Lease>>>>,
+    groups: Mutex<Groups>,
+}
+
+#[derive(Default)]
+struct Groups {
+    known: HashMap<Group, Arc<Turn<Lease>>>,
+    /// When quiet ones were last looked for.
+    cleared: Option<Instant>,
 }
 
 /// The counters of a decision and their limits.
@@ -102,21 +109,23 @@ impl Leases {
         deadline: Instant,
     ) -> Result<Admitted<N>, SharedRefusal<N>> {
         let names = shared.names(charges);
+        // Nothing held can change that.
+        let _possible = message::asked(&names, charges, weight)?;
         // A counter named twice is charged twice, which a lease does not know of.
         let group = (names.keys.len() == N).then(|| self.group(&names, charges)).flatten();
         let Some(group) = group else {
-            return shared.decide(charges, weight, 0, None, deadline).await.map(|(admitted, _)| admitted);
+            let decided = shared.decide(charges, weight, Besides::default(), deadline).await;
+            return decided.map(|(admitted, _)| admitted);
         };
         let mut lease = timeout_at(deadline, group.lock()).await.map_err(|_elapsed| StoreError::Timeout)?;
         let begun = Instant::now();
         if let Some(answer) = lease.answer(charges, weight, begun) {
             return answer;
         }
-        if let Some(Held::Permits(permits)) = lease.held.take() {
-            tokio::spawn(give_back(Arc::clone(shared), names.keys.clone(), permits));
-        }
+        // With what is left of a lease still charged, the store might refuse what it could admit.
+        let back = lease.held.take().and_then(Held::back);
         let extra = lease.expected(begun).min(self.most);
-        match shared.decide(charges, weight, extra, None, deadline).await {
+        match shared.decide(charges, weight, Besides { extra, back, at: None }, deadline).await {
             Ok((admitted, extra)) => {
                 let seen = Seen::new(&admitted.standings, begun);
                 let until = begun.checked_add(admitted.standings.now.left_of_slot()).unwrap_or(begun);
@@ -143,17 +152,29 @@ impl Leases {
         let limits = charges.iter().map(Charge::limits).collect();
         let group = Group { keys: names.keys.clone(), limits };
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lease) = groups.get(&group) {
+        if let Some(lease) = groups.known.get(&group) {
             return Some(Arc::clone(lease));
         }
-        if groups.len() >= MAX_GROUPS {
-            let now = Instant::now();
-            let is_quiet = |lease: &Lease| {
-                lease.held.is_none() && lease.period.is_none_or(|begun| now.duration_since(begun) > PERIOD)
-            };
-            groups.retain(|_, lease| lease.try_lock().is_ok_and(|lease| !is_quiet(&lease)));
+        if groups.known.len() >= MAX_GROUPS {
+            groups.clear(Instant::now());
         }
-        (groups.len() < MAX_GROUPS).then(|| Arc::clone(groups.entry(group).or_default()))
+        let has_room = groups.known.len() < MAX_GROUPS;
+        has_room.then(|| Arc::clone(groups.known.entry(group).or_default()))
+    }
+}
+
+impl Groups {
+    /// Forgets groups that are quiet; looks at them all, and so not more often than they can have become quiet.
+    fn clear(&mut self, now: Instant) {
+        if self.cleared.is_some_and(|cleared| now.duration_since(cleared) < PERIOD) {
+            return;
+        }
+        self.cleared = Some(now);
+        let is_quiet = |lease: &Lease| {
+            lease.held.is_none() && lease.period.is_none_or(|begun| now.duration_since(begun) > PERIOD)
+        };
+        // One that is locked is in use.
+        self.known.retain(|_, lease| lease.try_lock().map_or(true, |lease| !is_quiet(&lease)));
     }
 }
 
@@ -195,6 +216,18 @@ impl Lease {
         }
         let [current, _] = &mut self.charges;
         *current = current.saturating_add(1);
+    }
+}
+
+impl Held {
+    /// What of it is not used.
+    fn back(self) -> Option<Back> {
+        match self {
+            Self::Permits(Permits { left: amount @ 1.., seen, .. }) => {
+                Some(Back { slot: seen.now.slot(), amount })
+            }
+            Self::Permits(_) | Self::Refusal(_) => None,
+        }
     }
 }
 
@@ -249,16 +282,10 @@ async fn end(shared: Arc<Shared>, keys: Vec<String>, group: Arc<Turn<Lease>>, un
     sleep_until(until).await;
     let mut lease = group.lock().await;
     let is_over = |held: &mut Held| matches!(held, Held::Permits(permits) if permits.until <= until);
-    if let Some(Held::Permits(permits)) = lease.held.take_if(is_over) {
-        drop(lease);
-        give_back(shared, keys, permits).await;
-    }
-}
-
-/// If the store does not answer, what was taken counts until its window is over.
-async fn give_back(shared: Arc<Shared>, keys: Vec<String>, permits: Permits) {
-    if permits.left > 0 {
-        let command = shared.link.function.give_back(&keys, permits.seen.now.slot(), permits.left);
+    if let Some(back) = lease.held.take_if(is_over).and_then(Held::back) {
+        // The next charge waits for it: it is not to be refused for what this engine has no use for. If the store does
+        // not answer, what was taken counts until its window is over.
+        let command = shared.link.function.give_back(&keys, back);
         let _not_given_back = shared.link.ask(&command, shared.deadline()).await;
     }
 }

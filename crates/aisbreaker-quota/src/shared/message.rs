@@ -5,12 +5,11 @@ use std::{fmt::Display, num::NonZeroU32, time::Duration};
 use redis::{Cmd, Value};
 
 use super::error::StoreError;
-use crate::answer::Refusal;
 use crate::{
-    answer::{CellState, Standings},
+    answer::{CellState, Refusal, Standings},
     cell::Cell,
     decision::{self, Obstacle, Verdict},
-    limits::{Charge, Window},
+    limits::{Charge, Limits, Window},
     slots::Moment,
 };
 
@@ -38,6 +37,24 @@ pub(super) struct Names<const N: usize> {
     pub(super) places: [usize; N],
 }
 
+/// What a charge brings along.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Besides {
+    /// To be charged besides, if that much remains.
+    pub(super) extra: u32,
+    /// To be given back before, whatever comes of the charge.
+    pub(super) back: Option<Back>,
+    /// The time to go by, if it is not the store's own.
+    pub(super) at: Option<Duration>,
+}
+
+/// What was charged in a slot and not used.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Back {
+    pub(super) slot: u32,
+    pub(super) amount: u32,
+}
+
 /// What the store answered to a charge.
 #[derive(Debug)]
 pub(super) enum Decided<const N: usize> {
@@ -58,26 +75,33 @@ impl Function {
         Self { load, charge: function("charge"), peek: function("peek"), give_back: function("give_back") }
     }
 
-    /// Charges what each charge asks, and up to `extra` besides, at this time or the store's own.
+    /// Charges what each charge asks.
     pub(super) fn charge<K, const N: usize>(
         &self,
         names: &Names<N>,
         charges: &[Charge<K>; N],
         asked: &[u32; N],
-        extra: u32,
-        at: Option<Duration>,
+        besides: Besides,
     ) -> Cmd {
-        let mut asks = Vec::with_capacity(charges.len().saturating_mul(17));
+        let mut asks = Vec::with_capacity(charges.len().saturating_mul(18));
         for ((charge, asked), place) in charges.iter().zip(asked).zip(&names.places) {
-            asks.push(u8::try_from(place.saturating_add(1)).unwrap_or(u8::MAX));
+            let place = u16::try_from(place.saturating_add(1)).unwrap_or(u16::MAX);
+            asks.extend_from_slice(&place.to_le_bytes());
             asks.extend_from_slice(&asked.to_le_bytes());
             for limit in charge.limits.numbers() {
                 asks.extend_from_slice(&limit.to_le_bytes());
             }
         }
         let mut command = call("FCALL", &self.charge, &names.keys);
-        command.arg(asks).arg(extra).arg(packed_time(at));
+        let Besides { extra, back, at } = besides;
+        command.arg(asks).arg(extra).arg(packed_time(at)).arg(back.map_or_else(Vec::new, Back::packed));
         command
+    }
+
+    /// Charges a counter that no key names.
+    pub(super) fn probe(&self, prefix: &str) -> Cmd {
+        let names = Names { keys: vec![format!("{{{prefix}}}:probe")], places: [0] };
+        self.charge(&names, &[Charge::new((), Limits::UNLIMITED)], &[1], Besides::default())
     }
 
     pub(super) fn peek(&self, keys: &[String], at: Option<Duration>) -> Cmd {
@@ -86,10 +110,16 @@ impl Function {
         command
     }
 
-    pub(super) fn give_back(&self, keys: &[String], slot: u32, amount: u32) -> Cmd {
+    pub(super) fn give_back(&self, keys: &[String], back: Back) -> Cmd {
         let mut command = call("FCALL", &self.give_back, keys);
-        command.arg(slot).arg(amount);
+        command.arg(back.packed());
         command
+    }
+}
+
+impl Back {
+    fn packed(self) -> Vec<u8> {
+        [self.slot.to_le_bytes(), self.amount.to_le_bytes()].concat()
     }
 }
 

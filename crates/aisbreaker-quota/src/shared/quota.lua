@@ -124,23 +124,46 @@ local function standing(cell)
   return pack('<I4I4I4I4I4I4', cell.minute, cell.hour, cell.day, day or 0, hour or 0, minute or 0)
 end
 
+-- Takes back from what was charged in a slot of each counter, where that is still told apart; `what` has the slot and how
+-- much.
+local function take_back(keys, what)
+  local slot, amount = struct.unpack('<I4I4', what)
+  for index = 1, #keys do
+    local value = redis.call('GET', keys[index])
+    local cell = value and open(value, 0)
+    for at = value and #cell.minutes - 7 or 0, 1, -8 do
+      local found, count = unpack_pair('<I4I4', cell.minutes, at)
+      if found <= slot then
+        if found == slot and count >= amount then
+          local changed = count > amount and pack('<I4I4', slot, count - amount) or ''
+          cell.minutes = sub(cell.minutes, 1, at - 1) .. changed .. sub(cell.minutes, at + 8)
+          cell.minute, cell.hour, cell.day = cell.minute - amount, cell.hour - amount, cell.day - amount
+          redis.call('SET', keys[index], packed(cell), 'KEEPTTL')
+        end
+        break
+      end
+    end
+  end
+end
+
 -- Charges every counter, or none. The first argument has five numbers for each charge: the counter's place among `keys`,
 -- what this charge and those before it ask of the counter, and its limits per minute, hour and day. The second is what is
--- wanted besides, of which a quarter of what remains is given at most; the third a time to go by instead of this server's.
--- Answers with the time, what was given besides and the standing of each counter, or with the time and the counters as
+-- wanted besides, of which a quarter of what remains is given at most; the third a time to go by instead of this server's;
+-- the fourth what is given back before, whatever comes of the charge. Answers with the time, what was given besides and the standing of each counter, or with the time and the counters as
 -- they are.
 local function charge(keys, args)
   bind()
   local seconds, micros = time(args[3])
   local now = floor((seconds * 1000000 + micros) / 600000)
+  if args[4] ~= '' then take_back(keys, args[4]) end
   local values = redis.call('MGET', unpack(keys))
   local cells, asked = {}, {}
   for index = 1, #keys do
     cells[index] = open(values[index], now)
   end
   local asks, left = args[1], 4294967295
-  for at = 1, #asks, 17 do
-    local index, wanted, per_minute, per_hour, per_day = struct.unpack('<I1I4I4I4I4', asks, at)
+  for at = 1, #asks, 18 do
+    local index, wanted, per_minute, per_hour, per_day = struct.unpack('<I2I4I4I4I4', asks, at)
     local cell = cells[index]
     local least = math.min(per_minute - cell.minute, per_hour - cell.hour, per_day - cell.day) - wanted
     if least < 0 then
@@ -172,26 +195,10 @@ local function peek(keys, args)
   return answer
 end
 
--- Takes `amount` back from what was charged in slot `slot` of each counter, where that is still told apart.
+-- Gives back what the argument says.
 local function give_back(keys, args)
   bind()
-  local slot, amount = tonumber(args[1]), tonumber(args[2])
-  for index = 1, #keys do
-    local value = redis.call('GET', keys[index])
-    local cell = value and open(value, 0)
-    for at = value and #cell.minutes - 7 or 0, 1, -8 do
-      local found, count = unpack_pair('<I4I4', cell.minutes, at)
-      if found <= slot then
-        if found == slot and count >= amount then
-          local changed = count > amount and pack('<I4I4', slot, count - amount) or ''
-          cell.minutes = sub(cell.minutes, 1, at - 1) .. changed .. sub(cell.minutes, at + 8)
-          cell.minute, cell.hour, cell.day = cell.minute - amount, cell.hour - amount, cell.day - amount
-          redis.call('SET', keys[index], packed(cell), 'KEEPTTL')
-        end
-        break
-      end
-    end
-  end
+  take_back(keys, args[1])
   return 'OK'
 end
 

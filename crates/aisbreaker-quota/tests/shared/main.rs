@@ -10,14 +10,42 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+#[path = "../quota/calls.rs"]
+mod calls;
+#[cfg(test)]
 mod cluster;
+#[cfg(test)]
+mod concurrency;
+#[cfg(test)]
+mod expiry;
 #[cfg(test)]
 mod health;
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
+#[path = "../quota/history.rs"]
+mod history;
+#[cfg(test)]
+mod impostors;
+#[cfg(test)]
+mod leases;
+#[cfg(test)]
 mod likeness;
+#[cfg(test)]
+mod lockstep;
+#[cfg(test)]
+#[path = "../quota/oracle.rs"]
+mod oracle;
+#[cfg(test)]
+mod recovery;
 #[cfg(test)]
 #[path = "../support/redis_server.rs"]
 mod redis_server;
+#[cfg(test)]
+mod store;
+#[cfg(test)]
+#[path = "../quota/subject.rs"]
+mod subject;
 #[cfg(test)]
 mod totals;
 
