@@ -1,5 +1,5 @@
-//! What the engine promises: single decisions in `decisions`, random histories in `properties`, and over restarts in
-//! `snapshots`.
+//! What the engine promises: single decisions in `decisions`, random histories in `properties`, many threads at once in
+//! `threads`, and over restarts in `snapshots`.
 //!
 //! A history is made by `calls` and played by `history` to a `subject`, with the log of `oracle` beside it.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
@@ -11,3 +11,4 @@ mod oracle;
 mod properties;
 mod snapshots;
 mod subject;
+mod threads;
