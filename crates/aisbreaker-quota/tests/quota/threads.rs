@@ -53,6 +53,9 @@ struct Entry {
     limits: Limits,
 }
 
+/// Called after each round with the log so far; tells what is wrong.
+type Between<'a> = &'a (dyn Fn(usize, &[Entry]) -> Option<String> + Sync);
+
 /// How the clock goes on from round to round.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Clock {
@@ -156,12 +159,14 @@ impl Scene {
         Window::ALL.map(|window| u32::MAX - standings.of(0, window).unwrap().remaining)
     }
 
-    /// Plays all rounds with all threads; `between` is called after each with the log so far.
-    fn play(&self, with: &(dyn Fn(usize) + Sync), between: &(dyn Fn(usize, &[Entry]) + Sync)) -> Vec<Entry> {
+    /// Plays all rounds with all threads: some call `with` in each, one calls `between` after it with the log so far. What
+    /// `between` finds wrong is told in the end, since a thread that stops would keep the others waiting.
+    fn play(&self, with: &(dyn Fn(usize) + Sync), between: Between<'_>) -> Vec<Entry> {
         let (barrier, log) = (Barrier::new(usize::try_from(THREADS).unwrap()), Mutex::new(Vec::new()));
+        let faults = Mutex::new(Vec::new());
         thread::scope(|scope| {
             for thread in 0..THREADS {
-                let (barrier, log) = (&barrier, &log);
+                let (barrier, log, faults) = (&barrier, &log, &faults);
                 scope.spawn(move || {
                     let mut random = Random(self.seed * 1_000 + thread);
                     let limits = random.of(&self.limits);
@@ -172,13 +177,15 @@ impl Scene {
                         let admitted = self.call_in_round(&mut random, &limits, round);
                         log.lock().unwrap().extend(admitted);
                         if barrier.wait().is_leader() {
-                            between(round, &log.lock().unwrap());
+                            faults.lock().unwrap().extend(between(round, &log.lock().unwrap()));
                         }
                         barrier.wait();
                     }
                 });
             }
         });
+        let faults = faults.into_inner().unwrap();
+        assert_eq!(faults.first(), None, "seed {}, the first of {}", self.seed, faults.len());
         log.into_inner().unwrap()
     }
 
@@ -227,12 +234,14 @@ fn all_counters_stand_where_the_log_says(name: &str, scene: &Scene, with: &(dyn 
     let first: Vec<Entry> = first.collect();
 
     let mut log = scene.play(with, &|round, log| {
-        for key in 0..KEYS {
+        let fault = |key| {
             let before = expected(&first, key, scene.counted[round]);
             let log = expected(log, key, scene.counted[round]);
             let both = [0, 1, 2].map(|window| before[window] + log[window]);
-            assert_eq!(scene.used(key, round), both, "{name}: key {key} after round {round}");
-        }
+            let used = scene.used(key, round);
+            (used != both).then(|| format!("key {key} after round {round}: {used:?}, not {both:?}"))
+        };
+        (0..KEYS).filter_map(fault).next()
     });
 
     log.extend(first);
@@ -260,7 +269,10 @@ fn sweeps_among_sixty_four_threads_change_no_counter() {
 fn sixty_four_threads_at_the_memory_bound_keep_every_limit() {
     for (seed, capacity) in [(9, 0), (10, 1), (11, 3), (12, 5), (13, 7)] {
         let scene = Scene::new(seed, capacity, Clock::Forward, [1; 3]);
-        let bounded = |_, _: &[Entry]| assert!(scene.engine.len() <= capacity, "seed {seed}");
+        let bounded = |round, _: &[Entry]| {
+            let tracked = scene.engine.len();
+            (tracked > capacity).then(|| format!("{tracked} keys after round {round}, not {capacity}"))
+        };
 
         let log = scene.play(&|round| scene.sweep(round), &bounded);
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 /// A server that ends when it is dropped. Nothing of it is left behind.
+#[derive(Debug)]
 pub(crate) struct RedisServer {
     child: Child,
     /// Its port on 127.0.0.1.
