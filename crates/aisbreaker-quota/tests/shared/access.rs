@@ -6,8 +6,10 @@ use std::process::Command;
 use aisbreaker_quota::Charge;
 use aisbreaker_quota::shared::{InvalidStore, SharedEngine, SharedOptions, StoreAddress};
 
+use tokio::time::timeout;
+
 use crate::redis_server::{RedisServer, free_port};
-use crate::{cause, is_up, number, options, per_day, remaining, start};
+use crate::{PATIENCE, cause, is_up, number, options, per_day, remaining, start};
 
 const PASSWORD: &str = "Pz7tBk4xMv9qWn2rLc6y";
 /// All that an engine may need.
@@ -136,6 +138,31 @@ async fn these_rights_suffice_and_none_of_them_can_be_left_out() {
         grant(&rights);
         let told = cause(&start(&url, options())).await;
         assert!(told.contains("NOPERM") || told.contains("response error"), "{left_out}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn peeking_and_giving_back_need_the_rest_of_the_rights() {
+    let Some(redis) = RedisServer::start(&[]) else { return };
+    let charges = per_day("a", 1_000);
+    for (left_out, object) in [("+fcall_ro", "fcall_ro"), ("+get", "get"), ("+set", "set")] {
+        redis.cli(&["ACL", "LOG", "RESET"]);
+        let rights = RIGHTS.iter().copied().filter(|right| *right != left_out);
+        let password = format!(">{PASSWORD}");
+        let user = ["ACL", "SETUSER", "gate", "reset", "on", &password].into_iter().chain(rights);
+        assert_eq!(redis.cli(&user.collect::<Vec<_>>()).trim(), "OK");
+        let mut leasing = options();
+        leasing.lease = Some(number(10));
+        let engine = start(&format!("redis://gate:{PASSWORD}@127.0.0.1:{}/", redis.port), leasing);
+        is_up(&engine).await;
+
+        let denied = timeout(PATIENCE, async {
+            while !redis.cli(&["ACL", "LOG"]).lines().any(|line| line == object) {
+                let _either = engine.charge(&charges, number(1)).await;
+                let _either = engine.peek(&charges).await;
+            }
+        });
+        denied.await.unwrap_or_else(|_elapsed| panic!("nobody missed {left_out}"));
     }
 }
 
