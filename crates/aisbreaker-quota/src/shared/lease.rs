@@ -1,8 +1,10 @@
 //! Leases: charges taken from the store in advance, for counters that one process charges often.
 //!
 //! A lease lives until the end of the slot it was charged in, so that what is admitted on it counts from no earlier than
-//! it should: there are never more admitted than the limits say. What is left at its end is given back to the store.
-//! Meanwhile nobody else can have it: that is all the error there is.
+//! it should: there are never more admitted than the limits say. What is left at its end is given back to the store, and what
+//! a heavier charge finds too little is given back with that charge. Meanwhile nobody else can have it: for each engine
+//! and group at most the lease and a quarter of what remained, for at most 0.6 s. What cannot be given back, since the store does
+//! not answer or nobody has heard its answer, counts until its window is over.
 
 use std::{
     collections::HashMap,
