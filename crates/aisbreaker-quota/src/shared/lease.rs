@@ -291,3 +291,6 @@ async fn end(shared: Arc<Shared>, keys: Vec<String>, group: Arc<Turn<Lease>>, un
         let _not_given_back = shared.link.ask(&command, shared.deadline()).await;
     }
 }
+
+#[cfg(test)]
+mod tests;
