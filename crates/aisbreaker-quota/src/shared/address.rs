@@ -15,8 +15,9 @@ use super::error::InvalidStore;
 /// The longest time in which a connection is made, or an attempt counts as failed.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often a cluster is asked again after it moved a key or lost a node; the deadline of a decision ends that early.
-const CLUSTER_RETRIES: u32 = 3;
+/// A call is never sent twice: the rest of a lease would be given back twice. A key that has moved is a failure, after which
+/// the cluster is looked at anew.
+const CLUSTER_RETRIES: u32 = 0;
 
 /// The schemes of a single server.
 const SCHEMES: [&str; 7] = ["redis", "rediss", "valkey", "valkeys", "unix", "redis+unix", "valkey+unix"];

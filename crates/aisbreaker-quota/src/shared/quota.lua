@@ -149,8 +149,8 @@ end
 -- Charges every counter, or none. The first argument has five numbers for each charge: the counter's place among `keys`,
 -- what this charge and those before it ask of the counter, and its limits per minute, hour and day. The second is what is
 -- wanted besides, of which a quarter of what remains is given at most; the third a time to go by instead of this server's;
--- the fourth what is given back before, whatever comes of the charge. Answers with the time, what was given besides and the standing of each counter, or with the time and the counters as
--- they are.
+-- the fourth what is given back before, whatever comes of the charge. Answers with the time, what was given besides and the
+-- standing of each counter, or with the time and the counters as they are.
 local function charge(keys, args)
   bind()
   local seconds, micros = time(args[3])
