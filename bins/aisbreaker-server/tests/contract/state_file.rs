@@ -276,6 +276,38 @@ fn a_write_that_fails_keeps_the_old_file_and_is_told_once() {
 }
 
 #[test]
+fn a_full_disk_leaves_the_old_file_and_is_told_once() {
+    let directory = Directory::new();
+    let file = directory.file();
+    let server = start(&file, &[]);
+    assert_eq!(left(&ask(&server)), 4);
+    end(server);
+    let old = fs::read(&file).unwrap();
+    let limits = quotas([1_000, 1_000, 5], [1_000; 3]).to_string();
+    let server = Server::start_with_file_size(
+        2,
+        &[
+            ("AISBREAKER_STATE_FILE", file.to_str().unwrap()),
+            ("AISBREAKER_DEFAULT_QUOTAS", &*limits),
+            ("AISBREAKER_STATE_INTERVAL", "10ms"),
+            ("AISBREAKER_LOG", "debug"),
+        ],
+    );
+
+    assert_eq!(left(&ask(&server)), 3);
+    says(&server, "the state file cannot be written");
+    assert_eq!(left(&ask(&server)), 2, "requests are served all the same");
+    assert_eq!(fs::read(&file).unwrap(), old);
+    server.free_file_size();
+    says(&server, "the state file is written again");
+    assert_eq!(server.log().matches("the state file cannot be written").count(), 1, "{}", server.log());
+    end(server);
+
+    assert_eq!(directory.names(), ["counters"]);
+    assert_eq!(left(&ask(&start(&file, &[]))), 1);
+}
+
+#[test]
 fn no_secret_is_in_the_file() {
     const SECRET: &str = "Kq8vZt3mXw6nRb2pLc9yHd5g";
     let directory = Directory::new();

@@ -23,8 +23,9 @@ impl SavedCounters {
     /// # Errors
     /// [`SnapshotError`] if these are not all bytes of what was written, or not by a gateway.
     pub fn read(bytes: &[u8], max_counters: usize, clock: &impl Clock) -> Result<Self, SnapshotError> {
-        let restore =
-            Restore { now: clock.monotonic(), wall: clock.wall(), capacity: max_counters, home: Some(home) };
+        // In this order: what passes between the two readings must not pass for the counters.
+        let wall = clock.wall();
+        let restore = Restore { now: clock.monotonic(), wall, capacity: max_counters, home: Some(home) };
         Engine::restored(bytes, &restore, decode).map(Self)
     }
 

@@ -10,6 +10,7 @@ use std::{
     thread::JoinHandle,
 };
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
 use super::{Answer, Canaries, Connection, PATIENCE, Request, grant, memory, roomy};
@@ -114,6 +115,22 @@ impl Server {
         let mut command = Command::new("sh");
         command.args(["-c", &script, env!("CARGO_BIN_EXE_aisbreaker-server"), "--listen", "127.0.0.1:0"]);
         Self::start_command(command, &[("AISBREAKER_LOG_FORMAT", "json")])
+    }
+
+    /// A server whose files the system lets grow to so many blocks of 512 bytes and no more, as if the disk were full.
+    pub(crate) fn start_with_file_size(blocks: u32, environment: &[(&str, &str)]) -> Self {
+        let script = format!("trap '' XFSZ && ulimit -Sf {blocks} && exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_aisbreaker-server"), "--listen", "127.0.0.1:0"]);
+        let basis = [("AISBREAKER_LOG_FORMAT", "json"), ("AUTH_ENCRYPTION_KEYPHRASE", KEY)];
+        Self::start_command(command, &[&basis, environment].concat())
+    }
+
+    /// Lets the files of the process grow again.
+    pub(crate) fn free_file_size(&self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("the process");
+        let unlimited = Rlimit { current: None, maximum: None };
+        prlimit(Some(pid), Resource::Fsize, unlimited).expect("the limit raised");
     }
 
     /// The soft limit on the files that the process may have open.
