@@ -61,6 +61,11 @@ fn governor() -> DefaultKeyedRateLimiter<Key> {
     RateLimiter::keyed(Quota::per_second(NonZeroU32::MAX))
 }
 
+/// A limit of one per hour.
+fn used_up() -> DefaultKeyedRateLimiter<Key> {
+    RateLimiter::keyed(Quota::per_hour(NonZeroU32::MIN))
+}
+
 /// Clients in an order that no cache foresees.
 fn scattered(step: u64) -> u64 {
     step.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23).wrapping_mul(0xD1B5_4A32_D192_ED03) % CLIENTS
@@ -68,7 +73,7 @@ fn scattered(step: u64) -> u64 {
 
 fn hot_key(criterion: &mut Criterion) {
     let epoch = Instant::now();
-    let mut group = criterion.benchmark_group("quota/hot-key");
+    let mut group = criterion.benchmark_group("quota/charge/hot-key");
     group.throughput(Throughput::Elements(1));
     let one = governor();
     group.bench_function("governor-1", |bench| bench.iter(|| one.check_key(black_box(&Key::new(1, 0, HOT)))));
@@ -92,7 +97,13 @@ fn hot_key(criterion: &mut Criterion) {
         let [first, ..] = asked;
         bench.iter(|| engine.charge(black_box(&[first]), NonZeroU32::MIN, black_box(epoch)).is_ok());
     });
-    let used_up = charges(HOT, Limits::per_minute(number(1)));
+    let (none, used_up) = (used_up(), charges(HOT, Limits::per_minute(number(1))));
+    group.bench_function("governor-1-refused", |bench| {
+        bench.iter(|| none.check_key(black_box(&Key::new(1, 0, HOT))));
+    });
+    group.bench_function("governor-12-refused", |bench| {
+        bench.iter(|| (0..12).filter(|&id| none.check_key(black_box(&Key::new(1, id, HOT))).is_ok()).count());
+    });
     group.bench_function("12-limits-refused", |bench| {
         bench.iter(|| engine.charge(black_box(&used_up), NonZeroU32::MIN, black_box(epoch)).is_err());
     });
@@ -101,18 +112,28 @@ fn hot_key(criterion: &mut Criterion) {
 
 fn million_keys(criterion: &mut Criterion) {
     let epoch = Instant::now();
-    let mut group = criterion.benchmark_group("quota/million-keys");
+    let mut group = criterion.benchmark_group("quota/charge/million-keys");
     group.throughput(Throughput::Elements(1));
-    {
-        let one = governor();
+    for (name, one) in [("governor-1", governor()), ("governor-1-refused", used_up())] {
         for client in 0..CLIENTS {
             one.check_key(&Key::new(1, 0, client)).unwrap();
         }
         let mut step = 0;
-        group.bench_function("governor-1", |bench| {
+        group.bench_function(name, |bench| {
             bench.iter(|| {
                 step += 1;
                 one.check_key(&Key::new(1, 0, scattered(step))).is_ok()
+            });
+        });
+    }
+    {
+        let twelve: [_; 12] = std::array::from_fn(|_| governor());
+        let mut step = 0;
+        group.bench_function("governor-12", |bench| {
+            bench.iter(|| {
+                step += 1;
+                let key = Key::new(1, 0, scattered(step));
+                twelve.iter().filter(|one| one.check_key(&key).is_ok()).count()
             });
         });
     }
@@ -127,13 +148,20 @@ fn million_keys(criterion: &mut Criterion) {
             engine.charge(&charges(scattered(step), wide()), NonZeroU32::MIN, epoch).is_ok()
         });
     });
+    group.bench_function("12-limits-refused", |bench| {
+        bench.iter(|| {
+            step += 1;
+            let asked = charges(scattered(step), Limits::per_minute(number(1)));
+            engine.charge(&asked, NonZeroU32::MIN, epoch).is_err()
+        });
+    });
     group.bench_function("sweep-step", |bench| bench.iter(|| engine.sweep(epoch)));
     group.finish();
 }
 
 fn two_threads(criterion: &mut Criterion) {
     let epoch = Instant::now();
-    let mut group = criterion.benchmark_group("quota/two-threads");
+    let mut group = criterion.benchmark_group("quota/charge/two-threads");
     group.throughput(Throughput::Elements(1));
     let one = governor();
     group.bench_function("hot-key/governor-1", |bench| {
@@ -144,6 +172,24 @@ fn two_threads(criterion: &mut Criterion) {
     group.bench_function("hot-key/12-limits", |bench| {
         bench.iter_custom(|rounds| {
             both(rounds, &|_| engine.charge(black_box(&asked), NonZeroU32::MIN, epoch).is_ok())
+        });
+    });
+    group.bench_function("hot-key/governor-12", |bench| {
+        bench.iter_custom(|rounds| {
+            both(rounds, &|_| {
+                (0..12).filter(|&id| one.check_key(black_box(&Key::new(1, id, HOT))).is_ok()).count() == 12
+            })
+        });
+    });
+    group.bench_function("hot-key/12-limits-refused", |bench| {
+        let used_up = charges(HOT, Limits::per_minute(number(1)));
+        bench.iter_custom(|rounds| {
+            both(rounds, &|_| engine.charge(black_box(&used_up), NonZeroU32::MIN, epoch).is_ok())
+        });
+    });
+    group.bench_function("many-keys/governor-1", |bench| {
+        bench.iter_custom(|rounds| {
+            both(rounds, &|step| one.check_key(&Key::new(1, 0, scattered(step) % 10_000)).is_ok())
         });
     });
     group.bench_function("many-keys/12-limits", |bench| {
@@ -173,7 +219,7 @@ fn both(rounds: u64, call: &(dyn Fn(u64) -> bool + Sync)) -> Duration {
 
 fn long_lists(criterion: &mut Criterion) {
     let epoch = Instant::now();
-    let mut group = criterion.benchmark_group("quota/long-lists");
+    let mut group = criterion.benchmark_group("quota/charge/long-lists");
     group.throughput(Throughput::Elements(1));
     let asked = charges(HOT, wide());
     let slot = Duration::from_millis(600);

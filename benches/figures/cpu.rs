@@ -9,8 +9,17 @@ pub(crate) fn this_thread() -> PathBuf {
 
 /// Nanoseconds that a thread has spent on a processor.
 pub(crate) fn nanoseconds(thread: &std::path::Path) -> f64 {
+    schedule(thread, 0)
+}
+
+/// Nanoseconds that a thread could have gone on but was given no processor.
+pub(crate) fn without_processor(thread: &std::path::Path) -> f64 {
+    schedule(thread, 1)
+}
+
+fn schedule(thread: &std::path::Path, field: usize) -> f64 {
     let text = std::fs::read_to_string(thread.join("schedstat")).expect("the thread lives");
-    text.split(' ').next().and_then(|figure| figure.parse().ok()).expect("schedstat begins with a number")
+    text.split(' ').nth(field).and_then(|figure| figure.parse().ok()).expect("schedstat has numbers")
 }
 
 /// Nanoseconds of CPU time per run of `operation`, over enough runs to take about `time`.

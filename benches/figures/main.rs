@@ -10,8 +10,10 @@
 mod cpu;
 mod probe;
 mod quota;
+mod redis;
 mod row;
 mod server;
+mod sweep;
 mod token;
 
 use clap::Parser;
@@ -48,6 +50,8 @@ fn main() {
     let measurements = token::rows(args.jose)
         .into_iter()
         .chain(quota::rows())
+        .chain(sweep::rows())
+        .chain(redis::rows())
         .chain(server::rows(server))
         .chain(row::not_yet());
     let chosen = measurements.filter(|measurement| measurement.name().contains(&args.only));

@@ -11,7 +11,7 @@ use aisbreaker_benches::{gateway::Calls, process::resident_bytes};
 use aisbreaker_quota::{Charge, Engine, Limits};
 
 use crate::{
-    quota::{CLIENTS, LIMIT, decide, engine, now},
+    quota::{CLIENTS, LIMIT, decide, engine, look, now},
     row::Sample,
 };
 
@@ -27,7 +27,8 @@ pub(crate) fn sample(name: &'static str) -> Sample {
 /// Takes the named figure in this process.
 pub(crate) fn run(name: &str) -> f64 {
     match name {
-        "client-bytes" => bytes_per_client(),
+        "client-bytes" => bytes_per_client(false),
+        "idle-client-bytes" => bytes_per_client(true),
         "full-cell-bytes" => bytes_per_full_cell(),
         "million-clients-megabytes" => million_clients(),
         _ => panic!("no such probe"),
@@ -38,11 +39,18 @@ fn resident() -> f64 {
     resident_bytes(std::process::id())
 }
 
-fn bytes_per_client() -> f64 {
+/// After one decision each; `idle` also looks at all of them again when it no longer counts.
+fn bytes_per_client(idle: bool) -> f64 {
     let (before, start) = (resident(), now());
     let engine = engine(start);
     for client in 0..CLIENTS {
         decide(&engine, client, start);
+    }
+    if idle {
+        let later = start + Duration::from_secs(2 * 86_400);
+        for client in 0..CLIENTS {
+            look(&engine, client, later);
+        }
     }
     (resident() - before) / f64::from(u32::try_from(engine.len() / 2).expect("a million fits"))
 }

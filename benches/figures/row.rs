@@ -13,7 +13,8 @@ pub(crate) struct Row {
     pub(crate) anchor: Option<f64>,
     /// Ours divided by the anchor; without an anchor, ours itself.
     pub(crate) ratio: Option<f64>,
-    pub(crate) goal: f64,
+    /// `None` for what is told for comparison only.
+    pub(crate) goal: Option<f64>,
     pub(crate) met: Option<bool>,
     /// The smallest and largest ratio of a round.
     pub(crate) spread: Option<(f64, f64)>,
@@ -27,15 +28,26 @@ pub(crate) type Sample = Box<dyn FnMut() -> f64>;
 pub(crate) struct Measurement {
     name: &'static str,
     unit: &'static str,
-    goal: f64,
+    goal: Option<Goal>,
     note: &'static str,
     most_rounds: usize,
     kind: Kind,
 }
 
+/// What a ratio, or a figure by itself, is to reach.
+#[derive(Clone, Copy, Debug)]
+enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// A figure and its anchor.
+type Pair = (Sample, Sample);
+
 enum Kind {
-    /// Ours against an anchor; made when their turn comes, so that they do not fill the caches of others.
-    Ratio(Box<dyn FnOnce() -> (Sample, Sample)>),
+    /// Ours against an anchor, where there is all that it takes; made when their turn comes, so that they do not fill the
+    /// caches of others.
+    Ratio(Box<dyn FnOnce() -> Option<Pair>>),
     /// A figure by itself.
     Absolute(Box<dyn FnOnce() -> Sample>),
     NotYet,
@@ -46,9 +58,19 @@ impl Measurement {
         name: &'static str,
         unit: &'static str,
         goal: f64,
-        setup: impl FnOnce() -> (Sample, Sample) + 'static,
+        setup: impl FnOnce() -> Pair + 'static,
     ) -> Self {
-        Self { name, unit, goal, note: "", most_rounds: usize::MAX, kind: Kind::Ratio(Box::new(setup)) }
+        let kind = Kind::Ratio(Box::new(|| Some(setup())));
+        Self { name, unit, goal: Some(Goal::AtMost(goal)), note: "", most_rounds: usize::MAX, kind }
+    }
+
+    /// A ratio without a goal; `None` if something is missing that it takes.
+    pub(crate) fn comparison(
+        name: &'static str,
+        unit: &'static str,
+        setup: impl FnOnce() -> Option<Pair> + 'static,
+    ) -> Self {
+        Self { name, unit, goal: None, note: "", most_rounds: usize::MAX, kind: Kind::Ratio(Box::new(setup)) }
     }
 
     pub(crate) fn absolute(
@@ -57,11 +79,27 @@ impl Measurement {
         goal: f64,
         setup: impl FnOnce() -> Sample + 'static,
     ) -> Self {
-        Self { name, unit, goal, note: "", most_rounds: usize::MAX, kind: Kind::Absolute(Box::new(setup)) }
+        let kind = Kind::Absolute(Box::new(setup));
+        Self { name, unit, goal: Some(Goal::AtMost(goal)), note: "", most_rounds: usize::MAX, kind }
     }
 
     pub(crate) fn not_measured(name: &'static str, goal: f64, note: &'static str) -> Self {
-        Self { name, unit: "", goal, note, most_rounds: 0, kind: Kind::NotYet }
+        Self { name, unit: "", goal: Some(Goal::AtMost(goal)), note, most_rounds: 0, kind: Kind::NotYet }
+    }
+
+    pub(crate) fn at_most(mut self, goal: f64) -> Self {
+        self.goal = Some(Goal::AtMost(goal));
+        self
+    }
+
+    pub(crate) fn at_least(mut self, goal: f64) -> Self {
+        self.goal = Some(Goal::AtLeast(goal));
+        self
+    }
+
+    pub(crate) fn without_goal(mut self) -> Self {
+        self.goal = None;
+        self
     }
 
     /// For what takes long and does not vary.
@@ -82,10 +120,10 @@ impl Measurement {
     pub(crate) fn measure(self, rounds: usize) -> Row {
         let rounds = rounds.min(self.most_rounds);
         let (ours, anchor, ratios) = match self.kind {
-            Kind::Ratio(setup) => {
-                let (ours, anchor) = setup();
-                in_turns(ours, anchor, rounds)
-            }
+            Kind::Ratio(setup) => match setup() {
+                Some((ours, anchor)) => in_turns(ours, anchor, rounds),
+                None => (None, None, Vec::new()),
+            },
             Kind::Absolute(setup) => {
                 let mut sample = setup();
                 let ours: Vec<f64> = (0..rounds).map(|_| sample()).collect();
@@ -104,8 +142,11 @@ impl Measurement {
             ours,
             anchor,
             ratio,
-            goal: self.goal,
-            met: ratio.map(|ratio| ratio <= self.goal),
+            goal: self.goal.map(|(Goal::AtMost(goal) | Goal::AtLeast(goal))| goal),
+            met: ratio.zip(self.goal).map(|(ratio, goal)| match goal {
+                Goal::AtMost(goal) => ratio <= goal,
+                Goal::AtLeast(goal) => ratio >= goal,
+            }),
             spread: spread.filter(|_| !ratios.is_empty()),
             note: self.note,
         }
@@ -131,8 +172,6 @@ pub(crate) fn not_yet() -> Vec<Measurement> {
     let row = Measurement::not_measured;
     let harness = "needs the load harness";
     vec![
-        row("Redis: decisions per second, 64 in flight (at least)", 1.7, "no shared store yet"),
-        row("Redis: p50 with one in flight", 4.0, "no shared store yet"),
         row("JSON call: CPU per request / bare proxy", 1.25, harness),
         row("JSON call: requests per second / bare proxy (at least)", 0.85, harness),
         row("stream of 100 chunks in a burst: CPU / bare proxy", 0.6, harness),
@@ -152,17 +191,22 @@ pub(crate) fn table(rows: &[Row]) -> String {
         let figure = |figure: Option<f64>| figure.map_or("-".to_owned(), |figure| format!("{figure:.4}"));
         let unit =
             |figure: Option<f64>| figure.map_or("-".to_owned(), |figure| format!("{figure:.1} {}", row.unit));
-        let met = row.met.map_or("not measured", |met| if met { "yes" } else { "NO" });
+        let met = match (row.met, row.ratio) {
+            (Some(true), _) => "yes",
+            (Some(false), _) => "NO",
+            (None, Some(_)) => "-",
+            (None, None) => "not measured",
+        };
+        let goal = row.goal.map_or("-".to_owned(), |goal| goal.to_string());
         let spread = row.spread.map_or("-".to_owned(), |(low, high)| format!("{low:.3} to {high:.3}"));
         let note = if row.note.is_empty() { String::new() } else { format!(" ({})", row.note) };
         let _written = writeln!(
             text,
-            "| {}{note} | {} | {} | {} | {} | {met} | {spread} |",
+            "| {}{note} | {} | {} | {} | {goal} | {met} | {spread} |",
             row.row,
             unit(row.ours),
             unit(row.anchor),
             figure(row.ratio),
-            row.goal
         );
     }
     text

@@ -1,5 +1,6 @@
 //! What benchmarks and the table of figures share.
 #![forbid(unsafe_code)]
+#![expect(clippy::print_stderr, reason = "what is skipped is told beside the figures")]
 #![expect(clippy::missing_panics_doc, reason = "a benchmark that cannot go on has nothing better to do")]
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on has nothing better to do")]
 
@@ -7,3 +8,4 @@ pub mod calls;
 pub mod claims;
 pub mod gateway;
 pub mod process;
+pub mod store;
