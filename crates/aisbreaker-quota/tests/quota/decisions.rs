@@ -191,6 +191,53 @@ fn key_that_gets_its_own_counter_keeps_what_it_was_charged_while_sharing() {
     assert_eq!(engine.charge(&own(2), number(3), later + Duration::from_secs(864 * 101)).map(drop), Ok(()));
 }
 
+#[test]
+fn what_was_charged_while_sharing_counts_until_its_slot_leaves_the_day() {
+    let epoch = epoch();
+    let engine = Engine::new(epoch, 1);
+    let own = |key| [Charge::new(key, Limits::per_day(number(3)))];
+    let slot = Duration::from_secs(864);
+    let _ = engine.charge(&own(1), number(1), epoch).unwrap();
+    let _ = engine.charge(&own(2), number(3), epoch + 2 * slot - at(1)).unwrap();
+    let freed: usize = (0..engine.sweep_steps()).map(|_| engine.sweep(epoch + 101 * slot)).sum();
+
+    assert_eq!(freed, 1);
+    assert!(engine.charge(&own(2), number(1), epoch + 101 * slot).is_err(), "99 slots later");
+    assert_eq!(engine.charge(&own(2), number(3), epoch + 102 * slot).map(drop), Ok(()));
+}
+
+#[test]
+fn stranger_on_a_clock_that_stepped_back_makes_nobody_forget_another_one() {
+    let epoch = epoch();
+    let engine = Engine::new(epoch, 1);
+    let own = |key, limit| [Charge::new(key, Limits::per_day(number(limit)))];
+    let slot = Duration::from_secs(864);
+    let _ = engine.charge(&own(1, 3), number(1), epoch).unwrap();
+    let _ = engine.charge(&own(2, 3), number(3), epoch + 50 * slot).unwrap();
+    let _ = engine.charge(&own(3, 4), number(1), epoch).unwrap();
+    let freed: usize = (0..engine.sweep_steps()).map(|_| engine.sweep(epoch + 101 * slot)).sum();
+
+    assert_eq!(freed, 1);
+    assert!(engine.charge(&own(2, 3), number(1), epoch + 101 * slot).is_err(), "51 slots later");
+}
+
+#[test]
+fn sweep_on_a_clock_that_stepped_back_forgets_no_later_one() {
+    let epoch = epoch();
+    let engine = Engine::new(epoch, 100_000);
+    let own = |key| [Charge::new(key, Limits::per_day(number(1)))];
+    let (later, back) = (epoch + Duration::from_secs(864 * 202), epoch + Duration::from_secs(864 * 101));
+    (0..1_000).for_each(|key| assert!(engine.charge(&own(key), number(1), epoch).is_ok()));
+    let (half, steps) = (engine.sweep_steps() / 4, engine.sweep_steps());
+
+    // Own counters are in the first half of the steps: some are freed now, and the others at an earlier time.
+    let freed = (0..steps).map(|step| engine.sweep(if step < half { later } else { back })).sum::<usize>();
+
+    assert_eq!(freed, 1_000);
+    (0..1_000).for_each(|key| assert!(engine.charge(&own(key), number(1), back).is_ok()));
+    (0..1_000).for_each(|key| assert!(engine.charge(&own(key), number(1), later).is_err(), "key {key}"));
+}
+
 /// Many threads, each charging several counters in its own order, until nothing is left.
 fn total_of(threads: u32, limit: u32) -> (u32, u32) {
     let epoch = epoch();
