@@ -53,7 +53,6 @@ pub(crate) enum Verdict {
 
 /// Finds why `asked` of each charge cannot be admitted where the counters count `used`; `frees` tells from which fine
 /// slot on that much less of what a charge's counter counts in a window does.
-#[cold]
 pub(crate) fn verdict<K, const N: usize>(
     charges: &[Charge<K>; N],
     asked: &[u64; N],
@@ -116,6 +115,38 @@ pub(crate) fn lock_and_charge<K: Eq + Hash, const N: usize>(
         take_back(locked, charges, weight, charged);
     }
     charged == N
+}
+
+/// The usual refusal: every key is tracked and named once, and a limit has not enough left. `None` if it is another case,
+/// which [`Decision`] is for; here each counter is looked up once, since refusals come in floods.
+pub(crate) fn refuse<K: Eq + Hash, const N: usize>(
+    locked: &mut Locked<'_, K, N>,
+    charges: &[Charge<K>; N],
+    weight: u32,
+    now: Moment,
+) -> Option<Refusal<N>> {
+    if locked.has_twins() {
+        return None;
+    }
+    let (slot, mut used, mut states) = (now.slot(), [[0; 3]; N], [CellState::UNUSED; N]);
+    for (((index, charge), used), state) in charges.iter().enumerate().zip(&mut used).zip(&mut states) {
+        let cell = locked.cell(index, &charge.key)?;
+        cell.advance(slot);
+        *used = cell.used();
+        *state = cell.state(*used);
+    }
+    let frees = |index: usize, excess, window| {
+        let cell = charges.get(index).and_then(|charge| locked.cell(index, &charge.key));
+        cell.map_or(0, |cell| cell.frees(excess, window))
+    };
+    let Verdict::Exceeded(Obstacle { charge, window, remaining, clears }) =
+        verdict(charges, &[u64::from(weight); N], &used, frees)?
+    else {
+        return None;
+    };
+    let limit = charges.get(charge)?.limits.of(window);
+    let (retry_after, standings) = (now.until(clears), Standings::new(now, charges, states));
+    Some(Refusal::Exceeded { charge, window, limit, remaining, retry_after, standings })
 }
 
 /// Undoes the charges of the first `charged` turns.

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Instant;
 
 use crate::answer::{Admitted, CellState, Refusal, Standings};
-use crate::decision::{Decision, lock_and_charge};
+use crate::decision::{Decision, lock_and_charge, refuse};
 use crate::limits::{Charge, Limits, Window};
 use crate::overflow::Overflow;
 use crate::slots::{Epoch, Moment};
@@ -69,6 +69,9 @@ impl<K: Clone + Eq + Hash> Engine<K> {
         let mut locked = self.table.places(charges);
         let mut states = [CellState::UNUSED; N];
         if !lock_and_charge(&mut locked, charges, weight.get(), now, &mut states) {
+            if let Some(refusal) = refuse(&mut locked, charges, weight.get(), now) {
+                return Err(refusal);
+            }
             return Decision::new(locked, &self.table, &self.overflow, charges, now).charge(weight.get());
         }
         drop(locked);
