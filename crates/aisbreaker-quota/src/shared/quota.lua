@@ -59,67 +59,84 @@ local function folded(older, part, rest, ratio)
   return older .. table.concat(pieces)
 end
 
--- The counter in `value`, moved on to slot `now`; a clock behind the counter's latest slot counts as standing at it.
+-- Whether the pair that begins part of `body`, after `before` pairs, has left its window by slot `now`. A part that is empty
+-- has none: `after` pairs in, the next one begins.
+local function leaves(body, before, after, now)
+  return before < after and now - unpack_pair('<I4', body, before * 8 + 1) > REACH
+end
+
+-- Moves a counter on to slot `now`, which is ahead of its latest one: a list that something leaves is taken apart.
+local function settle(cell, now)
+  local body, count = cell.body, #cell.body / 8
+  local hour = floor(now / 60)
+  local day = floor(hour / 24)
+  if not (leaves(body, cell.hours, count, now) or leaves(body, cell.days, cell.hours, hour) or leaves(body, 0, cell.days, day)) then
+    return
+  end
+  local days, hours = sub(body, 1, cell.days * 8), sub(body, cell.days * 8 + 1, cell.hours * 8)
+  local minutes = sub(body, cell.hours * 8 + 1)
+  local rest, gone = leaving(minutes, now)
+  if rest > 1 then
+    hours, minutes, cell.minute = folded(hours, minutes, rest, 60), sub(minutes, rest), cell.minute - gone
+  end
+  rest, gone = leaving(hours, hour)
+  if rest > 1 then
+    days, hours, cell.hour = folded(days, hours, rest, 24), sub(hours, rest), cell.hour - gone
+  end
+  rest, gone = leaving(days, day)
+  if rest > 1 then
+    days, cell.day = sub(days, rest), cell.day - gone
+  end
+  cell.days, cell.hours, cell.body = #days / 8, (#days + #hours) / 8, days .. hours .. minutes
+end
+
+-- The counter in `value`, moved on to slot `now`; a clock behind the counter's latest slot counts as standing at it. Of its
+-- pairs, `body`, the first `days` are of the day, and those after them up to `hours` of the hour.
 local function open(value, now)
   if not value then
-    return { last = now, minute = 0, hour = 0, day = 0, days = '', hours = '', minutes = '' }
+    return { last = now, minute = 0, hour = 0, day = 0, days = 0, hours = 0, body = '' }
   end
-  local last, minute, hour, day, hours_at, minutes_at = struct.unpack(HEADER, value)
-  local days_end, hours_end = 20 + hours_at * 8, 20 + minutes_at * 8
-  local days, hours, minutes = sub(value, 21, days_end), sub(value, days_end + 1, hours_end), sub(value, hours_end + 1)
+  local last, minute, hour, day, days, hours = unpack_pair(HEADER, value)
+  local cell = { last = last, minute = minute, hour = hour, day = day, days = days, hours = hours, body = sub(value, 21) }
   if now > last then
-    last = now
-    local rest, gone = leaving(minutes, now)
-    if rest > 1 then
-      hours, minutes, minute = folded(hours, minutes, rest, 60), sub(minutes, rest), minute - gone
-    end
-    now = floor(now / 60)
-    rest, gone = leaving(hours, now)
-    if rest > 1 then
-      days, hours, hour = folded(days, hours, rest, 24), sub(hours, rest), hour - gone
-    end
-    rest, gone = leaving(days, floor(now / 24))
-    if rest > 1 then
-      days, day = sub(days, rest), day - gone
-    end
+    cell.last = now
+    settle(cell, now)
   end
-  return { last = last, minute = minute, hour = hour, day = day, days = days, hours = hours, minutes = minutes }
+  return cell
 end
 
 local function add(cell, amount)
-  local minutes, slot, count = cell.minutes, nil, 0
-  if #minutes > 0 then
-    slot, count = unpack_pair('<I4I4', minutes, #minutes - 7)
+  local body, slot, count = cell.body, nil, 0
+  if #body > cell.hours * 8 then
+    slot, count = unpack_pair('<I4I4', body, #body - 7)
   end
   if slot == cell.last then
-    minutes = sub(minutes, 1, -9)
+    cell.body = sub(body, 1, -9) .. pack('<I4I4', slot, count + amount)
   else
-    count = 0
+    cell.body = body .. pack('<I4I4', cell.last, amount)
   end
-  cell.minutes = minutes .. pack('<I4I4', cell.last, count + amount)
   cell.minute, cell.hour, cell.day = cell.minute + amount, cell.hour + amount, cell.day + amount
 end
 
 local function packed(cell)
-  local days = #cell.days / 8
-  local header = pack(HEADER, cell.last, cell.minute, cell.hour, cell.day, days, days + #cell.hours / 8)
-  return header .. cell.days .. cell.hours .. cell.minutes
+  return pack(HEADER, cell.last, cell.minute, cell.hour, cell.day, cell.days, cell.hours) .. cell.body
 end
 
 -- What a counter counts in each window, and the slot of the oldest charge of each, in the window's own grid.
 local function standing(cell)
+  local body, days, hours = cell.body, cell.days, cell.hours
   local day, hour, minute
-  if #cell.minutes > 0 then
-    minute = struct.unpack('<I4', cell.minutes)
+  if #body > hours * 8 then
+    minute = unpack_pair('<I4', body, hours * 8 + 1)
     hour = floor(minute / 60)
     day = floor(hour / 24)
   end
-  if #cell.hours > 0 then
-    hour = struct.unpack('<I4', cell.hours)
+  if hours > days then
+    hour = unpack_pair('<I4', body, days * 8 + 1)
     day = floor(hour / 24)
   end
-  if #cell.days > 0 then
-    day = struct.unpack('<I4', cell.days)
+  if days > 0 then
+    day = unpack_pair('<I4', body)
   end
   return pack('<I4I4I4I4I4I4', cell.minute, cell.hour, cell.day, day or 0, hour or 0, minute or 0)
 end
@@ -127,16 +144,17 @@ end
 -- Takes back from what was charged in a slot of each counter, where that is still told apart; `what` has the slot and how
 -- much.
 local function take_back(keys, what)
-  local slot, amount = struct.unpack('<I4I4', what)
+  local slot, amount = unpack_pair('<I4I4', what)
   for index = 1, #keys do
     local value = redis.call('GET', keys[index])
     local cell = value and open(value, 0)
-    for at = value and #cell.minutes - 7 or 0, 1, -8 do
-      local found, count = unpack_pair('<I4I4', cell.minutes, at)
+    local first = cell and cell.hours * 8 + 1 or 1
+    for at = cell and #cell.body - 7 or 0, first, -8 do
+      local found, count = unpack_pair('<I4I4', cell.body, at)
       if found <= slot then
         if found == slot and count >= amount then
           local changed = count > amount and pack('<I4I4', slot, count - amount) or ''
-          cell.minutes = sub(cell.minutes, 1, at - 1) .. changed .. sub(cell.minutes, at + 8)
+          cell.body = sub(cell.body, 1, at - 1) .. changed .. sub(cell.body, at + 8)
           cell.minute, cell.hour, cell.day = cell.minute - amount, cell.hour - amount, cell.day - amount
           redis.call('SET', keys[index], packed(cell), 'KEEPTTL')
         end
