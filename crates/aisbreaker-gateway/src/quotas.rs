@@ -83,7 +83,7 @@ impl Quotas {
         match answer {
             Ok(admitted) => {
                 // What this server admitted counts for its share as well, should the store be gone a moment later.
-                self.local.record(charges, NonZeroU32::MIN, now());
+                self.local.record(&shares(charges, shared.servers), NonZeroU32::MIN, now());
                 self.metrics.decided(CountedBy::Store, true);
                 Ok(Some(*admitted.standings()))
             }

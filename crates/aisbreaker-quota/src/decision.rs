@@ -209,6 +209,23 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
         answer
     }
 
+    /// Charges without a check. A decision that some counter cannot count is left out.
+    pub(crate) fn record(mut self, weight: u32) {
+        if !self.look_up() {
+            self.place_newcomers(Table::reserve);
+        }
+        let asked = |index| self.times(index).saturating_mul(u64::from(weight));
+        let fits = |(index, [_, _, day]): (usize, &[u32; 3])| {
+            u64::from(*day).saturating_add(asked(index)) <= u64::from(u32::MAX)
+        };
+        if self.used.iter().enumerate().all(fits) {
+            self.commit(weight);
+        }
+        if self.reserved > 0 {
+            self.table.release(self.reserved);
+        }
+    }
+
     pub(crate) fn peek(mut self) -> Standings<N> {
         if !self.look_up() {
             self.place_newcomers(|table| !table.is_full());

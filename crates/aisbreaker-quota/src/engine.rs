@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::answer::{Admitted, CellState, Refusal, Standings};
 use crate::decision::{Decision, lock_and_charge, refuse};
-use crate::limits::{Charge, Limits, Window};
+use crate::limits::{Charge, Window};
 use crate::overflow::Overflow;
 use crate::slots::{Epoch, Moment};
 use crate::table::Table;
@@ -79,11 +79,15 @@ impl<K: Clone + Eq + Hash> Engine<K> {
     }
 
     /// Counts `weight` in every counter in `charges`, whatever their limits say: it was admitted elsewhere, and is to
-    /// count here as well. Keys that are not tracked when the capacity is reached are not counted one by one.
+    /// count here as well.
+    ///
+    /// When the capacity is reached, limits tell which counter keys that are not tracked share: give those that the key is
+    /// charged with here.
     pub fn record<const N: usize>(&self, charges: &[Charge<K>; N], weight: NonZeroU32, now: Instant) {
-        let unlimited = charges.each_ref().map(|charge| charge.clone().with_limits(Limits::UNLIMITED));
-        // Refused only if a counter cannot count that far.
-        let _too_far = self.charge(&unlimited, weight, now);
+        let now = self.epoch.moment(now);
+        let mut locked = self.table.places(charges);
+        locked.lock(charges, &mut [(); N], |_, _, ()| false);
+        Decision::new(locked, &self.table, &self.overflow, charges, now).record(weight.get());
     }
 
     /// Tells every limit of `charges` as it stands, charging nothing and tracking no new key.

@@ -305,3 +305,41 @@ fn threads_that_bring_new_keys_stay_within_the_bound() {
 
     assert_eq!(admitted.into_inner(), 100 + 3, "one each for the tracked, three for all others together");
 }
+
+#[test]
+fn what_is_recorded_counts_though_it_is_over_the_limits() {
+    let epoch = epoch();
+    let engine = Engine::new(epoch, 10);
+    let charges = [Charge::new(1, Limits::per_minute(number(3))), Charge::new(1, Limits::per_day(number(9)))];
+    engine.record(&charges, number(2), epoch);
+    engine.record(&charges, number(2), epoch);
+
+    let standings = engine.peek(&charges, epoch);
+    assert_eq!(
+        standings.of(0, Window::Minute).unwrap().remaining,
+        0,
+        "a counter named twice is charged twice"
+    );
+    assert_eq!(standings.of(1, Window::Day).unwrap().remaining, 1);
+    assert!(engine.charge(&charges, number(1), epoch).is_err());
+    // What a counter cannot count is left out.
+    engine.record(&charges, number(u32::MAX), epoch);
+    assert_eq!(engine.peek(&charges, epoch).of(1, Window::Day).unwrap().remaining, 1);
+}
+
+#[test]
+fn what_is_recorded_gives_a_key_that_shared_nothing_anew() {
+    let epoch = epoch();
+    let engine = Engine::new(epoch, 1);
+    let ten_a_day = |key| [Charge::new(key, Limits::per_day(number(10)))];
+    let at = |seconds| epoch + Duration::from_secs(seconds);
+    let _ = engine.charge(&ten_a_day(1), number(1), epoch).unwrap();
+    let admitted = |now| (0..20).filter(|_| engine.charge(&ten_a_day(2), number(1), now).is_ok()).count();
+
+    let while_sharing = admitted(at(80_000));
+    let freed: usize = (0..engine.sweep_steps()).map(|_| engine.sweep(at(88_300))).sum();
+    engine.record(&ten_a_day(2), number(1), at(88_300));
+
+    assert_eq!((while_sharing, freed), (10, 1));
+    assert_eq!(admitted(at(88_300)), 0, "its own counter goes on from the shared one");
+}
