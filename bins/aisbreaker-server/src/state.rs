@@ -20,6 +20,9 @@ use std::{
 use aisbreaker_gateway::{Clock, Gateway, SavedCounters};
 use rustix::fs::{FlockOperation, flock};
 
+/// How long the end of the process waits for the last write: enough for the largest file on a slow disk.
+const LAST_WRITE: Duration = Duration::from_secs(10);
+
 /// A state file that belongs to this process.
 #[derive(Debug)]
 pub(crate) struct StateFile(Arc<Inner>);
@@ -66,9 +69,13 @@ impl StateFile {
         }
     }
 
-    /// Writes the file for the last time, if something was charged since the time before.
+    /// Writes the file for the last time, if something was charged since the time before. A disk that hangs does not keep
+    /// the process.
     pub(crate) async fn write_last(&self, gateway: &Gateway) {
-        self.write(gateway).await;
+        if tokio::time::timeout(LAST_WRITE, self.write(gateway)).await.is_err() {
+            let file = self.0.path.display();
+            tracing::warn!(%file, "the state file was not written in time: a restart forgets what was charged since it last was");
+        }
     }
 
     async fn write(&self, gateway: &Gateway) {

@@ -66,7 +66,7 @@ impl Metrics {
             registry.register("quota_store_up", up, quotas.store_up.clone());
             let failures = "Decisions that the shared quota store did not take";
             registry.register("quota_store_failures", failures, quotas.store_failures.clone());
-            let duration = "Time of a decision in the shared quota store";
+            let duration = "Time that requests waited for the shared quota store, in vain or not";
             let seconds = quotas.store_seconds.clone();
             registry.register_with_unit("quota_store_duration", duration, Unit::Seconds, seconds);
         }
@@ -97,8 +97,11 @@ impl QuotaMetrics {
 
     /// The store was asked, which took so long.
     pub(crate) fn asked_store<const N: usize>(&self, time: Duration, error: Option<&SharedRefusal<N>>) {
+        if !matches!(error, Some(SharedRefusal::Store(StoreError::Down))) {
+            self.store_seconds.observe(time.as_secs_f64());
+        }
         let kind = match error {
-            None | Some(SharedRefusal::Quota(_)) => return self.store_seconds.observe(time.as_secs_f64()),
+            None | Some(SharedRefusal::Quota(_)) => return,
             Some(SharedRefusal::Store(StoreError::Down)) => "down",
             Some(SharedRefusal::Store(StoreError::Timeout)) => "timeout",
             Some(SharedRefusal::Store(StoreError::Failed(_))) => "failed",

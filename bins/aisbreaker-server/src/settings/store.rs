@@ -1,6 +1,6 @@
 //! The settings of the quota store that several servers share.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use aisbreaker_gateway::{OnStoreFailure, SharedQuotas};
 use aisbreaker_quota::shared::{InvalidStore, SharedEngine, SharedOptions, StoreAddress};
@@ -15,6 +15,9 @@ pub(super) const ON_FAILURE: Setting =
     Setting { key: "quotas.on_store_failure", variable: "AISBREAKER_QUOTA_ON_STORE_FAILURE" };
 pub(super) const REPLICAS: Setting = Setting { key: "replicas", variable: "AISBREAKER_REPLICAS" };
 pub(super) const LEASE: Setting = Setting { key: "quotas.lease", variable: "AISBREAKER_QUOTA_LEASE" };
+
+/// A wait for the store that every caller notices.
+const LONG: Duration = Duration::from_secs(1);
 
 /// A store, and what to do without it.
 #[derive(Debug)]
@@ -34,6 +37,10 @@ impl StoreSettings {
                 "AISBREAKER_REPLICAS is not set: while the quota store is gone, each server admits up to the whole of each \
                  limit"
             );
+        }
+        if self.options.deadline > LONG {
+            let timeout = humantime::format_duration(self.options.deadline);
+            tracing::warn!(%timeout, "AISBREAKER_REDIS_TIMEOUT is long: requests wait for it when the quota store is slow");
         }
         let engine = SharedEngine::start(self.address, self.options)?;
         Ok(SharedQuotas::new(engine, self.on_failure, self.servers.unwrap_or(NonZeroU32::MIN)))
