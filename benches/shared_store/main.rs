@@ -8,7 +8,6 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::expect_used, reason = "a measurement that cannot go on has nothing better to do")]
 #![expect(clippy::print_stdout, reason = "the tables are for a terminal")]
-#![expect(clippy::print_stderr, reason = "what is skipped is told beside the tables")]
 #![expect(clippy::disallowed_methods, reason = "a measurement owns its clock")]
 
 mod load;

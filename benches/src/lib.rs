@@ -1,6 +1,5 @@
 //! What benchmarks and the table of figures share.
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stderr, reason = "what is skipped is told beside the figures")]
 #![expect(clippy::missing_panics_doc, reason = "a benchmark that cannot go on has nothing better to do")]
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on has nothing better to do")]
 

@@ -157,7 +157,8 @@ impl Gateway {
         let _unknown = tokio::time::timeout(STORE_PATIENCE, self.0.quotas.store_is_known()).await;
     }
 
-    /// Writes down the counters of this gateway, for [`SavedCounters::read`], while it goes on answering. Nothing in them
+    /// Writes down the counters of this gateway, for
+    /// [`SavedCounters::read`](crate::SavedCounters::read), while it goes on answering. Nothing in them
     /// is secret: ids of keys, addresses of clients, numbers.
     ///
     /// Blocks as `to` does, and takes small pieces of time from those who are charged meanwhile.
