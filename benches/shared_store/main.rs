@@ -1,7 +1,7 @@
 //! Measures what sharing quotas through Redis costs a call, and what happens to calls while Redis is gone.
 //!
 //! First table: the server counting in memory, in Redis, and in Redis with leases, in turns; 64 connections that call as
-//! fast as they are answered. Second table: eight of them while Redis is stopped (SIGSTOP) and while it is killed, from a
+//! fast as they are answered. Second table: some of them (`--connections`) while Redis is stopped (SIGSTOP) and while it is killed, from a
 //! second before to two seconds after. All calls are of `chat:dummy` with one key, so that its counters are as hot as can
 //! be. Client, servers and Redis share the processors of this machine. The server must have been built
 //! (`cargo build --release --locked -p aisbreaker-server`).
@@ -21,7 +21,7 @@ use std::{
 
 use aisbreaker_benches::{
     gateway::UNLIMITED,
-    process::{Process, beside_this_program, cpu_seconds},
+    process::{Process, beside_this_program, cpu_seconds, resident_bytes},
 };
 use clap::Parser;
 use load::{Calls, Load};
@@ -36,6 +36,9 @@ struct Args {
     /// How long each is measured in a round
     #[arg(long, default_value_t = 2)]
     seconds: u64,
+    /// Connections that call while Redis goes
+    #[arg(long, default_value_t = 8)]
+    connections: usize,
     /// The server's release binary; by default the one beside this program
     #[arg(long)]
     server: Option<PathBuf>,
@@ -73,30 +76,33 @@ fn main() {
     let stats = redis.cli(&["INFO", "commandstats"]);
     let of_calls = stats.lines().find(|line| line.starts_with("cmdstat_fcall:")).unwrap_or("no calls");
     println!("\nRedis says: {of_calls}\n");
-    println!("| Redis is | calls | errors | p50 ms: before, after | p99 ms: before, after | longest ms |");
-    println!("|---|---|---|---|---|---|");
+    println!(
+        "| Redis is | calls | errors | p50 ms: before, after | p99 ms: before, after | longest ms | server MB |"
+    );
+    println!("|---|---|---|---|---|---|---|");
     for round in 0..args.rounds {
         let (_, subject) = &servers[1];
-        gone(round, subject, "stopped", || redis.pause());
+        gone(round, subject, args.connections, "stopped", || redis.pause());
         redis.resume();
         subject.wait_until_back();
-        gone(round, subject, "killed", || redis.stop());
+        gone(round, subject, args.connections, "killed", || redis.stop());
         redis.start_again();
         subject.wait_until_back();
     }
 }
 
 /// Calls around the moment at which the store goes.
-fn gone(round: usize, subject: &Subject, name: &str, go: impl FnOnce()) {
-    let load = Load::start(subject.process.address(), &subject.key, 8);
+fn gone(round: usize, subject: &Subject, connections: usize, name: &str, go: impl FnOnce()) {
+    let load = Load::start(subject.process.address(), &subject.key, connections);
     std::thread::sleep(Duration::from_secs(1));
     let before = load.so_far();
     go();
     std::thread::sleep(Duration::from_secs(2));
     let after = load.so_far().since(&before);
     load.end();
+    let memory = resident_bytes(subject.process.id()) / 1e6;
     println!(
-        "| {name} ({round}) | {} | {} | {:.2}, {:.2} | {:.2}, {:.2} | {:.1} |",
+        "| {name} ({round}) | {} | {} | {:.2}, {:.2} | {:.2}, {:.2} | {:.1} | {memory:.0} |",
         after.millis.len(),
         after.errors,
         before.quantile(50),
