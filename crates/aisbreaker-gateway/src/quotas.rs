@@ -156,7 +156,9 @@ impl Quotas {
         let mut states = shared.engine.states();
         let mut was_up = None;
         loop {
-            match &*states.borrow_and_update() {
+            let state = states.borrow_and_update().clone();
+            self.metrics.store_is_up(state == StoreState::Up);
+            match state {
                 StoreState::Connecting => {}
                 StoreState::Up if was_up == Some(true) => {}
                 StoreState::Up => {
@@ -169,7 +171,6 @@ impl Quotas {
                     tracing::warn!(%cause, "the quota store is not reachable: {}", shared.on_failure.plan());
                 }
             }
-            self.metrics.store_is_up(was_up == Some(true));
             if states.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
