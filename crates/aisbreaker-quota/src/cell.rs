@@ -3,7 +3,7 @@
 //! A single list of `(slot, count)` pairs, oldest first, serves minute, hour and day. Its head is in slots of the day,
 //! its middle in slots of the hour, its tail in fine slots: a pair that leaves the minute folds into its slot of the
 //! hour, one that leaves the hour into its slot of the day, one that leaves the day is dropped. So a list has at most
-//! 303 pairs, and the work after any idle time is one pass over it.
+//! 298 pairs, and the work after any idle time is one pass over it.
 
 mod fold;
 mod packed;
@@ -16,8 +16,9 @@ use crate::slots::{REACH, coarse, day_of_hour, expiry};
 /// Pairs kept in the cell itself; also what [`Cell::inherited`] needs at most.
 const INLINE: usize = 3;
 
-/// The longest list: slots 0 to [`REACH`] ago of each window.
-const MAX_PAIRS: usize = 303;
+/// The longest list: 101 fine slots; 100 of the hour, since the latest one is still in fine slots; and 97 of the day, since
+/// the latest four are still in slots of the hour.
+const MAX_PAIRS: usize = 298;
 
 /// What was charged in one slot of the grid that the pair's part of the list is in.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

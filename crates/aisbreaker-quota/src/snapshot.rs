@@ -217,7 +217,7 @@ fn filled<K: Clone + Eq + Hash>(
     is_all.then(|| Overflow::restored(seed, cells, used_until))
 }
 
-/// Appends an entry. A cell has at most 303 pairs, which is 2444 bytes.
+/// Appends an entry. A cell has at most 298 pairs, which is 2404 bytes.
 fn entry(to: &mut Vec<u8>, kind: u8, key: &[u8], cell: &[u8]) {
     to.push(kind);
     for part in [key, cell] {
