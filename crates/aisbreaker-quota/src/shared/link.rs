@@ -207,7 +207,8 @@ fn concerns_all(error: &RedisError) -> bool {
 
 /// What kind of fault it is, in words that are not the store's: its own may repeat names and addresses.
 fn failed(error: &RedisError) -> StoreError {
-    let is_code = |code: &&str| !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    let is_code =
+        |code: &&str| (1..=32).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_uppercase());
     let kind = if says(error, "unknown command") {
         "it knows no functions; Redis 7 or Valkey is needed"
     } else if error.is_connection_refusal() {

@@ -159,9 +159,10 @@ fn respond(stream: &mut TcpStream, answer: &[u8]) {
 
 #[tokio::test]
 async fn what_is_no_store_is_never_up_and_its_words_are_not_repeated() {
-    let rows: [(&str, &'static [u8], &str); 6] = [
+    let rows: [(&str, &'static [u8], &str); 7] = [
         ("an old one", b"-ERR unknown command 'FUNCTION', with args beginning with: 'LOAD'\r\n", "Redis 7"),
         ("a chatty one", b"-SECRET do not repeat me\r\n", "SECRET"),
+        ("a shouting one", b"-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA no\r\n", "extension error"),
         ("an HTTP server", b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n", "quota store"),
         ("wrong types", b":7\r\n:7\r\n:7\r\n", "quota store"),
         ("half an answer", b"$1000\r\nabc", "time"),
