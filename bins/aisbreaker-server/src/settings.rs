@@ -2,6 +2,7 @@
 //! their values.
 
 mod parse;
+mod services;
 mod state;
 mod store;
 mod values;

@@ -38,13 +38,38 @@ pub struct SealedSecret {
     pub secret: SecretString,
     /// Where it may be sent, the first being the default; empty: the service's own default.
     pub urls: Vec<String>,
+    /// The services to be called, one after the other, when this one fails.
+    pub fallback: Vec<ServiceId>,
 }
 
 impl SealedSecret {
     /// A secret for the services that `pattern` matches, bound to the origins of `urls`.
     #[must_use]
     pub fn new(pattern: ServicePattern, secret: SecretString, urls: Vec<String>) -> Self {
-        Self { pattern, secret, urls }
+        Self { pattern, secret, urls, fallback: Vec::new() }
+    }
+
+    /// The same with the services to be called when this one fails.
+    #[must_use]
+    pub fn with_fallback(mut self, fallback: Vec<ServiceId>) -> Self {
+        self.fallback = fallback;
+        self
+    }
+
+    /// Whether a service that needs a secret can be used with it; `has_bearer` says whether there is one to stand in.
+    #[must_use]
+    pub fn is_usable(&self, has_bearer: bool) -> bool {
+        match self.secret.expose_secret() {
+            "" | INVALID => false,
+            CALLERS_OWN => has_bearer,
+            _ => true,
+        }
+    }
+
+    /// Whether it says that its services must not be used.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.secret.expose_secret() == INVALID
     }
 }
 
@@ -75,9 +100,7 @@ impl Credentials {
             Self::None => Credential::None,
             Self::Caller(secret) => Credential::Free(secret),
             Self::Sealed { secrets, bearer } => {
-                let Some(entry) = secrets.iter().find(|entry| entry.pattern.matches(id)) else {
-                    return Credential::None;
-                };
+                let Some(entry) = first_match(secrets, id) else { return Credential::None };
                 match entry.secret.expose_secret() {
                     "" => Credential::None,
                     INVALID => Credential::Blocked,
@@ -87,6 +110,29 @@ impl Credentials {
             }
         }
     }
+
+    /// The address that the key names for the service with this id.
+    #[must_use]
+    pub fn url_for(&self, id: &ServiceId) -> Option<&str> {
+        self.entry(id)?.urls.first().map(String::as_str)
+    }
+
+    /// The services to be called, one after the other, when the one with this id fails.
+    #[must_use]
+    pub fn fallback_for(&self, id: &ServiceId) -> &[ServiceId] {
+        self.entry(id).map_or(&[], |entry| &entry.fallback)
+    }
+
+    fn entry(&self, id: &ServiceId) -> Option<&SealedSecret> {
+        match self {
+            Self::None | Self::Caller(_) => None,
+            Self::Sealed { secrets, .. } => first_match(secrets, id),
+        }
+    }
+}
+
+fn first_match<'a>(secrets: &'a [SealedSecret], id: &ServiceId) -> Option<&'a SealedSecret> {
+    secrets.iter().find(|entry| entry.pattern.matches(id))
 }
 
 #[cfg(test)]

@@ -3,12 +3,16 @@
 //! The origin that is checked here is that of [`Destination::url`], and [`Client::send`](crate::egress::Client::send)
 //! dials that same value; nothing is parsed again in between.
 
-use aisbreaker_api::{InvalidUrl, Origin, ServiceUrl};
+use aisbreaker_api::{InvalidUrl, Origin, ServiceId, ServiceUrl};
 use bytes::Bytes;
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 
-use crate::{credentials::Credential, error::ServiceError, service::Call};
+use crate::{
+    credentials::{Credential, Credentials},
+    error::ServiceError,
+    service::Call,
+};
 
 /// Shortest secret that [`mask`] looks for, in bytes.
 const SHORTEST_MASKED_BYTES: usize = 4;
@@ -37,8 +41,18 @@ pub struct Endpoint<'a> {
     pub default_path: &'a str,
     /// Where the operator lets sealed secrets for this service go as well.
     pub operator_origins: &'a [Origin],
+    /// Whether a URL that ends with the beginning of `default_path` is continued, so that `https://a.example/v1` and
+    /// `https://a.example` are the same to `/v1/chat/completions`.
+    pub is_continued: bool,
     /// Whether it can be called without a secret.
     pub secret: SecretNeed,
+}
+
+/// A service that is to be called: its id, and where the caller wants it to be called.
+#[derive(Clone, Copy, Debug)]
+struct Wanted<'a> {
+    id: &'a ServiceId,
+    url: Option<&'a str>,
 }
 
 /// Whether a service can be called without a secret.
@@ -62,36 +76,48 @@ impl Destination {
     /// [`ServiceError::MissingSecret`] and [`ServiceError::Forbidden`] as the credentials say;
     /// [`ServiceError::BadRequest`] for an unusable or missing URL. No text repeats an address.
     pub fn choose(endpoint: &Endpoint<'_>, call: &Call) -> Result<Self, ServiceError> {
-        let requested = call.service.url.as_deref();
-        let credential = call.credentials.for_service(&call.service_id);
-        let is_sealed = matches!(credential, Credential::Bound { .. });
-        let (secret, url) = match credential {
-            Credential::Bound { secret, urls } => (Some(secret), endpoint.bound_url(call, requested, urls)?),
-            Credential::Free(secret) => (Some(secret), endpoint.free_url(call, requested)?),
-            credential @ (Credential::None | Credential::Blocked) => {
-                endpoint.check_without_secret(credential, call)?;
-                (None, endpoint.free_url(call, requested)?)
-            }
-        };
-        Ok(Self { url, secret: secret.cloned(), is_sealed, is_named_by_caller: requested.is_some() })
+        let wanted = Wanted { id: &call.service_id, url: call.service.url.as_deref() };
+        Self::of(endpoint, wanted, &call.credentials)
     }
 
-    /// The value of an `Authorization: Bearer` header for the secret: marked as sensitive, and wiped when the last
-    /// copy of it is dropped.
+    /// As [`Destination::choose`], for a service that is called at its own address or that of the key.
     ///
     /// # Errors
-    /// [`ServiceError::BadRequest`] when the secret has characters that a header cannot carry.
-    pub fn bearer(&self) -> Result<Option<HeaderValue>, ServiceError> {
-        self.secret.as_ref().map(|secret| secret_header("Bearer ", secret)).transpose()
+    /// As [`Destination::choose`].
+    pub fn of_service(
+        endpoint: &Endpoint<'_>,
+        id: &ServiceId,
+        credentials: &Credentials,
+    ) -> Result<Self, ServiceError> {
+        Self::of(endpoint, Wanted { id, url: None }, credentials)
+    }
+
+    fn of(
+        endpoint: &Endpoint<'_>,
+        wanted: Wanted<'_>,
+        credentials: &Credentials,
+    ) -> Result<Self, ServiceError> {
+        let credential = credentials.for_service(wanted.id);
+        let is_sealed = matches!(credential, Credential::Bound { .. });
+        let of_entry = credentials.url_for(wanted.id);
+        let (secret, url) = match credential {
+            Credential::Bound { secret, urls } => (Some(secret), endpoint.bound_url(wanted, urls)?),
+            Credential::Free(secret) => (Some(secret), endpoint.free_url(wanted, of_entry)?),
+            credential @ (Credential::None | Credential::Blocked) => {
+                endpoint.check_without_secret(credential, wanted.id)?;
+                (None, endpoint.free_url(wanted, of_entry)?)
+            }
+        };
+        Ok(Self { url, secret: secret.cloned(), is_sealed, is_named_by_caller: wanted.url.is_some() })
     }
 }
 
 impl Endpoint<'_> {
-    fn check_without_secret(&self, credential: Credential<'_>, call: &Call) -> Result<(), ServiceError> {
+    fn check_without_secret(&self, credential: Credential<'_>, id: &ServiceId) -> Result<(), ServiceError> {
         if self.secret == SecretNeed::Optional {
             return Ok(());
         }
-        let service_id = call.service_id.as_str().to_owned();
+        let service_id = id.as_str().to_owned();
         Err(match credential {
             Credential::Blocked => {
                 ServiceError::Forbidden(format!("{service_id}: the key does not allow this service"))
@@ -102,33 +128,33 @@ impl Endpoint<'_> {
         })
     }
 
-    fn free_url(&self, call: &Call, requested: Option<&str>) -> Result<ServiceUrl, ServiceError> {
-        match requested {
-            Some(url) => self.resolve(call, url).map_err(|problem| bad_url("service.url", problem)),
-            None => self.own_url(call),
+    fn free_url(&self, wanted: Wanted<'_>, of_entry: Option<&str>) -> Result<ServiceUrl, ServiceError> {
+        match wanted.url {
+            Some(url) => self.resolve(wanted, url).map_err(|problem| bad_url("service.url", problem)),
+            None => self.usual_url(wanted, of_entry),
         }
     }
 
-    fn bound_url(
-        &self,
-        call: &Call,
-        requested: Option<&str>,
-        bound: &[String],
-    ) -> Result<ServiceUrl, ServiceError> {
-        let Some(requested) = requested else {
-            return match bound.first() {
-                Some(url) => self.resolve(call, url).map_err(|problem| bad_url("url in the key", problem)),
-                None => self.own_url(call),
-            };
+    /// Where the service is called if the caller does not say where.
+    fn usual_url(&self, wanted: Wanted<'_>, of_entry: Option<&str>) -> Result<ServiceUrl, ServiceError> {
+        match of_entry {
+            Some(url) => self.resolve(wanted, url).map_err(|problem| bad_url("url in the key", problem)),
+            None => self.own_url(wanted),
+        }
+    }
+
+    fn bound_url(&self, wanted: Wanted<'_>, bound: &[String]) -> Result<ServiceUrl, ServiceError> {
+        let Some(requested) = wanted.url else {
+            return self.usual_url(wanted, bound.first().map(String::as_str));
         };
-        let url = self.resolve(call, requested).map_err(|problem| bad_url("service.url", problem))?;
+        let url = self.resolve(wanted, requested).map_err(|problem| bad_url("service.url", problem))?;
         if self.is_bound_to(bound, &url.origin()) {
             return Ok(url);
         }
         Err(ServiceError::Forbidden(format!(
             "{}: the key does not allow its secret to be sent to this service.url; leave service.url out, \
              or use a key that was made for this address",
-            call.service_id
+            wanted.id
         )))
     }
 
@@ -142,16 +168,25 @@ impl Endpoint<'_> {
         by_key || self.operator_origins.contains(origin)
     }
 
-    fn own_url(&self, call: &Call) -> Result<ServiceUrl, ServiceError> {
+    fn own_url(&self, wanted: Wanted<'_>) -> Result<ServiceUrl, ServiceError> {
         let url = self.default_url.ok_or_else(|| {
             ServiceError::BadRequest("service.url is missing, and this service has no default".to_owned())
         })?;
-        self.resolve(call, url).map_err(|problem| bad_url("default url of the service", problem))
+        self.resolve(wanted, url).map_err(|problem| bad_url("default url of the service", problem))
     }
 
-    fn resolve(&self, call: &Call, base: &str) -> Result<ServiceUrl, InvalidUrl> {
-        ServiceUrl::resolve(base, self.default_path, call.service_id.engine())
+    fn resolve(&self, wanted: Wanted<'_>, base: &str) -> Result<ServiceUrl, InvalidUrl> {
+        let path = if self.is_continued { continued(base, self.default_path) } else { self.default_path };
+        ServiceUrl::resolve(base, path, wanted.id.engine())
     }
+}
+
+/// What is left of `path` to be appended to a URL that may end with the first segments of it.
+fn continued<'a>(base: &str, path: &'a str) -> &'a str {
+    let base = base.strip_suffix('/').unwrap_or(base);
+    let cuts = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+    let has = |cut: &usize| *cut > 0 && path.get(..*cut).is_some_and(|first| base.ends_with(first));
+    cuts.rev().find(has).and_then(|cut| path.get(cut..)).unwrap_or(path)
 }
 
 /// The value of a header that holds a secret: `scheme` (such as `"Bearer "`, or `""`), then the secret.
@@ -216,6 +251,7 @@ mod tests {
             default_url: Some(DEFAULT),
             default_path: "/v1",
             operator_origins: &operators,
+            is_continued: false,
             secret: SecretNeed::Required,
         };
         let chosen = Destination::choose(&endpoint, &call(credentials, url))?;
@@ -291,6 +327,31 @@ mod tests {
     }
 
     #[test]
+    fn a_url_may_end_with_the_beginning_of_the_path() {
+        let path = "/openai/v1/chat/completions";
+        let rows = [
+            ("https://a.example", path),
+            ("https://a.example/", path),
+            ("https://a.example/openai", "/v1/chat/completions"),
+            ("https://a.example/openai/v1", "/chat/completions"),
+            ("https://a.example/openai/v1/", "/chat/completions"),
+            ("https://a.example/openai/v1/chat/completions", ""),
+            ("https://a.example/v1", path),
+            ("https://a.example/openai/v", path),
+            ("https://a.example/notopenai", path),
+        ];
+        for (base, expected) in rows {
+            assert_eq!(continued(base, path), expected, "{base}");
+        }
+    }
+
+    #[test]
+    fn an_entry_without_a_secret_of_its_own_names_an_address_all_the_same() {
+        let expected = Ok("own https://eu.example/v1".to_owned());
+        assert_eq!(choose(sealed("{{secret}}", &["https://eu.example"]), None), expected);
+    }
+
+    #[test]
     fn a_secret_of_the_caller_goes_where_the_caller_says() {
         let expected = Ok("own https://mine.example/v1".to_owned());
         assert_eq!(choose(Credentials::Caller("own".into()), Some("https://mine.example")), expected);
@@ -317,6 +378,7 @@ mod tests {
             default_url: None,
             default_path: "",
             operator_origins: &[],
+            is_continued: false,
             secret: SecretNeed::Optional,
         };
         for credentials in [Credentials::None, sealed("INVALID", &[]), sealed("", &[])] {

@@ -13,29 +13,31 @@ mod body;
 mod calls;
 mod connect;
 mod error;
+mod payload;
 mod policy;
 mod stream;
 #[cfg(test)]
 mod tls_tests;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use aisbreaker_api::ServiceUrl;
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper_util::{
     client::legacy,
     rt::{TokioExecutor, TokioTimer},
 };
+use tokio::time::Instant;
 
 pub use self::{
     body::Body,
     connect::{Resolve, Resolving, SystemResolver},
     error::{Failure, Refusal, SendError, Stage, TlsUnavailable},
+    payload::Payload,
     policy::{InvalidException, Policy},
 };
-use self::{calls::Calls, connect::Connector};
+use self::{calls::Calls, connect::Connector, payload::Pieces};
 use crate::budget::Budget;
 
 /// How long an unused connection is kept.
@@ -63,11 +65,12 @@ const OWN_HEADERS: [HeaderName; 12] = [
 ];
 
 /// Headers whose values are never to be shown.
-const SECRET_HEADERS: [HeaderName; 4] = [
+const SECRET_HEADERS: [HeaderName; 5] = [
     header::AUTHORIZATION,
     header::COOKIE,
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
 ];
 
 /// Sends requests to providers, as far as its [`Policy`] allows; clones share one pool of connections.
@@ -76,7 +79,7 @@ const SECRET_HEADERS: [HeaderName; 4] = [
 /// once a byte may have been written it is not, since the provider may have acted on it.
 #[derive(Clone)]
 pub struct Client {
-    http: legacy::Client<Connector, Full<Bytes>>,
+    http: legacy::Client<Connector, Full<Pieces>>,
     connector: Connector,
     timeouts: Timeouts,
     bounds: Bounds,
@@ -118,9 +121,13 @@ pub struct Outgoing {
     /// The headers; those that only the client may set (`Host`, lengths, hop-by-hop ones) are dropped.
     pub headers: HeaderMap,
     /// The whole body.
-    pub body: Bytes,
+    pub body: Payload,
     /// What is collected of the answer is held of this.
     pub budget: Budget,
+    /// A query (RFC 3986 section 3.4), which is added to that of the address byte by byte.
+    pub query: Option<String>,
+    /// When the head of the response must have come, where that is before the client's own timeout.
+    pub deadline: Option<Instant>,
 }
 
 impl Client {
@@ -160,6 +167,12 @@ impl Client {
         Self { http: pooled(self.connector.clone()), ..self.clone() }
     }
 
+    /// When the head of a response must have come to a request that is sent now.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        Instant::now() + self.timeouts.response
+    }
+
     /// Sends a request and waits for the head of the response, whatever its status is.
     ///
     /// The address is `url` alone: no header changes it. The body is asked for without content coding.
@@ -172,9 +185,11 @@ impl Client {
     /// Dropping the future closes the connection, or ends the attempt to connect; the request may have been received.
     pub async fn send(&self, url: &ServiceUrl, outgoing: Outgoing) -> Result<Response<Body>, SendError> {
         let budget = outgoing.budget.clone();
+        let own_deadline = self.deadline();
+        let deadline = outgoing.deadline.map_or(own_deadline, |deadline| deadline.min(own_deadline));
         let request = prepare(url, outgoing)?;
         let call = self.calls.begin(url.origin(), self.bounds.max_calls_per_origin).ok_or(SendError::Busy)?;
-        let response = tokio::time::timeout(self.timeouts.response, self.http.request(request))
+        let response = tokio::time::timeout_at(deadline, self.http.request(request))
             .await
             .map_err(|_elapsed| SendError::Timeout(Stage::Response))?
             .map_err(|error| SendError::from_client(&error))?;
@@ -236,8 +251,8 @@ impl Timeouts {
 impl Outgoing {
     /// A request with this method, headers and body.
     #[must_use]
-    pub fn new(method: Method, headers: HeaderMap, body: impl Into<Bytes>) -> Self {
-        Self { method, headers, body: body.into(), budget: Budget::default() }
+    pub fn new(method: Method, headers: HeaderMap, body: impl Into<Payload>) -> Self {
+        Self { method, headers, body: body.into(), budget: Budget::default(), query: None, deadline: None }
     }
 
     /// Says of what the answer is held as it is collected; by default, of a budget of its own.
@@ -247,9 +262,23 @@ impl Outgoing {
         self
     }
 
+    /// Adds a query to that of the address.
+    #[must_use]
+    pub fn with_query(mut self, query: Option<String>) -> Self {
+        self.query = query;
+        self
+    }
+
+    /// Says when the head of the response must have come.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
     /// A `POST` of a body.
     #[must_use]
-    pub fn post(headers: HeaderMap, body: impl Into<Bytes>) -> Self {
+    pub fn post(headers: HeaderMap, body: impl Into<Payload>) -> Self {
         Self::new(Method::POST, headers, body)
     }
 }
@@ -264,7 +293,7 @@ impl fmt::Debug for Outgoing {
     }
 }
 
-fn pooled(connector: Connector) -> legacy::Client<Connector, Full<Bytes>> {
+fn pooled(connector: Connector) -> legacy::Client<Connector, Full<Pieces>> {
     legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
@@ -274,20 +303,33 @@ fn pooled(connector: Connector) -> legacy::Client<Connector, Full<Bytes>> {
         .build(connector)
 }
 
-fn prepare(url: &ServiceUrl, outgoing: Outgoing) -> Result<Request<Full<Bytes>>, SendError> {
-    let mut request = Request::new(Full::new(outgoing.body));
-    *request.uri_mut() = dialled(url)?;
+/// Whether a header is one that whoever makes a request may set for a provider: none that is this client's own, and none
+/// that carries a secret.
+pub(crate) fn may_be_set(name: &HeaderName) -> bool {
+    !OWN_HEADERS.contains(name) && !SECRET_HEADERS.contains(name)
+}
+
+fn prepare(url: &ServiceUrl, outgoing: Outgoing) -> Result<Request<Full<Pieces>>, SendError> {
+    let mut request = Request::new(Full::new(outgoing.body.into_pieces()));
+    *request.uri_mut() = dialled(url, outgoing.query.as_deref())?;
     *request.method_mut() = outgoing.method;
     *request.headers_mut() = own(outgoing.headers);
     Ok(request)
 }
 
 /// The address as the HTTP library reads it, once it is certain that it reads the origin that `url` says.
-fn dialled(url: &ServiceUrl) -> Result<Uri, SendError> {
+fn dialled(url: &ServiceUrl, query: Option<&str>) -> Result<Uri, SendError> {
     let origin = url.origin();
+    let text = match query.filter(|query| !query.is_empty()) {
+        None => Cow::Borrowed(url.as_str()),
+        Some(query) => {
+            let separator = if url.as_str().contains('?') { '&' } else { '?' };
+            Cow::Owned(format!("{url}{separator}{query}"))
+        }
+    };
     let scheme = if origin.is_https() { "https" } else { "http" };
     let own_port = if origin.is_https() { 443 } else { 80 };
-    let uri = url.as_str().parse::<Uri>().ok().filter(|uri| {
+    let uri = text.parse::<Uri>().ok().filter(|uri| {
         uri.scheme_str() == Some(scheme)
             && uri.host() == Some(origin.host())
             && uri.port_u16().unwrap_or(own_port) == origin.port()

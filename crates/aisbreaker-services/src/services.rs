@@ -1,18 +1,18 @@
 //! The services that come with this crate.
 //!
 //! [`standard`] registers them all; each can be registered alone, and services of one's own beside them. Another
-//! provider with OpenAI's protocol is another [`OpenAiChat`] under another id.
+//! provider with OpenAI's protocol is another row of the provider table.
 
 mod dummy;
 mod echo;
 mod filter;
 mod logging;
 mod mirror;
-mod network;
+pub(crate) mod network;
 mod nop;
 mod openai;
 mod turn;
-mod upstream;
+pub(crate) mod upstream;
 
 use std::collections::HashMap;
 
@@ -25,14 +25,20 @@ pub use self::{
     mirror::Mirror,
     network::{HOPS_HEADER, MAX_HOPS, Network},
     nop::Nop,
-    openai::{DEFAULT_ENGINE, OpenAiChat},
+    openai::OpenAiChat,
     upstream::SEALED_HEADER,
 };
-use crate::{egress, registry::Builder, service::Service};
+use crate::{
+    egress,
+    providers::{Dialect, Providers},
+    registry::Builder,
+    service::Service,
+};
 
 const DUMMY: &str = "chat:dummy";
 const ECHO: &str = "chat:echo";
-const OPENAI: &str = "chat:openai.com";
+/// The task of chat services, as ids begin.
+const CHAT: &str = "chat:";
 const NETWORK: &str = "aisbreaker:network";
 const PROXY: &str = "aisbreaker:proxy";
 const MIRROR: &str = "aisbreaker:mirror";
@@ -40,40 +46,52 @@ const NOP: &str = "aisbreaker:nop";
 const LOGGING: &str = "aisbreaker:logging";
 
 /// What an operator may set about the services of [`standard`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Options {
-    /// The engine of `chat:openai.com` where the caller names none; [`DEFAULT_ENGINE`] by default.
-    pub openai_engine: String,
+    /// By registered service id: the engine where the caller names none, instead of that of the provider table.
+    pub engines: HashMap<String, String>,
     /// By registered service id: the origins to which sealed secrets for it may go besides those in the key.
     pub operator_origins: HashMap<String, Vec<Origin>>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { openai_engine: DEFAULT_ENGINE.to_owned(), operator_origins: HashMap::new() }
-    }
+    /// The providers; those that speak OpenAI's dialect become chat services.
+    pub providers: Providers,
 }
 
 /// All services that come with this crate, under their ids; calls to providers go through `client`.
 ///
-/// `aisbreaker:proxy` is another name of `aisbreaker:network`, whose operator origins it shares.
+/// Every provider of the table that speaks OpenAI's dialect is `chat:<its id>`, and its other names are other names of the
+/// service. `aisbreaker:proxy` is another name of `aisbreaker:network`, whose operator origins it shares.
 #[must_use]
 pub fn standard(client: egress::Client, options: Options) -> Builder {
-    let Options { openai_engine, mut operator_origins } = options;
-    let mut origins = |id: &str| operator_origins.remove(id).unwrap_or_default();
-    let openai = OpenAiChat::new(client.clone())
-        .with_default_engine(openai_engine)
-        .with_operator_origins(origins(OPENAI));
-    let network = Network::new(client).with_operator_origins(origins(NETWORK));
+    let Options { engines, operator_origins, providers } = options;
+    let origins = |id: &str| operator_origins.get(id).cloned().unwrap_or_default();
     let builder = add(Builder::default(), DUMMY, Dummy);
     let builder = add(builder, ECHO, Echo);
-    let builder = add(builder, OPENAI, openai);
-    let builder = add(builder, NETWORK, network.clone());
-    let builder = add(builder, PROXY, network);
     let builder = add(builder, MIRROR, Mirror);
     let builder = add(builder, NOP, Nop);
-    add(builder, LOGGING, Logging)
+    let mut builder = add(builder, LOGGING, Logging);
+    for provider in providers.iter().filter(|provider| provider.spoken(Dialect::OpenAi).is_some()) {
+        for name in provider.names() {
+            let id = format!("{CHAT}{name}");
+            let chat = OpenAiChat::of(client.clone(), provider).with_operator_origins(origins(&id));
+            let chat = match engines.get(&id) {
+                Some(engine) => chat.with_default_engine(engine),
+                None => chat,
+            };
+            builder = add(builder, &id, chat);
+        }
+    }
+    let network = Network::new(client).with_operator_origins(origins(NETWORK));
+    let builder = add(builder, NETWORK, network.clone());
+    add(builder, PROXY, network)
+}
+
+/// The ids of the services of [`standard`] that call somebody, and for which an operator may set something.
+#[must_use]
+pub fn callers(providers: &Providers) -> Vec<String> {
+    let speaks = providers.iter().filter(|provider| provider.spoken(Dialect::OpenAi).is_some());
+    let chats = speaks.flat_map(|provider| provider.names()).map(|name| format!("{CHAT}{name}"));
+    chats.chain([NETWORK.to_owned()]).collect()
 }
 
 fn add(builder: Builder, id: &str, service: impl Service) -> Builder {

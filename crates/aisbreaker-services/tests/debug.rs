@@ -5,7 +5,8 @@ use std::{fmt::Debug, sync::Arc};
 
 use aisbreaker_api::{Request, Response, ServiceId, ServicePattern, ServiceProps, Usage};
 use aisbreaker_services::{
-    Call, Credentials, Destination, Endpoint, Event, Registry, Reply, SealedSecret, SecretNeed,
+    AuthScheme, Call, Credentials, Destination, Endpoint, Event, Providers, Registry, Relay, Reply,
+    SealedSecret, SecretNeed,
     egress::{Client, Outgoing, Policy, Timeouts},
     secret_header,
     services::{Network, OpenAiChat, Options, standard},
@@ -43,6 +44,7 @@ fn destination(credentials: &Credentials) -> Destination {
         default_url: Some("https://one.example"),
         default_path: "/v1",
         operator_origins: &[],
+        is_continued: false,
         secret: SecretNeed::Required,
     };
     Destination::choose(&endpoint, &call(credentials)).unwrap()
@@ -55,8 +57,9 @@ fn debug_output_shows_no_piece_of_a_secret() {
     let of_the_caller = Credentials::Caller(CALLERS.into());
     let with_the_bearer = Credentials::Sealed { secrets: vec![own()], bearer };
     let [id, other] = ["chat:openai.com", "chat:other"].map(|id| ServiceId::parse(id).unwrap());
-    let secret_value = destination(&of_a_key).bearer().unwrap().unwrap();
-    let mut headers = HeaderMap::from_iter([(header::AUTHORIZATION, secret_value.clone())]);
+    let secret = destination(&of_a_key).secret.unwrap();
+    let (name, secret_value) = AuthScheme::Bearer.header(&secret).unwrap();
+    let mut headers = HeaderMap::from_iter([(name, secret_value.clone())]);
     headers.insert("x-api-key", secret_header("", &CALLERS.into()).unwrap());
     let client = Client::new(Policy::strict(), Timeouts::default());
     // A service may put a secret into what it answers or sends; that is content, and not shown either.
@@ -85,7 +88,11 @@ fn debug_output_shows_no_piece_of_a_secret() {
         ("Reply in a stream", shown(&Reply::Stream(events))),
         ("Registry", shown(&standard(client.clone(), Options::default()).build())),
         ("Builder", shown(&Registry::builder())),
-        ("OpenAiChat", shown(&OpenAiChat::new(client.clone()))),
+        (
+            "OpenAiChat",
+            shown(&OpenAiChat::of(client.clone(), Providers::builtin().find("openai.com").unwrap())),
+        ),
+        ("Relay", shown(&Relay::new(client.clone(), Providers::builtin()))),
         ("Network", shown(&Network::new(client))),
     ];
 

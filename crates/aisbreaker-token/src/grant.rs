@@ -1,16 +1,16 @@
-//! The standard payload: quotas, and the secrets of the services that a key may use.
+//! The standard payload: quotas, the secrets of the services that a key may use, and other names of their models.
 //!
 //! Plain data. What quotas mean and where a secret may be sent is decided by those who use it.
 
-use std::num::NonZeroU32;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What a key allows, as the AIsBreaker server seals it.
 ///
-/// In JSON: `{"requestQuotas": {…}, "serviceSecrets": […]}`, both optional. Members that are not known are
-/// ignored when a key is opened.
+/// In JSON: `{"requestQuotas": {…}, "serviceSecrets": […], "modelAliases": {…}}`, all optional. Members that are not
+/// known are ignored when a key is opened.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -21,12 +21,23 @@ pub struct Grant {
     /// Secrets by service; the order matters to the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub service_secrets: Vec<ServiceSecret>,
+    /// Other names of models: the name, and the service id with an engine that it stands for, such as
+    /// `chat:groq.com/llama-3.1-8b`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub model_aliases: BTreeMap<String, String>,
 }
 
 impl Grant {
     /// A grant of these quotas and secrets.
     pub fn new(request_quotas: Option<RequestQuotas>, service_secrets: Vec<ServiceSecret>) -> Self {
-        Self { request_quotas, service_secrets }
+        Self { request_quotas, service_secrets, model_aliases: BTreeMap::new() }
+    }
+
+    /// The same grant with other names of models.
+    #[must_use]
+    pub fn with_model_aliases(mut self, model_aliases: BTreeMap<String, String>) -> Self {
+        self.model_aliases = model_aliases;
+        self
     }
 }
 
@@ -72,12 +83,28 @@ pub struct ServiceSecret {
         deserialize_with = "from_one_or_many"
     )]
     pub url: Vec<String>,
+    /// Ids of the services to be called, one after the other, when this one fails. In JSON absent, one string, or a list
+    /// of strings.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "one_or_many",
+        deserialize_with = "from_one_or_many"
+    )]
+    pub fallback: Vec<String>,
 }
 
 impl ServiceSecret {
     /// A secret for the services of this id, to be sent to their usual address.
     pub fn new(service_id: impl Into<String>, auth_secret: SecretString) -> Self {
-        Self { service_id: service_id.into(), auth_secret, url: Vec::new() }
+        Self { service_id: service_id.into(), auth_secret, url: Vec::new(), fallback: Vec::new() }
+    }
+
+    /// The same secret with the services to be called when this one fails.
+    #[must_use]
+    pub fn with_fallback(mut self, fallback: Vec<String>) -> Self {
+        self.fallback = fallback;
+        self
     }
 
     /// The same secret, to be sent to these addresses.
@@ -93,10 +120,10 @@ fn expose<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, 
     serializer.serialize_str(secret.expose_secret())
 }
 
-fn one_or_many<S: Serializer>(urls: &[String], serializer: S) -> Result<S::Ok, S::Error> {
-    match urls {
-        [url] => url.serialize(serializer),
-        urls => urls.serialize(serializer),
+fn one_or_many<S: Serializer>(texts: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    match texts {
+        [text] => text.serialize(serializer),
+        texts => texts.serialize(serializer),
     }
 }
 
@@ -109,7 +136,7 @@ fn from_one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<St
     }
 
     Ok(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(url) => vec![url],
-        OneOrMany::Many(urls) => urls,
+        OneOrMany::One(text) => vec![text],
+        OneOrMany::Many(texts) => texts,
     })
 }

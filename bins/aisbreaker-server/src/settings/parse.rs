@@ -6,21 +6,15 @@ use std::{
     time::Duration,
 };
 
-use aisbreaker_api::{Origin, ServicePattern};
+use aisbreaker_api::ServicePattern;
 use aisbreaker_gateway::quotas_from_json;
-use aisbreaker_services::{egress::Policy, services::Options};
+use aisbreaker_services::egress::Policy;
 use aisbreaker_token::{Host, PREFIX, RequestQuotas};
 use ipnet::IpNet;
 use secrecy::SecretString;
-use toml::{Table, Value};
+use toml::Value;
 
 use super::values::{Faults, Given, Setting, Values};
-
-/// The table of the configuration file with what concerns single services.
-const SERVICES: &str = "services";
-/// The services that call providers.
-const OPENAI: &str = "chat:openai.com";
-const NETWORK: &str = "aisbreaker:network";
 
 /// The longest span of a setting: beyond it, clocks overflow.
 const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
@@ -197,61 +191,6 @@ impl Reader {
             Ok(quotas) => *target = quotas,
             Err(problem) => self.faults.add(&name, format_args!("is unusable: {problem}")),
         }
-    }
-
-    /// The tables `[services."<id>"]` of the file.
-    pub(super) fn services(&mut self) -> Options {
-        let mut options = Options::default();
-        match self.values.take_from_file(SERVICES) {
-            None => {}
-            Some(Value::Table(services)) => {
-                for (id, value) in services {
-                    self.service(&id, value, &mut options);
-                }
-            }
-            Some(_) => self.faults.add(SERVICES, "must be a table"),
-        }
-        options
-    }
-
-    fn service(&mut self, id: &str, value: Value, options: &mut Options) {
-        let name = format!("{SERVICES}.\"{id}\"");
-        let Value::Table(mut members) = value else {
-            return self.faults.add(&name, "must be a table");
-        };
-        if !matches!(id, OPENAI | NETWORK) {
-            self.faults
-                .add(&name, format_args!("is not a service that calls a provider: {OPENAI} or {NETWORK}"));
-        }
-        if let Some(origins) = self.origins(&name, &mut members) {
-            options.operator_origins.insert(id.to_owned(), origins);
-        }
-        if let Some(engine) = members.remove("engine") {
-            match engine.as_str() {
-                Some(engine) if id == OPENAI && !engine.is_empty() => {
-                    engine.clone_into(&mut options.openai_engine);
-                }
-                Some(_) | None => {
-                    let problem = format_args!("must be a string, and is for {OPENAI} only");
-                    self.faults.add(&format!("{name}.engine"), problem);
-                }
-            }
-        }
-        for unknown in members.keys() {
-            self.faults.add(&format!("{name}.{unknown}"), "in the configuration file is not a setting");
-        }
-    }
-
-    fn origins(&mut self, name: &str, members: &mut Table) -> Option<Vec<Origin>> {
-        let value = members.remove("origins")?;
-        let texts = value.as_array().cloned().unwrap_or_else(|| vec![value]);
-        let origins: Option<Vec<Origin>> =
-            texts.iter().map(|text| text.as_str().and_then(|text| Origin::parse(text).ok())).collect();
-        if origins.is_none() {
-            self.faults
-                .add(&format!("{name}.origins"), "must be a list of origins such as https://llm.example.com");
-        }
-        origins
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
     destination::{Destination, Endpoint, SecretNeed},
     egress::{Client, Outgoing},
     error::ServiceError,
+    providers::AuthScheme,
     service::{Call, Reply, ReplyFuture, Service},
     sse::{Decoder, Message},
 };
@@ -63,11 +64,12 @@ impl Network {
             default_url: None,
             default_path: DEFAULT_PATH,
             operator_origins: &self.operator_origins,
+            is_continued: false,
             secret: SecretNeed::Optional,
         };
         let destination = Destination::choose(&endpoint, &call)?;
         let stream = call.request.stream;
-        let mut headers = upstream::headers(&destination, stream)?;
+        let mut headers = upstream::headers(&destination, AuthScheme::Bearer, stream)?;
         headers.insert(HeaderName::from_static(HOPS_HEADER), next_hop(call.hops)?);
         let url = call.service.url.as_deref().unwrap_or("default").to_owned();
         let (inner_id, inner) = inner_service(call.service)?;
@@ -109,7 +111,8 @@ impl Service for Network {
     }
 }
 
-fn next_hop(hops: u8) -> Result<HeaderValue, ServiceError> {
+/// The hop header of a call that has passed so many servers, if it may pass one more.
+pub(crate) fn next_hop(hops: u8) -> Result<HeaderValue, ServiceError> {
     if hops >= MAX_HOPS {
         return Err(ServiceError::BadRequest(format!(
             "the call has passed {MAX_HOPS} AIsBreaker servers already; look for a loop in service.url and \

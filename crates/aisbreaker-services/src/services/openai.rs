@@ -10,6 +10,8 @@ mod answer;
 mod request;
 mod stream;
 
+use std::sync::Arc;
+
 use aisbreaker_api::{Origin, Output, OutputText, Progress, Response, ServiceUrl};
 use futures_util::stream as streams;
 
@@ -19,61 +21,58 @@ use super::{
     upstream::{self, Context},
 };
 use crate::{
-    destination::{Destination, Endpoint, SecretNeed},
+    destination::{Destination, Endpoint},
     egress::{Client, Outgoing},
     error::ServiceError,
+    providers::{Dialect, Provider},
     service::{Call, Event, Reply, ReplyFuture, Service},
+    usage::UsageRule,
 };
 
-/// The engine where neither the caller nor the operator names one: small, fast, takes every classic parameter.
-pub const DEFAULT_ENGINE: &str = "gpt-4.1-mini";
-
-/// The original's name of the service, which is in its errors.
-const NAME: &str = "OpenaiComChatService";
 /// How much of the provider's error text is passed on, in bytes.
 const MAX_ERROR_TEXT_BYTES: usize = 2048;
-const DEFAULT_URL: &str = "https://api.openai.com";
-const DEFAULT_PATH: &str = "/v1/chat/completions";
+const OPERATION: &str = "/chat/completions";
+/// The provider to whose URLs everything is appended, as the original server does it.
+const OPENAI: &str = "openai.com";
 
 /// A chat service with the protocol of OpenAI's chat completions.
 ///
 /// The provider gets the messages of the conversation, the model, whether to stream, and what the request's
-/// `internOptions` hold; nothing else. The model is the engine of the service id, else `internOptions.model`, else
-/// the default one.
+/// `internOptions` hold; nothing else, but that a stream is asked for its usage if the provider wants to be asked. The
+/// model is the engine of the service id, else `internOptions.model`, else the default one.
 #[derive(Clone, Debug)]
 pub struct OpenAiChat {
     client: Client,
-    default_url: String,
-    default_engine: String,
+    provider: Arc<Provider>,
+    /// The name of the service, which is in its errors.
+    name: String,
+    default_path: String,
+    usage: Arc<UsageRule>,
+    default_engine: Option<String>,
     operator_origins: Vec<Origin>,
-    secret_need: SecretNeed,
 }
 
 impl OpenAiChat {
-    /// OpenAI itself: its URL, [`DEFAULT_ENGINE`], and no call without a secret.
+    /// The chat of a provider, which ought to speak the dialect.
     #[must_use]
-    pub fn new(client: Client) -> Self {
+    pub fn of(client: Client, provider: &Arc<Provider>) -> Self {
+        let spoken = provider.spoken(Dialect::OpenAi);
+        let prefix = spoken.map_or("", |spoken| &spoken.prefix);
         Self {
             client,
-            default_url: DEFAULT_URL.to_owned(),
-            default_engine: DEFAULT_ENGINE.to_owned(),
+            name: service_name(&provider.id),
+            default_path: format!("{prefix}{OPERATION}"),
+            usage: spoken.map(|spoken| Arc::clone(&spoken.usage)).unwrap_or_default(),
+            default_engine: provider.engine.clone(),
             operator_origins: Vec::new(),
-            secret_need: SecretNeed::Required,
+            provider: Arc::clone(provider),
         }
-    }
-
-    /// Sets the base URL of another provider, to which `/v1/chat/completions` is appended unless it contains
-    /// `#no-default-path`.
-    #[must_use]
-    pub fn with_default_url(mut self, url: impl Into<String>) -> Self {
-        self.default_url = url.into();
-        self
     }
 
     /// Sets the engine where the caller names none.
     #[must_use]
     pub fn with_default_engine(mut self, engine: impl Into<String>) -> Self {
-        self.default_engine = engine.into();
+        self.default_engine = Some(engine.into());
         self
     }
 
@@ -84,31 +83,41 @@ impl OpenAiChat {
         self
     }
 
-    /// Sets whether it can be called without a secret.
-    #[must_use]
-    pub fn with_secret_need(mut self, need: SecretNeed) -> Self {
-        self.secret_need = need;
-        self
-    }
-
     async fn answer(&self, mut call: Call) -> Result<Reply, ServiceError> {
         let endpoint = Endpoint {
-            default_url: Some(&self.default_url),
-            default_path: DEFAULT_PATH,
+            default_url: self.provider.url.as_deref(),
+            default_path: &self.default_path,
             operator_origins: &self.operator_origins,
-            secret: self.secret_need,
+            is_continued: self.provider.id != OPENAI,
+            secret: self.provider.secret,
         };
         let destination = Destination::choose(&endpoint, &call)?;
         let turn = Turn::begin(&call.service_id, &mut call.request)?;
-        let model = request::model(&call, &self.default_engine)?;
-        let headers = upstream::headers(&destination, call.request.stream)?;
-        let body = request::body(&turn, &model, call.request.intern_options, call.request.stream);
-        let context = Context::new(NAME, call.service_id.as_str(), &destination, MAX_ERROR_TEXT_BYTES);
-        let pending = Pending { turn, model, url: told_url(&destination.url) };
+        let model = request::model(&call, self.default_engine.as_deref())?;
+        let mut headers = upstream::headers(&destination, self.provider.auth, call.request.stream)?;
+        for (name, value) in &self.provider.headers {
+            headers.entry(name).or_insert_with(|| value.clone());
+        }
+        let stream = match call.request.stream {
+            false => request::Stream::None,
+            true if self.provider.asks_for_usage => request::Stream::WithUsage,
+            true => request::Stream::Plain,
+        };
+        let body = request::body(&turn, &model, call.request.intern_options, stream);
+        let context = Context::new(&self.name, call.service_id.as_str(), &destination, MAX_ERROR_TEXT_BYTES);
+        let usage = Arc::clone(&self.usage);
+        let pending = Pending { turn, model, url: told_url(&destination.url), usage };
         let (stream, outgoing) =
             (call.request.stream, Outgoing::post(headers, body).with_budget(call.budget));
         context.reply(stream, exchange(self.client.clone(), destination, outgoing, pending, stream)).await
     }
+}
+
+/// The name of a provider's chat as the original server names its services: `OpenaiComChatService`.
+fn service_name(provider: &str) -> String {
+    let words = provider.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let capitals = words.map(|word| word.split_at(1)).map(|(first, rest)| first.to_ascii_uppercase() + rest);
+    capitals.chain(["ChatService".to_owned()]).collect()
 }
 
 /// The address as it is told in `usage`: its query may hold what is not for the caller.
@@ -135,7 +144,8 @@ async fn exchange(
         return Ok(Reply::Stream(stream::events(body, upstream::is_framed(&parts), pending)));
     }
     let (answer, _held) = upstream::read_answer(body).await?;
-    let response = pending.finish(answer::read(&answer)?);
+    let told = answer::read(&answer, &pending.usage)?;
+    let response = pending.finish(told);
     Ok(if stream { in_one_piece(response) } else { Reply::Final(response) })
 }
 
@@ -151,6 +161,7 @@ struct Pending {
     /// The model that was asked for.
     model: String,
     url: String,
+    usage: Arc<UsageRule>,
 }
 
 impl Pending {
@@ -165,7 +176,7 @@ impl Pending {
         response.usage.service.url = Some(self.url);
         response.usage.input_tokens = told.tokens.input;
         response.usage.output_tokens = told.tokens.output;
-        response.usage.total_tokens = told.tokens.total;
+        response.usage.total_tokens = told.total.or(told.tokens.total());
         response.intern_response = told.whole;
         response
     }

@@ -15,6 +15,7 @@ use crate::{
     destination::{Destination, mask},
     egress,
     error::ServiceError,
+    providers::AuthScheme,
     service::{Event, EventStream, Reply},
     sse,
 };
@@ -43,7 +44,7 @@ const JSON: &str = "application/json";
 
 /// What every error of a call is told with: the prefix that says who failed, and the secret that no text may repeat.
 #[derive(Clone, Debug)]
-pub(super) struct Context {
+pub(crate) struct Context {
     prefix: String,
     secret: Option<SecretString>,
     /// The host, if the caller did not name it.
@@ -54,7 +55,7 @@ pub(super) struct Context {
 impl Context {
     /// `name` and `target` say who failed, the latter as the caller wrote it; of a provider's text, at most
     /// `max_text_bytes` are told.
-    pub(super) fn new(name: &str, target: &str, destination: &Destination, max_text_bytes: usize) -> Self {
+    pub(crate) fn new(name: &str, target: &str, destination: &Destination, max_text_bytes: usize) -> Self {
         let is_secret = |secret: &&SecretString| !secret.expose_secret().starts_with(PLACEHOLDER);
         let secret = destination.secret.as_ref().filter(is_secret).cloned();
         let target = masked(target, secret.as_ref());
@@ -64,7 +65,7 @@ impl Context {
     }
 
     /// The error with the secret masked, and with the prefix unless its text has it already.
-    pub(super) fn explain(&self, error: ServiceError) -> ServiceError {
+    pub(crate) fn explain(&self, error: ServiceError) -> ServiceError {
         let tell = |text: String| self.tell(&text);
         match error {
             ServiceError::BadRequest(text) => ServiceError::BadRequest(tell(text)),
@@ -144,7 +145,11 @@ fn masked(text: &str, secret: Option<&SecretString>) -> String {
 }
 
 /// The headers of a JSON request whose answer may be a stream.
-pub(super) fn headers(destination: &Destination, stream: bool) -> Result<HeaderMap, ServiceError> {
+pub(super) fn headers(
+    destination: &Destination,
+    auth: AuthScheme,
+    stream: bool,
+) -> Result<HeaderMap, ServiceError> {
     let accept = if stream { EVENT_STREAM } else { JSON };
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
@@ -153,8 +158,9 @@ pub(super) fn headers(destination: &Destination, stream: bool) -> Result<HeaderM
         header::USER_AGENT,
         HeaderValue::from_static(concat!("aisbreaker/", env!("CARGO_PKG_VERSION"))),
     );
-    if let Some(value) = destination.bearer()? {
-        headers.insert(header::AUTHORIZATION, value);
+    if let Some(secret) = &destination.secret {
+        let (name, value) = auth.header(secret)?;
+        headers.insert(name, value);
         if destination.is_sealed {
             headers.insert(HeaderName::from_static(SEALED_HEADER), HeaderValue::from_static("1"));
         }

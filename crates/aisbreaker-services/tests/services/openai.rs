@@ -122,7 +122,7 @@ async fn the_engine_of_the_id_wins_then_the_option_then_the_default() {
         ("chat:openai.com", json!({}), "default-engine"),
     ];
     let mut options = Options::default();
-    options.openai_engine = "default-engine".to_owned();
+    options.engines.insert("chat:openai.com".to_owned(), "default-engine".to_owned());
     let registry = standard(client(Timeouts::default()), options).build();
     for (service_id, intern_options, expected) in rows {
         let provider = Provider::start([provider::json("200 OK", &completion("Hi."))]).await;

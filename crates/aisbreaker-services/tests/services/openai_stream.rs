@@ -73,6 +73,7 @@ async fn hands_out_pieces_and_then_the_whole() {
         received.body,
         json!({
             "model": "gpt-4.1-mini", "stream": true, "messages": [{"role": "user", "content": "Hello"}],
+            "stream_options": {"include_usage": true},
         })
     );
 }

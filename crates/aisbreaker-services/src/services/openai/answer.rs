@@ -7,7 +7,10 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::super::upstream::{error_status, reason};
-use crate::error::ServiceError;
+use crate::{
+    error::ServiceError,
+    usage::{Tokens, UsageRule, usage_of},
+};
 
 /// How many answers to one request are read.
 const MAX_CHOICES: u64 = 1024;
@@ -21,31 +24,14 @@ pub(super) struct Told {
     pub(super) model: Option<String>,
     /// What it took.
     pub(super) tokens: Tokens,
+    /// All tokens, as the provider counts them.
+    pub(super) total: Option<u64>,
     /// All that was told, if it was told at once.
     pub(super) whole: Option<Value>,
 }
 
-/// How many tokens an answer took, as far as the provider tells.
-#[derive(Debug, Default)]
-pub(super) struct Tokens {
-    pub(super) input: Option<u64>,
-    pub(super) output: Option<u64>,
-    pub(super) total: Option<u64>,
-}
-
-impl Tokens {
-    pub(super) fn of(usage: &Value) -> Self {
-        let count = |name| usage.get(name).and_then(Value::as_u64);
-        Self {
-            input: count("prompt_tokens"),
-            output: count("completion_tokens"),
-            total: count("total_tokens"),
-        }
-    }
-}
-
 /// Reads a whole answer.
-pub(super) fn read(body: &[u8]) -> Result<Told, ServiceError> {
+pub(super) fn read(body: &[u8], usage: &UsageRule) -> Result<Told, ServiceError> {
     let answer = object(body)?;
     let choices = answer.get("choices").and_then(Value::as_array).filter(|choices| !choices.is_empty());
     let choices =
@@ -57,9 +43,20 @@ pub(super) fn read(body: &[u8]) -> Result<Told, ServiceError> {
             told.texts.insert(index(choice, position)?, text.into_owned());
         }
     }
-    told.tokens = answer.get("usage").map(Tokens::of).unwrap_or_default();
-    told.whole = Some(Value::Object(answer));
+    let answer = Value::Object(answer);
+    told.count(&answer, usage);
+    told.whole = Some(answer);
     Ok(told)
+}
+
+impl Told {
+    /// Counts what an answer, or a piece of one, tells of its usage.
+    pub(super) fn count(&mut self, answer: &Value, rule: &UsageRule) {
+        if let Some(usage) = usage_of(answer) {
+            self.tokens = rule.read(usage).or(self.tokens);
+            self.total = usage.get("total_tokens").and_then(Value::as_u64).or(self.total);
+        }
+    }
 }
 
 /// The JSON object that `json` is; an error object in it is an error.

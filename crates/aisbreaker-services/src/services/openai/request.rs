@@ -7,24 +7,42 @@ use serde_json::{Map, Value, json};
 use super::super::turn::Turn;
 use crate::{error::ServiceError, service::Call};
 
+/// Whether to stream, and whether to ask for the usage of the stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stream {
+    None,
+    Plain,
+    WithUsage,
+}
+
 /// The model to ask for: the engine of the service id, else `internOptions.model`, else the default one.
-pub(super) fn model(call: &Call, default_engine: &str) -> Result<String, ServiceError> {
+pub(super) fn model(call: &Call, default_engine: Option<&str>) -> Result<String, ServiceError> {
     if let Some(engine) = call.service_id.engine() {
         return Ok(engine.to_owned());
     }
     match call.request.intern_options.get("model") {
-        None | Some(Value::Null) => Ok(default_engine.to_owned()),
+        None | Some(Value::Null) => default_engine.map(str::to_owned).ok_or_else(|| {
+            let id = call.service_id.as_str().trim_end_matches('/');
+            ServiceError::BadRequest(format!(
+                "{id} has no default model: name one in the serviceId, as '{id}/<model>', or in \
+                 request.internOptions.model"
+            ))
+        }),
         Some(Value::String(model)) => Ok(model.clone()),
         Some(_) => Err(ServiceError::BadRequest("request.internOptions.model must be a string".to_owned())),
     }
 }
 
-/// The body of the request: what `options` holds, and over it the messages, the model and whether to stream.
-pub(super) fn body(turn: &Turn, model: &str, options: Map<String, Value>, stream: bool) -> Bytes {
+/// The body of the request: what `options` holds, and over it the messages, the model and whether to stream. The caller's
+/// own `stream_options` are left as they are.
+pub(super) fn body(turn: &Turn, model: &str, options: Map<String, Value>, stream: Stream) -> Bytes {
     let mut body = options;
     body.insert("messages".to_owned(), Value::Array(messages(turn)));
     body.insert("model".to_owned(), Value::from(model));
-    body.insert("stream".to_owned(), Value::Bool(stream));
+    body.insert("stream".to_owned(), Value::Bool(!matches!(stream, Stream::None)));
+    if matches!(stream, Stream::WithUsage) && !body.contains_key("stream_options") {
+        body.insert("stream_options".to_owned(), json!({"include_usage": true}));
+    }
     Bytes::from(Value::Object(body).to_string())
 }
 

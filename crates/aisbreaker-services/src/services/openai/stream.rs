@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     super::upstream::{Messages, ReadEvents, Step, events_of, too_long},
     Pending,
-    answer::{self, Tokens, Told},
+    answer::{self, Told},
 };
 use crate::{
     budget::Reservation,
@@ -16,6 +16,7 @@ use crate::{
     error::ServiceError,
     service::EventStream,
     sse::{Decoder, Message},
+    usage::UsageRule,
 };
 
 /// What the provider sends after its last piece.
@@ -43,7 +44,7 @@ impl ReadEvents for Reader {
             if message.data.trim_end() == DONE {
                 return self.finish();
             }
-            let progress = self.told.add(&message)?;
+            let progress = self.told.add(&message, &self.pending.usage)?;
             self.check_length()?;
             if let Some(progress) = progress {
                 return Ok(Step::Progress(progress, self));
@@ -79,8 +80,8 @@ impl Reader {
 struct Collected {
     choices: BTreeMap<u32, Choice>,
     text_bytes: usize,
-    model: Option<String>,
-    tokens: Tokens,
+    /// The model and the usage; the texts are those of the choices.
+    told: Told,
 }
 
 #[derive(Default)]
@@ -91,7 +92,7 @@ struct Choice {
 
 impl Collected {
     /// Adds a message; what it adds to the answer, if anything.
-    fn add(&mut self, message: &Message) -> Result<Option<Progress>, ServiceError> {
+    fn add(&mut self, message: &Message, usage: &UsageRule) -> Result<Option<Progress>, ServiceError> {
         if message.data.is_empty() || message.event == "ping" {
             return Ok(None);
         }
@@ -99,10 +100,9 @@ impl Collected {
         if message.event == "error" {
             return Err(answer::error_event(chunk));
         }
-        self.model = answer::model(&chunk).or_else(|| self.model.take());
-        if let Some(usage) = chunk.get("usage").filter(|usage| usage.is_object()) {
-            self.tokens = Tokens::of(usage);
-        }
+        self.told.model = answer::model(&chunk).or_else(|| self.told.model.take());
+        let chunk = Value::Object(chunk);
+        self.told.count(&chunk, usage);
         let mut outputs = Vec::new();
         let mut has_more_than_text = false;
         let choices = chunk.get("choices").and_then(Value::as_array);
@@ -114,7 +114,7 @@ impl Collected {
             return Ok(None);
         }
         let mut progress = Progress::new(outputs);
-        progress.intern_response = has_more_than_text.then_some(Value::Object(chunk));
+        progress.intern_response = has_more_than_text.then_some(chunk);
         Ok(Some(progress))
     }
 
@@ -138,7 +138,7 @@ impl Collected {
     fn into_told(self) -> Told {
         let choices = self.choices.into_iter().filter(|(_, choice)| !choice.text.is_empty());
         let texts = choices.map(|(index, choice)| (index, choice.text)).collect();
-        Told { texts, model: self.model, tokens: self.tokens, whole: None }
+        Told { texts, ..self.told }
     }
 }
 

@@ -1,0 +1,146 @@
+//! Passes requests on to providers in the provider's own protocol, and their answers back as they come.
+//!
+//! Nothing is made of bodies here; what a request is about is known already: which service, which operation.
+
+use std::{collections::HashMap, sync::Arc};
+
+use aisbreaker_api::{Origin, ServiceId};
+use http::{HeaderName, HeaderValue, response};
+use tokio::time::Instant;
+
+use crate::{
+    credentials::Credentials,
+    destination::{Destination, Endpoint},
+    egress::{self, Client, Outgoing},
+    error::ServiceError,
+    providers::{Dialect, Provider, Providers},
+    services::{
+        SEALED_HEADER,
+        network::{HOPS_HEADER, next_hop},
+        upstream::Context,
+    },
+};
+
+/// The marker of URLs to which nothing is to be appended.
+const NO_DEFAULT_PATH: &str = "#no-default-path";
+/// The operation that a URL with the marker is for.
+const CHAT: [&str; 2] = ["/chat/completions", "/messages"];
+const MAX_ERROR_TEXT_BYTES: usize = 2048;
+
+/// Passes requests on to the providers of a table. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Relay {
+    client: Client,
+    providers: Providers,
+    operator_origins: Arc<HashMap<String, Vec<Origin>>>,
+}
+
+/// A request that is to be passed on.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "whoever passes a request on must decide each of these")]
+pub struct Passing<'a> {
+    /// The service that is called; its vendor is the provider.
+    pub service_id: &'a ServiceId,
+    /// The provider.
+    pub provider: &'a Provider,
+    /// The protocol that the request is in.
+    pub dialect: Dialect,
+    /// The path of the operation behind the provider's prefix, such as `/chat/completions`.
+    pub path: &'a str,
+    /// The secrets of the caller, of which the service gets its own.
+    pub credentials: &'a Credentials,
+    /// How many AIsBreaker servers the request has passed already.
+    pub hops: u8,
+    /// Everything else. Its headers hold no credentials of the caller any more.
+    pub outgoing: Outgoing,
+}
+
+impl Relay {
+    /// Passes requests on to these providers.
+    #[must_use]
+    pub fn new(client: Client, providers: Providers) -> Self {
+        Self { client, providers, operator_origins: Arc::default() }
+    }
+
+    /// Sets by service id, such as `chat:openai.com`, the origins to which sealed secrets may go besides those in the key.
+    #[must_use]
+    pub fn with_operator_origins(mut self, origins: HashMap<String, Vec<Origin>>) -> Self {
+        self.operator_origins = Arc::new(origins);
+        self
+    }
+
+    /// The providers to which requests are passed on.
+    #[must_use]
+    pub fn providers(&self) -> &Providers {
+        &self.providers
+    }
+
+    /// When the head of the answer must have come to a request that is begun now.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.client.deadline()
+    }
+
+    /// Passes a request on and waits for the head of the answer, whatever its status is.
+    ///
+    /// # Errors
+    /// The [`ServiceError`] that applies; none of them is an answer of the provider.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the call; the provider may have received it.
+    pub async fn send(&self, passing: Passing<'_>) -> Result<(response::Parts, egress::Body), ServiceError> {
+        let Passing { service_id, provider, dialect, path, credentials, hops, mut outgoing } = passing;
+        let spoken = provider.spoken(dialect).ok_or_else(|| {
+            let name = dialect.name();
+            ServiceError::BadRequest(format!("{service_id} does not speak the {name} dialect"))
+        })?;
+        let destination =
+            self.destination(service_id, provider, &format!("{}{path}", spoken.prefix), credentials)?;
+        let headers = &mut outgoing.headers;
+        for (name, value) in &provider.headers {
+            headers.entry(name).or_insert_with(|| value.clone());
+        }
+        headers.insert(HeaderName::from_static(HOPS_HEADER), next_hop(hops)?);
+        if let Some(secret) = &destination.secret {
+            let (name, value) = provider.auth.header(secret)?;
+            headers.insert(name, value);
+            if destination.is_sealed {
+                headers.insert(HeaderName::from_static(SEALED_HEADER), HeaderValue::from_static("1"));
+            }
+        }
+        let context = Context::new("Provider", service_id.as_str(), &destination, MAX_ERROR_TEXT_BYTES);
+        let answer = self.client.send(&destination.url, outgoing).await;
+        Ok(answer.map_err(|error| context.explain(error.into()))?.into_parts())
+    }
+
+    fn destination(
+        &self,
+        id: &ServiceId,
+        provider: &Provider,
+        path: &str,
+        credentials: &Credentials,
+    ) -> Result<Destination, ServiceError> {
+        let registered = format!("{}:{}", id.task(), id.vendor().unwrap_or_default());
+        let endpoint = Endpoint {
+            default_url: provider.url.as_deref(),
+            default_path: path,
+            operator_origins: self.operator_origins.get(&registered).map_or(&[], Vec::as_slice),
+            is_continued: true,
+            secret: provider.secret,
+        };
+        let url_of_key = credentials.url_for(id);
+        if provider.url.is_none() && url_of_key.is_none() {
+            return Err(ServiceError::BadRequest(format!(
+                "{id} has no address of its own: mint a key that names its url"
+            )));
+        }
+        let is_for_chat = CHAT.iter().any(|chat| path.ends_with(chat));
+        if !is_for_chat && url_of_key.is_some_and(|url| url.contains(NO_DEFAULT_PATH)) {
+            return Err(ServiceError::BadRequest(format!(
+                "the url in the key for {id} is that of one operation (#no-default-path); for others mint a key with the \
+                 base URL"
+            )));
+        }
+        Destination::of_service(&endpoint, id, credentials)
+    }
+}

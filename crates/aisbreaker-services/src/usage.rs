@@ -1,0 +1,188 @@
+//! How many tokens an answer took: every provider tells it, and each by a rule of its own.
+
+use std::ops::ControlFlow;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// How many tokens an answer took, as far as its provider tells.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Tokens {
+    /// Tokens that were read, those out of a cache included.
+    pub input: Option<u64>,
+    /// Tokens that were written, those of reasoning included.
+    pub output: Option<u64>,
+    /// How many of those read came out of a cache.
+    pub cached: Option<u64>,
+    /// How many of those written were reasoning.
+    pub reasoning: Option<u64>,
+}
+
+impl Tokens {
+    /// All tokens together, if those read or those written are known.
+    #[must_use]
+    pub fn total(self) -> Option<u64> {
+        match (self.input, self.output) {
+            (None, None) => None,
+            (input, output) => Some(input.unwrap_or_default().saturating_add(output.unwrap_or_default())),
+        }
+    }
+
+    /// These counts, and where one is not told, the earlier one: a stream tells counts as they grow.
+    #[must_use]
+    pub fn or(self, earlier: Self) -> Self {
+        Self {
+            input: self.input.or(earlier.input),
+            output: self.output.or(earlier.output),
+            cached: self.cached.or(earlier.cached),
+            reasoning: self.reasoning.or(earlier.reasoning),
+        }
+    }
+}
+
+/// Reads [`Tokens`] out of what a provider calls its usage.
+///
+/// Each count is a list of alternatives, of which the first that is there counts. An alternative is a member, or a sum of
+/// several (`"completion_tokens + completion_tokens_details.reasoning_tokens"`): the first must be there, the others are
+/// added if they are. A dot goes one object deeper.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct UsageRule {
+    /// See [`Tokens::input`].
+    #[serde(default)]
+    input: Count,
+    /// See [`Tokens::output`].
+    #[serde(default)]
+    output: Count,
+    /// See [`Tokens::cached`].
+    #[serde(default)]
+    cached: Count,
+    /// See [`Tokens::reasoning`].
+    #[serde(default)]
+    reasoning: Count,
+}
+
+impl UsageRule {
+    /// Reads the counts of a usage object; of anything else none.
+    #[must_use]
+    pub fn read(&self, usage: &Value) -> Tokens {
+        Tokens {
+            input: self.input.of(usage),
+            output: self.output.of(usage),
+            cached: self.cached.of(usage),
+            reasoning: self.reasoning.of(usage),
+        }
+    }
+}
+
+/// Alternatives, each of them a sum of members.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(from = "Vec<String>")]
+struct Count(Vec<Vec<Path>>);
+
+/// The names that lead to a member.
+type Path = Vec<String>;
+
+impl From<Vec<String>> for Count {
+    fn from(alternatives: Vec<String>) -> Self {
+        let path = |text: &str| text.trim().split('.').map(str::to_owned).collect();
+        Self(alternatives.iter().map(|sum| sum.split('+').map(path).collect()).collect())
+    }
+}
+
+impl Count {
+    fn of(&self, usage: &Value) -> Option<u64> {
+        self.0.iter().find_map(|sum| {
+            let (first, others) = sum.split_first()?;
+            let others = others.iter().filter_map(|path| number(usage, path));
+            number(usage, first).map(|first| others.fold(first, u64::saturating_add))
+        })
+    }
+}
+
+fn number(usage: &Value, path: &Path) -> Option<u64> {
+    path.iter().try_fold(usage, |value, name| value.get(name))?.as_u64()
+}
+
+/// The member of an answer that tells its usage, wherever it is: `usage`, or in an event the `usage` of its `response` or
+/// `message`, or of Groq's `x_groq`.
+pub(crate) fn usage_of(answer: &Value) -> Option<&Value> {
+    let places = ["/usage", "/response/usage", "/message/usage", "/x_groq/usage"];
+    places.iter().find_map(|place| answer.pointer(place).filter(|usage| usage.is_object()))
+}
+
+/// Finds the last usage object in JSON of which perhaps only the end is known, without reading the rest.
+///
+/// A text in which somebody writes of usage is none: its quotes are escaped.
+#[must_use]
+pub fn last_usage(json: &[u8]) -> Option<Value> {
+    const NAME: &[u8] = b"\"usage\"";
+    let found = memchr::memmem::rfind_iter(json, NAME).try_for_each(|at| {
+        let behind = json.get(at.saturating_add(NAME.len())..).unwrap_or_default();
+        match object_behind_colon(behind) {
+            Some(usage) => ControlFlow::Break(usage),
+            None => ControlFlow::Continue(()),
+        }
+    });
+    found.break_value()
+}
+
+fn object_behind_colon(json: &[u8]) -> Option<Value> {
+    let value = json.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+    if !value.starts_with(b"{") {
+        return None;
+    }
+    serde_json::Deserializer::from_slice(value).into_iter().next()?.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rule(text: &str) -> UsageRule {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_count_is_the_first_alternative_that_is_there_and_a_sum_what_is_there_of_it() {
+        let rule = rule("input = [\"a\", \"b.c + d\"]\noutput = [\"e + f\"]");
+        let rows = [
+            (json!({"a": 1, "b": {"c": 2}, "d": 4}), Some(1), None),
+            (json!({"b": {"c": 2}, "d": 4}), Some(6), None),
+            (json!({"b": {"c": 2}}), Some(2), None),
+            (json!({"d": 4, "e": 8, "f": null}), None, Some(8)),
+            (json!({"e": 8, "f": 16}), None, Some(24)),
+            (json!({"f": 16}), None, None),
+            (json!({"a": -1, "e": "8"}), None, None),
+            (json!({"e": u64::MAX, "f": 1}), None, Some(u64::MAX)),
+            (json!(null), None, None),
+        ];
+        for (usage, input, output) in rows {
+            let tokens = rule.read(&usage);
+            assert_eq!((tokens.input, tokens.output, tokens.cached), (input, output, None), "{usage}");
+        }
+    }
+
+    #[test]
+    fn the_last_usage_is_found_in_the_end_of_an_answer() {
+        let rows: [(&[u8], Option<u64>); 9] = [
+            (br#"{"usage":{"n":1}}"#, Some(1)),
+            (br#"{"a":{"usage":{"n":1}},"usage" : {"n":2},"x":[]}"#, Some(2)),
+            (br#"cut off"}],"usage":{"n":3}}"#, Some(3)),
+            (br#"{"usage":{"n":4},"text":"my \"usage\":{\"n\":9}"}"#, Some(4)),
+            (br#"{"usage":{"n":5},"other":{"usage":null}}"#, Some(5)),
+            (br#"{"usage":null}"#, None),
+            (br#"{"usage":{"n":"#, None),
+            (br#"{"usage"#, None),
+            (b"", None),
+        ];
+        for (json, expected) in rows {
+            let found = last_usage(json).map(|usage| usage["n"].as_u64().unwrap());
+            assert_eq!(found, expected, "{}", String::from_utf8_lossy(json));
+        }
+    }
+}
