@@ -3,7 +3,7 @@
 use std::{error::Error, io, net::SocketAddr, time::Duration};
 
 use aisbreaker_gateway::{Config, Gateway, Limits, SystemClock};
-use aisbreaker_services::{egress, services};
+use aisbreaker_services::{Relay, egress, services};
 use aisbreaker_token::ServerKey;
 use secrecy::ExposeSecret as _;
 use tokio::{
@@ -44,6 +44,8 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
         );
     }
     let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
+    let relay = Relay::new(client.clone(), services.providers.clone());
+    gateway.relay = Some(relay.with_operator_origins(services.operator_origins.clone()));
     let registry = services::standard(client, services).build();
     let state = settings.state.map(|state| open_state(state, &mut gateway)).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

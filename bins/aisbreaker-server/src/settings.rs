@@ -68,6 +68,7 @@ const PROVIDER_TIMEOUT: Setting =
     Setting { key: "provider_timeout", variable: "AISBREAKER_PROVIDER_TIMEOUT" };
 const IDLE_TIMEOUT: Setting =
     Setting { key: "stream_idle_timeout", variable: "AISBREAKER_STREAM_IDLE_TIMEOUT" };
+const KEEP_ALIVE: Setting = Setting { key: "stream_keep_alive", variable: "AISBREAKER_STREAM_KEEP_ALIVE" };
 const MAX_CONNECTIONS: Setting = Setting { key: "max_connections", variable: "AISBREAKER_MAX_CONNECTIONS" };
 const MAX_COUNTERS: Setting = Setting { key: "max_counters", variable: "AISBREAKER_MAX_COUNTERS" };
 const DRAIN_TIMEOUT: Setting = Setting { key: "drain_timeout", variable: "AISBREAKER_DRAIN_TIMEOUT" };
@@ -77,7 +78,7 @@ const LOG_PER_SECOND: Setting =
     Setting { key: "log.max_per_second", variable: "AISBREAKER_LOG_MAX_PER_SECOND" };
 const LOG_FORMAT: Setting = Setting { key: "log.format", variable: "AISBREAKER_LOG_FORMAT" };
 
-const ALL: [Setting; 38] = [
+const ALL: [Setting; 39] = [
     LISTEN,
     SEALING_KEY,
     OPENING_KEYS,
@@ -100,6 +101,7 @@ const ALL: [Setting; 38] = [
     CONNECT_TIMEOUT,
     PROVIDER_TIMEOUT,
     IDLE_TIMEOUT,
+    KEEP_ALIVE,
     MAX_CONNECTIONS,
     MAX_COUNTERS,
     DRAIN_TIMEOUT,
@@ -311,6 +313,7 @@ fn gateway(reader: &mut Reader, keys: Option<KeyRing>) -> Option<Config> {
     reader.count(MAX_BODY, &mut config.max_body_bytes);
     reader.duration(BODY_TIMEOUT, &mut config.body_timeout);
     reader.count(MAX_REQUESTS, &mut config.max_requests);
+    reader.duration(KEEP_ALIVE, &mut config.stream_keep_alive);
     is_usable.then_some(config)
 }
 

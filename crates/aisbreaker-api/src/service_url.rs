@@ -39,6 +39,9 @@ pub enum InvalidUrl {
     /// Has `${engine}`, but the service id names no engine.
     #[error("contains ${{engine}}, but the service id names no engine")]
     NoEngine,
+    /// Has `${engine}`, and the engine would lead to another path.
+    #[error("contains ${{engine}}, but the engine of the service id has '.' or '..' between its slashes")]
+    EngineLeavesPath,
     /// Has `${engine}` in the host or port.
     #[error("must not contain ${{engine}} before the path")]
     EngineInHost,
@@ -189,6 +192,9 @@ fn insert_engine(text: String, engine: Option<&str>) -> Result<String, InvalidUr
         return Err(InvalidUrl::EngineInHost);
     }
     let engine = engine.ok_or(InvalidUrl::NoEngine)?;
+    if engine.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Err(InvalidUrl::EngineLeavesPath);
+    }
     Ok(text.replace(ENGINE, &percent_encode(engine)))
 }
 
@@ -213,6 +219,23 @@ mod tests {
     use super::*;
 
     const PATH: &str = "/v1/chat/completions";
+
+    #[test]
+    fn an_engine_leads_to_no_other_path() {
+        let resolve = |engine| ServiceUrl::resolve("https://a.example", "/models/${engine}", Some(engine));
+        for engine in ["..", "../files", "a/../../files", "a/.", ".", "a/.."] {
+            assert_eq!(resolve(engine), Err(InvalidUrl::EngineLeavesPath), "{engine}");
+        }
+        for (engine, expected) in
+            [("a/b.c", "a/b.c"), ("...", "..."), ("%2e%2e/x", "%252e%252e/x"), ("..\\x", "..%5Cx")]
+        {
+            assert_eq!(
+                resolve(engine).unwrap().as_str(),
+                format!("https://a.example/models/{expected}"),
+                "{engine}"
+            );
+        }
+    }
 
     #[test]
     fn appends_the_default_path_unless_told_not_to() {

@@ -203,6 +203,26 @@ impl Admission {
     }
 }
 
+impl Admission {
+    /// Says in an answer that is passed on how the limits stand, unless the provider says how its own do.
+    pub(crate) fn describe_where_absent(&self, headers: &mut HeaderMap) {
+        let mut own = HeaderMap::new();
+        self.describe(&mut own);
+        let groups: [&[HeaderName]; 2] =
+            [&[RATELIMIT_POLICY, RATELIMIT], &[LIMIT_REQUESTS, REMAINING_REQUESTS, RESET_REQUESTS]];
+        for names in groups {
+            if names.iter().any(|name| headers.contains_key(name)) {
+                continue;
+            }
+            for name in names {
+                if let Some(value) = own.remove(name) {
+                    headers.insert(name, value);
+                }
+            }
+        }
+    }
+}
+
 impl Refused {
     /// The original server's words, and behind them which limit it is and when to come back.
     pub(crate) fn message(&self) -> String {

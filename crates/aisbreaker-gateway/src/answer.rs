@@ -15,13 +15,14 @@ use serde::Serialize;
 use crate::{body::ResponseBody, route::Route};
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// What a browser may send even if it did not ask.
 const ALWAYS_ALLOWED_HEADERS: &str = "Authorization, Content-Type";
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
     "x-request-id, retry-after, ratelimit, ratelimit-policy, x-ratelimit-limit-requests, \
-     x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-should-retry",
+     x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-should-retry, x-aisbreaker-attempts",
 );
 
 /// Why a request is not served: what becomes of it is decided in `status`.
@@ -32,6 +33,8 @@ pub(crate) struct Failure {
     pub(crate) status_text: Option<String>,
     pub(crate) message: String,
     pub(crate) kind: Option<String>,
+    /// The member of the request that is at fault, where a dialect tells it.
+    pub(crate) param: Option<&'static str>,
     pub(crate) headers: HeaderMap,
     /// For the log only.
     pub(crate) cause: Option<String>,
@@ -44,6 +47,7 @@ impl Failure {
             status_text: None,
             message: message.into(),
             kind: None,
+            param: None,
             headers: HeaderMap::new(),
             cause: None,
         }
@@ -57,6 +61,16 @@ impl Failure {
     pub(crate) fn with_kind(mut self, kind: impl Into<String>) -> Self {
         self.kind = Some(kind.into());
         self
+    }
+
+    pub(crate) fn with_param(mut self, param: &'static str) -> Self {
+        self.param = Some(param);
+        self
+    }
+
+    /// Whether the client should not try again soon.
+    pub(crate) fn is_final(&self) -> bool {
+        self.headers.get(X_SHOULD_RETRY).is_some_and(|value| value == "false")
     }
 
     pub(crate) fn because(mut self, cause: impl Into<String>) -> Self {
@@ -141,8 +155,9 @@ fn allowed_headers(request_headers: &HeaderMap) -> HeaderValue {
 pub(crate) fn finish(response: &mut Response<ResponseBody>, request_id: HeaderValue, is_head: bool) {
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
-    headers.insert(X_REQUEST_ID, request_id);
+    // An answer that is passed on has more of them.
+    headers.entry(ACCESS_CONTROL_EXPOSE_HEADERS).or_insert(EXPOSED_HEADERS);
+    headers.entry(X_REQUEST_ID).or_insert(request_id);
     if is_head && let Some(length) = response.body_mut().cut_for_head() {
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }

@@ -1,8 +1,8 @@
 //! The authenticate stage: opens the key, or takes the caller's own secret.
 
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
-use aisbreaker_api::ServicePattern;
+use aisbreaker_api::{ServiceId, ServicePattern};
 use aisbreaker_services::{Credentials, SealedSecret};
 use aisbreaker_token::{Grant, Host, KeyId, OpenError, Opened, PREFIX, RequestQuotas};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -27,6 +27,14 @@ pub(crate) enum AuthFault {
 pub(crate) struct Caller {
     pub(crate) key: Option<Key>,
     pub(crate) credentials: Credentials,
+    /// Other names of models, and the service ids that they stand for.
+    pub(crate) model_aliases: BTreeMap<String, String>,
+}
+
+impl Caller {
+    fn without_key(credentials: Credentials) -> Self {
+        Self { key: None, credentials, model_aliases: BTreeMap::new() }
+    }
 }
 
 /// What of an opened key is no secret.
@@ -41,7 +49,7 @@ pub(crate) struct Key {
 ///
 /// A key in quotes or behind a second `Bearer`, as it comes of mistakes in shells, is not valid; it must not reach a
 /// provider either. Secrets in which the prefix continues a word, such as `sk-aisbreaker_x`, are none of our keys.
-fn is_key(bearer: &str) -> bool {
+pub(crate) fn is_key(bearer: &str) -> bool {
     let continues_a_word = |before: &str| {
         before.chars().next_back().is_some_and(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
     };
@@ -57,26 +65,25 @@ pub(crate) fn authenticate(
     config: &Config,
     now: SystemTime,
 ) -> Result<Caller, AuthFault> {
-    let (key, credentials) = match authorization {
-        Authorization::Unusable => return Err(AuthFault::NotBearer),
+    match authorization {
+        Authorization::Unusable => Err(AuthFault::NotBearer),
         Authorization::Bearer(bearer) if is_key(bearer.expose_secret()) => {
             let grant = open(&bearer, host, config, now).map_err(AuthFault::BadKey)?;
-            use_grant(grant, Some(bearer))?
+            use_grant(grant, Some(bearer))
         }
-        Authorization::Bearer(secret) => (None, Credentials::Caller(secret)),
+        Authorization::Bearer(secret) => Ok(Caller::without_key(Credentials::Caller(secret))),
         Authorization::Entrusted(bearer) if is_key(bearer.expose_secret()) => {
-            use_grant(open(&bearer, host, config, now).map_err(AuthFault::BadKey)?, None)?
+            use_grant(open(&bearer, host, config, now).map_err(AuthFault::BadKey)?, None)
         }
-        Authorization::Entrusted(secret) => (None, entrusted(secret)?),
+        Authorization::Entrusted(secret) => Ok(Caller::without_key(entrusted(secret)?)),
         Authorization::Absent => match &config.default_key {
-            None => (None, Credentials::None),
+            None => Ok(Caller::without_key(Credentials::None)),
             Some(key) => {
                 let grant = open(key, host, config, now).map_err(AuthFault::BadDefaultKey)?;
-                use_grant(grant, None)?
+                use_grant(grant, None)
             }
         },
-    };
-    Ok(Caller { key, credentials })
+    }
 }
 
 /// The credentials of a call that does not know its own secret: it is for whatever is called, at the service's own
@@ -96,10 +103,7 @@ fn open(
     config.keys.open::<Grant>(key.expose_secret(), host, now)
 }
 
-fn use_grant(
-    opened: Opened<Grant>,
-    bearer: Option<SecretString>,
-) -> Result<(Option<Key>, Credentials), AuthFault> {
+fn use_grant(opened: Opened<Grant>, bearer: Option<SecretString>) -> Result<Caller, AuthFault> {
     let (id, expires_at) = (opened.id(), opened.expires_at());
     let grant = opened.into_payload();
     let secrets = grant
@@ -107,10 +111,16 @@ fn use_grant(
         .into_iter()
         .map(|entry| {
             let pattern = ServicePattern::parse(&entry.service_id).map_err(|_fault| AuthFault::BadPattern)?;
-            Ok(SealedSecret::new(pattern, entry.auth_secret, entry.url))
+            let fallback = entry.fallback.iter().map(|id| ServiceId::parse(id)).collect::<Result<_, _>>();
+            let fallback = fallback.map_err(|_fault| AuthFault::BadPattern)?;
+            Ok(SealedSecret::new(pattern, entry.auth_secret, entry.url).with_fallback(fallback))
         })
         .collect::<Result<_, _>>()?;
-    Ok((Some(Key { id, quotas: grant.request_quotas, expires_at }), Credentials::Sealed { secrets, bearer }))
+    Ok(Caller {
+        key: Some(Key { id, quotas: grant.request_quotas, expires_at }),
+        credentials: Credentials::Sealed { secrets, bearer },
+        model_aliases: grant.model_aliases,
+    })
 }
 
 #[cfg(test)]

@@ -1,27 +1,27 @@
 //! The body of an answer, which also tells when the answer is over.
 
 use std::{
-    convert::Infallible,
     fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use aisbreaker_services::ServiceError;
+use aisbreaker_services::{ServiceError, Tokens};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::{
     events::EventBytes,
     record::Record,
+    relay::{CutOff, Passing},
     shares::{Held, Share},
 };
 
 /// How much of a whole answer is handed out at once, in bytes: what a client takes can be seen by what is asked for next.
 const MAX_PIECE_BYTES: usize = 64 << 10;
 
-/// The body of an answer of the gateway: nothing, a whole, or a stream of events.
+/// The body of an answer of the gateway: nothing, a whole, a stream of events, or what a provider answers.
 ///
 /// Dropping it before its end cancels the call behind it.
 pub struct ResponseBody {
@@ -34,6 +34,7 @@ enum Content {
     /// A whole answer, and of whose share the copy of its end is held.
     Full(Bytes, Option<Arc<Share>>),
     Events(EventBytes),
+    Passing(Box<Passing>),
 }
 
 impl ResponseBody {
@@ -61,6 +62,10 @@ impl ResponseBody {
         Self { content: Content::Events(events), record: None }
     }
 
+    pub(crate) fn passing(passing: Passing) -> Self {
+        Self { content: Content::Passing(Box::new(passing)), record: None }
+    }
+
     /// Keeps the log record until the body is over.
     pub(crate) fn attach(&mut self, mut record: Record) {
         if matches!(self.content, Content::Empty) {
@@ -73,13 +78,13 @@ impl ResponseBody {
     pub(crate) fn cut_for_head(&mut self) -> Option<usize> {
         match std::mem::replace(&mut self.content, Content::Empty) {
             Content::Full(bytes, _) => Some(bytes.len()),
-            Content::Empty | Content::Events(_) => None,
+            Content::Empty | Content::Events(_) | Content::Passing(_) => None,
         }
     }
 
-    /// Whether it is a stream of events.
+    /// Whether it comes in pieces from elsewhere.
     pub(crate) fn is_stream(&self) -> bool {
-        matches!(self.content, Content::Events(_))
+        matches!(self.content, Content::Events(_) | Content::Passing(_))
     }
 
     fn complete(&mut self) {
@@ -87,16 +92,33 @@ impl ResponseBody {
             record.complete();
         }
     }
+
+    /// The end of a stream: what it took and what went wrong goes into the record.
+    fn end(&mut self) {
+        let (cause, tokens) = match &self.content {
+            Content::Events(events) => (events.failure(), events.tokens()),
+            Content::Passing(passing) => (passing.failure(), passing.tokens()),
+            Content::Empty | Content::Full(..) => (None, Tokens::default()),
+        };
+        if let Some(record) = &mut self.record {
+            record.tokens(tokens);
+            if let Some(cause) = cause {
+                record.cause(cause.to_owned());
+            }
+        }
+        self.content = Content::Empty;
+        self.complete();
+    }
 }
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = CutOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         let this = &mut *self;
         match &mut this.content {
             Content::Empty => Poll::Ready(None),
@@ -111,11 +133,24 @@ impl Body for ResponseBody {
             Content::Events(events) => match std::task::ready!(events.poll_bytes(cx)) {
                 Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 None => {
-                    if let (Some(record), Some(cause)) = (this.record.as_mut(), events.failure()) {
-                        record.cause(cause.to_owned());
+                    this.end();
+                    Poll::Ready(None)
+                }
+            },
+            Content::Passing(passing) => match std::task::ready!(passing.poll_bytes(cx)) {
+                Some(Ok(bytes)) => {
+                    // Who knows the length may not ask for the end.
+                    if passing.is_whole() {
+                        this.end();
                     }
-                    this.content = Content::Empty;
-                    this.complete();
+                    Poll::Ready(Some(Ok(Frame::data(bytes))))
+                }
+                Some(Err(cut)) => {
+                    this.end();
+                    Poll::Ready(Some(Err(cut)))
+                }
+                None => {
+                    this.end();
                     Poll::Ready(None)
                 }
             },
@@ -131,6 +166,7 @@ impl Body for ResponseBody {
             Content::Empty => SizeHint::with_exact(0),
             Content::Full(bytes, _) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
             Content::Events(_) => SizeHint::default(),
+            Content::Passing(passing) => passing.size_hint(),
         }
     }
 }
@@ -160,6 +196,7 @@ impl fmt::Debug for ResponseBody {
             Content::Empty => "ResponseBody::Empty",
             Content::Full(..) => "ResponseBody::Full(..)",
             Content::Events(_) => "ResponseBody::Events(..)",
+            Content::Passing(_) => "ResponseBody::Passing(..)",
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use aisbreaker_services::Budget;
+use aisbreaker_services::{Budget, Relay};
 use aisbreaker_token::{Host, KeyRing, RequestLimits, RequestQuotas};
 use ipnet::IpNet;
 use secrecy::SecretString;
@@ -45,6 +45,10 @@ pub struct Config {
     pub max_counters: usize,
     /// Counters that several servers share; `None`: this gateway counts by itself.
     pub shared_quotas: Option<SharedQuotas>,
+    /// Passes requests in the providers' own protocols on; `None`: only this server's own API is there.
+    pub relay: Option<Relay>,
+    /// After how long without an event a client is told that a passed-on stream is alive.
+    pub stream_keep_alive: Duration,
     /// Counters to go on from; `None`: all of them start empty.
     pub saved_counters: Option<SavedCounters>,
 }
@@ -69,6 +73,8 @@ impl Config {
             max_client_bytes: 192 << 20,
             max_counters: 4_000_000,
             shared_quotas: None,
+            relay: None,
+            stream_keep_alive: Duration::from_secs(15),
             saved_counters: None,
         }
     }

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use aisbreaker_services::{Event, EventStream, ServiceError};
+use aisbreaker_services::{Event, EventStream, ServiceError, Tokens};
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -25,18 +25,24 @@ pub(crate) struct EventBytes {
     /// The last event has been handed out; what is left of the service is its orderly end.
     is_over: bool,
     failure: Option<String>,
+    tokens: Tokens,
     /// What is handed out counts as held until the client has taken it.
     share: Arc<Share>,
 }
 
 impl EventBytes {
     pub(crate) fn new(events: EventStream, share: Arc<Share>) -> Self {
-        Self { events: Some(events), is_over: false, failure: None, share }
+        Self { events: Some(events), is_over: false, failure: None, tokens: Tokens::default(), share }
     }
 
     /// Why the stream ended in an error, for the log.
     pub(crate) fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
+    }
+
+    /// How many tokens the answer took.
+    pub(crate) fn tokens(&self) -> Tokens {
+        self.tokens
     }
 
     /// The next piece; `None` at the end.
@@ -61,6 +67,7 @@ impl EventBytes {
                 }
                 Poll::Ready(Some(Ok(Event::Final(response)))) => {
                     write_event(&mut piece, "final", &response);
+                    self.tokens = Tokens::of(&response.usage);
                     self.is_over = true;
                 }
                 Poll::Ready(Some(Err(error))) => self.fail(&mut piece, error),

@@ -29,16 +29,22 @@ use crate::{
     body::ResponseBody,
     clock::Clock,
     config::Config,
-    greet,
+    dialect, greet,
     identity::{self, ClientId},
     lifecycle::Lifecycle,
     metrics::Metrics,
     mint,
+    model::Asks,
+    operation::Operation,
     parse::{self, Asked, Authorization, Head},
     process::{self, Admitted, Incoming},
     quota,
     quotas::Quotas,
     record::Record,
+    relay::{
+        self, Asking,
+        models::{self, Asker, ModelLists},
+    },
     route::{Action, Route},
     shares::Shares,
     status,
@@ -61,6 +67,7 @@ struct Shared {
     has_changed: AtomicBool,
     metrics: Metrics,
     shares: Shares,
+    model_lists: ModelLists,
     clock: Arc<dyn Clock>,
     lifecycle: Lifecycle,
 }
@@ -79,7 +86,18 @@ impl Gateway {
         let shares = Shares::new(config.budget.clone(), config.max_client_bytes);
         let clock = Arc::new(clock);
         let has_changed = AtomicBool::new(false);
-        Self(Arc::new(Shared { config, registry, quotas, has_changed, metrics, shares, clock, lifecycle }))
+        let model_lists = ModelLists::default();
+        Self(Arc::new(Shared {
+            config,
+            registry,
+            quotas,
+            has_changed,
+            metrics,
+            shares,
+            model_lists,
+            clock,
+            lifecycle,
+        }))
     }
 
     /// Answers one request from the peer at this address.
@@ -108,15 +126,13 @@ impl Gateway {
                 let answered = self.route(route, &parts, body, (peer, client), &mut record);
                 AssertUnwindSafe(answered).catch_unwind().await.unwrap_or_else(|_panic| Err(panicked()))
             }
-            None => {
-                Err(Failure::new(StatusCode::NOT_FOUND, "there is nothing at this path; see /api/v1/version"))
-            }
+            None => Err(nothing_here()),
         };
         let mut response = answered.unwrap_or_else(|mut failure| {
             if let Some(cause) = failure.cause.take() {
                 record.cause(cause);
             }
-            failure.into_response()
+            dialect::failed(failure, dialect::of(parts.uri.path(), &parts.headers), record.id())
         });
         answer::finish(&mut response, record.id().clone(), is_head);
         record.status(response.status());
@@ -228,6 +244,8 @@ impl Gateway {
             Route::Mint => self.mint(head?, parts, body, record).await,
             Route::Process => self.process(head?, parts, body, record).await,
             Route::Quota => self.quota(&head?, parts, record).await,
+            Route::Hello => Ok(greet::hello()),
+            Route::Relay(operation) => self.relay(operation, head?, parts, body, record).await,
         }
     }
 
@@ -279,7 +297,7 @@ impl Gateway {
         // What it costs to inflate and parse is paid for before.
         let ((call, held), admitted) = if body.is_costly() {
             let admitted = self.admit(&head, authorization, record).await?;
-            match body.parsed(ProcessCall::from_json).await {
+            match body.parsed(|body| ProcessCall::from_json(body)).await {
                 Ok(read) => (read, admitted),
                 Err(fault) => {
                     let admission = admitted.admission;
@@ -287,7 +305,7 @@ impl Gateway {
                 }
             }
         } else {
-            let call = body.parsed(ProcessCall::from_json).await?;
+            let call = body.parsed(|body| ProcessCall::from_json(body)).await?;
             (call, self.admit(&head, authorization, record).await?)
         };
         record.hold(held);
@@ -295,6 +313,46 @@ impl Gateway {
         let (outcome, admission) = process::process(incoming, admitted, registry, record).await;
         let outcome = outcome.map_err(Failure::from).and_then(|response| within_budget(response, record));
         charged(outcome, |headers| admission.describe(headers))
+    }
+
+    async fn relay<B: Body<Data = Bytes>>(
+        &self,
+        operation: Operation,
+        head: Head,
+        parts: &Parts,
+        body: B,
+        record: &mut Record,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let Shared { config, shares, .. } = &*self.0;
+        let Some(relay) = &config.relay else { return Err(nothing_here()) };
+        let dialect = dialect::of(parts.uri.path(), &parts.headers).ok_or_else(nothing_here)?;
+        let authorization = parse::any_authorization(&parts.headers, dialect)?;
+        let hops = parse::hops(&parts.headers)?;
+        let share = shares.of(head.client);
+        let body = parse::received(&parts.headers, body, config, &share).await?;
+        let Admitted { caller, admission } = self.admit(&head, authorization, record).await?;
+        let passed_on = async {
+            if operation == Operation::Models {
+                let now = self.0.clock.monotonic();
+                let asker = Asker { caller: &caller, dialect, hops, budget: share.budget(), now };
+                return within_budget(models::list(&asker, relay, &self.0.model_lists).await?, record);
+            }
+            let was_coded = body.is_coded();
+            let (asks, body) = if parts.method == Method::POST {
+                let headers = parts.headers.clone();
+                let read = move |body: &Bytes| Ok((relay::read_body(&headers, body)?, body.clone()));
+                let (read, held) = body.parsed(read).await?;
+                record.hold(held);
+                read
+            } else {
+                (Asks::default(), Bytes::new())
+            };
+            let share = Arc::clone(&share);
+            let asking = Asking { operation, dialect, parts, hops, body, was_coded, asks, share };
+            relay::pass_on(asking, &caller, (relay, config), record).await
+        };
+        let outcome = passed_on.await;
+        charged(outcome, |headers| admission.describe_where_absent(headers))
     }
 
     async fn quota(
@@ -384,6 +442,10 @@ fn within_budget(
         body.count(held)?;
     }
     Ok(response)
+}
+
+fn nothing_here() -> Failure {
+    Failure::new(StatusCode::NOT_FOUND, "there is nothing at this path; see /api/v1/version")
 }
 
 fn too_many_requests() -> Failure {

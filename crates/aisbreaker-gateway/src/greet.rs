@@ -42,6 +42,11 @@ pub(crate) fn version(query: Option<&str>) -> Response<ResponseBody> {
     answer::json(StatusCode::OK, &json!({"version": VERSION, "message": message}))
 }
 
+/// What agents ask before their first call, to see whether there is anybody.
+pub(crate) fn hello() -> Response<ResponseBody> {
+    answer::json(StatusCode::OK, &json!({"message": "hello"}))
+}
+
 pub(crate) fn healthy() -> Response<ResponseBody> {
     answer::json(StatusCode::OK, &json!({"status": "ok"}))
 }

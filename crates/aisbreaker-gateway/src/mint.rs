@@ -4,10 +4,10 @@
 
 mod policy;
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use aisbreaker_api::{
-    InvalidRequest, ServicePattern, ServiceUrl,
+    InvalidRequest, ServiceId, ServicePattern, ServiceUrl,
     read::{self, required, take},
 };
 use aisbreaker_token::{
@@ -31,6 +31,10 @@ use crate::{
 const DEFAULT_SPAN: Duration = Duration::from_secs(2 * 3_600);
 /// The most warnings in one answer; a request may have any number of unknown members.
 const MAX_WARNINGS: usize = 20;
+/// The most services that are called one after the other.
+const MAX_FALLBACKS: usize = 8;
+/// The longest alias of a model in bytes.
+const MAX_ALIAS_LEN: usize = 128;
 
 /// Why no key was minted.
 #[derive(Debug)]
@@ -186,8 +190,12 @@ impl Reader {
             Some(secrets) => self.secrets(secrets, &format!("{path}.serviceSecrets"))?,
             None => Vec::new(),
         };
+        let aliases = match take(&mut map, "modelAliases") {
+            Some(aliases) => model_aliases(aliases, &format!("{path}.modelAliases"))?,
+            None => BTreeMap::new(),
+        };
         self.warn_of(&map, "requestAuthAndQuotas.");
-        Ok(Grant::new(quotas, secrets))
+        Ok(Grant::new(quotas, secrets).with_model_aliases(aliases))
     }
 
     fn quotas(&mut self, value: Value, path: &str) -> Result<RequestQuotas, InvalidRequest> {
@@ -242,8 +250,12 @@ impl Reader {
             Some(url) => urls(url, &format!("{path}.url"))?,
             None => Vec::new(),
         };
+        let fallback = match take(&mut map, "fallback") {
+            Some(fallback) => fallbacks(fallback, &format!("{path}.fallback"))?,
+            None => Vec::new(),
+        };
         self.warn_of(&map, &format!("{path}."));
-        Ok(ServiceSecret::new(service_id, secret).with_url(urls))
+        Ok(ServiceSecret::new(service_id, secret).with_url(urls).with_fallback(fallback))
     }
 
     fn warn_of(&mut self, unknown: &Map<String, Value>, prefix: &str) {
@@ -251,6 +263,52 @@ impl Reader {
         let names = unknown.keys().take(room).map(|name| name.chars().take(100).collect::<String>());
         self.warnings.extend(names.map(|name| format!("{prefix}{name} is not known and was ignored")));
     }
+}
+
+/// Other names of models. What an alias stands for must say which service and which model.
+fn model_aliases(value: Value, path: &str) -> Result<BTreeMap<String, String>, InvalidRequest> {
+    let aliases = object(value, path)?.into_inner();
+    let mut read = BTreeMap::new();
+    for (alias, target) in aliases {
+        if !(1..=MAX_ALIAS_LEN).contains(&alias.len()) || alias.chars().any(char::is_control) {
+            let problem =
+                format!("has a name that is not 1 to {MAX_ALIAS_LEN} bytes without control characters");
+            return Err(InvalidRequest::new(path, problem));
+        }
+        let path = format!("{path}.{alias}");
+        let target = string(target, &path)?;
+        let id = service_id(&target, &path)?;
+        if id.vendor().is_none() || id.engine().is_none() {
+            return Err(InvalidRequest::new(
+                path,
+                "must be a service id with a model, such as 'chat:openai.com/gpt-4o'",
+            ));
+        }
+        read.insert(alias, target);
+    }
+    Ok(read)
+}
+
+/// The services to be called when one fails.
+fn fallbacks(value: Value, path: &str) -> Result<Vec<String>, InvalidRequest> {
+    let values = if value.is_array() { read::list(value, path)? } else { vec![value] };
+    if values.len() > MAX_FALLBACKS {
+        return Err(InvalidRequest::new(path, format!("must not name more than {MAX_FALLBACKS} services")));
+    }
+    let checked = |value: Value| {
+        let text = string(value, path)?;
+        match service_id(&text, path)?.vendor() {
+            Some(_) => Ok(text),
+            None => {
+                Err(InvalidRequest::new(path, "must be service ids, such as 'chat:groq.com/llama-3.1-8b'"))
+            }
+        }
+    };
+    values.into_iter().map(checked).collect()
+}
+
+fn service_id(text: &str, path: &str) -> Result<ServiceId, InvalidRequest> {
+    ServiceId::parse(text).map_err(|fault| InvalidRequest::new(path, fault.to_string()))
 }
 
 fn urls(value: Value, path: &str) -> Result<Vec<String>, InvalidRequest> {

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_services::{
-    BudgetSpent,
+    BudgetSpent, Dialect,
     services::{HOPS_HEADER, SEALED_HEADER},
 };
 use aisbreaker_token::Host;
@@ -15,9 +15,10 @@ use http::{
     request::Parts,
 };
 use http_body::Body;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
+    authenticate::is_key,
     config::Config,
     identity::{self, HostFault},
     inflate::Coding,
@@ -27,6 +28,9 @@ use crate::{
 
 const HOPS: HeaderName = HeaderName::from_static(HOPS_HEADER);
 const SEALED: HeaderName = HeaderName::from_static(SEALED_HEADER);
+/// Where clients of providers' APIs put their key, besides `Authorization`.
+const KEY_FIELDS: [HeaderName; 2] =
+    [HeaderName::from_static("x-api-key"), HeaderName::from_static("api-key")];
 /// How many fields a request may have.
 const MAX_FIELDS: usize = 100;
 /// The largest sum of all header field names and values.
@@ -160,7 +164,8 @@ pub(crate) async fn json_body<B: Body<Data = Bytes>>(
     received(headers, body, config, share).await
 }
 
-async fn received<B: Body<Data = Bytes>>(
+/// Receives the body of a request, whatever it is.
+pub(crate) async fn received<B: Body<Data = Bytes>>(
     headers: &HeaderMap,
     body: B,
     config: &Config,
@@ -180,6 +185,44 @@ fn content_type(headers: &HeaderMap) -> Result<String, ParseFault> {
     Ok(String::from_utf8_lossy(essence).to_ascii_lowercase())
 }
 
+/// What a client of a provider's API says of itself, in `Authorization` or in a field of its own. Of several, a key of ours
+/// counts first, then what is usual in the dialect.
+pub(crate) fn any_authorization(headers: &HeaderMap, dialect: Dialect) -> Result<Authorization, ParseFault> {
+    let bearer = authorization(headers)?;
+    let mut fields = Vec::with_capacity(KEY_FIELDS.len());
+    for name in KEY_FIELDS {
+        let Some(value) = sole(headers, name.clone())? else { continue };
+        let text = std::str::from_utf8(value).map_err(|_utf8| ParseFault::Field { name })?.trim();
+        if !text.is_empty() {
+            fields.push(entrusted_or_not(headers, text));
+        }
+    }
+    let has_key = |given: &Authorization| match given {
+        Authorization::Bearer(secret) | Authorization::Entrusted(secret) => is_key(secret.expose_secret()),
+        Authorization::Absent | Authorization::Unusable => false,
+    };
+    if has_key(&bearer) {
+        return Ok(bearer);
+    }
+    if let Some(at) = fields.iter().position(has_key) {
+        return Ok(fields.swap_remove(at));
+    }
+    let is_usable = matches!(bearer, Authorization::Bearer(_) | Authorization::Entrusted(_));
+    if is_usable && dialect == Dialect::OpenAi || fields.is_empty() {
+        return Ok(bearer);
+    }
+    Ok(fields.swap_remove(0))
+}
+
+fn entrusted_or_not(headers: &HeaderMap, secret: &str) -> Authorization {
+    let secret = SecretString::from(secret);
+    if headers.contains_key(SEALED) {
+        Authorization::Entrusted(secret)
+    } else {
+        Authorization::Bearer(secret)
+    }
+}
+
 pub(crate) fn authorization(headers: &HeaderMap) -> Result<Authorization, ParseFault> {
     let Some(value) = sole(headers, AUTHORIZATION)? else {
         return Ok(Authorization::Absent);
@@ -187,16 +230,13 @@ pub(crate) fn authorization(headers: &HeaderMap) -> Result<Authorization, ParseF
     let text = std::str::from_utf8(value).map_err(|_utf8| ParseFault::Field { name: AUTHORIZATION })?;
     let secret = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     Ok(match secret.map(|(_, secret)| secret.trim()) {
-        Some(secret) if !secret.is_empty() && headers.contains_key(SEALED) => {
-            Authorization::Entrusted(secret.into())
-        }
-        Some(secret) if !secret.is_empty() => Authorization::Bearer(secret.into()),
+        Some(secret) if !secret.is_empty() => entrusted_or_not(headers, secret),
         Some(_) | None => Authorization::Unusable,
     })
 }
 
 /// How many AIsBreaker servers the request has passed.
-fn hops(headers: &HeaderMap) -> Result<u8, ParseFault> {
+pub(crate) fn hops(headers: &HeaderMap) -> Result<u8, ParseFault> {
     let Some(value) = sole(headers, HOPS)? else {
         return Ok(0);
     };

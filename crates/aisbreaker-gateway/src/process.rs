@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use aisbreaker_api::ProcessCall;
-use aisbreaker_services::{Call, Event, EventStream, Registry, Reply, ServiceError};
+use aisbreaker_services::{Call, Event, EventStream, Registry, Reply, ServiceError, Tokens};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::{
     HeaderName, HeaderValue, Response, StatusCode,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Tells nginx not to hold events back.
-const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+pub(crate) const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// A caller whose request was charged to its quotas.
 #[derive(Debug)]
@@ -59,7 +59,8 @@ async fn call_service(
     let service = registry.find(&call.service_id)?;
     record.service(call.service_id.as_str());
     // A service is called inside the future, so that a panic before its own future begins is caught as well.
-    let answer = AssertUnwindSafe(async { answer(service.call(call).await?, is_stream, share).await });
+    let answer =
+        AssertUnwindSafe(async { answer(service.call(call).await?, is_stream, share, record).await });
     // What the panic says may repeat a secret; the place of it is told by whoever has set a hook.
     answer.catch_unwind().await.unwrap_or_else(|_panic| Err(panicked()))
 }
@@ -73,15 +74,20 @@ async fn answer(
     reply: Reply,
     is_stream: bool,
     share: Arc<Share>,
+    record: &mut Record,
 ) -> Result<Response<ResponseBody>, ServiceError> {
     match (reply, is_stream) {
-        (Reply::Final(response), false) => Ok(answer::json(StatusCode::OK, &response)),
+        (Reply::Final(response), false) => {
+            record.tokens(Tokens::of(&response.usage));
+            Ok(answer::json(StatusCode::OK, &response))
+        }
         (Reply::Final(response), true) => {
             Ok(event_stream(stream::iter([Ok(Event::Final(response))]).boxed(), share))
         }
         (Reply::Stream(events), true) => Ok(event_stream(events, share)),
         (Reply::Stream(events), false) => {
             let response = last(events).await?;
+            record.tokens(Tokens::of(&response.usage));
             Ok(answer::json(StatusCode::OK, &response))
         }
         (other, _) => Err(ServiceError::Internal(format!("unknown kind of reply: {other:?}"))),

@@ -79,10 +79,15 @@ impl Received {
         self.coding != Coding::Identity || self.body.0.len() > MAX_FREE_BYTES
     }
 
+    /// Whether it came with a coding.
+    pub(crate) fn is_coded(&self) -> bool {
+        self.coding != Coding::Identity
+    }
+
     /// What `parse` makes of it, and what it holds of the budget.
     pub(crate) async fn parsed<T: Send + 'static>(
         self,
-        parse: impl FnOnce(&[u8]) -> Result<T, InvalidRequest> + Send + 'static,
+        parse: impl FnOnce(&Bytes) -> Result<T, InvalidRequest> + Send + 'static,
     ) -> Result<(T, Held), ParseFault> {
         let Self { coding, body: Wire(mut body), mut held, limit } = self;
         if coding == Coding::Identity && body.len() <= MAX_INLINE_BYTES {

@@ -3,6 +3,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
+use aisbreaker_services::Tokens;
 use aisbreaker_token::KeyId;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
@@ -29,6 +30,11 @@ pub(crate) struct Record {
     client: IpAddr,
     key: Option<KeyId>,
     service: Option<String>,
+    /// What was tried before an answer was passed on, with its statuses.
+    attempts: Option<String>,
+    /// The provider's id of the request.
+    provider_request_id: Option<String>,
+    tokens: Tokens,
     cause: Option<String>,
     status: StatusCode,
     is_complete: bool,
@@ -54,6 +60,9 @@ impl Record {
             client,
             key: None,
             service: None,
+            attempts: None,
+            provider_request_id: None,
+            tokens: Tokens::default(),
             cause: None,
             status: StatusCode::OK,
             is_complete: false,
@@ -78,6 +87,22 @@ impl Record {
         let shown =
             id.char_indices().nth(MAX_SERVICE_LEN).map_or(id, |(end, _)| id.get(..end).unwrap_or_default());
         self.service = Some(shown.to_owned());
+    }
+
+    /// Tells which services were tried.
+    pub(crate) fn attempts(&mut self, attempts: String) {
+        self.attempts = Some(attempts);
+    }
+
+    /// Names the request as the provider does, if that is harmless in a log.
+    pub(crate) fn provider_request_id(&mut self, id: &HeaderValue) {
+        self.provider_request_id =
+            Some(id).filter(|id| is_harmless(id)).and_then(|id| id.to_str().ok()).map(str::to_owned);
+    }
+
+    /// Tells how many tokens it took.
+    pub(crate) fn tokens(&mut self, tokens: Tokens) {
+        self.tokens = tokens;
     }
 
     /// Keeps what the body of the request holds of the budget until the request is over.
@@ -125,6 +150,12 @@ impl Drop for Record {
                     client = %self.client,
                     key = self.key.as_ref().map(tracing::field::display),
                     service = self.service.as_deref(),
+                    attempts = self.attempts.as_deref(),
+                    provider_request_id = self.provider_request_id.as_deref(),
+                    input_tokens = self.tokens.input,
+                    output_tokens = self.tokens.output,
+                    cached_tokens = self.tokens.cached,
+                    reasoning_tokens = self.tokens.reasoning,
                     cause = self.cause.as_deref(),
                     "request"
                 )
@@ -146,12 +177,13 @@ fn method_name(method: &Method) -> &str {
 
 /// The caller's request id if it is harmless in a log, else a new one of 128 random bits.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let is_harmless = |value: &&HeaderValue| {
-        let bytes = value.as_bytes();
-        let is_token = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(b);
-        !bytes.is_empty() && bytes.len() <= MAX_ID_LEN && bytes.iter().all(is_token)
-    };
-    headers.get(X_REQUEST_ID).filter(is_harmless).cloned().unwrap_or_else(new_request_id)
+    headers.get(X_REQUEST_ID).filter(|value| is_harmless(value)).cloned().unwrap_or_else(new_request_id)
+}
+
+fn is_harmless(id: &HeaderValue) -> bool {
+    let bytes = id.as_bytes();
+    let is_token = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(b);
+    !bytes.is_empty() && bytes.len() <= MAX_ID_LEN && bytes.iter().all(is_token)
 }
 
 fn new_request_id() -> HeaderValue {

@@ -2,6 +2,8 @@
 
 use http::Method;
 
+use crate::operation::{self, Operation};
+
 /// What a path stands for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Route {
@@ -13,6 +15,10 @@ pub(crate) enum Route {
     Quota,
     Healthy,
     Ready,
+    /// What agents of Anthropic ask first.
+    Hello,
+    /// An operation of a provider's own API.
+    Relay(Operation),
 }
 
 /// What a request asks for.
@@ -32,19 +38,19 @@ impl Route {
     /// The route of a path, with or without a trailing slash. Clients that were given a base URL with a slash at its end
     /// send two slashes at the beginning.
     pub(crate) fn of(path: &str) -> Option<Self> {
-        let path = path.strip_prefix('/').filter(|rest| rest.starts_with('/')).unwrap_or(path);
-        let path = path.strip_suffix('/').unwrap_or(path);
+        let path = operation::slash_free(path);
         let below = path.strip_prefix("/api/v1alpha1").or_else(|| path.strip_prefix("/api/v1"));
         match (path, below) {
             ("", _) => Some(Self::Root),
             ("/healthz", _) => Some(Self::Healthy),
             ("/readyz", _) => Some(Self::Ready),
+            ("/api/hello", _) => Some(Self::Hello),
             (_, Some("/ping")) => Some(Self::Ping),
             (_, Some("/version")) => Some(Self::Version),
             (_, Some("/oauth/token")) => Some(Self::Mint),
             (_, Some("/process")) => Some(Self::Process),
             (_, Some("/quota")) => Some(Self::Quota),
-            _ => None,
+            _ => Operation::of(path).map(Self::Relay),
         }
     }
 
@@ -52,6 +58,8 @@ impl Route {
     pub(crate) fn action(self, method: &Method) -> Action {
         match (self, method) {
             (_, &Method::OPTIONS) => Action::Preflight,
+            (Self::Relay(operation), method) if operation.has(method) => Action::Serve,
+            (Self::Relay(_), _) => Action::WrongMethod,
             (Self::Process, &Method::HEAD) => Action::Nothing,
             (Self::Process | Self::Mint, &Method::POST) => Action::Serve,
             (Self::Process | Self::Mint, _) => Action::WrongMethod,
@@ -65,9 +73,14 @@ impl Route {
         match self {
             Self::Process => "POST, HEAD, OPTIONS",
             Self::Mint => "POST, OPTIONS",
-            Self::Root | Self::Ping | Self::Version | Self::Quota | Self::Healthy | Self::Ready => {
-                "GET, HEAD, OPTIONS"
-            }
+            Self::Relay(operation) => operation.allowed(),
+            Self::Root
+            | Self::Ping
+            | Self::Version
+            | Self::Quota
+            | Self::Healthy
+            | Self::Ready
+            | Self::Hello => "GET, HEAD, OPTIONS",
         }
     }
 
@@ -82,6 +95,8 @@ impl Route {
             Self::Quota => "/api/v1/quota",
             Self::Healthy => "/healthz",
             Self::Ready => "/readyz",
+            Self::Hello => "/api/hello",
+            Self::Relay(operation) => operation.template(),
         }
     }
 
@@ -107,6 +122,9 @@ mod tests {
             ("/api/v1/quota/", Some(Route::Quota)),
             ("/healthz", Some(Route::Healthy)),
             ("/readyz/", Some(Route::Ready)),
+            ("/api/hello", Some(Route::Hello)),
+            ("/v1/embeddings/", Some(Route::Relay(Operation::Embeddings))),
+            ("//v1/embeddings", Some(Route::Relay(Operation::Embeddings))),
             ("/api/v1", None),
             ("/api/v2/ping", None),
             ("/api/v1alpha1x/ping", None),

@@ -6,20 +6,19 @@ use std::time::Duration;
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_services::ServiceError;
 use http::{
-    HeaderName, HeaderValue, StatusCode,
+    HeaderValue, StatusCode,
     header::{ACCEPT_ENCODING, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
 use crate::{
     admit::{NotAdmitted, Refused},
-    answer::Failure,
+    answer::{Failure, X_SHOULD_RETRY},
     authenticate::AuthFault,
     identity::HostFault,
     mint::MintFault,
     parse::ParseFault,
 };
 
-const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// Clients that sleep out `Retry-After` should not do so for longer than this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 const INVALID_TOKEN: HeaderValue = HeaderValue::from_static(r#"Bearer error="invalid_token""#);

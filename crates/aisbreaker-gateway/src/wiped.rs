@@ -89,6 +89,11 @@ impl Members {
     pub(crate) fn remove(&mut self, name: &str) -> Option<Wiped> {
         self.0.remove(name).map(Wiped)
     }
+
+    /// All members, of which none is a secret.
+    pub(crate) fn into_inner(mut self) -> Map<String, Value> {
+        std::mem::take(&mut self.0)
+    }
 }
 
 impl Deref for Members {

@@ -22,7 +22,7 @@ mod tls_tests;
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use aisbreaker_api::ServiceUrl;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header, response};
 use http_body_util::Full;
 use hyper_util::{
     client::legacy,
@@ -301,6 +301,14 @@ fn pooled(connector: Connector) -> legacy::Client<Connector, Full<Pieces>> {
         .pool_max_idle_per_host(POOL_IDLE_PER_HOST)
         .http1_max_buf_size(MAX_BUFFER_BYTES)
         .build(connector)
+}
+
+/// Whether the end of a body is told apart from a broken connection (RFC 9112 section 6.3).
+#[must_use]
+pub fn is_framed(parts: &response::Parts) -> bool {
+    parts.version >= Version::HTTP_2
+        || parts.headers.contains_key(header::TRANSFER_ENCODING)
+        || parts.headers.contains_key(header::CONTENT_LENGTH)
 }
 
 /// Whether a header is one that whoever makes a request may set for a provider: none that is this client's own, and none

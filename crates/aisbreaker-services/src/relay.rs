@@ -4,7 +4,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use aisbreaker_api::{Origin, ServiceId};
+use aisbreaker_api::{ErrorObject, Origin, ServiceId};
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, response};
 use tokio::time::Instant;
 
@@ -17,7 +18,7 @@ use crate::{
     services::{
         SEALED_HEADER,
         network::{HOPS_HEADER, next_hop},
-        upstream::Context,
+        upstream::{self, Context},
     },
 };
 
@@ -110,7 +111,32 @@ impl Relay {
         }
         let context = Context::new("Provider", service_id.as_str(), &destination, MAX_ERROR_TEXT_BYTES);
         let answer = self.client.send(&destination.url, outgoing).await;
-        Ok(answer.map_err(|error| context.explain(error.into()))?.into_parts())
+        let (parts, body) = answer.map_err(|error| context.explain(error.into()))?.into_parts();
+        // A client would follow a redirect with its key.
+        if !parts.status.is_success() && !upstream::is_error(parts.status) {
+            return Err(context.explain(upstream::unusable_status(parts.status)));
+        }
+        Ok((parts, body))
+    }
+
+    /// Passes a request on and collects its answer, which must be a success.
+    ///
+    /// # Errors
+    /// As [`Relay::send`], and [`ServiceError::Provider`] for an error of the provider.
+    pub async fn read(&self, passing: Passing<'_>) -> Result<Bytes, ServiceError> {
+        let id = passing.service_id;
+        let (parts, body) = self.send(passing).await?;
+        if upstream::is_error(parts.status) {
+            let (code, reason) = (parts.status.as_u16(), upstream::reason(parts.status));
+            let error = ErrorObject::new(
+                code,
+                reason,
+                format!("{id}: the provider answered with status {code} {reason}"),
+            );
+            let retry_after = upstream::retry_after(&parts.headers);
+            return Err(ServiceError::Provider { error: Box::new(error), retry_after });
+        }
+        Ok(upstream::read_answer(body).await?.0)
     }
 
     fn destination(

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use aisbreaker_api::Usage;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -20,6 +21,12 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// What an answer of our own API tells.
+    #[must_use]
+    pub fn of(usage: &Usage) -> Self {
+        Self { input: usage.input_tokens, output: usage.output_tokens, ..Self::default() }
+    }
+
     /// All tokens together, if those read or those written are known.
     #[must_use]
     pub fn total(self) -> Option<u64> {

@@ -1,7 +1,6 @@
 //! What a connection does: its requests, their bodies, and the bodies of their answers.
 
 use std::{
-    convert::Infallible,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -17,7 +16,7 @@ use hyper::body::Incoming;
 use tokio::{sync::Notify, time::Instant};
 
 use super::watched::Progress;
-use crate::body::ResponseBody;
+use crate::{body::ResponseBody, relay::CutOff};
 
 /// How long a connection waits for its client before it can be asked to give way: clients pause all the time.
 const GRACE: Duration = Duration::from_secs(2);
@@ -281,12 +280,12 @@ impl Drop for AnswerBody {
 
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = CutOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         self.note(matches!(frame, Poll::Ready(Some(_))));
         frame

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     destination::{Destination, Endpoint},
-    egress::{Client, Outgoing},
+    egress::{self, Client, Outgoing},
     error::ServiceError,
     providers::{Dialect, Provider},
     service::{Call, Event, Reply, ReplyFuture, Service},
@@ -141,7 +141,7 @@ async fn exchange(
         return Err(upstream::unusable_status(parts.status));
     }
     if stream && upstream::is_event_stream(&parts.headers) {
-        return Ok(Reply::Stream(stream::events(body, upstream::is_framed(&parts), pending)));
+        return Ok(Reply::Stream(stream::events(body, egress::is_framed(&parts), pending)));
     }
     let (answer, _held) = upstream::read_answer(body).await?;
     let told = answer::read(&answer, &pending.usage)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aisbreaker_api::{Progress, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -175,15 +175,8 @@ pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case(EVENT_STREAM)
 }
 
-/// Whether the end of the body is told apart from a broken connection (RFC 9112 section 6.3).
-pub(super) fn is_framed(parts: &response::Parts) -> bool {
-    parts.version >= Version::HTTP_2
-        || parts.headers.contains_key(header::TRANSFER_ENCODING)
-        || parts.headers.contains_key(header::CONTENT_LENGTH)
-}
-
 /// How long to wait before the next try, if the answer says it in seconds (RFC 9110 section 10.2.3).
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let wait = if is_number {
@@ -197,30 +190,30 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// An answer whose status is neither a success nor an error: a redirect, mostly.
-pub(super) fn unusable_status(status: StatusCode) -> ServiceError {
+pub(crate) fn unusable_status(status: StatusCode) -> ServiceError {
     let code = status.as_u16();
     let hint = if status.is_redirection() { "; redirects are not followed" } else { "" };
     ServiceError::BadAnswer(format!("the service answered with status {code} instead of an answer{hint}"))
 }
 
 /// The reason phrase of a status.
-pub(super) fn reason(status: StatusCode) -> &'static str {
+pub(crate) fn reason(status: StatusCode) -> &'static str {
     status.canonical_reason().unwrap_or("Error")
 }
 
 /// The status with this number, if it is one of an error.
-pub(super) fn error_status(code: u64) -> Option<StatusCode> {
+pub(crate) fn error_status(code: u64) -> Option<StatusCode> {
     let status = StatusCode::from_u16(u16::try_from(code).ok()?).ok()?;
     Some(status).filter(|status| is_error(*status))
 }
 
 /// Whether the status is a 4xx or 5xx one.
-pub(super) fn is_error(status: StatusCode) -> bool {
+pub(crate) fn is_error(status: StatusCode) -> bool {
     status.is_client_error() || status.is_server_error()
 }
 
 /// The whole body, and what it holds of the budget as long as something is made of it.
-pub(super) async fn read_answer(mut body: egress::Body) -> Result<(Bytes, Reservation), ServiceError> {
+pub(crate) async fn read_answer(mut body: egress::Body) -> Result<(Bytes, Reservation), ServiceError> {
     let limit = body.max_collected_bytes();
     if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(too_long(limit));

@@ -1,0 +1,274 @@
+//! The providers' own APIs: a request is passed on in the provider's protocol, byte by byte, with the caller's key replaced
+//! by the secret that is sealed in it.
+//!
+//! - `choose` finds the services to call;
+//! - `head` is what becomes of header fields on both ways;
+//! - `passing` is the answer on its way back, `events` the events in it;
+//! - `models` makes one list of the models of all services.
+
+mod choose;
+mod events;
+mod head;
+pub(crate) mod models;
+mod passing;
+
+use std::sync::Arc;
+
+use aisbreaker_services::{
+    Dialect, Relay, ServiceError, Spoken,
+    egress::{self, Outgoing, Payload},
+};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    header::{ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL},
+    request, response,
+};
+use tokio::time::Instant;
+
+pub use self::passing::CutOff;
+pub(crate) use self::{
+    choose::{Chooser, Chosen, NoService},
+    passing::{How, Passing},
+};
+use crate::{
+    answer::Failure,
+    authenticate::{Caller, is_key},
+    body::ResponseBody,
+    config::Config,
+    model::{self, Asks, ModelFault},
+    operation::{self, Operation},
+    record::Record,
+    shares::Share,
+};
+
+/// What was tried before the answer.
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-aisbreaker-attempts");
+
+/// A request that is to be passed on, whose body has come.
+#[derive(Debug)]
+pub(crate) struct Asking<'a> {
+    pub(crate) operation: Operation,
+    pub(crate) dialect: Dialect,
+    pub(crate) parts: &'a request::Parts,
+    pub(crate) hops: u8,
+    pub(crate) body: Bytes,
+    /// Whether the body came with a coding, which was undone.
+    pub(crate) was_coded: bool,
+    pub(crate) asks: Asks,
+    pub(crate) share: Arc<Share>,
+}
+
+/// What a body says of the service that it is for.
+pub(crate) fn read_body(headers: &HeaderMap, body: &[u8]) -> Result<Asks, ModelFault> {
+    let content_type = headers.get(http::header::CONTENT_TYPE);
+    let is_multipart = |value: &&HeaderValue| {
+        value.as_bytes().get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"))
+    };
+    match content_type.filter(is_multipart) {
+        Some(content_type) => model::of_multipart(body, content_type),
+        None => model::of_json(body),
+    }
+}
+
+/// Passes a request on and its answer back.
+pub(crate) async fn pass_on(
+    asking: Asking<'_>,
+    caller: &Caller,
+    (relay, config): (&Relay, &Config),
+    record: &mut Record,
+) -> Result<Response<ResponseBody>, Failure> {
+    let named = asking.named_model()?;
+    let chooser = Chooser::new(relay.providers(), caller, asking.dialect, asking.operation);
+    let chosen = chooser.choose(named.as_deref())?;
+    let mut attempts = Attempts::new(&chosen);
+    let outcome = try_all(&asking, &chosen, caller, relay, &mut attempts).await;
+    attempts.note(record);
+    let (service, parts, body) = outcome.map_err(|error| attempts.told_in(error.into()))?;
+    // Nobody needs the request any more.
+    drop(record.held());
+    let Some(spoken) = service.provider.spoken(asking.dialect) else {
+        return Err(ServiceError::Internal("a provider forgot its dialect".to_owned()).into());
+    };
+    let mut response = answer(parts, body, &asking, spoken, config, record);
+    attempts.tell(response.headers_mut());
+    Ok(response)
+}
+
+/// Calls one service after the other until one of them answers well enough.
+async fn try_all<'a>(
+    asking: &Asking<'_>,
+    chosen: &'a [Chosen],
+    caller: &Caller,
+    relay: &Relay,
+    attempts: &mut Attempts,
+) -> Result<(&'a Chosen, response::Parts, egress::Body), ServiceError> {
+    let deadline = relay.deadline();
+    let mut left = chosen.iter().peekable();
+    while let Some(service) = left.next() {
+        let is_last = |left: &mut std::iter::Peekable<_>| left.peek().is_none() || Instant::now() >= deadline;
+        match relay.send(asking.passing(service, caller, deadline)).await {
+            Ok((parts, body)) => {
+                attempts.add(service, parts.status);
+                if is_last(&mut left) || !is_worth_another(parts.status) {
+                    return Ok((service, parts, body));
+                }
+            }
+            Err(error) => {
+                let status = Failure::from(error.clone()).status;
+                attempts.add(service, status);
+                let was_reached = !matches!(error, ServiceError::Unreachable(_) | ServiceError::Timeout(_));
+                if is_last(&mut left) || was_reached {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    // The first of them is always there.
+    Err(ServiceError::Internal("no service to call".to_owned()))
+}
+
+/// Whether another service may do better.
+fn is_worth_another(status: StatusCode) -> bool {
+    matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) || status.is_server_error()
+}
+
+impl Asking<'_> {
+    /// The model that the request names, in its body or its path.
+    fn named_model(&self) -> Result<Option<String>, Failure> {
+        let named = if self.operation == Operation::Model {
+            Some(models::named_in(self.parts.uri.path())?)
+        } else {
+            self.asks.model.as_ref().map(|model| model.name.clone())
+        };
+        // It would be told in the log, and to the provider.
+        if named.as_deref().is_some_and(is_key) {
+            return Err(
+                Failure::new(StatusCode::BAD_REQUEST, "model is a key; name a model").with_param("model")
+            );
+        }
+        Ok(named)
+    }
+
+    fn passing<'a>(
+        &'a self,
+        service: &'a Chosen,
+        caller: &'a Caller,
+        deadline: Instant,
+    ) -> aisbreaker_services::Passing<'a> {
+        let headers = head::for_provider(&self.parts.headers, self.was_coded);
+        let outgoing = Outgoing::new(self.method(), headers, self.payload(service))
+            .with_query(self.parts.uri.query().map(str::to_owned))
+            .with_budget(self.share.budget().clone())
+            .with_deadline(deadline);
+        aisbreaker_services::Passing {
+            service_id: &service.service_id,
+            provider: &service.provider,
+            dialect: self.dialect,
+            path: self.path(),
+            credentials: &caller.credentials,
+            hops: self.hops,
+            outgoing,
+        }
+    }
+
+    /// Who asks for the head only gets the head of a whole answer.
+    fn method(&self) -> Method {
+        if self.parts.method == Method::HEAD { Method::GET } else { self.parts.method.clone() }
+    }
+
+    fn payload(&self, service: &Chosen) -> Payload {
+        match (&self.asks.model, &service.engine) {
+            (Some(model), Some(engine)) => Payload::of_pieces(model::renamed(&self.body, model, engine)),
+            _ => self.body.clone().into(),
+        }
+    }
+
+    /// The path of the operation behind the provider's prefix.
+    fn path(&self) -> &str {
+        if self.operation == Operation::Model {
+            return "/models/${engine}";
+        }
+        operation::below(operation::slash_free(self.parts.uri.path())).unwrap_or_default()
+    }
+}
+
+/// The provider's answer with its own status, fields and bytes.
+fn answer(
+    parts: response::Parts,
+    body: egress::Body,
+    asking: &Asking<'_>,
+    spoken: &Spoken,
+    config: &Config,
+    record: &mut Record,
+) -> Response<ResponseBody> {
+    if let Some(id) = parts.headers.get("x-request-id").or_else(|| parts.headers.get("request-id")) {
+        record.provider_request_id(id);
+    }
+    let usage = Arc::clone(&spoken.usage);
+    let share = Arc::clone(&asking.share);
+    let is_stream = head::is_of_type(&parts.headers, "text/event-stream");
+    let passing = if is_stream {
+        let is_framed = egress::is_framed(&parts);
+        let how = How { dialect: asking.dialect, is_framed, keep_alive: config.stream_keep_alive, usage };
+        Passing::events(body, how, share)
+    } else {
+        Passing::whole(body, head::is_of_type(&parts.headers, "application/json"), usage, share)
+    };
+    let mut response = Response::new(ResponseBody::passing(passing));
+    *response.status_mut() = parts.status;
+    *response.headers_mut() = head::for_client(parts.headers);
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
+    if is_stream {
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
+        headers.entry(crate::process::X_ACCEL_BUFFERING).or_insert(HeaderValue::from_static("no"));
+    }
+    response
+}
+
+/// Which services were called, and what they answered.
+#[derive(Debug)]
+struct Attempts {
+    text: String,
+    /// Whether there is more than one service to call.
+    are_told: bool,
+}
+
+impl Attempts {
+    fn new(chosen: &[Chosen]) -> Self {
+        Self { text: String::new(), are_told: chosen.len() > 1 }
+    }
+
+    /// As a list of strings with a parameter (RFC 9651 section 3.1).
+    fn add(&mut self, service: &Chosen, status: StatusCode) {
+        let separator = if self.text.is_empty() { "" } else { ", " };
+        let id = service.service_id.as_str();
+        let shown = |c: char| if c.is_ascii_graphic() && !matches!(c, '"' | '\\') { c } else { '?' };
+        let id: String = id.chars().map(shown).collect();
+        self.text.push_str(&format!("{separator}\"{id}\";status={}", status.as_u16()));
+    }
+
+    fn note(&self, record: &mut Record) {
+        // The first of them is the service itself.
+        if let Some(last) = self.text.rsplit('"').nth(1) {
+            record.service(last);
+        }
+        if self.are_told {
+            record.attempts(self.text.clone());
+        }
+    }
+
+    fn tell(&self, headers: &mut HeaderMap) {
+        if self.are_told
+            && let Ok(value) = HeaderValue::try_from(&self.text)
+        {
+            headers.insert(ATTEMPTS, value);
+        }
+    }
+
+    fn told_in(&self, mut failure: Failure) -> Failure {
+        self.tell(&mut failure.headers);
+        failure
+    }
+}

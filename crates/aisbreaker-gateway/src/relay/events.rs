@@ -1,0 +1,259 @@
+//! Server-sent events that are passed on byte by byte: where one ends, and what it tells of usage.
+
+use std::sync::Arc;
+
+use aisbreaker_services::{Budget, Reservation, Tokens, UsageRule, last_usage};
+use bytes::{Bytes, BytesMut};
+
+/// How much of an event that is not whole is kept back, in bytes. A longer one is passed on as it comes.
+const MAX_HELD_BYTES: usize = 1 << 20;
+/// What is in the last event of a stream, by dialect and API.
+const LAST_EVENTS: [&[u8]; 5] =
+    [b"[DONE]", b"message_stop", b"response.completed", b"response.failed", b"response.incomplete"];
+
+/// The events of a stream on their way.
+///
+/// An event that is not whole is kept back, so that a stream which is cut can be ended with an event of ours, and nothing
+/// half stands before it.
+#[derive(Debug)]
+pub(super) struct Events {
+    held: BytesMut,
+    reservation: Reservation,
+    /// The client has got the beginning of an event that is not whole.
+    is_inside: bool,
+    /// Events have names, as far as is known.
+    is_named: Option<bool>,
+    /// Whether the last event is looked out for.
+    is_watched: bool,
+    is_over: bool,
+    usage: Arc<UsageRule>,
+    tokens: Tokens,
+}
+
+impl Events {
+    /// `is_watched`: the last event is looked out for, since the end of the body tells nothing.
+    pub(super) fn new(usage: Arc<UsageRule>, is_watched: bool, budget: &Budget) -> Self {
+        Self {
+            held: BytesMut::new(),
+            reservation: budget.reservation(),
+            is_inside: false,
+            is_named: None,
+            is_watched,
+            is_over: false,
+            usage,
+            tokens: Tokens::default(),
+        }
+    }
+
+    /// Takes bytes of the provider; what of all that came can be passed on, which may be nothing.
+    pub(super) fn feed(&mut self, bytes: &Bytes) -> Bytes {
+        let ready = if self.held.is_empty() {
+            let end = end_of_events(bytes, 0);
+            self.held.extend_from_slice(bytes.get(end..).unwrap_or_default());
+            bytes.slice(..end)
+        } else {
+            // The end of an event may be in both.
+            let from = self.held.len().saturating_sub(3);
+            self.held.extend_from_slice(bytes);
+            let end = end_of_events(&self.held, from);
+            self.held.split_to(end).freeze()
+        };
+        if !ready.is_empty() {
+            self.is_inside = false;
+            self.look_at(&ready);
+        }
+        let has_room = self.reservation.hold(self.held.len()).is_ok();
+        if self.held.len() <= MAX_HELD_BYTES && has_room && !self.is_inside {
+            return ready;
+        }
+        self.is_inside |= !self.held.is_empty();
+        let rest = self.take_held();
+        if ready.is_empty() { rest } else { [ready, rest].concat().into() }
+    }
+
+    /// What is left at the end of the body.
+    pub(super) fn finish(&mut self) -> Bytes {
+        let rest = self.take_held();
+        self.look_at(&rest);
+        rest
+    }
+
+    fn take_held(&mut self) -> Bytes {
+        self.reservation.release();
+        self.held.split().freeze()
+    }
+
+    /// Whether the client has got whole events only, so that others can be put between.
+    pub(super) fn is_between(&self) -> bool {
+        !self.is_inside
+    }
+
+    /// Whether the event came that is the last one in the provider's protocol, if that is looked out for.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Whether the events have names.
+    pub(super) fn is_named(&self) -> bool {
+        self.is_named.unwrap_or_default()
+    }
+
+    /// How many tokens it took, as told so far.
+    pub(super) fn tokens(&self) -> Tokens {
+        self.tokens
+    }
+
+    fn look_at(&mut self, events: &[u8]) {
+        let find = |text: &[u8]| memchr::memmem::find(events, text).is_some();
+        self.is_named.get_or_insert_with(|| events.starts_with(b"event:") || find(b"\nevent:"));
+        self.is_over |= self.is_watched && LAST_EVENTS.iter().any(|last| find(last));
+        if !find(b"\"usage\"") {
+            return;
+        }
+        for line in
+            events.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| line.starts_with(b"data:"))
+        {
+            if let Some(usage) = last_usage(line) {
+                self.tokens = self.usage.read(&usage).or(self.tokens);
+            }
+        }
+    }
+}
+
+/// Where the last whole event ends, if that is behind `from`: behind the last blank line. A carriage return at the very end
+/// may be half of a line's end, and ends nothing.
+fn end_of_events(bytes: &[u8], from: usize) -> usize {
+    let is_end = |at: usize| matches!(bytes.get(at), Some(b'\n' | b'\r'));
+    let searched = bytes.get(from..).unwrap_or_default();
+    for at in memchr::memrchr2_iter(b'\n', b'\r', searched).map(|at| at.saturating_add(from)) {
+        let start = match bytes.get(at) {
+            Some(b'\r') if at.saturating_add(1) == bytes.len() => continue,
+            // The carriage return of a pair is looked at with its line feed.
+            Some(b'\r') if bytes.get(at.saturating_add(1)) == Some(&b'\n') => continue,
+            Some(b'\n') if at > 0 && bytes.get(at - 1) == Some(&b'\r') => at - 1,
+            _ => at,
+        };
+        if start > 0 && is_end(start - 1) {
+            return at.saturating_add(1);
+        }
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use aisbreaker_services::sse::Decoder;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn events() -> Events {
+        let rule = serde_json::from_value(json!({"input": ["i"], "output": ["o"]})).unwrap();
+        Events::new(Arc::new(rule), true, &Budget::default())
+    }
+
+    /// What is passed on of these pieces, and how much of it before the end.
+    fn passed(pieces: impl IntoIterator<Item = Vec<u8>>) -> (Vec<u8>, usize, Events) {
+        let mut events = events();
+        let mut passed = Vec::new();
+        for piece in pieces {
+            passed.extend_from_slice(&events.feed(&piece.into()));
+            assert!(events.held.len() <= MAX_HELD_BYTES);
+        }
+        let before_the_end = passed.len();
+        passed.extend_from_slice(&events.finish());
+        (passed, before_the_end, events)
+    }
+
+    #[test]
+    fn an_event_that_is_not_whole_is_kept_back_unless_it_is_long() {
+        let mut events = events();
+        assert_eq!(events.feed(&"data: a\n\ndata: b".into()), "data: a\n\n");
+        assert!(events.is_between());
+        assert_eq!(events.feed(&"c\n".into()), "");
+        assert_eq!(events.feed(&"\ndata: d\n\n".into()), "data: bc\n\ndata: d\n\n");
+
+        let long = Bytes::from(vec![b'x'; MAX_HELD_BYTES]);
+        assert_eq!(events.feed(&"data: ".into()), "");
+        assert_eq!(events.feed(&long).len(), MAX_HELD_BYTES + 6);
+        assert!(!events.is_between());
+        assert_eq!(events.feed(&"y".into()), "y");
+        assert_eq!(events.feed(&"z\n\ndata: e".into()), "z\n\n");
+        assert!(events.is_between());
+        assert_eq!(events.finish(), "data: e");
+    }
+
+    #[test]
+    fn no_more_is_kept_back_than_the_budget_has() {
+        let mut events = Events::new(Arc::default(), false, &Budget::new(16 << 10));
+        assert_eq!(events.feed(&vec![b'x'; 16 << 10].into()).len(), 0);
+        assert_eq!(events.feed(&"y".into()).len(), (16 << 10) + 1);
+        assert!(!events.is_between());
+    }
+
+    #[test]
+    fn usage_is_told_by_the_last_event_that_has_it() {
+        let stream = b"event: a\ndata: {\"usage\":null}\n\ndata: {\"m\":{\"usage\":{\"i\":3,\"o\":1}}}\r\n\r\n\
+            data: {\"text\":\"\\\"usage\\\":{\\\"i\\\":9}\"}\n\ndata: {\"usage\":{\"o\":7}}\n\ndata: [DONE]\n\n";
+        for length in 1..stream.len() {
+            let (passed, _, events) = passed(stream.chunks(length).map(<[u8]>::to_vec));
+            assert_eq!(passed, stream, "{length}");
+            let tokens = events.tokens();
+            assert_eq!((tokens.input, tokens.output), (Some(3), Some(7)), "{length}");
+            assert!(events.is_over() && events.is_named(), "{length}");
+        }
+    }
+
+    proptest! {
+        /// Bytes stay the same however they come, and all events that are whole have gone on before the end.
+        #[test]
+        fn all_bytes_are_passed_on(
+            parts in prop::collection::vec(prop::sample::select(vec!["\n", "\r", "\r\n", "data: x", "event: y", "\n\n", ""]), 0..40),
+            cuts in prop::collection::vec(1_usize..9, 1..20),
+        ) {
+            let stream = parts.concat().into_bytes();
+            let mut rest = stream.as_slice();
+            let mut pieces = Vec::new();
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (piece, more) = rest.split_at((*cut).min(rest.len()));
+                pieces.push(piece.to_vec());
+                rest = more;
+            }
+            let (passed, before_the_end, _) = passed(pieces);
+            prop_assert_eq!(&passed, &stream);
+            // What is kept back makes no event, but by a carriage return at the very end.
+            let kept = &stream[before_the_end..];
+            let kept = kept.strip_suffix(b"\r").unwrap_or(kept);
+            let mut decoder = Decoder::new();
+            decoder.feed(Bytes::copy_from_slice(kept));
+            prop_assert_eq!(decoder.take(), Ok(None), "{:?}", String::from_utf8_lossy(kept));
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_last_event_is_behind_its_blank_line() {
+        let rows: [(&[u8], usize); 14] = [
+            (b"data: a\n\n", 9),
+            (b"data: a\n\ndata: b", 9),
+            (b"data: a\n\ndata: b\n", 9),
+            (b"data: a\r\n\r\n", 11),
+            (b"data: a\r\n\r", 0),
+            (b"data: a\r\r", 0),
+            (b"data: a\r\rx", 9),
+            (b"data: a\n\r\nx", 10),
+            (b"data: a\n", 0),
+            (b"data: a\r\n", 0),
+            (b"a\n\n\n\nb", 5),
+            (b"\n", 0),
+            (b"", 0),
+            (b"a\r\nb\r\n\r\nc\r\n", 8),
+        ];
+        for (bytes, expected) in rows {
+            assert_eq!(end_of_events(bytes, 0), expected, "{}", String::from_utf8_lossy(bytes));
+        }
+    }
+}
