@@ -52,7 +52,8 @@ impl Tokens {
 ///
 /// Each count is a list of alternatives, of which the first that is there counts. An alternative is a member, or a sum of
 /// several (`"completion_tokens + completion_tokens_details.reasoning_tokens"`): the first must be there, the others are
-/// added if they are. A dot goes one object deeper.
+/// added if they are. Behind ` - ` stands what is subtracted (`"total_tokens - prompt_tokens"`): it must be there, and not
+/// be more than the rest. A dot goes one object deeper.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -87,25 +88,51 @@ impl UsageRule {
 /// Alternatives, each of them a sum of members.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(from = "Vec<String>")]
-struct Count(Vec<Vec<Path>>);
+struct Count(Vec<Sum>);
+
+/// The first member, what is added to it where it is there, and what is subtracted.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Sum {
+    first: Path,
+    added: Vec<Path>,
+    subtracted: Vec<Path>,
+}
 
 /// The names that lead to a member.
 type Path = Vec<String>;
 
 impl From<Vec<String>> for Count {
     fn from(alternatives: Vec<String>) -> Self {
-        let path = |text: &str| text.trim().split('.').map(str::to_owned).collect();
-        Self(alternatives.iter().map(|sum| sum.split('+').map(path).collect()).collect())
+        Self(alternatives.iter().map(|text| Sum::parse(text)).collect())
     }
 }
 
 impl Count {
     fn of(&self, usage: &Value) -> Option<u64> {
-        self.0.iter().find_map(|sum| {
-            let (first, others) = sum.split_first()?;
-            let others = others.iter().filter_map(|path| number(usage, path));
-            number(usage, first).map(|first| others.fold(first, u64::saturating_add))
-        })
+        self.0.iter().find_map(|sum| sum.of(usage))
+    }
+}
+
+impl Sum {
+    fn parse(text: &str) -> Self {
+        let path = |text: &str| text.trim().split('.').map(str::to_owned).collect();
+        let mut sum = Self::default();
+        for (position, terms) in text.split('+').enumerate() {
+            let mut terms = terms.split(" - ").map(path);
+            match (position, terms.next()) {
+                (0, first) => sum.first = first.unwrap_or_default(),
+                (_, added) => sum.added.extend(added),
+            }
+            sum.subtracted.extend(terms);
+        }
+        sum
+    }
+
+    fn of(&self, usage: &Value) -> Option<u64> {
+        let first = number(usage, &self.first)?;
+        let added = self.added.iter().filter_map(|path| number(usage, path));
+        let sum = added.fold(first, u64::saturating_add);
+        self.subtracted.iter().try_fold(sum, |rest, path| rest.checked_sub(number(usage, path)?))
     }
 }
 
@@ -171,6 +198,23 @@ mod tests {
         for (usage, input, output) in rows {
             let tokens = rule.read(&usage);
             assert_eq!((tokens.input, tokens.output, tokens.cached), (input, output, None), "{usage}");
+        }
+    }
+
+    #[test]
+    fn what_is_subtracted_must_be_there_and_not_be_more() {
+        let rule = rule("output = [\"all - read - x.y + more\", \"written\"]");
+        let rows = [
+            (json!({"all": 9, "read": 2, "x": {"y": 1}}), Some(6)),
+            (json!({"all": 9, "read": 2, "x": {"y": 1}, "more": 4}), Some(10)),
+            (json!({"all": 9, "read": 8, "x": {"y": 1}}), Some(0)),
+            (json!({"all": 9, "read": 9, "x": {"y": 1}, "written": 3}), Some(3)),
+            (json!({"all": 9, "read": 2, "written": 3}), Some(3)),
+            (json!({"all": 9, "x": {"y": 1}}), None),
+            (json!({"read": 2, "x": {"y": 1}, "more": 4}), None),
+        ];
+        for (usage, expected) in rows {
+            assert_eq!(rule.read(&usage).output, expected, "{usage}");
         }
     }
 
