@@ -176,7 +176,8 @@ impl Pending {
         response.usage.service.url = Some(self.url);
         response.usage.input_tokens = told.tokens.input;
         response.usage.output_tokens = told.tokens.output;
-        response.usage.total_tokens = told.total.or(told.tokens.total());
+        // A provider that counts reasoning beside its completion may leave it out of its total.
+        response.usage.total_tokens = told.total.max(told.tokens.total());
         response.intern_response = told.whole;
         response
     }

@@ -4,11 +4,13 @@
 
 mod faults;
 mod filters;
+mod golden;
 mod network;
 mod openai;
 mod openai_stream;
 mod provider;
 mod small;
+mod usage;
 
 use std::sync::Arc;
 
