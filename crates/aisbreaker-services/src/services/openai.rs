@@ -100,7 +100,7 @@ impl OpenAiChat {
         }
         let stream = match call.request.stream {
             false => request::Stream::None,
-            true if self.provider.asks_for_usage => request::Stream::WithUsage,
+            true if self.is_asked_for_usage(&destination.url) => request::Stream::WithUsage,
             true => request::Stream::Plain,
         };
         let body = request::body(&turn, &model, call.request.intern_options, stream);
@@ -110,6 +110,16 @@ impl OpenAiChat {
         let (stream, outgoing) =
             (call.request.stream, Outgoing::post(headers, body).with_budget(call.budget));
         context.reply(stream, exchange(self.client.clone(), destination, outgoing, pending, stream)).await
+    }
+}
+
+impl OpenAiChat {
+    /// Whether a stream from this address must be asked for its usage. `chat:openai.com` is, by an address of the caller's
+    /// or the key's own, any compatible server, which may not know what it is asked.
+    fn is_asked_for_usage(&self, url: &ServiceUrl) -> bool {
+        let is_own = |own: &str| Origin::parse(own).is_ok_and(|own| own == url.origin());
+        let is_known = self.provider.id != OPENAI || self.provider.url.as_deref().is_some_and(is_own);
+        self.provider.asks_for_usage && is_known
     }
 }
 

@@ -73,9 +73,32 @@ async fn hands_out_pieces_and_then_the_whole() {
         received.body,
         json!({
             "model": "gpt-4.1-mini", "stream": true, "messages": [{"role": "user", "content": "Hello"}],
-            "stream_options": {"include_usage": true},
         })
     );
+}
+
+#[tokio::test]
+async fn openai_itself_is_asked_for_the_usage_of_a_stream() {
+    for (options, expected) in
+        [(json!({}), json!({"include_usage": true})), (json!({"stream_options": null}), json!(null))]
+    {
+        let provider = Provider::start([provider::stream([whole().as_bytes()])]).await;
+        let row = json!({"provider": [
+            {"id": "openai.com", "url": provider.url(), "openai": "/v1", "engine": "gpt", "stream_usage": true},
+        ]});
+        let mut services = Options::default();
+        services.providers = services.providers.with_rows(serde_json::from_value(row).unwrap()).unwrap();
+        let registry = standard(client(Timeouts::default()), services).build();
+        let mut request = says("Hello");
+        (request["stream"], request["internOptions"]) = (json!(true), options);
+
+        let call = call_with(&registry, json!({"serviceId": "chat:openai.com"}), request);
+        let Reply::Stream(events) = registry.call(call).await.unwrap() else { panic!("no stream") };
+        let events: Vec<_> = events.collect().await;
+
+        assert!(matches!(events.last(), Some(Ok(Event::Final(_)))), "{events:?}");
+        assert_eq!(provider.request().body["stream_options"], expected);
+    }
 }
 
 #[tokio::test]
