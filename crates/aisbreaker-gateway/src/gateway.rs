@@ -34,7 +34,6 @@ use crate::{
     lifecycle::Lifecycle,
     metrics::Metrics,
     mint,
-    model::Asks,
     operation::Operation,
     parse::{self, Asked, Authorization, Head},
     process::{self, Admitted, Incoming},
@@ -338,17 +337,17 @@ impl Gateway {
                 return within_budget(models::list(&asker, relay, &self.0.model_lists).await?, record);
             }
             let was_coded = body.is_coded();
-            let (asks, body) = if parts.method == Method::POST {
+            let (model, body) = if parts.method == Method::POST {
                 let headers = parts.headers.clone();
-                let read = move |body: &Bytes| Ok((relay::read_body(&headers, body)?, body.clone()));
+                let read = move |body: &Bytes| Ok((relay::model_in(&headers, body)?, body.clone()));
                 let (read, held) = body.parsed(read).await?;
                 record.hold(held);
                 read
             } else {
-                (Asks::default(), Bytes::new())
+                (None, Bytes::new())
             };
             let share = Arc::clone(&share);
-            let asking = Asking { operation, dialect, parts, hops, body, was_coded, asks, share };
+            let asking = Asking { operation, dialect, parts, hops, body, was_coded, model, share };
             relay::pass_on(asking, &caller, (relay, config), record).await
         };
         let outcome = passed_on.await;

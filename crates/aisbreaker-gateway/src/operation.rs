@@ -31,13 +31,38 @@ pub(crate) enum Operation {
 
 /// Under which paths the operations are, longest first.
 const BASES: [&str; 3] = ["/anthropic/v1", "/openai/v1", "/v1"];
+/// What is for one dialect only.
+const OPENAI: &str = "/openai/";
+const ANTHROPIC: &str = "/anthropic/";
 /// The longest id of a response.
 const MAX_ID_LEN: usize = 256;
 
 impl Operation {
     /// The operation of a path without a trailing slash.
     pub(crate) fn of(path: &str) -> Option<Self> {
-        let path = below(path)?;
+        let operation = Self::below_base(below(path)?)?;
+        let is_elsewhere = match operation {
+            Self::Models | Self::Model => false,
+            Self::Messages | Self::CountTokens => path.starts_with(OPENAI),
+            Self::ChatCompletions
+            | Self::Completions
+            | Self::Responses
+            | Self::Response
+            | Self::ResponseCancel
+            | Self::ResponseInputItems
+            | Self::Embeddings
+            | Self::ImageGenerations
+            | Self::ImageEdits
+            | Self::ImageVariations
+            | Self::Speech
+            | Self::Transcriptions
+            | Self::Translations
+            | Self::Moderations => path.starts_with(ANTHROPIC),
+        };
+        (!is_elsewhere).then_some(operation)
+    }
+
+    fn below_base(path: &str) -> Option<Self> {
         Some(match path {
             "/chat/completions" => Self::ChatCompletions,
             "/completions" => Self::Completions,
@@ -138,8 +163,11 @@ impl Operation {
 /// known by a header that they have and others have not.
 pub(crate) fn dialect(path: &str, looks_like_anthropic: impl FnOnce() -> bool) -> Option<Dialect> {
     let path = slash_free(path);
-    if path.starts_with("/anthropic/") {
+    if path.starts_with(ANTHROPIC) {
         return Some(Dialect::Anthropic);
+    }
+    if path.starts_with(OPENAI) {
+        return Some(Dialect::OpenAi);
     }
     let path = below(path)?;
     let is_anthropic = match path {
@@ -185,6 +213,8 @@ mod tests {
             ("/v1/responses/%2e%2e", None),
             ("/v1/responses/a%2Fb", None),
             ("/v1/responses/a/other", None),
+            ("/openai/v1/messages", None),
+            ("/anthropic/v1/chat/completions", None),
             ("/v1/files", None),
             ("/v1chat/completions", None),
             ("/v2/chat/completions", None),
@@ -208,6 +238,8 @@ mod tests {
             ("/v1", openai, openai),
             ("/anthropic/v1/models", anthropic, anthropic),
             ("/anthropic/nothing", anthropic, anthropic),
+            ("/openai/v1/models", openai, openai),
+            ("/openai/v1/messages", openai, openai),
             ("/api/v1/process", None, None),
             ("/", None, None),
         ];

@@ -14,6 +14,7 @@ mod passing;
 
 use std::sync::Arc;
 
+use aisbreaker_api::InvalidRequest;
 use aisbreaker_services::{
     Dialect, Relay, ServiceError, Spoken,
     egress::{self, Outgoing, Payload},
@@ -36,7 +37,7 @@ use crate::{
     authenticate::{Caller, is_key},
     body::ResponseBody,
     config::Config,
-    model::{self, Asks, ModelFault},
+    model::{self, Model},
     operation::{self, Operation},
     record::Record,
     shares::Share,
@@ -55,12 +56,13 @@ pub(crate) struct Asking<'a> {
     pub(crate) body: Bytes,
     /// Whether the body came with a coding, which was undone.
     pub(crate) was_coded: bool,
-    pub(crate) asks: Asks,
+    /// The model that the body names.
+    pub(crate) model: Option<Model>,
     pub(crate) share: Arc<Share>,
 }
 
-/// What a body says of the service that it is for.
-pub(crate) fn read_body(headers: &HeaderMap, body: &[u8]) -> Result<Asks, ModelFault> {
+/// The model that a body names.
+pub(crate) fn model_in(headers: &HeaderMap, body: &[u8]) -> Result<Option<Model>, InvalidRequest> {
     let content_type = headers.get(http::header::CONTENT_TYPE);
     let is_multipart = |value: &&HeaderValue| {
         value.as_bytes().get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"))
@@ -139,7 +141,7 @@ impl Asking<'_> {
         let named = if self.operation == Operation::Model {
             Some(models::named_in(self.parts.uri.path())?)
         } else {
-            self.asks.model.as_ref().map(|model| model.name.clone())
+            self.model.as_ref().map(|model| model.name.clone())
         };
         // It would be told in the log, and to the provider.
         if named.as_deref().is_some_and(is_key) {
@@ -178,7 +180,7 @@ impl Asking<'_> {
     }
 
     fn payload(&self, service: &Chosen) -> Payload {
-        match (&self.asks.model, &service.engine) {
+        match (&self.model, &service.engine) {
             (Some(model), Some(engine)) => Payload::of_pieces(model::renamed(&self.body, model, engine)),
             _ => self.body.clone().into(),
         }

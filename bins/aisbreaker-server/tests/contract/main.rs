@@ -57,6 +57,8 @@ mod network;
 #[cfg(test)]
 mod openai;
 #[cfg(test)]
+mod passing;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod providers;
@@ -72,5 +74,7 @@ mod shared_store;
 mod slow_clients;
 #[cfg(test)]
 mod state_file;
+#[cfg(test)]
+mod surface;
 #[cfg(test)]
 mod ways_out;

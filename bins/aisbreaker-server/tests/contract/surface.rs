@@ -1,0 +1,512 @@
+//! The providers' own APIs: what is passed on, under which paths, with which credentials.
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Provider, Received, Request, Server, grant, roomy, sse};
+
+pub(super) const OPENAI_SECRET: &str = "sk-canary-openai-0123456789";
+pub(super) const ANTHROPIC_SECRET: &str = "sk-ant-canary-0123456789";
+
+/// A key for both dialects, all of whose secrets are bound to this provider.
+pub(super) fn key_for(server: &Server, provider: &Provider) -> String {
+    server.mint_secrets(&json!([
+        {"serviceId": "chat:openai.com", "authSecret": OPENAI_SECRET, "url": provider.url()},
+        {"serviceId": "chat:anthropic.com", "authSecret": ANTHROPIC_SECRET, "url": provider.url()},
+    ]))
+}
+
+pub(super) fn post(path: &str, key: &str, body: impl Into<Vec<u8>>) -> Request {
+    Request::new("POST", path).bearer(key).set("Content-Type", "application/json").body(body)
+}
+
+fn assert_nowhere(received: &Received, key: &str) {
+    let all = format!("{received:?}{}", String::from_utf8_lossy(&received.body));
+    assert!(!all.contains("aisbreaker_") && !all.contains(key), "the key is in {all}");
+}
+
+#[test]
+fn a_request_is_passed_on_as_it_came_with_another_credential() {
+    let answer = "{ \"id\":1.50 , \"usage\":{\"prompt_tokens\":3}}\n";
+    let provider = Provider::start(move |_, wire| {
+        wire.answer(201, &[("Content-Type", "application/json"), ("X-Mine", "a")], answer);
+    });
+    let server = Server::with_egress(&[]);
+    let key = key_for(&server, &provider);
+    let body = "{\"unknown\": [1.0, 1e3, {\"model\": \"b\"}] ,\n \"model\" : \"gpt-4o\", \"z\":null, \"a\":\"\\u00e9\\/\"}";
+
+    for base in ["/v1", "/openai/v1", "//v1"] {
+        let request = post(&format!("{base}/chat/completions?a=b&c=%2F'"), &key, body)
+            .header("OpenAI-Organization", "org")
+            .header("X-Unknown", "u")
+            .header("Connection", "keep-alive, X-Hop")
+            .header("X-Hop", "h");
+        let answered = server.send(&request);
+
+        assert_eq!((answered.status, answered.text()), (201, answer), "{base}");
+        assert_eq!(answered.header("x-mine"), Some("a"));
+    }
+    for received in provider.requests() {
+        assert_eq!(received.method, "POST");
+        assert_eq!(received.target, "/v1/chat/completions?a=b&c=%2F'");
+        assert_eq!(received.body, body.as_bytes());
+        assert_eq!(received.header("authorization"), Some(&*format!("Bearer {OPENAI_SECRET}")));
+        assert_eq!(received.header("openai-organization"), Some("org"));
+        assert_eq!(received.header("x-unknown"), Some("u"));
+        assert_eq!(received.header("x-hop"), None);
+        assert_eq!(received.header("x-api-key"), None);
+        assert_nowhere(&received, &key);
+    }
+    assert_eq!(provider.requests().len(), 3);
+}
+
+#[test]
+fn every_operation_goes_to_its_own_path() {
+    let provider = Provider::with_answer(200, json!({"ok": true}));
+    let server = Server::with_egress(&[]);
+    let key = key_for(&server, &provider);
+    let with_body = [
+        "chat/completions",
+        "completions",
+        "responses",
+        "responses/resp_1/cancel",
+        "embeddings",
+        "images/generations",
+        "images/edits",
+        "images/variations",
+        "audio/speech",
+        "audio/transcriptions",
+        "audio/translations",
+        "moderations",
+        "messages",
+        "messages/count_tokens",
+    ];
+    let without = [
+        ("GET", "responses/resp_1"),
+        ("DELETE", "responses/resp_1"),
+        ("GET", "responses/resp_1/input_items"),
+        ("GET", "models/gpt-4o"),
+    ];
+    let rows = with_body.map(|path| ("POST", path));
+    for (method, path) in rows.into_iter().chain(without) {
+        let request = Request::new(method, &format!("/v1/{path}")).bearer(&key);
+        let request = if method == "POST" { request.json(&json!({"model": "m"})) } else { request };
+
+        let answered = server.send(&request);
+
+        assert_eq!(answered.status, 200, "{method} {path}: {}", answered.text());
+        let received = provider.requests().pop().unwrap();
+        assert_eq!((&*received.method, &*received.target), (method, &*format!("/v1/{path}")));
+        let is_anthropic = path.starts_with("messages");
+        let expected = if is_anthropic {
+            ("x-api-key", ANTHROPIC_SECRET.to_owned())
+        } else {
+            ("authorization", format!("Bearer {OPENAI_SECRET}"))
+        };
+        assert_eq!(received.header(expected.0), Some(&*expected.1), "{path}");
+        let other = if is_anthropic { "authorization" } else { "x-api-key" };
+        assert_eq!(received.header(other), None, "{path}");
+    }
+    let allowed = [
+        ("chat/completions", "POST, OPTIONS"),
+        ("models", "GET, HEAD, OPTIONS"),
+        ("responses/r", "GET, HEAD, DELETE, OPTIONS"),
+    ];
+    for (path, expected) in allowed {
+        let answered = server.send(&Request::new("PUT", &format!("/v1/{path}")).bearer(&key));
+        assert_eq!((answered.status, answered.header("allow")), (405, Some(expected)), "{path}");
+    }
+}
+
+#[test]
+fn a_key_may_come_in_any_field_and_none_of_them_is_passed_on() {
+    let provider = Provider::with_answer(200, json!({}));
+    let server = Server::with_egress(&[]);
+    let key = key_for(&server, &provider);
+    let rows: [&[(&str, &str)]; 6] = [
+        &[("Authorization", "Bearer {key}")],
+        &[("x-api-key", "{key}")],
+        &[("api-key", "{key}")],
+        &[("Authorization", "Bearer {key}"), ("x-api-key", "{key}")],
+        &[("Authorization", "Bearer sk-other"), ("x-api-key", "{key}")],
+        &[
+            ("Authorization", "Bearer {key}"),
+            ("x-api-key", "sk-other"),
+            ("x-goog-api-key", "sk-other"),
+            ("Cookie", "a={key}"),
+        ],
+    ];
+    for fields in rows {
+        for (path, header, secret) in [
+            ("/v1/messages?beta=true", "x-api-key", ANTHROPIC_SECRET.to_owned()),
+            ("/v1/embeddings", "authorization", format!("Bearer {OPENAI_SECRET}")),
+        ] {
+            let mut request = Request::new("POST", path).json(&json!({"model": "m"}));
+            for (name, value) in fields {
+                request = request.header(name, value.replace("{key}", &key));
+            }
+            let answered = server.send(&request.header("anthropic-beta", "one,two"));
+
+            assert_eq!(answered.status, 200, "{fields:?} {path}: {}", answered.text());
+            let received = provider.requests().pop().unwrap();
+            assert_eq!(received.header(header), Some(&*secret), "{fields:?} {path}");
+            let credentials = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
+            let present = credentials.iter().filter(|name| received.header(name).is_some()).count();
+            assert_eq!(present, 1, "{fields:?} {path}: {received:?}");
+            assert_eq!(received.header("anthropic-beta"), Some("one,two"));
+            assert!(received.target.ends_with(path), "{received:?}");
+            let all = format!("{received:?}");
+            assert!(!all.contains("sk-other") && !all.contains("aisbreaker_"), "{all}");
+        }
+    }
+}
+
+#[test]
+fn a_provider_gets_its_version_unless_the_caller_names_one() {
+    let provider = Provider::with_answer(200, json!({}));
+    let server = Server::with_egress(&[]);
+    let key = key_for(&server, &provider);
+    for (version, expected) in [(None, "2023-06-01"), (Some("2099-01-01"), "2099-01-01")] {
+        let request = post("/v1/messages", &key, r#"{"model":"m"}"#);
+        let request = version.map_or(request.clone(), |version| request.header("anthropic-version", version));
+        assert_eq!(server.send(&request).status, 200);
+        assert_eq!(provider.requests().pop().unwrap().header("anthropic-version"), Some(expected));
+    }
+}
+
+#[test]
+fn a_secret_of_the_callers_own_goes_to_the_provider_that_it_names() {
+    let provider = Provider::with_answer(200, json!({}));
+    let rows = format!(
+        "[[provider]]\nid = \"mine.example\"\nurl = \"{0}\"\nopenai = \"/x\"\nanthropic = \"/y\"\nauth = \"api-key\"\n",
+        provider.url()
+    );
+    let config = crate::support::ConfigFile::new(&rows);
+    let server = Server::with_egress(&[("AISBREAKER_CONFIG", config.path())]);
+
+    let answered =
+        server.send(&post("/v1/embeddings", "sk-own", r#"{"model": "mine.example/e", "input": "a"}"#));
+    assert_eq!(answered.status, 200, "{}", answered.text());
+    let received = provider.sole_request();
+    assert_eq!(received.target, "/x/embeddings");
+    assert_eq!(received.header("api-key"), Some("sk-own"));
+    assert_eq!(received.header("authorization"), None);
+    assert_eq!(received.body, br#"{"model": "e", "input": "a"}"#);
+
+    let answered = server.send(&post("/v1/messages", "sk-own", r#"{"model":"mine.example/e"}"#));
+    assert_eq!((answered.status, provider.requests()[1].target.as_str()), (200, "/y/messages"));
+}
+
+#[test]
+fn the_model_is_renamed_where_it_is_a_service_id_or_an_alias() {
+    let provider = Provider::with_answer(200, json!({}));
+    let server = Server::with_egress(&[]);
+    let mut grant = grant(
+        &roomy(),
+        &json!([
+            {"serviceId": "chat:openai.com", "authSecret": OPENAI_SECRET, "url": provider.url()},
+            {"serviceId": "chat:groq.com", "authSecret": "sk-groq-canary", "url": format!("{}/openai/v1/", provider.url())},
+        ]),
+    );
+    grant["requestAuthAndQuotas"]["modelAliases"] = json!({"fast": "chat:groq.com/llama\"8b"});
+    let key = server.mint(&grant);
+    let rows = [
+        (r#"{"model":"gpt-4o","a":1}"#, "/v1/chat/completions", r#"{"model":"gpt-4o","a":1}"#),
+        (
+            r#"{"a":{"model":"fast"},"mod\u0065l" : "fast"}"#,
+            "/openai/v1/chat/completions",
+            r#"{"a":{"model":"fast"},"mod\u0065l" : "llama\"8b"}"#,
+        ),
+        (r#"{"model":"groq.com/x/y"}"#, "/openai/v1/chat/completions", r#"{"model":"x/y"}"#),
+        (
+            r#"{"model":"chat:openai.com/gpt-4o" , "b":"chat:openai.com/gpt-4o"}"#,
+            "/v1/chat/completions",
+            r#"{"model":"gpt-4o" , "b":"chat:openai.com/gpt-4o"}"#,
+        ),
+        (
+            "\u{feff}{\"model\":\"\\u0066ast\"}",
+            "/openai/v1/chat/completions",
+            "\u{feff}{\"model\":\"llama\\\"8b\"}",
+        ),
+        (r#"{"messages":[]}"#, "/v1/chat/completions", r#"{"messages":[]}"#),
+    ];
+    for (body, target, expected) in rows {
+        let answered = server.send(&post("/v1/chat/completions", &key, body));
+        assert_eq!(answered.status, 200, "{body}: {}", answered.text());
+        let received = provider.requests().pop().unwrap();
+        let body = String::from_utf8(received.body.clone()).unwrap();
+        assert_eq!((received.target.as_str(), body.as_str()), (target, expected));
+    }
+}
+
+#[test]
+fn in_a_form_only_the_field_of_the_model_is_renamed() {
+    let provider = Provider::with_answer(200, json!({"text": "ok"}));
+    let server = Server::with_egress(&[]);
+    let key = key_for(&server, &provider);
+    let form = |model: &str| {
+        let mut form =
+            b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n".to_vec();
+        form.extend(0..=255_u8);
+        form.extend_from_slice(b"\r\n--c\r\nname=\"model\"\r\n\r\nx");
+        let model =
+            format!("\r\n--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{model}\r\n--b--\r\n");
+        form.extend_from_slice(model.as_bytes());
+        form
+    };
+    for path in ["audio/transcriptions", "images/edits"] {
+        let content_type = "multipart/form-data; boundary=b";
+        let request = post(&format!("/v1/{path}"), &key, form("chat:openai.com/whisper-1"));
+        let answered = server.send(&request.set("Content-Type", content_type));
+
+        assert_eq!(answered.status, 200, "{}", answered.text());
+        let received = provider.requests().pop().unwrap();
+        assert_eq!(received.header("content-type"), Some(content_type));
+        assert_eq!(received.body, form("whisper-1"), "{path}");
+    }
+}
+
+fn error_of(answer: &Answer) -> Value {
+    answer.json()["error"].clone()
+}
+
+#[test]
+fn errors_are_told_in_the_dialect_of_the_caller() {
+    let nobody = Provider::start(|_, wire| wire.cut());
+    let server = Server::with_egress(&[("AISBREAKER_MAX_BODY_BYTES", "1000")]);
+    let key = key_for(&server, &nobody);
+    let spent = server.mint(&grant(&crate::support::quotas([100, 100, 1], [100, 100, 1]), &json!([])));
+    let down = server.mint_secrets(&json!([
+        {"serviceId": "chat:openai.com", "authSecret": "s", "url": "http://127.0.0.1:1"},
+        {"serviceId": "chat:anthropic.com", "authSecret": "s", "url": "http://127.0.0.1:1"},
+    ]));
+    let blocked = server.mint_secrets(&json!([
+        {"serviceId": "chat:openai.com", "authSecret": "INVALID"}, {"serviceId": "chat:anthropic.com", "authSecret": "INVALID"},
+    ]));
+    let none = server.mint_secrets(&json!([{"serviceId": "chat:dummy", "authSecret": ""}]));
+    assert_eq!(server.send(&post("/v1/messages", &spent, "{}")).status, 404, "it counts all the same");
+    let large = format!(r#"{{"model":"m","a":"{}"}}"#, "x".repeat(1000));
+    let small = r#"{"model":"m"}"#;
+    let rows: [(&str, &str, &str, u16, (&str, Option<&str>), &str); 9] = [
+        (
+            "a bad key",
+            "aisbreaker_x",
+            small,
+            401,
+            ("invalid_request_error", Some("invalid_api_key")),
+            "authentication_error",
+        ),
+        (
+            "a spent quota",
+            &spent,
+            small,
+            429,
+            ("insufficient_quota", Some("insufficient_quota")),
+            "rate_limit_error",
+        ),
+        (
+            "a blocked service",
+            &blocked,
+            small,
+            403,
+            ("permission_error", Some("permission_denied")),
+            "permission_error",
+        ),
+        (
+            "no service",
+            &none,
+            small,
+            404,
+            ("invalid_request_error", Some("model_not_found")),
+            "not_found_error",
+        ),
+        (
+            "a large body",
+            &key,
+            &large,
+            413,
+            ("invalid_request_error", Some("request_too_large")),
+            "request_too_large",
+        ),
+        ("no JSON", &key, "{", 400, ("invalid_request_error", None), "invalid_request_error"),
+        (
+            "a provider that is down",
+            &down,
+            small,
+            503,
+            ("server_error", Some("service_unavailable")),
+            "api_error",
+        ),
+        ("a provider that breaks off", &key, small, 502, ("server_error", None), "api_error"),
+        (
+            "two models",
+            &key,
+            r#"{"model":"m","model":"n"}"#,
+            400,
+            ("invalid_request_error", None),
+            "invalid_request_error",
+        ),
+    ];
+    for (row, key, body, status, (kind, code), anthropic) in rows {
+        let told = server.send(&post("/v1/chat/completions", key, body));
+        let error = error_of(&told);
+        assert_eq!(
+            (told.status, &error["type"], &error["code"]),
+            (status, &json!(kind), &json!(code)),
+            "{row}: {error}"
+        );
+        assert!(error["message"].as_str().is_some_and(|text| text.len() > 10), "{row}: {error}");
+        assert_eq!(error.as_object().unwrap().len(), 4, "{row}: {error}");
+        assert_eq!(told.header("content-type"), Some("application/json"), "{row}");
+
+        let told = server.send(&post("/v1/messages", key, body).header("x-request-id", "req-1"));
+        let whole = told.json();
+        assert_eq!(
+            (told.status, &whole["type"], &whole["error"]["type"]),
+            (status, &json!("error"), &json!(anthropic)),
+            "{row}: {whole}"
+        );
+        assert_eq!(whole["request_id"], "req-1", "{row}");
+        assert_eq!(whole["error"].as_object().unwrap().len(), 2, "{row}: {whole}");
+    }
+    for (path, kind) in
+        [("/v1/nothing", "invalid_request_error"), ("/anthropic/v1/nothing", "not_found_error")]
+    {
+        let told = server.get(path);
+        assert_eq!((told.status, &error_of(&told)["type"]), (404, &json!(kind)), "{path}");
+    }
+    assert_eq!(error_of(&server.get("/api/v1/nothing"))["statusCode"], 404);
+    let told = server.send(&post("/v1/messages", &none, small));
+    assert!(told.text().contains("the services in the key are: chat:dummy"), "{}", told.text());
+}
+
+#[test]
+fn a_quota_that_is_spent_for_the_day_is_not_waited_for() {
+    let provider = Provider::with_answer(200, json!({}));
+    let server = Server::with_egress(&[]);
+    let secrets = json!([{"serviceId": "chat:openai.com", "authSecret": "s", "url": provider.url()}]);
+    let key = server.mint(&grant(&crate::support::quotas([100, 100, 1], [100, 100, 1]), &secrets));
+    let request = post("/v1/embeddings", &key, r#"{"model":"m"}"#);
+    assert_eq!(server.send(&request).status, 200);
+
+    let refused = server.send(&request);
+
+    assert_eq!((refused.status, refused.header("x-should-retry")), (429, Some("false")));
+    assert!(refused.header("retry-after").is_some() && refused.header("ratelimit").is_some());
+    assert_eq!(provider.requests().len(), 1);
+}
+
+#[test]
+fn what_a_provider_says_of_its_limits_is_not_hidden_by_ours() {
+    let provider = Provider::start(|received, wire| {
+        let of_its_own: &[(&str, &str)] = &[
+            ("x-request-id", "req_of_the_provider"),
+            ("openai-processing-ms", "7"),
+            ("retry-after", "1"),
+            ("x-ratelimit-limit-requests", "9999"),
+            ("anthropic-ratelimit-tokens-limit", "5"),
+            ("set-cookie", "a=b"),
+            ("x-aisbreaker-attempts", "a lie"),
+            ("access-control-allow-origin", "https://other.example"),
+        ];
+        let headers = if received.json()["model"] == "mute" { &[] } else { of_its_own };
+        wire.answer(429, headers, "{}");
+    });
+    let server = Server::with_egress(&[]);
+    let key = key_for(&server, &provider);
+    let send = |model: &str| {
+        server.send(
+            &post("/v1/embeddings", &key, json!({"model": model}).to_string()).header("x-request-id", "mine"),
+        )
+    };
+
+    let told = send("talks");
+    let header = |name| told.header(name);
+    assert_eq!((told.status, header("x-request-id")), (429, Some("req_of_the_provider")));
+    assert_eq!(header("x-ratelimit-limit-requests"), Some("9999"));
+    assert_eq!(header("x-ratelimit-remaining-requests"), None, "ours beside theirs would be read as theirs");
+    assert_eq!(header("openai-processing-ms"), Some("7"));
+    assert_eq!(header("anthropic-ratelimit-tokens-limit"), Some("5"));
+    assert_eq!((header("retry-after"), header("x-should-retry")), (Some("1"), None));
+    assert!(header("ratelimit").is_some() && header("ratelimit-policy").is_some());
+    assert_eq!((header("set-cookie"), header("x-aisbreaker-attempts")), (None, None));
+    assert_eq!(header("access-control-allow-origin"), Some("*"));
+    let line = server.wait_for_request("mine");
+    assert_eq!(line["provider_request_id"], "req_of_the_provider");
+    assert_eq!(
+        (&line["service"], &line["route"]),
+        (&json!("chat:openai.com/talks"), &json!("/v1/embeddings"))
+    );
+
+    let told = send("mute");
+    assert_eq!((told.header("x-request-id"), told.header("retry-after")), (Some("mine"), None));
+    assert_eq!(told.header("x-ratelimit-limit-requests"), Some("100000"));
+}
+
+#[test]
+fn agents_are_greeted() {
+    let server = Server::start(&[]);
+    let answered = server.send(&Request::new("HEAD", "/api/hello"));
+    assert_eq!((answered.status, answered.body.len()), (200, 0));
+}
+
+#[test]
+fn a_redirect_is_not_passed_on() {
+    let provider =
+        Provider::start(|_, wire| wire.answer(307, &[("Location", "https://elsewhere.example/")], ""));
+    let server = Server::with_egress(&[]);
+    let told = server.send(&post("/v1/embeddings", &key_for(&server, &provider), r#"{"model":"m"}"#));
+    assert_eq!((told.status, told.header("location")), (502, None), "{}", told.text());
+}
+
+#[test]
+fn a_sealed_secret_stays_bound_whatever_path_is_asked_for() {
+    let provider = Provider::trap();
+    let server = Server::with_egress(&[]);
+    let key = key_for(&server, &provider);
+    let paths = [
+        "/v1/responses/../files",
+        "/v1/responses/%2e%2e%2ffiles",
+        "/v1/models/../files",
+        "/v1/models/%2e%2e/files",
+        "/v1/models/a%2F..%2F..%2Ffiles",
+        "/v1/models/openai.com/../../files",
+        "/v1/models/chat%3Aopenai.com%2F..%2Ffiles",
+        "/v1/files",
+        "/v1/responses/a/b",
+    ];
+    for path in paths {
+        let told = server.send(&Request::get(path).bearer(&key));
+        assert!(matches!(told.status, 400 | 404), "{path}: {} {}", told.status, told.text());
+    }
+    for model in ["chat:openai.com/..", "../files"] {
+        let answered = server.send(&post("/v1/embeddings", &key, json!({"model": model}).to_string()));
+        assert_eq!(answered.status, 200, "a model is in the body only");
+    }
+    assert!(
+        provider.requests().iter().all(|received| received.target == "/v1/embeddings"),
+        "{:?}",
+        provider.requests()
+    );
+    let told = server.send(&post("/v1/embeddings", &key, json!({"model": key}).to_string()));
+    assert_eq!(told.status, 400);
+}
+
+#[test]
+fn a_stream_is_of_the_events_that_came() {
+    let events = format!(
+        "{}: c\n\n{}data: [DONE]\n\n",
+        sse(&json!({"a": 1})),
+        sse(&json!({"usage": {"prompt_tokens": 5}}))
+    );
+    let told = events.clone();
+    let provider = Provider::start(move |_, wire| wire.whole_stream(&told));
+    let server = Server::with_egress(&[]);
+    let answered = server.send(&post(
+        "/v1/chat/completions",
+        &key_for(&server, &provider),
+        r#"{"model":"m","stream":true}"#,
+    ));
+    assert_eq!(answered.text(), events);
+    assert_eq!(answered.header("content-type"), Some("text/event-stream"));
+    assert_eq!(answered.header("x-accel-buffering"), Some("no"));
+}
