@@ -311,7 +311,11 @@ impl Gateway {
         let incoming = Incoming { call, hops, share };
         let (outcome, admission) = process::process(incoming, admitted, registry, record).await;
         let outcome = outcome.map_err(Failure::from).and_then(|response| within_budget(response, record));
-        charged(outcome, |headers| admission.describe(headers))
+        charged(outcome, |headers| {
+            admission.describe(headers);
+            // Of a stream, which begins before its service has answered, they are in the log only.
+            process::tell_attempts(record.attempted(), headers);
+        })
     }
 
     async fn relay<B: Body<Data = Bytes>>(

@@ -3,10 +3,10 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use aisbreaker_api::ProcessCall;
-use aisbreaker_services::{Call, Event, EventStream, Registry, Reply, ServiceError, Tokens};
+use aisbreaker_services::{Attempts, Call, Event, EventStream, Registry, Reply, ServiceError, Tokens};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::{
-    HeaderName, HeaderValue, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE},
 };
 
@@ -15,6 +15,8 @@ use crate::{
     shares::Share,
 };
 
+/// What was tried before the answer.
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-aisbreaker-attempts");
 /// Tells nginx not to hold events back.
 pub(crate) const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -56,13 +58,23 @@ async fn call_service(
     let call = Call::new(call.service, call.request, Arc::new(caller.credentials), registry.clone())?
         .with_hops(hops)
         .with_budget(share.budget().clone());
-    let service = registry.find(&call.service_id)?;
+    registry.find(&call.service_id)?;
     record.service(call.service_id.as_str());
+    record.attempts(call.attempts.clone());
     // A service is called inside the future, so that a panic before its own future begins is caught as well.
     let answer =
-        AssertUnwindSafe(async { answer(service.call(call).await?, is_stream, share, record).await });
+        AssertUnwindSafe(async { answer(registry.call(call).await?, is_stream, share, record).await });
     // What the panic says may repeat a secret; the place of it is told by whoever has set a hook.
     answer.catch_unwind().await.unwrap_or_else(|_panic| Err(panicked()))
+}
+
+/// Says in an answer what was tried, where there was more than one service to be called.
+pub(crate) fn tell_attempts(attempts: &Attempts, headers: &mut HeaderMap) {
+    if let Some(text) = attempts.text()
+        && let Ok(value) = HeaderValue::try_from(text)
+    {
+        headers.insert(ATTEMPTS, value);
+    }
 }
 
 /// What becomes of a call whose service panicked.

@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use aisbreaker_services::Tokens;
+use aisbreaker_services::{Attempts, Tokens};
 use aisbreaker_token::KeyId;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
@@ -30,8 +30,8 @@ pub(crate) struct Record {
     client: IpAddr,
     key: Option<KeyId>,
     service: Option<String>,
-    /// What was tried before an answer was passed on, with its statuses.
-    attempts: Option<String>,
+    /// What was tried before an answer came.
+    attempts: Attempts,
     /// The provider's id of the request.
     provider_request_id: Option<String>,
     tokens: Tokens,
@@ -60,7 +60,7 @@ impl Record {
             client,
             key: None,
             service: None,
-            attempts: None,
+            attempts: Attempts::default(),
             provider_request_id: None,
             tokens: Tokens::default(),
             cause: None,
@@ -90,8 +90,12 @@ impl Record {
     }
 
     /// Tells which services were tried.
-    pub(crate) fn attempts(&mut self, attempts: String) {
-        self.attempts = Some(attempts);
+    pub(crate) fn attempts(&mut self, attempts: Attempts) {
+        self.attempts = attempts;
+    }
+
+    pub(crate) fn attempted(&self) -> &Attempts {
+        &self.attempts
     }
 
     /// Names the request as the provider does, if that is harmless in a log.
@@ -136,6 +140,8 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        let attempts = self.attempts.text();
+        let attempts = attempts.as_deref();
         let status = if self.is_complete { self.status.as_u16() } else { CLIENT_CLOSED_REQUEST };
         let duration = self.clock.monotonic().saturating_duration_since(self.started);
         macro_rules! line {
@@ -150,7 +156,7 @@ impl Drop for Record {
                     client = %self.client,
                     key = self.key.as_ref().map(tracing::field::display),
                     service = self.service.as_deref(),
-                    attempts = self.attempts.as_deref(),
+                    attempts,
                     provider_request_id = self.provider_request_id.as_deref(),
                     input_tokens = self.tokens.input,
                     output_tokens = self.tokens.output,

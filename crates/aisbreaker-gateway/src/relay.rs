@@ -16,12 +16,13 @@ use std::sync::Arc;
 
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_services::{
-    Dialect, Relay, ServiceError, Spoken,
+    Attempts, Dialect, Relay, ServiceError, Spoken,
     egress::{self, Outgoing, Payload},
+    is_worth_another,
 };
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    HeaderMap, HeaderValue, Method, Response, StatusCode,
     header::{ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL},
     request, response,
 };
@@ -39,12 +40,10 @@ use crate::{
     config::Config,
     model::{self, Model},
     operation::{self, Operation},
+    process,
     record::Record,
     shares::Share,
 };
-
-/// What was tried before the answer.
-const ATTEMPTS: HeaderName = HeaderName::from_static("x-aisbreaker-attempts");
 
 /// A request that is to be passed on, whose body has come.
 #[derive(Debug)]
@@ -83,17 +82,26 @@ pub(crate) async fn pass_on(
     let named = asking.named_model()?;
     let chooser = Chooser::new(relay.providers(), caller, asking.dialect, asking.operation);
     let chosen = chooser.choose(named.as_deref())?;
-    let mut attempts = Attempts::new(&chosen);
-    let outcome = try_all(&asking, &chosen, caller, relay, &mut attempts).await;
-    attempts.note(record);
-    let (service, parts, body) = outcome.map_err(|error| attempts.told_in(error.into()))?;
+    let attempts = Attempts::default();
+    let outcome = try_all(&asking, &chosen, caller, relay, &attempts).await;
+    if let Some(last) = attempts.last() {
+        record.service(&last);
+    }
+    // One attempt is told by the rest of the answer and of the line.
+    let told = if chosen.len() > 1 { attempts } else { Attempts::default() };
+    record.attempts(told.clone());
+    let (service, parts, body) = outcome.map_err(|error| {
+        let mut failure = Failure::from(error);
+        process::tell_attempts(&told, &mut failure.headers);
+        failure
+    })?;
     // Nobody needs the request any more.
     drop(record.held());
     let Some(spoken) = service.provider.spoken(asking.dialect) else {
         return Err(ServiceError::Internal("a provider forgot its dialect".to_owned()).into());
     };
     let mut response = answer(parts, body, &asking, spoken, config, record);
-    attempts.tell(response.headers_mut());
+    process::tell_attempts(&told, response.headers_mut());
     Ok(response)
 }
 
@@ -103,7 +111,7 @@ async fn try_all<'a>(
     chosen: &'a [Chosen],
     caller: &Caller,
     relay: &Relay,
-    attempts: &mut Attempts,
+    attempts: &Attempts,
 ) -> Result<(&'a Chosen, response::Parts, egress::Body), ServiceError> {
     let deadline = relay.deadline();
     let mut left = chosen.iter().peekable();
@@ -111,14 +119,14 @@ async fn try_all<'a>(
         let is_last = |left: &mut std::iter::Peekable<_>| left.peek().is_none() || Instant::now() >= deadline;
         match relay.send(asking.passing(service, caller, deadline)).await {
             Ok((parts, body)) => {
-                attempts.add(service, parts.status);
-                if is_last(&mut left) || !is_worth_another(parts.status) {
+                attempts.add(&service.service_id, parts.status.as_u16());
+                if is_last(&mut left) || !is_worth_another(parts.status.as_u16()) {
                     return Ok((service, parts, body));
                 }
             }
             Err(error) => {
                 let status = Failure::from(error.clone()).status;
-                attempts.add(service, status);
+                attempts.add(&service.service_id, status.as_u16());
                 let was_reached = !matches!(error, ServiceError::Unreachable(_) | ServiceError::Timeout(_));
                 if is_last(&mut left) || was_reached {
                     return Err(error);
@@ -128,11 +136,6 @@ async fn try_all<'a>(
     }
     // The first of them is always there.
     Err(ServiceError::Internal("no service to call".to_owned()))
-}
-
-/// Whether another service may do better.
-fn is_worth_another(status: StatusCode) -> bool {
-    matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) || status.is_server_error()
 }
 
 impl Asking<'_> {
@@ -224,53 +227,7 @@ fn answer(
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
     if is_stream {
         headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
-        headers.entry(crate::process::X_ACCEL_BUFFERING).or_insert(HeaderValue::from_static("no"));
+        headers.entry(process::X_ACCEL_BUFFERING).or_insert(HeaderValue::from_static("no"));
     }
     response
-}
-
-/// Which services were called, and what they answered.
-#[derive(Debug)]
-struct Attempts {
-    text: String,
-    /// Whether there is more than one service to call.
-    are_told: bool,
-}
-
-impl Attempts {
-    fn new(chosen: &[Chosen]) -> Self {
-        Self { text: String::new(), are_told: chosen.len() > 1 }
-    }
-
-    /// As a list of strings with a parameter (RFC 9651 section 3.1).
-    fn add(&mut self, service: &Chosen, status: StatusCode) {
-        let separator = if self.text.is_empty() { "" } else { ", " };
-        let id = service.service_id.as_str();
-        let shown = |c: char| if c.is_ascii_graphic() && !matches!(c, '"' | '\\') { c } else { '?' };
-        let id: String = id.chars().map(shown).collect();
-        self.text.push_str(&format!("{separator}\"{id}\";status={}", status.as_u16()));
-    }
-
-    fn note(&self, record: &mut Record) {
-        // The first of them is the service itself.
-        if let Some(last) = self.text.rsplit('"').nth(1) {
-            record.service(last);
-        }
-        if self.are_told {
-            record.attempts(self.text.clone());
-        }
-    }
-
-    fn tell(&self, headers: &mut HeaderMap) {
-        if self.are_told
-            && let Ok(value) = HeaderValue::try_from(&self.text)
-        {
-            headers.insert(ATTEMPTS, value);
-        }
-    }
-
-    fn told_in(&self, mut failure: Failure) -> Failure {
-        self.tell(&mut failure.headers);
-        failure
-    }
 }

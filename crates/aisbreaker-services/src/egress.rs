@@ -167,6 +167,12 @@ impl Client {
         Self { http: pooled(self.connector.clone()), ..self.clone() }
     }
 
+    /// How long it waits.
+    #[must_use]
+    pub fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
     /// When the head of a response must have come to a request that is sent now.
     #[must_use]
     pub fn deadline(&self) -> Instant {

@@ -5,7 +5,9 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 use aisbreaker_api::{Progress, Request, Response, ServiceId, ServiceProps};
 use futures_core::Stream;
 
-use crate::{budget::Budget, credentials::Credentials, error::ServiceError, registry::Registry};
+use crate::{
+    budget::Budget, credentials::Credentials, error::ServiceError, fallback::Attempts, registry::Registry,
+};
 
 /// Answers calls; registered under a service id in a [`Registry`].
 ///
@@ -42,6 +44,8 @@ pub struct Call {
     pub budget: Budget,
     /// Where services that forward find the service behind them.
     pub registry: Registry,
+    /// Which services were called, where one stands in for another.
+    pub attempts: Attempts,
 }
 
 impl Call {
@@ -58,7 +62,8 @@ impl Call {
         let service_id = ServiceId::parse(&service.service_id)
             .map_err(|fault| ServiceError::BadRequest(format!("service.serviceId {fault}")))?;
         let budget = Budget::default();
-        Ok(Self { service_id, service, request, credentials, hops: 0, budget, registry })
+        let attempts = Attempts::default();
+        Ok(Self { service_id, service, request, credentials, hops: 0, budget, registry, attempts })
     }
 
     /// Says of what the bytes are held that are collected for the call; by default, of a budget of its own.

@@ -65,7 +65,8 @@ pub struct Options {
 pub fn standard(client: egress::Client, options: Options) -> Builder {
     let Options { engines, operator_origins, providers } = options;
     let origins = |id: &str| operator_origins.get(id).cloned().unwrap_or_default();
-    let builder = add(Builder::default(), DUMMY, Dummy);
+    let builder = Builder::default().with_patience(client.timeouts().response);
+    let builder = add(builder, DUMMY, Dummy);
     let builder = add(builder, ECHO, Echo);
     let builder = add(builder, MIRROR, Mirror);
     let builder = add(builder, NOP, Nop);

@@ -27,6 +27,8 @@ mod drain;
 #[cfg(test)]
 mod egress;
 #[cfg(test)]
+mod fallback;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod floods;

@@ -286,7 +286,8 @@ fn errors_are_told_in_the_dialect_of_the_caller() {
     assert_eq!(server.send(&post("/v1/messages", &spent, "{}")).status, 404, "it counts all the same");
     let large = format!(r#"{{"model":"m","a":"{}"}}"#, "x".repeat(1000));
     let small = r#"{"model":"m"}"#;
-    let rows: [(&str, &str, &str, u16, (&str, Option<&str>), &str); 9] = [
+    type Row<'a> = (&'a str, &'a str, &'a str, u16, (&'a str, Option<&'a str>), &'a str);
+    let rows: [Row<'_>; 9] = [
         (
             "a bad key",
             "aisbreaker_x",
