@@ -10,10 +10,13 @@
 //! | parse | `parse`, `receive` | `Asked`, and of its body what it says | 400, 408, 413, 415, 421, 431, 503 |
 //! | authenticate | `authenticate` | `Caller` | 401 |
 //! | admit | `admit` | `Admission` | 429 |
-//! | resolve, call | `process`, `mint` | the answer's head | 401 to 504 |
-//! | stream | `events` | the answer's body | an `error` event |
+//! | resolve, call | `process`, `relay`, `mint` | the answer's head | 401 to 504 |
+//! | stream | `events`, `relay::passing` | the answer's body | an `error` event |
 //!
 //! A body that takes its time to read is read after it was admitted, so that it is paid for.
+//!
+//! Requests under `/v1` are in the protocol of a provider, and passed on as they are: `operation` has their paths, `model`
+//! finds the model in their bodies, `relay` does the rest, and `dialect` says errors as their clients understand them.
 //!
 //! Errors become statuses in one place, `status`. What is logged is in one place, `record`.
 #![doc = ""]

@@ -86,21 +86,31 @@ impl<'a> Chooser<'a> {
         is_vendor.then(|| ServiceId::parse(&format!("{CHAT}:{model}")).ok()).flatten()
     }
 
-    /// The service that is named.
+    /// The service that is named, by whichever name of its provider the key has.
     fn explicit(&self, id: &ServiceId) -> Result<Chosen, NoService> {
         let provider = id.vendor().and_then(|vendor| self.providers.find(vendor));
         let Some(provider) = provider.filter(|provider| provider.spoken(self.dialect).is_some()) else {
             let known = if provider.is_some() { "does not speak" } else { "is not known to speak" };
             return Err(self.nothing(&format!("{id} {known} the {} dialect", self.dialect.name())));
         };
-        let is_in_key = self.entries().any(|entry| entry.pattern.matches(id));
-        if matches!(self.credentials, Credentials::Sealed { .. }) && !is_in_key {
-            return Err(self.nothing(&format!("the key has no service for {id}")));
-        }
         let Some(engine) = id.engine().or(provider.engine.as_deref()) else {
             return Err(self.nothing(&format!("{id} names no model; write {id}/<model>")));
         };
-        Ok(Chosen { service_id: id.clone(), provider: Arc::clone(provider), engine: Some(engine.to_owned()) })
+        let chosen = |service_id: ServiceId| Chosen {
+            service_id,
+            provider: Arc::clone(provider),
+            engine: Some(engine.to_owned()),
+        };
+        if !matches!(self.credentials, Credentials::Sealed { .. }) || self.is_in_key(id) {
+            return Ok(chosen(id.clone()));
+        }
+        let others = provider.names().filter_map(|name| self.at(id.task(), name, provider, id.engine()));
+        let other = others.map(|other| other.service_id).find(|other| self.is_in_key(other));
+        other.map(chosen).ok_or_else(|| self.nothing(&format!("the key has no service for {id}")))
+    }
+
+    fn is_in_key(&self, id: &ServiceId) -> bool {
+        self.entries().any(|entry| entry.pattern.matches(id))
     }
 
     /// The first service whose provider speaks the dialect and that can be used for a model of this name.

@@ -67,6 +67,8 @@ fn a_service_id_is_itself_and_an_alias_stands_for_one() {
     check(&all, openai, "chat:groq.com/llama-3/x", "chat:groq.com/llama-3/x as llama-3/x");
     check(&all, openai, "groq.com/llama", "chat:groq.com/llama as llama");
     check(&all, openai, "together/m", "chat:together/m as m");
+    check(&all, openai, "together.ai/m", "chat:together/m as m");
+    check(&all, openai, "chat:together.xyz/m", "chat:together/m as m");
     check(&all, openai, "chat:openai.com", "chat:openai.com as gpt-4.1-mini");
     check(&all, anthropic, "deepseek.com/m", "chat:deepseek.com/m as m");
     check(&all, openai, "fast", "chat:groq.com/llama as llama");
