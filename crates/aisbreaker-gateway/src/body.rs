@@ -63,7 +63,9 @@ impl ResponseBody {
     }
 
     pub(crate) fn passing(passing: Passing) -> Self {
-        Self { content: Content::Passing(Box::new(passing)), record: None }
+        // Nobody would ask for the end of an answer of no bytes.
+        let content = if passing.is_whole() { Content::Empty } else { Content::Passing(Box::new(passing)) };
+        Self { content, record: None }
     }
 
     /// Keeps the log record until the body is over.

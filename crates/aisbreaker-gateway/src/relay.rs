@@ -20,6 +20,7 @@ use aisbreaker_services::{
     egress::{self, Outgoing, Payload},
     is_worth_another,
 };
+use aisbreaker_token::PREFIX;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
@@ -38,6 +39,7 @@ use crate::{
     authenticate::{Caller, is_key},
     body::ResponseBody,
     config::Config,
+    form,
     model::{self, Model},
     operation::{self, Operation},
     process,
@@ -151,6 +153,10 @@ impl Asking<'_> {
             return Err(
                 Failure::new(StatusCode::BAD_REQUEST, "model is a key; name a model").with_param("model")
             );
+        }
+        if self.parts.uri.query().is_some_and(|query| form::decode(query).contains(PREFIX)) {
+            let text = "the query holds a key, which would go to the provider; send it in Authorization";
+            return Err(Failure::new(StatusCode::BAD_REQUEST, text));
         }
         Ok(named)
     }

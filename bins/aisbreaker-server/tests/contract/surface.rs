@@ -488,8 +488,44 @@ fn a_sealed_secret_stays_bound_whatever_path_is_asked_for() {
         "{:?}",
         provider.requests()
     );
+    let before = provider.requests().len();
     let told = server.send(&post("/v1/embeddings", &key, json!({"model": key}).to_string()));
     assert_eq!(told.status, 400);
+    for query in [format!("key={key}"), format!("a=b&key=x{}", key.replace('_', "%5f"))] {
+        let told = server.send(&post(&format!("/v1/embeddings?{query}"), &key, r#"{"model":"m"}"#));
+        assert_eq!(told.status, 400, "{query}");
+    }
+    assert_eq!(provider.requests().len(), before);
+}
+
+#[test]
+fn a_request_that_goes_round_in_circles_ends() {
+    let server = Server::with_egress(&[]);
+    let round = server.url();
+    let secrets = json!([{"serviceId": "chat:openai.com", "authSecret": "sk-none", "url": round}]);
+    let inner = server.mint_at("127.0.0.1", &grant(&roomy(), &secrets));
+    let rows = json!([{"serviceId": "chat:openai.com", "authSecret": inner, "url": round}]);
+    let key = server.mint_secrets(&rows);
+    let told =
+        server.send(&post("/v1/embeddings", &key, r#"{"model":"m"}"#).header("x-aisbreaker-hops", "7"));
+    assert_eq!(told.status, 400, "{}", told.text());
+    assert!(told.message().contains("look for a loop"), "{}", told.text());
+}
+
+#[test]
+fn an_answer_of_no_bytes_is_whole() {
+    let provider = Provider::start(|received, wire| match received.method.as_str() {
+        "DELETE" => wire.head(204, &[]),
+        _ => wire.answer(200, &[("Content-Type", "application/json")], ""),
+    });
+    let server = Server::with_egress(&[]);
+    let key = key_for(&server, &provider);
+    for (id, method, status) in [("empty", "GET", 200), ("none", "DELETE", 204)] {
+        let request = Request::new(method, "/v1/responses/r").bearer(&key).header("x-request-id", id);
+        let answered = server.send(&request);
+        assert_eq!((answered.status, answered.body.len()), (status, 0), "{method}");
+        assert_eq!(server.wait_for_request(id)["status"], status, "{method}");
+    }
 }
 
 #[test]
