@@ -259,3 +259,34 @@ fn the_search_finds_a_secret_in_any_form() {
     }
     assert_eq!(canaries.found_in(&bytes[7..18]), Vec::<String>::new(), "11 bytes are no piece");
 }
+
+#[test]
+fn a_provider_whose_answer_is_passed_on_tells_the_log_nothing() {
+    let provider = telltale();
+    for (format, filter) in
+        [("json", "trace"), ("text", "trace,hyper=trace,hyper_util=trace,h2=trace,mio=trace")]
+    {
+        let scene = Scene::new(format, filter, &provider);
+        for fault in FAULTS {
+            let secrets = json!([
+                {"serviceId": "chat:openai.com", "authSecret": secrets::SEALED,
+                 "url": format!("{}/{fault}", provider.url()), "fallback": "chat:groq.com/m"},
+                {"serviceId": "chat:groq.com", "authSecret": secrets::CALLERS,
+                 "url": format!("{}/{fault}", provider.url())},
+            ]);
+            // The bodies of these answers are the provider's own, which may repeat what it was trusted with.
+            let key = scene.mint(&secrets);
+            let count = if fault == "slow" { 1 } else { 3 };
+            let rows = [
+                Request::new("POST", "/v1/chat/completions").json(&json!({"model": "m"})),
+                Request::get("/v1/models"),
+                Request::new("POST", "/v1/responses")
+                    .json(&json!({"model": "m", "input": secrets::COOKIE, "stream": true})),
+            ];
+            for request in rows.into_iter().take(count) {
+                scene.send_unread(&request.bearer(&key).header("X-Api-Key", secrets::COOKIE));
+            }
+        }
+        scene.end(format);
+    }
+}

@@ -1,6 +1,6 @@
 //! Servers in which secrets are planted, and a provider that tells them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Answer, Canaries, Provider, Request, Server, call, grant, quotas, roomy, service, sse};
 
@@ -95,6 +95,16 @@ impl Scene {
         let answer = self.server.send(&request);
         self.canaries.assert_not_in(&format!("the answer to {row}"), format!("{answer:?}"));
         answer
+    }
+
+    /// A key for these secrets.
+    pub(super) fn mint(&self, secrets: &Value) -> String {
+        self.server.mint_secrets(secrets)
+    }
+
+    /// Sends a request whose answer is the provider's own.
+    pub(super) fn send_unread(&self, request: &Request) {
+        let _answer = self.server.send(request);
     }
 
     #[track_caller]
