@@ -5,12 +5,14 @@
 
 mod dummy;
 mod echo;
+mod exchange;
 mod filter;
 mod logging;
 mod mirror;
 pub(crate) mod network;
 mod nop;
 mod openai;
+mod told;
 mod turn;
 pub(crate) mod upstream;
 
@@ -21,6 +23,7 @@ use aisbreaker_api::{Origin, ServiceId};
 pub use self::{
     dummy::Dummy,
     echo::Echo,
+    exchange::Settings,
     logging::Logging,
     mirror::Mirror,
     network::{HOPS_HEADER, MAX_HOPS, Network},

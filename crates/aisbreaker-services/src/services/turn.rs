@@ -1,9 +1,10 @@
 //! One turn of a conversation: what every chat service does before and after its own work.
 
 use aisbreaker_api::{ConversationState, Input, Message, Output, Request, Response, ServiceId, Usage};
+use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::error::ServiceError;
+use crate::{error::ServiceError, service::Call};
 
 /// A turn that has begun: the conversation so far, what is said now, and since when it takes.
 #[derive(Debug)]
@@ -52,4 +53,29 @@ impl Turn {
 /// Whole milliseconds since `started`.
 pub(super) fn milliseconds_since(started: Instant) -> u64 {
     u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The engine to ask: the engine of the service id, else `internOptions.model`, else the default one.
+pub(super) fn engine(call: &Call, default_engine: Option<&str>) -> Result<String, ServiceError> {
+    if let Some(engine) = call.service_id.engine() {
+        return Ok(engine.to_owned());
+    }
+    match call.request.intern_options.get("model") {
+        None | Some(Value::Null) => default_engine.map(str::to_owned).ok_or_else(|| {
+            let id = call.service_id.as_str().trim_end_matches('/');
+            ServiceError::BadRequest(format!(
+                "{id} has no default model: name one in the serviceId, as '{id}/<model>', or in \
+                 request.internOptions.model"
+            ))
+        }),
+        Some(Value::String(model)) => Ok(model.clone()),
+        Some(_) => Err(ServiceError::BadRequest("request.internOptions.model must be a string".to_owned())),
+    }
+}
+
+/// The media type that the first bytes of an image in base64 tell; PNG where they tell nothing.
+pub(super) fn media_type(base64: &str) -> &'static str {
+    let beginnings = [("/9j/", "image/jpeg"), ("R0lGOD", "image/gif"), ("UklGR", "image/webp")];
+    let known = beginnings.into_iter().find(|(beginning, _)| base64.starts_with(beginning));
+    known.map_or("image/png", |(_, media_type)| media_type)
 }

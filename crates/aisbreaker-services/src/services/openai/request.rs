@@ -4,8 +4,7 @@ use aisbreaker_api::{ImageSource, Input, InputImage, Message, Output, Role};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::super::turn::Turn;
-use crate::{error::ServiceError, service::Call};
+use super::super::turn::{Turn, media_type};
 
 /// Whether to stream, and whether to ask for the usage of the stream.
 #[derive(Clone, Copy, Debug)]
@@ -13,24 +12,6 @@ pub(super) enum Stream {
     None,
     Plain,
     WithUsage,
-}
-
-/// The model to ask for: the engine of the service id, else `internOptions.model`, else the default one.
-pub(super) fn model(call: &Call, default_engine: Option<&str>) -> Result<String, ServiceError> {
-    if let Some(engine) = call.service_id.engine() {
-        return Ok(engine.to_owned());
-    }
-    match call.request.intern_options.get("model") {
-        None | Some(Value::Null) => default_engine.map(str::to_owned).ok_or_else(|| {
-            let id = call.service_id.as_str().trim_end_matches('/');
-            ServiceError::BadRequest(format!(
-                "{id} has no default model: name one in the serviceId, as '{id}/<model>', or in \
-                 request.internOptions.model"
-            ))
-        }),
-        Some(Value::String(model)) => Ok(model.clone()),
-        Some(_) => Err(ServiceError::BadRequest("request.internOptions.model must be a string".to_owned())),
-    }
 }
 
 /// The body of the request: what `options` holds, and over it the messages, the model and whether to stream. The caller's
@@ -110,11 +91,4 @@ fn image_url(image: &InputImage) -> String {
         ImageSource::Base64(text) if text.starts_with("data:") => text.clone(),
         ImageSource::Base64(base64) => format!("data:{};base64,{base64}", media_type(base64)),
     }
-}
-
-/// The media type that the first bytes of an image in base64 tell; PNG where they tell nothing.
-fn media_type(base64: &str) -> &'static str {
-    let beginnings = [("/9j/", "image/jpeg"), ("R0lGOD", "image/gif"), ("UklGR", "image/webp")];
-    let known = beginnings.into_iter().find(|(beginning, _)| base64.starts_with(beginning));
-    known.map_or("image/png", |(_, media_type)| media_type)
 }

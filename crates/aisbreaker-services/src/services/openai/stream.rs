@@ -1,77 +1,58 @@
 //! Reads the provider's answer out of a stream of events.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use aisbreaker_api::{Output, Progress};
 use serde_json::Value;
 
 use super::{
-    super::upstream::{Messages, ReadEvents, Step, events_of, too_long},
-    Pending,
-    answer::{self, Told},
+    super::{
+        exchange::{Added, Answer, End, cut_short},
+        told::{self, Told, outputs_of},
+    },
+    answer,
 };
-use crate::{
-    budget::Reservation,
-    egress,
-    error::ServiceError,
-    service::EventStream,
-    sse::{Decoder, Message},
-    usage::UsageRule,
-};
+use crate::{error::ServiceError, sse::Message, usage::UsageRule};
 
 /// What the provider sends after its last piece.
 const DONE: &str = "[DONE]";
 
-/// The events of an answer. `is_framed` tells that a body that was cut does not look like one that ended.
-pub(super) fn events(body: egress::Body, is_framed: bool, pending: Pending) -> EventStream {
-    let messages = Messages::new(body, Decoder::new());
-    let held = messages.body().budget().reservation();
-    events_of(Reader { messages, is_framed, pending, told: Collected::default(), held })
-}
-
-struct Reader {
-    messages: Messages,
-    is_framed: bool,
-    pending: Pending,
+/// An answer that is being read.
+pub(super) struct Reading {
+    usage: Arc<UsageRule>,
     told: Collected,
-    /// For the text that was told so far.
-    held: Reservation,
 }
 
-impl ReadEvents for Reader {
-    async fn next(mut self) -> Result<Step<Self>, ServiceError> {
-        while let Some(message) = self.messages.next().await? {
-            if message.data.trim_end() == DONE {
-                return self.finish();
-            }
-            let progress = self.told.add(&message, &self.pending.usage)?;
-            self.check_length()?;
-            if let Some(progress) = progress {
-                return Ok(Step::Progress(progress, self));
-            }
-        }
-        if !self.is_framed && !self.told.is_finished() {
-            return Err(ServiceError::BadAnswer("the provider's answer was cut short".to_owned()));
-        }
-        self.finish()
+impl Reading {
+    pub(super) fn new(usage: Arc<UsageRule>) -> Self {
+        Self { usage, told: Collected::default() }
     }
 }
 
-impl Reader {
-    fn check_length(&mut self) -> Result<(), ServiceError> {
-        let limit = self.messages.body().max_collected_bytes();
-        if self.told.text_bytes > limit {
-            return Err(too_long(limit));
-        }
-        Ok(self.held.hold(self.told.text_bytes)?)
+impl Answer for Reading {
+    fn read(self, body: &[u8]) -> Result<Told, ServiceError> {
+        answer::read(body, &self.usage)
     }
 
-    fn finish(self) -> Result<Step<Self>, ServiceError> {
+    fn add(&mut self, message: &Message) -> Result<Added, ServiceError> {
+        if message.data.trim_end() == DONE {
+            return Ok(Added::Last);
+        }
+        Ok(self.told.add(message, &self.usage)?.map_or(Added::Nothing, Added::Progress))
+    }
+
+    fn text_bytes(&self) -> usize {
+        self.told.text_bytes
+    }
+
+    fn end(self, end: End) -> Result<Told, ServiceError> {
+        if end == End::Unknown && !self.told.is_finished() {
+            return Err(cut_short());
+        }
         if self.told.choices.is_empty() {
             return Err(ServiceError::BadAnswer("the provider's stream ended without an answer".to_owned()));
         }
-        let response = self.pending.finish(self.told.into_told());
-        Ok(Step::Final(Box::new(response), Box::new(self.messages)))
+        Ok(self.told.into_told())
     }
 }
 
@@ -80,7 +61,7 @@ impl Reader {
 struct Collected {
     choices: BTreeMap<u32, Choice>,
     text_bytes: usize,
-    /// The model and the usage; the texts are those of the choices.
+    /// The model and the usage; the outputs are those of the choices.
     told: Told,
 }
 
@@ -96,13 +77,13 @@ impl Collected {
         if message.data.is_empty() || message.event == "ping" {
             return Ok(None);
         }
-        let chunk = answer::object(message.data.as_bytes())?;
+        let chunk = told::object(message.data.as_bytes())?;
         if message.event == "error" {
-            return Err(answer::error_event(chunk));
+            return Err(told::error_event(chunk));
         }
         self.told.model = answer::model(&chunk).or_else(|| self.told.model.take());
         let chunk = Value::Object(chunk);
-        self.told.count(&chunk, usage);
+        answer::count(&mut self.told, &chunk, usage);
         let mut outputs = Vec::new();
         let mut has_more_than_text = false;
         let choices = chunk.get("choices").and_then(Value::as_array);
@@ -136,9 +117,8 @@ impl Collected {
     }
 
     fn into_told(self) -> Told {
-        let choices = self.choices.into_iter().filter(|(_, choice)| !choice.text.is_empty());
-        let texts = choices.map(|(index, choice)| (index, choice.text)).collect();
-        Told { texts, ..self.told }
+        let texts = self.choices.into_iter().map(|(index, choice)| (index, choice.text)).collect();
+        Told { outputs: outputs_of(texts), ..self.told }
     }
 }
 
