@@ -1,8 +1,9 @@
 //! The services that come with this crate.
 //!
 //! [`standard`] registers them all; each can be registered alone, and services of one's own beside them. Another
-//! provider with OpenAI's protocol is another row of the provider table.
+//! provider with OpenAI's or Anthropic's protocol is another row of the provider table.
 
+mod anthropic;
 mod dummy;
 mod echo;
 mod exchange;
@@ -12,6 +13,7 @@ mod mirror;
 pub(crate) mod network;
 mod nop;
 mod openai;
+mod said;
 mod told;
 mod turn;
 pub(crate) mod upstream;
@@ -21,6 +23,7 @@ use std::collections::HashMap;
 use aisbreaker_api::{Origin, ServiceId};
 
 pub use self::{
+    anthropic::AnthropicChat,
     dummy::Dummy,
     echo::Echo,
     exchange::Settings,
@@ -56,33 +59,39 @@ pub struct Options {
     pub engines: HashMap<String, String>,
     /// By registered service id: the origins to which sealed secrets for it may go besides those in the key.
     pub operator_origins: HashMap<String, Vec<Origin>>,
-    /// The providers; those that speak OpenAI's dialect become chat services.
+    /// The providers, which become chat services.
     pub providers: Providers,
 }
 
 /// All services that come with this crate, under their ids; calls to providers go through `client`.
 ///
-/// Every provider of the table that speaks OpenAI's dialect is `chat:<its id>`, and its other names are other names of the
-/// service. `aisbreaker:proxy` is another name of `aisbreaker:network`, whose operator origins it shares.
+/// Every provider of the table is `chat:<its id>`, in OpenAI's dialect if it speaks that, and its other names are other
+/// names of the service. `aisbreaker:proxy` is another name of `aisbreaker:network`, whose operator origins it shares.
 #[must_use]
 pub fn standard(client: egress::Client, options: Options) -> Builder {
     let Options { engines, operator_origins, providers } = options;
     let origins = |id: &str| operator_origins.get(id).cloned().unwrap_or_default();
+    let settings = |id: &str| Settings { engine: engines.get(id).cloned(), operator_origins: origins(id) };
     let builder = Builder::default().with_patience(client.timeouts().response);
     let builder = add(builder, DUMMY, Dummy);
     let builder = add(builder, ECHO, Echo);
     let builder = add(builder, MIRROR, Mirror);
     let builder = add(builder, NOP, Nop);
     let mut builder = add(builder, LOGGING, Logging);
-    for provider in providers.iter().filter(|provider| provider.spoken(Dialect::OpenAi).is_some()) {
+    for provider in providers.iter() {
         for name in provider.names() {
-            let id = format!("{CHAT}{name}");
-            let chat = OpenAiChat::of(client.clone(), provider).with_operator_origins(origins(&id));
-            let chat = match engines.get(&id) {
-                Some(engine) => chat.with_default_engine(engine),
-                None => chat,
+            let (id, client) = (format!("{CHAT}{name}"), client.clone());
+            builder = match provider.spoken(Dialect::OpenAi) {
+                Some(_) => {
+                    let chat = OpenAiChat::of(client, provider).with_operator_origins(origins(&id));
+                    let chat = match engines.get(&id) {
+                        Some(engine) => chat.with_default_engine(engine),
+                        None => chat,
+                    };
+                    add(builder, &id, chat)
+                }
+                None => add(builder, &id, AnthropicChat::of(client, provider, settings(&id))),
             };
-            builder = add(builder, &id, chat);
         }
     }
     let network = Network::new(client).with_operator_origins(origins(NETWORK));
@@ -93,8 +102,7 @@ pub fn standard(client: egress::Client, options: Options) -> Builder {
 /// The ids of the services of [`standard`] that call somebody, and for which an operator may set something.
 #[must_use]
 pub fn callers(providers: &Providers) -> Vec<String> {
-    let speaks = providers.iter().filter(|provider| provider.spoken(Dialect::OpenAi).is_some());
-    let chats = speaks.flat_map(|provider| provider.names()).map(|name| format!("{CHAT}{name}"));
+    let chats = providers.iter().flat_map(|provider| provider.names()).map(|name| format!("{CHAT}{name}"));
     chats.chain([NETWORK.to_owned()]).collect()
 }
 

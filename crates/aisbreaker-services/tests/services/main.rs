@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::needless_pass_by_value, reason = "JSON that is written where it is used reads best")]
 
+mod anthropic;
 mod faults;
 mod filters;
 mod golden;
+mod native;
 mod network;
 mod openai;
 mod openai_stream;

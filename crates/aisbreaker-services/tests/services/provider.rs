@@ -33,6 +33,7 @@ pub(crate) enum Act {
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     pub(crate) head: String,
+    /// The body, if it is JSON; else null.
     pub(crate) body: Value,
 }
 
@@ -216,7 +217,7 @@ fn take_request(buffer: &mut Vec<u8>) -> Option<Received> {
     if buffer.len() < end {
         return None;
     }
-    let body = serde_json::from_slice(&buffer[head_end..end]).unwrap();
+    let body = serde_json::from_slice(&buffer[head_end..end]).unwrap_or_default();
     buffer.drain(..end);
     Some(Received { head, body })
 }

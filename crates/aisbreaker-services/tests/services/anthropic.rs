@@ -1,0 +1,256 @@
+//! `chat:anthropic.com` beside its golden files: options, usage, faults.
+
+use aisbreaker_api::ErrorObject;
+use serde_json::json;
+
+use super::{
+    native::{golden, json_bytes},
+    provider::{self, Provider},
+    *,
+};
+
+fn service(provider: &Provider) -> Value {
+    json!({"serviceId": "chat:anthropic.com/claude-test", "url": provider.url()})
+}
+
+fn message(content: Value, usage: Value) -> Value {
+    json!({"type": "message", "role": "assistant", "model": "m", "content": content, "usage": usage})
+}
+
+#[tokio::test]
+async fn options_are_sent_on_but_for_what_the_call_decides() {
+    let provider = Provider::start([json_bytes(golden("anthropic.com", "answer.json"))]).await;
+    let mut request = says("a");
+    request["internOptions"] = json!({
+        "max_tokens": 10, "model": "other", "messages": [], "stream": true, "tools": [{"name": "t"}],
+        "system": [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}],
+    });
+    answer(service(&provider), request).await.unwrap();
+
+    assert_eq!(
+        provider.request().body,
+        json!({
+            "max_tokens": 10, "model": "claude-test", "stream": false, "tools": [{"name": "t"}],
+            "messages": [{"role": "user", "content": "a"}],
+            "system": [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}],
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_picture_is_sent_with_the_media_type_that_it_has() {
+    let rows = [
+        (
+            json!({"base64": "/9j/4AAQ"}),
+            json!({"type": "base64", "media_type": "image/jpeg", "data": "/9j/4AAQ"}),
+        ),
+        (
+            json!({"base64": "data:image/webp;base64,UklGR"}),
+            json!({"type": "base64", "media_type": "image/webp", "data": "UklGR"}),
+        ),
+        (
+            json!({"url": "data:image/gif;x=y;base64,R0lGOD"}),
+            json!({"type": "base64", "media_type": "image/gif", "data": "R0lGOD"}),
+        ),
+        (
+            json!({"url": "https://a.example/b", "role": "system"}),
+            json!({"type": "url", "url": "https://a.example/b"}),
+        ),
+    ];
+    for (image, expected) in rows {
+        let provider = Provider::start([json_bytes(golden("anthropic.com", "answer.json"))]).await;
+        answer(service(&provider), json!({"inputs": [{"image": image}]})).await.unwrap();
+
+        let content = json!([{"type": "image", "source": expected}]);
+        assert_eq!(provider.request().body["messages"], json!([{"role": "user", "content": content}]));
+    }
+}
+
+#[tokio::test]
+async fn the_engine_of_the_id_wins_then_the_option_then_the_default() {
+    let options = {
+        let mut options = Options::default();
+        options.engines.insert("chat:anthropic.com".to_owned(), "default-engine".to_owned());
+        options
+    };
+    let registry = standard(client(Timeouts::default()), options).build();
+    let rows = [
+        ("chat:anthropic.com/of-id", json!({"model": "option"}), "of-id"),
+        ("chat:anthropic.com", json!({"model": "option"}), "option"),
+        ("chat:anthropic.com", json!({}), "default-engine"),
+    ];
+    for (service_id, intern_options, expected) in rows {
+        let provider = Provider::start([json_bytes(golden("anthropic.com", "answer.json"))]).await;
+        let mut request = says("a");
+        request["internOptions"] = intern_options;
+        let service = json!({"serviceId": service_id, "url": provider.url()});
+        registry.call(call_with(&registry, service, request)).await.unwrap();
+        assert_eq!(provider.request().body["model"], expected, "{service_id}");
+    }
+}
+
+#[tokio::test]
+async fn a_url_may_end_with_the_beginning_of_the_path() {
+    for base in ["", "/", "/v1", "/v1/messages"] {
+        let provider = Provider::start([json_bytes(golden("anthropic.com", "answer.json"))]).await;
+        let url = format!("{}{base}", provider.url());
+        answer(json!({"serviceId": "chat:anthropic.com/m", "url": url}), says("a")).await.unwrap();
+        let head = provider.request().head;
+        assert!(head.starts_with("POST /v1/messages HTTP/1.1\r\n"), "{base}: {head}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_text_is_one_without_outputs() {
+    let call = json!([{"type": "tool_use", "id": "t", "name": "n", "input": {}}]);
+    for content in [json!([]), call] {
+        let told = message(content, json!({"input_tokens": 3}));
+        let provider = Provider::start([json_bytes(told.to_string())]).await;
+        let response = answer(service(&provider), says("a")).await.unwrap();
+
+        assert_eq!(response.outputs, []);
+        let tokens = [response.usage.input_tokens, response.usage.output_tokens, response.usage.total_tokens];
+        assert_eq!(tokens, [Some(3), None, Some(3)]);
+        assert_eq!(response.intern_response, Some(told));
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_text_is_handed_out_as_the_provider_sends_it() {
+    let events = [
+        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": "t", "name": "n"}}),
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": "{}"}}),
+    ];
+    let stop = json!({"type": "message_stop"});
+    // The names of the events are in the data as well.
+    let body: String = events.iter().chain([&stop]).map(|event| format!("data: {event}\n\n")).collect();
+    let provider = Provider::start([provider::stream([body.as_bytes()])]).await;
+    let (pieces, response) = pieces(service(&provider), says("a")).await;
+
+    assert_eq!(json_of(&pieces), json!(events.map(|event| json!({"outputs": [], "internResponse": event}))));
+    assert_eq!(response.outputs, []);
+}
+
+#[tokio::test]
+async fn the_last_counts_of_a_stream_win() {
+    let start = json!({"type": "message_start", "message": message(
+        json!([]), json!({"input_tokens": 5, "cache_read_input_tokens": 10, "output_tokens": 1})
+    )});
+    let delta = |usage: Value| json!({"type": "message_delta", "delta": {}, "usage": usage});
+    let rows = [
+        (json!({"output_tokens": 7}), (15, 7)),
+        (json!({"input_tokens": 6, "cache_read_input_tokens": null, "output_tokens": 8}), (16, 8)),
+        (json!({"cache_creation_input_tokens": 100, "cache_read_input_tokens": 0}), (105, 1)),
+        (json!("none"), (15, 1)),
+    ];
+    for (usage, (input, output)) in rows {
+        let events = [start.clone(), delta(json!({"output_tokens": 0})), delta(json!({"output_tokens": 1}))];
+        let events = events.into_iter().chain([delta(usage.clone()), json!({"type": "message_stop"})]);
+        let body: String = events.map(|event| format!("data: {event}\n\n")).collect();
+        let provider = Provider::start([provider::stream([body.as_bytes()])]).await;
+        let (_, response) = pieces(service(&provider), says("a")).await;
+
+        let told = (response.usage.input_tokens, response.usage.output_tokens);
+        assert_eq!(told, (Some(input), Some(output)), "{usage}");
+    }
+}
+
+fn provider_error(status: u16, status_text: &str, kind: &str, text: &str, wait: Option<u64>) -> ServiceError {
+    let message = format!("AnthropicComChatService(chat:anthropic.com/claude-test): {text}");
+    let mut error = ErrorObject::new(status, status_text, message);
+    error.kind = Some(kind.to_owned());
+    ServiceError::Provider { error: Box::new(error), retry_after: wait.map(std::time::Duration::from_secs) }
+}
+
+fn error(kind: &str, text: &str) -> Value {
+    json!({"type": "error", "error": {"type": kind, "message": text}, "request_id": "req_1"})
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_with_its_type_and_the_wait() {
+    let rows = [
+        (
+            "401 Unauthorized",
+            "",
+            "authentication_error",
+            provider_error(401, "Unauthorized", "authentication_error", "no ***", None),
+        ),
+        (
+            "429 Too Many Requests",
+            "retry-after: 9\r\n",
+            "rate_limit_error",
+            provider_error(429, "Too Many Requests", "rate_limit_error", "no ***", Some(9)),
+        ),
+        (
+            "529 Overloaded",
+            "",
+            "overloaded_error",
+            provider_error(529, "Error", "overloaded_error", "no ***", None),
+        ),
+    ];
+    for (status, headers, kind, expected) in rows {
+        let body = error(kind, &format!("no {SECRET}")).to_string();
+        let script = || provider::plain(status, headers, &body);
+        let provider = Provider::start([script(), script()]).await;
+        assert_eq!(answer(service(&provider), says("a")).await, Err(expected.clone()), "{status}");
+        assert_eq!(events(service(&provider), says("a")).await, [Err(expected)], "{status}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_in_a_stream_has_the_status_of_its_type() {
+    let piece = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\
+                 \"delta\":{\"type\":\"text_delta\",\"text\":\"Par\"}}\n\n";
+    let rows = [
+        ("overloaded_error", 529, "Error"),
+        ("rate_limit_error", 429, "Too Many Requests"),
+        ("what_comes_next_year", 502, "Bad Gateway"),
+    ];
+    for (kind, status, status_text) in rows {
+        let body = format!("{piece}event: error\ndata: {}\n\n", error(kind, "Later."));
+        let provider = Provider::start([provider::stream([body.as_bytes()])]).await;
+        let mut told = events(service(&provider), says("a")).await;
+
+        assert_eq!(told.pop(), Some(Err(provider_error(status, status_text, kind, "Later.", None))));
+        assert_eq!(told.len(), 1, "{kind}: the piece before it");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_answer_is_an_error() {
+    let rows = [
+        ("not JSON", false, "<html>", "the provider's answer"),
+        ("not an object", false, "[]", "the provider's answer is not a JSON object"),
+        ("no content", false, "{}", "the provider's answer has no content"),
+        ("an event without JSON", true, "event: message_start\ndata: {\n\n", "the provider's answer"),
+        (
+            "an error without words",
+            true,
+            "data: {\"type\":\"error\"}\n\n",
+            "the provider ended its stream with an error",
+        ),
+        ("nothing", true, "\n", "the provider's answer was cut short"),
+    ];
+    for (name, stream, body, expected) in rows {
+        let script = if stream { provider::stream([body.as_bytes()]) } else { json_bytes(body) };
+        let provider = Provider::start([script]).await;
+        let told = if stream {
+            events(service(&provider), says("a")).await.pop().unwrap().map(|event| format!("{event:?}"))
+        } else {
+            answer(service(&provider), says("a")).await.map(|response| format!("{response:?}"))
+        };
+        let Err(ServiceError::BadAnswer(text)) = told else { panic!("{name}: {told:?}") };
+        let text = text.strip_prefix("AnthropicComChatService(chat:anthropic.com/claude-test): ").unwrap();
+        assert!(text.starts_with(expected), "{name}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_in_one_piece_to_a_call_for_a_stream_is_streamed_in_one_piece() {
+    let provider = Provider::start([json_bytes(golden("anthropic.com", "answer.json"))]).await;
+    let (pieces, response) = pieces(service(&provider), says("a")).await;
+
+    assert_eq!(pieces.len(), 1);
+    assert_eq!(texts(&pieces[0].outputs), ["Paris."]);
+    assert_eq!(response.text(), Some("Paris."));
+}

@@ -1,0 +1,247 @@
+//! The chats with protocols of their own, against their golden files: what the provider is sent, and what is made of its
+//! answer, streamed and not.
+
+use std::{fs, path::PathBuf};
+
+use aisbreaker_api::{Input, OutputText, ServicePattern};
+use aisbreaker_services::SealedSecret;
+use serde_json::json;
+
+use super::{
+    provider::{self, Provider, Received},
+    *,
+};
+
+/// A service, and what of its requests is not in the golden body.
+struct Line {
+    id: &'static str,
+    engine: &'static str,
+    /// The path where the key names only an origin; plain and streamed.
+    paths: [&'static str; 2],
+    /// The header of the secret, with what stands before it.
+    secret: (&'static str, &'static str),
+    /// Other headers than every request has.
+    headers: &'static [(&'static str, &'static str)],
+    /// Whether the body tells that a stream is wanted.
+    tells_stream: bool,
+}
+
+const LINES: &[Line] = &[Line {
+    id: "anthropic.com",
+    engine: "claude-test-1",
+    paths: ["/v1/messages", "/v1/messages"],
+    secret: ("x-api-key", ""),
+    headers: &[("anthropic-version", "2023-06-01")],
+    tells_stream: true,
+}];
+
+/// A file of the service with this id.
+pub(crate) fn golden(id: &str, name: &str) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden_native").join(id).join(name);
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+pub(crate) fn golden_json(id: &str, name: &str) -> Value {
+    serde_json::from_slice(&golden(id, name)).unwrap()
+}
+
+/// A script that answers with JSON, byte for byte.
+pub(crate) fn json_bytes(body: impl AsRef<[u8]>) -> Vec<provider::Act> {
+    provider::plain("200 OK", "content-type: application/json\r\n", body)
+}
+
+/// A turn in the middle of a conversation, with all that it can hold.
+pub(crate) fn question() -> Value {
+    let earlier = ConversationState::default()
+        .with_turn(&[Input::user_text("Hello")], &[Output::Text(OutputText::complete(0, "Hi."))]);
+    json!({
+        "inputs": [
+            {"text": {"role": "system", "content": "Answer in one word."}},
+            {"text": {"role": "user", "content": "What is the capital of the country"}},
+            {"text": {"role": "user", "content": "with this flag?"}},
+            {"image": {"role": "user", "base64": "iVBORw0KGgo="}},
+            {"text": {"role": "user", "content": ""}},
+            {"image": {"role": "user", "url": "https://a.example/flag.png"}},
+            {"text": {"role": "system", "content": "Be friendly."}},
+        ],
+        "conversationState": earlier.encode(),
+        "internOptions": {"temperature": 0.5},
+    })
+}
+
+/// A call with a key whose only secret is for this service and goes to this address.
+pub(crate) fn sealed_call(registry: &Registry, id: &str, url: &str, request: Value) -> Call {
+    let (service, _) = id.split_once('/').unwrap_or((id, ""));
+    let pattern = ServicePattern::parse(service).unwrap();
+    let secrets = vec![SealedSecret::new(pattern, SECRET.into(), vec![url.to_owned()])];
+    let mut call = call_with(registry, json!({"serviceId": id}), request);
+    call.credentials = Arc::new(Credentials::Sealed { secrets, bearer: None });
+    call
+}
+
+/// Checks the request line, and that there is no header but the ordinary ones and these.
+pub(crate) fn check_head(received: &Received, start: &str, headers: &[(&str, &str)]) {
+    assert!(received.head.starts_with(&format!("{start} HTTP/1.1\r\n")), "{start}: {}", received.head);
+    let ordinary = ["accept", "accept-encoding", "content-length", "content-type", "host", "user-agent"];
+    for (name, value) in headers {
+        assert_eq!(received.header(name), Some(*value), "{start} {name}");
+    }
+    let names = received.head.lines().filter_map(|line| Some(line.split_once(": ")?.0.to_lowercase()));
+    let others = names.filter(|name| !ordinary.contains(&&**name)).collect::<Vec<_>>();
+    let mut expected: Vec<_> = headers.iter().map(|(name, _)| (*name).to_owned()).collect();
+    expected.retain(|name| !ordinary.contains(&&**name));
+    assert_eq!(sorted(others), sorted(expected), "{start}");
+}
+
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort();
+    names
+}
+
+impl Line {
+    fn service_id(&self) -> String {
+        format!("chat:{}/{}", self.id, self.engine)
+    }
+
+    fn check_request(&self, received: &Received, is_streamed: bool) {
+        let (name, scheme) = self.secret;
+        let secret = format!("{scheme}{SECRET}");
+        let accept = if is_streamed { "text/event-stream" } else { "application/json" };
+        let always = [
+            (name, &*secret),
+            ("x-aisbreaker-sealed", "1"),
+            ("content-type", "application/json"),
+            ("accept", accept),
+        ];
+        let headers: Vec<_> = always.into_iter().chain(self.headers.iter().copied()).collect();
+        let start = format!("POST {}", self.paths[usize::from(is_streamed)]);
+        check_head(received, &start, &headers);
+        let mut expected = golden_json(self.id, "request.json");
+        if is_streamed && self.tells_stream {
+            expected["stream"] = json!(true);
+        }
+        assert_eq!(received.body, expected, "{}", self.id);
+    }
+
+    fn check_answer(&self, response: &Response) {
+        let expected = golden_json(self.id, "expected.json");
+        let usage = &response.usage;
+        let told = json!({
+            "outputs": texts(&response.outputs),
+            "engine": usage.service.engine,
+            "tokens": {
+                "input": usage.input_tokens, "output": usage.output_tokens, "total": usage.total_tokens,
+            },
+        });
+        assert_eq!(told, expected, "{}", self.id);
+        let state = state_of(response);
+        let said = state["messages"].as_array().unwrap().len();
+        assert_eq!(said, 2 + 7 + 1, "{}: the conversation with this turn", self.id);
+    }
+}
+
+#[tokio::test]
+async fn a_provider_gets_what_its_reference_asks_for_and_is_understood() {
+    let registry = registry();
+    for line in LINES {
+        let answer = golden(line.id, "answer.json");
+        let provider = Provider::start([json_bytes(&answer)]).await;
+        let call = sealed_call(&registry, &line.service_id(), &provider.url(), question());
+
+        let Reply::Final(response) = registry.call(call).await.expect(line.id) else {
+            panic!("{}: a stream", line.id)
+        };
+
+        line.check_request(&provider.request(), false);
+        line.check_answer(&response);
+        assert_eq!(response.intern_response, Some(golden_json(line.id, "answer.json")), "{}", line.id);
+        let url = response.usage.service.url.unwrap();
+        assert_eq!(url, format!("{}{}", provider.url(), line.paths[0]), "{}", line.id);
+    }
+}
+
+#[tokio::test]
+async fn a_provider_is_understood_when_it_streams_however_the_stream_is_cut() {
+    let registry = registry();
+    for line in LINES {
+        let stream = golden(line.id, "stream.txt");
+        for size in [stream.len(), 1, 7, 64] {
+            let provider = Provider::start([provider::stream(stream.chunks(size))]).await;
+            let call = sealed_call(&registry, &line.service_id(), &provider.url(), streamed(question()));
+
+            let Reply::Stream(events) = registry.call(call).await.expect(line.id) else {
+                panic!("{}: no stream", line.id)
+            };
+            let mut events: Vec<_> = events.collect().await;
+
+            let Some(Ok(Event::Final(response))) = events.pop() else { panic!("{}: {events:?}", line.id) };
+            line.check_request(&provider.request(), true);
+            line.check_answer(&response);
+            let mut pieces = Vec::new();
+            for event in events {
+                let Event::Progress(progress) = event.expect(line.id) else {
+                    panic!("{}: two ends", line.id)
+                };
+                pieces.extend(texts(&progress.outputs).into_iter().map(str::to_owned));
+            }
+            assert!(pieces.len() > 1, "{}: {pieces:?}", line.id);
+            assert_eq!(pieces.concat(), texts(&response.outputs).concat(), "{}", line.id);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_anywhere_before_its_end_is_an_error() {
+    let registry = registry();
+    for line in LINES {
+        let stream = String::from_utf8(golden(line.id, "stream.txt")).unwrap();
+        let ends: Vec<_> = stream.match_indices("\n\n").map(|(at, _)| at + 2).collect();
+        let (whole, short) = ends.split_last().unwrap();
+        assert!(stream[*whole..].trim().is_empty(), "{}", line.id);
+        let scripts = short.iter().map(|end| provider::stream([&stream.as_bytes()[..*end]]));
+        let provider = Provider::start(scripts).await;
+        for end in short {
+            let call = sealed_call(&registry, &line.service_id(), &provider.url(), streamed(question()));
+            let Reply::Stream(events) = registry.call(call).await.expect(line.id) else {
+                panic!("{}: no stream", line.id)
+            };
+            let last = events.collect::<Vec<_>>().await.pop().unwrap();
+            let Err(ServiceError::BadAnswer(text)) = &last else { panic!("{} at {end}: {last:?}", line.id) };
+            assert!(text.ends_with("the provider's answer was cut short"), "{} at {end}: {text}", line.id);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sealed_secret_does_not_go_where_the_caller_says() {
+    let registry = registry();
+    for line in LINES {
+        let provider = Provider::start([]).await;
+        let mut call = sealed_call(&registry, &line.service_id(), "https://bound.invalid", says("a"));
+        call.service.url = Some(provider.url());
+
+        let told = registry.call(call).await.unwrap_err();
+
+        assert!(matches!(told, ServiceError::Forbidden(_)), "{}: {told:?}", line.id);
+        assert_eq!(provider.connections(), 0, "{}", line.id);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_without_a_secret_or_without_an_engine() {
+    let registry = registry();
+    for line in LINES {
+        let provider = Provider::start([]).await;
+        let service = |id: &str| json!({"serviceId": id, "url": provider.url()});
+        let mut call = call_with(&registry, service(&line.service_id()), says("a"));
+        call.credentials = Arc::new(Credentials::None);
+        let missing = registry.call(call).await.unwrap_err();
+        assert_eq!(missing, ServiceError::MissingSecret { service_id: line.service_id() }, "{}", line.id);
+
+        let id = format!("chat:{}", line.id);
+        let nameless = answer(service(&id), says("a")).await.unwrap_err();
+        let ServiceError::BadRequest(text) = nameless else { panic!("{}: {nameless:?}", line.id) };
+        assert!(text.contains(&format!("{id} has no default model: name one")), "{}: {text}", line.id);
+        assert_eq!(provider.connections(), 0, "{}", line.id);
+    }
+}
