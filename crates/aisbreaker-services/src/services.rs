@@ -8,6 +8,7 @@ mod dummy;
 mod echo;
 mod exchange;
 mod filter;
+mod gemini;
 mod logging;
 mod mirror;
 pub(crate) mod network;
@@ -27,6 +28,7 @@ pub use self::{
     dummy::Dummy,
     echo::Echo,
     exchange::Settings,
+    gemini::GeminiChat,
     logging::Logging,
     mirror::Mirror,
     network::{HOPS_HEADER, MAX_HOPS, Network},
@@ -45,6 +47,8 @@ const DUMMY: &str = "chat:dummy";
 const ECHO: &str = "chat:echo";
 /// The task of chat services, as ids begin.
 const CHAT: &str = "chat:";
+const GEMINI: &str = "gemini.google.com";
+const VERTEX_GEMINI: &str = "chat:gemini.vertexai.google.com";
 const NETWORK: &str = "aisbreaker:network";
 const PROXY: &str = "aisbreaker:proxy";
 const MIRROR: &str = "aisbreaker:mirror";
@@ -94,6 +98,13 @@ pub fn standard(client: egress::Client, options: Options) -> Builder {
             };
         }
     }
+    // The table has it too, for those who pass OpenAI's dialect on.
+    for id in names_of(&providers, GEMINI) {
+        let settings = settings(&id);
+        builder = add(builder, &id, GeminiChat::of_gemini_api(client.clone(), settings));
+    }
+    let vertex = GeminiChat::of_vertex_ai(client.clone(), settings(VERTEX_GEMINI));
+    builder = add(builder, VERTEX_GEMINI, vertex);
     let network = Network::new(client).with_operator_origins(origins(NETWORK));
     let builder = add(builder, NETWORK, network.clone());
     add(builder, PROXY, network)
@@ -103,7 +114,15 @@ pub fn standard(client: egress::Client, options: Options) -> Builder {
 #[must_use]
 pub fn callers(providers: &Providers) -> Vec<String> {
     let chats = providers.iter().flat_map(|provider| provider.names()).map(|name| format!("{CHAT}{name}"));
-    chats.chain([NETWORK.to_owned()]).collect()
+    let others = names_of(providers, GEMINI).into_iter().filter(|_| providers.find(GEMINI).is_none());
+    chats.chain(others).chain([VERTEX_GEMINI, NETWORK].map(str::to_owned)).collect()
+}
+
+/// The ids of the chat of a provider under all names that the table has for it, and under this one.
+fn names_of(providers: &Providers, name: &str) -> Vec<String> {
+    let row = providers.find(name);
+    let names = row.into_iter().flat_map(|provider| provider.names()).filter(|other| *other != name);
+    std::iter::once(name).chain(names).map(|name| format!("{CHAT}{name}")).collect()
 }
 
 fn add(builder: Builder, id: &str, service: impl Service) -> Builder {

@@ -20,6 +20,9 @@ use crate::{
 /// How much of the provider's error text is passed on, in bytes.
 pub(super) const MAX_ERROR_TEXT_BYTES: usize = 2048;
 
+/// How many answers to one request are read.
+const MAX_CHOICES: u64 = 1024;
+
 /// What the provider told.
 #[derive(Debug, Default)]
 pub(super) struct Told {
@@ -71,6 +74,15 @@ pub(super) fn service_name(provider: &str, kind: &str) -> String {
 /// The address as it is told in `usage`: its query may hold what is not for the caller.
 fn told_url(url: &ServiceUrl) -> String {
     url.as_str().split('?').next().unwrap_or_default().to_owned()
+}
+
+/// The index of a choice, its position where it has none.
+pub(super) fn index(choice: &Value, position: usize) -> Result<u32, ServiceError> {
+    let index = choice.get("index").and_then(Value::as_u64);
+    let index = index.or_else(|| u64::try_from(position).ok()).filter(|index| *index < MAX_CHOICES);
+    index
+        .and_then(|index| u32::try_from(index).ok())
+        .ok_or_else(|| ServiceError::BadAnswer("the provider's answer has too many choices".to_owned()))
 }
 
 /// The texts by their index as outputs; an empty text is none.

@@ -79,3 +79,16 @@ pub(super) fn media_type(base64: &str) -> &'static str {
     let known = beginnings.into_iter().find(|(beginning, _)| base64.starts_with(beginning));
     known.map_or("image/png", |(_, media_type)| media_type)
 }
+
+/// The id with this engine, for a service that is called at an address that names it.
+pub(super) fn with_engine(id: &ServiceId, engine: &str) -> Result<ServiceId, ServiceError> {
+    let bad = |problem: &str| ServiceError::BadRequest(format!("{id}: the name of the model {problem}"));
+    if engine.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+        return Err(bad("must not have empty segments, '.' or '..'"));
+    }
+    if id.engine().is_some() {
+        return Ok(id.clone());
+    }
+    let named = format!("{}/{engine}", id.as_str().trim_end_matches('/'));
+    ServiceId::parse(&named).map_err(|fault| bad(&fault.to_string()))
+}

@@ -3,9 +3,10 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use aisbreaker_api::ServicePattern;
+use aisbreaker_api::{ServiceId, ServicePattern};
 use aisbreaker_services::{
-    Dialect, Provider as Row, Providers, SealedSecret, Tokens, services::SEALED_HEADER,
+    Dialect, Provider as Row, Providers, SealedSecret, Tokens,
+    services::{OpenAiChat, SEALED_HEADER},
 };
 use serde_json::json;
 
@@ -118,6 +119,19 @@ impl Golden {
         let expected = [input, output, Some(input.unwrap() + output.unwrap())];
         assert_eq!(told, if has_usage { expected } else { [None; 3] }, "{row}");
     }
+}
+
+/// The services, with every provider in OpenAI's dialect: `gemini.google.com` has a chat with Google's own as well, which
+/// stands before it.
+fn registry() -> Registry {
+    let client = client(Timeouts::default());
+    let row = row("gemini.google.com");
+    let services = standard(client.clone(), Options::default());
+    let services = row.names().fold(services, |services, name| {
+        let id = ServiceId::parse(&format!("chat:{name}")).unwrap();
+        services.with(&id, OpenAiChat::of(client.clone(), &row))
+    });
+    services.build()
 }
 
 fn directory() -> PathBuf {

@@ -5,6 +5,7 @@
 mod anthropic;
 mod faults;
 mod filters;
+mod gemini;
 mod golden;
 mod native;
 mod network;

@@ -26,14 +26,38 @@ struct Line {
     tells_stream: bool,
 }
 
-const LINES: &[Line] = &[Line {
-    id: "anthropic.com",
-    engine: "claude-test-1",
-    paths: ["/v1/messages", "/v1/messages"],
-    secret: ("x-api-key", ""),
-    headers: &[("anthropic-version", "2023-06-01")],
-    tells_stream: true,
-}];
+const LINES: &[Line] = &[
+    Line {
+        id: "anthropic.com",
+        engine: "claude-test-1",
+        paths: ["/v1/messages", "/v1/messages"],
+        secret: ("x-api-key", ""),
+        headers: &[("anthropic-version", "2023-06-01")],
+        tells_stream: true,
+    },
+    Line {
+        id: "gemini.google.com",
+        engine: "gemini-test-1",
+        paths: [
+            "/v1beta/models/gemini-test-1:generateContent",
+            "/v1beta/models/gemini-test-1:streamGenerateContent?alt=sse",
+        ],
+        secret: ("x-goog-api-key", ""),
+        headers: &[],
+        tells_stream: false,
+    },
+    Line {
+        id: "gemini.vertexai.google.com",
+        engine: "gemini-test-1",
+        paths: [
+            "/v1/publishers/google/models/gemini-test-1:generateContent",
+            "/v1/publishers/google/models/gemini-test-1:streamGenerateContent?alt=sse",
+        ],
+        secret: ("x-goog-api-key", ""),
+        headers: &[],
+        tells_stream: false,
+    },
+];
 
 /// A file of the service with this id.
 pub(crate) fn golden(id: &str, name: &str) -> Vec<u8> {
@@ -195,7 +219,8 @@ async fn a_stream_that_ends_anywhere_before_its_end_is_an_error() {
     let registry = registry();
     for line in LINES {
         let stream = String::from_utf8(golden(line.id, "stream.txt")).unwrap();
-        let ends: Vec<_> = stream.match_indices("\n\n").map(|(at, _)| at + 2).collect();
+        let blank = if stream.contains("\r\n") { "\r\n\r\n" } else { "\n\n" };
+        let ends: Vec<_> = stream.match_indices(blank).map(|(at, _)| at + blank.len()).collect();
         let (whole, short) = ends.split_last().unwrap();
         assert!(stream[*whole..].trim().is_empty(), "{}", line.id);
         let scripts = short.iter().map(|end| provider::stream([&stream.as_bytes()[..*end]]));

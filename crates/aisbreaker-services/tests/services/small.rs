@@ -27,6 +27,7 @@ fn registers_every_service() {
         "aisbreaker:proxy",
         "chat:dummy",
         "chat:echo",
+        "chat:gemini.vertexai.google.com",
     ];
     expected.extend(chats.iter().map(String::as_str));
     expected.sort_unstable();

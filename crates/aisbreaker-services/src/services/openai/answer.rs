@@ -4,14 +4,11 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::{Map, Value};
 
-use super::super::told::{Told, object, outputs_of};
+use super::super::told::{Told, index, object, outputs_of};
 use crate::{
     error::ServiceError,
     usage::{UsageRule, usage_of},
 };
-
-/// How many answers to one request are read.
-const MAX_CHOICES: u64 = 1024;
 
 /// Reads a whole answer.
 pub(super) fn read(body: &[u8], usage: &UsageRule) -> Result<Told, ServiceError> {
@@ -44,15 +41,6 @@ pub(super) fn count(told: &mut Told, answer: &Value, rule: &UsageRule) {
 /// The model that the provider names; what Azure's content filter adds to a stream has an empty name.
 pub(super) fn model(answer: &Map<String, Value>) -> Option<String> {
     answer.get("model").and_then(Value::as_str).filter(|model| !model.is_empty()).map(str::to_owned)
-}
-
-/// The index of a choice, its position where it has none.
-pub(super) fn index(choice: &Value, position: usize) -> Result<u32, ServiceError> {
-    let index = choice.get("index").and_then(Value::as_u64);
-    let index = index.or_else(|| u64::try_from(position).ok()).filter(|index| *index < MAX_CHOICES);
-    index
-        .and_then(|index| u32::try_from(index).ok())
-        .ok_or_else(|| ServiceError::BadAnswer("the provider's answer has too many choices".to_owned()))
 }
 
 /// The text of a message's content, which may be in parts.

@@ -100,7 +100,7 @@ impl Collected {
     }
 
     fn add_choice(&mut self, told: &Value, position: usize) -> Result<Vec<Output>, ServiceError> {
-        let index = answer::index(told, position)?;
+        let index = told::index(told, position)?;
         let choice = self.choices.entry(index).or_default();
         choice.is_finished |= told.get("finish_reason").is_some_and(|reason| !reason.is_null());
         let piece = answer::text(told.pointer("/delta/content"));
