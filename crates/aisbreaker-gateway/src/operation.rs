@@ -2,6 +2,8 @@
 //!
 //! Source: the API references of OpenAI and Anthropic.
 
+use std::borrow::Cow;
+
 use aisbreaker_services::Dialect;
 use http::Method;
 
@@ -29,99 +31,65 @@ pub(crate) enum Operation {
     CountTokens,
 }
 
-/// Under which paths the operations are, longest first.
-const BASES: [&str; 3] = ["/anthropic/v1", "/openai/v1", "/v1"];
-/// What is for one dialect only.
-const OPENAI: &str = "/openai/";
-const ANTHROPIC: &str = "/anthropic/";
+/// An operation: its path, by which it is logged too, its methods, and in whose API it is.
+struct Row(Operation, &'static str, &'static str, Option<Dialect>);
+
+const POST: &str = "POST, OPTIONS";
+const GET: &str = "GET, HEAD, OPTIONS";
+const OPENAI: Option<Dialect> = Some(Dialect::OpenAi);
+const ANTHROPIC: Option<Dialect> = Some(Dialect::Anthropic);
+
+const TABLE: [Row; 18] = [
+    Row(Operation::ChatCompletions, "/v1/chat/completions", POST, OPENAI),
+    Row(Operation::Completions, "/v1/completions", POST, OPENAI),
+    Row(Operation::Responses, "/v1/responses", POST, OPENAI),
+    Row(Operation::Response, "/v1/responses/{id}", "GET, HEAD, DELETE, OPTIONS", OPENAI),
+    Row(Operation::ResponseCancel, "/v1/responses/{id}/cancel", POST, OPENAI),
+    Row(Operation::ResponseInputItems, "/v1/responses/{id}/input_items", GET, OPENAI),
+    Row(Operation::Embeddings, "/v1/embeddings", POST, OPENAI),
+    Row(Operation::ImageGenerations, "/v1/images/generations", POST, OPENAI),
+    Row(Operation::ImageEdits, "/v1/images/edits", POST, OPENAI),
+    Row(Operation::ImageVariations, "/v1/images/variations", POST, OPENAI),
+    Row(Operation::Speech, "/v1/audio/speech", POST, OPENAI),
+    Row(Operation::Transcriptions, "/v1/audio/transcriptions", POST, OPENAI),
+    Row(Operation::Translations, "/v1/audio/translations", POST, OPENAI),
+    Row(Operation::Moderations, "/v1/moderations", POST, OPENAI),
+    Row(Operation::Models, MODELS, GET, None),
+    Row(Operation::Model, "/v1/models/{id}", GET, None),
+    Row(Operation::Messages, "/v1/messages", POST, ANTHROPIC),
+    Row(Operation::CountTokens, "/v1/messages/count_tokens", POST, ANTHROPIC),
+];
+
+const MODELS: &str = "/v1/models";
+const MESSAGES: &str = "/v1/messages";
+/// What stands before these paths where they are of one API only.
+const OF_OPENAI: &str = "/openai";
+const OF_ANTHROPIC: &str = "/anthropic";
+const BASE: &str = "/v1";
 /// The longest id of a response.
 const MAX_ID_LEN: usize = 256;
 
 impl Operation {
     /// The operation of a path without a trailing slash.
     pub(crate) fn of(path: &str) -> Option<Self> {
-        let operation = Self::below_base(below(path)?)?;
-        let is_elsewhere = match operation {
-            Self::Models | Self::Model => false,
-            Self::Messages | Self::CountTokens => path.starts_with(OPENAI),
-            Self::ChatCompletions
-            | Self::Completions
-            | Self::Responses
-            | Self::Response
-            | Self::ResponseCancel
-            | Self::ResponseInputItems
-            | Self::Embeddings
-            | Self::ImageGenerations
-            | Self::ImageEdits
-            | Self::ImageVariations
-            | Self::Speech
-            | Self::Transcriptions
-            | Self::Translations
-            | Self::Moderations => path.starts_with(ANTHROPIC),
+        let (only, path) = side(path);
+        let form = match path.strip_prefix(MODELS) {
+            Some(model) if model.len() > 1 && model.starts_with('/') => Cow::Borrowed("/v1/models/{id}"),
+            Some(_) | None => without_id(path)?,
         };
-        (!is_elsewhere).then_some(operation)
+        let Row(operation, .., dialect) = TABLE.iter().find(|Row(_, known, ..)| *known == form)?;
+        let is_elsewhere = only.is_some() && dialect.is_some() && only != *dialect;
+        (!is_elsewhere).then_some(*operation)
     }
 
-    fn below_base(path: &str) -> Option<Self> {
-        Some(match path {
-            "/chat/completions" => Self::ChatCompletions,
-            "/completions" => Self::Completions,
-            "/responses" => Self::Responses,
-            "/embeddings" => Self::Embeddings,
-            "/images/generations" => Self::ImageGenerations,
-            "/images/edits" => Self::ImageEdits,
-            "/images/variations" => Self::ImageVariations,
-            "/audio/speech" => Self::Speech,
-            "/audio/transcriptions" => Self::Transcriptions,
-            "/audio/translations" => Self::Translations,
-            "/moderations" => Self::Moderations,
-            "/models" => Self::Models,
-            "/messages" => Self::Messages,
-            "/messages/count_tokens" => Self::CountTokens,
-            _ => return Self::of_one(path),
-        })
-    }
-
-    /// The operation of a path that names a response or a model.
-    fn of_one(path: &str) -> Option<Self> {
-        if let Some(model) = path.strip_prefix("/models/") {
-            return (!model.is_empty()).then_some(Self::Model);
-        }
-        let (id, rest) =
-            path.strip_prefix("/responses/").map(|rest| rest.split_once('/').unwrap_or((rest, "")))?;
-        // Whatever could be another path to the provider is none.
-        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-        if !(1..=MAX_ID_LEN).contains(&id.len()) || !id.bytes().all(is_allowed) {
-            return None;
-        }
-        match rest {
-            "" => Some(Self::Response),
-            "cancel" => Some(Self::ResponseCancel),
-            "input_items" => Some(Self::ResponseInputItems),
-            _ => None,
-        }
+    fn row(self) -> &'static Row {
+        // Each has one; a test looks.
+        TABLE.iter().find(|Row(operation, ..)| *operation == self).unwrap_or(&TABLE[0])
     }
 
     /// The methods it has, for `Allow`.
     pub(crate) fn allowed(self) -> &'static str {
-        match self {
-            Self::Models | Self::Model | Self::ResponseInputItems => "GET, HEAD, OPTIONS",
-            Self::Response => "GET, HEAD, DELETE, OPTIONS",
-            Self::ChatCompletions
-            | Self::Completions
-            | Self::Responses
-            | Self::ResponseCancel
-            | Self::Embeddings
-            | Self::ImageGenerations
-            | Self::ImageEdits
-            | Self::ImageVariations
-            | Self::Speech
-            | Self::Transcriptions
-            | Self::Translations
-            | Self::Moderations
-            | Self::Messages
-            | Self::CountTokens => "POST, OPTIONS",
-        }
+        self.row().2
     }
 
     /// Whether it has this method.
@@ -131,26 +99,7 @@ impl Operation {
 
     /// Its path in the API, for logs.
     pub(crate) fn template(self) -> &'static str {
-        match self {
-            Self::ChatCompletions => "/v1/chat/completions",
-            Self::Completions => "/v1/completions",
-            Self::Responses => "/v1/responses",
-            Self::Response => "/v1/responses/{id}",
-            Self::ResponseCancel => "/v1/responses/{id}/cancel",
-            Self::ResponseInputItems => "/v1/responses/{id}/input_items",
-            Self::Embeddings => "/v1/embeddings",
-            Self::ImageGenerations => "/v1/images/generations",
-            Self::ImageEdits => "/v1/images/edits",
-            Self::ImageVariations => "/v1/images/variations",
-            Self::Speech => "/v1/audio/speech",
-            Self::Transcriptions => "/v1/audio/transcriptions",
-            Self::Translations => "/v1/audio/translations",
-            Self::Moderations => "/v1/moderations",
-            Self::Models => "/v1/models",
-            Self::Model => "/v1/models/{id}",
-            Self::Messages => "/v1/messages",
-            Self::CountTokens => "/v1/messages/count_tokens",
-        }
+        self.row().1
     }
 
     /// Whether it makes or changes pictures, for which a key may have a service of its own.
@@ -159,31 +108,43 @@ impl Operation {
     }
 }
 
+/// The path with `{id}` for the id of a response. Whatever could be another path to the provider is no id.
+fn without_id(path: &str) -> Option<Cow<'_, str>> {
+    let Some(rest) = path.strip_prefix("/v1/responses/") else { return Some(Cow::Borrowed(path)) };
+    let (id, behind) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let is_id = (1..=MAX_ID_LEN).contains(&id.len()) && id.bytes().all(is_allowed);
+    is_id.then(|| Cow::Owned(format!("/v1/responses/{{id}}{behind}")))
+}
+
+/// Whose API a path is of, if it is of one only, and the path in it.
+fn side(path: &str) -> (Option<Dialect>, &str) {
+    let sides = [(OF_OPENAI, OPENAI), (OF_ANTHROPIC, ANTHROPIC)];
+    let side = sides.iter().find_map(|(prefix, dialect)| {
+        let rest = path.strip_prefix(prefix)?;
+        (rest.is_empty() || rest.starts_with('/')).then_some((*dialect, rest))
+    });
+    side.unwrap_or((None, path))
+}
+
 /// The dialect of a path, whether there is anything or not. That of `models` depends on who asks: Anthropic's clients are
 /// known by a header that they have and others have not.
 pub(crate) fn dialect(path: &str, looks_like_anthropic: impl FnOnce() -> bool) -> Option<Dialect> {
-    let path = slash_free(path);
-    if path.starts_with(ANTHROPIC) {
-        return Some(Dialect::Anthropic);
+    let (only, path) = side(slash_free(path));
+    if only.is_some() {
+        return only;
     }
-    if path.starts_with(OPENAI) {
-        return Some(Dialect::OpenAi);
-    }
-    let path = below(path)?;
-    let is_anthropic = match path {
-        "/models" => looks_like_anthropic(),
-        _ if path.starts_with("/models/") => looks_like_anthropic(),
-        _ => path == "/messages" || path.starts_with("/messages/"),
-    };
+    below(path)?;
+    let is_below =
+        |base: &str| path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let is_anthropic = is_below(MESSAGES) || is_below(MODELS) && looks_like_anthropic();
     Some(if is_anthropic { Dialect::Anthropic } else { Dialect::OpenAi })
 }
 
 /// What follows the base of a provider's API.
 pub(crate) fn below(path: &str) -> Option<&str> {
-    BASES
-        .iter()
-        .find_map(|base| path.strip_prefix(base))
-        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    let rest = side(path).1.strip_prefix(BASE)?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
 /// The path with one slash at its beginning and none at its end.
@@ -206,6 +167,10 @@ mod tests {
             ("/v1/models", Some(Operation::Models)),
             ("/v1/models/openai.com/gpt-4o", Some(Operation::Model)),
             ("/v1/models/", None),
+            ("/v1/modelsx", None),
+            ("/v1/responses/{id}", None),
+            ("/openai", None),
+            ("/openaiv1/models", None),
             ("/v1/responses/resp_1-a", Some(Operation::Response)),
             ("/v1/responses/resp_1/cancel", Some(Operation::ResponseCancel)),
             ("/v1/responses/resp_1/input_items", Some(Operation::ResponseInputItems)),
@@ -222,6 +187,15 @@ mod tests {
         ];
         for (path, expected) in rows {
             assert_eq!(Operation::of(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_operation_has_a_row_of_its_own() {
+        for Row(operation, path, ..) in &TABLE {
+            assert_eq!(operation.template(), *path);
+            let path = path.replace("{id}", "x");
+            assert_eq!(Operation::of(&path), Some(*operation), "{path}");
         }
     }
 

@@ -23,6 +23,8 @@ mod canaries;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod dialects;
+#[cfg(test)]
 mod drain;
 #[cfg(test)]
 mod egress;
