@@ -10,7 +10,8 @@ have, gets an error that says so. Some names of models switch faults on:
 - `slow-first…`: a stream whose first event comes after three seconds
 
 `GET /seen` tells what came; with `?closed=MODEL` it waits until the stream of this model was left by its client.
-The first line on stdout is its port.
+The first line on stdout is its port. With `--bearer` it takes the credential of Anthropic's dialect in `Authorization`, where
+current SDKs have it; else, as it is to come from our server, in `x-api-key`.
 """
 import json
 import select
@@ -26,10 +27,8 @@ import provider_openai
 # What nobody but our own server may see.
 OUR_MARK = b"aisbreaker_"
 SECRETS = {"openai": "sk-provider-openai", "anthropic": "sk-ant-provider"}
-CREDENTIALS = {
-    "openai": {"authorization": "Bearer " + SECRETS["openai"]},
-    "anthropic": {"x-api-key": SECRETS["anthropic"]},
-}
+IN_BEARER = {dialect: {"authorization": "Bearer " + secret} for dialect, secret in SECRETS.items()}
+CREDENTIALS = IN_BEARER if "--bearer" in sys.argv else IN_BEARER | {"anthropic": {"x-api-key": SECRETS["anthropic"]}}
 CREDENTIAL_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "cookie")
 SLOW_SECONDS = 3.0
 LONGEST_WAIT_SECONDS = 10.0
@@ -267,6 +266,11 @@ class Handler(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
+
+    def handle_error(self, request, client_address):
+        # A client may leave between two calls as it likes.
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 if __name__ == "__main__":

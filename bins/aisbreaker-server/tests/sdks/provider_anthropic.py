@@ -1,5 +1,6 @@
 """Anthropic's dialect, after its public API reference. What is answered tells what was received."""
 import json
+import re
 
 from provider_openai import picture_told, words
 
@@ -22,7 +23,9 @@ def error(refused, number):
 
 
 def answer(call):
-    call.expect(call.headers.get("anthropic-version") == "2023-06-01", "anthropic-version: header is required")
+    # Clients differ in which version they know.
+    versions = call.headers.get_all("anthropic-version", [])
+    call.expect(len(versions) == 1 and re.fullmatch(r"20\d\d-\d\d-\d\d", versions[0]), "anthropic-version: header is required")
     if call.query.get("beta") == "true":
         call.expect(call.headers.get("anthropic-beta"), "anthropic-beta: header is required")
     if call.path == "/v1/messages" and call.method == "POST":
