@@ -158,6 +158,8 @@ def embeddings_come_as_numbers():
     for more in ({}, {"encoding_format": "float"}):
         found = client.embeddings.create(model="text-embedding-3-small", input=["one", "Tromsø"], **more)
         assert [each.embedding for each in found.data] == [vector("one"), vector("Tromsø")], (more, found)
+    tokens = client.embeddings.create(model="text-embedding-3-small", input=[[1, 2, 3]])
+    assert tokens.data[0].embedding == vector("3 tokens"), tokens
 
 
 def images_are_made_and_edited():

@@ -182,7 +182,8 @@ def chat_events(call, request, text, tool, reason, usage):
 def completion(call):
     request = call.json()
     call.named(request.get("model"), [COMPLETION])
-    text = f"You said: {request['prompt']}"
+    prompt = request["prompt"] if isinstance(request["prompt"], str) else request["prompt"][0]
+    text = f"You said: {prompt}"
     head = {"id": f"cmpl-{call.id}", "object": "text_completion", "created": CREATED, "model": call.model}
     choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": "stop"}
     if not request.get("stream"):
