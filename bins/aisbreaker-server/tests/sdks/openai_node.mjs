@@ -1,0 +1,292 @@
+// OpenAI's SDK for Node, unchanged but for `baseURL` and `apiKey`.
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import OpenAI, { toFile } from "openai";
+
+const SERVER = process.env.SDKS_SERVER;
+const PROVIDER = process.env.SDKS_PROVIDER;
+// Straight at the provider, without our server.
+const IS_DIRECT = SERVER === PROVIDER;
+// How long a refusal may take that no SDK has to wait for.
+const AT_ONCE_MILLIS = 2000;
+const PNG = Buffer.from(
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
+  "base64",
+);
+const VALUES = Buffer.from(Array.from({ length: 256 }, (_, value) => value));
+const MODEL = "gpt-4o";
+const TOOL = {
+  type: "function",
+  function: {
+    name: "weather",
+    parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] },
+  },
+};
+
+/** An aisbreaker key for the provider. */
+async function mint(perDay = 100000) {
+  if (IS_DIRECT) return "sk-provider-openai";
+  const soon = Math.max(perDay, 100);
+  const limits = { requestsPerMinute: soon, requestsPerHour: soon, requestsPerDay: perDay };
+  const requestAuthAndQuotas = {
+    requestQuotas: { perClientRequestLimits: limits, globalRequestLimits: limits },
+    serviceSecrets: [
+      { serviceId: "chat:openai.com", authSecret: "sk-provider-openai", url: PROVIDER },
+      { serviceId: "chat:anthropic.com", authSecret: "sk-ant-provider", url: PROVIDER },
+    ],
+  };
+  const answer = await fetch(`${SERVER}/api/v1/oauth/token`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ requestAuthAndQuotas }),
+  });
+  assert.equal(answer.status, 200, await answer.clone().text());
+  return (await answer.json()).access_token;
+}
+
+const clientOf = (apiKey) => new OpenAI({ baseURL: `${SERVER}/v1`, apiKey });
+const KEY = await mint();
+const client = clientOf(KEY);
+const asked = (content) => [{ role: "user", content }];
+const chat = (model, more = {}, by = client) =>
+  by.chat.completions.create({ model, messages: asked("hello"), ...more });
+
+/** What the provider saw; `closed` waits until the stream of that model was left. */
+async function seen(closed = "") {
+  return (await fetch(`${PROVIDER}/seen?closed=${closed}`)).json();
+}
+
+async function assertLeft(model) {
+  assert.ok((await seen(model)).closed.includes(model), `the provider did not see that the client of ${model} left`);
+}
+
+async function textOf(stream) {
+  let text = "";
+  for await (const chunk of stream) text += chunk.choices[0]?.delta.content ?? "";
+  return text;
+}
+
+async function collected(stream) {
+  const events = [];
+  for await (const event of stream) events.push(event);
+  return events;
+}
+
+/** The error of this kind that `act` throws. */
+async function thrown(kind, act) {
+  let found;
+  try {
+    found = await act();
+  } catch (error) {
+    assert.ok(error instanceof kind, `no ${kind.name}, but ${error?.stack}`);
+    return error;
+  }
+  assert.fail(`no ${kind.name}, but ${JSON.stringify(found)}`);
+}
+
+async function thrownAtOnce(kind, act) {
+  const begun = performance.now();
+  const error = await thrown(kind, act);
+  const took = performance.now() - begun;
+  assert.ok(took < AT_ONCE_MILLIS, `${kind.name} came after ${took} ms only`);
+  return error;
+}
+
+const told = (kind, content) =>
+  `${kind} of ${content.length} bytes, ${createHash("sha256").update(content).digest("hex")}`;
+
+const checks = {
+  async chatAnswers() {
+    const completion = await chat(MODEL, { messages: asked("hello, Tromsø ☃") });
+    assert.equal(completion.choices[0].message.content, "You said: hello, Tromsø ☃");
+    assert.equal(completion.usage.total_tokens, 16);
+    assert.match(completion._request_id, /^req_openai_/);
+  },
+
+  async chatTakesServiceIds() {
+    for (const model of IS_DIRECT ? [] : ["chat:openai.com/gpt-4o", "openai.com/gpt-4o"]) {
+      assert.equal((await chat(model)).model, "gpt-4o", model);
+      assert.equal(await textOf(await chat(model, { stream: true })), "You said: hello", model);
+    }
+  },
+
+  async chatStreams() {
+    const stream = await chat(MODEL, { stream: true, stream_options: { include_usage: true } });
+    const chunks = await collected(stream);
+    const text = chunks.map((chunk) => chunk.choices[0]?.delta.content ?? "").join("");
+    assert.equal(text, "You said: hello");
+    assert.equal(chunks.at(-1).usage.total_tokens, 16);
+  },
+
+  async chatUsesTools() {
+    const messages = asked("What is the weather?");
+    const called = (await chat(MODEL, { messages, tools: [TOOL] })).choices[0].message;
+    const [call] = called.tool_calls;
+    assert.deepEqual(JSON.parse(call.function.arguments), { city: "Tromsø" });
+    messages.push(called, { role: "tool", tool_call_id: call.id, content: "snow" });
+    const last = await chat(MODEL, { messages, tools: [TOOL] });
+    assert.equal(last.choices[0].message.content, "The tool says: snow");
+    const streamed = client.chat.completions.stream({ model: MODEL, messages: asked("weather?"), tools: [TOOL] });
+    const [piecemeal] = (await streamed.finalMessage()).tool_calls;
+    assert.deepEqual(JSON.parse(piecemeal.function.arguments), { city: "Tromsø" });
+  },
+
+  async chatSeesPictures() {
+    const url = `data:image/png;base64,${PNG.toString("base64")}`;
+    const parts = [
+      { type: "text", text: "what is it?" },
+      { type: "image_url", image_url: { url } },
+    ];
+    const { message } = (await chat(MODEL, { messages: asked(parts) })).choices[0];
+    assert.equal(message.content, `You said: what is it? | ${told("image/png", PNG)}`);
+  },
+
+  async chatAnswersInJson() {
+    const { message } = (await chat(MODEL, { response_format: { type: "json_object" } })).choices[0];
+    assert.deepEqual(JSON.parse(message.content), { said: "You said: hello" });
+  },
+
+  async responsesAreCreatedKeptAndDeleted() {
+    const created = await client.responses.create({ model: MODEL, input: "hello" });
+    const read = await client.responses.retrieve(created.id);
+    await client.responses.delete(created.id);
+    await thrown(OpenAI.NotFoundError, () => client.responses.retrieve(created.id));
+    assert.deepEqual([created.output_text, read.output_text], ["You said: hello", "You said: hello"]);
+  },
+
+  async responsesStream() {
+    const events = await collected(await client.responses.create({ model: MODEL, input: "hello", stream: true }));
+    const deltas = events.filter((event) => event.type === "response.output_text.delta");
+    assert.equal(deltas.map((event) => event.delta).join(""), "You said: hello");
+    assert.equal(events.at(-1).type, "response.completed");
+    assert.deepEqual(events.map((event) => event.sequence_number), [...events.keys()]);
+  },
+
+  async completionsAnswer() {
+    const whole = await client.completions.create({ model: "gpt-3.5-turbo-instruct", prompt: "hello" });
+    assert.equal(whole.choices[0].text, "You said: hello");
+  },
+
+  async embeddingsComeAsNumbers() {
+    for (const more of [{}, { encoding_format: "float" }]) {
+      const input = ["one", "three"];
+      const { data } = await client.embeddings.create({ model: "text-embedding-3-small", input, ...more });
+      const wanted = input.map((text) => [text.length, Buffer.from(text).reduce((sum, byte) => sum + byte, 0) % 1000]);
+      assert.deepEqual(data.map((each) => [...each.embedding]), wanted);
+    }
+  },
+
+  async imagesAreMadeAndEdited() {
+    const made = await client.images.generate({ model: "gpt-image-1", prompt: "a dot" });
+    const content = Buffer.concat([PNG, Buffer.from("\r\n--edited")]);
+    const image = await toFile(content, "dot.png", { type: "image/png" });
+    const edited = await client.images.edit({ model: "gpt-image-1", prompt: "a bigger dot", image });
+    assert.equal(made.data[0].b64_json, PNG.toString("base64"));
+    assert.equal(edited.data[0].b64_json, content.toString("base64"));
+  },
+
+  async speechIsReadAndWritten() {
+    const recording = Buffer.concat([...Array(1500).fill(VALUES), Buffer.from("\r\n--\r\n--boundary--\r\n")]);
+    for (const prefix of IS_DIRECT ? [""] : ["", "chat:openai.com/"]) {
+      const file = await toFile(recording, "said.wav", { type: "audio/wav" });
+      const heard = await client.audio.transcriptions.create({ model: `${prefix}whisper-1`, file });
+      assert.equal(heard.text, told("said.wav", recording));
+      const audio = await client.audio.speech.create({ model: `${prefix}tts-1`, voice: "alloy", input: "hello" });
+      const wanted = Buffer.concat([...Array(400).fill(VALUES), Buffer.from("hello")]);
+      assert.ok(wanted.equals(Buffer.from(await audio.arrayBuffer())), "the audio is not the provider's");
+    }
+  },
+
+  async moderationsAnswer() {
+    const { results } = await client.moderations.create({ model: "omni-moderation-latest", input: "a fight" });
+    assert.equal(results[0].flagged, true);
+  },
+
+  async modelsAreListedAndFound() {
+    const names = (await collected(client.models.list())).map((model) => model.id);
+    assert.ok(names.includes(MODEL) && names.includes("whisper-1"), names.join());
+    assert.equal((await client.models.retrieve(MODEL)).owned_by, "openai");
+    const missing = await thrown(OpenAI.NotFoundError, () => client.models.retrieve("gpt-none"));
+    assert.equal(missing.code, "model_not_found");
+  },
+
+  async a429IsRetried() {
+    assert.equal((await chat("flaky-429-node")).choices[0].message.content, "You said: hello");
+    assert.equal(await textOf(await chat("flaky-429-node-streamed", { stream: true })), "You said: hello");
+    const { calls } = await seen();
+    // Three calls, of which the SDK itself made the second and the third.
+    assert.deepEqual(calls["flaky-429-node"], ["0", "1", "2"]);
+    assert.deepEqual(calls["flaky-429-node-streamed"], ["0", "1", "2"]);
+  },
+
+  async aStreamThatIsLeftIsClosedAtTheProvider() {
+    const left = await chat("endless-node", { stream: true });
+    let count = 0;
+    for await (const _ of left) if (++count === 5) break;
+    await assertLeft("endless-node");
+    const aborted = await chat("endless-node-aborted", { stream: true });
+    aborted.controller.abort();
+    await assertLeft("endless-node-aborted");
+    const early = await chat("slow-first-node-left", { stream: true });
+    early.controller.abort();
+    await assertLeft("slow-first-node-left");
+  },
+
+  async aCutStreamIsAnError() {
+    // Without our server between, it is an error of the connection.
+    const kind = IS_DIRECT ? Error : OpenAI.APIError;
+    const acts = [
+      async () => textOf(await chat("cut-node", { stream: true })),
+      async () => collected(await client.responses.create({ model: "cut-node-2", input: "hello", stream: true })),
+    ];
+    for (const act of acts) {
+      const error = await thrown(kind, act);
+      assert.ok(IS_DIRECT || error.message.includes("cut short"), error.message);
+    }
+  },
+
+  async keepAlivesOfASlowStreamAreNoEvents() {
+    assert.equal(await textOf(await chat("slow-first-node", { stream: true })), "You said: hello");
+    const raw = await chat("slow-first-node-raw", { stream: true }).asResponse();
+    const lines = (await raw.text()).split("\n");
+    assert.ok(IS_DIRECT || lines.includes(": keep-alive"), lines.join("\n"));
+  },
+
+  async aSpentDayIsToldAtOnce() {
+    if (IS_DIRECT) return;
+    for (const stream of [false, true]) {
+      const spent = clientOf(await mint(1));
+      await chat(MODEL, {}, spent);
+      const error = await thrownAtOnce(OpenAI.RateLimitError, () => chat(MODEL, { stream }, spent));
+      assert.equal(error.code, "insufficient_quota");
+      assert.match(error.message, /day limit exceeded/);
+      assert.equal(error.headers.get("x-should-retry"), "false");
+    }
+  },
+
+  async badKeysAreRefused() {
+    for (const key of [`aisbreaker_${"A".repeat(80)}`, `${KEY.slice(0, -4)}AAAA`]) {
+      const error = await thrownAtOnce(OpenAI.AuthenticationError, () => chat(MODEL, {}, clientOf(key)));
+      assert.equal(error.code, "invalid_api_key");
+    }
+  },
+
+  async whatIsNotThereIsNotFound() {
+    for (const model of ["gpt-none", "chat:nowhere.example/gpt-4o"]) {
+      const error = await thrown(OpenAI.NotFoundError, () => chat(model));
+      assert.equal(error.code, "model_not_found", model);
+    }
+  },
+};
+
+for (const [name, check] of Object.entries(checks)) {
+  try {
+    await check();
+  } catch (error) {
+    console.log(`${error?.stack}\nFAILED: ${name}`);
+    process.exit(1);
+  }
+  console.log(`ok: ${name}`);
+}
+const { refused } = await seen();
+assert.ok(IS_DIRECT || refused.length === 0, `the provider refused ${refused}`);
