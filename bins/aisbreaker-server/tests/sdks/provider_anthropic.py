@@ -47,7 +47,8 @@ def answer(call):
 
 
 def model(name):
-    return {"type": "model", "id": name, "display_name": name.title(), "created_at": "2025-09-29T00:00:00Z"}
+    told = {"type": "model", "id": name, "display_name": name.title(), "created_at": "2025-09-29T00:00:00Z"}
+    return told | {"lifecycle": "active", "max_input_tokens": 200_000, "max_tokens": 64_000}
 
 
 def said(content, call):

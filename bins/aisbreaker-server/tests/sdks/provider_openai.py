@@ -227,7 +227,7 @@ def message_item(call, text):
 
 
 def response_object(call, request, item):
-    usage = {"input_tokens": 9, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 6}
+    usage = {"input_tokens": 9, "input_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 0}, "output_tokens": 6}
     usage |= {"output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 15}
     return {
         "id": f"resp_{call.id:032x}",
