@@ -273,6 +273,10 @@ fn models_of_all_services_are_listed_under_names_that_can_be_used() {
         (&list["data"][3]["display_name"], &list["data"][2]["type"]),
         (&json!("Claude X"), &json!("model"))
     );
+    assert_eq!(
+        (&list["data"][0]["lifecycle"], &list["data"][4]["lifecycle"]),
+        (&json!("active"), &json!("active"))
+    );
 }
 
 #[test]

@@ -212,6 +212,8 @@ fn for_anthropic(mut model: Map<String, Value>) -> Value {
     model.insert("type".to_owned(), Value::from("model"));
     model.entry("display_name").or_insert_with(|| Value::from(name));
     model.entry("created_at").or_insert_with(|| Value::from(created.to_string()));
+    // What is listed can be used.
+    model.entry("lifecycle").or_insert_with(|| Value::from("active"));
     Value::Object(model)
 }
 
