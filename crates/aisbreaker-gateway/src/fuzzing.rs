@@ -5,10 +5,10 @@ use std::{net::IpAddr, time::Duration};
 
 use aisbreaker_token::{Grant, Host};
 use bytes::Bytes;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 use ipnet::IpNet;
 
-use crate::{identity, inflate::Coding, mint, parse::ParseFault};
+use crate::{identity, inflate::Coding, mint, model, parse::ParseFault, relay};
 
 /// The address of the client of a request.
 pub fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
@@ -62,4 +62,26 @@ pub fn inflate(coding: &[u8], body: Bytes, limit: usize) -> Inflated {
         Err(ParseFault::TooLarge { .. }) => Inflated::TooLarge,
         Err(_) => Inflated::Corrupt,
     }
+}
+
+/// The model that a body names, and the body with another one in three pieces.
+///
+/// # Errors
+/// The message of its refusal.
+pub fn renamed(
+    body: &Bytes,
+    content_type: Option<&HeaderValue>,
+    other: &str,
+) -> Result<Option<(String, [Bytes; 3])>, String> {
+    let model = match content_type {
+        Some(content_type) => model::of_multipart(body, content_type),
+        None => model::of_json(body),
+    };
+    let model = model.map_err(|refusal| refusal.to_string())?;
+    Ok(model.map(|model| (model.name.clone(), model::renamed(body, &model, other))))
+}
+
+/// What of a stream of events is passed on of each piece, and at its end, with how much of it is held back meanwhile.
+pub fn passed_on(pieces: &[Bytes]) -> (Vec<(Bytes, usize)>, Bytes) {
+    relay::passed_on(pieces)
 }

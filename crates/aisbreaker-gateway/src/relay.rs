@@ -29,6 +29,8 @@ use http::{
 };
 use tokio::time::Instant;
 
+#[cfg(any(fuzzing, test))]
+pub(crate) use self::events::passed_on;
 pub use self::passing::CutOff;
 pub(crate) use self::{
     choose::{Chooser, Chosen, NoService},

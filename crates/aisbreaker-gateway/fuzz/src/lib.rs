@@ -7,16 +7,20 @@ pub mod called_host;
 pub mod forwarded_for;
 pub mod inflate;
 pub mod mint;
+pub mod model;
+pub mod passed_events;
 pub mod span;
 
 /// Panics if something does not hold.
 pub type Check = fn(&[u8]);
 
 /// Every target with its check.
-pub const TARGETS: [(&str, Check); 5] = [
+pub const TARGETS: [(&str, Check); 7] = [
     ("called_host", called_host::check),
     ("forwarded_for", forwarded_for::check),
     ("inflate", inflate::check),
     ("mint", mint::check),
+    ("model", model::check),
+    ("passed_events", passed_events::check),
     ("span", span::check),
 ];

@@ -140,6 +140,14 @@ fn end_of_events(bytes: &[u8], from: usize) -> usize {
     0
 }
 
+/// What is passed on of each of these pieces, with how much is held back then, and at the end; for the fuzz target.
+#[cfg(any(fuzzing, test))]
+pub(crate) fn passed_on(pieces: &[Bytes]) -> (Vec<(Bytes, usize)>, Bytes) {
+    let mut events = Events::new(Arc::default(), true, &Budget::default());
+    let passed = pieces.iter().map(|piece| (events.feed(piece), events.held.len())).collect();
+    (passed, events.finish())
+}
+
 #[cfg(test)]
 mod tests {
     use aisbreaker_services::sse::Decoder;
