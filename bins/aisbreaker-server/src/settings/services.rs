@@ -40,9 +40,12 @@ impl Reader {
         let rows = match table.try_into::<ProviderRows>() {
             Ok(rows) => rows,
             Err(error) => {
-                return self
-                    .faults
-                    .add("provider", format_args!("has a row that cannot be read: {}", error.message()));
+                // Other messages repeat values.
+                let is_of_names =
+                    |text: &&str| text.starts_with("unknown field") || text.starts_with("missing field");
+                let message = Some(error.message()).filter(is_of_names);
+                let problem = message.unwrap_or("a member is not of its kind, as the README shows it");
+                return self.faults.add("provider", format_args!("has a row that cannot be read: {problem}"));
             }
         };
         match options.providers.with_rows(rows) {

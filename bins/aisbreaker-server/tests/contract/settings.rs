@@ -31,6 +31,7 @@ fn all_faults_of_the_settings_are_told_at_once_and_without_values() {
         ("AISBREAKER_CONNECT_TIMEOUT", "-1s"),
         ("AISBREAKER_PROVIDER_TIMEOUT", "canary"),
         ("AISBREAKER_STREAM_IDLE_TIMEOUT", "5"),
+        ("AISBREAKER_STREAM_KEEP_ALIVE", "canary"),
         ("AISBREAKER_MAX_CONNECTIONS", "0"),
         ("AISBREAKER_DRAIN_TIMEOUT", "canary"),
         ("AISBREAKER_LOG", "canary=nonsense=x"),
@@ -176,6 +177,7 @@ fn every_setting_can_stand_in_the_file() {
             connect_timeout = "10s"
             provider_timeout = "180s"
             stream_idle_timeout = "300s"
+            stream_keep_alive = "15s"
             max_connections = 100
             drain_timeout = "30s"
             default_api_key = "aisbreaker_nonsense"
@@ -196,6 +198,23 @@ fn every_setting_can_stand_in_the_file() {
             [services."chat:openai.com"]
             origins = ["https://llm.example.com"]
             engine = "house-model"
+            [services."chat:llm.example.com"]
+            engine = "house-model"
+            [[provider]]
+            id = "llm.example.com"
+            aliases = ["house"]
+            url = "https://llm.example.com"
+            openai = "/v1"
+            anthropic = ""
+            auth = "x-api-key"
+            secret = "optional"
+            engine = "small"
+            headers = {{ x-team = "a" }}
+            usage = "house"
+            stream_usage = true
+            [usage.house]
+            input = ["read + cached", "read"]
+            output = ["written"]
         "#
     ));
     let server = Server::start_with(&["--config", file.path()], &[]);
@@ -205,6 +224,39 @@ fn every_setting_can_stand_in_the_file() {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(answer.header("ratelimit-policy").unwrap().contains("q=4;"), "{answer:?}");
     assert_error("the default key", &server.process("", &dummy()), 401, "");
+}
+
+#[test]
+fn a_provider_that_cannot_be_used_is_a_fault() {
+    let row = |members: &str| format!("[[provider]]\nid = \"a.example\"\nopenai = \"/v1\"\n{members}");
+    let rows = [
+        ("[[provider]]\nopenai = \"/v1\"".to_owned(), "missing field `id`"),
+        ("[[provider]]\nid = \"a.example\"".to_owned(), "provider \"a.example\": must speak a dialect"),
+        ("[[provider]]\nid = \"a/b\"\nopenai = \"\"".to_owned(), "id and aliases must be 1 to 100 letters"),
+        (row("mystery = 1"), "unknown field `mystery`"),
+        (row("url = \"canary\""), "url must be an absolute http or https URL"),
+        (row("url = 7"), "a member is not of its kind"),
+        (row("auth = \"canary\""), "a member is not of its kind"),
+        (row("secret = \"canary\""), "a member is not of its kind"),
+        (row("anthropic = \"v1/\""), "a path such as '/v1', without a slash at its end"),
+        (row("anthropic = \"/v1/../x\""), "a path such as '/v1', without a slash at its end"),
+        (row("usage = \"canary\""), "usage names a rule that is not there"),
+        (row("headers = { authorization = \"canary\" }"), "headers must have usable names and values"),
+        (row("headers = { host = \"canary\" }"), "headers must have usable names and values"),
+        (row("headers = { x = \"canary\\n\" }"), "headers must have usable names and values"),
+        ("[usage.x]\nmystery = []".to_owned(), "unknown field `mystery`"),
+        ("provider = 1".to_owned(), "a member is not of its kind"),
+        (
+            format!("{}\n[services.\"chat:a.example.other\"]\nengine = \"x\"", row("")),
+            "is not a service that calls a provider",
+        ),
+    ];
+    for (text, expected) in rows {
+        let file = ConfigFile::new(&text);
+        let told = refused_start(&["--config", file.path()], &[]);
+        assert!(told.contains(expected), "{text}:\n{told}");
+        assert!(!told.contains("canary"), "a value is repeated:\n{told}");
+    }
 }
 
 #[test]
