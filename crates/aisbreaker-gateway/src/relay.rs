@@ -24,7 +24,7 @@ use aisbreaker_token::PREFIX;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
-    header::{ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL},
+    header::{ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_ENCODING},
     request, response,
 };
 use tokio::time::Instant;
@@ -220,13 +220,16 @@ fn answer(
     }
     let usage = Arc::clone(&spoken.usage);
     let share = Arc::clone(&asking.share);
-    let is_stream = head::is_of_type(&parts.headers, "text/event-stream");
+    // What has a coding cannot be looked into.
+    let is_of_type =
+        |essence| head::is_of_type(&parts.headers, essence) && !parts.headers.contains_key(CONTENT_ENCODING);
+    let is_stream = is_of_type("text/event-stream");
     let passing = if is_stream {
         let is_framed = egress::is_framed(&parts);
         let how = How { dialect: asking.dialect, is_framed, keep_alive: config.stream_keep_alive, usage };
         Passing::events(body, how, share)
     } else {
-        Passing::whole(body, head::is_of_type(&parts.headers, "application/json"), usage, share)
+        Passing::whole(body, is_of_type("application/json"), usage, share)
     };
     let mut response = Response::new(ResponseBody::passing(passing));
     *response.status_mut() = parts.status;

@@ -181,6 +181,33 @@ fn a_clean_end_is_passed_on_as_it_is() {
 }
 
 #[test]
+fn a_stream_with_a_coding_is_passed_on_as_it_comes() {
+    let (go_on, when) = mpsc::channel::<()>();
+    let when = Mutex::new(when);
+    let provider = Provider::start(move |_, wire| {
+        wire.head(
+            200,
+            &[
+                ("Content-Type", "text/event-stream"),
+                ("Content-Encoding", "br"),
+                ("Transfer-Encoding", "chunked"),
+            ],
+        );
+        wire.chunk([1, 2, 3]);
+        when.lock().unwrap().recv().unwrap();
+        wire.chunk([4]);
+        wire.end();
+    });
+    let server = Server::with_egress(&[("AISBREAKER_STREAM_KEEP_ALIVE", "1ms")]);
+    let mut connection = server.connect();
+    connection.write(&post(CHAT, &key_for(&server, &provider), STREAMED).to_bytes());
+    assert_eq!(connection.head().header("content-encoding"), Some("br"));
+    assert_eq!(connection.try_chunk(), Some(vec![1, 2, 3]), "bytes that seem to be half an event");
+    go_on.send(()).unwrap();
+    assert_eq!(connection.try_chunk(), Some(vec![4]), "nothing of ours between");
+}
+
+#[test]
 fn an_answer_that_is_no_stream_breaks_off_where_the_providers_did() {
     let provider = Provider::start(|received, wire| {
         let framing = if received.json()["chunked"] == true {
