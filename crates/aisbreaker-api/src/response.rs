@@ -130,6 +130,25 @@ pub struct OutputImage {
     pub members: Map<String, Value>,
 }
 
+impl OutputImage {
+    /// A picture of the assistant with this content in base64.
+    #[must_use]
+    pub fn base64(index: u32, content: impl Into<String>) -> Self {
+        Self::with_member(index, "base64", content.into())
+    }
+
+    /// A picture of the assistant at this address.
+    #[must_use]
+    pub fn url(index: u32, url: impl Into<String>) -> Self {
+        Self::with_member(index, "url", url.into())
+    }
+
+    fn with_member(index: u32, name: &str, value: String) -> Self {
+        let members = Map::from_iter([(name.to_owned(), Value::String(value))]);
+        Self { index, role: Role::Assistant, members }
+    }
+}
+
 /// What an answer took.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -9,6 +9,7 @@ mod echo;
 mod exchange;
 mod filter;
 mod gemini;
+mod images;
 mod logging;
 mod mirror;
 pub(crate) mod network;
@@ -29,6 +30,7 @@ pub use self::{
     echo::Echo,
     exchange::Settings,
     gemini::GeminiChat,
+    images::{DummyImages, OpenAiImages, StabilityImages},
     logging::Logging,
     mirror::Mirror,
     network::{HOPS_HEADER, MAX_HOPS, Network},
@@ -49,6 +51,9 @@ const ECHO: &str = "chat:echo";
 const CHAT: &str = "chat:";
 const GEMINI: &str = "gemini.google.com";
 const VERTEX_GEMINI: &str = "chat:gemini.vertexai.google.com";
+const DUMMY_IMAGES: &str = "text-to-image:dummy";
+const OPENAI_IMAGES: &str = "text-to-image:openai.com";
+const STABILITY_IMAGES: &str = "text-to-image:stability.ai";
 const NETWORK: &str = "aisbreaker:network";
 const PROXY: &str = "aisbreaker:proxy";
 const MIRROR: &str = "aisbreaker:mirror";
@@ -105,6 +110,10 @@ pub fn standard(client: egress::Client, options: Options) -> Builder {
     }
     let vertex = GeminiChat::of_vertex_ai(client.clone(), settings(VERTEX_GEMINI));
     builder = add(builder, VERTEX_GEMINI, vertex);
+    let builder = add(builder, DUMMY_IMAGES, DummyImages);
+    let builder = add(builder, OPENAI_IMAGES, OpenAiImages::new(client.clone(), settings(OPENAI_IMAGES)));
+    let stability = StabilityImages::new(client.clone(), settings(STABILITY_IMAGES));
+    let builder = add(builder, STABILITY_IMAGES, stability);
     let network = Network::new(client).with_operator_origins(origins(NETWORK));
     let builder = add(builder, NETWORK, network.clone());
     add(builder, PROXY, network)
@@ -115,7 +124,10 @@ pub fn standard(client: egress::Client, options: Options) -> Builder {
 pub fn callers(providers: &Providers) -> Vec<String> {
     let chats = providers.iter().flat_map(|provider| provider.names()).map(|name| format!("{CHAT}{name}"));
     let others = names_of(providers, GEMINI).into_iter().filter(|_| providers.find(GEMINI).is_none());
-    chats.chain(others).chain([VERTEX_GEMINI, NETWORK].map(str::to_owned)).collect()
+    chats
+        .chain(others)
+        .chain([VERTEX_GEMINI, OPENAI_IMAGES, STABILITY_IMAGES, NETWORK].map(str::to_owned))
+        .collect()
 }
 
 /// The ids of the chat of a provider under all names that the table has for it, and under this one.

@@ -1,6 +1,7 @@
 //! One exchange with a provider: the request goes out, and the answer is read out of one JSON value or a stream.
 
 use aisbreaker_api::{Origin, Progress};
+use bytes::Bytes;
 
 use super::{
     told::{self, Pending, Told, in_one_piece},
@@ -99,6 +100,16 @@ pub(super) async fn exchange(
     let (body, _held) = upstream::read_answer(body).await?;
     let response = pending.finish(answer.read(&body)?);
     Ok(if stream { in_one_piece(response) } else { Reply::Final(response) })
+}
+
+/// The whole answer to a request, and what it holds of the budget as long as something is made of it.
+pub(super) async fn whole(
+    client: &Client,
+    destination: &Destination,
+    outgoing: Outgoing,
+) -> Result<(Bytes, Reservation), ServiceError> {
+    let (_, body) = send(client, destination, outgoing).await?;
+    upstream::read_answer(body).await
 }
 
 /// The successful answer to a request, of which the body is still to be read.

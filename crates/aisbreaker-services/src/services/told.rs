@@ -51,17 +51,29 @@ impl Pending {
         Self { turn, model, url: told_url(url) }
     }
 
-    pub(super) fn finish(self, told: Told) -> Response {
-        let mut response = self.turn.finish(told.outputs);
-        response.usage.service.engine = Some(told.model.unwrap_or(self.model));
-        response.usage.service.url = Some(self.url);
-        response.usage.input_tokens = told.tokens.input;
-        response.usage.output_tokens = told.tokens.output;
-        // A provider that counts reasoning beside its completion may leave it out of its total.
-        response.usage.total_tokens = told.total.max(told.tokens.total());
-        response.intern_response = told.whole;
-        response
+    /// The answer, with the conversation so far.
+    pub(super) fn finish(self, mut told: Told) -> Response {
+        let response = self.turn.finish(std::mem::take(&mut told.outputs));
+        filled(response, told, self.model, self.url)
     }
+
+    /// The answer of a service that does not go on with a conversation: pictures make a state too large to be sent around.
+    pub(super) fn finish_for_good(self, mut told: Told) -> Response {
+        let response = self.turn.finish_for_good(std::mem::take(&mut told.outputs));
+        filled(response, told, self.model, self.url)
+    }
+}
+
+/// The answer with all that was told but the outputs.
+fn filled(mut response: Response, told: Told, model: String, url: String) -> Response {
+    response.usage.service.engine = Some(told.model.unwrap_or(model));
+    response.usage.service.url = Some(url);
+    response.usage.input_tokens = told.tokens.input;
+    response.usage.output_tokens = told.tokens.output;
+    // A provider that counts reasoning beside its completion may leave it out of its total.
+    response.usage.total_tokens = told.total.max(told.tokens.total());
+    response.intern_response = told.whole;
+    response
 }
 
 /// The name of a service, as the original server names its services: `OpenaiComChatService`.
@@ -136,7 +148,7 @@ fn told_error(status: StatusCode, body: &Value, retry_after: Option<Duration>) -
     let texts = ["/error/message", "/error", "/message", "/detail", "/error/detail", "/errors/0"];
     let text = texts.iter().find_map(|path| body.pointer(path)?.as_str()).filter(|text| !text.is_empty());
     let mut error = ErrorObject::new(status.as_u16(), reason(status), text.unwrap_or_else(|| reason(status)));
-    let kinds = ["/error/type", "/error/status"];
+    let kinds = ["/error/type", "/error/status", "/name"];
     error.kind = kinds.iter().find_map(|path| body.pointer(path)?.as_str()).map(str::to_owned);
     ServiceError::Provider { error: Box::new(error), retry_after }
 }

@@ -41,12 +41,22 @@ impl Turn {
 
     /// Ends the turn: the answer has the conversation with this turn appended, and the time since the beginning.
     pub(super) fn finish(self, outputs: Vec<Output>) -> Response {
-        let mut usage = Usage::new(self.service_id.as_str());
-        usage.total_milliseconds = milliseconds_since(self.started);
+        let usage = self.usage();
         let state = self.state.with_turn(&self.inputs, &outputs).encode();
         let mut response = Response::new(outputs, usage);
         response.conversation_state = Some(state);
         response
+    }
+
+    /// Ends the turn, and the conversation with it: the answer has no state.
+    pub(super) fn finish_for_good(self, outputs: Vec<Output>) -> Response {
+        Response::new(outputs, self.usage())
+    }
+
+    fn usage(&self) -> Usage {
+        let mut usage = Usage::new(self.service_id.as_str());
+        usage.total_milliseconds = milliseconds_since(self.started);
+        usage
     }
 }
 

@@ -7,6 +7,7 @@ mod faults;
 mod filters;
 mod gemini;
 mod golden;
+mod images;
 mod native;
 mod network;
 mod openai;

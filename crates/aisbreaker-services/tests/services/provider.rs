@@ -35,6 +35,8 @@ pub(crate) struct Received {
     pub(crate) head: String,
     /// The body, if it is JSON; else null.
     pub(crate) body: Value,
+    /// The body as it came.
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Received {
@@ -217,7 +219,8 @@ fn take_request(buffer: &mut Vec<u8>) -> Option<Received> {
     if buffer.len() < end {
         return None;
     }
-    let body = serde_json::from_slice(&buffer[head_end..end]).unwrap_or_default();
+    let bytes = buffer[head_end..end].to_vec();
+    let body = serde_json::from_slice(&bytes).unwrap_or_default();
     buffer.drain(..end);
-    Some(Received { head, body })
+    Some(Received { head, body, bytes })
 }

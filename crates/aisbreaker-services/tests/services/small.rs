@@ -28,6 +28,9 @@ fn registers_every_service() {
         "chat:dummy",
         "chat:echo",
         "chat:gemini.vertexai.google.com",
+        "text-to-image:dummy",
+        "text-to-image:openai.com",
+        "text-to-image:stability.ai",
     ];
     expected.extend(chats.iter().map(String::as_str));
     expected.sort_unstable();
