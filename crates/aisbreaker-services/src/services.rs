@@ -15,6 +15,7 @@ mod mirror;
 pub(crate) mod network;
 mod nop;
 mod openai;
+mod replicate;
 mod said;
 mod told;
 mod turn;
@@ -36,6 +37,7 @@ pub use self::{
     network::{HOPS_HEADER, MAX_HOPS, Network},
     nop::Nop,
     openai::OpenAiChat,
+    replicate::ReplicateChat,
     upstream::SEALED_HEADER,
 };
 use crate::{
@@ -51,6 +53,7 @@ const ECHO: &str = "chat:echo";
 const CHAT: &str = "chat:";
 const GEMINI: &str = "gemini.google.com";
 const VERTEX_GEMINI: &str = "chat:gemini.vertexai.google.com";
+const REPLICATE: &str = "chat:replicate.com";
 const DUMMY_IMAGES: &str = "text-to-image:dummy";
 const OPENAI_IMAGES: &str = "text-to-image:openai.com";
 const STABILITY_IMAGES: &str = "text-to-image:stability.ai";
@@ -110,6 +113,7 @@ pub fn standard(client: egress::Client, options: Options) -> Builder {
     }
     let vertex = GeminiChat::of_vertex_ai(client.clone(), settings(VERTEX_GEMINI));
     builder = add(builder, VERTEX_GEMINI, vertex);
+    let builder = add(builder, REPLICATE, ReplicateChat::new(client.clone(), settings(REPLICATE)));
     let builder = add(builder, DUMMY_IMAGES, DummyImages);
     let builder = add(builder, OPENAI_IMAGES, OpenAiImages::new(client.clone(), settings(OPENAI_IMAGES)));
     let stability = StabilityImages::new(client.clone(), settings(STABILITY_IMAGES));
@@ -126,7 +130,7 @@ pub fn callers(providers: &Providers) -> Vec<String> {
     let others = names_of(providers, GEMINI).into_iter().filter(|_| providers.find(GEMINI).is_none());
     chats
         .chain(others)
-        .chain([VERTEX_GEMINI, OPENAI_IMAGES, STABILITY_IMAGES, NETWORK].map(str::to_owned))
+        .chain([VERTEX_GEMINI, REPLICATE, OPENAI_IMAGES, STABILITY_IMAGES, NETWORK].map(str::to_owned))
         .collect()
 }
 

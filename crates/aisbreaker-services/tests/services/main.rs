@@ -13,6 +13,7 @@ mod network;
 mod openai;
 mod openai_stream;
 mod provider;
+mod replicate;
 mod small;
 mod usage;
 

@@ -28,6 +28,7 @@ fn registers_every_service() {
         "chat:dummy",
         "chat:echo",
         "chat:gemini.vertexai.google.com",
+        "chat:replicate.com",
         "text-to-image:dummy",
         "text-to-image:openai.com",
         "text-to-image:stability.ai",
