@@ -2,7 +2,8 @@
 //!
 //! - [`Service`] is what answers a call; [`Registry`] finds it by id, longest match on whole segments first.
 //! - [`Credentials`] are the secrets of a caller; each service gets its own, and only where it may be sent.
-//! - [`services`] has the services: dummy, echo, OpenAI-compatible chat, other AIsBreaker servers, and filters.
+//! - [`services`] has the services: dummies, echo, chats in the protocols of OpenAI, Anthropic, Gemini and Replicate,
+//!   pictures of texts, other AIsBreaker servers, and filters.
 //! - [`egress`] is the outbound HTTP client; every connection it makes passes the [`egress::Policy`].
 //!
 //! It knows nothing of tokens, quotas or the listener.

@@ -78,49 +78,72 @@ pub struct Options {
 /// All services that come with this crate, under their ids; calls to providers go through `client`.
 ///
 /// Every provider of the table is `chat:<its id>`, in OpenAI's dialect if it speaks that, and its other names are other
-/// names of the service. `aisbreaker:proxy` is another name of `aisbreaker:network`, whose operator origins it shares.
+/// names of the service; `gemini.google.com` has a protocol of its own, which is preferred here. `aisbreaker:proxy` is
+/// another name of `aisbreaker:network`, whose operator origins it shares.
 #[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "options are made to be given away here")]
 pub fn standard(client: egress::Client, options: Options) -> Builder {
-    let Options { engines, operator_origins, providers } = options;
-    let origins = |id: &str| operator_origins.get(id).cloned().unwrap_or_default();
-    let settings = |id: &str| Settings { engine: engines.get(id).cloned(), operator_origins: origins(id) };
     let builder = Builder::default().with_patience(client.timeouts().response);
     let builder = add(builder, DUMMY, Dummy);
     let builder = add(builder, ECHO, Echo);
     let builder = add(builder, MIRROR, Mirror);
     let builder = add(builder, NOP, Nop);
-    let mut builder = add(builder, LOGGING, Logging);
-    for provider in providers.iter() {
-        for name in provider.names() {
-            let (id, client) = (format!("{CHAT}{name}"), client.clone());
-            builder = match provider.spoken(Dialect::OpenAi) {
-                Some(_) => {
-                    let chat = OpenAiChat::of(client, provider).with_operator_origins(origins(&id));
-                    let chat = match engines.get(&id) {
-                        Some(engine) => chat.with_default_engine(engine),
-                        None => chat,
-                    };
-                    add(builder, &id, chat)
-                }
-                None => add(builder, &id, AnthropicChat::of(client, provider, settings(&id))),
-            };
-        }
-    }
-    // The table has it too, for those who pass OpenAI's dialect on.
-    for id in names_of(&providers, GEMINI) {
-        let settings = settings(&id);
-        builder = add(builder, &id, GeminiChat::of_gemini_api(client.clone(), settings));
-    }
-    let vertex = GeminiChat::of_vertex_ai(client.clone(), settings(VERTEX_GEMINI));
-    builder = add(builder, VERTEX_GEMINI, vertex);
-    let builder = add(builder, REPLICATE, ReplicateChat::new(client.clone(), settings(REPLICATE)));
+    let builder = add(builder, LOGGING, Logging);
     let builder = add(builder, DUMMY_IMAGES, DummyImages);
-    let builder = add(builder, OPENAI_IMAGES, OpenAiImages::new(client.clone(), settings(OPENAI_IMAGES)));
-    let stability = StabilityImages::new(client.clone(), settings(STABILITY_IMAGES));
-    let builder = add(builder, STABILITY_IMAGES, stability);
-    let network = Network::new(client).with_operator_origins(origins(NETWORK));
+    let builder = with_native(builder, &client, &options);
+    let builder = with_table(builder, &client, &options);
+    let network = Network::new(client).with_operator_origins(options.origins(NETWORK));
     let builder = add(builder, NETWORK, network.clone());
     add(builder, PROXY, network)
+}
+
+/// Adds the services with protocols of their own.
+fn with_native(builder: Builder, client: &egress::Client, options: &Options) -> Builder {
+    let vertex = GeminiChat::of_vertex_ai(client.clone(), options.settings(VERTEX_GEMINI));
+    let builder = add(builder, VERTEX_GEMINI, vertex);
+    let replicate = ReplicateChat::new(client.clone(), options.settings(REPLICATE));
+    let builder = add(builder, REPLICATE, replicate);
+    let openai = OpenAiImages::new(client.clone(), options.settings(OPENAI_IMAGES));
+    let builder = add(builder, OPENAI_IMAGES, openai);
+    let stability = StabilityImages::new(client.clone(), options.settings(STABILITY_IMAGES));
+    add(builder, STABILITY_IMAGES, stability)
+}
+
+/// Adds the providers of the table. A row of an operator's own stands before a service with a protocol of its own, but for
+/// Gemini, which is in the table for those who pass OpenAI's dialect on.
+fn with_table(mut builder: Builder, client: &egress::Client, options: &Options) -> Builder {
+    for provider in options.providers.iter() {
+        for name in provider.names() {
+            let (id, client) = (format!("{CHAT}{name}"), client.clone());
+            let Settings { engine, operator_origins } = options.settings(&id);
+            if provider.spoken(Dialect::OpenAi).is_none() {
+                let settings = Settings { engine, operator_origins };
+                builder = add(builder, &id, AnthropicChat::of(client, provider, settings));
+                continue;
+            }
+            let chat = OpenAiChat::of(client, provider).with_operator_origins(operator_origins);
+            let chat = match engine {
+                Some(engine) => chat.with_default_engine(engine),
+                None => chat,
+            };
+            builder = add(builder, &id, chat);
+        }
+    }
+    for id in names_of(&options.providers, GEMINI) {
+        let chat = GeminiChat::of_gemini_api(client.clone(), options.settings(&id));
+        builder = add(builder, &id, chat);
+    }
+    builder
+}
+
+impl Options {
+    fn settings(&self, id: &str) -> Settings {
+        Settings { engine: self.engines.get(id).cloned(), operator_origins: self.origins(id) }
+    }
+
+    fn origins(&self, id: &str) -> Vec<Origin> {
+        self.operator_origins.get(id).cloned().unwrap_or_default()
+    }
 }
 
 /// The ids of the services of [`standard`] that call somebody, and for which an operator may set something.

@@ -3,8 +3,8 @@
 
 use std::{fs, path::PathBuf};
 
-use aisbreaker_api::{Input, OutputText, ServicePattern};
-use aisbreaker_services::SealedSecret;
+use aisbreaker_api::{Input, Origin, OutputText, ServicePattern};
+use aisbreaker_services::{SealedSecret, services::callers};
 use serde_json::json;
 
 use super::{
@@ -269,4 +269,49 @@ async fn nothing_is_sent_without_a_secret_or_without_an_engine() {
         assert!(text.contains(&format!("{id} has no default model: name one")), "{}: {text}", line.id);
         assert_eq!(provider.connections(), 0, "{}", line.id);
     }
+}
+
+#[tokio::test]
+async fn an_operator_may_set_an_engine_and_more_origins() {
+    let rows = [
+        ("chat:anthropic.com", "an-engine"),
+        ("chat:gemini", "an-engine"),
+        ("chat:gemini.google.com", "an-engine"),
+        ("chat:gemini.vertexai.google.com", "an-engine"),
+        ("chat:replicate.com", "an/engine"),
+        ("text-to-image:openai.com", "an-engine"),
+        ("text-to-image:stability.ai", "an-engine"),
+    ];
+    for (id, engine) in rows {
+        let provider = Provider::start([provider::plain("418 I'm a teapot", "", "")]).await;
+        let mut options = Options::default();
+        assert!(callers(&options.providers).contains(&id.to_owned()), "{id}");
+        options.engines.insert(id.to_owned(), engine.to_owned());
+        options.operator_origins.insert(id.to_owned(), vec![Origin::parse(&provider.url()).unwrap()]);
+        let registry = standard(client(Timeouts::default()), options).build();
+        let mut call = sealed_call(&registry, id, "https://bound.invalid", says("a"));
+        call.service.url = Some(provider.url());
+
+        let told = registry.call(call).await.unwrap_err();
+
+        let ServiceError::Provider { error, .. } = told else { panic!("{id}: {told:?}") };
+        assert_eq!(error.status_code, 418, "{id}");
+        let received = provider.request();
+        let sent = format!("{}{}", received.head, String::from_utf8(received.bytes).unwrap());
+        assert!(sent.contains(engine), "{id}: {sent}");
+    }
+}
+
+#[tokio::test]
+async fn a_row_of_an_operators_own_stands_before_a_protocol_of_its_own() {
+    let row = "[[provider]]\nid = \"replicate.com\"\nopenai = \"/openai/v1\"";
+    let mut options = Options::default();
+    options.providers = options.providers.with_rows(toml::from_str(row).unwrap()).unwrap();
+    let provider = Provider::start([provider::plain("418 I'm a teapot", "", "")]).await;
+    let registry = standard(client(Timeouts::default()), options).build();
+    let service = json!({"serviceId": "chat:replicate.com/m", "url": provider.url()});
+    registry.call(call_with(&registry, service, says("a"))).await.unwrap_err();
+
+    let head = provider.request().head;
+    assert!(head.starts_with("POST /openai/v1/chat/completions HTTP/1.1\r\n"), "{head}");
 }
