@@ -4,7 +4,7 @@
 use std::{fs, path::PathBuf};
 
 use aisbreaker_api::{Input, Origin, OutputText, ServicePattern};
-use aisbreaker_services::{SealedSecret, services::callers};
+use aisbreaker_services::{Budget, SealedSecret, egress::Bounds, services::callers};
 use serde_json::json;
 
 use super::{
@@ -314,4 +314,94 @@ async fn a_row_of_an_operators_own_stands_before_a_protocol_of_its_own() {
 
     let head = provider.request().head;
     assert!(head.starts_with("POST /openai/v1/chat/completions HTTP/1.1\r\n"), "{head}");
+}
+
+/// More than is held without being counted.
+const LONG_BYTES: usize = 20_000;
+
+/// Ids of services with protocols of their own, and an answer to each; a chat that streams has a stream too.
+const ANSWERS: &[(&str, &str, &str)] = &[
+    ("chat:anthropic.com/m", "anthropic.com", "answer.json"),
+    ("chat:anthropic.com/m", "anthropic.com", "stream.txt"),
+    ("chat:gemini.google.com/m", "gemini.google.com", "answer.json"),
+    ("chat:gemini.google.com/m", "gemini.google.com", "stream.txt"),
+    ("chat:replicate.com/o/m", "replicate.com", "answer.json"),
+    ("text-to-image:openai.com", "images.openai.com", "answer.json"),
+    ("text-to-image:stability.ai", "images.stability.ai", "answer.json"),
+];
+
+/// How a call ends for which this answer is given, made longer by spaces, or by what is said in a stream.
+async fn ending(registry: &Registry, answer: (&str, &str, &str), budget: Budget) -> Result<(), ServiceError> {
+    let (id, directory, file) = answer;
+    let (mut text, is_streamed) = (String::from_utf8(golden(directory, file)).unwrap(), file == "stream.txt");
+    if is_streamed {
+        text = text.replace("\"Par\"", &format!("\"{}\"", "Par".repeat(LONG_BYTES / 3)));
+    } else {
+        text.push_str(&" ".repeat(LONG_BYTES));
+    }
+    let bytes = text.into_bytes();
+    let script = if is_streamed { provider::stream([&*bytes]) } else { json_bytes(&bytes) };
+    let provider = Provider::start([script]).await;
+    let request = if is_streamed { streamed(says("a")) } else { says("a") };
+    let call = sealed_call(registry, id, &provider.url(), request).with_budget(budget);
+    let Reply::Stream(events) = registry.call(call).await? else { return Ok(()) };
+    let last = events.collect::<Vec<_>>().await.pop().unwrap();
+    last.map(|_final| ())
+}
+
+#[tokio::test]
+async fn what_is_collected_is_held_of_the_budget_of_the_call() {
+    let registry = registry();
+    for answer in ANSWERS {
+        assert_eq!(ending(&registry, *answer, Budget::new(1 << 20)).await, Ok(()), "{answer:?}");
+
+        let spent = ending(&registry, *answer, Budget::new(3)).await;
+        assert!(matches!(spent, Err(ServiceError::Overloaded(_))), "{answer:?}: {spent:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_long_is_an_error() {
+    let mut bounds = Bounds::default();
+    bounds.max_answer_bytes = 5;
+    let client = client(Timeouts::default()).with_bounds(bounds);
+    let registry = standard(client, Options::default()).build();
+    for answer in ANSWERS {
+        let told = ending(&registry, *answer, Budget::default()).await;
+        let Err(ServiceError::BadAnswer(text)) = told else { panic!("{answer:?}: {told:?}") };
+        assert!(text.ends_with("the service's answer is longer than 5 bytes"), "{answer:?}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_says_nothing_is_not_waited_for_without_end() {
+    let timeouts = Timeouts::default().with_response(std::time::Duration::from_millis(50));
+    let registry = standard(client(timeouts), Options::default()).build();
+    for (id, ..) in ANSWERS {
+        let provider = Provider::start([vec![provider::Act::Hold]]).await;
+        let told = registry.call(sealed_call(&registry, id, &provider.url(), says("a"))).await.unwrap_err();
+
+        assert!(matches!(told, ServiceError::Timeout(_)), "{id}: {told:?}");
+        provider.was_left().await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_leaves_takes_the_call_along() {
+    let registry = registry();
+    for (id, ..) in ANSWERS {
+        let provider = Provider::start([vec![provider::Act::Hold]]).await;
+        let call = sealed_call(&registry, id, &provider.url(), says("a"));
+        let asking = registry.call(call);
+        let received = async {
+            while provider.received().is_empty() {
+                tokio::task::yield_now().await
+            }
+        };
+        tokio::select! {
+            told = asking => panic!("{id}: {told:?}"),
+            () = received => {}
+        }
+        provider.was_left().await;
+    }
 }
