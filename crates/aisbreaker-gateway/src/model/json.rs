@@ -14,6 +14,8 @@ use super::{Form, Model, twice};
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The text of an error that stands for a member that is there twice.
 const TWICE: &str = "model is there twice";
+/// The text of an error that stands for a member that some take for it.
+const ALIKE: &str = "model is written otherwise";
 
 /// The model that a JSON object names; `None` if it names none, or `null`.
 ///
@@ -26,6 +28,12 @@ pub(crate) fn of_json(body: &[u8]) -> Result<Option<Model>, InvalidRequest> {
         Ok(None) => return Ok(None),
         Ok(Some(raw)) => raw.get(),
         Err(error) if error.to_string().starts_with(TWICE) => return Err(twice("model")),
+        Err(error) if error.to_string().starts_with(ALIKE) => {
+            return Err(InvalidRequest::new(
+                "model",
+                "must be written in small letters; some take any case for it",
+            ));
+        }
         Err(error) if error.is_data() => {
             return Err(InvalidRequest::new("request body", "must be a JSON object"));
         }
@@ -57,20 +65,30 @@ impl<'de> Visitor<'de> for Members {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
         let mut model = None;
-        while let Some(Name { is_model }) = members.next_key()? {
-            if !is_model {
-                members.next_value::<IgnoredAny>()?;
-            } else if model.replace(members.next_value()?).is_some() {
-                return Err(A::Error::custom(TWICE));
+        while let Some(name) = members.next_key()? {
+            match name {
+                Name::Other => {
+                    members.next_value::<IgnoredAny>()?;
+                }
+                // Go's and .NET's readers would take it for the model.
+                Name::Alike => return Err(A::Error::custom(ALIKE)),
+                Name::Model => {
+                    if model.replace(members.next_value()?).is_some() {
+                        return Err(A::Error::custom(TWICE));
+                    }
+                }
             }
         }
         Ok(model)
     }
 }
 
-/// Whether the name of a member is the one that is looked for.
-struct Name {
-    is_model: bool,
+/// What the name of a member is to whoever looks for the model.
+enum Name {
+    Model,
+    /// The same in letters of another case.
+    Alike,
+    Other,
 }
 
 impl<'de> serde::Deserialize<'de> for Name {
@@ -85,7 +103,11 @@ impl<'de> serde::Deserialize<'de> for Name {
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Name, E> {
-                Ok(Name { is_model: text == "model" })
+                Ok(match text {
+                    "model" => Name::Model,
+                    text if text.eq_ignore_ascii_case("model") => Name::Alike,
+                    _ => Name::Other,
+                })
             }
         }
 

@@ -27,8 +27,10 @@ pub(crate) fn of_multipart(body: &[u8], content_type: &HeaderValue) -> Result<Op
         )
     })?;
     let mut model = None;
+    let mut delimiters = 1;
     for part in Parts::of(body, &boundary) {
         let Part { head, content } = part?;
+        delimiters += 1;
         if !is_model(body.get(head).unwrap_or_default())? {
             continue;
         }
@@ -37,6 +39,10 @@ pub(crate) fn of_multipart(body: &[u8], content_type: &HeaderValue) -> Result<Op
         if model.replace(Model::new(text.to_owned(), content, Form::Field)?).is_some() {
             return Err(twice(FIELD));
         }
+    }
+    // Some take a delimiter for one wherever it stands, behind a line feed alone or behind the end.
+    if memmem::find_iter(body, format!("--{boundary}").as_bytes()).count() > delimiters {
+        return Err(malformed("has its boundary in a part or behind its end"));
     }
     Ok(model)
 }
@@ -49,7 +55,9 @@ fn boundary(content_type: &str) -> Option<String> {
     }
     let mut boundary = None;
     for (name, value) in parameters_of(parameters)? {
-        if name == "boundary" && boundary.replace(value).is_some() {
+        // Others put `boundary*` and `boundary*0` in its place (RFC 2231).
+        let is_another = name.starts_with("boundary") && name != "boundary";
+        if is_another || name == "boundary" && boundary.replace(value).is_some() {
             return None;
         }
     }
@@ -80,14 +88,10 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn of(body: &'a [u8], boundary: &str) -> Self {
         let delimiter = format!("\r\n--{boundary}").into_bytes();
-        // What stands before the first delimiter is none of the form. The line's end before it may be that of nothing.
+        // Nobody sends a text before the first delimiter, and who does not look at the type could read it as JSON.
         let first = delimiter.get(2..).unwrap_or_default();
-        let at = if body.starts_with(first) {
-            Some(first.len())
-        } else {
-            memmem::find(body, &delimiter).map(|at| at.saturating_add(delimiter.len()))
-        };
-        Self { body, delimiter, at: Some(at.unwrap_or(body.len())), count: 0 }
+        let at = [first, &delimiter].into_iter().find(|first| body.starts_with(first)).map(<[u8]>::len);
+        Self { body, at: Some(at.unwrap_or(body.len())), delimiter, count: 0 }
     }
 
     fn next_part(&mut self, at: usize) -> Result<Option<Part>, InvalidRequest> {
@@ -169,7 +173,7 @@ fn is_named_model(parameters: &[(String, String)], encoding: Option<&str>) -> Re
         parameters.iter().filter(|(known, _)| known == name).map(|(_, value)| value).collect::<Vec<_>>()
     };
     let [name] = of("name")[..] else { return Err(malformed("has a part without a name, or with two")) };
-    if of("filename").len() > 1 || parameters.iter().any(|(known, _)| known == "name*") {
+    if of("filename").len() > 1 || parameters.iter().any(|(known, _)| known.starts_with("name*")) {
         return Err(malformed("has a part with a parameter twice, or with a coded name"));
     }
     if name != FIELD {
@@ -183,7 +187,7 @@ fn is_named_model(parameters: &[(String, String)], encoding: Option<&str>) -> Re
     let is_plain = encoding.is_none_or(|encoding| {
         ["7bit", "8bit", "binary"].iter().any(|plain| encoding.eq_ignore_ascii_case(plain))
     });
-    if !of("filename").is_empty() || !is_plain {
+    if parameters.iter().any(|(known, _)| known.starts_with("filename")) || !is_plain {
         return Err(InvalidRequest::new(
             FIELD,
             "must be a field of its own, not a file, and without a coding",

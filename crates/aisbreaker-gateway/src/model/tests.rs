@@ -27,7 +27,7 @@ fn the_model_of_an_object_is_its_own_member_however_it_is_written() {
         (r#"{"x":"\"model\":\"b\"","model":"a"}"#, found("a")),
         ("\u{feff}\n{\"model\":\"a\"}\n", found("a")),
         (r#"{"model":null}"#, Ok(None)),
-        (r#"{"Model":"a"," model":"b"}"#, Ok(None)),
+        (r#"{"models":"a"," model":"b"}"#, Ok(None)),
         ("{}", Ok(None)),
         (r#"{"x":"\ud800","model":"a"}"#, found("a")),
     ];
@@ -46,6 +46,9 @@ fn what_could_be_read_in_two_ways_is_refused() {
         (r#"{"model":"a","model":"a"}"#, twice),
         (r#"{"model":"a","\u006dodel":"b"}"#, twice),
         (r#"{"model":null,"model":"b"}"#, twice),
+        (r#"{"model":"a","MODEL":"b"}"#, "model must be written in small letters"),
+        (r#"{"\u004dodel":"b","model":"a"}"#, "model must be written in small letters"),
+        (r#"{"Model":"a"}"#, "model must be written in small letters"),
         (r#"{"model":["a"]}"#, "model must be a string"),
         (r#"{"model":1}"#, "model must be a string"),
         (r#"{"model":""}"#, name),
@@ -118,7 +121,7 @@ fn the_model_of_a_form_is_its_field() {
     ] {
         assert_eq!(in_form(&form(head, "a"), TYPE), Ok(None), "{head}");
     }
-    let around = [b"preamble\r\n".as_slice(), &form(PART, "a"), b"epilogue --b\r\n"].concat();
+    let around = [b"\r\n".as_slice(), &form(PART, "a"), b"epilogue\r\n"].concat();
     assert!(in_form(&around, TYPE).unwrap().is_some());
     assert_eq!(in_form(b"--b--", TYPE), Ok(None));
 }
@@ -138,7 +141,9 @@ fn a_form_that_could_be_read_in_two_ways_is_refused() {
         "Content-Disposition: form-data; name=\" model\"",
         "Content-Disposition: form-data; name=\"mod%65l\"",
         "Content-Disposition: form-data; name=\"mod\\el\"",
+        "Content-Disposition: form-data; name=\"x\"; name*0=\"model\"",
         "Content-Disposition: form-data; name=\"model\"; filename=\"a\"",
+        "Content-Disposition: form-data; name=\"model\"; filename*=utf-8''a",
         "Content-Disposition: form-data; name=\"model\"\r\nContent-Transfer-Encoding: base64",
         "Content-Disposition: form-data; name=\"x\"\r\nContent-Disposition: form-data; name=\"model\"",
         "Content-Disposition: form-data; name=\"x\"\nContent-Disposition: form-data; name=\"model\"",
@@ -150,7 +155,18 @@ fn a_form_that_could_be_read_in_two_ways_is_refused() {
         assert!(in_form(&form(head, "a"), TYPE).is_err(), "{head:?}");
     }
     let two = [&form(PART, "a")[..form(PART, "a").len() - 7], &form(PART, "b")].concat();
-    let bodies: [(&str, Vec<u8>); 8] = [
+    let file = |content: &str| {
+        let file = form("Content-Disposition: form-data; name=\"f\"; filename=\"f\"", content);
+        [&file[..file.len() - 7], &form(PART, "a")].concat()
+    };
+    let hidden = |end: &str| file(&format!("x{end}--b{end}{PART}{end}{end}b"));
+    assert!(in_form(&file("x"), TYPE).unwrap().is_some());
+    let bodies: [(&str, Vec<u8>); 13] = [
+        ("a text before", [b"{\"model\":\"b\"}\r\n".as_slice(), &form(PART, "a")].concat()),
+        ("a delimiter behind a line feed", hidden("\n")),
+        ("a delimiter behind a carriage return", hidden("\r")),
+        ("a delimiter behind nothing", file("x--b--")),
+        ("a part behind the end", [form(PART, "a"), form(PART, "b")].concat()),
         ("two fields", two),
         ("no end", form(PART, "a")[..60].to_vec()),
         ("nothing", Vec::new()),
@@ -168,6 +184,8 @@ fn a_form_that_could_be_read_in_two_ways_is_refused() {
         "multipart/mixed; boundary=b",
         "multipart/form-data; boundary=",
         "multipart/form-data; boundary=b; boundary=c",
+        "multipart/form-data; boundary=b; boundary*=utf-8''c",
+        "multipart/form-data; boundary=b; boundary*0=c",
         "multipart/form-data; boundary=\"b",
     ] {
         assert!(in_form(&form(PART, "a"), content_type).is_err(), "{content_type}");
