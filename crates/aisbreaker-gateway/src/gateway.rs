@@ -331,6 +331,8 @@ impl Gateway {
         let dialect = dialect::of(parts.uri.path(), &parts.headers).ok_or_else(nothing_here)?;
         let authorization = parse::any_authorization(&parts.headers, dialect)?;
         let hops = parse::hops(&parts.headers)?;
+        let has_body = parts.method == Method::POST;
+        let form = has_body.then(|| parse::body_form(&parts.headers, operation.takes_forms())).transpose()?;
         let share = shares.of(head.client);
         let body = parse::received(&parts.headers, body, config, &share).await?;
         let Admitted { caller, admission } = self.admit(&head, authorization, record).await?;
@@ -341,15 +343,16 @@ impl Gateway {
                 return within_budget(models::list(&asker, relay, &self.0.model_lists).await?, record);
             }
             let was_coded = body.is_coded();
-            let (model, body) = if parts.method == Method::POST {
-                let headers = parts.headers.clone();
-                let read = move |body: &Bytes| Ok((relay::model_in(&headers, body)?, body.clone()));
-                let (read, held) = body.parsed(read).await?;
-                record.hold(held);
-                read
-            } else {
-                (None, Bytes::new())
-            };
+            let (model, body) =
+                if let Some(form) = form.filter(|_| !(operation.may_be_empty() && body.is_empty())) {
+                    let headers = parts.headers.clone();
+                    let read = move |body: &Bytes| Ok((relay::model_in(&headers, form, body)?, body.clone()));
+                    let (read, held) = body.parsed(read).await?;
+                    record.hold(held);
+                    read
+                } else {
+                    (None, Bytes::new())
+                };
             let share = Arc::clone(&share);
             let asking = Asking { operation, dialect, parts, hops, body, was_coded, model, share };
             relay::pass_on(asking, &caller, (relay, config), record).await

@@ -102,6 +102,16 @@ impl Operation {
         self.row().1
     }
 
+    /// Whether its body may be a form of several parts.
+    pub(crate) fn takes_forms(self) -> bool {
+        matches!(self, Self::ImageEdits | Self::ImageVariations | Self::Transcriptions | Self::Translations)
+    }
+
+    /// Whether there may be nothing in a body of it.
+    pub(crate) fn may_be_empty(self) -> bool {
+        self == Self::ResponseCancel
+    }
+
     /// Whether it makes or changes pictures, for which a key may have a service of its own.
     pub(crate) fn is_of_images(self) -> bool {
         matches!(self, Self::ImageGenerations | Self::ImageEdits | Self::ImageVariations)

@@ -10,7 +10,7 @@ use aisbreaker_services::{
 use aisbreaker_token::Host;
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, Version,
+    HeaderMap, HeaderName, HeaderValue, Version,
     header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT},
     request::Parts,
 };
@@ -176,6 +176,44 @@ pub(crate) async fn received<B: Body<Data = Bytes>>(
     Received::receive(body, coding, headers.contains_key(EXPECT), config, share).await
 }
 
+/// How a body that is passed on is to be read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum BodyForm {
+    Json,
+    /// A form of several parts.
+    Multipart,
+}
+
+/// How a body is read by all who look at its type, and by those who do not: a form only where the operation takes one, and
+/// JSON in UTF-8 only.
+pub(crate) fn body_form(headers: &HeaderMap, takes_forms: bool) -> Result<BodyForm, ParseFault> {
+    let essence = content_type(headers)?;
+    let is_utf8 = |value: &HeaderValue| {
+        let parameters = value.as_bytes().split(|byte| *byte == b';').skip(1).map(<[u8]>::trim_ascii);
+        let mut charsets = parameters
+            .filter(|parameter| parameter.get(..7).is_some_and(|name| name.eq_ignore_ascii_case(b"charset")));
+        charsets.all(|charset| {
+            let value =
+                charset.get(7..).unwrap_or_default().trim_ascii().strip_prefix(b"=").unwrap_or_default();
+            let value = value.trim_ascii().to_ascii_lowercase();
+            matches!(&*value, b"utf-8" | b"\"utf-8\"" | b"utf8" | b"us-ascii")
+        })
+    };
+    if !headers.get(CONTENT_TYPE).is_none_or(is_utf8) {
+        return Err(ParseFault::ContentType { accepted: "in UTF-8" });
+    }
+    let is_json =
+        matches!(essence.as_str(), "" | "application/json" | "text/plain") || essence.ends_with("+json");
+    match essence.as_str() {
+        "multipart/form-data" if takes_forms => Ok(BodyForm::Multipart),
+        _ if is_json => Ok(BodyForm::Json),
+        _ if takes_forms => {
+            Err(ParseFault::ContentType { accepted: "multipart/form-data or application/json" })
+        }
+        _ => Err(ParseFault::ContentType { accepted: "application/json" }),
+    }
+}
+
 /// The media type without parameters, lower case; empty if there is none.
 fn content_type(headers: &HeaderMap) -> Result<String, ParseFault> {
     let Some(value) = sole(headers, CONTENT_TYPE)? else {
@@ -251,4 +289,47 @@ fn sole(headers: &HeaderMap, name: HeaderName) -> Result<Option<&[u8]>, ParseFau
         return Err(ParseFault::Field { name });
     }
     Ok(first.map(|value| value.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_read_as_everybody_would_or_not_at_all() {
+        let (json, form) = (Some(BodyForm::Json), Some(BodyForm::Multipart));
+        let rows: [(&[&str], _, _); 22] = [
+            (&[], json, json),
+            (&["application/json"], json, json),
+            (&["Application/JSON ; charset=UTF-8"], json, json),
+            (&["application/json; charset=\"utf-8\""], json, json),
+            (&["application/vnd.a+json"], json, json),
+            (&["text/plain;charset=UTF-8"], json, json),
+            (&["multipart/form-data; boundary=b"], None, form),
+            (&["multipart/form-data; boundary=b; charset=utf-8"], None, form),
+            // Some read UTF-7 or EBCDIC if they are told to.
+            (&["application/json; charset=utf-7"], None, None),
+            (&["application/json; charset=utf-8; charset=utf-7"], None, None),
+            (&["application/json; CharSet = ibm037"], None, None),
+            (&["application/json; charset*=utf-8''utf-7"], None, None),
+            (&["application/json; x=\"a; charset=utf-8\"; charset=utf-16"], None, None),
+            (&["multipart/form-data; boundary=b; charset=utf-16"], None, None),
+            (&["application/x-www-form-urlencoded"], None, None),
+            (&["multipart/mixed; boundary=b"], None, None),
+            (&["application/json, multipart/form-data; boundary=b"], None, None),
+            (&["multipart/form-data, application/json; boundary=b"], None, None),
+            (&["application/octet-stream"], None, None),
+            (&["\u{e9}"], None, None),
+            (&["application/json", "application/json"], None, None),
+            (&["application/json", "multipart/form-data; boundary=b"], None, None),
+        ];
+        for (types, elsewhere, where_forms_are) in rows {
+            let mut headers = HeaderMap::new();
+            for value in types {
+                headers.append(CONTENT_TYPE, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            }
+            let read = [false, true].map(|takes_forms| body_form(&headers, takes_forms).ok());
+            assert_eq!(read, [elsewhere, where_forms_are], "{types:?}");
+        }
+    }
 }

@@ -79,6 +79,11 @@ impl Received {
         self.coding != Coding::Identity || self.body.0.len() > MAX_FREE_BYTES
     }
 
+    /// Whether nothing came.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.body.0.is_empty()
+    }
+
     /// Whether it came with a coding.
     pub(crate) fn is_coded(&self) -> bool {
         self.coding != Coding::Identity

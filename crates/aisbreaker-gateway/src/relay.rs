@@ -44,6 +44,7 @@ use crate::{
     form,
     model::{self, Model},
     operation::{self, Operation},
+    parse::BodyForm,
     process,
     record::Record,
     shares::Share,
@@ -65,12 +66,13 @@ pub(crate) struct Asking<'a> {
 }
 
 /// The model that a body names.
-pub(crate) fn model_in(headers: &HeaderMap, body: &[u8]) -> Result<Option<Model>, InvalidRequest> {
+pub(crate) fn model_in(
+    headers: &HeaderMap,
+    form: BodyForm,
+    body: &[u8],
+) -> Result<Option<Model>, InvalidRequest> {
     let content_type = headers.get(http::header::CONTENT_TYPE);
-    let is_multipart = |value: &&HeaderValue| {
-        value.as_bytes().get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"))
-    };
-    match content_type.filter(is_multipart) {
+    match content_type.filter(|_| form == BodyForm::Multipart) {
         Some(content_type) => model::of_multipart(body, content_type),
         None => model::of_json(body),
     }

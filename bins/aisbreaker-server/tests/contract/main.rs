@@ -81,4 +81,6 @@ mod state_file;
 #[cfg(test)]
 mod surface;
 #[cfg(test)]
+mod two_readers;
+#[cfg(test)]
 mod ways_out;
