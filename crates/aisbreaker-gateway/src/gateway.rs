@@ -339,6 +339,7 @@ impl Gateway {
         let passed_on = async {
             if operation == Operation::Models {
                 let now = self.0.clock.monotonic();
+                record.hold(share.held());
                 let asker = Asker { caller: &caller, dialect, hops, budget: share.budget(), now };
                 return within_budget(models::list(&asker, relay, &self.0.model_lists).await?, record);
             }

@@ -57,6 +57,8 @@ mod mint_policy;
 #[cfg(test)]
 mod minting;
 #[cfg(test)]
+mod model_lists;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod openai;

@@ -9,12 +9,17 @@ use std::{
     time::{Duration, Instant, UNIX_EPOCH},
 };
 
-use aisbreaker_services::{Dialect, Passing, Relay, ServiceError, egress::Outgoing};
+use aisbreaker_services::{Budget, Dialect, Passing, Relay, Reservation, ServiceError, egress::Outgoing};
 use aisbreaker_token::KeyId;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{
+    Map, Value, json,
+    value::{RawValue, to_raw_value},
+};
+use tokio::time::timeout;
 
 use super::{Chooser, Chosen, NoService};
 use crate::{
@@ -25,6 +30,17 @@ use crate::{
 const LASTS: Duration = Duration::from_secs(60);
 /// How much all lists that are kept may have together, in bytes.
 const MAX_KEPT_BYTES: usize = 16 << 20;
+/// How many services are asked for one list.
+const MAX_SERVICES: usize = 20;
+/// How long a service may take to tell its models. A list without them is better than none.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest list of one service in bytes, the most models of it, and the longest one: whoever names a provider in a key
+/// may be the provider, too.
+const MAX_LIST_BYTES: usize = 4 << 20;
+const MAX_MODELS: usize = 1_000;
+const MAX_MODEL_BYTES: usize = 64 << 10;
+/// After so many models others have their turn.
+const MODELS_AT_ONCE: usize = 50;
 /// The most that Anthropic's API gives at once.
 const ANTHROPIC_PAGE: &str = "limit=1000";
 
@@ -68,7 +84,7 @@ pub(crate) struct Asker<'a> {
     pub(crate) caller: &'a Caller,
     pub(crate) dialect: Dialect,
     pub(crate) hops: u8,
-    pub(crate) budget: &'a aisbreaker_services::Budget,
+    pub(crate) budget: &'a Budget,
     pub(crate) now: Instant,
 }
 
@@ -84,17 +100,21 @@ pub(crate) async fn list(
         return Ok(answer::full(StatusCode::OK, HeaderValue::from_static("application/json"), list));
     }
     let chooser = Chooser::new(relay.providers(), caller, dialect, Operation::Models);
-    let services = chooser.all();
+    let mut services = chooser.all();
+    services.truncate(MAX_SERVICES);
     if services.is_empty() {
         return Err(chooser.nothing("the key has no service whose models can be listed").into());
     }
-    let told = join_all(services.iter().map(|service| models_of(service, asker, relay))).await;
+    let told = join_all(services.iter().map(|service| models_of(service, asker, relay, &chooser))).await;
     let are_all_there = told.iter().all(Result::is_ok);
-    let mut models = Vec::new();
+    let (mut models, mut held) = (Vec::new(), Vec::new());
     let mut fault = None;
     for ((service, _), told) in services.iter().zip(told) {
         match told {
-            Ok(told) => models.extend(told.into_iter().filter_map(|model| named(model, service, &chooser))),
+            Ok(told) => {
+                models.extend(told.models);
+                held.push(told.held);
+            }
             Err(error) => {
                 tracing::debug!(service = service.service_id.as_str(), %error, "no list of models");
                 fault.get_or_insert(error);
@@ -104,20 +124,76 @@ pub(crate) async fn list(
     if let (true, Some(error)) = (models.is_empty(), fault) {
         return Err(error.into());
     }
-    models.extend(caller.model_aliases.iter().map(|(alias, target)| of_alias(alias, target)));
-    let list = Bytes::from(in_dialect(models, dialect).to_string());
+    let aliases = caller.model_aliases.iter().map(|(alias, target)| of_alias(alias, target));
+    models.extend(aliases.filter_map(|model| Listed::new(model, dialect)));
+    let list = Bytes::from(in_dialect(&models, dialect));
     if let (true, Some(of)) = (are_all_there, kept_as) {
         lists.put(of, now, list.clone());
     }
     Ok(answer::full(StatusCode::OK, HeaderValue::from_static("application/json"), list))
 }
 
-/// The models of one service, as its provider tells them.
+/// What a service tells of its models, in the dialect of who asks.
+struct Told {
+    models: Vec<Listed>,
+    held: Reservation,
+}
+
+/// A model as it is in a list.
+struct Listed {
+    id: String,
+    json: Box<RawValue>,
+}
+
+impl Listed {
+    fn new(model: Map<String, Value>, dialect: Dialect) -> Option<Self> {
+        let id = model.get("id")?.as_str()?.to_owned();
+        let model = match dialect {
+            Dialect::OpenAi => for_openai(model),
+            Dialect::Anthropic => for_anthropic(model),
+        };
+        Some(Self { id, json: to_raw_value(&model).ok()? })
+    }
+}
+
+/// The models of one service that can be used, in the dialect of who asks.
 async fn models_of(
+    of: &(Chosen, Dialect),
+    asker: &Asker<'_>,
+    relay: &Relay,
+    chooser: &Chooser<'_>,
+) -> Result<Told, ServiceError> {
+    let (service, _) = of;
+    let id = &service.service_id;
+    let whole = timeout(PATIENCE, whole_list(of, asker, relay)).await.map_err(|_elapsed| {
+        ServiceError::Timeout(format!("{id}: the provider took too long to list its models"))
+    })??;
+    let models = models_in(&whole).ok_or_else(|| {
+        ServiceError::BadAnswer(format!("{id}: the list of models is not JSON, or too long"))
+    })?;
+    let mut told = Told { models: Vec::new(), held: asker.budget.reservation() };
+    let mut length = 0_usize;
+    for (count, model) in models.into_iter().take(MAX_MODELS).enumerate() {
+        if count % MODELS_AT_ONCE == MODELS_AT_ONCE - 1 {
+            tokio::task::yield_now().await;
+        }
+        let model = Some(model.get()).filter(|model| model.len() <= MAX_MODEL_BYTES);
+        let model = model.and_then(|model| serde_json::from_str(model).ok());
+        let model = model.and_then(|model| Listed::new(named(model, service, chooser)?, asker.dialect));
+        let Some(model) = model else { continue };
+        length = length.saturating_add(model.json.get().len());
+        told.held.hold(length)?;
+        told.models.push(model);
+    }
+    Ok(told)
+}
+
+/// The list of a service as its provider tells it.
+async fn whole_list(
     (service, dialect): &(Chosen, Dialect),
     asker: &Asker<'_>,
     relay: &Relay,
-) -> Result<Vec<Map<String, Value>>, ServiceError> {
+) -> Result<Bytes, ServiceError> {
     let query = (*dialect == Dialect::Anthropic).then(|| ANTHROPIC_PAGE.to_owned());
     let outgoing = Outgoing::new(Method::GET, HeaderMap::new(), Bytes::new())
         .with_query(query)
@@ -131,23 +207,26 @@ async fn models_of(
         hops: asker.hops,
         outgoing,
     };
-    let whole = relay.read(passing).await?;
-    let list: Value = serde_json::from_slice(&whole).map_err(|_syntax| {
-        ServiceError::BadAnswer(format!("{}: the list of models is not JSON", service.service_id))
-    })?;
-    // Some answer with the list itself.
-    let models = match list {
-        Value::Array(models) => models,
-        Value::Object(mut members) => match members.remove("data") {
-            Some(Value::Array(models)) => models,
-            Some(_) | None => Vec::new(),
-        },
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
-    };
-    Ok(models
-        .into_iter()
-        .filter_map(|model| if let Value::Object(model) = model { Some(model) } else { None })
-        .collect())
+    relay.read(passing).await
+}
+
+/// The models of a list, unread.
+fn models_in(list: &[u8]) -> Option<Vec<&RawValue>> {
+    #[derive(Deserialize)]
+    struct Page<'a> {
+        #[serde(borrow)]
+        data: Option<Vec<&'a RawValue>>,
+    }
+
+    if list.len() > MAX_LIST_BYTES {
+        return None;
+    }
+    // Some answer with the list itself, and some with null for none.
+    if list.trim_ascii_start().starts_with(b"[") {
+        return serde_json::from_slice(list).ok();
+    }
+    let page: Page<'_> = serde_json::from_slice(list).ok()?;
+    Some(page.data.unwrap_or_default())
 }
 
 /// A model under the name by which it can be used, if it can be.
@@ -178,15 +257,14 @@ fn of_alias(alias: &str, target: &str) -> Map<String, Value> {
     members.into_iter().map(|(name, text)| (name.to_owned(), Value::from(text))).collect()
 }
 
-fn in_dialect(models: Vec<Map<String, Value>>, dialect: Dialect) -> Value {
+fn in_dialect(models: &[Listed], dialect: Dialect) -> String {
+    let data = models.iter().map(|model| model.json.get()).collect::<Vec<_>>().join(",");
     match dialect {
-        Dialect::OpenAi => {
-            json!({"object": "list", "data": models.into_iter().map(for_openai).collect::<Vec<_>>()})
-        }
+        Dialect::OpenAi => format!(r#"{{"object":"list","data":[{data}]}}"#),
         Dialect::Anthropic => {
-            let data: Vec<Value> = models.into_iter().map(for_anthropic).collect();
-            let id = |model: Option<&Value>| model.and_then(|model| model.get("id")).cloned();
-            json!({"first_id": id(data.first()), "last_id": id(data.last()), "has_more": false, "data": data})
+            let id = |model: Option<&Listed>| json!(model.map(|model| &*model.id));
+            let (first, last) = (id(models.first()), id(models.last()));
+            format!(r#"{{"first_id":{first},"last_id":{last},"has_more":false,"data":[{data}]}}"#)
         }
     }
 }
