@@ -224,7 +224,10 @@ class Handler(BaseHTTPRequestHandler):
         module = provider_anthropic if is_anthropic else provider_openai
         try:
             self.admit(call)
-            module.answer(call)
+            try:
+                module.answer(call)
+            except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+                call.refuse(f"not what the dialect has: {error!r}")
         except Refused as refused:
             # Those of the switches and of unknown names are meant to happen.
             if refused.status not in (404, 429):
