@@ -42,8 +42,9 @@ fn a_long_list_takes_no_more_memory_than_a_few_times_its_length() {
             assert_eq!(count(&told), models * names.len(), "{row}");
         }
     }
+    // Without bounds it is over 2 GB.
     let peak = server.peak_memory();
-    assert!(peak < 200 << 20, "{} MB", peak >> 20);
+    assert!(peak < 500 << 20, "{} MB", peak >> 20);
 }
 
 #[test]
