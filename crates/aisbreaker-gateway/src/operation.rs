@@ -112,6 +112,11 @@ impl Operation {
         self == Self::ResponseCancel
     }
 
+    /// Whether it is about something that one provider has and others have not.
+    pub(crate) fn is_of_one_provider(self) -> bool {
+        matches!(self, Self::Response | Self::ResponseCancel | Self::ResponseInputItems | Self::Model)
+    }
+
     /// Whether it makes or changes pictures, for which a key may have a service of its own.
     pub(crate) fn is_of_images(self) -> bool {
         matches!(self, Self::ImageGenerations | Self::ImageEdits | Self::ImageVariations)

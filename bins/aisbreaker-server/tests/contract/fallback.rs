@@ -108,6 +108,31 @@ fn what_another_service_would_not_do_better_is_answered_at_once() {
 }
 
 #[test]
+fn no_other_service_is_called_that_cannot_know_what_is_meant() {
+    let provider = Provider::with_answer(503, json!({"error": {"message": "later"}}));
+    let server = Server::with_egress(&[]);
+    let key = key(&server, &provider.url(), &provider, &json!(["chat:groq.com/good", "chat:mistral.ai"]));
+    let rows = [
+        ("one response", Request::get("/v1/responses/resp_1"), 1),
+        ("its input", Request::get("/v1/responses/resp_1/input_items"), 1),
+        ("its end", Request::new("DELETE", "/v1/responses/resp_1"), 1),
+        ("its cancel", Request::new("POST", "/v1/responses/resp_1/cancel"), 1),
+        ("one model", Request::get("/v1/models/gpt-4o"), 1),
+        // The model of the other service could not be written into it.
+        ("no model", Request::new("POST", "/v1/responses").json(&json!({"prompt": {"id": "p"}})), 2),
+        ("a model", Request::new("POST", "/v1/responses").json(&json!({"model": "m"})), 3),
+    ];
+    for (row, request, calls) in rows {
+        let before = provider.requests().len();
+
+        let answered = server.send(&request.bearer(&key));
+
+        assert_eq!((answered.status, answered.message().as_str()), (503, "later"), "{row}");
+        assert_eq!(provider.requests().len() - before, calls, "{row}");
+    }
+}
+
+#[test]
 fn the_last_failure_is_the_answer() {
     let provider = provider();
     let server = Server::with_egress(&[]);

@@ -54,6 +54,9 @@ impl<'a> Chooser<'a> {
     /// The service for a model, or for a request that names none, and after it those to be called when it fails.
     pub(crate) fn choose(&self, model: Option<&str>) -> Result<Vec<Chosen>, NoService> {
         let first = self.first(model)?;
+        if self.operation.is_of_one_provider() {
+            return Ok(vec![first]);
+        }
         let named = first.engine.as_deref().or(model);
         let others = self.credentials.fallback_for(&first.service_id);
         let others = others.iter().filter_map(|id| self.fallback(id, named)).collect::<Vec<_>>();
@@ -174,7 +177,11 @@ impl<'a> Chooser<'a> {
         let vendor = id.vendor()?;
         let provider = self.providers.find(vendor)?;
         provider.spoken(self.dialect)?;
-        let engine = id.engine().or(model);
+        // Where a request names no model, there is none to be replaced by that of the other service.
+        let engine = model.map(|model| id.engine().unwrap_or(model));
+        if engine.is_none() && id.engine().is_some() {
+            return None;
+        }
         let chosen = self.at(id.task(), vendor, provider, engine)?;
         let chosen = Chosen { engine: engine.map(str::to_owned), ..chosen };
         self.is_usable(&chosen).then_some(chosen)
