@@ -147,13 +147,16 @@ pub(crate) fn usage_of(answer: &Value) -> Option<&Value> {
     places.iter().find_map(|place| answer.pointer(place).filter(|usage| usage.is_object()))
 }
 
+/// How many of what could be a usage object are tried, since each of them is read until something is wrong with it.
+const MAX_TRIES: usize = 32;
+
 /// Finds the last usage object in JSON of which perhaps only the end is known, without reading the rest.
 ///
 /// A text in which somebody writes of usage is none: its quotes are escaped.
 #[must_use]
 pub fn last_usage(json: &[u8]) -> Option<Value> {
     const NAME: &[u8] = b"\"usage\"";
-    let found = memchr::memmem::rfind_iter(json, NAME).try_for_each(|at| {
+    let found = memchr::memmem::rfind_iter(json, NAME).take(MAX_TRIES).try_for_each(|at| {
         let behind = json.get(at.saturating_add(NAME.len())..).unwrap_or_default();
         match object_behind_colon(behind) {
             Some(usage) => ControlFlow::Break(usage),
@@ -216,6 +219,15 @@ mod tests {
         for (usage, expected) in rows {
             assert_eq!(rule.read(&usage).output, expected, "{usage}");
         }
+    }
+
+    #[test]
+    fn what_is_made_to_look_like_usage_is_not_tried_again_and_again() {
+        let tried = |count| {
+            last_usage(format!(r#"{{"usage":{{"n":1}},{}"#, r#""usage":{"n":"#.repeat(count)).as_bytes())
+        };
+        assert_eq!(tried(MAX_TRIES - 1), Some(json!({"n": 1})));
+        assert_eq!(tried(MAX_TRIES), None);
     }
 
     #[test]

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use aisbreaker_services::{Budget, Reservation, Tokens, UsageRule, last_usage};
 use bytes::{Bytes, BytesMut};
 
+use super::passing::keep_tail;
+
 /// How much of an event that is not whole is kept back, in bytes. A longer one is passed on as it comes.
 const MAX_HELD_BYTES: usize = 1 << 20;
-/// What is in the last event of a stream, by dialect and API.
-const LAST_EVENTS: [&[u8]; 5] =
-    [b"[DONE]", b"message_stop", b"response.completed", b"response.failed", b"response.incomplete"];
+/// What is in the last event of a stream, by dialect and API. In a text, the quotes would be escaped.
+const LAST_EVENTS: [&[u8]; 4] =
+    [b"\"message_stop\"", b"\"response.completed\"", b"\"response.failed\"", b"\"response.incomplete\""];
+/// The last data of a stream of chat completions.
+const DONE: &[u8] = b"[DONE]";
 
 /// The events of a stream on their way.
 ///
@@ -21,6 +25,8 @@ pub(super) struct Events {
     reservation: Reservation,
     /// The client has got the beginning of an event that is not whole.
     is_inside: bool,
+    /// The end of what the client has got of it, in which its usage may be.
+    tail: Vec<u8>,
     /// Events have names, as far as is known.
     is_named: Option<bool>,
     /// Whether the last event is looked out for.
@@ -37,6 +43,7 @@ impl Events {
             held: BytesMut::new(),
             reservation: budget.reservation(),
             is_inside: false,
+            tail: Vec::new(),
             is_named: None,
             is_watched,
             is_over: false,
@@ -68,6 +75,7 @@ impl Events {
         }
         self.is_inside |= !self.held.is_empty();
         let rest = self.take_held();
+        keep_tail(&mut self.tail, &rest);
         if ready.is_empty() { rest } else { [ready, rest].concat().into() }
     }
 
@@ -105,19 +113,34 @@ impl Events {
 
     fn look_at(&mut self, events: &[u8]) {
         let find = |text: &[u8]| memchr::memmem::find(events, text).is_some();
-        self.is_named.get_or_insert_with(|| events.starts_with(b"event:") || find(b"\nevent:"));
-        self.is_over |= self.is_watched && LAST_EVENTS.iter().any(|last| find(last));
-        if !find(b"\"usage\"") {
-            return;
+        // Comments, which some send first, tell nothing.
+        if self.is_named.is_none() && lines(events).any(|line| line.starts_with(b"data:")) {
+            self.is_named = Some(lines(events).any(|line| line.starts_with(b"event:")));
         }
-        for line in
-            events.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| line.starts_with(b"data:"))
-        {
-            if let Some(usage) = last_usage(line) {
-                self.tokens = self.usage.read(&usage).or(self.tokens);
-            }
+        if self.is_watched {
+            let data = lines(events).filter_map(|line| line.strip_prefix(b"data:"));
+            self.is_over |= data.map(<[u8]>::trim_ascii).any(|data| data == DONE)
+                || LAST_EVENTS.iter().any(|last| find(last));
+        }
+        if !self.tail.is_empty() {
+            let mut tail = std::mem::take(&mut self.tail);
+            keep_tail(&mut tail, lines(events).next().unwrap_or_default());
+            self.count(&tail);
+        }
+        if find(b"\"usage\"") {
+            lines(events).filter(|line| line.starts_with(b"data:")).for_each(|line| self.count(line));
         }
     }
+
+    fn count(&mut self, line: &[u8]) {
+        if let Some(usage) = last_usage(line) {
+            self.tokens = self.usage.read(&usage).or(self.tokens);
+        }
+    }
+}
+
+fn lines(events: &[u8]) -> impl Iterator<Item = &[u8]> {
+    events.split(|byte| matches!(byte, b'\n' | b'\r'))
 }
 
 /// Where the last whole event ends, if that is behind `from`: behind the last blank line. A carriage return at the very end
@@ -210,6 +233,39 @@ mod tests {
             let tokens = events.tokens();
             assert_eq!((tokens.input, tokens.output), (Some(3), Some(7)), "{length}");
             assert!(events.is_over() && events.is_named(), "{length}");
+        }
+    }
+
+    #[test]
+    fn the_usage_of_an_event_that_is_too_long_to_be_kept_back_is_found_at_its_end() {
+        let picture = "x".repeat(3 << 20);
+        let stream = format!(
+            "event: a\ndata: {{\"b\":\"{picture}\",\"usage\":{{\"i\":3,\"o\":7}},\"c\":{{}}}}\n\ndata: {{\"b\":1}}\n\n"
+        );
+        for length in [7_777, 1 << 20, (2 << 20) + 1, stream.len() - 40, stream.len() - 30, stream.len()] {
+            let (passed, _, events) = passed(stream.as_bytes().chunks(length).map(<[u8]>::to_vec));
+            assert!(passed == stream.as_bytes(), "{length}");
+            assert_eq!((events.tokens().input, events.tokens().output), (Some(3), Some(7)), "{length}");
+        }
+    }
+
+    #[test]
+    fn only_events_tell_whether_events_have_names_and_which_is_the_last() {
+        let rows = [
+            (": at work\n\nevent: a\ndata: 1\n\n", true, false),
+            (": at work\n\ndata: 1\n\n: event:\n\n", false, false),
+            (": at work\r\revent: a\rdata: 1\r\r", true, false),
+            ("data: {\"text\":\"data: [DONE] message_stop \\\"response.completed\\\"\"}\n\n", false, false),
+            ("data: 1\n\ndata:[DONE]\n\n", false, true),
+            ("data: 1\r\n\r\ndata: [DONE] \r\n\r\n", false, true),
+            ("event: a\ndata: {\"type\": \"message_stop\"}\n\n", true, true),
+            ("event: a\ndata: {\"type\":\"response.incomplete\"}\n\n", true, true),
+        ];
+        for (stream, is_named, is_over) in rows {
+            for length in 1..=stream.len() {
+                let (_, _, events) = passed(stream.as_bytes().chunks(length).map(<[u8]>::to_vec));
+                assert_eq!((events.is_named(), events.is_over()), (is_named, is_over), "{stream:?} {length}");
+            }
         }
     }
 

@@ -211,7 +211,8 @@ fn keep_alive(dialect: Dialect) -> &'static [u8] {
     }
 }
 
-fn keep_tail(tail: &mut Vec<u8>, data: &[u8]) {
+/// Keeps the end of all that came.
+pub(super) fn keep_tail(tail: &mut Vec<u8>, data: &[u8]) {
     let data = data.get(data.len().saturating_sub(TAIL_BYTES)..).unwrap_or_default();
     let excess = tail.len().saturating_add(data.len()).saturating_sub(TAIL_BYTES);
     tail.drain(..excess.min(tail.len()));
