@@ -319,7 +319,13 @@ fn tokens_of_every_answer_are_in_its_log_line() {
     let whole = json!({"usage": {"input_tokens": 3, "cache_read_input_tokens": 16, "cache_creation_input_tokens": 1, "output_tokens": 9}});
     let stream = |events: &[Value]| events.iter().map(sse).collect::<String>();
     let padded = json!({"data": "x".repeat(100_000), "usage": openai, "more": vec!["y"; 100]});
-    let rows: [(&str, String, bool, bool); 6] = [
+    // As Perplexity's are.
+    let early = format!("{{\"id\":\"a\",\"usage\":{openai},\"choices\":\"{}\"}}", "x".repeat(100_000));
+    let picture =
+        format!("{{\"response\":{{\"output\":\"{}\",\"usage\":{response}}}}}", "x".repeat(3_000_000));
+    let rows: [(&str, String, bool, bool); 8] = [
+        (CHAT, early, false, true),
+        ("/v1/responses", format!("event: response.completed\ndata: {picture}\n\n"), true, true),
         (CHAT, stream(&[json!({"usage": null}), json!({"choices": [], "usage": openai})]), true, true),
         (CHAT, json!({"usage": openai}).to_string(), false, true),
         (CHAT, padded.to_string(), false, true),

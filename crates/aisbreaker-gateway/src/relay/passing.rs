@@ -22,7 +22,7 @@ use tokio::time::{Instant, Sleep};
 use super::events::Events;
 use crate::{answer::Failure, dialect, shares::Share};
 
-/// How much of the end of an answer is kept to find its usage in.
+/// How much of the end of an answer, and of its beginning, is kept to find its usage in.
 const TAIL_BYTES: usize = 16 << 10;
 
 /// The body of an answer that is passed on.
@@ -40,10 +40,29 @@ pub(crate) struct Passing {
 enum Content {
     /// Events, among which others can be put.
     Events(Stream),
-    /// JSON, of which this is the end.
-    Json(Vec<u8>),
+    Json(Ends),
     /// Anything else.
     Other,
+}
+
+/// Both ends of JSON: most providers tell their usage behind everything else, some before.
+#[derive(Default)]
+struct Ends {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl Ends {
+    fn keep(&mut self, data: &[u8]) {
+        let room = TAIL_BYTES.saturating_sub(self.head.len());
+        self.head.extend_from_slice(data.get(..room.min(data.len())).unwrap_or_default());
+        keep_tail(&mut self.tail, data);
+    }
+
+    fn tokens(&self, rule: &UsageRule) -> Tokens {
+        let usage = last_usage(&self.tail).or_else(|| last_usage(&self.head));
+        usage.map(|usage| rule.read(&usage)).unwrap_or_default()
+    }
 }
 
 struct Stream {
@@ -72,7 +91,7 @@ pub struct CutOff;
 impl Passing {
     /// Passes on what is no stream of events.
     pub(crate) fn whole(body: egress::Body, is_json: bool, usage: Arc<UsageRule>, share: Arc<Share>) -> Self {
-        let content = if is_json { Content::Json(Vec::new()) } else { Content::Other };
+        let content = if is_json { Content::Json(Ends::default()) } else { Content::Other };
         Self { body: Some(body), content, usage, share, failure: None }
     }
 
@@ -94,7 +113,7 @@ impl Passing {
     pub(crate) fn tokens(&self) -> Tokens {
         match &self.content {
             Content::Events(stream) => stream.events.tokens(),
-            Content::Json(tail) => last_usage(tail).map(|usage| self.usage.read(&usage)).unwrap_or_default(),
+            Content::Json(ends) => ends.tokens(&self.usage),
             Content::Other => Tokens::default(),
         }
     }
@@ -148,8 +167,8 @@ impl Passing {
     fn pass_on(&mut self, data: Bytes) -> Option<Bytes> {
         let bytes = match &mut self.content {
             Content::Other => data,
-            Content::Json(tail) => {
-                keep_tail(tail, &data);
+            Content::Json(ends) => {
+                ends.keep(&data);
                 data
             }
             Content::Events(stream) => {
