@@ -32,8 +32,18 @@ const OF_THE_CALLER: [HeaderName; 11] = [
     HeaderName::from_static("x-client-ip"),
 ];
 /// Fields of an answer that are about the provider's own host, or that this server writes.
-const OF_THE_HOST: [HeaderName; 4] =
-    [header::SET_COOKIE, header::STRICT_TRANSPORT_SECURITY, header::ALT_SVC, header::CONTENT_LENGTH];
+const OF_THE_HOST: [HeaderName; 9] = [
+    header::SET_COOKIE,
+    header::STRICT_TRANSPORT_SECURITY,
+    header::ALT_SVC,
+    header::CONTENT_LENGTH,
+    // A browser would send reports about our host to those of the provider, or forget what it knows of it.
+    HeaderName::from_static("nel"),
+    HeaderName::from_static("report-to"),
+    HeaderName::from_static("reporting-endpoints"),
+    HeaderName::from_static("clear-site-data"),
+    HeaderName::from_static("service-worker-allowed"),
+];
 const OURS: &str = "x-aisbreaker-";
 const FORWARDED: &str = "x-forwarded-";
 const CORS: &str = "access-control-";
@@ -141,6 +151,11 @@ mod tests {
             ("set-cookie", "a=b"),
             ("strict-transport-security", "max-age=1"),
             ("alt-svc", "h3"),
+            ("nel", "{}"),
+            ("report-to", "{}"),
+            ("reporting-endpoints", "a=\"https://a.example\""),
+            ("clear-site-data", "*"),
+            ("service-worker-allowed", "/"),
             ("access-control-allow-origin", "https://a.example"),
             ("x-aisbreaker-attempts", "a"),
             ("x-request-id", "a"),
