@@ -136,6 +136,14 @@ def a_key_may_be_in_either_header_or_in_both():
         assert told.content[0].text == "You said: hello", (name, told)
 
 
+def every_address_of_the_api_serves():
+    for path in ("/",) if IS_DIRECT else ("/", "/anthropic", "/anthropic/"):
+        other = anthropic.Anthropic(base_url=SERVER + path, api_key=KEY)
+        told = other.messages.create(model=CHAT, max_tokens=99, messages=asked("hello"))
+        assert told.content[0].text == "You said: hello", (path, told)
+        assert other.models.retrieve(CHAT).id == CHAT, path
+
+
 def a_429_is_retried():
     assert message("flaky-429-anthropic").content[0].text == "You said: hello"
     assert text_of(message("flaky-429-anthropic-streamed", stream=True)) == "You said: hello"
@@ -236,6 +244,7 @@ run(
     tokens_are_counted,
     models_are_listed_and_found,
     a_key_may_be_in_either_header_or_in_both,
+    every_address_of_the_api_serves,
     a_429_is_retried,
     a_stream_that_is_left_is_closed_at_the_provider,
     an_async_stream_that_is_cancelled_is_closed_at_the_provider,

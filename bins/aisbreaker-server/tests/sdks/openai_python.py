@@ -164,7 +164,8 @@ def embeddings_come_as_numbers():
 
 def images_are_made_and_edited():
     made = client.images.generate(model="gpt-image-1", prompt="a dot", n=2)
-    image = ("dot.png", PNG + b"\r\n--edited", "image/png")
+    # Large, and with what looks like the end of a part in it.
+    image = ("dot.png", PNG + b"\r\n--edited" + bytes(5_000_000), "image/png")
     edited = client.images.edit(model="gpt-image-1", prompt="a bigger dot", image=image)
     both = client.images.edit(model="gpt-image-1", prompt="a bigger dot", image=[image, image])
 
@@ -202,6 +203,29 @@ def models_are_listed_and_found():
     assert IS_DIRECT or "anthropic.com/claude-sonnet-4-5" in listed, listed
     assert (found.id, found.owned_by) == ("gpt-4o", "openai"), found
     assert missing.code == "model_not_found", missing.body
+
+
+def every_address_of_the_api_serves():
+    for path in ("/v1/",) if IS_DIRECT else ("/v1/", "/openai/v1", "/openai/v1/"):
+        other = openai.OpenAI(base_url=SERVER + path, api_key=KEY)
+        told = other.chat.completions.create(model="gpt-4o", messages=asked("hello"))
+        assert told.choices[0].message.content == "You said: hello", (path, told)
+        assert other.models.retrieve("gpt-4o").id == "gpt-4o", path
+
+
+def many_calls_at_once_get_their_own_answers():
+    async def main():
+        async with openai.AsyncOpenAI(base_url=BASE_URL, api_key=KEY) as client:
+
+            async def ask(number):
+                stream = await client.chat.completions.create(
+                    model="gpt-4o", messages=asked(f"number {number}"), stream=True
+                )
+                return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+            return await asyncio.gather(*(ask(number) for number in range(40)))
+
+    assert asyncio.run(main()) == [f"You said: number {number}" for number in range(40)]
 
 
 def a_429_is_retried():
@@ -311,6 +335,8 @@ run(
     speech_is_read_and_written,
     moderations_answer,
     models_are_listed_and_found,
+    every_address_of_the_api_serves,
+    many_calls_at_once_get_their_own_answers,
     a_429_is_retried,
     a_stream_that_is_left_is_closed_at_the_provider,
     an_async_stream_that_is_cancelled_is_closed_at_the_provider,
