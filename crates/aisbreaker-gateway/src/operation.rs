@@ -142,8 +142,8 @@ fn side(path: &str) -> (Option<Dialect>, &str) {
     side.unwrap_or((None, path))
 }
 
-/// The dialect of a path, whether there is anything or not. That of `models` depends on who asks: Anthropic's clients are
-/// known by a header that they have and others have not.
+/// The dialect of a path, whether there is anything or not. That of `models`, and of paths where there is nothing, depends on
+/// who asks: Anthropic's clients are known by a header that they have and others have not.
 pub(crate) fn dialect(path: &str, looks_like_anthropic: impl FnOnce() -> bool) -> Option<Dialect> {
     let (only, path) = side(slash_free(path));
     if only.is_some() {
@@ -152,7 +152,8 @@ pub(crate) fn dialect(path: &str, looks_like_anthropic: impl FnOnce() -> bool) -
     below(path)?;
     let is_below =
         |base: &str| path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let is_anthropic = is_below(MESSAGES) || is_below(MODELS) && looks_like_anthropic();
+    let is_of_both = is_below(MODELS) || Operation::of(path).is_none();
+    let is_anthropic = is_below(MESSAGES) || is_of_both && looks_like_anthropic();
     Some(if is_anthropic { Dialect::Anthropic } else { Dialect::OpenAi })
 }
 
@@ -223,8 +224,9 @@ mod tests {
             ("/v1/messages/batches", anthropic, anthropic),
             ("/v1/models", openai, anthropic),
             ("//v1/models/gpt-4o/", openai, anthropic),
-            ("/v1/nothing", openai, openai),
-            ("/v1", openai, openai),
+            ("/v1/nothing", openai, anthropic),
+            ("/v1/v1/messages", openai, anthropic),
+            ("/v1", openai, anthropic),
             ("/anthropic/v1/models", anthropic, anthropic),
             ("/anthropic/nothing", anthropic, anthropic),
             ("/openai/v1/models", openai, openai),
