@@ -5,6 +5,8 @@ use aisbreaker_token::PREFIX;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use memchr::memmem;
 
+use crate::form;
+
 /// Fields for one connection only (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
@@ -57,7 +59,11 @@ pub(super) fn for_provider(headers: &HeaderMap, was_coded: bool) -> HeaderMap {
         let is_undone = was_coded && name == header::CONTENT_ENCODING;
         !is_of_one_hop && !is_of_somebody && !is_undone && !name.as_str().starts_with(OURS)
     };
-    let is_harmless = |value: &HeaderValue| memmem::find(value.as_bytes(), PREFIX.as_bytes()).is_none();
+    let is_harmless = |value: &HeaderValue| {
+        let has_key = memmem::find(value.as_bytes(), PREFIX.as_bytes()).is_some();
+        // As in the query of an address (`Referer`).
+        !has_key && !value.to_str().is_ok_and(|text| form::decode(text).contains(PREFIX))
+    };
     let fields = headers.iter().filter(|(name, value)| is_passed_on(name) && is_harmless(value));
     let mut passed_on = HeaderMap::with_capacity(headers.len());
     for (name, value) in fields {
@@ -133,6 +139,7 @@ mod tests {
             ("x-mine", "aisbreaker_abc"),
             ("x-too", "Bearer aisbreaker_abc"),
             ("x-three", "x-aisbreaker_abc"),
+            ("referer", "https://a.example/?key=%61isbreaker%5Fabc"),
         ];
         let all: Vec<_> = kept.into_iter().chain(dropped).collect();
         assert_eq!(for_provider(&map(&all), false), map(&kept));
