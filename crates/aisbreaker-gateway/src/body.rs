@@ -64,7 +64,7 @@ impl ResponseBody {
 
     pub(crate) fn passing(passing: Passing) -> Self {
         // Nobody would ask for the end of an answer of no bytes.
-        let content = if passing.is_whole() { Content::Empty } else { Content::Passing(Box::new(passing)) };
+        let content = if passing.is_empty() { Content::Empty } else { Content::Passing(Box::new(passing)) };
         Self { content, record: None }
     }
 

@@ -330,13 +330,20 @@ fn a_request_that_goes_round_in_circles_ends() {
 #[test]
 fn an_answer_of_no_bytes_is_whole() {
     let provider = Provider::start(|received, wire| match received.method.as_str() {
-        "DELETE" => wire.head(204, &[]),
+        "DELETE" => wire.head(204, &[("Content-Type", "text/event-stream")]),
+        "POST" => wire.answer(200, &[("Content-Type", "text/event-stream")], ""),
         _ => wire.answer(200, &[("Content-Type", "application/json")], ""),
     });
     let server = Server::with_egress(&[]);
     let key = key_for(&server, &provider);
-    for (id, method, status) in [("empty", "GET", 200), ("none", "DELETE", 204)] {
-        let request = Request::new(method, "/v1/responses/r").bearer(&key).header("x-request-id", id);
+    let one = "/v1/responses/r";
+    let rows = [
+        ("empty", "GET", one, 200),
+        ("none", "DELETE", one, 204),
+        ("no-event", "POST", "/v1/responses/r/cancel", 200),
+    ];
+    for (id, method, path, status) in rows {
+        let request = Request::new(method, path).bearer(&key).header("x-request-id", id);
         let answered = server.send(&request);
         assert_eq!((answered.status, answered.body.len()), (status, 0), "{method}");
         assert_eq!(server.wait_for_request(id)["status"], status, "{method}");

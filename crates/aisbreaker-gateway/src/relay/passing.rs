@@ -125,6 +125,11 @@ impl Passing {
             .is_none_or(|body| !matches!(self.content, Content::Events(_)) && body.is_end_stream())
     }
 
+    /// Whether there is nothing to be passed on, not even in the end. To be asked before anything else.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
+    }
+
     /// Its length, where that is known and nothing is put between.
     pub(crate) fn size_hint(&self) -> SizeHint {
         match (&self.content, &self.body) {
