@@ -34,7 +34,7 @@ use crate::{
     lifecycle::Lifecycle,
     metrics::Metrics,
     mint,
-    operation::Operation,
+    operation::{self, Operation},
     parse::{self, Asked, Authorization, Head},
     process::{self, Admitted, Incoming},
     quota,
@@ -125,7 +125,7 @@ impl Gateway {
                 let answered = self.route(route, &parts, body, (peer, client), &mut record);
                 AssertUnwindSafe(answered).catch_unwind().await.unwrap_or_else(|_panic| Err(panicked()))
             }
-            None => Err(nothing_here()),
+            None => Err(nothing_at(parts.uri.path())),
         };
         let mut response = answered.unwrap_or_else(|mut failure| {
             if let Some(cause) = failure.cause.take() {
@@ -453,6 +453,16 @@ fn within_budget(
 
 fn nothing_here() -> Failure {
     Failure::new(StatusCode::NOT_FOUND, "there is nothing at this path; see /api/v1/version")
+}
+
+/// Most who miss a path of a provider's API have a base URL of the other kind.
+fn nothing_at(path: &str) -> Failure {
+    if operation::is_near(path) {
+        let text = "there is nothing at this path; the base URL of OpenAI's clients ends with /v1 here, that of \
+                    Anthropic's has no path";
+        return Failure::new(StatusCode::NOT_FOUND, text);
+    }
+    nothing_here()
 }
 
 fn too_many_requests() -> Failure {

@@ -157,6 +157,12 @@ pub(crate) fn dialect(path: &str, looks_like_anthropic: impl FnOnce() -> bool) -
     Some(if is_anthropic { Dialect::Anthropic } else { Dialect::OpenAi })
 }
 
+/// Whether a path where there is nothing would be one of a provider's API with `/v1` before it, or has that already.
+pub(crate) fn is_near(path: &str) -> bool {
+    let path = slash_free(path);
+    below(path).is_some() || Operation::of(&format!("{BASE}{path}")).is_some()
+}
+
 /// What follows the base of a provider's API.
 pub(crate) fn below(path: &str) -> Option<&str> {
     let rest = side(path).1.strip_prefix(BASE)?;
@@ -212,6 +218,22 @@ mod tests {
             assert_eq!(operation.template(), *path);
             let path = path.replace("{id}", "x");
             assert_eq!(Operation::of(&path), Some(*operation), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_with_the_base_of_others_is_near() {
+        let rows = [
+            ("/v1/v1/messages", true),
+            ("/chat/completions", true),
+            ("/messages/", true),
+            ("/v1/files", true),
+            ("/api/v2/ping", false),
+            ("/", false),
+            ("/favicon.ico", false),
+        ];
+        for (path, expected) in rows {
+            assert_eq!(is_near(path), expected, "{path}");
         }
     }
 

@@ -62,7 +62,8 @@ pub(super) fn for_provider(headers: &HeaderMap, was_coded: bool) -> HeaderMap {
     let is_harmless = |value: &HeaderValue| {
         let has_key = memmem::find(value.as_bytes(), PREFIX.as_bytes()).is_some();
         // As in the query of an address (`Referer`).
-        !has_key && !value.to_str().is_ok_and(|text| form::decode(text).contains(PREFIX))
+        let is_coded = |text: &str| text.contains('%') && form::decode(text).contains(PREFIX);
+        !has_key && !value.to_str().is_ok_and(is_coded)
     };
     let fields = headers.iter().filter(|(name, value)| is_passed_on(name) && is_harmless(value));
     let mut passed_on = HeaderMap::with_capacity(headers.len());
