@@ -100,3 +100,18 @@ fn a_request_that_has_no_body_needs_none() {
     assert_eq!((&*received.target, &*received.body), ("/v1/responses/resp_1/cancel", &b""[..]));
     assert_eq!(server.send(&post(CHAT, &key, "")).status, 400);
 }
+
+#[test]
+fn a_model_that_the_key_blocks_is_not_called_by_naming_none() {
+    let provider = Provider::with_answer(200, json!({}));
+    let server = Server::with_egress(&[]);
+    let key = server.mint_secrets(&json!([
+        {"serviceId": "chat:openai.com/gpt-4.1-mini", "authSecret": "INVALID"},
+        {"serviceId": "chat:openai.com", "authSecret": "sk-0123456789", "url": provider.url()},
+    ]));
+
+    // The provider's row names a model for those who name none.
+    let answered = server.send(&post(CHAT, &key, r#"{"model":"chat:openai.com"}"#));
+
+    assert_eq!((answered.status, provider.requests().len()), (403, 0), "{}", answered.text());
+}

@@ -99,17 +99,14 @@ impl<'a> Chooser<'a> {
         let Some(engine) = id.engine().or(provider.engine.as_deref()) else {
             return Err(self.nothing(&format!("{id} names no model; write {id}/<model>")));
         };
-        let chosen = |service_id: ServiceId| Chosen {
-            service_id,
-            provider: Arc::clone(provider),
-            engine: Some(engine.to_owned()),
+        // What the key says of the provider's own choice counts as well.
+        let names = id.vendor().into_iter().chain(provider.names());
+        let mut ids = names.filter_map(|name| self.at(id.task(), name, provider, Some(engine)));
+        let is_usable = |chosen: &Chosen| {
+            !matches!(self.credentials, Credentials::Sealed { .. }) || self.is_in_key(&chosen.service_id)
         };
-        if !matches!(self.credentials, Credentials::Sealed { .. }) || self.is_in_key(id) {
-            return Ok(chosen(id.clone()));
-        }
-        let others = provider.names().filter_map(|name| self.at(id.task(), name, provider, id.engine()));
-        let other = others.map(|other| other.service_id).find(|other| self.is_in_key(other));
-        other.map(chosen).ok_or_else(|| self.nothing(&format!("the key has no service for {id}")))
+        let chosen = ids.find(is_usable).map(|chosen| Chosen { engine: Some(engine.to_owned()), ..chosen });
+        chosen.ok_or_else(|| self.nothing(&format!("the key has no service for {id}")))
     }
 
     fn is_in_key(&self, id: &ServiceId) -> bool {

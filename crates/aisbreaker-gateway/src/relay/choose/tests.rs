@@ -69,7 +69,10 @@ fn a_service_id_is_itself_and_an_alias_stands_for_one() {
     check(&all, openai, "together/m", "chat:together/m as m");
     check(&all, openai, "together.ai/m", "chat:together/m as m");
     check(&all, openai, "chat:together.xyz/m", "chat:together/m as m");
-    check(&all, openai, "chat:openai.com", "chat:openai.com as gpt-4.1-mini");
+    check(&all, openai, "chat:openai.com", "chat:openai.com/gpt-4.1-mini as gpt-4.1-mini");
+    // An entry for the model that the provider's row names is one for a service id without a model.
+    let own = [("chat:openai.com/gpt-4.1-mini", "o")];
+    check(&own, openai, "chat:openai.com", "chat:openai.com/gpt-4.1-mini as gpt-4.1-mini");
     check(&all, anthropic, "deepseek.com/m", "chat:deepseek.com/m as m");
     check(&all, openai, "fast", "chat:groq.com/llama as llama");
     check(&all, openai, "x", "chat:openai.com/y as y");
