@@ -120,28 +120,29 @@ async fn try_all<'a>(
     attempts: &Attempts,
 ) -> Result<(&'a Chosen, response::Parts, egress::Body), ServiceError> {
     let deadline = relay.deadline();
-    let mut left = chosen.iter().peekable();
-    while let Some(service) = left.next() {
-        let is_last = |left: &mut std::iter::Peekable<_>| left.peek().is_none() || Instant::now() >= deadline;
-        match relay.send(asking.passing(service, caller, deadline)).await {
-            Ok((parts, body)) => {
-                attempts.add(&service.service_id, parts.status.as_u16());
-                if is_last(&mut left) || !is_worth_another(parts.status.as_u16()) {
-                    return Ok((service, parts, body));
-                }
-            }
+    let mut outcome = None;
+    for service in chosen {
+        if outcome.is_some() && Instant::now() >= deadline {
+            break;
+        }
+        let sent = relay.send(asking.passing(service, caller, deadline)).await;
+        let (status, is_passing) = match &sent {
+            Ok((parts, _)) => (parts.status, is_worth_another(parts.status.as_u16())),
+            // What the one before came to says more.
+            Err(error) if outcome.is_some() && error.is_before_the_call() => continue,
             Err(error) => {
-                let status = Failure::from(error.clone()).status;
-                attempts.add(&service.service_id, status.as_u16());
-                let was_reached = !matches!(error, ServiceError::Unreachable(_) | ServiceError::Timeout(_));
-                if is_last(&mut left) || was_reached {
-                    return Err(error);
-                }
+                let is_passing = matches!(error, ServiceError::Unreachable(_) | ServiceError::Timeout(_));
+                (Failure::from(error.clone()).status, is_passing)
             }
+        };
+        attempts.add(&service.service_id, status.as_u16());
+        outcome = Some(sent.map(|(parts, body)| (service, parts, body)));
+        if !is_passing {
+            break;
         }
     }
     // The first of them is always there.
-    Err(ServiceError::Internal("no service to call".to_owned()))
+    outcome.unwrap_or_else(|| Err(ServiceError::Internal("no service to call".to_owned())))
 }
 
 impl Asking<'_> {

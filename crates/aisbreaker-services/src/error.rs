@@ -58,6 +58,25 @@ pub enum ServiceError {
     Internal(String),
 }
 
+impl ServiceError {
+    /// Whether nobody was called, since the request or the key does not let it be.
+    #[must_use]
+    pub fn is_before_the_call(&self) -> bool {
+        match self {
+            Self::BadRequest(_)
+            | Self::MissingSecret { .. }
+            | Self::Forbidden(_)
+            | Self::UnknownService { .. } => true,
+            Self::Provider { .. }
+            | Self::BadAnswer(_)
+            | Self::Unreachable(_)
+            | Self::Overloaded(_)
+            | Self::Timeout(_)
+            | Self::Internal(_) => false,
+        }
+    }
+}
+
 impl From<BudgetSpent> for ServiceError {
     fn from(spent: BudgetSpent) -> Self {
         Self::Overloaded(format!("this server is overloaded: {spent}; try again"))

@@ -73,14 +73,6 @@ fn passing_status(error: &ServiceError) -> Option<u16> {
     }
 }
 
-/// Whether the key does not let a service be called, so that nobody was asked.
-fn is_of_the_key(error: &ServiceError) -> bool {
-    matches!(
-        error,
-        ServiceError::MissingSecret { .. } | ServiceError::Forbidden(_) | ServiceError::UnknownService { .. }
-    )
-}
-
 /// The calls that are left to be made.
 struct Left {
     registry: Registry,
@@ -121,7 +113,8 @@ impl Left {
             self.call.service.service_id = self.call.service_id.as_str().to_owned();
             let called = async { self.registry.find(&self.call.service_id)?.call(self.call.clone()).await };
             let outcome = timeout_at(self.deadline, called).await.unwrap_or_else(|_elapsed| Err(too_late()));
-            answered = Some(outcome).filter(|outcome| !matches!(outcome, Err(error) if is_of_the_key(error)));
+            answered =
+                Some(outcome).filter(|outcome| !matches!(outcome, Err(error) if error.is_before_the_call()));
         }
         if answered.is_some() {
             self.call.attempts.add(&failing, status);

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use aisbreaker_api::{ErrorObject, Origin, ServiceId};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, response};
+use http::{HeaderName, HeaderValue, StatusCode, response};
 use tokio::time::Instant;
 
 use crate::{
@@ -113,7 +113,8 @@ impl Relay {
         let answer = self.client.send(&destination.url, outgoing).await;
         let (parts, body) = answer.map_err(|error| context.explain(error.into()))?.into_parts();
         // A client would follow a redirect with its key.
-        if !parts.status.is_success() && !upstream::is_error(parts.status) {
+        let is_answer = parts.status.is_success() || parts.status == StatusCode::NOT_MODIFIED;
+        if !is_answer && !upstream::is_error(parts.status) {
             return Err(context.explain(upstream::unusable_status(parts.status)));
         }
         Ok((parts, body))

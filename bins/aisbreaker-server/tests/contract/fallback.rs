@@ -146,6 +146,24 @@ fn the_last_failure_is_the_answer() {
 }
 
 #[test]
+fn a_service_that_cannot_be_called_does_not_hide_why_the_one_before_failed() {
+    let provider = provider();
+    let server = Server::with_egress(&[]);
+    let key = server.mint_secrets(&json!([
+        {"serviceId": "chat:openai.com", "authSecret": "one", "url": provider.url(),
+         "fallback": ["chat:azure.com/nowhere", "chat:groq.com", "chat:mistral.ai/429"]},
+        {"serviceId": "chat:azure.com", "authSecret": "two"},
+        {"serviceId": "chat:groq.com", "authSecret": "three", "url": "https://10.0.0.1"},
+        {"serviceId": "chat:mistral.ai", "authSecret": "four", "url": provider.url()},
+    ]));
+    let tried = "\"chat:openai.com/503\";status=503, \"chat:mistral.ai/429\";status=429";
+    let answered = ask(&server, &key, "503", "a");
+    assert_eq!((answered.status, answered.header("x-aisbreaker-attempts")), (429, Some(tried)));
+    let processed = server.process(&key, &call(service("chat:openai.com/503"), "Hi"));
+    assert_eq!((processed.status, processed.header("x-aisbreaker-attempts")), (429, Some(tried)));
+}
+
+#[test]
 fn a_stream_of_another_service_stands_in_before_the_first_byte_only() {
     let provider = provider();
     let server = Server::with_egress(&[]);

@@ -4,7 +4,7 @@ use aisbreaker_api::{ConversationState, Input, Message, Output, Request, Respons
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::{error::ServiceError, service::Call};
+use crate::{credentials::Credential, error::ServiceError, service::Call};
 
 /// A turn that has begun: the conversation so far, what is said now, and since when it takes.
 #[derive(Debug)]
@@ -65,22 +65,33 @@ pub(super) fn milliseconds_since(started: Instant) -> u64 {
     u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The engine to ask: the engine of the service id, else `internOptions.model`, else the default one.
+/// The engine to ask: the engine of the service id, else `internOptions.model`, else the default one. A key that shuts an
+/// engine out shuts it out whichever way it is named.
 pub(super) fn engine(call: &Call, default_engine: Option<&str>) -> Result<String, ServiceError> {
     if let Some(engine) = call.service_id.engine() {
         return Ok(engine.to_owned());
     }
-    match call.request.intern_options.get("model") {
+    let id = call.service_id.as_str().trim_end_matches('/');
+    let engine = match call.request.intern_options.get("model") {
         None | Some(Value::Null) => default_engine.map(str::to_owned).ok_or_else(|| {
-            let id = call.service_id.as_str().trim_end_matches('/');
             ServiceError::BadRequest(format!(
                 "{id} has no default model: name one in the serviceId, as '{id}/<model>', or in \
                  request.internOptions.model"
             ))
-        }),
-        Some(Value::String(model)) => Ok(model.clone()),
-        Some(_) => Err(ServiceError::BadRequest("request.internOptions.model must be a string".to_owned())),
+        })?,
+        Some(Value::String(model)) => model.clone(),
+        Some(_) => {
+            return Err(ServiceError::BadRequest("request.internOptions.model must be a string".to_owned()));
+        }
+    };
+    let is_blocked = |id: &ServiceId| matches!(call.credentials.for_service(id), Credential::Blocked);
+    let named = ServiceId::parse(&format!("{id}/{engine}"));
+    if named.is_ok_and(|named| is_blocked(&named)) && !is_blocked(&call.service_id) {
+        return Err(ServiceError::Forbidden(format!(
+            "{id}: the key does not allow this model of the service"
+        )));
     }
+    Ok(engine)
 }
 
 /// The media type that the first bytes of an image in base64 tell; PNG where they tell nothing.

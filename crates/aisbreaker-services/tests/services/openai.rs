@@ -141,6 +141,37 @@ async fn the_engine_of_the_id_wins_then_the_option_then_the_default() {
 }
 
 #[tokio::test]
+async fn an_engine_that_the_key_shuts_out_is_not_called_by_an_option() {
+    let registry = standard(client(Timeouts::default()), Options::default()).build();
+    let secret = |id: &str, secret: &str| {
+        let urls = vec!["https://nowhere.invalid".to_owned()];
+        SealedSecret::new(ServicePattern::parse(id).unwrap(), secret.into(), urls)
+    };
+    let blocked = ["chat:openai.com/dear", "chat:anthropic.com/dear", "chat:openai.com/gpt-4.1-mini"];
+    let open = ["chat:openai.com", "chat:anthropic.com"];
+    let secrets = blocked
+        .iter()
+        .map(|id| secret(id, "INVALID"))
+        .chain(open.iter().map(|id| secret(id, "sk")))
+        .collect();
+    let credentials = Arc::new(Credentials::Sealed { secrets, bearer: None });
+    for (id, options) in [
+        ("chat:openai.com", json!({"model": "dear"})),
+        ("chat:openai.com/", json!({"model": "dear"})),
+        ("chat:openai.com", json!({})),
+        ("chat:anthropic.com", json!({"model": "dear"})),
+    ] {
+        let mut request = says("a");
+        request["internOptions"] = options.clone();
+        let mut call = call_with(&registry, json!({"serviceId": id}), request);
+        call.credentials = Arc::clone(&credentials);
+        let refused = registry.call(call).await.unwrap_err();
+        let text = format!("{}: the key does not allow this model of the service", id.trim_end_matches('/'));
+        assert_eq!(refused, ServiceError::Forbidden(text), "{id} {options}");
+    }
+}
+
+#[tokio::test]
 async fn all_choices_are_outputs_unless_they_are_without_text() {
     let mut told = completion("");
     told["choices"] = json!([
