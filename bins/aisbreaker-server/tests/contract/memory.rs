@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::surface::post;
 use crate::support::{
     Canaries, KEY, Provider, Request, Server, call, grant, quotas, roomy, service, service_at, sse, streamed,
 };
@@ -170,14 +171,18 @@ fn of_a_secret_that_was_sent_only_the_bytes_on_the_wire_are_left() {
     let openai = service("chat:openai.com");
     let mirror = json!({"serviceId": "aisbreaker:mirror", "forward2ServiceProps": openai});
 
-    for body in [call(openai.clone(), "Hi"), streamed(call(openai, "Hi")), streamed(call(mirror, "Hi"))] {
-        let request = Request::process(&body).bearer(&key).header("X-Request-Id", "sent");
+    let processed = [call(openai.clone(), "Hi"), streamed(call(openai, "Hi")), streamed(call(mirror, "Hi"))];
+    let processed = processed.iter().map(Request::process);
+    let passed_on = [r#"{"model":"m"}"#, r#"{"model":"m","stream":true}"#];
+    let passed_on = passed_on.iter().map(|body| post("/v1/chat/completions", &key, *body));
+    for (row, request) in processed.chain(passed_on).enumerate() {
+        let request = request.bearer(&key).header("X-Request-Id", "sent");
         assert_eq!(server.send(&request).status, 200);
         server.wait_for_request("sent");
         // Connections are kept, and with each the library's one buffer for heads.
         let Some(found) = found_in(&server) else { return };
         let is_head = |piece: &String| piece.contains(&format!(r"\r\nauthorization: Bearer {SEALED}\r\n"));
-        assert!(found.iter().all(is_head), "{body}: {found:#?}");
-        assert!((1..=provider.connections()).contains(&found.len()), "{body}: {found:#?}");
+        assert!(found.iter().all(is_head), "{row}: {found:#?}");
+        assert!((1..=provider.connections()).contains(&found.len()), "{row}: {found:#?}");
     }
 }
