@@ -97,7 +97,7 @@ pub(crate) async fn pass_on(
     let told = if chosen.len() > 1 { attempts } else { Attempts::default() };
     record.attempts(told.clone());
     let (service, parts, body) = outcome.map_err(|error| {
-        let mut failure = Failure::from(error);
+        let mut failure = told_to_client(error);
         process::tell_attempts(&told, &mut failure.headers);
         failure
     })?;
@@ -109,6 +109,18 @@ pub(crate) async fn pass_on(
     let mut response = answer(parts, body, &asking, spoken, config, record);
     process::tell_attempts(&told, response.headers_mut());
     Ok(response)
+}
+
+/// The failure of a call, in words for those who know of API keys only.
+fn told_to_client(error: ServiceError) -> Failure {
+    let is_missing = matches!(error, ServiceError::MissingSecret { .. });
+    let mut failure = Failure::from(error);
+    if is_missing {
+        let hint =
+            "; the API key must be a key of this server that has a secret for it, or that secret itself";
+        failure.message.push_str(hint);
+    }
+    failure
 }
 
 /// Calls one service after the other until one of them answers well enough.

@@ -189,3 +189,15 @@ fn agents_are_greeted() {
     let answered = server.send(&Request::new("HEAD", "/api/hello"));
     assert_eq!((answered.status, answered.body.len()), (200, 0));
 }
+
+#[test]
+fn who_brings_no_key_is_told_which_one_to_bring() {
+    let server = Server::start(&[]);
+    let hint = "missing auth.secret; the API key must be a key of this server that has a secret for it, or that secret itself";
+    let asked = Request::new("POST", "/v1/messages").json(&json!({"model": "m"}));
+    for request in [asked.clone(), asked.path("/v1/chat/completions"), Request::get("/v1/models")] {
+        let told = server.send(&request);
+        assert_eq!((told.status, told.header("www-authenticate")), (401, Some("Bearer")));
+        assert!(told.message().ends_with(hint), "{}", told.text());
+    }
+}

@@ -122,7 +122,7 @@ pub(crate) async fn list(
         }
     }
     if let (true, Some(error)) = (models.is_empty(), fault) {
-        return Err(error.into());
+        return Err(super::told_to_client(error));
     }
     let aliases = caller.model_aliases.iter().map(|(alias, target)| of_alias(alias, target));
     models.extend(aliases.filter_map(|model| Listed::new(model, dialect)));
