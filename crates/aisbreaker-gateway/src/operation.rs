@@ -13,6 +13,8 @@ pub(crate) enum Operation {
     ChatCompletions,
     Completions,
     Responses,
+    ResponseCompaction,
+    ResponseInputTokens,
     /// One response, to be read or deleted.
     Response,
     ResponseCancel,
@@ -39,10 +41,12 @@ const GET: &str = "GET, HEAD, OPTIONS";
 const OPENAI: Option<Dialect> = Some(Dialect::OpenAi);
 const ANTHROPIC: Option<Dialect> = Some(Dialect::Anthropic);
 
-const TABLE: [Row; 18] = [
+const TABLE: [Row; 20] = [
     Row(Operation::ChatCompletions, "/v1/chat/completions", POST, OPENAI),
     Row(Operation::Completions, "/v1/completions", POST, OPENAI),
     Row(Operation::Responses, "/v1/responses", POST, OPENAI),
+    Row(Operation::ResponseCompaction, "/v1/responses/compact", POST, OPENAI),
+    Row(Operation::ResponseInputTokens, "/v1/responses/input_tokens", POST, OPENAI),
     Row(Operation::Response, "/v1/responses/{id}", "GET, HEAD, DELETE, OPTIONS", OPENAI),
     Row(Operation::ResponseCancel, "/v1/responses/{id}/cancel", POST, OPENAI),
     Row(Operation::ResponseInputItems, "/v1/responses/{id}/input_items", GET, OPENAI),
@@ -126,6 +130,10 @@ impl Operation {
 /// The path with `{id}` for the id of a response. Whatever could be another path to the provider is no id.
 fn without_id(path: &str) -> Option<Cow<'_, str>> {
     let Some(rest) = path.strip_prefix("/v1/responses/") else { return Some(Cow::Borrowed(path)) };
+    // Neither begins as ids do.
+    if matches!(rest, "compact" | "input_tokens") {
+        return Some(Cow::Borrowed(path));
+    }
     let (id, behind) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     let is_id = (1..=MAX_ID_LEN).contains(&id.len()) && id.bytes().all(is_allowed);
@@ -196,6 +204,8 @@ mod tests {
             ("/v1/responses/resp_1-a", Some(Operation::Response)),
             ("/v1/responses/resp_1/cancel", Some(Operation::ResponseCancel)),
             ("/v1/responses/resp_1/input_items", Some(Operation::ResponseInputItems)),
+            ("/v1/responses/compact", Some(Operation::ResponseCompaction)),
+            ("/v1/responses/input_tokens", Some(Operation::ResponseInputTokens)),
             ("/v1/responses/..", None),
             ("/v1/responses/%2e%2e", None),
             ("/v1/responses/a%2Fb", None),

@@ -68,6 +68,8 @@ fn every_operation_goes_to_its_own_path() {
         "chat/completions",
         "completions",
         "responses",
+        "responses/compact",
+        "responses/input_tokens",
         "responses/resp_1/cancel",
         "embeddings",
         "images/generations",
