@@ -76,8 +76,15 @@ impl Destination {
     /// [`ServiceError::MissingSecret`] and [`ServiceError::Forbidden`] as the credentials say;
     /// [`ServiceError::BadRequest`] for an unusable or missing URL. No text repeats an address.
     pub fn choose(endpoint: &Endpoint<'_>, call: &Call) -> Result<Self, ServiceError> {
-        let wanted = Wanted { id: &call.service_id, url: call.service.url.as_deref() };
-        Self::of(endpoint, wanted, &call.credentials)
+        Self::choose_as(endpoint, call, &call.service_id)
+    }
+
+    /// As [`Destination::choose`], for a call whose service has another id than was asked for, such as one with an engine.
+    ///
+    /// # Errors
+    /// As [`Destination::choose`].
+    pub fn choose_as(endpoint: &Endpoint<'_>, call: &Call, id: &ServiceId) -> Result<Self, ServiceError> {
+        Self::of(endpoint, Wanted { id, url: call.service.url.as_deref() }, &call.credentials)
     }
 
     /// As [`Destination::choose`], for a service that is called at its own address or that of the key.

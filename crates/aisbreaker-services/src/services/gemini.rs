@@ -114,8 +114,7 @@ impl GeminiChat {
     }
 
     fn destination(&self, call: &Call, model: &str) -> Result<Destination, ServiceError> {
-        let mut named = call.clone();
-        named.service_id = turn::with_engine(&call.service_id, model)?;
+        let id = turn::with_engine(&call.service_id, model)?;
         let method = if call.request.stream { "streamGenerateContent" } else { "generateContent" };
         let endpoint = |default_path| Endpoint {
             default_url: Some(self.place.default_url()),
@@ -124,8 +123,8 @@ impl GeminiChat {
             is_continued: true,
             secret: SecretNeed::Required,
         };
-        let base = Destination::choose(&endpoint(""), &named)?.url;
-        Destination::choose(&endpoint(&self.place.path(&base, method)), &named)
+        let base = Destination::choose_as(&endpoint(""), call, &id)?.url;
+        Destination::choose_as(&endpoint(&self.place.path(&base, method)), call, &id)
     }
 }
 

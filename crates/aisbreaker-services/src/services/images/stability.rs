@@ -70,8 +70,7 @@ impl StabilityImages {
     }
 
     fn destination(&self, call: &Call, engine: &str) -> Result<Destination, ServiceError> {
-        let mut named = call.clone();
-        named.service_id = turn::with_engine(&call.service_id, engine)?;
+        let id = turn::with_engine(&call.service_id, engine)?;
         let last = if engine.starts_with(SD3) { SD3 } else { "${engine}" };
         let endpoint = Endpoint {
             default_url: Some(DEFAULT_URL),
@@ -80,7 +79,7 @@ impl StabilityImages {
             is_continued: true,
             secret: SecretNeed::Required,
         };
-        Destination::choose(&endpoint, &named)
+        Destination::choose_as(&endpoint, call, &id)
     }
 }
 
