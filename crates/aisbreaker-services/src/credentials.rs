@@ -56,16 +56,6 @@ impl SealedSecret {
         self
     }
 
-    /// Whether a service that needs a secret can be used with it; `has_bearer` says whether there is one to stand in.
-    #[must_use]
-    pub fn is_usable(&self, has_bearer: bool) -> bool {
-        match self.secret.expose_secret() {
-            "" | INVALID => false,
-            CALLERS_OWN => has_bearer,
-            _ => true,
-        }
-    }
-
     /// Whether it says that its services must not be used.
     #[must_use]
     pub fn is_blocked(&self) -> bool {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use aisbreaker_services::{
-    Dialect, ServiceError, Tokens, UsageRule,
+    Budget, Dialect, Reservation, ServiceError, Tokens, UsageRule,
     egress::{self, SendError},
     last_usage,
 };
@@ -45,15 +45,27 @@ enum Content {
     Other,
 }
 
-/// Both ends of JSON: most providers tell their usage behind everything else, some before.
-#[derive(Default)]
+/// Both ends of JSON: most providers tell their usage behind everything else, some before. Where the budget has
+/// no room, what was kept is forgotten.
 struct Ends {
     head: Vec<u8>,
     tail: Vec<u8>,
+    held: Reservation,
 }
 
 impl Ends {
+    fn new(budget: &Budget) -> Self {
+        Self { head: Vec::new(), tail: Vec::new(), held: budget.reservation() }
+    }
+
     fn keep(&mut self, data: &[u8]) {
+        let kept = self.head.len().saturating_add(self.tail.len());
+        let most = kept.saturating_add(data.len().saturating_mul(2)).min(2 * TAIL_BYTES);
+        if self.held.hold(most).is_err() {
+            (self.head, self.tail) = (Vec::new(), Vec::new());
+            self.held.release();
+            return;
+        }
         let room = TAIL_BYTES.saturating_sub(self.head.len());
         self.head.extend_from_slice(data.get(..room.min(data.len())).unwrap_or_default());
         keep_tail(&mut self.tail, data);
@@ -91,7 +103,7 @@ pub struct CutOff;
 impl Passing {
     /// Passes on what is no stream of events.
     pub(crate) fn whole(body: egress::Body, is_json: bool, usage: Arc<UsageRule>, share: Arc<Share>) -> Self {
-        let content = if is_json { Content::Json(Ends::default()) } else { Content::Other };
+        let content = if is_json { Content::Json(Ends::new(share.budget())) } else { Content::Other };
         Self { body: Some(body), content, usage, share, failure: None }
     }
 
@@ -274,5 +286,31 @@ impl KeepAlive {
                 return Poll::Ready(());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_json_is_held_of_the_budget() {
+        let rule: UsageRule = serde_json::from_value(json!({"input": ["i"]})).unwrap();
+        let whole = format!("{{\"x\":\"{}\",\"usage\":{{\"i\":3}}}}", "x".repeat(100_000));
+        let budget = Budget::new(2 * TAIL_BYTES);
+        let mut first = Ends::new(&budget);
+        let mut second = Ends::new(&budget);
+        for piece in whole.as_bytes().chunks(7_000) {
+            first.keep(piece);
+            second.keep(piece);
+            // So little is not counted.
+            assert!(second.head.len() + second.tail.len() < TAIL_BYTES, "there was room for the first only");
+        }
+        assert_eq!(first.tokens(&rule).input, Some(3));
+        assert_eq!(budget.held_bytes(), 2 * TAIL_BYTES);
+        drop((first, second));
+        assert_eq!(budget.held_bytes(), 0);
     }
 }

@@ -103,7 +103,9 @@ async fn a_url_may_end_with_the_beginning_of_the_path() {
 #[tokio::test]
 async fn an_answer_without_text_is_one_without_outputs() {
     let call = json!([{"type": "tool_use", "id": "t", "name": "n", "input": {}}]);
-    for content in [json!([]), call] {
+    // A type that is not known may have a text that is not for the reader.
+    let unknown = json!([{"type": "redacted_note", "text": "not an answer"}]);
+    for content in [json!([]), call, unknown] {
         let told = message(content, json!({"input_tokens": 3}));
         let provider = Provider::start([json_bytes(told.to_string())]).await;
         let response = answer(service(&provider), says("a")).await.unwrap();
