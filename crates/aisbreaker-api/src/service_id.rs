@@ -101,8 +101,17 @@ impl ServicePattern {
     /// Whether every segment of the pattern equals the id's segment at its place.
     #[must_use]
     pub fn matches(&self, id: &ServiceId) -> bool {
-        let mut id_segments = segments(&id.0);
-        segments(&self.0).all(|segment| id_segments.next() == Some(segment))
+        if self.0.is_empty() {
+            return true;
+        }
+        let (task, rest) = split_task(&self.0);
+        let Some(behind_task) = id.0.strip_prefix(task) else { return false };
+        let rest = rest.map_or("", |rest| rest.trim_end_matches('/'));
+        if rest.is_empty() {
+            return behind_task.is_empty() || behind_task.starts_with(':');
+        }
+        let behind = behind_task.strip_prefix(':').and_then(|behind| behind.strip_prefix(rest));
+        behind.is_some_and(|behind| behind.is_empty() || behind.starts_with('/'))
     }
 
     /// How many whole segments the pattern fixes: 0 for `""`, 1 for `chat:`, 2 for `chat:openai.com`.
@@ -179,6 +188,22 @@ mod tests {
         for (pattern, id, expected) in rows {
             let matched = ServicePattern::parse(pattern).unwrap().matches(&ServiceId::parse(id).unwrap());
             assert_eq!(matched, expected, "{pattern:?} on {id:?}");
+        }
+    }
+
+    #[test]
+    fn matching_texts_is_matching_segments() {
+        let mut texts = vec![String::new()];
+        for length in 0..5 {
+            let longer = texts.iter().filter(|text| text.len() == length);
+            let longer = longer.flat_map(|text| ["a", ":", "/"].map(|more| format!("{text}{more}")));
+            texts.extend(longer.collect::<Vec<_>>());
+        }
+        for (pattern, id) in texts.iter().flat_map(|pattern| texts.iter().map(move |id| (pattern, id))) {
+            let Ok(parsed) = ServiceId::parse(id) else { continue };
+            let mut id_segments = segments(id);
+            let expected = segments(pattern).all(|segment| id_segments.next() == Some(segment));
+            assert_eq!(ServicePattern(pattern.clone()).matches(&parsed), expected, "{pattern:?} on {id:?}");
         }
     }
 

@@ -20,11 +20,19 @@ use crate::{
     quotas::{NotCharged, Quotas},
 };
 
-const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const LIMIT_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
-const REMAINING_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
-const RESET_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-reset-requests");
+/// The fields that tell of all limits: what they are, and how they stand.
+const OF_ALL: [HeaderName; 2] =
+    [HeaderName::from_static("ratelimit-policy"), HeaderName::from_static("ratelimit")];
+/// The fields that tell of one: its limit, what is left of it, and when it gives back.
+const OF_ONE: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+];
+/// Room for what is said of six limits.
+const DESCRIPTION_BYTES: usize = 224;
+/// Room for the seconds of a day and more.
+const RESET_BYTES: usize = 8;
 
 /// Counts requests by scope, key and client.
 pub(crate) type Counters = Engine<CounterId>;
@@ -71,6 +79,8 @@ const SERVER_CLIENT: usize = 0;
 const KEY_CLIENT: usize = 1;
 const KEY_GLOBAL: usize = 2;
 const SERVER_GLOBAL: usize = 3;
+/// Those of the key, by the names of their scopes.
+const OWN: [(usize, &str); 2] = [(KEY_CLIENT, "client"), (KEY_GLOBAL, "global")];
 pub(crate) const COUNTERS: usize = 4;
 
 /// Counters for at most `capacity` keys and clients; those of one client share a lock.
@@ -201,24 +211,17 @@ impl Admission {
             describe(standings, None, headers);
         }
     }
-}
 
-impl Admission {
     /// Says in an answer that is passed on how the limits stand, unless the provider says how its own do.
     pub(crate) fn describe_where_absent(&self, headers: &mut HeaderMap) {
-        let mut own = HeaderMap::new();
-        self.describe(&mut own);
-        let groups: [&[HeaderName]; 2] =
-            [&[RATELIMIT_POLICY, RATELIMIT], &[LIMIT_REQUESTS, REMAINING_REQUESTS, RESET_REQUESTS]];
-        for names in groups {
-            if names.iter().any(|name| headers.contains_key(name)) {
-                continue;
-            }
-            for name in names {
-                if let Some(value) = own.remove(name) {
-                    headers.insert(name, value);
-                }
-            }
+        let Some(standings) = &self.standings else { return };
+        let has_any = |names: &[HeaderName]| names.iter().any(|name| headers.contains_key(name));
+        let (tells_all, tells_one) = (has_any(&OF_ALL), has_any(&OF_ONE));
+        if !tells_all {
+            describe_all(standings, headers);
+        }
+        if !tells_one {
+            describe_one(standings, None, headers);
         }
     }
 }
@@ -249,37 +252,62 @@ impl Refused {
     }
 }
 
-/// The six limits of the key as draft-ietf-httpapi-ratelimit-headers-11 has them, and one as the providers' own APIs have
-/// it: the one that refuses, which may be the server's, or else the tightest of the six. The reset of a limit that refuses
-/// is the wait: a request weighs one.
+/// How the limits stand, in both ways.
 fn describe(standings: &Standings<COUNTERS>, refusing: Option<(usize, Window)>, headers: &mut HeaderMap) {
-    let own = [(KEY_CLIENT, "client"), (KEY_GLOBAL, "global")];
-    let (mut policies, mut limits) = (String::new(), String::new());
-    for (charge, scope) in own {
+    describe_all(standings, headers);
+    describe_one(standings, refusing, headers);
+}
+
+/// The six limits of the key as draft-ietf-httpapi-ratelimit-headers-11 has them.
+fn describe_all(standings: &Standings<COUNTERS>, headers: &mut HeaderMap) {
+    let mut policies = String::with_capacity(DESCRIPTION_BYTES);
+    let mut limits = String::with_capacity(DESCRIPTION_BYTES);
+    for (charge, scope) in OWN {
         for standing in standings.of_charge(charge) {
-            let separator = if policies.is_empty() { "" } else { ", " };
-            let (window, limit) = (standing.window.name(), standing.limit);
-            let seconds = standing.window.length().as_secs();
-            let (remaining, reset) = (standing.remaining, whole_seconds(standing.reset));
-            let _written = write!(policies, "{separator}\"{scope}-{window}\";q={limit};w={seconds}");
-            let _written = write!(limits, "{separator}\"{scope}-{window}\";r={remaining};t={reset}");
+            let separator = if policies.is_empty() { "\"" } else { ", \"" };
+            let name = [separator, scope, "-", standing.window.name()];
+            let [limit, length] = [u64::from(standing.limit.get()), standing.window.length().as_secs()];
+            write_pieces(&mut policies, name, [("\";q=", limit), (";w=", length)]);
+            let [remaining, reset] = [u64::from(standing.remaining), whole_seconds(standing.reset)];
+            write_pieces(&mut limits, name, [("\";r=", remaining), (";t=", reset)]);
         }
     }
-    let refusing = refusing.and_then(|(charge, window)| standings.of(charge, window));
-    // Of equals the one that gives back last: it is waited for.
-    let all = own.into_iter().flat_map(|(charge, _)| standings.of_charge(charge));
-    let tightest = all.min_by_key(|standing| (standing.remaining, Reverse(standing.reset)));
-    let mut insert = |name: HeaderName, text: String| {
+    for (name, text) in OF_ALL.into_iter().zip([policies, limits]) {
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(name, value);
         }
-    };
-    insert(RATELIMIT_POLICY, policies);
-    insert(RATELIMIT, limits);
-    if let Some(told) = refusing.or(tightest) {
-        insert(LIMIT_REQUESTS, told.limit.to_string());
-        insert(REMAINING_REQUESTS, told.remaining.to_string());
-        insert(RESET_REQUESTS, format!("{}s", whole_seconds(told.reset)));
+    }
+}
+
+/// One limit as the providers' own APIs have it: the one that refuses, which may be the server's, or else the tightest of
+/// the key's six. The reset of a limit that refuses is the wait: a request weighs one.
+fn describe_one(standings: &Standings<COUNTERS>, refusing: Option<(usize, Window)>, headers: &mut HeaderMap) {
+    let refusing = refusing.and_then(|(charge, window)| standings.of(charge, window));
+    // Of equals the one that gives back last: it is waited for.
+    let all = OWN.into_iter().flat_map(|(charge, _)| standings.of_charge(charge));
+    let tightest = all.min_by_key(|standing| (standing.remaining, Reverse(standing.reset)));
+    let Some(told) = refusing.or(tightest) else { return };
+    let mut reset = String::with_capacity(RESET_BYTES);
+    write_pieces(&mut reset, [], [("", whole_seconds(told.reset))]);
+    reset.push('s');
+    let [limit, remaining, reset_name] = OF_ONE;
+    headers.insert(limit, told.limit.get().into());
+    headers.insert(remaining, told.remaining.into());
+    if let Ok(value) = HeaderValue::try_from(reset) {
+        headers.insert(reset_name, value);
+    }
+}
+
+/// Every answer has it, so that it is not left to formatting.
+fn write_pieces<const N: usize, const M: usize>(
+    text: &mut String,
+    name: [&str; N],
+    numbers: [(&str, u64); M],
+) {
+    name.into_iter().for_each(|piece| text.push_str(piece));
+    for (before, number) in numbers {
+        text.push_str(before);
+        text.push_str(itoa::Buffer::new().format(number));
     }
 }
 

@@ -50,6 +50,9 @@ pub(crate) struct Key {
 /// A key in quotes or behind a second `Bearer`, as it comes of mistakes in shells, is not valid; it must not reach a
 /// provider either. Secrets in which the prefix continues a word, such as `sk-aisbreaker_x`, are none of our keys.
 pub(crate) fn is_key(bearer: &str) -> bool {
+    if bearer.starts_with(PREFIX) {
+        return true;
+    }
     let continues_a_word = |before: &str| {
         before.chars().next_back().is_some_and(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
     };

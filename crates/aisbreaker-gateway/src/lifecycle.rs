@@ -1,53 +1,64 @@
 //! How many requests are under way, and whether new ones are still taken.
 
-use std::sync::Arc;
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// Shared by the gateway and the accept loop.
 #[derive(Clone, Debug)]
-pub(crate) struct Lifecycle(Arc<watch::Sender<State>>);
+pub(crate) struct Lifecycle(Arc<State>);
 
-#[derive(Clone, Copy, Debug, Default)]
+/// No lock: every request counts itself here twice.
+#[derive(Debug, Default)]
 struct State {
-    in_flight: usize,
-    is_draining: bool,
+    in_flight: AtomicUsize,
+    is_draining: AtomicBool,
+    /// Told whenever no request is under way any more.
+    idle: Notify,
 }
 
 impl Lifecycle {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(State::default())))
+        Self(Arc::default())
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.0.borrow().is_draining
+        self.0.is_draining.load(Ordering::Acquire)
     }
 
     /// How many requests are under way.
     pub(crate) fn in_flight(&self) -> usize {
-        self.0.borrow().in_flight
+        self.0.in_flight.load(Ordering::Acquire)
     }
 
     /// From now on no request is taken but those that ask how the server is.
     pub(crate) fn start_draining(&self) {
-        self.0.send_modify(|state| state.is_draining = true);
+        self.0.is_draining.store(true, Ordering::Release);
     }
 
     /// Counts a request until the guard is dropped; with it, how many there are now.
     pub(crate) fn begin(&self) -> (InFlight, usize) {
-        let mut in_flight = 0;
-        self.0.send_modify(|state| {
-            state.in_flight = state.in_flight.saturating_add(1);
-            in_flight = state.in_flight;
-        });
-        (InFlight(self.clone()), in_flight)
+        let before = self.0.in_flight.fetch_add(1, Ordering::AcqRel);
+        (InFlight(self.clone()), before.saturating_add(1))
     }
 
     /// Waits until no request is under way.
     pub(crate) async fn idle(&self) {
-        let mut state = self.0.subscribe();
-        // The sender lives in `self`, so this cannot fail.
-        let _idle = state.wait_for(|state| state.in_flight == 0).await;
+        loop {
+            // It listens before it looks, so that it misses nothing.
+            let mut told = pin!(self.0.idle.notified());
+            told.as_mut().enable();
+            if self.in_flight() == 0 {
+                return;
+            }
+            told.await;
+        }
     }
 }
 
@@ -57,6 +68,8 @@ pub(crate) struct InFlight(Lifecycle);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.0.send_modify(|state| state.in_flight = state.in_flight.saturating_sub(1));
+        if self.0.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.0.idle.notify_waiters();
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What lasts as long as a request: its one log line (an allow-list of fields, never content, keys or secrets), its
 //! place among those under way, and its share of the budget.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{cell::RefCell, net::IpAddr, sync::Arc, time::Instant};
 
 use aisbreaker_services::{Attempts, Tokens};
 use aisbreaker_token::KeyId;
@@ -16,6 +16,10 @@ const CHARGED_TARGET: &str = "aisbreaker_gateway::request";
 pub const FREE_TARGET: &str = "aisbreaker_gateway::free_request";
 /// The longest `x-request-id` that is accepted.
 const MAX_ID_LEN: usize = 128;
+/// How many random bytes a new one has, and how many are made at once.
+const ID_BYTES: usize = 16;
+const READY_IDS: usize = 64;
+const DIGITS: [u8; 16] = *b"0123456789abcdef";
 /// The longest service id that is logged.
 const MAX_SERVICE_LEN: usize = 128;
 /// What nginx calls a request whose client went away; it is never sent.
@@ -192,15 +196,36 @@ fn is_harmless(id: &HeaderValue) -> bool {
     !bytes.is_empty() && bytes.len() <= MAX_ID_LEN && bytes.iter().all(is_token)
 }
 
+/// 128 random bits. Each thread asks the system for many of them at once.
 fn new_request_id() -> HeaderValue {
-    let high = getrandom::u64().unwrap_or_default();
-    let low = getrandom::u64().unwrap_or_default();
-    HeaderValue::try_from(format!("{high:016x}{low:016x}")).unwrap_or(HeaderValue::from_static("none"))
+    thread_local! {
+        static READY: RefCell<Vec<[u8; ID_BYTES]>> = const { RefCell::new(Vec::new()) };
+    }
+    let id = READY.with_borrow_mut(|ready| {
+        if ready.is_empty() {
+            let mut bytes = [[0; ID_BYTES]; READY_IDS];
+            getrandom::fill(bytes.as_flattened_mut()).ok()?;
+            ready.extend_from_slice(&bytes);
+        }
+        ready.pop()
+    });
+    let Some(id) = id else { return HeaderValue::from_static("none") };
+    let digits = |byte: u8| [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
+    let text: [[u8; 2]; ID_BYTES] = id.map(digits);
+    HeaderValue::from_bytes(text.as_flattened()).unwrap_or(HeaderValue::from_static("none"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+
+    #[test]
+    fn no_request_id_is_made_twice() {
+        let ids: HashSet<_> = (0..10 * READY_IDS).map(|_| new_request_id()).collect();
+        assert_eq!(ids.len(), 10 * READY_IDS);
+    }
 
     #[test]
     fn keeps_a_harmless_request_id_and_replaces_any_other() {

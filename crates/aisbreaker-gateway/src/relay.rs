@@ -3,11 +3,12 @@
 //!
 //! - `choose` finds the services to call;
 //! - `head` is what becomes of header fields on both ways;
-//! - `passing` is the answer on its way back, `events` the events in it;
+//! - `passing` is the answer on its way back, `gather` its bytes as they come, `events` the events in it;
 //! - `models` makes one list of the models of all services.
 
 mod choose;
 mod events;
+mod gather;
 mod head;
 pub(crate) mod models;
 mod passing;

@@ -28,8 +28,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const FLUSH_TIME: Duration = Duration::from_secs(2);
 /// How long requests that are cut off get at most to be dropped, which is when they are logged.
 const LOG_TIME: Duration = Duration::from_secs(1);
-/// How many header fields are read; far more than are accepted, so that the refusal is the API's own.
-const MAX_FIELDS: usize = 1_000;
 /// How many streams one HTTP/2 connection may have open.
 const MAX_STREAMS: u32 = 200;
 /// The largest decoded header list of an HTTP/2 request, in bytes.
@@ -113,7 +111,6 @@ fn http_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .max_headers(MAX_FIELDS)
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(MAX_BUFFER);

@@ -6,15 +6,16 @@
 //! - Dropping the future of [`Client::send`] or a [`Body`] closes the connection at once.
 //! - A body that ends before its announced end is an error ([`SendError::Cut`]), never a clean end.
 //!
-//! HTTP/1.1 (RFC 9112) over hyper-util's pooled client; certificates are verified by the system's TLS library.
+//! HTTP/1.1 (RFC 9112); certificates are verified by the system's TLS library.
 
 mod address;
 mod body;
-mod calls;
 mod connect;
+mod connection;
 mod error;
 mod payload;
 mod policy;
+mod pool;
 mod stream;
 #[cfg(test)]
 mod tls_tests;
@@ -22,13 +23,14 @@ mod tls_tests;
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use aisbreaker_api::ServiceUrl;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header, response};
-use http_body_util::Full;
-use hyper_util::{
-    client::legacy,
-    rt::{TokioExecutor, TokioTimer},
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header, response,
+    uri::{PathAndQuery, Scheme},
 };
+use http_body_util::Full;
+use hyper::body::Incoming;
 use tokio::time::Instant;
+use tower_service::Service as _;
 
 pub use self::{
     body::Body,
@@ -37,15 +39,12 @@ pub use self::{
     payload::Payload,
     policy::{InvalidException, Policy},
 };
-use self::{calls::Calls, connect::Connector, payload::Pieces};
+use self::{
+    connect::Connector,
+    connection::{Connection, Sent},
+    pool::{Lease, Pool},
+};
 use crate::budget::Budget;
-
-/// How long an unused connection is kept.
-const POOL_IDLE: Duration = Duration::from_secs(90);
-/// How many unused connections are kept for one origin.
-const POOL_IDLE_PER_HOST: usize = 64;
-/// Largest single read in bytes; a response head may be twice as long at most.
-const MAX_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Headers that only this client may set: they say where a request goes, how long it is, or how long a connection
 /// lives.
@@ -79,11 +78,10 @@ const SECRET_HEADERS: [HeaderName; 5] = [
 /// once a byte may have been written it is not, since the provider may have acted on it.
 #[derive(Clone)]
 pub struct Client {
-    http: legacy::Client<Connector, Full<Pieces>>,
     connector: Connector,
     timeouts: Timeouts,
     bounds: Bounds,
-    calls: Calls,
+    pool: Pool,
 }
 
 /// How long a [`Client`] waits.
@@ -141,8 +139,7 @@ impl Client {
     #[must_use]
     pub fn with_resolver(policy: Policy, timeouts: Timeouts, resolver: Arc<dyn Resolve>) -> Self {
         let connector = Connector::new(policy, resolver, timeouts.connect);
-        let http = pooled(connector.clone());
-        Self { http, connector, timeouts, bounds: Bounds::default(), calls: Calls::default() }
+        Self { connector, timeouts, bounds: Bounds::default(), pool: Pool::default() }
     }
 
     /// Sets how much the client takes on.
@@ -164,7 +161,7 @@ impl Client {
     /// shared.
     #[must_use]
     pub fn with_own_pool(&self) -> Self {
-        Self { http: pooled(self.connector.clone()), ..self.clone() }
+        Self { pool: Pool::default(), ..self.clone() }
     }
 
     /// How long it waits.
@@ -193,15 +190,45 @@ impl Client {
         let budget = outgoing.budget.clone();
         let own_deadline = self.deadline();
         let deadline = outgoing.deadline.map_or(own_deadline, |deadline| deadline.min(own_deadline));
-        let request = prepare(url, outgoing)?;
-        let call = self.calls.begin(url.origin(), self.bounds.max_calls_per_origin).ok_or(SendError::Busy)?;
-        let response = tokio::time::timeout_at(deadline, self.http.request(request))
+        let (request, address) = prepare(url, outgoing)?;
+        let lease = self.pool.begin(url.origin(), self.bounds.max_calls_per_origin).ok_or(SendError::Busy)?;
+        let (response, lease) = tokio::time::timeout_at(deadline, self.exchange(request, address, lease))
             .await
-            .map_err(|_elapsed| SendError::Timeout(Stage::Response))?
-            .map_err(|error| SendError::from_client(&error))?;
+            .map_err(|_elapsed| SendError::Timeout(Stage::Response))??;
         Ok(response.map(|incoming| {
-            Body::new(incoming, self.timeouts.idle, call, self.bounds.max_answer_bytes, budget)
+            Body::new(incoming, self.timeouts.idle, lease, self.bounds.max_answer_bytes, budget)
         }))
+    }
+
+    /// Sends a request on a kept connection or a new one; with the response, the connection that its body comes on.
+    async fn exchange(
+        &self,
+        mut request: Sent,
+        address: Uri,
+        mut lease: Lease,
+    ) -> Result<(Response<Incoming>, Lease), SendError> {
+        loop {
+            while lease.connection.as_mut().is_some_and(|connection| !connection.is_at_rest()) {
+                lease.take_another();
+            }
+            let kept = lease.connection.take();
+            let is_new = kept.is_none();
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => Connection::over(self.connector.clone().call(root(&address)?).await?).await?,
+            };
+            match connection.exchange(request).await {
+                Ok(response) => {
+                    lease.connection = Some(connection);
+                    return Ok((response, lease));
+                }
+                Err(mut broken) => match broken.unsent().filter(|_| !is_new) {
+                    Some(unsent) => request = unsent,
+                    None => return Err(broken.into_error()),
+                },
+            }
+            lease.take_another();
+        }
     }
 }
 
@@ -299,16 +326,6 @@ impl fmt::Debug for Outgoing {
     }
 }
 
-fn pooled(connector: Connector) -> legacy::Client<Connector, Full<Pieces>> {
-    legacy::Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(POOL_IDLE_PER_HOST)
-        .http1_max_buf_size(MAX_BUFFER_BYTES)
-        .build(connector)
-}
-
 /// Whether the end of a body is told apart from a broken connection (RFC 9112 section 6.3).
 #[must_use]
 pub fn is_framed(parts: &response::Parts) -> bool {
@@ -323,12 +340,34 @@ pub(crate) fn may_be_set(name: &HeaderName) -> bool {
     !OWN_HEADERS.contains(name) && !SECRET_HEADERS.contains(name)
 }
 
-fn prepare(url: &ServiceUrl, outgoing: Outgoing) -> Result<Request<Full<Pieces>>, SendError> {
+/// The request as it is written, and the address that it is written to.
+fn prepare(url: &ServiceUrl, outgoing: Outgoing) -> Result<(Sent, Uri), SendError> {
+    let address = dialled(url, outgoing.query.as_deref())?;
     let mut request = Request::new(Full::new(outgoing.body.into_pieces()));
-    *request.uri_mut() = dialled(url, outgoing.query.as_deref())?;
     *request.method_mut() = outgoing.method;
     *request.headers_mut() = own(outgoing.headers);
-    Ok(request)
+    request.headers_mut().insert(header::HOST, host(&address)?);
+    // Only the path and the query are written (RFC 9112 section 3.2.1).
+    *request.uri_mut() = address.path_and_query().map_or_else(Uri::default, |path| path.clone().into());
+    Ok((request, address))
+}
+
+/// The address without its path and query, which no connection depends on.
+fn root(address: &Uri) -> Result<Uri, SendError> {
+    let mut parts = address.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::from_static("/"));
+    Uri::from_parts(parts).map_err(|_invalid| SendError::Forbidden(Refusal::Unreadable))
+}
+
+/// The value of `Host`: without the port that the scheme has anyway.
+fn host(address: &Uri) -> Result<HeaderValue, SendError> {
+    let own_port = if address.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    let host = address.host().unwrap_or_default();
+    let value = match address.port_u16().filter(|port| *port != own_port) {
+        None => HeaderValue::from_str(host),
+        Some(port) => HeaderValue::try_from(format!("{host}:{port}")),
+    };
+    value.map_err(|_invalid| SendError::Forbidden(Refusal::Unreadable))
 }
 
 /// The address as the HTTP library reads it, once it is certain that it reads the origin that `url` says.

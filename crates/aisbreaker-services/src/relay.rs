@@ -109,13 +109,15 @@ impl Relay {
                 headers.insert(HeaderName::from_static(SEALED_HEADER), HeaderValue::from_static("1"));
             }
         }
-        let context = Context::new("Provider", service_id.as_str(), &destination, MAX_ERROR_TEXT_BYTES);
+        let explain = |error| {
+            Context::new("Provider", service_id.as_str(), &destination, MAX_ERROR_TEXT_BYTES).explain(error)
+        };
         let answer = self.client.send(&destination.url, outgoing).await;
-        let (parts, body) = answer.map_err(|error| context.explain(error.into()))?.into_parts();
+        let (parts, body) = answer.map_err(|error| explain(error.into()))?.into_parts();
         // A client would follow a redirect with its key.
         let is_answer = parts.status.is_success() || parts.status == StatusCode::NOT_MODIFIED;
         if !is_answer && !upstream::is_error(parts.status) {
-            return Err(context.explain(upstream::unusable_status(parts.status)));
+            return Err(explain(upstream::unusable_status(parts.status)));
         }
         Ok((parts, body))
     }
@@ -140,6 +142,14 @@ impl Relay {
         Ok(upstream::read_answer(body).await?.0)
     }
 
+    fn operator_origins(&self, id: &ServiceId) -> &[Origin] {
+        if self.operator_origins.is_empty() {
+            return &[];
+        }
+        let registered = format!("{}:{}", id.task(), id.vendor().unwrap_or_default());
+        self.operator_origins.get(&registered).map_or(&[], Vec::as_slice)
+    }
+
     fn destination(
         &self,
         id: &ServiceId,
@@ -147,11 +157,10 @@ impl Relay {
         path: &str,
         credentials: &Credentials,
     ) -> Result<Destination, ServiceError> {
-        let registered = format!("{}:{}", id.task(), id.vendor().unwrap_or_default());
         let endpoint = Endpoint {
             default_url: provider.url.as_deref(),
             default_path: path,
-            operator_origins: self.operator_origins.get(&registered).map_or(&[], Vec::as_slice),
+            operator_origins: self.operator_origins(id),
             is_continued: true,
             secret: provider.secret,
         };

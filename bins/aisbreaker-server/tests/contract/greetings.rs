@@ -453,12 +453,9 @@ fn a_head_that_is_too_large_is_told_so() {
     let server = Server::start(&[]);
     let small = (0..90)
         .fold(Request::get("/api/v1/ping"), |request, i| request.header(&format!("X-{i}"), "x".repeat(700)));
-    let many =
-        (0..500).fold(Request::get("/api/v1/ping"), |request, i| request.header(&format!("X-{i}"), "x"));
     let rows = [
         ("one field", Request::get("/api/v1/ping").header("X-Flood", "x".repeat(60_000))),
         ("large fields", small),
-        ("many fields", many),
         ("a key", Request::process(&json!({})).bearer(&format!("aisbreaker_{}", "A".repeat(60_000)))),
     ];
 
@@ -467,15 +464,15 @@ fn a_head_that_is_too_large_is_told_so() {
     }
 }
 
-/// Beyond 128 KiB or a thousand fields the HTTP library answers by itself, before there is a request: status only.
+/// Beyond 128 KiB or a hundred fields the HTTP library answers by itself, before there is a request: status only.
 #[test]
 fn a_head_that_is_far_too_large_is_refused_by_its_status() {
     let server = Server::start(&[]);
     let many =
-        (0..2_000).fold(Request::get("/api/v1/ping"), |request, i| request.header(&format!("X-{i}"), "x"));
+        (0..101).fold(Request::get("/api/v1/ping"), |request, i| request.header(&format!("X-{i}"), "x"));
     let rows = [
         ("one huge field", Request::get("/api/v1/ping").header("X-Flood", "x".repeat(1_000_000))),
-        ("thousands of fields", many),
+        ("a field too many", many),
         ("a huge path", Request::get(&format!("/{}", "x".repeat(1_000_000)))),
     ];
 

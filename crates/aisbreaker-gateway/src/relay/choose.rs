@@ -59,8 +59,8 @@ impl<'a> Chooser<'a> {
         }
         let named = first.engine.as_deref().or(model);
         let others = self.credentials.fallback_for(&first.service_id);
-        let others = others.iter().filter_map(|id| self.fallback(id, named)).collect::<Vec<_>>();
-        Ok([vec![first], others].concat())
+        let others: Vec<Chosen> = others.iter().filter_map(|id| self.fallback(id, named)).collect();
+        Ok(std::iter::once(first).chain(others).collect())
     }
 
     fn first(&self, model: Option<&str>) -> Result<Chosen, NoService> {

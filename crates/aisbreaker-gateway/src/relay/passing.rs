@@ -16,10 +16,10 @@ use aisbreaker_services::{
     last_usage,
 };
 use bytes::Bytes;
-use http_body::{Body as _, SizeHint};
+use http_body::SizeHint;
 use tokio::time::{Instant, Sleep};
 
-use super::events::Events;
+use super::{events::Events, gather::Gathered};
 use crate::{answer::Failure, dialect, shares::Share};
 
 /// How much of the end of an answer, and of its beginning, is kept to find its usage in.
@@ -28,7 +28,7 @@ const TAIL_BYTES: usize = 16 << 10;
 /// The body of an answer that is passed on.
 pub(crate) struct Passing {
     /// `None` at the end.
-    body: Option<egress::Body>,
+    body: Option<Gathered>,
     content: Content,
     usage: Arc<UsageRule>,
     /// What is handed out counts as held until the client has taken it.
@@ -104,7 +104,7 @@ impl Passing {
     /// Passes on what is no stream of events.
     pub(crate) fn whole(body: egress::Body, is_json: bool, usage: Arc<UsageRule>, share: Arc<Share>) -> Self {
         let content = if is_json { Content::Json(Ends::new(share.budget())) } else { Content::Other };
-        Self { body: Some(body), content, usage, share, failure: None }
+        Self { body: Some(Gathered::one_by_one(body)), content, usage, share, failure: None }
     }
 
     /// Passes on a stream of events.
@@ -113,7 +113,7 @@ impl Passing {
         let events = Events::new(Arc::clone(&usage), !is_framed, share.budget());
         let keep_alive = KeepAlive::new(keep_alive);
         let content = Content::Events(Stream { events, dialect, is_framed, keep_alive });
-        Self { body: Some(body), content, usage, share, failure: None }
+        Self { body: Some(Gathered::new(body)), content, usage, share, failure: None }
     }
 
     /// Why it did not end well, for the log.
@@ -139,7 +139,7 @@ impl Passing {
 
     /// Whether there is nothing to be passed on, not even in the end. To be asked before anything else.
     pub(crate) fn is_empty(&self) -> bool {
-        self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
+        self.body.as_ref().is_none_or(Gathered::is_end_stream)
     }
 
     /// Its length, where that is known and nothing is put between.
@@ -155,13 +155,10 @@ impl Passing {
     pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutOff>>> {
         loop {
             let Some(body) = &mut self.body else { return Poll::Ready(None) };
-            match Pin::new(body).poll_frame(cx) {
+            match body.poll_piece(cx) {
                 Poll::Pending => return self.poll_keep_alive(cx).map(|bytes| Some(Ok(bytes))),
-                // What is no data is a trailer, and not passed on.
-                Poll::Ready(Some(Ok(frame))) => {
-                    if let Ok(data) = frame.into_data()
-                        && let Some(bytes) = self.pass_on(data)
-                    {
+                Poll::Ready(Some(Ok(data))) => {
+                    if let Some(bytes) = self.pass_on(data) {
                         return Poll::Ready(Some(self.counted(bytes)));
                     }
                 }

@@ -13,8 +13,8 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::{
-    calls::UnderWay,
     error::{SendError, Stage},
+    pool::Lease,
 };
 use crate::budget::Budget;
 
@@ -36,15 +36,16 @@ pub struct Body {
     timer: Option<Pin<Box<Sleep>>>,
     max_collected_bytes: usize,
     budget: Budget,
-    /// The call is under way as long as its body is there.
-    _call: UnderWay,
+    /// The call is under way as long as its body is there. Dropped after `incoming`, so that the connection knows that
+    /// nobody reads it any more.
+    lease: Lease,
 }
 
 impl Body {
     pub(super) fn new(
         incoming: Incoming,
         idle: Duration,
-        call: UnderWay,
+        lease: Lease,
         max_collected_bytes: usize,
         budget: Budget,
     ) -> Self {
@@ -55,7 +56,7 @@ impl Body {
             timer: None,
             max_collected_bytes,
             budget,
-            _call: call,
+            lease,
         }
     }
 
@@ -88,6 +89,7 @@ impl Body {
 
     fn fail(&mut self, error: SendError) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
         self.incoming = None;
+        self.lease.connection = None;
         self.timer = None;
         Poll::Ready(Some(Err(error)))
     }
@@ -101,8 +103,12 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
-        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
-        match Pin::new(incoming).poll_frame(cx) {
+        let Self { incoming: Some(incoming), lease: Lease { connection: Some(connection), .. }, .. } =
+            &mut *self
+        else {
+            return Poll::Ready(None);
+        };
+        match connection.poll_frame(incoming, cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.waiting_since = None;
                 Poll::Ready(Some(Ok(frame)))

@@ -1,9 +1,5 @@
 //! Why a request failed, and what the caller is told.
 
-use std::error::Error as _;
-
-use hyper_util::client::legacy;
-
 use crate::error::ServiceError;
 
 /// Why [`Client::send`](super::Client::send) failed, or why a [`Body`](super::Body) ended early.
@@ -86,21 +82,6 @@ pub enum Stage {
 #[derive(Debug, thiserror::Error)]
 #[error("the TLS library cannot be used")]
 pub struct TlsUnavailable(#[source] pub(super) Option<native_tls::Error>);
-
-impl SendError {
-    /// What a failed exchange means: the connector's own verdict if it gave one, else a broken connection.
-    pub(super) fn from_client(error: &legacy::Error) -> Self {
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            if let Some(verdict) = inner.downcast_ref::<Self>() {
-                return verdict.clone();
-            }
-            cause = inner.source();
-        }
-        tracing::debug!(?error, "exchange with a provider broke");
-        Self::Cut
-    }
-}
 
 impl From<SendError> for ServiceError {
     fn from(error: SendError) -> Self {

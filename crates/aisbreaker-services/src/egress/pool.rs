@@ -1,0 +1,165 @@
+//! The connections to each origin: how many calls are under way, and which connections are kept for later ones.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use aisbreaker_api::Origin;
+use tokio::{runtime::Handle, time::Instant};
+
+use super::connection::Connection;
+
+/// How long an unused connection is kept.
+const IDLE: Duration = Duration::from_secs(90);
+/// How often kept connections are looked at: those that are too old, or that their provider has closed, are dropped.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// How many unused connections are kept for one origin.
+const MOST_KEPT: usize = 64;
+
+/// The connections of a client. Clones share them.
+#[derive(Clone, Default)]
+pub(super) struct Pool(Arc<Mutex<Places>>);
+
+#[derive(Default)]
+struct Places {
+    /// Origins without a call under way and without a kept connection take no room.
+    places: HashMap<Origin, Place>,
+    /// Whether somebody looks at the kept connections.
+    is_watched: bool,
+}
+
+#[derive(Default)]
+struct Place {
+    under_way: usize,
+    /// The one that was used last is the last.
+    kept: Vec<(Connection, Instant)>,
+}
+
+/// A call under way until it is dropped, and its connection, which is kept then if it can be used again.
+pub(super) struct Lease {
+    pool: Pool,
+    origin: Origin,
+    pub(super) connection: Option<Connection>,
+}
+
+impl Pool {
+    /// Begins a call, unless as many as `limit` are under way to this origin. It has a kept connection if there is one.
+    pub(super) fn begin(&self, origin: Origin, limit: usize) -> Option<Lease> {
+        let mut all = self.lock();
+        let place = match all.places.get_mut(&origin) {
+            Some(place) => place,
+            None => all.places.entry(origin.clone()).or_default(),
+        };
+        if place.under_way >= limit {
+            let is_unused = place.is_unused();
+            if is_unused {
+                all.places.remove(&origin);
+            }
+            return None;
+        }
+        place.under_way += 1;
+        let connection = place.kept.pop().map(|(connection, _)| connection);
+        drop(all);
+        Some(Lease { pool: self.clone(), origin, connection })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Places> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    fn is_unused(&self) -> bool {
+        self.under_way == 0 && self.kept.is_empty()
+    }
+}
+
+impl Lease {
+    /// Takes another kept connection instead of the one that it has, which is closed.
+    pub(super) fn take_another(&mut self) {
+        let mut all = self.pool.lock();
+        let kept = all.places.get_mut(&self.origin).and_then(|place| place.kept.pop());
+        drop(all);
+        self.connection = kept.map(|(connection, _)| connection);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let connection = self.connection.take().and_then(|mut connection| {
+            let is_at_rest = connection.is_at_rest();
+            is_at_rest.then_some(connection)
+        });
+        // Outside of a runtime, nobody could look at it.
+        let runtime = Handle::try_current().ok();
+        let mut all = self.pool.lock();
+        let Some(place) = all.places.get_mut(&self.origin) else { return };
+        place.under_way = place.under_way.saturating_sub(1);
+        // Dropped behind the lock.
+        let excess = match (connection, &runtime) {
+            (Some(connection), Some(_)) if place.kept.len() < MOST_KEPT => {
+                place.kept.push((connection, Instant::now()));
+                None
+            }
+            (connection, _) => connection,
+        };
+        if place.is_unused() {
+            all.places.remove(&self.origin);
+        } else if let Some(runtime) = runtime.filter(|_| !all.is_watched) {
+            all.is_watched = true;
+            runtime.spawn(watch(Arc::downgrade(&self.pool.0)));
+        }
+        drop(all);
+        drop(excess);
+    }
+}
+
+/// Looks at the kept connections now and then, until there are none.
+async fn watch(pool: Weak<Mutex<Places>>) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let Some(pool) = pool.upgrade().map(Pool) else { return };
+        let now = Instant::now();
+        let mut dropped = Vec::new();
+        let mut all = pool.lock();
+        all.places.retain(|_, place| {
+            let is_good = |(connection, since): &mut (Connection, Instant)| {
+                now.duration_since(*since) < IDLE && connection.is_at_rest()
+            };
+            dropped.extend(place.kept.extract_if(.., |kept| !is_good(kept)));
+            !place.is_unused()
+        });
+        let is_over = all.places.values().all(|place| place.kept.is_empty());
+        all.is_watched = !is_over;
+        drop(all);
+        if is_over {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_origin_has_so_many_calls_and_takes_no_room_without_any() {
+        let pool = Pool::default();
+        let [one, other] = ["https://a.example", "https://b.example"].map(|url| Origin::parse(url).unwrap());
+
+        let first = pool.begin(one.clone(), 2).unwrap();
+        let second = pool.begin(one.clone(), 2).unwrap();
+        assert!(pool.begin(one.clone(), 2).is_none());
+        let elsewhere = pool.begin(other.clone(), 2).unwrap();
+        drop(first);
+        let third = pool.begin(one.clone(), 2).unwrap();
+        assert!(pool.begin(one, 2).is_none());
+
+        drop((second, third, elsewhere));
+        assert!(pool.lock().places.is_empty());
+        assert!(pool.begin(other, 0).is_none());
+        assert!(pool.lock().places.is_empty());
+    }
+}
