@@ -52,8 +52,7 @@ fn main() {
         .chain(quota::rows())
         .chain(sweep::rows())
         .chain(redis::rows())
-        .chain(server::rows(server))
-        .chain(row::not_yet());
+        .chain(server::rows(server));
     let chosen = measurements.filter(|measurement| measurement.name().contains(&args.only));
     let rows: Vec<row::Row> = chosen.map(|measurement| measurement.measure(args.rounds)).collect();
     if args.json {

@@ -167,21 +167,6 @@ fn median(figures: &[f64]) -> Option<f64> {
     sorted.get(sorted.len() / 2).copied()
 }
 
-/// Rows of the design whose subject does not exist yet, or that need a load harness.
-pub(crate) fn not_yet() -> Vec<Measurement> {
-    let row = Measurement::not_measured;
-    let harness = "needs the load harness";
-    vec![
-        row("JSON call: CPU per request / bare proxy", 1.25, harness),
-        row("JSON call: requests per second / bare proxy (at least)", 0.85, harness),
-        row("stream of 100 chunks in a burst: CPU / bare proxy", 0.6, harness),
-        row("stream of 100 chunks 10 ms apart: CPU per chunk / bare proxy", 1.15, harness),
-        row("first streamed byte: ms over bare proxy", 0.5, harness),
-        row("1000 calls per second, open loop: p50 / bare proxy", 1.15, harness),
-        row("resident memory at the JSON load (MB)", 15.0, harness),
-    ]
-}
-
 /// The rows as a Markdown table.
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut text = String::from(

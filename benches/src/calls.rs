@@ -15,11 +15,17 @@ use crate::{
 /// A key that is never spent, of the server at this address.
 #[must_use]
 pub fn mint(address: SocketAddr) -> String {
+    minted(address, MINT_REQUEST)
+}
+
+/// The key that the server at this address makes of a request.
+#[must_use]
+pub fn minted(address: SocketAddr, request: &str) -> String {
     let mut socket = TcpStream::connect(address).expect("it accepts");
     let request = format!(
         "POST /api/v1/oauth/token HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{MINT_REQUEST}",
-        MINT_REQUEST.len()
+         content-length: {}\r\n\r\n{request}",
+        request.len()
     );
     socket.write_all(request.as_bytes()).expect("it takes the request");
     let (mut answer, mut piece) = (Vec::new(), [0; 4096]);

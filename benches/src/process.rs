@@ -29,13 +29,20 @@ impl Process {
     /// Starts the server with this environment and waits until it listens; with it, the rest of its log.
     #[must_use]
     pub fn start(server: &Path, environment: &[(&str, &str)]) -> (Self, BufReader<ChildStderr>) {
-        let child = Command::new(server)
+        let mut command = Command::new(server);
+        command
             .args(["--listen", "127.0.0.1:0"])
             .env_clear()
             .envs([("AUTH_ENCRYPTION_KEYPHRASE", SERVER_KEY), ("AISBREAKER_LOG_FORMAT", "json")])
-            .envs(environment.iter().copied())
-            .stderr(Stdio::piped())
-            .spawn();
+            .envs(environment.iter().copied());
+        Self::spawn(command)
+    }
+
+    /// Starts a server that tells in JSON on its standard error where it listens, and waits for that; with it, the rest of
+    /// what it tells there.
+    #[must_use]
+    pub fn spawn(mut command: Command) -> (Self, BufReader<ChildStderr>) {
+        let child = command.stderr(Stdio::piped()).spawn();
         let child = child.expect("build the server first: cargo build --release -p aisbreaker-server");
         let mut process = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
         let mut log = BufReader::new(process.child.stderr.take().expect("it was piped"));
@@ -44,10 +51,28 @@ impl Process {
         (process, log)
     }
 
+    /// A process that was started already, and listens at this address.
+    #[must_use]
+    pub fn adopt(child: std::process::Child, address: SocketAddr) -> Self {
+        Self { child, address }
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Seconds of CPU time that it and the processes that it has started have had.
+    #[must_use]
+    pub fn cpu_seconds(&self) -> f64 {
+        family(self.id()).into_iter().map(cpu_seconds).sum()
+    }
+
+    /// Resident memory of all of them in bytes.
+    #[must_use]
+    pub fn resident_bytes(&self) -> f64 {
+        family(self.id()).into_iter().map(resident_bytes).sum()
     }
 
     /// Its process id.
@@ -67,6 +92,16 @@ impl Drop for Process {
 fn listening_at(line: &str) -> Option<SocketAddr> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     line["address"].as_str()?.parse().ok()
+}
+
+/// A process and all below it.
+fn family(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let children: Vec<u32> = children
+        .flat_map(|text| text.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect();
+    std::iter::once(pid).chain(children.into_iter().flat_map(family)).collect()
 }
 
 /// Resident memory of a process in bytes.

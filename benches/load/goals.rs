@@ -1,0 +1,190 @@
+//! The figures that the design sets, beside what was measured.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use serde::Deserialize;
+
+use crate::{
+    measure::{Comparison, Middle},
+    report::with_spread,
+    scenarios::Outcome,
+};
+
+/// A row of the table: what it is, what is to be reached, and how it comes of a comparison.
+struct Row {
+    name: &'static str,
+    /// The part and the comparison in it that it is about.
+    of: (&'static str, usize),
+    goal: Goal,
+    figure: fn(&Comparison) -> Middle,
+    /// Both figures, for those who want to see them.
+    both: fn(&Comparison) -> String,
+}
+
+enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+    None,
+}
+
+const ROWS: [Row; 12] = [
+    Row {
+        name: "JSON call, CPU per request / bare proxy",
+        of: ("json", 0),
+        goal: Goal::AtMost(1.25),
+        figure: |c| c.ratio(|s| s.cpu),
+        both: micros,
+    },
+    Row {
+        name: "JSON call, requests per second / bare proxy, all on one machine",
+        of: ("json", 0),
+        goal: Goal::AtLeast(0.85),
+        figure: |c| c.ratio(|s| s.per_second),
+        both: |c| {
+            let [ours, other] = [c.ours(|s| s.per_second), c.other(|s| s.per_second)];
+            format!("{:.0} / {:.0} per second", ours.median, other.median)
+        },
+    },
+    Row {
+        name: "stream of 100 chunks in a burst, a write for each: CPU per stream / bare proxy",
+        of: ("streams", 0),
+        goal: Goal::AtMost(0.6),
+        figure: |c| c.ratio(|s| s.cpu),
+        both: micros,
+    },
+    Row {
+        name: "the same in one write",
+        of: ("streams", 1),
+        goal: Goal::AtMost(0.6),
+        figure: |c| c.ratio(|s| s.cpu),
+        both: micros,
+    },
+    Row {
+        name: "stream of 100 chunks 10 ms apart, 64 at once: CPU per chunk / bare proxy",
+        of: ("streams", 2),
+        goal: Goal::AtMost(1.15),
+        figure: |c| c.ratio(|s| s.cpu),
+        both: micros,
+    },
+    Row {
+        name: "first streamed byte, p50: ms over bare proxy",
+        of: ("first-byte", 0),
+        goal: Goal::AtMost(0.5),
+        figure: |c| c.difference(|s| s.first_byte.p50),
+        both: |c| millis(c.ours(|s| s.first_byte.p50), c.other(|s| s.first_byte.p50)),
+    },
+    Row {
+        name: "1000 calls per second, open loop: p50 / bare proxy",
+        of: ("steady", 0),
+        goal: Goal::AtMost(1.15),
+        figure: |c| c.ratio(|s| s.answer.p50),
+        both: |c| millis(c.ours(|s| s.answer.p50), c.other(|s| s.answer.p50)),
+    },
+    Row {
+        name: "70 % load, open loop: p99 / bare proxy at the same rate",
+        of: ("busy", 0),
+        goal: Goal::None,
+        figure: |c| c.ratio(|s| s.answer.p99),
+        both: |c| millis(c.ours(|s| s.answer.p99), c.other(|s| s.answer.p99)),
+    },
+    Row {
+        name: "`chat:dummy` through `process`, with its log: CPU per request / hyper server with a constant",
+        of: ("dummy", 0),
+        goal: Goal::AtMost(2.5),
+        figure: |c| c.ratio(|s| s.cpu),
+        both: micros,
+    },
+    Row {
+        name: "resident memory at the JSON load, MB",
+        of: ("json", 0),
+        goal: Goal::AtMost(15.0),
+        figure: |c| c.ours(|s| s.resident),
+        both: |c| {
+            let [ours, other] = [c.ours(|s| s.resident), c.other(|s| s.resident)];
+            format!("{:.1} / {:.1} MB", ours.median, other.median)
+        },
+    },
+    Row {
+        name: "CPU of the load generator per JSON request, µs",
+        of: ("json", 0),
+        goal: Goal::None,
+        figure: |c| c.ours(|s| s.load_cpu),
+        both: |_| String::new(),
+    },
+    Row {
+        name: "CPU of the provider per JSON request, µs",
+        of: ("json", 0),
+        goal: Goal::None,
+        figure: |c| c.ours(|s| s.provider_cpu),
+        both: |_| String::new(),
+    },
+];
+
+fn micros(comparison: &Comparison) -> String {
+    let [ours, other] = [comparison.ours(|s| s.cpu), comparison.other(|s| s.cpu)];
+    format!("{:.1} / {:.1} µs", ours.median, other.median)
+}
+
+fn millis(ours: Middle, other: Middle) -> String {
+    format!("{:.3} / {:.3} ms", ours.median, other.median)
+}
+
+/// A row that another program measured.
+#[derive(Debug, Deserialize)]
+struct Measured {
+    row: String,
+    unit: String,
+    ours: Option<f64>,
+    anchor: Option<f64>,
+    ratio: Option<f64>,
+    goal: Option<f64>,
+    met: Option<bool>,
+    spread: Option<(f64, f64)>,
+}
+
+/// The table of all rows.
+pub(crate) fn table(outcome: &impl Fn(&str) -> Outcome, results: &Path) -> String {
+    let mut text = String::from(
+        "\n## The figures of the design\n\nA median, and in brackets the least and the most of all rounds.\n\n\
+         | what | measured | goal | met | ours / other |\n|---|---|---|---|---|\n",
+    );
+    for row in &ROWS {
+        let Some(comparison) = outcome(row.of.0).comparisons.into_iter().nth(row.of.1) else { continue };
+        let figure = (row.figure)(&comparison);
+        let (goal, met) = match row.goal {
+            Goal::AtMost(goal) => (format!("≤ {goal}"), told(figure.median <= goal)),
+            Goal::AtLeast(goal) => (format!("≥ {goal}"), told(figure.median >= goal)),
+            Goal::None => (String::new(), ""),
+        };
+        let (measured, both) = (with_spread(figure, 3), (row.both)(&comparison));
+        let _written = writeln!(text, "| {} | {measured} | {goal} | {met} | {both} |", row.name);
+    }
+    if let Some((clients, megabytes)) = outcome("clients").memory.last() {
+        let met = told(*megabytes <= 250.0);
+        let _written = writeln!(
+            text,
+            "| resident memory, {clients} known clients, MB | {megabytes:.1} | ≤ 250 | {met} | |"
+        );
+    }
+    let figures = fs::read_to_string(results.join("figures.json")).unwrap_or_default();
+    for row in serde_json::from_str::<Vec<Measured>>(&figures).unwrap_or_default() {
+        text += &measured(&row);
+    }
+    text
+}
+
+fn measured(row: &Measured) -> String {
+    let Some(ratio) = row.ratio else { return String::new() };
+    let spread = row.spread.map_or_else(String::new, |(least, most)| format!(" ({least:.3}–{most:.3})"));
+    let goal = row.goal.map_or_else(String::new, |goal| goal.to_string());
+    let figure = |figure: Option<f64>| figure.map_or_else(String::new, |figure| format!("{figure:.1}"));
+    let both = match row.anchor {
+        Some(_) => format!("{} / {} {}", figure(row.ours), figure(row.anchor), row.unit),
+        None => row.unit.clone(),
+    };
+    format!("| {} | {ratio:.3}{spread} | {goal} | {} | {both} |\n", row.row, row.met.map_or("", told))
+}
+
+fn told(is_met: bool) -> &'static str {
+    if is_met { "yes" } else { "**no**" }
+}

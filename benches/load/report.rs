@@ -1,0 +1,211 @@
+//! The report: the method, which is written by hand, and the tables and plots of what was measured.
+
+use std::{fmt::Write as _, fs, path::Path, process::Command};
+
+use crate::{
+    goals,
+    measure::{Comparison, Figure, Middle},
+    plot::{self, Line, Words},
+    scenarios::{Outcome, file},
+};
+
+const METHOD: &str = include_str!("method.md");
+const PROFILE: &str = include_str!("profile.md");
+
+/// Writes the report from all results that there are.
+pub(crate) fn write(results: &Path, docs: &Path) {
+    let plots = docs.join("performance");
+    fs::create_dir_all(&plots).expect("a directory for plots");
+    let outcome = |part: &str| {
+        let text = fs::read_to_string(file(results, part)).unwrap_or_default();
+        serde_json::from_str::<Outcome>(&text).unwrap_or_default()
+    };
+    let mut text = format!("{METHOD}\n{}", machine());
+    text += &goals::table(&outcome, results);
+    text += &distributions(&outcome, &plots);
+    text += &scale(&outcome, &plots);
+    text += &memory(&outcome, &plots);
+    text += &peers(&outcome("peers"));
+    text.push('\n');
+    text += PROFILE;
+    fs::write(docs.join("performance.md"), text).expect("the report is written");
+}
+
+/// What it was measured on.
+fn machine() -> String {
+    let first_line = |path: &str, begin: &str| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(begin));
+        line.unwrap_or_default().trim_matches([' ', '\t', ':']).to_owned()
+    };
+    let output = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+    };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    format!(
+        "## What it was measured on\n\n{processors} processors ({}), Linux {}, {}; server of commit {}, written {}.\n",
+        first_line("/proc/cpuinfo", "model name"),
+        output("uname", &["-r"]),
+        output("rustc", &["--version"]),
+        output("git", &["rev-parse", "--short", "HEAD"]),
+        output("date", &["--utc", "+%Y-%m-%d"]),
+    )
+}
+
+fn points(comparison: &Comparison, name: &'static str) -> [Line<'static>; 2] {
+    // A quantile q is drawn at 1 / (1 - q), so that each nine takes as much room.
+    let drawn = |points: &[(f64, f64)]| {
+        points.iter().map(|(quantile, millis)| (1.0 / (1.0 - quantile), *millis)).collect()
+    };
+    let ours = Line { name, points: drawn(&comparison.ours), is_ours: true };
+    [ours, Line { name: "bare proxy", points: drawn(&comparison.other), is_ours: false }]
+}
+
+fn percentile(x: &f64) -> String {
+    let percent = 100.0 - 100.0 / x;
+    format!("{} %", (percent * 1e4).round() / 1e4)
+}
+
+/// Times of answers at a fixed rate.
+fn distributions(outcome: &impl Fn(&str) -> Outcome, plots: &Path) -> String {
+    let mut text = String::from(
+        "\n## How long answers take\n\nOpen loop: requests are due at a fixed rate. Milliseconds from when each was due \
+         until its answer was whole: the median of the rounds, and the least and the most of them.\n\n\
+         | load | server | p50 | p90 | p99 | p99.9 | sent late, p50 |\n|---|---|---|---|---|---|---|\n",
+    );
+    let mut images = String::new();
+    let figures: [Figure; 5] =
+        [|s| s.answer.p50, |s| s.answer.p90, |s| s.answer.p99, |s| s.answer.p999, |s| s.lateness.p50];
+    for (part, title) in [
+        ("steady", "Answer times at 1000 requests per second"),
+        ("busy", "Answer times at 70 % of what the slower one does at most"),
+    ] {
+        for comparison in outcome(part).comparisons {
+            for (server, pick) in
+                [("aisbreaker", Comparison::ours as fn(&_, _) -> _), ("bare proxy", Comparison::other)]
+            {
+                let cells = figures.map(|figure| with_spread(pick(&comparison, figure), 3)).join(" | ");
+                let _written = writeln!(text, "| {} | {server} | {cells} |", comparison.name);
+            }
+            let path = plots.join(format!("latency-{part}.svg"));
+            let words = Words { title, x: "part of all answers", y: "milliseconds" };
+            plot::over_powers(&path, &words, &points(&comparison, "aisbreaker"), percentile);
+            let _written = write!(images, "\n![{title}](performance/latency-{part}.svg)\n");
+        }
+    }
+    text + &images
+}
+
+/// Throughput and cost over connections and streams.
+fn scale(outcome: &impl Fn(&str) -> Outcome, plots: &Path) -> String {
+    let connections = outcome("connections").comparisons;
+    let mut text = String::from(
+        "\n## Scale\n\nClosed loop, JSON, over the number of open connections, of which at most 1000 have a call under way:\n\n\
+         | connections | per second | of bare proxy | µs CPU per request | bare proxy | ratio | p99, ms | bare proxy, ms |\n\
+         |---|---|---|---|---|---|---|---|\n",
+    );
+    for comparison in &connections {
+        let rate: Figure = |s| s.per_second;
+        text += &scale_row(comparison, rate, |s| s.answer.p99);
+    }
+    let cost = |pick: fn(&Comparison, Figure) -> Middle| {
+        let point = |comparison: &Comparison| {
+            Some((comparison.name.parse().ok()?, pick(comparison, |sample| sample.cpu).median))
+        };
+        connections.iter().filter_map(point).collect::<Vec<(f64, f64)>>()
+    };
+    let lines = [
+        Line { name: "aisbreaker", points: cost(Comparison::ours), is_ours: true },
+        Line { name: "bare proxy", points: cost(Comparison::other), is_ours: false },
+    ];
+    let words =
+        Words { title: "CPU per request", x: "open connections", y: "microseconds of CPU per request" };
+    plot::over_powers(&plots.join("cpu.svg"), &words, &lines, |x| format!("{x:.0}"));
+    text += "\n![CPU per request](performance/cpu.svg)\n\nStreams that are open at once, up to 5000 chunks a second in all; \
+             times are those of a chunk from the provider's write to the client's read:\n\n\
+             | streams | chunks per second | of bare proxy | µs CPU per chunk | bare proxy | ratio | p99, ms | bare proxy, ms |\n\
+             |---|---|---|---|---|---|---|---|\n";
+    let streams = outcome("open-streams");
+    for comparison in &streams.comparisons {
+        text += &scale_row(comparison, |s| s.per_second, |s| s.chunk.p99);
+    }
+    if let Some((ours, floor)) = streams.bytes_per_stream {
+        let _written = writeln!(
+            text,
+            "\nMemory per open stream, of 5000: {:.1} kB, bare proxy {:.1} kB.",
+            ours / 1e3,
+            floor / 1e3
+        );
+    }
+    text
+}
+
+fn scale_row(comparison: &Comparison, rate: Figure, time: Figure) -> String {
+    format!(
+        "| {} | {:.0} | {:.2} | {:.1} | {:.1} | {} | {:.2} | {:.2} |\n",
+        comparison.name,
+        comparison.ours(rate).median,
+        comparison.ratio(rate).median,
+        comparison.ours(|s| s.cpu).median,
+        comparison.other(|s| s.cpu).median,
+        with_spread(comparison.ratio(|s| s.cpu), 2),
+        comparison.ours(time).median,
+        comparison.other(time).median,
+    )
+}
+
+/// Memory over clients and over calls.
+fn memory(outcome: &impl Fn(&str) -> Outcome, plots: &Path) -> String {
+    let mut text = String::from("\n## Memory\n");
+    let millions = |x: &f64| format!("{:.1} M", x / 1e6);
+    for (part, title, what) in [
+        ("clients", "Resident memory against known clients", "clients"),
+        ("soak", "Resident memory while JSON calls go through", "calls"),
+    ] {
+        let memory = outcome(part).memory;
+        let (Some(first), Some(last)) = (memory.first(), memory.last()) else { continue };
+        let path = plots.join(format!("{part}.svg"));
+        let lines = [Line { name: "aisbreaker", points: memory.clone(), is_ours: true }];
+        plot::over_numbers(&path, &Words { title, x: what, y: "megabytes" }, &lines, millions);
+        let tenth = memory.get(memory.len() / 10).unwrap_or(first);
+        let _written = writeln!(
+            text,
+            "\n{title}: {:.1} MB at the start, {:.1} MB after {:.0} {what}, {:.1} MB after {:.0}.\n\n![{title}](performance/{part}.svg)",
+            first.1, tenth.1, tenth.0, last.1, last.0
+        );
+    }
+    text
+}
+
+/// Other gateways, measured as ours is.
+fn peers(outcome: &Outcome) -> String {
+    if outcome.comparisons.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from(
+        "\n## Other gateways\n\nThe same provider, the same JSON request of 1 kB, 64 connections, in turns with the same bare proxy; each \
+         with the settings that its documentation gives for production, and without keys or quotas of its own.\n\n\
+         | gateway | requests per second | of bare proxy | µs CPU per request | of bare proxy | p50, ms | resident MB |\n\
+         |---|---|---|---|---|---|---|\n",
+    );
+    for comparison in &outcome.comparisons {
+        let _written = writeln!(
+            text,
+            "| {} | {:.0} | {:.3} | {:.1} | {} | {:.2} | {:.0} |",
+            comparison.name,
+            comparison.ours(|s| s.per_second).median,
+            comparison.ratio(|s| s.per_second).median,
+            comparison.ours(|s| s.cpu).median,
+            with_spread(comparison.ratio(|s| s.cpu), 2),
+            comparison.ours(|s| s.answer.p50).median,
+            comparison.ours(|s| s.resident).median,
+        );
+    }
+    text
+}
+
+/// A median, and behind it the least and the most.
+pub(crate) fn with_spread(middle: Middle, digits: usize) -> String {
+    format!("{:.digits$} ({:.digits$}–{:.digits$})", middle.median, middle.least, middle.most)
+}
