@@ -2,7 +2,12 @@
 
 mod pace;
 
-use std::{num::NonZeroU64, str::FromStr, time::Duration};
+use std::{
+    io::{self, BufWriter, Write},
+    num::NonZeroU64,
+    str::FromStr,
+    time::Duration,
+};
 
 use aisbreaker_gateway::SystemClock;
 use tracing::{Level, Metadata};
@@ -35,6 +40,8 @@ impl FromStr for Format {
 
 /// How long the last lines may take.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
+/// For how long lines are collected.
+const BATCH_TIME: Duration = Duration::from_millis(5);
 /// How many lines wait for a slow reader of standard error; further ones are dropped.
 const WAITING_LINES: usize = 8_192;
 
@@ -46,7 +53,7 @@ pub(crate) fn start(
     per_second: NonZeroU64,
 ) -> (WorkerGuard, Pace<SystemClock>) {
     let writer = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true);
-    let (writer, guard) = writer.finish(std::io::stderr());
+    let (writer, guard) = writer.finish(Batches(BufWriter::new(std::io::stderr())));
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
     let layer = match format {
         Format::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
@@ -57,6 +64,23 @@ pub(crate) fn start(
     tracing_subscriber::registry().with(layer).init();
     panics::tell_log();
     (guard, pace)
+}
+
+/// Writes together what comes within a moment: a write, and waking the thread that does it, cost more than a line.
+struct Batches<W: Write>(BufWriter<W>);
+
+impl<W: Write> Write for Batches<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    /// Asked for when no line waits any more.
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()?;
+        #[expect(clippy::disallowed_methods, reason = "this thread does nothing else")]
+        std::thread::sleep(BATCH_TIME);
+        Ok(())
+    }
 }
 
 /// Writes the lines that wait, for a bounded time: nobody may read them, and the process is to end all the same.

@@ -2,12 +2,14 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     net::IpAddr,
     pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
+use aisbreaker_services::Latch;
 use http::{Request, Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{rt::TokioExecutor, server::conn::auto};
@@ -107,11 +109,11 @@ impl Connection {
         let mut connection = pin!(builder.serve_connection(io, service));
         let mut ticks = interval_at(Instant::now() + self.header_timeout, self.header_timeout);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut watch, mut is_closing) = (Watch::default(), false);
+        let (mut watch, mut is_closing, mut latch) = (Watch::default(), false, Latch::default());
         loop {
             tokio::select! {
                 // Broken connections are a matter of their clients; requests that they cut off are in the log.
-                _ended = connection.as_mut() => return,
+                _ended = poll_fn(|cx| latch.poll(cx, |cx| connection.as_mut().poll(cx))) => return,
                 _told = close.changed(), if !is_closing => {
                     is_closing = true;
                     connection.as_mut().graceful_shutdown();

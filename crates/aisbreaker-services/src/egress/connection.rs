@@ -6,15 +6,10 @@
 use std::{
     future::poll_fn,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
 use http_body_util::Full;
@@ -24,12 +19,12 @@ use hyper::{
 };
 
 use super::{error::SendError, payload::Pieces, stream::Stream};
+use crate::latch::Latch;
 
 /// Largest single read in bytes; a response head may be twice as long at most.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
 
-/// How often a connection is driven in one poll. It may want to be driven on forever, and other tasks must have their turn.
-const MOST_TURNS: usize = 3;
+type Driver = http1::Connection<Stream, Full<Pieces>>;
 
 /// A request as the HTTP library takes it.
 pub(super) type Sent = Request<Full<Pieces>>;
@@ -38,19 +33,8 @@ pub(super) type Sent = Request<Full<Pieces>>;
 pub(super) struct Connection {
     sender: http1::SendRequest<Full<Pieces>>,
     /// `None` once it is closed.
-    driver: Option<Box<http1::Connection<Stream, Full<Pieces>>>>,
-    latch: Arc<Latch>,
-    /// The latch, as what is to be woken.
-    waker: Waker,
-}
-
-/// Holds back wakes of a task that come while it polls the connection: handing a piece over wakes who reads the next one,
-/// which is the same task.
-#[derive(Default)]
-struct Latch {
-    is_polled: AtomicBool,
-    was_woken: AtomicBool,
-    task: AtomicWaker,
+    driver: Option<Box<Driver>>,
+    latch: Latch,
 }
 
 impl Connection {
@@ -58,21 +42,7 @@ impl Connection {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(MAX_BUFFER_BYTES);
         let (sender, driver) = builder.handshake(stream).await.map_err(|error| broken(&error))?;
-        let latch = Arc::<Latch>::default();
-        let waker = Waker::from(Arc::clone(&latch));
-        Ok(Self { sender, driver: Some(Box::new(driver)), latch, waker })
-    }
-
-    /// Moves what can be moved now.
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(driver) = &mut self.driver
-            && let Poll::Ready(ended) = Pin::new(driver).poll(cx)
-        {
-            self.driver = None;
-            if let Err(error) = ended {
-                tracing::debug!(%error, "connection to a provider ended");
-            }
-        }
+        Ok(Self { sender, driver: Some(Box::new(driver)), latch: Latch::default() })
     }
 
     /// Moves bytes until `look` finds what is waited for, or none can be moved; the task of `cx` is woken when they can.
@@ -81,30 +51,22 @@ impl Connection {
         cx: &Context<'_>,
         mut look: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        let (latch, waker) = (Arc::clone(&self.latch), self.waker.clone());
-        latch.begin(cx.waker());
-        // What is looked at is fulfilled by the driver, so that nobody else needs to be woken for it.
-        let mut unwoken = Context::from_waker(Waker::noop());
-        let mut found = look(&mut unwoken);
-        for _ in 0..MOST_TURNS {
-            if found.is_ready() {
-                break;
+        let Self { driver, latch, .. } = self;
+        latch.poll(cx, |cx| {
+            // What is looked at is fulfilled by the driver, so that nobody else needs to be woken for it.
+            let mut unwoken = Context::from_waker(Waker::noop());
+            if let found @ Poll::Ready(_) = look(&mut unwoken) {
+                return found;
             }
-            latch.was_woken.store(false, Ordering::SeqCst);
-            self.drive(&mut Context::from_waker(&waker));
-            found = look(&mut unwoken);
-            if !latch.was_woken.load(Ordering::SeqCst) {
-                break;
-            }
-        }
-        latch.end(found.is_pending());
-        found
+            drive(driver, cx);
+            look(&mut unwoken)
+        })
     }
 
     /// Whether another request can be sent: the last exchange is over, and the provider has not closed the connection.
     /// Nobody is woken when that changes.
     pub(super) fn is_at_rest(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()));
+        drive(&mut self.driver, &mut Context::from_waker(Waker::noop()));
         self.driver.is_some() && self.sender.is_ready()
     }
 
@@ -127,31 +89,14 @@ impl Connection {
     }
 }
 
-impl Latch {
-    fn begin(&self, task: &Waker) {
-        self.task.register(task);
-        self.is_polled.store(true, Ordering::SeqCst);
-    }
-
-    /// A wake that was held back goes on if the task would sleep otherwise.
-    fn end(&self, will_sleep: bool) {
-        self.is_polled.store(false, Ordering::SeqCst);
-        // Whoever wakes notes it before it looks whether the task is polled, so that no wake is lost in between.
-        if self.was_woken.swap(false, Ordering::SeqCst) && will_sleep {
-            self.task.wake();
-        }
-    }
-}
-
-impl Wake for Latch {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.was_woken.store(true, Ordering::SeqCst);
-        if !self.is_polled.load(Ordering::SeqCst) {
-            self.task.wake();
+/// Moves what can be moved now.
+fn drive(driver: &mut Option<Box<Driver>>, cx: &mut Context<'_>) {
+    if let Some(moving) = driver
+        && let Poll::Ready(ended) = Pin::new(moving).poll(cx)
+    {
+        *driver = None;
+        if let Err(error) = ended {
+            tracing::debug!(%error, "connection to a provider ended");
         }
     }
 }
