@@ -53,10 +53,10 @@ pub(crate) fn start(
     per_second: NonZeroU64,
 ) -> (WorkerGuard, Pace<SystemClock>) {
     let writer = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true);
-    let (writer, guard) = writer.finish(Batches(BufWriter::new(std::io::stderr())));
+    let (writer, guard) = writer.finish(Batches(BufWriter::new(io::stderr())));
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
     let layer = match format {
-        Format::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
+        Format::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
     let pace = Pace::new(per_second, SystemClock::new());
