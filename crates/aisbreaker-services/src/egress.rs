@@ -20,7 +20,7 @@ mod stream;
 #[cfg(test)]
 mod tls_tests;
 
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, task::Waker, time::Duration};
 
 use aisbreaker_api::ServiceUrl;
 use http::{
@@ -208,7 +208,7 @@ impl Client {
         mut lease: Lease,
     ) -> Result<(Response<Incoming>, Lease), SendError> {
         loop {
-            while lease.connection.as_mut().is_some_and(|connection| !connection.is_at_rest()) {
+            while lease.connection.as_mut().is_some_and(|connection| !connection.is_at_rest(Waker::noop())) {
                 lease.take_another();
             }
             let kept = lease.connection.take();

@@ -64,9 +64,9 @@ impl Connection {
     }
 
     /// Whether another request can be sent: the last exchange is over, and the provider has not closed the connection.
-    /// Nobody is woken when that changes.
-    pub(super) fn is_at_rest(&mut self) -> bool {
-        drive(&mut self.driver, &mut Context::from_waker(Waker::noop()));
+    /// `waker` is woken when it may have.
+    pub(super) fn is_at_rest(&mut self, waker: &Waker) -> bool {
+        drive(&mut self.driver, &mut Context::from_waker(waker));
         self.driver.is_some() && self.sender.is_ready()
     }
 

@@ -3,24 +3,45 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Wake, Waker},
     time::Duration,
 };
 
 use aisbreaker_api::Origin;
-use tokio::{runtime::Handle, time::Instant};
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    time::{Instant, timeout},
+};
 
 use super::connection::Connection;
 
 /// How long an unused connection is kept.
 const IDLE: Duration = Duration::from_secs(90);
-/// How often kept connections are looked at: those that are too old, or that their provider has closed, are dropped.
+/// How often kept connections are looked at, besides when their providers close them.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// How many unused connections are kept for one origin.
 const MOST_KEPT: usize = 64;
 
 /// The connections of a client. Clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Pool(Arc<Mutex<Places>>);
+pub(super) struct Pool(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    places: Mutex<Places>,
+    changes: Arc<Changes>,
+}
+
+/// Told when a provider does something with a connection that is kept.
+#[derive(Default)]
+struct Changes(Notify);
+
+impl Wake for Changes {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
+}
 
 #[derive(Default)]
 struct Places {
@@ -66,7 +87,12 @@ impl Pool {
     }
 
     fn lock(&self) -> MutexGuard<'_, Places> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is woken when a kept connection may be closed.
+    fn waker(&self) -> Waker {
+        Arc::clone(&self.0.changes).into()
     }
 }
 
@@ -88,8 +114,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        let waker = self.pool.waker();
         let connection = self.connection.take().and_then(|mut connection| {
-            let is_at_rest = connection.is_at_rest();
+            let is_at_rest = connection.is_at_rest(&waker);
             is_at_rest.then_some(connection)
         });
         // Outside of a runtime, nobody could look at it.
@@ -109,30 +136,30 @@ impl Drop for Lease {
             all.places.remove(&self.origin);
         } else if let Some(runtime) = runtime.filter(|_| !all.is_watched) {
             all.is_watched = true;
-            runtime.spawn(watch(Arc::downgrade(&self.pool.0)));
+            runtime.spawn(watch(Arc::downgrade(&self.pool.0), Arc::clone(&self.pool.0.changes)));
         }
         drop(all);
         drop(excess);
     }
 }
 
-/// Looks at the kept connections now and then, until there are none.
-async fn watch(pool: Weak<Mutex<Places>>) {
+/// Drops kept connections that are too old, or that their provider has closed, until there are none.
+async fn watch(pool: Weak<Shared>, changes: Arc<Changes>) {
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
+        let _changed = timeout(LOOK_EVERY, changes.0.notified()).await;
         let Some(pool) = pool.upgrade().map(Pool) else { return };
-        let now = Instant::now();
+        let (now, waker) = (Instant::now(), pool.waker());
         let mut dropped = Vec::new();
         let mut all = pool.lock();
         all.places.retain(|_, place| {
             let is_good = |(connection, since): &mut (Connection, Instant)| {
-                now.duration_since(*since) < IDLE && connection.is_at_rest()
+                now.duration_since(*since) < IDLE && connection.is_at_rest(&waker)
             };
             dropped.extend(place.kept.extract_if(.., |kept| !is_good(kept)));
             !place.is_unused()
         });
-        let is_over = all.places.values().all(|place| place.kept.is_empty());
-        all.is_watched = !is_over;
+        all.is_watched = all.places.values().any(|place| !place.kept.is_empty());
+        let is_over = !all.is_watched;
         drop(all);
         if is_over {
             return;
