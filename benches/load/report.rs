@@ -122,11 +122,15 @@ fn scale(outcome: &impl Fn(&str) -> Outcome, plots: &Path) -> String {
     let words =
         Words { title: "CPU per request", x: "open connections", y: "microseconds of CPU per request" };
     plot::over_powers(&plots.join("cpu.svg"), &words, &lines, |x| format!("{x:.0}"));
-    text += "\n![CPU per request](performance/cpu.svg)\n\nStreams that are open at once, up to 5000 chunks a second in all; \
+    text += "\n![CPU per request](performance/cpu.svg)\n";
+    let streams = outcome("open-streams");
+    if streams.comparisons.is_empty() {
+        return text;
+    }
+    text += "\nStreams that are open at once, up to 5000 chunks a second in all; \
              times are those of a chunk from the provider's write to the client's read:\n\n\
              | streams | chunks per second | of bare proxy | µs CPU per chunk | bare proxy | ratio | p99, ms | bare proxy, ms |\n\
              |---|---|---|---|---|---|---|---|\n";
-    let streams = outcome("open-streams");
     for comparison in &streams.comparisons {
         text += &scale_row(comparison, |s| s.per_second, |s| s.chunk.p99);
     }
