@@ -61,7 +61,8 @@ struct Args {
     /// Where the report and its plots are written
     #[arg(long, default_value = "docs")]
     docs: PathBuf,
-    /// A file that says how to start other gateways, which are measured as well
+    /// A JSON file with a list of other gateways, which are measured as well: name, command, path; and if need be
+    /// environment, headers, connections. {port} and {provider} in them stand for where to listen and whom to call
     #[arg(long)]
     peers: Option<PathBuf>,
     /// Measure nothing, write the report anew

@@ -43,8 +43,7 @@ struct Peer {
 /// Measures each of the gateways that a file names (JSON) against the floor.
 pub(crate) fn measure(file: &Path, plan: &Plan) -> Outcome {
     let text = fs::read_to_string(file).expect("the file with the other gateways can be read");
-    let peers: Vec<Peer> =
-        serde_json::from_str(&text).expect("the file with the other gateways is as documented");
+    let peers: Vec<Peer> = serde_json::from_str(&text).expect("a list as --help has it");
     let comparisons = peers.iter().map(|peer| against_the_floor(peer, plan)).collect();
     Outcome { comparisons, ..Outcome::default() }
 }

@@ -232,6 +232,27 @@ fn an_answer_that_is_no_stream_breaks_off_where_the_providers_did() {
 }
 
 #[test]
+fn what_a_provider_sends_at_once_is_passed_on_at_once() {
+    let events: Vec<String> = (0..100).map(|number| format!("data: {number}\n\n")).collect();
+    let chunks: String = events.iter().map(|event| format!("{:x}\r\n{event}\r\n", event.len())).collect();
+    let whole = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"
+    );
+    let provider = Provider::start(move |_, wire| wire.write(&whole));
+    let server = Server::with_egress(&[]);
+    let key = key_for(&server, &provider);
+    let mut connection = server.connect();
+    connection.write(&post(CHAT, &key, STREAMED).to_bytes());
+    assert_eq!(connection.head().status, 200);
+    let mut pieces = Vec::new();
+    while let Some(piece) = connection.try_chunk().filter(|piece| !piece.is_empty()) {
+        pieces.push(piece);
+    }
+    assert_eq!(pieces.concat(), events.concat().into_bytes());
+    assert_eq!(pieces.len(), 1, "they are put together");
+}
+
+#[test]
 fn an_idle_stream_is_kept_alive_between_events_in_the_form_of_the_dialect() {
     let (go_on, when) = mpsc::channel::<()>();
     let when = Mutex::new(when);

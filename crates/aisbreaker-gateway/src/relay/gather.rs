@@ -96,14 +96,14 @@ impl Gathered {
             return;
         }
         if self.all.is_empty() {
-            self.all
-                .reserve(self.first.len().saturating_add(data.len()).saturating_mul(8).min(self.most_bytes));
             self.all.extend_from_slice(&std::mem::take(&mut self.first));
         }
         self.all.extend_from_slice(&data);
     }
 
+    /// Nothing stays behind, not even room: a stream may be idle for long.
     fn take(&mut self) -> Bytes {
-        if self.all.is_empty() { std::mem::take(&mut self.first) } else { self.all.split().freeze() }
+        let all = std::mem::take(&mut self.all).freeze();
+        if all.is_empty() { std::mem::take(&mut self.first) } else { all }
     }
 }

@@ -11,7 +11,7 @@ use aisbreaker_api::Origin;
 use tokio::{
     runtime::Handle,
     sync::Notify,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::connection::Connection;
@@ -20,6 +20,9 @@ use super::connection::Connection;
 const IDLE: Duration = Duration::from_secs(90);
 /// How often kept connections are looked at, besides when their providers close them.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// How long they are left alone at least: looking at all of them for each one that is closed would cost too much where
+/// many are.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How many unused connections are kept for one origin.
 const MOST_KEPT: usize = 64;
 
@@ -90,6 +93,22 @@ impl Pool {
         self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Drops kept connections that cannot be used any more; whether none are left, so that nobody watches them.
+    fn drop_unusable(&self) -> bool {
+        let (now, waker) = (Instant::now(), self.waker());
+        let mut dropped = Vec::new();
+        let mut all = self.lock();
+        all.places.retain(|_, place| {
+            let is_good = |(connection, since): &mut (Connection, Instant)| {
+                now.duration_since(*since) < IDLE && connection.is_at_rest(&waker)
+            };
+            dropped.extend(place.kept.extract_if(.., |kept| !is_good(kept)));
+            !place.is_unused()
+        });
+        all.is_watched = all.places.values().any(|place| !place.kept.is_empty());
+        !all.is_watched
+    }
+
     /// What is woken when a kept connection may be closed.
     fn waker(&self) -> Waker {
         Arc::clone(&self.0.changes).into()
@@ -147,23 +166,11 @@ impl Drop for Lease {
 async fn watch(pool: Weak<Shared>, changes: Arc<Changes>) {
     loop {
         let _changed = timeout(LOOK_EVERY, changes.0.notified()).await;
-        let Some(pool) = pool.upgrade().map(Pool) else { return };
-        let (now, waker) = (Instant::now(), pool.waker());
-        let mut dropped = Vec::new();
-        let mut all = pool.lock();
-        all.places.retain(|_, place| {
-            let is_good = |(connection, since): &mut (Connection, Instant)| {
-                now.duration_since(*since) < IDLE && connection.is_at_rest(&waker)
-            };
-            dropped.extend(place.kept.extract_if(.., |kept| !is_good(kept)));
-            !place.is_unused()
-        });
-        all.is_watched = all.places.values().any(|place| !place.kept.is_empty());
-        let is_over = !all.is_watched;
-        drop(all);
+        let is_over = pool.upgrade().is_none_or(|pool| Pool(pool).drop_unusable());
         if is_over {
             return;
         }
+        sleep(PAUSE).await;
     }
 }
 
