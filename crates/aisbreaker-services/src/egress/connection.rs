@@ -119,3 +119,31 @@ fn broken(error: &hyper::Error) -> SendError {
     tracing::debug!(?error, "exchange with a provider broke");
     SendError::Cut
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper_tls::MaybeHttpsStream;
+    use hyper_util::rt::TokioIo;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::egress::Payload;
+
+    #[tokio::test]
+    async fn a_request_that_was_not_written_comes_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (other_end, _) = listener.accept().await.unwrap();
+        drop(other_end);
+        stream.readable().await.unwrap();
+        let mut connection =
+            Connection::over(Stream(MaybeHttpsStream::Http(TokioIo::new(stream)))).await.unwrap();
+
+        let request = Request::new(Full::new(Payload::from("body").into_pieces()));
+        let mut broken = connection.exchange(request).await.err().unwrap();
+
+        assert!(broken.unsent().is_some());
+        assert_eq!(broken.into_error(), SendError::Cut);
+        assert!(!connection.is_at_rest(Waker::noop()));
+    }
+}
