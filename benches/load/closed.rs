@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aisbreaker_benches::calls::connect;
+use aisbreaker_benches::{calls::connect, provider};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -17,7 +17,7 @@ use tokio::{
     task::LocalSet,
 };
 
-use crate::{latency::Latencies, provider, wire::Answer};
+use crate::{latency::Latencies, wire::Answer};
 
 /// A closed loop that is to be run.
 pub(crate) struct Loop<'a> {

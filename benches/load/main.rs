@@ -77,7 +77,7 @@ struct Args {
 enum Role {
     /// Be a provider
     #[command(hide = true)]
-    Provider(provider::Answers),
+    Provider(aisbreaker_benches::provider::Answers),
     /// Be a bare proxy before the provider at this address
     #[command(hide = true)]
     Floor { provider: SocketAddr },

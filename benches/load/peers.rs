@@ -11,12 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aisbreaker_benches::process::Process;
+use aisbreaker_benches::{process::Process, provider::Answers};
 use serde::Deserialize;
 
 use crate::{
     measure::{Closed, Comparison},
-    provider::Answers,
     scenarios::{Outcome, Plan},
     target::{Target, chat, provider, role},
 };

@@ -5,12 +5,12 @@ use std::{
     time::Duration,
 };
 
+use aisbreaker_benches::provider::Answers;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     closed::{Loop, Number},
     measure::{Closed, Comparison, eprint, open},
-    provider::Answers,
     target::{Setup, Target, behind_a_proxy, dummies, of_client},
 };
 

@@ -8,12 +8,11 @@ use std::{
 
 use aisbreaker_benches::{
     calls,
-    gateway::{DUMMY_REQUEST, UNLIMITED},
+    gateway::{DUMMY_REQUEST, UNLIMITED, chat_body},
     process::Process,
+    provider::Answers,
 };
 use serde_json::json;
-
-use crate::provider::Answers;
 
 /// A server and the request that is sent to it.
 pub(crate) struct Target {
@@ -100,8 +99,7 @@ fn key(server: SocketAddr, provider: SocketAddr) -> String {
 
 /// A chat request of 1 kB with these further fields.
 pub(crate) fn chat(fields: &str, path: &str) -> Vec<u8> {
-    let text = "How does a sliding window count requests? ".repeat(22);
-    let body = format!(r#"{{"model":"gpt-4o-mini","messages":[{{"role":"user","content":"{text}"}}]}}"#);
+    let body = chat_body(false);
     format!(
         "POST {path} HTTP/1.1\r\nhost: localhost\r\n{fields}content-type: application/json\r\naccept: application/json\r\n\
          user-agent: load/1.0\r\ncontent-length: {}\r\n\r\n{body}",

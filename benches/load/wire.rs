@@ -2,7 +2,7 @@
 
 use memchr::memmem;
 
-use crate::provider::{LAST_CHUNK, STAMP};
+use aisbreaker_benches::provider::{LAST_CHUNK, STAMP};
 
 /// One answer, as far as it has come.
 #[derive(Debug, Default)]

@@ -1,9 +1,10 @@
-//! A gateway to call without sockets.
+//! A gateway to call without sockets, and a provider behind it without sockets either.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::LazyLock};
 
 use aisbreaker_gateway::{Config, Gateway, SystemClock, quotas_from_json};
 use aisbreaker_services::{
+    Relay,
     egress::{Client, Policy, Timeouts},
     services::{Options, standard},
 };
@@ -11,6 +12,9 @@ use aisbreaker_token::{KeyRing, ServerKey};
 use bytes::Bytes;
 use http::{Method, Request, header};
 use http_body_util::{BodyExt as _, Full};
+use tokio::sync::mpsc;
+
+use crate::provider::{Answers, answer_all};
 
 /// Quotas that are never spent.
 pub const UNLIMITED: &str = r#"{
@@ -32,18 +36,45 @@ pub const MINT_REQUEST: &str = r#"{"requestAuthAndQuotas": {
     ]
 }, "expirationTimeSpan": "30d"}"#;
 
+/// A request for a key that is never spent, with a provider in this process.
+const CHAT_MINT_REQUEST: &str = r#"{"requestAuthAndQuotas": {
+    "requestQuotas": {
+        "perClientRequestLimits": {"requestsPerMinute": 4000000000, "requestsPerHour": 4000000000, "requestsPerDay": 4000000000},
+        "globalRequestLimits": {"requestsPerMinute": 4000000000, "requestsPerHour": 4000000000, "requestsPerDay": 4000000000}
+    },
+    "serviceSecrets": [
+        {"serviceId": "aisbreaker:network", "authSecret": "{{secret}}"},
+        {"serviceId": "chat:openai.com", "authSecret": "sk_vector_openai_key", "url": "http://127.0.0.1:8000"},
+        {"serviceId": "chat:dummy", "authSecret": ""},
+        {"serviceId": "", "authSecret": "INVALID"}
+    ]
+}, "expirationTimeSpan": "30d"}"#;
+
 /// A call of `chat:dummy`.
 pub const DUMMY_REQUEST: &str = r#"{"service":{"serviceId":"chat:dummy"},"request":{"inputs":[{"text":{"role":"user","content":"What is a gateway?"}}]}}"#;
 const DUMMY_STREAM_REQUEST: &str = r#"{"service":{"serviceId":"chat:dummy"},"request":{"inputs":[{"text":{"role":"user","content":"What is a gateway?"}}],"stream":true}}"#;
 
+/// A body of a chat request of 1 kB.
+#[must_use]
+pub fn chat_body(is_streamed: bool) -> String {
+    let text = "How does a sliding window count requests? ".repeat(22);
+    let stream = if is_streamed { r#","stream":true"# } else { "" };
+    format!(r#"{{"model":"gpt-4o-mini","messages":[{{"role":"user","content":"{text}"}}]{stream}}}"#)
+}
+
 /// A gateway whose quotas are never spent.
 #[must_use]
 pub fn gateway() -> Gateway {
+    gateway_with(Client::new(Policy::strict(), Timeouts::default()))
+}
+
+fn gateway_with(client: Client) -> Gateway {
     let mut config = Config::new(KeyRing::new(ServerKey::from_bytes([7; 32])));
     config.server_quotas = quotas_from_json(UNLIMITED).expect("they are quotas");
     config.default_quotas = config.server_quotas;
-    let client = Client::new(Policy::strict(), Timeouts::default());
-    Gateway::new(config, standard(client, Options::default()).build(), SystemClock::new())
+    let options = Options::default();
+    config.relay = Some(Relay::new(client.clone(), options.providers.clone()));
+    Gateway::new(config, standard(client, options).build(), SystemClock::new())
 }
 
 /// Calls a gateway without sockets.
@@ -57,9 +88,26 @@ pub struct Calls {
 impl Calls {
     /// A gateway and a key for it.
     pub async fn new() -> Self {
-        let mut calls = Self { gateway: gateway(), key: String::new(), bad_key: String::new() };
+        Self::of(gateway(), MINT_REQUEST).await
+    }
+
+    /// A gateway and a key for it, with a provider in this process, whose answers these are.
+    pub async fn with_provider(answers: Answers) -> Self {
+        let policy = Policy::strict().allow("http://127.0.0.1:8000").expect("it is an origin");
+        let (sender, mut connections) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(connection) = connections.recv().await {
+                tokio::spawn(answer_all(connection, answers));
+            }
+        });
+        let client = Client::new(policy, Timeouts::default()).with_providers_in_memory(sender);
+        Self::of(gateway_with(client), CHAT_MINT_REQUEST).await
+    }
+
+    async fn of(gateway: Gateway, mint_request: &'static str) -> Self {
+        let mut calls = Self { gateway, key: String::new(), bad_key: String::new() };
         let client = IpAddr::from([192, 0, 2, 1]);
-        let answer = calls.post("/api/v1/oauth/token", None, MINT_REQUEST, client).await;
+        let answer = calls.post("/api/v1/oauth/token", None, mint_request, client).await;
         let answer: serde_json::Value = serde_json::from_slice(&answer).expect("it is JSON");
         calls.key = format!("Bearer {}", answer["access_token"].as_str().expect("it has a key"));
         calls.bad_key =
@@ -77,6 +125,12 @@ impl Calls {
     pub async fn process(&self, client: IpAddr, stream: bool) -> Bytes {
         let body = if stream { DUMMY_STREAM_REQUEST } else { DUMMY_REQUEST };
         self.post("/api/v1/process", Some(&self.key), body, client).await
+    }
+
+    /// Asks the provider, as its own clients would.
+    pub async fn chat(&self, client: IpAddr, is_streamed: bool) -> Bytes {
+        static BODIES: LazyLock<[String; 2]> = LazyLock::new(|| [false, true].map(chat_body));
+        self.post("/v1/chat/completions", Some(&self.key), &BODIES[usize::from(is_streamed)], client).await
     }
 
     /// Asks with a key that was altered.

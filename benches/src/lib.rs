@@ -7,4 +7,5 @@ pub mod calls;
 pub mod claims;
 pub mod gateway;
 pub mod process;
+pub mod provider;
 pub mod store;

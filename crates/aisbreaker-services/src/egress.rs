@@ -30,6 +30,8 @@ use http::{
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::Instant;
+#[cfg(feature = "in-memory")]
+use tokio::{io::DuplexStream, sync::mpsc::UnboundedSender};
 use tower_service::Service as _;
 
 pub use self::{
@@ -146,6 +148,15 @@ impl Client {
     #[must_use]
     pub fn with_bounds(mut self, bounds: Bounds) -> Self {
         self.bounds = bounds;
+        self
+    }
+
+    /// Connects by `http` to providers in this process, for tests and benchmarks: instead of dialling, it sends the other
+    /// end of each connection to `providers`. The policy is asked as ever; `https` is dialled as ever.
+    #[cfg(feature = "in-memory")]
+    #[must_use]
+    pub fn with_providers_in_memory(mut self, providers: UnboundedSender<DuplexStream>) -> Self {
+        self.connector.stay_in_memory(providers);
         self
     }
 

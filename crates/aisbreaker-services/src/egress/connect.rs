@@ -21,6 +21,8 @@ use hyper_util::{
     rt::TokioIo,
 };
 use native_tls::{Protocol, TlsConnector};
+#[cfg(feature = "in-memory")]
+use tokio::{io::DuplexStream, sync::mpsc::UnboundedSender};
 use tokio::{net::TcpStream, sync::OnceCell};
 use tower_service::Service;
 
@@ -29,6 +31,10 @@ use super::{
     policy::Policy,
     stream::Stream,
 };
+
+/// How much a connection in memory holds in each direction.
+#[cfg(feature = "in-memory")]
+const IN_MEMORY_BYTES: usize = 64 * 1024;
 
 /// Finds the addresses of a host name.
 pub trait Resolve: Send + Sync + 'static {
@@ -62,6 +68,8 @@ pub(super) struct Connector {
     guarded: Guarded,
     tls: Tls,
     timeout: Duration,
+    #[cfg(feature = "in-memory")]
+    in_memory: Option<UnboundedSender<DuplexStream>>,
 }
 
 /// Makes the TCP connections below [`Connector`].
@@ -78,7 +86,13 @@ struct Tls(Arc<OnceCell<TlsConnector>>);
 
 impl Connector {
     pub(super) fn new(policy: Policy, resolver: Arc<dyn Resolve>, timeout: Duration) -> Self {
-        Self { guarded: Guarded { policy, resolver }, tls: Tls::default(), timeout }
+        Self {
+            guarded: Guarded { policy, resolver },
+            tls: Tls::default(),
+            timeout,
+            #[cfg(feature = "in-memory")]
+            in_memory: None,
+        }
     }
 
     pub(super) fn policy(&self) -> &Policy {
@@ -95,13 +109,35 @@ impl Connector {
         self.tls = Tls(Arc::new(OnceCell::new_with(Some(tls))));
     }
 
+    /// Sends the other ends of connections by `http` there, instead of dialling.
+    #[cfg(feature = "in-memory")]
+    pub(super) fn stay_in_memory(&mut self, providers: UnboundedSender<DuplexStream>) {
+        self.in_memory = Some(providers);
+    }
+
+    /// A connection in memory, where such are wanted.
+    #[cfg(feature = "in-memory")]
+    async fn connect_in_memory(&self, uri: &Uri) -> Option<Result<Stream, SendError>> {
+        let providers = self.in_memory.as_ref()?;
+        if let Err(refused) = async { self.guarded.permitted(&origin_of(uri)?).await }.await {
+            return Some(Err(refused));
+        }
+        let (ours, theirs) = tokio::io::duplex(IN_MEMORY_BYTES);
+        let accepted = providers.send(theirs).map_err(|_gone| SendError::Unreachable(Failure::Refused));
+        Some(accepted.map(|()| Stream::InMemory(TokioIo::new(ours))))
+    }
+
     async fn connect(mut self, uri: Uri) -> Result<Stream, SendError> {
         if uri.scheme_str() != Some("https") {
-            return self.guarded.call(uri).await.map(|tcp| Stream(MaybeHttpsStream::Http(tcp)));
+            #[cfg(feature = "in-memory")]
+            if let Some(connected) = self.connect_in_memory(&uri).await {
+                return connected;
+            }
+            return self.guarded.call(uri).await.map(|tcp| Stream::Network(MaybeHttpsStream::Http(tcp)));
         }
         let tls = self.tls.connector().await.map_err(|error| tls_failure(&error))?;
         let stream = HttpsConnector::from((self.guarded, tls.into())).call(uri).await;
-        stream.map(Stream).map_err(|error| match error.downcast::<SendError>() {
+        stream.map(Stream::Network).map_err(|error| match error.downcast::<SendError>() {
             Ok(verdict) => *verdict,
             Err(error) => tls_failure(error.as_ref()),
         })

@@ -137,7 +137,7 @@ mod tests {
         drop(other_end);
         stream.readable().await.unwrap();
         let mut connection =
-            Connection::over(Stream(MaybeHttpsStream::Http(TokioIo::new(stream)))).await.unwrap();
+            Connection::over(Stream::Network(MaybeHttpsStream::Http(TokioIo::new(stream)))).await.unwrap();
 
         let request = Request::new(Full::new(Payload::from("body").into_pieces()));
         let mut broken = connection.exchange(request).await.err().unwrap();

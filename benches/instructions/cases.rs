@@ -1,0 +1,111 @@
+//! What is measured.
+
+use std::{
+    hint::black_box,
+    net::{IpAddr, Ipv4Addr},
+    num::NonZeroU32,
+    time::{Duration, Instant, SystemTime},
+};
+
+use aisbreaker_benches::{
+    claims::{grant, host, ring},
+    gateway::Calls,
+    provider::Answers,
+};
+use aisbreaker_quota::{Charge, Engine, Limits};
+use aisbreaker_token::Grant;
+use clap::ValueEnum;
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const NOW: Duration = Duration::from_secs(1_795_396_965);
+
+/// Something that takes instructions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Case {
+    /// Open a key with 890 bytes of claims
+    Open,
+    /// Decide over twelve limits
+    Quota,
+    /// A whole call that passes through to a provider, JSON
+    Json,
+    /// The same, streamed in 100 chunks
+    Stream,
+    /// A whole call of `chat:dummy`
+    Dummy,
+}
+
+impl Case {
+    /// How many calls are enough.
+    pub(crate) fn calls(self) -> u32 {
+        match self {
+            Self::Open | Self::Quota => 1000,
+            Self::Json | Self::Dummy => 200,
+            Self::Stream => 50,
+        }
+    }
+
+    /// As it is named at the command line.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().expect("none is skipped").get_name().to_owned()
+    }
+
+    pub(crate) fn run(self, calls: u32) {
+        match self {
+            Self::Open => open(calls),
+            Self::Quota => decide(calls),
+            Self::Json => chat(calls, Answers::default()),
+            Self::Stream => chat(calls, Answers { chunks: 100, ..Answers::default() }),
+            Self::Dummy => ask_dummy(calls),
+        }
+    }
+}
+
+fn open(calls: u32) {
+    let (ring, host, now) = (ring(), host(), SystemTime::UNIX_EPOCH + NOW);
+    let key = ring.seal(&grant(890), &host, now, Duration::from_secs(86_400)).expect("it is sealed");
+    for _ in 0..calls {
+        let opened = ring.open::<Grant>(black_box(key.expose()), &host, now).expect("it opens");
+        black_box(opened);
+    }
+}
+
+/// Of what the gateway charges: for one client and for all of them, of the server and of the key.
+fn decide(calls: u32) {
+    let epoch = Instant::now();
+    let engine = Engine::with_homes(epoch, 10_000, |(_, _, client): &(u8, [u64; 2], u64)| *client);
+    let limits = Limits::new(NonZeroU32::MAX, NonZeroU32::MAX, NonZeroU32::MAX);
+    let asked = [
+        Charge::new((1, [0, 0], 42), limits),
+        Charge::new((2, [7, 8], 42), limits),
+        Charge::shared((3, [7, 8], 0), limits),
+        Charge::shared((4, [0, 0], 0), limits),
+    ];
+    for _ in 0..calls {
+        engine.charge(black_box(&asked), NonZeroU32::MIN, epoch).expect("it is not spent");
+    }
+}
+
+fn chat(calls: u32, answers: Answers) {
+    run(async {
+        let gateway = Calls::with_provider(answers).await;
+        for _ in 0..calls {
+            let answer = gateway.chat(CLIENT, answers.chunks > 0).await;
+            let end: &[u8] = if answers.chunks > 0 { b"null}]}\n\n" } else { b"\"total_tokens\":315}}" };
+            assert!(answer.ends_with(end), "{}", String::from_utf8_lossy(&answer));
+        }
+    });
+}
+
+fn ask_dummy(calls: u32) {
+    run(async {
+        let gateway = Calls::new().await;
+        for _ in 0..calls {
+            black_box(gateway.process(CLIENT, false).await);
+        }
+    });
+}
+
+fn run(calls: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(calls);
+}
