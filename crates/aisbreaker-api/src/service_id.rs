@@ -35,12 +35,13 @@ impl ServiceId {
     ///
     /// # Errors
     /// The [`InvalidServiceId`] that applies.
-    pub fn parse(text: &str) -> Result<Self, InvalidServiceId> {
+    pub fn parse(text: impl Into<String>) -> Result<Self, InvalidServiceId> {
+        let text = text.into();
         if text.is_empty() {
             return Err(InvalidServiceId::Empty);
         }
-        check_text(text)?;
-        Ok(Self(text.to_owned()))
+        check_text(&text)?;
+        Ok(Self(text))
     }
 
     /// The id as it was written.
@@ -87,9 +88,10 @@ impl ServicePattern {
     ///
     /// # Errors
     /// The [`InvalidServiceId`] that applies.
-    pub fn parse(text: &str) -> Result<Self, InvalidServiceId> {
-        check_text(text)?;
-        Ok(Self(text.to_owned()))
+    pub fn parse(text: impl Into<String>) -> Result<Self, InvalidServiceId> {
+        let text = text.into();
+        check_text(&text)?;
+        Ok(Self(text))
     }
 
     /// The pattern as it was written.

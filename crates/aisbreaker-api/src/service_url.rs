@@ -61,12 +61,12 @@ impl ServiceUrl {
         }
         // Before the default path is appended, or it would become the host of "https://".
         authority(base).ok_or(InvalidUrl::NotAbsolute)?;
-        let text = if base.contains(NO_DEFAULT_PATH) {
+        let text = if !base.bytes().any(|byte| matches!(byte, b'?' | b'#')) {
+            [base.strip_suffix('/').unwrap_or(base), default_path].concat()
+        } else if base.contains(NO_DEFAULT_PATH) {
             base.replacen(NO_DEFAULT_PATH, "", 1)
-        } else if base.contains(['?', '#']) {
-            return Err(InvalidUrl::QueryOrFragment);
         } else {
-            format!("{}{default_path}", base.strip_suffix('/').unwrap_or(base))
+            return Err(InvalidUrl::QueryOrFragment);
         };
         Self::parse_absolute(&insert_engine(text, engine)?)
     }
@@ -97,13 +97,14 @@ impl ServiceUrl {
 
     fn parse_absolute(text: &str) -> Result<Self, InvalidUrl> {
         let authority = authority(text).ok_or(InvalidUrl::NotAbsolute)?;
-        if text.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
+        let is_graphic = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+        if !is_graphic && text.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
             return Err(InvalidUrl::NotAbsolute);
         }
-        if authority.contains('@') {
+        if authority.bytes().any(|byte| byte == b'@') {
             return Err(InvalidUrl::Userinfo);
         }
-        if text.contains('#') {
+        if text.bytes().any(|byte| byte == b'#') {
             return Err(InvalidUrl::QueryOrFragment);
         }
         let url = Url::parse(text).map_err(|_syntax| InvalidUrl::NotAbsolute)?;
@@ -172,7 +173,8 @@ fn authority(text: &str) -> Option<&str> {
     if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
         return None;
     }
-    let authority = rest.split(['/', '?', '#', '\\']).next()?;
+    let end = rest.bytes().position(|byte| matches!(byte, b'/' | b'?' | b'#' | b'\\')).unwrap_or(rest.len());
+    let authority = rest.get(..end)?;
     Some(authority).filter(|authority| !authority.is_empty())
 }
 
@@ -185,7 +187,8 @@ fn is_host(host: &str) -> bool {
 }
 
 fn insert_engine(text: String, engine: Option<&str>) -> Result<String, InvalidUrl> {
-    if !text.contains(ENGINE) {
+    // Few have one: no search for the whole of it then.
+    if !text.bytes().any(|byte| byte == b'$') || !text.contains(ENGINE) {
         return Ok(text);
     }
     if authority(&text).is_none_or(|authority| authority.contains(ENGINE)) {

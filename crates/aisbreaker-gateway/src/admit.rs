@@ -260,20 +260,21 @@ fn describe(standings: &Standings<COUNTERS>, refusing: Option<(usize, Window)>, 
 
 /// The six limits of the key as draft-ietf-httpapi-ratelimit-headers-11 has them.
 fn describe_all(standings: &Standings<COUNTERS>, headers: &mut HeaderMap) {
-    let mut policies = String::with_capacity(DESCRIPTION_BYTES);
-    let mut limits = String::with_capacity(DESCRIPTION_BYTES);
+    let mut texts = [(); 2].map(|()| String::with_capacity(DESCRIPTION_BYTES));
+    let [policies, limits] = &mut texts;
     for (charge, scope) in OWN {
         for standing in standings.of_charge(charge) {
             let separator = if policies.is_empty() { "\"" } else { ", \"" };
             let name = [separator, scope, "-", standing.window.name()];
             let [limit, length] = [u64::from(standing.limit.get()), standing.window.length().as_secs()];
-            write_pieces(&mut policies, name, [("\";q=", limit), (";w=", length)]);
+            write_pieces(policies, name, [("\";q=", limit), (";w=", length)]);
             let [remaining, reset] = [u64::from(standing.remaining), whole_seconds(standing.reset)];
-            write_pieces(&mut limits, name, [("\";r=", remaining), (";t=", reset)]);
+            write_pieces(limits, name, [("\";r=", remaining), (";t=", reset)]);
         }
     }
-    for (name, text) in OF_ALL.into_iter().zip([policies, limits]) {
-        if let Ok(value) = HeaderValue::try_from(text) {
+    for (name, text) in OF_ALL.into_iter().zip(&texts) {
+        // A copy of what it is, without the room for more.
+        if let Ok(value) = HeaderValue::from_str(text) {
             headers.insert(name, value);
         }
     }
@@ -291,11 +292,16 @@ fn describe_one(standings: &Standings<COUNTERS>, refusing: Option<(usize, Window
     write_pieces(&mut reset, [], [("", whole_seconds(told.reset))]);
     reset.push('s');
     let [limit, remaining, reset_name] = OF_ONE;
-    headers.insert(limit, told.limit.get().into());
-    headers.insert(remaining, told.remaining.into());
-    if let Ok(value) = HeaderValue::try_from(reset) {
+    headers.insert(limit, number(told.limit.get()));
+    headers.insert(remaining, number(told.remaining));
+    if let Ok(value) = HeaderValue::from_str(&reset) {
         headers.insert(reset_name, value);
     }
+}
+
+/// A number as a value. The library's own way makes two allocations of it.
+fn number(number: u32) -> HeaderValue {
+    HeaderValue::from_str(itoa::Buffer::new().format(number)).unwrap_or_else(|_never| number.into())
 }
 
 /// Every answer has it, so that it is not left to formatting.

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, CONNECTION},
+    header::{ALLOW, CONNECTION, CONTENT_TYPE},
     request::Parts,
 };
 use http_body::Body;
@@ -346,8 +346,10 @@ impl Gateway {
             let was_coded = body.is_coded();
             let (model, body) =
                 if let Some(form) = form.filter(|_| !(operation.may_be_empty() && body.is_empty())) {
-                    let headers = parts.headers.clone();
-                    let read = move |body: &Bytes| Ok((relay::model_in(&headers, form, body)?, body.clone()));
+                    let content_type = parts.headers.get(CONTENT_TYPE).cloned();
+                    let read = move |body: &Bytes| {
+                        Ok((relay::model_in(content_type.as_ref(), form, body)?, body.clone()))
+                    };
                     let (read, held) = body.parsed(read).await?;
                     record.hold(held);
                     read

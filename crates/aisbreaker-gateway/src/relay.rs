@@ -24,7 +24,7 @@ use aisbreaker_services::{
 use aisbreaker_token::PREFIX;
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Response, StatusCode,
+    HeaderValue, Method, Response, StatusCode,
     header::{ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_ENCODING},
     request, response,
 };
@@ -68,11 +68,10 @@ pub(crate) struct Asking<'a> {
 
 /// The model that a body names.
 pub(crate) fn model_in(
-    headers: &HeaderMap,
+    content_type: Option<&HeaderValue>,
     form: BodyForm,
     body: &[u8],
 ) -> Result<Option<Model>, InvalidRequest> {
-    let content_type = headers.get(http::header::CONTENT_TYPE);
     match content_type.filter(|_| form == BodyForm::Multipart) {
         Some(content_type) => model::of_multipart(body, content_type),
         None => model::of_json(body),

@@ -133,7 +133,7 @@ mod tests {
         let secrets = entries
             .iter()
             .map(|(pattern, secret)| {
-                SealedSecret::new(ServicePattern::parse(pattern).unwrap(), (*secret).into(), Vec::new())
+                SealedSecret::new(ServicePattern::parse(*pattern).unwrap(), (*secret).into(), Vec::new())
             })
             .collect();
         Credentials::Sealed { secrets, bearer: bearer.map(Into::into) }

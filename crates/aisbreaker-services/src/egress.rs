@@ -22,7 +22,7 @@ mod tls_tests;
 
 use std::{borrow::Cow, fmt, sync::Arc, task::Waker, time::Duration};
 
-use aisbreaker_api::ServiceUrl;
+use aisbreaker_api::{Origin, ServiceUrl};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header, response,
     uri::{PathAndQuery, Scheme},
@@ -201,8 +201,9 @@ impl Client {
         let budget = outgoing.budget.clone();
         let own_deadline = self.deadline();
         let deadline = outgoing.deadline.map_or(own_deadline, |deadline| deadline.min(own_deadline));
-        let (request, address) = prepare(url, outgoing)?;
-        let lease = self.pool.begin(url.origin(), self.bounds.max_calls_per_origin).ok_or(SendError::Busy)?;
+        let origin = url.origin();
+        let (request, address) = prepare(url, &origin, outgoing)?;
+        let lease = self.pool.begin(origin, self.bounds.max_calls_per_origin).ok_or(SendError::Busy)?;
         let (response, lease) = tokio::time::timeout_at(deadline, self.exchange(request, address, lease))
             .await
             .map_err(|_elapsed| SendError::Timeout(Stage::Response))??;
@@ -352,8 +353,8 @@ pub(crate) fn may_be_set(name: &HeaderName) -> bool {
 }
 
 /// The request as it is written, and the address that it is written to.
-fn prepare(url: &ServiceUrl, outgoing: Outgoing) -> Result<(Sent, Uri), SendError> {
-    let address = dialled(url, outgoing.query.as_deref())?;
+fn prepare(url: &ServiceUrl, origin: &Origin, outgoing: Outgoing) -> Result<(Sent, Uri), SendError> {
+    let address = dialled(url, origin, outgoing.query.as_deref())?;
     let mut request = Request::new(Full::new(outgoing.body.into_pieces()));
     *request.method_mut() = outgoing.method;
     *request.headers_mut() = own(outgoing.headers);
@@ -381,9 +382,8 @@ fn host(address: &Uri) -> Result<HeaderValue, SendError> {
     value.map_err(|_invalid| SendError::Forbidden(Refusal::Unreadable))
 }
 
-/// The address as the HTTP library reads it, once it is certain that it reads the origin that `url` says.
-fn dialled(url: &ServiceUrl, query: Option<&str>) -> Result<Uri, SendError> {
-    let origin = url.origin();
+/// The address as the HTTP library reads it, once it is certain that it reads `origin`, which is that of `url`.
+fn dialled(url: &ServiceUrl, origin: &Origin, query: Option<&str>) -> Result<Uri, SendError> {
     let text = match query.filter(|query| !query.is_empty()) {
         None => Cow::Borrowed(url.as_str()),
         Some(query) => {
@@ -410,12 +410,14 @@ fn own(mut headers: HeaderMap) -> HeaderMap {
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect();
-    for name in OWN_HEADERS.iter().chain(&named) {
+    let is_own = |name: &&HeaderName| OWN_HEADERS.contains(name) || named.contains(name);
+    let set_by_others: Vec<HeaderName> = headers.keys().filter(is_own).cloned().collect();
+    for name in set_by_others {
         headers.remove(name);
     }
-    for name in SECRET_HEADERS {
-        if let header::Entry::Occupied(mut values) = headers.entry(name) {
-            values.iter_mut().for_each(|value| value.set_sensitive(true));
+    for (name, value) in &mut headers {
+        if SECRET_HEADERS.contains(name) {
+            value.set_sensitive(true);
         }
     }
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));

@@ -23,8 +23,8 @@ pub struct Attempts(Arc<Mutex<Vec<(String, u16)>>>);
 impl Attempts {
     /// A service was called, and answered with this status.
     pub fn add(&self, service_id: &ServiceId, status: u16) {
-        let shown = |c: char| if c.is_ascii_graphic() && !matches!(c, '"' | '\\') { c } else { '?' };
-        let id = service_id.as_str().chars().map(shown).collect();
+        let is_shown = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\');
+        let id = service_id.as_str().replace(|c: char| !is_shown(c), "?");
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push((id, status));
     }
 

@@ -95,8 +95,8 @@ impl Relay {
             let name = dialect.name();
             ServiceError::BadRequest(format!("{service_id} does not speak the {name} dialect"))
         })?;
-        let destination =
-            self.destination(service_id, provider, &format!("{}{path}", spoken.prefix), credentials)?;
+        let path = [spoken.prefix.as_str(), path].concat();
+        let destination = self.destination(service_id, provider, &path, credentials)?;
         let headers = &mut outgoing.headers;
         for (name, value) in &provider.headers {
             headers.entry(name).or_insert_with(|| value.clone());
@@ -146,7 +146,7 @@ impl Relay {
         if self.operator_origins.is_empty() {
             return &[];
         }
-        let registered = format!("{}:{}", id.task(), id.vendor().unwrap_or_default());
+        let registered = [id.task(), ":", id.vendor().unwrap_or_default()].concat();
         self.operator_origins.get(&registered).map_or(&[], Vec::as_slice)
     }
 

@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn secrets_are_sealed_for_allowed_services_only() {
         let allowed = ["chat:openai.com", "aisbreaker:network", "text-to-image:"];
-        let allowed: Vec<_> = allowed.iter().map(|text| ServicePattern::parse(text).unwrap()).collect();
+        let allowed: Vec<_> = allowed.iter().map(|text| ServicePattern::parse(*text).unwrap()).collect();
         let rows = [
             ("chat:openai.com", "sk", true),
             ("chat:openai.com/gpt-4o", "sk", true),

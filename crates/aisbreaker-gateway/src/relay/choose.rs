@@ -164,8 +164,11 @@ impl<'a> Chooser<'a> {
     }
 
     fn at(&self, task: &str, vendor: &str, provider: &Arc<Provider>, model: Option<&str>) -> Option<Chosen> {
-        let id = model.map_or_else(|| format!("{task}:{vendor}"), |model| format!("{task}:{vendor}/{model}"));
-        let service_id = ServiceId::parse(&id).ok()?;
+        let id = match model {
+            None => [task, ":", vendor].concat(),
+            Some(model) => [task, ":", vendor, "/", model].concat(),
+        };
+        let service_id = ServiceId::parse(id).ok()?;
         Some(Chosen { service_id, provider: Arc::clone(provider), engine: None })
     }
 

@@ -140,7 +140,14 @@ impl Events {
 }
 
 fn lines(events: &[u8]) -> impl Iterator<Item = &[u8]> {
-    events.split(|byte| matches!(byte, b'\n' | b'\r'))
+    let mut rest = Some(events);
+    std::iter::from_fn(move || {
+        let bytes = rest?;
+        let end = memchr::memchr2(b'\n', b'\r', bytes);
+        let (line, behind) = bytes.split_at_checked(end.unwrap_or(bytes.len()))?;
+        rest = end.and_then(|_| behind.get(1..));
+        Some(line)
+    })
 }
 
 /// Where the last whole event ends, if that is behind `from`: behind the last blank line. A carriage return at the very end

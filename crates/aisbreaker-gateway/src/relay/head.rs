@@ -46,6 +46,8 @@ const OF_THE_HOST: [HeaderName; 9] = [
     HeaderName::from_static("clear-site-data"),
     HeaderName::from_static("service-worker-allowed"),
 ];
+/// Room for the fields that are added on either way, so that none of them makes the table grow.
+const ADDED_FIELDS: usize = 12;
 const OURS: &str = "x-aisbreaker-";
 const FORWARDED: &str = "x-forwarded-";
 const CORS: &str = "access-control-";
@@ -66,7 +68,7 @@ pub(super) fn for_provider(headers: &HeaderMap, was_coded: bool) -> HeaderMap {
         !has_key && !value.to_str().is_ok_and(is_coded)
     };
     let fields = headers.iter().filter(|(name, value)| is_passed_on(name) && is_harmless(value));
-    let mut passed_on = HeaderMap::with_capacity(headers.len());
+    let mut passed_on = HeaderMap::with_capacity(headers.len().saturating_add(ADDED_FIELDS));
     for (name, value) in fields {
         passed_on.append(name, value.clone());
     }
@@ -76,14 +78,15 @@ pub(super) fn for_provider(headers: &HeaderMap, was_coded: bool) -> HeaderMap {
 /// The fields of an answer that the client gets.
 pub(super) fn for_client(mut headers: HeaderMap) -> HeaderMap {
     let named = named_in_connection(&headers);
-    for name in HOP_BY_HOP.iter().chain(&OF_THE_HOST).chain(&named) {
+    let is_kept_back = |name: &&HeaderName| {
+        let is_ours = name.as_str().starts_with(OURS) || name.as_str().starts_with(CORS);
+        is_ours || HOP_BY_HOP.contains(name) || OF_THE_HOST.contains(name) || named.contains(name)
+    };
+    let kept_back: Vec<HeaderName> = headers.keys().filter(is_kept_back).cloned().collect();
+    for name in kept_back {
         headers.remove(name);
     }
-    let is_ours = |name: &&HeaderName| name.as_str().starts_with(OURS) || name.as_str().starts_with(CORS);
-    let ours: Vec<HeaderName> = headers.keys().filter(is_ours).cloned().collect();
-    for name in ours {
-        headers.remove(name);
-    }
+    headers.reserve(ADDED_FIELDS);
     headers
 }
 

@@ -9,7 +9,7 @@ const DIALECTS: [(Dialect, Operation); 2] =
 
 fn key(entries: &[(&str, &str)]) -> Credentials {
     let sealed = |(id, secret): &(&str, &str)| {
-        SealedSecret::new(ServicePattern::parse(id).unwrap(), (*secret).into(), Vec::new())
+        SealedSecret::new(ServicePattern::parse(*id).unwrap(), (*secret).into(), Vec::new())
     };
     Credentials::Sealed { secrets: entries.iter().map(sealed).collect(), bearer: None }
 }
