@@ -2,6 +2,8 @@
 
 use std::{hint::black_box, path::PathBuf, time::Duration};
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// The directory in `/proc` of the calling thread.
 pub(crate) fn this_thread() -> PathBuf {
     std::fs::canonicalize("/proc/thread-self").expect("/proc is there")
@@ -15,6 +17,12 @@ pub(crate) fn nanoseconds(thread: &std::path::Path) -> f64 {
 /// Nanoseconds that a thread could have gone on but was given no processor.
 pub(crate) fn without_processor(thread: &std::path::Path) -> f64 {
     schedule(thread, 1)
+}
+
+/// What all threads of this process have spent on a processor, those that ended included.
+pub(crate) fn of_this_process() -> Duration {
+    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(spent).expect("it is not negative")
 }
 
 fn schedule(thread: &std::path::Path, field: usize) -> f64 {

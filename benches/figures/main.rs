@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "the table is for a terminal")]
 
 mod cpu;
+mod gateway;
 mod probe;
 mod quota;
 mod redis;
@@ -52,6 +53,7 @@ fn main() {
         .chain(quota::rows())
         .chain(sweep::rows())
         .chain(redis::rows())
+        .chain(gateway::rows())
         .chain(server::rows(server));
     let chosen = measurements.filter(|measurement| measurement.name().contains(&args.only));
     let rows: Vec<row::Row> = chosen.map(|measurement| measurement.measure(args.rounds)).collect();

@@ -28,8 +28,10 @@ pub(crate) enum Case {
     Quota,
     /// A whole call that passes through to a provider, JSON
     Json,
-    /// The same, streamed in 100 chunks
+    /// The same, streamed in 100 chunks, each of which comes by itself
     Stream,
+    /// The same, streamed in 100 chunks that come at once
+    Burst,
     /// A whole call of `chat:dummy`
     Dummy,
 }
@@ -40,7 +42,7 @@ impl Case {
         match self {
             Self::Open | Self::Quota => 1000,
             Self::Json | Self::Dummy => 200,
-            Self::Stream => 50,
+            Self::Stream | Self::Burst => 50,
         }
     }
 
@@ -55,6 +57,7 @@ impl Case {
             Self::Quota => decide(calls),
             Self::Json => chat(calls, Answers::default()),
             Self::Stream => chat(calls, Answers { chunks: 100, ..Answers::default() }),
+            Self::Burst => chat(calls, Answers { chunks: 100, at_once: true, ..Answers::default() }),
             Self::Dummy => ask_dummy(calls),
         }
     }

@@ -100,6 +100,8 @@ async fn stream_events(stream: &mut (impl AsyncWrite + Unpin), answers: Answers)
         if !answers.at_once || number + 1 == answers.chunks {
             stream.write_all(text.as_bytes()).await?;
             text.clear();
+            // Whoever reads in the same runtime is to get it by itself.
+            tokio::task::yield_now().await;
         }
     }
     Ok(())

@@ -114,7 +114,7 @@ fn use_grant(opened: Opened<Grant>, bearer: Option<SecretString>) -> Result<Call
         .into_iter()
         .map(|entry| {
             let pattern = ServicePattern::parse(entry.service_id).map_err(|_fault| AuthFault::BadPattern)?;
-            let fallback = entry.fallback.iter().map(|id| ServiceId::parse(id)).collect::<Result<_, _>>();
+            let fallback = entry.fallback.into_iter().map(ServiceId::parse).collect::<Result<_, _>>();
             let fallback = fallback.map_err(|_fault| AuthFault::BadPattern)?;
             Ok(SealedSecret::new(pattern, entry.auth_secret, entry.url).with_fallback(fallback))
         })

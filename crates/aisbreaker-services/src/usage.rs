@@ -1,8 +1,9 @@
 //! How many tokens an answer took: every provider tells it, and each by a rule of its own.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::LazyLock};
 
 use aisbreaker_api::Usage;
+use memchr::memmem::FinderRev;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -150,13 +151,15 @@ pub(crate) fn usage_of(answer: &Value) -> Option<&Value> {
 /// How many of what could be a usage object are tried, since each of them is read until something is wrong with it.
 const MAX_TRIES: usize = 32;
 
+const NAME: &[u8] = b"\"usage\"";
+
 /// Finds the last usage object in JSON of which perhaps only the end is known, without reading the rest.
 ///
 /// A text in which somebody writes of usage is none: its quotes are escaped.
 #[must_use]
 pub fn last_usage(json: &[u8]) -> Option<Value> {
-    const NAME: &[u8] = b"\"usage\"";
-    let found = memchr::memmem::rfind_iter(json, NAME).take(MAX_TRIES).try_for_each(|at| {
+    static LAST: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(NAME));
+    let found = LAST.rfind_iter(json).take(MAX_TRIES).try_for_each(|at| {
         let behind = json.get(at.saturating_add(NAME.len())..).unwrap_or_default();
         match object_behind_colon(behind) {
             Some(usage) => ControlFlow::Break(usage),

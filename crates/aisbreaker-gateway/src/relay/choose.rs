@@ -86,7 +86,7 @@ impl<'a> Chooser<'a> {
         // Names such as `openai/gpt-4o` are models of providers that sell those of others.
         let is_vendor = vendor.contains('.') && self.providers.find(vendor).is_some()
             || self.entries().any(|entry| vendor_of(&entry.pattern) == Some(vendor));
-        is_vendor.then(|| ServiceId::parse(&format!("{CHAT}:{model}")).ok()).flatten()
+        is_vendor.then(|| ServiceId::parse(format!("{CHAT}:{model}")).ok()).flatten()
     }
 
     /// The service that is named, by whichever name of its provider the key has.

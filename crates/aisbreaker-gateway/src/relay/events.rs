@@ -1,9 +1,10 @@
 //! Server-sent events that are passed on byte by byte: where one ends, and what it tells of usage.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use aisbreaker_services::{Budget, Reservation, Tokens, UsageRule, last_usage};
 use bytes::{Bytes, BytesMut};
+use memchr::memmem::{self, Finder};
 
 use super::passing::keep_tail;
 
@@ -12,6 +13,8 @@ const MAX_HELD_BYTES: usize = 1 << 20;
 /// What is in the last event of a stream, by dialect and API. In a text, the quotes would be escaped.
 const LAST_EVENTS: [&[u8]; 4] =
     [b"\"message_stop\"", b"\"response.completed\"", b"\"response.failed\"", b"\"response.incomplete\""];
+/// Finds events that may tell usage; made once, since each event is searched.
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
 /// The last data of a stream of chat completions.
 const DONE: &[u8] = b"[DONE]";
 
@@ -112,7 +115,6 @@ impl Events {
     }
 
     fn look_at(&mut self, events: &[u8]) {
-        let find = |text: &[u8]| memchr::memmem::find(events, text).is_some();
         // Comments, which some send first, tell nothing.
         if self.is_named.is_none() && lines(events).any(|line| line.starts_with(b"data:")) {
             self.is_named = Some(lines(events).any(|line| line.starts_with(b"event:")));
@@ -120,14 +122,14 @@ impl Events {
         if self.is_watched {
             let data = lines(events).filter_map(|line| line.strip_prefix(b"data:"));
             self.is_over |= data.map(<[u8]>::trim_ascii).any(|data| data == DONE)
-                || LAST_EVENTS.iter().any(|last| find(last));
+                || LAST_EVENTS.iter().any(|last| memmem::find(events, last).is_some());
         }
         if !self.tail.is_empty() {
             let mut tail = std::mem::take(&mut self.tail);
             keep_tail(&mut tail, lines(events).next().unwrap_or_default());
             self.count(&tail);
         }
-        if find(b"\"usage\"") {
+        if USAGE.find(events).is_some() {
             lines(events).filter(|line| line.starts_with(b"data:")).for_each(|line| self.count(line));
         }
     }

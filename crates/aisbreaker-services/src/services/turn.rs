@@ -85,7 +85,7 @@ pub(super) fn engine(call: &Call, default_engine: Option<&str>) -> Result<String
         }
     };
     let is_blocked = |id: &ServiceId| matches!(call.credentials.for_service(id), Credential::Blocked);
-    let named = ServiceId::parse(&format!("{id}/{engine}"));
+    let named = ServiceId::parse(format!("{id}/{engine}"));
     if named.is_ok_and(|named| is_blocked(&named)) && !is_blocked(&call.service_id) {
         return Err(ServiceError::Forbidden(format!(
             "{id}: the key does not allow this model of the service"

@@ -128,7 +128,7 @@ fn registry() -> Registry {
     let row = row("gemini.google.com");
     let services = standard(client.clone(), Options::default());
     let services = row.names().fold(services, |services, name| {
-        let id = ServiceId::parse(&format!("chat:{name}")).unwrap();
+        let id = ServiceId::parse(format!("chat:{name}")).unwrap();
         services.with(&id, OpenAiChat::of(client.clone(), &row))
     });
     services.build()
@@ -146,7 +146,7 @@ fn path_of(url: &str) -> &str {
 
 /// A call with a key whose only secret is for this provider, and goes to this address.
 fn sealed_call(registry: &Registry, service_id: &str, name: &str, url: String, request: Value) -> Call {
-    let pattern = ServicePattern::parse(&format!("chat:{name}")).unwrap();
+    let pattern = ServicePattern::parse(format!("chat:{name}")).unwrap();
     let secrets = vec![SealedSecret::new(pattern, SECRET.into(), vec![url])];
     let mut call = call_with(registry, json!({"serviceId": service_id}), request);
     call.credentials = Arc::new(Credentials::Sealed { secrets, bearer: None });
