@@ -1,6 +1,8 @@
 //! Where a service is called: the URL rules of the API, and origins (RFC 6454) to bind secrets to.
 
-use std::fmt;
+mod canonical;
+
+use std::{fmt, sync::Arc};
 
 use url::Url;
 
@@ -18,7 +20,10 @@ const MAX_NAME_LEN: usize = 253;
 /// Its text is canonical (WHATWG URL standard): lower-case host, IDNA and odd IPv4 spellings resolved, no
 /// userinfo, no fragment.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ServiceUrl(Url);
+pub struct ServiceUrl {
+    text: String,
+    origin: Origin,
+}
 
 /// Why a text is not usable as a service URL.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -68,7 +73,7 @@ impl ServiceUrl {
         } else {
             return Err(InvalidUrl::QueryOrFragment);
         };
-        Self::parse_absolute(&insert_engine(text, engine)?)
+        Self::parse_absolute(insert_engine(text, engine)?)
     }
 
     /// Reads a base URL by itself, to learn its origin before it is used.
@@ -82,42 +87,49 @@ impl ServiceUrl {
     /// The URL as text, ready for a request.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.as_str()
+        &self.text
     }
 
     /// Scheme, host and port.
     #[must_use]
-    pub fn origin(&self) -> Origin {
-        Origin {
-            https: self.0.scheme() == "https",
-            host: self.0.host_str().unwrap_or_default().to_owned(),
-            port: self.0.port_or_known_default().unwrap_or_default(),
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    fn parse_absolute(text: String) -> Result<Self, InvalidUrl> {
+        match canonical::origin(&text) {
+            Some(origin) => Ok(Self { text, origin }),
+            None => Self::canonicalize(&text),
         }
     }
 
-    fn parse_absolute(text: &str) -> Result<Self, InvalidUrl> {
+    /// Reads a URL that may be written in another way than the canonical one.
+    fn canonicalize(text: &str) -> Result<Self, InvalidUrl> {
         let authority = authority(text).ok_or(InvalidUrl::NotAbsolute)?;
-        let is_graphic = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-        if !is_graphic && text.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
+        if text.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
             return Err(InvalidUrl::NotAbsolute);
         }
-        if authority.bytes().any(|byte| byte == b'@') {
+        if authority.contains('@') {
             return Err(InvalidUrl::Userinfo);
         }
-        if text.bytes().any(|byte| byte == b'#') {
+        if text.contains('#') {
             return Err(InvalidUrl::QueryOrFragment);
         }
         let url = Url::parse(text).map_err(|_syntax| InvalidUrl::NotAbsolute)?;
-        if !url.host_str().is_some_and(is_host) || url.port_or_known_default() == Some(0) {
+        let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+            return Err(InvalidUrl::NotAbsolute);
+        };
+        if !is_host(host) || port == 0 {
             return Err(InvalidUrl::NotAbsolute);
         }
-        Ok(Self(url))
+        let origin = Origin { https: url.scheme() == "https", host: host.into(), port };
+        Ok(Self { text: url.into(), origin })
     }
 }
 
 impl fmt::Display for ServiceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_str())
+        f.write_str(&self.text)
     }
 }
 
@@ -127,7 +139,7 @@ impl fmt::Display for ServiceUrl {
 #[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Origin {
     https: bool,
-    host: String,
+    host: Arc<str>,
     port: u16,
 }
 
@@ -137,7 +149,7 @@ impl Origin {
     /// # Errors
     /// As [`ServiceUrl::parse_base`].
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
-        Ok(ServiceUrl::parse_base(text)?.origin())
+        ServiceUrl::parse_base(text).map(|url| url.origin)
     }
 
     /// Whether the scheme is `https`; otherwise it is `http`.

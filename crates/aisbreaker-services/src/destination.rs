@@ -155,7 +155,7 @@ impl Endpoint<'_> {
             return self.usual_url(wanted, bound.first().map(String::as_str));
         };
         let url = self.resolve(wanted, requested).map_err(|problem| bad_url("service.url", problem))?;
-        if self.is_bound_to(bound, &url.origin()) {
+        if self.is_bound_to(bound, url.origin()) {
             return Ok(url);
         }
         Err(ServiceError::Forbidden(format!(

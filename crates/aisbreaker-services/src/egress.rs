@@ -22,10 +22,10 @@ mod tls_tests;
 
 use std::{borrow::Cow, fmt, sync::Arc, task::Waker, time::Duration};
 
-use aisbreaker_api::{Origin, ServiceUrl};
+use aisbreaker_api::ServiceUrl;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header, response,
-    uri::{PathAndQuery, Scheme},
+    uri::PathAndQuery,
 };
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -201,9 +201,8 @@ impl Client {
         let budget = outgoing.budget.clone();
         let own_deadline = self.deadline();
         let deadline = outgoing.deadline.map_or(own_deadline, |deadline| deadline.min(own_deadline));
-        let origin = url.origin();
-        let (request, address) = prepare(url, &origin, outgoing)?;
-        let lease = self.pool.begin(origin, self.bounds.max_calls_per_origin).ok_or(SendError::Busy)?;
+        let (request, address) = prepare(url, outgoing)?;
+        let lease = self.pool.begin(url.origin(), self.bounds.max_calls_per_origin).ok_or(SendError::Busy)?;
         let (response, lease) = tokio::time::timeout_at(deadline, self.exchange(request, address, lease))
             .await
             .map_err(|_elapsed| SendError::Timeout(Stage::Response))??;
@@ -353,8 +352,8 @@ pub(crate) fn may_be_set(name: &HeaderName) -> bool {
 }
 
 /// The request as it is written, and the address that it is written to.
-fn prepare(url: &ServiceUrl, origin: &Origin, outgoing: Outgoing) -> Result<(Sent, Uri), SendError> {
-    let address = dialled(url, origin, outgoing.query.as_deref())?;
+fn prepare(url: &ServiceUrl, outgoing: Outgoing) -> Result<(Sent, Uri), SendError> {
+    let address = dialled(url, outgoing.query.as_deref())?;
     let mut request = Request::new(Full::new(outgoing.body.into_pieces()));
     *request.method_mut() = outgoing.method;
     *request.headers_mut() = own(outgoing.headers);
@@ -371,19 +370,15 @@ fn root(address: &Uri) -> Result<Uri, SendError> {
     Uri::from_parts(parts).map_err(|_invalid| SendError::Forbidden(Refusal::Unreadable))
 }
 
-/// The value of `Host`: without the port that the scheme has anyway.
+/// The value of `Host`. A canonical address has no port that its scheme has anyway.
 fn host(address: &Uri) -> Result<HeaderValue, SendError> {
-    let own_port = if address.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
-    let host = address.host().unwrap_or_default();
-    let value = match address.port_u16().filter(|port| *port != own_port) {
-        None => HeaderValue::from_str(host),
-        Some(port) => HeaderValue::try_from(format!("{host}:{port}")),
-    };
-    value.map_err(|_invalid| SendError::Forbidden(Refusal::Unreadable))
+    let authority = address.authority().map_or("", |authority| authority.as_str());
+    HeaderValue::from_str(authority).map_err(|_invalid| SendError::Forbidden(Refusal::Unreadable))
 }
 
-/// The address as the HTTP library reads it, once it is certain that it reads `origin`, which is that of `url`.
-fn dialled(url: &ServiceUrl, origin: &Origin, query: Option<&str>) -> Result<Uri, SendError> {
+/// The address as the HTTP library reads it, once it is certain that it reads the origin that `url` says.
+fn dialled(url: &ServiceUrl, query: Option<&str>) -> Result<Uri, SendError> {
+    let origin = url.origin();
     let text = match query.filter(|query| !query.is_empty()) {
         None => Cow::Borrowed(url.as_str()),
         Some(query) => {

@@ -19,9 +19,9 @@ pub fn check(data: &[u8]) {
     for path in PATHS {
         let Ok(url) = ServiceUrl::resolve(base, path, engine) else { continue };
         let origin = url.origin();
-        assert_eq!(bound.as_ref(), Ok(&origin), "{base:?} with {path:?} and {engine:?} leads to {url}");
+        assert_eq!(bound.as_ref(), Ok(origin), "{base:?} with {path:?} and {engine:?} leads to {url}");
         is_canonical(&url);
-        reads_alike(&url, &origin);
+        reads_alike(&url, origin);
     }
     if let Ok(origin) = &bound {
         assert_eq!(Origin::parse(&origin.to_string()).as_ref(), Ok(origin), "{origin}");

@@ -72,7 +72,7 @@ fn parse_origin(text: &str) -> Result<Origin, InvalidException> {
     let origin = url.origin();
     let bare = url.as_str().strip_suffix('/') == Some(origin.to_string().as_str());
     // A wildcard would be taken literally and never apply.
-    if bare && !text.contains(['#', '*']) { Ok(origin) } else { Err(InvalidException) }
+    if bare && !text.contains(['#', '*']) { Ok(origin.clone()) } else { Err(InvalidException) }
 }
 
 #[cfg(test)]

@@ -70,23 +70,23 @@ pub(super) struct Lease {
 
 impl Pool {
     /// Begins a call, unless as many as `limit` are under way to this origin. It has a kept connection if there is one.
-    pub(super) fn begin(&self, origin: Origin, limit: usize) -> Option<Lease> {
+    pub(super) fn begin(&self, origin: &Origin, limit: usize) -> Option<Lease> {
         let mut all = self.lock();
-        let place = match all.places.get_mut(&origin) {
+        let place = match all.places.get_mut(origin) {
             Some(place) => place,
             None => all.places.entry(origin.clone()).or_default(),
         };
         if place.under_way >= limit {
             let is_unused = place.is_unused();
             if is_unused {
-                all.places.remove(&origin);
+                all.places.remove(origin);
             }
             return None;
         }
         place.under_way += 1;
         let connection = place.kept.pop().map(|(connection, _)| connection);
         drop(all);
-        Some(Lease { pool: self.clone(), origin, connection })
+        Some(Lease { pool: self.clone(), origin: origin.clone(), connection })
     }
 
     fn lock(&self) -> MutexGuard<'_, Places> {
@@ -183,17 +183,17 @@ mod tests {
         let pool = Pool::default();
         let [one, other] = ["https://a.example", "https://b.example"].map(|url| Origin::parse(url).unwrap());
 
-        let first = pool.begin(one.clone(), 2).unwrap();
-        let second = pool.begin(one.clone(), 2).unwrap();
-        assert!(pool.begin(one.clone(), 2).is_none());
-        let elsewhere = pool.begin(other.clone(), 2).unwrap();
+        let first = pool.begin(&one, 2).unwrap();
+        let second = pool.begin(&one, 2).unwrap();
+        assert!(pool.begin(&one, 2).is_none());
+        let elsewhere = pool.begin(&other, 2).unwrap();
         drop(first);
-        let third = pool.begin(one.clone(), 2).unwrap();
-        assert!(pool.begin(one, 2).is_none());
+        let third = pool.begin(&one, 2).unwrap();
+        assert!(pool.begin(&one, 2).is_none());
 
         drop((second, third, elsewhere));
         assert!(pool.lock().places.is_empty());
-        assert!(pool.begin(other, 0).is_none());
+        assert!(pool.begin(&other, 0).is_none());
         assert!(pool.lock().places.is_empty());
     }
 }

@@ -118,7 +118,7 @@ impl OpenAiChat {
     /// Whether a stream from this address must be asked for its usage. `chat:openai.com` is, by an address of the caller's
     /// or the key's own, any compatible server, which may not know what it is asked.
     fn is_asked_for_usage(&self, url: &ServiceUrl) -> bool {
-        let is_own = |own: &str| Origin::parse(own).is_ok_and(|own| own == url.origin());
+        let is_own = |own: &str| Origin::parse(own).is_ok_and(|own| own == *url.origin());
         let is_known = self.provider.id != OPENAI || self.provider.url.as_deref().is_some_and(is_own);
         self.provider.asks_for_usage && is_known
     }

@@ -168,7 +168,7 @@ impl Run {
     /// Where to look at a prediction: where the provider says, if that is where the secret goes already. Elsewhere it does
     /// not go, whoever says so.
     fn look_at(&self, id: &str, get: Option<&str>) -> Result<ServiceUrl, ServiceError> {
-        let own: Origin = self.destination.url.origin();
+        let own: &Origin = self.destination.url.origin();
         let told = get.and_then(|url| ServiceUrl::resolve(url, "", None).ok());
         if let Some(told) = told.filter(|told| told.origin() == own) {
             return Ok(told);
