@@ -65,6 +65,9 @@ struct Args {
     /// environment, headers, connections. {port} and {provider} in them stand for where to listen and whom to call
     #[arg(long)]
     peers: Option<PathBuf>,
+    /// A directory in which `npm install jose@4.15` was run, for the figure that is compared with that
+    #[arg(long)]
+    jose: Option<PathBuf>,
     /// Measure nothing, write the report anew
     #[arg(long)]
     report_only: bool,
@@ -135,7 +138,8 @@ fn measure(args: &Args) {
         keep(&scenarios::file(&args.results, name), &part(&plan));
     }
     if is_asked(FIGURES) {
-        fs::write(scenarios::file(&args.results, FIGURES), figures(&plan)).expect("results are written");
+        fs::write(scenarios::file(&args.results, FIGURES), figures(&plan, args.jose.as_deref()))
+            .expect("results are written");
     }
     if let Some(file) = &args.peers {
         keep(&scenarios::file(&args.results, "peers"), &peers::measure(file, &plan));
@@ -144,12 +148,13 @@ fn measure(args: &Args) {
 }
 
 /// What the program with the other figures of the design measures.
-fn figures(plan: &Plan) -> Vec<u8> {
+fn figures(plan: &Plan, jose: Option<&Path>) -> Vec<u8> {
     let program = aisbreaker_benches::process::beside_this_program().with_file_name(FIGURES);
     let rounds = plan.rounds.to_string();
-    let output =
-        Command::new(program).args(["--json", "--rounds", &rounds, "--server"]).arg(&plan.server).output();
-    output.expect("build it first: cargo build --release -p aisbreaker-benches").stdout
+    let mut command = Command::new(program);
+    command.args(["--json", "--rounds", &rounds, "--server"]).arg(&plan.server);
+    command.args(jose.map(|directory| ["--jose".as_ref(), directory.as_os_str()]).into_iter().flatten());
+    command.output().expect("build it first: cargo build --release -p aisbreaker-benches").stdout
 }
 
 fn keep(file: &Path, outcome: &scenarios::Outcome) {

@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{BufReader, Read as _},
     net::TcpStream,
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -12,6 +13,7 @@ use std::{
 };
 
 use aisbreaker_benches::{process::Process, provider::Answers};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 
 use crate::{
@@ -57,7 +59,9 @@ fn against_the_floor(peer: &Peer, plan: &Plan) -> Comparison {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("exec {}", fill(&peer.command))]);
     command.envs(peer.environment.iter().map(|(name, value)| (name, fill(value))));
-    let process = Process::adopt(started(command, port), ([127, 0, 0, 1], port).into());
+    let child = started(command, port);
+    let _group = Group(Pid::from_child(&child));
+    let process = Process::adopt(child, ([127, 0, 0, 1], port).into());
     let fields: String =
         peer.headers.iter().map(|(name, value)| format!("{name}: {}\r\n", fill(value))).collect();
     let request = chat(&fields, &fill(&peer.path));
@@ -69,6 +73,16 @@ fn against_the_floor(peer: &Peer, plan: &Plan) -> Comparison {
     })
 }
 
+/// All processes of one gateway, which end with it.
+struct Group(Pid);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // What has ended already need not be ended.
+        let _ended = kill_process_group(self.0, Signal::KILL);
+    }
+}
+
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("it is bound").port()
@@ -76,7 +90,12 @@ fn free_port() -> u16 {
 
 /// Starts it, drops what it prints, and waits until it accepts connections.
 fn started(mut command: Command, port: u16) -> Child {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("there is a shell");
+    let mut child = command
+        .process_group(0)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("there is a shell");
     for output in [
         child.stdout.take().map(|output| Box::new(output) as Box<dyn std::io::Read + Send>),
         child.stderr.take().map(|output| Box::new(output) as Box<dyn std::io::Read + Send>),

@@ -188,8 +188,9 @@ fn peers(outcome: &Outcome) -> String {
         return String::new();
     }
     let mut text = String::from(
-        "\n## Other gateways\n\nThe same provider, the same JSON request of 1 kB, 64 connections, in turns with the same bare proxy; each \
-         with the settings that its documentation gives for production, and without keys or quotas of its own.\n\n\
+        "\n## Other gateways\n\nThe same provider, the same JSON request of 1 kB, 64 connections, in turns with the same bare proxy, \
+         set up as in `benches/load/peers`, which tells what each of them does and does not do: none has keys or quotas of \
+         its own here, as ours has.\n\n\
          | gateway | requests per second | of bare proxy | µs CPU per request | of bare proxy | p50, ms | resident MB |\n\
          |---|---|---|---|---|---|---|\n",
     );
