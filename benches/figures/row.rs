@@ -15,6 +15,8 @@ pub(crate) struct Row {
     pub(crate) ratio: Option<f64>,
     /// `None` for what is told for comparison only.
     pub(crate) goal: Option<f64>,
+    /// Whether the goal is the least that is to be reached; otherwise the most.
+    pub(crate) is_least: bool,
     pub(crate) met: Option<bool>,
     /// The smallest and largest ratio of a round.
     pub(crate) spread: Option<(f64, f64)>,
@@ -142,6 +144,7 @@ impl Measurement {
             ours,
             anchor,
             ratio,
+            is_least: matches!(self.goal, Some(Goal::AtLeast(_))),
             goal: self.goal.map(|(Goal::AtMost(goal) | Goal::AtLeast(goal))| goal),
             met: ratio.zip(self.goal).map(|(ratio, goal)| match goal {
                 Goal::AtMost(goal) => ratio <= goal,

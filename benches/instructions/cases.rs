@@ -56,7 +56,7 @@ impl Case {
             Self::Open => open(calls),
             Self::Quota => decide(calls),
             Self::Json => chat(calls, Answers::default()),
-            Self::Stream => chat(calls, Answers { chunks: 100, ..Answers::default() }),
+            Self::Stream => chat(calls, Answers { chunks: 100, by_itself: true, ..Answers::default() }),
             Self::Burst => chat(calls, Answers { chunks: 100, at_once: true, ..Answers::default() }),
             Self::Dummy => ask_dummy(calls),
         }

@@ -138,6 +138,7 @@ struct Measured {
     anchor: Option<f64>,
     ratio: Option<f64>,
     goal: Option<f64>,
+    is_least: bool,
     met: Option<bool>,
     spread: Option<(f64, f64)>,
 }
@@ -176,7 +177,8 @@ pub(crate) fn table(outcome: &impl Fn(&str) -> Outcome, results: &Path) -> Strin
 fn measured(row: &Measured) -> String {
     let Some(ratio) = row.ratio else { return String::new() };
     let spread = row.spread.map_or_else(String::new, |(least, most)| format!(" ({least:.3}–{most:.3})"));
-    let goal = row.goal.map_or_else(String::new, |goal| goal.to_string());
+    let sign = if row.is_least { '≥' } else { '≤' };
+    let goal = row.goal.map_or_else(String::new, |goal| format!("{sign} {goal}"));
     let figure = |figure: Option<f64>| figure.map_or_else(String::new, |figure| format!("{figure:.1}"));
     let both = match row.anchor {
         Some(_) => format!("{} / {} {}", figure(row.ours), figure(row.anchor), row.unit),

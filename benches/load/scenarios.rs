@@ -53,7 +53,7 @@ pub(crate) const ALL: [Part; 10] = [
 /// Calls that may be under way, however many connections there are.
 const MOST_UNDER_WAY: usize = 1_000;
 
-const JSON: Answers = Answers { chunks: 0, pause_millis: 0, at_once: false };
+const JSON: Answers = Answers { chunks: 0, pause_millis: 0, at_once: false, by_itself: false };
 
 fn compared(name: &str, plan: &Plan, answers: Answers, closed: Closed) -> Comparison {
     let setup = Setup::start(&plan.server, answers);
@@ -71,7 +71,7 @@ fn json(plan: &Plan) -> Outcome {
 }
 
 fn streams(plan: &Plan) -> Outcome {
-    let burst = Answers { chunks: 100, pause_millis: 0, at_once: false };
+    let burst = Answers { chunks: 100, pause_millis: 0, at_once: false, by_itself: false };
     let block = Answers { at_once: true, ..burst };
     let spaced = Answers { pause_millis: 10, ..burst };
     let chunks = Closed { counts_chunks: true, ..Closed::of(64, plan.time * 2) };
@@ -83,7 +83,7 @@ fn streams(plan: &Plan) -> Outcome {
 }
 
 fn first_byte(plan: &Plan) -> Outcome {
-    let answers = Answers { chunks: 2, pause_millis: 5, at_once: false };
+    let answers = Answers { chunks: 2, pause_millis: 5, at_once: false, by_itself: false };
     of([compared("first byte", plan, answers, Closed::of(1, plan.time))])
 }
 
@@ -125,7 +125,12 @@ fn connections(plan: &Plan) -> Outcome {
 fn open_streams(plan: &Plan) -> Outcome {
     let mut outcome = Outcome::default();
     for streams in [1u32, 50, 500, 5_000] {
-        let answers = Answers { chunks: 1_000, pause_millis: u64::from(streams / 5).max(10), at_once: false };
+        let answers = Answers {
+            chunks: 1_000,
+            pause_millis: u64::from(streams / 5).max(10),
+            at_once: false,
+            by_itself: false,
+        };
         let connections = usize::try_from(streams).expect("it is not much");
         let closed = Closed { counts_chunks: true, ..Closed::of(connections, plan.time * 2) };
         let setup = Setup::start(&plan.server, answers);

@@ -27,6 +27,9 @@ pub struct Answers {
     /// Write all chunks of a stream at once
     #[arg(long)]
     pub at_once: bool,
+    /// Let whoever reads in the same runtime have each chunk by itself
+    #[arg(skip)]
+    pub by_itself: bool,
 }
 
 /// What the provider writes where a chunk was sent, before nanoseconds since 1970 in nineteen digits.
@@ -100,8 +103,9 @@ async fn stream_events(stream: &mut (impl AsyncWrite + Unpin), answers: Answers)
         if !answers.at_once || number + 1 == answers.chunks {
             stream.write_all(text.as_bytes()).await?;
             text.clear();
-            // Whoever reads in the same runtime is to get it by itself.
-            tokio::task::yield_now().await;
+            if answers.by_itself {
+                tokio::task::yield_now().await;
+            }
         }
     }
     Ok(())
