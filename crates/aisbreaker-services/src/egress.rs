@@ -418,3 +418,26 @@ fn own(mut headers: HeaderMap) -> HeaderMap {
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_carry_secrets_are_never_shown() {
+        let mut headers = HeaderMap::new();
+        for name in SECRET_HEADERS {
+            headers.append(name.clone(), HeaderValue::from_static("sk-1"));
+            headers.append(name, HeaderValue::from_static("sk-2"));
+        }
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+
+        let headers = own(headers);
+
+        for (name, value) in &headers {
+            assert_eq!(value.is_sensitive(), SECRET_HEADERS.contains(name), "{name}");
+        }
+        assert!(!format!("{headers:?}").contains("sk-"));
+        assert_eq!(headers.get_all(header::COOKIE).iter().count(), 2);
+    }
+}
