@@ -8,11 +8,10 @@ use std::{
 
 use aisbreaker_benches::{
     calls,
-    gateway::{DUMMY_REQUEST, UNLIMITED, chat_body},
+    gateway::{DUMMY_REQUEST, UNLIMITED, chat_body, chat_mint_request},
     process::Process,
     provider::Answers,
 };
-use serde_json::json;
 
 /// A server and the request that is sent to it.
 pub(crate) struct Target {
@@ -74,27 +73,9 @@ pub(crate) fn server(server: &Path, more: &[(&str, &str)]) -> Process {
 
 fn ours(path: &Path, provider: SocketAddr) -> Target {
     let process = server(path, &[]);
-    let key = key(process.address(), provider);
+    let key = calls::minted(process.address(), &chat_mint_request(&format!("http://{provider}")));
     let request = chat(&format!("authorization: Bearer {key}\r\n"), "/v1/chat/completions");
     Target { process, request }
-}
-
-/// A key with the secrets of the example in the README; all twelve limits count.
-fn key(server: SocketAddr, provider: SocketAddr) -> String {
-    let quotas: serde_json::Value = serde_json::from_str(UNLIMITED).expect("it is JSON");
-    let request = json!({
-        "requestAuthAndQuotas": {
-            "requestQuotas": quotas,
-            "serviceSecrets": [
-                {"serviceId": "aisbreaker:network", "authSecret": "{{secret}}"},
-                {"serviceId": "chat:openai.com", "authSecret": "sk_vector_openai_key", "url": format!("http://{provider}")},
-                {"serviceId": "chat:dummy", "authSecret": ""},
-                {"serviceId": "", "authSecret": "INVALID"},
-            ],
-        },
-        "expirationTimeSpan": "30d",
-    });
-    calls::minted(server, &request.to_string())
 }
 
 /// A chat request of 1 kB with these further fields.

@@ -36,23 +36,20 @@ pub const MINT_REQUEST: &str = r#"{"requestAuthAndQuotas": {
     ]
 }, "expirationTimeSpan": "30d"}"#;
 
-/// A request for a key that is never spent, with a provider in this process.
-const CHAT_MINT_REQUEST: &str = r#"{"requestAuthAndQuotas": {
-    "requestQuotas": {
-        "perClientRequestLimits": {"requestsPerMinute": 4000000000, "requestsPerHour": 4000000000, "requestsPerDay": 4000000000},
-        "globalRequestLimits": {"requestsPerMinute": 4000000000, "requestsPerHour": 4000000000, "requestsPerDay": 4000000000}
-    },
-    "serviceSecrets": [
-        {"serviceId": "aisbreaker:network", "authSecret": "{{secret}}"},
-        {"serviceId": "chat:openai.com", "authSecret": "sk_vector_openai_key", "url": "http://127.0.0.1:8000"},
-        {"serviceId": "chat:dummy", "authSecret": ""},
-        {"serviceId": "", "authSecret": "INVALID"}
-    ]
-}, "expirationTimeSpan": "30d"}"#;
+/// Where the provider in this process is called; nothing is dialled.
+const PROVIDER: &str = "http://127.0.0.1:8000";
 
 /// A call of `chat:dummy`.
 pub const DUMMY_REQUEST: &str = r#"{"service":{"serviceId":"chat:dummy"},"request":{"inputs":[{"text":{"role":"user","content":"What is a gateway?"}}]}}"#;
 const DUMMY_STREAM_REQUEST: &str = r#"{"service":{"serviceId":"chat:dummy"},"request":{"inputs":[{"text":{"role":"user","content":"What is a gateway?"}}],"stream":true}}"#;
+
+/// A request for a key that is never spent, for a provider at this address.
+#[must_use]
+pub fn chat_mint_request(provider: &str) -> String {
+    let mut request: serde_json::Value = serde_json::from_str(MINT_REQUEST).expect("it is JSON");
+    request["requestAuthAndQuotas"]["serviceSecrets"][1]["url"] = provider.into();
+    request.to_string()
+}
 
 /// A body of a chat request of 1 kB.
 #[must_use]
@@ -93,7 +90,7 @@ impl Calls {
 
     /// A gateway and a key for it, with a provider in this process, whose answers these are.
     pub async fn with_provider(answers: Answers) -> Self {
-        let policy = Policy::strict().allow("http://127.0.0.1:8000").expect("it is an origin");
+        let policy = Policy::strict().allow(PROVIDER).expect("it is an origin");
         let (sender, mut connections) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(connection) = connections.recv().await {
@@ -101,10 +98,10 @@ impl Calls {
             }
         });
         let client = Client::new(policy, Timeouts::default()).with_providers_in_memory(sender);
-        Self::of(gateway_with(client), CHAT_MINT_REQUEST).await
+        Self::of(gateway_with(client), chat_mint_request(PROVIDER)).await
     }
 
-    async fn of(gateway: Gateway, mint_request: &'static str) -> Self {
+    async fn of(gateway: Gateway, mint_request: impl Into<Bytes>) -> Self {
         let mut calls = Self { gateway, key: String::new(), bad_key: String::new() };
         let client = IpAddr::from([192, 0, 2, 1]);
         let answer = calls.post("/api/v1/oauth/token", None, mint_request, client).await;
@@ -130,7 +127,8 @@ impl Calls {
     /// Asks the provider, as its own clients would.
     pub async fn chat(&self, client: IpAddr, is_streamed: bool) -> Bytes {
         static BODIES: LazyLock<[String; 2]> = LazyLock::new(|| [false, true].map(chat_body));
-        self.post("/v1/chat/completions", Some(&self.key), &BODIES[usize::from(is_streamed)], client).await
+        let body = BODIES[usize::from(is_streamed)].as_str();
+        self.post("/v1/chat/completions", Some(&self.key), body, client).await
     }
 
     /// Asks with a key that was altered.
@@ -149,7 +147,7 @@ impl Calls {
         &self,
         path: &str,
         authorization: Option<&str>,
-        body: &'static str,
+        body: impl Into<Bytes>,
         client: IpAddr,
     ) -> Bytes {
         let mut request = Request::builder().method(Method::POST).uri(path);
@@ -158,7 +156,7 @@ impl Calls {
         if let Some(value) = authorization {
             request = request.header(header::AUTHORIZATION, value);
         }
-        self.send(request.body(Full::from(body)).expect("it is a request"), client).await
+        self.send(request.body(Full::new(body.into())).expect("it is a request"), client).await
     }
 
     async fn send(&self, request: Request<Full<Bytes>>, client: IpAddr) -> Bytes {

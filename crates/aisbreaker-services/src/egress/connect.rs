@@ -117,21 +117,19 @@ impl Connector {
 
     /// A connection in memory, where such are wanted.
     #[cfg(feature = "in-memory")]
-    async fn connect_in_memory(&self, uri: &Uri) -> Option<Result<Stream, SendError>> {
-        let providers = self.in_memory.as_ref()?;
-        if let Err(refused) = async { self.guarded.permitted(&origin_of(uri)?).await }.await {
-            return Some(Err(refused));
-        }
+    async fn connect_in_memory(&self, uri: &Uri) -> Result<Option<Stream>, SendError> {
+        let Some(providers) = &self.in_memory else { return Ok(None) };
+        self.guarded.permitted(&origin_of(uri)?).await?;
         let (ours, theirs) = tokio::io::duplex(IN_MEMORY_BYTES);
-        let accepted = providers.send(theirs).map_err(|_gone| SendError::Unreachable(Failure::Refused));
-        Some(accepted.map(|()| Stream::InMemory(TokioIo::new(ours))))
+        providers.send(theirs).map_err(|_gone| SendError::Unreachable(Failure::Refused))?;
+        Ok(Some(Stream::InMemory(TokioIo::new(ours))))
     }
 
     async fn connect(mut self, uri: Uri) -> Result<Stream, SendError> {
         if uri.scheme_str() != Some("https") {
             #[cfg(feature = "in-memory")]
-            if let Some(connected) = self.connect_in_memory(&uri).await {
-                return connected;
+            if let Some(stream) = self.connect_in_memory(&uri).await? {
+                return Ok(stream);
             }
             return self.guarded.call(uri).await.map(|tcp| Stream::Network(MaybeHttpsStream::Http(tcp)));
         }
