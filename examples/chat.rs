@@ -1,4 +1,5 @@
-//! Asks one question and prints the answer. The service is the first argument, `chat:dummy` by default.
+//! Asks one question and prints the answer. The service is the first argument, `chat:dummy` by
+//! default.
 #![expect(clippy::print_stdout, reason = "an example talks to its terminal")]
 
 use aisbreaker_api::Request;
@@ -7,11 +8,19 @@ use aisbreaker_services::Reply;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome {
-    let service_id = std::env::args().nth(1).unwrap_or_else(|| "chat:dummy".to_owned());
+    let service_id = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "chat:dummy".to_owned());
 
-    let reply = call(&service_id, Request::user_text("What is a gateway, in one sentence?")).await?;
+    let reply = call(
+        &service_id,
+        Request::user_text("What is a gateway, in one sentence?"),
+    )
+    .await?;
 
-    let Reply::Final(response) = reply else { return Err("no stream was asked for".into()) };
+    let Reply::Final(response) = reply else {
+        return Err("no stream was asked for".into());
+    };
     println!("{}", response.text().unwrap_or("(no text)"));
     println!("{}", serde_json::to_string_pretty(&response.usage)?);
     Ok(())

@@ -1,4 +1,5 @@
-//! A conversation of two turns: the answer to the first carries the state that the second sends back.
+//! A conversation of two turns: the answer to the first carries the state that the second sends
+//! back.
 #![expect(clippy::print_stdout, reason = "an example talks to its terminal")]
 
 use aisbreaker_api::{ConversationState, Request};
@@ -21,5 +22,9 @@ async fn main() -> Outcome {
     // The state is readable: two turns of an input and an output each.
     let messages = ConversationState::decode(&state.unwrap_or_default())?.messages;
     println!("{} messages", messages.len());
-    if messages.len() == 4 { Ok(()) } else { Err("the state does not hold both turns".into()) }
+    if messages.len() == 4 {
+        Ok(())
+    } else {
+        Err("the state does not hold both turns".into())
+    }
 }

@@ -38,7 +38,9 @@ async fn main() -> Outcome {
     for path in ["/mine", "/api/v1/ping"] {
         let client = Client::new(Policy::strict().allow(&base)?, Timeouts::default());
         let url = aisbreaker_api::ServiceUrl::resolve(&base, path, None)?;
-        let response = client.send(&url, Outgoing::new(Method::GET, HeaderMap::new(), "")).await?;
+        let response = client
+            .send(&url, Outgoing::new(Method::GET, HeaderMap::new(), ""))
+            .await?;
         let body = response.into_body().collect().await?.to_bytes();
         println!("{path}: {}", String::from_utf8_lossy(&body));
     }
@@ -58,8 +60,9 @@ async fn serve(listener: TcpListener, gateway: Gateway) {
                 })
             }
         });
-        let connection =
-            http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), service);
         tokio::spawn(connection);
     }
 }

@@ -1,6 +1,8 @@
-//! Mints a key: posts secrets, quotas and a span of time to the server, which seals them and keeps nothing.
+//! Mints a key: posts secrets, quotas and a span of time to the server, which seals them and keeps
+//! nothing.
 //!
-//! Prints the key alone, so that a shell can keep it: `export AISBREAKER_API_KEY=$(… --example mint)`.
+//! Prints the key alone, so that a shell can keep it:
+//! `export AISBREAKER_API_KEY=$(… --example mint)`.
 #![expect(clippy::print_stdout, reason = "an example talks to its terminal")]
 
 use aisbreaker_examples::{Outcome, post};
@@ -25,6 +27,11 @@ async fn main() -> Outcome {
 
     let answer = post("/api/v1/oauth/token", &request).await?;
 
-    println!("{}", answer["access_token"].as_str().ok_or("the answer has no key")?);
+    println!(
+        "{}",
+        answer["access_token"]
+            .as_str()
+            .ok_or("the answer has no key")?
+    );
     Ok(())
 }

@@ -1,9 +1,12 @@
-//! A service of one's own in one file: `chat:shout` answers in capitals, beside all the standard services.
+//! A service of one's own in one file: `chat:shout` answers in capitals, beside all the standard
+//! services.
 #![expect(clippy::print_stdout, reason = "an example talks to its terminal")]
 
 use std::sync::Arc;
 
-use aisbreaker_api::{Input, Output, OutputText, Request, Response, ServiceId, ServiceProps, Usage};
+use aisbreaker_api::{
+    Input, Output, OutputText, Request, Response, ServiceId, ServiceProps, Usage,
+};
 use aisbreaker_examples::{Outcome, client};
 use aisbreaker_services::{
     Call, Credentials, Reply, ReplyFuture, Service, ServiceError,
@@ -16,27 +19,42 @@ impl Service for Shout {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
         Box::pin(async move {
             let Some(Input::Text(text)) = call.request.inputs.first() else {
-                return Err(ServiceError::BadRequest("request.inputs[0] must be a text".to_owned()));
+                return Err(ServiceError::BadRequest(
+                    "request.inputs[0] must be a text".to_owned(),
+                ));
             };
             let output = Output::Text(OutputText::new(0, text.content.to_uppercase()));
-            Ok(Reply::Final(Response::new(vec![output], Usage::new(call.service_id.as_str()))))
+            Ok(Reply::Final(Response::new(
+                vec![output],
+                Usage::new(call.service_id.as_str()),
+            )))
         })
     }
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome {
-    let registry =
-        standard(client()?, Options::default()).with(&ServiceId::parse("chat:shout")?, Shout).build();
+    let registry = standard(client()?, Options::default())
+        .with(&ServiceId::parse("chat:shout")?, Shout)
+        .build();
 
     // Filters stand before it as before any other service.
-    let service = ServiceProps::new("aisbreaker:mirror").with_forward_to(ServiceProps::new("chat:shout"));
-    let call =
-        Call::new(service, Request::user_text("hello"), Arc::new(Credentials::None), registry.clone())?;
+    let service =
+        ServiceProps::new("aisbreaker:mirror").with_forward_to(ServiceProps::new("chat:shout"));
+    let call = Call::new(
+        service,
+        Request::user_text("hello"),
+        Arc::new(Credentials::None),
+        registry.clone(),
+    )?;
     let Reply::Final(response) = registry.call(call).await? else {
         return Err("no stream was asked for".into());
     };
 
     println!("{}", response.text().unwrap_or_default());
-    if response.text() == Some("OLLEH") { Ok(()) } else { Err("not what it should have answered".into()) }
+    if response.text() == Some("OLLEH") {
+        Ok(())
+    } else {
+        Err("not what it should have answered".into())
+    }
 }

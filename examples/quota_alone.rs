@@ -17,16 +17,27 @@ fn main() -> Outcome {
     let engine = Engine::new(start, 10_000);
     // Three a minute for each user, five a minute for all of them together.
     let request = |user: &'static str| {
-        [Charge::new(user, Limits::per_minute(three)), Charge::shared("everybody", Limits::per_minute(five))]
+        [
+            Charge::new(user, Limits::per_minute(three)),
+            Charge::shared("everybody", Limits::per_minute(five)),
+        ]
     };
 
     for user in ["ada", "ada", "ada", "ada", "bob", "bob", "bob"] {
         match engine.charge(&request(user), NonZeroU32::MIN, start) {
             Ok(_) => println!("{user}: admitted"),
-            Err(Refusal::Exceeded { charge, retry_after, .. }) => {
+            Err(Refusal::Exceeded {
+                charge,
+                retry_after,
+                ..
+            }) => {
                 println!("{user}: refused by limit {charge}, again in {retry_after:?}");
                 // The wait is exact: refused a moment before, admitted then.
-                assert!(engine.charge(&request(user), NonZeroU32::MIN, start + retry_after).is_ok());
+                assert!(
+                    engine
+                        .charge(&request(user), NonZeroU32::MIN, start + retry_after)
+                        .is_ok()
+                );
                 break;
             }
             Err(refusal) => return Err(refusal.into()),

@@ -10,7 +10,9 @@ use futures_util::StreamExt as _;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome {
-    let service_id = std::env::args().nth(1).unwrap_or_else(|| "chat:dummy".to_owned());
+    let service_id = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "chat:dummy".to_owned());
     let request = Request::user_text("Count to ten.").with_stream(true);
 
     let Reply::Stream(mut events) = call(&service_id, request).await? else {

@@ -21,7 +21,10 @@ fn main() -> Outcome {
     let ring = KeyRing::new(ServerKey::generate()?);
     let host = Host::parse("api.example.com")?;
     let now = SystemTime::now();
-    let seat = Seat { customer: "Ada".to_owned(), seats: 3 };
+    let seat = Seat {
+        customer: "Ada".to_owned(),
+        seats: 3,
+    };
 
     let key = ring.seal(&seat, &host, now, Duration::from_secs(3_600))?;
     println!("{}", key.expose());

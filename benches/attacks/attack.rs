@@ -97,7 +97,11 @@ async fn trickle(target: Target, beginning: String) {
 }
 
 async fn slow_heads(target: Target) {
-    trickle(target, "GET /api/v1/ping HTTP/1.1\r\nhost: localhost\r\nx-slow: ".to_owned()).await;
+    trickle(
+        target,
+        "GET /api/v1/ping HTTP/1.1\r\nhost: localhost\r\nx-slow: ".to_owned(),
+    )
+    .await;
 }
 
 async fn slow_bodies(target: Target) {
@@ -110,7 +114,9 @@ async fn header_floods(target: Target) {
         let target = target.clone();
         async move {
             let mut stream = connect(&target).await?;
-            stream.write_all(b"GET /api/v1/ping HTTP/1.1\r\nhost: localhost\r\n").await?;
+            stream
+                .write_all(b"GET /api/v1/ping HTTP/1.1\r\nhost: localhost\r\n")
+                .await?;
             let piece = "x-more: 1\r\n".repeat(1_500);
             loop {
                 stream.write_all(piece.as_bytes()).await?;
@@ -228,7 +234,11 @@ async fn repeat(target: Target, request: Vec<u8>) {
 }
 
 async fn not_found(target: Target) {
-    repeat(target, b"GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n".to_vec()).await;
+    repeat(
+        target,
+        b"GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n".to_vec(),
+    )
+    .await;
 }
 
 async fn bad_key(target: Target) {

@@ -1,5 +1,6 @@
-//! The well-behaved client: so many calls a second, whatever becomes of those before (an open loop). A call begins when it
-//! is due, not when the client gets round to it; its clock beats once a millisecond, which is in all figures.
+//! The well-behaved client: so many calls a second, whatever becomes of those before (an open
+//! loop). A call begins when it is due, not when the client gets round to it; its clock beats once
+//! a millisecond, which is in all figures.
 
 use std::{
     io,
@@ -54,7 +55,11 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(target: &Target) -> Self {
         let kept = (0..KEPT).map(|_| Mutex::new(None)).collect();
-        Self { address: target.address, request: requests::dummy(target).into(), kept }
+        Self {
+            address: target.address,
+            request: requests::dummy(target).into(),
+            kept,
+        }
     }
 
     /// Calls for this long.
@@ -63,19 +68,25 @@ impl Client {
         let begin = Instant::now();
         let mut calls = JoinSet::new();
         for number in 0..count {
-            let due =
-                begin + time * u32::try_from(number).expect("a few") / u32::try_from(count).expect("a few");
+            let due = begin
+                + time * u32::try_from(number).expect("a few")
+                    / u32::try_from(count).expect("a few");
             sleep_until(due.into()).await;
             let client = self.clone();
             calls.spawn(async move {
                 let answered = timeout(PATIENCE, client.call(number)).await;
-                answered.is_ok_and(|answered| answered.is_ok()).then(|| due.elapsed().as_secs_f64() * 1e3)
+                answered
+                    .is_ok_and(|answered| answered.is_ok())
+                    .then(|| due.elapsed().as_secs_f64() * 1e3)
             });
         }
         let outcomes = calls.join_all().await;
         let mut millis: Vec<f64> = outcomes.iter().copied().flatten().collect();
         millis.sort_by(f64::total_cmp);
-        Calls { errors: outcomes.len() - millis.len(), millis }
+        Calls {
+            errors: outcomes.len() - millis.len(),
+            millis,
+        }
     }
 
     async fn call(&self, number: usize) -> io::Result<()> {

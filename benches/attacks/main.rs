@@ -1,11 +1,16 @@
-//! Measures how long a well-behaved client waits while others attack the server, against when nobody does.
+//! Measures how long a well-behaved client waits while others attack the server, against when
+//! nobody does.
 //!
-//! Rounds without and with the attack take turns on one server process, a fresh one for each attack. Client, attackers
-//! and server share the processors of this machine, so attackers pace themselves; what they take is in the table. The
-//! server must have been built (`cargo build --release --locked -p aisbreaker-server`), and this process must be allowed
-//! to have some 11,000 files open (`ulimit -n`).
+//! Rounds without and with the attack take turns on one server process, a fresh one for each
+//! attack. Client, attackers and server share the processors of this machine, so attackers pace
+//! themselves; what they take is in the table. The server must have been built
+//! (`cargo build --release --locked -p aisbreaker-server`), and this process must be allowed to
+//! have some 11,000 files open (`ulimit -n`).
 #![forbid(unsafe_code)]
-#![expect(clippy::expect_used, reason = "a measurement that cannot go on has nothing better to do")]
+#![expect(
+    clippy::expect_used,
+    reason = "a measurement that cannot go on has nothing better to do"
+)]
 #![expect(clippy::print_stdout, reason = "the table is for a terminal")]
 #![expect(clippy::disallowed_methods, reason = "a measurement owns its clock")]
 
@@ -40,11 +45,20 @@ struct Args {
 
 fn main() {
     let args = Args::parse();
-    let server = args.server.unwrap_or_else(aisbreaker_benches::process::beside_this_program);
-    let chosen = attack::ALL.iter().filter(|attack| attack.name.contains(&args.only));
+    let server = args
+        .server
+        .unwrap_or_else(aisbreaker_benches::process::beside_this_program);
+    let chosen = attack::ALL
+        .iter()
+        .filter(|attack| attack.name.contains(&args.only));
     print!("{}", table::HEAD);
     for attack in chosen {
-        let outcome = round::measure(&server, attack, args.rounds, Duration::from_secs(args.seconds));
+        let outcome = round::measure(
+            &server,
+            attack,
+            args.rounds,
+            Duration::from_secs(args.seconds),
+        );
         print!("{}", table::line(attack, &outcome));
     }
 }

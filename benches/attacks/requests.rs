@@ -24,8 +24,10 @@ pub(crate) fn dummy(target: &Target) -> Vec<u8> {
 
 /// The same with a key that was altered.
 pub(crate) fn with_bad_key(target: &Target) -> Vec<u8> {
-    let altered =
-        Target { key: format!("{}AAAA", &target.key[..target.key.len() - 4]).into(), ..target.clone() };
+    let altered = Target {
+        key: format!("{}AAAA", &target.key[..target.key.len() - 4]).into(),
+        ..target.clone()
+    };
     dummy(&altered)
 }
 
@@ -40,7 +42,10 @@ pub(crate) fn long_stream(target: &Target) -> Vec<u8> {
 
 /// A call whose answer is a stream of the provider at this port; the key is the caller's own.
 pub(crate) fn stream_of_a_provider(target: &Target, port: u16) -> Vec<u8> {
-    let own = Target { key: "sk-own".into(), ..target.clone() };
+    let own = Target {
+        key: "sk-own".into(),
+        ..target.clone()
+    };
     let body = format!(
         r#"{{"service":{{"serviceId":"chat:openai.com","url":"http://127.0.0.1:{port}"}},"request":{{"inputs":[{{"text":{{"role":"user","content":"Hi"}}}}],"stream":true}}}}"#
     );
@@ -53,6 +58,9 @@ pub(crate) fn bomb(target: &Target) -> Vec<u8> {
     let zeros = vec![b' '; 1 << 20];
     (0..64).for_each(|_| encoder.write_all(&zeros).expect("memory takes it"));
     let body = encoder.finish().expect("memory takes it");
-    let framing = format!("content-encoding: gzip\r\ncontent-length: {}\r\n\r\n", body.len());
+    let framing = format!(
+        "content-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     [head(target, &framing).into_bytes(), body].concat()
 }

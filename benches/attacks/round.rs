@@ -57,7 +57,8 @@ pub(crate) fn measure(server: &Path, attack: &Attack, rounds: usize, time: Durat
         runtime.block_on(async { sleep(SETTLE).await });
         let (begin, spent) = (Instant::now(), [cpu_seconds(id), attackers.cpu_seconds()]);
         let war = runtime.block_on(client.call_for(time));
-        let passed = begin.elapsed().as_secs_f64() * f64::from(u32::try_from(rounds).expect("a few"));
+        let passed =
+            begin.elapsed().as_secs_f64() * f64::from(u32::try_from(rounds).expect("a few"));
         outcome.processors[0] += (cpu_seconds(id) - spent[0]) / passed;
         outcome.processors[1] += (attackers.cpu_seconds() - spent[1]) / passed;
         attackers.stop();
@@ -71,7 +72,10 @@ pub(crate) fn measure(server: &Path, attack: &Attack, rounds: usize, time: Durat
 }
 
 fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().expect("a runtime")
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 /// Attackers on a thread of their own.
@@ -95,12 +99,19 @@ impl Attackers {
             });
         });
         let directory = told.recv().expect("it has begun");
-        Self { thread, stop, directory }
+        Self {
+            thread,
+            stop,
+            directory,
+        }
     }
 
     fn cpu_seconds(&self) -> f64 {
         let text = fs::read_to_string(self.directory.join("schedstat")).expect("the thread lives");
-        let nanoseconds = text.split(' ').next().and_then(|figure| figure.parse::<f64>().ok());
+        let nanoseconds = text
+            .split(' ')
+            .next()
+            .and_then(|figure| figure.parse::<f64>().ok());
         nanoseconds.expect("schedstat begins with a number") / 1e9
     }
 

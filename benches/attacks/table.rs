@@ -11,13 +11,22 @@ MB before, peak, after | sockets left | CPU: server, attackers |
 /// One attack; medians over the rounds, with the smallest and the largest of them.
 pub(crate) fn line(attack: &Attack, outcome: &Outcome) -> String {
     let rounds = &outcome.rounds;
-    let of = |pick: &dyn Fn(&(Calls, Calls)) -> f64| -> Vec<f64> { rounds.iter().map(pick).collect() };
-    let p50 = [of(&|(peace, _)| peace.quantile(50, 100)), of(&|(_, war)| war.quantile(50, 100))];
-    let p99 = [of(&|(peace, _)| peace.quantile(99, 100)), of(&|(_, war)| war.quantile(99, 100))];
+    let of =
+        |pick: &dyn Fn(&(Calls, Calls)) -> f64| -> Vec<f64> { rounds.iter().map(pick).collect() };
+    let p50 = [
+        of(&|(peace, _)| peace.quantile(50, 100)),
+        of(&|(_, war)| war.quantile(50, 100)),
+    ];
+    let p99 = [
+        of(&|(peace, _)| peace.quantile(99, 100)),
+        of(&|(_, war)| war.quantile(99, 100)),
+    ];
     let ratio = of(&|(peace, war)| war.quantile(99, 100) / peace.quantile(99, 100));
     let max = of(&|(_, war)| war.quantile(1, 1));
-    let errors: [usize; 2] =
-        [rounds.iter().map(|(peace, _)| peace.errors).sum(), rounds.iter().map(|(_, war)| war.errors).sum()];
+    let errors: [usize; 2] = [
+        rounds.iter().map(|(peace, _)| peace.errors).sum(),
+        rounds.iter().map(|(_, war)| war.errors).sum(),
+    ];
     let [before, peak, after] = outcome.memory;
     let [server, attackers] = outcome.processors;
     format!(

@@ -22,5 +22,11 @@ pub(crate) fn start(server: &Path) -> (Process, Target) {
     std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
     let address = process.address();
     let key = calls::mint(address);
-    (process, Target { address, key: key.into() })
+    (
+        process,
+        Target {
+            address,
+            key: key.into(),
+        },
+    )
 }

@@ -1,6 +1,10 @@
-//! What does a whole `process` call cost without sockets: key opened, twelve limits charged, `chat:dummy` answering?
+//! What does a whole `process` call cost without sockets: key opened, twelve limits charged,
+//! `chat:dummy` answering?
 
-#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has nothing better to do")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot go on has nothing better to do"
+)]
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -10,11 +14,16 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 fn calls(c: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let calls = runtime.block_on(Calls::new());
     let mut group = c.benchmark_group("gateway");
     group.throughput(Throughput::Elements(1));
-    group.bench_function("process/dummy", |b| b.iter(|| runtime.block_on(calls.process(CLIENT, false))));
+    group.bench_function("process/dummy", |b| {
+        b.iter(|| runtime.block_on(calls.process(CLIENT, false)))
+    });
     group.bench_function("process/dummy-streamed", |b| {
         b.iter(|| runtime.block_on(calls.process(CLIENT, true)))
     });

@@ -1,9 +1,11 @@
-//! What does a decision over twelve limits cost, beside `governor` doing one and twelve keyed checks?
+//! What does a decision over twelve limits cost, beside `governor` doing one and twelve keyed
+//! checks?
 //!
-//! Twelve limits are what a request needs: server and key, global and per client, each per minute, hour and day.
-//! Both libraries get the same keys. `hot-key` asks for one client again and again, `million-keys` for one of a million
-//! at random; `busy` is a client with every slot of its day in use; `after-a-day` is the first decision after an idle day.
-//! Two threads are reported as wall time per decision of both.
+//! Twelve limits are what a request needs: server and key, global and per client, each per minute,
+//! hour and day. Both libraries get the same keys. `hot-key` asks for one client again and again,
+//! `million-keys` for one of a million at random; `busy` is a client with every slot of its day in
+//! use; `after-a-day` is the first decision after an idle day. Two threads are reported as wall
+//! time per decision of both.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -32,7 +34,11 @@ struct Key {
 
 impl Key {
     fn new(scope: u8, id: u64, client: u64) -> Self {
-        Self { scope, id: [id, !id], client }
+        Self {
+            scope,
+            id: [id, !id],
+            client,
+        }
     }
 }
 
@@ -68,7 +74,10 @@ fn used_up() -> DefaultKeyedRateLimiter<Key> {
 
 /// Clients in an order that no cache foresees.
 fn scattered(step: u64) -> u64 {
-    step.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23).wrapping_mul(0xD1B5_4A32_D192_ED03) % CLIENTS
+    step.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        .rotate_left(23)
+        .wrapping_mul(0xD1B5_4A32_D192_ED03)
+        % CLIENTS
 }
 
 fn hot_key(criterion: &mut Criterion) {
@@ -76,36 +85,66 @@ fn hot_key(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("quota/charge/hot-key");
     group.throughput(Throughput::Elements(1));
     let one = governor();
-    group.bench_function("governor-1", |bench| bench.iter(|| one.check_key(black_box(&Key::new(1, 0, HOT)))));
+    group.bench_function("governor-1", |bench| {
+        bench.iter(|| one.check_key(black_box(&Key::new(1, 0, HOT))))
+    });
     group.bench_function("governor-12", |bench| {
-        bench.iter(|| (0..12).filter(|&id| one.check_key(black_box(&Key::new(1, id, HOT))).is_ok()).count());
+        bench.iter(|| {
+            (0..12)
+                .filter(|&id| one.check_key(black_box(&Key::new(1, id, HOT))).is_ok())
+                .count()
+        });
     });
 
     let engine = engine(epoch);
     let asked = charges(HOT, wide());
     group.bench_function("12-limits", |bench| {
-        bench.iter(|| engine.charge(black_box(&asked), NonZeroU32::MIN, black_box(epoch)).is_ok());
+        bench.iter(|| {
+            engine
+                .charge(black_box(&asked), NonZeroU32::MIN, black_box(epoch))
+                .is_ok()
+        });
     });
     group.bench_function("12-limits-reading-the-clock", |bench| {
-        bench.iter(|| engine.charge(black_box(&asked), NonZeroU32::MIN, Instant::now()).is_ok());
+        bench.iter(|| {
+            engine
+                .charge(black_box(&asked), NonZeroU32::MIN, Instant::now())
+                .is_ok()
+        });
     });
     group.bench_function("12-limits-one-lock-each", |bench| {
         let engine = Engine::new(epoch, 2_100_000);
-        bench.iter(|| engine.charge(black_box(&asked), NonZeroU32::MIN, black_box(epoch)).is_ok());
+        bench.iter(|| {
+            engine
+                .charge(black_box(&asked), NonZeroU32::MIN, black_box(epoch))
+                .is_ok()
+        });
     });
     group.bench_function("3-limits", |bench| {
         let [first, ..] = asked;
-        bench.iter(|| engine.charge(black_box(&[first]), NonZeroU32::MIN, black_box(epoch)).is_ok());
+        bench.iter(|| {
+            engine
+                .charge(black_box(&[first]), NonZeroU32::MIN, black_box(epoch))
+                .is_ok()
+        });
     });
     let (none, used_up) = (used_up(), charges(HOT, Limits::per_minute(number(1))));
     group.bench_function("governor-1-refused", |bench| {
         bench.iter(|| none.check_key(black_box(&Key::new(1, 0, HOT))));
     });
     group.bench_function("governor-12-refused", |bench| {
-        bench.iter(|| (0..12).filter(|&id| none.check_key(black_box(&Key::new(1, id, HOT))).is_ok()).count());
+        bench.iter(|| {
+            (0..12)
+                .filter(|&id| none.check_key(black_box(&Key::new(1, id, HOT))).is_ok())
+                .count()
+        });
     });
     group.bench_function("12-limits-refused", |bench| {
-        bench.iter(|| engine.charge(black_box(&used_up), NonZeroU32::MIN, black_box(epoch)).is_err());
+        bench.iter(|| {
+            engine
+                .charge(black_box(&used_up), NonZeroU32::MIN, black_box(epoch))
+                .is_err()
+        });
     });
     group.finish();
 }
@@ -114,7 +153,10 @@ fn million_keys(criterion: &mut Criterion) {
     let epoch = Instant::now();
     let mut group = criterion.benchmark_group("quota/charge/million-keys");
     group.throughput(Throughput::Elements(1));
-    for (name, one) in [("governor-1", governor()), ("governor-1-refused", used_up())] {
+    for (name, one) in [
+        ("governor-1", governor()),
+        ("governor-1-refused", used_up()),
+    ] {
         for client in 0..CLIENTS {
             one.check_key(&Key::new(1, 0, client)).unwrap();
         }
@@ -133,19 +175,26 @@ fn million_keys(criterion: &mut Criterion) {
             bench.iter(|| {
                 step += 1;
                 let key = Key::new(1, 0, scattered(step));
-                twelve.iter().filter(|one| one.check_key(&key).is_ok()).count()
+                twelve
+                    .iter()
+                    .filter(|one| one.check_key(&key).is_ok())
+                    .count()
             });
         });
     }
     let engine = engine(epoch);
     for client in 0..CLIENTS {
-        engine.charge(&charges(client, wide()), NonZeroU32::MIN, epoch).unwrap();
+        engine
+            .charge(&charges(client, wide()), NonZeroU32::MIN, epoch)
+            .unwrap();
     }
     let mut step = 0;
     group.bench_function("12-limits", |bench| {
         bench.iter(|| {
             step += 1;
-            engine.charge(&charges(scattered(step), wide()), NonZeroU32::MIN, epoch).is_ok()
+            engine
+                .charge(&charges(scattered(step), wide()), NonZeroU32::MIN, epoch)
+                .is_ok()
         });
     });
     group.bench_function("12-limits-refused", |bench| {
@@ -165,37 +214,61 @@ fn two_threads(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     let one = governor();
     group.bench_function("hot-key/governor-1", |bench| {
-        bench.iter_custom(|rounds| both(rounds, &|_| one.check_key(black_box(&Key::new(1, 0, HOT))).is_ok()));
+        bench.iter_custom(|rounds| {
+            both(rounds, &|_| {
+                one.check_key(black_box(&Key::new(1, 0, HOT))).is_ok()
+            })
+        });
     });
     let engine = engine(epoch);
     let asked = charges(HOT, wide());
     group.bench_function("hot-key/12-limits", |bench| {
         bench.iter_custom(|rounds| {
-            both(rounds, &|_| engine.charge(black_box(&asked), NonZeroU32::MIN, epoch).is_ok())
+            both(rounds, &|_| {
+                engine
+                    .charge(black_box(&asked), NonZeroU32::MIN, epoch)
+                    .is_ok()
+            })
         });
     });
     group.bench_function("hot-key/governor-12", |bench| {
         bench.iter_custom(|rounds| {
             both(rounds, &|_| {
-                (0..12).filter(|&id| one.check_key(black_box(&Key::new(1, id, HOT))).is_ok()).count() == 12
+                (0..12)
+                    .filter(|&id| one.check_key(black_box(&Key::new(1, id, HOT))).is_ok())
+                    .count()
+                    == 12
             })
         });
     });
     group.bench_function("hot-key/12-limits-refused", |bench| {
         let used_up = charges(HOT, Limits::per_minute(number(1)));
         bench.iter_custom(|rounds| {
-            both(rounds, &|_| engine.charge(black_box(&used_up), NonZeroU32::MIN, epoch).is_ok())
+            both(rounds, &|_| {
+                engine
+                    .charge(black_box(&used_up), NonZeroU32::MIN, epoch)
+                    .is_ok()
+            })
         });
     });
     group.bench_function("many-keys/governor-1", |bench| {
         bench.iter_custom(|rounds| {
-            both(rounds, &|step| one.check_key(&Key::new(1, 0, scattered(step) % 10_000)).is_ok())
+            both(rounds, &|step| {
+                one.check_key(&Key::new(1, 0, scattered(step) % 10_000))
+                    .is_ok()
+            })
         });
     });
     group.bench_function("many-keys/12-limits", |bench| {
         bench.iter_custom(|rounds| {
             both(rounds, &|step| {
-                engine.charge(&charges(scattered(step) % 10_000, wide()), NonZeroU32::MIN, epoch).is_ok()
+                engine
+                    .charge(
+                        &charges(scattered(step) % 10_000, wide()),
+                        NonZeroU32::MIN,
+                        epoch,
+                    )
+                    .is_ok()
             })
         });
     });
@@ -231,12 +304,18 @@ fn long_lists(criterion: &mut Criterion) {
         now += slot;
     }
     group.bench_function("busy/12-limits", |bench| {
-        bench.iter(|| engine.charge(black_box(&asked), NonZeroU32::MIN, now).is_ok());
+        bench.iter(|| {
+            engine
+                .charge(black_box(&asked), NonZeroU32::MIN, now)
+                .is_ok()
+        });
     });
     group.bench_function("busy/12-limits-new-slot-each-time", |bench| {
         bench.iter(|| {
             now += slot;
-            engine.charge(black_box(&asked), NonZeroU32::MIN, now).is_ok()
+            engine
+                .charge(black_box(&asked), NonZeroU32::MIN, now)
+                .is_ok()
         });
     });
     group.bench_function("after-a-day/12-limits", |bench| {

@@ -1,7 +1,9 @@
-//! What does a decision over twelve limits cost in a shared store, beside twelve GCRA checks in one Lua script and `PING`?
+//! What does a decision over twelve limits cost in a shared store, beside twelve GCRA checks in one
+//! Lua script and `PING`?
 //!
-//! Client and server share the processors of this machine. With 64 in flight the time is that per answer; with one it is
-//! that of a round trip. Without a Redis or Valkey server nothing is measured, and that is said.
+//! Client and server share the processors of this machine. With 64 in flight the time is that per
+//! answer; with one it is that of a round trip. Without a Redis or Valkey server nothing is
+//! measured, and that is said.
 
 use std::{hint::black_box, time::Duration};
 
@@ -17,7 +19,9 @@ fn redis(criterion: &mut Criterion) {
         ("ping", Question::Ping),
     ];
     let mut group = criterion.benchmark_group("redis");
-    group.throughput(Throughput::Elements(1)).measurement_time(Duration::from_secs(3));
+    group
+        .throughput(Throughput::Elements(1))
+        .measurement_time(Duration::from_secs(3));
     for (name, question) in questions {
         for (flight, in_flight) in [("one-in-flight", 1), ("64-in-flight", 64)] {
             group.bench_function(format!("{name}/{flight}"), |bench| {
@@ -25,8 +29,9 @@ fn redis(criterion: &mut Criterion) {
                     // As many for each that is in flight; the time is that of `count`.
                     let each = count.div_ceil(u64::from(in_flight));
                     let time = store.ask(question, in_flight, each);
-                    let share =
-                        Duration::from_nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / each);
+                    let share = Duration::from_nanos(
+                        u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / each,
+                    );
                     black_box(share) * u32::try_from(count).unwrap_or(u32::MAX) / in_flight
                 });
             });

@@ -27,7 +27,10 @@ pub(crate) fn of_this_process() -> Duration {
 
 fn schedule(thread: &std::path::Path, field: usize) -> f64 {
     let text = std::fs::read_to_string(thread.join("schedstat")).expect("the thread lives");
-    text.split(' ').nth(field).and_then(|figure| figure.parse().ok()).expect("schedstat has numbers")
+    text.split(' ')
+        .nth(field)
+        .and_then(|figure| figure.parse().ok())
+        .expect("schedstat has numbers")
 }
 
 /// Nanoseconds of CPU time per run of `operation`, over enough runs to take about `time`.

@@ -1,7 +1,8 @@
 //! Rows about what threads that share a gateway cost each other.
 //!
-//! Two threads with one gateway, beside two threads that have one each: both fill two processors, so that the difference
-//! is what is shared, the counters and locks of the gateway and of its client, and the queues of the runtime.
+//! Two threads with one gateway, beside two threads that have one each: both fill two processors,
+//! so that the difference is what is shared, the counters and locks of the gateway and of its
+//! client, and the queues of the runtime.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -74,7 +75,11 @@ fn separate(service: Service) -> Sample {
 }
 
 fn threads(count: usize) -> Runtime {
-    Builder::new_multi_thread().worker_threads(count).enable_all().build().expect("a runtime")
+    Builder::new_multi_thread()
+        .worker_threads(count)
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 async fn gateway(service: Service) -> Arc<Calls> {

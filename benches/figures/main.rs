@@ -1,10 +1,17 @@
-//! Measures the figures that the design sets, all in one run, and prints a table: row, ours, anchor, ratio, goal, met.
+//! Measures the figures that the design sets, all in one run, and prints a table: row, ours,
+//! anchor, ratio, goal, met.
 //!
-//! Ours and its anchor take turns in short rounds, so that a busy machine slows both; ratios are medians over the
-//! rounds. Times are CPU time of the measured threads.
+//! Ours and its anchor take turns in short rounds, so that a busy machine slows both; ratios are
+//! medians over the rounds. Times are CPU time of the measured threads.
 #![forbid(unsafe_code)]
-#![expect(clippy::expect_used, reason = "a measurement that cannot go on has nothing better to do")]
-#![expect(clippy::panic, reason = "a measurement that cannot go on has nothing better to do")]
+#![expect(
+    clippy::expect_used,
+    reason = "a measurement that cannot go on has nothing better to do"
+)]
+#![expect(
+    clippy::panic,
+    reason = "a measurement that cannot go on has nothing better to do"
+)]
 #![expect(clippy::print_stdout, reason = "the table is for a terminal")]
 
 mod cpu;
@@ -47,7 +54,9 @@ fn main() {
     if let Some(probe) = args.probe {
         return println!("{}", probe::run(&probe));
     }
-    let server = args.server.unwrap_or_else(aisbreaker_benches::process::beside_this_program);
+    let server = args
+        .server
+        .unwrap_or_else(aisbreaker_benches::process::beside_this_program);
     let measurements = token::rows(args.jose)
         .into_iter()
         .chain(quota::rows())
@@ -56,9 +65,14 @@ fn main() {
         .chain(gateway::rows())
         .chain(server::rows(server));
     let chosen = measurements.filter(|measurement| measurement.name().contains(&args.only));
-    let rows: Vec<row::Row> = chosen.map(|measurement| measurement.measure(args.rounds)).collect();
+    let rows: Vec<row::Row> = chosen
+        .map(|measurement| measurement.measure(args.rounds))
+        .collect();
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&rows).expect("rows serialise"));
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&rows).expect("rows serialise")
+        );
     } else {
         print!("{}", row::table(&rows));
     }

@@ -1,4 +1,5 @@
-//! Figures about memory: each is taken in a fresh process, since an allocator keeps what it has had.
+//! Figures about memory: each is taken in a fresh process, since an allocator keeps what it has
+//! had.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -19,8 +20,14 @@ use crate::{
 pub(crate) fn sample(name: &'static str) -> Sample {
     Box::new(move || {
         let this = std::env::current_exe().expect("this program has a path");
-        let output = Command::new(this).args(["--probe", name]).output().expect("this program runs");
-        String::from_utf8_lossy(&output.stdout).trim().parse().expect("a probe prints a number")
+        let output = Command::new(this)
+            .args(["--probe", name])
+            .output()
+            .expect("this program runs");
+        String::from_utf8_lossy(&output.stdout)
+            .trim()
+            .parse()
+            .expect("a probe prints a number")
     })
 }
 
@@ -79,11 +86,16 @@ fn bytes_per_full_cell() -> f64 {
 
 /// Resident megabytes of a process with a gateway that has served a million clients, each once.
 fn million_clients() -> f64 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let calls = Calls::new().await;
         for client in 0..1_000_000 {
-            calls.process(IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + client)), false).await;
+            calls
+                .process(IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + client)), false)
+                .await;
         }
         // While the gateway is there.
         resident() / 1e6

@@ -23,58 +23,102 @@ const KEY: [u8; 16] = [3; 16];
 pub(crate) const LIMIT: NonZeroU32 = NonZeroU32::new(4_000_000_000).unwrap();
 
 pub(crate) fn rows() -> impl Iterator<Item = Measurement> {
-    design_rows().into_iter().chain(further_rows()).chain(memory_rows())
+    design_rows()
+        .into_iter()
+        .chain(further_rows())
+        .chain(memory_rows())
 }
 
 fn design_rows() -> Vec<Measurement> {
     vec![
-        Measurement::ratio("12 limits, hot key / governor, one limit", "ns", 2.0, || {
-            (ours(|| 1), governors(1, || 1))
-        }),
+        Measurement::ratio(
+            "12 limits, hot key / governor, one limit",
+            "ns",
+            2.0,
+            || (ours(|| 1), governors(1, || 1)),
+        ),
         Measurement::ratio("12 limits, hot key / governor, twelve", "ns", 0.25, || {
             (ours(|| 1), governors(12, || 1))
         }),
-        Measurement::ratio("12 limits, a million clients / governor, one limit", "ns", 3.5, || {
-            (ours(client_numbers()), governors(1, client_numbers()))
-        }),
-        Measurement::ratio("12 limits, two threads on one key: CPU / governor, one limit", "ns", 3.0, || {
-            (two_threads_of_ours(|| || 1), two_threads_of_governor(1, || || 1))
-        }),
+        Measurement::ratio(
+            "12 limits, a million clients / governor, one limit",
+            "ns",
+            3.5,
+            || (ours(client_numbers()), governors(1, client_numbers())),
+        ),
+        Measurement::ratio(
+            "12 limits, two threads on one key: CPU / governor, one limit",
+            "ns",
+            3.0,
+            || {
+                (
+                    two_threads_of_ours(|| || 1),
+                    two_threads_of_governor(1, || || 1),
+                )
+            },
+        ),
     ]
 }
 
 /// What the design sets no figures for, beyond those it does.
 fn further_rows() -> Vec<Measurement> {
     vec![
-        Measurement::ratio("12 limits, hot key, refused / governor, one limit, refused", "ns", 2.0, || {
-            (refused(|| 1), governors_refuse(1, || 1))
-        })
+        Measurement::ratio(
+            "12 limits, hot key, refused / governor, one limit, refused",
+            "ns",
+            2.0,
+            || (refused(|| 1), governors_refuse(1, || 1)),
+        )
         .noted("the goal of an admitted one"),
-        Measurement::ratio("12 limits, hot key, refused / governor, twelve, refused", "ns", 0.25, || {
-            (refused(|| 1), governors_refuse(12, || 1))
-        })
+        Measurement::ratio(
+            "12 limits, hot key, refused / governor, twelve, refused",
+            "ns",
+            0.25,
+            || (refused(|| 1), governors_refuse(12, || 1)),
+        )
         .noted("the goal of an admitted one"),
-        Measurement::ratio("12 limits, a million clients / governor, twelve", "ns", 0.25, || {
-            (ours(client_numbers()), governors(12, client_numbers()))
-        })
+        Measurement::ratio(
+            "12 limits, a million clients / governor, twelve",
+            "ns",
+            0.25,
+            || (ours(client_numbers()), governors(12, client_numbers())),
+        )
         .without_goal()
         .rounds_at_most(5),
         Measurement::ratio(
             "12 limits, a million clients, refused / governor, one limit, refused",
             "ns",
             3.5,
-            || (refused(client_numbers()), governors_refuse(1, client_numbers())),
+            || {
+                (
+                    refused(client_numbers()),
+                    governors_refuse(1, client_numbers()),
+                )
+            },
         )
         .noted("the goal of an admitted one"),
-        Measurement::ratio("12 limits, two threads on one key: CPU / governor, twelve", "ns", 0.25, || {
-            (two_threads_of_ours(|| || 1), two_threads_of_governor(12, || || 1))
-        })
+        Measurement::ratio(
+            "12 limits, two threads on one key: CPU / governor, twelve",
+            "ns",
+            0.25,
+            || {
+                (
+                    two_threads_of_ours(|| || 1),
+                    two_threads_of_governor(12, || || 1),
+                )
+            },
+        )
         .without_goal(),
         Measurement::ratio(
             "12 limits, two threads, a million clients: CPU / governor, one limit",
             "ns",
             3.5,
-            || (two_threads_of_ours(client_numbers), two_threads_of_governor(1, client_numbers)),
+            || {
+                (
+                    two_threads_of_ours(client_numbers),
+                    two_threads_of_governor(1, client_numbers),
+                )
+            },
         )
         .without_goal(),
         Measurement::ratio(
@@ -96,9 +140,12 @@ fn further_rows() -> Vec<Measurement> {
 
 fn memory_rows() -> Vec<Measurement> {
     vec![
-        Measurement::absolute("bytes of an idle client, server and key scope", "B", 220.0, || {
-            crate::probe::sample("idle-client-bytes")
-        })
+        Measurement::absolute(
+            "bytes of an idle client, server and key scope",
+            "B",
+            220.0,
+            || crate::probe::sample("idle-client-bytes"),
+        )
         .noted("its windows are empty again"),
         Measurement::absolute(
             "bytes of a client with one request in its windows, server and key scope",
@@ -106,9 +153,12 @@ fn memory_rows() -> Vec<Measurement> {
             220.0,
             || crate::probe::sample("client-bytes"),
         ),
-        Measurement::absolute("bytes of a client with every slot full, per cell", "B", 2600.0, || {
-            crate::probe::sample("full-cell-bytes")
-        }),
+        Measurement::absolute(
+            "bytes of a client with every slot full, per cell",
+            "B",
+            2600.0,
+            || crate::probe::sample("full-cell-bytes"),
+        ),
     ]
 }
 
@@ -123,7 +173,9 @@ pub(crate) fn decide(engine: &Engine<Counter>, client: u64, now: Instant) -> boo
 }
 
 fn decide_within(engine: &Engine<Counter>, client: u64, now: Instant, limit: NonZeroU32) -> bool {
-    engine.charge(&charges(client, limit), NonZeroU32::MIN, now).is_ok()
+    engine
+        .charge(&charges(client, limit), NonZeroU32::MIN, now)
+        .is_ok()
 }
 
 /// Reads the counters of a client, and moves them on to now.
@@ -149,7 +201,9 @@ pub(crate) fn engine(start: Instant) -> Engine<Counter> {
 fn client_numbers() -> impl FnMut() -> u64 + 'static {
     let mut state = 1_u64;
     move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) % CLIENTS
     }
 }
@@ -174,7 +228,9 @@ fn refused(mut client: impl FnMut() -> u64 + 'static) -> Sample {
 
 fn governor(limit: NonZeroU32) -> Keyed {
     // A day's, so that nothing comes back while it is measured.
-    let Some(quota) = Quota::with_period(Duration::from_secs(86_400).div_f64(f64::from(limit.get()))) else {
+    let Some(quota) =
+        Quota::with_period(Duration::from_secs(86_400).div_f64(f64::from(limit.get())))
+    else {
         panic!("the period is not zero")
     };
     RateLimiter::keyed(quota.allow_burst(limit))
@@ -184,7 +240,11 @@ fn checks(count: u8, limit: NonZeroU32) -> impl Fn(u64) -> bool {
     let limiters: Vec<Keyed> = (0..count).map(|_| governor(limit)).collect();
     move |client| {
         // All of them are asked, also after one has refused.
-        limiters.iter().filter(|limiter| limiter.check_key(&(0, KEY, client)).is_ok()).count() > 0
+        limiters
+            .iter()
+            .filter(|limiter| limiter.check_key(&(0, KEY, client)).is_ok())
+            .count()
+            > 0
     }
 }
 
@@ -206,7 +266,8 @@ fn returning_clients() -> impl FnMut() -> u64 + 'static {
     move || client() % RETURNING
 }
 
-/// Nanoseconds of CPU time of the first decision after an idle day, for clients that were busy in ten slots before.
+/// Nanoseconds of CPU time of the first decision after an idle day, for clients that were busy in
+/// ten slots before.
 fn after_a_day() -> Sample {
     let mut time = now();
     let engine = engine(time);
@@ -220,11 +281,14 @@ fn after_a_day() -> Sample {
         let before = cpu::nanoseconds(&thread);
         // In an order that no cache foresees, each once: the step is odd.
         (0..RETURNING).for_each(|step| assert!(decide(&engine, step * 20_077 % RETURNING, time)));
-        (cpu::nanoseconds(&thread) - before) / f64::from(u32::try_from(RETURNING).expect("it is small"))
+        (cpu::nanoseconds(&thread) - before)
+            / f64::from(u32::try_from(RETURNING).expect("it is small"))
     })
 }
 
-fn two_threads_of_ours<C: FnMut() -> u64 + Send + 'static>(client: impl Fn() -> C + 'static) -> Sample {
+fn two_threads_of_ours<C: FnMut() -> u64 + Send + 'static>(
+    client: impl Fn() -> C + 'static,
+) -> Sample {
     let start = now();
     let engine = Arc::new(engine(start));
     two_threads(move || {

@@ -1,5 +1,5 @@
-//! Rows about decisions in a shared store. The clients, and a Redis server for these rows alone, share the processors of
-//! this machine; times are elapsed ones.
+//! Rows about decisions in a shared store. The clients, and a Redis server for these rows alone,
+//! share the processors of this machine; times are elapsed ones.
 
 use std::{rc::Rc, time::Duration};
 
@@ -43,18 +43,26 @@ pub(crate) fn rows() -> Vec<Measurement> {
                 |store| latency(store, Question::Ping, 1, 99),
             )
         }),
-        Measurement::comparison("Redis: p50 with 64 in flight / twelve GCRA checks", "µs", || {
-            pair(
-                |store| latency(store, Question::Charge, FLIGHT, 50),
-                |store| latency(store, Question::Gcra, FLIGHT, 50),
-            )
-        }),
-        Measurement::comparison("Redis: p99 with 64 in flight / twelve GCRA checks", "µs", || {
-            pair(
-                |store| latency(store, Question::Charge, FLIGHT, 99),
-                |store| latency(store, Question::Gcra, FLIGHT, 99),
-            )
-        }),
+        Measurement::comparison(
+            "Redis: p50 with 64 in flight / twelve GCRA checks",
+            "µs",
+            || {
+                pair(
+                    |store| latency(store, Question::Charge, FLIGHT, 50),
+                    |store| latency(store, Question::Gcra, FLIGHT, 50),
+                )
+            },
+        ),
+        Measurement::comparison(
+            "Redis: p99 with 64 in flight / twelve GCRA checks",
+            "µs",
+            || {
+                pair(
+                    |store| latency(store, Question::Charge, FLIGHT, 99),
+                    |store| latency(store, Question::Gcra, FLIGHT, 99),
+                )
+            },
+        ),
         Measurement::comparison(
             "Redis: decisions per second, 64 in flight / in memory, one thread",
             per_second,
@@ -78,13 +86,22 @@ fn pair(
 }
 
 fn per_second_of(store: Rc<Store>, question: Question) -> Sample {
-    Box::new(move || f64::from(FLIGHT * EACH) / store.ask(question, FLIGHT, EACH.into()).as_secs_f64())
+    Box::new(move || {
+        f64::from(FLIGHT * EACH) / store.ask(question, FLIGHT, EACH.into()).as_secs_f64()
+    })
 }
 
 /// Microseconds that so many in a hundred do not exceed.
 fn latency(store: Rc<Store>, question: Question, in_flight: u32, percent: usize) -> Sample {
     Box::new(move || {
-        let times = store.latencies(question, in_flight, if in_flight == 1 { ALONE } else { EACH }.into());
-        times.get(times.len() * percent / 100).map_or(f64::NAN, Duration::as_secs_f64) * 1e6
+        let times = store.latencies(
+            question,
+            in_flight,
+            if in_flight == 1 { ALONE } else { EACH }.into(),
+        );
+        times
+            .get(times.len() * percent / 100)
+            .map_or(f64::NAN, Duration::as_secs_f64)
+            * 1e6
     })
 }

@@ -47,8 +47,8 @@ enum Goal {
 type Pair = (Sample, Sample);
 
 enum Kind {
-    /// Ours against an anchor, where there is all that it takes; made when their turn comes, so that they do not fill the
-    /// caches of others.
+    /// Ours against an anchor, where there is all that it takes; made when their turn comes, so
+    /// that they do not fill the caches of others.
     Ratio(Box<dyn FnOnce() -> Option<Pair>>),
     /// A figure by itself.
     Absolute(Box<dyn FnOnce() -> Sample>),
@@ -63,7 +63,14 @@ impl Measurement {
         setup: impl FnOnce() -> Pair + 'static,
     ) -> Self {
         let kind = Kind::Ratio(Box::new(|| Some(setup())));
-        Self { name, unit, goal: Some(Goal::AtMost(goal)), note: "", most_rounds: usize::MAX, kind }
+        Self {
+            name,
+            unit,
+            goal: Some(Goal::AtMost(goal)),
+            note: "",
+            most_rounds: usize::MAX,
+            kind,
+        }
     }
 
     /// A ratio without a goal; `None` if something is missing that it takes.
@@ -72,7 +79,14 @@ impl Measurement {
         unit: &'static str,
         setup: impl FnOnce() -> Option<Pair> + 'static,
     ) -> Self {
-        Self { name, unit, goal: None, note: "", most_rounds: usize::MAX, kind: Kind::Ratio(Box::new(setup)) }
+        Self {
+            name,
+            unit,
+            goal: None,
+            note: "",
+            most_rounds: usize::MAX,
+            kind: Kind::Ratio(Box::new(setup)),
+        }
     }
 
     pub(crate) fn absolute(
@@ -82,11 +96,25 @@ impl Measurement {
         setup: impl FnOnce() -> Sample + 'static,
     ) -> Self {
         let kind = Kind::Absolute(Box::new(setup));
-        Self { name, unit, goal: Some(Goal::AtMost(goal)), note: "", most_rounds: usize::MAX, kind }
+        Self {
+            name,
+            unit,
+            goal: Some(Goal::AtMost(goal)),
+            note: "",
+            most_rounds: usize::MAX,
+            kind,
+        }
     }
 
     pub(crate) fn not_measured(name: &'static str, goal: f64, note: &'static str) -> Self {
-        Self { name, unit: "", goal: Some(Goal::AtMost(goal)), note, most_rounds: 0, kind: Kind::NotYet }
+        Self {
+            name,
+            unit: "",
+            goal: Some(Goal::AtMost(goal)),
+            note,
+            most_rounds: 0,
+            kind: Kind::NotYet,
+        }
     }
 
     pub(crate) fn at_most(mut self, goal: f64) -> Self {
@@ -145,7 +173,9 @@ impl Measurement {
             anchor,
             ratio,
             is_least: matches!(self.goal, Some(Goal::AtLeast(_))),
-            goal: self.goal.map(|(Goal::AtMost(goal) | Goal::AtLeast(goal))| goal),
+            goal: self
+                .goal
+                .map(|(Goal::AtMost(goal) | Goal::AtLeast(goal))| goal),
             met: ratio.zip(self.goal).map(|(ratio, goal)| match goal {
                 Goal::AtMost(goal) => ratio <= goal,
                 Goal::AtLeast(goal) => ratio >= goal,
@@ -156,12 +186,20 @@ impl Measurement {
     }
 }
 
-fn in_turns(mut ours: Sample, mut anchor: Sample, rounds: usize) -> (Option<f64>, Option<f64>, Vec<f64>) {
+fn in_turns(
+    mut ours: Sample,
+    mut anchor: Sample,
+    rounds: usize,
+) -> (Option<f64>, Option<f64>, Vec<f64>) {
     // The first of each warms up.
     let (_, _) = (ours(), anchor());
     let pairs: Vec<(f64, f64)> = (0..rounds).map(|_| (ours(), anchor())).collect();
     let column = |pick: fn(&(f64, f64)) -> f64| pairs.iter().map(pick).collect::<Vec<f64>>();
-    (median(&column(|pair| pair.0)), median(&column(|pair| pair.1)), column(|pair| pair.0 / pair.1))
+    (
+        median(&column(|pair| pair.0)),
+        median(&column(|pair| pair.1)),
+        column(|pair| pair.0 / pair.1),
+    )
 }
 
 fn median(figures: &[f64]) -> Option<f64> {
@@ -176,9 +214,11 @@ pub(crate) fn table(rows: &[Row]) -> String {
         "| row | ours | anchor | ratio | goal | met | spread |\n|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
-        let figure = |figure: Option<f64>| figure.map_or("-".to_owned(), |figure| format!("{figure:.4}"));
-        let unit =
-            |figure: Option<f64>| figure.map_or("-".to_owned(), |figure| format!("{figure:.1} {}", row.unit));
+        let figure =
+            |figure: Option<f64>| figure.map_or("-".to_owned(), |figure| format!("{figure:.4}"));
+        let unit = |figure: Option<f64>| {
+            figure.map_or("-".to_owned(), |figure| format!("{figure:.1} {}", row.unit))
+        };
         let met = match (row.met, row.ratio) {
             (Some(true), _) => "yes",
             (Some(false), _) => "NO",
@@ -186,8 +226,14 @@ pub(crate) fn table(rows: &[Row]) -> String {
             (None, None) => "not measured",
         };
         let goal = row.goal.map_or("-".to_owned(), |goal| goal.to_string());
-        let spread = row.spread.map_or("-".to_owned(), |(low, high)| format!("{low:.3} to {high:.3}"));
-        let note = if row.note.is_empty() { String::new() } else { format!(" ({})", row.note) };
+        let spread = row.spread.map_or("-".to_owned(), |(low, high)| {
+            format!("{low:.3} to {high:.3}")
+        });
+        let note = if row.note.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", row.note)
+        };
         let _written = writeln!(
             text,
             "| {}{note} | {} | {} | {} | {goal} | {met} | {spread} |",

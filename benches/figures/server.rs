@@ -37,9 +37,12 @@ pub(crate) fn rows(server: PathBuf) -> Vec<Measurement> {
             || (calls_of_the_gateway(), calls_of_a_constant()),
         )
         .noted("CPU of the server's thread, without its log"),
-        Measurement::absolute("resident memory, a million known clients", "MB", 250.0, || {
-            crate::probe::sample("million-clients-megabytes")
-        })
+        Measurement::absolute(
+            "resident memory, a million known clients",
+            "MB",
+            250.0,
+            || crate::probe::sample("million-clients-megabytes"),
+        )
         .rounds_at_most(1),
     ];
     rows.extend(of_the_process);
@@ -53,11 +56,16 @@ fn of_the_process(server: PathBuf) -> [Measurement; 2] {
     if !server.exists() {
         let note = "build it first: cargo build --release -p aisbreaker-server";
         let not_measured = |name, goal| Measurement::not_measured(name, goal, note);
-        return [not_measured(start_name, start_goal), not_measured(memory_name, memory_goal)];
+        return [
+            not_measured(start_name, start_goal),
+            not_measured(memory_name, memory_goal),
+        ];
     }
     let for_memory = server.clone();
     [
-        Measurement::absolute(start_name, "ms", start_goal, move || Box::new(move || start(&server).1)),
+        Measurement::absolute(start_name, "ms", start_goal, move || {
+            Box::new(move || start(&server).1)
+        }),
         Measurement::absolute(memory_name, "MB", memory_goal, move || {
             Box::new(move || {
                 let (running, _) = start(&for_memory);
@@ -87,16 +95,29 @@ fn call(socket: &mut TcpStream, request: &[u8]) {
         assert!(read > 0, "the server closed the connection");
         answer.extend_from_slice(&piece[..read]);
         if is_whole(&answer) {
-            assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+            assert!(
+                answer.starts_with(b"HTTP/1.1 200"),
+                "{}",
+                String::from_utf8_lossy(&answer)
+            );
             return;
         }
     }
 }
 
 fn calls_of_the_gateway() -> Sample {
-    let (address, thread) =
-        on_own_thread(|listener| serve(listener, gateway(), Limits::default(), std::future::pending()));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let (address, thread) = on_own_thread(|listener| {
+        serve(
+            listener,
+            gateway(),
+            Limits::default(),
+            std::future::pending(),
+        )
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
     // Keys of one server open at its twin.
     let calls = runtime.block_on(Calls::new());
     let request = format!(
@@ -130,17 +151,24 @@ fn calls_of_a_constant() -> Sample {
     cpu_per_call(address, thread, request)
 }
 
-/// Runs a server on a thread with a runtime of its own; its address, and the thread's directory in `/proc`.
+/// Runs a server on a thread with a runtime of its own; its address, and the thread's directory in
+/// `/proc`.
 fn on_own_thread<F: Future>(
     server: impl FnOnce(tokio::net::TcpListener) -> F + Send + 'static,
 ) -> (SocketAddr, PathBuf) {
     let (tell, told) = mpsc::channel();
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         runtime.block_on(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+                .await
+                .expect("a free port");
             let address = listener.local_addr().expect("it is bound");
-            tell.send((address, cpu::this_thread())).expect("somebody waits");
+            tell.send((address, cpu::this_thread()))
+                .expect("somebody waits");
             server(listener).await;
         });
     });
@@ -150,7 +178,9 @@ fn on_own_thread<F: Future>(
 fn cpu_per_call(address: SocketAddr, thread: PathBuf, request: String) -> Sample {
     let mut socket = TcpStream::connect(address).expect("it accepts");
     socket.set_nodelay(true).expect("it is a TCP socket");
-    socket.set_read_timeout(Some(Duration::from_secs(10))).expect("it is a time");
+    socket
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("it is a time");
     Box::new(move || {
         let before = cpu::nanoseconds(&thread);
         (0..CALLS).for_each(|_| call(&mut socket, request.as_bytes()));

@@ -1,4 +1,5 @@
-//! Rows about freeing a million idle clients: what it costs, and whether anybody has to wait for it.
+//! Rows about freeing a million idle clients: what it costs, and whether anybody has to wait for
+//! it.
 
 use std::{
     sync::{
@@ -27,9 +28,12 @@ pub(crate) fn rows() -> Vec<Measurement> {
         Measurement::absolute("sweep of a million idle clients: CPU", "ms", 60.0, || {
             Box::new(|| Idle::new().sweep().0)
         }),
-        Measurement::absolute("sweep of a million idle clients: longest pause", "ms", 0.5, || {
-            Box::new(longest_step)
-        })
+        Measurement::absolute(
+            "sweep of a million idle clients: longest pause",
+            "ms",
+            0.5,
+            || Box::new(longest_step),
+        )
         .noted("each step as the shortest of three"),
         Measurement::absolute(
             "sweep of a million idle clients: longest decision of another thread meanwhile",
@@ -39,9 +43,12 @@ pub(crate) fn rows() -> Vec<Measurement> {
         )
         .rounds_at_most(3)
         .noted("time without a processor left out; of five sweeps the one with the least"),
-        Measurement::absolute("sweep of another engine: longest decision meanwhile", "ms", 0.5, || {
-            Box::new(|| shortest(|| longest_decision(false)))
-        })
+        Measurement::absolute(
+            "sweep of another engine: longest decision meanwhile",
+            "ms",
+            0.5,
+            || Box::new(|| shortest(|| longest_decision(false))),
+        )
         .rounds_at_most(3)
         .without_goal()
         .noted("what the machine alone does"),
@@ -61,7 +68,10 @@ impl Idle {
         for client in 0..CLIENTS {
             decide(&engine, client, start);
         }
-        Self { engine, later: start + Duration::from_secs(2 * 86_400) }
+        Self {
+            engine,
+            later: start + Duration::from_secs(2 * 86_400),
+        }
     }
 
     /// Frees all of them: the milliseconds of CPU time in all, and the elapsed time of every step.
@@ -78,7 +88,8 @@ impl Idle {
     }
 }
 
-/// Milliseconds of the longest step. Each is taken as the shortest of three, since a busy machine interrupts some.
+/// Milliseconds of the longest step. Each is taken as the shortest of three, since a busy machine
+/// interrupts some.
 fn longest_step() -> f64 {
     let steps = || {
         let idle = Idle::new();
@@ -88,19 +99,26 @@ fn longest_step() -> f64 {
     };
     let runs = [steps(), steps(), steps()];
     let [first, second, third] = &runs;
-    let shortest = first.iter().zip(second).zip(third).map(|((a, b), c)| a.min(b).min(c));
-    shortest.max().map_or(0.0, |longest| longest.as_secs_f64() * 1e3)
+    let shortest = first
+        .iter()
+        .zip(second)
+        .zip(third)
+        .map(|((a, b), c)| a.min(b).min(c));
+    shortest
+        .max()
+        .map_or(0.0, |longest| longest.as_secs_f64() * 1e3)
 }
 
-/// A busy machine interrupts threads for milliseconds, and only makes what is measured longer: the least of some repeats
-/// is nearest to what the engine does.
+/// A busy machine interrupts threads for milliseconds, and only makes what is measured longer: the
+/// least of some repeats is nearest to what the engine does.
 fn shortest(mut measure: impl FnMut() -> f64) -> f64 {
     (0..REPEATS).map(|_| measure()).fold(f64::MAX, f64::min)
 }
 
-/// Milliseconds of the longest decision, clock and all, of a thread that decides without a pause while another frees a
-/// million idle clients of the same engine, or else of another one. Time in which the kernel gave it no processor is left
-/// out; that in which it gave none to the other thread, which held a lock, is not.
+/// Milliseconds of the longest decision, clock and all, of a thread that decides without a pause
+/// while another frees a million idle clients of the same engine, or else of another one. Time in
+/// which the kernel gave it no processor is left out; that in which it gave none to the other
+/// thread, which held a lock, is not.
 fn longest_decision(same: bool) -> f64 {
     let (idle, other) = (Idle::new(), if same { None } else { Some(Idle::new()) });
     let (together, is_over) = (Barrier::new(2), AtomicBool::new(false));
@@ -116,7 +134,8 @@ fn longest_decision(same: bool) -> f64 {
     })
 }
 
-/// Decides for all clients in turn, in an order that meets every stripe soon; the seconds of the longest decision.
+/// Decides for all clients in turn, in an order that meets every stripe soon; the seconds of the
+/// longest decision.
 fn decide_until(idle: &Idle, is_over: &AtomicBool) -> f64 {
     let thread = cpu::this_thread();
     let (mut client, mut longest) = (0_u64, 0.0_f64);

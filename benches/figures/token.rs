@@ -34,19 +34,30 @@ pub(crate) fn rows(jose: Option<PathBuf>) -> Vec<Measurement> {
             let ring = Rc::new(ring());
             (sample(opening(&ring)), sample(pasetors()))
         }),
-        Measurement::ratio("refuse a forged key, 64 keys in the ring / one", "ns", 1.1, || {
-            let one = ring();
-            let many = (100..163).fold(ring(), |ring, byte| {
-                ring.with_opening_key(ServerKey::from_bytes([byte; 32])).expect("key ids differ")
-            });
-            (sample(refusing(many)), sample(refusing(one)))
-        }),
-        Measurement::absolute("length of a key with 890 B of claims", "chars", 1360.0, || {
-            Box::new(|| {
-                let chars = u32::try_from(sealed(&ring()).len()).expect("keys are short");
-                f64::from(chars)
-            })
-        }),
+        Measurement::ratio(
+            "refuse a forged key, 64 keys in the ring / one",
+            "ns",
+            1.1,
+            || {
+                let one = ring();
+                let many = (100..163).fold(ring(), |ring, byte| {
+                    ring.with_opening_key(ServerKey::from_bytes([byte; 32]))
+                        .expect("key ids differ")
+                });
+                (sample(refusing(many)), sample(refusing(one)))
+            },
+        ),
+        Measurement::absolute(
+            "length of a key with 890 B of claims",
+            "chars",
+            1360.0,
+            || {
+                Box::new(|| {
+                    let chars = u32::try_from(sealed(&ring()).len()).expect("keys are short");
+                    f64::from(chars)
+                })
+            },
+        ),
     ]
 }
 
@@ -69,19 +80,27 @@ fn node(directory: &Path) -> f64 {
         .output()
         .expect("node runs");
     let text = String::from_utf8_lossy(&output.stdout);
-    text.trim().parse().unwrap_or_else(|_| panic!("jose failed: {}", String::from_utf8_lossy(&output.stderr)))
+    text.trim()
+        .parse()
+        .unwrap_or_else(|_| panic!("jose failed: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
 /// A key whose claims, registered ones included, have the size in question.
 fn sealed(ring: &KeyRing) -> String {
     let lifetime = LIFETIME.saturating_sub(Duration::from_secs(1_795_396_968));
-    let key = ring.seal(&grant(CLAIMS_BYTES), &host(), now(), lifetime).expect("it seals");
+    let key = ring
+        .seal(&grant(CLAIMS_BYTES), &host(), now(), lifetime)
+        .expect("it seals");
     key.expose().to_owned()
 }
 
 fn opening(ring: &Rc<KeyRing>) -> impl FnMut() -> Grant + use<> {
     let (ring, key, host) = (Rc::clone(ring), sealed(ring), host());
-    move || ring.open::<Grant>(&key, &host, now()).expect("it opens").into_payload()
+    move || {
+        ring.open::<Grant>(&key, &host, now())
+            .expect("it opens")
+            .into_payload()
+    }
 }
 
 fn refusing(ring: KeyRing) -> impl FnMut() -> bool {
@@ -104,7 +123,8 @@ fn pasetors() -> impl FnMut() -> Claims {
     let message = serde_json::to_vec(&claims).expect("it serialises");
     let token = LocalToken::encrypt(&key, &message, None, None).expect("it encrypts");
     move || {
-        let untrusted = UntrustedToken::<Local, V4>::try_from(token.as_str()).expect("it is a token");
+        let untrusted =
+            UntrustedToken::<Local, V4>::try_from(token.as_str()).expect("it is a token");
         let trusted = LocalToken::decrypt(&key, &untrusted, None, None).expect("it decrypts");
         let claims: Claims = serde_json::from_str(trusted.payload()).expect("it parses");
         assert!(claims.aud == host().as_str() && claims.exp > 1_795_396_968);

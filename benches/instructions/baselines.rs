@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fmt, fs, path::Path, process::Command};
 
 use serde::{Deserialize, Serialize};
 
-/// By how much of the baseline a call may take more instructions: hash tables and allocators do not do the same each time.
+/// By how much of the baseline a call may take more instructions: hash tables and allocators do not
+/// do the same each time.
 const TOLERANCE: f64 = 0.03;
 /// How many allocations more a call may make: less than one for each call.
 const MORE_ALLOCATIONS: f64 = 0.5;
@@ -37,7 +38,8 @@ impl Baselines {
         if !path.exists() {
             return Ok(Self::default());
         }
-        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text =
+            fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
     }
 
@@ -58,7 +60,11 @@ impl Baselines {
             found.instructions > baseline.instructions * (1.0 + TOLERANCE)
                 || found.allocations > baseline.allocations + MORE_ALLOCATIONS
         });
-        Verdict { found, baseline, is_worse }
+        Verdict {
+            found,
+            baseline,
+            is_worse,
+        }
     }
 
     pub(crate) fn set(&mut self, case: String, found: Figures) {
@@ -82,7 +88,10 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Figures { instructions, allocations } = self.found;
+        let Figures {
+            instructions,
+            allocations,
+        } = self.found;
         let word = match (self.is_worse, self.is_better()) {
             (true, _) => "WORSE",
             (false, true) => "better: make it the baseline (--write)",
@@ -106,8 +115,8 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Whether the baselines are of a machine like this: valgrind tells programs of the machine's own instructions, and
-/// encryption uses the widest that there are.
+/// Whether the baselines are of a machine like this: valgrind tells programs of the machine's own
+/// instructions, and encryption uses the widest that there are.
 pub(crate) fn apply_here() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::arch::is_x86_feature_detected!("avx2");
@@ -121,7 +130,13 @@ fn tools() -> String {
         let output = Command::new(program).arg("--version").output();
         output.map_or_else(
             |_missing| format!("no {program}"),
-            |output| String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned(),
+            |output| {
+                String::from_utf8_lossy(&output.stdout)
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned()
+            },
         )
     };
     [version("rustc"), version("valgrind"), version("ldd")].join(", ")
@@ -134,7 +149,13 @@ mod tests {
     #[test]
     fn more_than_the_tolerance_is_worse() {
         let mut baselines = Baselines::default();
-        baselines.set("call".to_owned(), Figures { instructions: 1000.0, allocations: 10.0 });
+        baselines.set(
+            "call".to_owned(),
+            Figures {
+                instructions: 1000.0,
+                allocations: 10.0,
+            },
+        );
         let rows = [
             (1000.0, 10.0, "as it was"),
             (1029.0, 10.4, "as it was"),
@@ -145,13 +166,33 @@ mod tests {
             (1000.0, 9.0, "better: make it the baseline (--write)"),
         ];
         for (instructions, allocations, word) in rows {
-            let verdict = baselines.judge("call", Figures { instructions, allocations });
+            let verdict = baselines.judge(
+                "call",
+                Figures {
+                    instructions,
+                    allocations,
+                },
+            );
             assert!(
                 verdict.to_string().ends_with(&format!("   {word}")),
                 "{instructions} {allocations}: {verdict}"
             );
-            assert_eq!(verdict.is_worse, word == "WORSE", "{instructions} {allocations}");
+            assert_eq!(
+                verdict.is_worse,
+                word == "WORSE",
+                "{instructions} {allocations}"
+            );
         }
-        assert!(baselines.judge("another", Figures { instructions: 1.0, allocations: 0.0 }).is_worse);
+        assert!(
+            baselines
+                .judge(
+                    "another",
+                    Figures {
+                        instructions: 1.0,
+                        allocations: 0.0
+                    }
+                )
+                .is_worse
+        );
     }
 }

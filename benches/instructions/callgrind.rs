@@ -10,7 +10,13 @@ use std::{
 use crate::cases::Case;
 
 /// Each is one allocation.
-const ALLOCATORS: [&str; 5] = ["malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"];
+const ALLOCATORS: [&str; 5] = [
+    "malloc",
+    "calloc",
+    "realloc",
+    "posix_memalign",
+    "aligned_alloc",
+];
 
 /// What was counted of one call, each function by itself.
 #[derive(Debug, Default)]
@@ -22,7 +28,11 @@ pub(crate) struct Profile {
 
 /// Measures one call of a case.
 pub(crate) fn of_one_call(case: Case) -> Result<Profile, String> {
-    let folder = env::temp_dir().join(format!("instructions-{}-{}", std::process::id(), case.name()));
+    let folder = env::temp_dir().join(format!(
+        "instructions-{}-{}",
+        std::process::id(),
+        case.name()
+    ));
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let found = difference(case, &folder);
     let _left_behind = fs::remove_dir_all(&folder);
@@ -33,14 +43,23 @@ pub(crate) fn of_one_call(case: Case) -> Result<Profile, String> {
 fn difference(case: Case, folder: &Path) -> Result<Profile, String> {
     let calls = case.calls();
     let paths = [calls, 2 * calls].map(|calls| (calls, folder.join(calls.to_string())));
-    let started = paths.each_ref().map(|(calls, path)| start(case, *calls, path));
+    let started = paths
+        .each_ref()
+        .map(|(calls, path)| start(case, *calls, path));
     let mut counted = Vec::new();
     for ((_, path), child) in paths.iter().zip(started) {
-        let output = child?.wait_with_output().map_err(|error| format!("valgrind: {error}"))?;
+        let output = child?
+            .wait_with_output()
+            .map_err(|error| format!("valgrind: {error}"))?;
         if !output.status.success() {
-            return Err(format!("{} failed:\n{}", case.name(), String::from_utf8_lossy(&output.stderr)));
+            return Err(format!(
+                "{} failed:\n{}",
+                case.name(),
+                String::from_utf8_lossy(&output.stderr)
+            ));
         }
-        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text =
+            fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         counted.push(read(&text));
     }
     let [few, many] = <[Profile; 2]>::try_from(counted).expect("two were started");
@@ -50,18 +69,25 @@ fn difference(case: Case, folder: &Path) -> Result<Profile, String> {
 fn start(case: Case, calls: u32, path: &Path) -> Result<Child, String> {
     let this = env::current_exe().map_err(|error| format!("where this program is: {error}"))?;
     Command::new("valgrind")
-        .args(["--tool=callgrind", "--compress-strings=no", "--compress-pos=no"])
+        .args([
+            "--tool=callgrind",
+            "--compress-strings=no",
+            "--compress-pos=no",
+        ])
         .arg(format!("--callgrind-out-file={}", path.display()))
         .arg(this)
         .args(["run", &case.name(), &calls.to_string()])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| format!("valgrind cannot be started ({error}); on Debian: apt-get install valgrind"))
+        .map_err(|error| {
+            format!("valgrind cannot be started ({error}); on Debian: apt-get install valgrind")
+        })
 }
 
-/// Reads callgrind's file ("Callgrind Format Specification" in valgrind's manual): the cost of lines after `fn=` is the
-/// function's own, but for the line after `calls=`, which is what a call of `cfn=` took.
+/// Reads callgrind's file ("Callgrind Format Specification" in valgrind's manual): the cost of
+/// lines after `fn=` is the function's own, but for the line after `calls=`, which is what a call
+/// of `cfn=` took.
 fn read(text: &str) -> Profile {
     let mut profile = Profile::default();
     let (mut function, mut callee, mut is_call) = ("", "", false);
@@ -77,7 +103,8 @@ fn read(text: &str) -> Profile {
             }
         } else if line.starts_with(|first: char| first.is_ascii_digit()) {
             if !is_call {
-                *profile.functions.entry(function.to_owned()).or_default() += number(line.split(' ').nth(1));
+                *profile.functions.entry(function.to_owned()).or_default() +=
+                    number(line.split(' ').nth(1));
             }
             is_call = false;
         }
@@ -86,7 +113,8 @@ fn read(text: &str) -> Profile {
 }
 
 fn number(text: Option<&str>) -> f64 {
-    text.and_then(|text| text.parse().ok()).expect("a file as callgrind writes it")
+    text.and_then(|text| text.parse().ok())
+        .expect("a file as callgrind writes it")
 }
 
 impl Profile {
@@ -112,7 +140,11 @@ impl Profile {
 
     /// The functions with the most instructions of their own, and how many.
     pub(crate) fn top(&self, count: usize) -> Vec<(&str, f64)> {
-        let mut all: Vec<_> = self.functions.iter().map(|(name, own)| (name.as_str(), own.round())).collect();
+        let mut all: Vec<_> = self
+            .functions
+            .iter()
+            .map(|(name, own)| (name.as_str(), own.round()))
+            .collect();
         all.sort_by(|(_, one), (_, other)| other.total_cmp(one));
         all.truncate(count);
         all
@@ -131,6 +163,9 @@ mod tests {
         let profile = read(text);
 
         assert_eq!(profile.top(9), [("malloc", 300.0), ("main", 7.0)]);
-        assert_eq!((profile.instructions(), profile.allocations()), (307.0, 3.0));
+        assert_eq!(
+            (profile.instructions(), profile.allocations()),
+            (307.0, 3.0)
+        );
     }
 }

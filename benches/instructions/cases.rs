@@ -48,7 +48,10 @@ impl Case {
 
     /// As it is named at the command line.
     pub(crate) fn name(self) -> String {
-        self.to_possible_value().expect("none is skipped").get_name().to_owned()
+        self.to_possible_value()
+            .expect("none is skipped")
+            .get_name()
+            .to_owned()
     }
 
     pub(crate) fn run(self, calls: u32) {
@@ -56,8 +59,22 @@ impl Case {
             Self::Open => open(calls),
             Self::Quota => decide(calls),
             Self::Json => chat(calls, Answers::default()),
-            Self::Stream => chat(calls, Answers { chunks: 100, by_itself: true, ..Answers::default() }),
-            Self::Burst => chat(calls, Answers { chunks: 100, at_once: true, ..Answers::default() }),
+            Self::Stream => chat(
+                calls,
+                Answers {
+                    chunks: 100,
+                    by_itself: true,
+                    ..Answers::default()
+                },
+            ),
+            Self::Burst => chat(
+                calls,
+                Answers {
+                    chunks: 100,
+                    at_once: true,
+                    ..Answers::default()
+                },
+            ),
             Self::Dummy => ask_dummy(calls),
         }
     }
@@ -65,9 +82,13 @@ impl Case {
 
 fn open(calls: u32) {
     let (ring, host, now) = (ring(), host(), SystemTime::UNIX_EPOCH + NOW);
-    let key = ring.seal(&grant(890), &host, now, Duration::from_secs(86_400)).expect("it is sealed");
+    let key = ring
+        .seal(&grant(890), &host, now, Duration::from_secs(86_400))
+        .expect("it is sealed");
     for _ in 0..calls {
-        let opened = ring.open::<Grant>(black_box(key.expose()), &host, now).expect("it opens");
+        let opened = ring
+            .open::<Grant>(black_box(key.expose()), &host, now)
+            .expect("it opens");
         black_box(opened);
     }
 }
@@ -75,7 +96,9 @@ fn open(calls: u32) {
 /// Of what the gateway charges: for one client and for all of them, of the server and of the key.
 fn decide(calls: u32) {
     let epoch = Instant::now();
-    let engine = Engine::with_homes(epoch, 10_000, |(_, _, client): &(u8, [u64; 2], u64)| *client);
+    let engine = Engine::with_homes(epoch, 10_000, |(_, _, client): &(u8, [u64; 2], u64)| {
+        *client
+    });
     let limits = Limits::new(NonZeroU32::MAX, NonZeroU32::MAX, NonZeroU32::MAX);
     let asked = [
         Charge::new((1, [0, 0], 42), limits),
@@ -84,7 +107,9 @@ fn decide(calls: u32) {
         Charge::shared((4, [0, 0], 0), limits),
     ];
     for _ in 0..calls {
-        engine.charge(black_box(&asked), NonZeroU32::MIN, epoch).expect("it is not spent");
+        engine
+            .charge(black_box(&asked), NonZeroU32::MIN, epoch)
+            .expect("it is not spent");
     }
 }
 
@@ -93,8 +118,16 @@ fn chat(calls: u32, answers: Answers) {
         let gateway = Calls::with_provider(answers).await;
         for _ in 0..calls {
             let answer = gateway.chat(CLIENT, answers.chunks > 0).await;
-            let end: &[u8] = if answers.chunks > 0 { b"null}]}\n\n" } else { b"\"total_tokens\":315}}" };
-            assert!(answer.ends_with(end), "{}", String::from_utf8_lossy(&answer));
+            let end: &[u8] = if answers.chunks > 0 {
+                b"null}]}\n\n"
+            } else {
+                b"\"total_tokens\":315}}"
+            };
+            assert!(
+                answer.ends_with(end),
+                "{}",
+                String::from_utf8_lossy(&answer)
+            );
         }
     });
 }
@@ -109,6 +142,9 @@ fn ask_dummy(calls: u32) {
 }
 
 fn run(calls: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(calls);
 }

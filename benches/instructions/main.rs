@@ -1,14 +1,23 @@
-//! How many instructions a call takes, as callgrind (valgrind) counts them: repeatable where times are not.
+//! How many instructions a call takes, as callgrind (valgrind) counts them: repeatable where times
+//! are not.
 //!
-//! `instructions` measures every case and compares it with `benches/instructions/baselines.json`: it fails when one takes
-//! more than the baseline and its tolerance. `instructions --write` makes what it measures the baseline. `instructions
-//! --top 20 json` tells in which functions the instructions of a case are.
+//! `instructions` measures every case and compares it with `benches/instructions/baselines.json`:
+//! it fails when one takes more than the baseline and its tolerance. `instructions --write` makes
+//! what it measures the baseline. `instructions --top 20 json` tells in which functions the
+//! instructions of a case are.
 //!
-//! A case is run for some calls and for twice as many, each in a process of its own; the difference is that of the calls
-//! alone.
+//! A case is run for some calls and for twice as many, each in a process of its own; the difference
+//! is that of the calls alone.
 #![forbid(unsafe_code)]
-#![expect(clippy::expect_used, reason = "a measurement that cannot go on has nothing better to do")]
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the figures are its output")]
+#![expect(
+    clippy::expect_used,
+    reason = "a measurement that cannot go on has nothing better to do"
+)]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the figures are its output"
+)]
 #![expect(clippy::disallowed_methods, reason = "a measurement owns its clock")]
 
 mod baselines;
@@ -33,8 +42,8 @@ struct Args {
     /// Make what is measured the baseline
     #[arg(long)]
     write: bool,
-    /// Also tell the functions that take the most, this many; the program needs its symbols for that
-    /// (`CARGO_PROFILE_RELEASE_STRIP=none`)
+    /// Also tell the functions that take the most, this many; the program needs its symbols for
+    /// that (`CARGO_PROFILE_RELEASE_STRIP=none`)
     #[arg(long, default_value_t = 0)]
     top: usize,
     /// The file with the baselines
@@ -72,7 +81,11 @@ fn main() -> ExitCode {
 
 fn measure(args: &Args) -> Result<ExitCode, String> {
     let mut baselines = Baselines::read(&args.baselines)?;
-    let cases = if args.cases.is_empty() { Case::value_variants().to_vec() } else { args.cases.clone() };
+    let cases = if args.cases.is_empty() {
+        Case::value_variants().to_vec()
+    } else {
+        args.cases.clone()
+    };
     let mut is_worse = false;
     println!(
         "{:<10} {:>12} {:>12} {:>8}   {:>8} {:>8}",
@@ -80,7 +93,10 @@ fn measure(args: &Args) -> Result<ExitCode, String> {
     );
     for case in cases {
         let profile = callgrind::of_one_call(case)?;
-        let found = Figures { instructions: profile.instructions(), allocations: profile.allocations() };
+        let found = Figures {
+            instructions: profile.instructions(),
+            allocations: profile.allocations(),
+        };
         let name = case.name();
         let verdict = baselines.judge(&name, found);
         is_worse |= verdict.is_worse;

@@ -1,5 +1,5 @@
-//! A closed loop: each connection sends its next request when it has the answer to the last one, so that the server is
-//! always as busy as it can be.
+//! A closed loop: each connection sends its next request when it has the answer to the last one, so
+//! that the server is always as busy as it can be.
 
 use std::{
     cell::{Cell, RefCell},
@@ -61,7 +61,10 @@ struct Tally {
 impl Loop<'_> {
     /// Runs it on this thread; `look` is called when the measured time begins and when it ends.
     pub(crate) fn run(&self, mut look: impl FnMut()) -> Outcome {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let tally = Rc::new(Tally::default());
         LocalSet::new().block_on(&runtime, async {
             let turns = Rc::new(Semaphore::new(self.most_under_way));
@@ -69,8 +72,11 @@ impl Loop<'_> {
             for _ in 0..self.connections {
                 let stream = connect(self.address).await.expect("it accepts");
                 let (tally, turns) = (Rc::clone(&tally), Rc::clone(&turns));
-                let mut requests =
-                    Requests { bytes: self.request.to_vec(), number: self.number, first: self.first_number };
+                let mut requests = Requests {
+                    bytes: self.request.to_vec(),
+                    number: self.number,
+                    first: self.first_number,
+                };
                 let most = self.most_calls;
                 tasks.push(tokio::task::spawn_local(async move {
                     call_again(stream, &mut requests, most, &tally, &turns).await
@@ -81,16 +87,20 @@ impl Loop<'_> {
             tally.is_counting.set(true);
             let begun = Instant::now();
             while begun.elapsed() < self.time && tally.begun.get() < self.most_calls {
-                tokio::time::sleep(Duration::from_millis(10).min(self.time - begun.elapsed())).await;
+                tokio::time::sleep(Duration::from_millis(10).min(self.time - begun.elapsed()))
+                    .await;
             }
             tally.is_counting.set(false);
             tally.outcome.borrow_mut().seconds = begun.elapsed().as_secs_f64();
             look();
             tally.is_over.set(true);
-            // A fault of a connection is one of the measurement. The others may be in the middle of a long stream.
+            // A fault of a connection is one of the measurement. The others may be in the middle of
+            // a long stream.
             for task in tasks {
                 if task.is_finished() {
-                    task.await.expect("it does not panic").expect("all answers are good");
+                    task.await
+                        .expect("it does not panic")
+                        .expect("all answers are good");
                 } else {
                     task.abort();
                 }
@@ -153,7 +163,9 @@ async fn answered(
             let now = provider::nanoseconds();
             answer.stamps(|sent| {
                 outcome.chunks += 1;
-                outcome.chunk_delays.note(Duration::from_nanos(now.saturating_sub(sent)));
+                outcome
+                    .chunk_delays
+                    .note(Duration::from_nanos(now.saturating_sub(sent)));
             });
         }
         if is_whole {

@@ -1,5 +1,5 @@
-//! What any proxy costs that is made of the same parts: hyper on both sides, a pool of connections, and nothing in between.
-//! And a server that answers a constant, with no other side at all.
+//! What any proxy costs that is made of the same parts: hyper on both sides, a pool of connections,
+//! and nothing in between. And a server that answers a constant, with no other side at all.
 
 use std::{convert::Infallible, net::SocketAddr};
 
@@ -22,7 +22,9 @@ pub(crate) async fn pass_on(listener: TcpListener, provider: SocketAddr) {
     connector.set_nodelay(true);
     let upstream: Upstream = Client::builder(TokioExecutor::new()).build(connector);
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
         let _set = stream.set_nodelay(true);
         let upstream = upstream.clone();
         let service = service_fn(move |request| {
@@ -33,8 +35,15 @@ pub(crate) async fn pass_on(listener: TcpListener, provider: SocketAddr) {
     }
 }
 
-async fn passed_on(mut request: Request<Incoming>, upstream: &Upstream, provider: SocketAddr) -> Answer {
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+async fn passed_on(
+    mut request: Request<Incoming>,
+    upstream: &Upstream,
+    provider: SocketAddr,
+) -> Answer {
+    let path = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |path| path.as_str());
     let uri = Uri::try_from(format!("http://{provider}{path}"));
     *request.uri_mut() = uri.expect("an address and a path are an URI");
     match upstream.request(request).await {
@@ -50,7 +59,9 @@ async fn passed_on(mut request: Request<Incoming>, upstream: &Upstream, provider
 /// Reads requests and answers each with 600 bytes until the process ends.
 pub(crate) async fn answer_constant(listener: TcpListener) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
         let _set = stream.set_nodelay(true);
         let service = service_fn(|request: Request<Incoming>| async {
             let _read = request.into_body().collect().await;

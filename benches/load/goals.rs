@@ -150,7 +150,9 @@ pub(crate) fn table(outcome: &impl Fn(&str) -> Outcome, results: &Path) -> Strin
          | what | measured | goal | met | ours / other |\n|---|---|---|---|---|\n",
     );
     for row in &ROWS {
-        let Some(comparison) = outcome(row.of.0).comparisons.into_iter().nth(row.of.1) else { continue };
+        let Some(comparison) = outcome(row.of.0).comparisons.into_iter().nth(row.of.1) else {
+            continue;
+        };
         let figure = (row.figure)(&comparison);
         let (goal, met) = match row.goal {
             Goal::AtMost(goal) => (format!("≤ {goal}"), told(figure.median <= goal)),
@@ -158,7 +160,11 @@ pub(crate) fn table(outcome: &impl Fn(&str) -> Outcome, results: &Path) -> Strin
             Goal::None => (String::new(), ""),
         };
         let (measured, both) = (with_spread(figure, 3), (row.both)(&comparison));
-        let _written = writeln!(text, "| {} | {measured} | {goal} | {met} | {both} |", row.name);
+        let _written = writeln!(
+            text,
+            "| {} | {measured} | {goal} | {met} | {both} |",
+            row.name
+        );
     }
     if let Some((clients, megabytes)) = outcome("clients").memory.last() {
         let met = told(*megabytes <= 250.0);
@@ -175,16 +181,27 @@ pub(crate) fn table(outcome: &impl Fn(&str) -> Outcome, results: &Path) -> Strin
 }
 
 fn measured(row: &Measured) -> String {
-    let Some(ratio) = row.ratio else { return String::new() };
-    let spread = row.spread.map_or_else(String::new, |(least, most)| format!(" ({least:.3}–{most:.3})"));
+    let Some(ratio) = row.ratio else {
+        return String::new();
+    };
+    let spread = row.spread.map_or_else(String::new, |(least, most)| {
+        format!(" ({least:.3}–{most:.3})")
+    });
     let sign = if row.is_least { '≥' } else { '≤' };
-    let goal = row.goal.map_or_else(String::new, |goal| format!("{sign} {goal}"));
-    let figure = |figure: Option<f64>| figure.map_or_else(String::new, |figure| format!("{figure:.1}"));
+    let goal = row
+        .goal
+        .map_or_else(String::new, |goal| format!("{sign} {goal}"));
+    let figure =
+        |figure: Option<f64>| figure.map_or_else(String::new, |figure| format!("{figure:.1}"));
     let both = match row.anchor {
         Some(_) => format!("{} / {} {}", figure(row.ours), figure(row.anchor), row.unit),
         None => row.unit.clone(),
     };
-    format!("| {} | {ratio:.3}{spread} | {goal} | {} | {both} |\n", row.row, row.met.map_or("", told))
+    format!(
+        "| {} | {ratio:.3}{spread} | {goal} | {} | {both} |\n",
+        row.row,
+        row.met.map_or("", told)
+    )
 }
 
 fn told(is_met: bool) -> &'static str {

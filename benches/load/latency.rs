@@ -18,7 +18,9 @@ impl Default for Latencies {
 impl Latencies {
     pub(crate) fn note(&mut self, time: Duration) {
         // It grows as it must.
-        self.0.record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)).expect("a time of days fits");
+        self.0
+            .record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+            .expect("a time of days fits");
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
@@ -43,11 +45,16 @@ impl Latencies {
     /// Points of the distribution: a quantile, and the milliseconds at it.
     pub(crate) fn points(&self) -> Vec<(f64, f64)> {
         let quantiles = (0..=40).map(|step| 1.0 - 10f64.powf(-f64::from(step) / 10.0));
-        quantiles.map(|quantile| (quantile, self.millis_at(quantile))).collect()
+        quantiles
+            .map(|quantile| (quantile, self.millis_at(quantile)))
+            .collect()
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a time of days would still be exact")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a time of days would still be exact"
+)]
 fn nanoseconds(count: u64) -> f64 {
     count as f64
 }

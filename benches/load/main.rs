@@ -1,12 +1,15 @@
-//! Measures the server against a bare proxy that is made of the same parts, both in turns on this machine, and writes a
-//! report.
+//! Measures the server against a bare proxy that is made of the same parts, both in turns on this
+//! machine, and writes a report.
 //!
-//! `load` measures all parts, or those that are named, and keeps what came of each in `target/load`; then it writes
-//! `docs/performance.md` and its plots from all that is there. The server must have been built
-//! (`cargo build --release --locked -p aisbreaker-server`), and this process must be allowed to have some 11,000 files open
-//! (`ulimit -n`).
+//! `load` measures all parts, or those that are named, and keeps what came of each in
+//! `target/load`; then it writes `docs/performance.md` and its plots from all that is there. The
+//! server must have been built (`cargo build --release --locked -p aisbreaker-server`), and this
+//! process must be allowed to have some 11,000 files open (`ulimit -n`).
 #![forbid(unsafe_code)]
-#![expect(clippy::expect_used, reason = "a measurement that cannot go on has nothing better to do")]
+#![expect(
+    clippy::expect_used,
+    reason = "a measurement that cannot go on has nothing better to do"
+)]
 #![expect(clippy::disallowed_methods, reason = "a measurement owns its clock")]
 
 mod closed;
@@ -61,11 +64,13 @@ struct Args {
     /// Where the report and its plots are written
     #[arg(long, default_value = "docs")]
     docs: PathBuf,
-    /// A JSON file with a list of other gateways, which are measured as well: name, command, path; and if need be
-    /// environment, headers, connections. {port} and {provider} in them stand for where to listen and whom to call
+    /// A JSON file with a list of other gateways, which are measured as well: name, command, path;
+    /// and if need be environment, headers, connections. {port} and {provider} in them stand for
+    /// where to listen and whom to call
     #[arg(long)]
     peers: Option<PathBuf>,
-    /// A directory in which `npm install jose@4.15` was run, for the figure that is compared with that
+    /// A directory in which `npm install jose@4.15` was run, for the figure that is compared with
+    /// that
     #[arg(long)]
     jose: Option<PathBuf>,
     /// Measure nothing, write the report anew
@@ -103,19 +108,26 @@ fn play(role: Role) {
         Role::Provider(_) => tokio::runtime::Builder::new_current_thread(),
         Role::Floor { .. } | Role::Constant => tokio::runtime::Builder::new_multi_thread(),
     };
-    builder.enable_all().build().expect("a runtime").block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        provider::tell(listener.local_addr().expect("it is bound"));
-        match role {
-            Role::Provider(answers) => provider::serve(listener, answers).await,
-            Role::Floor { provider } => floor::pass_on(listener, provider).await,
-            Role::Constant => floor::answer_constant(listener).await,
-        }
-    });
+    builder
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            provider::tell(listener.local_addr().expect("it is bound"));
+            match role {
+                Role::Provider(answers) => provider::serve(listener, answers).await,
+                Role::Floor { provider } => floor::pass_on(listener, provider).await,
+                Role::Constant => floor::answer_constant(listener).await,
+            }
+        });
 }
 
 fn measure(args: &Args) {
-    let server = args.server.clone().unwrap_or_else(aisbreaker_benches::process::beside_this_program);
+    let server = args
+        .server
+        .clone()
+        .unwrap_or_else(aisbreaker_benches::process::beside_this_program);
     let plan = Plan {
         server,
         rounds: args.rounds,
@@ -123,7 +135,12 @@ fn measure(args: &Args) {
         soak_calls: args.soak_calls,
     };
     fs::create_dir_all(&args.results).expect("a directory for results");
-    let known = || scenarios::ALL.iter().map(|(part, _)| *part).chain([FIGURES]);
+    let known = || {
+        scenarios::ALL
+            .iter()
+            .map(|(part, _)| *part)
+            .chain([FIGURES])
+    };
     for name in &args.parts {
         assert!(
             known().any(|part| part == name),
@@ -138,11 +155,17 @@ fn measure(args: &Args) {
         keep(&scenarios::file(&args.results, name), &part(&plan));
     }
     if is_asked(FIGURES) {
-        fs::write(scenarios::file(&args.results, FIGURES), figures(&plan, args.jose.as_deref()))
-            .expect("results are written");
+        fs::write(
+            scenarios::file(&args.results, FIGURES),
+            figures(&plan, args.jose.as_deref()),
+        )
+        .expect("results are written");
     }
     if let Some(file) = &args.peers {
-        keep(&scenarios::file(&args.results, "peers"), &peers::measure(file, &plan));
+        keep(
+            &scenarios::file(&args.results, "peers"),
+            &peers::measure(file, &plan),
+        );
     }
     report::write(&args.results, &args.docs);
 }
@@ -152,9 +175,18 @@ fn figures(plan: &Plan, jose: Option<&Path>) -> Vec<u8> {
     let program = aisbreaker_benches::process::beside_this_program().with_file_name(FIGURES);
     let rounds = plan.rounds.to_string();
     let mut command = Command::new(program);
-    command.args(["--json", "--rounds", &rounds, "--server"]).arg(&plan.server);
-    command.args(jose.map(|directory| ["--jose".as_ref(), directory.as_os_str()]).into_iter().flatten());
-    command.output().expect("build it first: cargo build --release -p aisbreaker-benches").stdout
+    command
+        .args(["--json", "--rounds", &rounds, "--server"])
+        .arg(&plan.server);
+    command.args(
+        jose.map(|directory| ["--jose".as_ref(), directory.as_os_str()])
+            .into_iter()
+            .flatten(),
+    );
+    command
+        .output()
+        .expect("build it first: cargo build --release -p aisbreaker-benches")
+        .stdout
 }
 
 fn keep(file: &Path, outcome: &scenarios::Outcome) {

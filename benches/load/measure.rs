@@ -65,7 +65,11 @@ impl Middle {
         let mut sorted: Vec<f64> = figures.collect();
         sorted.sort_by(f64::total_cmp);
         let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
-        Self { median: at(sorted.len() / 2), least: at(0), most: at(sorted.len().saturating_sub(1)) }
+        Self {
+            median: at(sorted.len() / 2),
+            least: at(0),
+            most: at(sorted.len().saturating_sub(1)),
+        }
     }
 }
 
@@ -92,10 +96,18 @@ impl Comparison {
             };
             all.0.add(&ours.1);
             all.1.add(&other.1);
-            pairs.push(Pair { ours: ours.0, other: other.0 });
+            pairs.push(Pair {
+                ours: ours.0,
+                other: other.0,
+            });
             eprint(".");
         }
-        let comparison = Self { name, rounds: pairs, ours: all.0.points(), other: all.1.points() };
+        let comparison = Self {
+            name,
+            rounds: pairs,
+            ours: all.0.points(),
+            other: all.1.points(),
+        };
         eprint(&format!(
             " CPU {:.2} µs of {:.2}, ratio {:.3}; per second {:.0} of {:.0}\n",
             comparison.ours(|sample| sample.cpu).median,
@@ -116,11 +128,19 @@ impl Comparison {
     }
 
     pub(crate) fn ratio(&self, figure: Figure) -> Middle {
-        Middle::of(self.rounds.iter().map(|pair| figure(&pair.ours) / figure(&pair.other)))
+        Middle::of(
+            self.rounds
+                .iter()
+                .map(|pair| figure(&pair.ours) / figure(&pair.other)),
+        )
     }
 
     pub(crate) fn difference(&self, figure: Figure) -> Middle {
-        Middle::of(self.rounds.iter().map(|pair| figure(&pair.ours) - figure(&pair.other)))
+        Middle::of(
+            self.rounds
+                .iter()
+                .map(|pair| figure(&pair.ours) - figure(&pair.other)),
+        )
     }
 }
 
@@ -143,7 +163,12 @@ pub(crate) struct Closed {
 impl Closed {
     /// So many connections, all of them busy.
     pub(crate) fn of(connections: usize, time: Duration) -> Self {
-        Self { connections, most_under_way: connections, time, counts_chunks: false }
+        Self {
+            connections,
+            most_under_way: connections,
+            time,
+            counts_chunks: false,
+        }
     }
 
     /// Runs it once; with the sample, the times of all answers.
@@ -174,8 +199,15 @@ impl Closed {
             looks.push(spent());
             resident = process.resident_bytes() / 1e6;
         });
-        let operations = if self.counts_chunks { outcome.chunks } else { outcome.answers };
-        (sample(&outcome, operations, [looks[0], looks[1]], resident), outcome.latencies)
+        let operations = if self.counts_chunks {
+            outcome.chunks
+        } else {
+            outcome.answers
+        };
+        (
+            sample(&outcome, operations, [looks[0], looks[1]], resident),
+            outcome.latencies,
+        )
     }
 }
 

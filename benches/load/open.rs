@@ -1,5 +1,6 @@
-//! An open loop: requests are due at a fixed rate, whether the server keeps up or not, and the time of each counts from
-//! when it was due, so that one slow answer is not hidden by the requests that it held up.
+//! An open loop: requests are due at a fixed rate, whether the server keeps up or not, and the time
+//! of each counts from when it was due, so that one slow answer is not hidden by the requests that
+//! it held up.
 
 use std::{
     io::{Read as _, Write as _},
@@ -50,7 +51,9 @@ impl Schedule<'_> {
             .expect("a thread may be woken in time");
         let mut stream = TcpStream::connect(self.address).expect("it accepts");
         stream.set_nodelay(true).expect("it is a TCP socket");
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("it is a time");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .expect("it is a time");
         let (mut latencies, mut lateness) = (Latencies::default(), Latencies::default());
         let mut answer = Answer::default();
         for turn in 0u32.. {

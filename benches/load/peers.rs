@@ -25,8 +25,8 @@ use crate::{
 /// How long a gateway may take to start.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How one is started and called. `{port}` and `{provider}` (`host:port`) in the command, the environment, the path and
-/// the header fields are replaced.
+/// How one is started and called. `{port}` and `{provider}` (`host:port`) in the command, the
+/// environment, the path and the header fields are replaced.
 #[derive(Debug, Deserialize)]
 struct Peer {
     name: String,
@@ -45,8 +45,14 @@ struct Peer {
 pub(crate) fn measure(file: &Path, plan: &Plan) -> Outcome {
     let text = fs::read_to_string(file).expect("the file with the other gateways can be read");
     let peers: Vec<Peer> = serde_json::from_str(&text).expect("a list as --help has it");
-    let comparisons = peers.iter().map(|peer| against_the_floor(peer, plan)).collect();
-    Outcome { comparisons, ..Outcome::default() }
+    let comparisons = peers
+        .iter()
+        .map(|peer| against_the_floor(peer, plan))
+        .collect();
+    Outcome {
+        comparisons,
+        ..Outcome::default()
+    }
 }
 
 fn against_the_floor(peer: &Peer, plan: &Plan) -> Comparison {
@@ -54,18 +60,29 @@ fn against_the_floor(peer: &Peer, plan: &Plan) -> Comparison {
     let floor = role(&["floor", &provider.address().to_string()]);
     let port = free_port();
     let fill = |text: &str| {
-        text.replace("{port}", &port.to_string()).replace("{provider}", &provider.address().to_string())
+        text.replace("{port}", &port.to_string())
+            .replace("{provider}", &provider.address().to_string())
     };
     let mut command = Command::new("sh");
     command.args(["-c", &format!("exec {}", fill(&peer.command))]);
-    command.envs(peer.environment.iter().map(|(name, value)| (name, fill(value))));
+    command.envs(
+        peer.environment
+            .iter()
+            .map(|(name, value)| (name, fill(value))),
+    );
     let child = started(command, port);
     let _group = Group(Pid::from_child(&child));
     let process = Process::adopt(child, ([127, 0, 0, 1], port).into());
-    let fields: String =
-        peer.headers.iter().map(|(name, value)| format!("{name}: {}\r\n", fill(value))).collect();
+    let fields: String = peer
+        .headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}\r\n", fill(value)))
+        .collect();
     let request = chat(&fields, &fill(&peer.path));
-    let floor = Target { process: floor, request: request.clone() };
+    let floor = Target {
+        process: floor,
+        request: request.clone(),
+    };
     let closed = Closed::of(peer.connections.unwrap_or(64), plan.time);
     let targets = (&Target { process, request }, &floor);
     Comparison::measure(peer.name.as_str(), targets, plan.rounds, |target| {
@@ -97,8 +114,14 @@ fn started(mut command: Command, port: u16) -> Child {
         .spawn()
         .expect("there is a shell");
     for output in [
-        child.stdout.take().map(|output| Box::new(output) as Box<dyn std::io::Read + Send>),
-        child.stderr.take().map(|output| Box::new(output) as Box<dyn std::io::Read + Send>),
+        child
+            .stdout
+            .take()
+            .map(|output| Box::new(output) as Box<dyn std::io::Read + Send>),
+        child
+            .stderr
+            .take()
+            .map(|output| Box::new(output) as Box<dyn std::io::Read + Send>),
     ] {
         let mut output = BufReader::new(output.expect("it is piped"));
         thread::spawn(move || std::io::copy(&mut output.by_ref(), &mut std::io::sink()));

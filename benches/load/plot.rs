@@ -26,13 +26,30 @@ pub(crate) struct Words<'a> {
 }
 
 /// Lines over a logarithmic x axis that begins at one.
-pub(crate) fn over_powers(path: &Path, words: &Words<'_>, lines: &[Line<'_>], label: fn(&f64) -> String) {
+pub(crate) fn over_powers(
+    path: &Path,
+    words: &Words<'_>,
+    lines: &[Line<'_>],
+    label: fn(&f64) -> String,
+) {
     let (most_x, most_y) = most(lines);
-    draw(path, words, lines, (1f64..most_x).log_scale(), most_y, label);
+    draw(
+        path,
+        words,
+        lines,
+        (1f64..most_x).log_scale(),
+        most_y,
+        label,
+    );
 }
 
 /// Lines over an even x axis.
-pub(crate) fn over_numbers(path: &Path, words: &Words<'_>, lines: &[Line<'_>], label: fn(&f64) -> String) {
+pub(crate) fn over_numbers(
+    path: &Path,
+    words: &Words<'_>,
+    lines: &[Line<'_>],
+    label: fn(&f64) -> String,
+) {
     let (most_x, most_y) = most(lines);
     draw(path, words, lines, 0f64..most_x, most_y, label);
 }
@@ -40,11 +57,20 @@ pub(crate) fn over_numbers(path: &Path, words: &Words<'_>, lines: &[Line<'_>], l
 fn most(lines: &[Line<'_>]) -> (f64, f64) {
     let points = || lines.iter().flat_map(|line| &line.points);
     let most_x = points().map(|point| point.0).fold(2.0, f64::max);
-    (most_x, points().map(|point| point.1).fold(0.0, f64::max) * 1.15)
+    (
+        most_x,
+        points().map(|point| point.1).fold(0.0, f64::max) * 1.15,
+    )
 }
 
-fn draw<X>(path: &Path, words: &Words<'_>, lines: &[Line<'_>], x: X, most_y: f64, label: fn(&f64) -> String)
-where
+fn draw<X>(
+    path: &Path,
+    words: &Words<'_>,
+    lines: &[Line<'_>],
+    x: X,
+    most_y: f64,
+    label: fn(&f64) -> String,
+) where
     X: AsRangedCoord<Value = f64>,
     X::CoordDescType: ValueFormatter<f64>,
 {
@@ -67,7 +93,8 @@ where
         .expect("axes are drawn");
     for line in lines {
         let color = if line.is_ours { OURS } else { OTHER };
-        let drawn = LineSeries::new(line.points.iter().copied(), color.stroke_width(2)).point_size(2);
+        let drawn =
+            LineSeries::new(line.points.iter().copied(), color.stroke_width(2)).point_size(2);
         chart
             .draw_series(drawn)
             .expect("a line is drawn")

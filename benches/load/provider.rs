@@ -8,7 +8,9 @@ use tokio::net::TcpListener;
 /// Serves until the process ends.
 pub(crate) async fn serve(listener: TcpListener, answers: Answers) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
         tokio::spawn(async move {
             let _delayed = stream.set_nodelay(true);
             // A caller that leaves ends it.
@@ -18,7 +20,10 @@ pub(crate) async fn serve(listener: TcpListener, answers: Answers) {
 }
 
 /// Tells whoever started this process where it listens.
-#[expect(clippy::print_stderr, reason = "that is how the server itself tells it")]
+#[expect(
+    clippy::print_stderr,
+    reason = "that is how the server itself tells it"
+)]
 pub(crate) fn tell(address: SocketAddr) {
     eprintln!("{{\"address\":\"{address}\"}}");
 }

@@ -36,11 +36,15 @@ fn machine() -> String {
     let first_line = |path: &str, begin: &str| {
         let text = fs::read_to_string(path).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix(begin));
-        line.unwrap_or_default().trim_matches([' ', '\t', ':']).to_owned()
+        line.unwrap_or_default()
+            .trim_matches([' ', '\t', ':'])
+            .to_owned()
     };
     let output = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).output();
-        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+        output
+            .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+            .unwrap_or_default()
     };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     format!(
@@ -56,10 +60,24 @@ fn machine() -> String {
 fn points(comparison: &Comparison, name: &'static str) -> [Line<'static>; 2] {
     // A quantile q is drawn at 1 / (1 - q), so that each nine takes as much room.
     let drawn = |points: &[(f64, f64)]| {
-        points.iter().map(|(quantile, millis)| (1.0 / (1.0 - quantile), *millis)).collect()
+        points
+            .iter()
+            .map(|(quantile, millis)| (1.0 / (1.0 - quantile), *millis))
+            .collect()
     };
-    let ours = Line { name, points: drawn(&comparison.ours), is_ours: true };
-    [ours, Line { name: "bare proxy", points: drawn(&comparison.other), is_ours: false }]
+    let ours = Line {
+        name,
+        points: drawn(&comparison.ours),
+        is_ours: true,
+    };
+    [
+        ours,
+        Line {
+            name: "bare proxy",
+            points: drawn(&comparison.other),
+            is_ours: false,
+        },
+    ]
 }
 
 fn percentile(x: &f64) -> String {
@@ -75,22 +93,42 @@ fn distributions(outcome: &impl Fn(&str) -> Outcome, plots: &Path) -> String {
          | load | server | p50 | p90 | p99 | p99.9 | sent late, p50 |\n|---|---|---|---|---|---|---|\n",
     );
     let mut images = String::new();
-    let figures: [Figure; 5] =
-        [|s| s.answer.p50, |s| s.answer.p90, |s| s.answer.p99, |s| s.answer.p999, |s| s.lateness.p50];
+    let figures: [Figure; 5] = [
+        |s| s.answer.p50,
+        |s| s.answer.p90,
+        |s| s.answer.p99,
+        |s| s.answer.p999,
+        |s| s.lateness.p50,
+    ];
     for (part, title) in [
         ("steady", "Answer times at 1000 requests per second"),
-        ("busy", "Answer times at 70 % of what the slower one does at most"),
+        (
+            "busy",
+            "Answer times at 70 % of what the slower one does at most",
+        ),
     ] {
         for comparison in outcome(part).comparisons {
-            for (server, pick) in
-                [("aisbreaker", Comparison::ours as fn(&_, _) -> _), ("bare proxy", Comparison::other)]
-            {
-                let cells = figures.map(|figure| with_spread(pick(&comparison, figure), 3)).join(" | ");
+            for (server, pick) in [
+                ("aisbreaker", Comparison::ours as fn(&_, _) -> _),
+                ("bare proxy", Comparison::other),
+            ] {
+                let cells = figures
+                    .map(|figure| with_spread(pick(&comparison, figure), 3))
+                    .join(" | ");
                 let _written = writeln!(text, "| {} | {server} | {cells} |", comparison.name);
             }
             let path = plots.join(format!("latency-{part}.svg"));
-            let words = Words { title, x: "part of all answers", y: "milliseconds" };
-            plot::over_powers(&path, &words, &points(&comparison, "aisbreaker"), percentile);
+            let words = Words {
+                title,
+                x: "part of all answers",
+                y: "milliseconds",
+            };
+            plot::over_powers(
+                &path,
+                &words,
+                &points(&comparison, "aisbreaker"),
+                percentile,
+            );
             let _written = write!(images, "\n![{title}](performance/latency-{part}.svg)\n");
         }
     }
@@ -111,17 +149,36 @@ fn scale(outcome: &impl Fn(&str) -> Outcome, plots: &Path) -> String {
     }
     let cost = |pick: fn(&Comparison, Figure) -> Middle| {
         let point = |comparison: &Comparison| {
-            Some((comparison.name.parse().ok()?, pick(comparison, |sample| sample.cpu).median))
+            Some((
+                comparison.name.parse().ok()?,
+                pick(comparison, |sample| sample.cpu).median,
+            ))
         };
-        connections.iter().filter_map(point).collect::<Vec<(f64, f64)>>()
+        connections
+            .iter()
+            .filter_map(point)
+            .collect::<Vec<(f64, f64)>>()
     };
     let lines = [
-        Line { name: "aisbreaker", points: cost(Comparison::ours), is_ours: true },
-        Line { name: "bare proxy", points: cost(Comparison::other), is_ours: false },
+        Line {
+            name: "aisbreaker",
+            points: cost(Comparison::ours),
+            is_ours: true,
+        },
+        Line {
+            name: "bare proxy",
+            points: cost(Comparison::other),
+            is_ours: false,
+        },
     ];
-    let words =
-        Words { title: "CPU per request", x: "open connections", y: "microseconds of CPU per request" };
-    plot::over_powers(&plots.join("cpu.svg"), &words, &lines, |x| format!("{x:.0}"));
+    let words = Words {
+        title: "CPU per request",
+        x: "open connections",
+        y: "microseconds of CPU per request",
+    };
+    plot::over_powers(&plots.join("cpu.svg"), &words, &lines, |x| {
+        format!("{x:.0}")
+    });
     text += "\n![CPU per request](performance/cpu.svg)\n";
     let streams = outcome("open-streams");
     if streams.comparisons.is_empty() {
@@ -164,14 +221,37 @@ fn memory(outcome: &impl Fn(&str) -> Outcome, plots: &Path) -> String {
     let mut text = String::from("\n## Memory\n");
     let millions = |x: &f64| format!("{:.1} M", x / 1e6);
     for (part, title, what) in [
-        ("clients", "Resident memory against known clients", "clients"),
-        ("soak", "Resident memory while JSON calls go through", "calls"),
+        (
+            "clients",
+            "Resident memory against known clients",
+            "clients",
+        ),
+        (
+            "soak",
+            "Resident memory while JSON calls go through",
+            "calls",
+        ),
     ] {
         let memory = outcome(part).memory;
-        let (Some(first), Some(last)) = (memory.first(), memory.last()) else { continue };
+        let (Some(first), Some(last)) = (memory.first(), memory.last()) else {
+            continue;
+        };
         let path = plots.join(format!("{part}.svg"));
-        let lines = [Line { name: "aisbreaker", points: memory.clone(), is_ours: true }];
-        plot::over_numbers(&path, &Words { title, x: what, y: "megabytes" }, &lines, millions);
+        let lines = [Line {
+            name: "aisbreaker",
+            points: memory.clone(),
+            is_ours: true,
+        }];
+        plot::over_numbers(
+            &path,
+            &Words {
+                title,
+                x: what,
+                y: "megabytes",
+            },
+            &lines,
+            millions,
+        );
         let tenth = memory.get(memory.len() / 10).unwrap_or(first);
         let _written = writeln!(
             text,
@@ -212,5 +292,8 @@ fn peers(outcome: &Outcome) -> String {
 
 /// A median, and behind it the least and the most.
 pub(crate) fn with_spread(middle: Middle, digits: usize) -> String {
-    format!("{:.digits$} ({:.digits$}–{:.digits$})", middle.median, middle.least, middle.most)
+    format!(
+        "{:.digits$} ({:.digits$}–{:.digits$})",
+        middle.median, middle.least, middle.most
+    )
 }

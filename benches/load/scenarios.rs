@@ -53,7 +53,12 @@ pub(crate) const ALL: [Part; 10] = [
 /// Calls that may be under way, however many connections there are.
 const MOST_UNDER_WAY: usize = 1_000;
 
-const JSON: Answers = Answers { chunks: 0, pause_millis: 0, at_once: false, by_itself: false };
+const JSON: Answers = Answers {
+    chunks: 0,
+    pause_millis: 0,
+    at_once: false,
+    by_itself: false,
+};
 
 fn compared(name: &str, plan: &Plan, answers: Answers, closed: Closed) -> Comparison {
     let setup = Setup::start(&plan.server, answers);
@@ -63,7 +68,10 @@ fn compared(name: &str, plan: &Plan, answers: Answers, closed: Closed) -> Compar
 }
 
 fn of(comparisons: impl IntoIterator<Item = Comparison>) -> Outcome {
-    Outcome { comparisons: comparisons.into_iter().collect(), ..Outcome::default() }
+    Outcome {
+        comparisons: comparisons.into_iter().collect(),
+        ..Outcome::default()
+    }
 }
 
 fn json(plan: &Plan) -> Outcome {
@@ -71,27 +79,61 @@ fn json(plan: &Plan) -> Outcome {
 }
 
 fn streams(plan: &Plan) -> Outcome {
-    let burst = Answers { chunks: 100, pause_millis: 0, at_once: false, by_itself: false };
-    let block = Answers { at_once: true, ..burst };
-    let spaced = Answers { pause_millis: 10, ..burst };
-    let chunks = Closed { counts_chunks: true, ..Closed::of(64, plan.time * 2) };
+    let burst = Answers {
+        chunks: 100,
+        pause_millis: 0,
+        at_once: false,
+        by_itself: false,
+    };
+    let block = Answers {
+        at_once: true,
+        ..burst
+    };
+    let spaced = Answers {
+        pause_millis: 10,
+        ..burst
+    };
+    let chunks = Closed {
+        counts_chunks: true,
+        ..Closed::of(64, plan.time * 2)
+    };
     of([
-        compared("burst, a write for each chunk", plan, burst, Closed::of(16, plan.time)),
+        compared(
+            "burst, a write for each chunk",
+            plan,
+            burst,
+            Closed::of(16, plan.time),
+        ),
         compared("burst, one write", plan, block, Closed::of(16, plan.time)),
         compared("10 ms apart", plan, spaced, chunks),
     ])
 }
 
 fn first_byte(plan: &Plan) -> Outcome {
-    let answers = Answers { chunks: 2, pause_millis: 5, at_once: false, by_itself: false };
-    of([compared("first byte", plan, answers, Closed::of(1, plan.time))])
+    let answers = Answers {
+        chunks: 2,
+        pause_millis: 5,
+        at_once: false,
+        by_itself: false,
+    };
+    of([compared(
+        "first byte",
+        plan,
+        answers,
+        Closed::of(1, plan.time),
+    )])
 }
 
 fn steady(plan: &Plan) -> Outcome {
     let setup = Setup::start(&plan.server, JSON);
     let time = plan.time * 2;
     let targets = (&setup.ours, &setup.floor);
-    of([Comparison::measure("1000 per second", targets, plan.rounds, |target| open(target, 1_000.0, time))])
+    of([Comparison::measure(
+        "1000 per second",
+        targets,
+        plan.rounds,
+        |target| open(target, 1_000.0, time),
+    )])
 }
 
 /// At 70 % of what the slower of both does at most.
@@ -102,26 +144,35 @@ fn busy(plan: &Plan) -> Outcome {
     let rate = (0.7 * most(&setup.ours).min(most(&setup.floor))).round();
     let (targets, time) = ((&setup.ours, &setup.floor), plan.time * 2);
     let name = format!("{rate} per second");
-    of([Comparison::measure(name, targets, plan.rounds, |target| open(target, rate, time))])
+    of([Comparison::measure(name, targets, plan.rounds, |target| {
+        open(target, rate, time)
+    })])
 }
 
 fn dummy(plan: &Plan) -> Outcome {
     let (ours, constant) = dummies(&plan.server);
     let closed = Closed::of(64, plan.time);
-    of([Comparison::measure("chat:dummy", (&ours, &constant), plan.rounds, |target| {
-        closed.run(target, None)
-    })])
+    of([Comparison::measure(
+        "chat:dummy",
+        (&ours, &constant),
+        plan.rounds,
+        |target| closed.run(target, None),
+    )])
 }
 
 fn connections(plan: &Plan) -> Outcome {
     of([1, 10, 100, 1_000, 10_000].map(|connections| {
         let most_under_way = MOST_UNDER_WAY.min(connections);
-        let closed = Closed { most_under_way, ..Closed::of(connections, plan.time) };
+        let closed = Closed {
+            most_under_way,
+            ..Closed::of(connections, plan.time)
+        };
         compared(&connections.to_string(), plan, JSON, closed)
     }))
 }
 
-/// The more streams, the farther apart are the chunks of each, so that up to 5000 a second are to be passed on.
+/// The more streams, the farther apart are the chunks of each, so that up to 5000 a second are to
+/// be passed on.
 fn open_streams(plan: &Plan) -> Outcome {
     let mut outcome = Outcome::default();
     for streams in [1u32, 50, 500, 5_000] {
@@ -132,7 +183,10 @@ fn open_streams(plan: &Plan) -> Outcome {
             by_itself: false,
         };
         let connections = usize::try_from(streams).expect("it is not much");
-        let closed = Closed { counts_chunks: true, ..Closed::of(connections, plan.time * 2) };
+        let closed = Closed {
+            counts_chunks: true,
+            ..Closed::of(connections, plan.time * 2)
+        };
         let setup = Setup::start(&plan.server, answers);
         let idle = [&setup.ours, &setup.floor].map(|target| target.process.resident_bytes());
         let targets = (&setup.ours, &setup.floor);
@@ -140,9 +194,14 @@ fn open_streams(plan: &Plan) -> Outcome {
             closed.run(target, Some(&setup.provider))
         });
         let per_stream = |megabytes: f64, idle: f64| (megabytes * 1e6 - idle) / f64::from(streams);
-        let [ours, floor] = [comparison.ours(|s| s.resident), comparison.other(|s| s.resident)];
-        outcome.bytes_per_stream =
-            Some((per_stream(ours.median, idle[0]), per_stream(floor.median, idle[1])));
+        let [ours, floor] = [
+            comparison.ours(|s| s.resident),
+            comparison.other(|s| s.resident),
+        ];
+        outcome.bytes_per_stream = Some((
+            per_stream(ours.median, idle[0]),
+            per_stream(floor.median, idle[1]),
+        ));
         outcome.comparisons.push(comparison);
     }
     outcome
@@ -177,11 +236,15 @@ fn memory(what: &str, target: &Target, number: Option<Number>, step: u64, steps:
             most_calls: step,
         };
         let _outcome = run.run(|| {});
-        let done = f64::from(turn + 1) * f64::from(u32::try_from(step).expect("a step is not much"));
+        let done =
+            f64::from(turn + 1) * f64::from(u32::try_from(step).expect("a step is not much"));
         memory.push((done, megabytes()));
         eprint(&format!("{done} {what}: {:.1} MB\n", megabytes()));
     }
-    Outcome { memory, ..Outcome::default() }
+    Outcome {
+        memory,
+        ..Outcome::default()
+    }
 }
 
 /// Where what came of a part is kept between runs.

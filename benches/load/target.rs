@@ -33,8 +33,15 @@ impl Setup {
         let ours = ours(server, provider.address());
         let floor = role(&["floor", &provider.address().to_string()]);
         // The same bytes, so that both have the same to read.
-        let floor = Target { process: floor, request: ours.request.clone() };
-        Self { provider, ours, floor }
+        let floor = Target {
+            process: floor,
+            request: ours.request.clone(),
+        };
+        Self {
+            provider,
+            ours,
+            floor,
+        }
     }
 }
 
@@ -57,8 +64,8 @@ pub(crate) fn role(arguments: &[&str]) -> Process {
     process
 }
 
-/// The server, with its defaults but for quotas that nobody spends and a provider on this machine; it writes its log, and
-/// somebody reads it.
+/// The server, with its defaults but for quotas that nobody spends and a provider on this machine;
+/// it writes its log, and somebody reads it.
 pub(crate) fn server(server: &Path, more: &[(&str, &str)]) -> Process {
     let mut environment = vec![
         ("AISBREAKER_SERVER_QUOTAS", UNLIMITED),
@@ -73,8 +80,14 @@ pub(crate) fn server(server: &Path, more: &[(&str, &str)]) -> Process {
 
 fn ours(path: &Path, provider: SocketAddr) -> Target {
     let process = server(path, &[]);
-    let key = calls::minted(process.address(), &chat_mint_request(&format!("http://{provider}")));
-    let request = chat(&format!("authorization: Bearer {key}\r\n"), "/v1/chat/completions");
+    let key = calls::minted(
+        process.address(),
+        &chat_mint_request(&format!("http://{provider}")),
+    );
+    let request = chat(
+        &format!("authorization: Bearer {key}\r\n"),
+        "/v1/chat/completions",
+    );
     Target { process, request }
 }
 
@@ -93,15 +106,22 @@ pub(crate) fn chat(fields: &str, path: &str) -> Vec<u8> {
 pub(crate) fn dummies(path: &Path) -> (Target, Target) {
     let process = server(path, &[]);
     let request = calls::dummy(&calls::mint(process.address()));
-    let constant = Target { process: role(&["constant"]), request: request.clone() };
+    let constant = Target {
+        process: role(&["constant"]),
+        request: request.clone(),
+    };
     (Target { process, request }, constant)
 }
 
-/// The server behind a proxy that tells it of a client; the place of the client's address in the request is fixed.
+/// The server behind a proxy that tells it of a client; the place of the client's address in the
+/// request is fixed.
 pub(crate) fn behind_a_proxy(path: &Path) -> Target {
     let process = server(path, &[("AISBREAKER_TRUSTED_PROXIES", "127.0.0.0/8")]);
     let key = calls::mint(process.address());
-    let framing = format!("{FORWARDED}010.000.000.000\r\ncontent-length: {}\r\n\r\n", DUMMY_REQUEST.len());
+    let framing = format!(
+        "{FORWARDED}010.000.000.000\r\ncontent-length: {}\r\n\r\n",
+        DUMMY_REQUEST.len()
+    );
     let request = format!("{}{DUMMY_REQUEST}", calls::head(&key, &framing)).into_bytes();
     Target { process, request }
 }
@@ -110,8 +130,8 @@ const FORWARDED: &str = "x-forwarded-for: ";
 
 /// Makes this the request of another client, of a million.
 pub(crate) fn of_client(request: &mut [u8], number: u64) {
-    let at =
-        memchr::memmem::find(request, FORWARDED.as_bytes()).expect("it names a client") + FORWARDED.len();
+    let at = memchr::memmem::find(request, FORWARDED.as_bytes()).expect("it names a client")
+        + FORWARDED.len();
     let number = u32::try_from(number % 1_000_000).expect("a million is not much");
     let address = Ipv4Addr::from_bits(0x0b00_0000 + number).to_string();
     request[at..at + 15].copy_from_slice(format!("{address:15}").as_bytes());

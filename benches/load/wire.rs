@@ -33,7 +33,9 @@ impl Answer {
 
     /// Whether all of it has come; an error if it is not the answer that a measurement is about.
     pub(crate) fn is_whole(&mut self) -> Result<bool, String> {
-        let Some(head) = self.head()? else { return Ok(false) };
+        let Some(head) = self.head()? else {
+            return Ok(false);
+        };
         Ok(match head.body {
             Some(body) => self.bytes.len() >= head.length + body,
             None => self.bytes.ends_with(LAST_CHUNK),
@@ -49,14 +51,23 @@ impl Answer {
         if self.head.is_some() {
             return Ok(self.head);
         }
-        let Some(end) = memmem::find(&self.bytes, b"\r\n\r\n") else { return Ok(None) };
+        let Some(end) = memmem::find(&self.bytes, b"\r\n\r\n") else {
+            return Ok(None);
+        };
         let text = String::from_utf8_lossy(&self.bytes[..end]);
         if !text.starts_with("HTTP/1.1 200") {
             return Err(String::from_utf8_lossy(&self.bytes).into_owned());
         }
-        let is_length = |line: &&str| line.len() > 15 && line[..15].eq_ignore_ascii_case("content-length:");
-        let body = text.lines().find(is_length).and_then(|line| line[15..].trim().parse().ok());
-        self.head = Some(Head { length: end + 4, body });
+        let is_length =
+            |line: &&str| line.len() > 15 && line[..15].eq_ignore_ascii_case("content-length:");
+        let body = text
+            .lines()
+            .find(is_length)
+            .and_then(|line| line[15..].trim().parse().ok());
+        self.head = Some(Head {
+            length: end + 4,
+            body,
+        });
         Ok(self.head)
     }
 
@@ -64,8 +75,15 @@ impl Answer {
     pub(crate) fn stamps(&mut self, mut each: impl FnMut(u64)) {
         while let Some(at) = memmem::find(&self.bytes[self.looked..], STAMP) {
             let begin = self.looked + at + STAMP.len();
-            let Some(digits) = self.bytes.get(begin..begin + 19) else { return };
-            each(std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok()).unwrap_or(0));
+            let Some(digits) = self.bytes.get(begin..begin + 19) else {
+                return;
+            };
+            each(
+                std::str::from_utf8(digits)
+                    .ok()
+                    .and_then(|text| text.parse().ok())
+                    .unwrap_or(0),
+            );
             self.looked = begin;
         }
     }

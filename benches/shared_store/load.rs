@@ -33,18 +33,25 @@ impl Load {
         let (calls, is_over) = (Arc::<Mutex<Calls>>::default(), Arc::<AtomicBool>::default());
         let (told, seen) = (Arc::clone(&calls), Arc::clone(&is_over));
         let thread = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             runtime.block_on(async {
                 let mut tasks = JoinSet::new();
                 for _ in 0..connections {
-                    let (request, told, seen) = (Arc::clone(&request), Arc::clone(&told), Arc::clone(&seen));
+                    let (request, told, seen) =
+                        (Arc::clone(&request), Arc::clone(&told), Arc::clone(&seen));
                     tasks.spawn(async move { call_on(address, &request, &told, &seen).await });
                 }
                 tasks.join_all().await;
             });
         });
-        Self { thread, calls, is_over }
+        Self {
+            thread,
+            calls,
+            is_over,
+        }
     }
 
     pub(crate) fn so_far(&self) -> Calls {
@@ -54,7 +61,10 @@ impl Load {
     pub(crate) fn end(self) -> Calls {
         self.is_over.store(true, Ordering::Relaxed);
         self.thread.join().expect("nobody panics");
-        Arc::try_unwrap(self.calls).expect("all have ended").into_inner().expect("nobody panics")
+        Arc::try_unwrap(self.calls)
+            .expect("all have ended")
+            .into_inner()
+            .expect("nobody panics")
     }
 }
 
@@ -77,7 +87,10 @@ impl Calls {
     /// Those that are not among the earlier ones.
     pub(crate) fn since(mut self, earlier: &Self) -> Self {
         self.millis.drain(..earlier.millis.len());
-        Self { millis: self.millis, errors: self.errors - earlier.errors }
+        Self {
+            millis: self.millis,
+            errors: self.errors - earlier.errors,
+        }
     }
 
     /// The latency that this many in a hundred do not exceed.

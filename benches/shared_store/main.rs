@@ -1,12 +1,17 @@
-//! Measures what sharing quotas through Redis costs a call, and what happens to calls while Redis is gone.
+//! Measures what sharing quotas through Redis costs a call, and what happens to calls while Redis
+//! is gone.
 //!
-//! First table: the server counting in memory, in Redis, and in Redis with leases, in turns; 64 connections that call as
-//! fast as they are answered. Second table: some of them (`--connections`) while Redis is stopped (SIGSTOP) and while it is killed, from a
-//! second before to two seconds after. All calls are of `chat:dummy` with one key, so that its counters are as hot as can
-//! be. Client, servers and Redis share the processors of this machine. The server must have been built
+//! First table: the server counting in memory, in Redis, and in Redis with leases, in turns; 64
+//! connections that call as fast as they are answered. Second table: some of them (`--connections`)
+//! while Redis is stopped (SIGSTOP) and while it is killed, from a second before to two seconds
+//! after. All calls are of `chat:dummy` with one key, so that its counters are as hot as can be.
+//! Client, servers and Redis share the processors of this machine. The server must have been built
 //! (`cargo build --release --locked -p aisbreaker-server`).
 #![forbid(unsafe_code)]
-#![expect(clippy::expect_used, reason = "a measurement that cannot go on has nothing better to do")]
+#![expect(
+    clippy::expect_used,
+    reason = "a measurement that cannot go on has nothing better to do"
+)]
 #![expect(clippy::print_stdout, reason = "the tables are for a terminal")]
 #![expect(clippy::disallowed_methods, reason = "a measurement owns its clock")]
 
@@ -47,24 +52,41 @@ struct Args {
 fn main() {
     let args = Args::parse();
     let server = args.server.clone().unwrap_or_else(beside_this_program);
-    let Some(mut redis) = RedisServer::start(&[]) else { return };
+    let Some(mut redis) = RedisServer::start(&[]) else {
+        return;
+    };
     let url = redis.url();
     let store = ("AISBREAKER_REDIS_URL", &*url);
     let servers = [
         ("memory", Subject::start(&server, &[])),
         ("Redis", Subject::start(&server, &[store])),
-        ("Redis, leases of up to 100", Subject::start(&server, &[store, ("AISBREAKER_QUOTA_LEASE", "100")])),
+        (
+            "Redis, leases of up to 100",
+            Subject::start(&server, &[store, ("AISBREAKER_QUOTA_LEASE", "100")]),
+        ),
     ];
-    println!("| counted in | calls per second | p50 ms | p99 ms | CPU of the server per call | / memory |");
+    println!(
+        "| counted in | calls per second | p50 ms | p99 ms | CPU of the server per call | / memory |"
+    );
     println!("|---|---|---|---|---|---|");
     let mut rounds: Vec<Vec<Figures>> = Vec::new();
     for _ in 0..args.rounds {
         let time = Duration::from_secs(args.seconds);
-        rounds.push(servers.iter().map(|(_, subject)| subject.figures(64, time)).collect());
+        rounds.push(
+            servers
+                .iter()
+                .map(|(_, subject)| subject.figures(64, time))
+                .collect(),
+        );
     }
     for (index, (name, _)) in servers.iter().enumerate() {
-        let column = |pick: fn(&Figures) -> f64| median(rounds.iter().map(|round| pick(&round[index])));
-        let ratio = median(rounds.iter().map(|round| round[index].cpu_micros / round[0].cpu_micros));
+        let column =
+            |pick: fn(&Figures) -> f64| median(rounds.iter().map(|round| pick(&round[index])));
+        let ratio = median(
+            rounds
+                .iter()
+                .map(|round| round[index].cpu_micros / round[0].cpu_micros),
+        );
         println!(
             "| {name} | {:.0} | {:.2} | {:.2} | {:.1} µs | {ratio:.2} |",
             column(|figures| figures.per_second),
@@ -74,7 +96,10 @@ fn main() {
         );
     }
     let stats = redis.cli(&["INFO", "commandstats"]);
-    let of_calls = stats.lines().find(|line| line.starts_with("cmdstat_fcall:")).unwrap_or("no calls");
+    let of_calls = stats
+        .lines()
+        .find(|line| line.starts_with("cmdstat_fcall:"))
+        .unwrap_or("no calls");
     println!("\nRedis says: {of_calls}\n");
     println!(
         "| Redis is | calls | errors | p50 ms: before, after | p99 ms: before, after | longest ms | server MB |"
@@ -82,7 +107,9 @@ fn main() {
     println!("|---|---|---|---|---|---|---|");
     for round in 0..args.rounds {
         let (_, subject) = &servers[1];
-        gone(round, subject, args.connections, "stopped", || redis.pause());
+        gone(round, subject, args.connections, "stopped", || {
+            redis.pause()
+        });
         redis.resume();
         subject.wait_until_back();
         gone(round, subject, args.connections, "killed", || redis.stop());

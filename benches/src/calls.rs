@@ -27,7 +27,9 @@ pub fn minted(address: SocketAddr, request: &str) -> String {
          content-length: {}\r\n\r\n{request}",
         request.len()
     );
-    socket.write_all(request.as_bytes()).expect("it takes the request");
+    socket
+        .write_all(request.as_bytes())
+        .expect("it takes the request");
     let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
     while !is_whole(&answer) {
         let read = socket.read(&mut piece).expect("it answers");
@@ -36,7 +38,10 @@ pub fn minted(address: SocketAddr, request: &str) -> String {
     let text = String::from_utf8(answer).expect("it answers in UTF-8");
     let (_, body) = text.split_once("\r\n\r\n").expect("it has a body");
     let body: serde_json::Value = serde_json::from_str(body).expect("it is JSON");
-    body["access_token"].as_str().expect("it has a key").to_owned()
+    body["access_token"]
+        .as_str()
+        .expect("it has a key")
+        .to_owned()
 }
 
 /// The head of a call with this key, without its end, and with whatever framing is named.
@@ -51,7 +56,11 @@ pub fn head(key: &str, framing: &str) -> String {
 /// A whole call with this key and body.
 #[must_use]
 pub fn call(key: &str, body: &str) -> Vec<u8> {
-    format!("{}{body}", head(key, &format!("content-length: {}\r\n\r\n", body.len()))).into_bytes()
+    format!(
+        "{}{body}",
+        head(key, &format!("content-length: {}\r\n\r\n", body.len()))
+    )
+    .into_bytes()
 }
 
 /// A call of `chat:dummy`.
@@ -84,5 +93,9 @@ pub async fn answered(stream: &mut tokio::net::TcpStream, request: &[u8]) -> io:
         }
     }
     let is_ok = answer.starts_with(b"HTTP/1.1 200");
-    if is_ok { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+    if is_ok {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::InvalidData.into())
+    }
 }

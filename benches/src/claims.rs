@@ -15,7 +15,8 @@ pub fn ring() -> KeyRing {
     KeyRing::new(ServerKey::from_bytes([7; 32]))
 }
 
-/// The documentation's grant, with a last secret as long as makes all claims of its key `claims_bytes` long.
+/// The documentation's grant, with a last secret as long as makes all claims of its key
+/// `claims_bytes` long.
 #[must_use]
 pub fn grant(claims_bytes: usize) -> Grant {
     let json = r#"{
@@ -30,13 +31,17 @@ pub fn grant(claims_bytes: usize) -> Grant {
         ]
     }"#;
     let mut grant: Grant = serde_json::from_str(json).expect("it is a grant");
-    let registered =
-        r#"{"aud":"api.example.com","iat":1795396968,"exp":1826932968,"jti":"0123456789012345678901","#;
+    let registered = r#"{"aud":"api.example.com","iat":1795396968,"exp":1826932968,"jti":"0123456789012345678901","#;
     let so_far = serde_json::to_vec(&grant).expect("it serialises").len() + registered.len() - 1;
     let entry = r#",{"serviceId":"","authSecret":""}"#.len();
-    let padding =
-        "x".repeat(claims_bytes.checked_sub(so_far + entry).expect("the grant is smaller than that"));
-    grant.service_secrets.push(ServiceSecret::new("", padding.into()));
+    let padding = "x".repeat(
+        claims_bytes
+            .checked_sub(so_far + entry)
+            .expect("the grant is smaller than that"),
+    );
+    grant
+        .service_secrets
+        .push(ServiceSecret::new("", padding.into()));
     grant
 }
 

@@ -56,7 +56,9 @@ pub fn chat_mint_request(provider: &str) -> String {
 pub fn chat_body(is_streamed: bool) -> String {
     let text = "How does a sliding window count requests? ".repeat(22);
     let stream = if is_streamed { r#","stream":true"# } else { "" };
-    format!(r#"{{"model":"gpt-4o-mini","messages":[{{"role":"user","content":"{text}"}}]{stream}}}"#)
+    format!(
+        r#"{{"model":"gpt-4o-mini","messages":[{{"role":"user","content":"{text}"}}]{stream}}}"#
+    )
 }
 
 /// A gateway whose quotas are never spent.
@@ -71,7 +73,11 @@ fn gateway_with(client: Client) -> Gateway {
     config.default_quotas = config.server_quotas;
     let options = Options::default();
     config.relay = Some(Relay::new(client.clone(), options.providers.clone()));
-    Gateway::new(config, standard(client, options).build(), SystemClock::new())
+    Gateway::new(
+        config,
+        standard(client, options).build(),
+        SystemClock::new(),
+    )
 }
 
 /// Calls a gateway without sockets.
@@ -102,13 +108,28 @@ impl Calls {
     }
 
     async fn of(gateway: Gateway, mint_request: impl Into<Bytes>) -> Self {
-        let mut calls = Self { gateway, key: String::new(), bad_key: String::new() };
+        let mut calls = Self {
+            gateway,
+            key: String::new(),
+            bad_key: String::new(),
+        };
         let client = IpAddr::from([192, 0, 2, 1]);
-        let answer = calls.post("/api/v1/oauth/token", None, mint_request, client).await;
+        let answer = calls
+            .post("/api/v1/oauth/token", None, mint_request, client)
+            .await;
         let answer: serde_json::Value = serde_json::from_slice(&answer).expect("it is JSON");
-        calls.key = format!("Bearer {}", answer["access_token"].as_str().expect("it has a key"));
-        calls.bad_key =
-            format!("{}A", calls.key.trim_end_matches('A').strip_suffix(|_: char| true).unwrap_or_default());
+        calls.key = format!(
+            "Bearer {}",
+            answer["access_token"].as_str().expect("it has a key")
+        );
+        calls.bad_key = format!(
+            "{}A",
+            calls
+                .key
+                .trim_end_matches('A')
+                .strip_suffix(|_: char| true)
+                .unwrap_or_default()
+        );
         calls
     }
 
@@ -120,25 +141,39 @@ impl Calls {
 
     /// Asks the dummy.
     pub async fn process(&self, client: IpAddr, stream: bool) -> Bytes {
-        let body = if stream { DUMMY_STREAM_REQUEST } else { DUMMY_REQUEST };
-        self.post("/api/v1/process", Some(&self.key), body, client).await
+        let body = if stream {
+            DUMMY_STREAM_REQUEST
+        } else {
+            DUMMY_REQUEST
+        };
+        self.post("/api/v1/process", Some(&self.key), body, client)
+            .await
     }
 
     /// Asks the provider, as its own clients would.
     pub async fn chat(&self, client: IpAddr, is_streamed: bool) -> Bytes {
         static BODIES: LazyLock<[String; 2]> = LazyLock::new(|| [false, true].map(chat_body));
         let body = BODIES[usize::from(is_streamed)].as_str();
-        self.post("/v1/chat/completions", Some(&self.key), body, client).await
+        self.post("/v1/chat/completions", Some(&self.key), body, client)
+            .await
     }
 
     /// Asks with a key that was altered.
     pub async fn process_with_bad_key(&self, client: IpAddr) -> Bytes {
-        self.post("/api/v1/process", Some(&self.bad_key), DUMMY_REQUEST, client).await
+        self.post(
+            "/api/v1/process",
+            Some(&self.bad_key),
+            DUMMY_REQUEST,
+            client,
+        )
+        .await
     }
 
     /// Greets.
     pub async fn ping(&self, client: IpAddr) -> Bytes {
-        let request = Request::get("/api/v1/ping").body(Full::default()).expect("it is a request");
+        let request = Request::get("/api/v1/ping")
+            .body(Full::default())
+            .expect("it is a request");
         self.send(request, client).await
     }
 
@@ -151,17 +186,28 @@ impl Calls {
         client: IpAddr,
     ) -> Bytes {
         let mut request = Request::builder().method(Method::POST).uri(path);
-        request =
-            request.header(header::HOST, "localhost:3000").header(header::CONTENT_TYPE, "application/json");
+        request = request
+            .header(header::HOST, "localhost:3000")
+            .header(header::CONTENT_TYPE, "application/json");
         if let Some(value) = authorization {
             request = request.header(header::AUTHORIZATION, value);
         }
-        self.send(request.body(Full::new(body.into())).expect("it is a request"), client).await
+        self.send(
+            request
+                .body(Full::new(body.into()))
+                .expect("it is a request"),
+            client,
+        )
+        .await
     }
 
     async fn send(&self, request: Request<Full<Bytes>>, client: IpAddr) -> Bytes {
         let response = self.gateway.handle(request, client).await;
-        let body = response.into_body().collect().await.expect("an answer that is not cut off");
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .expect("an answer that is not cut off");
         body.to_bytes()
     }
 }

@@ -1,7 +1,13 @@
 //! What benchmarks and the table of figures share.
 #![forbid(unsafe_code)]
-#![expect(clippy::missing_panics_doc, reason = "a benchmark that cannot go on has nothing better to do")]
-#![expect(clippy::expect_used, reason = "a benchmark that cannot go on has nothing better to do")]
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "a benchmark that cannot go on has nothing better to do"
+)]
+#![expect(
+    clippy::expect_used,
+    reason = "a benchmark that cannot go on has nothing better to do"
+)]
 
 pub mod calls;
 pub mod claims;

@@ -1,5 +1,5 @@
-//! A provider that costs little: it reads requests and answers with bytes that were prepared, whole or as a stream of
-//! events.
+//! A provider that costs little: it reads requests and answers with bytes that were prepared, whole
+//! or as a stream of events.
 
 use std::{
     fmt::Write as _,
@@ -32,7 +32,8 @@ pub struct Answers {
     pub by_itself: bool,
 }
 
-/// What the provider writes where a chunk was sent, before nanoseconds since 1970 in nineteen digits.
+/// What the provider writes where a chunk was sent, before nanoseconds since 1970 in nineteen
+/// digits.
 pub const STAMP: &[u8] = b"\"sent\":";
 /// Where a chunk ends with which no other follows.
 pub const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
@@ -44,7 +45,10 @@ const FIELDS: &str = "date: Wed, 25 Nov 2026 12:00:00 GMT\r\nserver: provider\r\
 ///
 /// # Errors
 /// If whoever calls leaves.
-pub async fn answer_all(mut stream: impl AsyncRead + AsyncWrite + Unpin, answers: Answers) -> io::Result<()> {
+pub async fn answer_all(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    answers: Answers,
+) -> io::Result<()> {
     let mut received = Vec::with_capacity(8192);
     let whole = whole();
     loop {
@@ -67,10 +71,18 @@ fn request_length(received: &[u8]) -> Option<usize> {
     let head_length = memmem::find(received, b"\r\n\r\n")? + 4;
     let head = received.get(..head_length)?;
     let name = b"content-length:";
-    let field = head.windows(name.len()).position(|window| window.eq_ignore_ascii_case(name));
+    let field = head
+        .windows(name.len())
+        .position(|window| window.eq_ignore_ascii_case(name));
     let body_length = field.map_or(0, |at| {
-        let value = head[at + name.len()..].split(|byte| *byte == b'\r').next().unwrap_or_default();
-        std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+        let value = head[at + name.len()..]
+            .split(|byte| *byte == b'\r')
+            .next()
+            .unwrap_or_default();
+        std::str::from_utf8(value)
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(0)
     });
     let length = head_length + body_length;
     (received.len() >= length).then_some(length)
@@ -125,6 +137,8 @@ fn write_event(text: &mut String) {
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "what is told is the real time")]
 pub fn nanoseconds() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,5 +1,6 @@
-//! A Redis server of its own, and what is asked of it: a decision over twelve limits, twelve GCRA checks in one script as
-//! an anchor, and nothing but an answer (`PING`). All go over one connection each, of the same kind.
+//! A Redis server of its own, and what is asked of it: a decision over twelve limits, twelve GCRA
+//! checks in one script as an anchor, and nothing but an answer (`PING`). All go over one
+//! connection each, of the same kind.
 
 use std::{
     num::NonZeroU32,
@@ -11,7 +12,8 @@ use aisbreaker_quota::{
     shared::{SharedEngine, SharedOptions, StoreAddress, StoreState},
 };
 use redis::{
-    AsyncConnectionConfig, Cmd, IntoConnectionInfo as _, aio::MultiplexedConnection, io::tcp::TcpSettings,
+    AsyncConnectionConfig, Cmd, IntoConnectionInfo as _, aio::MultiplexedConnection,
+    io::tcp::TcpSettings,
 };
 use tokio::{runtime::Runtime, task::JoinSet};
 
@@ -54,12 +56,20 @@ impl Store {
     #[must_use]
     pub fn start() -> Option<Self> {
         let server = redis_server::RedisServer::start(&[])?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let asker = runtime.block_on(Asker::new(&server.url()));
-        Some(Self { runtime, asker, _server: server })
+        Some(Self {
+            runtime,
+            asker,
+            _server: server,
+        })
     }
 
-    /// The time until so many questions are answered one after the other, by each of so many that ask at once.
+    /// The time until so many questions are answered one after the other, by each of so many that
+    /// ask at once.
     #[must_use]
     pub fn ask(&self, question: Question, in_flight: u32, each: u64) -> Duration {
         self.runtime.block_on(async {
@@ -113,18 +123,35 @@ impl Asker {
         options.deadline = Duration::from_secs(10);
         let address = StoreAddress::parse(url).expect("it is an address");
         let engine = SharedEngine::start(address, options).expect("its options are good");
-        engine.states().wait_for(|state| *state == StoreState::Up).await.expect("it is found");
+        engine
+            .states()
+            .wait_for(|state| *state == StoreState::Up)
+            .await
+            .expect("it is found");
         let info = url.into_connection_info().expect("it is an address");
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let client = redis::Client::open(info).expect("it is an address");
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
-        let connection = client.get_multiplexed_async_connection_with_config(&config).await;
+        let connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await;
         let mut connection = connection.expect("it accepts");
         let mut loading = redis::cmd("SCRIPT");
         loading.arg("LOAD").arg(include_str!("gcra.lua"));
-        let gcra = loading.query_async::<String>(&mut connection).await.expect("it takes the script");
-        let asker = Self { engine, connection, gcra };
-        asker.engine.charge(&charges(NonZeroU32::MIN), NonZeroU32::MIN).await.expect("the first is admitted");
+        let gcra = loading
+            .query_async::<String>(&mut connection)
+            .await
+            .expect("it takes the script");
+        let asker = Self {
+            engine,
+            connection,
+            gcra,
+        };
+        asker
+            .engine
+            .charge(&charges(NonZeroU32::MIN), NonZeroU32::MIN)
+            .await
+            .expect("the first is admitted");
         asker
     }
 
@@ -135,15 +162,22 @@ impl Asker {
                 answer.expect("it is admitted");
             }
             Question::Refused => {
-                let answer = self.engine.charge(&charges(NonZeroU32::MIN), NonZeroU32::MIN).await;
+                let answer = self
+                    .engine
+                    .charge(&charges(NonZeroU32::MIN), NonZeroU32::MIN)
+                    .await;
                 answer.expect_err("it is refused");
             }
             Question::Gcra => {
-                let answer = gcra(&self.gcra).query_async::<Vec<i64>>(&mut self.connection).await;
+                let answer = gcra(&self.gcra)
+                    .query_async::<Vec<i64>>(&mut self.connection)
+                    .await;
                 assert_eq!(answer.expect("it answers"), [1], "it is admitted");
             }
             Question::Ping => {
-                let answer = redis::cmd("PING").query_async::<String>(&mut self.connection).await;
+                let answer = redis::cmd("PING")
+                    .query_async::<String>(&mut self.connection)
+                    .await;
                 assert_eq!(answer.expect("it answers"), "PONG", "nothing else");
             }
         }
@@ -176,7 +210,11 @@ fn charges(last: NonZeroU32) -> [Charge<&'static str>; 4] {
 fn gcra(hash: &str) -> Cmd {
     let mut command = redis::cmd("EVALSHA");
     command.arg(hash).arg(3 * NAMES.len());
-    let windows = [("m", 60_000_000_u64), ("h", 3_600_000_000), ("d", 86_400_000_000)];
+    let windows = [
+        ("m", 60_000_000_u64),
+        ("h", 3_600_000_000),
+        ("d", 86_400_000_000),
+    ];
     for name in NAMES {
         for (window, _) in windows {
             command.arg(format!("{{gcra}}{name}/{window}"));

@@ -1,7 +1,7 @@
 //! What the examples that call a server share: where it is, with which key, and how to call it.
 //!
-//! `AISBREAKER_SERVER_URL` (default `http://localhost:3000`) and `AISBREAKER_API_KEY` (default: none) are the
-//! variables of all AIsBreaker clients.
+//! `AISBREAKER_SERVER_URL` (default `http://localhost:3000`) and `AISBREAKER_API_KEY` (default:
+//! none) are the variables of all AIsBreaker clients.
 #![forbid(unsafe_code)]
 
 use std::{error::Error, sync::Arc};
@@ -30,7 +30,10 @@ pub fn server_url() -> String {
 /// # Errors
 /// When the URL of the server is not one.
 pub fn client() -> Outcome<Client> {
-    Ok(Client::new(Policy::strict().allow(&server_url())?, Timeouts::default()))
+    Ok(Client::new(
+        Policy::strict().allow(&server_url())?,
+        Timeouts::default(),
+    ))
 }
 
 /// Posts JSON to a path of the server.
@@ -39,16 +42,24 @@ pub fn client() -> Outcome<Client> {
 /// When the server cannot be reached, or answers with anything but success.
 pub async fn post(path: &str, body: &Value) -> Outcome<Value> {
     let url = ServiceUrl::resolve(&server_url(), path, None)?;
-    let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-    let response = client()?.send(&url, Outgoing::post(headers, body.to_string())).await?;
+    let headers =
+        HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+    let response = client()?
+        .send(&url, Outgoing::post(headers, body.to_string()))
+        .await?;
     let status = response.status();
     let body: Value = serde_json::from_slice(&response.into_body().collect().await?.to_bytes())?;
-    if status.is_success() { Ok(body) } else { Err(format!("{status}: {body}").into()) }
+    if status.is_success() {
+        Ok(body)
+    } else {
+        Err(format!("{status}: {body}").into())
+    }
 }
 
 /// Calls a service of the server, with the key of the environment.
 ///
-/// The server is itself a service for this crate, `aisbreaker:network`, which stands before the one that answers.
+/// The server is itself a service for this crate, `aisbreaker:network`, which stands before the one
+/// that answers.
 ///
 /// # Errors
 /// What the server answers, as text.
@@ -64,5 +75,8 @@ pub async fn call(service_id: &str, request: Request) -> Outcome<Reply> {
 }
 
 fn variable(name: &str) -> Option<String> {
-    std::env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty())
+    std::env::var_os(name)?
+        .into_string()
+        .ok()
+        .filter(|value| !value.is_empty())
 }

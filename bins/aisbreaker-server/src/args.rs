@@ -26,7 +26,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Address and port to listen on [env: AISBREAKER_LISTEN; PORT sets the port] [default: 127.0.0.1:3000]
+    /// Address and port to listen on [env: AISBREAKER_LISTEN; PORT sets the port] [default:
+    /// 127.0.0.1:3000]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<String>,
 

@@ -1,4 +1,5 @@
-//! How many files the process may have open: each connection is one, and each call to a provider another one.
+//! How many files the process may have open: each connection is one, and each call to a provider
+//! another one.
 
 use aisbreaker_gateway::Limits;
 use aisbreaker_services::egress::Bounds;
@@ -7,18 +8,31 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// What the process has open besides connections: the log, the runtime, name look-ups.
 const OTHERS: u64 = 100;
 
-/// Raises the limit on open files as far as the system lets this process, and warns if it stays below what all connections
-/// and the calls to one provider need.
+/// Raises the limit on open files as far as the system lets this process, and warns if it stays
+/// below what all connections and the calls to one provider need.
 pub(crate) fn raise_limit(limits: &Limits, bounds: &Bounds) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
         // If it fails, the limit is what it was, which is judged below.
-        let _raised_or_not = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+        let _raised_or_not = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: maximum,
+                maximum,
+            },
+        );
     }
-    let connections = limits.max_connections.saturating_add(bounds.max_calls_per_origin);
-    let needed = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(OTHERS);
+    let connections = limits
+        .max_connections
+        .saturating_add(bounds.max_calls_per_origin);
+    let needed = u64::try_from(connections)
+        .unwrap_or(u64::MAX)
+        .saturating_add(OTHERS);
     // No value stands for no limit.
-    if let Some(files) = getrlimit(Resource::Nofile).current.filter(|files| *files < needed) {
+    if let Some(files) = getrlimit(Resource::Nofile)
+        .current
+        .filter(|files| *files < needed)
+    {
         tracing::warn!(
             files,
             needed,

@@ -13,7 +13,8 @@ use aisbreaker_gateway::SystemClock;
 use tracing::{Level, Metadata};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter, Layer as _, filter::filter_fn, layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
 };
 
 pub(crate) use self::pace::Pace;
@@ -45,28 +46,39 @@ const BATCH_TIME: Duration = Duration::from_millis(5);
 /// How many lines wait for a slow reader of standard error; further ones are dropped.
 const WAITING_LINES: usize = 8_192;
 
-/// Starts logging to standard error, from a thread of its own: whoever reads the log slowly, or not at all, must not
-/// stop requests. Hand the guard to [`finish`] at the end, and poll [`Pace::tell`] until then.
+/// Starts logging to standard error, from a thread of its own: whoever reads the log slowly, or not
+/// at all, must not stop requests. Hand the guard to [`finish`] at the end, and poll [`Pace::tell`]
+/// until then.
 pub(crate) fn start(
     filter: EnvFilter,
     format: Format,
     per_second: NonZeroU64,
 ) -> (WorkerGuard, Pace<SystemClock>) {
-    let writer = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true);
+    let writer = NonBlockingBuilder::default()
+        .buffered_lines_limit(WAITING_LINES)
+        .lossy(true);
     let (writer, guard) = writer.finish(Batches(BufWriter::new(io::stderr())));
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_target(false);
     let layer = match format {
-        Format::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
+        Format::Text => lines
+            .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+            .boxed(),
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
     let pace = Pace::new(per_second, SystemClock::new());
-    let layer = layer.with_filter(pace.clone()).with_filter(filter).with_filter(filter_fn(is_safe));
+    let layer = layer
+        .with_filter(pace.clone())
+        .with_filter(filter)
+        .with_filter(filter_fn(is_safe));
     tracing_subscriber::registry().with(layer).init();
     panics::tell_log();
     (guard, pace)
 }
 
-/// Writes together what comes within a moment: a write, and waking the thread that does it, cost more than a line.
+/// Writes together what comes within a moment: a write, and waking the thread that does it, cost
+/// more than a line.
 struct Batches<W: Write>(BufWriter<W>);
 
 impl<W: Write> Write for Batches<W> {
@@ -83,7 +95,8 @@ impl<W: Write> Write for Batches<W> {
     }
 }
 
-/// Writes the lines that wait, for a bounded time: nobody may read them, and the process is to end all the same.
+/// Writes the lines that wait, for a bounded time: nobody may read them, and the process is to end
+/// all the same.
 pub(crate) fn finish(guard: WorkerGuard) {
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -93,8 +106,8 @@ pub(crate) fn finish(guard: WorkerGuard) {
     let _in_time = told.recv_timeout(FLUSH_TIME);
 }
 
-/// Libraries below this project know nothing of its secrets, so what they say of bytes and header fields at lower
-/// levels is never logged, whatever the filter says.
+/// Libraries below this project know nothing of its secrets, so what they say of bytes and header
+/// fields at lower levels is never logged, whatever the filter says.
 fn is_safe(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with("aisbreaker") || *metadata.level() <= Level::WARN
 }

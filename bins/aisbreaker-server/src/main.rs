@@ -19,7 +19,9 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let outcome = match args.command {
         Some(Command::Keygen) => run::keygen(),
-        None => settings::load(&args, std::env::vars_os()).map_err(Into::into).and_then(run::serve),
+        None => settings::load(&args, std::env::vars_os())
+            .map_err(Into::into)
+            .and_then(run::serve),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,11 +1,14 @@
-//! What is told of a panic: where it happened. Its message is not, since it may repeat a secret or what a request says.
+//! What is told of a panic: where it happened. Its message is not, since it may repeat a secret or
+//! what a request says.
 
 use std::panic::{Location, PanicHookInfo};
 
 /// Until there is a log, panics are told on the terminal.
 #[expect(clippy::print_stderr, reason = "there is no log yet")]
 pub(crate) fn tell_terminal() {
-    std::panic::set_hook(Box::new(|info| eprintln!("aisbreaker-server: panicked at {}", place(info))));
+    std::panic::set_hook(Box::new(|info| {
+        eprintln!("aisbreaker-server: panicked at {}", place(info))
+    }));
 }
 
 /// From now on, panics are told in the log.
@@ -16,7 +19,8 @@ pub(crate) fn tell_log() {
 }
 
 fn place(info: &PanicHookInfo<'_>) -> String {
-    info.location().map_or_else(|| "an unknown place".to_owned(), Location::to_string)
+    info.location()
+        .map_or_else(|| "an unknown place".to_owned(), Location::to_string)
 }
 
 #[cfg(test)]
@@ -45,11 +49,14 @@ mod tests {
         }
     }
 
-    /// A test of its own only in the process that the other test starts: there is one hook, and one log, in a process.
+    /// A test of its own only in the process that the other test starts: there is one hook, and one
+    /// log, in a process.
     #[test]
     #[ignore = "the test below runs it"]
     fn panics_in_a_process_of_its_own() {
-        let Some(part) = std::env::var_os(PART) else { return };
+        let Some(part) = std::env::var_os(PART) else {
+            return;
+        };
         tell_terminal();
         let log = match part.to_str() {
             Some("text") => Some(Format::Text),
@@ -67,7 +74,11 @@ mod tests {
         ];
         for panic in panics {
             // Without a log, nobody shows the value of the last one.
-            let _panicked = std::thread::Builder::new().name(CANARY.to_owned()).spawn(panic).unwrap().join();
+            let _panicked = std::thread::Builder::new()
+                .name(CANARY.to_owned())
+                .spawn(panic)
+                .unwrap()
+                .join();
         }
 
         if let Some(log) = log {
@@ -78,7 +89,11 @@ mod tests {
     #[test]
     fn a_panic_tells_where_it_happened_and_not_what_it_says() {
         for part in PARTS {
-            let Output { status, stdout, stderr } = Command::new(std::env::current_exe().unwrap())
+            let Output {
+                status,
+                stdout,
+                stderr,
+            } = Command::new(std::env::current_exe().unwrap())
                 .args([
                     "--exact",
                     "panics::tests::panics_in_a_process_of_its_own",
@@ -91,8 +106,14 @@ mod tests {
                 .unwrap();
 
             let told = String::from_utf8([stderr, stdout].concat()).unwrap();
-            assert!(status.success() && told.contains("1 passed"), "{part}: {told}");
-            let places = told.lines().filter(|line| line.contains("src/panics.rs:")).count();
+            assert!(
+                status.success() && told.contains("1 passed"),
+                "{part}: {told}"
+            );
+            let places = told
+                .lines()
+                .filter(|line| line.contains("src/panics.rs:"))
+                .count();
             let expected = if part == "terminal" { 4 } else { 5 };
             assert_eq!(places, expected, "{part}: {told}");
             assert_eq!(

@@ -20,7 +20,10 @@ use crate::{
 type Outcome = Result<(), Box<dyn Error>>;
 
 /// Prints a fresh server key.
-#[expect(clippy::print_stdout, reason = "printing the key is what the subcommand is for")]
+#[expect(
+    clippy::print_stdout,
+    reason = "printing the key is what the subcommand is for"
+)]
 pub(crate) fn keygen() -> Outcome {
     let key = ServerKey::generate()?;
     let text = key.expose_text().ok_or("a generated key has a text")?;
@@ -30,8 +33,17 @@ pub(crate) fn keygen() -> Outcome {
 
 /// Serves until a signal ends it.
 pub(crate) fn serve(settings: Settings) -> Outcome {
-    let Settings { log_filter, log_format, mut gateway, limits, egress, timeouts, bounds, services, .. } =
-        settings;
+    let Settings {
+        log_filter,
+        log_format,
+        mut gateway,
+        limits,
+        egress,
+        timeouts,
+        bounds,
+        services,
+        ..
+    } = settings;
     let (log, pace) = logging::start(log_filter, log_format, settings.log_per_second);
     files::raise_limit(&limits, &bounds);
     for variable in &settings.unknown_variables {
@@ -47,8 +59,13 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
     let relay = Relay::new(client.clone(), services.providers.clone());
     gateway.relay = Some(relay.with_operator_origins(services.operator_origins.clone()));
     let registry = services::standard(client, services).build();
-    let state = settings.state.map(|state| open_state(state, &mut gateway)).transpose()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let state = settings
+        .state
+        .map(|state| open_state(state, &mut gateway))
+        .transpose()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let outcome = runtime.block_on(async {
         gateway.shared_quotas = settings.store.map(StoreSettings::start).transpose()?;
         let gateway = Gateway::new(gateway, registry, SystemClock::new());
@@ -68,7 +85,8 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
     outcome
 }
 
-/// Takes hold of the state file and lets the gateway go on from what is in it; also how often to write it.
+/// Takes hold of the state file and lets the gateway go on from what is in it; also how often to
+/// write it.
 fn open_state(
     StateSettings { path, interval }: StateSettings,
     gateway: &mut Config,
@@ -121,7 +139,9 @@ async fn run(
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("cannot listen on {address}: {error}"))
 }
 
 /// The signals that end the server.
@@ -132,7 +152,10 @@ struct Signals {
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) {

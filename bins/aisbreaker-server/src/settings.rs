@@ -1,5 +1,5 @@
-//! The settings of the server as parsed types: strings end here. All faults are reported at once, by name, without
-//! their values.
+//! The settings of the server as parsed types: strings end here. All faults are reported at once,
+//! by name, without their values.
 
 mod parse;
 mod services;
@@ -36,47 +36,133 @@ const DEFAULT_LOG_PER_SECOND: NonZeroU64 = NonZeroU64::new(1_000).unwrap();
 const DEFAULT_BUFFERED_BYTES: usize = 512 << 20;
 
 /// Tables of the configuration file whose members are settings of their own.
-const BRANCHES: [&str; 7] = ["egress", "quotas", "keys", "log", "metrics", "mint", "redis"];
+const BRANCHES: [&str; 7] = [
+    "egress", "quotas", "keys", "log", "metrics", "mint", "redis",
+];
 
 const CONFIG: &str = "AISBREAKER_CONFIG";
 const PORT: &str = "PORT";
 
-const LISTEN: Setting = Setting { key: "listen", variable: "AISBREAKER_LISTEN" };
-const SEALING_KEY: Setting = Setting { key: "keys.sealing", variable: "AUTH_ENCRYPTION_KEYPHRASE" };
-const OPENING_KEYS: Setting =
-    Setting { key: "keys.opening", variable: "AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES" };
-const DEFAULT_KEY: Setting = Setting { key: "default_api_key", variable: "DEFAULT_AISBREAKER_API_KEY" };
-const PUBLIC_HOSTS: Setting = Setting { key: "public_hosts", variable: "AISBREAKER_PUBLIC_HOSTS" };
-const TRUSTED_PROXIES: Setting = Setting { key: "trusted_proxies", variable: "AISBREAKER_TRUSTED_PROXIES" };
-const EGRESS_ALLOW: Setting = Setting { key: "egress.allow", variable: "AISBREAKER_EGRESS_ALLOW" };
-const SERVER_QUOTAS: Setting = Setting { key: "quotas.server", variable: "AISBREAKER_SERVER_QUOTAS" };
-const DEFAULT_QUOTAS: Setting = Setting { key: "quotas.default", variable: "AISBREAKER_DEFAULT_QUOTAS" };
-const MINT_SECRET: Setting = Setting { key: "mint.secret", variable: "AISBREAKER_MINT_SECRET" };
-const MINT_SERVICES: Setting = Setting { key: "mint.services", variable: "AISBREAKER_MINT_SERVICES" };
-const MAX_EXPIRATION: Setting = Setting { key: "max_expiration", variable: "AISBREAKER_MAX_EXPIRATION" };
-const MAX_BODY: Setting = Setting { key: "max_body_bytes", variable: "AISBREAKER_MAX_BODY_BYTES" };
-const MAX_BUFFERED: Setting =
-    Setting { key: "max_buffered_bytes", variable: "AISBREAKER_MAX_BUFFERED_BYTES" };
-const MAX_ANSWER: Setting = Setting { key: "max_answer_bytes", variable: "AISBREAKER_MAX_ANSWER_BYTES" };
-const MAX_REQUESTS: Setting = Setting { key: "max_requests", variable: "AISBREAKER_MAX_REQUESTS" };
-const MAX_PROVIDER_CONNECTIONS: Setting =
-    Setting { key: "max_provider_connections", variable: "AISBREAKER_MAX_PROVIDER_CONNECTIONS" };
-const HEADER_TIMEOUT: Setting = Setting { key: "header_timeout", variable: "AISBREAKER_HEADER_TIMEOUT" };
-const BODY_TIMEOUT: Setting = Setting { key: "body_timeout", variable: "AISBREAKER_BODY_TIMEOUT" };
-const CONNECT_TIMEOUT: Setting = Setting { key: "connect_timeout", variable: "AISBREAKER_CONNECT_TIMEOUT" };
-const PROVIDER_TIMEOUT: Setting =
-    Setting { key: "provider_timeout", variable: "AISBREAKER_PROVIDER_TIMEOUT" };
-const IDLE_TIMEOUT: Setting =
-    Setting { key: "stream_idle_timeout", variable: "AISBREAKER_STREAM_IDLE_TIMEOUT" };
-const KEEP_ALIVE: Setting = Setting { key: "stream_keep_alive", variable: "AISBREAKER_STREAM_KEEP_ALIVE" };
-const MAX_CONNECTIONS: Setting = Setting { key: "max_connections", variable: "AISBREAKER_MAX_CONNECTIONS" };
-const MAX_COUNTERS: Setting = Setting { key: "max_counters", variable: "AISBREAKER_MAX_COUNTERS" };
-const DRAIN_TIMEOUT: Setting = Setting { key: "drain_timeout", variable: "AISBREAKER_DRAIN_TIMEOUT" };
-const METRICS_LISTEN: Setting = Setting { key: "metrics.listen", variable: "AISBREAKER_METRICS_LISTEN" };
-const LOG: Setting = Setting { key: "log.filter", variable: "AISBREAKER_LOG" };
-const LOG_PER_SECOND: Setting =
-    Setting { key: "log.max_per_second", variable: "AISBREAKER_LOG_MAX_PER_SECOND" };
-const LOG_FORMAT: Setting = Setting { key: "log.format", variable: "AISBREAKER_LOG_FORMAT" };
+const LISTEN: Setting = Setting {
+    key: "listen",
+    variable: "AISBREAKER_LISTEN",
+};
+const SEALING_KEY: Setting = Setting {
+    key: "keys.sealing",
+    variable: "AUTH_ENCRYPTION_KEYPHRASE",
+};
+const OPENING_KEYS: Setting = Setting {
+    key: "keys.opening",
+    variable: "AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES",
+};
+const DEFAULT_KEY: Setting = Setting {
+    key: "default_api_key",
+    variable: "DEFAULT_AISBREAKER_API_KEY",
+};
+const PUBLIC_HOSTS: Setting = Setting {
+    key: "public_hosts",
+    variable: "AISBREAKER_PUBLIC_HOSTS",
+};
+const TRUSTED_PROXIES: Setting = Setting {
+    key: "trusted_proxies",
+    variable: "AISBREAKER_TRUSTED_PROXIES",
+};
+const EGRESS_ALLOW: Setting = Setting {
+    key: "egress.allow",
+    variable: "AISBREAKER_EGRESS_ALLOW",
+};
+const SERVER_QUOTAS: Setting = Setting {
+    key: "quotas.server",
+    variable: "AISBREAKER_SERVER_QUOTAS",
+};
+const DEFAULT_QUOTAS: Setting = Setting {
+    key: "quotas.default",
+    variable: "AISBREAKER_DEFAULT_QUOTAS",
+};
+const MINT_SECRET: Setting = Setting {
+    key: "mint.secret",
+    variable: "AISBREAKER_MINT_SECRET",
+};
+const MINT_SERVICES: Setting = Setting {
+    key: "mint.services",
+    variable: "AISBREAKER_MINT_SERVICES",
+};
+const MAX_EXPIRATION: Setting = Setting {
+    key: "max_expiration",
+    variable: "AISBREAKER_MAX_EXPIRATION",
+};
+const MAX_BODY: Setting = Setting {
+    key: "max_body_bytes",
+    variable: "AISBREAKER_MAX_BODY_BYTES",
+};
+const MAX_BUFFERED: Setting = Setting {
+    key: "max_buffered_bytes",
+    variable: "AISBREAKER_MAX_BUFFERED_BYTES",
+};
+const MAX_ANSWER: Setting = Setting {
+    key: "max_answer_bytes",
+    variable: "AISBREAKER_MAX_ANSWER_BYTES",
+};
+const MAX_REQUESTS: Setting = Setting {
+    key: "max_requests",
+    variable: "AISBREAKER_MAX_REQUESTS",
+};
+const MAX_PROVIDER_CONNECTIONS: Setting = Setting {
+    key: "max_provider_connections",
+    variable: "AISBREAKER_MAX_PROVIDER_CONNECTIONS",
+};
+const HEADER_TIMEOUT: Setting = Setting {
+    key: "header_timeout",
+    variable: "AISBREAKER_HEADER_TIMEOUT",
+};
+const BODY_TIMEOUT: Setting = Setting {
+    key: "body_timeout",
+    variable: "AISBREAKER_BODY_TIMEOUT",
+};
+const CONNECT_TIMEOUT: Setting = Setting {
+    key: "connect_timeout",
+    variable: "AISBREAKER_CONNECT_TIMEOUT",
+};
+const PROVIDER_TIMEOUT: Setting = Setting {
+    key: "provider_timeout",
+    variable: "AISBREAKER_PROVIDER_TIMEOUT",
+};
+const IDLE_TIMEOUT: Setting = Setting {
+    key: "stream_idle_timeout",
+    variable: "AISBREAKER_STREAM_IDLE_TIMEOUT",
+};
+const KEEP_ALIVE: Setting = Setting {
+    key: "stream_keep_alive",
+    variable: "AISBREAKER_STREAM_KEEP_ALIVE",
+};
+const MAX_CONNECTIONS: Setting = Setting {
+    key: "max_connections",
+    variable: "AISBREAKER_MAX_CONNECTIONS",
+};
+const MAX_COUNTERS: Setting = Setting {
+    key: "max_counters",
+    variable: "AISBREAKER_MAX_COUNTERS",
+};
+const DRAIN_TIMEOUT: Setting = Setting {
+    key: "drain_timeout",
+    variable: "AISBREAKER_DRAIN_TIMEOUT",
+};
+const METRICS_LISTEN: Setting = Setting {
+    key: "metrics.listen",
+    variable: "AISBREAKER_METRICS_LISTEN",
+};
+const LOG: Setting = Setting {
+    key: "log.filter",
+    variable: "AISBREAKER_LOG",
+};
+const LOG_PER_SECOND: Setting = Setting {
+    key: "log.max_per_second",
+    variable: "AISBREAKER_LOG_MAX_PER_SECOND",
+};
+const LOG_FORMAT: Setting = Setting {
+    key: "log.format",
+    variable: "AISBREAKER_LOG_FORMAT",
+};
 
 const ALL: [Setting; 39] = [
     LISTEN,
@@ -171,19 +257,29 @@ pub(crate) fn load(
 }
 
 fn unknown_variables(values: &Values) -> Vec<String> {
-    let known: Vec<&str> =
-        ALL.iter().map(|setting| setting.variable).chain(VARIABLES_OF_CLIENTS).chain([CONFIG]).collect();
-    values.unknown_variables(&known).map(str::to_owned).collect()
+    let known: Vec<&str> = ALL
+        .iter()
+        .map(|setting| setting.variable)
+        .chain(VARIABLES_OF_CLIENTS)
+        .chain([CONFIG])
+        .collect();
+    values
+        .unknown_variables(&known)
+        .map(str::to_owned)
+        .collect()
 }
 
-/// Reads every setting, so that every fault is found; `None` if there is no server key to go on with.
+/// Reads every setting, so that every fault is found; `None` if there is no server key to go on
+/// with.
 fn read(args: &Args, reader: &mut Reader, unknown_variables: Vec<String>) -> Option<Settings> {
     let listen = listen(args, reader);
     let log_filter = reader.parsed(LOG, |text| {
         EnvFilter::try_new(text).map_err(|_syntax| "is not a log filter such as info or debug")
     });
     let log_format = reader.parsed(LOG_FORMAT, str::parse);
-    let log_per_second = reader.given_count(LOG_PER_SECOND).and_then(|count| NonZeroU64::new(count as u64));
+    let log_per_second = reader
+        .given_count(LOG_PER_SECOND)
+        .and_then(|count| NonZeroU64::new(count as u64));
     let limits = limits(reader);
     let timeouts = timeouts(reader);
     let bounds = bounds(reader);
@@ -219,11 +315,17 @@ fn read(args: &Args, reader: &mut Reader, unknown_variables: Vec<String>) -> Opt
 
 fn listen(args: &Args, reader: &mut Reader) -> SocketAddr {
     let given = reader.text(LISTEN, false);
-    let is_from_file = given.as_ref().is_none_or(|(name, _)| name != LISTEN.variable);
+    let is_from_file = given
+        .as_ref()
+        .is_none_or(|(name, _)| name != LISTEN.variable);
     let configured = given.and_then(|(name, text)| reader.parse_address(&name, &text));
     let port = reader.port(PORT);
-    let flag = args.listen.as_deref().and_then(|text| reader.parse_address("--listen", text));
-    let mut address = configured.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)));
+    let flag = args
+        .listen
+        .as_deref()
+        .and_then(|text| reader.parse_address("--listen", text));
+    let mut address =
+        configured.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)));
     if let Some(port) = port.filter(|_| is_from_file) {
         address.set_port(port);
     }
@@ -253,13 +355,21 @@ fn bounds(reader: &mut Reader) -> Bounds {
     bounds
 }
 
-/// Gives requests and answers one budget. Where it is not set, each of them fits with all that is made of it; where it is
-/// set, each by itself must.
-fn share_budget(reader: &mut Reader, max_buffered: Option<usize>, gateway: &mut Config, bounds: &Bounds) {
-    let bodies = [(MAX_BODY, gateway.max_body_bytes), (MAX_ANSWER, bounds.max_answer_bytes)];
+/// Gives requests and answers one budget. Where it is not set, each of them fits with all that is
+/// made of it; where it is set, each by itself must.
+fn share_budget(
+    reader: &mut Reader,
+    max_buffered: Option<usize>,
+    gateway: &mut Config,
+    bounds: &Bounds,
+) {
+    let bodies = [
+        (MAX_BODY, gateway.max_body_bytes),
+        (MAX_ANSWER, bounds.max_answer_bytes),
+    ];
     let [body, answer] = bodies.map(|(_, bytes)| bytes);
-    // Of an answer: its text, the whole of it, and both in the state, in base64, with what was asked. And a service that
-    // repeats its request, as it streams.
+    // Of an answer: its text, the whole of it, and both in the state, in base64, with what was
+    // asked. And a service that repeats its request, as it streams.
     let largest = ((answer * 13 + body * 7) / 3).max(body * 6);
     let limit_bytes = max_buffered.unwrap_or(largest.max(DEFAULT_BUFFERED_BYTES));
     for (setting, _) in bodies.iter().filter(|(_, bytes)| *bytes > limit_bytes) {
@@ -277,20 +387,29 @@ fn key_ring(reader: &mut Reader) -> Option<(KeyRing, bool)> {
     let opening = reader.list(OPENING_KEYS, false, char::is_whitespace);
     let is_random = sealing.is_none();
     let key = match sealing {
-        Some((name, text)) => ServerKey::parse(&text)
-            .map_err(|error| reader.faults.add(&name, format_args!("is unusable: {error}"))),
+        Some((name, text)) => ServerKey::parse(&text).map_err(|error| {
+            reader
+                .faults
+                .add(&name, format_args!("is unusable: {error}"))
+        }),
         None => ServerKey::generate().map_err(|error| reader.faults.add("sealing key", error)),
     };
     let mut ring = key.ok().map(KeyRing::new);
     for text in opening.iter().flat_map(|(_, texts)| texts) {
-        let added = ServerKey::parse_for_opening(text).map_err(|error| error.to_string()).and_then(|key| {
-            ring.take().map(|ring| ring.with_opening_key(key)).transpose().map_err(|error| error.to_string())
-        });
+        let added = ServerKey::parse_for_opening(text)
+            .map_err(|error| error.to_string())
+            .and_then(|key| {
+                ring.take()
+                    .map(|ring| ring.with_opening_key(key))
+                    .transpose()
+                    .map_err(|error| error.to_string())
+            });
         match added {
             Ok(with_key) => ring = with_key,
-            Err(error) => {
-                reader.faults.add(OPENING_KEYS.variable, format_args!("has an unusable entry: {error}"))
-            }
+            Err(error) => reader.faults.add(
+                OPENING_KEYS.variable,
+                format_args!("has an unusable entry: {error}"),
+            ),
         }
     }
     Some((ring?, is_random))
@@ -336,9 +455,15 @@ mod tests {
         ];
         // Each of them where it cannot be, as it happens when lines of a file are mixed up.
         let bad = ALL.map(|setting| (setting.variable, SEALING));
-        let args = Args { config: None, listen: None, command: None };
+        let args = Args {
+            config: None,
+            listen: None,
+            command: None,
+        };
         for (row, given) in [("good", good.to_vec()), ("bad", bad.to_vec())] {
-            let environment = given.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+            let environment = given
+                .iter()
+                .map(|(name, value)| ((*name).into(), (*value).into()));
 
             let loaded = load(&args, environment);
 
@@ -346,7 +471,12 @@ mod tests {
             let faults = loaded.as_ref().err().map(ToString::to_string);
             let shown = format!("{loaded:?} {loaded:#?} {faults:?}");
             for secret in [SEALING, OPENING, RAW, DEFAULT] {
-                for piece in secret.strip_prefix("aisbreaker_").unwrap_or(secret).as_bytes().windows(12) {
+                for piece in secret
+                    .strip_prefix("aisbreaker_")
+                    .unwrap_or(secret)
+                    .as_bytes()
+                    .windows(12)
+                {
                     let piece = str::from_utf8(piece).unwrap();
                     assert!(!shown.contains(piece), "{row}: {piece} in {shown}");
                 }

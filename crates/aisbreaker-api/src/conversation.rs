@@ -1,4 +1,5 @@
-//! The conversation state: earlier inputs and outputs as base64 of `{"messages":[…]}`, readable by the client.
+//! The conversation state: earlier inputs and outputs as base64 of `{"messages":[…]}`, readable by
+//! the client.
 
 use base64ct::{Base64, Base64Unpadded, Encoding};
 use serde::Serialize;
@@ -31,7 +32,9 @@ pub enum Message {
 
 /// The text is not a conversation state.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("is not a conversation state of an earlier answer; send it back unchanged, or leave it out")]
+#[error(
+    "is not a conversation state of an earlier answer; send it back unchanged, or leave it out"
+)]
 #[non_exhaustive]
 pub struct InvalidState;
 
@@ -64,8 +67,10 @@ impl ConversationState {
     /// Adds this turn's inputs and outputs.
     #[must_use]
     pub fn with_turn(mut self, inputs: &[Input], outputs: &[Output]) -> Self {
-        self.messages.extend(inputs.iter().cloned().map(Message::Input));
-        self.messages.extend(outputs.iter().cloned().map(Message::Output));
+        self.messages
+            .extend(inputs.iter().cloned().map(Message::Input));
+        self.messages
+            .extend(outputs.iter().cloned().map(Message::Output));
         self
     }
 
@@ -111,9 +116,12 @@ mod tests {
     fn decodes_either_alphabet_padded_or_not() {
         let standard = sample().encode();
         let url_safe = standard.replace('+', "-").replace('/', "_");
-        for text in
-            [standard.as_str(), standard.trim_end_matches('='), &url_safe, url_safe.trim_end_matches('=')]
-        {
+        for text in [
+            standard.as_str(),
+            standard.trim_end_matches('='),
+            &url_safe,
+            url_safe.trim_end_matches('='),
+        ] {
             assert_eq!(ConversationState::decode(text), Ok(sample()), "{text}");
         }
     }

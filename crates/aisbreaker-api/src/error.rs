@@ -21,14 +21,26 @@ pub struct ErrorObject {
 impl ErrorObject {
     /// Makes an error object without a `type`.
     #[must_use]
-    pub fn new(status_code: u16, status_text: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { message: message.into(), status_code, status_text: status_text.into(), kind: None }
+    pub fn new(
+        status_code: u16,
+        status_text: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            message: message.into(),
+            status_code,
+            status_text: status_text.into(),
+            kind: None,
+        }
     }
 }
 
 /// The body of an error answer: `{"error": {…}}`.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[expect(clippy::exhaustive_structs, reason = "an envelope with one member, as the API defines it")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "an envelope with one member, as the API defines it"
+)]
 pub struct ErrorBody {
     /// The error.
     pub error: ErrorObject,

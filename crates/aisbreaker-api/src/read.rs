@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use crate::request::InvalidRequest;
 
-/// How many values a JSON text may hold. A value takes up to a hundred times its text in memory, so that a text of
-/// 30 MB could take gigabytes; honest ones of that size are long strings.
+/// How many values a JSON text may hold. A value takes up to a hundred times its text in memory, so
+/// that a text of 30 MB could take gigabytes; honest ones of that size are long strings.
 const MAX_VALUES: usize = 200_000;
 
 /// Why a text is not used as JSON.
@@ -33,8 +33,10 @@ pub enum JsonFault {
 /// The [`JsonFault`] that applies; nothing of the text is repeated in it.
 pub fn json(bytes: &[u8]) -> Result<Value, JsonFault> {
     check_count(bytes)?;
-    serde_json::from_slice(bytes)
-        .map_err(|error| JsonFault::Syntax { line: error.line(), column: error.column() })
+    serde_json::from_slice(bytes).map_err(|error| JsonFault::Syntax {
+        line: error.line(),
+        column: error.column(),
+    })
 }
 
 /// Checks that a JSON text holds no more than 200 000 values, without parsing it.
@@ -43,7 +45,11 @@ pub fn json(bytes: &[u8]) -> Result<Value, JsonFault> {
 /// [`JsonFault::TooManyValues`].
 pub fn check_count(bytes: &[u8]) -> Result<(), JsonFault> {
     let has_few = bytes.len() <= MAX_VALUES || has_few_values(bytes);
-    if has_few { Ok(()) } else { Err(JsonFault::TooManyValues) }
+    if has_few {
+        Ok(())
+    } else {
+        Err(JsonFault::TooManyValues)
+    }
 }
 
 /// Parses a request body; a UTF-8 byte order mark is skipped.
@@ -55,7 +61,8 @@ pub fn body(bytes: &[u8]) -> Result<Value, InvalidRequest> {
     json(bytes).map_err(|fault| InvalidRequest::new("request body", fault.to_string()))
 }
 
-/// Counts commas and opening brackets outside of strings: no JSON text has more values than these and one.
+/// Counts commas and opening brackets outside of strings: no JSON text has more values than these
+/// and one.
 fn has_few_values(bytes: &[u8]) -> bool {
     let (mut in_string, mut is_escaped, mut values) = (false, false, 1_usize);
     for byte in bytes {
@@ -75,7 +82,11 @@ fn has_few_values(bytes: &[u8]) -> bool {
 /// # Errors
 /// [`InvalidRequest`] when the value is none.
 pub fn object(value: Value, path: &str) -> Result<Map<String, Value>, InvalidRequest> {
-    if let Value::Object(map) = value { Ok(map) } else { Err(InvalidRequest::new(path, "must be an object")) }
+    if let Value::Object(map) = value {
+        Ok(map)
+    } else {
+        Err(InvalidRequest::new(path, "must be an object"))
+    }
 }
 
 /// The entries of a list.
@@ -111,7 +122,11 @@ pub fn take(map: &mut Map<String, Value>, name: &str) -> Option<Value> {
 ///
 /// # Errors
 /// [`InvalidRequest`] when it is absent or `null`.
-pub fn required(map: &mut Map<String, Value>, name: &str, path: &str) -> Result<Value, InvalidRequest> {
+pub fn required(
+    map: &mut Map<String, Value>,
+    name: &str,
+    path: &str,
+) -> Result<Value, InvalidRequest> {
     take(map, name).ok_or_else(|| InvalidRequest::new(path, "is missing"))
 }
 
@@ -132,10 +147,17 @@ mod tests {
     #[test]
     fn texts_that_would_expand_are_refused_and_long_strings_are_not() {
         let values = |count: usize| format!("[{}]", vec!["0"; count].join(","));
-        let nested = format!("{}{}", "[{\"a\":".repeat(MAX_VALUES), "}]".repeat(MAX_VALUES));
+        let nested = format!(
+            "{}{}",
+            "[{\"a\":".repeat(MAX_VALUES),
+            "}]".repeat(MAX_VALUES)
+        );
         let commas = serde_json::to_string(&"a\\\",[{".repeat(MAX_VALUES)).unwrap();
 
-        assert_eq!(json(values(MAX_VALUES + 1).as_bytes()), Err(JsonFault::TooManyValues));
+        assert_eq!(
+            json(values(MAX_VALUES + 1).as_bytes()),
+            Err(JsonFault::TooManyValues)
+        );
         assert_eq!(json(nested.as_bytes()), Err(JsonFault::TooManyValues));
         assert!(json(values(MAX_VALUES - 2).as_bytes()).is_ok());
         assert!(json(commas.as_bytes()).is_ok());

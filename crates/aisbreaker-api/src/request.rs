@@ -19,13 +19,19 @@ pub struct InvalidRequest {
 impl InvalidRequest {
     /// Names a member and what is wrong with it; `problem` must not repeat the member's value.
     pub fn new(member: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { member: member.into(), problem: problem.into() }
+        Self {
+            member: member.into(),
+            problem: problem.into(),
+        }
     }
 }
 
 /// One call: which service, and what to do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[expect(clippy::exhaustive_structs, reason = "an envelope with two members, as the API defines it")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "an envelope with two members, as the API defines it"
+)]
 pub struct ProcessCall {
     /// The service and its properties.
     pub service: ServiceProps,
@@ -40,7 +46,8 @@ impl ProcessCall {
     /// [`InvalidRequest`] naming the first member that is missing or of a wrong type.
     pub fn from_json(body: &[u8]) -> Result<Self, InvalidRequest> {
         let mut body = object(read::body(body)?, "request body")?;
-        let service = ServiceProps::from_value(required(&mut body, "service", "service")?, "service")?;
+        let service =
+            ServiceProps::from_value(required(&mut body, "service", "service")?, "service")?;
         let request = Request::from_value(required(&mut body, "request", "request")?)?;
         Ok(Self { service, request })
     }
@@ -57,7 +64,10 @@ pub struct ServiceProps {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// The service behind this one, for services that forward.
-    #[serde(rename = "forward2ServiceProps", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "forward2ServiceProps",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub forward_to: Option<Box<Self>>,
     /// All other members, for the service itself.
     #[serde(flatten)]
@@ -68,7 +78,12 @@ impl ServiceProps {
     /// Properties that hold a service id alone.
     #[must_use]
     pub fn new(service_id: impl Into<String>) -> Self {
-        Self { service_id: service_id.into(), url: None, forward_to: None, options: Map::new() }
+        Self {
+            service_id: service_id.into(),
+            url: None,
+            forward_to: None,
+            options: Map::new(),
+        }
     }
 
     /// Sets the URL.
@@ -93,12 +108,19 @@ impl ServiceProps {
         let mut options = object(value, path)?;
         let id_path = format!("{path}.serviceId");
         let service_id = string(required(&mut options, "serviceId", &id_path)?, &id_path)?;
-        let url = take(&mut options, "url").map(|url| string(url, &format!("{path}.url"))).transpose()?;
+        let url = take(&mut options, "url")
+            .map(|url| string(url, &format!("{path}.url")))
+            .transpose()?;
         let forward_to = take(&mut options, "forward2ServiceProps")
             .map(|inner| Self::from_value(inner, &format!("{path}.forward2ServiceProps")))
             .transpose()?
             .map(Box::new);
-        Ok(Self { service_id, url, forward_to, options })
+        Ok(Self {
+            service_id,
+            url,
+            forward_to,
+            options,
+        })
     }
 }
 
@@ -163,8 +185,9 @@ impl Request {
         let mut map = object(value, "request")?;
         let inputs = inputs(required(&mut map, "inputs", "request.inputs")?)?;
         let state_path = "request.conversationState";
-        let conversation_state =
-            take(&mut map, "conversationState").map(|state| string(state, state_path)).transpose()?;
+        let conversation_state = take(&mut map, "conversationState")
+            .map(|state| string(state, state_path))
+            .transpose()?;
         let intern_options = take(&mut map, "internOptions")
             .map(|options| object(options, "request.internOptions"))
             .transpose()?
@@ -172,7 +195,8 @@ impl Request {
         Ok(Self {
             inputs,
             // The bash client sends the text "null" after an answer without state.
-            conversation_state: conversation_state.filter(|state| !matches!(state.as_str(), "" | "null")),
+            conversation_state: conversation_state
+                .filter(|state| !matches!(state.as_str(), "" | "null")),
             requested: take(&mut map, "requested"),
             client_user: take(&mut map, "clientUser"),
             intern_options,
@@ -184,7 +208,10 @@ impl Request {
 fn inputs(value: Value) -> Result<Vec<Input>, InvalidRequest> {
     let values = read::list(value, "request.inputs")?;
     if values.is_empty() {
-        return Err(InvalidRequest::new("request.inputs", "must have at least one entry"));
+        return Err(InvalidRequest::new(
+            "request.inputs",
+            "must have at least one entry",
+        ));
     }
     values
         .into_iter()
@@ -221,7 +248,10 @@ impl Input {
     /// A text of the user.
     #[must_use]
     pub fn user_text(content: impl Into<String>) -> Self {
-        Self::Text(InputText { role: Role::User, content: content.into() })
+        Self::Text(InputText {
+            role: Role::User,
+            content: content.into(),
+        })
     }
 
     /// Reads an input from JSON; `path` names the value in errors.
@@ -234,22 +264,37 @@ impl Input {
             let path = format!("{path}.text");
             let mut text = object(text, &path)?;
             let content_path = format!("{path}.content");
-            let content = string(required(&mut text, "content", &content_path)?, &content_path)?;
-            return Ok(Self::Text(InputText { role: role(&mut text, &path)?, content }));
+            let content = string(
+                required(&mut text, "content", &content_path)?,
+                &content_path,
+            )?;
+            return Ok(Self::Text(InputText {
+                role: role(&mut text, &path)?,
+                content,
+            }));
         }
         if let Some(image) = take(&mut map, "image") {
             let path = format!("{path}.image");
             let mut image = object(image, &path)?;
             let source = image_source(&mut image, &path)?;
-            return Ok(Self::Image(InputImage { role: role(&mut image, &path)?, source }));
+            return Ok(Self::Image(InputImage {
+                role: role(&mut image, &path)?,
+                source,
+            }));
         }
-        Err(InvalidRequest::new(path, "must have a member text or image"))
+        Err(InvalidRequest::new(
+            path,
+            "must have a member text or image",
+        ))
     }
 }
 
 /// A text said to a service.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-#[expect(clippy::exhaustive_structs, reason = "role and content are all that the API has")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "role and content are all that the API has"
+)]
 pub struct InputText {
     /// Who says it.
     pub role: Role,
@@ -259,7 +304,10 @@ pub struct InputText {
 
 /// A picture shown to a service.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-#[expect(clippy::exhaustive_structs, reason = "role and source are all that the API has")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "role and source are all that the API has"
+)]
 pub struct InputImage {
     /// Who shows it.
     pub role: Role,
@@ -287,9 +335,10 @@ fn role(map: &mut Map<String, Value>, path: &str) -> Result<Role, InvalidRequest
         Some("user") => Ok(Role::User),
         Some("system") => Ok(Role::System),
         Some("assistant") => Ok(Role::Assistant),
-        Some(_) | None => {
-            Err(InvalidRequest::new(format!("{path}.role"), "must be user, system or assistant"))
-        }
+        Some(_) | None => Err(InvalidRequest::new(
+            format!("{path}.role"),
+            "must be user, system or assistant",
+        )),
     }
 }
 
@@ -298,7 +347,13 @@ fn image_source(map: &mut Map<String, Value>, path: &str) -> Result<ImageSource,
         return Ok(ImageSource::Url(string(url, &format!("{path}.url"))?));
     }
     if let Some(base64) = take(map, "base64") {
-        return Ok(ImageSource::Base64(string(base64, &format!("{path}.base64"))?));
+        return Ok(ImageSource::Base64(string(
+            base64,
+            &format!("{path}.base64"),
+        )?));
     }
-    Err(InvalidRequest::new(path, "must have a member url or base64"))
+    Err(InvalidRequest::new(
+        path,
+        "must have a member url or base64",
+    ))
 }

@@ -26,7 +26,12 @@ impl Response {
     /// An answer without conversation state and without a provider's own answer.
     #[must_use]
     pub fn new(outputs: Vec<Output>, usage: Usage) -> Self {
-        Self { outputs, conversation_state: None, usage, intern_response: None }
+        Self {
+            outputs,
+            conversation_state: None,
+            usage,
+            intern_response: None,
+        }
     }
 
     /// The content of the first text among the outputs.
@@ -55,7 +60,10 @@ impl Progress {
     /// Progress with these pieces.
     #[must_use]
     pub fn new(outputs: Vec<Output>) -> Self {
-        Self { outputs, intern_response: None }
+        Self {
+            outputs,
+            intern_response: None,
+        }
     }
 
     /// A piece of the text with this index.
@@ -105,13 +113,23 @@ impl OutputText {
     /// A text of the assistant that tells nothing of streaming.
     #[must_use]
     pub fn new(index: u32, content: impl Into<String>) -> Self {
-        Self { index, role: Role::Assistant, content: content.into(), is_delta: None, is_processing: None }
+        Self {
+            index,
+            role: Role::Assistant,
+            content: content.into(),
+            is_delta: None,
+            is_processing: None,
+        }
     }
 
     /// A whole text of the assistant, marked as being neither a piece nor unfinished.
     #[must_use]
     pub fn complete(index: u32, content: impl Into<String>) -> Self {
-        Self { is_delta: Some(false), is_processing: Some(false), ..Self::new(index, content) }
+        Self {
+            is_delta: Some(false),
+            is_processing: Some(false),
+            ..Self::new(index, content)
+        }
     }
 }
 
@@ -145,7 +163,11 @@ impl OutputImage {
 
     fn with_member(index: u32, name: &str, value: String) -> Self {
         let members = Map::from_iter([(name.to_owned(), Value::String(value))]);
-        Self { index, role: Role::Assistant, members }
+        Self {
+            index,
+            role: Role::Assistant,
+            members,
+        }
     }
 }
 
@@ -179,7 +201,11 @@ impl Usage {
     /// Usage of the service with this id; everything else is empty.
     #[must_use]
     pub fn new(service_id: impl Into<String>) -> Self {
-        let service = ServiceUsage { service_id: service_id.into(), engine: None, url: None };
+        let service = ServiceUsage {
+            service_id: service_id.into(),
+            engine: None,
+            url: None,
+        };
         Self {
             service,
             input_tokens: None,

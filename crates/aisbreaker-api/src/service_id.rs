@@ -1,17 +1,18 @@
 //! Service ids (`task:vendor/engine`) and patterns over them.
 //!
-//! Everything that picks a service or a secret by id compares whole segments, so that `chat:openai.com` never
-//! stands for `chat:openai.community`.
+//! Everything that picks a service or a secret by id compares whole segments, so that
+//! `chat:openai.com` never stands for `chat:openai.community`.
 
 use std::fmt;
 
 /// Longest accepted service id in bytes.
 const MAX_LEN: usize = 512;
 
-/// The name of a service: a task, and optionally a vendor and an engine, as in `chat:openai.com/gpt-4o`.
+/// The name of a service: a task, and optionally a vendor and an engine, as in
+/// `chat:openai.com/gpt-4o`.
 ///
-/// An engine may hold slashes (`chat:huggingface.co/microsoft/DialoGPT-large`). A trailing slash or a missing
-/// vendor is kept in the text, but makes no segment.
+/// An engine may hold slashes (`chat:huggingface.co/microsoft/DialoGPT-large`). A trailing slash or
+/// a missing vendor is kept in the text, but makes no segment.
 #[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct ServiceId(String);
 
@@ -60,10 +61,12 @@ impl ServiceId {
     #[must_use]
     pub fn vendor(&self) -> Option<&str> {
         let rest = split_task(&self.0).1?;
-        Some(rest.split_once('/').map_or(rest, |(vendor, _)| vendor)).filter(|vendor| !vendor.is_empty())
+        Some(rest.split_once('/').map_or(rest, |(vendor, _)| vendor))
+            .filter(|vendor| !vendor.is_empty())
     }
 
-    /// What stands behind the vendor's slash: `gpt-4o` of `chat:openai.com/gpt-4o`; it may hold slashes itself.
+    /// What stands behind the vendor's slash: `gpt-4o` of `chat:openai.com/gpt-4o`; it may hold
+    /// slashes itself.
     #[must_use]
     pub fn engine(&self) -> Option<&str> {
         let (_, engine) = split_task(&self.0).1?.split_once('/')?;
@@ -77,7 +80,8 @@ impl fmt::Display for ServiceId {
     }
 }
 
-/// A service id, or the front part of one on a segment boundary, that stands for all ids that begin so.
+/// A service id, or the front part of one on a segment boundary, that stands for all ids that begin
+/// so.
 ///
 /// `""` matches every id, `chat:` a whole task, `chat:openai.com` that vendor with any engine.
 #[derive(Clone, Debug, Eq, PartialEq, Hash)]
@@ -107,16 +111,21 @@ impl ServicePattern {
             return true;
         }
         let (task, rest) = split_task(&self.0);
-        let Some(behind_task) = id.0.strip_prefix(task) else { return false };
+        let Some(behind_task) = id.0.strip_prefix(task) else {
+            return false;
+        };
         let rest = rest.map_or("", |rest| rest.trim_end_matches('/'));
         if rest.is_empty() {
             return behind_task.is_empty() || behind_task.starts_with(':');
         }
-        let behind = behind_task.strip_prefix(':').and_then(|behind| behind.strip_prefix(rest));
+        let behind = behind_task
+            .strip_prefix(':')
+            .and_then(|behind| behind.strip_prefix(rest));
         behind.is_some_and(|behind| behind.is_empty() || behind.starts_with('/'))
     }
 
-    /// How many whole segments the pattern fixes: 0 for `""`, 1 for `chat:`, 2 for `chat:openai.com`.
+    /// How many whole segments the pattern fixes: 0 for `""`, 1 for `chat:`, 2 for
+    /// `chat:openai.com`.
     #[must_use]
     pub fn segment_count(&self) -> usize {
         segments(&self.0).count()
@@ -134,15 +143,19 @@ fn check_text(text: &str) -> Result<(), InvalidServiceId> {
 }
 
 fn split_task(text: &str) -> (&str, Option<&str>) {
-    text.split_once(':').map_or((text, None), |(task, rest)| (task, Some(rest)))
+    text.split_once(':')
+        .map_or((text, None), |(task, rest)| (task, Some(rest)))
 }
 
 /// The task, then what slashes divide; trailing empty segments do not count.
 fn segments(text: &str) -> impl Iterator<Item = &str> {
     let (task, rest) = split_task(text);
     let task = Some(task).filter(|_| !text.is_empty());
-    let rest = rest.map(|rest| rest.trim_end_matches('/')).filter(|rest| !rest.is_empty());
-    task.into_iter().chain(rest.into_iter().flat_map(|rest| rest.split('/')))
+    let rest = rest
+        .map(|rest| rest.trim_end_matches('/'))
+        .filter(|rest| !rest.is_empty());
+    task.into_iter()
+        .chain(rest.into_iter().flat_map(|rest| rest.split('/')))
 }
 
 #[cfg(test)]
@@ -152,10 +165,20 @@ mod tests {
     #[test]
     fn splits_task_vendor_and_engine() {
         let rows = [
-            ("chat:openai.com/gpt-4o", "chat", Some("openai.com"), Some("gpt-4o")),
+            (
+                "chat:openai.com/gpt-4o",
+                "chat",
+                Some("openai.com"),
+                Some("gpt-4o"),
+            ),
             ("chat:openai.com", "chat", Some("openai.com"), None),
             ("chat:openai.com/", "chat", Some("openai.com"), None),
-            ("chat:huggingface.co/microsoft/Dialo", "chat", Some("huggingface.co"), Some("microsoft/Dialo")),
+            (
+                "chat:huggingface.co/microsoft/Dialo",
+                "chat",
+                Some("huggingface.co"),
+                Some("microsoft/Dialo"),
+            ),
             ("chat:", "chat", None, None),
             ("chat", "chat", None, None),
             (
@@ -167,7 +190,11 @@ mod tests {
         ];
         for (text, task, vendor, engine) in rows {
             let id = ServiceId::parse(text).unwrap();
-            assert_eq!((id.task(), id.vendor(), id.engine()), (task, vendor, engine), "{text}");
+            assert_eq!(
+                (id.task(), id.vendor(), id.engine()),
+                (task, vendor, engine),
+                "{text}"
+            );
         }
     }
 
@@ -188,7 +215,9 @@ mod tests {
             ("cha", "chat:dummy", false),
         ];
         for (pattern, id, expected) in rows {
-            let matched = ServicePattern::parse(pattern).unwrap().matches(&ServiceId::parse(id).unwrap());
+            let matched = ServicePattern::parse(pattern)
+                .unwrap()
+                .matches(&ServiceId::parse(id).unwrap());
             assert_eq!(matched, expected, "{pattern:?} on {id:?}");
         }
     }
@@ -198,14 +227,24 @@ mod tests {
         let mut texts = vec![String::new()];
         for length in 0..5 {
             let longer = texts.iter().filter(|text| text.len() == length);
-            let longer = longer.flat_map(|text| ["a", ":", "/"].map(|more| format!("{text}{more}")));
+            let longer =
+                longer.flat_map(|text| ["a", ":", "/"].map(|more| format!("{text}{more}")));
             texts.extend(longer.collect::<Vec<_>>());
         }
-        for (pattern, id) in texts.iter().flat_map(|pattern| texts.iter().map(move |id| (pattern, id))) {
-            let Ok(parsed) = ServiceId::parse(id) else { continue };
+        for (pattern, id) in texts
+            .iter()
+            .flat_map(|pattern| texts.iter().map(move |id| (pattern, id)))
+        {
+            let Ok(parsed) = ServiceId::parse(id) else {
+                continue;
+            };
             let mut id_segments = segments(id);
             let expected = segments(pattern).all(|segment| id_segments.next() == Some(segment));
-            assert_eq!(ServicePattern(pattern.clone()).matches(&parsed), expected, "{pattern:?} on {id:?}");
+            assert_eq!(
+                ServicePattern(pattern.clone()).matches(&parsed),
+                expected,
+                "{pattern:?} on {id:?}"
+            );
         }
     }
 

@@ -17,8 +17,8 @@ const MAX_NAME_LEN: usize = 253;
 
 /// A checked absolute `http` or `https` URL at which a service is called.
 ///
-/// Its text is canonical (WHATWG URL standard): lower-case host, IDNA and odd IPv4 spellings resolved, no
-/// userinfo, no fragment.
+/// Its text is canonical (WHATWG URL standard): lower-case host, IDNA and odd IPv4 spellings
+/// resolved, no userinfo, no fragment.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ServiceUrl {
     text: String,
@@ -32,7 +32,8 @@ pub enum InvalidUrl {
     /// Over 2048 bytes.
     #[error("is longer than 2048 bytes")]
     TooLong,
-    /// Not an absolute `http://` or `https://` URL, or with characters that URLs or host names do not have.
+    /// Not an absolute `http://` or `https://` URL, or with characters that URLs or host names do
+    /// not have.
     #[error("is not an absolute http or https URL")]
     NotAbsolute,
     /// Has a user name or password.
@@ -45,7 +46,9 @@ pub enum InvalidUrl {
     #[error("contains ${{engine}}, but the service id names no engine")]
     NoEngine,
     /// Has `${engine}`, and the engine would lead to another path.
-    #[error("contains ${{engine}}, but the engine of the service id has '.' or '..' between its slashes")]
+    #[error(
+        "contains ${{engine}}, but the engine of the service id has '.' or '..' between its slashes"
+    )]
     EngineLeavesPath,
     /// Has `${engine}` in the host or port.
     #[error("must not contain ${{engine}} before the path")]
@@ -56,11 +59,16 @@ impl ServiceUrl {
     /// Makes the URL of a service from its base, its default path and the engine of its id.
     ///
     /// One trailing slash of `base` is dropped and `default_path` appended, unless `base` contains
-    /// `#no-default-path`, which is removed. `${engine}` is replaced by `engine`, percent-encoded but for its slashes.
+    /// `#no-default-path`, which is removed. `${engine}` is replaced by `engine`, percent-encoded
+    /// but for its slashes.
     ///
     /// # Errors
     /// The [`InvalidUrl`] that applies; nothing of `base` is repeated in it.
-    pub fn resolve(base: &str, default_path: &str, engine: Option<&str>) -> Result<Self, InvalidUrl> {
+    pub fn resolve(
+        base: &str,
+        default_path: &str,
+        engine: Option<&str>,
+    ) -> Result<Self, InvalidUrl> {
         if base.len() > MAX_LEN {
             return Err(InvalidUrl::TooLong);
         }
@@ -122,8 +130,15 @@ impl ServiceUrl {
         if !is_host(host) || port == 0 {
             return Err(InvalidUrl::NotAbsolute);
         }
-        let origin = Origin { https: url.scheme() == "https", host: host.into(), port };
-        Ok(Self { text: url.into(), origin })
+        let origin = Origin {
+            https: url.scheme() == "https",
+            host: host.into(),
+            port,
+        };
+        Ok(Self {
+            text: url.into(),
+            origin,
+        })
     }
 }
 
@@ -144,7 +159,8 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Reads an origin such as `https://api.openai.com` or `http://localhost:11434`; a path is ignored.
+    /// Reads an origin such as `https://api.openai.com` or `http://localhost:11434`; a path is
+    /// ignored.
     ///
     /// # Errors
     /// As [`ServiceUrl::parse_base`].
@@ -173,9 +189,17 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, own_port) = if self.https { ("https", 443) } else { ("http", 80) };
+        let (scheme, own_port) = if self.https {
+            ("https", 443)
+        } else {
+            ("http", 80)
+        };
         write!(f, "{scheme}://{}", self.host)?;
-        if self.port == own_port { Ok(()) } else { write!(f, ":{}", self.port) }
+        if self.port == own_port {
+            Ok(())
+        } else {
+            write!(f, ":{}", self.port)
+        }
     }
 }
 
@@ -185,13 +209,17 @@ fn authority(text: &str) -> Option<&str> {
     if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
         return None;
     }
-    let end = rest.bytes().position(|byte| matches!(byte, b'/' | b'?' | b'#' | b'\\')).unwrap_or(rest.len());
+    let end = rest
+        .bytes()
+        .position(|byte| matches!(byte, b'/' | b'?' | b'#' | b'\\'))
+        .unwrap_or(rest.len());
     let authority = rest.get(..end)?;
     Some(authority).filter(|authority| !authority.is_empty())
 }
 
-/// Whether a canonical host is an address or a name of letters, digits, `-`, `.` and `_` that DNS can carry. The URL
-/// standard lets names have more (`a,b`, `${x}`), which other readers may take for something else.
+/// Whether a canonical host is an address or a name of letters, digits, `-`, `.` and `_` that DNS
+/// can carry. The URL standard lets names have more (`a,b`, `${x}`), which other readers may take
+/// for something else.
 fn is_host(host: &str) -> bool {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     let name = host.strip_suffix('.').unwrap_or(host);
@@ -207,7 +235,10 @@ fn insert_engine(text: String, engine: Option<&str>) -> Result<String, InvalidUr
         return Err(InvalidUrl::EngineInHost);
     }
     let engine = engine.ok_or(InvalidUrl::NoEngine)?;
-    if engine.split('/').any(|segment| matches!(segment, "." | "..")) {
+    if engine
+        .split('/')
+        .any(|segment| matches!(segment, "." | ".."))
+    {
         return Err(InvalidUrl::EngineLeavesPath);
     }
     Ok(text.replace(ENGINE, &percent_encode(engine)))
@@ -216,17 +247,18 @@ fn insert_engine(text: String, engine: Option<&str>) -> Result<String, InvalidUr
 /// Percent-encodes all but unreserved characters (RFC 3986 section 2.3) and slashes.
 fn percent_encode(text: &str) -> String {
     use fmt::Write as _;
-    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                out.push(char::from(byte))
+    text.bytes()
+        .fold(String::with_capacity(text.len()), |mut out, byte| {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                    out.push(char::from(byte))
+                }
+                other => {
+                    let _written = write!(out, "%{other:02X}");
+                }
             }
-            other => {
-                let _written = write!(out, "%{other:02X}");
-            }
-        }
-        out
-    })
+            out
+        })
 }
 
 #[cfg(test)]
@@ -237,13 +269,21 @@ mod tests {
 
     #[test]
     fn an_engine_leads_to_no_other_path() {
-        let resolve = |engine| ServiceUrl::resolve("https://a.example", "/models/${engine}", Some(engine));
+        let resolve =
+            |engine| ServiceUrl::resolve("https://a.example", "/models/${engine}", Some(engine));
         for engine in ["..", "../files", "a/../../files", "a/.", ".", "a/.."] {
-            assert_eq!(resolve(engine), Err(InvalidUrl::EngineLeavesPath), "{engine}");
+            assert_eq!(
+                resolve(engine),
+                Err(InvalidUrl::EngineLeavesPath),
+                "{engine}"
+            );
         }
-        for (engine, expected) in
-            [("a/b.c", "a/b.c"), ("...", "..."), ("%2e%2e/x", "%252e%252e/x"), ("..\\x", "..%5Cx")]
-        {
+        for (engine, expected) in [
+            ("a/b.c", "a/b.c"),
+            ("...", "..."),
+            ("%2e%2e/x", "%252e%252e/x"),
+            ("..\\x", "..%5Cx"),
+        ] {
             assert_eq!(
                 resolve(engine).unwrap().as_str(),
                 format!("https://a.example/models/{expected}"),
@@ -256,24 +296,50 @@ mod tests {
     fn appends_the_default_path_unless_told_not_to() {
         let rows = [
             ("https://a.example", "https://a.example/v1/chat/completions"),
-            ("https://a.example/", "https://a.example/v1/chat/completions"),
-            ("https://a.example/x", "https://a.example/x/v1/chat/completions"),
-            ("https://A.Example:443/x/", "https://a.example/x/v1/chat/completions"),
+            (
+                "https://a.example/",
+                "https://a.example/v1/chat/completions",
+            ),
+            (
+                "https://a.example/x",
+                "https://a.example/x/v1/chat/completions",
+            ),
+            (
+                "https://A.Example:443/x/",
+                "https://a.example/x/v1/chat/completions",
+            ),
             ("https://a.example/x#no-default-path", "https://a.example/x"),
-            ("https://a.example/x?api-version=1#no-default-path", "https://a.example/x?api-version=1"),
-            ("http://127.0.0.1:11434", "http://127.0.0.1:11434/v1/chat/completions"),
+            (
+                "https://a.example/x?api-version=1#no-default-path",
+                "https://a.example/x?api-version=1",
+            ),
+            (
+                "http://127.0.0.1:11434",
+                "http://127.0.0.1:11434/v1/chat/completions",
+            ),
             ("http://0x7f.1:80", "http://127.0.0.1/v1/chat/completions"),
-            ("https://[::1]:8443", "https://[::1]:8443/v1/chat/completions"),
+            (
+                "https://[::1]:8443",
+                "https://[::1]:8443/v1/chat/completions",
+            ),
         ];
         for (base, expected) in rows {
-            assert_eq!(ServiceUrl::resolve(base, PATH, None).unwrap().as_str(), expected, "{base}");
+            assert_eq!(
+                ServiceUrl::resolve(base, PATH, None).unwrap().as_str(),
+                expected,
+                "{base}"
+            );
         }
     }
 
     #[test]
     fn replaces_the_engine_percent_encoded_but_for_slashes() {
-        let url = ServiceUrl::resolve("https://a.example/m/${engine}#no-default-path", "", Some("org/a b?c"))
-            .unwrap();
+        let url = ServiceUrl::resolve(
+            "https://a.example/m/${engine}#no-default-path",
+            "",
+            Some("org/a b?c"),
+        )
+        .unwrap();
         assert_eq!(url.as_str(), "https://a.example/m/org/a%20b%3Fc");
 
         let in_path = ServiceUrl::resolve("https://a.example", "/m/${engine}", Some("x")).unwrap();
@@ -300,7 +366,10 @@ mod tests {
             ("https://a.example@evil.example", InvalidUrl::Userinfo),
             ("https://a.example?x=1", InvalidUrl::QueryOrFragment),
             ("https://a.example#x", InvalidUrl::QueryOrFragment),
-            ("https://a.example#no-default-path#x", InvalidUrl::QueryOrFragment),
+            (
+                "https://a.example#no-default-path#x",
+                InvalidUrl::QueryOrFragment,
+            ),
             ("https://${engine}.example", InvalidUrl::EngineInHost),
             ("https://${ENGINE}.example", InvalidUrl::NotAbsolute),
             ("https://a.example,b.example", InvalidUrl::NotAbsolute),
@@ -312,19 +381,42 @@ mod tests {
             (long_host.as_str(), InvalidUrl::NotAbsolute),
         ];
         for (base, expected) in rows {
-            assert_eq!(ServiceUrl::resolve(base, PATH, None), Err(expected), "{base}");
+            assert_eq!(
+                ServiceUrl::resolve(base, PATH, None),
+                Err(expected),
+                "{base}"
+            );
         }
     }
 
     #[test]
     fn origins_differ_in_scheme_host_and_port() {
         let origin = |text| Origin::parse(text).unwrap();
-        assert_eq!(origin("https://API.openai.com:443/v1"), origin("https://api.openai.com"));
-        assert_ne!(origin("http://api.openai.com"), origin("https://api.openai.com"));
-        assert_ne!(origin("https://api.openai.com:8443"), origin("https://api.openai.com"));
-        assert_ne!(origin("https://api.openai.com."), origin("https://api.openai.com"));
-        assert_ne!(origin("https://аpi.openai.com"), origin("https://api.openai.com"), "Cyrillic letter");
-        assert_eq!(origin("http://localhost:11434").to_string(), "http://localhost:11434");
+        assert_eq!(
+            origin("https://API.openai.com:443/v1"),
+            origin("https://api.openai.com")
+        );
+        assert_ne!(
+            origin("http://api.openai.com"),
+            origin("https://api.openai.com")
+        );
+        assert_ne!(
+            origin("https://api.openai.com:8443"),
+            origin("https://api.openai.com")
+        );
+        assert_ne!(
+            origin("https://api.openai.com."),
+            origin("https://api.openai.com")
+        );
+        assert_ne!(
+            origin("https://аpi.openai.com"),
+            origin("https://api.openai.com"),
+            "Cyrillic letter"
+        );
+        assert_eq!(
+            origin("http://localhost:11434").to_string(),
+            "http://localhost:11434"
+        );
         assert_eq!(origin("https://a.example").to_string(), "https://a.example");
     }
 }

@@ -21,8 +21,10 @@ use crate::{
 };
 
 /// The fields that tell of all limits: what they are, and how they stand.
-const OF_ALL: [HeaderName; 2] =
-    [HeaderName::from_static("ratelimit-policy"), HeaderName::from_static("ratelimit")];
+const OF_ALL: [HeaderName; 2] = [
+    HeaderName::from_static("ratelimit-policy"),
+    HeaderName::from_static("ratelimit"),
+];
 /// The fields that tell of one: its limit, what is left of it, and when it gives back.
 const OF_ONE: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-limit-requests"),
@@ -55,8 +57,8 @@ enum Scope {
     Asking,
 }
 
-/// The name of the counter in a shared store: `server`, `default` or `key:` and the key's id as it is logged, and the
-/// client. Nothing in it is secret.
+/// The name of the counter in a shared store: `server`, `default` or `key:` and the key's id as it
+/// is logged, and the client. Nothing in it is secret.
 impl fmt::Display for CounterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.scope {
@@ -66,7 +68,8 @@ impl fmt::Display for CounterId {
             Scope::Key => {
                 let mut text = [0; 22];
                 // 16 bytes are 22 characters.
-                let id = Base64UrlUnpadded::encode(&self.key, &mut text).map_err(|_length| fmt::Error)?;
+                let id = Base64UrlUnpadded::encode(&self.key, &mut text)
+                    .map_err(|_length| fmt::Error)?;
                 write!(f, "key:{id}")?;
             }
         }
@@ -142,12 +145,31 @@ pub(crate) async fn admit(
 impl From<Refusal<COUNTERS>> for Refused {
     fn from(refusal: Refusal<COUNTERS>) -> Self {
         match refusal {
-            Refusal::Exceeded { charge, window, limit, retry_after, standings, .. } => {
-                Self { charge, window, limit, retry_after: Some(retry_after), standings: Some(standings) }
-            }
-            Refusal::TooHeavy { charge, window, limit } => {
-                Self { charge, window, limit, retry_after: None, standings: None }
-            }
+            Refusal::Exceeded {
+                charge,
+                window,
+                limit,
+                retry_after,
+                standings,
+                ..
+            } => Self {
+                charge,
+                window,
+                limit,
+                retry_after: Some(retry_after),
+                standings: Some(standings),
+            },
+            Refusal::TooHeavy {
+                charge,
+                window,
+                limit,
+            } => Self {
+                charge,
+                window,
+                limit,
+                retry_after: None,
+                standings: None,
+            },
         }
     }
 }
@@ -155,7 +177,11 @@ impl From<Refusal<COUNTERS>> for Refused {
 fn charges(key: Option<Key>, client: ClientId, config: &Config) -> [Charge<CounterId>; COUNTERS] {
     let server = &config.server_quotas;
     let [own_client, own_global] = own_charges(key, client, config);
-    let id = |client| CounterId { scope: Scope::Server, key: [0; 16], client };
+    let id = |client| CounterId {
+        scope: Scope::Server,
+        key: [0; 16],
+        client,
+    };
     // In the order of the indices above.
     [
         Charge::new(id(Some(client)), limits(&server.per_client_request_limits)),
@@ -165,25 +191,42 @@ fn charges(key: Option<Key>, client: ClientId, config: &Config) -> [Charge<Count
     ]
 }
 
-/// What a request is charged to besides the server's quotas: those of its key for this client and for all, or the default
-/// ones.
-pub(crate) fn own_charges(key: Option<Key>, client: ClientId, config: &Config) -> [Charge<CounterId>; 2] {
-    let own = key.and_then(|key| key.quotas).unwrap_or(config.default_quotas);
-    let (scope, name) = key.map_or((Scope::Default, [0; 16]), |key| (Scope::Key, counter_name(key.id)));
-    let id = |client| CounterId { scope, key: name, client };
+/// What a request is charged to besides the server's quotas: those of its key for this client and
+/// for all, or the default ones.
+pub(crate) fn own_charges(
+    key: Option<Key>,
+    client: ClientId,
+    config: &Config,
+) -> [Charge<CounterId>; 2] {
+    let own = key
+        .and_then(|key| key.quotas)
+        .unwrap_or(config.default_quotas);
+    let (scope, name) = key.map_or((Scope::Default, [0; 16]), |key| {
+        (Scope::Key, counter_name(key.id))
+    });
+    let id = |client| CounterId {
+        scope,
+        key: name,
+        client,
+    };
     [
         Charge::new(id(Some(client)), limits(&own.per_client_request_limits)),
         Charge::shared(id(None), limits(&own.global_request_limits)),
     ]
 }
 
-/// What a question how quotas stand is charged to, with so many per minute from one client and from all.
+/// What a question how quotas stand is charged to, with so many per minute from one client and from
+/// all.
 pub(crate) fn asking_charges(
     client: ClientId,
     per_client: NonZeroU32,
     global: NonZeroU32,
 ) -> [Charge<CounterId>; 2] {
-    let id = |client| CounterId { scope: Scope::Asking, key: [0; 16], client };
+    let id = |client| CounterId {
+        scope: Scope::Asking,
+        key: [0; 16],
+        client,
+    };
     [
         Charge::new(id(Some(client)), Limits::per_minute(per_client)),
         Charge::shared(id(None), Limits::per_minute(global)),
@@ -196,12 +239,17 @@ fn counter_name(id: KeyId) -> [u8; 16] {
 }
 
 fn limits(limits: &RequestLimits) -> Limits {
-    Limits::new(limits.requests_per_minute, limits.requests_per_hour, limits.requests_per_day)
+    Limits::new(
+        limits.requests_per_minute,
+        limits.requests_per_hour,
+        limits.requests_per_day,
+    )
 }
 
 /// Whole seconds, rounded up.
 pub(crate) fn whole_seconds(time: Duration) -> u64 {
-    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
+    time.as_secs()
+        .saturating_add(u64::from(time.subsec_nanos() > 0))
 }
 
 impl Admission {
@@ -212,9 +260,12 @@ impl Admission {
         }
     }
 
-    /// Says in an answer that is passed on how the limits stand, unless the provider says how its own do.
+    /// Says in an answer that is passed on how the limits stand, unless the provider says how its
+    /// own do.
     pub(crate) fn describe_where_absent(&self, headers: &mut HeaderMap) {
-        let Some(standings) = &self.standings else { return };
+        let Some(standings) = &self.standings else {
+            return;
+        };
         let has_any = |names: &[HeaderName]| names.iter().any(|name| headers.contains_key(name));
         let (tells_all, tells_one) = (has_any(&OF_ALL), has_any(&OF_ONE));
         if !tells_all {
@@ -230,9 +281,17 @@ impl Refused {
     /// The original server's words, and behind them which limit it is and when to come back.
     pub(crate) fn message(&self) -> String {
         let server_wide = matches!(self.charge, SERVER_CLIENT | SERVER_GLOBAL);
-        let quota = if server_wide { "API request" } else { "Request" };
+        let quota = if server_wide {
+            "API request"
+        } else {
+            "Request"
+        };
         let per_client = matches!(self.charge, SERVER_CLIENT | KEY_CLIENT);
-        let (who, counted) = if per_client { ("client", " and client") } else { ("global", "") };
+        let (who, counted) = if per_client {
+            ("client", " and client")
+        } else {
+            ("global", "")
+        };
         let (window, limit) = (self.window.name(), self.limit);
         let mut text = format!(
             "{quota} quota exceeded: {who} requests per {window} limit exceeded ({limit} per {window}{counted}"
@@ -253,7 +312,11 @@ impl Refused {
 }
 
 /// How the limits stand, in both ways.
-fn describe(standings: &Standings<COUNTERS>, refusing: Option<(usize, Window)>, headers: &mut HeaderMap) {
+fn describe(
+    standings: &Standings<COUNTERS>,
+    refusing: Option<(usize, Window)>,
+    headers: &mut HeaderMap,
+) {
     describe_all(standings, headers);
     describe_one(standings, refusing, headers);
 }
@@ -266,7 +329,10 @@ fn describe_all(standings: &Standings<COUNTERS>, headers: &mut HeaderMap) {
         for standing in standings.of_charge(charge) {
             let separator = if policies.is_empty() { "\"" } else { ", \"" };
             let name = [separator, scope, "-", standing.window.name()];
-            let [limit, length] = [u64::from(standing.limit.get()), standing.window.length().as_secs()];
+            let [limit, length] = [
+                u64::from(standing.limit.get()),
+                standing.window.length().as_secs(),
+            ];
             write_pieces(policies, name, [("\";q=", limit), (";w=", length)]);
             let [remaining, reset] = [u64::from(standing.remaining), whole_seconds(standing.reset)];
             write_pieces(limits, name, [("\";r=", remaining), (";t=", reset)]);
@@ -280,14 +346,23 @@ fn describe_all(standings: &Standings<COUNTERS>, headers: &mut HeaderMap) {
     }
 }
 
-/// One limit as the providers' own APIs have it: the one that refuses, which may be the server's, or else the tightest of
-/// the key's six. The reset of a limit that refuses is the wait: a request weighs one.
-fn describe_one(standings: &Standings<COUNTERS>, refusing: Option<(usize, Window)>, headers: &mut HeaderMap) {
+/// One limit as the providers' own APIs have it: the one that refuses, which may be the server's,
+/// or else the tightest of the key's six. The reset of a limit that refuses is the wait: a request
+/// weighs one.
+fn describe_one(
+    standings: &Standings<COUNTERS>,
+    refusing: Option<(usize, Window)>,
+    headers: &mut HeaderMap,
+) {
     let refusing = refusing.and_then(|(charge, window)| standings.of(charge, window));
     // Of equals the one that gives back last: it is waited for.
-    let all = OWN.into_iter().flat_map(|(charge, _)| standings.of_charge(charge));
+    let all = OWN
+        .into_iter()
+        .flat_map(|(charge, _)| standings.of_charge(charge));
     let tightest = all.min_by_key(|standing| (standing.remaining, Reverse(standing.reset)));
-    let Some(told) = refusing.or(tightest) else { return };
+    let Some(told) = refusing.or(tightest) else {
+        return;
+    };
     let mut reset = String::with_capacity(RESET_BYTES);
     write_pieces(&mut reset, [], [("", whole_seconds(told.reset))]);
     reset.push('s');

@@ -6,8 +6,8 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ALLOW,
-        CONTENT_LENGTH, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS,
+        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+        ALLOW, CONTENT_LENGTH, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use serde::Serialize;
@@ -70,7 +70,9 @@ impl Failure {
 
     /// Whether the client should not try again soon.
     pub(crate) fn is_final(&self) -> bool {
-        self.headers.get(X_SHOULD_RETRY).is_some_and(|value| value == "false")
+        self.headers
+            .get(X_SHOULD_RETRY)
+            .is_some_and(|value| value == "false")
     }
 
     pub(crate) fn because(mut self, cause: impl Into<String>) -> Self {
@@ -102,12 +104,18 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response<Respon
         Err(_error) => (StatusCode::INTERNAL_SERVER_ERROR, b"{}".to_vec()),
     };
     let mut response = full(status, JSON, bytes.into());
-    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+        .headers_mut()
+        .insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
 /// An answer with this body.
-pub(crate) fn full(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response<ResponseBody> {
+pub(crate) fn full(
+    status: StatusCode,
+    content_type: HeaderValue,
+    body: Bytes,
+) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::full(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
@@ -126,16 +134,27 @@ pub(crate) fn preflight(route: Route, request_headers: &HeaderMap) -> Response<R
     let mut response = no_content();
     let headers = response.headers_mut();
     headers.insert(ALLOW, HeaderValue::from_static(route.allowed()));
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(route.allowed()));
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed_headers(request_headers));
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static(route.allowed()),
+    );
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        allowed_headers(request_headers),
+    );
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
-    headers.insert(VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
+    headers.insert(
+        VARY,
+        HeaderValue::from_static("Access-Control-Request-Headers"),
+    );
     response
 }
 
 fn allowed_headers(request_headers: &HeaderMap) -> HeaderValue {
     let always = HeaderValue::from_static(ALWAYS_ALLOWED_HEADERS);
-    let Some(requested) = request_headers.get(ACCESS_CONTROL_REQUEST_HEADERS).and_then(|v| v.to_str().ok())
+    let Some(requested) = request_headers
+        .get(ACCESS_CONTROL_REQUEST_HEADERS)
+        .and_then(|v| v.to_str().ok())
     else {
         return always;
     };
@@ -143,22 +162,35 @@ fn allowed_headers(request_headers: &HeaderMap) -> HeaderValue {
         .split(',')
         .map(str::trim)
         .filter(|name| HeaderName::from_bytes(name.as_bytes()).is_ok())
-        .filter(|name| !ALWAYS_ALLOWED_HEADERS.split(", ").any(|known| known.eq_ignore_ascii_case(name)))
+        .filter(|name| {
+            !ALWAYS_ALLOWED_HEADERS
+                .split(", ")
+                .any(|known| known.eq_ignore_ascii_case(name))
+        })
         .collect();
     if names.is_empty() {
         return always;
     }
-    HeaderValue::try_from(format!("{ALWAYS_ALLOWED_HEADERS}, {}", names.join(", "))).unwrap_or(always)
+    HeaderValue::try_from(format!("{ALWAYS_ALLOWED_HEADERS}, {}", names.join(", ")))
+        .unwrap_or(always)
 }
 
 /// Adds what every answer carries.
-pub(crate) fn finish(response: &mut Response<ResponseBody>, request_id: HeaderValue, is_head: bool) {
+pub(crate) fn finish(
+    response: &mut Response<ResponseBody>,
+    request_id: HeaderValue,
+    is_head: bool,
+) {
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     // An answer that is passed on has more of them.
-    headers.entry(ACCESS_CONTROL_EXPOSE_HEADERS).or_insert(EXPOSED_HEADERS);
+    headers
+        .entry(ACCESS_CONTROL_EXPOSE_HEADERS)
+        .or_insert(EXPOSED_HEADERS);
     headers.entry(X_REQUEST_ID).or_insert(request_id);
     if is_head && let Some(length) = response.body_mut().cut_for_head() {
-        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        response
+            .headers_mut()
+            .insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }

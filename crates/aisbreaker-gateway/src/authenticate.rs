@@ -33,7 +33,11 @@ pub(crate) struct Caller {
 
 impl Caller {
     fn without_key(credentials: Credentials) -> Self {
-        Self { key: None, credentials, model_aliases: BTreeMap::new() }
+        Self {
+            key: None,
+            credentials,
+            model_aliases: BTreeMap::new(),
+        }
     }
 }
 
@@ -45,20 +49,27 @@ pub(crate) struct Key {
     pub(crate) expires_at: SystemTime,
 }
 
-/// Whether this bearer value is meant to be one of our keys; anything else is the secret of a service.
+/// Whether this bearer value is meant to be one of our keys; anything else is the secret of a
+/// service.
 ///
-/// A key in quotes or behind a second `Bearer`, as it comes of mistakes in shells, is not valid; it must not reach a
-/// provider either. Secrets in which the prefix continues a word, such as `sk-aisbreaker_x`, are none of our keys.
+/// A key in quotes or behind a second `Bearer`, as it comes of mistakes in shells, is not valid; it
+/// must not reach a provider either. Secrets in which the prefix continues a word, such as
+/// `sk-aisbreaker_x`, are none of our keys.
 pub(crate) fn is_key(bearer: &str) -> bool {
     if bearer.starts_with(PREFIX) {
         return true;
     }
     let continues_a_word = |before: &str| {
-        before.chars().next_back().is_some_and(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+        before
+            .chars()
+            .next_back()
+            .is_some_and(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
     };
-    bearer
-        .match_indices(PREFIX)
-        .any(|(at, _)| bearer.get(..at).is_some_and(|before| !continues_a_word(before)))
+    bearer.match_indices(PREFIX).any(|(at, _)| {
+        bearer
+            .get(..at)
+            .is_some_and(|before| !continues_a_word(before))
+    })
 }
 
 /// Finds out who calls.
@@ -75,9 +86,10 @@ pub(crate) fn authenticate(
             use_grant(grant, Some(bearer))
         }
         Authorization::Bearer(secret) => Ok(Caller::without_key(Credentials::Caller(secret))),
-        Authorization::Entrusted(bearer) if is_key(bearer.expose_secret()) => {
-            use_grant(open(&bearer, host, config, now).map_err(AuthFault::BadKey)?, None)
-        }
+        Authorization::Entrusted(bearer) if is_key(bearer.expose_secret()) => use_grant(
+            open(&bearer, host, config, now).map_err(AuthFault::BadKey)?,
+            None,
+        ),
         Authorization::Entrusted(secret) => Ok(Caller::without_key(entrusted(secret)?)),
         Authorization::Absent => match &config.default_key {
             None => Ok(Caller::without_key(Credentials::None)),
@@ -89,12 +101,15 @@ pub(crate) fn authenticate(
     }
 }
 
-/// The credentials of a call that does not know its own secret: it is for whatever is called, at the service's own
-/// address and nowhere else.
+/// The credentials of a call that does not know its own secret: it is for whatever is called, at
+/// the service's own address and nowhere else.
 fn entrusted(secret: SecretString) -> Result<Credentials, AuthFault> {
     let everything = ServicePattern::parse("").map_err(|_fault| AuthFault::BadPattern)?;
     let secrets = vec![SealedSecret::new(everything, secret, Vec::new())];
-    Ok(Credentials::Sealed { secrets, bearer: None })
+    Ok(Credentials::Sealed {
+        secrets,
+        bearer: None,
+    })
 }
 
 fn open(
@@ -113,14 +128,23 @@ fn use_grant(opened: Opened<Grant>, bearer: Option<SecretString>) -> Result<Call
         .service_secrets
         .into_iter()
         .map(|entry| {
-            let pattern = ServicePattern::parse(entry.service_id).map_err(|_fault| AuthFault::BadPattern)?;
-            let fallback = entry.fallback.into_iter().map(ServiceId::parse).collect::<Result<_, _>>();
+            let pattern =
+                ServicePattern::parse(entry.service_id).map_err(|_fault| AuthFault::BadPattern)?;
+            let fallback = entry
+                .fallback
+                .into_iter()
+                .map(ServiceId::parse)
+                .collect::<Result<_, _>>();
             let fallback = fallback.map_err(|_fault| AuthFault::BadPattern)?;
             Ok(SealedSecret::new(pattern, entry.auth_secret, entry.url).with_fallback(fallback))
         })
         .collect::<Result<_, _>>()?;
     Ok(Caller {
-        key: Some(Key { id, quotas: grant.request_quotas, expires_at }),
+        key: Some(Key {
+            id,
+            quotas: grant.request_quotas,
+            expires_at,
+        }),
         credentials: Credentials::Sealed { secrets, bearer },
         model_aliases: grant.model_aliases,
     })
@@ -137,16 +161,31 @@ mod tests {
 
     #[test]
     fn a_mangled_key_is_still_no_secret_of_a_provider() {
-        let keys =
-            ["aisbreaker_x", "\"aisbreaker_x\"", "'aisbreaker_x", "`aisbreaker_x`", "\u{feff}aisbreaker_x"];
-        let behind =
-            ["Bearer aisbreaker_x", "Bearer Bearer aisbreaker_x", "token=aisbreaker_x", "a b aisbreaker_x"];
+        let keys = [
+            "aisbreaker_x",
+            "\"aisbreaker_x\"",
+            "'aisbreaker_x",
+            "`aisbreaker_x`",
+            "\u{feff}aisbreaker_x",
+        ];
+        let behind = [
+            "Bearer aisbreaker_x",
+            "Bearer Bearer aisbreaker_x",
+            "token=aisbreaker_x",
+            "a b aisbreaker_x",
+        ];
         for key in keys.into_iter().chain(behind) {
             assert!(is_key(key), "{key}");
         }
-        for secret in
-            ["sk-aisbreaker_x", "x_aisbreaker_x", "AISBREAKER_x", "aisbreaker", "", "Bearer", "Bearer sk-x"]
-        {
+        for secret in [
+            "sk-aisbreaker_x",
+            "x_aisbreaker_x",
+            "AISBREAKER_x",
+            "aisbreaker",
+            "",
+            "Bearer",
+            "Bearer sk-x",
+        ] {
             assert!(!is_key(secret), "{secret}");
         }
     }
@@ -163,10 +202,13 @@ mod tests {
         let body = json!({"serviceSecrets": [{"serviceId": "chat:dummy", "authSecret": SEALED}, {"serviceId": "",
             "authSecret": SEALED, "unknown": SEALED}], "clientSecret": SEALED});
         let body =
-            json!({"requestAuthAndQuotas": body, "clientSecret": SEALED, "clientId": SEALED}).to_string();
+            json!({"requestAuthAndQuotas": body, "clientSecret": SEALED, "clientId": SEALED})
+                .to_string();
         let mint = mint::parse(body.as_bytes(), config.max_expiration).unwrap();
-        let refused =
-            mint::parse(body.replace("s3g", "\\n").replace("Lf3s", "\\n").as_bytes(), config.max_expiration);
+        let refused = mint::parse(
+            body.replace("s3g", "\\n").replace("Lf3s", "\\n").as_bytes(),
+            config.max_expiration,
+        );
         let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000);
         let (_, minted) = mint::seal(&mint, &HeaderMap::new(), &host, &config, now).unwrap();
         let key = config
@@ -187,12 +229,25 @@ mod tests {
             ("its answer", format!("{minted:#?}")),
             (
                 "Authorization",
-                format!("{:#?} {:#?}", bearer(BEARER), Authorization::Entrusted(key.expose().into())),
+                format!(
+                    "{:#?} {:#?}",
+                    bearer(BEARER),
+                    Authorization::Entrusted(key.expose().into())
+                ),
             ),
-            ("Caller", format!("{:#?}", authenticate(bearer(BEARER), &host, &config, now).unwrap())),
+            (
+                "Caller",
+                format!(
+                    "{:#?}",
+                    authenticate(bearer(BEARER), &host, &config, now).unwrap()
+                ),
+            ),
             (
                 "Caller with a key",
-                format!("{:#?}", authenticate(bearer(key.expose()), &host, &config, now).unwrap()),
+                format!(
+                    "{:#?}",
+                    authenticate(bearer(key.expose()), &host, &config, now).unwrap()
+                ),
             ),
             ("AuthFault", format!("{bad:#?}")),
         ];

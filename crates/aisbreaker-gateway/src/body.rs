@@ -18,10 +18,12 @@ use crate::{
     shares::{Held, Share},
 };
 
-/// How much of a whole answer is handed out at once, in bytes: what a client takes can be seen by what is asked for next.
+/// How much of a whole answer is handed out at once, in bytes: what a client takes can be seen by
+/// what is asked for next.
 const MAX_PIECE_BYTES: usize = 64 << 10;
 
-/// The body of an answer of the gateway: nothing, a whole, a stream of events, or what a provider answers.
+/// The body of an answer of the gateway: nothing, a whole, a stream of events, or what a provider
+/// answers.
 ///
 /// Dropping it before its end cancels the call behind it.
 pub struct ResponseBody {
@@ -39,12 +41,19 @@ enum Content {
 
 impl ResponseBody {
     pub(crate) fn empty() -> Self {
-        Self { content: Content::Empty, record: None }
+        Self {
+            content: Content::Empty,
+            record: None,
+        }
     }
 
     pub(crate) fn full(bytes: Bytes) -> Self {
         Self {
-            content: if bytes.is_empty() { Content::Empty } else { Content::Full(bytes, None) },
+            content: if bytes.is_empty() {
+                Content::Empty
+            } else {
+                Content::Full(bytes, None)
+            },
             record: None,
         }
     }
@@ -59,13 +68,23 @@ impl ResponseBody {
     }
 
     pub(crate) fn events(events: EventBytes) -> Self {
-        Self { content: Content::Events(events), record: None }
+        Self {
+            content: Content::Events(events),
+            record: None,
+        }
     }
 
     pub(crate) fn passing(passing: Passing) -> Self {
         // Nobody would ask for the end of an answer of no bytes.
-        let content = if passing.is_empty() { Content::Empty } else { Content::Passing(Box::new(passing)) };
-        Self { content, record: None }
+        let content = if passing.is_empty() {
+            Content::Empty
+        } else {
+            Content::Passing(Box::new(passing))
+        };
+        Self {
+            content,
+            record: None,
+        }
     }
 
     /// Keeps the log record until the body is over.
@@ -166,15 +185,17 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
-            Content::Full(bytes, _) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
+            Content::Full(bytes, _) => {
+                SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+            }
             Content::Events(_) => SizeHint::default(),
             Content::Passing(passing) => passing.size_hint(),
         }
     }
 }
 
-/// The next piece of a whole answer. The last one of several is a copy, so that a client which does not take it does not
-/// hold the rest.
+/// The next piece of a whole answer. The last one of several is a copy, so that a client which does
+/// not take it does not hold the rest.
 fn next_piece(bytes: &mut Bytes, share: Option<&Arc<Share>>) -> Bytes {
     if bytes.len() <= MAX_PIECE_BYTES {
         return std::mem::take(bytes);

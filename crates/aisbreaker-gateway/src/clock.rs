@@ -26,7 +26,10 @@ impl SystemClock {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the clock that everyone else is given")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the clock that everyone else is given"
+)]
 impl Clock for SystemClock {
     fn wall(&self) -> SystemTime {
         SystemTime::now()

@@ -31,11 +31,11 @@ pub struct Config {
     pub max_expiration: Duration,
     /// The largest request body in bytes, after inflating.
     pub max_body_bytes: usize,
-    /// The longest pause while a request body is read. Besides, a body must come at 1 KiB a second on average, counted
-    /// from this long after its beginning.
+    /// The longest pause while a request body is read. Besides, a body must come at 1 KiB a second
+    /// on average, counted from this long after its beginning.
     pub body_timeout: Duration,
-    /// How many requests may be under way; further ones get 503, and a connection whose requests do not come whole gives
-    /// way.
+    /// How many requests may be under way; further ones get 503, and a connection whose requests do
+    /// not come whole gives way.
     pub max_requests: usize,
     /// What the bodies of all requests, and all answers that are collected or sent, hold together.
     pub budget: Budget,
@@ -45,7 +45,8 @@ pub struct Config {
     pub max_counters: usize,
     /// Counters that several servers share; `None`: this gateway counts by itself.
     pub shared_quotas: Option<SharedQuotas>,
-    /// Passes requests in the providers' own protocols on; `None`: only this server's own API is there.
+    /// Passes requests in the providers' own protocols on; `None`: only this server's own API is
+    /// there.
     pub relay: Option<Relay>,
     /// After how long without an event a client is told that a passed-on stream is alive.
     pub stream_keep_alive: Duration,
@@ -81,7 +82,10 @@ impl Config {
 }
 
 fn quotas(per_client: [u32; 3], global: [u32; 3]) -> RequestQuotas {
-    RequestQuotas { per_client_request_limits: limits(per_client), global_request_limits: limits(global) }
+    RequestQuotas {
+        per_client_request_limits: limits(per_client),
+        global_request_limits: limits(global),
+    }
 }
 
 fn limits([minute, hour, day]: [u32; 3]) -> RequestLimits {

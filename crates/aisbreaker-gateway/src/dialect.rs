@@ -17,7 +17,11 @@ const ANTHROPIC_HEADERS: [&str; 2] = ["anthropic-version", "x-api-key"];
 
 /// In which dialect a request is to be answered; `None` is our own API.
 pub(crate) fn of(path: &str, headers: &HeaderMap) -> Option<Dialect> {
-    operation::dialect(path, || ANTHROPIC_HEADERS.iter().any(|name| headers.contains_key(*name)))
+    operation::dialect(path, || {
+        ANTHROPIC_HEADERS
+            .iter()
+            .any(|name| headers.contains_key(*name))
+    })
 }
 
 /// OpenAI's error object.
@@ -35,7 +39,8 @@ struct OpenAiBody<'a> {
     error: OpenAiError<'a>,
 }
 
-/// What the stream of a response ends with: the event of that API, and the member that clients look for.
+/// What the stream of a response ends with: the event of that API, and the member that clients look
+/// for.
 #[derive(Debug, Serialize)]
 struct OpenAiEvent<'a> {
     #[serde(rename = "type")]
@@ -70,11 +75,23 @@ pub(crate) fn failed(
 ) -> Response<ResponseBody> {
     let mut response = match dialect {
         None => return failure.into_response(),
-        Some(Dialect::OpenAi) => answer::json(failure.status, &OpenAiBody { error: openai(&failure) }),
+        Some(Dialect::OpenAi) => answer::json(
+            failure.status,
+            &OpenAiBody {
+                error: openai(&failure),
+            },
+        ),
         Some(Dialect::Anthropic) => {
             let request_id = request_id.to_str().ok();
             let error = anthropic(&failure);
-            answer::json(failure.status, &AnthropicBody { kind: "error", error, request_id })
+            answer::json(
+                failure.status,
+                &AnthropicBody {
+                    kind: "error",
+                    error,
+                    request_id,
+                },
+            )
         }
     };
     response.headers_mut().extend(failure.headers);
@@ -85,16 +102,39 @@ pub(crate) fn failed(
 pub(crate) fn error_event(failure: &Failure, dialect: Dialect, is_named: bool) -> Vec<u8> {
     match dialect {
         Dialect::OpenAi if is_named => {
-            let OpenAiError { message, param, code, .. } = openai(failure);
+            let OpenAiError {
+                message,
+                param,
+                code,
+                ..
+            } = openai(failure);
             event(
                 "event: error\n",
-                &OpenAiEvent { kind: "error", code, message, param, error: openai(failure) },
+                &OpenAiEvent {
+                    kind: "error",
+                    code,
+                    message,
+                    param,
+                    error: openai(failure),
+                },
             )
         }
-        Dialect::OpenAi => event("", &OpenAiBody { error: openai(failure) }),
+        Dialect::OpenAi => event(
+            "",
+            &OpenAiBody {
+                error: openai(failure),
+            },
+        ),
         Dialect::Anthropic => {
             let error = anthropic(failure);
-            event("event: error\n", &AnthropicBody { kind: "error", error, request_id: None })
+            event(
+                "event: error\n",
+                &AnthropicBody {
+                    kind: "error",
+                    error,
+                    request_id: None,
+                },
+            )
         }
     }
 }
@@ -123,7 +163,12 @@ fn openai(failure: &Failure) -> OpenAiError<'_> {
         status if status.is_server_error() => ("server_error", None),
         _ => ("invalid_request_error", None),
     };
-    OpenAiError { message: &failure.message, kind, param: failure.param, code }
+    OpenAiError {
+        message: &failure.message,
+        kind,
+        param: failure.param,
+        code,
+    }
 }
 
 fn anthropic(failure: &Failure) -> AnthropicError<'_> {
@@ -134,11 +179,16 @@ fn anthropic(failure: &Failure) -> AnthropicError<'_> {
         StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
         StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
         StatusCode::GATEWAY_TIMEOUT => "timeout_error",
-        StatusCode::SERVICE_UNAVAILABLE if failure.headers.contains_key(http::header::RETRY_AFTER) => {
+        StatusCode::SERVICE_UNAVAILABLE
+            if failure.headers.contains_key(http::header::RETRY_AFTER) =>
+        {
             "overloaded_error"
         }
         status if status.is_server_error() => "api_error",
         _ => "invalid_request_error",
     };
-    AnthropicError { kind, message: &failure.message }
+    AnthropicError {
+        kind,
+        message: &failure.message,
+    }
 }

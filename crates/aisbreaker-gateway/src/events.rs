@@ -1,4 +1,5 @@
-//! The stream stage: events of a service as server-sent events (`text/event-stream`, WHATWG HTML section 9.2).
+//! The stream stage: events of a service as server-sent events (`text/event-stream`, WHATWG HTML
+//! section 9.2).
 
 use std::{
     io::Write as _,
@@ -18,8 +19,9 @@ const BATCH_BYTES: usize = 16 << 10;
 
 /// The events of one answer, as bytes.
 ///
-/// A service is asked for the next event only when there is room for it on the way to the client. It ends after the first
-/// `final` or `error` event; a service that ends without either makes an `error` event.
+/// A service is asked for the next event only when there is room for it on the way to the client.
+/// It ends after the first `final` or `error` event; a service that ends without either makes an
+/// `error` event.
 pub(crate) struct EventBytes {
     events: Option<EventStream>,
     /// The last event has been handed out; what is left of the service is its orderly end.
@@ -32,7 +34,13 @@ pub(crate) struct EventBytes {
 
 impl EventBytes {
     pub(crate) fn new(events: EventStream, share: Arc<Share>) -> Self {
-        Self { events: Some(events), is_over: false, failure: None, tokens: Tokens::default(), share }
+        Self {
+            events: Some(events),
+            is_over: false,
+            failure: None,
+            tokens: Tokens::default(),
+            share,
+        }
     }
 
     /// Why the stream ended in an error, for the log.
@@ -74,7 +82,9 @@ impl EventBytes {
                 Poll::Ready(None) => {
                     self.fail(
                         &mut piece,
-                        ServiceError::BadAnswer("the service ended without a final answer".to_owned()),
+                        ServiceError::BadAnswer(
+                            "the service ended without a final answer".to_owned(),
+                        ),
                     );
                 }
             }
@@ -82,26 +92,37 @@ impl EventBytes {
         Poll::Ready((!piece.is_empty()).then(|| self.counted(piece)))
     }
 
-    /// A piece that counts as held until the client has taken it; an error where there is no room for it.
+    /// A piece that counts as held until the client has taken it; an error where there is no room
+    /// for it.
     fn counted(&mut self, piece: Vec<u8>) -> Bytes {
-        self.share.held().until_taken(piece.into()).unwrap_or_else(|error| {
-            let mut piece = Vec::new();
-            self.fail(&mut piece, error);
-            piece.into()
-        })
+        self.share
+            .held()
+            .until_taken(piece.into())
+            .unwrap_or_else(|error| {
+                let mut piece = Vec::new();
+                self.fail(&mut piece, error);
+                piece.into()
+            })
     }
 
     fn fail(&mut self, piece: &mut Vec<u8>, error: ServiceError) {
         let failure = Failure::from(error);
         write_event(piece, "error", &failure.error_body());
-        self.failure =
-            Some(failure.cause.unwrap_or_else(|| format!("stream failed with {}", failure.status.as_u16())));
+        self.failure = Some(
+            failure
+                .cause
+                .unwrap_or_else(|| format!("stream failed with {}", failure.status.as_u16())),
+        );
         self.events = None;
     }
 }
 
-/// The next event; a panic of the service is an error like any other, after which nothing of it is polled.
-fn next(events: &mut EventStream, cx: &mut Context<'_>) -> Poll<Option<Result<Event, ServiceError>>> {
+/// The next event; a panic of the service is an error like any other, after which nothing of it is
+/// polled.
+fn next(
+    events: &mut EventStream,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Event, ServiceError>>> {
     catch_unwind(AssertUnwindSafe(|| events.as_mut().poll_next(cx)))
         .unwrap_or_else(|_panic| Poll::Ready(Some(Err(panicked()))))
 }
@@ -191,9 +212,16 @@ mod tests {
     #[test]
     fn nothing_follows_the_first_final_or_error() {
         let error = || Err(ServiceError::BadAnswer("cut".to_owned()));
-        assert_eq!(names(&pieces(stream::iter([last(), progress("x"), last()]).boxed())), ["final"]);
         assert_eq!(
-            names(&pieces(stream::iter([progress("a"), error(), last()]).boxed())),
+            names(&pieces(
+                stream::iter([last(), progress("x"), last()]).boxed()
+            )),
+            ["final"]
+        );
+        assert_eq!(
+            names(&pieces(
+                stream::iter([progress("a"), error(), last()]).boxed()
+            )),
             ["progress", "error"]
         );
     }
@@ -203,6 +231,10 @@ mod tests {
         let pieces = pieces(stream::iter([progress("a")]).boxed());
 
         assert_eq!(names(&pieces), ["progress", "error"]);
-        assert!(pieces.concat().contains(r#""statusCode":502,"statusText":"Bad Gateway""#));
+        assert!(
+            pieces
+                .concat()
+                .contains(r#""statusCode":502,"statusText":"Bad Gateway""#)
+        );
     }
 }

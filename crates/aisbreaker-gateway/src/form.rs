@@ -1,6 +1,7 @@
 //! Text in the coding of forms (`application/x-www-form-urlencoded`, WHATWG URL section 5.1).
 
-/// Undoes the coding of one name or value; what is no code is kept, and bytes that are not UTF-8 are replaced.
+/// Undoes the coding of one name or value; what is no code is kept, and bytes that are not UTF-8
+/// are replaced.
 pub(crate) fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -8,7 +9,9 @@ pub(crate) fn decode(text: &str) -> String {
         rest = tail;
         match (first, tail) {
             (b'+', _) => bytes.push(b' '),
-            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+            (b'%', [high, low, after @ ..])
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
                 bytes.push(hex(*high) << 4 | hex(*low));
                 rest = after;
             }

@@ -1,5 +1,5 @@
-//! Private functions that read what strangers send, for the fuzz targets in `fuzz/`. Not part of the crate's interface:
-//! it is built only by the fuzzer, and by the test that replays the corpora.
+//! Private functions that read what strangers send, for the fuzz targets in `fuzz/`. Not part of
+//! the crate's interface: it is built only by the fuzzer, and by the test that replays the corpora.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -21,7 +21,12 @@ pub fn client_number(address: IpAddr) -> u64 {
 }
 
 /// The host of a request.
-pub fn host(uri: &Uri, headers: &HeaderMap, is_trusted: bool, public_hosts: &[Host]) -> Option<Host> {
+pub fn host(
+    uri: &Uri,
+    headers: &HeaderMap,
+    is_trusted: bool,
+    public_hosts: &[Host],
+) -> Option<Host> {
     identity::host(uri, headers, is_trusted, public_hosts).ok()
 }
 
@@ -34,7 +39,10 @@ pub fn span(text: &str) -> Option<Duration> {
 ///
 /// # Errors
 /// The message of its refusal.
-pub fn mint(body: &[u8], max_expiration: Duration) -> Result<(Grant, Duration, Vec<String>), String> {
+pub fn mint(
+    body: &[u8],
+    max_expiration: Duration,
+) -> Result<(Grant, Duration, Vec<String>), String> {
     mint::parse(body, max_expiration)
         .map(mint::MintRequest::into_parts)
         .map_err(|refusal| refusal.to_string())
@@ -42,7 +50,10 @@ pub fn mint(body: &[u8], max_expiration: Duration) -> Result<(Grant, Duration, V
 
 /// What became of a body with a content coding.
 #[derive(Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "the fuzz target answers every variant")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "the fuzz target answers every variant"
+)]
 pub enum Inflated {
     /// The coding is not known.
     Unknown,
@@ -56,7 +67,9 @@ pub enum Inflated {
 
 /// Undoes a content coding.
 pub fn inflate(coding: &[u8], body: Bytes, limit: usize) -> Inflated {
-    let Some(coding) = Coding::parse(coding) else { return Inflated::Unknown };
+    let Some(coding) = Coding::parse(coding) else {
+        return Inflated::Unknown;
+    };
     match coding.decode(body, limit, |_| Ok(())) {
         Ok(body) => Inflated::Body(body),
         Err(ParseFault::TooLarge { .. }) => Inflated::TooLarge,
@@ -81,7 +94,8 @@ pub fn renamed(
     Ok(model.map(|model| (model.name.clone(), model::renamed(body, &model, other))))
 }
 
-/// What of a stream of events is passed on of each piece, and at its end, with how much of it is held back meanwhile.
+/// What of a stream of events is passed on of each piece, and at its end, with how much of it is
+/// held back meanwhile.
 pub fn passed_on(pieces: &[Bytes]) -> (Vec<(Bytes, usize)>, Bytes) {
     relay::passed_on(pieces)
 }

@@ -80,7 +80,11 @@ impl Gateway {
             Some(saved) => saved.into_counters(),
             None => admit::counters(clock.monotonic(), config.max_counters),
         };
-        let quotas = Quotas::new(counters, config.shared_quotas.take(), metrics.quotas.clone());
+        let quotas = Quotas::new(
+            counters,
+            config.shared_quotas.take(),
+            metrics.quotas.clone(),
+        );
         let lifecycle = Lifecycle::new();
         let shares = Shares::new(config.budget.clone(), config.max_client_bytes);
         let clock = Arc::new(clock);
@@ -101,8 +105,8 @@ impl Gateway {
 
     /// Answers one request from the peer at this address.
     ///
-    /// Never fails: what goes wrong is in the answer. The body of the answer must be read or dropped; until then the
-    /// request counts as being under way.
+    /// Never fails: what goes wrong is in the answer. The body of the answer must be read or
+    /// dropped; until then the request counts as being under way.
     ///
     /// # Cancel safety
     /// Dropping the future, or the body of the answer, ends the call to the provider at once.
@@ -116,14 +120,18 @@ impl Gateway {
         let client = identity::client_address(peer, &parts.headers, &self.0.config.trusted_proxies);
         let (in_flight, count) = self.0.lifecycle.begin();
         let request = (&parts.method, &parts.headers);
-        let mut record = Record::start(request, route, client, Arc::clone(&self.0.clock), in_flight);
+        let mut record =
+            Record::start(request, route, client, Arc::clone(&self.0.clock), in_flight);
         let is_head = parts.method == Method::HEAD;
         let is_probe = route.is_some_and(Route::is_probe);
         let answered = match route {
             _ if count > self.0.config.max_requests && !is_probe => Err(too_many_requests()),
             Some(route) => {
                 let answered = self.route(route, &parts, body, (peer, client), &mut record);
-                AssertUnwindSafe(answered).catch_unwind().await.unwrap_or_else(|_panic| Err(panicked()))
+                AssertUnwindSafe(answered)
+                    .catch_unwind()
+                    .await
+                    .unwrap_or_else(|_panic| Err(panicked()))
             }
             None => Err(nothing_at(parts.uri.path())),
         };
@@ -131,7 +139,11 @@ impl Gateway {
             if let Some(cause) = failure.cause.take() {
                 record.cause(cause);
             }
-            dialect::failed(failure, dialect::of(parts.uri.path(), &parts.headers), record.id())
+            dialect::failed(
+                failure,
+                dialect::of(parts.uri.path(), &parts.headers),
+                record.id(),
+            )
         });
         answer::finish(&mut response, record.id().clone(), is_head);
         record.status(response.status());
@@ -144,7 +156,8 @@ impl Gateway {
         self.0.lifecycle.in_flight() >= self.0.config.max_requests
     }
 
-    /// From now on no request is taken but those that ask how the server is: `/readyz` and all else answer 503.
+    /// From now on no request is taken but those that ask how the server is: `/readyz` and all else
+    /// answer 503.
     pub fn start_draining(&self) {
         self.0.lifecycle.start_draining();
     }
@@ -154,8 +167,8 @@ impl Gateway {
         self.0.lifecycle.idle().await;
     }
 
-    /// Frees counters of idle clients, a little at a time, and logs when a shared store is gone or back, for as long as
-    /// it is polled. [`serve`](crate::serve) does so by itself.
+    /// Frees counters of idle clients, a little at a time, and logs when a shared store is gone or
+    /// back, for as long as it is polled. [`serve`](crate::serve) does so by itself.
     pub async fn maintain(&self) {
         futures_util::future::join(self.sweep(), self.0.quotas.watch_store()).await;
     }
@@ -166,32 +179,40 @@ impl Gateway {
         self.0.metrics.text(self.0.quotas.local.len())
     }
 
-    /// Waits until it is known whether the shared quota store answers, for a second at most; at once without one. Before
-    /// that, requests are taken as if it did not.
+    /// Waits until it is known whether the shared quota store answers, for a second at most; at
+    /// once without one. Before that, requests are taken as if it did not.
     pub async fn store_is_known(&self) {
         let _unknown = tokio::time::timeout(STORE_PATIENCE, self.0.quotas.store_is_known()).await;
     }
 
     /// Writes down the counters of this gateway, for
-    /// [`SavedCounters::read`](crate::SavedCounters::read), while it goes on answering. Nothing in them
-    /// is secret: ids of keys, addresses of clients, numbers.
+    /// [`SavedCounters::read`](crate::SavedCounters::read), while it goes on answering. Nothing in
+    /// them is secret: ids of keys, addresses of clients, numbers.
     ///
     /// Blocks as `to` does, and takes small pieces of time from those who are charged meanwhile.
     ///
     /// # Errors
     /// The first error of `to`.
     pub fn write_counters(&self, mut to: impl io::Write) -> io::Result<()> {
-        let Shared { quotas, clock, has_changed, .. } = &*self.0;
-        // Before anything is read: what is charged from now on may be missing, and then changes this again.
+        let Shared {
+            quotas,
+            clock,
+            has_changed,
+            ..
+        } = &*self.0;
+        // Before anything is read: what is charged from now on may be missing, and then changes
+        // this again.
         has_changed.swap(false, Ordering::AcqRel);
-        let written = admit::write_counters(&quotas.local, (clock.monotonic(), clock.wall()), &mut to);
+        let written =
+            admit::write_counters(&quotas.local, (clock.monotonic(), clock.wall()), &mut to);
         if written.is_err() {
             has_changed.store(true, Ordering::Release);
         }
         written
     }
 
-    /// Whether something was charged that [`write_counters`](Self::write_counters) has not written yet.
+    /// Whether something was charged that [`write_counters`](Self::write_counters) has not written
+    /// yet.
     #[must_use]
     pub fn has_unwritten_counters(&self) -> bool {
         self.0.has_changed.load(Ordering::Acquire)
@@ -255,12 +276,25 @@ impl Gateway {
         body: B,
         record: &mut Record,
     ) -> Result<Response<ResponseBody>, Failure> {
-        let Shared { config, shares, clock, .. } = &*self.0;
+        let Shared {
+            config,
+            shares,
+            clock,
+            ..
+        } = &*self.0;
         let body = parse::json_body(&parts.headers, body, config, &shares.of(head.client)).await?;
         // What it costs to inflate and parse is paid for before.
-        let early = if body.is_costly() { Some(self.charge(None, &head, record).await?) } else { None };
+        let early = if body.is_costly() {
+            Some(self.charge(None, &head, record).await?)
+        } else {
+            None
+        };
         let max_expiration = config.max_expiration;
-        let request = match (body.parsed(move |body| mint::parse(body, max_expiration)).await, &early) {
+        let request = match (
+            body.parsed(move |body| mint::parse(body, max_expiration))
+                .await,
+            &early,
+        ) {
             (Ok((request, held)), _) => {
                 record.hold(held);
                 request
@@ -289,10 +323,19 @@ impl Gateway {
         body: B,
         record: &mut Record,
     ) -> Result<Response<ResponseBody>, Failure> {
-        let Shared { config, registry, shares, .. } = &*self.0;
+        let Shared {
+            config,
+            registry,
+            shares,
+            ..
+        } = &*self.0;
         let share = shares.of(head.client);
-        let Asked { head, authorization, hops, body } =
-            parse::process(head, parts, body, config, &share).await?;
+        let Asked {
+            head,
+            authorization,
+            hops,
+            body,
+        } = parse::process(head, parts, body, config, &share).await?;
         // What it costs to inflate and parse is paid for before.
         let ((call, held), admitted) = if body.is_costly() {
             let admitted = self.admit(&head, authorization, record).await?;
@@ -310,7 +353,9 @@ impl Gateway {
         record.hold(held);
         let incoming = Incoming { call, hops, share };
         let (outcome, admission) = process::process(incoming, admitted, registry, record).await;
-        let outcome = outcome.map_err(Failure::from).and_then(|response| within_budget(response, record));
+        let outcome = outcome
+            .map_err(Failure::from)
+            .and_then(|response| within_budget(response, record));
         charged(outcome, |headers| {
             admission.describe(headers);
             // Of a stream, which begins before its service has answered, they are in the log only.
@@ -327,12 +372,16 @@ impl Gateway {
         record: &mut Record,
     ) -> Result<Response<ResponseBody>, Failure> {
         let Shared { config, shares, .. } = &*self.0;
-        let Some(relay) = &config.relay else { return Err(nothing_here()) };
+        let Some(relay) = &config.relay else {
+            return Err(nothing_here());
+        };
         let dialect = dialect::of(parts.uri.path(), &parts.headers).ok_or_else(nothing_here)?;
         let authorization = parse::any_authorization(&parts.headers, dialect)?;
         let hops = parse::hops(&parts.headers)?;
         let has_body = parts.method == Method::POST;
-        let form = has_body.then(|| parse::body_form(&parts.headers, operation.takes_forms())).transpose()?;
+        let form = has_body
+            .then(|| parse::body_form(&parts.headers, operation.takes_forms()))
+            .transpose()?;
         let share = shares.of(head.client);
         let body = parse::received(&parts.headers, body, config, &share).await?;
         let Admitted { caller, admission } = self.admit(&head, authorization, record).await?;
@@ -340,24 +389,46 @@ impl Gateway {
             if operation == Operation::Models {
                 let now = self.0.clock.monotonic();
                 record.hold(share.held());
-                let asker = Asker { caller: &caller, dialect, hops, budget: share.budget(), now };
-                return within_budget(models::list(&asker, relay, &self.0.model_lists).await?, record);
+                let asker = Asker {
+                    caller: &caller,
+                    dialect,
+                    hops,
+                    budget: share.budget(),
+                    now,
+                };
+                return within_budget(
+                    models::list(&asker, relay, &self.0.model_lists).await?,
+                    record,
+                );
             }
             let was_coded = body.is_coded();
-            let (model, body) =
-                if let Some(form) = form.filter(|_| !(operation.may_be_empty() && body.is_empty())) {
-                    let content_type = parts.headers.get(CONTENT_TYPE).cloned();
-                    let read = move |body: &Bytes| {
-                        Ok((relay::model_in(content_type.as_ref(), form, body)?, body.clone()))
-                    };
-                    let (read, held) = body.parsed(read).await?;
-                    record.hold(held);
-                    read
-                } else {
-                    (None, Bytes::new())
+            let (model, body) = if let Some(form) =
+                form.filter(|_| !(operation.may_be_empty() && body.is_empty()))
+            {
+                let content_type = parts.headers.get(CONTENT_TYPE).cloned();
+                let read = move |body: &Bytes| {
+                    Ok((
+                        relay::model_in(content_type.as_ref(), form, body)?,
+                        body.clone(),
+                    ))
                 };
+                let (read, held) = body.parsed(read).await?;
+                record.hold(held);
+                read
+            } else {
+                (None, Bytes::new())
+            };
             let share = Arc::clone(&share);
-            let asking = Asking { operation, dialect, parts, hops, body, was_coded, model, share };
+            let asking = Asking {
+                operation,
+                dialect,
+                parts,
+                hops,
+                body,
+                was_coded,
+                model,
+                share,
+            };
             relay::pass_on(asking, &caller, (relay, config), record).await
         };
         let outcome = passed_on.await;
@@ -370,7 +441,12 @@ impl Gateway {
         parts: &Parts,
         record: &mut Record,
     ) -> Result<Response<ResponseBody>, Failure> {
-        let Shared { config, quotas, clock, .. } = &*self.0;
+        let Shared {
+            config,
+            quotas,
+            clock,
+            ..
+        } = &*self.0;
         let client = ClientId::of(head.client);
         // Opening a key takes its time.
         quota::charge(quotas, client, clock.monotonic())?;
@@ -381,7 +457,14 @@ impl Gateway {
         if let Some(key) = caller.key {
             record.key(key.id);
         }
-        quota::tell(quotas, caller.key, client, config, (wall, || clock.monotonic())).await
+        quota::tell(
+            quotas,
+            caller.key,
+            client,
+            config,
+            (wall, || clock.monotonic()),
+        )
+        .await
     }
 
     /// Finds out who calls, and charges the request to all its quotas.
@@ -406,8 +489,15 @@ impl Gateway {
         head: &Head,
         record: &mut Record,
     ) -> Result<Admission, NotAdmitted> {
-        let Shared { config, quotas, has_changed, clock, .. } = &*self.0;
-        let admission = admit::admit(quotas, key, head.client, config, || clock.monotonic()).await?;
+        let Shared {
+            config,
+            quotas,
+            has_changed,
+            clock,
+            ..
+        } = &*self.0;
+        let admission =
+            admit::admit(quotas, key, head.client, config, || clock.monotonic()).await?;
         record.charged();
         if !has_changed.load(Ordering::Relaxed) {
             has_changed.store(true, Ordering::Release);
@@ -418,7 +508,9 @@ impl Gateway {
 
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gateway").field("registry", &self.0.registry).finish_non_exhaustive()
+        f.debug_struct("Gateway")
+            .field("registry", &self.0.registry)
+            .finish_non_exhaustive()
     }
 }
 
@@ -454,7 +546,10 @@ fn within_budget(
 }
 
 fn nothing_here() -> Failure {
-    Failure::new(StatusCode::NOT_FOUND, "there is nothing at this path; see /api/v1/version")
+    Failure::new(
+        StatusCode::NOT_FOUND,
+        "there is nothing at this path; see /api/v1/version",
+    )
 }
 
 /// Most who miss a path of a provider's API have a base URL of the other kind.
@@ -482,6 +577,9 @@ fn draining() -> Failure {
 }
 
 fn wrong_method(route: Route) -> Failure {
-    Failure::new(StatusCode::METHOD_NOT_ALLOWED, format!("this path takes {}", route.allowed()))
-        .with_header(ALLOW, HeaderValue::from_static(route.allowed()))
+    Failure::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("this path takes {}", route.allowed()),
+    )
+    .with_header(ALLOW, HeaderValue::from_static(route.allowed()))
 }

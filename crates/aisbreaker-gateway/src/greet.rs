@@ -37,9 +37,14 @@ pub(crate) fn ping() -> Response<ResponseBody> {
 }
 
 pub(crate) fn version(query: Option<&str>) -> Response<ResponseBody> {
-    let name = query.and_then(name_in).unwrap_or_else(|| "stranger".to_owned());
+    let name = query
+        .and_then(name_in)
+        .unwrap_or_else(|| "stranger".to_owned());
     let message = format!("Hello {name}, ... I'm AIsBreaker.org server version {VERSION} !");
-    answer::json(StatusCode::OK, &json!({"version": VERSION, "message": message}))
+    answer::json(
+        StatusCode::OK,
+        &json!({"version": VERSION, "message": message}),
+    )
 }
 
 /// What agents ask before their first call, to see whether there is anybody.
@@ -53,15 +58,25 @@ pub(crate) fn healthy() -> Response<ResponseBody> {
 
 pub(crate) fn ready(is_draining: bool) -> Response<ResponseBody> {
     if is_draining {
-        return Failure::new(StatusCode::SERVICE_UNAVAILABLE, "this server is shutting down").into_response();
+        return Failure::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "this server is shutting down",
+        )
+        .into_response();
     }
     answer::json(StatusCode::OK, &json!({"status": "ready"}))
 }
 
 /// The value of `name` in a query, decoded as forms are (WHATWG URL section 5.1).
 fn name_in(query: &str) -> Option<String> {
-    let value = query.split('&').find_map(|pair| pair.strip_prefix("name="))?;
-    let name: String = form::decode(value).chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();
+    let value = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("name="))?;
+    let name: String = form::decode(value)
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_NAME_CHARS)
+        .collect();
     Some(name).filter(|name| !name.is_empty())
 }
 

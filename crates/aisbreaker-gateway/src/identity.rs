@@ -1,8 +1,9 @@
 //! Who is called and who calls: the host and the client of a request.
 //!
-//! Of what proxies say, `X-Forwarded-For` and `X-Forwarded-Host` are read, and only from trusted ones. `Forwarded`
-//! (RFC 7239), `X-Real-IP`, `True-Client-IP`, `CF-Connecting-IP` and all others are ignored, whoever sends them: a proxy
-//! that sets one of them may well pass on what its client wrote in another.
+//! Of what proxies say, `X-Forwarded-For` and `X-Forwarded-Host` are read, and only from trusted
+//! ones. `Forwarded` (RFC 7239), `X-Real-IP`, `True-Client-IP`, `CF-Connecting-IP` and all others
+//! are ignored, whoever sends them: a proxy that sets one of them may well pass on what its client
+//! wrote in another.
 
 use std::{
     fmt,
@@ -54,7 +55,9 @@ impl fmt::Display for ClientId {
 
 fn network(address: Ipv6Addr) -> u64 {
     let [a, b, c, d, ..] = address.segments();
-    [a, b, c, d].iter().fold(0, |bits, segment| bits << 16 | u64::from(*segment))
+    [a, b, c, d]
+        .iter()
+        .fold(0, |bits, segment| bits << 16 | u64::from(*segment))
 }
 
 /// Whether this address is one of the proxies that are believed.
@@ -63,15 +66,18 @@ pub(crate) fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
     proxies.iter().any(|network| network.contains(&address))
 }
 
-/// The address of the client: the peer, or behind trusted proxies the right-most address of `X-Forwarded-For` that
-/// is not one of them. At an entry that cannot be read, the walk stops.
+/// The address of the client: the peer, or behind trusted proxies the right-most address of
+/// `X-Forwarded-For` that is not one of them. At an entry that cannot be read, the walk stops.
 pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
     let peer = peer.to_canonical();
     if proxies.is_empty() || !is_trusted(peer, proxies) {
         return peer;
     }
     let lines: Vec<_> = headers.get_all(X_FORWARDED_FOR).iter().collect();
-    let entries = lines.iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+    let entries = lines
+        .iter()
+        .rev()
+        .flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
     let mut client = peer;
     for entry in entries {
         let Some(address) = std::str::from_utf8(entry).ok().and_then(forwarded_address) else {
@@ -85,11 +91,14 @@ pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet
     client
 }
 
-/// One entry of `X-Forwarded-For`: an address, perhaps in brackets, perhaps with a port. IPv4-mapped addresses are IPv4
-/// ones; the zone of a link-local address is dropped where it is a number behind brackets with a port, else unreadable.
+/// One entry of `X-Forwarded-For`: an address, perhaps in brackets, perhaps with a port.
+/// IPv4-mapped addresses are IPv4 ones; the zone of a link-local address is dropped where it is a
+/// number behind brackets with a port, else unreadable.
 fn forwarded_address(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim();
-    let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let bare = entry
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
     let address = entry
         .parse::<IpAddr>()
         .ok()
@@ -107,20 +116,27 @@ pub(crate) enum HostFault {
     NotOurs,
 }
 
-/// The host that was called: `:authority` or the `Host` field, or `X-Forwarded-Host` from a trusted proxy.
+/// The host that was called: `:authority` or the `Host` field, or `X-Forwarded-Host` from a trusted
+/// proxy.
 pub(crate) fn host(
     uri: &Uri,
     headers: &HeaderMap,
     from_trusted_proxy: bool,
     public_hosts: &[Host],
 ) -> Result<Host, HostFault> {
-    let forwarded = headers.get_all(X_FORWARDED_HOST).iter().next_back().filter(|_| from_trusted_proxy);
+    let forwarded = headers
+        .get_all(X_FORWARDED_HOST)
+        .iter()
+        .next_back()
+        .filter(|_| from_trusted_proxy);
     let text = match (forwarded, uri.authority()) {
         (Some(value), _) => value.to_str().ok().and_then(|list| list.rsplit(',').next()),
         (None, Some(authority)) => Some(authority.as_str()),
         (None, None) => sole_host_field(headers),
     };
-    let host = text.and_then(|text| Host::parse(text.trim()).ok()).ok_or(HostFault::Unreadable)?;
+    let host = text
+        .and_then(|text| Host::parse(text.trim()).ok())
+        .ok_or(HostFault::Unreadable)?;
     if !public_hosts.is_empty() && !public_hosts.contains(&host) {
         return Err(HostFault::NotOurs);
     }
@@ -130,7 +146,11 @@ pub(crate) fn host(
 fn sole_host_field(headers: &HeaderMap) -> Option<&str> {
     let mut fields = headers.get_all(HOST).iter();
     let field = fields.next()?;
-    fields.next().is_none().then(|| field.to_str().ok()).flatten()
+    fields
+        .next()
+        .is_none()
+        .then(|| field.to_str().ok())
+        .flatten()
 }
 
 #[cfg(test)]

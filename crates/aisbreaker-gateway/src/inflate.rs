@@ -26,8 +26,8 @@ impl Coding {
         }
     }
 
-    /// Undoes the coding. The result has at most `limit` bytes, and no more than that are ever held; `may_go_on` is asked
-    /// again and again, with how many bytes there are so far.
+    /// Undoes the coding. The result has at most `limit` bytes, and no more than that are ever
+    /// held; `may_go_on` is asked again and again, with how many bytes there are so far.
     pub(crate) fn decode(
         self,
         body: Bytes,
@@ -50,7 +50,10 @@ fn read_all(
     let one_more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     let mut inflated = Growing::default();
     let mut decoder = decoder.take(one_more);
-    while inflated.read_more(&mut decoder).map_err(|_corrupt| ParseFault::Inflate)? {
+    while inflated
+        .read_more(&mut decoder)
+        .map_err(|_corrupt| ParseFault::Inflate)?
+    {
         may_go_on(inflated.len())?;
     }
     if inflated.len() > limit {
@@ -88,7 +91,10 @@ mod tests {
             ("deflate", zlib.finish().unwrap().into()),
         ];
         for (value, body) in rows {
-            let decoded = Coding::parse(value.as_bytes()).unwrap().decode(body, 5, |_| Ok(())).unwrap();
+            let decoded = Coding::parse(value.as_bytes())
+                .unwrap()
+                .decode(body, 5, |_| Ok(()))
+                .unwrap();
             assert_eq!(decoded, b"hello".as_slice(), "{value:?}");
         }
     }

@@ -1,8 +1,8 @@
 //! The AIsBreaker HTTP surface as one hyper service.
 //!
-//! [`Gateway::handle`] answers one request; call it from any hyper server, or let [`serve`] run the accept loop with
-//! connection cap, timeouts and graceful drain. One request is a chain of stages, each in a module of its own and
-//! each consuming the value of the one before:
+//! [`Gateway::handle`] answers one request; call it from any hyper server, or let [`serve`] run the
+//! accept loop with connection cap, timeouts and graceful drain. One request is a chain of stages,
+//! each in a module of its own and each consuming the value of the one before:
 //!
 //! | Stage | Module | Makes | Refuses with |
 //! |---|---|---|---|
@@ -15,8 +15,9 @@
 //!
 //! A body that takes its time to read is read after it was admitted, so that it is paid for.
 //!
-//! Requests under `/v1` are in the protocol of a provider, and passed on as they are: `operation` has their paths, `model`
-//! finds the model in their bodies, `relay` does the rest, and `dialect` says errors as their clients understand them.
+//! Requests under `/v1` are in the protocol of a provider, and passed on as they are: `operation`
+//! has their paths, `model` finds the model in their bodies, `relay` does the rest, and `dialect`
+//! says errors as their clients understand them.
 //!
 //! Errors become statuses in one place, `status`. What is logged is in one place, `record`.
 #![doc = ""]

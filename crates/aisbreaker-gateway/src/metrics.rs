@@ -1,5 +1,5 @@
-//! What a gateway counts and measures for its operator, in the form that Prometheus reads. Labels have few values, and
-//! nothing in them comes from a request.
+//! What a gateway counts and measures for its operator, in the form that Prometheus reads. Labels
+//! have few values, and nothing in them comes from a request.
 
 use std::time::Duration;
 
@@ -13,8 +13,11 @@ use prometheus_client::{
 /// The media type of the text (OpenMetrics 1.0).
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Bounds for the times of the quota store, in seconds: from one nearby to the longest deadline that makes sense.
-const STORE_SECONDS: [f64; 10] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1];
+/// Bounds for the times of the quota store, in seconds: from one nearby to the longest deadline
+/// that makes sense.
+const STORE_SECONDS: [f64; 10] = [
+    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1,
+];
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
@@ -60,17 +63,29 @@ impl Metrics {
         let tracked = Gauge::default();
         let decisions = "Requests that were to be charged to their quotas";
         registry.register("quota_decisions", decisions, quotas.decisions.clone());
-        registry.register("quota_counters", "Counters in the memory of this server", tracked.clone());
+        registry.register(
+            "quota_counters",
+            "Counters in the memory of this server",
+            tracked.clone(),
+        );
         if has_store {
             let up = "Whether the shared quota store answers";
             registry.register("quota_store_up", up, quotas.store_up.clone());
             let failures = "Decisions that the shared quota store did not take";
-            registry.register("quota_store_failures", failures, quotas.store_failures.clone());
+            registry.register(
+                "quota_store_failures",
+                failures,
+                quotas.store_failures.clone(),
+            );
             let duration = "Time that requests waited for the shared quota store, in vain or not";
             let seconds = quotas.store_seconds.clone();
             registry.register_with_unit("quota_store_duration", duration, Unit::Seconds, seconds);
         }
-        Self { registry, tracked, quotas }
+        Self {
+            registry,
+            tracked,
+            quotas,
+        }
     }
 
     /// Everything as text, with so many counters in memory.
@@ -92,11 +107,17 @@ impl QuotaMetrics {
             CountedBy::Nobody => "nobody",
         };
         let outcome = if is_admitted { "admitted" } else { "refused" };
-        self.decisions.get_or_create(&[("counted_by", by), ("outcome", outcome)]).inc();
+        self.decisions
+            .get_or_create(&[("counted_by", by), ("outcome", outcome)])
+            .inc();
     }
 
     /// The store was asked, which took so long.
-    pub(crate) fn asked_store<const N: usize>(&self, time: Duration, error: Option<&SharedRefusal<N>>) {
+    pub(crate) fn asked_store<const N: usize>(
+        &self,
+        time: Duration,
+        error: Option<&SharedRefusal<N>>,
+    ) {
         if !matches!(error, Some(SharedRefusal::Store(StoreError::Down))) {
             self.store_seconds.observe(time.as_secs_f64());
         }

@@ -93,15 +93,22 @@ pub struct InvalidQuotas(InvalidRequest);
 /// Reads `requestQuotas` from JSON, with the checks and messages of minting.
 ///
 /// # Errors
-/// [`InvalidQuotas`] naming the first member that is missing or not a whole number from 1 to 4294967295.
+/// [`InvalidQuotas`] naming the first member that is missing or not a whole number from 1 to
+/// 4294967295.
 pub fn quotas_from_json(json: &str) -> Result<RequestQuotas, InvalidQuotas> {
-    let value = serde_json::from_str(json)
-        .map_err(|_syntax| InvalidQuotas(InvalidRequest::new("requestQuotas", "is not valid JSON")))?;
+    let value = serde_json::from_str(json).map_err(|_syntax| {
+        InvalidQuotas(InvalidRequest::new("requestQuotas", "is not valid JSON"))
+    })?;
     let mut reader = Reader::default();
-    let quotas = reader.quotas(value, "requestQuotas").map_err(InvalidQuotas)?;
+    let quotas = reader
+        .quotas(value, "requestQuotas")
+        .map_err(InvalidQuotas)?;
     match reader.warnings.pop() {
         None => Ok(quotas),
-        Some(_) => Err(InvalidQuotas(InvalidRequest::new("requestQuotas", "has a member that is not known"))),
+        Some(_) => Err(InvalidQuotas(InvalidRequest::new(
+            "requestQuotas",
+            "has a member that is not known",
+        ))),
     }
 }
 
@@ -117,7 +124,12 @@ pub(crate) fn parse(body: &[u8], max_expiration: Duration) -> Result<MintRequest
     let client_secret = client_secret.map(SecretString::from);
     reader.warn_of(&body, "");
     let grant = reader.grant(auth)?;
-    Ok(MintRequest { grant, span, client_secret, warnings: reader.warnings })
+    Ok(MintRequest {
+        grant,
+        span,
+        client_secret,
+        warnings: reader.warnings,
+    })
 }
 
 /// Seals a key for this host, if the caller may mint it.
@@ -128,17 +140,29 @@ pub(crate) fn seal(
     config: &Config,
     now: std::time::SystemTime,
 ) -> Result<(KeyId, Response<ResponseBody>), MintFault> {
-    config.minting.check_caller(headers, request.client_secret.as_ref())?;
+    config
+        .minting
+        .check_caller(headers, request.client_secret.as_ref())?;
     config.minting.check_services(&request.grant)?;
-    let key = config.keys.seal(&request.grant, host, now, request.span).map_err(|error| {
-        if let SealError::TooLong { chars, maximum_chars } = error {
-            return MintFault::TooLong { chars, maximum: maximum_chars };
-        }
-        if matches!(error, SealError::Lifetime) {
-            return MintFault::Request(span_problem(config.max_expiration));
-        }
-        MintFault::Internal(error.to_string())
-    })?;
+    let key = config
+        .keys
+        .seal(&request.grant, host, now, request.span)
+        .map_err(|error| {
+            if let SealError::TooLong {
+                chars,
+                maximum_chars,
+            } = error
+            {
+                return MintFault::TooLong {
+                    chars,
+                    maximum: maximum_chars,
+                };
+            }
+            if matches!(error, SealError::Lifetime) {
+                return MintFault::Request(span_problem(config.max_expiration));
+            }
+            MintFault::Internal(error.to_string())
+        })?;
     Ok((key.id(), token_response(&key, &request.warnings)))
 }
 
@@ -150,7 +174,9 @@ fn token_response(key: &SealedKey, warnings: &[String]) -> Response<ResponseBody
         warnings,
     };
     let mut response = answer::json(StatusCode::OK, &body);
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -159,7 +185,8 @@ fn lifetime(value: Option<Value>, maximum: Duration) -> Result<Duration, Invalid
         return Ok(DEFAULT_SPAN.min(maximum));
     };
     let span = value.as_str().and_then(span::parse);
-    span.filter(|span| span.as_secs() >= 1 && *span <= maximum).ok_or_else(|| span_problem(maximum))
+    span.filter(|span| span.as_secs() >= 1 && *span <= maximum)
+        .ok_or_else(|| span_problem(maximum))
 }
 
 fn span_problem(maximum: Duration) -> InvalidRequest {
@@ -241,10 +268,15 @@ impl Reader {
         ServicePattern::parse(&service_id)
             .map_err(|fault| InvalidRequest::new(&id_path, fault.to_string()))?;
         let secret_path = format!("{path}.authSecret");
-        let secret =
-            SecretString::from(string(required(&mut map, "authSecret", &secret_path)?, &secret_path)?);
+        let secret = SecretString::from(string(
+            required(&mut map, "authSecret", &secret_path)?,
+            &secret_path,
+        )?);
         if secret.expose_secret().chars().any(char::is_control) {
-            return Err(InvalidRequest::new(secret_path, "must not contain control characters"));
+            return Err(InvalidRequest::new(
+                secret_path,
+                "must not contain control characters",
+            ));
         }
         let urls = match take(&mut map, "url") {
             Some(url) => urls(url, &format!("{path}.url"))?,
@@ -255,13 +287,19 @@ impl Reader {
             None => Vec::new(),
         };
         self.warn_of(&map, &format!("{path}."));
-        Ok(ServiceSecret::new(service_id, secret).with_url(urls).with_fallback(fallback))
+        Ok(ServiceSecret::new(service_id, secret)
+            .with_url(urls)
+            .with_fallback(fallback))
     }
 
     fn warn_of(&mut self, unknown: &Map<String, Value>, prefix: &str) {
         let room = MAX_WARNINGS.saturating_sub(self.warnings.len());
-        let names = unknown.keys().take(room).map(|name| name.chars().take(100).collect::<String>());
-        self.warnings.extend(names.map(|name| format!("{prefix}{name} is not known and was ignored")));
+        let names = unknown
+            .keys()
+            .take(room)
+            .map(|name| name.chars().take(100).collect::<String>());
+        self.warnings
+            .extend(names.map(|name| format!("{prefix}{name} is not known and was ignored")));
     }
 }
 
@@ -271,8 +309,9 @@ fn model_aliases(value: Value, path: &str) -> Result<BTreeMap<String, String>, I
     let mut read = BTreeMap::new();
     for (alias, target) in aliases {
         if !(1..=MAX_ALIAS_LEN).contains(&alias.len()) || alias.chars().any(char::is_control) {
-            let problem =
-                format!("has a name that is not 1 to {MAX_ALIAS_LEN} bytes without control characters");
+            let problem = format!(
+                "has a name that is not 1 to {MAX_ALIAS_LEN} bytes without control characters"
+            );
             return Err(InvalidRequest::new(path, problem));
         }
         let path = format!("{path}.{alias}");
@@ -291,17 +330,25 @@ fn model_aliases(value: Value, path: &str) -> Result<BTreeMap<String, String>, I
 
 /// The services to be called when one fails.
 fn fallbacks(value: Value, path: &str) -> Result<Vec<String>, InvalidRequest> {
-    let values = if value.is_array() { read::list(value, path)? } else { vec![value] };
+    let values = if value.is_array() {
+        read::list(value, path)?
+    } else {
+        vec![value]
+    };
     if values.len() > MAX_FALLBACKS {
-        return Err(InvalidRequest::new(path, format!("must not name more than {MAX_FALLBACKS} services")));
+        return Err(InvalidRequest::new(
+            path,
+            format!("must not name more than {MAX_FALLBACKS} services"),
+        ));
     }
     let checked = |value: Value| {
         let text = string(value, path)?;
         match service_id(&text, path)?.vendor() {
             Some(_) => Ok(text),
-            None => {
-                Err(InvalidRequest::new(path, "must be service ids, such as 'chat:groq.com/llama-3.1-8b'"))
-            }
+            None => Err(InvalidRequest::new(
+                path,
+                "must be service ids, such as 'chat:groq.com/llama-3.1-8b'",
+            )),
         }
     };
     values.into_iter().map(checked).collect()
@@ -312,23 +359,36 @@ fn service_id(text: &str, path: &str) -> Result<ServiceId, InvalidRequest> {
 }
 
 fn urls(value: Value, path: &str) -> Result<Vec<String>, InvalidRequest> {
-    let values = if value.is_array() { read::list(value, path)? } else { vec![value] };
+    let values = if value.is_array() {
+        read::list(value, path)?
+    } else {
+        vec![value]
+    };
     if values.is_empty() {
         return Err(InvalidRequest::new(path, "must not be empty"));
     }
     let checked = |value: Value| {
         let url = string(value, path)?;
-        ServiceUrl::parse_base(&url).map_err(|fault| InvalidRequest::new(path, fault.to_string()))?;
+        ServiceUrl::parse_base(&url)
+            .map_err(|fault| InvalidRequest::new(path, fault.to_string()))?;
         Ok(url)
     };
     values.into_iter().map(checked).collect()
 }
 
-fn limit(map: &mut Map<String, Value>, name: &str, path: &str) -> Result<NonZeroU32, InvalidRequest> {
+fn limit(
+    map: &mut Map<String, Value>,
+    name: &str,
+    path: &str,
+) -> Result<NonZeroU32, InvalidRequest> {
     let path = format!("{path}.{name}");
     let value = required(map, name, &path)?;
-    whole_number(&value)
-        .ok_or_else(|| InvalidRequest::new(path, format!("must be a whole number from 1 to {}", u32::MAX)))
+    whole_number(&value).ok_or_else(|| {
+        InvalidRequest::new(
+            path,
+            format!("must be a whole number from 1 to {}", u32::MAX),
+        )
+    })
 }
 
 /// JSON has one kind of number, so that `60.0` is as whole as `60`.

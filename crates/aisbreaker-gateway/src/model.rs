@@ -1,7 +1,8 @@
-//! The model that a request names: found in its body, and replaced there, without anything else of the body being touched.
+//! The model that a request names: found in its body, and replaced there, without anything else of
+//! the body being touched.
 //!
-//! Whatever two readers of a body could read differently is refused: a key may be good for one model only, and the provider
-//! must see the one that was looked at.
+//! Whatever two readers of a body could read differently is refused: a key may be good for one
+//! model only, and the provider must see the one that was looked at.
 
 mod json;
 mod multipart;
@@ -44,7 +45,8 @@ impl Model {
     }
 }
 
-/// The body with another name of the model: what stands before it, the name, and what stands behind it. Nothing is copied.
+/// The body with another name of the model: what stands before it, the name, and what stands behind
+/// it. Nothing is copied.
 pub(crate) fn renamed(body: &Bytes, model: &Model, name: &str) -> [Bytes; 3] {
     let Range { start, end } = model.span;
     // The place is one of this body; of another one, nothing is replaced.

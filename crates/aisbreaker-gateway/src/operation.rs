@@ -42,26 +42,81 @@ const OPENAI: Option<Dialect> = Some(Dialect::OpenAi);
 const ANTHROPIC: Option<Dialect> = Some(Dialect::Anthropic);
 
 const TABLE: [Row; 20] = [
-    Row(Operation::ChatCompletions, "/v1/chat/completions", POST, OPENAI),
+    Row(
+        Operation::ChatCompletions,
+        "/v1/chat/completions",
+        POST,
+        OPENAI,
+    ),
     Row(Operation::Completions, "/v1/completions", POST, OPENAI),
     Row(Operation::Responses, "/v1/responses", POST, OPENAI),
-    Row(Operation::ResponseCompaction, "/v1/responses/compact", POST, OPENAI),
-    Row(Operation::ResponseInputTokens, "/v1/responses/input_tokens", POST, OPENAI),
-    Row(Operation::Response, "/v1/responses/{id}", "GET, HEAD, DELETE, OPTIONS", OPENAI),
-    Row(Operation::ResponseCancel, "/v1/responses/{id}/cancel", POST, OPENAI),
-    Row(Operation::ResponseInputItems, "/v1/responses/{id}/input_items", GET, OPENAI),
+    Row(
+        Operation::ResponseCompaction,
+        "/v1/responses/compact",
+        POST,
+        OPENAI,
+    ),
+    Row(
+        Operation::ResponseInputTokens,
+        "/v1/responses/input_tokens",
+        POST,
+        OPENAI,
+    ),
+    Row(
+        Operation::Response,
+        "/v1/responses/{id}",
+        "GET, HEAD, DELETE, OPTIONS",
+        OPENAI,
+    ),
+    Row(
+        Operation::ResponseCancel,
+        "/v1/responses/{id}/cancel",
+        POST,
+        OPENAI,
+    ),
+    Row(
+        Operation::ResponseInputItems,
+        "/v1/responses/{id}/input_items",
+        GET,
+        OPENAI,
+    ),
     Row(Operation::Embeddings, "/v1/embeddings", POST, OPENAI),
-    Row(Operation::ImageGenerations, "/v1/images/generations", POST, OPENAI),
+    Row(
+        Operation::ImageGenerations,
+        "/v1/images/generations",
+        POST,
+        OPENAI,
+    ),
     Row(Operation::ImageEdits, "/v1/images/edits", POST, OPENAI),
-    Row(Operation::ImageVariations, "/v1/images/variations", POST, OPENAI),
+    Row(
+        Operation::ImageVariations,
+        "/v1/images/variations",
+        POST,
+        OPENAI,
+    ),
     Row(Operation::Speech, "/v1/audio/speech", POST, OPENAI),
-    Row(Operation::Transcriptions, "/v1/audio/transcriptions", POST, OPENAI),
-    Row(Operation::Translations, "/v1/audio/translations", POST, OPENAI),
+    Row(
+        Operation::Transcriptions,
+        "/v1/audio/transcriptions",
+        POST,
+        OPENAI,
+    ),
+    Row(
+        Operation::Translations,
+        "/v1/audio/translations",
+        POST,
+        OPENAI,
+    ),
     Row(Operation::Moderations, "/v1/moderations", POST, OPENAI),
     Row(Operation::Models, MODELS, GET, None),
     Row(Operation::Model, "/v1/models/{id}", GET, None),
     Row(Operation::Messages, "/v1/messages", POST, ANTHROPIC),
-    Row(Operation::CountTokens, "/v1/messages/count_tokens", POST, ANTHROPIC),
+    Row(
+        Operation::CountTokens,
+        "/v1/messages/count_tokens",
+        POST,
+        ANTHROPIC,
+    ),
 ];
 
 const MODELS: &str = "/v1/models";
@@ -78,7 +133,9 @@ impl Operation {
     pub(crate) fn of(path: &str) -> Option<Self> {
         let (only, path) = side(path);
         let form = match path.strip_prefix(MODELS) {
-            Some(model) if model.len() > 1 && model.starts_with('/') => Cow::Borrowed("/v1/models/{id}"),
+            Some(model) if model.len() > 1 && model.starts_with('/') => {
+                Cow::Borrowed("/v1/models/{id}")
+            }
             Some(_) | None => without_id(path)?,
         };
         let Row(operation, .., dialect) = TABLE.iter().find(|Row(_, known, ..)| *known == form)?;
@@ -88,7 +145,10 @@ impl Operation {
 
     fn row(self) -> &'static Row {
         // Each has one; a test looks.
-        TABLE.iter().find(|Row(operation, ..)| *operation == self).unwrap_or(&TABLE[0])
+        TABLE
+            .iter()
+            .find(|Row(operation, ..)| *operation == self)
+            .unwrap_or(&TABLE[0])
     }
 
     /// The methods it has, for `Allow`.
@@ -98,7 +158,9 @@ impl Operation {
 
     /// Whether it has this method.
     pub(crate) fn has(self, method: &Method) -> bool {
-        self.allowed().split(", ").any(|allowed| allowed == method.as_str())
+        self.allowed()
+            .split(", ")
+            .any(|allowed| allowed == method.as_str())
     }
 
     /// Its path in the API, for logs.
@@ -108,7 +170,10 @@ impl Operation {
 
     /// Whether its body may be a form of several parts.
     pub(crate) fn takes_forms(self) -> bool {
-        matches!(self, Self::ImageEdits | Self::ImageVariations | Self::Transcriptions | Self::Translations)
+        matches!(
+            self,
+            Self::ImageEdits | Self::ImageVariations | Self::Transcriptions | Self::Translations
+        )
     }
 
     /// Whether there may be nothing in a body of it.
@@ -118,18 +183,27 @@ impl Operation {
 
     /// Whether it is about something that one provider has and others have not.
     pub(crate) fn is_of_one_provider(self) -> bool {
-        matches!(self, Self::Response | Self::ResponseCancel | Self::ResponseInputItems | Self::Model)
+        matches!(
+            self,
+            Self::Response | Self::ResponseCancel | Self::ResponseInputItems | Self::Model
+        )
     }
 
     /// Whether it makes or changes pictures, for which a key may have a service of its own.
     pub(crate) fn is_of_images(self) -> bool {
-        matches!(self, Self::ImageGenerations | Self::ImageEdits | Self::ImageVariations)
+        matches!(
+            self,
+            Self::ImageGenerations | Self::ImageEdits | Self::ImageVariations
+        )
     }
 }
 
-/// The path with `{id}` for the id of a response. Whatever could be another path to the provider is no id.
+/// The path with `{id}` for the id of a response. Whatever could be another path to the provider is
+/// no id.
 fn without_id(path: &str) -> Option<Cow<'_, str>> {
-    let Some(rest) = path.strip_prefix("/v1/responses/") else { return Some(Cow::Borrowed(path)) };
+    let Some(rest) = path.strip_prefix("/v1/responses/") else {
+        return Some(Cow::Borrowed(path));
+    };
     // Neither begins as ids do.
     if matches!(rest, "compact" | "input_tokens") {
         return Some(Cow::Borrowed(path));
@@ -150,22 +224,30 @@ fn side(path: &str) -> (Option<Dialect>, &str) {
     side.unwrap_or((None, path))
 }
 
-/// The dialect of a path, whether there is anything or not. That of `models`, and of paths where there is nothing, depends on
-/// who asks: Anthropic's clients are known by a header that they have and others have not.
+/// The dialect of a path, whether there is anything or not. That of `models`, and of paths where
+/// there is nothing, depends on who asks: Anthropic's clients are known by a header that they have
+/// and others have not.
 pub(crate) fn dialect(path: &str, looks_like_anthropic: impl FnOnce() -> bool) -> Option<Dialect> {
     let (only, path) = side(slash_free(path));
     if only.is_some() {
         return only;
     }
     below(path)?;
-    let is_below =
-        |base: &str| path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let is_below = |base: &str| {
+        path.strip_prefix(base)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
     let is_of_both = is_below(MODELS) || Operation::of(path).is_none();
     let is_anthropic = is_below(MESSAGES) || is_of_both && looks_like_anthropic();
-    Some(if is_anthropic { Dialect::Anthropic } else { Dialect::OpenAi })
+    Some(if is_anthropic {
+        Dialect::Anthropic
+    } else {
+        Dialect::OpenAi
+    })
 }
 
-/// Whether a path where there is nothing would be one of a provider's API with `/v1` before it, or has that already.
+/// Whether a path where there is nothing would be one of a provider's API with `/v1` before it, or
+/// has that already.
 pub(crate) fn is_near(path: &str) -> bool {
     let path = slash_free(path);
     below(path).is_some() || Operation::of(&format!("{BASE}{path}")).is_some()
@@ -179,7 +261,10 @@ pub(crate) fn below(path: &str) -> Option<&str> {
 
 /// The path with one slash at its beginning and none at its end.
 pub(crate) fn slash_free(path: &str) -> &str {
-    let path = path.strip_prefix('/').filter(|rest| rest.starts_with('/')).unwrap_or(path);
+    let path = path
+        .strip_prefix('/')
+        .filter(|rest| rest.starts_with('/'))
+        .unwrap_or(path);
     path.strip_suffix('/').unwrap_or(path)
 }
 
@@ -191,7 +276,10 @@ mod tests {
     fn finds_operations_below_every_base() {
         let rows = [
             ("/v1/chat/completions", Some(Operation::ChatCompletions)),
-            ("/openai/v1/chat/completions", Some(Operation::ChatCompletions)),
+            (
+                "/openai/v1/chat/completions",
+                Some(Operation::ChatCompletions),
+            ),
             ("/anthropic/v1/messages", Some(Operation::Messages)),
             ("/v1/messages/count_tokens", Some(Operation::CountTokens)),
             ("/v1/models", Some(Operation::Models)),
@@ -202,10 +290,19 @@ mod tests {
             ("/openai", None),
             ("/openaiv1/models", None),
             ("/v1/responses/resp_1-a", Some(Operation::Response)),
-            ("/v1/responses/resp_1/cancel", Some(Operation::ResponseCancel)),
-            ("/v1/responses/resp_1/input_items", Some(Operation::ResponseInputItems)),
+            (
+                "/v1/responses/resp_1/cancel",
+                Some(Operation::ResponseCancel),
+            ),
+            (
+                "/v1/responses/resp_1/input_items",
+                Some(Operation::ResponseInputItems),
+            ),
             ("/v1/responses/compact", Some(Operation::ResponseCompaction)),
-            ("/v1/responses/input_tokens", Some(Operation::ResponseInputTokens)),
+            (
+                "/v1/responses/input_tokens",
+                Some(Operation::ResponseInputTokens),
+            ),
             ("/v1/responses/..", None),
             ("/v1/responses/%2e%2e", None),
             ("/v1/responses/a%2Fb", None),

@@ -1,4 +1,5 @@
-//! The parse stage: what the head of a request says, checked for form. Its body is a matter of `receive`.
+//! The parse stage: what the head of a request says, checked for form. Its body is a matter of
+//! `receive`.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -29,8 +30,10 @@ use crate::{
 const HOPS: HeaderName = HeaderName::from_static(HOPS_HEADER);
 const SEALED: HeaderName = HeaderName::from_static(SEALED_HEADER);
 /// Where clients of providers' APIs put their key, besides `Authorization`.
-const KEY_FIELDS: [HeaderName; 2] =
-    [HeaderName::from_static("x-api-key"), HeaderName::from_static("api-key")];
+const KEY_FIELDS: [HeaderName; 2] = [
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+];
 /// How many fields a request may have.
 const MAX_FIELDS: usize = 100;
 /// The largest sum of all header field names and values.
@@ -91,7 +94,8 @@ pub(crate) enum Authorization {
     Absent,
     /// `Bearer` and a value.
     Bearer(SecretString),
-    /// The same from another server, which took the value out of a sealed key: whoever made the call does not know it.
+    /// The same from another server, which took the value out of a sealed key: whoever made the
+    /// call does not know it.
     Entrusted(SecretString),
     /// Another scheme, or no value.
     Unusable,
@@ -108,22 +112,38 @@ pub(crate) struct Asked {
 
 /// Refuses heads that are too large; `hyper` has bounds of its own far above.
 pub(crate) fn check_head_size(headers: &HeaderMap) -> Result<(), ParseFault> {
-    let bytes: usize =
-        headers.iter().map(|(name, value)| name.as_str().len().saturating_add(value.len())).sum();
+    let bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len().saturating_add(value.len()))
+        .sum();
     let is_too_large = bytes > MAX_HEAD_BYTES || headers.len() > MAX_FIELDS;
-    if is_too_large { Err(ParseFault::HeadTooLarge) } else { Ok(()) }
+    if is_too_large {
+        Err(ParseFault::HeadTooLarge)
+    } else {
+        Ok(())
+    }
 }
 
 /// Reads the host of a request from this client.
-pub(crate) fn head(parts: &Parts, client: IpAddr, peer: IpAddr, config: &Config) -> Result<Head, ParseFault> {
+pub(crate) fn head(
+    parts: &Parts,
+    client: IpAddr,
+    peer: IpAddr,
+    config: &Config,
+) -> Result<Head, ParseFault> {
     let from_trusted_proxy = identity::is_trusted(peer, &config.trusted_proxies);
-    let host = identity::host(&parts.uri, &parts.headers, from_trusted_proxy, &config.public_hosts)
-        .map_err(ParseFault::Host)?;
+    let host = identity::host(
+        &parts.uri,
+        &parts.headers,
+        from_trusted_proxy,
+        &config.public_hosts,
+    )
+    .map_err(ParseFault::Host)?;
     Ok(Head { host, client })
 }
 
-/// Refuses a host that is not ours, and requests that name none (RFC 9112 section 3.2); HTTP/1.0 need not name one as
-/// long as nothing depends on it.
+/// Refuses a host that is not ours, and requests that name none (RFC 9112 section 3.2); HTTP/1.0
+/// need not name one as long as nothing depends on it.
 pub(crate) fn check_host(parts: &Parts, head: &Result<Head, ParseFault>) -> Result<(), ParseFault> {
     match head {
         Err(ParseFault::Host(HostFault::NotOurs)) => Err(ParseFault::Host(HostFault::NotOurs)),
@@ -144,11 +164,21 @@ pub(crate) async fn process<B: Body<Data = Bytes>>(
 ) -> Result<Asked, ParseFault> {
     let authorization = authorization(&parts.headers)?;
     let hops = hops(&parts.headers)?;
-    if !matches!(content_type(&parts.headers)?.as_str(), "" | "application/json" | "text/plain") {
-        return Err(ParseFault::ContentType { accepted: "application/json" });
+    if !matches!(
+        content_type(&parts.headers)?.as_str(),
+        "" | "application/json" | "text/plain"
+    ) {
+        return Err(ParseFault::ContentType {
+            accepted: "application/json",
+        });
     }
     let body = received(&parts.headers, body, config, share).await?;
-    Ok(Asked { head, authorization, hops, body })
+    Ok(Asked {
+        head,
+        authorization,
+        hops,
+        body,
+    })
 }
 
 /// Receives the body of a request that must be JSON.
@@ -159,7 +189,9 @@ pub(crate) async fn json_body<B: Body<Data = Bytes>>(
     share: &Arc<Share>,
 ) -> Result<Received, ParseFault> {
     if content_type(headers)? != "application/json" {
-        return Err(ParseFault::ContentType { accepted: "application/json" });
+        return Err(ParseFault::ContentType {
+            accepted: "application/json",
+        });
     }
     received(headers, body, config, share).await
 }
@@ -184,33 +216,48 @@ pub(crate) enum BodyForm {
     Multipart,
 }
 
-/// How a body is read by all who look at its type, and by those who do not: a form only where the operation takes one, and
-/// JSON in UTF-8 only.
+/// How a body is read by all who look at its type, and by those who do not: a form only where the
+/// operation takes one, and JSON in UTF-8 only.
 pub(crate) fn body_form(headers: &HeaderMap, takes_forms: bool) -> Result<BodyForm, ParseFault> {
     let essence = content_type(headers)?;
     let is_utf8 = |value: &HeaderValue| {
-        let parameters = value.as_bytes().split(|byte| *byte == b';').skip(1).map(<[u8]>::trim_ascii);
-        let mut charsets = parameters
-            .filter(|parameter| parameter.get(..7).is_some_and(|name| name.eq_ignore_ascii_case(b"charset")));
+        let parameters = value
+            .as_bytes()
+            .split(|byte| *byte == b';')
+            .skip(1)
+            .map(<[u8]>::trim_ascii);
+        let mut charsets = parameters.filter(|parameter| {
+            parameter
+                .get(..7)
+                .is_some_and(|name| name.eq_ignore_ascii_case(b"charset"))
+        });
         charsets.all(|charset| {
-            let value =
-                charset.get(7..).unwrap_or_default().trim_ascii().strip_prefix(b"=").unwrap_or_default();
+            let value = charset
+                .get(7..)
+                .unwrap_or_default()
+                .trim_ascii()
+                .strip_prefix(b"=")
+                .unwrap_or_default();
             let value = value.trim_ascii().to_ascii_lowercase();
             matches!(&*value, b"utf-8" | b"\"utf-8\"" | b"utf8" | b"us-ascii")
         })
     };
     if !headers.get(CONTENT_TYPE).is_none_or(is_utf8) {
-        return Err(ParseFault::ContentType { accepted: "in UTF-8" });
+        return Err(ParseFault::ContentType {
+            accepted: "in UTF-8",
+        });
     }
-    let is_json =
-        matches!(essence.as_str(), "" | "application/json" | "text/plain") || essence.ends_with("+json");
+    let is_json = matches!(essence.as_str(), "" | "application/json" | "text/plain")
+        || essence.ends_with("+json");
     match essence.as_str() {
         "multipart/form-data" if takes_forms => Ok(BodyForm::Multipart),
         _ if is_json => Ok(BodyForm::Json),
-        _ if takes_forms => {
-            Err(ParseFault::ContentType { accepted: "multipart/form-data or application/json" })
-        }
-        _ => Err(ParseFault::ContentType { accepted: "application/json" }),
+        _ if takes_forms => Err(ParseFault::ContentType {
+            accepted: "multipart/form-data or application/json",
+        }),
+        _ => Err(ParseFault::ContentType {
+            accepted: "application/json",
+        }),
     }
 }
 
@@ -219,24 +266,37 @@ fn content_type(headers: &HeaderMap) -> Result<String, ParseFault> {
     let Some(value) = sole(headers, CONTENT_TYPE)? else {
         return Ok(String::new());
     };
-    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let essence = value
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
     Ok(String::from_utf8_lossy(essence).to_ascii_lowercase())
 }
 
-/// What a client of a provider's API says of itself, in `Authorization` or in a field of its own. Of several, a key of ours
-/// counts first, then what is usual in the dialect.
-pub(crate) fn any_authorization(headers: &HeaderMap, dialect: Dialect) -> Result<Authorization, ParseFault> {
+/// What a client of a provider's API says of itself, in `Authorization` or in a field of its own.
+/// Of several, a key of ours counts first, then what is usual in the dialect.
+pub(crate) fn any_authorization(
+    headers: &HeaderMap,
+    dialect: Dialect,
+) -> Result<Authorization, ParseFault> {
     let bearer = authorization(headers)?;
     let mut fields = Vec::with_capacity(KEY_FIELDS.len());
     for name in KEY_FIELDS {
-        let Some(value) = sole(headers, name.clone())? else { continue };
-        let text = std::str::from_utf8(value).map_err(|_utf8| ParseFault::Field { name })?.trim();
+        let Some(value) = sole(headers, name.clone())? else {
+            continue;
+        };
+        let text = std::str::from_utf8(value)
+            .map_err(|_utf8| ParseFault::Field { name })?
+            .trim();
         if !text.is_empty() {
             fields.push(entrusted_or_not(headers, text));
         }
     }
     let has_key = |given: &Authorization| match given {
-        Authorization::Bearer(secret) | Authorization::Entrusted(secret) => is_key(secret.expose_secret()),
+        Authorization::Bearer(secret) | Authorization::Entrusted(secret) => {
+            is_key(secret.expose_secret())
+        }
         Authorization::Absent | Authorization::Unusable => false,
     };
     if has_key(&bearer) {
@@ -245,7 +305,10 @@ pub(crate) fn any_authorization(headers: &HeaderMap, dialect: Dialect) -> Result
     if let Some(at) = fields.iter().position(has_key) {
         return Ok(fields.swap_remove(at));
     }
-    let is_usable = matches!(bearer, Authorization::Bearer(_) | Authorization::Entrusted(_));
+    let is_usable = matches!(
+        bearer,
+        Authorization::Bearer(_) | Authorization::Entrusted(_)
+    );
     if is_usable && dialect == Dialect::OpenAi || fields.is_empty() {
         return Ok(bearer);
     }
@@ -265,8 +328,12 @@ pub(crate) fn authorization(headers: &HeaderMap) -> Result<Authorization, ParseF
     let Some(value) = sole(headers, AUTHORIZATION)? else {
         return Ok(Authorization::Absent);
     };
-    let text = std::str::from_utf8(value).map_err(|_utf8| ParseFault::Field { name: AUTHORIZATION })?;
-    let secret = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let text = std::str::from_utf8(value).map_err(|_utf8| ParseFault::Field {
+        name: AUTHORIZATION,
+    })?;
+    let secret = text
+        .split_once(' ')
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     Ok(match secret.map(|(_, secret)| secret.trim()) {
         Some(secret) if !secret.is_empty() => entrusted_or_not(headers, secret),
         Some(_) | None => Authorization::Unusable,
@@ -278,7 +345,10 @@ pub(crate) fn hops(headers: &HeaderMap) -> Result<u8, ParseFault> {
     let Some(value) = sole(headers, HOPS)? else {
         return Ok(0);
     };
-    std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).ok_or(ParseFault::Field { name: HOPS })
+    std::str::from_utf8(value)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or(ParseFault::Field { name: HOPS })
 }
 
 /// The value of a field that must not be repeated.
@@ -306,27 +376,58 @@ mod tests {
             (&["application/vnd.a+json"], json, json),
             (&["text/plain;charset=UTF-8"], json, json),
             (&["multipart/form-data; boundary=b"], None, form),
-            (&["multipart/form-data; boundary=b; charset=utf-8"], None, form),
+            (
+                &["multipart/form-data; boundary=b; charset=utf-8"],
+                None,
+                form,
+            ),
             // Some read UTF-7 or EBCDIC if they are told to.
             (&["application/json; charset=utf-7"], None, None),
-            (&["application/json; charset=utf-8; charset=utf-7"], None, None),
+            (
+                &["application/json; charset=utf-8; charset=utf-7"],
+                None,
+                None,
+            ),
             (&["application/json; CharSet = ibm037"], None, None),
             (&["application/json; charset*=utf-8''utf-7"], None, None),
-            (&["application/json; x=\"a; charset=utf-8\"; charset=utf-16"], None, None),
-            (&["multipart/form-data; boundary=b; charset=utf-16"], None, None),
+            (
+                &["application/json; x=\"a; charset=utf-8\"; charset=utf-16"],
+                None,
+                None,
+            ),
+            (
+                &["multipart/form-data; boundary=b; charset=utf-16"],
+                None,
+                None,
+            ),
             (&["application/x-www-form-urlencoded"], None, None),
             (&["multipart/mixed; boundary=b"], None, None),
-            (&["application/json, multipart/form-data; boundary=b"], None, None),
-            (&["multipart/form-data, application/json; boundary=b"], None, None),
+            (
+                &["application/json, multipart/form-data; boundary=b"],
+                None,
+                None,
+            ),
+            (
+                &["multipart/form-data, application/json; boundary=b"],
+                None,
+                None,
+            ),
             (&["application/octet-stream"], None, None),
             (&["\u{e9}"], None, None),
             (&["application/json", "application/json"], None, None),
-            (&["application/json", "multipart/form-data; boundary=b"], None, None),
+            (
+                &["application/json", "multipart/form-data; boundary=b"],
+                None,
+                None,
+            ),
         ];
         for (types, elsewhere, where_forms_are) in rows {
             let mut headers = HeaderMap::new();
             for value in types {
-                headers.append(CONTENT_TYPE, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+                headers.append(
+                    CONTENT_TYPE,
+                    HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+                );
             }
             let read = [false, true].map(|takes_forms| body_form(&headers, takes_forms).ok());
             assert_eq!(read, [elsewhere, where_forms_are], "{types:?}");

@@ -3,7 +3,9 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use aisbreaker_api::ProcessCall;
-use aisbreaker_services::{Attempts, Call, Event, EventStream, Registry, Reply, ServiceError, Tokens};
+use aisbreaker_services::{
+    Attempts, Call, Event, EventStream, Registry, Reply, ServiceError, Tokens,
+};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
@@ -11,8 +13,8 @@ use http::{
 };
 
 use crate::{
-    admit::Admission, answer, authenticate::Caller, body::ResponseBody, events::EventBytes, record::Record,
-    shares::Share,
+    admit::Admission, answer, authenticate::Caller, body::ResponseBody, events::EventBytes,
+    record::Record, shares::Share,
 };
 
 /// What was tried before the answer.
@@ -45,7 +47,10 @@ pub(crate) async fn process(
     record: &mut Record,
 ) -> (Result<Response<ResponseBody>, ServiceError>, Admission) {
     let Admitted { caller, admission } = admitted;
-    (call_service(incoming, caller, registry, record).await, admission)
+    (
+        call_service(incoming, caller, registry, record).await,
+        admission,
+    )
 }
 
 async fn call_service(
@@ -55,17 +60,27 @@ async fn call_service(
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, ServiceError> {
     let is_stream = call.request.stream;
-    let call = Call::new(call.service, call.request, Arc::new(caller.credentials), registry.clone())?
-        .with_hops(hops)
-        .with_budget(share.budget().clone());
+    let call = Call::new(
+        call.service,
+        call.request,
+        Arc::new(caller.credentials),
+        registry.clone(),
+    )?
+    .with_hops(hops)
+    .with_budget(share.budget().clone());
     registry.find(&call.service_id)?;
     record.service(call.service_id.as_str());
     record.attempts(call.attempts.clone());
-    // A service is called inside the future, so that a panic before its own future begins is caught as well.
-    let answer =
-        AssertUnwindSafe(async { answer(registry.call(call).await?, is_stream, share, record).await });
+    // A service is called inside the future, so that a panic before its own future begins is caught
+    // as well.
+    let answer = AssertUnwindSafe(async {
+        answer(registry.call(call).await?, is_stream, share, record).await
+    });
     // What the panic says may repeat a secret; the place of it is told by whoever has set a hook.
-    answer.catch_unwind().await.unwrap_or_else(|_panic| Err(panicked()))
+    answer
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_panic| Err(panicked()))
 }
 
 /// Says in an answer what was tried, where there was more than one service to be called.
@@ -93,16 +108,19 @@ async fn answer(
             record.tokens(Tokens::of(&response.usage));
             Ok(answer::json(StatusCode::OK, &response))
         }
-        (Reply::Final(response), true) => {
-            Ok(event_stream(stream::iter([Ok(Event::Final(response))]).boxed(), share))
-        }
+        (Reply::Final(response), true) => Ok(event_stream(
+            stream::iter([Ok(Event::Final(response))]).boxed(),
+            share,
+        )),
         (Reply::Stream(events), true) => Ok(event_stream(events, share)),
         (Reply::Stream(events), false) => {
             let response = last(events).await?;
             record.tokens(Tokens::of(&response.usage));
             Ok(answer::json(StatusCode::OK, &response))
         }
-        (other, _) => Err(ServiceError::Internal(format!("unknown kind of reply: {other:?}"))),
+        (other, _) => Err(ServiceError::Internal(format!(
+            "unknown kind of reply: {other:?}"
+        ))),
     }
 }
 
@@ -122,5 +140,7 @@ async fn last(mut events: EventStream) -> Result<aisbreaker_api::Response, Servi
             return Ok(response);
         }
     }
-    Err(ServiceError::BadAnswer("the service ended without a final answer".to_owned()))
+    Err(ServiceError::BadAnswer(
+        "the service ended without a final answer".to_owned(),
+    ))
 }

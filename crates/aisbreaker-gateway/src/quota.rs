@@ -39,7 +39,8 @@ struct Answer {
     expires_in_seconds: Option<u64>,
     /// Whether the limits are the server's own for whoever brings none.
     are_default_quotas: bool,
-    /// Whether they are this server's share of the limits, since the servers cannot count together at the moment.
+    /// Whether they are this server's share of the limits, since the servers cannot count together
+    /// at the moment.
     are_shares: bool,
     limits: Vec<Limit>,
 }
@@ -55,12 +56,18 @@ struct Limit {
     reset_seconds: u64,
 }
 
-/// Charges a question to the small limit that it has to itself; it is this server's own, however requests are counted.
+/// Charges a question to the small limit that it has to itself; it is this server's own, however
+/// requests are counted.
 pub(crate) fn charge(quotas: &Quotas, client: ClientId, now: Instant) -> Result<(), Failure> {
     let charges = admit::asking_charges(client, PER_CLIENT, GLOBAL);
     match quotas.local.charge(&charges, NonZeroU32::MIN, now) {
         Ok(_) => Ok(()),
-        Err(Refusal::Exceeded { charge, limit, retry_after, .. }) => {
+        Err(Refusal::Exceeded {
+            charge,
+            limit,
+            retry_after,
+            ..
+        }) => {
             let counted = if charge == 0 { " and client" } else { "" };
             let seconds = whole_seconds(retry_after).max(1);
             let message = format!(
@@ -72,7 +79,8 @@ pub(crate) fn charge(quotas: &Quotas, client: ClientId, now: Instant) -> Result<
     }
 }
 
-/// Tells how the quotas of this key stand for this client, or without one those that are charged then.
+/// Tells how the quotas of this key stand for this client, or without one those that are charged
+/// then.
 pub(crate) async fn tell(
     quotas: &Quotas,
     key: Option<Key>,
@@ -89,13 +97,20 @@ pub(crate) async fn tell(
     let answer = Answer {
         key_id: key.map(|key| key.id.to_string()),
         expires_at: key.and_then(|key| rfc3339(key.expires_at)),
-        expires_in_seconds: key.map(|key| key.expires_at.duration_since(wall).unwrap_or_default().as_secs()),
+        expires_in_seconds: key.map(|key| {
+            key.expires_at
+                .duration_since(wall)
+                .unwrap_or_default()
+                .as_secs()
+        }),
         are_default_quotas: key.and_then(|key| key.quotas).is_none(),
         are_shares,
         limits: limits(&standings),
     };
     let mut response = answer::json(StatusCode::OK, &answer);
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 
@@ -126,8 +141,14 @@ mod tests {
     #[test]
     fn an_expiry_that_has_no_form_is_left_out() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        assert_eq!(rfc3339(at(1_795_396_968)).as_deref(), Some("2026-11-23T01:22:48Z"));
-        assert_eq!(rfc3339(at(253_402_300_799)).as_deref(), Some("9999-12-31T23:59:59Z"));
+        assert_eq!(
+            rfc3339(at(1_795_396_968)).as_deref(),
+            Some("2026-11-23T01:22:48Z")
+        );
+        assert_eq!(
+            rfc3339(at(253_402_300_799)).as_deref(),
+            Some("9999-12-31T23:59:59Z")
+        );
         assert_eq!(rfc3339(at(253_402_300_800)), None);
     }
 }

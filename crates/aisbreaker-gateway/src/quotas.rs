@@ -1,5 +1,5 @@
-//! Where requests are counted: in this process, or in a store that several servers share, with a plan for when it is
-//! gone.
+//! Where requests are counted: in this process, or in a store that several servers share, with a
+//! plan for when it is gone.
 
 use std::{num::NonZeroU32, time::Instant};
 
@@ -25,7 +25,10 @@ pub struct SharedQuotas {
 }
 
 /// What becomes of requests while the shared store does not answer.
-#[expect(clippy::exhaustive_enums, reason = "each of them is a value of a setting")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "each of them is a value of a setting"
+)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum OnStoreFailure {
     /// Each server counts by itself, up to its share of each limit.
@@ -40,8 +43,16 @@ pub enum OnStoreFailure {
 impl SharedQuotas {
     /// Counters in this store, shared by so many servers.
     #[must_use]
-    pub const fn new(engine: SharedEngine, on_failure: OnStoreFailure, servers: NonZeroU32) -> Self {
-        Self { engine, on_failure, servers }
+    pub const fn new(
+        engine: SharedEngine,
+        on_failure: OnStoreFailure,
+        servers: NonZeroU32,
+    ) -> Self {
+        Self {
+            engine,
+            on_failure,
+            servers,
+        }
     }
 }
 
@@ -64,11 +75,20 @@ pub(crate) enum NotCharged {
 }
 
 impl Quotas {
-    pub(crate) fn new(local: Counters, shared: Option<SharedQuotas>, metrics: QuotaMetrics) -> Self {
-        Self { local, shared, metrics }
+    pub(crate) fn new(
+        local: Counters,
+        shared: Option<SharedQuotas>,
+        metrics: QuotaMetrics,
+    ) -> Self {
+        Self {
+            local,
+            shared,
+            metrics,
+        }
     }
 
-    /// Charges one request to all its counters, or to none. `None`: it is admitted, and counted nowhere.
+    /// Charges one request to all its counters, or to none. `None`: it is admitted, and counted
+    /// nowhere.
     pub(crate) async fn charge(
         &self,
         charges: &Charges,
@@ -79,11 +99,16 @@ impl Quotas {
         };
         let begun = now();
         let answer = shared.engine.charge(charges, NonZeroU32::MIN).await;
-        self.metrics.asked_store(now().saturating_duration_since(begun), answer.as_ref().err());
+        self.metrics.asked_store(
+            now().saturating_duration_since(begun),
+            answer.as_ref().err(),
+        );
         match answer {
             Ok(admitted) => {
-                // What this server admitted counts for its share as well, should the store be gone a moment later.
-                self.local.record(&shares(charges, shared.servers), NonZeroU32::MIN, now());
+                // What this server admitted counts for its share as well, should the store be gone
+                // a moment later.
+                self.local
+                    .record(&shares(charges, shared.servers), NonZeroU32::MIN, now());
                 self.metrics.decided(CountedBy::Store, true);
                 Ok(Some(*admitted.standings()))
             }
@@ -121,8 +146,8 @@ impl Quotas {
         }
     }
 
-    /// How these counters stand; nothing is charged. Without the store, how this server's shares do, which is told; if
-    /// there are none, nobody knows.
+    /// How these counters stand; nothing is charged. Without the store, how this server's shares
+    /// do, which is told; if there are none, nobody knows.
     pub(crate) async fn peek<const N: usize>(
         &self,
         charges: &[Charge<CounterId>; N],
@@ -133,9 +158,10 @@ impl Quotas {
         };
         match (shared.engine.peek(charges).await, shared.on_failure) {
             (Ok(standings), _) => Ok((standings, false)),
-            (Err(_gone), OnStoreFailure::Local) => {
-                Ok((self.local.peek(&shares(charges, shared.servers), now()), true))
-            }
+            (Err(_gone), OnStoreFailure::Local) => Ok((
+                self.local.peek(&shares(charges, shared.servers), now()),
+                true,
+            )),
             (Err(gone), OnStoreFailure::Closed | OnStoreFailure::Open) => Err(gone),
         }
     }
@@ -152,7 +178,9 @@ impl Quotas {
 
     /// Logs each time the store is gone or back, for as long as it is polled.
     pub(crate) async fn watch_store(&self) {
-        let Some(shared) = &self.shared else { return std::future::pending().await };
+        let Some(shared) = &self.shared else {
+            return std::future::pending().await;
+        };
         let mut states = shared.engine.states();
         let mut was_up = None;
         loop {
@@ -188,7 +216,11 @@ impl OnStoreFailure {
     }
 }
 
-/// The same counters with this server's share of each limit: a part of it, rounded down, at least one.
-fn shares<const N: usize>(charges: &[Charge<CounterId>; N], servers: NonZeroU32) -> [Charge<CounterId>; N] {
+/// The same counters with this server's share of each limit: a part of it, rounded down, at least
+/// one.
+fn shares<const N: usize>(
+    charges: &[Charge<CounterId>; N],
+    servers: NonZeroU32,
+) -> [Charge<CounterId>; N] {
     charges.map(|charge| charge.with_limits(charge.limits().share(servers)))
 }

@@ -1,4 +1,5 @@
-//! The body of a request: received within bounds, then read where that does not stop other requests.
+//! The body of a request: received within bounds, then read where that does not stop other
+//! requests.
 
 use std::{
     pin::{Pin, pin},
@@ -24,22 +25,24 @@ use crate::{
     wiped::Growing,
 };
 
-/// Longer bodies, and those with a coding, take so much time to read that it must be paid for before.
+/// Longer bodies, and those with a coding, take so much time to read that it must be paid for
+/// before.
 const MAX_FREE_BYTES: usize = 64 << 10;
 /// How long a body waits for its turn to be read.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Longer bodies are parsed where they do not stop other requests.
 const MAX_INLINE_BYTES: usize = 1 << 20;
-/// How fast a body must come on average, once it has had the time of the longest pause: a client that sends a byte now
-/// and then would stay forever.
+/// How fast a body must come on average, once it has had the time of the longest pause: a client
+/// that sends a byte now and then would stay forever.
 const MIN_BYTES_PER_SECOND: u64 = 1_024;
-/// Work that takes its time runs on so many threads at once that a processor is left for requests, if there are several.
+/// Work that takes its time runs on so many threads at once that a processor is left for requests,
+/// if there are several.
 static WORKERS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     Arc::new(Semaphore::new(processors.saturating_sub(1).max(1)))
 });
-/// How long the rest of a body that is too large is read. Many clients look for the answer only when they have sent
-/// everything.
+/// How long the rest of a body that is too large is read. Many clients look for the answer only
+/// when they have sent everything.
 const DISCARD_TIME: Duration = Duration::from_secs(3);
 
 /// A body that has come whole, and what it holds of the budget.
@@ -71,7 +74,12 @@ impl Received {
     ) -> Result<Self, ParseFault> {
         let mut held = share.held();
         let body = collect(body, config, expects_to_be_told, &mut held).await?;
-        Ok(Self { coding, body: Wire(body), held, limit: config.max_body_bytes })
+        Ok(Self {
+            coding,
+            body: Wire(body),
+            held,
+            limit: config.max_body_bytes,
+        })
     }
 
     /// Whether reading it takes more than a moment.
@@ -94,7 +102,12 @@ impl Received {
         self,
         parse: impl FnOnce(&Bytes) -> Result<T, InvalidRequest> + Send + 'static,
     ) -> Result<(T, Held), ParseFault> {
-        let Self { coding, body: Wire(mut body), mut held, limit } = self;
+        let Self {
+            coding,
+            body: Wire(mut body),
+            mut held,
+            limit,
+        } = self;
         if coding == Coding::Identity && body.len() <= MAX_INLINE_BYTES {
             return Ok((parse(&body)?, held));
         }
@@ -118,12 +131,16 @@ struct Wanted(Weak<()>);
 
 impl Wanted {
     fn check(&self) -> Result<(), ParseFault> {
-        if self.0.strong_count() > 0 { Ok(()) } else { Err(ParseFault::Cut) }
+        if self.0.strong_count() > 0 {
+            Ok(())
+        } else {
+            Err(ParseFault::Cut)
+        }
     }
 }
 
-/// Does what may take a tenth of a second where it does not stop other requests. The work keeps its place and all it
-/// holds until it is done, also if its request is not there any more.
+/// Does what may take a tenth of a second where it does not stop other requests. The work keeps its
+/// place and all it holds until it is done, also if its request is not there any more.
 async fn off_the_runtime<T: Send + 'static>(
     work: impl FnOnce(&Wanted) -> Result<T, ParseFault> + Send + 'static,
 ) -> Result<T, ParseFault> {
@@ -165,10 +182,11 @@ async fn collect<B: Body<Data = Bytes>>(
     let mut first = Bytes::new();
     let mut all = Growing::default();
     let mut pace = Pace::begin(config.body_timeout);
-    // A client that sends as fast as it can, but nothing of a body, uses up what its connection's task may do before
-    // it has to wait, which the clock must not depend on.
-    while let Some(frame) =
-        unconstrained(timeout_at(pace.deadline, body.frame())).await.map_err(|_elapsed| ParseFault::Slow)?
+    // A client that sends as fast as it can, but nothing of a body, uses up what its connection's
+    // task may do before it has to wait, which the clock must not depend on.
+    while let Some(frame) = unconstrained(timeout_at(pace.deadline, body.frame()))
+        .await
+        .map_err(|_elapsed| ParseFault::Slow)?
     {
         let Ok(data) = frame.map_err(|_broken| ParseFault::Cut)?.into_data() else {
             continue;
@@ -196,8 +214,9 @@ async fn collect<B: Body<Data = Bytes>>(
     Ok(if all.is_empty() { first } else { all.into() })
 }
 
-/// Until when the next piece of a body must come: after the longest pause at the latest, and earlier if what came of late
-/// was less than it should be on average. Being fast at first gives no more time later.
+/// Until when the next piece of a body must come: after the longest pause at the latest, and
+/// earlier if what came of late was less than it should be on average. Being fast at first gives no
+/// more time later.
 struct Pace {
     longest_pause: Duration,
     deadline: Instant,
@@ -205,7 +224,10 @@ struct Pace {
 
 impl Pace {
     fn begin(longest_pause: Duration) -> Self {
-        Self { longest_pause, deadline: Instant::now() + longest_pause }
+        Self {
+            longest_pause,
+            deadline: Instant::now() + longest_pause,
+        }
     }
 
     fn received(&mut self, bytes: usize) {
@@ -256,7 +278,9 @@ mod tests {
             body,
             &config,
             false,
-            &mut Shares::new(config.budget.clone(), usize::MAX).of([192, 0, 2, 1].into()).held(),
+            &mut Shares::new(config.budget.clone(), usize::MAX)
+                .of([192, 0, 2, 1].into())
+                .held(),
         )
         .await;
         (collected.map(|body| body.len()), begun.elapsed().as_secs())
@@ -280,7 +304,10 @@ mod tests {
         // All but the end at once, and then a trickle.
         let (hogged, after) =
             read(pieces(1, 8 << 20, Duration::ZERO).chain(pieces(1_000, 1, seconds(1)))).await;
-        assert!(matches!(hogged, Err(ParseFault::Slow)) && after == 60, "a hog: {hogged:?} after {after} s");
+        assert!(
+            matches!(hogged, Err(ParseFault::Slow)) && after == 60,
+            "a hog: {hogged:?} after {after} s"
+        );
 
         // Two kilobytes a second, for five minutes.
         let (slow, after) = read(pieces(30, 20_480, seconds(10))).await;
@@ -289,12 +316,17 @@ mod tests {
 
         // As fast, in pieces of a byte.
         let (fine, after) = read(pieces(200_000, 1, Duration::from_micros(500))).await;
-        assert!(matches!(fine, Ok(200_000)), "in pieces of a byte: {fine:?} after {after} s");
+        assert!(
+            matches!(fine, Ok(200_000)),
+            "in pieces of a byte: {fine:?} after {after} s"
+        );
     }
 
     #[tokio::test]
     async fn a_panic_off_the_runtime_goes_on_in_the_request() {
-        let work = tokio::spawn(off_the_runtime(|_| -> Result<(), ParseFault> { panic!("what it says") }));
+        let work = tokio::spawn(off_the_runtime(|_| -> Result<(), ParseFault> {
+            panic!("what it says")
+        }));
 
         assert!(work.await.unwrap_err().is_panic());
     }

@@ -1,5 +1,5 @@
-//! What lasts as long as a request: its one log line (an allow-list of fields, never content, keys or secrets), its
-//! place among those under way, and its share of the budget.
+//! What lasts as long as a request: its one log line (an allow-list of fields, never content, keys
+//! or secrets), its place among those under way, and its share of the budget.
 
 use std::{cell::RefCell, net::IpAddr, sync::Arc, time::Instant};
 
@@ -11,8 +11,8 @@ use crate::{answer::X_REQUEST_ID, clock::Clock, lifecycle::InFlight, route::Rout
 
 /// The target of the log lines of requests that were charged to quotas.
 const CHARGED_TARGET: &str = "aisbreaker_gateway::request";
-/// The target of the log lines of requests that were not charged, so that anyone can make them in any number: greetings,
-/// preflights, and what was refused before.
+/// The target of the log lines of requests that were not charged, so that anyone can make them in
+/// any number: greetings, preflights, and what was refused before.
 pub const FREE_TARGET: &str = "aisbreaker_gateway::free_request";
 /// The longest `x-request-id` that is accepted.
 const MAX_ID_LEN: usize = 128;
@@ -88,8 +88,10 @@ impl Record {
 
     /// Names the service, once it is known to be one.
     pub(crate) fn service(&mut self, id: &str) {
-        let shown =
-            id.char_indices().nth(MAX_SERVICE_LEN).map_or(id, |(end, _)| id.get(..end).unwrap_or_default());
+        let shown = id
+            .char_indices()
+            .nth(MAX_SERVICE_LEN)
+            .map_or(id, |(end, _)| id.get(..end).unwrap_or_default());
         self.service = Some(shown.to_owned());
     }
 
@@ -104,8 +106,10 @@ impl Record {
 
     /// Names the request as the provider does, if that is harmless in a log.
     pub(crate) fn provider_request_id(&mut self, id: &HeaderValue) {
-        self.provider_request_id =
-            Some(id).filter(|id| is_harmless(id)).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        self.provider_request_id = Some(id)
+            .filter(|id| is_harmless(id))
+            .and_then(|id| id.to_str().ok())
+            .map(str::to_owned);
     }
 
     /// Tells how many tokens it took.
@@ -146,8 +150,15 @@ impl Drop for Record {
     fn drop(&mut self) {
         let attempts = self.attempts.text();
         let attempts = attempts.as_deref();
-        let status = if self.is_complete { self.status.as_u16() } else { CLIENT_CLOSED_REQUEST };
-        let duration = self.clock.monotonic().saturating_duration_since(self.started);
+        let status = if self.is_complete {
+            self.status.as_u16()
+        } else {
+            CLIENT_CLOSED_REQUEST
+        };
+        let duration = self
+            .clock
+            .monotonic()
+            .saturating_duration_since(self.started);
         macro_rules! line {
             ($target:expr) => {
                 tracing::info!(
@@ -172,7 +183,11 @@ impl Drop for Record {
             };
         }
         // A target is fixed for each place of the code.
-        if self.is_charged { line!(CHARGED_TARGET) } else { line!(FREE_TARGET) }
+        if self.is_charged {
+            line!(CHARGED_TARGET)
+        } else {
+            line!(FREE_TARGET)
+        }
     }
 }
 
@@ -180,14 +195,20 @@ impl Drop for Record {
 fn method_name(method: &Method) -> &str {
     match *method {
         Method::GET | Method::POST | Method::HEAD | Method::OPTIONS => method.as_str(),
-        Method::PUT | Method::DELETE | Method::PATCH | Method::CONNECT | Method::TRACE => method.as_str(),
+        Method::PUT | Method::DELETE | Method::PATCH | Method::CONNECT | Method::TRACE => {
+            method.as_str()
+        }
         _ => "other",
     }
 }
 
 /// The caller's request id if it is harmless in a log, else a new one of 128 random bits.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    headers.get(X_REQUEST_ID).filter(|value| is_harmless(value)).cloned().unwrap_or_else(new_request_id)
+    headers
+        .get(X_REQUEST_ID)
+        .filter(|value| is_harmless(value))
+        .cloned()
+        .unwrap_or_else(new_request_id)
 }
 
 fn is_harmless(id: &HeaderValue) -> bool {
@@ -209,7 +230,9 @@ fn new_request_id() -> HeaderValue {
         }
         ready.pop()
     });
-    let Some(id) = id else { return HeaderValue::from_static("none") };
+    let Some(id) = id else {
+        return HeaderValue::from_static("none");
+    };
     let digits = |byte: u8| [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
     let text: [[u8; 2]; ID_BYTES] = id.map(digits);
     HeaderValue::from_bytes(text.as_flattened()).unwrap_or(HeaderValue::from_static("none"))
@@ -230,7 +253,9 @@ mod tests {
     #[test]
     fn keeps_a_harmless_request_id_and_replaces_any_other() {
         let id_for = |value: &str| {
-            let headers = [(X_REQUEST_ID, HeaderValue::from_str(value).unwrap())].into_iter().collect();
+            let headers = [(X_REQUEST_ID, HeaderValue::from_str(value).unwrap())]
+                .into_iter()
+                .collect();
             request_id(&headers).to_str().unwrap().to_owned()
         };
         assert_eq!(id_for("req-1.a:b/c"), "req-1.a:b/c");

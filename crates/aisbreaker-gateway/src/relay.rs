@@ -1,9 +1,10 @@
-//! The providers' own APIs: a request is passed on in the provider's protocol, byte by byte, with the caller's key replaced
-//! by the secret that is sealed in it.
+//! The providers' own APIs: a request is passed on in the provider's protocol, byte by byte, with
+//! the caller's key replaced by the secret that is sealed in it.
 //!
 //! - `choose` finds the services to call;
 //! - `head` is what becomes of header fields on both ways;
-//! - `passing` is the answer on its way back, `gather` its bytes as they come, `events` the events in it;
+//! - `passing` is the answer on its way back, `gather` its bytes as they come, `events` the events
+//!   in it;
 //! - `models` makes one list of the models of all services.
 
 mod choose;
@@ -94,7 +95,11 @@ pub(crate) async fn pass_on(
         record.service(&last);
     }
     // One attempt is told by the rest of the answer and of the line.
-    let told = if chosen.len() > 1 { attempts } else { Attempts::default() };
+    let told = if chosen.len() > 1 {
+        attempts
+    } else {
+        Attempts::default()
+    };
     record.attempts(told.clone());
     let (service, parts, body) = outcome.map_err(|error| {
         let mut failure = told_to_client(error);
@@ -116,8 +121,7 @@ fn told_to_client(error: ServiceError) -> Failure {
     let is_missing = matches!(error, ServiceError::MissingSecret { .. });
     let mut failure = Failure::from(error);
     if is_missing {
-        let hint =
-            "; the API key must be a key of this server that has a secret for it, or that secret itself";
+        let hint = "; the API key must be a key of this server that has a secret for it, or that secret itself";
         failure.message.push_str(hint);
     }
     failure
@@ -143,7 +147,10 @@ async fn try_all<'a>(
             // What the one before came to says more.
             Err(error) if outcome.is_some() && error.is_before_the_call() => continue,
             Err(error) => {
-                let is_passing = matches!(error, ServiceError::Unreachable(_) | ServiceError::Timeout(_));
+                let is_passing = matches!(
+                    error,
+                    ServiceError::Unreachable(_) | ServiceError::Timeout(_)
+                );
                 (Failure::from(error.clone()).status, is_passing)
             }
         };
@@ -168,11 +175,18 @@ impl Asking<'_> {
         // It would be told in the log, and to the provider.
         if named.as_deref().is_some_and(is_key) {
             return Err(
-                Failure::new(StatusCode::BAD_REQUEST, "model is a key; name a model").with_param("model")
+                Failure::new(StatusCode::BAD_REQUEST, "model is a key; name a model")
+                    .with_param("model"),
             );
         }
-        if self.parts.uri.query().is_some_and(|query| form::decode(query).contains(PREFIX)) {
-            let text = "the query holds a key, which would go to the provider; send it in Authorization";
+        if self
+            .parts
+            .uri
+            .query()
+            .is_some_and(|query| form::decode(query).contains(PREFIX))
+        {
+            let text =
+                "the query holds a key, which would go to the provider; send it in Authorization";
             return Err(Failure::new(StatusCode::BAD_REQUEST, text));
         }
         Ok(named)
@@ -202,12 +216,18 @@ impl Asking<'_> {
 
     /// Who asks for the head only gets the head of a whole answer.
     fn method(&self) -> Method {
-        if self.parts.method == Method::HEAD { Method::GET } else { self.parts.method.clone() }
+        if self.parts.method == Method::HEAD {
+            Method::GET
+        } else {
+            self.parts.method.clone()
+        }
     }
 
     fn payload(&self, service: &Chosen) -> Payload {
         match (&self.model, &service.engine) {
-            (Some(model), Some(engine)) => Payload::of_pieces(model::renamed(&self.body, model, engine)),
+            (Some(model), Some(engine)) => {
+                Payload::of_pieces(model::renamed(&self.body, model, engine))
+            }
             _ => self.body.clone().into(),
         }
     }
@@ -230,18 +250,28 @@ fn answer(
     config: &Config,
     record: &mut Record,
 ) -> Response<ResponseBody> {
-    if let Some(id) = parts.headers.get("x-request-id").or_else(|| parts.headers.get("request-id")) {
+    if let Some(id) = parts
+        .headers
+        .get("x-request-id")
+        .or_else(|| parts.headers.get("request-id"))
+    {
         record.provider_request_id(id);
     }
     let usage = Arc::clone(&spoken.usage);
     let share = Arc::clone(&asking.share);
     // What has a coding cannot be looked into.
-    let is_of_type =
-        |essence| head::is_of_type(&parts.headers, essence) && !parts.headers.contains_key(CONTENT_ENCODING);
+    let is_of_type = |essence| {
+        head::is_of_type(&parts.headers, essence) && !parts.headers.contains_key(CONTENT_ENCODING)
+    };
     let is_stream = is_of_type("text/event-stream");
     let passing = if is_stream {
         let is_framed = egress::is_framed(&parts);
-        let how = How { dialect: asking.dialect, is_framed, keep_alive: config.stream_keep_alive, usage };
+        let how = How {
+            dialect: asking.dialect,
+            is_framed,
+            keep_alive: config.stream_keep_alive,
+            usage,
+        };
         Passing::events(body, how, share)
     } else {
         Passing::whole(body, is_of_type("application/json"), usage, share)
@@ -252,8 +282,12 @@ fn answer(
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
     if is_stream {
-        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
-        headers.entry(process::X_ACCEL_BUFFERING).or_insert(HeaderValue::from_static("no"));
+        headers
+            .entry(CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-cache"));
+        headers
+            .entry(process::X_ACCEL_BUFFERING)
+            .or_insert(HeaderValue::from_static("no"));
     }
     response
 }

@@ -35,11 +35,13 @@ pub(crate) enum Action {
 }
 
 impl Route {
-    /// The route of a path, with or without a trailing slash. Clients that were given a base URL with a slash at its end
-    /// send two slashes at the beginning.
+    /// The route of a path, with or without a trailing slash. Clients that were given a base URL
+    /// with a slash at its end send two slashes at the beginning.
     pub(crate) fn of(path: &str) -> Option<Self> {
         let path = operation::slash_free(path);
-        let below = path.strip_prefix("/api/v1alpha1").or_else(|| path.strip_prefix("/api/v1"));
+        let below = path
+            .strip_prefix("/api/v1alpha1")
+            .or_else(|| path.strip_prefix("/api/v1"));
         match (path, below) {
             ("", _) => Some(Self::Root),
             ("/healthz", _) => Some(Self::Healthy),

@@ -32,7 +32,8 @@ const LOG_TIME: Duration = Duration::from_secs(1);
 const MAX_STREAMS: u32 = 200;
 /// The largest decoded header list of an HTTP/2 request, in bytes.
 const MAX_HEADER_LIST: u32 = 64 << 10;
-/// How much of an answer the HTTP/2 library asks for ahead of its client, in bytes; about twice as much can wait.
+/// How much of an answer the HTTP/2 library asks for ahead of its client, in bytes; about twice as
+/// much can wait.
 const MAX_SEND_BUFFER: usize = 64 << 10;
 /// How much of a connection is buffered, and so the largest HTTP/1 request head, in bytes.
 const MAX_BUFFER: usize = 128 << 10;
@@ -41,11 +42,12 @@ const MAX_BUFFER: usize = 128 << 10;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The longest time to a complete request head, and the longest idle time of a connection. An answer may wait ten
-    /// times as long for its client to take more of it.
+    /// The longest time to a complete request head, and the longest idle time of a connection. An
+    /// answer may wait ten times as long for its client to take more of it.
     pub header_timeout: Duration,
-    /// How many connections may be open. Beyond it, one for which the server has only waited for two seconds or more (a
-    /// quarter of a second if it never had a request) gives way to a new one; if there is none, the new one is told 503.
+    /// How many connections may be open. Beyond it, one for which the server has only waited for
+    /// two seconds or more (a quarter of a second if it never had a request) gives way to a new
+    /// one; if there is none, the new one is told 503.
     pub max_connections: usize,
     /// How long requests under way may take to finish once the server shuts down.
     pub drain_timeout: Duration,
@@ -61,10 +63,11 @@ impl Default for Limits {
     }
 }
 
-/// Serves HTTP/1.1 and HTTP/2 (with prior knowledge) until `shutdown` completes, then lets requests under way finish.
+/// Serves HTTP/1.1 and HTTP/2 (with prior knowledge) until `shutdown` completes, then lets requests
+/// under way finish.
 ///
-/// On shutdown the listener is closed at once. Requests under way have `limits.drain_timeout` to end, then they are cut
-/// off; new ones on open connections get 503.
+/// On shutdown the listener is closed at once. Requests under way have `limits.drain_timeout` to
+/// end, then they are cut off; new ones on open connections get 503.
 ///
 /// # Cancel safety
 /// Dropping the future closes the listener and all connections at once.
@@ -141,7 +144,10 @@ async fn usable(accepted: io::Result<(TcpStream, SocketAddr)>) -> Option<(TcpStr
 /// Whether the error is that of a client which left before it was accepted.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
 }
 
 fn log_panic(ended: Result<(), JoinError>) {
@@ -158,8 +164,8 @@ struct Refusals {
 }
 
 impl Refusals {
-    /// Tells a client that there is no room, as far as it can be told without waiting for it, and the log at most once
-    /// a second.
+    /// Tells a client that there is no room, as far as it can be told without waiting for it, and
+    /// the log at most once a second.
     fn refuse(&mut self, stream: &TcpStream) {
         let body = r#"{"error":{"message":"too many connections; try again","statusCode":503,"statusText":"Service Unavailable"}}"#;
         let answer = format!(
@@ -171,14 +177,21 @@ impl Refusals {
         let _sent = stream.try_write(answer.as_bytes());
         self.since_told = self.since_told.saturating_add(1);
         let now = Instant::now();
-        if self.last_told.is_none_or(|last| now.duration_since(last) >= Duration::from_secs(1)) {
+        if self
+            .last_told
+            .is_none_or(|last| now.duration_since(last) >= Duration::from_secs(1))
+        {
             tracing::warn!(refused = self.since_told, "too many connections");
-            *self = Self { last_told: Some(now), since_told: 0 };
+            *self = Self {
+                last_told: Some(now),
+                since_told: 0,
+            };
         }
     }
 }
 
-/// Lets requests under way finish, then what is left of their answers go out; both before the same deadline.
+/// Lets requests under way finish, then what is left of their answers go out; both before the same
+/// deadline.
 async fn drain(
     gateway: &Gateway,
     limits: &Limits,
@@ -193,7 +206,10 @@ async fn drain(
     }
     close.send_replace(true);
     let flushed = async { while connections.join_next().await.is_some() {} };
-    if timeout_at(deadline.max(Instant::now() + FLUSH_TIME), flushed).await.is_err() {
+    if timeout_at(deadline.max(Instant::now() + FLUSH_TIME), flushed)
+        .await
+        .is_err()
+    {
         let dropped = async {
             connections.shutdown().await;
             gateway.idle().await;

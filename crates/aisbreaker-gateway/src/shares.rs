@@ -1,4 +1,5 @@
-//! What each client holds of the budget: one that sends and asks for much leaves something to the others.
+//! What each client holds of the budget: one that sends and asks for much leaves something to the
+//! others.
 
 use std::{
     collections::HashMap,
@@ -53,24 +54,36 @@ struct Counted {
 impl Shares {
     /// Shares of this budget, none of which is over so many bytes.
     pub(crate) fn new(whole: Budget, limit_bytes: usize) -> Self {
-        Self(Arc::new(Inner { whole, limit_bytes, clients: Mutex::default() }))
+        Self(Arc::new(Inner {
+            whole,
+            limit_bytes,
+            clients: Mutex::default(),
+        }))
     }
 
     /// The share of the client at this address.
     pub(crate) fn of(&self, client: IpAddr) -> Arc<Share> {
         let client = ClientId::of(client);
         let mut clients = self.lock();
-        let entry = clients
-            .entry(client)
-            .or_insert_with(|| Entry { budget: self.0.whole.part(self.0.limit_bytes), requests: 0 });
+        let entry = clients.entry(client).or_insert_with(|| Entry {
+            budget: self.0.whole.part(self.0.limit_bytes),
+            requests: 0,
+        });
         entry.requests = entry.requests.saturating_add(1);
         let budget = entry.budget.clone();
         drop(clients);
-        Arc::new(Share { shares: self.clone(), client, budget })
+        Arc::new(Share {
+            shares: self.clone(),
+            client,
+            budget,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ClientId, Entry>> {
-        self.0.clients.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .clients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,7 +94,10 @@ impl Share {
 
     /// Holds nothing yet.
     pub(crate) fn held(self: &Arc<Self>) -> Held {
-        Held { reservation: self.budget.reservation(), share: Arc::clone(self) }
+        Held {
+            reservation: self.budget.reservation(),
+            share: Arc::clone(self),
+        }
     }
 }
 
@@ -101,20 +117,27 @@ impl Held {
         self.reservation.release();
     }
 
-    /// The same bytes, which count as held until the last of them is dropped: the HTTP library keeps what its client does
-    /// not take. Few bytes are not counted.
+    /// The same bytes, which count as held until the last of them is dropped: the HTTP library
+    /// keeps what its client does not take. Few bytes are not counted.
     ///
     /// # Errors
-    /// [`ServiceError::Overloaded`] when there is no room, [`ServiceError::BadAnswer`] when there never is.
+    /// [`ServiceError::Overloaded`] when there is no room, [`ServiceError::BadAnswer`] when there
+    /// never is.
     pub(crate) fn until_taken(mut self, bytes: Bytes) -> Result<Bytes, ServiceError> {
         if !self.share.budget.could_hold(bytes.len()) {
             let length = bytes.len();
-            let text = format!("the answer has {length} bytes, more than this server holds for one client");
+            let text = format!(
+                "the answer has {length} bytes, more than this server holds for one client"
+            );
             return Err(ServiceError::BadAnswer(text));
         }
         self.hold(bytes.len())?;
         let is_counted = self.reservation.held_bytes() > 0;
-        Ok(if is_counted { Bytes::from_owner(Counted { bytes, _held: self }) } else { bytes })
+        Ok(if is_counted {
+            Bytes::from_owner(Counted { bytes, _held: self })
+        } else {
+            bytes
+        })
     }
 }
 
@@ -148,12 +171,25 @@ mod tests {
 
         let mut held = first.budget().reservation();
         assert!(held.hold(150_000).is_ok());
-        assert!(second.budget().reservation().hold(100_000).is_err(), "more than its share");
+        assert!(
+            second.budget().reservation().hold(100_000).is_err(),
+            "more than its share"
+        );
         assert!(other.budget().reservation().hold(100_000).is_ok());
-        assert!(other.budget().reservation().hold(190_000).is_err(), "more than is left");
+        assert!(
+            other.budget().reservation().hold(190_000).is_err(),
+            "more than is left"
+        );
 
         drop(first);
-        assert!(of("192.0.2.1").budget().reservation().hold(100_000).is_err(), "the share is still the same");
+        assert!(
+            of("192.0.2.1")
+                .budget()
+                .reservation()
+                .hold(100_000)
+                .is_err(),
+            "the share is still the same"
+        );
         drop((second, other));
         assert!(shares.lock().is_empty());
     }
@@ -164,14 +200,30 @@ mod tests {
         let shares = Shares::new(whole.clone(), 200_000);
         let client = "192.0.2.1".parse().unwrap();
 
-        let mut answer = shares.of(client).held().until_taken(vec![0; 150_000].into()).unwrap();
+        let mut answer = shares
+            .of(client)
+            .held()
+            .until_taken(vec![0; 150_000].into())
+            .unwrap();
         let rest = answer.split_off(149_999);
         drop(answer);
 
         assert!(whole.held_bytes() >= 150_000, "a byte of it is not taken");
-        let more = |bytes: usize| shares.of(client).held().until_taken(vec![0; bytes].into()).unwrap_err();
-        assert!(matches!(more(100_000), ServiceError::Overloaded(_)), "its share is the same");
-        assert!(matches!(more(200_001), ServiceError::BadAnswer(_)), "it never fits");
+        let more = |bytes: usize| {
+            shares
+                .of(client)
+                .held()
+                .until_taken(vec![0; bytes].into())
+                .unwrap_err()
+        };
+        assert!(
+            matches!(more(100_000), ServiceError::Overloaded(_)),
+            "its share is the same"
+        );
+        assert!(
+            matches!(more(200_001), ServiceError::BadAnswer(_)),
+            "it never fits"
+        );
         drop(rest);
         assert_eq!(whole.held_bytes(), 0);
         assert!(shares.lock().is_empty());

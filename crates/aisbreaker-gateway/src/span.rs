@@ -1,11 +1,12 @@
 //! Reads `expirationTimeSpan`: humantime's grammar, and what the original server took besides.
 //!
-//! The original's grammar is that of the `ms` family of Node packages: a decimal number and a unit, with or without
-//! a space, in any case (`2 hours`, `1.5h`, `365D`).
+//! The original's grammar is that of the `ms` family of Node packages: a decimal number and a unit,
+//! with or without a space, in any case (`2 hours`, `1.5h`, `365D`).
 
 use std::time::Duration;
 
-/// Reads a span of time; `None` if it is neither grammar, negative, or beyond what a [`Duration`] holds.
+/// Reads a span of time; `None` if it is neither grammar, negative, or beyond what a [`Duration`]
+/// holds.
 pub(crate) fn parse(text: &str) -> Option<Duration> {
     let text = text.trim();
     if text.len() > 100 {

@@ -1,5 +1,5 @@
-//! Where errors become HTTP: one `match` per error enum and no `_` arm, so that a new variant does not compile until
-//! somebody has chosen its status.
+//! Where errors become HTTP: one `match` per error enum and no `_` arm, so that a new variant does
+//! not compile until somebody has chosen its status.
 
 use std::time::Duration;
 
@@ -62,20 +62,23 @@ impl From<ParseFault> for Failure {
                 "the Content-Encoding of the request must be gzip, deflate or none",
             )
             .with_header(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate")),
-            ParseFault::Inflate => {
-                Self::new(StatusCode::BAD_REQUEST, "the request body is not what its Content-Encoding says")
-            }
+            ParseFault::Inflate => Self::new(
+                StatusCode::BAD_REQUEST,
+                "the request body is not what its Content-Encoding says",
+            ),
             ParseFault::TooLarge { limit } => Self::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the request body is larger than {limit} bytes, the most that this server takes"),
+                format!(
+                    "the request body is larger than {limit} bytes, the most that this server takes"
+                ),
             ),
             ParseFault::Slow => Self::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "the request body did not come in time; send it without pauses",
             ),
-            ParseFault::Busy => {
-                overloaded("this server is overloaded: too many large requests are being read; try again")
-            }
+            ParseFault::Busy => overloaded(
+                "this server is overloaded: too many large requests are being read; try again",
+            ),
             ParseFault::Overloaded(spent) => ServiceError::from(spent).into(),
             ParseFault::Cut => Self::new(StatusCode::BAD_REQUEST, "the request body ended early"),
             ParseFault::Field { name } => Self::new(
@@ -121,10 +124,10 @@ impl From<NotAdmitted> for Failure {
     fn from(not_admitted: NotAdmitted) -> Self {
         match not_admitted {
             NotAdmitted::Refused(refused) => refused.into(),
-            NotAdmitted::Unavailable(cause) => {
-                overloaded("this server cannot count requests at the moment, and so takes none; try again")
-                    .because(cause.to_string())
-            }
+            NotAdmitted::Unavailable(cause) => overloaded(
+                "this server cannot count requests at the moment, and so takes none; try again",
+            )
+            .because(cause.to_string()),
         }
     }
 }
@@ -212,10 +215,11 @@ impl From<ServiceError> for Failure {
             ServiceError::Unreachable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, message),
             ServiceError::Overloaded(_) => overloaded(message),
             ServiceError::Timeout(_) => Self::new(StatusCode::GATEWAY_TIMEOUT, message),
-            ServiceError::Internal(cause) => {
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "this server has a fault; try again")
-                    .because(cause)
-            }
+            ServiceError::Internal(cause) => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "this server has a fault; try again",
+            )
+            .because(cause),
         }
     }
 }

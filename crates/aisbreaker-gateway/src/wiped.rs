@@ -1,6 +1,8 @@
-//! What is wiped when it is dropped: bodies of requests, and the JSON of requests for keys, which hold secrets.
+//! What is wiped when it is dropped: bodies of requests, and the JSON of requests for keys, which
+//! hold secrets.
 //!
-//! Read buffers of the HTTP library are its own and not wiped; a body that came in one piece is one of them.
+//! Read buffers of the HTTP library are its own and not wiped; a body that came in one piece is one
+//! of them.
 
 use std::{
     io::{self, Read},
@@ -44,7 +46,8 @@ impl Growing {
             self.make_room(READ_BYTES);
             self.0.resize(filled.saturating_add(READ_BYTES), 0);
             let read = reader.read(self.0.get_mut(filled..).unwrap_or_default());
-            self.0.truncate(filled.saturating_add(*read.as_ref().unwrap_or(&0)));
+            self.0
+                .truncate(filled.saturating_add(*read.as_ref().unwrap_or(&0)));
             match read {
                 Ok(bytes) => return Ok(bytes > 0),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -56,7 +59,9 @@ impl Growing {
     fn make_room(&mut self, bytes: usize) {
         let needed = self.0.len().saturating_add(bytes);
         if needed > self.0.capacity() {
-            let mut larger = Self(Vec::with_capacity(needed.max(self.0.capacity().saturating_mul(2))));
+            let mut larger = Self(Vec::with_capacity(
+                needed.max(self.0.capacity().saturating_mul(2)),
+            ));
             larger.0.extend_from_slice(&self.0);
             *self = larger;
         }
@@ -133,12 +138,16 @@ impl Drop for Wiped {
 
 /// The JSON of a body, as [`read::body`] has it.
 pub(crate) fn body(bytes: &[u8]) -> Result<Value, InvalidRequest> {
-    // Its syntax first, which copies nothing: what the parser has read before a fault is dropped unwiped.
+    // Its syntax first, which copies nothing: what the parser has read before a fault is dropped
+    // unwiped.
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let has_syntax =
         read::check_count(text).and_then(|()| match serde_json::from_slice::<IgnoredAny>(text) {
             Ok(IgnoredAny) => Ok(()),
-            Err(error) => Err(JsonFault::Syntax { line: error.line(), column: error.column() }),
+            Err(error) => Err(JsonFault::Syntax {
+                line: error.line(),
+                column: error.column(),
+            }),
         });
     has_syntax.map_err(|fault| InvalidRequest::new("request body", fault.to_string()))?;
     read::body(bytes)
@@ -163,7 +172,11 @@ pub(crate) fn string(value: Value, path: &str) -> Result<String, InvalidRequest>
 /// The value if it is of use, else nothing of it.
 fn kept(value: Value, is_of_use: fn(&Value) -> bool) -> Value {
     let value = Wiped(value);
-    if is_of_use(&value.0) { value.into_inner() } else { Value::Null }
+    if is_of_use(&value.0) {
+        value.into_inner()
+    } else {
+        Value::Null
+    }
 }
 
 fn wipe(value: &mut Value) {
@@ -227,14 +240,34 @@ mod tests {
             )
         };
         let expected = |(object, list, string): (&str, &str, &str)| {
-            (format!("p {object}"), format!("p {list}"), format!("p {string}"))
+            (
+                format!("p {object}"),
+                format!("p {list}"),
+                format!("p {string}"),
+            )
         };
-        for text in
-            ["", "{", "{\"a\": \"b\"", "[1,]", "\u{feff}{\n 1}", "nul", "{} x", "[1, 2]", "\u{feff}\"x\""]
-        {
-            let told = |value: Result<Value, InvalidRequest>| value.map_err(|fault| fault.to_string());
-            assert_eq!(told(body(text.as_bytes())), told(read::body(text.as_bytes())), "{text}");
+        for text in [
+            "",
+            "{",
+            "{\"a\": \"b\"",
+            "[1,]",
+            "\u{feff}{\n 1}",
+            "nul",
+            "{} x",
+            "[1, 2]",
+            "\u{feff}\"x\"",
+        ] {
+            let told =
+                |value: Result<Value, InvalidRequest>| value.map_err(|fault| fault.to_string());
+            assert_eq!(
+                told(body(text.as_bytes())),
+                told(read::body(text.as_bytes())),
+                "{text}"
+            );
         }
-        assert_eq!(refused(json!(1)), expected(("must be an object", "must be a list", "must be a string")));
+        assert_eq!(
+            refused(json!(1)),
+            expected(("must be an object", "must be a list", "must be a string"))
+        );
     }
 }

@@ -20,12 +20,16 @@ use serde_json::{Value, json};
 
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
-/// A clock that stands still unless it is told to go on. Both hands move together; the wall clock can be set alone.
+/// A clock that stands still unless it is told to go on. Both hands move together; the wall clock
+/// can be set alone.
 #[derive(Clone, Debug)]
 struct ManualClock(Arc<Mutex<(SystemTime, Instant)>>);
 
 impl ManualClock {
-    #[expect(clippy::disallowed_methods, reason = "an instant can only be had from the system")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an instant can only be had from the system"
+    )]
     fn new() -> Self {
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         Self(Arc::new(Mutex::new((wall, Instant::now()))))
@@ -53,11 +57,17 @@ impl Clock for ManualClock {
 
 fn gateway(clock: &ManualClock) -> Gateway {
     let mut config = Config::new(KeyRing::new(ServerKey::from_bytes([7; 32])));
-    let limits = json!({"requestsPerMinute": 1000, "requestsPerHour": 1000, "requestsPerDay": 1000});
-    let quotas = json!({"perClientRequestLimits": limits, "globalRequestLimits": limits}).to_string();
+    let limits =
+        json!({"requestsPerMinute": 1000, "requestsPerHour": 1000, "requestsPerDay": 1000});
+    let quotas =
+        json!({"perClientRequestLimits": limits, "globalRequestLimits": limits}).to_string();
     config.server_quotas = quotas_from_json(&quotas).unwrap();
     let client = Client::new(Policy::strict(), Timeouts::default());
-    Gateway::new(config, standard(client, Options::default()).build(), clock.clone())
+    Gateway::new(
+        config,
+        standard(client, Options::default()).build(),
+        clock.clone(),
+    )
 }
 
 async fn post(
@@ -66,21 +76,30 @@ async fn post(
     key: Option<&str>,
     body: &Value,
 ) -> (StatusCode, HeaderMap, Value) {
-    let mut request =
-        Request::post(path).header("host", "a.example").header("content-type", "application/json");
+    let mut request = Request::post(path)
+        .header("host", "a.example")
+        .header("content-type", "application/json");
     if let Some(key) = key {
         request = request.header("authorization", format!("Bearer {key}"));
     }
-    let request = request.body(Full::new(Bytes::from(body.to_string()))).unwrap();
+    let request = request
+        .body(Full::new(Bytes::from(body.to_string())))
+        .unwrap();
     let (parts, body) = gateway.handle(request, CLIENT).await.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    (parts.status, parts.headers, serde_json::from_slice(&body).unwrap())
+    (
+        parts.status,
+        parts.headers,
+        serde_json::from_slice(&body).unwrap(),
+    )
 }
 
 async fn mint(gateway: &Gateway, per_minute: u32, span: &str) -> String {
-    let limits = json!({"requestsPerMinute": per_minute, "requestsPerHour": 1000, "requestsPerDay": 1000});
+    let limits =
+        json!({"requestsPerMinute": per_minute, "requestsPerHour": 1000, "requestsPerDay": 1000});
     let quotas = json!({"perClientRequestLimits": limits, "globalRequestLimits": limits});
-    let request = json!({"requestAuthAndQuotas": {"requestQuotas": quotas}, "expirationTimeSpan": span});
+    let request =
+        json!({"requestAuthAndQuotas": {"requestQuotas": quotas}, "expirationTimeSpan": span});
     let (status, _, answer) = post(gateway, "/api/v1/oauth/token", None, &request).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     answer["access_token"].as_str().unwrap().to_owned()
@@ -115,7 +134,10 @@ async fn a_clock_set_back_by_more_than_a_minute_refuses_keys_from_the_future() {
     clock.set_wall_back(Duration::from_secs(1));
     let (status, headers, _) = ask(&gateway, &key).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
-    assert_eq!(headers["www-authenticate"], r#"Bearer error="invalid_token""#);
+    assert_eq!(
+        headers["www-authenticate"],
+        r#"Bearer error="invalid_token""#
+    );
 }
 
 #[tokio::test]
@@ -141,15 +163,26 @@ async fn the_announced_wait_is_over_when_it_says() {
 
     let (status, headers, body) = ask(&gateway, &key).await;
 
-    // The first request stops counting 60.6 s after the beginning of its slot of 0.6 s, 40.477 s from now.
+    // The first request stops counting 60.6 s after the beginning of its slot of 0.6 s, 40.477 s
+    // from now.
     assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(headers["retry-after"], "41");
     assert_eq!(headers["x-should-retry"], "false");
     assert_eq!(headers["x-ratelimit-reset-requests"], "41s");
-    assert!(headers["ratelimit"].to_str().unwrap().starts_with("\"client-minute\";r=0;t=41, "));
-    let expected =
-        "Request quota exceeded: client requests per minute limit exceeded (2 per minute and client; ";
-    assert!(body["error"]["message"].as_str().unwrap().starts_with(expected), "{body}");
+    assert!(
+        headers["ratelimit"]
+            .to_str()
+            .unwrap()
+            .starts_with("\"client-minute\";r=0;t=41, ")
+    );
+    let expected = "Request quota exceeded: client requests per minute limit exceeded (2 per minute and client; ";
+    assert!(
+        body["error"]["message"]
+            .as_str()
+            .unwrap()
+            .starts_with(expected),
+        "{body}"
+    );
 
     clock.advance(Duration::from_millis(40_476));
     assert_eq!(ask(&gateway, &key).await.0, StatusCode::TOO_MANY_REQUESTS);

@@ -1,4 +1,5 @@
-//! A panic of a service, or of the gateway itself, is an error like any other: it tells nothing and ends nothing else.
+//! A panic of a service, or of the gateway itself, is an error like any other: it tells nothing and
+//! ends nothing else.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -49,13 +50,17 @@ impl Service for When {
             }),
             Self::InTheStream => Box::pin(async move {
                 let begun = stream::iter([Ok(Event::Progress(Progress::text(0, "begun", true)))]);
-                Ok(Reply::Stream(begun.chain(stream::iter(std::iter::from_fn(panic))).boxed()))
+                Ok(Reply::Stream(
+                    begun.chain(stream::iter(std::iter::from_fn(panic))).boxed(),
+                ))
             }),
             Self::AfterTheEnd => Box::pin(async move {
                 let text = Output::Text(OutputText::new(0, "whole"));
                 let response = Response::new(vec![text], Usage::new(call.service_id.as_str()));
                 let end = stream::iter([Ok(Event::Final(response))]);
-                Ok(Reply::Stream(end.chain(stream::iter(std::iter::from_fn(panic))).boxed()))
+                Ok(Reply::Stream(
+                    end.chain(stream::iter(std::iter::from_fn(panic))).boxed(),
+                ))
             }),
         }
     }
@@ -73,7 +78,11 @@ fn registry() -> Registry {
 }
 
 fn gateway(clock: impl Clock) -> Gateway {
-    Gateway::new(Config::new(KeyRing::new(ServerKey::from_bytes([7; 32]))), registry(), clock)
+    Gateway::new(
+        Config::new(KeyRing::new(ServerKey::from_bytes([7; 32]))),
+        registry(),
+        clock,
+    )
 }
 
 fn request(service: &str, streams: bool) -> Request<Full<Bytes>> {
@@ -100,8 +109,14 @@ impl Log {
     fn start() -> (Self, tracing::subscriber::DefaultGuard) {
         let log = Self::default();
         let writer = log.clone();
-        let lines = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone());
-        (log, tracing::subscriber::set_default(lines.with_max_level(tracing::Level::TRACE).finish()))
+        let lines = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_writer(move || writer.clone());
+        (
+            log,
+            tracing::subscriber::set_default(lines.with_max_level(tracing::Level::TRACE).finish()),
+        )
     }
 
     fn text(&self) -> String {
@@ -111,7 +126,9 @@ impl Log {
     /// The line of the request with this id.
     fn of(&self, id: &str) -> Value {
         let lines = self.text();
-        let mut lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut lines = lines
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
         lines.find(|line| line["request_id"] == id).unwrap()
     }
 }
@@ -128,20 +145,31 @@ impl Write for Log {
 
 #[track_caller]
 fn assert_fault(row: &str, (parts, body): &(Parts, String)) {
-    assert_eq!(parts.status, StatusCode::INTERNAL_SERVER_ERROR, "{row}: {body}");
+    assert_eq!(
+        parts.status,
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "{row}: {body}"
+    );
     assert_eq!(parts.headers["content-type"], "application/json", "{row}");
     assert_eq!(parts.headers["access-control-allow-origin"], "*", "{row}");
     assert!(parts.headers.contains_key("x-request-id"), "{row}");
     let expected = json!({"error": {"message": "this server has a fault; try again", "statusCode": 500,
                                     "statusText": "Internal Server Error"}});
-    assert_eq!(serde_json::from_str::<Value>(body).unwrap(), expected, "{row}");
+    assert_eq!(
+        serde_json::from_str::<Value>(body).unwrap(),
+        expected,
+        "{row}"
+    );
     assert_silent(row, &format!("{parts:?} {body}"));
 }
 
 #[track_caller]
 fn assert_silent(row: &str, told: &str) {
     for piece in CANARY.as_bytes().windows(12) {
-        assert!(!told.contains(str::from_utf8(piece).unwrap()), "{row}: {told}");
+        assert!(
+            !told.contains(str::from_utf8(piece).unwrap()),
+            "{row}: {told}"
+        );
     }
 }
 
@@ -149,7 +177,12 @@ fn assert_silent(row: &str, told: &str) {
 async fn a_service_that_panics_before_it_answers_is_an_error_of_the_server() {
     let (log, _logging) = Log::start();
     let gateway = gateway(SystemClock::new());
-    let rows = [("panics:before", false), ("panics:before", true), ("panics:in", false), ("panics:in", true)];
+    let rows = [
+        ("panics:before", false),
+        ("panics:before", true),
+        ("panics:in", false),
+        ("panics:in", true),
+    ];
     // A service that streams unasked is waited for, so its panic comes before the answer as well.
     for (service, streams) in rows.into_iter().chain([("panics:stream", false)]) {
         let row = format!("{service} {streams}");
@@ -157,12 +190,22 @@ async fn a_service_that_panics_before_it_answers_is_an_error_of_the_server() {
         let answer = send(&gateway, request(service, streams)).await;
 
         assert_fault(&row, &answer);
-        assert!(answer.0.headers.contains_key("ratelimit"), "{row}: it was charged");
+        assert!(
+            answer.0.headers.contains_key("ratelimit"),
+            "{row}: it was charged"
+        );
         let line = log.of(service);
         let told = (&line["status"], &line["service"], &line["cause"]);
-        assert_eq!(told, (&json!(500), &json!(service), &json!("the service panicked")), "{row}: {line}");
+        assert_eq!(
+            told,
+            (&json!(500), &json!(service), &json!("the service panicked")),
+            "{row}: {line}"
+        );
     }
-    assert_eq!(send(&gateway, request("chat:dummy", false)).await.0.status, StatusCode::OK);
+    assert_eq!(
+        send(&gateway, request("chat:dummy", false)).await.0.status,
+        StatusCode::OK
+    );
     assert_silent("the log", &log.text());
 }
 
@@ -195,7 +238,10 @@ async fn a_service_that_panics_after_its_answer_takes_nothing_of_it_back() {
 
     let (_, body) = send(&gateway(SystemClock::new()), request("panics:after", true)).await;
 
-    assert!(body.starts_with("event: final\n") && body.matches("event: ").count() == 1, "{body}");
+    assert!(
+        body.starts_with("event: final\n") && body.matches("event: ").count() == 1,
+        "{body}"
+    );
     assert_eq!(log.of("panics:after")["status"], 200);
     assert_silent("the log and the body", &(log.text() + &body));
 }
@@ -224,10 +270,17 @@ async fn a_panic_of_the_gateway_itself_is_an_error_of_the_server() {
         .header("x-request-id", "mint")
         .body(Full::new(Bytes::from(r#"{"requestAuthAndQuotas":{}}"#)));
 
-    for (row, request) in [("chat:dummy", request("chat:dummy", true)), ("mint", mint.unwrap())] {
+    for (row, request) in [
+        ("chat:dummy", request("chat:dummy", true)),
+        ("mint", mint.unwrap()),
+    ] {
         assert_fault(row, &send(&gateway, request).await);
         let line = log.of(row);
-        assert_eq!((&line["status"], &line["cause"]), (&json!(500), &json!("the gateway panicked")), "{row}");
+        assert_eq!(
+            (&line["status"], &line["cause"]),
+            (&json!(500), &json!("the gateway panicked")),
+            "{row}"
+        );
     }
     assert_silent("the log", &log.text());
 }
@@ -236,15 +289,24 @@ async fn a_panic_of_the_gateway_itself_is_an_error_of_the_server() {
 async fn a_panic_harms_no_other_request_on_its_connection() {
     // Without a log, what is logged here first would stay unlogged in the other tests.
     let (_log, _logging) = Log::start();
-    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(serve(listener, gateway(SystemClock::new()), Limits::default(), async {
-        let _told = stopped.await;
-    }));
+    let server = tokio::spawn(serve(
+        listener,
+        gateway(SystemClock::new()),
+        Limits::default(),
+        async {
+            let _told = stopped.await;
+        },
+    ));
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let (mut client, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
     let connection = tokio::spawn(connection);
 
     // One that lasts, in the middle of which all the others panic.
@@ -255,9 +317,17 @@ async fn a_panic_harms_no_other_request_on_its_connection() {
     *lasting.body_mut() = Full::new(Bytes::from(body.to_string()));
     let mut lasting = client.send_request(lasting).await.unwrap().into_body();
     let first = lasting.frame().await.unwrap().unwrap().into_data().unwrap();
-    for service in ["panics:before", "panics:in", "panics:stream", "panics:after"] {
+    for service in [
+        "panics:before",
+        "panics:in",
+        "panics:stream",
+        "panics:after",
+    ] {
         for streams in [false, true] {
-            let answer = client.send_request(request(service, streams)).await.unwrap();
+            let answer = client
+                .send_request(request(service, streams))
+                .await
+                .unwrap();
             let (parts, body) = answer.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
             assert!(!body.is_empty(), "{service} {streams}: {parts:?}");
@@ -266,7 +336,10 @@ async fn a_panic_harms_no_other_request_on_its_connection() {
     let rest = lasting.collect().await.unwrap().to_bytes();
     let events = String::from_utf8([first, rest].concat()).unwrap();
 
-    assert!(events.contains("event: final\n") && !events.contains("event: error"), "{events}");
+    assert!(
+        events.contains("event: final\n") && !events.contains("event: error"),
+        "{events}"
+    );
     drop(client);
     connection.await.unwrap().unwrap();
     stop.send(()).unwrap();

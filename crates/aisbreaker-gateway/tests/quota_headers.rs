@@ -23,18 +23,27 @@ use serde_json::{Value, json};
 /// Milliseconds of a window, and its name.
 const WINDOWS: [(u64, &str); 3] = [(60_000, "minute"), (3_600_000, "hour"), (86_400_000, "day")];
 /// Of the server, per client and in all, for each tempo of requests.
-const SERVER_QUOTAS: [[[u32; 3]; 2]; 3] =
-    [[[9, 40, 90], [17, 70, 150]], [[30, 9, 90], [60, 20, 150]], [[30, 20, 12], [60, 50, 33]]];
+const SERVER_QUOTAS: [[[u32; 3]; 2]; 3] = [
+    [[9, 40, 90], [17, 70, 150]],
+    [[30, 9, 90], [60, 20, 150]],
+    [[30, 20, 12], [60, 50, 33]],
+];
 /// Per client and in all, of three keys.
 const KEY_QUOTAS: [[[u32; 3]; 2]; 3] = [
     [[3, 12, 30], [5, 20, 60]],
     [[8, 5, 6], [100, 13, 16]],
-    [[1_000_000, 4_000_000_000, 4_000_000_000], [1_000_000, 4_000_000_000, 4_000_000_000]],
+    [
+        [1_000_000, 4_000_000_000, 4_000_000_000],
+        [1_000_000, 4_000_000_000, 4_000_000_000],
+    ],
 ];
 const CLIENTS: usize = 3;
 /// The longest pauses between requests, in milliseconds.
-const TEMPI: [[usize; 5]; 3] =
-    [[0, 0, 7, 550, 9_000], [0, 4_000, 31_000, 90_000, 200_000], [0, 7, 100_000, 900_000, 5_000_000]];
+const TEMPI: [[usize; 5]; 3] = [
+    [0, 0, 7, 550, 9_000],
+    [0, 4_000, 31_000, 90_000, 200_000],
+    [0, 7, 100_000, 900_000, 5_000_000],
+];
 
 /// A clock that is set by hand, in milliseconds since its beginning.
 #[derive(Clone, Debug)]
@@ -54,9 +63,15 @@ impl Clock for ManualClock {
 }
 
 impl ManualClock {
-    #[expect(clippy::disallowed_methods, reason = "an instant can only be had from the system")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an instant can only be had from the system"
+    )]
     fn new() -> Self {
-        Self { begin: Instant::now(), millis: Arc::default() }
+        Self {
+            begin: Instant::now(),
+            millis: Arc::default(),
+        }
     }
 
     fn since(&self) -> Duration {
@@ -73,13 +88,20 @@ struct Counter {
 
 impl Counter {
     fn new(limits: [u32; 3]) -> Self {
-        Self { limits, admitted: Vec::new() }
+        Self {
+            limits,
+            admitted: Vec::new(),
+        }
     }
 
-    /// The times that count in a window: those of the current hundredth of the window and of the hundred before it.
+    /// The times that count in a window: those of the current hundredth of the window and of the
+    /// hundred before it.
     fn counting(&self, window: usize, now: u64) -> impl Iterator<Item = u64> {
         let slot = WINDOWS[window].0 / 100;
-        self.admitted.iter().copied().filter(move |at| now / slot - at / slot <= 100)
+        self.admitted
+            .iter()
+            .copied()
+            .filter(move |at| now / slot - at / slot <= 100)
     }
 
     fn remaining(&self, window: usize, now: u64) -> u64 {
@@ -89,7 +111,9 @@ impl Counter {
     /// Milliseconds until the oldest that counts no longer does.
     fn reset(&self, window: usize, now: u64) -> u64 {
         let slot = WINDOWS[window].0 / 100;
-        self.counting(window, now).next().map_or(0, |at| (at / slot + 101) * slot - now)
+        self.counting(window, now)
+            .next()
+            .map_or(0, |at| (at / slot + 101) * slot - now)
     }
 }
 
@@ -126,8 +150,8 @@ impl Oracle {
         }
     }
 
-    /// Charges a request, or says what refuses it the longest; of equals, the first of: client and global of the server's
-    /// and the key's as they are charged, and the shortest window.
+    /// Charges a request, or says what refuses it the longest; of equals, the first of: client and
+    /// global of the server's and the key's as they are charged, and the shortest window.
     fn charge(&mut self, key: usize, client: usize, now: u64) -> Option<Refusal> {
         let counters = [
             (true, true, &mut self.server_client[client]),
@@ -139,28 +163,44 @@ impl Oracle {
         for (is_of_server, is_per_client, counter) in &counters {
             for window in 0..3 {
                 let wait = counter.reset(window, now);
-                if counter.remaining(window, now) == 0 && worst.as_ref().is_none_or(|worst| wait > worst.wait)
+                if counter.remaining(window, now) == 0
+                    && worst.as_ref().is_none_or(|worst| wait > worst.wait)
                 {
                     let (limit, is_of_server) = (counter.limits[window], *is_of_server);
-                    worst =
-                        Some(Refusal { is_of_server, is_per_client: *is_per_client, window, limit, wait });
+                    worst = Some(Refusal {
+                        is_of_server,
+                        is_per_client: *is_per_client,
+                        window,
+                        limit,
+                        wait,
+                    });
                 }
             }
         }
         if worst.is_none() {
-            counters.into_iter().for_each(|(_, _, counter)| counter.admitted.push(now));
+            counters
+                .into_iter()
+                .for_each(|(_, _, counter)| counter.admitted.push(now));
         }
         worst
     }
 
     /// Every limit of a key for a client: name, limit, remaining, milliseconds until reset.
     fn limits(&self, key: usize, client: usize, now: u64) -> Vec<(String, u32, u64, u64)> {
-        let counters = [("client", &self.key_client[key][client]), ("global", &self.key[key])];
+        let counters = [
+            ("client", &self.key_client[key][client]),
+            ("global", &self.key[key]),
+        ];
         let of = |(scope, counter): (&str, &Counter)| {
             (0..3)
                 .map(|window| {
                     let name = format!("{scope}-{}", WINDOWS[window].1);
-                    (name, counter.limits[window], counter.remaining(window, now), counter.reset(window, now))
+                    (
+                        name,
+                        counter.limits[window],
+                        counter.remaining(window, now),
+                        counter.reset(window, now),
+                    )
                 })
                 .collect::<Vec<_>>()
         };
@@ -173,13 +213,19 @@ fn list(text: &str) -> Vec<(String, BTreeMap<String, u64>)> {
     let (mut rest, mut members) = (text, Vec::new());
     loop {
         let (name, after) = rest.strip_prefix('"').unwrap().split_once('"').unwrap();
-        assert!(name.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'\\'), "{text}");
+        assert!(
+            name.bytes()
+                .all(|byte| (0x20..0x7f).contains(&byte) && byte != b'\\'),
+            "{text}"
+        );
         rest = after;
         let mut parameters = BTreeMap::new();
         while let Some(after) = rest.strip_prefix(';') {
             let (key, value) = after.trim_start_matches(' ').split_once('=').unwrap();
             assert!(key.bytes().all(|byte| byte.is_ascii_lowercase()), "{text}");
-            let end = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+            let end = value
+                .find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(value.len());
             let digits = &value[..end];
             assert!((1..=15).contains(&digits.len()), "{text}: not an integer");
             parameters.insert(key.to_owned(), digits.parse().unwrap());
@@ -212,9 +258,18 @@ impl Answer {
     }
 }
 
-async fn send(gateway: &Gateway, request: http::request::Builder, client: usize, body: Value) -> Answer {
-    let request = request.header("host", "a.example").header("content-type", "application/json");
-    let request = request.body(Full::new(Bytes::from(body.to_string()))).unwrap();
+async fn send(
+    gateway: &Gateway,
+    request: http::request::Builder,
+    client: usize,
+    body: Value,
+) -> Answer {
+    let request = request
+        .header("host", "a.example")
+        .header("content-type", "application/json");
+    let request = request
+        .body(Full::new(Bytes::from(body.to_string())))
+        .unwrap();
     let peer = IpAddr::V4(Ipv4Addr::new(192, 0, 2, u8::try_from(client).unwrap()));
     let (parts, body) = gateway.handle(request, peer).await.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
@@ -225,7 +280,8 @@ async fn send(gateway: &Gateway, request: http::request::Builder, client: usize,
     }
 }
 
-/// A gateway with the server's quotas, and the keys; they were minted at another gateway, which counts for itself.
+/// A gateway with the server's quotas, and the keys; they were minted at another gateway, which
+/// counts for itself.
 async fn gateway_and_keys(clock: &ManualClock, tempo: usize) -> (Gateway, Vec<String>) {
     let start = |server_quotas: Option<Value>| {
         let mut config = Config::new(KeyRing::new(ServerKey::from_bytes([7; 32])));
@@ -233,13 +289,16 @@ async fn gateway_and_keys(clock: &ManualClock, tempo: usize) -> (Gateway, Vec<St
             config.server_quotas = quotas_from_json(&quotas.to_string()).unwrap();
         }
         let client = Client::new(Policy::strict(), Timeouts::default());
-        Gateway::new(config, standard(client, Options::default()).build(), clock.clone())
+        Gateway::new(
+            config,
+            standard(client, Options::default()).build(),
+            clock.clone(),
+        )
     };
     let mut keys = Vec::new();
     let mint = start(None);
     for key in KEY_QUOTAS {
-        let request =
-            json!({"requestAuthAndQuotas": {"requestQuotas": quotas(key)}, "expirationTimeSpan": "400d"});
+        let request = json!({"requestAuthAndQuotas": {"requestQuotas": quotas(key)}, "expirationTimeSpan": "400d"});
         let answer = send(&mint, Request::post("/api/v1/oauth/token"), 1, request).await;
         keys.push(answer.body["access_token"].as_str().unwrap().to_owned());
     }
@@ -252,47 +311,110 @@ fn seconds(millis: u64) -> u64 {
 }
 
 /// Checks all that an answer tells of the quotas.
-fn check(row: &str, answer: &Answer, refused: Option<&Refusal>, limits: &[(String, u32, u64, u64)]) {
+fn check(
+    row: &str,
+    answer: &Answer,
+    refused: Option<&Refusal>,
+    limits: &[(String, u32, u64, u64)],
+) {
     let is_refusing = |name: &str, refusal: &Refusal| {
-        let scope = if refusal.is_per_client { "client" } else { "global" };
+        let scope = if refusal.is_per_client {
+            "client"
+        } else {
+            "global"
+        };
         !refusal.is_of_server && name == format!("{scope}-{}", WINDOWS[refusal.window].1)
     };
     let mut expected = Vec::new();
     let mut policies = Vec::new();
     for (name, limit, remaining, reset) in limits {
-        let wait =
-            refused.filter(|refusal| is_refusing(name, refusal)).map_or(*reset, |refusal| refusal.wait);
-        let window = WINDOWS.iter().find(|(_, window)| name.ends_with(window)).unwrap().0 / 1_000;
+        let wait = refused
+            .filter(|refusal| is_refusing(name, refusal))
+            .map_or(*reset, |refusal| refusal.wait);
+        let window = WINDOWS
+            .iter()
+            .find(|(_, window)| name.ends_with(window))
+            .unwrap()
+            .0
+            / 1_000;
         policies.push((
             name.clone(),
-            BTreeMap::from([("q".to_owned(), u64::from(*limit)), ("w".to_owned(), window)]),
+            BTreeMap::from([
+                ("q".to_owned(), u64::from(*limit)),
+                ("w".to_owned(), window),
+            ]),
         ));
         expected.push((
             name.clone(),
-            BTreeMap::from([("r".to_owned(), *remaining), ("t".to_owned(), seconds(wait))]),
+            BTreeMap::from([
+                ("r".to_owned(), *remaining),
+                ("t".to_owned(), seconds(wait)),
+            ]),
         ));
     }
-    assert_eq!(list(answer.header("ratelimit-policy").unwrap()), policies, "{row}");
+    assert_eq!(
+        list(answer.header("ratelimit-policy").unwrap()),
+        policies,
+        "{row}"
+    );
     assert_eq!(list(answer.header("ratelimit").unwrap()), expected, "{row}");
-    let tightest =
-        limits.iter().min_by_key(|(_, _, remaining, reset)| (*remaining, Reverse(*reset))).unwrap();
-    let told =
-        refused.map_or((tightest.1, tightest.2, tightest.3), |refusal| (refusal.limit, 0, refusal.wait));
+    let tightest = limits
+        .iter()
+        .min_by_key(|(_, _, remaining, reset)| (*remaining, Reverse(*reset)))
+        .unwrap();
+    let told = refused.map_or((tightest.1, tightest.2, tightest.3), |refusal| {
+        (refusal.limit, 0, refusal.wait)
+    });
     let (limit, remaining, reset) = told;
-    assert_eq!(answer.header("x-ratelimit-limit-requests"), Some(&*limit.to_string()), "{row}");
-    assert_eq!(answer.header("x-ratelimit-remaining-requests"), Some(&*remaining.to_string()), "{row}");
-    assert_eq!(answer.header("x-ratelimit-reset-requests"), Some(&*format!("{}s", seconds(reset))), "{row}");
+    assert_eq!(
+        answer.header("x-ratelimit-limit-requests"),
+        Some(&*limit.to_string()),
+        "{row}"
+    );
+    assert_eq!(
+        answer.header("x-ratelimit-remaining-requests"),
+        Some(&*remaining.to_string()),
+        "{row}"
+    );
+    assert_eq!(
+        answer.header("x-ratelimit-reset-requests"),
+        Some(&*format!("{}s", seconds(reset))),
+        "{row}"
+    );
     let Some(refusal) = refused else {
         assert_eq!(answer.status, 200, "{row}: {}", answer.body);
-        assert_eq!((answer.header("retry-after"), answer.header("x-should-retry")), (None, None), "{row}");
+        assert_eq!(
+            (
+                answer.header("retry-after"),
+                answer.header("x-should-retry")
+            ),
+            (None, None),
+            "{row}"
+        );
         return;
     };
     assert_eq!(answer.status, 429, "{row}");
     let wait = seconds(refusal.wait).max(1);
-    assert_eq!(answer.header("retry-after"), Some(&*wait.to_string()), "{row}");
-    assert_eq!(answer.header("x-should-retry"), (refusal.wait > 30_000).then_some("false"), "{row}");
-    let quota = if refusal.is_of_server { "API request" } else { "Request" };
-    let (who, counted) = if refusal.is_per_client { ("client", " and client") } else { ("global", "") };
+    assert_eq!(
+        answer.header("retry-after"),
+        Some(&*wait.to_string()),
+        "{row}"
+    );
+    assert_eq!(
+        answer.header("x-should-retry"),
+        (refusal.wait > 30_000).then_some("false"),
+        "{row}"
+    );
+    let quota = if refusal.is_of_server {
+        "API request"
+    } else {
+        "Request"
+    };
+    let (who, counted) = if refusal.is_per_client {
+        ("client", " and client")
+    } else {
+        ("global", "")
+    };
     let window = WINDOWS[refusal.window].1;
     let message = format!(
         "{quota} quota exceeded: {who} requests per {window} limit exceeded ({limit} per {window}{counted}; try again in {wait} s)"
@@ -305,7 +427,10 @@ struct Numbers(u64);
 
 impl Numbers {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % bound
     }
 }
@@ -328,24 +453,42 @@ async fn every_answer_tells_exactly_how_its_quotas_stand() {
             let row = format!("seed {seed}, step {step}, at {now}");
             let bearer = format!("Bearer {}", keys[key]);
             let inputs = json!([{"text": {"role": "user", "content": "Hi"}}]);
-            let call = json!({"service": {"serviceId": "chat:dummy"}, "request": {"inputs": inputs}});
+            let call =
+                json!({"service": {"serviceId": "chat:dummy"}, "request": {"inputs": inputs}});
             let request = Request::post("/api/v1/process").header("authorization", &bearer);
 
             let answer = send(&gateway, request, client, call).await;
 
             let refused = oracle.charge(key, client, now);
-            check(&row, &answer, refused.as_ref(), &oracle.limits(key, client, now));
+            check(
+                &row,
+                &answer,
+                refused.as_ref(),
+                &oracle.limits(key, client, now),
+            );
             if let Some(refused) = refused {
                 *refusals
                     .entry((refused.is_of_server, refused.is_per_client, refused.window))
                     .or_insert(0) += 1;
             }
             if numbers.below(4) == 0 {
-                ask(&row, &gateway, &oracle, (key, &bearer), numbers.below(CLIENTS), now).await;
+                ask(
+                    &row,
+                    &gateway,
+                    &oracle,
+                    (key, &bearer),
+                    numbers.below(CLIENTS),
+                    now,
+                )
+                .await;
             }
         }
     }
-    assert_eq!(refusals.len(), 12, "each limit refused at least once: {refusals:?}");
+    assert_eq!(
+        refusals.len(),
+        12,
+        "each limit refused at least once: {refusals:?}"
+    );
 }
 
 /// Asks how the quotas stand, which changes nothing.
@@ -364,7 +507,15 @@ async fn ask(
         let (scope, window) = name.split_once('-').unwrap();
         json!({"scope": scope, "window": window, "limit": limit, "remaining": remaining, "resetSeconds": seconds(reset)})
     });
-    assert_eq!(answer.body["limits"], Value::Array(limits.collect()), "{row}");
+    assert_eq!(
+        answer.body["limits"],
+        Value::Array(limits.collect()),
+        "{row}"
+    );
     assert_eq!(answer.body["areDefaultQuotas"], false, "{row}");
-    assert_eq!(answer.header("ratelimit"), None, "{row}: asking is not charged to these");
+    assert_eq!(
+        answer.header("ratelimit"),
+        None,
+        "{row}: asking is not charged to these"
+    );
 }

@@ -1,7 +1,8 @@
-//! DNS that changes its mind, against the whole gateway: a name that is public when it is looked at first and private
-//! later, or both at once, leads no secret and no request to the private address.
+//! DNS that changes its mind, against the whole gateway: a name that is public when it is looked at
+//! first and private later, or both at once, leads no secret and no request to the private address.
 //!
-//! 127.0.0.2 stands for a public address: the operator allows it. At 127.0.0.1 stands a trap, at the same port.
+//! 127.0.0.2 stands for a public address: the operator allows it. At 127.0.0.1 stands a trap, at
+//! the same port.
 #![expect(clippy::unwrap_used, reason = "a failed step of a test fails the test")]
 
 use std::{
@@ -40,7 +41,12 @@ struct Script(Arc<Mutex<VecDeque<Vec<IpAddr>>>>);
 
 impl Script {
     fn set(&self, answers: &[&[&str]]) {
-        let parse = |answer: &&[&str]| answer.iter().map(|address| address.parse().unwrap()).collect();
+        let parse = |answer: &&[&str]| {
+            answer
+                .iter()
+                .map(|address| address.parse().unwrap())
+                .collect()
+        };
         *self.0.lock().unwrap() = answers.iter().map(parse).collect();
     }
 
@@ -51,7 +57,12 @@ impl Script {
 
 impl Resolve for Script {
     fn resolve(&self, _host: &str) -> Resolving {
-        let answer = self.0.lock().unwrap().pop_front().ok_or_else(|| io::Error::other("no such host"));
+        let answer = self
+            .0
+            .lock()
+            .unwrap()
+            .pop_front()
+            .ok_or_else(|| io::Error::other("no such host"));
         Box::pin(async move { answer })
     }
 }
@@ -68,19 +79,27 @@ impl Scene {
     fn new(policy: Policy) -> Self {
         let names = Script::default();
         // Short, since no route leads to some of the addresses.
-        let timeouts =
-            Timeouts::default().with_connect(Duration::from_secs(1)).with_response(Duration::from_secs(10));
+        let timeouts = Timeouts::default()
+            .with_connect(Duration::from_secs(1))
+            .with_response(Duration::from_secs(10));
         let client = Client::with_resolver(policy, timeouts, Arc::new(names.clone()));
         let mut config = Config::new(KeyRing::new(ServerKey::from_bytes([7; 32])));
-        let limits = json!({"requestsPerMinute": 1000, "requestsPerHour": 1000, "requestsPerDay": 1000});
-        let quotas = json!({"perClientRequestLimits": limits, "globalRequestLimits": limits}).to_string();
+        let limits =
+            json!({"requestsPerMinute": 1000, "requestsPerHour": 1000, "requestsPerDay": 1000});
+        let quotas =
+            json!({"perClientRequestLimits": limits, "globalRequestLimits": limits}).to_string();
         config.server_quotas = quotas_from_json(&quotas).unwrap();
         config.default_quotas = quotas_from_json(&quotas).unwrap();
         let registry = standard(client.clone(), Options::default()).build();
         let gateway = Gateway::new(config, registry, SystemClock::new());
         let trap = std::net::TcpListener::bind((PRIVATE, 0)).unwrap();
         trap.set_nonblocking(true).unwrap();
-        Self { gateway, client, names, trap }
+        Self {
+            gateway,
+            client,
+            names,
+            trap,
+        }
     }
 
     fn port(&self) -> u16 {
@@ -89,7 +108,10 @@ impl Scene {
 
     fn assert_untouched(&self, row: &str) {
         let found = self.trap.accept().map_err(|error| error.kind());
-        assert!(matches!(found, Err(ErrorKind::WouldBlock)), "{row}: somebody connected to the trap");
+        assert!(
+            matches!(found, Err(ErrorKind::WouldBlock)),
+            "{row}: somebody connected to the trap"
+        );
     }
 
     async fn post(&self, path: &str, bearer: &str, body: &Value) -> (u16, String) {
@@ -97,10 +119,15 @@ impl Scene {
             .header("host", "a.example")
             .header("content-type", "application/json")
             .header("authorization", format!("Bearer {bearer}"));
-        let request = request.body(Full::new(Bytes::from(body.to_string()))).unwrap();
+        let request = request
+            .body(Full::new(Bytes::from(body.to_string())))
+            .unwrap();
         let (parts, body) = self.gateway.handle(request, CLIENT).await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        (parts.status.as_u16(), String::from_utf8(body.into()).unwrap())
+        (
+            parts.status.as_u16(),
+            String::from_utf8(body.into()).unwrap(),
+        )
     }
 
     /// A key whose secret is bound to this address, for everything.
@@ -122,12 +149,17 @@ impl Scene {
         let error = answer.split("event: error\ndata: ").nth(1);
         error.map_or(status, |error| {
             let error: Value = serde_json::from_str(error.trim()).unwrap();
-            error["error"]["statusCode"].as_u64().unwrap().try_into().unwrap()
+            error["error"]["statusCode"]
+                .as_u64()
+                .unwrap()
+                .try_into()
+                .unwrap()
         })
     }
 }
 
-/// A provider with OpenAI's protocol that is also a server of ours, and takes each connection for one request.
+/// A provider with OpenAI's protocol that is also a server of ours, and takes each connection for
+/// one request.
 async fn provider(listener: TcpListener, seen: Arc<Mutex<Vec<String>>>) {
     while let Ok((mut stream, _)) = listener.accept().await {
         let head = read_request(&mut stream).await;
@@ -135,7 +167,12 @@ async fn provider(listener: TcpListener, seen: Arc<Mutex<Vec<String>>>) {
         let ours = json!({
             "outputs": [], "usage": {"service": {"serviceId": "chat:dummy"}, "totalMilliseconds": 1},
         });
-        let body = if head.contains("/api/v1/process ") { ours } else { chat }.to_string();
+        let body = if head.contains("/api/v1/process ") {
+            ours
+        } else {
+            chat
+        }
+        .to_string();
         let answer = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
@@ -151,8 +188,16 @@ async fn read_request(stream: &mut TcpStream) -> String {
     loop {
         assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0, "cut request");
         let text = String::from_utf8_lossy(&read).into_owned();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head
+            .split("content-length: ")
+            .nth(1)
+            .unwrap()
+            .lines()
+            .next()
+            .unwrap();
         if body.len() == length.parse::<usize>().unwrap() {
             return head.to_owned();
         }
@@ -169,7 +214,11 @@ fn services(url: &str) -> Vec<Value> {
 }
 
 /// Name, the answers of the resolver, and the statuses of as many calls.
-type Row = (&'static str, &'static [&'static [&'static str]], &'static [u16]);
+type Row = (
+    &'static str,
+    &'static [&'static [&'static str]],
+    &'static [u16],
+);
 
 #[tokio::test]
 async fn a_name_that_is_public_first_and_private_next_leads_nobody_in() {
@@ -180,13 +229,33 @@ async fn a_name_that_is_public_first_and_private_next_leads_nobody_in() {
     let url = format!("http://rebind.example:{}", scene.port());
     let key = scene.key(&url).await;
     let rows: [Row; 8] = [
-        ("public, then private", &[&[PUBLIC], &[PRIVATE]], &[200, 403]),
-        ("private, then public", &[&[PRIVATE], &[PUBLIC]], &[403, 200]),
-        ("to and fro", &[&[PUBLIC], &[PRIVATE], &[PUBLIC], &[PRIVATE]], &[200, 403, 200, 403]),
+        (
+            "public, then private",
+            &[&[PUBLIC], &[PRIVATE]],
+            &[200, 403],
+        ),
+        (
+            "private, then public",
+            &[&[PRIVATE], &[PUBLIC]],
+            &[403, 200],
+        ),
+        (
+            "to and fro",
+            &[&[PUBLIC], &[PRIVATE], &[PUBLIC], &[PRIVATE]],
+            &[200, 403, 200, 403],
+        ),
         ("both, the public one first", &[&[PUBLIC, PRIVATE]], &[200]),
         ("both, the private one first", &[&[PRIVATE, PUBLIC]], &[200]),
-        ("public among private ones", &[&[PRIVATE, "127.0.0.3", PUBLIC, "10.0.0.1", "::1"]], &[200]),
-        ("public, then mapped", &[&[PUBLIC], &["::ffff:127.0.0.1"]], &[200, 403]),
+        (
+            "public among private ones",
+            &[&[PRIVATE, "127.0.0.3", PUBLIC, "10.0.0.1", "::1"]],
+            &[200],
+        ),
+        (
+            "public, then mapped",
+            &[&[PUBLIC], &["::ffff:127.0.0.1"]],
+            &[200, 403],
+        ),
         ("public, then nothing", &[&[PUBLIC], &[]], &[200, 503]),
     ];
 
@@ -197,14 +266,25 @@ async fn a_name_that_is_public_first_and_private_next_leads_nobody_in() {
                     let row = format!("{row}: {service}, {secret}, stream: {is_stream}");
                     scene.names.set(answers);
                     for status in statuses {
-                        assert_eq!(scene.call(bearer, &service, is_stream).await, *status, "{row}");
+                        assert_eq!(
+                            scene.call(bearer, &service, is_stream).await,
+                            *status,
+                            "{row}"
+                        );
                     }
-                    assert_eq!(scene.names.answers_left(), 0, "{row}: one lookup per connection");
+                    assert_eq!(
+                        scene.names.answers_left(),
+                        0,
+                        "{row}: one lookup per connection"
+                    );
                     let arrived: Vec<String> = std::mem::take(&mut seen.lock().unwrap());
                     let expected = statuses.iter().filter(|status| **status == 200).count();
                     assert_eq!(arrived.len(), expected, "{row}");
                     let bearer = format!("authorization: Bearer {secret}");
-                    assert!(arrived.iter().all(|head| head.contains(&bearer)), "{row}: {arrived:?}");
+                    assert!(
+                        arrived.iter().all(|head| head.contains(&bearer)),
+                        "{row}: {arrived:?}"
+                    );
                     scene.assert_untouched(&row);
                 }
             }
@@ -220,11 +300,19 @@ async fn a_private_address_is_no_way_out_when_the_public_one_fails() {
     let url = format!("http://rebind.example:{}", scene.port());
     let key = scene.key(&url).await;
 
-    for answer in [&[PUBLIC, PRIVATE][..], &[PRIVATE, PUBLIC], &[PUBLIC, "::1", PRIVATE, PUBLIC]] {
+    for answer in [
+        &[PUBLIC, PRIVATE][..],
+        &[PRIVATE, PUBLIC],
+        &[PUBLIC, "::1", PRIVATE, PUBLIC],
+    ] {
         for service in services(&url) {
             for bearer in [key.as_str(), "sk-own"] {
                 scene.names.set(&[answer]);
-                assert_eq!(scene.call(bearer, &service, false).await, 503, "{answer:?}: {service}");
+                assert_eq!(
+                    scene.call(bearer, &service, false).await,
+                    503,
+                    "{answer:?}: {service}"
+                );
                 scene.assert_untouched(&format!("{answer:?}: {service}"));
             }
         }
@@ -242,7 +330,16 @@ async fn by_https_and_without_exceptions_it_is_no_other() {
         (&[PRIVATE], false),
         (&[NOWHERE, PRIVATE], true),
         (&[PRIVATE, NOWHERE], true),
-        (&[PRIVATE, "::ffff:127.0.0.1", "169.254.169.254", "fd00:ec2::254", "64:ff9b::7f00:1"], false),
+        (
+            &[
+                PRIVATE,
+                "::ffff:127.0.0.1",
+                "169.254.169.254",
+                "fd00:ec2::254",
+                "64:ff9b::7f00:1",
+            ],
+            false,
+        ),
     ];
 
     for bearer in [key.as_str(), "sk-own"] {
@@ -250,7 +347,11 @@ async fn by_https_and_without_exceptions_it_is_no_other() {
             scene.names.set(&[answer]);
             let status = scene.call(bearer, &services(&url)[0], false).await;
             // No route leads to the public address, or nobody answers there.
-            let is_expected = if is_tried { matches!(status, 503 | 504) } else { status == 403 };
+            let is_expected = if is_tried {
+                matches!(status, 503 | 504)
+            } else {
+                status == 403
+            };
             assert!(is_expected, "{answer:?}: {status}");
             scene.assert_untouched(&format!("{answer:?}"));
         }

@@ -1,4 +1,5 @@
-//! What the engine answers: the standing of every limit at the moment of the decision, and why it refused.
+//! What the engine answers: the standing of every limit at the moment of the decision, and why it
+//! refused.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -16,14 +17,15 @@ pub struct Standing {
     pub limit: NonZeroU32,
     /// How much may still be charged now; of several limits, the smallest of these counts.
     pub remaining: u32,
-    /// Time until the oldest charge that still counts is given back, exact to the nanosecond; zero if none counts.
-    /// With nothing remaining, this is the wait for a weight of one.
+    /// Time until the oldest charge that still counts is given back, exact to the nanosecond; zero
+    /// if none counts. With nothing remaining, this is the wait for a weight of one.
     pub reset: Duration,
 }
 
 /// Every limit of a decision over `N` counters, as it stood right after the decision.
 ///
-/// Figures are worked out when asked for, from a copy of the state taken under the locks of the decision.
+/// Figures are worked out when asked for, from a copy of the state taken under the locks of the
+/// decision.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Standings<const N: usize> {
     pub(crate) now: Moment,
@@ -31,13 +33,13 @@ pub struct Standings<const N: usize> {
     pub(crate) states: [CellState; N],
 }
 
-/// What one cell counts in each window, and enough of its list to tell since when. Copied as it is, so that a decision
-/// does not pay for what nobody may ask.
+/// What one cell counts in each window, and enough of its list to tell since when. Copied as it is,
+/// so that a decision does not pay for what nobody may ask.
 #[derive(Clone, Copy, Debug, Eq)]
 pub(crate) struct CellState {
     pub(crate) used: [u32; 3],
-    /// The first slot of each part of the list, or the first slots of a short list: those of the day in `..hours`, of
-    /// the hour in `hours..minutes`, fine ones from there on.
+    /// The first slot of each part of the list, or the first slots of a short list: those of the
+    /// day in `..hours`, of the hour in `hours..minutes`, fine ones from there on.
     pub(crate) slots: [u32; 3],
     pub(crate) hours: u8,
     pub(crate) minutes: u8,
@@ -45,9 +47,15 @@ pub(crate) struct CellState {
 
 impl CellState {
     /// The state of a counter that was never charged.
-    pub(crate) const UNUSED: Self = Self { used: [0; 3], slots: [0; 3], hours: 0, minutes: 0 };
+    pub(crate) const UNUSED: Self = Self {
+        used: [0; 3],
+        slots: [0; 3],
+        hours: 0,
+        minutes: 0,
+    };
 
-    /// The slot of the oldest charge that `window` counts, in that window's grid; any slot if it counts none.
+    /// The slot of the oldest charge that `window` counts, in that window's grid; any slot if it
+    /// counts none.
     pub(crate) fn oldest(&self, window: Window) -> u32 {
         let first = match window {
             Window::Minute => self.minutes,
@@ -76,10 +84,15 @@ impl PartialEq for CellState {
 impl<const N: usize> Standings<N> {
     #[inline]
     pub(crate) fn new<K>(now: Moment, charges: &[Charge<K>; N], states: [CellState; N]) -> Self {
-        Self { now, limits: charges.each_ref().map(|charge| charge.limits), states }
+        Self {
+            now,
+            limits: charges.each_ref().map(|charge| charge.limits),
+            states,
+        }
     }
 
-    /// The limit of `window` in the charge at index `charge`, in the order they were given; `None` past the end.
+    /// The limit of `window` in the charge at index `charge`, in the order they were given; `None`
+    /// past the end.
     #[must_use]
     pub fn of(&self, charge: usize, window: Window) -> Option<Standing> {
         let limit = self.limits.get(charge)?.of(window);
@@ -89,23 +102,37 @@ impl<const N: usize> Standings<N> {
             0 => Duration::ZERO,
             _ => self.now.until(slots::expiry(state.oldest(window), window)),
         };
-        Some(Standing { window, limit, remaining: limit.get().saturating_sub(used), reset })
+        Some(Standing {
+            window,
+            limit,
+            remaining: limit.get().saturating_sub(used),
+            reset,
+        })
     }
 
-    /// The three limits of the charge at index `charge`, shortest window first; nothing past the end.
+    /// The three limits of the charge at index `charge`, shortest window first; nothing past the
+    /// end.
     pub fn of_charge(&self, charge: usize) -> impl Iterator<Item = Standing> + '_ {
-        Window::ALL.into_iter().filter_map(move |window| self.of(charge, window))
+        Window::ALL
+            .into_iter()
+            .filter_map(move |window| self.of(charge, window))
     }
 
-    /// Every limit with the index of its charge, in the order of the charges, shortest window first.
+    /// Every limit with the index of its charge, in the order of the charges, shortest window
+    /// first.
     pub fn iter(&self) -> impl Iterator<Item = (usize, Standing)> + '_ {
-        (0..N).flat_map(move |charge| self.of_charge(charge).map(move |standing| (charge, standing)))
+        (0..N).flat_map(move |charge| {
+            self.of_charge(charge)
+                .map(move |standing| (charge, standing))
+        })
     }
 
-    /// The limit with the least remaining, and of equals the one that gives back last; `None` only without charges.
+    /// The limit with the least remaining, and of equals the one that gives back last; `None` only
+    /// without charges.
     #[must_use]
     pub fn tightest(&self) -> Option<(usize, Standing)> {
-        self.iter().min_by_key(|(_, standing)| (standing.remaining, std::cmp::Reverse(standing.reset)))
+        self.iter()
+            .min_by_key(|(_, standing)| (standing.remaining, std::cmp::Reverse(standing.reset)))
     }
 }
 
@@ -143,13 +170,14 @@ pub enum Refusal<const N: usize> {
         limit: NonZeroU32,
         /// How much of it is left: less than the weight.
         remaining: u32,
-        /// Time until the same request would be admitted by all limits if nothing else is charged: refused at any
-        /// moment before, admitted from that moment on.
+        /// Time until the same request would be admitted by all limits if nothing else is charged:
+        /// refused at any moment before, admitted from that moment on.
         retry_after: Duration,
         /// Every limit of the request as it stands.
         standings: Standings<N>,
     },
-    /// The weight is above a limit, so that this request can never be admitted; told is the first such limit.
+    /// The weight is above a limit, so that this request can never be admitted; told is the first
+    /// such limit.
     #[error("weight is above the limit of {limit} per {}", .window.name())]
     TooHeavy {
         /// Index of the charge, in the order they were given.

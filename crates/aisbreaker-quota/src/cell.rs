@@ -1,9 +1,10 @@
 //! One counter: what one key was charged, as seen by all three windows.
 //!
-//! A single list of `(slot, count)` pairs, oldest first, serves minute, hour and day. Its head is in slots of the day,
-//! its middle in slots of the hour, its tail in fine slots: a pair that leaves the minute folds into its slot of the
-//! hour, one that leaves the hour into its slot of the day, one that leaves the day is dropped. So a list has at most
-//! 298 pairs, and the work after any idle time is one pass over it.
+//! A single list of `(slot, count)` pairs, oldest first, serves minute, hour and day. Its head is
+//! in slots of the day, its middle in slots of the hour, its tail in fine slots: a pair that leaves
+//! the minute folds into its slot of the hour, one that leaves the hour into its slot of the day,
+//! one that leaves the day is dropped. So a list has at most 298 pairs, and the work after any idle
+//! time is one pass over it.
 
 mod fold;
 mod packed;
@@ -16,8 +17,8 @@ use crate::slots::{REACH, coarse, day_of_hour, expiry};
 /// Pairs kept in the cell itself; also what [`Cell::inherited`] needs at most.
 const INLINE: usize = 3;
 
-/// The longest list: 101 fine slots; 100 of the hour, since the latest one is still in fine slots; and 97 of the day, since
-/// the latest four are still in slots of the hour.
+/// The longest list: 101 fine slots; 100 of the hour, since the latest one is still in fine slots;
+/// and 97 of the day, since the latest four are still in slots of the hour.
 const MAX_PAIRS: usize = 298;
 
 /// What was charged in one slot of the grid that the pair's part of the list is in.
@@ -29,11 +30,21 @@ pub(crate) struct Pair {
 
 /// The counter of one key. Short lists live in the cell, longer ones on the heap.
 ///
-/// `last` is the latest fine slot the cell was looked at in; a clock behind it counts as standing at it.
+/// `last` is the latest fine slot the cell was looked at in; a clock behind it counts as standing
+/// at it.
 #[derive(Clone, Debug)]
 pub(crate) enum Cell {
-    Small { last: u32, hours: u8, minutes: u8, len: u8, pairs: [Pair; INLINE] },
-    Large { last: u32, list: Box<List> },
+    Small {
+        last: u32,
+        hours: u8,
+        minutes: u8,
+        len: u8,
+        pairs: [Pair; INLINE],
+    },
+    Large {
+        last: u32,
+        list: Box<List>,
+    },
 }
 
 const _: () = assert!(size_of::<Cell>() <= 32, "a cell is half a cache line");
@@ -47,7 +58,8 @@ pub(crate) struct List {
     pairs: Vec<Pair>,
 }
 
-/// A borrowed list: day slots in `..hours`, hour slots in `hours..minutes`, fine slots in `minutes..`.
+/// A borrowed list: day slots in `..hours`, hour slots in `hours..minutes`, fine slots in
+/// `minutes..`.
 #[derive(Clone, Copy)]
 struct Parts<'a> {
     pairs: &'a [Pair],
@@ -58,13 +70,24 @@ struct Parts<'a> {
 impl Cell {
     /// A counter with nothing charged; fine slot `last` is the latest it knows of.
     pub(crate) const fn fresh(last: u32) -> Self {
-        Self::Small { last, hours: 0, minutes: 0, len: 0, pairs: [Pair { slot: 0, count: 0 }; INLINE] }
+        Self::Small {
+            last,
+            hours: 0,
+            minutes: 0,
+            len: 0,
+            pairs: [Pair { slot: 0, count: 0 }; INLINE],
+        }
     }
 
-    /// A counter that stands at least as high as this one, and will at any later time, in the least memory:
-    /// each part of the list becomes one pair in the newest slot of that part.
+    /// A counter that stands at least as high as this one, and will at any later time, in the least
+    /// memory: each part of the list becomes one pair in the newest slot of that part.
     pub(crate) fn inherited(&self) -> Self {
-        let mut list = List { totals: [0; 3], hours: 0, minutes: 0, pairs: Vec::new() };
+        let mut list = List {
+            totals: [0; 3],
+            hours: 0,
+            minutes: 0,
+            pairs: Vec::new(),
+        };
         let parts = self.parts();
         list.pairs.extend(newest(parts.days()));
         list.hours = narrow(list.pairs.len());
@@ -85,12 +108,21 @@ impl Cell {
     #[inline(never)]
     fn settle(&mut self, now: u32) {
         match self {
-            Self::Small { last, hours, minutes, len, pairs } => {
+            Self::Small {
+                last,
+                hours,
+                minutes,
+                len,
+                pairs,
+            } => {
                 *last = now;
                 let pairs = pairs.get_mut(..usize::from(*len)).unwrap_or_default();
                 let (mut first, mut second) = (usize::from(*hours), usize::from(*minutes));
                 let (kept, _) = settle(pairs, &mut first, &mut second, now);
-                pairs.iter_mut().skip(kept).for_each(|unused| *unused = Pair::default());
+                pairs
+                    .iter_mut()
+                    .skip(kept)
+                    .for_each(|unused| *unused = Pair::default());
                 (*hours, *minutes, *len) = (narrow_u8(first), narrow_u8(second), narrow_u8(kept));
             }
             Self::Large { last, list } => {
@@ -103,14 +135,23 @@ impl Cell {
         }
     }
 
-    /// Adds `weight` in the slot the counter was last moved on to; the caller has checked that the totals can hold it.
+    /// Adds `weight` in the slot the counter was last moved on to; the caller has checked that the
+    /// totals can hold it.
     #[inline]
     pub(crate) fn add(&mut self, weight: u32) {
         match self {
-            Self::Small { last, minutes, len, pairs, .. } => {
+            Self::Small {
+                last,
+                minutes,
+                len,
+                pairs,
+                ..
+            } => {
                 let newest = len.checked_sub(1).filter(|newest| newest >= minutes);
                 match newest.and_then(|newest| pairs.get_mut(usize::from(newest))) {
-                    Some(pair) if pair.slot == *last => pair.count = pair.count.saturating_add(weight),
+                    Some(pair) if pair.slot == *last => {
+                        pair.count = pair.count.saturating_add(weight)
+                    }
                     _ => self.add_pair(weight),
                 }
             }
@@ -118,7 +159,8 @@ impl Cell {
         }
     }
 
-    /// Undoes the latest [`add`](Self::add), of this weight, since which nothing else was done to the counter.
+    /// Undoes the latest [`add`](Self::add), of this weight, since which nothing else was done to
+    /// the counter.
     pub(crate) fn take_back(&mut self, weight: u32) {
         match self {
             Self::Small { len, pairs, .. } => {
@@ -138,9 +180,14 @@ impl Cell {
     #[inline(never)]
     fn add_pair(&mut self, weight: u32) {
         match self {
-            Self::Small { last, len, pairs, .. } if usize::from(*len) < INLINE => {
+            Self::Small {
+                last, len, pairs, ..
+            } if usize::from(*len) < INLINE => {
                 if let Some(free) = pairs.get_mut(usize::from(*len)) {
-                    *free = Pair { slot: *last, count: weight };
+                    *free = Pair {
+                        slot: *last,
+                        count: weight,
+                    };
                 }
                 *len = len.saturating_add(1);
             }
@@ -148,7 +195,10 @@ impl Cell {
                 let last = *last;
                 let mut list = List::copied(self.parts());
                 list.add(last, weight);
-                *self = Self::Large { last, list: Box::new(list) };
+                *self = Self::Large {
+                    last,
+                    list: Box::new(list),
+                };
             }
             Self::Large { last, list } => list.add(*last, weight),
         }
@@ -158,8 +208,14 @@ impl Cell {
     #[inline]
     pub(crate) fn used(&self) -> [u32; 3] {
         match self {
-            Self::Small { hours, minutes, pairs, .. } => {
-                // Pairs that are not in use count nothing, so there is no need to look at the length.
+            Self::Small {
+                hours,
+                minutes,
+                pairs,
+                ..
+            } => {
+                // Pairs that are not in use count nothing, so there is no need to look at the
+                // length.
                 let [first, second, third] = pairs;
                 let from = |part: u8| {
                     let first = if part == 0 { first.count } else { 0 };
@@ -177,9 +233,17 @@ impl Cell {
     #[inline]
     pub(crate) fn state(&self, used: [u32; 3]) -> CellState {
         match self {
-            Self::Small { hours, minutes, pairs, .. } => {
-                CellState { used, slots: pairs.map(|pair| pair.slot), hours: *hours, minutes: *minutes }
-            }
+            Self::Small {
+                hours,
+                minutes,
+                pairs,
+                ..
+            } => CellState {
+                used,
+                slots: pairs.map(|pair| pair.slot),
+                hours: *hours,
+                minutes: *minutes,
+            },
             Self::Large { list, .. } => list.state(used),
         }
     }
@@ -189,7 +253,8 @@ impl Cell {
         self.parts().frees(amount, window)
     }
 
-    /// Whether nothing in here can count at fine slot `now`, so that the counter equals a fresh one.
+    /// Whether nothing in here can count at fine slot `now`, so that the counter equals a fresh
+    /// one.
     pub(crate) const fn is_idle(&self, now: u32) -> bool {
         coarse(now, Window::Day).saturating_sub(coarse(self.last(), Window::Day)) > REACH
     }
@@ -219,7 +284,13 @@ impl Cell {
     #[inline]
     fn parts(&self) -> Parts<'_> {
         match self {
-            Self::Small { hours, minutes, len, pairs, .. } => Parts {
+            Self::Small {
+                hours,
+                minutes,
+                len,
+                pairs,
+                ..
+            } => Parts {
                 pairs: pairs.get(..usize::from(*len)).unwrap_or_default(),
                 hours: usize::from(*hours),
                 minutes: usize::from(*minutes),
@@ -233,11 +304,20 @@ impl List {
     fn copied(parts: Parts<'_>) -> Self {
         let mut pairs = Vec::with_capacity(8);
         pairs.extend_from_slice(parts.pairs);
-        Self { totals: parts.totals(), hours: narrow(parts.hours), minutes: narrow(parts.minutes), pairs }
+        Self {
+            totals: parts.totals(),
+            hours: narrow(parts.hours),
+            minutes: narrow(parts.minutes),
+            pairs,
+        }
     }
 
     fn parts(&self) -> Parts<'_> {
-        Parts { pairs: &self.pairs, hours: usize::from(self.hours), minutes: usize::from(self.minutes) }
+        Parts {
+            pairs: &self.pairs,
+            hours: usize::from(self.hours),
+            minutes: usize::from(self.minutes),
+        }
     }
 
     fn advance(&mut self, now: u32) {
@@ -257,8 +337,13 @@ impl List {
         }
         let has_minutes = self.pairs.len() > usize::from(self.minutes);
         match self.pairs.last_mut() {
-            Some(pair) if has_minutes && pair.slot == slot => pair.count = pair.count.saturating_add(weight),
-            _ => self.push(Pair { slot, count: weight }),
+            Some(pair) if has_minutes && pair.slot == slot => {
+                pair.count = pair.count.saturating_add(weight)
+            }
+            _ => self.push(Pair {
+                slot,
+                count: weight,
+            }),
         }
     }
 
@@ -275,7 +360,11 @@ impl List {
     fn state(&self, used: [u32; 3]) -> CellState {
         let parts = self.parts();
         let (days, hours) = (parts.days().first(), parts.hours().first());
-        let mut heads = days.into_iter().chain(hours).chain(parts.minutes().first()).map(|pair| pair.slot);
+        let mut heads = days
+            .into_iter()
+            .chain(hours)
+            .chain(parts.minutes().first())
+            .map(|pair| pair.slot);
         let slots = [(); 3].map(|()| heads.next().unwrap_or(0));
         let hours_at = u8::from(days.is_some());
         CellState {
@@ -290,7 +379,9 @@ impl List {
     #[inline(never)]
     fn push(&mut self, pair: Pair) {
         if self.pairs.len() == self.pairs.capacity() {
-            let room = MAX_PAIRS.saturating_sub(self.pairs.len()).clamp(1, self.pairs.len().max(4));
+            let room = MAX_PAIRS
+                .saturating_sub(self.pairs.len())
+                .clamp(1, self.pairs.len().max(4));
             self.pairs.reserve_exact(room);
         }
         self.pairs.push(pair);
@@ -332,9 +423,21 @@ impl<'a> Parts<'a> {
     }
 
     fn frees(self, amount: u64, window: Window) -> u64 {
-        let fine = self.minutes().iter().map(|pair| (coarse(pair.slot, window), pair.count));
-        let hour = |slot| if window == Window::Day { day_of_hour(slot) } else { slot };
-        let hours = self.hours().iter().map(|pair| (hour(pair.slot), pair.count));
+        let fine = self
+            .minutes()
+            .iter()
+            .map(|pair| (coarse(pair.slot, window), pair.count));
+        let hour = |slot| {
+            if window == Window::Day {
+                day_of_hour(slot)
+            } else {
+                slot
+            }
+        };
+        let hours = self
+            .hours()
+            .iter()
+            .map(|pair| (hour(pair.slot), pair.count));
         let days = self.days().iter().map(|pair| (pair.slot, pair.count));
         let slot = match window {
             Window::Minute => enough(fine, amount),
@@ -345,7 +448,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The first slot, oldest first, up to which the counts add up to `amount`; the newest one if they never do.
+/// The first slot, oldest first, up to which the counts add up to `amount`; the newest one if they
+/// never do.
 fn enough(pairs: impl Iterator<Item = (u32, u32)>, amount: u64) -> u32 {
     let mut freed = 0_u64;
     let mut newest = 0;
@@ -361,11 +465,15 @@ fn enough(pairs: impl Iterator<Item = (u32, u32)>, amount: u64) -> u32 {
 
 /// A part as one pair in its newest slot.
 fn newest(part: &[Pair]) -> Option<Pair> {
-    part.last().map(|pair| Pair { slot: pair.slot, count: sum(part) })
+    part.last().map(|pair| Pair {
+        slot: pair.slot,
+        count: sum(part),
+    })
 }
 
 fn sum(part: &[Pair]) -> u32 {
-    part.iter().fold(0, |sum, pair| sum.saturating_add(pair.count))
+    part.iter()
+        .fold(0, |sum, pair| sum.saturating_add(pair.count))
 }
 
 fn narrow(index: usize) -> u16 {

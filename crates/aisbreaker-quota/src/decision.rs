@@ -1,4 +1,5 @@
-//! One decision: all counters of a request are locked, moved on to now, checked, and then all charged or none.
+//! One decision: all counters of a request are locked, moved on to now, checked, and then all
+//! charged or none.
 
 use std::array;
 use std::hash::Hash;
@@ -51,8 +52,8 @@ pub(crate) enum Verdict {
     TooHeavy { charge: usize, window: Window },
 }
 
-/// Finds why `asked` of each charge cannot be admitted where the counters count `used`; `frees` tells from which fine
-/// slot on that much less of what a charge's counter counts in a window does.
+/// Finds why `asked` of each charge cannot be admitted where the counters count `used`; `frees`
+/// tells from which fine slot on that much less of what a charge's counter counts in a window does.
 pub(crate) fn verdict<K, const N: usize>(
     charges: &[Charge<K>; N],
     asked: &[u64; N],
@@ -69,23 +70,31 @@ pub(crate) fn verdict<K, const N: usize>(
                 continue;
             }
             if *asked > limit {
-                return Some(Verdict::TooHeavy { charge: index, window });
+                return Some(Verdict::TooHeavy {
+                    charge: index,
+                    window,
+                });
             }
             let clears = frees(index, excess, window);
             if worst.as_ref().is_none_or(|worst| clears > worst.clears) {
                 let remaining = charge.limits.of(window).get().saturating_sub(used);
-                worst = Some(Obstacle { charge: index, window, remaining, clears });
+                worst = Some(Obstacle {
+                    charge: index,
+                    window,
+                    remaining,
+                    clears,
+                });
             }
         }
     }
     worst.map(Verdict::Exceeded)
 }
 
-/// Takes all locks and the usual decision: every key is tracked and named once, and every limit has room. Whether it
-/// was; if not, nothing is charged.
+/// Takes all locks and the usual decision: every key is tracked and named once, and every limit has
+/// room. Whether it was; if not, nothing is charged.
 ///
-/// Charges each counter as soon as it is found to have room, and takes that back if a later one has none. With all locks
-/// held until then nobody can tell, and each counter is looked up once.
+/// Charges each counter as soon as it is found to have room, and takes that back if a later one has
+/// none. With all locks held until then nobody can tell, and each counter is looked up once.
 #[inline]
 pub(crate) fn lock_and_charge<K: Eq + Hash, const N: usize>(
     locked: &mut Locked<'_, K, N>,
@@ -98,7 +107,8 @@ pub(crate) fn lock_and_charge<K: Eq + Hash, const N: usize>(
     let charged = locked.lock(charges, states, |cell, limits, state| {
         cell.advance(slot);
         let mut fits = simple;
-        // What the cell counts is not read again after the charge: a processor would wait for its own write.
+        // What the cell counts is not read again after the charge: a processor would wait for its
+        // own write.
         let mut totals = cell.used();
         for (total, limit) in totals.iter_mut().zip(limits.numbers()) {
             let more = total.checked_add(weight);
@@ -117,8 +127,9 @@ pub(crate) fn lock_and_charge<K: Eq + Hash, const N: usize>(
     charged == N
 }
 
-/// The usual refusal: every key is tracked and named once, and a limit has not enough left. `None` if it is another case,
-/// which [`Decision`] is for; here each counter is looked up once, since refusals come in floods.
+/// The usual refusal: every key is tracked and named once, and a limit has not enough left. `None`
+/// if it is another case, which [`Decision`] is for; here each counter is looked up once, since
+/// refusals come in floods.
 pub(crate) fn refuse<K: Eq + Hash, const N: usize>(
     locked: &mut Locked<'_, K, N>,
     charges: &[Charge<K>; N],
@@ -129,24 +140,39 @@ pub(crate) fn refuse<K: Eq + Hash, const N: usize>(
         return None;
     }
     let (slot, mut used, mut states) = (now.slot(), [[0; 3]; N], [CellState::UNUSED; N]);
-    for (((index, charge), used), state) in charges.iter().enumerate().zip(&mut used).zip(&mut states) {
+    for (((index, charge), used), state) in
+        charges.iter().enumerate().zip(&mut used).zip(&mut states)
+    {
         let cell = locked.cell(index, &charge.key)?;
         cell.advance(slot);
         *used = cell.used();
         *state = cell.state(*used);
     }
     let frees = |index: usize, excess, window| {
-        let cell = charges.get(index).and_then(|charge| locked.cell(index, &charge.key));
+        let cell = charges
+            .get(index)
+            .and_then(|charge| locked.cell(index, &charge.key));
         cell.map_or(0, |cell| cell.frees(excess, window))
     };
-    let Verdict::Exceeded(Obstacle { charge, window, remaining, clears }) =
-        verdict(charges, &[u64::from(weight); N], &used, frees)?
+    let Verdict::Exceeded(Obstacle {
+        charge,
+        window,
+        remaining,
+        clears,
+    }) = verdict(charges, &[u64::from(weight); N], &used, frees)?
     else {
         return None;
     };
     let limit = charges.get(charge)?.limits.of(window);
     let (retry_after, standings) = (now.until(clears), Standings::new(now, charges, states));
-    Some(Refusal::Exceeded { charge, window, limit, remaining, retry_after, standings })
+    Some(Refusal::Exceeded {
+        charge,
+        window,
+        limit,
+        remaining,
+        retry_after,
+        standings,
+    })
 }
 
 /// Undoes the charges of the first `charged` turns.
@@ -158,7 +184,9 @@ fn take_back<K: Eq + Hash, const N: usize>(
     charged: usize,
 ) {
     for turn in 0..charged {
-        let charge = locked.visited_at(turn).and_then(|index| Some((index, charges.get(index)?)));
+        let charge = locked
+            .visited_at(turn)
+            .and_then(|index| Some((index, charges.get(index)?)));
         if let Some(cell) = charge.and_then(|(index, charge)| locked.cell(index, &charge.key)) {
             cell.take_back(weight);
         }
@@ -200,7 +228,9 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
             None => {
                 self.commit(weight);
                 let states = self.states();
-                Ok(Admitted { standings: self.standings(states) })
+                Ok(Admitted {
+                    standings: self.standings(states),
+                })
             }
         };
         if self.reserved > 0 {
@@ -257,17 +287,22 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
             if self.locked.cell(index, &charge.key).is_some() {
                 continue;
             }
-            let twin = (0..index).find(|&earlier| self.locked.is_same(earlier, index, self.charges));
+            let twin =
+                (0..index).find(|&earlier| self.locked.is_same(earlier, index, self.charges));
             let newcomer = match twin {
                 Some(twin) => self.newcomers.get(twin).cloned().flatten(),
                 None => Some(self.newcomer(charge, has_room)),
             };
             let used = match &newcomer {
                 Some(Newcomer::Own(cell)) => cell.used(),
-                Some(Newcomer::Shared(class)) => self.shared_cell(*class).map_or([0; 3], |cell| cell.used()),
+                Some(Newcomer::Shared(class)) => {
+                    self.shared_cell(*class).map_or([0; 3], |cell| cell.used())
+                }
                 None => [0; 3],
             };
-            if let (Some(to), Some(counted)) = (self.newcomers.get_mut(index), self.used.get_mut(index)) {
+            if let (Some(to), Some(counted)) =
+                (self.newcomers.get_mut(index), self.used.get_mut(index))
+            {
                 (*to, *counted) = (newcomer, used);
             }
         }
@@ -295,7 +330,9 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
     }
 
     fn shared_cell(&mut self, class: usize) -> Option<&mut Cell> {
-        self.shared.get_or_insert_with(|| self.overflow.lock()).get_mut(class)
+        self.shared
+            .get_or_insert_with(|| self.overflow.lock())
+            .get_mut(class)
     }
 
     /// How many charges up to the one at `index` name its counter; almost always this one alone.
@@ -305,7 +342,9 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
             return 1;
         }
         let twins = (0..index).filter(|&earlier| self.locked.is_same(earlier, index, self.charges));
-        u64::try_from(twins.count()).unwrap_or(u64::MAX).saturating_add(1)
+        u64::try_from(twins.count())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1)
     }
 
     /// Why `weight` cannot be charged to every counter, if it cannot.
@@ -325,17 +364,36 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
     fn explain(&mut self, weight: u32) -> Option<Refusal<N>> {
         let asked = array::from_fn(|index| self.times(index).saturating_mul(u64::from(weight)));
         let (charges, used) = (self.charges, self.used);
-        let frees = |index, excess, window| self.counter(index).map_or(0, |cell| cell.frees(excess, window));
+        let frees = |index, excess, window| {
+            self.counter(index)
+                .map_or(0, |cell| cell.frees(excess, window))
+        };
         match verdict(charges, &asked, &used, frees)? {
             Verdict::TooHeavy { charge, window } => {
                 let limit = charges.get(charge)?.limits.of(window);
-                Some(Refusal::TooHeavy { charge, window, limit })
+                Some(Refusal::TooHeavy {
+                    charge,
+                    window,
+                    limit,
+                })
             }
-            Verdict::Exceeded(Obstacle { charge, window, remaining, clears }) => {
+            Verdict::Exceeded(Obstacle {
+                charge,
+                window,
+                remaining,
+                clears,
+            }) => {
                 let limit = charges.get(charge)?.limits.of(window);
                 let states = self.states();
                 let (retry_after, standings) = (self.now.until(clears), self.standings(states));
-                Some(Refusal::Exceeded { charge, window, limit, remaining, retry_after, standings })
+                Some(Refusal::Exceeded {
+                    charge,
+                    window,
+                    limit,
+                    remaining,
+                    retry_after,
+                    standings,
+                })
             }
         }
     }
@@ -369,11 +427,15 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
         }
     }
 
-    /// Whether the charge at `index` raises its shared cell. Of several keys in one request that share a cell, the one
-    /// charged most often does: the cell must count no less than any key in it, and need not count their sum.
+    /// Whether the charge at `index` raises its shared cell. Of several keys in one request that
+    /// share a cell, the one charged most often does: the cell must count no less than any key in
+    /// it, and need not count their sum.
     fn adds_to_shared(&self, index: usize, class: usize) -> bool {
         let same = |earlier: &usize| matches!(self.newcomers.get(*earlier), Some(Some(Newcomer::Shared(other))) if *other == class);
-        let before = (0..index).filter(same).map(|earlier| self.times(earlier)).max();
+        let before = (0..index)
+            .filter(same)
+            .map(|earlier| self.times(earlier))
+            .max();
         before.is_none_or(|before| self.times(index) > before)
     }
 
@@ -390,7 +452,10 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
     }
 
     fn states(&mut self) -> [CellState; N] {
-        array::from_fn(|index| self.counter(index).map_or(CellState::UNUSED, |cell| cell.state(cell.used())))
+        array::from_fn(|index| {
+            self.counter(index)
+                .map_or(CellState::UNUSED, |cell| cell.state(cell.used()))
+        })
     }
 
     fn standings(&self, states: [CellState; N]) -> Standings<N> {

@@ -4,7 +4,10 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// A length of time over which a limit holds.
-#[expect(clippy::exhaustive_enums, reason = "callers name every window in headers and messages")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "callers name every window in headers and messages"
+)]
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Window {
     /// 60 seconds, in slots of 0.6 seconds.
@@ -42,8 +45,8 @@ impl Window {
 
 /// How much one counter admits per minute, hour and day.
 ///
-/// A window without a limit of its own has [`NonZeroU32::MAX`], the largest number that can be counted: more than
-/// 49 000 admissions per second, every second of a day.
+/// A window without a limit of its own has [`NonZeroU32::MAX`], the largest number that can be
+/// counted: more than 49 000 admissions per second, every second of a day.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Limits {
     per_window: [NonZeroU32; 3],
@@ -51,12 +54,16 @@ pub struct Limits {
 
 impl Limits {
     /// Limits that no counter reaches.
-    pub(crate) const UNLIMITED: Self = Self { per_window: [NonZeroU32::MAX; 3] };
+    pub(crate) const UNLIMITED: Self = Self {
+        per_window: [NonZeroU32::MAX; 3],
+    };
 
     /// The three limits, shortest window first.
     #[must_use]
     pub const fn new(per_minute: NonZeroU32, per_hour: NonZeroU32, per_day: NonZeroU32) -> Self {
-        Self { per_window: [per_minute, per_hour, per_day] }
+        Self {
+            per_window: [per_minute, per_hour, per_day],
+        }
     }
 
     /// Only this many per minute; hour and day are as good as unlimited.
@@ -99,14 +106,18 @@ impl Limits {
         }
     }
 
-    /// What each of so many counters may admit so that all of them together keep to these limits: a part of each,
-    /// rounded down. At least one, so that together they may admit more where a limit is below their number.
+    /// What each of so many counters may admit so that all of them together keep to these limits: a
+    /// part of each, rounded down. At least one, so that together they may admit more where a limit
+    /// is below their number.
     #[must_use]
     pub fn share(self, counters: NonZeroU32) -> Self {
         let part = |limit: NonZeroU32| {
-            NonZeroU32::new(limit.get().checked_div(counters.get()).unwrap_or(0)).unwrap_or(NonZeroU32::MIN)
+            NonZeroU32::new(limit.get().checked_div(counters.get()).unwrap_or(0))
+                .unwrap_or(NonZeroU32::MIN)
         };
-        Self { per_window: self.per_window.map(part) }
+        Self {
+            per_window: self.per_window.map(part),
+        }
     }
 
     /// The three limits as plain numbers, shortest window first.
@@ -118,8 +129,8 @@ impl Limits {
 
 /// One counter to charge: its key and the limits that hold for it.
 ///
-/// The limits are not stored with the counter: each decision uses those it is given, so a limit may change from one
-/// call to the next and applies to what was counted before.
+/// The limits are not stored with the counter: each decision uses those it is given, so a limit may
+/// change from one call to the next and applies to what was counted before.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Charge<K> {
     pub(crate) key: K,
@@ -131,16 +142,24 @@ impl<K> Charge<K> {
     /// A counter of one client, user or job.
     #[must_use]
     pub const fn new(key: K, limits: Limits) -> Self {
-        Self { key, limits, shared: false }
+        Self {
+            key,
+            limits,
+            shared: false,
+        }
     }
 
     /// A counter that most requests have in common, such as a server-wide total.
     ///
-    /// It is locked after all others and so for the shortest time. The engine keeps such counters apart: the same key
-    /// in [`Charge::new`] and in `Charge::shared` names two counters.
+    /// It is locked after all others and so for the shortest time. The engine keeps such counters
+    /// apart: the same key in [`Charge::new`] and in `Charge::shared` names two counters.
     #[must_use]
     pub const fn shared(key: K, limits: Limits) -> Self {
-        Self { key, limits, shared: true }
+        Self {
+            key,
+            limits,
+            shared: true,
+        }
     }
 
     /// The same counter with other limits.

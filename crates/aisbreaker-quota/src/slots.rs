@@ -1,8 +1,10 @@
-//! The grid of time: slots of a hundredth of a window, nested so that one list serves three windows.
+//! The grid of time: slots of a hundredth of a window, nested so that one list serves three
+//! windows.
 //!
-//! Slot `k` of a window counts while `now - k <= 100`, in slots of that window. A charge made anywhere in slot `k`
-//! therefore counts for more than 100 and at most 101 slots: never less than the window, at most 1 % longer.
-//! A minute's slot is 600 ms; an hour's is 60 of those, a day's 1440.
+//! Slot `k` of a window counts while `now - k <= 100`, in slots of that window. A charge made
+//! anywhere in slot `k` therefore counts for more than 100 and at most 101 slots: never less than
+//! the window, at most 1 % longer. A minute's slot is 600 ms; an hour's is 60 of those, a day's
+//! 1440.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +19,8 @@ pub(crate) const REACH: u32 = 100;
 /// Fine slots per slot of each window.
 const FINE_PER_SLOT: [u32; 3] = [1, 60, 1_440];
 
-/// Where an engine's count of time begins, and how much of it had passed before, in an engine that this one goes on for.
+/// Where an engine's count of time begins, and how much of it had passed before, in an engine that
+/// this one goes on for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Epoch {
     start: Instant,
@@ -27,14 +30,19 @@ pub(crate) struct Epoch {
 impl Epoch {
     /// A count that begins here, at this moment.
     pub(crate) const fn new(start: Instant, before: Moment) -> Self {
-        Self { start, before_nanos: before.nanos }
+        Self {
+            start,
+            before_nanos: before.nanos,
+        }
     }
 
     /// The moment of `now`; a `now` before the start counts as the start.
     #[inline]
     pub(crate) fn moment(self, now: Instant) -> Moment {
         let Moment { nanos } = Moment::at(now.saturating_duration_since(self.start));
-        Moment { nanos: nanos.saturating_add(self.before_nanos).min(LAST_NANOS) }
+        Moment {
+            nanos: nanos.saturating_add(self.before_nanos).min(LAST_NANOS),
+        }
     }
 }
 
@@ -53,9 +61,13 @@ impl Moment {
 
     /// This long after the epoch, and at most 81 years.
     pub(crate) fn at(since: Duration) -> Self {
-        let nanos =
-            since.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(since.subsec_nanos()));
-        Self { nanos: nanos.min(LAST_NANOS) }
+        let nanos = since
+            .as_secs()
+            .saturating_mul(1_000_000_000)
+            .saturating_add(u64::from(since.subsec_nanos()));
+        Self {
+            nanos: nanos.min(LAST_NANOS),
+        }
     }
 
     /// The fine slot this moment is in.
@@ -116,6 +128,8 @@ pub(crate) const fn hour_of_fine(slot: u32) -> u32 {
 
 /// The first fine slot in which slot `slot` of `window` no longer counts.
 pub(crate) fn expiry(slot: u32, window: Window) -> u64 {
-    let past = u64::from(slot).saturating_add(u64::from(REACH)).saturating_add(1);
+    let past = u64::from(slot)
+        .saturating_add(u64::from(REACH))
+        .saturating_add(1);
     past.saturating_mul(u64::from(pick(FINE_PER_SLOT, window)))
 }

@@ -1,12 +1,14 @@
 //! Counters as bytes, so that an engine can go on after a restart of its process.
 //!
-//! Layout, all numbers little endian: the magic, the version of the format, the engine's clock and the wall clock in
-//! nanoseconds, the seed of the classes of the shared overflow. Then entries, each one byte of kind, two lengths of 16
-//! bits, a key and a packed cell. Then the end: its kind, the latest slot in which a cell was freed, since when the
-//! overflow matters, how many entries there were, and the CRC-32 of all before it.
+//! Layout, all numbers little endian: the magic, the version of the format, the engine's clock and
+//! the wall clock in nanoseconds, the seed of the classes of the shared overflow. Then entries,
+//! each one byte of kind, two lengths of 16 bits, a key and a packed cell. Then the end: its kind,
+//! the latest slot in which a cell was freed, since when the overflow matters, how many entries
+//! there were, and the CRC-32 of all before it.
 //!
-//! The checksum finds what is torn, mixed up or altered by accident: any change within 32 bits for certain, others but
-//! for one in four billion. It keeps nobody out who can write the file; what is read is checked all the same.
+//! The checksum finds what is torn, mixed up or altered by accident: any change within 32 bits for
+//! certain, others but for one in four billion. It keeps nobody out who can write the file; what is
+//! read is checked all the same.
 
 use std::fmt;
 use std::hash::Hash;
@@ -66,17 +68,19 @@ pub struct Restore<K> {
 
 impl<K> fmt::Debug for Restore<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Restore").field("capacity", &self.capacity).finish_non_exhaustive()
+        f.debug_struct("Restore")
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
     }
 }
 
 impl<K: Clone + Eq + Hash> Engine<K> {
-    /// Writes down all counters, as `write` takes the bytes, in pieces. `encode` appends the bytes of a key, at most 65535
-    /// of them and different for different keys.
+    /// Writes down all counters, as `write` takes the bytes, in pieces. `encode` appends the bytes
+    /// of a key, at most 65535 of them and different for different keys.
     ///
-    /// Others go on charging meanwhile: of what they charge, each counter may have any first part in it. The locks of
-    /// some 1600 keys are held at a time, for as long as their cells are copied; none while `write` runs. A counter that
-    /// counts nothing any more is left out.
+    /// Others go on charging meanwhile: of what they charge, each counter may have any first part
+    /// in it. The locks of some 1600 keys are held at a time, for as long as their cells are
+    /// copied; none while `write` runs. A counter that counts nothing any more is left out.
     ///
     /// # Errors
     /// The first error of `write`; nothing is written after it.
@@ -113,16 +117,25 @@ impl<K: Clone + Eq + Hash> Engine<K> {
         };
         for turn in 0..self.table.tables() {
             piece.clear();
-            self.table.each_of(turn, now.slot(), |key, cell, is_shared| {
-                add(&mut piece, if is_shared { SHARED } else { OWN }, Some(key), cell);
-            });
+            self.table
+                .each_of(turn, now.slot(), |key, cell, is_shared| {
+                    add(
+                        &mut piece,
+                        if is_shared { SHARED } else { OWN },
+                        Some(key),
+                        cell,
+                    );
+                });
             send(&piece)?;
         }
-        // Last: a key that moves from here to a cell of its own meanwhile leaves behind what it counted here.
+        // Last: a key that moves from here to a cell of its own meanwhile leaves behind what it
+        // counted here.
         piece.clear();
         let cells = self.overflow.lock();
         let used_until = self.overflow.used_until();
-        cells.iter().for_each(|cell| add(&mut piece, OVERFLOW, None, cell));
+        cells
+            .iter()
+            .for_each(|cell| add(&mut piece, OVERFLOW, None, cell));
         drop(cells);
         piece.push(LAST);
         piece.extend_from_slice(&self.table.freed_at().to_le_bytes());
@@ -132,31 +145,40 @@ impl<K: Clone + Eq + Hash> Engine<K> {
         write(&sum.finalize().to_le_bytes())
     }
 
-    /// An engine that goes on where [`snapshot`](Self::snapshot) stood: what was charged since then is forgotten, and
-    /// nothing else. `decode` reads a key.
+    /// An engine that goes on where [`snapshot`](Self::snapshot) stood: what was charged since then
+    /// is forgotten, and nothing else. `decode` reads a key.
     ///
-    /// The time since then is that of the wall clock, which is the only one that two processes share. If it was set back,
-    /// no time has passed, so that counters last longer and nobody is admitted for it; if it was set forward, that time
-    /// counts as passed.
+    /// The time since then is that of the wall clock, which is the only one that two processes
+    /// share. If it was set back, no time has passed, so that counters last longer and nobody is
+    /// admitted for it; if it was set forward, that time counts as passed.
     ///
-    /// All keys are tracked, even if they are more than `capacity`; new keys then share counters until enough of those
-    /// are freed.
+    /// All keys are tracked, even if they are more than `capacity`; new keys then share counters
+    /// until enough of those are freed.
     ///
     /// # Errors
-    /// [`SnapshotError`] if the bytes are anything but one whole snapshot. They never make this panic, nor take more
-    /// memory than some times their length.
+    /// [`SnapshotError`] if the bytes are anything but one whole snapshot. They never make this
+    /// panic, nor take more memory than some times their length.
     pub fn restored(
         bytes: &[u8],
         restore: &Restore<K>,
         decode: impl FnMut(&[u8]) -> Option<K>,
     ) -> Result<Self, SnapshotError> {
         let (clock, written, seed, entries) = opened(bytes)?;
-        let Restore { now, wall, capacity, home } = *restore;
+        let Restore {
+            now,
+            wall,
+            capacity,
+            home,
+        } = *restore;
         let passed = Duration::from_nanos(since_1970(wall).saturating_sub(written));
         let before = Moment::at(Duration::from_nanos(clock)).after(passed);
         let mut table = Table::new(capacity, home);
         let overflow = filled(entries, &mut table, seed, decode).ok_or(SnapshotError::Unknown)?;
-        Ok(Self { epoch: Epoch::new(now, before), table, overflow })
+        Ok(Self {
+            epoch: Epoch::new(now, before),
+            table,
+            overflow,
+        })
     }
 }
 
@@ -172,7 +194,8 @@ fn opened(bytes: &[u8]) -> Result<(u64, u64, u64, &[u8]), SnapshotError> {
         return Err(SnapshotError::Version(version));
     }
     let (whole, sum) = bytes.split_last_chunk().ok_or(SnapshotError::Damaged)?;
-    if crc32fast::hash(whole) != u32::from_le_bytes(*sum) || bytes.len() < HEAD.saturating_add(END) {
+    if crc32fast::hash(whole) != u32::from_le_bytes(*sum) || bytes.len() < HEAD.saturating_add(END)
+    {
         return Err(SnapshotError::Damaged);
     }
     let mut number = || head.u64().ok_or(SnapshotError::Damaged);
@@ -229,7 +252,9 @@ fn entry(to: &mut Vec<u8>, kind: u8, key: &[u8], cell: &[u8]) {
 
 /// Nanoseconds since 1970 on the wall clock, up to the year 2554.
 fn since_1970(wall: SystemTime) -> u64 {
-    let since = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = wall
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -1,9 +1,10 @@
 //! One cell per key, in bounded memory, behind many locks.
 //!
-//! A stripe is a lock and the tables behind it. Counters of their own are spread over many stripes by their home, one
-//! table each; all shared counters are in the last stripe, in many tables. Locks are taken in the order of the stripes,
-//! so the one that everybody needs is taken last. No table holds more than some 1600 keys when the engine is full, so
-//! that growing or sweeping one is short; their number need not be a power of two, so that they are well filled then.
+//! A stripe is a lock and the tables behind it. Counters of their own are spread over many stripes
+//! by their home, one table each; all shared counters are in the last stripe, in many tables. Locks
+//! are taken in the order of the stripes, so the one that everybody needs is taken last. No table
+//! holds more than some 1600 keys when the engine is full, so that growing or sweeping one is
+//! short; their number need not be a power of two, so that they are well filled then.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
@@ -50,7 +51,8 @@ pub(crate) struct Table<K> {
     capacity: usize,
     /// Keys in the tables, plus those about to be.
     tracked: AtomicUsize,
-    /// The latest fine slot at which a cell was freed: no new cell may believe the clock is behind it.
+    /// The latest fine slot at which a cell was freed: no new cell may believe the clock is behind
+    /// it.
     freed_at: AtomicU32,
     next_to_sweep: AtomicUsize,
 }
@@ -63,7 +65,8 @@ struct Place {
     spot: u64,
 }
 
-/// The places of one decision, and the guards of their stripes once [`Locked::lock`] has been called.
+/// The places of one decision, and the guards of their stripes once [`Locked::lock`] has been
+/// called.
 pub(crate) struct Locked<'a, K, const N: usize> {
     table: &'a Table<K>,
     places: [Place; N],
@@ -75,8 +78,11 @@ pub(crate) struct Locked<'a, K, const N: usize> {
 
 impl<K: Eq + Hash> Table<K> {
     pub(crate) fn new(capacity: usize, home: Option<fn(&K) -> u64>) -> Self {
-        let spread = capacity.div_ceil(KEYS_PER_TABLE).clamp(MIN_STRIPES, 1 << 30);
-        let stripe = |tables: usize| Stripe(RwLock::new((0..tables).map(|_| HashTable::new()).collect()));
+        let spread = capacity
+            .div_ceil(KEYS_PER_TABLE)
+            .clamp(MIN_STRIPES, 1 << 30);
+        let stripe =
+            |tables: usize| Stripe(RwLock::new((0..tables).map(|_| HashTable::new()).collect()));
         let mut stripes: Vec<_> = (0..spread).map(|_| stripe(1)).collect();
         stripes.push(stripe(spread));
         let hasher = RandomState::default();
@@ -108,7 +114,9 @@ impl<K: Eq + Hash> Table<K> {
     /// Takes room for one more key, if there is any.
     pub(crate) fn reserve(&self) -> bool {
         let fits = |tracked: usize| (tracked < self.capacity).then(|| tracked.saturating_add(1));
-        self.tracked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+        self.tracked
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
+            .is_ok()
     }
 
     /// Gives back room for `keys` keys.
@@ -126,15 +134,24 @@ impl<K: Eq + Hash> Table<K> {
     pub(crate) fn places<const N: usize>(&self, charges: &[Charge<K>; N]) -> Locked<'_, K, N> {
         let places = charges.each_ref().map(|charge| self.place(charge));
         let order = in_lock_order(&places);
-        Locked { table: self, places, order, guards: [const { None }; N] }
+        Locked {
+            table: self,
+            places,
+            order,
+            guards: [const { None }; N],
+        }
     }
 
     /// Frees the idle cells of the next table in turn and returns how many those were.
     pub(crate) fn sweep(&self, now: u32) -> usize {
         let turn = self.next_to_sweep.fetch_add(1, Ordering::Relaxed);
         let (stripe, table, _) = self.spot(turn.checked_rem(self.tables()).unwrap_or(0));
-        let Some(mut tables) = self.stripes.get(stripe).map(|stripe| stripe.0.write()) else { return 0 };
-        let Some(keys) = tables.get_mut(table) else { return 0 };
+        let Some(mut tables) = self.stripes.get(stripe).map(|stripe| stripe.0.write()) else {
+            return 0;
+        };
+        let Some(keys) = tables.get_mut(table) else {
+            return 0;
+        };
         let before = keys.len();
         keys.retain(|(_, cell)| !cell.is_idle(now));
         let freed = before.saturating_sub(keys.len());
@@ -148,11 +165,16 @@ impl<K: Eq + Hash> Table<K> {
         freed
     }
 
-    /// Visits the cells of the table at this turn that count anything, under its lock; says whether they are shared ones.
+    /// Visits the cells of the table at this turn that count anything, under its lock; says whether
+    /// they are shared ones.
     pub(crate) fn each_of(&self, turn: usize, now: u32, mut visit: impl FnMut(&K, &Cell, bool)) {
         let (stripe, table, is_shared) = self.spot(turn);
         let tables = self.stripes.get(stripe).map(|stripe| stripe.0.write());
-        for (key, cell) in tables.iter().filter_map(|tables| tables.get(table)).flatten() {
+        for (key, cell) in tables
+            .iter()
+            .filter_map(|tables| tables.get(table))
+            .flatten()
+        {
             if !cell.is_idle(now) {
                 visit(key, cell, is_shared);
             }
@@ -164,7 +186,9 @@ impl<K: Eq + Hash> Table<K> {
         let place = self.place(&charge);
         let hash = place.hash;
         let hasher = &self.hasher;
-        let stripe = usize::try_from(place.stripe()).ok().and_then(|at| self.stripes.get_mut(at));
+        let stripe = usize::try_from(place.stripe())
+            .ok()
+            .and_then(|at| self.stripes.get_mut(at));
         let Some(keys) = stripe.and_then(|stripe| stripe.0.get_mut().get_mut(place.table())) else {
             return false;
         };
@@ -186,22 +210,33 @@ impl<K: Eq + Hash> Table<K> {
         *self.freed_at.get_mut() = slot;
     }
 
-    /// The stripe and the table in it that have this turn, and whether they are those of shared counters.
+    /// The stripe and the table in it that have this turn, and whether they are those of shared
+    /// counters.
     fn spot(&self, turn: usize) -> (usize, usize, bool) {
         let shared = self.stripes.len().saturating_sub(1);
-        if turn < shared { (turn, 0, false) } else { (shared, turn.saturating_sub(shared), true) }
+        if turn < shared {
+            (turn, 0, false)
+        } else {
+            (shared, turn.saturating_sub(shared), true)
+        }
     }
 
-    /// Stripe and table come from bits of a hash that the buckets of a table, which use the lowest and the highest,
-    /// do not.
+    /// Stripe and table come from bits of a hash that the buckets of a table, which use the lowest
+    /// and the highest, do not.
     #[inline]
     fn place(&self, charge: &Charge<K>) -> Place {
         let hash = self.hasher.hash_one(&charge.key);
         if charge.shared {
-            return Place { hash, spot: (u64::from(self.spread) << 32) | self.spread_out(hash) };
+            return Place {
+                hash,
+                spot: (u64::from(self.spread) << 32) | self.spread_out(hash),
+            };
         }
         let home = self.home.map_or(hash, |home| self.mixed(home(&charge.key)));
-        Place { hash, spot: self.spread_out(home) << 32 }
+        Place {
+            hash,
+            spot: self.spread_out(home) << 32,
+        }
     }
 
     /// A home as evenly spread as a hash, by a secret odd factor: stripes need no more.
@@ -234,8 +269,8 @@ impl Place {
     }
 }
 
-/// Locks what another thread holds. A decision is shorter than putting a thread to sleep and waking it, so this looks
-/// again for as long as some decisions take before it sleeps.
+/// Locks what another thread holds. A decision is shorter than putting a thread to sleep and waking
+/// it, so this looks again for as long as some decisions take before it sleeps.
 #[cold]
 #[inline(never)]
 fn patiently<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
@@ -248,8 +283,9 @@ fn patiently<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write()
 }
 
-/// The stripes of the places in their order, in the upper half of a number, with the index of the place in the lower.
-/// They are few and mostly in order, so each in turn is moved to its place among those before it.
+/// The stripes of the places in their order, in the upper half of a number, with the index of the
+/// place in the lower. They are few and mostly in order, so each in turn is moved to its place
+/// among those before it.
 #[inline]
 fn in_lock_order<const N: usize>(places: &[Place; N]) -> [u64; N] {
     let mut order = [0; N];
@@ -258,7 +294,10 @@ fn in_lock_order<const N: usize>(places: &[Place; N]) -> [u64; N] {
     }
     for end in 1..N {
         for at in (1..=end).rev() {
-            match order.get_mut(at.wrapping_sub(1)..).and_then(|rest| rest.first_chunk_mut()) {
+            match order
+                .get_mut(at.wrapping_sub(1)..)
+                .and_then(|rest| rest.first_chunk_mut())
+            {
                 Some([before, here]) if *before > *here => std::mem::swap(before, here),
                 _ => break,
             }
@@ -268,9 +307,10 @@ fn in_lock_order<const N: usize>(places: &[Place; N]) -> [u64; N] {
 }
 
 impl<K: Eq + Hash, const N: usize> Locked<'_, K, N> {
-    /// Locks the stripes of all places in their order, waiting for each in turn. On the way, as soon as its stripe is
-    /// locked, visits the cell of each charge, with an answer to fill in, until a key is not tracked or `visit` says no.
-    /// Returns how many were visited with success, in the order of the stripes.
+    /// Locks the stripes of all places in their order, waiting for each in turn. On the way, as
+    /// soon as its stripe is locked, visits the cell of each charge, with an answer to fill in,
+    /// until a key is not tracked or `visit` says no. Returns how many were visited with success,
+    /// in the order of the stripes.
     #[inline]
     pub(crate) fn lock<T>(
         &mut self,
@@ -283,18 +323,25 @@ impl<K: Eq + Hash, const N: usize> Locked<'_, K, N> {
         for (slot, entry) in self.guards.iter_mut().zip(&self.order) {
             let (stripe, index) = unpack(*entry);
             if latest.as_ref().is_none_or(|(latest, _)| *latest != stripe) {
-                latest = self.table.stripe(stripe).map(|guard| (stripe, slot.insert(guard)));
+                latest = self
+                    .table
+                    .stripe(stripe)
+                    .map(|guard| (stripe, slot.insert(guard)));
             }
             if !going {
                 continue;
             }
-            let (Some(charge), Some(place), Some(answer), Some((_, tables))) =
-                (charges.get(index), self.places.get(index), answers.get_mut(index), latest.as_mut())
-            else {
+            let (Some(charge), Some(place), Some(answer), Some((_, tables))) = (
+                charges.get(index),
+                self.places.get(index),
+                answers.get_mut(index),
+                latest.as_mut(),
+            ) else {
                 return visited;
             };
             let keys = tables.get_mut(place.table());
-            let found = keys.and_then(|keys| keys.find_mut(place.hash, |(known, _)| *known == charge.key));
+            let found =
+                keys.and_then(|keys| keys.find_mut(place.hash, |(known, _)| *known == charge.key));
             going = found.is_some_and(|(_, cell)| visit(cell, &charge.limits, answer));
             visited = visited.wrapping_add(usize::from(going));
         }
@@ -311,7 +358,11 @@ impl<K: Eq + Hash, const N: usize> Locked<'_, K, N> {
     pub(crate) fn has_twins(&self) -> bool {
         let mut twins = false;
         for (index, place) in self.places.iter().enumerate() {
-            twins |= self.places.iter().skip(index.wrapping_add(1)).any(|other| other.hash == place.hash);
+            twins |= self
+                .places
+                .iter()
+                .skip(index.wrapping_add(1))
+                .any(|other| other.hash == place.hash);
         }
         twins
     }
@@ -325,10 +376,13 @@ impl<K: Eq + Hash, const N: usize> Locked<'_, K, N> {
     /// The cell of the charge at `index`, if its key is tracked.
     pub(crate) fn cell(&mut self, index: usize, key: &K) -> Option<&mut Cell> {
         let hash = self.places.get(index)?.hash;
-        self.keys(index)?.find_mut(hash, |(known, _)| known == key).map(|(_, cell)| cell)
+        self.keys(index)?
+            .find_mut(hash, |(known, _)| known == key)
+            .map(|(_, cell)| cell)
     }
 
-    /// Puts `cell` under the key of the charge at `index`, which is not tracked but has room reserved.
+    /// Puts `cell` under the key of the charge at `index`, which is not tracked but has room
+    /// reserved.
     pub(crate) fn insert(&mut self, index: usize, key: K, cell: Cell) {
         let hasher = &self.table.hasher;
         let hash = self.places.get(index).map(|place| place.hash);
@@ -340,7 +394,10 @@ impl<K: Eq + Hash, const N: usize> Locked<'_, K, N> {
     /// The table of the charge at `index`, behind the first guard of its stripe.
     fn keys(&mut self, index: usize) -> Option<&mut Keys<K>> {
         let place = self.places.get(index)?;
-        let first = self.order.iter().position(|entry| unpack(*entry).0 == place.stripe())?;
+        let first = self
+            .order
+            .iter()
+            .position(|entry| unpack(*entry).0 == place.stripe())?;
         self.guards.get_mut(first)?.as_mut()?.get_mut(place.table())
     }
 }
@@ -348,10 +405,14 @@ impl<K: Eq + Hash, const N: usize> Locked<'_, K, N> {
 /// The stripe and the index of the place in an entry of the lock order.
 #[inline]
 fn unpack(entry: u64) -> (u64, usize) {
-    (entry >> 32, usize::try_from(entry & 0xFFFF_FFFF).unwrap_or(usize::MAX))
+    (
+        entry >> 32,
+        usize::try_from(entry & 0xFFFF_FFFF).unwrap_or(usize::MAX),
+    )
 }
 
-/// Unlocks in reverse: whoever waits does so at the first lock in common, and then finds the others free.
+/// Unlocks in reverse: whoever waits does so at the first lock in common, and then finds the others
+/// free.
 impl<K, const N: usize> Drop for Locked<'_, K, N> {
     #[inline]
     fn drop(&mut self) {

@@ -8,11 +8,12 @@ use std::sync::{
 /// What is held is counted in steps of this many bytes, so that small bodies cost no counting.
 const STEP_BYTES: usize = 16 * 1024;
 
-/// A number of bytes that may be held at once by all who share it; clones share it. A part of a budget is a budget of its
-/// own, whose bytes count for both.
+/// A number of bytes that may be held at once by all who share it; clones share it. A part of a
+/// budget is a budget of its own, whose bytes count for both.
 ///
-/// It counts the bodies as they are received. What is made of them (parsed values, the answer for the caller) takes a
-/// small multiple of that, and what is below 16 KiB for each holder is not counted.
+/// It counts the bodies as they are received. What is made of them (parsed values, the answer for
+/// the caller) takes a small multiple of that, and what is below 16 KiB for each holder is not
+/// counted.
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<Shared>);
 
@@ -40,27 +41,42 @@ impl Budget {
     /// A budget of this many bytes.
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
-        Self(Arc::new(Shared { limit_bytes, held_bytes: AtomicUsize::new(0), whole: None }))
+        Self(Arc::new(Shared {
+            limit_bytes,
+            held_bytes: AtomicUsize::new(0),
+            whole: None,
+        }))
     }
 
-    /// A part of this budget: those who share it hold at most so many bytes together, and no more than is left here.
+    /// A part of this budget: those who share it hold at most so many bytes together, and no more
+    /// than is left here.
     #[must_use]
     pub fn part(&self, limit_bytes: usize) -> Self {
         let (held_bytes, whole) = (AtomicUsize::new(0), Some(self.clone()));
-        Self(Arc::new(Shared { limit_bytes, held_bytes, whole }))
+        Self(Arc::new(Shared {
+            limit_bytes,
+            held_bytes,
+            whole,
+        }))
     }
 
     /// A reservation that holds nothing yet.
     #[must_use]
     pub fn reservation(&self) -> Reservation {
-        Reservation { budget: self.clone(), held_bytes: 0 }
+        Reservation {
+            budget: self.clone(),
+            held_bytes: 0,
+        }
     }
 
     /// Whether so many bytes could be held if nothing else was.
     #[must_use]
     pub fn could_hold(&self, bytes: usize) -> bool {
-        let Shared { limit_bytes, whole, .. } = &*self.0;
-        in_steps(bytes) <= *limit_bytes && whole.as_ref().is_none_or(|whole| whole.could_hold(bytes))
+        let Shared {
+            limit_bytes, whole, ..
+        } = &*self.0;
+        in_steps(bytes) <= *limit_bytes
+            && whole.as_ref().is_none_or(|whole| whole.could_hold(bytes))
     }
 
     /// How many bytes are held now, in whole steps.
@@ -70,7 +86,11 @@ impl Budget {
     }
 
     fn grow(&self, more: usize) -> Result<(), BudgetSpent> {
-        let Shared { limit_bytes, held_bytes, whole } = &*self.0;
+        let Shared {
+            limit_bytes,
+            held_bytes,
+            whole,
+        } = &*self.0;
         held_bytes
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
                 held.checked_add(more).filter(|total| total <= limit_bytes)
@@ -92,7 +112,13 @@ impl Budget {
 }
 
 fn in_steps(bytes: usize) -> usize {
-    if bytes < STEP_BYTES { 0 } else { bytes.checked_next_multiple_of(STEP_BYTES).unwrap_or(usize::MAX) }
+    if bytes < STEP_BYTES {
+        0
+    } else {
+        bytes
+            .checked_next_multiple_of(STEP_BYTES)
+            .unwrap_or(usize::MAX)
+    }
 }
 
 /// What one holder has of a [`Budget`]; given back on drop.
@@ -153,7 +179,11 @@ mod tests {
         assert_eq!(one.hold(STEP_BYTES + 1), Ok(()));
         assert_eq!(budget.held_bytes(), 2 * STEP_BYTES);
         assert_eq!(other.hold(3 * STEP_BYTES), Err(BudgetSpent));
-        assert_eq!(budget.held_bytes(), 2 * STEP_BYTES, "a refusal holds nothing");
+        assert_eq!(
+            budget.held_bytes(),
+            2 * STEP_BYTES,
+            "a refusal holds nothing"
+        );
         assert_eq!(other.hold(2 * STEP_BYTES), Ok(()));
         assert_eq!(one.hold(usize::MAX), Err(BudgetSpent));
         assert!(budget.could_hold(4 * STEP_BYTES) && !budget.could_hold(4 * STEP_BYTES + 1));
@@ -170,15 +200,30 @@ mod tests {
         let (mut first, mut second) = (one.reservation(), other.reservation());
 
         assert!(one.could_hold(3 * STEP_BYTES) && !one.could_hold(4 * STEP_BYTES));
-        assert_eq!(first.hold(4 * STEP_BYTES), Err(BudgetSpent), "more than its part");
+        assert_eq!(
+            first.hold(4 * STEP_BYTES),
+            Err(BudgetSpent),
+            "more than its part"
+        );
         assert_eq!(first.hold(3 * STEP_BYTES), Ok(()));
-        assert_eq!(second.hold(2 * STEP_BYTES), Err(BudgetSpent), "more than is left");
-        assert_eq!((other.held_bytes(), whole.held_bytes()), (0, 3 * STEP_BYTES), "a refusal holds nothing");
+        assert_eq!(
+            second.hold(2 * STEP_BYTES),
+            Err(BudgetSpent),
+            "more than is left"
+        );
+        assert_eq!(
+            (other.held_bytes(), whole.held_bytes()),
+            (0, 3 * STEP_BYTES),
+            "a refusal holds nothing"
+        );
         assert_eq!(second.hold(STEP_BYTES), Ok(()));
         assert_eq!(first.hold(STEP_BYTES), Ok(()));
         assert_eq!(second.hold(3 * STEP_BYTES), Ok(()));
         drop((first, second));
-        assert_eq!([one, other, whole].map(|budget| budget.held_bytes()), [0; 3]);
+        assert_eq!(
+            [one, other, whole].map(|budget| budget.held_bytes()),
+            [0; 3]
+        );
     }
 
     #[test]

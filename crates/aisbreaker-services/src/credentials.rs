@@ -1,7 +1,8 @@
 //! The secrets of a caller, and which of them a service gets.
 //!
-//! A secret that came out of a sealed key is bound: it may be sent to the origins that its entry names (or the
-//! service's own), and nowhere else. A secret that the caller itself sent may go where the caller says.
+//! A secret that came out of a sealed key is bound: it may be sent to the origins that its entry
+//! names (or the service's own), and nowhere else. A secret that the caller itself sent may go
+//! where the caller says.
 
 use aisbreaker_api::{ServiceId, ServicePattern};
 use secrecy::{ExposeSecret, SecretString};
@@ -13,7 +14,10 @@ const CALLERS_OWN: &str = "{{secret}}";
 
 /// All secrets that came with one request.
 #[derive(Clone, Debug)]
-#[expect(clippy::exhaustive_enums, reason = "the three ways in which a request can be authorised")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "the three ways in which a request can be authorised"
+)]
 pub enum Credentials {
     /// None at all.
     None,
@@ -46,7 +50,12 @@ impl SealedSecret {
     /// A secret for the services that `pattern` matches, bound to the origins of `urls`.
     #[must_use]
     pub fn new(pattern: ServicePattern, secret: SecretString, urls: Vec<String>) -> Self {
-        Self { pattern, secret, urls, fallback: Vec::new() }
+        Self {
+            pattern,
+            secret,
+            urls,
+            fallback: Vec::new(),
+        }
     }
 
     /// The same with the services to be called when this one fails.
@@ -65,7 +74,10 @@ impl SealedSecret {
 
 /// What one service gets of the caller's secrets.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::exhaustive_enums, reason = "every service must decide each case")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "every service must decide each case"
+)]
 pub enum Credential<'a> {
     /// No secret.
     None,
@@ -73,7 +85,8 @@ pub enum Credential<'a> {
     Blocked,
     /// A secret that the caller knows; it may go where the caller says.
     Free(&'a SecretString),
-    /// A sealed secret; it may go to the origins of `urls` (the service's own where empty) and nowhere else.
+    /// A sealed secret; it may go to the origins of `urls` (the service's own where empty) and
+    /// nowhere else.
     Bound {
         /// The secret.
         secret: &'a SecretString,
@@ -90,12 +103,17 @@ impl Credentials {
             Self::None => Credential::None,
             Self::Caller(secret) => Credential::Free(secret),
             Self::Sealed { secrets, bearer } => {
-                let Some(entry) = first_match(secrets, id) else { return Credential::None };
+                let Some(entry) = first_match(secrets, id) else {
+                    return Credential::None;
+                };
                 match entry.secret.expose_secret() {
                     "" => Credential::None,
                     INVALID => Credential::Blocked,
                     CALLERS_OWN => bearer.as_ref().map_or(Credential::None, Credential::Free),
-                    _ => Credential::Bound { secret: &entry.secret, urls: &entry.urls },
+                    _ => Credential::Bound {
+                        secret: &entry.secret,
+                        urls: &entry.urls,
+                    },
                 }
             }
         }
@@ -133,10 +151,17 @@ mod tests {
         let secrets = entries
             .iter()
             .map(|(pattern, secret)| {
-                SealedSecret::new(ServicePattern::parse(*pattern).unwrap(), (*secret).into(), Vec::new())
+                SealedSecret::new(
+                    ServicePattern::parse(*pattern).unwrap(),
+                    (*secret).into(),
+                    Vec::new(),
+                )
             })
             .collect();
-        Credentials::Sealed { secrets, bearer: bearer.map(Into::into) }
+        Credentials::Sealed {
+            secrets,
+            bearer: bearer.map(Into::into),
+        }
     }
 
     fn describe(credential: Credential<'_>) -> String {
@@ -166,7 +191,8 @@ mod tests {
             ("chat:mistral.ai", "blocked"),
         ];
         for (id, expected) in rows {
-            let found = describe(sealed(&entries, Some("key")).for_service(&ServiceId::parse(id).unwrap()));
+            let found =
+                describe(sealed(&entries, Some("key")).for_service(&ServiceId::parse(id).unwrap()));
             assert_eq!(found, expected, "{id}");
         }
     }
@@ -174,6 +200,9 @@ mod tests {
     #[test]
     fn the_callers_own_secret_is_nothing_with_the_servers_default_key() {
         let credentials = sealed(&[("", "{{secret}}")], None);
-        assert_eq!(describe(credentials.for_service(&ServiceId::parse("chat:openai.com").unwrap())), "none");
+        assert_eq!(
+            describe(credentials.for_service(&ServiceId::parse("chat:openai.com").unwrap())),
+            "none"
+        );
     }
 }

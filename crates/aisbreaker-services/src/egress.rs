@@ -1,8 +1,10 @@
 //! The outbound HTTP client: every call to a provider goes through [`Client`].
 //!
-//! - [`Policy`] says which addresses may be dialled; it is asked about the very address of every new connection,
-//!   after the only name resolution there is, so that a name that changes its answer gains nothing.
-//! - Redirects are not followed, proxy variables of the environment are not read, bodies are not decompressed.
+//! - [`Policy`] says which addresses may be dialled; it is asked about the very address of every
+//!   new connection, after the only name resolution there is, so that a name that changes its
+//!   answer gains nothing.
+//! - Redirects are not followed, proxy variables of the environment are not read, bodies are not
+//!   decompressed.
 //! - Dropping the future of [`Client::send`] or a [`Body`] closes the connection at once.
 //! - A body that ends before its announced end is an error ([`SendError::Cut`]), never a clean end.
 //!
@@ -48,8 +50,8 @@ use self::{
 };
 use crate::budget::Budget;
 
-/// Headers that only this client may set: they say where a request goes, how long it is, or how long a connection
-/// lives.
+/// Headers that only this client may set: they say where a request goes, how long it is, or how
+/// long a connection lives.
 const OWN_HEADERS: [HeaderName; 12] = [
     header::HOST,
     header::CONTENT_LENGTH,
@@ -74,10 +76,12 @@ const SECRET_HEADERS: [HeaderName; 5] = [
     HeaderName::from_static("x-goog-api-key"),
 ];
 
-/// Sends requests to providers, as far as its [`Policy`] allows; clones share one pool of connections.
+/// Sends requests to providers, as far as its [`Policy`] allows; clones share one pool of
+/// connections.
 ///
-/// A request that failed on a kept connection before any of it was written is sent again on another connection;
-/// once a byte may have been written it is not, since the provider may have acted on it.
+/// A request that failed on a kept connection before any of it was written is sent again on another
+/// connection; once a byte may have been written it is not, since the provider may have acted on
+/// it.
 #[derive(Clone)]
 pub struct Client {
     connector: Connector,
@@ -92,7 +96,8 @@ pub struct Client {
 pub struct Timeouts {
     /// For a connection: name resolution, TCP and TLS together; 10 s by default.
     pub connect: Duration,
-    /// From the call until the head of the response, connecting and sending included; 180 s by default.
+    /// From the call until the head of the response, connecting and sending included; 180 s by
+    /// default.
     pub response: Duration,
     /// For the next piece of a response body, while somebody waits for it; 300 s by default.
     pub idle: Duration,
@@ -102,11 +107,11 @@ pub struct Timeouts {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Bounds {
-    /// The largest answer that is collected, and the most text that is collected of a stream, in bytes; 16 MiB by
-    /// default.
+    /// The largest answer that is collected, and the most text that is collected of a stream, in
+    /// bytes; 16 MiB by default.
     pub max_answer_bytes: usize,
-    /// How many calls to one origin may be under way; 5000 by default. Besides those in use, up to 64 connections to
-    /// an origin are kept for later calls.
+    /// How many calls to one origin may be under way; 5000 by default. Besides those in use, up to
+    /// 64 connections to an origin are kept for later calls.
     pub max_calls_per_origin: usize,
 }
 
@@ -118,7 +123,8 @@ pub struct Bounds {
 pub struct Outgoing {
     /// The method.
     pub method: Method,
-    /// The headers; those that only the client may set (`Host`, lengths, hop-by-hop ones) are dropped.
+    /// The headers; those that only the client may set (`Host`, lengths, hop-by-hop ones) are
+    /// dropped.
     pub headers: HeaderMap,
     /// The whole body.
     pub body: Payload,
@@ -137,11 +143,17 @@ impl Client {
         Self::with_resolver(policy, timeouts, Arc::new(SystemResolver))
     }
 
-    /// A client that asks `resolver` for the addresses of names; the policy judges its answers all the same.
+    /// A client that asks `resolver` for the addresses of names; the policy judges its answers all
+    /// the same.
     #[must_use]
     pub fn with_resolver(policy: Policy, timeouts: Timeouts, resolver: Arc<dyn Resolve>) -> Self {
         let connector = Connector::new(policy, resolver, timeouts.connect);
-        Self { connector, timeouts, bounds: Bounds::default(), pool: Pool::default() }
+        Self {
+            connector,
+            timeouts,
+            bounds: Bounds::default(),
+            pool: Pool::default(),
+        }
     }
 
     /// Sets how much the client takes on.
@@ -151,8 +163,9 @@ impl Client {
         self
     }
 
-    /// Connects by `http` to providers in this process, for tests and benchmarks: instead of dialling, it sends the other
-    /// end of each connection to `providers`. The policy is asked as ever; `https` is dialled as ever.
+    /// Connects by `http` to providers in this process, for tests and benchmarks: instead of
+    /// dialling, it sends the other end of each connection to `providers`. The policy is asked as
+    /// ever; `https` is dialled as ever.
     #[cfg(feature = "in-memory")]
     #[must_use]
     pub fn with_providers_in_memory(mut self, providers: UnboundedSender<DuplexStream>) -> Self {
@@ -160,19 +173,24 @@ impl Client {
         self
     }
 
-    /// Loads the certificates of the system now (some 40 ms on another thread), instead of at the first `https` call.
+    /// Loads the certificates of the system now (some 40 ms on another thread), instead of at the
+    /// first `https` call.
     ///
     /// # Errors
-    /// [`TlsUnavailable`] when the system's TLS library cannot be used; every `https` call would fail then.
+    /// [`TlsUnavailable`] when the system's TLS library cannot be used; every `https` call would
+    /// fail then.
     pub async fn load_certificates(&self) -> Result<(), TlsUnavailable> {
         self.connector.load_tls().await
     }
 
-    /// The same client with a pool of its own, for another runtime; the loaded certificates and the bounds are
-    /// shared.
+    /// The same client with a pool of its own, for another runtime; the loaded certificates and the
+    /// bounds are shared.
     #[must_use]
     pub fn with_own_pool(&self) -> Self {
-        Self { pool: Pool::default(), ..self.clone() }
+        Self {
+            pool: Pool::default(),
+            ..self.clone()
+        }
     }
 
     /// How long it waits.
@@ -189,29 +207,48 @@ impl Client {
 
     /// Sends a request and waits for the head of the response, whatever its status is.
     ///
-    /// The address is `url` alone: no header changes it. The body is asked for without content coding.
+    /// The address is `url` alone: no header changes it. The body is asked for without content
+    /// coding.
     ///
     /// # Errors
-    /// The [`SendError`] that applies. Nothing was sent after [`SendError::Forbidden`], [`SendError::Unreachable`] and
-    /// [`SendError::Busy`].
+    /// The [`SendError`] that applies. Nothing was sent after [`SendError::Forbidden`],
+    /// [`SendError::Unreachable`] and [`SendError::Busy`].
     ///
     /// # Cancel safety
-    /// Dropping the future closes the connection, or ends the attempt to connect; the request may have been received.
-    pub async fn send(&self, url: &ServiceUrl, outgoing: Outgoing) -> Result<Response<Body>, SendError> {
+    /// Dropping the future closes the connection, or ends the attempt to connect; the request may
+    /// have been received.
+    pub async fn send(
+        &self,
+        url: &ServiceUrl,
+        outgoing: Outgoing,
+    ) -> Result<Response<Body>, SendError> {
         let budget = outgoing.budget.clone();
         let own_deadline = self.deadline();
-        let deadline = outgoing.deadline.map_or(own_deadline, |deadline| deadline.min(own_deadline));
+        let deadline = outgoing
+            .deadline
+            .map_or(own_deadline, |deadline| deadline.min(own_deadline));
         let (request, address) = prepare(url, outgoing)?;
-        let lease = self.pool.begin(url.origin(), self.bounds.max_calls_per_origin).ok_or(SendError::Busy)?;
-        let (response, lease) = tokio::time::timeout_at(deadline, self.exchange(request, address, lease))
-            .await
-            .map_err(|_elapsed| SendError::Timeout(Stage::Response))??;
+        let lease = self
+            .pool
+            .begin(url.origin(), self.bounds.max_calls_per_origin)
+            .ok_or(SendError::Busy)?;
+        let (response, lease) =
+            tokio::time::timeout_at(deadline, self.exchange(request, address, lease))
+                .await
+                .map_err(|_elapsed| SendError::Timeout(Stage::Response))??;
         Ok(response.map(|incoming| {
-            Body::new(incoming, self.timeouts.idle, lease, self.bounds.max_answer_bytes, budget)
+            Body::new(
+                incoming,
+                self.timeouts.idle,
+                lease,
+                self.bounds.max_answer_bytes,
+                budget,
+            )
         }))
     }
 
-    /// Sends a request on a kept connection or a new one; with the response, the connection that its body comes on.
+    /// Sends a request on a kept connection or a new one; with the response, the connection that
+    /// its body comes on.
     async fn exchange(
         &self,
         mut request: Sent,
@@ -219,14 +256,20 @@ impl Client {
         mut lease: Lease,
     ) -> Result<(Response<Incoming>, Lease), SendError> {
         loop {
-            while lease.connection.as_mut().is_some_and(|connection| !connection.is_at_rest(Waker::noop())) {
+            while lease
+                .connection
+                .as_mut()
+                .is_some_and(|connection| !connection.is_at_rest(Waker::noop()))
+            {
                 lease.take_another();
             }
             let kept = lease.connection.take();
             let is_new = kept.is_none();
             let mut connection = match kept {
                 Some(connection) => connection,
-                None => Connection::over(self.connector.clone().call(root(&address)?).await?).await?,
+                None => {
+                    Connection::over(self.connector.clone().call(root(&address)?).await?).await?
+                }
             };
             match connection.exchange(request).await {
                 Ok(response) => {
@@ -255,7 +298,10 @@ impl fmt::Debug for Client {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { max_answer_bytes: 16 << 20, max_calls_per_origin: 5_000 }
+        Self {
+            max_answer_bytes: 16 << 20,
+            max_calls_per_origin: 5_000,
+        }
     }
 }
 
@@ -296,7 +342,14 @@ impl Outgoing {
     /// A request with this method, headers and body.
     #[must_use]
     pub fn new(method: Method, headers: HeaderMap, body: impl Into<Payload>) -> Self {
-        Self { method, headers, body: body.into(), budget: Budget::default(), query: None, deadline: None }
+        Self {
+            method,
+            headers,
+            body: body.into(),
+            budget: Budget::default(),
+            query: None,
+            deadline: None,
+        }
     }
 
     /// Says of what the answer is held as it is collected; by default, of a budget of its own.
@@ -345,8 +398,8 @@ pub fn is_framed(parts: &response::Parts) -> bool {
         || parts.headers.contains_key(header::CONTENT_LENGTH)
 }
 
-/// Whether a header is one that whoever makes a request may set for a provider: none that is this client's own, and none
-/// that carries a secret.
+/// Whether a header is one that whoever makes a request may set for a provider: none that is this
+/// client's own, and none that carries a secret.
 pub(crate) fn may_be_set(name: &HeaderName) -> bool {
     !OWN_HEADERS.contains(name) && !SECRET_HEADERS.contains(name)
 }
@@ -359,7 +412,9 @@ fn prepare(url: &ServiceUrl, outgoing: Outgoing) -> Result<(Sent, Uri), SendErro
     *request.headers_mut() = own(outgoing.headers);
     request.headers_mut().insert(header::HOST, host(&address)?);
     // Only the path and the query are written (RFC 9112 section 3.2.1).
-    *request.uri_mut() = address.path_and_query().map_or_else(Uri::default, |path| path.clone().into());
+    *request.uri_mut() = address
+        .path_and_query()
+        .map_or_else(Uri::default, |path| path.clone().into());
     Ok((request, address))
 }
 
@@ -372,11 +427,14 @@ fn root(address: &Uri) -> Result<Uri, SendError> {
 
 /// The value of `Host`. A canonical address has no port that its scheme has anyway.
 fn host(address: &Uri) -> Result<HeaderValue, SendError> {
-    let authority = address.authority().map_or("", |authority| authority.as_str());
+    let authority = address
+        .authority()
+        .map_or("", |authority| authority.as_str());
     HeaderValue::from_str(authority).map_err(|_invalid| SendError::Forbidden(Refusal::Unreadable))
 }
 
-/// The address as the HTTP library reads it, once it is certain that it reads the origin that `url` says.
+/// The address as the HTTP library reads it, once it is certain that it reads the origin that `url`
+/// says.
 fn dialled(url: &ServiceUrl, query: Option<&str>) -> Result<Uri, SendError> {
     let origin = url.origin();
     let text = match query.filter(|query| !query.is_empty()) {
@@ -392,7 +450,9 @@ fn dialled(url: &ServiceUrl, query: Option<&str>) -> Result<Uri, SendError> {
         uri.scheme_str() == Some(scheme)
             && uri.host() == Some(origin.host())
             && uri.port_u16().unwrap_or(own_port) == origin.port()
-            && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+            && uri
+                .authority()
+                .is_some_and(|authority| !authority.as_str().contains('@'))
     });
     uri.ok_or(SendError::Forbidden(Refusal::Unreadable))
 }
@@ -415,7 +475,10 @@ fn own(mut headers: HeaderMap) -> HeaderMap {
             value.set_sensitive(true);
         }
     }
-    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
     headers
 }
 
@@ -435,7 +498,11 @@ mod tests {
         let headers = own(headers);
 
         for (name, value) in &headers {
-            assert_eq!(value.is_sensitive(), SECRET_HEADERS.contains(name), "{name}");
+            assert_eq!(
+                value.is_sensitive(),
+                SECRET_HEADERS.contains(name),
+                "{name}"
+            );
         }
         assert!(!format!("{headers:?}").contains("sk-"));
         assert_eq!(headers.get_all(header::COOKIE).iter().count(), 2);

@@ -8,7 +8,8 @@ use crate::budget::BudgetSpent;
 
 /// Why a call to a service failed, by who must act.
 ///
-/// Texts are for the caller: they say what to do, and hold no secret and no address that the caller did not name.
+/// Texts are for the caller: they say what to do, and hold no secret and no address that the caller
+/// did not name.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[expect(
     clippy::exhaustive_enums,

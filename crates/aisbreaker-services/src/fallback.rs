@@ -1,5 +1,5 @@
-//! Calls another service when one fails: those that the key names for that, one after the other, until one of them has
-//! said something or the time is over.
+//! Calls another service when one fails: those that the key names for that, one after the other,
+//! until one of them has said something or the time is over.
 
 use std::{
     fmt::Write as _,
@@ -16,7 +16,8 @@ use crate::{
     service::{Call, Event, EventStream, Reply},
 };
 
-/// Which services were called for one request, and with which status they answered. Clones share it.
+/// Which services were called for one request, and with which status they answered. Clones share
+/// it.
 #[derive(Clone, Debug, Default)]
 pub struct Attempts(Arc<Mutex<Vec<(String, u16)>>>);
 
@@ -25,13 +26,20 @@ impl Attempts {
     pub fn add(&self, service_id: &ServiceId, status: u16) {
         let is_shown = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\');
         let id = service_id.as_str().replace(|c: char| !is_shown(c), "?");
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((id, status));
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((id, status));
     }
 
     /// The service that was called last.
     #[must_use]
     pub fn last(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).last().map(|(id, _)| id.clone())
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .last()
+            .map(|(id, _)| id.clone())
     }
 
     /// All of them in order, as a list of strings with a parameter (RFC 9651 section 3.1):
@@ -91,7 +99,12 @@ pub(crate) async fn call(
     let is_stream = call.request.stream;
     let first = registry.find(&call.service_id)?;
     let outcome = first.call(call.clone()).await;
-    let mut left = Left { registry, call, others, deadline };
+    let mut left = Left {
+        registry,
+        call,
+        others,
+        deadline,
+    };
     left.others.reverse();
     match outcome {
         Ok(Reply::Stream(events)) if is_stream => Ok(Reply::Stream(left.streamed(events))),
@@ -100,7 +113,8 @@ pub(crate) async fn call(
 }
 
 impl Left {
-    /// What the next service answers that can be called at all, if there is one and it is time for it.
+    /// What the next service answers that can be called at all, if there is one and it is time for
+    /// it.
     async fn next(&mut self, failed: &ServiceError) -> Option<Result<Reply, ServiceError>> {
         let status = passing_status(failed)?;
         let failing = self.call.service_id.clone();
@@ -111,10 +125,17 @@ impl Left {
             // What the caller says of the address is meant for the service that it named.
             self.call.service.url = None;
             self.call.service.service_id = self.call.service_id.as_str().to_owned();
-            let called = async { self.registry.find(&self.call.service_id)?.call(self.call.clone()).await };
-            let outcome = timeout_at(self.deadline, called).await.unwrap_or_else(|_elapsed| Err(too_late()));
-            answered =
-                Some(outcome).filter(|outcome| !matches!(outcome, Err(error) if error.is_before_the_call()));
+            let called = async {
+                self.registry
+                    .find(&self.call.service_id)?
+                    .call(self.call.clone())
+                    .await
+            };
+            let outcome = timeout_at(self.deadline, called)
+                .await
+                .unwrap_or_else(|_elapsed| Err(too_late()));
+            answered = Some(outcome)
+                .filter(|outcome| !matches!(outcome, Err(error) if error.is_before_the_call()));
         }
         if answered.is_some() {
             self.call.attempts.add(&failing, status);
@@ -125,7 +146,10 @@ impl Left {
     }
 
     /// The first answer that is none of a passing failure.
-    async fn answered(mut self, mut outcome: Result<Reply, ServiceError>) -> Result<Reply, ServiceError> {
+    async fn answered(
+        mut self,
+        mut outcome: Result<Reply, ServiceError>,
+    ) -> Result<Reply, ServiceError> {
         loop {
             let error = match outcome {
                 Ok(reply) => {

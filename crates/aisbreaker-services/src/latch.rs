@@ -10,14 +10,16 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-/// How often something is polled in one turn of its task. It may want to be polled forever, and other tasks must have
-/// their turn.
+/// How often something is polled in one turn of its task. It may want to be polled forever, and
+/// other tasks must have their turn.
 const MOST_TURNS: usize = 4;
 
-/// Polls what wakes its own task while it is polled again at once, instead of by way of the runtime's queue.
+/// Polls what wakes its own task while it is polled again at once, instead of by way of the
+/// runtime's queue.
 ///
-/// The pieces of a body go through a channel inside of the HTTP library. Where both ends are polled by one task, each piece
-/// wakes it, and a runtime with several threads wakes another thread then to take the task over.
+/// The pieces of a body go through a channel inside of the HTTP library. Where both ends are polled
+/// by one task, each piece wakes it, and a runtime with several threads wakes another thread then
+/// to take the task over.
 #[derive(Debug)]
 pub struct Latch {
     shared: Arc<Shared>,
@@ -40,13 +42,18 @@ impl Default for Latch {
 }
 
 impl Latch {
-    /// Polls until there is a result, or nothing has woken the task meanwhile; the task of `cx` is woken later as usual.
+    /// Polls until there is a result, or nothing has woken the task meanwhile; the task of `cx` is
+    /// woken later as usual.
     pub fn poll<T>(
         &mut self,
         cx: &Context<'_>,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        let Shared { is_polled, was_woken, task } = &*self.shared;
+        let Shared {
+            is_polled,
+            was_woken,
+            task,
+        } = &*self.shared;
         task.register(cx.waker());
         is_polled.store(true, Ordering::SeqCst);
         let mut polled = Poll::Pending;
@@ -58,7 +65,8 @@ impl Latch {
             }
         }
         is_polled.store(false, Ordering::SeqCst);
-        // Whoever wakes notes it before it looks whether the task is polled, so that no wake is lost in between.
+        // Whoever wakes notes it before it looks whether the task is polled, so that no wake is
+        // lost in between.
         if was_woken.swap(false, Ordering::SeqCst) && polled.is_pending() {
             task.wake();
         }
@@ -109,7 +117,10 @@ mod tests {
             Poll::<()>::Pending
         });
 
-        assert_eq!((polled, polls, task.0.load(Ordering::SeqCst)), (Poll::Pending, 3, 0));
+        assert_eq!(
+            (polled, polls, task.0.load(Ordering::SeqCst)),
+            (Poll::Pending, 3, 0)
+        );
         last.unwrap().wake();
         assert_eq!(task.0.load(Ordering::SeqCst), 1, "a later wake goes on");
     }
@@ -124,7 +135,10 @@ mod tests {
             cx.waker().wake_by_ref();
             Poll::<()>::Pending
         });
-        assert_eq!((polled, polls, task.0.load(Ordering::SeqCst)), (Poll::Pending, MOST_TURNS, 1));
+        assert_eq!(
+            (polled, polls, task.0.load(Ordering::SeqCst)),
+            (Poll::Pending, MOST_TURNS, 1)
+        );
     }
 
     /// Wakes from another thread while it is polled: none is lost, whenever they come.
@@ -144,12 +158,19 @@ mod tests {
                             waker.wake();
                         })
                     });
-                    if is_done.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
+                    if is_done.load(Ordering::SeqCst) {
+                        Poll::Ready(())
+                    } else {
+                        Poll::Pending
+                    }
                 })
             };
             let first = poll(&mut latch);
             other.unwrap().join().unwrap();
-            assert!(first.is_ready() || task.0.load(Ordering::SeqCst) > 0, "the task sleeps forever");
+            assert!(
+                first.is_ready() || task.0.load(Ordering::SeqCst) > 0,
+                "the task sleeps forever"
+            );
         }
     }
 }

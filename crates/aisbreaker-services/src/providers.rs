@@ -1,6 +1,8 @@
-//! The provider table: which providers there are, where they are called, what they speak, and how they want their secret.
+//! The provider table: which providers there are, where they are called, what they speak, and how
+//! they want their secret.
 //!
-//! The table that comes with this crate is `providers.toml`; rows of one's own are added with [`Providers::with_rows`].
+//! The table that comes with this crate is `providers.toml`; rows of one's own are added with
+//! [`Providers::with_rows`].
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -22,7 +24,10 @@ const MAX_ID_LEN: usize = 100;
 
 /// A protocol that clients and providers speak.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "whoever answers in a dialect must know all of them")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "whoever answers in a dialect must know all of them"
+)]
 pub enum Dialect {
     /// That of OpenAI's API.
     OpenAi,
@@ -58,7 +63,8 @@ pub enum AuthScheme {
 }
 
 impl AuthScheme {
-    /// The header that carries this secret; its value is marked as sensitive and wiped when it is dropped.
+    /// The header that carries this secret; its value is marked as sensitive and wiped when it is
+    /// dropped.
     ///
     /// # Errors
     /// [`ServiceError::BadRequest`] when the secret has characters that a header cannot carry.
@@ -119,7 +125,9 @@ impl Provider {
 
     /// All its names, the id first.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&self.id).chain(&self.aliases).map(String::as_str)
+        std::iter::once(&self.id)
+            .chain(&self.aliases)
+            .map(String::as_str)
     }
 }
 
@@ -183,28 +191,45 @@ impl Providers {
     /// The table that comes with this crate.
     #[must_use]
     pub fn builtin() -> Self {
-        let empty = Self { rows: Arc::default(), usage: Arc::default() };
+        let empty = Self {
+            rows: Arc::default(),
+            usage: Arc::default(),
+        };
         // Both are tested to be well.
-        toml::from_str(BUILTIN).ok().and_then(|rows| empty.with_rows(rows).ok()).unwrap_or(empty)
+        toml::from_str(BUILTIN)
+            .ok()
+            .and_then(|rows| empty.with_rows(rows).ok())
+            .unwrap_or(empty)
     }
 
-    /// The table with more rows. A row of an id or alias that is there already replaces that one, at its place.
+    /// The table with more rows. A row of an id or alias that is there already replaces that one,
+    /// at its place.
     ///
     /// # Errors
     /// [`InvalidProvider`] for the first row that cannot be used.
     pub fn with_rows(&self, more: ProviderRows) -> Result<Self, InvalidProvider> {
         let mut usage = (*self.usage).clone();
-        usage.extend(more.usage.into_iter().map(|(name, rule)| (name, Arc::new(rule))));
+        usage.extend(
+            more.usage
+                .into_iter()
+                .map(|(name, rule)| (name, Arc::new(rule))),
+        );
         let mut rows = (*self.rows).clone();
         for row in more.provider {
             let provider = Arc::new(row.read(&usage)?);
-            let is_same =
-                |known: &Arc<Provider>| provider.names().any(|name| known.names().any(|known| known == name));
+            let is_same = |known: &Arc<Provider>| {
+                provider
+                    .names()
+                    .any(|name| known.names().any(|known| known == name))
+            };
             let at = rows.iter().position(is_same).unwrap_or(rows.len());
             rows.retain(|known| !is_same(known));
             rows.insert(at, provider);
         }
-        Ok(Self { rows: Arc::new(rows), usage: Arc::new(usage) })
+        Ok(Self {
+            rows: Arc::new(rows),
+            usage: Arc::new(usage),
+        })
     }
 
     /// The rows in their order.
@@ -215,13 +240,17 @@ impl Providers {
     /// The provider with this id or alias.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Arc<Provider>> {
-        self.rows.iter().find(|provider| provider.names().any(|own| own == name))
+        self.rows
+            .iter()
+            .find(|provider| provider.names().any(|own| own == name))
     }
 
     /// The first provider that speaks this dialect.
     #[must_use]
     pub fn first(&self, dialect: Dialect) -> Option<&Arc<Provider>> {
-        self.rows.iter().find(|provider| provider.spoken(dialect).is_some())
+        self.rows
+            .iter()
+            .find(|provider| provider.spoken(dialect).is_some())
     }
 }
 
@@ -233,21 +262,37 @@ impl Default for Providers {
 
 impl fmt::Debug for Providers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.rows.iter().map(|provider| &provider.id)).finish()
+        f.debug_list()
+            .entries(self.rows.iter().map(|provider| &provider.id))
+            .finish()
     }
 }
 
 impl Row {
     fn read(self, rules: &BTreeMap<String, Arc<UsageRule>>) -> Result<Provider, InvalidProvider> {
-        let fault = |problem| InvalidProvider { id: self.id.clone(), problem };
-        if !std::iter::once(&self.id).chain(&self.aliases).all(|name| is_name(name)) {
-            return Err(fault("id and aliases must be 1 to 100 letters, digits, '.', '-' and '_'"));
+        let fault = |problem| InvalidProvider {
+            id: self.id.clone(),
+            problem,
+        };
+        if !std::iter::once(&self.id)
+            .chain(&self.aliases)
+            .all(|name| is_name(name))
+        {
+            return Err(fault(
+                "id and aliases must be 1 to 100 letters, digits, '.', '-' and '_'",
+            ));
         }
-        if self.url.as_deref().is_some_and(|url| ServiceUrl::parse_base(url).is_err()) {
+        if self
+            .url
+            .as_deref()
+            .is_some_and(|url| ServiceUrl::parse_base(url).is_err())
+        {
             return Err(fault("url must be an absolute http or https URL"));
         }
         if self.openai.is_none() && self.anthropic.is_none() {
-            return Err(fault("must speak a dialect: set openai or anthropic to the prefix of its paths"));
+            return Err(fault(
+                "must speak a dialect: set openai or anthropic to the prefix of its paths",
+            ));
         }
         let spoken = |prefix: &Option<String>, rule: &str| match prefix {
             None => Ok(None),
@@ -255,8 +300,14 @@ impl Row {
                 "openai and anthropic must be '' or a path such as '/v1', without a slash at its end",
             )),
             Some(prefix) => {
-                let usage = rules.get(rule).cloned().ok_or(fault("usage names a rule that is not there"))?;
-                Ok(Some(Spoken { prefix: prefix.clone(), usage }))
+                let usage = rules
+                    .get(rule)
+                    .cloned()
+                    .ok_or(fault("usage names a rule that is not there"))?;
+                Ok(Some(Spoken {
+                    prefix: prefix.clone(),
+                    usage,
+                }))
             }
         };
         Ok(Provider {
@@ -288,7 +339,9 @@ fn is_name(name: &str) -> bool {
 fn is_prefix(prefix: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/.-_~".contains(&byte);
     let has_form = prefix.is_empty() || (prefix.starts_with('/') && !prefix.ends_with('/'));
-    has_form && prefix.bytes().all(is_allowed) && !prefix.split('/').any(|part| matches!(part, "." | ".."))
+    has_form
+        && prefix.bytes().all(is_allowed)
+        && !prefix.split('/').any(|part| matches!(part, "." | ".."))
 }
 
 fn headers(rows: &BTreeMap<String, String>) -> Option<HeaderMap> {

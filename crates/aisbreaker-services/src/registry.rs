@@ -32,7 +32,10 @@ pub struct Builder {
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { entries: Vec::new(), patience: Timeouts::default().response }
+        Self {
+            entries: Vec::new(),
+            patience: Timeouts::default().response,
+        }
     }
 }
 
@@ -46,12 +49,16 @@ impl Builder {
         // An id without control characters is always a pattern.
         if let Ok(pattern) = ServicePattern::parse(id.as_str()) {
             self.entries.retain(|entry| entry.pattern != pattern);
-            self.entries.push(Entry { pattern, service: Arc::new(service) });
+            self.entries.push(Entry {
+                pattern,
+                service: Arc::new(service),
+            });
         }
         self
     }
 
-    /// Sets after how long no other service is called any more in place of one that failed; 180 s by default.
+    /// Sets after how long no other service is called any more in place of one that failed; 180 s
+    /// by default.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -61,8 +68,12 @@ impl Builder {
     /// The registry with all services registered so far.
     #[must_use]
     pub fn build(mut self) -> Registry {
-        self.entries.sort_by_key(|entry| std::cmp::Reverse(entry.pattern.segment_count()));
-        Registry { entries: Arc::new(self.entries), patience: self.patience }
+        self.entries
+            .sort_by_key(|entry| std::cmp::Reverse(entry.pattern.segment_count()));
+        Registry {
+            entries: Arc::new(self.entries),
+            patience: self.patience,
+        }
     }
 }
 
@@ -86,11 +97,14 @@ impl Registry {
         let entry = self.entries.iter().find(|entry| entry.pattern.matches(id));
         entry
             .map(|entry| Arc::clone(&entry.service))
-            .ok_or_else(|| ServiceError::UnknownService { service_id: id.as_str().to_owned() })
+            .ok_or_else(|| ServiceError::UnknownService {
+                service_id: id.as_str().to_owned(),
+            })
     }
 
-    /// Finds the service for a call and calls it. If it fails before it has said anything, because it cannot be reached or
-    /// with status 408, 429 or 5xx, the services are called that the key names for that, one after the other.
+    /// Finds the service for a call and calls it. If it fails before it has said anything, because
+    /// it cannot be reached or with status 408, 429 or 5xx, the services are called that the key
+    /// names for that, one after the other.
     ///
     /// # Errors
     /// [`ServiceError::UnknownService`], or what the service answers.
@@ -115,6 +129,8 @@ impl fmt::Debug for Registry {
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.entries.iter().map(|entry| entry.pattern.as_str())).finish()
+        f.debug_list()
+            .entries(self.entries.iter().map(|entry| entry.pattern.as_str()))
+            .finish()
     }
 }

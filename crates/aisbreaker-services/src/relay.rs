@@ -1,6 +1,8 @@
-//! Passes requests on to providers in the provider's own protocol, and their answers back as they come.
+//! Passes requests on to providers in the provider's own protocol, and their answers back as they
+//! come.
 //!
-//! Nothing is made of bodies here; what a request is about is known already: which service, which operation.
+//! Nothing is made of bodies here; what a request is about is known already: which service, which
+//! operation.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -38,7 +40,10 @@ pub struct Relay {
 
 /// A request that is to be passed on.
 #[derive(Debug)]
-#[expect(clippy::exhaustive_structs, reason = "whoever passes a request on must decide each of these")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "whoever passes a request on must decide each of these"
+)]
 pub struct Passing<'a> {
     /// The service that is called; its vendor is the provider.
     pub service_id: &'a ServiceId,
@@ -60,10 +65,15 @@ impl Relay {
     /// Passes requests on to these providers.
     #[must_use]
     pub fn new(client: Client, providers: Providers) -> Self {
-        Self { client, providers, operator_origins: Arc::default() }
+        Self {
+            client,
+            providers,
+            operator_origins: Arc::default(),
+        }
     }
 
-    /// Sets by service id, such as `chat:openai.com`, the origins to which sealed secrets may go besides those in the key.
+    /// Sets by service id, such as `chat:openai.com`, the origins to which sealed secrets may go
+    /// besides those in the key.
     #[must_use]
     pub fn with_operator_origins(mut self, origins: HashMap<String, Vec<Origin>>) -> Self {
         self.operator_origins = Arc::new(origins);
@@ -89,8 +99,19 @@ impl Relay {
     ///
     /// # Cancel safety
     /// Dropping the future ends the call; the provider may have received it.
-    pub async fn send(&self, passing: Passing<'_>) -> Result<(response::Parts, egress::Body), ServiceError> {
-        let Passing { service_id, provider, dialect, path, credentials, hops, mut outgoing } = passing;
+    pub async fn send(
+        &self,
+        passing: Passing<'_>,
+    ) -> Result<(response::Parts, egress::Body), ServiceError> {
+        let Passing {
+            service_id,
+            provider,
+            dialect,
+            path,
+            credentials,
+            hops,
+            mut outgoing,
+        } = passing;
         let spoken = provider.spoken(dialect).ok_or_else(|| {
             let name = dialect.name();
             ServiceError::BadRequest(format!("{service_id} does not speak the {name} dialect"))
@@ -106,11 +127,20 @@ impl Relay {
             let (name, value) = provider.auth.header(secret)?;
             headers.insert(name, value);
             if destination.is_sealed {
-                headers.insert(HeaderName::from_static(SEALED_HEADER), HeaderValue::from_static("1"));
+                headers.insert(
+                    HeaderName::from_static(SEALED_HEADER),
+                    HeaderValue::from_static("1"),
+                );
             }
         }
         let explain = |error| {
-            Context::new("Provider", service_id.as_str(), &destination, MAX_ERROR_TEXT_BYTES).explain(error)
+            Context::new(
+                "Provider",
+                service_id.as_str(),
+                &destination,
+                MAX_ERROR_TEXT_BYTES,
+            )
+            .explain(error)
         };
         let answer = self.client.send(&destination.url, outgoing).await;
         let (parts, body) = answer.map_err(|error| explain(error.into()))?.into_parts();
@@ -137,7 +167,10 @@ impl Relay {
                 format!("{id}: the provider answered with status {code} {reason}"),
             );
             let retry_after = upstream::retry_after(&parts.headers);
-            return Err(ServiceError::Provider { error: Box::new(error), retry_after });
+            return Err(ServiceError::Provider {
+                error: Box::new(error),
+                retry_after,
+            });
         }
         Ok(upstream::read_answer(body).await?.0)
     }
@@ -147,7 +180,9 @@ impl Relay {
             return &[];
         }
         let registered = [id.task(), ":", id.vendor().unwrap_or_default()].concat();
-        self.operator_origins.get(&registered).map_or(&[], Vec::as_slice)
+        self.operator_origins
+            .get(&registered)
+            .map_or(&[], Vec::as_slice)
     }
 
     fn destination(

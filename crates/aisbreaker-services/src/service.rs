@@ -6,7 +6,8 @@ use aisbreaker_api::{Progress, Request, Response, ServiceId, ServiceProps};
 use futures_core::Stream;
 
 use crate::{
-    budget::Budget, credentials::Credentials, error::ServiceError, fallback::Attempts, registry::Registry,
+    budget::Budget, credentials::Credentials, error::ServiceError, fallback::Attempts,
+    registry::Registry,
 };
 
 /// Answers calls; registered under a service id in a [`Registry`].
@@ -15,15 +16,17 @@ use crate::{
 pub trait Service: Send + Sync + 'static {
     /// Answers one call.
     ///
-    /// With `call.request.stream` the reply should be [`Reply::Stream`]; otherwise it must be [`Reply::Final`].
-    /// Errors found before the answer begins are returned here, later ones inside the stream.
+    /// With `call.request.stream` the reply should be [`Reply::Stream`]; otherwise it must be
+    /// [`Reply::Final`]. Errors found before the answer begins are returned here, later ones inside
+    /// the stream.
     fn call(&self, call: Call) -> ReplyFuture<'_>;
 }
 
 /// The answer to a call, when it comes.
 pub type ReplyFuture<'a> = Pin<Box<dyn Future<Output = Result<Reply, ServiceError>> + Send + 'a>>;
 
-/// Events in order: any number of [`Event::Progress`], then exactly one [`Event::Final`] or error, then the end.
+/// Events in order: any number of [`Event::Progress`], then exactly one [`Event::Final`] or error,
+/// then the end.
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<Event, ServiceError>> + Send>>;
 
 /// One call to one service.
@@ -63,10 +66,20 @@ impl Call {
             .map_err(|fault| ServiceError::BadRequest(format!("service.serviceId {fault}")))?;
         let budget = Budget::default();
         let attempts = Attempts::default();
-        Ok(Self { service_id, service, request, credentials, hops: 0, budget, registry, attempts })
+        Ok(Self {
+            service_id,
+            service,
+            request,
+            credentials,
+            hops: 0,
+            budget,
+            registry,
+            attempts,
+        })
     }
 
-    /// Says of what the bytes are held that are collected for the call; by default, of a budget of its own.
+    /// Says of what the bytes are held that are collected for the call; by default, of a budget of
+    /// its own.
     #[must_use]
     pub fn with_budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
@@ -83,7 +96,10 @@ impl Call {
 
 /// The answer to a call.
 #[non_exhaustive]
-#[expect(clippy::large_enum_variant, reason = "a reply is moved once or twice, never kept in numbers")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a reply is moved once or twice, never kept in numbers"
+)]
 pub enum Reply {
     /// The whole answer.
     Final(Response),
@@ -102,7 +118,10 @@ impl fmt::Debug for Reply {
 
 /// One event of a streamed answer.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "the two events of the API; errors are the stream's own")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "the two events of the API; errors are the stream's own"
+)]
 pub enum Event {
     /// A piece of the answer.
     Progress(Progress),

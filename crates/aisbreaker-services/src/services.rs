@@ -1,7 +1,8 @@
 //! The services that come with this crate.
 //!
-//! [`standard`] registers them all; each can be registered alone, and services of one's own beside them. Another
-//! provider with OpenAI's or Anthropic's protocol is another row of the provider table.
+//! [`standard`] registers them all; each can be registered alone, and services of one's own beside
+//! them. Another provider with OpenAI's or Anthropic's protocol is another row of the provider
+//! table.
 
 mod anthropic;
 mod dummy;
@@ -67,9 +68,11 @@ const LOGGING: &str = "aisbreaker:logging";
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Options {
-    /// By registered service id: the engine where the caller names none, instead of that of the provider table.
+    /// By registered service id: the engine where the caller names none, instead of that of the
+    /// provider table.
     pub engines: HashMap<String, String>,
-    /// By registered service id: the origins to which sealed secrets for it may go besides those in the key.
+    /// By registered service id: the origins to which sealed secrets for it may go besides those in
+    /// the key.
     pub operator_origins: HashMap<String, Vec<Origin>>,
     /// The providers, which become chat services.
     pub providers: Providers,
@@ -77,11 +80,15 @@ pub struct Options {
 
 /// All services that come with this crate, under their ids; calls to providers go through `client`.
 ///
-/// Every provider of the table is `chat:<its id>`, in OpenAI's dialect if it speaks that, and its other names are other
-/// names of the service; `gemini.google.com` has a protocol of its own, which is preferred here. `aisbreaker:proxy` is
-/// another name of `aisbreaker:network`, whose operator origins it shares.
+/// Every provider of the table is `chat:<its id>`, in OpenAI's dialect if it speaks that, and its
+/// other names are other names of the service; `gemini.google.com` has a protocol of its own, which
+/// is preferred here. `aisbreaker:proxy` is another name of `aisbreaker:network`, whose operator
+/// origins it shares.
 #[must_use]
-#[expect(clippy::needless_pass_by_value, reason = "options are made to be given away here")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "options are made to be given away here"
+)]
 pub fn standard(client: egress::Client, options: Options) -> Builder {
     let builder = Builder::default().with_patience(client.timeouts().response);
     let builder = add(builder, DUMMY, Dummy);
@@ -109,15 +116,22 @@ fn with_native(builder: Builder, client: &egress::Client, options: &Options) -> 
     add(builder, STABILITY_IMAGES, stability)
 }
 
-/// Adds the providers of the table. A row of an operator's own stands before a service with a protocol of its own, but for
-/// Gemini, which is in the table for those who pass OpenAI's dialect on.
+/// Adds the providers of the table. A row of an operator's own stands before a service with a
+/// protocol of its own, but for Gemini, which is in the table for those who pass OpenAI's dialect
+/// on.
 fn with_table(mut builder: Builder, client: &egress::Client, options: &Options) -> Builder {
     for provider in options.providers.iter() {
         for name in provider.names() {
             let (id, client) = (format!("{CHAT}{name}"), client.clone());
-            let Settings { engine, operator_origins } = options.settings(&id);
+            let Settings {
+                engine,
+                operator_origins,
+            } = options.settings(&id);
             if provider.spoken(Dialect::OpenAi).is_none() {
-                let settings = Settings { engine, operator_origins };
+                let settings = Settings {
+                    engine,
+                    operator_origins,
+                };
                 builder = add(builder, &id, AnthropicChat::of(client, provider, settings));
                 continue;
             }
@@ -138,7 +152,10 @@ fn with_table(mut builder: Builder, client: &egress::Client, options: &Options) 
 
 impl Options {
     fn settings(&self, id: &str) -> Settings {
-        Settings { engine: self.engines.get(id).cloned(), operator_origins: self.origins(id) }
+        Settings {
+            engine: self.engines.get(id).cloned(),
+            operator_origins: self.origins(id),
+        }
     }
 
     fn origins(&self, id: &str) -> Vec<Origin> {
@@ -146,22 +163,43 @@ impl Options {
     }
 }
 
-/// The ids of the services of [`standard`] that call somebody, and for which an operator may set something.
+/// The ids of the services of [`standard`] that call somebody, and for which an operator may set
+/// something.
 #[must_use]
 pub fn callers(providers: &Providers) -> Vec<String> {
-    let chats = providers.iter().flat_map(|provider| provider.names()).map(|name| format!("{CHAT}{name}"));
-    let others = names_of(providers, GEMINI).into_iter().filter(|_| providers.find(GEMINI).is_none());
+    let chats = providers
+        .iter()
+        .flat_map(|provider| provider.names())
+        .map(|name| format!("{CHAT}{name}"));
+    let others = names_of(providers, GEMINI)
+        .into_iter()
+        .filter(|_| providers.find(GEMINI).is_none());
     chats
         .chain(others)
-        .chain([VERTEX_GEMINI, REPLICATE, OPENAI_IMAGES, STABILITY_IMAGES, NETWORK].map(str::to_owned))
+        .chain(
+            [
+                VERTEX_GEMINI,
+                REPLICATE,
+                OPENAI_IMAGES,
+                STABILITY_IMAGES,
+                NETWORK,
+            ]
+            .map(str::to_owned),
+        )
         .collect()
 }
 
 /// The ids of the chat of a provider under all names that the table has for it, and under this one.
 fn names_of(providers: &Providers, name: &str) -> Vec<String> {
     let row = providers.find(name);
-    let names = row.into_iter().flat_map(|provider| provider.names()).filter(|other| *other != name);
-    std::iter::once(name).chain(names).map(|name| format!("{CHAT}{name}")).collect()
+    let names = row
+        .into_iter()
+        .flat_map(|provider| provider.names())
+        .filter(|other| *other != name);
+    std::iter::once(name)
+        .chain(names)
+        .map(|name| format!("{CHAT}{name}"))
+        .collect()
 }
 
 fn add(builder: Builder, id: &str, service: impl Service) -> Builder {

@@ -1,8 +1,10 @@
-//! Reads server-sent events (WHATWG HTML standard, section 9.2.6) from bytes that come in any pieces.
+//! Reads server-sent events (WHATWG HTML standard, section 9.2.6) from bytes that come in any
+//! pieces.
 //!
-//! [`Decoder`] neither waits nor reads: bytes are fed to it, messages are taken out. It hands out what the standard
-//! hands out, with two differences: bytes that are not UTF-8 are an error instead of replacement characters, and a
-//! last message without its blank line can be had ([`Decoder::finish`]), since providers forget that line.
+//! [`Decoder`] neither waits nor reads: bytes are fed to it, messages are taken out. It hands out
+//! what the standard hands out, with two differences: bytes that are not UTF-8 are an error instead
+//! of replacement characters, and a last message without its blank line can be had
+//! ([`Decoder::finish`]), since providers forget that line.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -13,7 +15,10 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One server-sent event.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "name and data are all that is read of an event")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "name and data are all that is read of an event"
+)]
 pub struct Message {
     /// Its name; empty where none was sent.
     pub event: String,
@@ -102,7 +107,8 @@ impl Decoder {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        self.read_lines().inspect_err(|error| self.failed = Some(*error))
+        self.read_lines()
+            .inspect_err(|error| self.failed = Some(*error))
     }
 
     /// Ends the stream: the message that lacks only its blank line, if there is one.
@@ -131,14 +137,23 @@ impl Decoder {
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
         let data = self.data.as_ref().map_or(0, Vec::len);
-        self.fed.len().saturating_add(self.line.len()).saturating_add(self.event.len()).saturating_add(data)
+        self.fed
+            .len()
+            .saturating_add(self.line.len())
+            .saturating_add(self.event.len())
+            .saturating_add(data)
     }
 
     fn read_lines(&mut self) -> Result<Option<Message>, DecodeError> {
-        while let Some(end) = self.fed.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+        while let Some(end) = self
+            .fed
+            .iter()
+            .position(|byte| matches!(byte, b'\n' | b'\r'))
+        {
             let rest = self.fed.split_to(end);
             let is_return = self.fed.get_u8() == b'\r';
-            let ends_return = self.after_return && !is_return && rest.is_empty() && self.line.is_empty();
+            let ends_return =
+                self.after_return && !is_return && rest.is_empty() && self.line.is_empty();
             self.after_return = is_return;
             if ends_return {
                 continue;
@@ -168,7 +183,10 @@ impl Decoder {
     fn end_line(&mut self, line: &[u8]) -> Result<Option<Message>, DecodeError> {
         self.check(line.len())?;
         let is_first = std::mem::take(&mut self.is_first_line);
-        let line = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| is_first).unwrap_or(line);
+        let line = line
+            .strip_prefix(BYTE_ORDER_MARK)
+            .filter(|_| is_first)
+            .unwrap_or(line);
         if line.is_empty() {
             return self.dispatch();
         }
@@ -198,13 +216,22 @@ impl Decoder {
 
     fn dispatch(&mut self) -> Result<Option<Message>, DecodeError> {
         let event = std::mem::take(&mut self.event);
-        let Some(data) = self.data.take() else { return Ok(None) };
+        let Some(data) = self.data.take() else {
+            return Ok(None);
+        };
         let text = |bytes| String::from_utf8(bytes).map_err(|_invalid| DecodeError::NotUtf8);
-        Ok(Some(Message { event: text(event)?, data: text(data)? }))
+        Ok(Some(Message {
+            event: text(event)?,
+            data: text(data)?,
+        }))
     }
 
     fn check(&self, length: usize) -> Result<(), DecodeError> {
-        if length > self.limit { Err(DecodeError::TooLong { limit: self.limit }) } else { Ok(()) }
+        if length > self.limit {
+            Err(DecodeError::TooLong { limit: self.limit })
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -240,50 +267,105 @@ mod tests {
     fn messages(stream: &[u8]) -> Vec<(String, String)> {
         let (messages, end) = decode(MAX_BYTES, &[stream]);
         assert_eq!(end, Ok(()));
-        messages.into_iter().map(|message| (message.event, message.data)).collect()
+        messages
+            .into_iter()
+            .map(|message| (message.event, message.data))
+            .collect()
     }
 
     #[test]
     fn reads_what_the_standard_says() {
-        type Row = (&'static str, &'static [u8], &'static [(&'static str, &'static str)]);
+        type Row = (
+            &'static str,
+            &'static [u8],
+            &'static [(&'static str, &'static str)],
+        );
         let rows: [Row; 17] = [
             ("plain", b"data: a\n\n", &[("", "a")]),
             ("no space", b"data:a\n\n", &[("", "a")]),
             ("only one space goes", b"data:  a\n\n", &[("", " a")]),
-            ("named", b"event: progress\ndata: a\n\n", &[("progress", "a")]),
-            ("name is for one event", b"event: x\ndata: a\n\ndata: b\n\n", &[("x", "a"), ("", "b")]),
-            ("name without data", b"event: x\n\ndata: b\n\n", &[("", "b")]),
-            ("lines are joined", b"data: a\ndata:\ndata: b\n\n", &[("", "a\n\nb")]),
+            (
+                "named",
+                b"event: progress\ndata: a\n\n",
+                &[("progress", "a")],
+            ),
+            (
+                "name is for one event",
+                b"event: x\ndata: a\n\ndata: b\n\n",
+                &[("x", "a"), ("", "b")],
+            ),
+            (
+                "name without data",
+                b"event: x\n\ndata: b\n\n",
+                &[("", "b")],
+            ),
+            (
+                "lines are joined",
+                b"data: a\ndata:\ndata: b\n\n",
+                &[("", "a\n\nb")],
+            ),
             ("carriage returns", b"data: a\rdata: b\r\r", &[("", "a\nb")]),
             ("both", b"data: a\r\ndata: b\r\n\r\n", &[("", "a\nb")]),
-            ("mixed", b"data: a\r\n\ndata: b\n\r\n", &[("", "a"), ("", "b")]),
-            ("comments", b": hello\n\n:\n\ndata: a\n: x\n\n", &[("", "a")]),
-            ("other fields", b"id: 1\nretry: 5\nfoo\ndata: a\n\n", &[("", "a")]),
+            (
+                "mixed",
+                b"data: a\r\n\ndata: b\n\r\n",
+                &[("", "a"), ("", "b")],
+            ),
+            (
+                "comments",
+                b": hello\n\n:\n\ndata: a\n: x\n\n",
+                &[("", "a")],
+            ),
+            (
+                "other fields",
+                b"id: 1\nretry: 5\nfoo\ndata: a\n\n",
+                &[("", "a")],
+            ),
             ("byte order mark", b"\xef\xbb\xbfdata: a\n\n", &[("", "a")]),
             ("empty data", b"data\n\n", &[("", "")]),
-            ("colons in data", b"data: {\"a\":\"b: c\"}\n\n", &[("", "{\"a\":\"b: c\"}")]),
-            ("last blank line forgotten", b"data: a\n\ndata: b", &[("", "a"), ("", "b")]),
+            (
+                "colons in data",
+                b"data: {\"a\":\"b: c\"}\n\n",
+                &[("", "{\"a\":\"b: c\"}")],
+            ),
+            (
+                "last blank line forgotten",
+                b"data: a\n\ndata: b",
+                &[("", "a"), ("", "b")],
+            ),
             ("nothing", b"\n\n\r\n", &[]),
         ];
         for (name, stream, expected) in rows {
-            let expected: Vec<_> =
-                expected.iter().map(|(event, data)| ((*event).to_owned(), (*data).to_owned())).collect();
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|(event, data)| ((*event).to_owned(), (*data).to_owned()))
+                .collect();
             assert_eq!(messages(stream), expected, "{name}");
         }
     }
 
     #[test]
     fn refuses_what_is_too_long_after_what_came_before() {
-        let before = Message { event: String::new(), data: "a".to_owned() };
+        let before = Message {
+            event: String::new(),
+            data: "a".to_owned(),
+        };
         let too_long = Err(DecodeError::TooLong { limit: 10 });
         let rows: [(&str, &[u8]); 4] = [
             ("ended line", b"data: a\n\ndata: 67890\n\n"),
             ("line without end", b"data: a\n\ndata: 67890"),
             ("comment", b"data: a\n\n: 345678901\n"),
-            ("many lines", b"data: a\n\ndata: 6789\ndata: 6789\ndata: 6789\n\n"),
+            (
+                "many lines",
+                b"data: a\n\ndata: 6789\ndata: 6789\ndata: 6789\n\n",
+            ),
         ];
         for (name, stream) in rows {
-            assert_eq!(decode(10, &[stream]), (vec![before.clone()], too_long), "{name}");
+            assert_eq!(
+                decode(10, &[stream]),
+                (vec![before.clone()], too_long),
+                "{name}"
+            );
         }
         assert_eq!(decode(10, &[b"data: 6789\n\n"]).1, Ok(()), "at the limit");
     }
@@ -291,9 +373,15 @@ mod tests {
     #[test]
     fn refuses_what_is_not_utf_8() {
         for stream in [&b"data: \xff\n\n"[..], b"event: \xc3\ndata: a\n\n"] {
-            assert_eq!(decode(MAX_BYTES, &[stream]), (Vec::new(), Err(DecodeError::NotUtf8)));
+            assert_eq!(
+                decode(MAX_BYTES, &[stream]),
+                (Vec::new(), Err(DecodeError::NotUtf8))
+            );
         }
-        assert_eq!(messages(b": \xff\ndata: a\n\n"), [(String::new(), "a".to_owned())]);
+        assert_eq!(
+            messages(b": \xff\ndata: a\n\n"),
+            [(String::new(), "a".to_owned())]
+        );
     }
 
     #[test]
@@ -305,7 +393,11 @@ mod tests {
             let first = decoder.finish();
 
             assert_eq!(first, Err(DecodeError::NotUtf8), "{stream:?}");
-            assert_eq!((decoder.finish(), decoder.take()), (first.clone(), first), "{stream:?}");
+            assert_eq!(
+                (decoder.finish(), decoder.take()),
+                (first.clone(), first),
+                "{stream:?}"
+            );
         }
     }
 

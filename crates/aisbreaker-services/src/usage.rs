@@ -25,7 +25,11 @@ impl Tokens {
     /// What an answer of our own API tells.
     #[must_use]
     pub fn of(usage: &Usage) -> Self {
-        Self { input: usage.input_tokens, output: usage.output_tokens, ..Self::default() }
+        Self {
+            input: usage.input_tokens,
+            output: usage.output_tokens,
+            ..Self::default()
+        }
     }
 
     /// All tokens together, if those read or those written are known.
@@ -33,11 +37,16 @@ impl Tokens {
     pub fn total(self) -> Option<u64> {
         match (self.input, self.output) {
             (None, None) => None,
-            (input, output) => Some(input.unwrap_or_default().saturating_add(output.unwrap_or_default())),
+            (input, output) => Some(
+                input
+                    .unwrap_or_default()
+                    .saturating_add(output.unwrap_or_default()),
+            ),
         }
     }
 
-    /// These counts, and where one is not told, the earlier one: a stream tells counts as they grow.
+    /// These counts, and where one is not told, the earlier one: a stream tells counts as they
+    /// grow.
     #[must_use]
     pub fn or(self, earlier: Self) -> Self {
         Self {
@@ -51,10 +60,12 @@ impl Tokens {
 
 /// Reads [`Tokens`] out of what a provider calls its usage.
 ///
-/// Each count is a list of alternatives, of which the first that is there counts. An alternative is a member, or a sum of
-/// several (`"completion_tokens + completion_tokens_details.reasoning_tokens"`): the first must be there, the others are
-/// added if they are. Behind ` - ` stands what is subtracted (`"total_tokens - prompt_tokens"`): it must be there, and not
-/// be more than the rest. A dot goes one object deeper.
+/// Each count is a list of alternatives, of which the first that is there counts. An alternative is
+/// a member, or a sum of several
+/// (`"completion_tokens + completion_tokens_details.reasoning_tokens"`): the first must be there,
+/// the others are added if they are. Behind ` - ` stands what is subtracted
+/// (`"total_tokens - prompt_tokens"`): it must be there, and not be more than the rest. A dot goes
+/// one object deeper.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -133,34 +144,49 @@ impl Sum {
         let first = number(usage, &self.first)?;
         let added = self.added.iter().filter_map(|path| number(usage, path));
         let sum = added.fold(first, u64::saturating_add);
-        self.subtracted.iter().try_fold(sum, |rest, path| rest.checked_sub(number(usage, path)?))
+        self.subtracted
+            .iter()
+            .try_fold(sum, |rest, path| rest.checked_sub(number(usage, path)?))
     }
 }
 
 fn number(usage: &Value, path: &Path) -> Option<u64> {
-    path.iter().try_fold(usage, |value, name| value.get(name))?.as_u64()
+    path.iter()
+        .try_fold(usage, |value, name| value.get(name))?
+        .as_u64()
 }
 
-/// The member of an answer that tells its usage, wherever it is: `usage`, or in an event the `usage` of its `response` or
-/// `message`, or of Groq's `x_groq`.
+/// The member of an answer that tells its usage, wherever it is: `usage`, or in an event the
+/// `usage` of its `response` or `message`, or of Groq's `x_groq`.
 pub(crate) fn usage_of(answer: &Value) -> Option<&Value> {
-    let places = ["/usage", "/response/usage", "/message/usage", "/x_groq/usage"];
-    places.iter().find_map(|place| answer.pointer(place).filter(|usage| usage.is_object()))
+    let places = [
+        "/usage",
+        "/response/usage",
+        "/message/usage",
+        "/x_groq/usage",
+    ];
+    places
+        .iter()
+        .find_map(|place| answer.pointer(place).filter(|usage| usage.is_object()))
 }
 
-/// How many of what could be a usage object are tried, since each of them is read until something is wrong with it.
+/// How many of what could be a usage object are tried, since each of them is read until something
+/// is wrong with it.
 const MAX_TRIES: usize = 32;
 
 const NAME: &[u8] = b"\"usage\"";
 
-/// Finds the last usage object in JSON of which perhaps only the end is known, without reading the rest.
+/// Finds the last usage object in JSON of which perhaps only the end is known, without reading the
+/// rest.
 ///
 /// A text in which somebody writes of usage is none: its quotes are escaped.
 #[must_use]
 pub fn last_usage(json: &[u8]) -> Option<Value> {
     static LAST: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(NAME));
     let found = LAST.rfind_iter(json).take(MAX_TRIES).try_for_each(|at| {
-        let behind = json.get(at.saturating_add(NAME.len())..).unwrap_or_default();
+        let behind = json
+            .get(at.saturating_add(NAME.len())..)
+            .unwrap_or_default();
         match object_behind_colon(behind) {
             Some(usage) => ControlFlow::Break(usage),
             None => ControlFlow::Continue(()),
@@ -170,11 +196,17 @@ pub fn last_usage(json: &[u8]) -> Option<Value> {
 }
 
 fn object_behind_colon(json: &[u8]) -> Option<Value> {
-    let value = json.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+    let value = json
+        .trim_ascii_start()
+        .strip_prefix(b":")?
+        .trim_ascii_start();
     if !value.starts_with(b"{") {
         return None;
     }
-    serde_json::Deserializer::from_slice(value).into_iter().next()?.ok()
+    serde_json::Deserializer::from_slice(value)
+        .into_iter()
+        .next()?
+        .ok()
 }
 
 #[cfg(test)]
@@ -203,7 +235,11 @@ mod tests {
         ];
         for (usage, input, output) in rows {
             let tokens = rule.read(&usage);
-            assert_eq!((tokens.input, tokens.output, tokens.cached), (input, output, None), "{usage}");
+            assert_eq!(
+                (tokens.input, tokens.output, tokens.cached),
+                (input, output, None),
+                "{usage}"
+            );
         }
     }
 
@@ -212,9 +248,15 @@ mod tests {
         let rule = rule("output = [\"all - read - x.y + more\", \"written\"]");
         let rows = [
             (json!({"all": 9, "read": 2, "x": {"y": 1}}), Some(6)),
-            (json!({"all": 9, "read": 2, "x": {"y": 1}, "more": 4}), Some(10)),
+            (
+                json!({"all": 9, "read": 2, "x": {"y": 1}, "more": 4}),
+                Some(10),
+            ),
             (json!({"all": 9, "read": 8, "x": {"y": 1}}), Some(0)),
-            (json!({"all": 9, "read": 9, "x": {"y": 1}, "written": 3}), Some(3)),
+            (
+                json!({"all": 9, "read": 9, "x": {"y": 1}, "written": 3}),
+                Some(3),
+            ),
             (json!({"all": 9, "read": 2, "written": 3}), Some(3)),
             (json!({"all": 9, "x": {"y": 1}}), None),
             (json!({"read": 2, "x": {"y": 1}, "more": 4}), None),
@@ -227,7 +269,13 @@ mod tests {
     #[test]
     fn what_is_made_to_look_like_usage_is_not_tried_again_and_again() {
         let tried = |count| {
-            last_usage(format!(r#"{{"usage":{{"n":1}},{}"#, r#""usage":{"n":"#.repeat(count)).as_bytes())
+            last_usage(
+                format!(
+                    r#"{{"usage":{{"n":1}},{}"#,
+                    r#""usage":{"n":"#.repeat(count)
+                )
+                .as_bytes(),
+            )
         };
         assert_eq!(tried(MAX_TRIES - 1), Some(json!({"n": 1})));
         assert_eq!(tried(MAX_TRIES), None);
@@ -237,9 +285,15 @@ mod tests {
     fn the_last_usage_is_found_in_the_end_of_an_answer() {
         let rows: [(&[u8], Option<u64>); 9] = [
             (br#"{"usage":{"n":1}}"#, Some(1)),
-            (br#"{"a":{"usage":{"n":1}},"usage" : {"n":2},"x":[]}"#, Some(2)),
+            (
+                br#"{"a":{"usage":{"n":1}},"usage" : {"n":2},"x":[]}"#,
+                Some(2),
+            ),
             (br#"cut off"}],"usage":{"n":3}}"#, Some(3)),
-            (br#"{"usage":{"n":4},"text":"my \"usage\":{\"n\":9}"}"#, Some(4)),
+            (
+                br#"{"usage":{"n":4},"text":"my \"usage\":{\"n\":9}"}"#,
+                Some(4),
+            ),
             (br#"{"usage":{"n":5},"other":{"usage":null}}"#, Some(5)),
             (br#"{"usage":null}"#, None),
             (br#"{"usage":{"n":"#, None),

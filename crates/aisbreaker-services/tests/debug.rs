@@ -25,18 +25,32 @@ fn shown(value: &impl Debug) -> String {
 
 fn sealed() -> SealedSecret {
     let urls = vec!["https://one.example".to_owned()];
-    SealedSecret::new(ServicePattern::parse("chat:openai.com").unwrap(), SEALED.into(), urls)
+    SealedSecret::new(
+        ServicePattern::parse("chat:openai.com").unwrap(),
+        SEALED.into(),
+        urls,
+    )
 }
 
 fn own() -> SealedSecret {
-    SealedSecret::new(ServicePattern::parse("").unwrap(), "{{secret}}".into(), Vec::new())
+    SealedSecret::new(
+        ServicePattern::parse("").unwrap(),
+        "{{secret}}".into(),
+        Vec::new(),
+    )
 }
 
 fn call(credentials: &Credentials) -> Call {
     let client = Client::new(Policy::strict(), Timeouts::default());
     let registry = standard(client, Options::default()).build();
     let credentials = Arc::new(credentials.clone());
-    Call::new(ServiceProps::new("chat:openai.com"), Request::user_text("Hi"), credentials, registry).unwrap()
+    Call::new(
+        ServiceProps::new("chat:openai.com"),
+        Request::user_text("Hi"),
+        credentials,
+        registry,
+    )
+    .unwrap()
 }
 
 fn destination(credentials: &Credentials) -> Destination {
@@ -53,16 +67,23 @@ fn destination(credentials: &Credentials) -> Destination {
 #[test]
 fn debug_output_shows_no_piece_of_a_secret() {
     let bearer = Some(BEARER.into());
-    let of_a_key = Credentials::Sealed { secrets: vec![sealed(), own()], bearer: bearer.clone() };
+    let of_a_key = Credentials::Sealed {
+        secrets: vec![sealed(), own()],
+        bearer: bearer.clone(),
+    };
     let of_the_caller = Credentials::Caller(CALLERS.into());
-    let with_the_bearer = Credentials::Sealed { secrets: vec![own()], bearer };
+    let with_the_bearer = Credentials::Sealed {
+        secrets: vec![own()],
+        bearer,
+    };
     let [id, other] = ["chat:openai.com", "chat:other"].map(|id| ServiceId::parse(id).unwrap());
     let secret = destination(&of_a_key).secret.unwrap();
     let (name, secret_value) = AuthScheme::Bearer.header(&secret).unwrap();
     let mut headers = HeaderMap::from_iter([(name, secret_value.clone())]);
     headers.insert("x-api-key", secret_header("", &CALLERS.into()).unwrap());
     let client = Client::new(Policy::strict(), Timeouts::default());
-    // A service may put a secret into what it answers or sends; that is content, and not shown either.
+    // A service may put a secret into what it answers or sends; that is content, and not shown
+    // either.
     let mut response = Response::new(Vec::new(), Usage::new(SEALED));
     response.conversation_state = Some(SEALED.to_owned());
     let events = stream::iter([Ok(Event::Final(response.clone()))]).boxed();
@@ -71,28 +92,55 @@ fn debug_output_shows_no_piece_of_a_secret() {
         ("SealedSecret", shown(&sealed())),
         ("Credentials of a key", shown(&of_a_key)),
         ("Credentials of the caller", shown(&of_the_caller)),
-        ("Credential that is bound", shown(&of_a_key.for_service(&id))),
-        ("Credential of the bearer", shown(&of_a_key.for_service(&other))),
-        ("Credential of the caller", shown(&of_the_caller.for_service(&id))),
+        (
+            "Credential that is bound",
+            shown(&of_a_key.for_service(&id)),
+        ),
+        (
+            "Credential of the bearer",
+            shown(&of_a_key.for_service(&other)),
+        ),
+        (
+            "Credential of the caller",
+            shown(&of_the_caller.for_service(&id)),
+        ),
         ("Call", shown(&call(&of_a_key))),
         ("Call with the caller's own", shown(&call(&of_the_caller))),
         ("Destination", shown(&destination(&of_a_key))),
-        ("Destination with the caller's own", shown(&destination(&of_the_caller))),
-        ("Destination with the bearer", shown(&destination(&with_the_bearer))),
+        (
+            "Destination with the caller's own",
+            shown(&destination(&of_the_caller)),
+        ),
+        (
+            "Destination with the bearer",
+            shown(&destination(&with_the_bearer)),
+        ),
         ("a header of a Destination", shown(&secret_value)),
         ("headers of a Destination", shown(&headers)),
         ("Outgoing", shown(&Outgoing::post(headers.clone(), SEALED))),
-        ("Outgoing with headers not marked", shown(&Outgoing::new(Method::GET, plain, Vec::new()))),
+        (
+            "Outgoing with headers not marked",
+            shown(&Outgoing::new(Method::GET, plain, Vec::new())),
+        ),
         ("Client", shown(&client)),
         ("Reply", shown(&Reply::Final(response))),
         ("Reply in a stream", shown(&Reply::Stream(events))),
-        ("Registry", shown(&standard(client.clone(), Options::default()).build())),
+        (
+            "Registry",
+            shown(&standard(client.clone(), Options::default()).build()),
+        ),
         ("Builder", shown(&Registry::builder())),
         (
             "OpenAiChat",
-            shown(&OpenAiChat::of(client.clone(), Providers::builtin().find("openai.com").unwrap())),
+            shown(&OpenAiChat::of(
+                client.clone(),
+                Providers::builtin().find("openai.com").unwrap(),
+            )),
         ),
-        ("Relay", shown(&Relay::new(client.clone(), Providers::builtin()))),
+        (
+            "Relay",
+            shown(&Relay::new(client.clone(), Providers::builtin())),
+        ),
         ("Network", shown(&Network::new(client))),
     ];
 

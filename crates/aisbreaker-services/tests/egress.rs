@@ -1,7 +1,12 @@
 //! The outbound client against real sockets on loopback.
 //!
-//! `Trap` listeners stand where bytes must not arrive: what reaches one is found there without any waiting.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed step of a test fails the test")]
+//! `Trap` listeners stand where bytes must not arrive: what reaches one is found there without any
+//! waiting.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed step of a test fails the test"
+)]
 
 use std::{
     collections::VecDeque,
@@ -15,7 +20,8 @@ use aisbreaker_api::ServiceUrl;
 use aisbreaker_services::{
     ServiceError,
     egress::{
-        Body, Client, Failure, Outgoing, Policy, Refusal, Resolve, Resolving, SendError, Stage, Timeouts,
+        Body, Client, Failure, Outgoing, Policy, Refusal, Resolve, Resolving, SendError, Stage,
+        Timeouts,
     },
 };
 use http::{HeaderMap, HeaderValue, Method, Response};
@@ -37,7 +43,11 @@ fn url(text: &str) -> ServiceUrl {
 }
 
 fn loopback() -> Policy {
-    Policy::strict().allow("127.0.0.0/8").unwrap().allow("::1/128").unwrap()
+    Policy::strict()
+        .allow("127.0.0.0/8")
+        .unwrap()
+        .allow("::1/128")
+        .unwrap()
 }
 
 fn client() -> Client {
@@ -46,7 +56,9 @@ fn client() -> Client {
 
 async fn send(client: &Client, base: &str) -> Outcome {
     let outgoing = Outgoing::post(HeaderMap::new(), "hello");
-    timeout(GUARD, client.send(&url(base), outgoing)).await.expect("the client hangs")
+    timeout(GUARD, client.send(&url(base), outgoing))
+        .await
+        .expect("the client hangs")
 }
 
 async fn listen() -> (TcpListener, String) {
@@ -56,14 +68,25 @@ async fn listen() -> (TcpListener, String) {
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {
-    timeout(GUARD, listener.accept()).await.expect("nobody connects").unwrap().0
+    timeout(GUARD, listener.accept())
+        .await
+        .expect("nobody connects")
+        .unwrap()
+        .0
 }
 
 /// Reads a request up to the end of its body, `hello`.
 async fn read_request(stream: &mut TcpStream) -> String {
     let mut read = Vec::new();
     while !read.ends_with(b"\r\n\r\nhello") {
-        assert_ne!(timeout(GUARD, stream.read_buf(&mut read)).await.unwrap().unwrap(), 0, "cut request");
+        assert_ne!(
+            timeout(GUARD, stream.read_buf(&mut read))
+                .await
+                .unwrap()
+                .unwrap(),
+            0,
+            "cut request"
+        );
     }
     String::from_utf8(read).unwrap()
 }
@@ -71,8 +94,9 @@ async fn read_request(stream: &mut TcpStream) -> String {
 async fn read_to_close(stream: &mut TcpStream) {
     let mut rest = Vec::new();
     // A close with bytes unread arrives as a reset.
-    let _closed =
-        timeout(GUARD, stream.read_to_end(&mut rest)).await.expect("the client keeps the connection");
+    let _closed = timeout(GUARD, stream.read_to_end(&mut rest))
+        .await
+        .expect("the client keeps the connection");
 }
 
 /// Accepts one connection, reads the request and writes `answer`; the stream is still open.
@@ -99,7 +123,10 @@ impl Trap {
 
     fn assert_untouched(&self, name: &str) {
         let found = self.0.accept().map_err(|error| error.kind());
-        assert!(matches!(found, Err(io::ErrorKind::WouldBlock)), "{name}: somebody connected");
+        assert!(
+            matches!(found, Err(io::ErrorKind::WouldBlock)),
+            "{name}: somebody connected"
+        );
     }
 }
 
@@ -109,7 +136,12 @@ struct Script(Arc<Mutex<VecDeque<Vec<IpAddr>>>>);
 
 impl Script {
     fn new(answers: &[&[&str]]) -> Self {
-        let parse = |answer: &&[&str]| answer.iter().map(|address| address.parse().unwrap()).collect();
+        let parse = |answer: &&[&str]| {
+            answer
+                .iter()
+                .map(|address| address.parse().unwrap())
+                .collect()
+        };
         Self(Arc::new(Mutex::new(answers.iter().map(parse).collect())))
     }
 
@@ -124,7 +156,12 @@ impl Script {
 
 impl Resolve for Script {
     fn resolve(&self, _host: &str) -> Resolving {
-        let answer = self.0.lock().unwrap().pop_front().ok_or_else(|| io::Error::other("no such host"));
+        let answer = self
+            .0
+            .lock()
+            .unwrap()
+            .pop_front()
+            .ok_or_else(|| io::Error::other("no such host"));
         Box::pin(async move { answer })
     }
 }
@@ -143,19 +180,26 @@ async fn the_address_is_the_urls_alone_whatever_the_headers_say() {
         ("upgrade", "h2c"),
         ("authorization", "Bearer sk"),
     ];
-    let headers =
-        rows.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect();
+    let headers = rows
+        .iter()
+        .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
+        .collect();
     let server = async {
         let mut stream = accept(&listener).await;
         let request = read_request(&mut stream).await;
-        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+            .await
+            .unwrap();
         request
     };
 
     let client = client();
     let at = url(&base);
-    let (response, request) =
-        tokio::join!(client.send(&at, Outgoing::new(Method::PUT, headers, "hello")), server);
+    let (response, request) = tokio::join!(
+        client.send(&at, Outgoing::new(Method::PUT, headers, "hello")),
+        server
+    );
 
     assert_eq!(response.unwrap().status(), 204);
     let (head, _body) = request.split_once("\r\n\r\n").unwrap();
@@ -183,11 +227,20 @@ async fn redirects_are_not_followed() {
         );
 
         let client = client();
-        let (response, _stream) = tokio::join!(send(&client, &base), answer_once(&listener, &redirect));
+        let (response, _stream) =
+            tokio::join!(send(&client, &base), answer_once(&listener, &redirect));
 
         let response = response.unwrap();
         assert_eq!(response.status(), status);
-        assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty());
+        assert!(
+            response
+                .into_body()
+                .collect()
+                .await
+                .unwrap()
+                .to_bytes()
+                .is_empty()
+        );
         trap.assert_untouched("redirect");
     }
 }
@@ -216,19 +269,36 @@ async fn no_spelling_of_a_private_address_is_dialled() {
         "[::127.0.0.1]",
         "[64:ff9b::127.0.0.1]",
     ])
-    .chain(["[2002:7f00:1::]", "[64:ff9b:1::7f00:1]", "[fe80::1]", "[fd00:ec2::254]", "169.254.169.254"])
-    .chain(["127.0.0.1", "①②⑦.0.0.1", "localhost", "LOCALHOST", "localhost."]);
+    .chain([
+        "[2002:7f00:1::]",
+        "[64:ff9b:1::7f00:1]",
+        "[fe80::1]",
+        "[fd00:ec2::254]",
+        "169.254.169.254",
+    ])
+    .chain([
+        "127.0.0.1",
+        "①②⑦.0.0.1",
+        "localhost",
+        "LOCALHOST",
+        "localhost.",
+    ]);
     let client = Client::new(Policy::strict(), Timeouts::default());
     for host in hosts {
-        let refused = send(&client, &format!("https://{host}:{port}")).await.unwrap_err();
+        let refused = send(&client, &format!("https://{host}:{port}"))
+            .await
+            .unwrap_err();
         // A resolver may not know `localhost.`; what matters then is that nothing was dialled.
         let unknown = |refused: &SendError| {
-            host == "localhost." && matches!(refused, SendError::Unreachable(Failure::Resolution { .. }))
+            host == "localhost."
+                && matches!(refused, SendError::Unreachable(Failure::Resolution { .. }))
         };
         let is_expected = refused == SendError::Forbidden(Refusal::Address) || unknown(&refused);
         assert!(is_expected, "{host}: {refused:?}");
 
-        let plain = send(&client, &format!("http://{host}:{port}")).await.unwrap_err();
+        let plain = send(&client, &format!("http://{host}:{port}"))
+            .await
+            .unwrap_err();
         let is_expected = plain == SendError::Forbidden(Refusal::Scheme) || unknown(&plain);
         assert!(is_expected, "{host}: {plain:?}");
         trap.assert_untouched(host);
@@ -239,8 +309,14 @@ async fn no_spelling_of_a_private_address_is_dialled() {
 async fn a_name_that_resolves_to_a_private_address_is_not_dialled() {
     let trap = Trap::at(([127, 0, 0, 1], 0));
     let base = format!("https://rebind.example:{}", trap.port());
-    for address in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "10.0.0.1", "169.254.169.254", "64:ff9b::7f00:1"]
-    {
+    for address in [
+        "127.0.0.1",
+        "::1",
+        "::ffff:127.0.0.1",
+        "10.0.0.1",
+        "169.254.169.254",
+        "64:ff9b::7f00:1",
+    ] {
         let client = Script::new(&[&[address]]).client(Policy::strict());
 
         let refused = send(&client, &base).await.unwrap_err();
@@ -284,7 +360,9 @@ async fn an_allowed_origin_is_dialled_by_name_and_no_other_port() {
     let (response, _stream) = tokio::join!(send(&client, &named), answer_once(&listener, done));
     assert_eq!(response.unwrap().status(), 200);
 
-    let other = send(&client, &format!("http://localhost:{}", trap.port())).await.unwrap_err();
+    let other = send(&client, &format!("http://localhost:{}", trap.port()))
+        .await
+        .unwrap_err();
     assert_eq!(other, SendError::Forbidden(Refusal::Scheme));
     trap.assert_untouched("another port");
 }
@@ -293,7 +371,8 @@ async fn an_allowed_origin_is_dialled_by_name_and_no_other_port() {
 async fn an_ipv4_mapped_address_is_judged_and_dialled_as_ipv4() {
     let (listener, base) = listen().await;
     let named = base.replace("127.0.0.1", "mapped.example");
-    let client = Script::new(&[&["::ffff:127.0.0.1"]]).client(Policy::strict().allow("127.0.0.0/8").unwrap());
+    let client = Script::new(&[&["::ffff:127.0.0.1"]])
+        .client(Policy::strict().allow("127.0.0.0/8").unwrap());
 
     let done = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
     let (response, _stream) = tokio::join!(send(&client, &named), answer_once(&listener, done));
@@ -305,7 +384,9 @@ async fn an_ipv4_mapped_address_is_judged_and_dialled_as_ipv4() {
 async fn an_unknown_name_is_told_as_clients_expect_it() {
     let client = Script::default().client(Policy::strict());
 
-    let unknown = send(&client, "https://no-such-host.example").await.unwrap_err();
+    let unknown = send(&client, "https://no-such-host.example")
+        .await
+        .unwrap_err();
 
     let text = "Error: getaddrinfo ENOTFOUND no-such-host.example".to_owned();
     assert_eq!(ServiceError::from(unknown), ServiceError::Unreachable(text));
@@ -313,8 +394,18 @@ async fn an_unknown_name_is_told_as_clients_expect_it() {
 
 #[tokio::test]
 async fn a_name_without_addresses_is_unknown() {
-    let unknown = send(&Script::new(&[&[]]).client(Policy::strict()), "https://a.example").await.unwrap_err();
-    assert_eq!(unknown, SendError::Unreachable(Failure::Resolution { host: "a.example".to_owned() }));
+    let unknown = send(
+        &Script::new(&[&[]]).client(Policy::strict()),
+        "https://a.example",
+    )
+    .await
+    .unwrap_err();
+    assert_eq!(
+        unknown,
+        SendError::Unreachable(Failure::Resolution {
+            host: "a.example".to_owned()
+        })
+    );
 }
 
 #[tokio::test]
@@ -323,7 +414,12 @@ async fn a_port_without_listener_is_refused() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
 
-    let refused = send(&client(), &format!("http://{}", socket.local_addr().unwrap())).await.unwrap_err();
+    let refused = send(
+        &client(),
+        &format!("http://{}", socket.local_addr().unwrap()),
+    )
+    .await
+    .unwrap_err();
 
     assert_eq!(refused, SendError::Unreachable(Failure::Refused));
 }
@@ -339,14 +435,20 @@ async fn a_resolver_that_never_answers_is_a_connect_timeout() {
     let timeouts = Timeouts::default().with_connect(SHORT);
     let client = Client::with_resolver(Policy::strict(), timeouts, Arc::new(Silent));
 
-    assert_eq!(send(&client, "https://a.example").await.unwrap_err(), SendError::Timeout(Stage::Connect));
+    assert_eq!(
+        send(&client, "https://a.example").await.unwrap_err(),
+        SendError::Timeout(Stage::Connect)
+    );
 }
 
 #[tokio::test]
 async fn a_tls_handshake_that_never_ends_is_a_connect_timeout() {
     let (listener, base) = listen().await;
     let secure = base.replace("http:", "https:");
-    let client = Client::new(loopback(), Timeouts::default().with_connect(Duration::from_millis(500)));
+    let client = Client::new(
+        loopback(),
+        Timeouts::default().with_connect(Duration::from_millis(500)),
+    );
     client.load_certificates().await.unwrap();
 
     let (outcome, _stream) = tokio::join!(send(&client, &secure), accept(&listener));
@@ -360,7 +462,10 @@ async fn a_server_without_tls_is_unreachable_by_https() {
     let secure = base.replace("http:", "https:");
     let server = async {
         let mut stream = accept(&listener).await;
-        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .await
+            .unwrap();
         read_to_close(&mut stream).await;
     };
 

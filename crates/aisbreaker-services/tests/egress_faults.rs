@@ -1,6 +1,10 @@
-//! What the outbound client makes of providers that stall, cut their answers or talk nonsense, and of callers that
-//! leave; against real sockets on loopback.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed step of a test fails the test")]
+//! What the outbound client makes of providers that stall, cut their answers or talk nonsense, and
+//! of callers that leave; against real sockets on loopback.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed step of a test fails the test"
+)]
 
 use std::time::Duration;
 
@@ -31,38 +35,57 @@ async fn listen() -> (TcpListener, ServiceUrl) {
 
 async fn send(client: &Client, url: &ServiceUrl) -> Result<Response<Body>, SendError> {
     let outgoing = Outgoing::post(HeaderMap::new(), "hello");
-    timeout(GUARD, client.send(url, outgoing)).await.expect("the client hangs")
+    timeout(GUARD, client.send(url, outgoing))
+        .await
+        .expect("the client hangs")
 }
 
 async fn collect(body: Body) -> Result<Bytes, SendError> {
-    timeout(GUARD, body.collect()).await.expect("the body hangs").map(http_body_util::Collected::to_bytes)
+    timeout(GUARD, body.collect())
+        .await
+        .expect("the body hangs")
+        .map(http_body_util::Collected::to_bytes)
 }
 
 async fn next(body: &mut Body) -> Option<Result<Bytes, SendError>> {
-    let frame = timeout(GUARD, body.frame()).await.expect("the body hangs")?;
+    let frame = timeout(GUARD, body.frame())
+        .await
+        .expect("the body hangs")?;
     Some(frame.map(|frame| frame.into_data().unwrap()))
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {
-    timeout(GUARD, listener.accept()).await.expect("nobody connects").unwrap().0
+    timeout(GUARD, listener.accept())
+        .await
+        .expect("nobody connects")
+        .unwrap()
+        .0
 }
 
 async fn read_request(stream: &mut TcpStream) {
     let mut read = Vec::new();
     while !read.ends_with(b"\r\n\r\nhello") {
-        assert_ne!(timeout(GUARD, stream.read_buf(&mut read)).await.unwrap().unwrap(), 0, "cut request");
+        assert_ne!(
+            timeout(GUARD, stream.read_buf(&mut read))
+                .await
+                .unwrap()
+                .unwrap(),
+            0,
+            "cut request"
+        );
     }
 }
 
 async fn read_to_close(stream: &mut TcpStream) {
     let mut rest = Vec::new();
     // A close with bytes unread arrives as a reset.
-    let _closed =
-        timeout(GUARD, stream.read_to_end(&mut rest)).await.expect("the client keeps the connection");
+    let _closed = timeout(GUARD, stream.read_to_end(&mut rest))
+        .await
+        .expect("the client keeps the connection");
 }
 
-/// Accepts one connection, reads the request and writes `answer`, as far as the client takes it; the stream is
-/// still open.
+/// Accepts one connection, reads the request and writes `answer`, as far as the client takes it;
+/// the stream is still open.
 async fn answer_once(listener: &TcpListener, answer: &str) -> TcpStream {
     let mut stream = accept(listener).await;
     read_request(&mut stream).await;
@@ -91,13 +114,34 @@ async fn a_cut_or_malformed_answer_is_an_error_and_never_a_short_success() {
         ("no status", "HTTP/1.1 \r\n\r\n"),
         ("head too long", &huge),
         ("too many headers", &many),
-        ("lengths that differ", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nabc"),
-        ("length that is no number", "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\nabc"),
-        ("shorter than its length", "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabc"),
-        ("no body at all", "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"),
-        ("no last chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"),
-        ("cut in a chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\na"),
-        ("cut in the last chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"),
+        (
+            "lengths that differ",
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nabc",
+        ),
+        (
+            "length that is no number",
+            "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\nabc",
+        ),
+        (
+            "shorter than its length",
+            "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabc",
+        ),
+        (
+            "no body at all",
+            "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n",
+        ),
+        (
+            "no last chunk",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
+        ),
+        (
+            "cut in a chunk",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\na",
+        ),
+        (
+            "cut in the last chunk",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n",
+        ),
         (
             "chunk size that is no number",
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nz\r\nabc\r\n0\r\n\r\n",
@@ -112,14 +156,27 @@ async fn a_cut_or_malformed_answer_is_an_error_and_never_a_short_success() {
 async fn a_whole_answer_is_passed_on_in_every_framing() {
     let rows = [
         ("length", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc"),
-        ("chunks", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n2;x=y\r\nbc\r\n0\r\n\r\n"),
+        (
+            "chunks",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n2;x=y\r\nbc\r\n0\r\n\r\n",
+        ),
         ("close", "HTTP/1.1 200 OK\r\n\r\nabc"),
         ("HTTP/1.0", "HTTP/1.0 200 OK\r\n\r\nabc"),
-        ("interim answer", "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc"),
-        ("coding is left alone", "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc"),
+        (
+            "interim answer",
+            "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc",
+        ),
+        (
+            "coding is left alone",
+            "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc",
+        ),
     ];
     for (name, answer) in rows {
-        assert_eq!(exchange(answer).await, Ok(Bytes::from_static(b"abc")), "{name}");
+        assert_eq!(
+            exchange(answer).await,
+            Ok(Bytes::from_static(b"abc")),
+            "{name}"
+        );
     }
 }
 
@@ -129,7 +186,10 @@ async fn a_reset_connection_is_cut() {
     let server = async {
         let mut stream = accept(&listener).await;
         read_request(&mut stream).await;
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabc").await.unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabc")
+            .await
+            .unwrap();
         stream.set_zero_linger().unwrap();
     };
 
@@ -148,7 +208,11 @@ async fn a_stalled_head_is_a_response_timeout_and_closes_the_connection() {
 
         let (outcome, ()) = tokio::join!(send(&client, &url), server);
 
-        assert_eq!(outcome.unwrap_err(), SendError::Timeout(Stage::Response), "{sent:?}");
+        assert_eq!(
+            outcome.unwrap_err(),
+            SendError::Timeout(Stage::Response),
+            "{sent:?}"
+        );
     }
 }
 
@@ -160,11 +224,19 @@ async fn a_stalled_body_is_an_idle_timeout_and_closes_the_connection() {
 
     let (response, mut stream) = tokio::join!(send(&client, &url), answer_once(&listener, answer));
     let mut body = response.unwrap().into_body();
-    let seen = [next(&mut body).await, next(&mut body).await, next(&mut body).await];
+    let seen = [
+        next(&mut body).await,
+        next(&mut body).await,
+        next(&mut body).await,
+    ];
 
     assert_eq!(
         seen,
-        [Some(Ok(Bytes::from_static(b"abc"))), Some(Err(SendError::Timeout(Stage::Idle))), None]
+        [
+            Some(Ok(Bytes::from_static(b"abc"))),
+            Some(Err(SendError::Timeout(Stage::Idle))),
+            None
+        ]
     );
     read_to_close(&mut stream).await;
     drop(body);
@@ -180,8 +252,12 @@ async fn a_pause_of_the_reader_is_not_held_against_the_provider() {
     let mut body = response.unwrap().into_body();
 
     for piece in ["a", "b"] {
-        // Starts the wait for the piece, and the timer with it, which then fires during the reader's pause.
-        assert!(timeout(SHORT, body.frame()).await.is_err(), "nothing was sent yet");
+        // Starts the wait for the piece, and the timer with it, which then fires during the
+        // reader's pause.
+        assert!(
+            timeout(SHORT, body.frame()).await.is_err(),
+            "nothing was sent yet"
+        );
         stream.write_all(piece.as_bytes()).await.unwrap();
         assert_eq!(next(&mut body).await, Some(Ok(Bytes::from(piece))));
         tokio::time::sleep(idle).await;
@@ -230,7 +306,9 @@ async fn leaving_a_provider_that_sends_without_end_closes_the_connection() {
         assert!(matches!(next(&mut body).await, Some(Ok(_))));
     };
 
-    timeout(GUARD, async { tokio::join!(reader, server) }).await.expect("the client keeps the connection");
+    timeout(GUARD, async { tokio::join!(reader, server) })
+        .await
+        .expect("the client keeps the connection");
 }
 
 #[tokio::test]
@@ -242,7 +320,10 @@ async fn frames_are_passed_on_as_they_come() {
     let mut body = response.unwrap().into_body();
 
     for piece in ["a", "b", "c"] {
-        stream.write_all(format!("1\r\n{piece}\r\n").as_bytes()).await.unwrap();
+        stream
+            .write_all(format!("1\r\n{piece}\r\n").as_bytes())
+            .await
+            .unwrap();
         assert_eq!(next(&mut body).await, Some(Ok(Bytes::from(piece))));
     }
     stream.write_all(b"0\r\n\r\n").await.unwrap();
@@ -258,14 +339,18 @@ async fn a_second_call_uses_the_connection_of_the_first() {
         let mut stream = accept(&listener).await;
         for _ in 0..2 {
             read_request(&mut stream).await;
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                .await
+                .unwrap();
         }
     };
     let calls = async {
         for _ in 0..2 {
             let body = send(&client, &url).await.unwrap().into_body();
             assert_eq!(collect(body).await, Ok(Bytes::from_static(b"ok")));
-            // The connection task takes the connection back; it needs no input for that, only its turn.
+            // The connection task takes the connection back; it needs no input for that, only its
+            // turn.
             for _ in 0..100 {
                 tokio::task::yield_now().await;
             }
@@ -281,7 +366,8 @@ async fn a_connection_that_the_provider_closed_is_not_used_again() {
     let client = client(Timeouts::default());
     let done = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
     for _ in 0..3 {
-        let (response, mut stream) = tokio::join!(send(&client, &url), answer_once(&listener, done));
+        let (response, mut stream) =
+            tokio::join!(send(&client, &url), answer_once(&listener, done));
         assert!(response.unwrap().into_body().collect().await.is_ok());
         stream.shutdown().await.unwrap();
         read_to_close(&mut stream).await;

@@ -10,7 +10,9 @@ mod checks;
 fn every_file_of_the_corpus_passes() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
     for (target, check) in checks::TARGETS {
-        let files = fs::read_dir(corpus.join(target)).unwrap().map(|file| file.unwrap().path());
+        let files = fs::read_dir(corpus.join(target))
+            .unwrap()
+            .map(|file| file.unwrap().path());
         let mut count = 0;
         for file in files {
             // Printed only if the check panics.
@@ -20,5 +22,9 @@ fn every_file_of_the_corpus_passes() {
         }
         assert!(count >= 20, "only {count} files for {target}");
     }
-    assert_eq!(fs::read_dir(corpus).unwrap().count(), checks::TARGETS.len(), "a corpus without a target");
+    assert_eq!(
+        fs::read_dir(corpus).unwrap().count(),
+        checks::TARGETS.len(),
+        "a corpus without a target"
+    );
 }

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a failed step of a test fails the test")]
 
 use aisbreaker_api::ServiceUrl;
-use aisbreaker_services::egress::{Client, Failure, Outgoing, Policy, Refusal, SendError, Timeouts};
+use aisbreaker_services::egress::{
+    Client, Failure, Outgoing, Policy, Refusal, SendError, Timeouts,
+};
 use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use tokio::{
@@ -16,7 +18,10 @@ const ALLOWED: &str = "http://127.0.0.1:1";
 fn client() -> (Client, UnboundedReceiver<DuplexStream>) {
     let (providers, connections) = unbounded_channel();
     let policy = Policy::strict().allow(ALLOWED).unwrap();
-    (Client::new(policy, Timeouts::default()).with_providers_in_memory(providers), connections)
+    (
+        Client::new(policy, Timeouts::default()).with_providers_in_memory(providers),
+        connections,
+    )
 }
 
 fn outgoing() -> Outgoing {
@@ -38,13 +43,19 @@ async fn two_calls_go_over_one_connection_in_memory() {
                 assert_ne!(connection.read_buf(&mut request).await.unwrap(), 0);
             }
             assert!(request.starts_with(b"POST /v1 HTTP/1.1\r\n"));
-            connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+            connection
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                .await
+                .unwrap();
         }
     });
 
     for _ in 0..2 {
         let response = client.send(&url(ALLOWED), outgoing()).await.unwrap();
-        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
+        assert_eq!(
+            response.into_body().collect().await.unwrap().to_bytes(),
+            "ok"
+        );
     }
 
     provider.await.unwrap();
@@ -67,5 +78,8 @@ async fn without_anybody_to_accept_it_a_connection_is_refused() {
 
     let refused = client.send(&url(ALLOWED), outgoing()).await;
 
-    assert_eq!(refused.err(), Some(SendError::Unreachable(Failure::Refused)));
+    assert_eq!(
+        refused.err(),
+        Some(SendError::Unreachable(Failure::Refused))
+    );
 }

@@ -12,10 +12,11 @@ pub(crate) const fn decoded_len(chars: usize) -> usize {
     chars.saturating_mul(3) / 4
 }
 
-/// Decodes into a buffer of exactly [`decoded_len`] bytes. `None` for anything but the canonical text.
+/// Decodes into a buffer of exactly [`decoded_len`] bytes. `None` for anything but the canonical
+/// text.
 ///
-/// Whole blocks are decoded here, in vectors where the processor has them: five times as fast as `base64ct`,
-/// which decides about the end and thereby about all that could be not canonical.
+/// Whole blocks are decoded here, in vectors where the processor has them: five times as fast as
+/// `base64ct`, which decides about the end and thereby about all that could be not canonical.
 pub(crate) fn decode_into(text: &[u8], bytes: &mut [u8]) -> Option<()> {
     if bytes.len() != decoded_len(text.len()) {
         return None;
@@ -24,7 +25,10 @@ pub(crate) fn decode_into(text: &[u8], bytes: &mut [u8]) -> Option<()> {
     let (byte_blocks, bytes_end) =
         bytes.split_at_mut_checked(text_blocks.len().saturating_mul(BLOCK_BYTES))?;
     let mut invalid = [0; BLOCK_CHARS];
-    for (text, bytes) in text_blocks.iter().zip(byte_blocks.as_chunks_mut::<BLOCK_BYTES>().0) {
+    for (text, bytes) in text_blocks
+        .iter()
+        .zip(byte_blocks.as_chunks_mut::<BLOCK_BYTES>().0)
+    {
         decode_block(text, bytes, &mut invalid);
     }
     Base64UrlUnpadded::decode(text_end, bytes_end).ok()?;
@@ -34,10 +38,14 @@ pub(crate) fn decode_into(text: &[u8], bytes: &mut [u8]) -> Option<()> {
 const BLOCK_CHARS: usize = 32;
 const BLOCK_BYTES: usize = 24;
 
-/// Decodes one block without a branch or a look-up that depends on its characters, and marks the lanes of
-/// those that are not base64url.
+/// Decodes one block without a branch or a look-up that depends on its characters, and marks the
+/// lanes of those that are not base64url.
 #[inline]
-fn decode_block(text: &[u8; BLOCK_CHARS], bytes: &mut [u8; BLOCK_BYTES], invalid: &mut [u8; BLOCK_CHARS]) {
+fn decode_block(
+    text: &[u8; BLOCK_CHARS],
+    bytes: &mut [u8; BLOCK_BYTES],
+    invalid: &mut [u8; BLOCK_CHARS],
+) {
     let mut sextets = [0; BLOCK_CHARS];
     for ((sextet, &char), invalid) in sextets.iter_mut().zip(text).zip(invalid) {
         let upper = mask(char.wrapping_sub(b'A') < 26);
@@ -52,7 +60,12 @@ fn decode_block(text: &[u8; BLOCK_CHARS], bytes: &mut [u8; BLOCK_BYTES], invalid
             | underscore & 63;
         *invalid |= !(upper | lower | digit | dash | underscore);
     }
-    for (sextets, bytes) in sextets.as_chunks::<8>().0.iter().zip(bytes.as_chunks_mut::<6>().0) {
+    for (sextets, bytes) in sextets
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .zip(bytes.as_chunks_mut::<6>().0)
+    {
         *bytes = pack(*sextets);
     }
 }
@@ -161,7 +174,11 @@ mod tests {
     fn refuses_impossible_lengths() {
         for chars in [1, 5, 33, 65] {
             let text = vec![b'A'; chars];
-            assert_eq!(decode_into(&text, &mut vec![0; decoded_len(chars)]), None, "{chars}");
+            assert_eq!(
+                decode_into(&text, &mut vec![0; decoded_len(chars)]),
+                None,
+                "{chars}"
+            );
         }
         assert_eq!(decode_into(b"AAAA", &mut [0; 4]), None);
         assert_eq!(decode_array::<3>(b"AAA"), None);

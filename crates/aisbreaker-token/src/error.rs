@@ -76,13 +76,16 @@ pub enum OpenError {
     /// Longer than [`MAX_OPEN_CHARS`](crate::MAX_OPEN_CHARS); refused unread.
     #[error("key is too long")]
     TooLong,
-    /// Not five parts with the second one empty, or a part that is not canonical base64url, or cut short.
+    /// Not five parts with the second one empty, or a part that is not canonical base64url, or cut
+    /// short.
     #[error("key is malformed")]
     Malformed,
-    /// Its header is none that this crate writes: another format version, algorithm or member order.
+    /// Its header is none that this crate writes: another format version, algorithm or member
+    /// order.
     #[error("key has an unsupported header")]
     UnsupportedHeader,
-    /// Its header names a server key that is not in the ring: sealed elsewhere, or with a key since removed.
+    /// Its header names a server key that is not in the ring: sealed elsewhere, or with a key since
+    /// removed.
     #[error("key was sealed with a server key that is not in the ring")]
     UnknownServerKey,
     /// Altered, or sealed with another server key.

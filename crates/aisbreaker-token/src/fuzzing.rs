@@ -1,5 +1,5 @@
-//! For the fuzz targets in `fuzz/` alone, and not part of the crate's interface: it is built only by the fuzzer, and by the test
-//! that replays the corpora.
+//! For the fuzz targets in `fuzz/` alone, and not part of the crate's interface: it is built only
+//! by the fuzzer, and by the test that replays the corpora.
 
 use crate::KeyRing;
 

@@ -1,4 +1,5 @@
-//! The standard payload: quotas, the secrets of the services that a key may use, and other names of their models.
+//! The standard payload: quotas, the secrets of the services that a key may use, and other names of
+//! their models.
 //!
 //! Plain data. What quotas mean and where a secret may be sent is decided by those who use it.
 
@@ -9,8 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What a key allows, as the AIsBreaker server seals it.
 ///
-/// In JSON: `{"requestQuotas": {…}, "serviceSecrets": […], "modelAliases": {…}}`, all optional. Members that are not
-/// known are ignored when a key is opened.
+/// In JSON: `{"requestQuotas": {…}, "serviceSecrets": […], "modelAliases": {…}}`, all optional.
+/// Members that are not known are ignored when a key is opened.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -21,8 +22,8 @@ pub struct Grant {
     /// Secrets by service; the order matters to the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub service_secrets: Vec<ServiceSecret>,
-    /// Other names of models: the name, and the service id with an engine that it stands for, such as
-    /// `chat:groq.com/llama-3.1-8b`.
+    /// Other names of models: the name, and the service id with an engine that it stands for, such
+    /// as `chat:groq.com/llama-3.1-8b`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub model_aliases: BTreeMap<String, String>,
 }
@@ -30,7 +31,11 @@ pub struct Grant {
 impl Grant {
     /// A grant of these quotas and secrets.
     pub fn new(request_quotas: Option<RequestQuotas>, service_secrets: Vec<ServiceSecret>) -> Self {
-        Self { request_quotas, service_secrets, model_aliases: BTreeMap::new() }
+        Self {
+            request_quotas,
+            service_secrets,
+            model_aliases: BTreeMap::new(),
+        }
     }
 
     /// The same grant with other names of models.
@@ -42,7 +47,10 @@ impl Grant {
 }
 
 /// Limits for each client of a key, and for all its clients together.
-#[expect(clippy::exhaustive_structs, reason = "fixed by the key format; named fields keep the two apart")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "fixed by the key format; named fields keep the two apart"
+)]
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestQuotas {
@@ -53,7 +61,10 @@ pub struct RequestQuotas {
 }
 
 /// Requests per minute, hour and day; all three are required, and none is zero.
-#[expect(clippy::exhaustive_structs, reason = "fixed by the key format; named fields keep the three apart")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "fixed by the key format; named fields keep the three apart"
+)]
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestLimits {
@@ -83,8 +94,8 @@ pub struct ServiceSecret {
         deserialize_with = "from_one_or_many"
     )]
     pub url: Vec<String>,
-    /// Ids of the services to be called, one after the other, when this one fails. In JSON absent, one string, or a list
-    /// of strings.
+    /// Ids of the services to be called, one after the other, when this one fails. In JSON absent,
+    /// one string, or a list of strings.
     #[serde(
         default,
         skip_serializing_if = "Vec::is_empty",
@@ -97,7 +108,12 @@ pub struct ServiceSecret {
 impl ServiceSecret {
     /// A secret for the services of this id, to be sent to their usual address.
     pub fn new(service_id: impl Into<String>, auth_secret: SecretString) -> Self {
-        Self { service_id: service_id.into(), auth_secret, url: Vec::new(), fallback: Vec::new() }
+        Self {
+            service_id: service_id.into(),
+            auth_secret,
+            url: Vec::new(),
+            fallback: Vec::new(),
+        }
     }
 
     /// The same secret with the services to be called when this one fails.

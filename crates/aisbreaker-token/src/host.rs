@@ -23,8 +23,9 @@ impl Host {
     /// Reads a host as it stands in a `Host` header or a URL's authority: a name or an address, and
     /// perhaps a port, which is checked and dropped.
     ///
-    /// Names have 1 to 253 ASCII letters, digits, `-`, `.` and `_`, without empty labels; one trailing dot
-    /// is dropped. Nothing is trimmed, and nothing is looked up. IPv4 addresses are taken as names.
+    /// Names have 1 to 253 ASCII letters, digits, `-`, `.` and `_`, without empty labels; one
+    /// trailing dot is dropped. Nothing is trimmed, and nothing is looked up. IPv4 addresses are
+    /// taken as names.
     ///
     /// # Errors
     /// [`HostError`] for everything else.
@@ -64,12 +65,15 @@ impl Host {
 
 /// RFC 3986 lets the port after the colon be empty.
 fn is_port(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit()) && (text.is_empty() || text.parse::<u16>().is_ok())
+    text.bytes().all(|byte| byte.is_ascii_digit())
+        && (text.is_empty() || text.parse::<u16>().is_ok())
 }
 
 fn is_label(label: &str) -> bool {
     !label.is_empty()
-        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        && label
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 impl fmt::Display for Host {

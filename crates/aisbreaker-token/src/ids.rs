@@ -6,9 +6,9 @@ use crate::encoding;
 
 /// Names one API key, for logs, counters and revocation. It is not a secret and opens nothing.
 ///
-/// For a key of version 2 it is the 128 random bits of its `jti` (of a `jti` of another form, as other implementations
-/// may write it, the SHA-256), for one of the original server's keys the SHA-256 of its text. `Display` writes
-/// base64url: 22 or 43 characters.
+/// For a key of version 2 it is the 128 random bits of its `jti` (of a `jti` of another form, as
+/// other implementations may write it, the SHA-256), for one of the original server's keys the
+/// SHA-256 of its text. `Display` writes base64url: 22 or 43 characters.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct KeyId(IdBytes);
 
@@ -30,7 +30,9 @@ impl KeyId {
 
     fn digest_of(text: &str) -> Self {
         use sha2::Digest as _;
-        Self(IdBytes::Digest(sha2::Sha256::digest(text.as_bytes()).into()))
+        Self(IdBytes::Digest(
+            sha2::Sha256::digest(text.as_bytes()).into(),
+        ))
     }
 
     #[cfg(feature = "legacy")]
@@ -59,8 +61,8 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// Names a server key: the `kid` of the API keys that it sealed. It is not a secret and is the same on
-/// every server with that key.
+/// Names a server key: the `kid` of the API keys that it sealed. It is not a secret and is the same
+/// on every server with that key.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ServerKeyId([u8; Self::CHARS]);
 

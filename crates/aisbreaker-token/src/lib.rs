@@ -1,7 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 // For the checks of the fuzz targets, which are built inside this crate's tests as well.
 #[cfg(test)]
@@ -41,5 +44,6 @@ pub const PREFIX: &str = "aisbreaker_";
 /// Keys longer than this many characters are refused unread.
 pub const MAX_OPEN_CHARS: usize = 16 * 1024;
 
-/// Keys longer than this many characters are not made, since many proxies cut header fields at 8 KiB.
+/// Keys longer than this many characters are not made, since many proxies cut header fields at 8
+/// KiB.
 pub const MAX_SEAL_CHARS: usize = 6 * 1024;

@@ -1,7 +1,8 @@
 //! The keys of the original AIsBreaker server: opened, never sealed.
 //!
-//! A compact JWE with `alg: dir` and `enc: A128CBC-HS256` (RFC 7518 section 5.2.3) under the SHA-256 of a
-//! phrase. That server would also take other headers; here the one that it writes is pinned.
+//! A compact JWE with `alg: dir` and `enc: A128CBC-HS256` (RFC 7518 section 5.2.3) under the
+//! SHA-256 of a phrase. That server would also take other headers; here the one that it writes is
+//! pinned.
 
 use aes::Aes128;
 use cbc::cipher::{BlockModeDecrypt as _, KeyIvInit as _, block_padding::Pkcs7};
@@ -35,7 +36,9 @@ impl OriginalKey {
     }
 
     fn authenticates(&self, iv: &[u8], ciphertext: &[u8], tag: &[u8]) -> bool {
-        let Ok(mac) = Hmac::<Sha256>::new_from_slice(self.mac.as_slice()) else { return false };
+        let Ok(mac) = Hmac::<Sha256>::new_from_slice(self.mac.as_slice()) else {
+            return false;
+        };
         let header_bits = (HEADER.len() as u64).saturating_mul(8);
         mac.chain_update(HEADER)
             .chain_update(iv)
@@ -49,21 +52,29 @@ impl OriginalKey {
 /// Whether two keys are the same, so that none is tried twice.
 impl PartialEq for OriginalKey {
     fn eq(&self, other: &Self) -> bool {
-        (self.mac.ct_eq(other.mac.as_slice()) & self.encryption.ct_eq(other.encryption.as_slice())).into()
+        (self.mac.ct_eq(other.mac.as_slice()) & self.encryption.ct_eq(other.encryption.as_slice()))
+            .into()
     }
 }
 
 /// What follows the header, if it is that of the original server.
 pub(crate) fn strip_header(text: &[u8]) -> Option<&[u8]> {
-    text.strip_prefix(HEADER).filter(|rest| rest.starts_with(b"."))
+    text.strip_prefix(HEADER)
+        .filter(|rest| rest.starts_with(b"."))
 }
 
 /// Decrypts what follows the header with the first of the keys that authenticates it.
 pub(crate) fn decrypt(keys: &[OriginalKey], text: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-    let opening::Sealed { nonce: iv, mut buffer, tag } =
-        opening::split::<IV_BYTES>(text).ok_or(OpenError::Malformed)?;
+    let opening::Sealed {
+        nonce: iv,
+        mut buffer,
+        tag,
+    } = opening::split::<IV_BYTES>(text).ok_or(OpenError::Malformed)?;
     let not_authentic = OpenError::NotAuthentic { server_key: None };
-    let key = keys.iter().find(|key| key.authenticates(&iv, &buffer, &tag)).ok_or(not_authentic)?;
+    let key = keys
+        .iter()
+        .find(|key| key.authenticates(&iv, &buffer, &tag))
+        .ok_or(not_authentic)?;
     let claims_bytes = cbc::Decryptor::<Aes128>::new((&*key.encryption).into(), &iv.into())
         .decrypt_padded::<Pkcs7>(&mut buffer)
         .or(Err(not_authentic))?

@@ -15,12 +15,13 @@ use crate::{
 
 /// Seals keys with one server key and opens keys of all its server keys.
 ///
-/// The server key of a key is found by its header in one step, however many there are; a key that names
-/// another one is refused without trying any. Immutable once built: share it in an `Arc`.
+/// The server key of a key is found by its header in one step, however many there are; a key that
+/// names another one is refused without trying any. Immutable once built: share it in an `Arc`.
 pub struct KeyRing {
     pub(crate) sealing: Arc<RingKey>,
     opening: HashMap<Header, Arc<RingKey>>,
-    /// Keys of the original server name no server key, so these are tried in the order of configuration.
+    /// Keys of the original server name no server key, so these are tried in the order of
+    /// configuration.
     #[cfg(feature = "legacy")]
     pub(crate) original: Vec<OriginalKey>,
 }
@@ -49,7 +50,8 @@ impl KeyRing {
         }
     }
 
-    /// The same ring, which opens what this server key sealed too. Adding one key twice changes nothing.
+    /// The same ring, which opens what this server key sealed too. Adding one key twice changes
+    /// nothing.
     ///
     /// # Errors
     /// [`RingError::SameId`] when the ring has another key with the same id.
@@ -92,14 +94,24 @@ impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyRing")
             .field("sealing", &self.sealing_key_id())
-            .field("opening", &self.opening.values().map(|key| key.id()).collect::<Vec<_>>())
+            .field(
+                "opening",
+                &self
+                    .opening
+                    .values()
+                    .map(|key| key.id())
+                    .collect::<Vec<_>>(),
+            )
             .finish_non_exhaustive()
     }
 }
 
 impl RingKey {
     fn new(key: DerivedKey) -> Self {
-        Self { header: header::encode(key.id), key }
+        Self {
+            header: header::encode(key.id),
+            key,
+        }
     }
 
     pub(crate) fn id(&self) -> ServerKeyId {
@@ -111,6 +123,9 @@ impl RingKey {
     }
 
     fn encrypts_like(&self, other: &Self) -> bool {
-        self.key.encryption.ct_eq(other.key.encryption.as_slice()).into()
+        self.key
+            .encryption
+            .ct_eq(other.key.encryption.as_slice())
+            .into()
     }
 }

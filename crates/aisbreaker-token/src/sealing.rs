@@ -12,8 +12,8 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::{
-    Host, KeyId, KeyRing, MAX_SEAL_CHARS, PREFIX, RandomnessError, SealError, claims, encoding, header,
-    ring::RingKey,
+    Host, KeyId, KeyRing, MAX_SEAL_CHARS, PREFIX, RandomnessError, SealError, claims, encoding,
+    header, ring::RingKey,
 };
 
 /// How many bytes of a nonce and of a tag stand in a key.
@@ -23,8 +23,8 @@ pub(crate) const TAG_BYTES: usize = 16;
 /// The last second of the year 9999, the end of what most date formats can write.
 const LAST_SECOND: u64 = 253_402_300_799;
 
-/// All characters of a key but those of the encrypted claims: the prefix, the header and two dots, the nonce
-/// and a dot, a dot and the tag.
+/// All characters of a key but those of the encrypted claims: the prefix, the header and two dots,
+/// the nonce and a dot, a dot and the tag.
 const FIXED_CHARS: usize = PREFIX
     .len()
     .saturating_add(header::CHARS)
@@ -71,16 +71,17 @@ impl fmt::Debug for SealedKey {
 }
 
 impl KeyRing {
-    /// Seals a payload into a new key for this host, from now on and for this lifetime in whole seconds.
+    /// Seals a payload into a new key for this host, from now on and for this lifetime in whole
+    /// seconds.
     ///
-    /// The payload is anything that serialises to a JSON object without the members `iss`, `sub`, `aud`,
-    /// `exp`, `nbf`, `iat` and `jti`. Its JSON is written twice, once to learn its length, so that the buffer
-    /// never moves and can be wiped.
+    /// The payload is anything that serialises to a JSON object without the members `iss`, `sub`,
+    /// `aud`, `exp`, `nbf`, `iat` and `jti`. Its JSON is written twice, once to learn its length,
+    /// so that the buffer never moves and can be wiped.
     ///
     /// # Errors
-    /// [`SealError::Payload`], [`SealError::NotAnObject`] and [`SealError::ReservedMember`] for the payload;
-    /// [`SealError::TooLong`] when the key would have more than [`MAX_SEAL_CHARS`] characters;
-    /// [`SealError::Lifetime`]; [`SealError::Randomness`].
+    /// [`SealError::Payload`], [`SealError::NotAnObject`] and [`SealError::ReservedMember`] for the
+    /// payload; [`SealError::TooLong`] when the key would have more than [`MAX_SEAL_CHARS`]
+    /// characters; [`SealError::Lifetime`]; [`SealError::Randomness`].
     pub fn seal<P: Serialize + ?Sized>(
         &self,
         payload: &P,
@@ -101,10 +102,17 @@ impl KeyRing {
         lifetime: Duration,
         mut random: impl FnMut(&mut [u8]) -> Result<(), RandomnessError>,
     ) -> Result<SealedKey, SealError> {
-        let issued_at = now.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs());
+        let issued_at = now
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .ok()
+            .map(|since| since.as_secs());
         let expires_in = lifetime.as_secs();
-        let (Some(issued_at), 1..) = (issued_at, expires_in) else { return Err(SealError::Lifetime) };
-        let expiry = issued_at.checked_add(expires_in).filter(|&expiry| expiry <= LAST_SECOND);
+        let (Some(issued_at), 1..) = (issued_at, expires_in) else {
+            return Err(SealError::Lifetime);
+        };
+        let expiry = issued_at
+            .checked_add(expires_in)
+            .filter(|&expiry| expiry <= LAST_SECOND);
         let expiry = expiry.ok_or(SealError::Lifetime)?;
 
         let (mut jti, mut nonce) = ([0; 16], [0; NONCE_BYTES]);
@@ -112,10 +120,15 @@ impl KeyRing {
         random(&mut nonce)?;
         let id = KeyId::from_random(jti);
 
-        let registered = format!(r#"{{"aud":"{host}","iat":{issued_at},"exp":{expiry},"jti":"{id}""#);
+        let registered =
+            format!(r#"{{"aud":"{host}","iat":{issued_at},"exp":{expiry},"jti":"{id}""#);
         let claims = write_claims(&registered, payload)?;
         let text = encrypt(&self.sealing, nonce, claims);
-        Ok(SealedKey { text, id, expires_in: Duration::from_secs(expires_in) })
+        Ok(SealedKey {
+            text,
+            id,
+            expires_in: Duration::from_secs(expires_in),
+        })
     }
 }
 
@@ -129,7 +142,10 @@ fn write_claims<P: Serialize + ?Sized>(
     let claims_bytes = registered.len().saturating_add(counter.0);
     let chars = FIXED_CHARS.saturating_add(encoding::encoded_len(claims_bytes));
     if chars > MAX_SEAL_CHARS {
-        return Err(SealError::TooLong { chars, maximum_chars: MAX_SEAL_CHARS });
+        return Err(SealError::TooLong {
+            chars,
+            maximum_chars: MAX_SEAL_CHARS,
+        });
     }
 
     let mut claims = Zeroizing::new(Vec::with_capacity(claims_bytes));
@@ -148,11 +164,22 @@ fn write_claims<P: Serialize + ?Sized>(
     Ok(claims)
 }
 
-#[expect(clippy::expect_used, reason = "the cipher takes up to 256 GiB, and text of ASCII parts is UTF-8")]
-fn encrypt(key: &RingKey, nonce: [u8; NONCE_BYTES], mut claims: Zeroizing<Vec<u8>>) -> SecretString {
+#[expect(
+    clippy::expect_used,
+    reason = "the cipher takes up to 256 GiB, and text of ASCII parts is UTF-8"
+)]
+fn encrypt(
+    key: &RingKey,
+    nonce: [u8; NONCE_BYTES],
+    mut claims: Zeroizing<Vec<u8>>,
+) -> SecretString {
     let tag = key
         .cipher()
-        .encrypt_inout_detached(&XNonce::from(nonce), &key.header, claims.as_mut_slice().into())
+        .encrypt_inout_detached(
+            &XNonce::from(nonce),
+            &key.header,
+            claims.as_mut_slice().into(),
+        )
         .expect("claims are short");
 
     let chars = FIXED_CHARS.saturating_add(encoding::encoded_len(claims.len()));
@@ -183,13 +210,16 @@ impl Write for Counter {
     }
 }
 
-/// Writes into the spare capacity of a buffer, which never grows: growing would leave a copy behind unwiped.
+/// Writes into the spare capacity of a buffer, which never grows: growing would leave a copy behind
+/// unwiped.
 struct Bounded<'a>(&'a mut Vec<u8>);
 
 impl Write for Bounded<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.len() > self.0.capacity().saturating_sub(self.0.len()) {
-            return Err(io::Error::other("payload is longer the second time it is written"));
+            return Err(io::Error::other(
+                "payload is longer the second time it is written",
+            ));
         }
         self.0.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -203,7 +233,9 @@ impl Write for Bounded<'_> {
 /// Seals claims as they are, to see how odd ones are opened.
 #[cfg(any(fuzzing, test))]
 pub(crate) fn seal_claims(ring: &KeyRing, claims: &[u8]) -> String {
-    encrypt(&ring.sealing, [9; NONCE_BYTES], claims.to_vec().into()).expose_secret().to_owned()
+    encrypt(&ring.sealing, [9; NONCE_BYTES], claims.to_vec().into())
+        .expose_secret()
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -234,14 +266,18 @@ mod tests {
             let ring = KeyRing::new(ServerKey::parse(&vector.server_key).unwrap());
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(vector.now);
             let lifetime = Duration::from_secs(vector.expires_at - vector.now);
-            let mut draws = [vector.nonce_hex, vector.jti_hex].map(|hex| unhex(&hex)).to_vec();
+            let mut draws = [vector.nonce_hex, vector.jti_hex]
+                .map(|hex| unhex(&hex))
+                .to_vec();
             let random = |bytes: &mut [u8]| {
                 bytes.copy_from_slice(&draws.pop().unwrap());
                 Ok(())
             };
 
             let host = Host::parse(&vector.host).unwrap();
-            let sealed = ring.seal_with(&vector.payload, &host, now, lifetime, random).unwrap();
+            let sealed = ring
+                .seal_with(&vector.payload, &host, now, lifetime, random)
+                .unwrap();
 
             assert_eq!(sealed.expose(), vector.key, "{}", vector.name);
         }
@@ -261,7 +297,13 @@ mod tests {
         let failing = |_: &mut [u8]| Err(RandomnessError(getrandom::Error::UNSUPPORTED));
 
         let payload = serde_json::json!({});
-        let sealed = ring.seal_with(&payload, &host, SystemTime::UNIX_EPOCH, Duration::from_secs(1), failing);
+        let sealed = ring.seal_with(
+            &payload,
+            &host,
+            SystemTime::UNIX_EPOCH,
+            Duration::from_secs(1),
+            failing,
+        );
 
         assert!(matches!(sealed, Err(SealError::Randomness(_))));
     }

@@ -15,8 +15,8 @@ use crate::{KeyError, RandomnessError, ServerKeyId, encoding};
 /// The fewest characters of a phrase that seals.
 const MIN_PHRASE_CHARS: usize = 10;
 
-/// Argon2id's salt. It is public and fixed, so that servers with one phrase agree without talking; it names
-/// the format version, so that a later version gets other keys from the same phrase.
+/// Argon2id's salt. It is public and fixed, so that servers with one phrase agree without talking;
+/// it names the format version, so that a later version gets other keys from the same phrase.
 const PHRASE_SALT: &[u8] = b"aisbreaker.org/jwt/v2 phrase";
 const PHRASE_MEMORY_KIB: u32 = 64 * 1024;
 const PHRASE_PASSES: u32 = 3;
@@ -27,7 +27,8 @@ const ENCRYPTION_LABEL: &[u8] = b"aisbreaker.org/jwt/v2 XC20P key";
 /// HKDF's `info` for the `kid`.
 const ID_LABEL: &[u8] = b"aisbreaker.org/jwt/v2 kid";
 
-/// The secret of a server: seals and opens API keys. Wiped on drop; never printed, cloned or serialised.
+/// The secret of a server: seals and opens API keys. Wiped on drop; never printed, cloned or
+/// serialised.
 pub struct ServerKey {
     /// The configured 32 bytes; `None` when a phrase was configured.
     pub(crate) raw: Option<Zeroizing<[u8; 32]>>,
@@ -59,13 +60,14 @@ impl ServerKey {
         }
     }
 
-    /// Derives a key from a phrase by Argon2id with 64 MiB, three passes and one lane: about a fifth of a
-    /// second, once at start.
+    /// Derives a key from a phrase by Argon2id with 64 MiB, three passes and one lane: about a
+    /// fifth of a second, once at start.
     ///
     /// The phrase's UTF-8 bytes count as they are: neither trimmed nor normalised.
     ///
     /// # Errors
-    /// [`KeyError::TooShort`] under ten characters, [`KeyError::Derivation`] when there is too little memory.
+    /// [`KeyError::TooShort`] under ten characters, [`KeyError::Derivation`] when there is too
+    /// little memory.
     pub fn from_phrase(phrase: &str) -> Result<Self, KeyError> {
         require_chars(phrase, MIN_PHRASE_CHARS)?;
         Ok(Self {
@@ -90,8 +92,9 @@ impl ServerKey {
 
     /// Reads a configured text as [`parse`](Self::parse) does, for opening only.
     ///
-    /// With feature `legacy` a phrase may be of any length but zero. One under ten characters opens nothing
-    /// but keys of the original server, which allowed such phrases; no other server can have sealed with it.
+    /// With feature `legacy` a phrase may be of any length but zero. One under ten characters opens
+    /// nothing but keys of the original server, which allowed such phrases; no other server can
+    /// have sealed with it.
     ///
     /// # Errors
     /// Those of [`from_phrase`](Self::from_phrase).
@@ -99,7 +102,10 @@ impl ServerKey {
         #[cfg(feature = "legacy")]
         if text.chars().count() < MIN_PHRASE_CHARS {
             require_chars(text, 1)?;
-            return Ok(OpeningKey { derived: None, original: OriginalKey::from_text(text) });
+            return Ok(OpeningKey {
+                derived: None,
+                original: OriginalKey::from_text(text),
+            });
         }
         Self::parse(text).map(OpeningKey::from)
     }
@@ -109,10 +115,12 @@ impl ServerKey {
         self.derived.id
     }
 
-    /// The secret text that [`parse`](Self::parse) turns into this key again: 43 characters of base64url.
-    /// `None` for a key that came from a phrase, which is not kept.
+    /// The secret text that [`parse`](Self::parse) turns into this key again: 43 characters of
+    /// base64url. `None` for a key that came from a phrase, which is not kept.
     pub fn expose_text(&self) -> Option<SecretString> {
-        self.raw.as_ref().map(|raw| encoding::encode(raw.as_slice()).into())
+        self.raw
+            .as_ref()
+            .map(|raw| encoding::encode(raw.as_slice()).into())
     }
 }
 
@@ -122,8 +130,8 @@ impl fmt::Debug for ServerKey {
     }
 }
 
-/// A server key that only opens: a former [`ServerKey`], or one from [`ServerKey::parse_for_opening`].
-/// Wiped on drop; never printed, cloned or serialised.
+/// A server key that only opens: a former [`ServerKey`], or one from
+/// [`ServerKey::parse_for_opening`]. Wiped on drop; never printed, cloned or serialised.
 pub struct OpeningKey {
     /// `None` for a phrase that is too short to have sealed anything but original keys.
     pub(crate) derived: Option<DerivedKey>,
@@ -164,14 +172,21 @@ pub(crate) struct DerivedKey {
 }
 
 impl DerivedKey {
-    #[expect(clippy::expect_used, reason = "HKDF-SHA-256 gives up to 8160 bytes; these are 32 and 5")]
+    #[expect(
+        clippy::expect_used,
+        reason = "HKDF-SHA-256 gives up to 8160 bytes; these are 32 and 5"
+    )]
     fn from_root(root: &[u8; 32]) -> Self {
         let hkdf = Hkdf::<Sha256>::new(None, root);
         let mut encryption = Zeroizing::new([0; 32]);
-        hkdf.expand(ENCRYPTION_LABEL, encryption.as_mut_slice()).expect("length is in range");
+        hkdf.expand(ENCRYPTION_LABEL, encryption.as_mut_slice())
+            .expect("length is in range");
         let mut id = [0; 5];
         hkdf.expand(ID_LABEL, &mut id).expect("length is in range");
-        Self { id: ServerKeyId::from_derived(id), encryption }
+        Self {
+            id: ServerKeyId::from_derived(id),
+            encryption,
+        }
     }
 }
 
@@ -184,11 +199,17 @@ fn require_chars(phrase: &str, minimum_chars: usize) -> Result<(), KeyError> {
 
 fn stretch(phrase: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
     let derivation = |_| KeyError::Derivation;
-    let params = Params::new(PHRASE_MEMORY_KIB, PHRASE_PASSES, PHRASE_LANES, Some(32)).map_err(derivation)?;
+    let params = Params::new(PHRASE_MEMORY_KIB, PHRASE_PASSES, PHRASE_LANES, Some(32))
+        .map_err(derivation)?;
     let mut memory = vec![Block::new(); params.block_count()];
     let mut root = Zeroizing::new([0; 32]);
     let outcome = Argon2::new(Algorithm::Argon2id, argon2::Version::V0x13, params)
-        .hash_password_into_with_memory(phrase.as_bytes(), PHRASE_SALT, root.as_mut_slice(), &mut memory);
+        .hash_password_into_with_memory(
+            phrase.as_bytes(),
+            PHRASE_SALT,
+            root.as_mut_slice(),
+            &mut memory,
+        );
     memory.iter_mut().for_each(Block::zeroize);
     outcome.map_err(derivation)?;
     Ok(root)
@@ -215,7 +236,11 @@ mod tests {
             let key = ServerKey::parse(&text).unwrap();
 
             assert_eq!(key.expose_text().is_some(), is_raw, "{name}");
-            assert_eq!(key.id() == ServerKey::from_bytes([1; 32]).id(), is_raw, "{name}");
+            assert_eq!(
+                key.id() == ServerKey::from_bytes([1; 32]).id(),
+                is_raw,
+                "{name}"
+            );
         }
     }
 
@@ -227,7 +252,10 @@ mod tests {
 
         assert_eq!(text.expose_secret().len(), 43);
         assert_eq!(
-            *ServerKey::parse(text.expose_secret()).unwrap().derived.encryption,
+            *ServerKey::parse(text.expose_secret())
+                .unwrap()
+                .derived
+                .encryption,
             *one.derived.encryption
         );
         assert_ne!(*one.derived.encryption, *other.derived.encryption);
@@ -237,8 +265,16 @@ mod tests {
     fn sealing_phrases_have_ten_characters() {
         let too_short = Err(KeyError::TooShort { minimum_chars: 10 });
         for phrase in ["", "a", "123456789", "ünïcödé🔑🔑"] {
-            assert_eq!(ServerKey::from_phrase(phrase).map(|key| key.id()), too_short, "{phrase}");
-            assert_eq!(ServerKey::parse(phrase).map(|key| key.id()), too_short, "{phrase}");
+            assert_eq!(
+                ServerKey::from_phrase(phrase).map(|key| key.id()),
+                too_short,
+                "{phrase}"
+            );
+            assert_eq!(
+                ServerKey::parse(phrase).map(|key| key.id()),
+                too_short,
+                "{phrase}"
+            );
         }
         assert!(ServerKey::from_phrase("ünïcödé🔑🔑🔑").is_ok());
     }

@@ -1,4 +1,5 @@
-//! `Debug` and `Display` of every public type that holds a secret, or comes of one, show no piece of it.
+//! `Debug` and `Display` of every public type that holds a secret, or comes of one, show no piece
+//! of it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -8,8 +9,8 @@ use std::{
 };
 
 use aisbreaker_token::{
-    Grant, Host, KeyError, KeyRing, OpenError, PREFIX, RequestLimits, RequestQuotas, SealError, ServerKey,
-    ServiceSecret,
+    Grant, Host, KeyError, KeyRing, OpenError, PREFIX, RequestLimits, RequestQuotas, SealError,
+    ServerKey, ServiceSecret,
 };
 use secrecy::SecretString;
 use serde_json::json;
@@ -36,7 +37,10 @@ fn pieces(key: &str) -> Vec<String> {
             format!("{:x}{:x}{:x}", bytes[0], bytes[1], bytes[2]),
         ]
     });
-    pieces.chain(numbers).chain([SHORT_PHRASE.to_owned()]).collect()
+    pieces
+        .chain(numbers)
+        .chain([SHORT_PHRASE.to_owned()])
+        .collect()
 }
 
 fn shown(value: &impl Debug) -> String {
@@ -53,15 +57,22 @@ fn now() -> SystemTime {
 
 #[test]
 fn debug_output_shows_no_piece_of_a_secret() {
-    assert!(ServerKey::parse(RAW).unwrap().expose_text().is_some(), "it is a key, not a phrase");
+    assert!(
+        ServerKey::parse(RAW).unwrap().expose_text().is_some(),
+        "it is a key, not a phrase"
+    );
     let limits = RequestLimits {
         requests_per_minute: NonZeroU32::MIN,
         requests_per_hour: NonZeroU32::MIN,
         requests_per_day: NonZeroU32::MIN,
     };
-    let quotas = RequestQuotas { per_client_request_limits: limits, global_request_limits: limits };
-    let secret =
-        || ServiceSecret::new("chat:", SECRET.into()).with_url(vec!["https://one.example".to_owned()]);
+    let quotas = RequestQuotas {
+        per_client_request_limits: limits,
+        global_request_limits: limits,
+    };
+    let secret = || {
+        ServiceSecret::new("chat:", SECRET.into()).with_url(vec!["https://one.example".to_owned()])
+    };
     let grant = Grant::new(Some(quotas), vec![secret()]);
     let ring = KeyRing::new(ServerKey::parse(PHRASE).unwrap())
         .with_opening_key(ServerKey::parse_for_opening(FORMER_PHRASE).unwrap())
@@ -72,12 +83,17 @@ fn debug_output_shows_no_piece_of_a_secret() {
     let key = sealed.expose().to_owned();
     let opened = ring.open::<Grant>(&key, &host(), now()).unwrap();
     let refused = |key: &str, later| ring.open::<Grant>(key, &host(), now() + later).unwrap_err();
-    let too_long = Grant::new(None, vec![ServiceSecret::new("", SECRET.repeat(1_000).into())]);
+    let too_long = Grant::new(
+        None,
+        vec![ServiceSecret::new("", SECRET.repeat(1_000).into())],
+    );
     let not_a_grant = json!({"serviceSecrets": [SECRET, {SECRET: SECRET}]});
     let not_a_grant = ring.seal(&not_a_grant, &host(), now(), HOUR).unwrap();
     let not_an_object = || ring.seal(SECRET, &host(), now(), HOUR).unwrap_err();
-    let seal_errors: [SealError; 2] =
-        [ring.seal(&too_long, &host(), now(), HOUR).unwrap_err(), not_an_object()];
+    let seal_errors: [SealError; 2] = [
+        ring.seal(&too_long, &host(), now(), HOUR).unwrap_err(),
+        not_an_object(),
+    ];
     let open_errors: [OpenError; 4] = [
         refused(&key, HOUR),
         refused(&key.replace("..", "..A"), HOUR),
@@ -86,22 +102,54 @@ fn debug_output_shows_no_piece_of_a_secret() {
     ];
     let key_error: KeyError = ServerKey::parse("Zk7#q").unwrap_err();
     let rows = [
-        ("ServerKey of a phrase", shown(&ServerKey::from_phrase(PHRASE))),
+        (
+            "ServerKey of a phrase",
+            shown(&ServerKey::from_phrase(PHRASE)),
+        ),
         ("ServerKey of bytes", shown(&ServerKey::parse(RAW))),
-        ("the text of a ServerKey", shown(&ServerKey::parse(RAW).unwrap().expose_text())),
-        ("OpeningKey of a phrase", shown(&ServerKey::parse_for_opening(FORMER_PHRASE))),
-        ("OpeningKey of bytes", shown(&ServerKey::parse_for_opening(RAW))),
-        ("OpeningKey of a short phrase", shown(&ServerKey::parse_for_opening(SHORT_PHRASE))),
+        (
+            "the text of a ServerKey",
+            shown(&ServerKey::parse(RAW).unwrap().expose_text()),
+        ),
+        (
+            "OpeningKey of a phrase",
+            shown(&ServerKey::parse_for_opening(FORMER_PHRASE)),
+        ),
+        (
+            "OpeningKey of bytes",
+            shown(&ServerKey::parse_for_opening(RAW)),
+        ),
+        (
+            "OpeningKey of a short phrase",
+            shown(&ServerKey::parse_for_opening(SHORT_PHRASE)),
+        ),
         ("KeyError", format!("{} {key_error}", shown(&key_error))),
         ("KeyRing", shown(&ring)),
         ("SealedKey", shown(&sealed)),
-        ("SealedKey as a secret", shown(&SecretString::from(key.clone()))),
+        (
+            "SealedKey as a secret",
+            shown(&SecretString::from(key.clone())),
+        ),
         ("Opened", shown(&opened)),
         ("the payload of an Opened", shown(opened.payload())),
         ("Grant", shown(&grant)),
         ("ServiceSecret", shown(&secret())),
-        ("SealError", format!("{} {} {}", shown(&seal_errors), seal_errors[0], seal_errors[1])),
-        ("OpenError", open_errors.iter().map(|error| format!("{} {error}", shown(error))).collect()),
+        (
+            "SealError",
+            format!(
+                "{} {} {}",
+                shown(&seal_errors),
+                seal_errors[0],
+                seal_errors[1]
+            ),
+        ),
+        (
+            "OpenError",
+            open_errors
+                .iter()
+                .map(|error| format!("{} {error}", shown(error)))
+                .collect(),
+        ),
     ];
 
     for (row, shown) in rows {

@@ -1,9 +1,15 @@
-//! Another implementation (`interop/interop.py`, on Python's joserfc) opens our keys, and we open its keys.
+//! Another implementation (`interop/interop.py`, on Python's joserfc) opens our keys, and we open
+//! its keys.
 //!
-//! Needs `python3`, or the interpreter that `AISBREAKER_PYTHON` names, with `interop/requirements.txt`.
-//! Without these the tests are skipped, unless `AISBREAKER_REQUIRE_INTEROP` is `1`.
+//! Needs `python3`, or the interpreter that `AISBREAKER_PYTHON` names, with
+//! `interop/requirements.txt`. Without these the tests are skipped, unless
+//! `AISBREAKER_REQUIRE_INTEROP` is `1`.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up must fail")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot be set up must fail"
+)]
 
 use std::{
     env,
@@ -37,13 +43,20 @@ fn python() -> Command {
 
 fn is_missing() -> bool {
     let modules = "import argon2, cryptography, joserfc, Crypto";
-    let found =
-        python().args(["-c", modules]).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    let found = python()
+        .args(["-c", modules])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
     let is_required = env::var_os("AISBREAKER_REQUIRE_INTEROP").is_some_and(|value| value == "1");
-    assert!(found || !is_required, "the packages of tests/interop/requirements.txt are not installed");
+    assert!(
+        found || !is_required,
+        "the packages of tests/interop/requirements.txt are not installed"
+    );
     if !found {
         // Not by `eprintln!`, which the test harness hides.
-        let skipped = "\n!!! SKIPPED: the packages of tests/interop/requirements.txt are not installed\n\n";
+        let skipped =
+            "\n!!! SKIPPED: the packages of tests/interop/requirements.txt are not installed\n\n";
         io::stderr().write_all(skipped.as_bytes()).unwrap();
     }
     !found
@@ -57,7 +70,12 @@ fn ask(requests: &Value) -> Vec<Value> {
         .stdout(Stdio::piped())
         .spawn()
         .expect("python starts");
-    child.stdin.take().unwrap().write_all(requests.to_string().as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(requests.to_string().as_bytes())
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "interop.py failed");
     serde_json::from_slice(&output.stdout).unwrap()
@@ -68,12 +86,12 @@ fn python_opens_what_we_seal() {
     if is_missing() {
         return;
     }
-    let payload =
-        json!({"requestQuotas": null, "serviceSecrets": [{"serviceId": "", "authSecret": "ü\"\\🔑"}]});
+    let payload = json!({"requestQuotas": null, "serviceSecrets": [{"serviceId": "", "authSecret": "ü\"\\🔑"}]});
     let servers = [RAW, PHRASE].map(|text| (text, KeyRing::new(ServerKey::parse(text).unwrap())));
-    let sealed = servers
-        .each_ref()
-        .map(|(_, ring)| ring.seal(&payload, &host(), now(), Duration::from_secs(60)).unwrap());
+    let sealed = servers.each_ref().map(|(_, ring)| {
+        ring.seal(&payload, &host(), now(), Duration::from_secs(60))
+            .unwrap()
+    });
     let requests: Vec<_> = servers
         .iter()
         .zip(&sealed)
@@ -84,8 +102,7 @@ fn python_opens_what_we_seal() {
 
     for (((text, ring), key), answer) in servers.iter().zip(&sealed).zip(answers) {
         let kid = ring.sealing_key_id().to_string();
-        let header =
-            json!({"ver": "aisbreaker.org/jwt/v2", "typ": "JWT", "alg": "dir", "enc": "XC20P", "kid": kid});
+        let header = json!({"ver": "aisbreaker.org/jwt/v2", "typ": "JWT", "alg": "dir", "enc": "XC20P", "kid": kid});
         assert_eq!(answer["header"], header, "{text}");
         let mut claims = payload.clone();
         claims["aud"] = "api.example.com".into();
@@ -114,8 +131,14 @@ fn we_open_what_python_seals() {
 
     for (text, answer) in [RAW, PHRASE].iter().zip(answers) {
         let ring = KeyRing::new(ServerKey::parse(text).unwrap());
-        let opened = ring.open::<Value>(answer["key"].as_str().unwrap(), &host(), now()).unwrap();
+        let opened = ring
+            .open::<Value>(answer["key"].as_str().unwrap(), &host(), now())
+            .unwrap();
         assert_eq!(opened.id().to_string(), "AAAAAAAAAAAAAAAAAAAAAA", "{text}");
-        assert_eq!(*opened.payload(), json!({"serviceSecrets": claims["serviceSecrets"]}), "{text}");
+        assert_eq!(
+            *opened.payload(),
+            json!({"serviceSecrets": claims["serviceSecrets"]}),
+            "{text}"
+        );
     }
 }

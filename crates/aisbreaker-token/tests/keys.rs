@@ -1,4 +1,5 @@
-//! Keys of version 2, seen from outside: what is sealed opens again, here and now and with this server key.
+//! Keys of version 2, seen from outside: what is sealed opens again, here and now and with this
+//! server key.
 
 mod shared;
 
@@ -18,7 +19,9 @@ use shared::{HOUR, Note, host, note, now, refusal, ring, seal};
 fn opens_what_it_sealed() {
     let ring = ring(1);
 
-    let sealed = ring.seal(&note(), &host(), now(), HOUR + Duration::from_millis(999)).unwrap();
+    let sealed = ring
+        .seal(&note(), &host(), now(), HOUR + Duration::from_millis(999))
+        .unwrap();
     let opened = ring.open::<Note>(sealed.expose(), &host(), now()).unwrap();
 
     assert!(sealed.expose().starts_with("aisbreaker_eyJ2ZXIi"));
@@ -59,10 +62,16 @@ fn grant_comes_back_whole() {
     let grant: Grant = serde_json::from_value(json.clone()).unwrap();
 
     let sealed = ring.seal(&grant, &host(), now(), HOUR).unwrap();
-    let opened = ring.open::<Grant>(sealed.expose(), &host(), now()).unwrap().into_payload();
+    let opened = ring
+        .open::<Grant>(sealed.expose(), &host(), now())
+        .unwrap()
+        .into_payload();
 
     assert_eq!(serde_json::to_value(&opened).unwrap(), json);
-    assert_eq!(opened.service_secrets[1].auth_secret.expose_secret(), "ünï \" \\ 🔑");
+    assert_eq!(
+        opened.service_secrets[1].auth_secret.expose_secret(),
+        "ünï \" \\ 🔑"
+    );
     assert_eq!(opened.service_secrets[1].url, ["https://one.example"]);
     assert_eq!(opened.service_secrets[2].url.len(), 2);
 }
@@ -70,16 +79,28 @@ fn grant_comes_back_whole() {
 #[test]
 fn grants_with_impossible_quotas_are_refused_not_half_read() {
     let ring = ring(1);
-    let limits =
-        |value: Value| json!({"requestsPerMinute": 1, "requestsPerHour": 1, "requestsPerDay": value});
-    for value in [json!(0), json!(-1), json!(1.5), json!("1"), json!(null), json!(1u64 << 32), json!([])] {
-        let quotas =
-            json!({"perClientRequestLimits": limits(value.clone()), "globalRequestLimits": limits(json!(1))});
-        let sealed = ring.seal(&json!({"requestQuotas": quotas}), &host(), now(), HOUR).unwrap();
+    let limits = |value: Value| json!({"requestsPerMinute": 1, "requestsPerHour": 1, "requestsPerDay": value});
+    for value in [
+        json!(0),
+        json!(-1),
+        json!(1.5),
+        json!("1"),
+        json!(null),
+        json!(1u64 << 32),
+        json!([]),
+    ] {
+        let quotas = json!({"perClientRequestLimits": limits(value.clone()), "globalRequestLimits": limits(json!(1))});
+        let sealed = ring
+            .seal(&json!({"requestQuotas": quotas}), &host(), now(), HOUR)
+            .unwrap();
 
         let opened = ring.open::<Grant>(sealed.expose(), &host(), now());
 
-        assert_eq!(opened.unwrap_err(), OpenError::Payload { id: sealed.id() }, "{value}");
+        assert_eq!(
+            opened.unwrap_err(),
+            OpenError::Payload { id: sealed.id() },
+            "{value}"
+        );
     }
 }
 
@@ -88,28 +109,56 @@ fn payload_is_any_json_object() {
     let ring = ring(1);
     let round_trip = |payload: Value| {
         let sealed = ring.seal(&payload, &host(), now(), HOUR).unwrap();
-        ring.open::<Value>(sealed.expose(), &host(), now()).unwrap().into_payload()
+        ring.open::<Value>(sealed.expose(), &host(), now())
+            .unwrap()
+            .into_payload()
     };
 
-    for payload in [json!({}), json!({"": null}), json!({"a": {"exp": 1}, "b\n": [1, "}"]}), json!({"ex": 1})]
-    {
+    for payload in [
+        json!({}),
+        json!({"": null}),
+        json!({"a": {"exp": 1}, "b\n": [1, "}"]}),
+        json!({"ex": 1}),
+    ] {
         assert_eq!(round_trip(payload.clone()), payload);
     }
     let map = BTreeMap::from([("key".to_owned(), 1)]);
     let sealed = ring.seal(&map, &host(), now(), HOUR).unwrap();
-    assert_eq!(*ring.open::<BTreeMap<String, i32>>(sealed.expose(), &host(), now()).unwrap().payload(), map);
+    assert_eq!(
+        *ring
+            .open::<BTreeMap<String, i32>>(sealed.expose(), &host(), now())
+            .unwrap()
+            .payload(),
+        map
+    );
     let sealed = ring.seal(&Some(note()), &host(), now(), HOUR).unwrap();
-    assert_eq!(*ring.open::<Option<Note>>(sealed.expose(), &host(), now()).unwrap().payload(), Some(note()));
+    assert_eq!(
+        *ring
+            .open::<Option<Note>>(sealed.expose(), &host(), now())
+            .unwrap()
+            .payload(),
+        Some(note())
+    );
 }
 
 #[test]
 fn seals_no_payload_that_is_not_an_object() {
-    for payload in [json!(null), json!([]), json!(["a"]), json!("{}"), json!(1), json!(true)] {
+    for payload in [
+        json!(null),
+        json!([]),
+        json!(["a"]),
+        json!("{}"),
+        json!(1),
+        json!(true),
+    ] {
         let sealed = ring(1).seal(&payload, &host(), now(), HOUR);
 
         assert!(matches!(sealed, Err(SealError::NotAnObject)), "{payload}");
     }
-    assert!(matches!(ring(1).seal(&(), &host(), now(), HOUR), Err(SealError::NotAnObject)));
+    assert!(matches!(
+        ring(1).seal(&(), &host(), now(), HOUR),
+        Err(SealError::NotAnObject)
+    ));
 }
 
 #[test]
@@ -119,7 +168,10 @@ fn seals_no_payload_with_the_name_of_a_registered_claim() {
 
         let sealed = ring(1).seal(&payload, &host(), now(), HOUR);
 
-        assert!(matches!(sealed, Err(SealError::ReservedMember(reserved)) if reserved == name), "{name}");
+        assert!(
+            matches!(sealed, Err(SealError::ReservedMember(reserved)) if reserved == name),
+            "{name}"
+        );
     }
 }
 
@@ -141,14 +193,27 @@ fn lifetime_has_bounds() {
         ("under a second", now(), Duration::from_millis(999), false),
         ("a second", now(), Duration::from_secs(1), true),
         ("to the end of 9999", epoch, year_9999, true),
-        ("past 9999", epoch + Duration::from_secs(1), year_9999, false),
+        (
+            "past 9999",
+            epoch + Duration::from_secs(1),
+            year_9999,
+            false,
+        ),
         ("endless", now(), Duration::MAX, false),
-        ("clock before 1970", epoch - Duration::from_secs(1), HOUR, false),
+        (
+            "clock before 1970",
+            epoch - Duration::from_secs(1),
+            HOUR,
+            false,
+        ),
     ] {
         let sealed = ring(1).seal(&note(), &host(), now, lifetime);
 
         assert_eq!(sealed.is_ok(), seals, "{name}");
-        assert!(seals || matches!(sealed, Err(SealError::Lifetime)), "{name}");
+        assert!(
+            seals || matches!(sealed, Err(SealError::Lifetime)),
+            "{name}"
+        );
     }
 }
 
@@ -162,29 +227,67 @@ fn is_valid_from_a_minute_before_issue_until_the_second_of_expiry() {
 
     for (name, now, refusal) in [
         ("a minute before", now() - seconds(60), None),
-        ("61 s before", now() - seconds(61), Some(OpenError::IssuedInFuture { id, ahead: seconds(61) })),
+        (
+            "61 s before",
+            now() - seconds(61),
+            Some(OpenError::IssuedInFuture {
+                id,
+                ahead: seconds(61),
+            }),
+        ),
         ("just before expiry", now() + HOUR - nanosecond, None),
-        ("at expiry", now() + HOUR, Some(OpenError::Expired { id, ago: Duration::ZERO })),
-        ("after expiry", now() + HOUR + seconds(5), Some(OpenError::Expired { id, ago: seconds(5) })),
+        (
+            "at expiry",
+            now() + HOUR,
+            Some(OpenError::Expired {
+                id,
+                ago: Duration::ZERO,
+            }),
+        ),
+        (
+            "after expiry",
+            now() + HOUR + seconds(5),
+            Some(OpenError::Expired {
+                id,
+                ago: seconds(5),
+            }),
+        ),
         (
             "clock at 1970",
             SystemTime::UNIX_EPOCH,
-            Some(OpenError::IssuedInFuture { id, ahead: seconds(1_795_396_965) }),
+            Some(OpenError::IssuedInFuture {
+                id,
+                ahead: seconds(1_795_396_965),
+            }),
         ),
         (
             "clock before 1970",
             SystemTime::UNIX_EPOCH - HOUR,
-            Some(OpenError::IssuedInFuture { id, ahead: seconds(1_795_396_965) }),
+            Some(OpenError::IssuedInFuture {
+                id,
+                ahead: seconds(1_795_396_965),
+            }),
         ),
     ] {
-        assert_eq!(ring.open::<Note>(&key, &host(), now).err(), refusal, "{name}");
+        assert_eq!(
+            ring.open::<Note>(&key, &host(), now).err(),
+            refusal,
+            "{name}"
+        );
     }
 }
 
 #[test]
 fn opens_only_for_the_host_it_was_sealed_for() {
     let ring = ring(1);
-    let sealed = ring.seal(&note(), &Host::parse("API.example.com:3000").unwrap(), now(), HOUR).unwrap();
+    let sealed = ring
+        .seal(
+            &note(),
+            &Host::parse("API.example.com:3000").unwrap(),
+            now(),
+            HOUR,
+        )
+        .unwrap();
     for (text, opens) in [
         ("api.example.com", true),
         ("api.example.com.:443", true),
@@ -204,7 +307,9 @@ fn opens_only_for_the_host_it_was_sealed_for() {
 fn server_keys_rotate_by_id() {
     let (old, new) = (ring(1), ring(2));
     let (old_key, new_key) = (seal(&old), seal(&new));
-    let both = ring(2).with_opening_key(ServerKey::from_bytes([1; 32])).unwrap();
+    let both = ring(2)
+        .with_opening_key(ServerKey::from_bytes([1; 32]))
+        .unwrap();
 
     assert!(both.open::<Note>(&old_key, &host(), now()).is_ok());
     assert!(both.open::<Note>(&new_key, &host(), now()).is_ok());
@@ -225,12 +330,21 @@ fn one_server_key_twice_is_fine_and_two_with_one_id_are_not() {
     let id = colliding(76852).id();
     assert_eq!(colliding(62051).id(), id);
 
-    let twice = KeyRing::new(colliding(76852)).with_opening_key(colliding(76852)).unwrap();
-    let clash = KeyRing::new(colliding(76852)).with_opening_key(colliding(62051)).unwrap_err();
+    let twice = KeyRing::new(colliding(76852))
+        .with_opening_key(colliding(76852))
+        .unwrap();
+    let clash = KeyRing::new(colliding(76852))
+        .with_opening_key(colliding(62051))
+        .unwrap_err();
     let claimed = seal(&KeyRing::new(colliding(62051)));
 
     assert_eq!(clash, RingError::SameId(id));
-    assert_eq!(refusal(&twice, &claimed), OpenError::NotAuthentic { server_key: Some(id) });
+    assert_eq!(
+        refusal(&twice, &claimed),
+        OpenError::NotAuthentic {
+            server_key: Some(id)
+        }
+    );
 }
 
 #[test]
@@ -249,11 +363,23 @@ fn frozen_keys_still_open() {
     let file: Vec<Frozen> = serde_json::from_str(include_str!("vectors/v2-keys.json")).unwrap();
     assert!(!file.is_empty());
 
-    for Frozen { name, server_key, host, now, id, expires_at, payload, key } in file {
+    for Frozen {
+        name,
+        server_key,
+        host,
+        now,
+        id,
+        expires_at,
+        payload,
+        key,
+    } in file
+    {
         let ring = KeyRing::new(ServerKey::parse(&server_key).unwrap());
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
 
-        let opened = ring.open::<Value>(&key, &Host::parse(&host).unwrap(), at(now)).unwrap();
+        let opened = ring
+            .open::<Value>(&key, &Host::parse(&host).unwrap(), at(now))
+            .unwrap();
 
         assert_eq!(opened.id().to_string(), id, "{name}");
         assert_eq!(opened.expires_at(), at(expires_at), "{name}");

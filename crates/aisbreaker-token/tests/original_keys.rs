@@ -1,5 +1,5 @@
-//! Keys made by the original AIsBreaker server, from `vectors/original-keys.json`: real output of its
-//! release 0.1.19.
+//! Keys made by the original AIsBreaker server, from `vectors/original-keys.json`: real output of
+//! its release 0.1.19.
 #![cfg(feature = "legacy")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up must fail")]
 
@@ -36,11 +36,18 @@ const PREVIOUS: &str = "vectors-previous-keyphrase-9ab0e4";
 fn vectors() -> (SystemTime, Vec<Vector>) {
     let file: Vectors = serde_json::from_str(include_str!("vectors/original-keys.json")).unwrap();
     let minted = SystemTime::UNIX_EPOCH + Duration::from_secs(file.minted_at_unix);
-    (minted, file.tokens.into_iter().chain(file.extra_tokens).collect())
+    (
+        minted,
+        file.tokens.into_iter().chain(file.extra_tokens).collect(),
+    )
 }
 
 fn vector(name: &str) -> Vector {
-    vectors().1.into_iter().find(|vector| vector.name == name).unwrap()
+    vectors()
+        .1
+        .into_iter()
+        .find(|vector| vector.name == name)
+        .unwrap()
 }
 
 /// Both phrases open. Argon2id takes its time, so all tests share this ring and the next.
@@ -77,8 +84,18 @@ fn every_vector_opens_or_is_refused_as_the_original_does() {
             Ok(opened) => {
                 assert!(opens_there, "{}", vector.name);
                 assert_eq!(opened.version(), Version::Original, "{}", vector.name);
-                assert_eq!(opened.expires_at(), at(&vector.claims["exp"]), "{}", vector.name);
-                assert_eq!(opened.issued_at(), Some(at(&vector.claims["iat"])), "{}", vector.name);
+                assert_eq!(
+                    opened.expires_at(),
+                    at(&vector.claims["exp"]),
+                    "{}",
+                    vector.name
+                );
+                assert_eq!(
+                    opened.issued_at(),
+                    Some(at(&vector.claims["iat"])),
+                    "{}",
+                    vector.name
+                );
                 assert_same_grant(opened.payload(), &vector.claims, &vector.name);
             }
             Err(error) => assert!(!opens_there, "{}: {error}", vector.name),
@@ -91,19 +108,33 @@ fn at(seconds: &Value) -> SystemTime {
 }
 
 fn assert_same_grant(grant: &Grant, claims: &Value, name: &str) {
-    let quotas = grant.request_quotas.map(|quotas| serde_json::to_value(quotas).unwrap());
+    let quotas = grant
+        .request_quotas
+        .map(|quotas| serde_json::to_value(quotas).unwrap());
     assert_eq!(quotas.as_ref(), claims.get("requestQuotas"), "{name}");
 
     let secrets: Vec<_> = grant
         .service_secrets
         .iter()
-        .map(|secret| (secret.service_id.as_str(), secret.auth_secret.expose_secret(), secret.url.len()))
+        .map(|secret| {
+            (
+                secret.service_id.as_str(),
+                secret.auth_secret.expose_secret(),
+                secret.url.len(),
+            )
+        })
         .collect();
     let expected: Vec<_> = claims["serviceSecrets"]
         .as_array()
         .into_iter()
         .flatten()
-        .map(|secret| (secret["serviceId"].as_str().unwrap(), secret["authSecret"].as_str().unwrap(), 0))
+        .map(|secret| {
+            (
+                secret["serviceId"].as_str().unwrap(),
+                secret["authSecret"].as_str().unwrap(),
+                0,
+            )
+        })
         .collect();
     assert_eq!(secrets, expected, "{name}");
 }
@@ -114,10 +145,13 @@ fn refusals_name_their_cause() {
     let (minted, vectors) = vectors();
     let refusal = |name: &str| {
         let vector = vectors.iter().find(|vector| vector.name == name).unwrap();
-        ring.open::<Grant>(&vector.token, &host(&vector.use_with_host_header), minted).unwrap_err()
+        ring.open::<Grant>(&vector.token, &host(&vector.use_with_host_header), minted)
+            .unwrap_err()
     };
 
-    assert!(matches!(refusal("expired"), OpenError::Expired { ago, .. } if ago == Duration::from_secs(2)));
+    assert!(
+        matches!(refusal("expired"), OpenError::Expired { ago, .. } if ago == Duration::from_secs(2))
+    );
     assert!(matches!(refusal("other-host"), OpenError::WrongHost { .. }));
     let until_2100 = Duration::from_secs(4_102_444_800 - 1_795_396_968);
     assert!(
@@ -136,7 +170,10 @@ fn a_phrase_that_was_taken_away_no_longer_opens() {
     let without = ROTATED.open::<Grant>(&vector.token, &host, minted);
 
     assert!(with.is_ok());
-    assert_eq!(without.unwrap_err(), OpenError::NotAuthentic { server_key: None });
+    assert_eq!(
+        without.unwrap_err(),
+        OpenError::NotAuthentic { server_key: None }
+    );
 }
 
 #[test]
@@ -187,7 +224,11 @@ fn every_truncation_is_refused() {
     let (minted, _) = vectors();
 
     for length in 0..vector.token.len() {
-        assert!(ring.open::<Grant>(&vector.token[..length], &host, minted).is_err(), "{length}");
+        assert!(
+            ring.open::<Grant>(&vector.token[..length], &host, minted)
+                .is_err(),
+            "{length}"
+        );
     }
 }
 
@@ -197,8 +238,13 @@ fn id_is_a_digest_of_the_whole_text() {
     let vector = vector("doc-example");
     let (minted, _) = vectors();
 
-    let opened = ring.open::<Grant>(&vector.token, &host("api.example.com"), minted).unwrap();
+    let opened = ring
+        .open::<Grant>(&vector.token, &host("api.example.com"), minted)
+        .unwrap();
 
     assert_eq!(opened.id().as_bytes().len(), 32);
-    assert_eq!(opened.id().to_string(), "2Dw2yjmwastwT5o84Yf_TMe5Po6B62BNJZGZzq-YegU");
+    assert_eq!(
+        opened.id().to_string(),
+        "2Dw2yjmwastwT5o84Yf_TMe5Po6B62BNJZGZzq-YegU"
+    );
 }

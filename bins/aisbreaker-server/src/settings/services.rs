@@ -14,7 +14,8 @@ const SERVICES: &str = "services";
 const PROVIDERS: [&str; 2] = ["provider", "usage"];
 
 impl Reader {
-    /// The rows `[[provider]]` with their rules `[usage.<name>]`, and the tables `[services."<id>"]` of the file.
+    /// The rows `[[provider]]` with their rules `[usage.<name>]`, and the tables
+    /// `[services."<id>"]` of the file.
     pub(super) fn services(&mut self) -> Options {
         let mut options = Options::default();
         self.providers(&mut options);
@@ -41,16 +42,23 @@ impl Reader {
             Ok(rows) => rows,
             Err(error) => {
                 // Other messages repeat values.
-                let is_of_names =
-                    |text: &&str| text.starts_with("unknown field") || text.starts_with("missing field");
+                let is_of_names = |text: &&str| {
+                    text.starts_with("unknown field") || text.starts_with("missing field")
+                };
                 let message = Some(error.message()).filter(is_of_names);
-                let problem = message.unwrap_or("a member is not of its kind, as the README shows it");
-                return self.faults.add("provider", format_args!("has a row that cannot be read: {problem}"));
+                let problem =
+                    message.unwrap_or("a member is not of its kind, as the README shows it");
+                return self.faults.add(
+                    "provider",
+                    format_args!("has a row that cannot be read: {problem}"),
+                );
             }
         };
         match options.providers.with_rows(rows) {
             Ok(providers) => options.providers = providers,
-            Err(invalid) => self.faults.add("provider", format_args!("has an unusable row: {invalid}")),
+            Err(invalid) => self
+                .faults
+                .add("provider", format_args!("has an unusable row: {invalid}")),
         }
     }
 
@@ -60,7 +68,10 @@ impl Reader {
             return self.faults.add(&name, "must be a table");
         };
         if !known.iter().any(|known| known == id) {
-            self.faults.add(&name, "is not a service that calls a provider, such as \"chat:openai.com\"");
+            self.faults.add(
+                &name,
+                "is not a service that calls a provider, such as \"chat:openai.com\"",
+            );
         }
         if let Some(origins) = self.origins(&name, &mut members) {
             options.operator_origins.insert(id.to_owned(), origins);
@@ -77,7 +88,10 @@ impl Reader {
             }
         }
         for unknown in members.keys() {
-            self.faults.add(&format!("{name}.{unknown}"), "in the configuration file is not a setting");
+            self.faults.add(
+                &format!("{name}.{unknown}"),
+                "in the configuration file is not a setting",
+            );
         }
     }
 
@@ -85,11 +99,15 @@ impl Reader {
     fn origins(&mut self, name: &str, members: &mut Table) -> Option<Vec<Origin>> {
         let value = members.remove("origins")?;
         let texts = value.as_array().cloned().unwrap_or_else(|| vec![value]);
-        let origins: Option<Vec<Origin>> =
-            texts.iter().map(|text| text.as_str().and_then(|text| Origin::parse(text).ok())).collect();
+        let origins: Option<Vec<Origin>> = texts
+            .iter()
+            .map(|text| text.as_str().and_then(|text| Origin::parse(text).ok()))
+            .collect();
         if origins.is_none() {
-            self.faults
-                .add(&format!("{name}.origins"), "must be a list of origins such as https://llm.example.com");
+            self.faults.add(
+                &format!("{name}.origins"),
+                "must be a list of origins such as https://llm.example.com",
+            );
         }
         origins
     }

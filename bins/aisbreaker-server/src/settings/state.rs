@@ -4,8 +4,14 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{parse::Reader, values::Setting};
 
-pub(super) const FILE: Setting = Setting { key: "state_file", variable: "AISBREAKER_STATE_FILE" };
-pub(super) const INTERVAL: Setting = Setting { key: "state_interval", variable: "AISBREAKER_STATE_INTERVAL" };
+pub(super) const FILE: Setting = Setting {
+    key: "state_file",
+    variable: "AISBREAKER_STATE_FILE",
+};
+pub(super) const INTERVAL: Setting = Setting {
+    key: "state_interval",
+    variable: "AISBREAKER_STATE_INTERVAL",
+};
 
 /// A file, and how often it is written.
 #[derive(Debug)]
@@ -26,7 +32,13 @@ pub(super) fn state(reader: &mut Reader) -> Option<StateSettings> {
     let mut interval = Duration::from_secs(60);
     reader.duration(INTERVAL, &mut interval);
     if file.is_none() && has_interval {
-        reader.faults.add(INTERVAL.variable, format_args!("has no effect without {}", FILE.variable));
+        reader.faults.add(
+            INTERVAL.variable,
+            format_args!("has no effect without {}", FILE.variable),
+        );
     }
-    file.map(|(_, path)| StateSettings { path: path.into(), interval })
+    file.map(|(_, path)| StateSettings {
+        path: path.into(),
+        interval,
+    })
 }

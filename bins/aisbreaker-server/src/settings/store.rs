@@ -7,14 +7,34 @@ use aisbreaker_quota::shared::{InvalidStore, SharedEngine, SharedOptions, StoreA
 
 use super::{parse::Reader, values::Setting};
 
-pub(super) const URL: Setting = Setting { key: "redis.url", variable: "AISBREAKER_REDIS_URL" };
-pub(super) const AUTHORITY: Setting = Setting { key: "redis.ca_file", variable: "AISBREAKER_REDIS_CA_FILE" };
-pub(super) const PREFIX: Setting = Setting { key: "redis.prefix", variable: "AISBREAKER_REDIS_PREFIX" };
-pub(super) const TIMEOUT: Setting = Setting { key: "redis.timeout", variable: "AISBREAKER_REDIS_TIMEOUT" };
-pub(super) const ON_FAILURE: Setting =
-    Setting { key: "quotas.on_store_failure", variable: "AISBREAKER_QUOTA_ON_STORE_FAILURE" };
-pub(super) const REPLICAS: Setting = Setting { key: "replicas", variable: "AISBREAKER_REPLICAS" };
-pub(super) const LEASE: Setting = Setting { key: "quotas.lease", variable: "AISBREAKER_QUOTA_LEASE" };
+pub(super) const URL: Setting = Setting {
+    key: "redis.url",
+    variable: "AISBREAKER_REDIS_URL",
+};
+pub(super) const AUTHORITY: Setting = Setting {
+    key: "redis.ca_file",
+    variable: "AISBREAKER_REDIS_CA_FILE",
+};
+pub(super) const PREFIX: Setting = Setting {
+    key: "redis.prefix",
+    variable: "AISBREAKER_REDIS_PREFIX",
+};
+pub(super) const TIMEOUT: Setting = Setting {
+    key: "redis.timeout",
+    variable: "AISBREAKER_REDIS_TIMEOUT",
+};
+pub(super) const ON_FAILURE: Setting = Setting {
+    key: "quotas.on_store_failure",
+    variable: "AISBREAKER_QUOTA_ON_STORE_FAILURE",
+};
+pub(super) const REPLICAS: Setting = Setting {
+    key: "replicas",
+    variable: "AISBREAKER_REPLICAS",
+};
+pub(super) const LEASE: Setting = Setting {
+    key: "quotas.lease",
+    variable: "AISBREAKER_QUOTA_LEASE",
+};
 
 /// A wait for the store that every caller notices.
 const LONG: Duration = Duration::from_secs(1);
@@ -43,7 +63,11 @@ impl StoreSettings {
             tracing::warn!(%timeout, "AISBREAKER_REDIS_TIMEOUT is long: requests wait for it when the quota store is slow");
         }
         let engine = SharedEngine::start(self.address, self.options)?;
-        Ok(SharedQuotas::new(engine, self.on_failure, self.servers.unwrap_or(NonZeroU32::MIN)))
+        Ok(SharedQuotas::new(
+            engine,
+            self.on_failure,
+            self.servers.unwrap_or(NonZeroU32::MIN),
+        ))
     }
 }
 
@@ -68,7 +92,10 @@ pub(super) fn store(reader: &mut Reader) -> Option<StoreSettings> {
     let servers = reader.given_count(REPLICAS).and_then(narrow);
     let Some((name, text)) = url else {
         for (setting, _) in needless.iter().filter(|(_, is_given)| *is_given) {
-            reader.faults.add(setting.variable, format_args!("has no effect without {}", URL.variable));
+            reader.faults.add(
+                setting.variable,
+                format_args!("has no effect without {}", URL.variable),
+            );
         }
         return None;
     };
@@ -77,11 +104,19 @@ pub(super) fn store(reader: &mut Reader) -> Option<StoreSettings> {
         Some(certificate) => StoreAddress::parse_trusting(&text, &certificate),
     };
     let address = address.map_err(|error| {
-        let name = if error == InvalidStore::Authority { AUTHORITY.variable } else { &name };
-        reader.faults.add(name, format_args!("is unusable: {error}"));
+        let name = if error == InvalidStore::Authority {
+            AUTHORITY.variable
+        } else {
+            &name
+        };
+        reader
+            .faults
+            .add(name, format_args!("is unusable: {error}"));
     });
     if let Err(error) = options.check() {
-        reader.faults.add(PREFIX.variable, format_args!("is unusable: {error}"));
+        reader
+            .faults
+            .add(PREFIX.variable, format_args!("is unusable: {error}"));
     }
     Some(StoreSettings {
         address: address.ok()?,
@@ -95,7 +130,12 @@ pub(super) fn store(reader: &mut Reader) -> Option<StoreSettings> {
 fn authority(reader: &mut Reader) -> Option<Vec<u8>> {
     let (name, path) = reader.text(AUTHORITY, false)?;
     let read = std::fs::read(path);
-    read.map_err(|error| reader.faults.add(&name, format_args!("cannot be read: {error}"))).ok()
+    read.map_err(|error| {
+        reader
+            .faults
+            .add(&name, format_args!("cannot be read: {error}"))
+    })
+    .ok()
 }
 
 /// A setting is at most 1 000 000 000.

@@ -1,4 +1,5 @@
-//! Where settings come from: flags, the environment and the configuration file, in this order of precedence.
+//! Where settings come from: flags, the environment and the configuration file, in this order of
+//! precedence.
 
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
@@ -22,7 +23,9 @@ impl Faults {
 impl std::fmt::Display for Faults {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("cannot start with these settings:")?;
-        self.0.iter().try_for_each(|fault| write!(f, "\n  - {fault}"))
+        self.0
+            .iter()
+            .try_for_each(|fault| write!(f, "\n  - {fault}"))
     }
 }
 
@@ -53,16 +56,26 @@ pub(crate) struct Values {
 
 impl Values {
     pub(crate) fn new(environment: impl Iterator<Item = (OsString, OsString)>) -> Self {
-        let environment =
-            environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
-        Self { environment, file: BTreeMap::new() }
+        let environment = environment
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+            .collect();
+        Self {
+            environment,
+            file: BTreeMap::new(),
+        }
     }
 
-    /// Reads the configuration file; its values are taken by [`Values::take`] or are faults in the end.
+    /// Reads the configuration file; its values are taken by [`Values::take`] or are faults in the
+    /// end.
     pub(crate) fn read_file(&mut self, path: &Path, branches: &[&str], faults: &mut Faults) {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) => return faults.add("configuration file", format_args!("cannot be read: {error}")),
+            Err(error) => {
+                return faults.add(
+                    "configuration file",
+                    format_args!("cannot be read: {error}"),
+                );
+            }
         };
         match text.parse::<Table>() {
             Ok(table) => self.flatten("", table, branches),
@@ -72,7 +85,10 @@ impl Values {
                     .span()
                     .and_then(|span| text.get(..span.start))
                     .map_or(1, |before| before.lines().count().max(1));
-                faults.add("configuration file", format_args!("is not valid TOML near line {line}"));
+                faults.add(
+                    "configuration file",
+                    format_args!("is not valid TOML near line {line}"),
+                );
             }
         }
     }
@@ -80,7 +96,10 @@ impl Values {
     fn flatten(&mut self, prefix: &str, table: Table, branches: &[&str]) {
         for (name, value) in table {
             let key = format!("{prefix}{name}");
-            let inner = value.as_table().filter(|_| branches.contains(&key.as_str())).cloned();
+            let inner = value
+                .as_table()
+                .filter(|_| branches.contains(&key.as_str()))
+                .cloned();
             match inner {
                 Some(inner) => self.flatten(&format!("{key}."), inner, branches),
                 None => {
@@ -91,21 +110,34 @@ impl Values {
     }
 
     /// What was given for a setting. An empty variable is none, unless `keeps_empty`.
-    pub(crate) fn take(&mut self, setting: Setting, keeps_empty: bool, faults: &mut Faults) -> Option<Given> {
+    pub(crate) fn take(
+        &mut self,
+        setting: Setting,
+        keeps_empty: bool,
+        faults: &mut Faults,
+    ) -> Option<Given> {
         let in_file = self.file.remove(setting.key);
-        if let Some(value) =
-            self.environment.get(setting.variable).filter(|value| keeps_empty || !value.is_empty())
+        if let Some(value) = self
+            .environment
+            .get(setting.variable)
+            .filter(|value| keeps_empty || !value.is_empty())
         {
             let name = setting.variable.to_owned();
             return match value.to_str() {
-                Some(text) => Some(Given { name, value: Value::String(text.to_owned()) }),
+                Some(text) => Some(Given {
+                    name,
+                    value: Value::String(text.to_owned()),
+                }),
                 None => {
                     faults.add(&name, "is not valid UTF-8");
                     None
                 }
             };
         }
-        in_file.map(|value| Given { name: setting.key.to_owned(), value })
+        in_file.map(|value| Given {
+            name: setting.key.to_owned(),
+            value,
+        })
     }
 
     /// Whether anything was given for a setting.
@@ -131,7 +163,10 @@ impl Values {
     }
 
     /// Names of variables that look like settings but are none.
-    pub(crate) fn unknown_variables<'a>(&'a self, known: &'a [&str]) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn unknown_variables<'a>(
+        &'a self,
+        known: &'a [&str],
+    ) -> impl Iterator<Item = &'a str> {
         let names = self.environment.keys().map(String::as_str);
         names.filter(|name| name.starts_with("AISBREAKER_") && !known.contains(name))
     }

@@ -1,4 +1,5 @@
-//! What all callers together can make the server hold: bodies, answers, requests, calls to one provider.
+//! What all callers together can make the server hold: bodies, answers, requests, calls to one
+//! provider.
 
 use std::{
     io::Write as _,
@@ -9,8 +10,8 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Connection, Metronome, PATIENCE, Provider, Request, Server, Wire, assert_error, call, hop,
-    refused_start, service, service_at, sse, streamed,
+    Answer, Connection, Metronome, PATIENCE, Provider, Request, Server, Wire, assert_error, call,
+    hop, refused_start, service, service_at, sse, streamed,
 };
 
 const MIB: usize = 1 << 20;
@@ -43,7 +44,12 @@ impl Gate {
     }
 
     fn pass(&self) {
-        drop(self.0.1.wait_while(self.0.0.lock().unwrap(), |is_open| !*is_open).unwrap());
+        drop(
+            self.0
+                .1
+                .wait_while(self.0.0.lock().unwrap(), |is_open| !*is_open)
+                .unwrap(),
+        );
     }
 }
 
@@ -58,11 +64,13 @@ fn the_bodies_of_all_requests_together_are_bounded() {
     let (last, most) = bytes.split_last().unwrap();
     let (tell, told) = mpsc::channel();
 
-    // Each of eight clients sends all but a byte of a megabyte. Those that are refused are told at once, the others wait.
+    // Each of eight clients sends all but a byte of a megabyte. Those that are refused are told at
+    // once, the others wait.
     std::thread::scope(|scope| {
         let mut writers = Vec::new();
         for client in 1..=8 {
-            let mut connection = Connection::open_from(Ipv4Addr::new(127, 0, 0, client), server.address());
+            let mut connection =
+                Connection::open_from(Ipv4Addr::new(127, 0, 0, client), server.address());
             writers.push(connection.writer());
             let tell = tell.clone();
             scope.spawn(move || {
@@ -75,16 +83,27 @@ fn the_bodies_of_all_requests_together_are_bounded() {
             assert_error(&format!("refusal {i}"), &refused, 503, "overloaded");
             assert_eq!(refused.header("retry-after"), Some("1"), "{refused:?}");
         }
-        assert_eq!(server.process("", &dummy()).status, 200, "small ones are served on");
+        assert_eq!(
+            server.process("", &dummy()).status,
+            200,
+            "small ones are served on"
+        );
         for mut writer in writers {
             // Those that were refused are closed.
             let _written = writer.write_all(&[*last]);
         }
         for i in 0..3 {
-            assert_eq!(told.recv_timeout(PATIENCE).unwrap().status, 200, "those that were held: {i}");
+            assert_eq!(
+                told.recv_timeout(PATIENCE).unwrap().status,
+                200,
+                "those that were held: {i}"
+            );
         }
     });
-    ask_until(|| server.process("", &padded(MIB)), |answer| answer.status == 200);
+    ask_until(
+        || server.process("", &padded(MIB)),
+        |answer| answer.status == 200,
+    );
 }
 
 #[test]
@@ -107,9 +126,18 @@ fn a_client_holds_no_more_than_its_share() {
 
     let refused = refused.take(40).find(|answer| answer.status != 200);
 
-    assert_error("the greedy client", &refused.expect("a refusal"), 503, "overloaded");
+    assert_error(
+        "the greedy client",
+        &refused.expect("a refusal"),
+        503,
+        "overloaded",
+    );
     let mut other = Connection::open_from(Ipv4Addr::new(127, 0, 0, 2), server.address());
-    assert_eq!(other.send(&Request::process(&padded(MIB))).status, 200, "another client");
+    assert_eq!(
+        other.send(&Request::process(&padded(MIB))).status,
+        200,
+        "another client"
+    );
 }
 
 #[test]
@@ -123,8 +151,16 @@ fn a_whole_answer_counts_until_it_is_taken() {
     let echo = |bytes: usize| call(service("chat:echo"), &"x".repeat(bytes));
 
     let refused = server.process("", &echo(MIB));
-    assert_error("four times a megabyte, for which there never is room", &refused, 502, "bytes");
-    assert!(refused.header("ratelimit").is_some(), "it was charged: {refused:?}");
+    assert_error(
+        "four times a megabyte, for which there never is room",
+        &refused,
+        502,
+        "bytes",
+    );
+    assert!(
+        refused.header("ratelimit").is_some(),
+        "it was charged: {refused:?}"
+    );
 
     assert_eq!(server.process("", &echo(MIB / 4)).status, 200);
 }
@@ -135,7 +171,8 @@ fn the_answers_of_all_providers_together_are_bounded() {
     let held = gate.clone();
     let provider = Provider::start(move |received, wire: &mut Wire| {
         let text = "x".repeat(900_000);
-        let chunk = json!({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": "stop"}]});
+        let chunk =
+            json!({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": "stop"}]});
         if received.json()["stream"] == true {
             wire.stream();
             wire.chunk(sse(&chunk));
@@ -159,7 +196,11 @@ fn the_answers_of_all_providers_together_are_bounded() {
     std::thread::scope(|scope| {
         let calls: Vec<_> = (0..8)
             .map(|i| {
-                let body = if i % 2 == 0 { body.clone() } else { streamed(body.clone()) };
+                let body = if i % 2 == 0 {
+                    body.clone()
+                } else {
+                    streamed(body.clone())
+                };
                 scope.spawn(|| {
                     let answer = server.send(&Request::process(&{ body }).bearer("sk-own"));
                     let told = answer.text().contains("overloaded");
@@ -171,11 +212,21 @@ fn the_answers_of_all_providers_together_are_bounded() {
                 })
             })
             .collect();
-        let refused = calls.into_iter().map(|call| call.join().unwrap()).filter(|told| *told).count();
-        assert!(refused > 0, "eight answers of 900 KB were held, though 3 MB are the most");
+        let refused = calls
+            .into_iter()
+            .map(|call| call.join().unwrap())
+            .filter(|told| *told)
+            .count();
+        assert!(
+            refused > 0,
+            "eight answers of 900 KB were held, though 3 MB are the most"
+        );
     });
     gate.open();
-    let answer = ask_until(|| server.process("sk-own", &dummy()), |answer| answer.status == 200);
+    let answer = ask_until(
+        || server.process("sk-own", &dummy()),
+        |answer| answer.status == 200,
+    );
     assert_eq!(answer.status, 200);
 }
 
@@ -194,7 +245,10 @@ fn events_whose_end_does_not_come_are_bounded_together() {
         ("AISBREAKER_MAX_BODY_BYTES", "2000000"),
         ("AISBREAKER_MAX_ANSWER_BYTES", "2000000"),
     ]);
-    let request = Request::process(&streamed(call(hop(&next.url(), &service("chat:dummy")), "Hi")));
+    let request = Request::process(&streamed(call(
+        hop(&next.url(), &service("chat:dummy")),
+        "Hi",
+    )));
     let (tell, told) = mpsc::channel();
 
     std::thread::scope(|scope| {
@@ -203,19 +257,32 @@ fn events_whose_end_does_not_come_are_bounded_together() {
             scope.spawn(move || tell.send(server.send(request).stream_error().1).unwrap());
         }
         // Three of them are held, and wait; the others are told.
-        let refused: Vec<_> = (0..5).map_while(|_| told.recv_timeout(PATIENCE).ok()).collect();
+        let refused: Vec<_> = (0..5)
+            .map_while(|_| told.recv_timeout(PATIENCE).ok())
+            .collect();
         gate.open();
         assert_eq!(refused.len(), 5, "more than three are held: {refused:?}");
-        assert!(refused.iter().all(|error| error["statusCode"] == 503), "{refused:?}");
+        assert!(
+            refused.iter().all(|error| error["statusCode"] == 503),
+            "{refused:?}"
+        );
     });
 }
 
 #[test]
 fn a_single_body_that_could_never_be_held_is_a_fault_of_the_settings() {
     for variable in ["AISBREAKER_MAX_BODY_BYTES", "AISBREAKER_MAX_ANSWER_BYTES"] {
-        let told =
-            refused_start(&[], &[("AISBREAKER_MAX_BUFFERED_BYTES", "70000000"), (variable, "70000001")]);
-        assert!(told.contains(variable) && told.contains("AISBREAKER_MAX_BUFFERED_BYTES"), "{told}");
+        let told = refused_start(
+            &[],
+            &[
+                ("AISBREAKER_MAX_BUFFERED_BYTES", "70000000"),
+                (variable, "70000001"),
+            ],
+        );
+        assert!(
+            told.contains(variable) && told.contains("AISBREAKER_MAX_BUFFERED_BYTES"),
+            "{told}"
+        );
     }
 }
 
@@ -225,7 +292,9 @@ fn so_many_requests_are_under_way_and_no_more() {
     let held = gate.clone();
     let provider = Provider::start(move |_, wire| {
         wire.stream();
-        wire.chunk(sse(&json!({"choices": [{"index": 0, "delta": {"content": "one"}}]})));
+        wire.chunk(sse(
+            &json!({"choices": [{"index": 0, "delta": {"content": "one"}}]}),
+        ));
         held.pass();
         wire.chunk("data: [DONE]\n\n");
         wire.end();
@@ -244,14 +313,21 @@ fn so_many_requests_are_under_way_and_no_more() {
         assert_error("a third", &refused, 503, "too many requests");
         assert_eq!(refused.header("retry-after"), Some("1"), "{refused:?}");
     }
-    assert_eq!(server.get("/healthz").status, 200, "probes are answered all the same");
+    assert_eq!(
+        server.get("/healthz").status,
+        200,
+        "probes are answered all the same"
+    );
     assert_eq!(server.get("/readyz").status, 200);
 
     gate.open();
     for stream in &mut streams {
         assert_eq!(stream.event().unwrap().name, "final");
     }
-    ask_until(|| server.process("", &dummy()), |answer| answer.status == 200);
+    ask_until(
+        || server.process("", &dummy()),
+        |answer| answer.status == 200,
+    );
 }
 
 #[test]
@@ -278,9 +354,15 @@ fn so_many_calls_to_one_provider_are_under_way_and_no_more() {
 
     assert_error("a third", &refused, 503, "too many calls");
     assert_eq!(refused.header("retry-after"), Some("1"), "{refused:?}");
-    let (_, error) = server.process("sk-own", &streamed(at(&slow))).stream_error();
+    let (_, error) = server
+        .process("sk-own", &streamed(at(&slow)))
+        .stream_error();
     assert_eq!(error["statusCode"], 503, "streamed: {error}");
-    assert_eq!(server.process("sk-own", &at(&other)).content(), "ok", "another provider");
+    assert_eq!(
+        server.process("sk-own", &at(&other)).content(),
+        "ok",
+        "another provider"
+    );
     gate.open();
     for connection in &mut waiting {
         assert_eq!(connection.answer_to("POST").content(), "ok");
@@ -291,7 +373,10 @@ fn so_many_calls_to_one_provider_are_under_way_and_no_more() {
 
 #[test]
 fn connections_that_only_wait_give_way_to_new_ones() {
-    let server = Server::start(&[("AISBREAKER_MAX_CONNECTIONS", "3"), ("AISBREAKER_HEADER_TIMEOUT", "10m")]);
+    let server = Server::start(&[
+        ("AISBREAKER_MAX_CONNECTIONS", "3"),
+        ("AISBREAKER_HEADER_TIMEOUT", "10m"),
+    ]);
     let beginnings = [
         "",
         "GET /api/v1/ping HTTP/1.1\r\nHost: ",
@@ -317,7 +402,10 @@ fn connections_that_only_wait_give_way_to_new_ones() {
             let is_served = connection.send(&Request::get("/api/v1/ping")).status == 200;
             newcomers.extend(is_served.then_some(connection));
         }
-        assert!(given_up.rest().is_empty(), "those that have waited longest are closed first");
+        assert!(
+            given_up.rest().is_empty(),
+            "those that have waited longest are closed first"
+        );
     }
 }
 
@@ -337,7 +425,10 @@ fn a_flood_of_requests_does_not_flood_the_log() {
         left_out += line["left_out"].as_u64().unwrap_or_default();
         written + left_out == REQUESTS
     });
-    assert!(left_out > written, "{written} lines for {REQUESTS} requests");
+    assert!(
+        left_out > written,
+        "{written} lines for {REQUESTS} requests"
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What this server itself says to clients of the providers' APIs: errors in their dialect, and header fields.
+//! What this server itself says to clients of the providers' APIs: errors in their dialect, and
+//! header fields.
 
 use serde_json::{Value, json};
 
@@ -23,10 +24,21 @@ fn errors_are_told_in_the_dialect_of_the_caller() {
         {"serviceId": "chat:openai.com", "authSecret": "INVALID"}, {"serviceId": "chat:anthropic.com", "authSecret": "INVALID"},
     ]));
     let none = server.mint_secrets(&json!([{"serviceId": "chat:dummy", "authSecret": ""}]));
-    assert_eq!(server.send(&post("/v1/messages", &spent, "{}")).status, 404, "it counts all the same");
+    assert_eq!(
+        server.send(&post("/v1/messages", &spent, "{}")).status,
+        404,
+        "it counts all the same"
+    );
     let large = format!(r#"{{"model":"m","a":"{}"}}"#, "x".repeat(1000));
     let small = r#"{"model":"m"}"#;
-    type Row<'a> = (&'a str, &'a str, &'a str, u16, (&'a str, Option<&'a str>), &'a str);
+    type Row<'a> = (
+        &'a str,
+        &'a str,
+        &'a str,
+        u16,
+        (&'a str, Option<&'a str>),
+        &'a str,
+    );
     let rows: [Row<'_>; 9] = [
         (
             "a bad key",
@@ -68,7 +80,14 @@ fn errors_are_told_in_the_dialect_of_the_caller() {
             ("invalid_request_error", Some("request_too_large")),
             "request_too_large",
         ),
-        ("no JSON", &key, "{", 400, ("invalid_request_error", None), "invalid_request_error"),
+        (
+            "no JSON",
+            &key,
+            "{",
+            400,
+            ("invalid_request_error", None),
+            "invalid_request_error",
+        ),
         (
             "a provider that is down",
             &down,
@@ -77,7 +96,14 @@ fn errors_are_told_in_the_dialect_of_the_caller() {
             ("server_error", Some("service_unavailable")),
             "api_error",
         ),
-        ("a provider that breaks off", &key, small, 502, ("server_error", None), "api_error"),
+        (
+            "a provider that breaks off",
+            &key,
+            small,
+            502,
+            ("server_error", None),
+            "api_error",
+        ),
         (
             "two models",
             &key,
@@ -95,9 +121,18 @@ fn errors_are_told_in_the_dialect_of_the_caller() {
             (status, &json!(kind), &json!(code)),
             "{row}: {error}"
         );
-        assert!(error["message"].as_str().is_some_and(|text| text.len() > 10), "{row}: {error}");
+        assert!(
+            error["message"]
+                .as_str()
+                .is_some_and(|text| text.len() > 10),
+            "{row}: {error}"
+        );
         assert_eq!(error.as_object().unwrap().len(), 4, "{row}: {error}");
-        assert_eq!(told.header("content-type"), Some("application/json"), "{row}");
+        assert_eq!(
+            told.header("content-type"),
+            Some("application/json"),
+            "{row}"
+        );
 
         let told = server.send(&post("/v1/messages", key, body).header("x-request-id", "req-1"));
         let whole = told.json();
@@ -107,31 +142,49 @@ fn errors_are_told_in_the_dialect_of_the_caller() {
             "{row}: {whole}"
         );
         assert_eq!(whole["request_id"], "req-1", "{row}");
-        assert_eq!(whole["error"].as_object().unwrap().len(), 2, "{row}: {whole}");
+        assert_eq!(
+            whole["error"].as_object().unwrap().len(),
+            2,
+            "{row}: {whole}"
+        );
     }
-    for (path, kind) in
-        [("/v1/nothing", "invalid_request_error"), ("/anthropic/v1/nothing", "not_found_error")]
-    {
+    for (path, kind) in [
+        ("/v1/nothing", "invalid_request_error"),
+        ("/anthropic/v1/nothing", "not_found_error"),
+    ] {
         let told = server.get(path);
-        assert_eq!((told.status, &error_of(&told)["type"]), (404, &json!(kind)), "{path}");
+        assert_eq!(
+            (told.status, &error_of(&told)["type"]),
+            (404, &json!(kind)),
+            "{path}"
+        );
     }
     assert_eq!(error_of(&server.get("/api/v1/nothing"))["statusCode"], 404);
     let told = server.send(&post("/v1/messages", &none, small));
-    assert!(told.text().contains("the services in the key are: chat:dummy"), "{}", told.text());
+    assert!(
+        told.text()
+            .contains("the services in the key are: chat:dummy"),
+        "{}",
+        told.text()
+    );
 }
 
 #[test]
 fn a_quota_that_is_spent_for_the_day_is_not_waited_for() {
     let provider = Provider::with_answer(200, json!({}));
     let server = Server::with_egress(&[]);
-    let secrets = json!([{"serviceId": "chat:openai.com", "authSecret": "s", "url": provider.url()}]);
+    let secrets =
+        json!([{"serviceId": "chat:openai.com", "authSecret": "s", "url": provider.url()}]);
     let key = server.mint(&grant(&quotas([100, 100, 1], [100, 100, 1]), &secrets));
     let request = post("/v1/embeddings", &key, r#"{"model":"m"}"#);
     assert_eq!(server.send(&request).status, 200);
 
     let refused = server.send(&request);
 
-    assert_eq!((refused.status, refused.header("x-should-retry")), (429, Some("false")));
+    assert_eq!(
+        (refused.status, refused.header("x-should-retry")),
+        (429, Some("false"))
+    );
     assert!(refused.header("retry-after").is_some() && refused.header("ratelimit").is_some());
     assert_eq!(provider.requests().len(), 1);
 }
@@ -149,27 +202,45 @@ fn what_a_provider_says_of_its_limits_is_not_hidden_by_ours() {
             ("x-aisbreaker-attempts", "a lie"),
             ("access-control-allow-origin", "https://other.example"),
         ];
-        let headers = if received.json()["model"] == "mute" { &[] } else { of_its_own };
+        let headers = if received.json()["model"] == "mute" {
+            &[]
+        } else {
+            of_its_own
+        };
         wire.answer(429, headers, "{}");
     });
     let server = Server::with_egress(&[]);
     let key = key_for(&server, &provider);
     let send = |model: &str| {
         server.send(
-            &post("/v1/embeddings", &key, json!({"model": model}).to_string()).header("x-request-id", "mine"),
+            &post("/v1/embeddings", &key, json!({"model": model}).to_string())
+                .header("x-request-id", "mine"),
         )
     };
 
     let told = send("talks");
     let header = |name| told.header(name);
-    assert_eq!((told.status, header("x-request-id")), (429, Some("req_of_the_provider")));
+    assert_eq!(
+        (told.status, header("x-request-id")),
+        (429, Some("req_of_the_provider"))
+    );
     assert_eq!(header("x-ratelimit-limit-requests"), Some("9999"));
-    assert_eq!(header("x-ratelimit-remaining-requests"), None, "ours beside theirs would be read as theirs");
+    assert_eq!(
+        header("x-ratelimit-remaining-requests"),
+        None,
+        "ours beside theirs would be read as theirs"
+    );
     assert_eq!(header("openai-processing-ms"), Some("7"));
     assert_eq!(header("anthropic-ratelimit-tokens-limit"), Some("5"));
-    assert_eq!((header("retry-after"), header("x-should-retry")), (Some("1"), None));
+    assert_eq!(
+        (header("retry-after"), header("x-should-retry")),
+        (Some("1"), None)
+    );
     assert!(header("ratelimit").is_some() && header("ratelimit-policy").is_some());
-    assert_eq!((header("set-cookie"), header("x-aisbreaker-attempts")), (None, None));
+    assert_eq!(
+        (header("set-cookie"), header("x-aisbreaker-attempts")),
+        (None, None)
+    );
     assert_eq!(header("access-control-allow-origin"), Some("*"));
     let line = server.wait_for_request("mine");
     assert_eq!(line["provider_request_id"], "req_of_the_provider");
@@ -179,7 +250,10 @@ fn what_a_provider_says_of_its_limits_is_not_hidden_by_ours() {
     );
 
     let told = send("mute");
-    assert_eq!((told.header("x-request-id"), told.header("retry-after")), (Some("mine"), None));
+    assert_eq!(
+        (told.header("x-request-id"), told.header("retry-after")),
+        (Some("mine"), None)
+    );
     assert_eq!(told.header("x-ratelimit-limit-requests"), Some("100000"));
 }
 
@@ -195,9 +269,16 @@ fn who_brings_no_key_is_told_which_one_to_bring() {
     let server = Server::start(&[]);
     let hint = "missing auth.secret; the API key must be a key of this server that has a secret for it, or that secret itself";
     let asked = Request::new("POST", "/v1/messages").json(&json!({"model": "m"}));
-    for request in [asked.clone(), asked.path("/v1/chat/completions"), Request::get("/v1/models")] {
+    for request in [
+        asked.clone(),
+        asked.path("/v1/chat/completions"),
+        Request::get("/v1/models"),
+    ] {
         let told = server.send(&request);
-        assert_eq!((told.status, told.header("www-authenticate")), (401, Some("Bearer")));
+        assert_eq!(
+            (told.status, told.header("www-authenticate")),
+            (401, Some("Bearer"))
+        );
         assert!(told.message().ends_with(hint), "{}", told.text());
     }
 }

@@ -11,13 +11,15 @@ use serde_json::{Value, json};
 
 use super::openai::piece;
 use crate::support::{
-    Connection, Http2Streams, Provider, Request, Server, assert_error, call, service, service_at, streamed,
+    Connection, Http2Streams, Provider, Request, Server, assert_error, call, service, service_at,
+    streamed,
 };
 
 /// What keeps the streams of an engine open: they go on when it is dropped.
 type Gate = mpsc::Sender<()>;
 
-/// A provider whose streams begin with `one`, and go on to `two` and their end when the gate of their engine opens.
+/// A provider whose streams begin with `one`, and go on to `two` and their end when the gate of
+/// their engine opens.
 fn gated<const N: usize>(engines: [&'static str; N]) -> (Provider, [Gate; N]) {
     let gates = engines.map(|engine| (engine, mpsc::channel::<()>()));
     let mut opened = HashMap::new();
@@ -45,7 +47,10 @@ struct Streams {
 impl Streams {
     /// A hundred streams of this engine.
     fn begin(server: &Server, provider: &Provider, engine: &str) -> Self {
-        let body = streamed(call(service_at(&format!("chat:openai.com/{engine}"), &provider.url()), "Hi"));
+        let body = streamed(call(
+            service_at(&format!("chat:openai.com/{engine}"), &provider.url()),
+            "Hi",
+        ));
         let begin = |_| {
             let mut connection = server.connect();
             connection.write(&Request::process(&body).bearer("sk-own").to_bytes());
@@ -53,8 +58,8 @@ impl Streams {
             assert_eq!(content(&connection.event().unwrap().data), "one");
             connection
         };
-        let request =
-            hyper::Request::post("http://localhost/api/v1/process").header("authorization", "Bearer sk-own");
+        let request = hyper::Request::post("http://localhost/api/v1/process")
+            .header("authorization", "Bearer sk-own");
         let request = request.body(body.to_string()).unwrap();
         Self {
             http1: (0..50).map(begin).collect(),
@@ -72,7 +77,10 @@ impl Streams {
         }
         for body in self.http2.finish() {
             let body = body.expect("a stream that was not cut");
-            let names: Vec<&str> = body.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+            let names: Vec<&str> = body
+                .lines()
+                .filter_map(|line| line.strip_prefix("event: "))
+                .collect();
             assert_eq!(names, ["progress", "progress", "final"], "{body}");
         }
     }
@@ -116,8 +124,16 @@ fn two_hundred_streams_come_to_their_end_after_a_signal() {
 
     let [mut before, mut between, mut refused] = open;
     assert_eq!(before.send(&Request::get("/readyz")).status, 503);
-    assert_error("new", &refused.send(&Request::process(&call(service("chat:dummy"), "Hi"))), 503, "");
-    assert!(TcpStream::connect(server.address()).is_err(), "it takes new connections");
+    assert_error(
+        "new",
+        &refused.send(&Request::process(&call(service("chat:dummy"), "Hi"))),
+        503,
+        "",
+    );
+    assert!(
+        TcpStream::connect(server.address()).is_err(),
+        "it takes new connections"
+    );
     drop(early_gate);
     early.are_whole();
     // There is no end as long as there is a stream.
@@ -127,23 +143,34 @@ fn two_hundred_streams_come_to_their_end_after_a_signal() {
     late.are_whole();
     let (status, log) = server.wait();
     assert_eq!(status.code(), Some(0), "{log}");
-    let statuses = requests(&log).iter().filter(|line| line["status"] == 200).count();
+    let statuses = requests(&log)
+        .iter()
+        .filter(|line| line["status"] == 200)
+        .count();
     assert_eq!(statuses, 200, "{log}");
 }
 
 /// The lines of a log that are about calls.
 fn requests(log: &str) -> Vec<Value> {
-    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    lines.filter(|line| line["route"] == "/api/v1/process").collect()
+    let lines = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines
+        .filter(|line| line["route"] == "/api/v1/process")
+        .collect()
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "that nothing is cut before its time is a matter of time")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "that nothing is cut before its time is a matter of time"
+)]
 fn only_what_is_open_at_the_deadline_is_cut() {
     let deadline = Duration::from_secs(4);
     let (provider, [early_gate, _never]) = gated(["early", "never"]);
     let mut server = start("4s");
-    let [early, never] = ["early", "never"].map(|engine| Streams::begin(&server, &provider, engine));
+    let [early, never] =
+        ["early", "never"].map(|engine| Streams::begin(&server, &provider, engine));
 
     let begin = std::time::Instant::now();
     end(&server);
@@ -151,12 +178,20 @@ fn only_what_is_open_at_the_deadline_is_cut() {
 
     early.are_whole();
     never.are_cut();
-    assert!(begin.elapsed() >= deadline, "streams are cut after {:?}", begin.elapsed());
+    assert!(
+        begin.elapsed() >= deadline,
+        "streams are cut after {:?}",
+        begin.elapsed()
+    );
     let (status, log) = server.wait();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("requests are cut off"), "{log}");
-    let of_status =
-        |status: u16| requests(&log).iter().filter(|line| line["status"] == json!(status)).count();
+    let of_status = |status: u16| {
+        requests(&log)
+            .iter()
+            .filter(|line| line["status"] == json!(status))
+            .count()
+    };
     assert_eq!((of_status(200), of_status(499)), (100, 100), "{log}");
 }
 

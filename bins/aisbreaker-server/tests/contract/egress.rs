@@ -1,12 +1,14 @@
-//! Contract sections 3 and 4, and what the server promises about addresses: a sealed secret may go where its key and
-//! the operator say, and no call goes to a private address unless the operator allows it.
+//! Contract sections 3 and 4, and what the server promises about addresses: a sealed secret may go
+//! where its key and the operator say, and no call goes to a private address unless the operator
+//! allows it.
 //!
 //! Where a sealed secret may not go is in `ways_out`.
 
 use serde_json::json;
 
 use crate::support::{
-    ConfigFile, Provider, Received, Server, assert_error, call, hop, service, service_at, sse, streamed,
+    ConfigFile, Provider, Received, Server, assert_error, call, hop, service, service_at, sse,
+    streamed,
 };
 
 const SECRET: &str = "sk-sealed-canary-0123456789";
@@ -18,13 +20,19 @@ fn provider() -> Provider {
                 &json!({"choices": [{"index": 0, "delta": {"content": "ok"}, "finish_reason": "stop"}]}),
             ));
         } else {
-            wire.json(200, &json!({"choices": [{"message": {"role": "assistant", "content": "ok"}}]}));
+            wire.json(
+                200,
+                &json!({"choices": [{"message": {"role": "assistant", "content": "ok"}}]}),
+            );
         }
     })
 }
 
 fn secrets_of(received: &[Received]) -> Vec<&str> {
-    received.iter().map(|received| received.header("authorization").unwrap_or_default()).collect()
+    received
+        .iter()
+        .map(|received| received.header("authorization").unwrap_or_default())
+        .collect()
 }
 
 #[test]
@@ -32,22 +40,37 @@ fn a_request_may_choose_among_the_bound_origins_and_their_paths() {
     let (first, second) = (provider(), provider());
     let server = Server::with_egress(&[]);
     let urls = json!([format!("{}/base", first.url()), second.url()]);
-    let key =
-        server.mint_secrets(&json!([{"serviceId": "chat:openai.com", "authSecret": SECRET, "url": urls}]));
+    let key = server.mint_secrets(
+        &json!([{"serviceId": "chat:openai.com", "authSecret": SECRET, "url": urls}]),
+    );
     let path = "/v1/chat/completions";
     let rows = [
         (None, &first, format!("/base{path}")),
         (Some(first.url()), &first, path.to_owned()),
-        (Some(format!("{}/other/", first.url())), &first, format!("/other{path}")),
+        (
+            Some(format!("{}/other/", first.url())),
+            &first,
+            format!("/other{path}"),
+        ),
         (Some(second.url()), &second, path.to_owned()),
-        (Some(format!("{}/exact#no-default-path", second.url())), &second, "/exact".to_owned()),
+        (
+            Some(format!("{}/exact#no-default-path", second.url())),
+            &second,
+            "/exact".to_owned(),
+        ),
         (Some(second.url().to_uppercase()), &second, path.to_owned()),
     ];
 
     for (url, provider, target) in rows {
-        let props =
-            url.as_ref().map_or_else(|| service("chat:openai.com"), |url| service_at("chat:openai.com", url));
-        assert_eq!(server.process(&key, &call(props, "Hi")).content(), "ok", "{url:?}");
+        let props = url.as_ref().map_or_else(
+            || service("chat:openai.com"),
+            |url| service_at("chat:openai.com", url),
+        );
+        assert_eq!(
+            server.process(&key, &call(props, "Hi")).content(),
+            "ok",
+            "{url:?}"
+        );
         let sent = provider.requests().pop().unwrap();
         assert_eq!(sent.target, target, "{url:?}");
         assert_eq!(secrets_of(&[sent]), [format!("Bearer {SECRET}")], "{url:?}");
@@ -57,13 +80,22 @@ fn a_request_may_choose_among_the_bound_origins_and_their_paths() {
 #[test]
 fn the_operator_may_add_origins_for_a_service() {
     let (added, trap) = (provider(), Provider::trap());
-    let text = format!("[services.\"chat:openai.com\"]\norigins = [\"{}\"]\n", added.url());
+    let text = format!(
+        "[services.\"chat:openai.com\"]\norigins = [\"{}\"]\n",
+        added.url()
+    );
     let file = ConfigFile::new(&text);
     let server = Server::with_egress(&[("AISBREAKER_CONFIG", file.path())]);
     let key = server.mint_secrets(&json!([{"serviceId": "chat:openai.com", "authSecret": SECRET}]));
 
-    let allowed = server.process(&key, &call(service_at("chat:openai.com", &added.url()), "Hi"));
-    let refused = server.process(&key, &call(service_at("chat:openai.com", &trap.url()), "Hi"));
+    let allowed = server.process(
+        &key,
+        &call(service_at("chat:openai.com", &added.url()), "Hi"),
+    );
+    let refused = server.process(
+        &key,
+        &call(service_at("chat:openai.com", &trap.url()), "Hi"),
+    );
 
     assert_eq!(allowed.content(), "ok");
     assert_error("not added", &refused, 403, "");
@@ -126,7 +158,12 @@ fn the_callers_own_secret_goes_to_no_private_address() {
     }
     for url in [trap.url(), format!("https://127.0.0.1:{port}")] {
         let body = call(service_at("chat:openai.com", &url), "Hi");
-        assert_error(&format!("sealed for {url}"), &server.process(&sealed, &body), 403, "");
+        assert_error(
+            &format!("sealed for {url}"),
+            &server.process(&sealed, &body),
+            403,
+            "",
+        );
     }
     assert_eq!(trap.connections(), 0, "{:?}", trap.requests());
 }
@@ -136,10 +173,17 @@ fn a_refusal_by_the_egress_guard_ends_a_stream_in_an_error() {
     let trap = Provider::trap();
     let server = Server::start(&[]);
 
-    let answer = server.process("sk-own", &streamed(call(service_at("chat:openai.com", &trap.url()), "Hi")));
+    let answer = server.process(
+        "sk-own",
+        &streamed(call(service_at("chat:openai.com", &trap.url()), "Hi")),
+    );
 
     // Whether the stream had begun is not the caller's concern; that nothing was sent is.
-    let error = if answer.status == 200 { answer.stream_error().1 } else { answer.json()["error"].clone() };
+    let error = if answer.status == 200 {
+        answer.stream_error().1
+    } else {
+        answer.json()["error"].clone()
+    };
     assert_eq!(error["statusCode"], 403, "{answer:?}");
     assert_eq!(trap.connections(), 0);
 }
@@ -148,7 +192,11 @@ fn a_refusal_by_the_egress_guard_ends_a_stream_in_an_error() {
 fn plain_http_to_a_public_address_is_refused() {
     let server = Server::start(&[]);
 
-    for url in ["http://8.8.8.8", "http://8.8.8.8:443", "http://[2001:4860:4860::8888]"] {
+    for url in [
+        "http://8.8.8.8",
+        "http://8.8.8.8:443",
+        "http://[2001:4860:4860::8888]",
+    ] {
         let answer = server.process("sk-own", &call(service_at("chat:openai.com", url), "Hi"));
         assert_error(url, &answer, 403, "https");
     }
@@ -159,7 +207,12 @@ fn an_exception_allows_what_it_names_and_no_more() {
     let (named, other) = (provider(), Provider::trap());
     let rows = [
         ("its origin", named.url(), named.url(), true),
-        ("its origin by another name", format!("http://localhost:{}", named.port()), named.url(), false),
+        (
+            "its origin by another name",
+            format!("http://localhost:{}", named.port()),
+            named.url(),
+            false,
+        ),
         (
             "its name",
             format!("http://localhost:{}", named.port()),
@@ -167,12 +220,32 @@ fn an_exception_allows_what_it_names_and_no_more() {
             true,
         ),
         ("another port", named.url(), other.url(), false),
-        ("another scheme", format!("https://{}", named.address()), named.url(), false),
+        (
+            "another scheme",
+            format!("https://{}", named.address()),
+            named.url(),
+            false,
+        ),
         ("its network", "127.0.0.0/8".to_owned(), named.url(), true),
         ("its address", "127.0.0.1".to_owned(), named.url(), true),
-        ("another network", "10.0.0.0/8,127.0.0.2/32".to_owned(), named.url(), false),
-        ("the second of two", format!("http://10.0.0.1:81,{}", named.url()), named.url(), true),
-        ("with spaces", format!(" 10.0.0.0/8 , {} ", named.url()), named.url(), true),
+        (
+            "another network",
+            "10.0.0.0/8,127.0.0.2/32".to_owned(),
+            named.url(),
+            false,
+        ),
+        (
+            "the second of two",
+            format!("http://10.0.0.1:81,{}", named.url()),
+            named.url(),
+            true,
+        ),
+        (
+            "with spaces",
+            format!(" 10.0.0.0/8 , {} ", named.url()),
+            named.url(),
+            true,
+        ),
     ];
 
     for (row, exception, url, is_allowed) in rows {
@@ -192,16 +265,29 @@ fn the_literal_is_a_literal_only_as_a_whole() {
     let bound = provider();
     let server = Server::with_egress(&[]);
 
-    for secret in ["x{{secret}}", "{{ secret }}", "{{Secret}}", "INVALID ", "invalid", "INVALIDx"] {
+    for secret in [
+        "x{{secret}}",
+        "{{ secret }}",
+        "{{Secret}}",
+        "INVALID ",
+        "invalid",
+        "INVALIDx",
+    ] {
         let key = server.mint_secrets(&json!([
             {"serviceId": "chat:openai.com", "authSecret": secret, "url": bound.url()},
         ]));
         assert_eq!(
-            server.process(&key, &call(service("chat:openai.com"), "Hi")).content(),
+            server
+                .process(&key, &call(service("chat:openai.com"), "Hi"))
+                .content(),
             "ok",
             "{secret:?}"
         );
         let sent = bound.requests().pop().unwrap();
-        assert_eq!(sent.header("authorization"), Some(format!("Bearer {secret}").trim()), "{secret:?}");
+        assert_eq!(
+            sent.header("authorization"),
+            Some(format!("Bearer {secret}").trim()),
+            "{secret:?}"
+        );
     }
 }

@@ -1,7 +1,9 @@
-//! Contract sections 4 and 6: whatever a provider does, its caller gets the whole answer or an error with its
-//! documented status, in a stream as its last event; never nothing, and never half an answer as if it were whole.
+//! Contract sections 4 and 6: whatever a provider does, its caller gets the whole answer or an
+//! error with its documented status, in a stream as its last event; never nothing, and never half
+//! an answer as if it were whole.
 //!
-//! What is done to the callers is in the table in [`cases`]; `leftovers` shows that nothing of it stays behind.
+//! What is done to the callers is in the table in [`cases`]; `leftovers` shows that nothing of it
+//! stays behind.
 
 pub(crate) mod cases;
 
@@ -22,16 +24,30 @@ pub(crate) fn directly(provider: &str, case: &Case) -> Value {
 #[track_caller]
 pub(crate) fn check(case: &Case, is_stream: bool, answer: &Answer) {
     let row = case.name;
-    assert!(!answer.text().contains("sk-canary"), "{row} tells the secret: {answer:?}");
-    assert!(!answer.text().contains("hello"), "{row} repeats what is no answer: {answer:?}");
-    if is_stream { check_stream(row, case.streamed, answer) } else { check_plain(row, case.plain, answer) }
+    assert!(
+        !answer.text().contains("sk-canary"),
+        "{row} tells the secret: {answer:?}"
+    );
+    assert!(
+        !answer.text().contains("hello"),
+        "{row} repeats what is no answer: {answer:?}"
+    );
+    if is_stream {
+        check_stream(row, case.streamed, answer)
+    } else {
+        check_plain(row, case.plain, answer)
+    }
 }
 
 #[track_caller]
 fn check_plain(row: &str, expected: Outcome, answer: &Answer) {
     match expected {
         Outcome::Whole if answer.status != 200 => panic!("{row}: {answer:?}"),
-        Outcome::Whole => assert_eq!((answer.content(), answer.is_cut), (WHOLE.to_owned(), false), "{row}"),
+        Outcome::Whole => assert_eq!(
+            (answer.content(), answer.is_cut),
+            (WHOLE.to_owned(), false),
+            "{row}"
+        ),
         Outcome::Error(status) | Outcome::Broken(status) => assert_error(row, answer, status, ""),
         Outcome::Refusal(status, message, wait) => {
             assert_error(row, answer, status, message);
@@ -43,12 +59,23 @@ fn check_plain(row: &str, expected: Outcome, answer: &Answer) {
 
 #[track_caller]
 fn check_stream(row: &str, expected: Outcome, answer: &Answer) {
-    let last = answer.events().pop().unwrap_or_else(|| panic!("{row}: no events: {answer:?}"));
+    let last = answer
+        .events()
+        .pop()
+        .unwrap_or_else(|| panic!("{row}: no events: {answer:?}"));
     let is_whole = matches!(expected, Outcome::Whole);
-    assert_eq!(last.name, if is_whole { "final" } else { "error" }, "{row}: {answer:?}");
+    assert_eq!(
+        last.name,
+        if is_whole { "final" } else { "error" },
+        "{row}: {answer:?}"
+    );
     if is_whole {
         let (progress, last) = answer.stream();
-        assert_eq!((&*text_of(&progress), &*text_of(&[last])), (WHOLE, WHOLE), "{row}: {answer:?}");
+        assert_eq!(
+            (&*text_of(&progress), &*text_of(&[last])),
+            (WHOLE, WHOLE),
+            "{row}: {answer:?}"
+        );
         return;
     }
     let (progress, error) = answer.stream_error();
@@ -66,14 +93,23 @@ fn check_stream(row: &str, expected: Outcome, answer: &Answer) {
     let has_pieces = matches!(expected, Outcome::Broken(_) | Outcome::Overflow);
     assert!(has_pieces || told.is_empty(), "{row}: {answer:?}");
     assert_eq!(error["statusCode"], status, "{row}: {error}");
-    assert!(error["statusText"].as_str().is_some_and(|text| !text.is_empty()), "{row}: {error}");
+    assert!(
+        error["statusText"]
+            .as_str()
+            .is_some_and(|text| !text.is_empty()),
+        "{row}: {error}"
+    );
     let text = error["message"].as_str().unwrap_or_default();
     assert!(!text.is_empty() && text.contains(message), "{row}: {error}");
 }
 
 fn text_of(events: &[Value]) -> String {
-    let outputs = events.iter().flat_map(|event| event["outputs"].as_array().expect("outputs"));
-    outputs.map(|output| output["text"]["content"].as_str().expect("a text")).collect()
+    let outputs = events
+        .iter()
+        .flat_map(|event| event["outputs"].as_array().expect("outputs"));
+    outputs
+        .map(|output| output["text"]["content"].as_str().expect("a text"))
+        .collect()
 }
 
 /// Does one case after the other, streamed and not.
@@ -88,7 +124,11 @@ fn check_all(
         check(&case, false, &server.process(SECRET, &body));
         check(&case, true, &server.process(SECRET, &streamed(body)));
     }
-    assert_eq!(provider.panics(), 0, "a provider could not do what it was to do");
+    assert_eq!(
+        provider.panics(),
+        0,
+        "a provider could not do what it was to do"
+    );
 }
 
 #[test]
@@ -96,7 +136,9 @@ fn every_fault_is_an_answer_with_its_status_or_a_last_event_that_tells_it() {
     let (provider, server) = (provider(), Server::with_egress(&[]));
     let url = provider.url();
 
-    check_all(&server, &provider, quick().chain(floods()), |case| directly(&url, case));
+    check_all(&server, &provider, quick().chain(floods()), |case| {
+        directly(&url, case)
+    });
 }
 
 #[test]
@@ -105,7 +147,9 @@ fn every_fault_is_told_through_a_hop_as_it_is_told_directly() {
     let [here, there] = [(); 2].map(|()| Server::with_egress(&[]));
     let (url, next) = (provider.url(), there.url());
 
-    check_all(&here, &provider, quick(), |case| hop(&next, &directly(&url, case)));
+    check_all(&here, &provider, quick(), |case| {
+        hop(&next, &directly(&url, case))
+    });
 }
 
 #[test]
@@ -123,8 +167,10 @@ fn every_fault_of_another_server_is_told_as_that_of_a_provider() {
 
 #[test]
 fn a_stall_is_ended_by_the_timeout_that_it_exceeds() {
-    const SETTINGS: [(&str, &str); 2] =
-        [("AISBREAKER_PROVIDER_TIMEOUT", "1s"), ("AISBREAKER_STREAM_IDLE_TIMEOUT", "1s")];
+    const SETTINGS: [(&str, &str); 2] = [
+        ("AISBREAKER_PROVIDER_TIMEOUT", "1s"),
+        ("AISBREAKER_STREAM_IDLE_TIMEOUT", "1s"),
+    ];
     let provider = provider();
     let (patient, hasty) = (Server::with_egress(&[]), Server::with_egress(&SETTINGS));
     let (url, next) = (&provider.url(), &hasty.url());
@@ -145,7 +191,11 @@ fn a_stall_is_ended_by_the_timeout_that_it_exceeds() {
             }
         }
     });
-    assert_eq!(provider.panics(), 0, "a provider could not do what it was to do");
+    assert_eq!(
+        provider.panics(),
+        0,
+        "a provider could not do what it was to do"
+    );
 }
 
 #[test]
@@ -153,9 +203,14 @@ fn an_answer_may_be_split_anywhere() {
     let provider = Provider::forgetful(|received, wire| {
         let asked = Asked::of(received);
         let body = asked.body();
-        let (before, after) = body.as_bytes().split_at(asked.case.parse::<usize>().unwrap().min(body.len()));
+        let (before, after) = body
+            .as_bytes()
+            .split_at(asked.case.parse::<usize>().unwrap().min(body.len()));
         asked.head_of_chunks(wire);
-        [before, after].into_iter().filter(|part| !part.is_empty()).for_each(|part| wire.chunk(part));
+        [before, after]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .for_each(|part| wire.chunk(part));
         wire.end();
     });
     let server = Server::with_egress(&[]);
@@ -163,11 +218,18 @@ fn an_answer_may_be_split_anywhere() {
 
     for position in 0..longest {
         let name = &*format!("chat:openai.com/{position}");
-        let ways = [service_at(name, &provider.url()), hop(&provider.url(), &service(name))];
+        let ways = [
+            service_at(name, &provider.url()),
+            hop(&provider.url(), &service(name)),
+        ];
         for props in ways {
             let body = call(props, "Hi");
             check_plain(name, Outcome::Whole, &server.process(SECRET, &body));
-            check_stream(name, Outcome::Whole, &server.process(SECRET, &streamed(body)));
+            check_stream(
+                name,
+                Outcome::Whole,
+                &server.process(SECRET, &streamed(body)),
+            );
         }
     }
 }
@@ -178,13 +240,27 @@ fn a_provider_that_cannot_be_reached_is_told_as_such() {
     let here = Server::with_egress(&[("AISBREAKER_CONNECT_TIMEOUT", "300ms")]);
     let there = Server::with_egress(&[("AISBREAKER_CONNECT_TIMEOUT", "300ms")]);
     let rows = [
-        ("refuses connections", deaf.refusing_url(), 503, "Error: connect ECONNREFUSED"),
-        ("does not take connections", deaf.full_url(), 504, "took too long"),
+        (
+            "refuses connections",
+            deaf.refusing_url(),
+            503,
+            "Error: connect ECONNREFUSED",
+        ),
+        (
+            "does not take connections",
+            deaf.full_url(),
+            504,
+            "took too long",
+        ),
     ];
 
     for (row, url, status, told) in rows {
         let provider = service_at("chat:openai.com", &url);
-        let ways = [provider.clone(), hop(&there.url(), &provider), hop(&url, &service("chat:dummy"))];
+        let ways = [
+            provider.clone(),
+            hop(&there.url(), &provider),
+            hop(&url, &service("chat:dummy")),
+        ];
         for props in ways {
             let body = call(props, "Hi");
             let outcome = Outcome::Refusal(status, told, None);

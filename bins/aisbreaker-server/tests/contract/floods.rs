@@ -1,4 +1,5 @@
-//! Clients that send or hold as much as they can: what they cost is bounded, and others are served meanwhile.
+//! Clients that send or hold as much as they can: what they cost is bounded, and others are served
+//! meanwhile.
 
 mod crowds;
 mod http1;
@@ -14,10 +15,14 @@ use crate::support::{PATIENCE, Request, Server, call, service};
 
 const MIB: usize = 1 << 20;
 
-/// Attacks a server while a well-behaved client is answered all the time, on connections of its own.
+/// Attacks a server while a well-behaved client is answered all the time, on connections of its
+/// own.
 fn with_others_served<T>(row: &str, server: &Server, attack: impl FnOnce() -> T) -> T {
     let is_over = AtomicBool::new(false);
-    let requests = [Request::process(&call(service("chat:dummy"), "Hi")), Request::get("/api/v1/ping")];
+    let requests = [
+        Request::process(&call(service("chat:dummy"), "Hi")),
+        Request::get("/api/v1/ping"),
+    ];
     std::thread::scope(|scope| {
         let served = scope.spawn(|| {
             let (mut answered, mut cut) = (0, 0);
@@ -31,7 +36,8 @@ fn with_others_served<T>(row: &str, server: &Server, attack: impl FnOnce() -> T)
                             assert_eq!(status, 200, "{row}");
                             answered += 1;
                         }
-                        // Where the machine is so busy that the request comes after a short header timeout.
+                        // Where the machine is so busy that the request comes after a short header
+                        // timeout.
                         None => cut += 1,
                     }
                 }
@@ -58,12 +64,17 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Writes a piece again and again until the server closes the connection, which it must do, or it `is_enough`.
+/// Writes a piece again and again until the server closes the connection, which it must do, or it
+/// `is_enough`.
 fn write_until_closed(mut stream: &TcpStream, piece: &[u8], is_enough: impl Fn() -> bool) {
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     while !is_enough() {
         if let Err(error) = stream.write_all(piece) {
-            assert_ne!(error.kind(), ErrorKind::WouldBlock, "the server neither takes more nor closes");
+            assert_ne!(
+                error.kind(),
+                ErrorKind::WouldBlock,
+                "the server neither takes more nor closes"
+            );
             return;
         }
     }

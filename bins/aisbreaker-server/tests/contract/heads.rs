@@ -29,9 +29,17 @@ fn head_tells_the_length_of_get_and_has_no_body() {
         for name in ["content-length", "content-type", "allow"] {
             assert_eq!(head.header(name), got.header(name), "{path} {name}");
         }
-        assert_eq!(head.header("content-length"), Some(&*got.body.len().to_string()), "{path}");
+        assert_eq!(
+            head.header("content-length"),
+            Some(&*got.body.len().to_string()),
+            "{path}"
+        );
         // If there were a body, this would not be an answer.
-        assert_eq!(connection.send(&Request::get("/api/v1/ping")).status, 200, "after {path}");
+        assert_eq!(
+            connection.send(&Request::get("/api/v1/ping")).status,
+            200,
+            "after {path}"
+        );
     }
 }
 
@@ -40,7 +48,9 @@ fn head_over_http_2_tells_the_length_of_get_and_has_no_body() {
     let server = Server::start(&[]);
     let requests = HEADS.iter().flat_map(|(path, _)| {
         ["HEAD", "GET"].map(|method| {
-            let request = hyper::Request::builder().method(method).uri(format!("http://localhost{path}"));
+            let request = hyper::Request::builder()
+                .method(method)
+                .uri(format!("http://localhost{path}"));
             request.body(String::new()).unwrap()
         })
     });
@@ -49,11 +59,25 @@ fn head_over_http_2_tells_the_length_of_get_and_has_no_body() {
     let answers = http2(&server, requests.collect());
 
     for ((path, status), pair) in HEADS.iter().zip(answers.chunks(2)) {
-        let [(head, nothing), (got, body)] = pair else { panic!("{path}: not two answers") };
-        assert_eq!((head.status.as_u16(), got.status.as_u16()), (*status, *status), "{path}");
+        let [(head, nothing), (got, body)] = pair else {
+            panic!("{path}: not two answers")
+        };
+        assert_eq!(
+            (head.status.as_u16(), got.status.as_u16()),
+            (*status, *status),
+            "{path}"
+        );
         assert_eq!(nothing, "", "{path}");
-        assert_eq!(head.headers.get(CONTENT_LENGTH), got.headers.get(CONTENT_LENGTH), "{path}");
-        assert_eq!(head.headers[CONTENT_LENGTH], body.len().to_string(), "{path}");
+        assert_eq!(
+            head.headers.get(CONTENT_LENGTH),
+            got.headers.get(CONTENT_LENGTH),
+            "{path}"
+        );
+        assert_eq!(
+            head.headers[CONTENT_LENGTH],
+            body.len().to_string(),
+            "{path}"
+        );
     }
 }
 
@@ -69,7 +93,11 @@ fn a_request_of_http_1_1_names_one_host_whatever_it_asks_for() {
     let rows = [
         ("none", "", 400),
         ("two", "Host: a.example\r\nHost: b.example\r\n", 400),
-        ("the same twice", "Host: a.example\r\nHost: a.example\r\n", 400),
+        (
+            "the same twice",
+            "Host: a.example\r\nHost: a.example\r\n",
+            400,
+        ),
         ("no name", "Host: a b\r\n", 400),
         ("one", "Host: a.example\r\n", 200),
     ];
@@ -86,7 +114,10 @@ fn a_request_of_http_1_1_names_one_host_whatever_it_asks_for() {
         }
         // Probes ask under whatever name they like.
         for path in ["/healthz", "/readyz"] {
-            let answer = send_head(&mut server.connect(), &format!("GET {path} HTTP/1.1\r\n{hosts}\r\n"));
+            let answer = send_head(
+                &mut server.connect(),
+                &format!("GET {path} HTTP/1.1\r\n{hosts}\r\n"),
+            );
             assert_eq!(answer.status, 200, "{name} {path}: {answer:?}");
         }
     }
@@ -97,11 +128,13 @@ fn a_request_of_http_1_0_need_not_name_a_host_where_nothing_depends_on_it() {
     let server = Server::start(&[]);
 
     for path in ["/", "/api/v1/ping", "/api/v1/version", "/healthz"] {
-        let answer = send_head(&mut server.connect(), &format!("GET {path} HTTP/1.0\r\n\r\n"));
+        let answer = send_head(
+            &mut server.connect(),
+            &format!("GET {path} HTTP/1.0\r\n\r\n"),
+        );
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
     }
-    let head =
-        "POST /api/v1/oauth/token HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+    let head = "POST /api/v1/oauth/token HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
     assert_error("minting", &send_head(&mut server.connect(), head), 400, "");
 }
 
@@ -112,10 +145,19 @@ fn options_tell_the_methods_of_every_route() {
     for (method, path) in all_paths() {
         let answer = server.send(&Request::new("OPTIONS", &path));
         assert_eq!(answer.status, 204, "{path}: {answer:?}");
-        let allow = answer.header("allow").unwrap_or_else(|| panic!("{path}: no Allow: {answer:?}"));
+        let allow = answer
+            .header("allow")
+            .unwrap_or_else(|| panic!("{path}: no Allow: {answer:?}"));
         let allowed: Vec<&str> = allow.split(',').map(str::trim).collect();
-        assert!(allowed.contains(&method) && allowed.contains(&"OPTIONS"), "{path}: {allow}");
-        assert_eq!(answer.header("access-control-allow-methods"), Some(allow), "{path}");
+        assert!(
+            allowed.contains(&method) && allowed.contains(&"OPTIONS"),
+            "{path}: {allow}"
+        );
+        assert_eq!(
+            answer.header("access-control-allow-methods"),
+            Some(allow),
+            "{path}"
+        );
     }
 }
 
@@ -127,6 +169,10 @@ fn a_coding_that_is_not_supported_is_told_those_that_are() {
         let request = Request::new("POST", path).header("Content-Type", "application/json");
         let answer = server.send(&request.header("Content-Encoding", "br").body("{}"));
         assert_error(path, &answer, 415, "gzip");
-        assert_eq!(answer.header("accept-encoding"), Some("gzip, deflate"), "{path}");
+        assert_eq!(
+            answer.header("accept-encoding"),
+            Some("gzip, deflate"),
+            "{path}"
+        );
     }
 }

@@ -1,13 +1,13 @@
-//! The life of connections and of the process: who leaves, who is refused, who is slow, and the end. The end of a busy
-//! server is in `drain`.
+//! The life of connections and of the process: who leaves, who is refused, who is slow, and the
+//! end. The end of a busy server is in `drain`.
 
 use std::sync::{Mutex, mpsc};
 
 use serde_json::{Value, json};
 
 use crate::support::{
-    Connection, Provider, Request, Server, assert_error, call, hop, http2_beginning, service, service_at,
-    sse, streamed,
+    Connection, Provider, Request, Server, assert_error, call, hop, http2_beginning, service,
+    service_at, sse, streamed,
 };
 
 fn dummy() -> Value {
@@ -18,8 +18,9 @@ fn dummy() -> Value {
 fn slow_stream() -> (Provider, mpsc::Sender<()>) {
     let (go, may_go_on) = mpsc::channel::<()>();
     let may_go_on = Mutex::new(may_go_on);
-    let chunk =
-        |content: &str| sse(&json!({"model": "m", "choices": [{"index": 0, "delta": {"content": content}}]}));
+    let chunk = |content: &str| {
+        sse(&json!({"model": "m", "choices": [{"index": 0, "delta": {"content": content}}]}))
+    };
     let provider = Provider::start(move |_, wire| {
         wire.stream();
         wire.chunk(chunk("one"));
@@ -36,7 +37,10 @@ fn begun_stream(server: &Server, provider: &Provider) -> Connection {
     let mut connection = server.connect();
     connection.write(&Request::process(&body).bearer("sk-own").to_bytes());
     assert_eq!(connection.head().status, 200);
-    assert_eq!(connection.event().unwrap().data["outputs"][0]["text"]["content"], "one");
+    assert_eq!(
+        connection.event().unwrap().data["outputs"][0]["text"]["content"],
+        "one"
+    );
     connection
 }
 
@@ -49,7 +53,9 @@ fn a_client_that_leaves_ends_the_call_to_the_provider_and_is_logged() {
         let provider = Provider::start(move |_, wire| {
             if streams {
                 wire.stream();
-                wire.chunk(sse(&json!({"choices": [{"index": 0, "delta": {"content": "one"}}]})));
+                wire.chunk(sse(
+                    &json!({"choices": [{"index": 0, "delta": {"content": "one"}}]}),
+                ));
             }
             arrive.lock().unwrap().send(()).unwrap();
             tell.lock().unwrap().send(wire.wait_until_closed()).unwrap();
@@ -58,7 +64,12 @@ fn a_client_that_leaves_ends_the_call_to_the_provider_and_is_logged() {
         let mut body = call(service_at("chat:openai.com", &provider.url()), "Hi");
         body["request"]["stream"] = json!(streams);
         let mut connection = server.connect();
-        connection.write(&Request::process(&body).bearer("sk-own").header("X-Request-Id", "left").to_bytes());
+        connection.write(
+            &Request::process(&body)
+                .bearer("sk-own")
+                .header("X-Request-Id", "left")
+                .to_bytes(),
+        );
         arrived.recv().unwrap();
         if streams {
             assert_eq!(connection.head().status, 200);
@@ -67,8 +78,15 @@ fn a_client_that_leaves_ends_the_call_to_the_provider_and_is_logged() {
 
         drop(connection);
 
-        assert!(told.recv().unwrap(), "the call to the provider goes on (streams: {streams})");
-        assert_eq!(server.wait_for_request("left")["status"], 499, "streams: {streams}");
+        assert!(
+            told.recv().unwrap(),
+            "the call to the provider goes on (streams: {streams})"
+        );
+        assert_eq!(
+            server.wait_for_request("left")["status"],
+            499,
+            "streams: {streams}"
+        );
     }
 }
 
@@ -78,13 +96,15 @@ fn a_client_that_gives_up_a_stream_of_http_2_ends_the_call_to_the_provider() {
     let tell = Mutex::new(tell);
     let provider = Provider::start(move |_, wire| {
         wire.stream();
-        wire.chunk(sse(&json!({"choices": [{"index": 0, "delta": {"content": "one"}}]})));
+        wire.chunk(sse(
+            &json!({"choices": [{"index": 0, "delta": {"content": "one"}}]}),
+        ));
         tell.lock().unwrap().send(wire.wait_until_closed()).unwrap();
     });
     let server = Server::with_egress(&[]);
     let body = streamed(call(service_at("chat:openai.com", &provider.url()), "Hi")).to_string();
-    let request =
-        hyper::Request::post("http://localhost/api/v1/process").header("authorization", "Bearer sk-own");
+    let request = hyper::Request::post("http://localhost/api/v1/process")
+        .header("authorization", "Bearer sk-own");
 
     let first = http2_beginning(&server, request.body(body).unwrap());
 
@@ -100,9 +120,12 @@ fn a_client_that_does_not_read_holds_the_provider_back() {
     let (tell, told) = mpsc::channel();
     let tell = Mutex::new(tell);
     let provider = Provider::start(move |_, wire| {
-        let piece = sse(&json!({"choices": [{"index": 0, "delta": {"content": "x".repeat(50_000)}}]}));
+        let piece =
+            sse(&json!({"choices": [{"index": 0, "delta": {"content": "x".repeat(50_000)}}]}));
         wire.stream();
-        let written = (0..PIECES).take_while(|_| wire.chunk_in_time(&piece)).count();
+        let written = (0..PIECES)
+            .take_while(|_| wire.chunk_in_time(&piece))
+            .count();
         tell.lock().unwrap().send(written).unwrap();
     });
     let server = Server::with_egress(&[]);
@@ -112,7 +135,10 @@ fn a_client_that_does_not_read_holds_the_provider_back() {
 
     let written = told.recv().unwrap();
 
-    assert!(written < PIECES, "the server swallowed {written} pieces that nobody reads");
+    assert!(
+        written < PIECES,
+        "the server swallowed {written} pieces that nobody reads"
+    );
     assert_eq!(connection.head().status, 200);
 }
 
@@ -122,13 +148,22 @@ fn a_client_that_leaves_ends_the_calls_of_all_servers_in_between() {
     let tell = Mutex::new(tell);
     let provider = Provider::start(move |_, wire| {
         wire.stream();
-        wire.chunk(sse(&json!({"choices": [{"index": 0, "delta": {"content": "one"}}]})));
+        wire.chunk(sse(
+            &json!({"choices": [{"index": 0, "delta": {"content": "one"}}]}),
+        ));
         tell.lock().unwrap().send(wire.wait_until_closed()).unwrap();
     });
     let [here, there] = [(); 2].map(|()| Server::with_egress(&[]));
-    let props = hop(&there.url(), &service_at("chat:openai.com", &provider.url()));
+    let props = hop(
+        &there.url(),
+        &service_at("chat:openai.com", &provider.url()),
+    );
     let mut connection = here.connect();
-    connection.write(&Request::process(&streamed(call(props, "Hi"))).bearer("sk-own").to_bytes());
+    connection.write(
+        &Request::process(&streamed(call(props, "Hi")))
+            .bearer("sk-own")
+            .to_bytes(),
+    );
     assert_eq!(connection.head().status, 200);
     assert_eq!(connection.event().unwrap().name, "progress");
 
@@ -158,10 +193,17 @@ fn a_signal_lets_a_stream_come_to_its_end() {
         let healthy = idle.send(&Request::get("/healthz"));
         assert_eq!(healthy.status, 200, "{signal}: {healthy:?}");
         assert_error(signal, &idle.send(&Request::process(&dummy())), 503, "");
-        assert!(std::net::TcpStream::connect(server.address()).is_err(), "{signal}: still listening");
+        assert!(
+            std::net::TcpStream::connect(server.address()).is_err(),
+            "{signal}: still listening"
+        );
 
         go.send(()).unwrap();
-        assert_eq!(stream.event().unwrap().data["outputs"][0]["text"]["content"], "two", "{signal}");
+        assert_eq!(
+            stream.event().unwrap().data["outputs"][0]["text"]["content"],
+            "two",
+            "{signal}"
+        );
         assert_eq!(stream.event().unwrap().name, "final", "{signal}");
         assert_eq!(stream.event(), None, "{signal}");
         drop((stream, idle));
@@ -210,7 +252,11 @@ fn a_refusal_by_a_server_that_ends_tells_to_come_again_and_closes() {
         let answer = connection.send(request);
         assert_error(&row, &answer, 503, "shutting down");
         assert_eq!(answer.header("retry-after"), Some("1"), "{row}: {answer:?}");
-        assert_eq!(answer.header("connection"), Some("close"), "{row}: {answer:?}");
+        assert_eq!(
+            answer.header("connection"),
+            Some("close"),
+            "{row}: {answer:?}"
+        );
         assert!(connection.rest().is_empty(), "{row}");
     }
 }
@@ -233,7 +279,10 @@ fn a_second_signal_ends_at_once() {
 
 #[test]
 fn other_hosts_are_misdirected() {
-    let server = Server::start(&[("AISBREAKER_PUBLIC_HOSTS", "api.example.com, API2.example.com.,[::1]")]);
+    let server = Server::start(&[(
+        "AISBREAKER_PUBLIC_HOSTS",
+        "api.example.com, API2.example.com.,[::1]",
+    )]);
     let rows = [
         ("api.example.com", true),
         ("API.EXAMPLE.COM:8443", true),
@@ -282,16 +331,22 @@ fn connections_over_the_cap_are_told_that_there_is_no_room() {
     assert_eq!(first.send(&Request::get("/api/v1/ping")).status, 200);
     drop(second);
     let is_admitted = || server.connect().send(&Request::get("/api/v1/ping")).status == 200;
-    assert!((0..10_000).any(|_| is_admitted()), "there is no room though one has left");
+    assert!(
+        (0..10_000).any(|_| is_admitted()),
+        "there is no room though one has left"
+    );
 }
 
 #[test]
 fn a_head_that_does_not_come_in_time_ends_the_connection() {
     let server = Server::start(&[("AISBREAKER_HEADER_TIMEOUT", "200ms")]);
 
-    for beginning in
-        ["", "G", "POST /api/v1/process HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", "PRI * HTTP/2.0\r\n\r\n"]
-    {
+    for beginning in [
+        "",
+        "G",
+        "POST /api/v1/process HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
+        "PRI * HTTP/2.0\r\n\r\n",
+    ] {
         let mut connection = server.connect();
         connection.write(beginning.as_bytes());
         let answer = connection.rest();
@@ -312,7 +367,9 @@ fn a_body_that_pauses_for_too_long_ends_the_request() {
 
     connection.write(&Request::process(&dummy()).to_bytes()[..]);
     assert_eq!(connection.answer_to("POST").status, 200);
-    let partial = Request::new("POST", "/api/v1/process").header("Content-Length", "1000").body(body);
+    let partial = Request::new("POST", "/api/v1/process")
+        .header("Content-Length", "1000")
+        .body(body);
     connection.write(&partial.to_bytes());
 
     let answer = connection.answer_to("POST");
@@ -334,7 +391,10 @@ fn a_stream_goes_on_though_its_client_is_slow_to_send_again() {
 
     go.send(()).unwrap();
 
-    assert_eq!(stream.event().unwrap().data["outputs"][0]["text"]["content"], "two");
+    assert_eq!(
+        stream.event().unwrap().data["outputs"][0]["text"]["content"],
+        "two"
+    );
     assert_eq!(stream.event().unwrap().name, "final");
 }
 

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Provider, Request, Server, base64, call, grant, hop, http2, roomy, run, service, service_at, sse,
-    streamed,
+    Provider, Request, Server, base64, call, grant, hop, http2, roomy, run, service, service_at,
+    sse, streamed,
 };
 
 fn dummy() -> Value {
@@ -15,9 +15,14 @@ fn dummy() -> Value {
 fn a_request_id_is_taken_over_or_made_and_always_returned_and_logged() {
     let server = Server::start(&[]);
     let send = |id: Option<&str>| {
-        let request =
-            id.iter().fold(Request::process(&dummy()), |request, id| request.header("X-Request-Id", id));
-        server.send(&request).header("x-request-id").unwrap().to_owned()
+        let request = id.iter().fold(Request::process(&dummy()), |request, id| {
+            request.header("X-Request-Id", id)
+        });
+        server
+            .send(&request)
+            .header("x-request-id")
+            .unwrap()
+            .to_owned()
     };
 
     for id in ["req-1", "0af7651916cd43dd8448eb211c80319c", "a.b:c/d_e"] {
@@ -36,7 +41,14 @@ fn a_request_id_is_taken_over_or_made_and_always_returned_and_logged() {
     assert!(line["duration_ms"].is_u64(), "{line}");
 
     let long = "x".repeat(5_000);
-    for hostile in ["two words", "a\"b", "r\u{f6}t", "{\"status\":200}", "<script>", &long] {
+    for hostile in [
+        "two words",
+        "a\"b",
+        "r\u{f6}t",
+        "{\"status\":200}",
+        "<script>",
+        &long,
+    ] {
         let id = send(Some(hostile));
         assert_ne!(id, hostile);
         server.wait_for_request(&id);
@@ -48,9 +60,11 @@ fn a_request_id_is_taken_over_or_made_and_always_returned_and_logged() {
 fn errors_have_a_request_id_too() {
     let server = Server::start(&[]);
 
-    for request in
-        [Request::get("/nothing"), Request::process(&json!({})), Request::new("PUT", "/api/v1/ping")]
-    {
+    for request in [
+        Request::get("/nothing"),
+        Request::process(&json!({})),
+        Request::new("PUT", "/api/v1/ping"),
+    ] {
         let answer = server.send(&request.header("X-Request-Id", "traced"));
         assert_eq!(answer.header("x-request-id"), Some("traced"), "{answer:?}");
     }
@@ -61,12 +75,22 @@ fn the_log_names_a_key_without_showing_it() {
     let server = Server::start(&[]);
     let key = server.mint_secrets(&json!([]));
     let name = |id: &str| {
-        server.send(&Request::process(&dummy()).bearer(&key).header("X-Request-Id", id));
-        server.wait_for_request(id)["key"].as_str().unwrap().to_owned()
+        server.send(
+            &Request::process(&dummy())
+                .bearer(&key)
+                .header("X-Request-Id", id),
+        );
+        server.wait_for_request(id)["key"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
 
     assert_eq!(name("first"), name("second"), "one key has one name");
-    assert!(!key.contains(&name("third")), "the name is a part of the key");
+    assert!(
+        !key.contains(&name("third")),
+        "the name is a part of the key"
+    );
 }
 
 #[test]
@@ -74,8 +98,11 @@ fn no_secret_and_no_content_is_ever_logged() {
     for format in ["json", "text"] {
         let echoing = Provider::start(|received, wire| {
             let body = received.json();
-            let told =
-                format!("{} {}", received.header("authorization").unwrap_or_default(), body["messages"]);
+            let told = format!(
+                "{} {}",
+                received.header("authorization").unwrap_or_default(),
+                body["messages"]
+            );
             match received.target.as_str() {
                 "/fail/v1/chat/completions" => {
                     wire.json(401, &json!({"error": {"message": told, "type": told}}))
@@ -101,20 +128,24 @@ fn no_secret_and_no_content_is_ever_logged() {
         });
         let environment = [
             ("AUTH_ENCRYPTION_KEYPHRASE", "canary-phrase-to-seal-with"),
-            ("AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES", "canary-phrase-to-open-with"),
+            (
+                "AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES",
+                "canary-phrase-to-open-with",
+            ),
             ("AISBREAKER_LOG", "trace"),
             ("AISBREAKER_LOG_FORMAT", format),
         ];
         let first = Server::with_egress(&environment);
-        let sealed =
-            json!([{"serviceId": "chat:openai.com", "authSecret": "canary-sealed", "url": echoing.url()}]);
+        let sealed = json!([{"serviceId": "chat:openai.com", "authSecret": "canary-sealed", "url": echoing.url()}]);
         let default = first.mint_secrets(&sealed);
         drop(first);
         let mut environment = environment.to_vec();
         environment.push(("DEFAULT_AISBREAKER_API_KEY", &default));
         let mut server = Server::with_egress(&environment);
         let key = server.mint_secrets(&sealed);
-        server.send(&Request::mint(&json!({"requestAuthAndQuotas": {"canary-member": "canary-value"}})));
+        server.send(&Request::mint(
+            &json!({"requestAuthAndQuotas": {"canary-member": "canary-value"}}),
+        ));
         server.send(&Request::mint(&grant(
             &roomy(),
             &json!([{"serviceId": "x", "authSecret": "canary-broken\n"}]),
@@ -124,7 +155,10 @@ fn no_secret_and_no_content_is_ever_logged() {
             for path in ["", "/fail", "/cut", "/bad", "/?canary-query"] {
                 for streams in [false, true] {
                     let mut body = call(
-                        service_at("chat:openai.com/canary-engine", &format!("{}{path}", echoing.url())),
+                        service_at(
+                            "chat:openai.com/canary-engine",
+                            &format!("{}{path}", echoing.url()),
+                        ),
                         "canary-question",
                     );
                     body["request"]["stream"] = json!(streams);
@@ -164,8 +198,11 @@ fn no_secret_and_no_content_is_ever_logged() {
             .header("authorization", "Bearer canary-own")
             .header("cookie", "canary-cookie")
             .body(
-                call(json!({"serviceId": "chat:dummy", "greeting": "canary-greeting"}), "canary-question")
-                    .to_string(),
+                call(
+                    json!({"serviceId": "chat:dummy", "greeting": "canary-greeting"}),
+                    "canary-question",
+                )
+                .to_string(),
             );
         let answers = http2(&server, vec![other_protocol.unwrap()]);
         assert!(answers[0].1.contains("canary-greeting"), "{answers:?}");
@@ -179,7 +216,10 @@ fn no_secret_and_no_content_is_ever_logged() {
         assert!(leaks.is_empty(), "{format}: in the log: {leaks:#?}");
         for text in [&key, &default, &altered] {
             let part = &text["aisbreaker_".len() + 150..][..30];
-            assert!(!log.contains(&part.to_lowercase()), "{format}: a key is in the log");
+            assert!(
+                !log.contains(&part.to_lowercase()),
+                "{format}: a key is in the log"
+            );
         }
     }
 }
@@ -191,7 +231,11 @@ fn a_log_that_nobody_reads_stops_neither_requests_nor_the_end() {
 
     // Their lines are many times what a pipe holds.
     for i in 0..2_000 {
-        assert_eq!(connection.send(&Request::get("/api/v1/ping")).status, 200, "request {i}");
+        assert_eq!(
+            connection.send(&Request::get("/api/v1/ping")).status,
+            200,
+            "request {i}"
+        );
     }
 
     assert_eq!(server.get("/healthz").status, 200);
@@ -228,5 +272,8 @@ fn the_log_is_text_unless_asked_otherwise() {
     let output = run(&["--listen", &taken.address().to_string()], &[]);
 
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("WARN") && !told.contains("\"level\""), "{told}");
+    assert!(
+        told.contains("WARN") && !told.contains("\"level\""),
+        "{told}"
+    );
 }

@@ -1,9 +1,10 @@
-//! The server as its clients see it: the real binary, real sockets on loopback, and providers that misbehave
-//! on demand. One module per part of the HTTP contract.
+//! The server as its clients see it: the real binary, real sockets on loopback, and providers that
+//! misbehave on demand. One module per part of the HTTP contract.
 //!
-//! All modules are one test binary on purpose: it is linked once, and its tests run side by side, each with
-//! servers and providers of its own. Nothing here sleeps; tests wait for an answer, a line of the log, the
-//! end of a socket, or, where they are about time, for the pieces of a slow stream.
+//! All modules are one test binary on purpose: it is linked once, and its tests run side by side,
+//! each with servers and providers of its own. Nothing here sleeps; tests wait for an answer, a
+//! line of the log, the end of a socket, or, where they are about time, for the pieces of a slow
+//! stream.
 
 #[cfg(test)]
 mod support;

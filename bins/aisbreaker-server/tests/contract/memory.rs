@@ -1,5 +1,6 @@
-//! What stays of a sealed secret in the memory of the server: nothing of it in buffers of this project. Buffers of the
-//! HTTP library keep what went over the wire until it is overwritten, so what goes over the wire here is told apart.
+//! What stays of a sealed secret in the memory of the server: nothing of it in buffers of this
+//! project. Buffers of the HTTP library keep what went over the wire until it is overwritten, so
+//! what goes over the wire here is told apart.
 
 use std::fmt::Write as _;
 
@@ -7,13 +8,15 @@ use serde_json::{Value, json};
 
 use super::surface::post;
 use crate::support::{
-    Canaries, KEY, Provider, Request, Server, call, grant, quotas, roomy, service, service_at, sse, streamed,
+    Canaries, KEY, Provider, Request, Server, call, grant, quotas, roomy, service, service_at, sse,
+    streamed,
 };
 
 /// No 12 bytes of it are anything else.
 const SEALED: &str = "sk-Vd7mQz2xKp9tRw4nYb6cHj8fLs3g";
 
-/// What is found of the secret in the memory of the server; `None` where the system lets nobody look.
+/// What is found of the secret in the memory of the server; `None` where the system lets nobody
+/// look.
 #[track_caller]
 fn found_in(server: &Server) -> Option<Vec<String>> {
     let canaries = Canaries::raw(&[("server key", KEY), ("sealed secret", SEALED)]);
@@ -22,8 +25,13 @@ fn found_in(server: &Server) -> Option<Vec<String>> {
         return None;
     };
     // The environment of the process, which has the server key, shows that memory was searched.
-    let (control, found): (Vec<_>, _) = found.into_iter().partition(|piece| piece.contains("server key:"));
-    assert!(!control.is_empty(), "not even what is in the environment of the process is found");
+    let (control, found): (Vec<_>, _) = found
+        .into_iter()
+        .partition(|piece| piece.contains("server key:"));
+    assert!(
+        !control.is_empty(),
+        "not even what is in the environment of the process is found"
+    );
     Some(found)
 }
 
@@ -36,7 +44,9 @@ fn assert_forgotten(row: &str, server: &Server) {
 
 fn sealed(url: Option<&str>) -> Value {
     let entry = json!({"serviceId": "chat:openai.com", "authSecret": SEALED});
-    let Some(url) = url else { return json!([entry]) };
+    let Some(url) = url else {
+        return json!([entry]);
+    };
     json!([{"serviceId": "chat:openai.com", "authSecret": SEALED, "url": url}])
 }
 
@@ -48,40 +58,70 @@ fn an_opened_key_leaves_nothing_of_its_secrets_in_memory() {
     let mut short = grant(&roomy(), &sealed(None));
     short["expirationTimeSpan"] = json!("1s");
     let short = elsewhere.mint(&short);
-    while elsewhere.process(&short, &call(service("chat:dummy"), "Hi")).status == 200 {}
+    while elsewhere
+        .process(&short, &call(service("chat:dummy"), "Hi"))
+        .status
+        == 200
+    {}
     let altered = format!("{}AAAA{}", &key[..200], &key[204..]);
     let server = Server::with_egress(&[("DEFAULT_AISBREAKER_API_KEY", &key)]);
     let dummy = call(service("chat:dummy"), "Hi");
-    let mirror = json!({"serviceId": "aisbreaker:mirror", "forward2ServiceProps": service("chat:echo")});
+    let mirror =
+        json!({"serviceId": "aisbreaker:mirror", "forward2ServiceProps": service("chat:echo")});
     let foreign = service_at("chat:openai.com", "https://elsewhere.example");
     let rows: [(&str, &str, Value, u16); 11] = [
         ("called", &key, dummy.clone(), 200),
         ("streamed", &key, streamed(dummy.clone()), 200),
-        ("behind another service", &key, streamed(call(mirror, "Hi")), 200),
+        (
+            "behind another service",
+            &key,
+            streamed(call(mirror, "Hi")),
+            200,
+        ),
         ("as the default key", "", dummy.clone(), 200),
         ("altered", &altered, dummy.clone(), 401),
         ("expired", &short, dummy.clone(), 401),
         ("within its quota", &rare, dummy.clone(), 200),
         ("beyond its quota", &rare, dummy.clone(), 429),
-        ("for no service", &key, call(service("chat:nobody"), "Hi"), 404),
+        (
+            "for no service",
+            &key,
+            call(service("chat:nobody"), "Hi"),
+            404,
+        ),
         ("for another address", &key, call(foreign, "Hi"), 403),
-        ("for a bad request", &key, call(service_at("chat:openai.com", "no address"), "Hi"), 400),
+        (
+            "for a bad request",
+            &key,
+            call(service_at("chat:openai.com", "no address"), "Hi"),
+            400,
+        ),
     ];
 
     for (row, key, body, status) in rows {
         let request = Request::process(&body).header("X-Request-Id", "row");
-        let request = if key.is_empty() { request } else { request.bearer(key) };
+        let request = if key.is_empty() {
+            request
+        } else {
+            request.bearer(key)
+        };
         assert_eq!(server.send(&request).status, status, "{row}");
         server.wait_for_request("row");
         assert_forgotten(row, &server);
     }
-    let request = Request::process(&dummy).bearer(&key).set("Host", "elsewhere.example");
-    assert_eq!(server.send(&request.header("X-Request-Id", "host")).status, 401);
+    let request = Request::process(&dummy)
+        .bearer(&key)
+        .set("Host", "elsewhere.example");
+    assert_eq!(
+        server.send(&request.header("X-Request-Id", "host")).status,
+        401
+    );
     server.wait_for_request("host");
     assert_forgotten("at another host", &server);
 }
 
-/// The body in chunks so short that no piece of the secret is whole on the wire; what is long comes last, in one chunk.
+/// The body in chunks so short that no piece of the secret is whole on the wire; what is long comes
+/// last, in one chunk.
 fn in_small_chunks(body: &[u8]) -> Vec<u8> {
     let (small, large) = body.split_at(body.len().min(20_000));
     let mut wire = Vec::new();
@@ -95,30 +135,65 @@ fn in_small_chunks(body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_request_for_a_key_leaves_nothing_of_its_secrets_in_memory() {
-    let secrets = |secret: &Value| json!({"requestAuthAndQuotas": {"serviceSecrets": secret}}).to_string();
+    let secrets =
+        |secret: &Value| json!({"requestAuthAndQuotas": {"serviceSecrets": secret}}).to_string();
     let minting = grant(&roomy(), &sealed(None)).to_string();
-    let long = format!("{}, \"zeros\": \"{}\"}}", minting.trim_end_matches('}'), "0".repeat(2 << 20));
+    let long = format!(
+        "{}, \"zeros\": \"{}\"}}",
+        minting.trim_end_matches('}'),
+        "0".repeat(2 << 20)
+    );
     let long = long.replacen("]", "]}", 1);
     let mut unknown = format!(r#"{{"z": "{SEALED}", "clientSecret": "{SEALED}", "#);
-    write!(unknown, r#""requestAuthAndQuotas": {{"x": ["{SEALED}", {{"y": "{SEALED}"}}]}}}}"#).unwrap();
+    write!(
+        unknown,
+        r#""requestAuthAndQuotas": {{"x": ["{SEALED}", {{"y": "{SEALED}"}}]}}}}"#
+    )
+    .unwrap();
     // A control character that JSON need not escape.
     let control = format!("{SEALED}\u{7f}");
-    let two = json!([{"serviceId": "chat:", "authSecret": 1}, {"serviceId": "", "authSecret": SEALED}]);
-    // Several, since some are overwritten by chance; and room before the fault, since where it is is found with vectors
-    // of bytes before it, which code that is not optimised keeps on the stack.
-    let broken = format!("[{}{}\n!", format!("{{\"x\": \"{SEALED}\"}}, ").repeat(20), " ".repeat(2_000));
+    let two =
+        json!([{"serviceId": "chat:", "authSecret": 1}, {"serviceId": "", "authSecret": SEALED}]);
+    // Several, since some are overwritten by chance; and room before the fault, since where it is
+    // is found with vectors of bytes before it, which code that is not optimised keeps on the
+    // stack.
+    let broken = format!(
+        "[{}{}\n!",
+        format!("{{\"x\": \"{SEALED}\"}}, ").repeat(20),
+        " ".repeat(2_000)
+    );
     let rows = [
         ("minted", minting, 200),
         ("no JSON to its end", broken, 400),
         ("long", long, 200),
         ("not known", unknown, 200),
-        ("a control character", secrets(&json!([{"serviceId": "chat:", "authSecret": control}])), 400),
+        (
+            "a control character",
+            secrets(&json!([{"serviceId": "chat:", "authSecret": control}])),
+            400,
+        ),
         ("behind a fault", secrets(&two), 400),
         ("no list", secrets(&json!(SEALED)), 400),
-        ("no object", secrets(&json!([SEALED, {"authSecret": SEALED}])), 400),
-        ("a list", secrets(&json!([{"serviceId": "chat:", "authSecret": [SEALED]}])), 400),
-        ("as an id", secrets(&json!([{"serviceId": [SEALED], "authSecret": SEALED}])), 400),
-        ("too long a key", secrets(&json!([{"serviceId": "chat:", "authSecret": SEALED.repeat(300)}])), 400),
+        (
+            "no object",
+            secrets(&json!([SEALED, {"authSecret": SEALED}])),
+            400,
+        ),
+        (
+            "a list",
+            secrets(&json!([{"serviceId": "chat:", "authSecret": [SEALED]}])),
+            400,
+        ),
+        (
+            "as an id",
+            secrets(&json!([{"serviceId": [SEALED], "authSecret": SEALED}])),
+            400,
+        ),
+        (
+            "too long a key",
+            secrets(&json!([{"serviceId": "chat:", "authSecret": SEALED.repeat(300)}])),
+            400,
+        ),
     ];
 
     for (row, body, status) in rows {
@@ -142,7 +217,10 @@ fn a_body_that_is_cut_or_too_long_leaves_nothing_of_its_secrets_in_memory() {
     long["zeros"] = json!("0".repeat(5_000));
     let whole = in_small_chunks(minting.to_string().as_bytes());
     let begun = &whole[..whole.len() - 5];
-    let rows = [("long", in_small_chunks(long.to_string().as_bytes())), ("cut", begun.to_vec())];
+    let rows = [
+        ("long", in_small_chunks(long.to_string().as_bytes())),
+        ("cut", begun.to_vec()),
+    ];
 
     for (row, body) in rows {
         let request = Request::mint(&json!(null)).header("Transfer-Encoding", "chunked");
@@ -163,7 +241,10 @@ fn of_a_secret_that_was_sent_only_the_bytes_on_the_wire_are_left() {
             let events = sse(&piece) + "data: [DONE]\n\n";
             wire.answer(200, &[("Content-Type", "text/event-stream")], events);
         } else {
-            wire.json(200, &json!({"model": "m", "choices": [{"message": {"content": "Hi"}}]}));
+            wire.json(
+                200,
+                &json!({"model": "m", "choices": [{"message": {"content": "Hi"}}]}),
+            );
         }
     });
     let key = Server::start(&[]).mint_secrets(&sealed(Some(&provider.url())));
@@ -171,18 +252,30 @@ fn of_a_secret_that_was_sent_only_the_bytes_on_the_wire_are_left() {
     let openai = service("chat:openai.com");
     let mirror = json!({"serviceId": "aisbreaker:mirror", "forward2ServiceProps": openai});
 
-    let processed = [call(openai.clone(), "Hi"), streamed(call(openai, "Hi")), streamed(call(mirror, "Hi"))];
+    let processed = [
+        call(openai.clone(), "Hi"),
+        streamed(call(openai, "Hi")),
+        streamed(call(mirror, "Hi")),
+    ];
     let processed = processed.iter().map(Request::process);
     let passed_on = [r#"{"model":"m"}"#, r#"{"model":"m","stream":true}"#];
-    let passed_on = passed_on.iter().map(|body| post("/v1/chat/completions", &key, *body));
+    let passed_on = passed_on
+        .iter()
+        .map(|body| post("/v1/chat/completions", &key, *body));
     for (row, request) in processed.chain(passed_on).enumerate() {
         let request = request.bearer(&key).header("X-Request-Id", "sent");
         assert_eq!(server.send(&request).status, 200);
         server.wait_for_request("sent");
         // Connections are kept, and with each the library's one buffer for heads.
-        let Some(found) = found_in(&server) else { return };
-        let is_head = |piece: &String| piece.contains(&format!(r"\r\nauthorization: Bearer {SEALED}\r\n"));
+        let Some(found) = found_in(&server) else {
+            return;
+        };
+        let is_head =
+            |piece: &String| piece.contains(&format!(r"\r\nauthorization: Bearer {SEALED}\r\n"));
         assert!(found.iter().all(is_head), "{row}: {found:#?}");
-        assert!((1..=provider.connections()).contains(&found.len()), "{row}: {found:#?}");
+        assert!(
+            (1..=provider.connections()).contains(&found.len()),
+            "{row}: {found:#?}"
+        );
     }
 }

@@ -9,7 +9,10 @@ use crate::support::{
 const SECRET: &str = "open+sesame: 100%";
 
 fn request() -> Value {
-    grant(&roomy(), &json!([{"serviceId": "chat:openai.com", "authSecret": "sk-any"}]))
+    grant(
+        &roomy(),
+        &json!([{"serviceId": "chat:openai.com", "authSecret": "sk-any"}]),
+    )
 }
 
 fn with_secret(secret: &Value) -> Request {
@@ -27,7 +30,11 @@ fn only_who_knows_the_secret_mints() {
     let server = Server::start(&[("AISBREAKER_MINT_SECRET", SECRET)]);
     let rows = [
         ("clientSecret", with_secret(&json!(SECRET)), true),
-        ("basic", Request::mint(&request()).header("Authorization", basic(&format!("id:{SECRET}"))), true),
+        (
+            "basic",
+            Request::mint(&request()).header("Authorization", basic(&format!("id:{SECRET}"))),
+            true,
+        ),
         (
             "basic in the coding of forms",
             Request::mint(&request()).header("Authorization", basic("id:open%2Bsesame%3A+100%25")),
@@ -37,13 +44,37 @@ fn only_who_knows_the_secret_mints() {
         ("null", with_secret(&Value::Null), false),
         ("a number", with_secret(&json!(100)), false),
         ("an empty one", with_secret(&json!("")), false),
-        ("another one", with_secret(&json!("open+sesame: 101%")), false),
-        ("its beginning", with_secret(&json!("open+sesame: 100")), false),
-        ("in another case", with_secret(&json!("Open+sesame: 100%")), false),
+        (
+            "another one",
+            with_secret(&json!("open+sesame: 101%")),
+            false,
+        ),
+        (
+            "its beginning",
+            with_secret(&json!("open+sesame: 100")),
+            false,
+        ),
+        (
+            "in another case",
+            with_secret(&json!("Open+sesame: 100%")),
+            false,
+        ),
         ("bearer", Request::mint(&request()).bearer(SECRET), false),
-        ("basic with another", Request::mint(&request()).header("Authorization", basic("id:x")), false),
-        ("basic without a colon", Request::mint(&request()).header("Authorization", basic(SECRET)), false),
-        ("basic that is no base64", Request::mint(&request()).header("Authorization", "Basic %%%"), false),
+        (
+            "basic with another",
+            Request::mint(&request()).header("Authorization", basic("id:x")),
+            false,
+        ),
+        (
+            "basic without a colon",
+            Request::mint(&request()).header("Authorization", basic(SECRET)),
+            false,
+        ),
+        (
+            "basic that is no base64",
+            Request::mint(&request()).header("Authorization", "Basic %%%"),
+            false,
+        ),
     ];
 
     for (row, request, is_minted) in rows {
@@ -65,14 +96,25 @@ fn only_who_knows_the_secret_mints() {
 fn guessing_the_secret_spends_quota() {
     let server = Server::start(&[
         ("AISBREAKER_MINT_SECRET", SECRET),
-        ("AISBREAKER_DEFAULT_QUOTAS", &quotas([3; 3], [100; 3]).to_string()),
+        (
+            "AISBREAKER_DEFAULT_QUOTAS",
+            &quotas([3; 3], [100; 3]).to_string(),
+        ),
     ]);
 
     for _ in 0..3 {
-        assert_eq!(server.send(&with_secret(&json!("a wrong guess"))).status, 401);
+        assert_eq!(
+            server.send(&with_secret(&json!("a wrong guess"))).status,
+            401
+        );
     }
 
-    assert_error("the fourth", &server.send(&with_secret(&json!(SECRET))), 429, "quota exceeded");
+    assert_error(
+        "the fourth",
+        &server.send(&with_secret(&json!(SECRET))),
+        429,
+        "quota exceeded",
+    );
 }
 
 #[test]
@@ -83,9 +125,18 @@ fn secrets_are_sealed_for_listed_services_only() {
         Server::start(&[("AISBREAKER_CONFIG", file.path())]),
     ];
     let rows = [
-        (json!([{"serviceId": "chat:openai.com", "authSecret": "sk"}]), None),
-        (json!([{"serviceId": "chat:openai.com/gpt-4.1", "authSecret": "sk"}]), None),
-        (json!([{"serviceId": "aisbreaker:network", "authSecret": "{{secret}}"}]), None),
+        (
+            json!([{"serviceId": "chat:openai.com", "authSecret": "sk"}]),
+            None,
+        ),
+        (
+            json!([{"serviceId": "chat:openai.com/gpt-4.1", "authSecret": "sk"}]),
+            None,
+        ),
+        (
+            json!([{"serviceId": "aisbreaker:network", "authSecret": "{{secret}}"}]),
+            None,
+        ),
         (
             json!([{"serviceId": "", "authSecret": "INVALID"}, {"serviceId": "chat:x", "authSecret": ""}]),
             None,
@@ -93,7 +144,10 @@ fn secrets_are_sealed_for_listed_services_only() {
         (json!([]), None),
         (json!([{"serviceId": "chat:", "authSecret": "sk"}]), Some(0)),
         (json!([{"serviceId": "", "authSecret": "sk"}]), Some(0)),
-        (json!([{"serviceId": "chat:openai.com.evil", "authSecret": "sk"}]), Some(0)),
+        (
+            json!([{"serviceId": "chat:openai.com.evil", "authSecret": "sk"}]),
+            Some(0),
+        ),
         (
             json!([
                 {"serviceId": "chat:openai.com", "authSecret": "sk"},

@@ -25,7 +25,8 @@ const DOCUMENTED: &str = r#"{
 const CANARY: &str = "sk-canary-7f3a";
 
 fn mint_text(server: &Server, body: impl Into<Vec<u8>>) -> Answer {
-    let request = Request::new("POST", "/api/v1/oauth/token").set("Content-Type", "application/json");
+    let request =
+        Request::new("POST", "/api/v1/oauth/token").set("Content-Type", "application/json");
     server.send(&request.body(body))
 }
 
@@ -35,15 +36,29 @@ fn minted(row: &str, answer: &Answer) -> Value {
     let key = body["access_token"].as_str().unwrap_or_default();
     assert!(key.starts_with("aisbreaker_eyJ2ZXIi"), "{row}: {answer:?}");
     assert_eq!(body["token_type"], "Bearer", "{row}: {answer:?}");
-    assert_eq!(answer.header("content-type"), Some("application/json"), "{row}: {answer:?}");
-    assert_eq!(answer.header("cache-control"), Some("no-store"), "{row}: {answer:?}");
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/json"),
+        "{row}: {answer:?}"
+    );
+    assert_eq!(
+        answer.header("cache-control"),
+        Some("no-store"),
+        "{row}: {answer:?}"
+    );
     body
 }
 
-/// A minting request with this member put at a path below `requestAuthAndQuotas`; `null` there removes it.
+/// A minting request with this member put at a path below `requestAuthAndQuotas`; `null` there
+/// removes it.
 fn with(path: &str, value: Value) -> Value {
-    let mut body = grant(&roomy(), &json!([{"serviceId": "chat:openai.com", "authSecret": CANARY}]));
-    *body.pointer_mut(&format!("/requestAuthAndQuotas{path}")).unwrap() = value;
+    let mut body = grant(
+        &roomy(),
+        &json!([{"serviceId": "chat:openai.com", "authSecret": CANARY}]),
+    );
+    *body
+        .pointer_mut(&format!("/requestAuthAndQuotas{path}"))
+        .unwrap() = value;
     body
 }
 
@@ -51,7 +66,9 @@ fn with(path: &str, value: Value) -> Value {
 fn without(path: &str) -> Value {
     let mut body = with(path, Value::Null);
     let (parent, member) = path.rsplit_once('/').unwrap();
-    let parent = body.pointer_mut(&format!("/requestAuthAndQuotas{parent}")).unwrap();
+    let parent = body
+        .pointer_mut(&format!("/requestAuthAndQuotas{parent}"))
+        .unwrap();
     parent.as_object_mut().unwrap().remove(member);
     body
 }
@@ -67,7 +84,11 @@ fn the_documented_call_works_to_the_letter() {
     let body = minted("documented", &server.send(&request));
 
     assert_eq!(body["expires_in"], 365 * 86_400);
-    assert_eq!(body.as_object().unwrap().len(), 3, "no warnings and nothing else: {body}");
+    assert_eq!(
+        body.as_object().unwrap().len(),
+        3,
+        "no warnings and nothing else: {body}"
+    );
     let key = body["access_token"].as_str().unwrap();
     let answer = server.process(key, &call(service("chat:dummy"), "Hi"));
     assert!(answer.content().contains("DummyAssistantService"));
@@ -76,16 +97,30 @@ fn the_documented_call_works_to_the_letter() {
 #[test]
 fn a_key_is_a_jwe_in_compact_form_that_shows_nothing() {
     let server = Server::start(&[]);
-    let body = grant(&roomy(), &json!([{"serviceId": "chat:openai.com", "authSecret": CANARY}]));
+    let body = grant(
+        &roomy(),
+        &json!([{"serviceId": "chat:openai.com", "authSecret": CANARY}]),
+    );
 
     let keys = [server.mint(&body), server.mint(&body)];
 
     assert_ne!(keys[0], keys[1], "two keys are never the same");
     for key in keys {
-        let parts: Vec<&str> = key.strip_prefix("aisbreaker_").unwrap().split('.').collect();
+        let parts: Vec<&str> = key
+            .strip_prefix("aisbreaker_")
+            .unwrap()
+            .split('.')
+            .collect();
         assert_eq!(parts.len(), 5, "{key}");
-        assert_eq!(parts[1], "", "direct encryption has no encrypted key: {key}");
-        assert!(key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)), "{key}");
+        assert_eq!(
+            parts[1], "",
+            "direct encryption has no encrypted key: {key}"
+        );
+        assert!(
+            key.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)),
+            "{key}"
+        );
         assert!(key.len() <= 6 << 10, "{} bytes", key.len());
     }
 }
@@ -129,8 +164,9 @@ fn a_span_is_what_humantime_and_the_original_read() {
     }
 
     for (span, seconds) in rows {
-        let answer =
-            server.send(&Request::mint(&json!({"requestAuthAndQuotas": {}, "expirationTimeSpan": span})));
+        let answer = server.send(&Request::mint(
+            &json!({"requestAuthAndQuotas": {}, "expirationTimeSpan": span}),
+        ));
         assert_eq!(minted(&span, &answer)["expires_in"], seconds, "{span}");
     }
 }
@@ -139,11 +175,16 @@ fn a_span_is_what_humantime_and_the_original_read() {
 fn a_key_lives_two_hours_unless_it_says_otherwise() {
     let server = Server::start(&[]);
 
-    for body in
-        [json!({"requestAuthAndQuotas": {}}), json!({"requestAuthAndQuotas": {}, "expirationTimeSpan": null})]
-    {
+    for body in [
+        json!({"requestAuthAndQuotas": {}}),
+        json!({"requestAuthAndQuotas": {}, "expirationTimeSpan": null}),
+    ] {
         let answer = server.send(&Request::mint(&body));
-        assert_eq!(minted(&body.to_string(), &answer)["expires_in"], 7_200, "{body}");
+        assert_eq!(
+            minted(&body.to_string(), &answer)["expires_in"],
+            7_200,
+            "{body}"
+        );
     }
 }
 
@@ -181,14 +222,26 @@ fn an_unusable_span_is_named_with_the_maximum() {
 
     for span in rows {
         let row = span.to_string();
-        let answer =
-            server.send(&Request::mint(&json!({"requestAuthAndQuotas": {}, "expirationTimeSpan": span})));
+        let answer = server.send(&Request::mint(
+            &json!({"requestAuthAndQuotas": {}, "expirationTimeSpan": span}),
+        ));
         assert_error(&row, &answer, 400, "expirationTimeSpan");
-        assert!(answer.message().contains("30d"), "{row} names no maximum: {}", answer.message());
-        assert!(!answer.text().contains(CANARY), "{row} is repeated: {}", answer.message());
+        assert!(
+            answer.message().contains("30d"),
+            "{row} names no maximum: {}",
+            answer.message()
+        );
+        assert!(
+            !answer.text().contains(CANARY),
+            "{row} is repeated: {}",
+            answer.message()
+        );
     }
     let longest = json!({"requestAuthAndQuotas": {}, "expirationTimeSpan": "30d"});
-    assert_eq!(minted("30d", &server.send(&Request::mint(&longest)))["expires_in"], 30 * 86_400);
+    assert_eq!(
+        minted("30d", &server.send(&Request::mint(&longest)))["expires_in"],
+        30 * 86_400
+    );
 }
 
 #[test]
@@ -196,8 +249,9 @@ fn the_default_maximum_is_400_days() {
     let server = Server::start(&[]);
 
     for span in ["401d", "400d 1s", "2y"] {
-        let answer =
-            server.send(&Request::mint(&json!({"requestAuthAndQuotas": {}, "expirationTimeSpan": span})));
+        let answer = server.send(&Request::mint(
+            &json!({"requestAuthAndQuotas": {}, "expirationTimeSpan": span}),
+        ));
         assert_error(span, &answer, 400, "expirationTimeSpan");
     }
 }
@@ -233,7 +287,12 @@ fn a_key_without_secrets_in_it_is_as_good_as_another() {
     let server = Server::start(&[]);
     let key = server.mint(&json!({"requestAuthAndQuotas": {}}));
 
-    assert_eq!(server.process(&key, &call(service("chat:dummy"), "Hi")).status, 200);
+    assert_eq!(
+        server
+            .process(&key, &call(service("chat:dummy"), "Hi"))
+            .status,
+        200
+    );
 }
 
 #[test]
@@ -242,24 +301,76 @@ fn every_member_that_cannot_be_sealed_is_named() {
     let secret = |entry: Value| with("/serviceSecrets", json!([entry]));
     let mut rows: Vec<(String, Value, String)> = [
         ("no request", json!({}), "requestAuthAndQuotas"),
-        ("null request", json!({"requestAuthAndQuotas": null}), "requestAuthAndQuotas"),
-        ("text for the request", json!({"requestAuthAndQuotas": CANARY}), "requestAuthAndQuotas"),
-        ("list for the request", json!({"requestAuthAndQuotas": [CANARY]}), "requestAuthAndQuotas"),
-        ("text for quotas", with("/requestQuotas", json!(CANARY)), "requestQuotas"),
-        ("number for quotas", with("/requestQuotas", json!(7)), "requestQuotas"),
-        ("empty quotas", with("/requestQuotas", json!({})), "RequestLimits"),
-        ("text for secrets", with("/serviceSecrets", json!(CANARY)), "serviceSecrets"),
-        ("object for secrets", with("/serviceSecrets", json!({"chat:openai.com": CANARY})), "serviceSecrets"),
-        ("text for a secret", secret(json!(CANARY)), "serviceSecrets[0]"),
-        ("null for a secret", secret(json!(null)), "serviceSecrets[0]"),
-        ("no id", secret(json!({"authSecret": CANARY})), "serviceSecrets[0].serviceId"),
-        ("null id", secret(json!({"serviceId": null, "authSecret": CANARY})), "serviceSecrets[0].serviceId"),
+        (
+            "null request",
+            json!({"requestAuthAndQuotas": null}),
+            "requestAuthAndQuotas",
+        ),
+        (
+            "text for the request",
+            json!({"requestAuthAndQuotas": CANARY}),
+            "requestAuthAndQuotas",
+        ),
+        (
+            "list for the request",
+            json!({"requestAuthAndQuotas": [CANARY]}),
+            "requestAuthAndQuotas",
+        ),
+        (
+            "text for quotas",
+            with("/requestQuotas", json!(CANARY)),
+            "requestQuotas",
+        ),
+        (
+            "number for quotas",
+            with("/requestQuotas", json!(7)),
+            "requestQuotas",
+        ),
+        (
+            "empty quotas",
+            with("/requestQuotas", json!({})),
+            "RequestLimits",
+        ),
+        (
+            "text for secrets",
+            with("/serviceSecrets", json!(CANARY)),
+            "serviceSecrets",
+        ),
+        (
+            "object for secrets",
+            with("/serviceSecrets", json!({"chat:openai.com": CANARY})),
+            "serviceSecrets",
+        ),
+        (
+            "text for a secret",
+            secret(json!(CANARY)),
+            "serviceSecrets[0]",
+        ),
+        (
+            "null for a secret",
+            secret(json!(null)),
+            "serviceSecrets[0]",
+        ),
+        (
+            "no id",
+            secret(json!({"authSecret": CANARY})),
+            "serviceSecrets[0].serviceId",
+        ),
+        (
+            "null id",
+            secret(json!({"serviceId": null, "authSecret": CANARY})),
+            "serviceSecrets[0].serviceId",
+        ),
         (
             "number for an id",
             secret(json!({"serviceId": 7, "authSecret": CANARY})),
             "serviceSecrets[0].serviceId",
         ),
-        ("no secret", secret(json!({"serviceId": "chat:"})), "serviceSecrets[0].authSecret"),
+        (
+            "no secret",
+            secret(json!({"serviceId": "chat:"})),
+            "serviceSecrets[0].authSecret",
+        ),
         (
             "null secret",
             secret(json!({"serviceId": "chat:", "authSecret": null})),
@@ -277,14 +388,18 @@ fn every_member_that_cannot_be_sealed_is_named() {
         ),
         (
             "second entry",
-            with("/serviceSecrets", json!([{"serviceId": "", "authSecret": CANARY}, {"serviceId": ""}])),
+            with(
+                "/serviceSecrets",
+                json!([{"serviceId": "", "authSecret": CANARY}, {"serviceId": ""}]),
+            ),
             "serviceSecrets[1].authSecret",
         ),
     ]
     .map(|(name, body, member)| (name.to_owned(), body, member.to_owned()))
     .to_vec();
     for control in ["\n", "\r\nX-Injected: 1", "\0", "\t", "\u{7f}", "\u{85}"] {
-        let body = secret(json!({"serviceId": "chat:", "authSecret": format!("{CANARY}{control}")}));
+        let body =
+            secret(json!({"serviceId": "chat:", "authSecret": format!("{CANARY}{control}")}));
         rows.push((
             format!("control character {control:?}"),
             body,
@@ -302,16 +417,27 @@ fn every_member_that_cannot_be_sealed_is_named() {
         json!("//llm.example"),
         json!("ftp://llm.example"),
         json!(format!("https://{CANARY}@llm.example")),
-        json!(["https://a.example", format!("https://me:{CANARY}@llm.example")]),
+        json!([
+            "https://a.example",
+            format!("https://me:{CANARY}@llm.example")
+        ]),
     ] {
         let body = secret(json!({"serviceId": "chat:", "authSecret": CANARY, "url": url}));
-        rows.push((format!("url {url}"), body, "serviceSecrets[0].url".to_owned()));
+        rows.push((
+            format!("url {url}"),
+            body,
+            "serviceSecrets[0].url".to_owned(),
+        ));
     }
     for scope in ["perClientRequestLimits", "globalRequestLimits"] {
         let path = format!("/requestQuotas/{scope}");
         rows.push((format!("no {scope}"), without(&path), scope.to_owned()));
         for value in [json!(null), json!(CANARY), json!([60, 600, 600])] {
-            rows.push((format!("{scope} {value}"), with(&path, value), scope.to_owned()));
+            rows.push((
+                format!("{scope} {value}"),
+                with(&path, value),
+                scope.to_owned(),
+            ));
         }
         for limit in ["requestsPerMinute", "requestsPerHour", "requestsPerDay"] {
             let path = format!("{path}/{limit}");
@@ -330,7 +456,11 @@ fn every_member_that_cannot_be_sealed_is_named() {
                 json!(1e300),
                 json!(CANARY),
             ] {
-                rows.push((format!("{member} {value}"), with(&path, value), member.clone()));
+                rows.push((
+                    format!("{member} {value}"),
+                    with(&path, value),
+                    member.clone(),
+                ));
             }
         }
     }
@@ -338,7 +468,11 @@ fn every_member_that_cannot_be_sealed_is_named() {
     for (row, body, member) in rows {
         let answer = server.send(&Request::mint(&body));
         assert_error(&row, &answer, 400, &member);
-        assert!(!answer.text().contains(CANARY), "{row} is repeated: {}", answer.message());
+        assert!(
+            !answer.text().contains(CANARY),
+            "{row} is repeated: {}",
+            answer.message()
+        );
     }
 }
 
@@ -354,11 +488,18 @@ fn a_body_that_is_no_json_object_is_refused_and_not_repeated() {
         ("list", format!("[\"{CANARY}\"]").into_bytes()),
         ("null", b"null".to_vec()),
         ("two values", format!("{DOCUMENTED}{CANARY}").into_bytes()),
-        ("form", format!("grant_type=client_credentials&client_secret={CANARY}").into_bytes()),
+        (
+            "form",
+            format!("grant_type=client_credentials&client_secret={CANARY}").into_bytes(),
+        ),
         (
             "not UTF-8",
-            [b"{\"requestAuthAndQuotas\": {\"x\": \"\xff\xfe".as_slice(), CANARY.as_bytes(), b"\"}}"]
-                .concat(),
+            [
+                b"{\"requestAuthAndQuotas\": {\"x\": \"\xff\xfe".as_slice(),
+                CANARY.as_bytes(),
+                b"\"}}",
+            ]
+            .concat(),
         ),
         ("deep", "[".repeat(100_000).into_bytes()),
     ];
@@ -366,23 +507,35 @@ fn a_body_that_is_no_json_object_is_refused_and_not_repeated() {
     for (row, body) in rows {
         let answer = mint_text(&server, body);
         assert_error(row, &answer, 400, "");
-        assert!(!answer.text().contains(CANARY), "{row} is repeated: {}", answer.message());
+        assert!(
+            !answer.text().contains(CANARY),
+            "{row} is repeated: {}",
+            answer.message()
+        );
     }
 }
 
 #[test]
 fn unknown_members_are_ignored_and_named() {
     let server = Server::start(&[]);
-    let limits =
-        json!({"requestsPerMinute": 60, "requestsPerHour": 60, "requestsPerDay": 60, "requestsPerYear": 1});
+    let limits = json!({"requestsPerMinute": 60, "requestsPerHour": 60, "requestsPerDay": 60, "requestsPerYear": 1});
     let mut quotas = quotas([60; 3], [60; 3]);
     quotas["perClientRequestLimits"] = limits;
     quotas["tokens"] = json!(1);
     let rows = [
-        (json!({"requestAuthAndQuotas": {"foo": CANARY}}), vec!["requestAuthAndQuotas.foo"]),
-        (json!({"requestAuthAndQuotas": {}, "scope": CANARY}), vec!["scope"]),
         (
-            grant(&quotas, &json!([{"serviceId": "", "authSecret": "", "note": CANARY}])),
+            json!({"requestAuthAndQuotas": {"foo": CANARY}}),
+            vec!["requestAuthAndQuotas.foo"],
+        ),
+        (
+            json!({"requestAuthAndQuotas": {}, "scope": CANARY}),
+            vec!["scope"],
+        ),
+        (
+            grant(
+                &quotas,
+                &json!([{"serviceId": "", "authSecret": "", "note": CANARY}]),
+            ),
             vec![
                 "requestAuthAndQuotas.requestQuotas.perClientRequestLimits.requestsPerYear",
                 "requestAuthAndQuotas.requestQuotas.tokens",
@@ -394,11 +547,17 @@ fn unknown_members_are_ignored_and_named() {
     for (body, members) in rows {
         let answer = server.send(&Request::mint(&body));
         let told = minted(&body.to_string(), &answer);
-        let mut warnings: Vec<&str> =
-            told["warnings"].as_array().unwrap().iter().map(|warning| warning.as_str().unwrap()).collect();
+        let mut warnings: Vec<&str> = told["warnings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|warning| warning.as_str().unwrap())
+            .collect();
         warnings.sort_unstable();
-        let expected: Vec<String> =
-            members.iter().map(|member| format!("{member} is not known and was ignored")).collect();
+        let expected: Vec<String> = members
+            .iter()
+            .map(|member| format!("{member} is not known and was ignored"))
+            .collect();
         assert_eq!(warnings, expected, "{body}");
         assert!(!answer.text().contains(CANARY), "{body}");
     }
@@ -423,7 +582,13 @@ fn claims_that_the_caller_brings_are_ignored_like_other_unknown_members() {
         assert_eq!(told["warnings"], json!([warning]), "{claim}");
         assert_eq!(told["expires_in"], 3_600, "{claim}");
         let key = told["access_token"].as_str().unwrap();
-        assert_eq!(server.process(key, &call(service("chat:dummy"), "Hi")).status, 200, "{claim}");
+        assert_eq!(
+            server
+                .process(key, &call(service("chat:dummy"), "Hi"))
+                .status,
+            200,
+            "{claim}"
+        );
     }
 }
 
@@ -453,7 +618,12 @@ fn minting_takes_json_and_nothing_else() {
         let answer = server.send(&request);
         assert_eq!(answer.status, status, "{content_type:?}: {answer:?}");
         if status == 400 {
-            assert_error(&format!("{content_type:?}"), &answer, 400, "application/json");
+            assert_error(
+                &format!("{content_type:?}"),
+                &answer,
+                400,
+                "application/json",
+            );
         }
     }
 }
@@ -462,10 +632,16 @@ fn minting_takes_json_and_nothing_else() {
 fn anyone_may_mint_and_authorization_is_ignored() {
     let server = Server::start(&[]);
 
-    for authorization in
-        ["Bearer aisbreaker_nonsense", "Bearer sk-own", "Basic bWU6cHc=", "Bearer", "", "x y z"]
-    {
-        let request = Request::mint(&json!({"requestAuthAndQuotas": {}})).set("Authorization", authorization);
+    for authorization in [
+        "Bearer aisbreaker_nonsense",
+        "Bearer sk-own",
+        "Basic bWU6cHc=",
+        "Bearer",
+        "",
+        "x y z",
+    ] {
+        let request =
+            Request::mint(&json!({"requestAuthAndQuotas": {}})).set("Authorization", authorization);
         minted(authorization, &server.send(&request));
     }
 }
@@ -473,8 +649,9 @@ fn anyone_may_mint_and_authorization_is_ignored() {
 #[test]
 fn a_key_that_would_be_too_long_for_a_header_is_not_minted() {
     let server = Server::start(&[]);
-    let secrets: Vec<Value> =
-        (0..200).map(|i| json!({"serviceId": format!("chat:{i}"), "authSecret": "x".repeat(100)})).collect();
+    let secrets: Vec<Value> = (0..200)
+        .map(|i| json!({"serviceId": format!("chat:{i}"), "authSecret": "x".repeat(100)}))
+        .collect();
 
     let answer = server.send(&Request::mint(&grant(&roomy(), &Value::from(secrets))));
 
@@ -487,7 +664,10 @@ fn the_body_may_be_coded_and_chunked_like_any_other() {
     let chunked = Request::new("POST", "/api/v1/oauth/token")
         .header("Content-Type", "application/json")
         .header("Transfer-Encoding", "chunked")
-        .body(format!("{:x}\r\n{DOCUMENTED}\r\n0\r\n\r\n", DOCUMENTED.len()));
+        .body(format!(
+            "{:x}\r\n{DOCUMENTED}\r\n0\r\n\r\n",
+            DOCUMENTED.len()
+        ));
     let marked = Request::new("POST", "/api/v1/oauth/token")
         .header("Content-Type", "application/json")
         .body(format!("\u{feff}{DOCUMENTED}"));

@@ -5,7 +5,8 @@ use std::sync::{Mutex, mpsc};
 use serde_json::{Value, json};
 
 use crate::support::{
-    ConfigFile, Provider, Request, Server, assert_error, call, service, service_at, sse, state_of, streamed,
+    ConfigFile, Provider, Request, Server, assert_error, call, service, service_at, sse, state_of,
+    streamed,
 };
 
 pub(super) const SECRET: &str = "sk-canary-0123456789abcdef";
@@ -64,8 +65,12 @@ pub(super) fn stream_of(pieces: &[&str]) -> String {
 }
 
 pub(super) fn pieces_of(progress: &[Value]) -> Vec<&str> {
-    let outputs = progress.iter().flat_map(|event| event["outputs"].as_array().unwrap());
-    outputs.map(|output| output["text"]["content"].as_str().unwrap()).collect()
+    let outputs = progress
+        .iter()
+        .flat_map(|event| event["outputs"].as_array().unwrap());
+    outputs
+        .map(|output| output["text"]["content"].as_str().unwrap())
+        .collect()
 }
 
 #[test]
@@ -84,17 +89,31 @@ fn the_provider_gets_what_was_asked_for_and_nothing_else() {
     assert_eq!(server.send(&request).content(), "Hello!");
 
     let sent = provider.sole_request();
-    assert_eq!((&*sent.method, &*sent.target), ("POST", "/v1/chat/completions"));
-    assert_eq!(sent.header("authorization"), Some(&*format!("Bearer {SECRET}")));
+    assert_eq!(
+        (&*sent.method, &*sent.target),
+        ("POST", "/v1/chat/completions")
+    );
+    assert_eq!(
+        sent.header("authorization"),
+        Some(&*format!("Bearer {SECRET}"))
+    );
     assert_eq!(sent.header("content-type"), Some("application/json"));
     assert_eq!(sent.header("host"), Some(&*provider.address().to_string()));
-    let expected =
-        json!({"messages": [{"role": "user", "content": "Hi"}], "model": "gpt-4o", "stream": false});
+    let expected = json!({"messages": [{"role": "user", "content": "Hi"}], "model": "gpt-4o", "stream": false});
     assert_eq!(sent.json(), expected);
-    for header in ["cookie", "x-forwarded-for", "x-api-key", "origin", "referer"] {
+    for header in [
+        "cookie",
+        "x-forwarded-for",
+        "x-api-key",
+        "origin",
+        "referer",
+    ] {
         assert_eq!(sent.header(header), None, "{header} was passed on");
     }
-    assert!(!format!("{:?}", sent.headers).contains("aisbreaker_"), "the key was passed on: {sent:?}");
+    assert!(
+        !format!("{:?}", sent.headers).contains("aisbreaker_"),
+        "the key was passed on: {sent:?}"
+    );
 }
 
 #[test]
@@ -102,7 +121,9 @@ fn a_streamed_call_is_a_streamed_call_to_the_provider() {
     let provider = Provider::start(|_, wire| wire.whole_stream(stream_of(&["a"])));
     let server = Server::with_egress(&[]);
 
-    server.process(&key_for(&server, &provider), &streamed(chat("Hi"))).stream();
+    server
+        .process(&key_for(&server, &provider), &streamed(chat("Hi")))
+        .stream();
 
     let expected =
         json!({"messages": [{"role": "user", "content": "Hi"}], "model": "gpt-4o", "stream": true});
@@ -119,7 +140,12 @@ fn intern_options_reach_the_provider_but_rule_nothing() {
         "messages": [{"role": "user", "content": "other"}], "stream": true,
     });
 
-    assert_eq!(server.process(&key_for(&server, &provider), &body).content(), "ok");
+    assert_eq!(
+        server
+            .process(&key_for(&server, &provider), &body)
+            .content(),
+        "ok"
+    );
 
     let expected = json!({
         "messages": [{"role": "user", "content": "Hi"}], "model": "gpt-4o", "stream": false,
@@ -140,16 +166,36 @@ fn images_are_sent_as_image_url_parts() {
     ]);
     let body = json!({"service": service("chat:openai.com/gpt-4o"), "request": {"inputs": inputs}});
 
-    assert_eq!(server.process(&key_for(&server, &provider), &body).content(), "ok");
+    assert_eq!(
+        server
+            .process(&key_for(&server, &provider), &body)
+            .content(),
+        "ok"
+    );
 
     let sent = provider.sole_request().json();
     let messages = sent["messages"].as_array().unwrap();
-    assert_eq!(messages[0], json!({"role": "system", "content": "Be brief."}));
-    let parts: Vec<&Value> =
-        messages.iter().filter_map(|message| message["content"].as_array()).flatten().collect();
-    let images: Vec<&Value> = parts.into_iter().filter(|part| part["type"] == "image_url").collect();
-    assert_eq!(images[0]["image_url"]["url"], "https://images.example/x.png", "{sent}");
-    assert_eq!(images[1]["image_url"]["url"], "data:image/png;base64,iVBORw0KGgo=", "{sent}");
+    assert_eq!(
+        messages[0],
+        json!({"role": "system", "content": "Be brief."})
+    );
+    let parts: Vec<&Value> = messages
+        .iter()
+        .filter_map(|message| message["content"].as_array())
+        .flatten()
+        .collect();
+    let images: Vec<&Value> = parts
+        .into_iter()
+        .filter(|part| part["type"] == "image_url")
+        .collect();
+    assert_eq!(
+        images[0]["image_url"]["url"], "https://images.example/x.png",
+        "{sent}"
+    );
+    assert_eq!(
+        images[1]["image_url"]["url"], "data:image/png;base64,iVBORw0KGgo=",
+        "{sent}"
+    );
     assert!(sent.to_string().contains("What is this?"), "{sent}");
 }
 
@@ -178,8 +224,7 @@ fn the_provider_gets_the_whole_conversation() {
             "index": 0, "role": "assistant", "content": text, "isDelta": false, "isProcessing": false,
         }}})
     };
-    let messages =
-        json!([{"input": user("one")}, output("answer to 1"), {"input": user("two")}, output("answer to 3")]);
+    let messages = json!([{"input": user("one")}, output("answer to 1"), {"input": user("two")}, output("answer to 3")]);
     assert_eq!(state_of(&second), json!({"messages": messages}));
 }
 
@@ -188,14 +233,19 @@ fn an_answer_tells_what_the_provider_told() {
     let provider = Provider::with_answer(200, completion("Hello!"));
     let server = Server::with_egress(&[]);
 
-    let answer = server.process(&key_for(&server, &provider), &chat("Hi")).json();
+    let answer = server
+        .process(&key_for(&server, &provider), &chat("Hi"))
+        .json();
 
     let output = json!({"text": {
         "index": 0, "role": "assistant", "content": "Hello!", "isDelta": false, "isProcessing": false,
     }});
     assert_eq!(answer["outputs"], json!([output]));
     assert_eq!(answer["internResponse"], completion("Hello!"));
-    assert_eq!(state_of(&answer), json!({"messages": [{"input": user("Hi")}, {"output": output}]}));
+    assert_eq!(
+        state_of(&answer),
+        json!({"messages": [{"input": user("Hi")}, {"output": output}]})
+    );
     let usage = answer["usage"].as_object().unwrap();
     let service = json!({
         "serviceId": "chat:openai.com/gpt-4o", "engine": "gpt-4o-2024-08-06",
@@ -214,7 +264,9 @@ fn tokens_that_the_provider_does_not_tell_are_not_made_up() {
     let provider = Provider::with_answer(200, silent);
     let server = Server::with_egress(&[]);
 
-    let answer = server.process(&key_for(&server, &provider), &chat("Hi")).json();
+    let answer = server
+        .process(&key_for(&server, &provider), &chat("Hi"))
+        .json();
 
     for name in ["inputTokens", "outputTokens", "totalTokens"] {
         assert_eq!(answer["usage"].get(name), None, "{name}");
@@ -225,16 +277,34 @@ fn tokens_that_the_provider_does_not_tell_are_not_made_up() {
 fn a_stream_is_passed_on_piece_by_piece_and_summed_up() {
     let rows = [
         ("with [DONE]", stream_of(&["Hel", "lo", " w\u{f6}rld\n"])),
-        ("without [DONE]", stream_of(&["Hel", "lo", " w\u{f6}rld\n"]).replace("data: [DONE]\n\n", "")),
-        ("with CRLF", stream_of(&["Hel", "lo", " w\u{f6}rld\n"]).replace("\n\n", "\r\n\r\n")),
-        ("without spaces", stream_of(&["Hel", "lo", " w\u{f6}rld\n"]).replace("data: ", "data:")),
-        ("with comments", stream_of(&["Hel", "lo", " w\u{f6}rld\n"]).replace("\n\n", "\n\n: keep-alive\n\n")),
-        ("with more after [DONE]", stream_of(&["Hel", "lo", " w\u{f6}rld\n"]) + &piece("more")),
+        (
+            "without [DONE]",
+            stream_of(&["Hel", "lo", " w\u{f6}rld\n"]).replace("data: [DONE]\n\n", ""),
+        ),
+        (
+            "with CRLF",
+            stream_of(&["Hel", "lo", " w\u{f6}rld\n"]).replace("\n\n", "\r\n\r\n"),
+        ),
+        (
+            "without spaces",
+            stream_of(&["Hel", "lo", " w\u{f6}rld\n"]).replace("data: ", "data:"),
+        ),
+        (
+            "with comments",
+            stream_of(&["Hel", "lo", " w\u{f6}rld\n"]).replace("\n\n", "\n\n: keep-alive\n\n"),
+        ),
+        (
+            "with more after [DONE]",
+            stream_of(&["Hel", "lo", " w\u{f6}rld\n"]) + &piece("more"),
+        ),
         (
             "with usage",
             stream_of(&["Hel", "lo", " w\u{f6}rld\n"]).replace(
                 "data: [DONE]",
-                &format!("{}data: [DONE]", sse(&json!({"choices": [], "usage": {"total_tokens": 21}}))),
+                &format!(
+                    "{}data: [DONE]",
+                    sse(&json!({"choices": [], "usage": {"total_tokens": 21}}))
+                ),
             ),
         ),
     ];
@@ -243,13 +313,28 @@ fn a_stream_is_passed_on_piece_by_piece_and_summed_up() {
         let tells_usage = row == "with usage";
         let provider = Provider::start(move |_, wire| wire.whole_stream(&text));
         let server = Server::with_egress(&[]);
-        let (progress, last) = server.process(&key_for(&server, &provider), &streamed(chat("Hi"))).stream();
-        assert_eq!(pieces_of(&progress), ["Hel", "lo", " w\u{f6}rld\n"], "{row}");
+        let (progress, last) = server
+            .process(&key_for(&server, &provider), &streamed(chat("Hi")))
+            .stream();
+        assert_eq!(
+            pieces_of(&progress),
+            ["Hel", "lo", " w\u{f6}rld\n"],
+            "{row}"
+        );
         for event in &progress {
             let text = &event["outputs"][0]["text"];
             let expected = (json!(0), json!("assistant"), json!(true), json!(true));
-            let told = (&text["index"], &text["role"], &text["isDelta"], &text["isProcessing"]);
-            assert_eq!(told, (&expected.0, &expected.1, &expected.2, &expected.3), "{row}: {event}");
+            let told = (
+                &text["index"],
+                &text["role"],
+                &text["isDelta"],
+                &text["isProcessing"],
+            );
+            assert_eq!(
+                told,
+                (&expected.0, &expected.1, &expected.2, &expected.3),
+                "{row}: {event}"
+            );
         }
         let output = json!({"text": {
             "index": 0, "role": "assistant", "content": "Hello w\u{f6}rld\n",
@@ -258,7 +343,10 @@ fn a_stream_is_passed_on_piece_by_piece_and_summed_up() {
         assert_eq!(last["outputs"], json!([output]), "{row}");
         let state = json!({"messages": [{"input": user("Hi")}, {"output": output}]});
         assert_eq!(state_of(&last), state, "{row}");
-        assert_eq!(last["usage"]["service"]["engine"], "gpt-4o-2024-08-06", "{row}");
+        assert_eq!(
+            last["usage"]["service"]["engine"], "gpt-4o-2024-08-06",
+            "{row}"
+        );
         let tokens = last["usage"]["totalTokens"].as_u64();
         assert_eq!(tokens, tells_usage.then_some(21), "{row}: {last}");
     }
@@ -280,8 +368,11 @@ fn a_piece_does_not_wait_for_the_next() {
     let server = Server::with_egress(&[]);
     let mut connection = server.connect();
 
-    connection
-        .write(&Request::process(&streamed(chat("Hi"))).bearer(&key_for(&server, &provider)).to_bytes());
+    connection.write(
+        &Request::process(&streamed(chat("Hi")))
+            .bearer(&key_for(&server, &provider))
+            .to_bytes(),
+    );
 
     assert_eq!(connection.head().status, 200);
     for content in ["one", "two"] {
@@ -320,7 +411,10 @@ fn the_connection_of_a_stream_is_used_again() {
 
     assert_eq!(provider.requests().len(), CALLS);
     // One is all it takes, but a server that is kept waiting for the end may give a connection up.
-    assert!(provider.connections() < CALLS, "each stream has a connection of its own");
+    assert!(
+        provider.connections() < CALLS,
+        "each stream has a connection of its own"
+    );
 }
 
 #[test]
@@ -333,15 +427,21 @@ fn the_head_of_a_stream_does_not_wait_for_the_provider() {
     });
     let server = Server::with_egress(&[("AISBREAKER_PROVIDER_TIMEOUT", "5s")]);
     let mut connection = server.connect();
-    connection
-        .write(&Request::process(&streamed(chat("Hi"))).bearer(&key_for(&server, &provider)).to_bytes());
+    connection.write(
+        &Request::process(&streamed(chat("Hi")))
+            .bearer(&key_for(&server, &provider))
+            .to_bytes(),
+    );
 
     // The original's clients give up when no head comes within ten seconds.
     let head = connection.head();
     assert_eq!(head.status, 200, "{head:?}");
     go.send(()).unwrap();
 
-    assert_eq!(connection.event().unwrap().data["outputs"][0]["text"]["content"], "late");
+    assert_eq!(
+        connection.event().unwrap().data["outputs"][0]["text"]["content"],
+        "late"
+    );
 }
 
 #[test]
@@ -354,7 +454,9 @@ fn several_answers_to_one_question_keep_their_places() {
     let provider = Provider::with_answer(200, body);
     let server = Server::with_egress(&[]);
 
-    let answer = server.process(&key_for(&server, &provider), &chat("Hi")).json();
+    let answer = server
+        .process(&key_for(&server, &provider), &chat("Hi"))
+        .json();
 
     let texts: Vec<(&Value, &Value)> = answer["outputs"]
         .as_array()
@@ -362,7 +464,10 @@ fn several_answers_to_one_question_keep_their_places() {
         .iter()
         .map(|output| (&output["text"]["index"], &output["text"]["content"]))
         .collect();
-    assert_eq!(texts, [(&json!(0), &json!("zero")), (&json!(1), &json!("one"))]);
+    assert_eq!(
+        texts,
+        [(&json!(0), &json!("zero")), (&json!(1), &json!("one"))]
+    );
 }
 
 #[test]
@@ -370,36 +475,98 @@ fn a_provider_that_ignores_stream_is_streamed_all_the_same() {
     let provider = Provider::with_answer(200, completion("whole"));
     let server = Server::with_egress(&[]);
 
-    let (progress, last) = server.process(&key_for(&server, &provider), &streamed(chat("Hi"))).stream();
+    let (progress, last) = server
+        .process(&key_for(&server, &provider), &streamed(chat("Hi")))
+        .stream();
 
     assert_eq!(pieces_of(&progress).concat(), "whole");
     assert_eq!(last["outputs"][0]["text"]["content"], "whole");
 }
 
-/// Rows of the table below: entries of the key, the service, and the secret that must arrive or the status.
-type Lookup =
-    (&'static str, &'static [(&'static str, &'static str)], &'static str, Result<&'static str, u16>);
+/// Rows of the table below: entries of the key, the service, and the secret that must arrive or the
+/// status.
+type Lookup = (
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static str,
+    Result<&'static str, u16>,
+);
 
 #[test]
 fn the_first_entry_that_matches_whole_segments_decides_the_secret() {
     const GPT: &str = "chat:openai.com/gpt-4";
     let rows: [Lookup; 16] = [
-        ("the service", &[("chat:openai.com", "a")], "chat:openai.com", Ok("a")),
-        ("the service for its engine", &[("chat:openai.com", "a")], GPT, Ok("a")),
+        (
+            "the service",
+            &[("chat:openai.com", "a")],
+            "chat:openai.com",
+            Ok("a"),
+        ),
+        (
+            "the service for its engine",
+            &[("chat:openai.com", "a")],
+            GPT,
+            Ok("a"),
+        ),
         ("the engine", &[(GPT, "a")], GPT, Ok("a")),
-        ("the engine's own part", &[("chat:openai.com/org", "a")], "chat:openai.com/org/m", Ok("a")),
+        (
+            "the engine's own part",
+            &[("chat:openai.com/org", "a")],
+            "chat:openai.com/org/m",
+            Ok("a"),
+        ),
         ("the task", &[("chat:", "a")], GPT, Ok("a")),
         ("everything", &[("", "a")], GPT, Ok("a")),
-        ("the first of two", &[("chat:openai.com", "a"), (GPT, "b")], GPT, Ok("a")),
-        ("the second of two", &[("chat:other.example", "a"), ("chat:", "b")], GPT, Ok("b")),
-        ("an engine for the service", &[(GPT, "a")], "chat:openai.com", Err(401)),
-        ("an engine for another one", &[(GPT, "a")], "chat:openai.com/gpt-4o", Err(401)),
+        (
+            "the first of two",
+            &[("chat:openai.com", "a"), (GPT, "b")],
+            GPT,
+            Ok("a"),
+        ),
+        (
+            "the second of two",
+            &[("chat:other.example", "a"), ("chat:", "b")],
+            GPT,
+            Ok("b"),
+        ),
+        (
+            "an engine for the service",
+            &[(GPT, "a")],
+            "chat:openai.com",
+            Err(401),
+        ),
+        (
+            "an engine for another one",
+            &[(GPT, "a")],
+            "chat:openai.com/gpt-4o",
+            Err(401),
+        ),
         ("half a vendor", &[("chat:openai", "a")], GPT, Err(401)),
-        ("half an engine", &[("chat:openai.com/gpt", "a")], GPT, Err(401)),
+        (
+            "half an engine",
+            &[("chat:openai.com/gpt", "a")],
+            GPT,
+            Err(401),
+        ),
         ("another task", &[("text:", "a")], GPT, Err(401)),
-        ("none, on purpose", &[("chat:openai.com", ""), ("", "a")], GPT, Err(401)),
-        ("blocked", &[("chat:openai.com", "INVALID"), ("", "a")], GPT, Err(403)),
-        ("blocked later", &[("chat:openai.com", "a"), ("", "INVALID")], GPT, Ok("a")),
+        (
+            "none, on purpose",
+            &[("chat:openai.com", ""), ("", "a")],
+            GPT,
+            Err(401),
+        ),
+        (
+            "blocked",
+            &[("chat:openai.com", "INVALID"), ("", "a")],
+            GPT,
+            Err(403),
+        ),
+        (
+            "blocked later",
+            &[("chat:openai.com", "a"), ("", "INVALID")],
+            GPT,
+            Ok("a"),
+        ),
     ];
     let provider = Provider::with_answer(200, completion("ok"));
     let server = Server::with_egress(&[]);
@@ -417,7 +584,11 @@ fn the_first_entry_that_matches_whole_segments_decides_the_secret() {
             Ok(secret) => {
                 assert_eq!(answer.content(), "ok", "{row}");
                 let header = format!("Bearer {secret}");
-                assert_eq!(sent.last().unwrap().header("authorization"), Some(&*header), "{row}");
+                assert_eq!(
+                    sent.last().unwrap().header("authorization"),
+                    Some(&*header),
+                    "{row}"
+                );
             }
             Err(status) => {
                 assert_error(row, &answer, status, "");
@@ -432,27 +603,49 @@ fn a_sealed_secret_arrives_as_it_was_sealed() {
     let provider = Provider::with_answer(200, completion("ok"));
     let server = Server::with_egress(&[]);
 
-    for secret in ["s\u{fc}per-\u{1f511}", "with spaces in it", "\"quoted\"", "a=b;c,d", &"x".repeat(2_000)] {
-        let entry = json!({"serviceId": "chat:openai.com", "authSecret": secret, "url": provider.url()});
+    for secret in [
+        "s\u{fc}per-\u{1f511}",
+        "with spaces in it",
+        "\"quoted\"",
+        "a=b;c,d",
+        &"x".repeat(2_000),
+    ] {
+        let entry =
+            json!({"serviceId": "chat:openai.com", "authSecret": secret, "url": provider.url()});
         assert_eq!(
-            server.process(&server.mint_secrets(&json!([entry])), &chat("Hi")).content(),
+            server
+                .process(&server.mint_secrets(&json!([entry])), &chat("Hi"))
+                .content(),
             "ok",
             "{secret}"
         );
         let sent = provider.requests().pop().unwrap();
-        assert_eq!(sent.header("authorization"), Some(&*format!("Bearer {secret}")));
+        assert_eq!(
+            sent.header("authorization"),
+            Some(&*format!("Bearer {secret}"))
+        );
     }
 }
 
 #[test]
 fn a_bearer_value_that_is_no_key_is_the_secret_of_whatever_is_called() {
-    let secrets = ["sk-own", "test_with_third_party_or_invalid_api_key", "a.b.c", "s\u{fc}per-\u{1f511}"];
+    let secrets = [
+        "sk-own",
+        "test_with_third_party_or_invalid_api_key",
+        "a.b.c",
+        "s\u{fc}per-\u{1f511}",
+    ];
     assert_secrets_arrive(&secrets);
 }
 
 #[test]
 fn a_bearer_value_is_a_key_only_if_it_begins_as_one() {
-    assert_secrets_arrive(&["aisbreaker-x", "aisbreaker", "sk-aisbreaker_x", "AISBREAKER_x"]);
+    assert_secrets_arrive(&[
+        "aisbreaker-x",
+        "aisbreaker",
+        "sk-aisbreaker_x",
+        "AISBREAKER_x",
+    ]);
 }
 
 /// Checks that these bearer values are sent to a provider as they are.
@@ -465,7 +658,10 @@ fn assert_secrets_arrive(secrets: &[&str]) {
         let answer = server.process(secret, &body);
         assert_eq!(answer.status, 200, "{secret}: {answer:?}");
         let sent = provider.requests().pop().unwrap();
-        assert_eq!(sent.header("authorization"), Some(&*format!("Bearer {secret}")));
+        assert_eq!(
+            sent.header("authorization"),
+            Some(&*format!("Bearer {secret}"))
+        );
     }
 }
 
@@ -481,20 +677,48 @@ fn a_service_url_becomes_the_address_as_documented() {
         ("chat:openai.com", "/api//", "/api//v1/chat/completions"),
         ("chat:openai.com", "/exact#no-default-path", "/exact"),
         ("chat:openai.com", "/exact/#no-default-path", "/exact/"),
-        ("chat:openai.com", "/exact?a=b#no-default-path", "/exact?a=b"),
+        (
+            "chat:openai.com",
+            "/exact?a=b#no-default-path",
+            "/exact?a=b",
+        ),
         ("chat:openai.com", "#no-default-path", "/"),
-        ("chat:openai.com/m", "/x/${engine}", "/x/m/v1/chat/completions"),
-        ("chat:openai.com/org/m-1.5", "/x/${engine}#no-default-path", "/x/org/m-1.5"),
-        ("chat:openai.com/a b?c", "/x/${engine}#no-default-path", "/x/a%20b%3Fc"),
-        ("chat:openai.com/100%", "/x/${engine}#no-default-path", "/x/100%25"),
-        ("chat:openai.com/m#n", "/x/${engine}#no-default-path", "/x/m%23n"),
+        (
+            "chat:openai.com/m",
+            "/x/${engine}",
+            "/x/m/v1/chat/completions",
+        ),
+        (
+            "chat:openai.com/org/m-1.5",
+            "/x/${engine}#no-default-path",
+            "/x/org/m-1.5",
+        ),
+        (
+            "chat:openai.com/a b?c",
+            "/x/${engine}#no-default-path",
+            "/x/a%20b%3Fc",
+        ),
+        (
+            "chat:openai.com/100%",
+            "/x/${engine}#no-default-path",
+            "/x/100%25",
+        ),
+        (
+            "chat:openai.com/m#n",
+            "/x/${engine}#no-default-path",
+            "/x/m%23n",
+        ),
     ];
 
     for (id, path, target) in rows {
         let url = format!("{}{path}", provider.url());
         let answer = server.process("sk-own", &call(service_at(id, &url), "Hi"));
         assert_eq!(answer.status, 200, "{id} at {path}: {answer:?}");
-        assert_eq!(provider.requests().pop().unwrap().target, target, "{id} at {path}");
+        assert_eq!(
+            provider.requests().pop().unwrap().target,
+            target,
+            "{id} at {path}"
+        );
         let told = answer.json()["usage"]["service"]["url"].clone();
         // A query may hold a secret, so it is not told.
         let path = target.split('?').next().unwrap();
@@ -532,7 +756,10 @@ fn an_unusable_service_url_is_a_bad_request() {
         for body in [body.clone(), streamed(body)] {
             let answer = server.process("sk-own", &body);
             assert_error(&row, &answer, 400, "service.url");
-            assert!(!answer.text().contains(SECRET), "{row} is repeated: {answer:?}");
+            assert!(
+                !answer.text().contains(SECRET),
+                "{row} is repeated: {answer:?}"
+            );
         }
     }
     assert_eq!(trap.connections(), 0);
@@ -552,7 +779,11 @@ fn the_engine_is_that_of_the_service_id_or_the_configured_default() {
     for (id, model) in rows {
         let answer = server.process("sk-own", &call(service_at(id, &provider.url()), "Hi"));
         assert_eq!(answer.status, 200, "{id}: {answer:?}");
-        assert_eq!(provider.requests().pop().unwrap().json()["model"], model, "{id}");
+        assert_eq!(
+            provider.requests().pop().unwrap().json()["model"],
+            model,
+            "{id}"
+        );
     }
 }
 
@@ -579,11 +810,20 @@ fn mirror_reverses_a_provider_and_uses_the_secret_of_the_service_behind_it() {
     let (progress, last) = server.process(&key, &streamed(body)).stream();
 
     assert_eq!(answer["outputs"][0]["text"]["content"], "fedcba");
-    assert_eq!(answer["usage"]["service"]["serviceId"], "aisbreaker:mirror/service/chat:openai.com/gpt-4o");
-    assert_eq!(state_of(&answer)["messages"][1]["output"]["text"]["content"], "abcdef");
+    assert_eq!(
+        answer["usage"]["service"]["serviceId"],
+        "aisbreaker:mirror/service/chat:openai.com/gpt-4o"
+    );
+    assert_eq!(
+        state_of(&answer)["messages"][1]["output"]["text"]["content"],
+        "abcdef"
+    );
     assert_eq!(pieces_of(&progress), ["cba", "fed"]);
     assert_eq!(last["outputs"][0]["text"]["content"], "fedcba");
     for sent in provider.requests() {
-        assert_eq!(sent.header("authorization"), Some(&*format!("Bearer {SECRET}")));
+        assert_eq!(
+            sent.header("authorization"),
+            Some(&*format!("Bearer {SECRET}"))
+        );
     }
 }

@@ -28,20 +28,32 @@ fn noise(length: usize) -> Vec<u8> {
         state ^= state << 5;
         state.to_le_bytes()
     };
-    (0..length.div_ceil(4)).flat_map(|_| next()).take(length).collect()
+    (0..length.div_ceil(4))
+        .flat_map(|_| next())
+        .take(length)
+        .collect()
 }
 
 #[test]
 fn a_hundred_megabytes_pass_in_both_directions_unchanged() {
     const LENGTH: usize = 100_000_000;
-    let sent: String = noise(LENGTH).iter().map(|byte| char::from(b'a' + byte % 26)).collect();
+    let sent: String = noise(LENGTH)
+        .iter()
+        .map(|byte| char::from(b'a' + byte % 26))
+        .collect();
     let of_model = |model: &str| format!(r#"{{"input":"{sent}","model":"{model}"}}"#).into_bytes();
     let (body, passed_on) = (of_model("openai.com/m"), of_model("m"));
     let back = noise(LENGTH);
     let expected = digest(&back);
     let provider = Provider::forgetful(move |received: &Received, wire: &mut Wire| {
-        let digest = digest(&received.body).map(|byte| format!("{byte:02x}")).concat();
-        wire.answer(200, &[("Content-Type", "audio/mpeg"), ("X-Received", &digest)], &back);
+        let digest = digest(&received.body)
+            .map(|byte| format!("{byte:02x}"))
+            .concat();
+        wire.answer(
+            200,
+            &[("Content-Type", "audio/mpeg"), ("X-Received", &digest)],
+            &back,
+        );
     });
     let server = Server::with_egress(&[("AISBREAKER_MAX_BODY_BYTES", "120000000")]);
     let key = key_for(&server, &provider);
@@ -49,7 +61,9 @@ fn a_hundred_megabytes_pass_in_both_directions_unchanged() {
     let answered = server.send(&post("/v1/audio/speech", &key, body));
 
     assert_eq!(answered.status, 200);
-    let received = digest(&passed_on).map(|byte| format!("{byte:02x}")).concat();
+    let received = digest(&passed_on)
+        .map(|byte| format!("{byte:02x}"))
+        .concat();
     assert_eq!(answered.header("x-received"), Some(&*received));
     assert!(!answered.is_cut && digest(&answered.body) == expected);
     assert_eq!(answered.header("content-length"), Some("100000000"));
@@ -63,7 +77,10 @@ fn number(received: &Received, name: &str) -> usize {
 /// Ten thousand events of many forms.
 fn many_events() -> Vec<u8> {
     let text = |index: usize| match index % 5 {
-        0 => format!("data: {{\"n\":{index},\"x\":\"{}\"}}\n\n", "y".repeat(index % 700)),
+        0 => format!(
+            "data: {{\"n\":{index},\"x\":\"{}\"}}\n\n",
+            "y".repeat(index % 700)
+        ),
         1 => format!("event: e{index}\r\ndata: {index}\r\n\r\n"),
         2 => format!(": comment\ndata:{index}\ndata: more\n\n"),
         3 => format!("id: {index}\rdata: {index}\r\r"),
@@ -94,9 +111,16 @@ fn ten_thousand_events_pass_unchanged_however_they_are_cut() {
     let key = key_for(&server, &provider);
     for path in [CHAT, MESSAGES] {
         for length in [13, 1_000, 60_000, 5_000_000] {
-            let request = post(path, &key, json!({"model": "m", "stream": true, "n": length}).to_string());
+            let request = post(
+                path,
+                &key,
+                json!({"model": "m", "stream": true, "n": length}).to_string(),
+            );
             let answered = server.send(&request);
-            assert!(!answered.is_cut && digest(&answered.body) == expected, "{path} in pieces of {length}");
+            assert!(
+                !answered.is_cut && digest(&answered.body) == expected,
+                "{path} in pieces of {length}"
+            );
         }
     }
 }
@@ -105,7 +129,11 @@ fn ten_thousand_events_pass_unchanged_however_they_are_cut() {
 fn a_stream_that_is_cut_ends_in_an_error_of_the_dialect() {
     let provider = Provider::start(|received, wire| {
         wire.stream();
-        let event = if received.target == "/v1/responses" { "event: a\n" } else { "" };
+        let event = if received.target == "/v1/responses" {
+            "event: a\n"
+        } else {
+            ""
+        };
         wire.chunk(format!("{event}{}", sse(&json!({"whole": 1}))));
         wire.chunk("data: {\"half\":");
         wire.cut();
@@ -113,7 +141,8 @@ fn a_stream_that_is_cut_ends_in_an_error_of_the_dialect() {
     let server = Server::with_egress(&[]);
     let key = key_for(&server, &provider);
     let message = "the service's answer was cut short or is not valid HTTP";
-    let openai = json!({"error": {"message": message, "type": "server_error", "param": null, "code": null}});
+    let openai =
+        json!({"error": {"message": message, "type": "server_error", "param": null, "code": null}});
     let mut response = openai.clone();
     response.as_object_mut().unwrap().extend([
         ("type".to_owned(), json!("error")),
@@ -133,19 +162,35 @@ fn a_stream_that_is_cut_ends_in_an_error_of_the_dialect() {
 
         assert!(!answered.is_cut, "{path}: the end is told");
         let whole = sse(&json!({"whole": 1}));
-        let (_, last) = answered.text().split_once(&whole).expect("the event that was whole");
-        let data = last.strip_prefix(&format!("{name}data: ")).and_then(|last| last.strip_suffix("\n\n"));
-        let data: Value = serde_json::from_str(data.unwrap_or_else(|| panic!("{path}: {last:?}"))).unwrap();
+        let (_, last) = answered
+            .text()
+            .split_once(&whole)
+            .expect("the event that was whole");
+        let data = last
+            .strip_prefix(&format!("{name}data: "))
+            .and_then(|last| last.strip_suffix("\n\n"));
+        let data: Value =
+            serde_json::from_str(data.unwrap_or_else(|| panic!("{path}: {last:?}"))).unwrap();
         assert_eq!(data, expected, "{path}");
         let line = server.wait_for_request(&path.replace('/', "-"));
-        assert_eq!(line["cause"], format!("answer was cut: {message}"), "{path}");
+        assert_eq!(
+            line["cause"],
+            format!("answer was cut: {message}"),
+            "{path}"
+        );
     }
 }
 
 #[test]
 fn an_end_that_tells_nothing_is_a_cut_unless_the_last_event_came() {
     let provider = Provider::start(|received, wire| {
-        wire.head(200, &[("Content-Type", "text/event-stream; charset=utf-8"), ("Connection", "close")]);
+        wire.head(
+            200,
+            &[
+                ("Content-Type", "text/event-stream; charset=utf-8"),
+                ("Connection", "close"),
+            ],
+        );
         wire.write(received.json()["events"].as_str().unwrap());
         wire.cut();
     });
@@ -156,12 +201,29 @@ fn an_end_that_tells_nothing_is_a_cut_unless_the_last_event_came() {
         (CHAT, "data: a\n\ndata: [DONE]\n\n", true),
         (CHAT, "data: a\n\ndata: [DONE]", true),
         (MESSAGES, "event: a\ndata: {}\n\n", false),
-        (MESSAGES, "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n", true),
-        ("/v1/responses", "data: {\"type\":\"response.completed\"}\n\n", true),
+        (
+            MESSAGES,
+            "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+            true,
+        ),
+        (
+            "/v1/responses",
+            "data: {\"type\":\"response.completed\"}\n\n",
+            true,
+        ),
     ];
     for (path, events, is_whole) in rows {
-        let answered = server.send(&post(path, &key, json!({"model": "m", "events": events}).to_string()));
-        assert_eq!(answered.text() == events, is_whole, "{path} {events:?}: {}", answered.text());
+        let answered = server.send(&post(
+            path,
+            &key,
+            json!({"model": "m", "events": events}).to_string(),
+        ));
+        assert_eq!(
+            answered.text() == events,
+            is_whole,
+            "{path} {events:?}: {}",
+            answered.text()
+        );
         assert_eq!(
             answered.text().contains("\"error\""),
             !is_whole,
@@ -202,9 +264,17 @@ fn a_stream_with_a_coding_is_passed_on_as_it_comes() {
     let mut connection = server.connect();
     connection.write(&post(CHAT, &key_for(&server, &provider), STREAMED).to_bytes());
     assert_eq!(connection.head().header("content-encoding"), Some("br"));
-    assert_eq!(connection.try_chunk(), Some(vec![1, 2, 3]), "bytes that seem to be half an event");
+    assert_eq!(
+        connection.try_chunk(),
+        Some(vec![1, 2, 3]),
+        "bytes that seem to be half an event"
+    );
     go_on.send(()).unwrap();
-    assert_eq!(connection.try_chunk(), Some(vec![4]), "nothing of ours between");
+    assert_eq!(
+        connection.try_chunk(),
+        Some(vec![4]),
+        "nothing of ours between"
+    );
 }
 
 #[test]
@@ -233,8 +303,13 @@ fn an_answer_that_is_no_stream_breaks_off_where_the_providers_did() {
 
 #[test]
 fn what_a_provider_sends_at_once_is_passed_on_at_once() {
-    let events: Vec<String> = (0..100).map(|number| format!("data: {number}\n\n")).collect();
-    let chunks: String = events.iter().map(|event| format!("{:x}\r\n{event}\r\n", event.len())).collect();
+    let events: Vec<String> = (0..100)
+        .map(|number| format!("data: {number}\n\n"))
+        .collect();
+    let chunks: String = events
+        .iter()
+        .map(|event| format!("{:x}\r\n{event}\r\n", event.len()))
+        .collect();
     let whole = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"
     );
@@ -266,7 +341,10 @@ fn an_idle_stream_is_kept_alive_between_events_in_the_form_of_the_dialect() {
     });
     let server = Server::with_egress(&[("AISBREAKER_STREAM_KEEP_ALIVE", "20ms")]);
     let key = key_for(&server, &provider);
-    let rows = [(CHAT, ": keep-alive\n"), (MESSAGES, "event: ping\ndata: {\"type\": \"ping\"}\n\n")];
+    let rows = [
+        (CHAT, ": keep-alive\n"),
+        (MESSAGES, "event: ping\ndata: {\"type\": \"ping\"}\n\n"),
+    ];
     for (path, sign) in rows {
         let mut connection = server.connect();
         connection.write(&post(path, &key, STREAMED).to_bytes());
@@ -274,7 +352,9 @@ fn an_idle_stream_is_kept_alive_between_events_in_the_form_of_the_dialect() {
         let mut told = String::new();
         let mut read_until = |told: &mut String, count: usize| {
             while told.matches(sign).count() < count {
-                told.push_str(&String::from_utf8(connection.try_chunk().expect("a sign of life")).unwrap());
+                told.push_str(
+                    &String::from_utf8(connection.try_chunk().expect("a sign of life")).unwrap(),
+                );
             }
         };
         read_until(&mut told, 2);
@@ -290,7 +370,11 @@ fn an_idle_stream_is_kept_alive_between_events_in_the_form_of_the_dialect() {
         while let Some(chunk) = connection.try_chunk().filter(|chunk| !chunk.is_empty()) {
             told.push_str(&String::from_utf8(chunk).unwrap());
         }
-        assert_eq!(told.replace(sign, ""), "data: a\n\ndata: bc\n\n", "{path}: {told}");
+        assert_eq!(
+            told.replace(sign, ""),
+            "data: a\n\ndata: bc\n\n",
+            "{path}: {told}"
+        );
     }
 }
 
@@ -317,13 +401,23 @@ fn a_client_that_leaves_ends_the_call_before_the_first_byte_as_well() {
     for path in [CHAT, MESSAGES] {
         for stage in ["call", "head", "event"] {
             let mut connection = server.connect();
-            connection.write(&post(path, &key, json!({"model": "m", "stage": stage}).to_string()).to_bytes());
+            connection.write(
+                &post(
+                    path,
+                    &key,
+                    json!({"model": "m", "stage": stage}).to_string(),
+                )
+                .to_bytes(),
+            );
             came.recv_timeout(crate::support::PATIENCE).unwrap();
             if stage != "call" {
                 assert_eq!(connection.head().status, 200);
             }
             drop(connection);
-            assert!(ended.recv_timeout(crate::support::PATIENCE).unwrap(), "{path} at {stage}");
+            assert!(
+                ended.recv_timeout(crate::support::PATIENCE).unwrap(),
+                "{path} at {stage}"
+            );
         }
     }
 }
@@ -341,13 +435,31 @@ fn tokens_of_every_answer_are_in_its_log_line() {
     let stream = |events: &[Value]| events.iter().map(sse).collect::<String>();
     let padded = json!({"data": "x".repeat(100_000), "usage": openai, "more": vec!["y"; 100]});
     // As Perplexity's are.
-    let early = format!("{{\"id\":\"a\",\"usage\":{openai},\"choices\":\"{}\"}}", "x".repeat(100_000));
-    let picture =
-        format!("{{\"response\":{{\"output\":\"{}\",\"usage\":{response}}}}}", "x".repeat(3_000_000));
+    let early = format!(
+        "{{\"id\":\"a\",\"usage\":{openai},\"choices\":\"{}\"}}",
+        "x".repeat(100_000)
+    );
+    let picture = format!(
+        "{{\"response\":{{\"output\":\"{}\",\"usage\":{response}}}}}",
+        "x".repeat(3_000_000)
+    );
     let rows: [(&str, String, bool, bool); 8] = [
         (CHAT, early, false, true),
-        ("/v1/responses", format!("event: response.completed\ndata: {picture}\n\n"), true, true),
-        (CHAT, stream(&[json!({"usage": null}), json!({"choices": [], "usage": openai})]), true, true),
+        (
+            "/v1/responses",
+            format!("event: response.completed\ndata: {picture}\n\n"),
+            true,
+            true,
+        ),
+        (
+            CHAT,
+            stream(&[
+                json!({"usage": null}),
+                json!({"choices": [], "usage": openai}),
+            ]),
+            true,
+            true,
+        ),
         (CHAT, json!({"usage": openai}).to_string(), false, true),
         (CHAT, padded.to_string(), false, true),
         (
@@ -359,8 +471,10 @@ fn tokens_of_every_answer_are_in_its_log_line() {
         (MESSAGES, stream(&[start, end]), true, false),
         (MESSAGES, whole.to_string(), false, false),
     ];
-    let answers: Vec<(String, bool)> =
-        rows.iter().map(|(_, answer, is_stream, _)| (answer.clone(), *is_stream)).collect();
+    let answers: Vec<(String, bool)> = rows
+        .iter()
+        .map(|(_, answer, is_stream, _)| (answer.clone(), *is_stream))
+        .collect();
     let provider = Provider::start(move |received, wire| {
         let (answer, is_stream) = &answers[number(received, "row")];
         if *is_stream {
@@ -373,14 +487,27 @@ fn tokens_of_every_answer_are_in_its_log_line() {
     let key = key_for(&server, &provider);
     for (row, (path, answer, _, has_reasoning)) in rows.iter().enumerate() {
         let id = format!("row-{row}");
-        let request =
-            post(path, &key, json!({"model": "m", "row": row}).to_string()).header("x-request-id", &id);
+        let request = post(path, &key, json!({"model": "m", "row": row}).to_string())
+            .header("x-request-id", &id);
         assert_eq!(server.send(&request).text(), answer, "{row}");
         let line = server.wait_for_request(&id);
-        let reasoning = if *has_reasoning { json!(4) } else { json!(null) };
-        let told = ["input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens"]
-            .map(|name| line[name].clone());
-        assert_eq!(told, [json!(20), json!(9), json!(16), reasoning], "{row}: {line}");
+        let reasoning = if *has_reasoning {
+            json!(4)
+        } else {
+            json!(null)
+        };
+        let told = [
+            "input_tokens",
+            "output_tokens",
+            "cached_tokens",
+            "reasoning_tokens",
+        ]
+        .map(|name| line[name].clone());
+        assert_eq!(
+            told,
+            [json!(20), json!(9), json!(16), reasoning],
+            "{row}: {line}"
+        );
     }
 }
 
@@ -395,7 +522,8 @@ fn an_answer_that_pauses_for_too_long_ends_in_an_error() {
     let answered = server.send(&post(CHAT, &key_for(&server, &provider), STREAMED));
     let (_, last) = answered.text().split_once("data: a\n\n").unwrap();
     assert!(
-        last.contains("stopped in the middle of its answer") && last.contains("\"code\":\"timeout\""),
+        last.contains("stopped in the middle of its answer")
+            && last.contains("\"code\":\"timeout\""),
         "{last}"
     );
 }
@@ -405,7 +533,10 @@ fn a_provider_that_says_nothing_is_not_waited_for_forever() {
     let provider = Provider::start(|_, wire| wire.hold());
     let server = Server::with_egress(&[("AISBREAKER_PROVIDER_TIMEOUT", "100ms")]);
     let answered = server.send(&post(MESSAGES, &key_for(&server, &provider), STREAMED));
-    assert_eq!((answered.status, &answered.json()["error"]["type"]), (504, &json!("timeout_error")));
+    assert_eq!(
+        (answered.status, &answered.json()["error"]["type"]),
+        (504, &json!("timeout_error"))
+    );
 }
 
 #[test]
@@ -415,7 +546,9 @@ fn a_slow_reader_holds_the_provider_back() {
     let provider = Provider::forgetful(move |_, wire| {
         wire.stream();
         let event = format!("data: {}\n\n", "x".repeat(100_000));
-        let written = (0..2_000).take_while(|_| wire.chunk_in_time(&event)).count();
+        let written = (0..2_000)
+            .take_while(|_| wire.chunk_in_time(&event))
+            .count();
         tell.lock().unwrap().send(written).unwrap();
     });
     let server = Server::with_egress(&[]);
@@ -423,7 +556,10 @@ fn a_slow_reader_holds_the_provider_back() {
     connection.write(&post(CHAT, &key_for(&server, &provider), STREAMED).to_bytes());
     assert_eq!(connection.head().status, 200);
     let written = told.recv_timeout(Duration::from_secs(60)).unwrap();
-    assert!(written < 200, "{written} events of 100 kB were taken for a client that reads none");
+    assert!(
+        written < 200,
+        "{written} events of 100 kB were taken for a client that reads none"
+    );
     drop(connection);
     let request = Request::get("/healthz");
     assert_eq!(server.send(&request).status, 200);

@@ -12,7 +12,9 @@ use super::services::{ANSWER, QUESTION, dummy, user};
 use crate::support::{Request, Server, assert_error, service, streamed};
 
 pub(super) fn post(body: impl Into<Vec<u8>>) -> Request {
-    Request::new("POST", "/api/v1/process").set("Content-Type", "application/json").body(body)
+    Request::new("POST", "/api/v1/process")
+        .set("Content-Type", "application/json")
+        .body(body)
 }
 
 pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -31,13 +33,30 @@ fn deflate(bytes: &[u8]) -> Vec<u8> {
 fn a_call_that_cannot_be_read_is_told_which_member() {
     let server = Server::start(&[]);
     let inputs = json!([user("Hi")]);
-    let request = |inputs: Value| json!({"service": service("chat:dummy"), "request": {"inputs": inputs}});
+    let request =
+        |inputs: Value| json!({"service": service("chat:dummy"), "request": {"inputs": inputs}});
     let rows = [
         ("nothing", json!({}), "service"),
-        ("no service", json!({"request": {"inputs": inputs}}), "service"),
-        ("null service", json!({"service": null, "request": {"inputs": inputs}}), "service"),
-        ("text for a service", json!({"service": "chat:dummy", "request": {"inputs": inputs}}), "service"),
-        ("no service id", json!({"service": {}, "request": {"inputs": inputs}}), "service.serviceId"),
+        (
+            "no service",
+            json!({"request": {"inputs": inputs}}),
+            "service",
+        ),
+        (
+            "null service",
+            json!({"service": null, "request": {"inputs": inputs}}),
+            "service",
+        ),
+        (
+            "text for a service",
+            json!({"service": "chat:dummy", "request": {"inputs": inputs}}),
+            "service",
+        ),
+        (
+            "no service id",
+            json!({"service": {}, "request": {"inputs": inputs}}),
+            "service.serviceId",
+        ),
         (
             "null service id",
             json!({"service": {"serviceId": null}, "request": {"inputs": inputs}}),
@@ -53,19 +72,55 @@ fn a_call_that_cannot_be_read_is_told_which_member() {
             json!({"service": {"serviceId": "chat:dummy", "url": 7}, "request": {"inputs": inputs}}),
             "service.url",
         ),
-        ("no request", json!({"service": service("chat:dummy")}), "request"),
-        ("null request", json!({"service": service("chat:dummy"), "request": null}), "request"),
-        ("text for a request", json!({"service": service("chat:dummy"), "request": "Hi"}), "request"),
-        ("no inputs", json!({"service": service("chat:dummy"), "request": {}}), "request.inputs"),
+        (
+            "no request",
+            json!({"service": service("chat:dummy")}),
+            "request",
+        ),
+        (
+            "null request",
+            json!({"service": service("chat:dummy"), "request": null}),
+            "request",
+        ),
+        (
+            "text for a request",
+            json!({"service": service("chat:dummy"), "request": "Hi"}),
+            "request",
+        ),
+        (
+            "no inputs",
+            json!({"service": service("chat:dummy"), "request": {}}),
+            "request.inputs",
+        ),
         ("null inputs", request(json!(null)), "request.inputs"),
         ("object for inputs", request(user("Hi")), "request.inputs"),
         ("no input", request(json!([])), "request.inputs"),
         ("null input", request(json!([null])), "request.inputs[0]"),
-        ("text for an input", request(json!(["Hi"])), "request.inputs[0]"),
-        ("input of neither kind", request(json!([{}])), "request.inputs[0]"),
-        ("input of an unknown kind", request(json!([{"audio": {"role": "user"}}])), "request.inputs[0]"),
-        ("null text", request(json!([{"text": null}])), "request.inputs[0]"),
-        ("image without source", request(json!([{"image": {"role": "user"}}])), "request.inputs[0]"),
+        (
+            "text for an input",
+            request(json!(["Hi"])),
+            "request.inputs[0]",
+        ),
+        (
+            "input of neither kind",
+            request(json!([{}])),
+            "request.inputs[0]",
+        ),
+        (
+            "input of an unknown kind",
+            request(json!([{"audio": {"role": "user"}}])),
+            "request.inputs[0]",
+        ),
+        (
+            "null text",
+            request(json!([{"text": null}])),
+            "request.inputs[0]",
+        ),
+        (
+            "image without source",
+            request(json!([{"image": {"role": "user"}}])),
+            "request.inputs[0]",
+        ),
     ];
 
     for (row, body, member) in rows {
@@ -89,14 +144,24 @@ fn a_body_that_is_no_json_object_is_refused_and_not_repeated() {
         ("null", b"null".to_vec()),
         ("plain text", b"canary".to_vec()),
         ("two values", format!("{whole} canary").into_bytes()),
-        ("not UTF-8", [b"{\"canary\": \"\xff\xfe\",", &whole.as_bytes()[1..]].concat()),
-        ("deep", [b"{\"service\":".as_slice(), "[".repeat(100_000).as_bytes()].concat()),
+        (
+            "not UTF-8",
+            [b"{\"canary\": \"\xff\xfe\",", &whole.as_bytes()[1..]].concat(),
+        ),
+        (
+            "deep",
+            [b"{\"service\":".as_slice(), "[".repeat(100_000).as_bytes()].concat(),
+        ),
     ];
 
     for (row, body) in rows {
         let answer = server.send(&post(body));
         assert_error(row, &answer, 400, "");
-        assert!(!answer.text().contains("canary"), "{row} is repeated: {}", answer.message());
+        assert!(
+            !answer.text().contains("canary"),
+            "{row} is repeated: {}",
+            answer.message()
+        );
     }
 }
 
@@ -139,8 +204,9 @@ fn the_content_type_is_json_or_text_or_none() {
 
     for (content_type, status) in rows {
         let request = Request::new("POST", "/api/v1/process").body(dummy().to_string());
-        let request =
-            content_type.iter().fold(request, |request, value| request.header("Content-Type", value));
+        let request = content_type.iter().fold(request, |request, value| {
+            request.header("Content-Type", value)
+        });
         let answer = server.send(&request);
         assert_eq!(answer.status, status, "{content_type:?}: {answer:?}");
         if status == 400 {
@@ -153,7 +219,13 @@ fn the_content_type_is_json_or_text_or_none() {
 fn no_accept_header_is_refused() {
     let server = Server::start(&[]);
 
-    for accept in ["*/*", "text/*", "application/json", "text/event-stream", "image/png"] {
+    for accept in [
+        "*/*",
+        "text/*",
+        "application/json",
+        "text/event-stream",
+        "image/png",
+    ] {
         for body in [dummy(), streamed(dummy())] {
             let answer = server.send(&Request::process(&body).header("Accept", accept));
             assert_eq!(answer.status, 200, "{accept}: {answer:?}");
@@ -209,9 +281,9 @@ fn the_body_limit_counts_inflated_bytes() {
         format!("{body}{}", " ".repeat(length - body.len())).into_bytes()
     };
     let chunked = |body: Vec<u8>| {
-        let chunks = body
-            .chunks(300)
-            .flat_map(|chunk| [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat());
+        let chunks = body.chunks(300).flat_map(|chunk| {
+            [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat()
+        });
         let body: Vec<u8> = chunks.chain(*b"0\r\n\r\n").collect();
         post(body).header("Transfer-Encoding", "chunked")
     };
@@ -221,11 +293,31 @@ fn the_body_limit_counts_inflated_bytes() {
         ("far over it", post(padded(10_000_000)), 413),
         ("chunked at the limit", chunked(padded(1000)), 200),
         ("chunked over it", chunked(padded(1001)), 413),
-        ("gzip at the limit", post(gzip(&padded(1000))).header("Content-Encoding", "gzip"), 200),
-        ("gzip over it", post(gzip(&padded(1001))).header("Content-Encoding", "gzip"), 413),
-        ("a bomb", post(gzip(&vec![b' '; 700_000])).header("Content-Encoding", "gzip"), 413),
-        ("a deflated bomb", post(deflate(&vec![b' '; 700_000])).header("Content-Encoding", "deflate"), 413),
-        ("a lie about the length", post(Vec::new()).header("Content-Length", "1000000000000"), 413),
+        (
+            "gzip at the limit",
+            post(gzip(&padded(1000))).header("Content-Encoding", "gzip"),
+            200,
+        ),
+        (
+            "gzip over it",
+            post(gzip(&padded(1001))).header("Content-Encoding", "gzip"),
+            413,
+        ),
+        (
+            "a bomb",
+            post(gzip(&vec![b' '; 700_000])).header("Content-Encoding", "gzip"),
+            413,
+        ),
+        (
+            "a deflated bomb",
+            post(deflate(&vec![b' '; 700_000])).header("Content-Encoding", "deflate"),
+            413,
+        ),
+        (
+            "a lie about the length",
+            post(Vec::new()).header("Content-Length", "1000000000000"),
+            413,
+        ),
     ];
 
     for (row, request, status) in rows {
@@ -244,11 +336,30 @@ fn a_chunked_body_is_read_with_all_that_chunks_may_have() {
     let body = dummy().to_string();
     let (one, two) = body.split_at(20);
     let rows = [
-        ("one chunk", format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len())),
-        ("upper case", format!("{:X}\r\n{body}\r\n0\r\n\r\n", body.len())),
-        ("two chunks", format!("{:x}\r\n{one}\r\n{:x}\r\n{two}\r\n0\r\n\r\n", one.len(), two.len())),
-        ("extensions", format!("{:x};a=b\r\n{body}\r\n0;c\r\n\r\n", body.len())),
-        ("trailers", format!("{:x}\r\n{body}\r\n0\r\nX-Checksum: 7\r\n\r\n", body.len())),
+        (
+            "one chunk",
+            format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len()),
+        ),
+        (
+            "upper case",
+            format!("{:X}\r\n{body}\r\n0\r\n\r\n", body.len()),
+        ),
+        (
+            "two chunks",
+            format!(
+                "{:x}\r\n{one}\r\n{:x}\r\n{two}\r\n0\r\n\r\n",
+                one.len(),
+                two.len()
+            ),
+        ),
+        (
+            "extensions",
+            format!("{:x};a=b\r\n{body}\r\n0;c\r\n\r\n", body.len()),
+        ),
+        (
+            "trailers",
+            format!("{:x}\r\n{body}\r\n0\r\nX-Checksum: 7\r\n\r\n", body.len()),
+        ),
     ];
 
     for (row, body) in rows {
@@ -266,7 +377,10 @@ fn a_chunked_body_is_read_with_all_that_chunks_may_have() {
 #[test]
 fn a_body_may_come_in_any_pieces_and_with_a_byte_order_mark() {
     let server = Server::start(&[]);
-    assert_eq!(server.send(&post(format!("\u{feff}{}", dummy()))).content(), ANSWER);
+    assert_eq!(
+        server.send(&post(format!("\u{feff}{}", dummy()))).content(),
+        ANSWER
+    );
 
     let bytes = post(dummy().to_string()).to_bytes();
     let mut connection = server.connect();
@@ -280,7 +394,9 @@ fn a_body_may_come_in_any_pieces_and_with_a_byte_order_mark() {
 fn a_client_that_expects_100_continue_is_told_to() {
     let server = Server::start(&[]);
     let body = dummy().to_string();
-    let bytes = post(body.clone()).header("Expect", "100-continue").to_bytes();
+    let bytes = post(body.clone())
+        .header("Expect", "100-continue")
+        .to_bytes();
     let (head, _) = bytes.split_at(bytes.len() - body.len());
     let mut connection = server.connect();
 
@@ -297,7 +413,9 @@ fn a_client_that_waits_to_send_too_much_is_refused_before_it_does() {
     let server = Server::start(&[("AISBREAKER_MAX_BODY_BYTES", "1000")]);
     let mut connection = server.connect();
 
-    let request = post(Vec::new()).header("Content-Length", "1000000").header("Expect", "100-continue");
+    let request = post(Vec::new())
+        .header("Content-Length", "1000000")
+        .header("Expect", "100-continue");
     connection.write(&request.to_bytes());
 
     assert_error("expecting", &connection.answer_to("POST"), 413, "");
@@ -308,7 +426,11 @@ fn a_body_that_breaks_off_is_answered_to_nobody_and_harms_nobody() {
     let server = Server::start(&[]);
     for ending in ["0", "ffff\r\n{}", ""] {
         let mut connection = server.connect();
-        connection.write(&post(ending).header("Transfer-Encoding", "chunked").to_bytes());
+        connection.write(
+            &post(ending)
+                .header("Transfer-Encoding", "chunked")
+                .to_bytes(),
+        );
         connection.finish_writing();
         let answer = connection.rest();
         assert!(
@@ -346,6 +468,10 @@ fn stream_is_what_javascript_takes_for_true() {
         body["request"]["stream"] = value.clone();
         let answer = server.process("", &body);
         let content_type = answer.header("content-type").unwrap();
-        assert_eq!(content_type == "text/event-stream", streams, "{value}: {answer:?}");
+        assert_eq!(
+            content_type == "text/event-stream",
+            streams,
+            "{value}: {answer:?}"
+        );
     }
 }

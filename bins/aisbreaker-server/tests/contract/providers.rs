@@ -1,13 +1,21 @@
-//! Contract section 6: what is told of a provider that refuses or cannot be reached, and what is not. The table of all
-//! that a provider can do wrong is in `faults`.
+//! Contract section 6: what is told of a provider that refuses or cannot be reached, and what is
+//! not. The table of all that a provider can do wrong is in `faults`.
 
 use serde_json::json;
 
 use super::openai::{SECRET, chat, completion, key_for};
-use crate::support::{Provider, Server, assert_error, base64, call, hop, service, service_at, streamed};
+use crate::support::{
+    Provider, Server, assert_error, base64, call, hop, service, service_at, streamed,
+};
 
 /// What a provider refuses with: status, header, body, and what must be told of it.
-type Refusal = (&'static str, u16, (&'static str, &'static str), &'static str, &'static str);
+type Refusal = (
+    &'static str,
+    u16,
+    (&'static str, &'static str),
+    &'static str,
+    &'static str,
+);
 
 const REFUSALS: [Refusal; 9] = [
     (
@@ -37,7 +45,13 @@ const REFUSALS: [Refusal; 9] = [
         r#"{"error":{"message":"The server had an error"}}"#,
         "The server had an error",
     ),
-    ("overload", 503, ("Retry-After", "3"), r#"{"error":{"message":"Overloaded"}}"#, "Overloaded"),
+    (
+        "overload",
+        503,
+        ("Retry-After", "3"),
+        r#"{"error":{"message":"Overloaded"}}"#,
+        "Overloaded",
+    ),
     (
         "a bad request",
         400,
@@ -52,9 +66,21 @@ const REFUSALS: [Refusal; 9] = [
         r#"{"error":{"message":"The model does not exist"}}"#,
         "The model does not exist",
     ),
-    ("no JSON", 502, ("Content-Type", "text/html"), "<html>Bad Gateway</html>", ""),
+    (
+        "no JSON",
+        502,
+        ("Content-Type", "text/html"),
+        "<html>Bad Gateway</html>",
+        "",
+    ),
     ("nothing", 418, ("X", "y"), "", ""),
-    ("another shape", 422, ("X", "y"), r#"{"detail":"Unprocessable"}"#, "Unprocessable"),
+    (
+        "another shape",
+        422,
+        ("X", "y"),
+        r#"{"detail":"Unprocessable"}"#,
+        "Unprocessable",
+    ),
 ];
 
 #[test]
@@ -64,9 +90,16 @@ fn a_refusal_of_the_provider_is_passed_on() {
         let server = Server::with_egress(&[]);
         let answer = server.process(&key_for(&server, &provider), &chat("Hi"));
         assert_error(row, &answer, status, told);
-        assert!(!answer.text().contains("sk-canary"), "{row} tells the secret: {answer:?}");
+        assert!(
+            !answer.text().contains("sk-canary"),
+            "{row} tells the secret: {answer:?}"
+        );
         let wait = answer.header("retry-after");
-        assert_eq!(wait, (header.0 == "Retry-After").then_some(header.1), "{row}: {answer:?}");
+        assert_eq!(
+            wait,
+            (header.0 == "Retry-After").then_some(header.1),
+            "{row}: {answer:?}"
+        );
         assert_eq!(
             answer.header("x-request-id").map(str::len),
             Some(32),
@@ -84,16 +117,28 @@ fn a_refusal_of_a_streamed_call_is_an_error_event() {
         let (progress, error) = answer.stream_error();
         assert!(progress.is_empty(), "{row}: {answer:?}");
         assert_eq!(error["statusCode"], status, "{row}: {answer:?}");
-        assert!(error["statusText"].as_str().is_some_and(|text| !text.is_empty()), "{row}: {answer:?}");
+        assert!(
+            error["statusText"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty()),
+            "{row}: {answer:?}"
+        );
         let message = error["message"].as_str().unwrap();
-        assert!(!message.is_empty() && message.contains(told), "{row}: {message}");
-        assert!(!answer.text().contains("sk-canary"), "{row} tells the secret: {answer:?}");
+        assert!(
+            !message.is_empty() && message.contains(told),
+            "{row}: {message}"
+        );
+        assert!(
+            !answer.text().contains("sk-canary"),
+            "{row} tells the secret: {answer:?}"
+        );
     }
 }
 
 #[test]
 fn a_status_without_a_name_of_its_own_is_passed_on_as_it_is_named() {
-    let error = json!({"error": {"message": "busy", "statusCode": 529, "statusText": "Overloaded"}});
+    let error =
+        json!({"error": {"message": "busy", "statusCode": 529, "statusText": "Overloaded"}});
     let body = error.to_string();
     let provider = Provider::start(move |_, wire| {
         let length = body.len();
@@ -103,16 +148,31 @@ fn a_status_without_a_name_of_its_own_is_passed_on_as_it_is_named() {
     });
     let server = Server::with_egress(&[]);
     let rows = [
-        // Servers tell their status in the error, providers in the head alone, where names are not looked at.
-        ("a server", hop(&provider.url(), &service("chat:dummy")), "Overloaded"),
-        ("a provider", service_at("chat:openai.com", &provider.url()), "Error"),
+        // Servers tell their status in the error, providers in the head alone, where names are not
+        // looked at.
+        (
+            "a server",
+            hop(&provider.url(), &service("chat:dummy")),
+            "Overloaded",
+        ),
+        (
+            "a provider",
+            service_at("chat:openai.com", &provider.url()),
+            "Error",
+        ),
     ];
 
     for (row, props, name) in rows {
         let answer = server.process(SECRET, &call(props.clone(), "Hi"));
         assert_error(row, &answer, 529, "busy");
-        assert_eq!(answer.json()["error"]["statusText"], name, "{row}: {answer:?}");
-        let (_, error) = server.process(SECRET, &streamed(call(props, "Hi"))).stream_error();
+        assert_eq!(
+            answer.json()["error"]["statusText"],
+            name,
+            "{row}: {answer:?}"
+        );
+        let (_, error) = server
+            .process(SECRET, &streamed(call(props, "Hi")))
+            .stream_error();
         assert_eq!(
             (&error["statusCode"], &error["statusText"]),
             (&json!(529), &json!(name)),
@@ -123,10 +183,17 @@ fn a_status_without_a_name_of_its_own_is_passed_on_as_it_is_named() {
 
 #[test]
 fn a_provider_without_an_address_or_tls_is_unavailable() {
-    let server = Server::with_egress(&[("AISBREAKER_EGRESS_ALLOW", "127.0.0.0/8,http://localhost-invalid")]);
+    let server = Server::with_egress(&[(
+        "AISBREAKER_EGRESS_ALLOW",
+        "127.0.0.0/8,http://localhost-invalid",
+    )]);
     let plain = Provider::trap();
     let rows = [
-        ("no TLS there", format!("https://{}", plain.address()), vec!["Error"]),
+        (
+            "no TLS there",
+            format!("https://{}", plain.address()),
+            vec!["Error"],
+        ),
         (
             "no such name",
             "http://localhost-invalid:80".to_owned(),
@@ -144,24 +211,37 @@ fn a_provider_without_an_address_or_tls_is_unavailable() {
         let answer = server.process(SECRET, &body);
         assert_error(row, &answer, 503, "");
         for text in &told {
-            assert!(answer.message().contains(text), "{row}: {text} is not in {}", answer.message());
+            assert!(
+                answer.message().contains(text),
+                "{row}: {text} is not in {}",
+                answer.message()
+            );
         }
         let (progress, error) = server.process(SECRET, &streamed(body)).stream_error();
         assert!(progress.is_empty(), "{row}");
         assert_eq!(error["statusCode"], 503, "{row}, streamed: {error}");
         for text in told {
-            assert!(error["message"].as_str().unwrap().contains(text), "{row}, streamed: {error}");
+            assert!(
+                error["message"].as_str().unwrap().contains(text),
+                "{row}, streamed: {error}"
+            );
         }
     }
 }
 
 #[test]
 fn a_name_without_address_is_told_before_the_scheme_is_judged() {
-    // The original's tests expect it of a server that may call loopback addresses and nothing else unusual.
+    // The original's tests expect it of a server that may call loopback addresses and nothing else
+    // unusual.
     let server = Server::with_egress(&[]);
 
-    let answer =
-        server.process(SECRET, &call(service_at("chat:openai.com", "http://localhost-invalid:80"), "Hi"));
+    let answer = server.process(
+        SECRET,
+        &call(
+            service_at("chat:openai.com", "http://localhost-invalid:80"),
+            "Hi",
+        ),
+    );
 
     assert_error("localhost-invalid", &answer, 503, "getaddrinfo");
 }
@@ -190,7 +270,8 @@ fn a_secret_in_any_part_of_an_error_is_masked() {
     }
 }
 
-/// If pieces were masked, a holder could have guesses repeated in errors, and learn a sealed secret bit by bit.
+/// If pieces were masked, a holder could have guesses repeated in errors, and learn a sealed secret
+/// bit by bit.
 #[test]
 fn nobody_learns_a_sealed_secret_by_guessing_at_its_pieces() {
     let provider = Provider::with_answer(404, json!({"error": {"message": "no such model"}}));
@@ -206,7 +287,10 @@ fn nobody_learns_a_sealed_secret_by_guessing_at_its_pieces() {
 
 #[test]
 fn no_answer_tells_more_of_an_address_than_the_caller_named() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let failing = Provider::with_answer(500, json!({}));
     let cutting = Provider::start(|_, wire| wire.cut());
     let answering = Provider::with_answer(200, completion("ok"));
@@ -221,14 +305,21 @@ fn no_answer_tells_more_of_an_address_than_the_caller_named() {
 
     for (row, url, status) in rows {
         let bound = format!("{url}/path?hidden-query#no-default-path");
-        let key = server
-            .mint_secrets(&json!([{"serviceId": "chat:openai.com", "authSecret": SECRET, "url": bound}]));
-        let answers = [server.process(&key, &chat("Hi")), server.process(&key, &streamed(chat("Hi")))];
+        let key = server.mint_secrets(
+            &json!([{"serviceId": "chat:openai.com", "authSecret": SECRET, "url": bound}]),
+        );
+        let answers = [
+            server.process(&key, &chat("Hi")),
+            server.process(&key, &streamed(chat("Hi"))),
+        ];
         assert_eq!(answers[0].status, status, "{row}: {answers:?}");
         for answer in answers {
             assert!(!answer.text().contains("hidden"), "{row}: {answer:?}");
             let port = url.rsplit(':').next().unwrap();
-            assert!(status == 200 || !answer.text().contains(port), "{row}: {answer:?}");
+            assert!(
+                status == 200 || !answer.text().contains(port),
+                "{row}: {answer:?}"
+            );
         }
     }
 }

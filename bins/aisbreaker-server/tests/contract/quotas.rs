@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, thread};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Request, Server, assert_error, call, grant, quotas, roomy, service, service_at, streamed,
+    Answer, Request, Server, assert_error, call, grant, quotas, roomy, service, service_at,
+    streamed,
 };
 
 const PLENTY: [u32; 3] = [1_000; 3];
@@ -29,21 +30,40 @@ fn plenty_but(limit: u32, window: usize) -> [u32; 3] {
 /// A call from behind a proxy.
 fn from(client: &str, bearer: &str) -> Request {
     let request = Request::process(&dummy()).header("X-Forwarded-For", client);
-    if bearer.is_empty() { request } else { request.bearer(bearer) }
+    if bearer.is_empty() {
+        request
+    } else {
+        request.bearer(bearer)
+    }
 }
 
 /// The parameters of one member of a list of quoted names (RFC 9651): `"name";a=1;b=2`.
 type Parameters = BTreeMap<String, u64>;
 
 fn list(answer: &Answer, name: &str) -> BTreeMap<String, Parameters> {
-    let value = answer.header(name).unwrap_or_else(|| panic!("no {name}: {answer:?}"));
+    let value = answer
+        .header(name)
+        .unwrap_or_else(|| panic!("no {name}: {answer:?}"));
     let member = |member: &str| {
         let mut parts = member.trim().split(';');
-        let name = parts.next().unwrap().strip_prefix('"').and_then(|name| name.strip_suffix('"'));
-        let name = name.unwrap_or_else(|| panic!("{member:?} has no quoted name")).to_owned();
+        let name = parts
+            .next()
+            .unwrap()
+            .strip_prefix('"')
+            .and_then(|name| name.strip_suffix('"'));
+        let name = name
+            .unwrap_or_else(|| panic!("{member:?} has no quoted name"))
+            .to_owned();
         let parameters = parts.map(|part| {
-            let (name, value) = part.split_once('=').unwrap_or_else(|| panic!("{part:?} is no parameter"));
-            (name.to_owned(), value.parse().unwrap_or_else(|_| panic!("{part:?} is no number")))
+            let (name, value) = part
+                .split_once('=')
+                .unwrap_or_else(|| panic!("{part:?} is no parameter"));
+            (
+                name.to_owned(),
+                value
+                    .parse()
+                    .unwrap_or_else(|_| panic!("{part:?} is no number")),
+            )
         });
         (name, parameters.collect())
     };
@@ -54,9 +74,18 @@ fn list(answer: &Answer, name: &str) -> BTreeMap<String, Parameters> {
 fn remaining(answer: &Answer, quota: u64, window: u64) -> u64 {
     let policies = list(answer, "ratelimit-policy");
     let is_it = |policy: &Parameters| policy["q"] == quota && policy["w"] == window;
-    let mut names = policies.iter().filter(|(_, policy)| is_it(policy)).map(|(name, _)| name);
-    let name = names.next().unwrap_or_else(|| panic!("no policy {quota} per {window} s: {answer:?}"));
-    assert_eq!(names.next(), None, "more than one policy {quota} per {window} s");
+    let mut names = policies
+        .iter()
+        .filter(|(_, policy)| is_it(policy))
+        .map(|(name, _)| name);
+    let name = names
+        .next()
+        .unwrap_or_else(|| panic!("no policy {quota} per {window} s: {answer:?}"));
+    assert_eq!(
+        names.next(),
+        None,
+        "more than one policy {quota} per {window} s"
+    );
     list(answer, "ratelimit")[name]["r"]
 }
 
@@ -64,14 +93,31 @@ fn remaining(answer: &Answer, quota: u64, window: u64) -> u64 {
 #[track_caller]
 fn assert_refused(row: &str, answer: &Answer, message: &str) -> u64 {
     assert_error(row, answer, 429, "");
-    assert!(answer.message().starts_with(message), "{row}: {}", answer.message());
-    assert_eq!(answer.json()["error"]["statusText"], "Too Many Requests", "{row}");
-    let wait = answer.header("retry-after").unwrap_or_else(|| panic!("{row}: no Retry-After: {answer:?}"));
-    assert!(wait.bytes().all(|byte| byte.is_ascii_digit()), "{row}: Retry-After is {wait:?}");
+    assert!(
+        answer.message().starts_with(message),
+        "{row}: {}",
+        answer.message()
+    );
+    assert_eq!(
+        answer.json()["error"]["statusText"],
+        "Too Many Requests",
+        "{row}"
+    );
+    let wait = answer
+        .header("retry-after")
+        .unwrap_or_else(|| panic!("{row}: no Retry-After: {answer:?}"));
+    assert!(
+        wait.bytes().all(|byte| byte.is_ascii_digit()),
+        "{row}: Retry-After is {wait:?}"
+    );
     let wait: u64 = wait.parse().unwrap();
     assert!(wait >= 1, "{row}: Retry-After is 0");
     let should_retry = answer.header("x-should-retry");
-    assert_eq!(should_retry, (wait > 30).then_some("false"), "{row}: wait {wait}");
+    assert_eq!(
+        should_retry,
+        (wait > 30).then_some("false"),
+        "{row}: wait {wait}"
+    );
     list(answer, "ratelimit-policy");
     list(answer, "ratelimit");
     wait
@@ -82,9 +128,10 @@ fn each_limit_admits_as_many_as_it_says_and_refuses_the_next() {
     let server = Server::start(&[]);
 
     for (window, (name, seconds)) in WINDOWS.into_iter().enumerate() {
-        for (scope, per_client, global) in
-            [("client", plenty_but(3, window), PLENTY), ("global", PLENTY, plenty_but(3, window))]
-        {
+        for (scope, per_client, global) in [
+            ("client", plenty_but(3, window), PLENTY),
+            ("global", PLENTY, plenty_but(3, window)),
+        ] {
             let row = format!("{scope} per {name}");
             let key = key_with(&server, per_client, global);
             for left in (0..3).rev() {
@@ -93,11 +140,15 @@ fn each_limit_admits_as_many_as_it_says_and_refuses_the_next() {
                 assert_eq!(remaining(&answer, 3, seconds), left, "{row}");
             }
             let refused = server.process(&key, &dummy());
-            let message = format!("Request quota exceeded: {scope} requests per {name} limit exceeded");
+            let message =
+                format!("Request quota exceeded: {scope} requests per {name} limit exceeded");
             let wait = assert_refused(&row, &refused, &message);
             // A request counts for its window and at most one hundredth of it longer.
             assert!(wait <= seconds + seconds / 100 + 1, "{row}: {wait}");
-            assert!(wait + 40 >= seconds, "{row}: {wait} though nothing is old enough yet");
+            assert!(
+                wait + 40 >= seconds,
+                "{row}: {wait} though nothing is old enough yet"
+            );
             assert_eq!(remaining(&refused, 3, seconds), 0, "{row}");
             let streamed = server.process(&key, &streamed(dummy()));
             assert_refused(&format!("{row}, streamed"), &streamed, &message);
@@ -109,25 +160,56 @@ fn each_limit_admits_as_many_as_it_says_and_refuses_the_next() {
 fn the_headers_tell_of_the_keys_six_limits() {
     let server = Server::start(&[]);
     let key = key_with(&server, [10, 20, 30], [40, 50, 60]);
-    let expected = [(10, 60), (20, 3_600), (30, 86_400), (40, 60), (50, 3_600), (60, 86_400)];
+    let expected = [
+        (10, 60),
+        (20, 3_600),
+        (30, 86_400),
+        (40, 60),
+        (50, 3_600),
+        (60, 86_400),
+    ];
 
     for used in 1..=3 {
         let answer = server.process(&key, &dummy());
-        let (policies, limits) = (list(&answer, "ratelimit-policy"), list(&answer, "ratelimit"));
-        let mut told: Vec<(u64, u64)> = policies.values().map(|policy| (policy["q"], policy["w"])).collect();
+        let (policies, limits) = (
+            list(&answer, "ratelimit-policy"),
+            list(&answer, "ratelimit"),
+        );
+        let mut told: Vec<(u64, u64)> = policies
+            .values()
+            .map(|policy| (policy["q"], policy["w"]))
+            .collect();
         told.sort_unstable();
         assert_eq!(told, expected, "{answer:?}");
-        assert_eq!(policies.keys().collect::<Vec<_>>(), limits.keys().collect::<Vec<_>>(), "{answer:?}");
+        assert_eq!(
+            policies.keys().collect::<Vec<_>>(),
+            limits.keys().collect::<Vec<_>>(),
+            "{answer:?}"
+        );
         for (quota, window) in expected {
-            assert_eq!(remaining(&answer, quota, window), quota - used, "{quota} per {window} s");
+            assert_eq!(
+                remaining(&answer, quota, window),
+                quota - used,
+                "{quota} per {window} s"
+            );
         }
         for limit in limits.values() {
             assert!(limit["t"] <= 86_400 + 864 + 1, "{answer:?}");
         }
-        assert_eq!(answer.header("x-ratelimit-limit-requests"), Some("10"), "{answer:?}");
-        assert_eq!(answer.header("x-ratelimit-remaining-requests"), Some(&*(10 - used).to_string()));
+        assert_eq!(
+            answer.header("x-ratelimit-limit-requests"),
+            Some("10"),
+            "{answer:?}"
+        );
+        assert_eq!(
+            answer.header("x-ratelimit-remaining-requests"),
+            Some(&*(10 - used).to_string())
+        );
         let reset = answer.header("x-ratelimit-reset-requests").unwrap();
-        assert!(reset.starts_with(|first: char| first.is_ascii_digit()), "{reset}");
+        assert!(
+            reset.starts_with(|first: char| first.is_ascii_digit()),
+            "{reset}"
+        );
         assert_eq!(answer.header("retry-after"), None);
     }
 }
@@ -141,9 +223,16 @@ fn a_refusal_tells_the_wait_at_the_limit_that_refused() {
 
     let refused = server.process(&key, &dummy());
 
-    let wait = assert_refused("spent", &refused, "Request quota exceeded: client requests per minute");
+    let wait = assert_refused(
+        "spent",
+        &refused,
+        "Request quota exceeded: client requests per minute",
+    );
     let policies = list(&refused, "ratelimit-policy");
-    let (name, _) = policies.iter().find(|(_, policy)| policy["q"] == 2).unwrap();
+    let (name, _) = policies
+        .iter()
+        .find(|(_, policy)| policy["q"] == 2)
+        .unwrap();
     assert_eq!(list(&refused, "ratelimit")[name]["t"], wait, "{refused:?}");
     assert_eq!(refused.header("x-ratelimit-limit-requests"), Some("2"));
     assert_eq!(refused.header("x-ratelimit-remaining-requests"), Some("0"));
@@ -152,19 +241,43 @@ fn a_refusal_tells_the_wait_at_the_limit_that_refused() {
 #[test]
 fn every_charged_answer_has_the_headers() {
     let server = Server::with_egress(&[]);
-    let key = server.mint_secrets(&json!([{"serviceId": "chat:openai.com", "authSecret": "INVALID"}]));
+    let key =
+        server.mint_secrets(&json!([{"serviceId": "chat:openai.com", "authSecret": "INVALID"}]));
     let rows = [
         ("final", Request::process(&dummy()).bearer(&key), 200),
-        ("stream", Request::process(&streamed(dummy())).bearer(&key), 200),
-        ("not found", Request::process(&call(service("chat:nothing"), "Hi")).bearer(&key), 404),
-        ("forbidden", Request::process(&call(service("chat:openai.com"), "Hi")).bearer(&key), 403),
+        (
+            "stream",
+            Request::process(&streamed(dummy())).bearer(&key),
+            200,
+        ),
+        (
+            "not found",
+            Request::process(&call(service("chat:nothing"), "Hi")).bearer(&key),
+            404,
+        ),
+        (
+            "forbidden",
+            Request::process(&call(service("chat:openai.com"), "Hi")).bearer(&key),
+            403,
+        ),
         ("no key", Request::process(&dummy()), 200),
-        ("own secret", Request::process(&dummy()).bearer("sk-own"), 200),
-        ("minting", Request::mint(&json!({"requestAuthAndQuotas": {}})), 200),
+        (
+            "own secret",
+            Request::process(&dummy()).bearer("sk-own"),
+            200,
+        ),
+        (
+            "minting",
+            Request::mint(&json!({"requestAuthAndQuotas": {}})),
+            200,
+        ),
         (
             "unreachable",
-            Request::process(&call(service_at("chat:openai.com", "http://127.0.0.1:1"), "Hi"))
-                .bearer("sk-own"),
+            Request::process(&call(
+                service_at("chat:openai.com", "http://127.0.0.1:1"),
+                "Hi",
+            ))
+            .bearer("sk-own"),
             503,
         ),
     ];
@@ -172,10 +285,19 @@ fn every_charged_answer_has_the_headers() {
     for (row, request, status) in rows {
         let answer = server.send(&request);
         assert_eq!(answer.status, status, "{row}: {answer:?}");
-        assert_eq!(list(&answer, "ratelimit-policy").len(), 6, "{row}: {answer:?}");
+        assert_eq!(
+            list(&answer, "ratelimit-policy").len(),
+            6,
+            "{row}: {answer:?}"
+        );
         assert_eq!(list(&answer, "ratelimit").len(), 6, "{row}: {answer:?}");
         for name in ["limit", "remaining", "reset"] {
-            assert!(answer.header(&format!("x-ratelimit-{name}-requests")).is_some(), "{row}: {answer:?}");
+            assert!(
+                answer
+                    .header(&format!("x-ratelimit-{name}-requests"))
+                    .is_some(),
+                "{row}: {answer:?}"
+            );
         }
     }
 }
@@ -190,9 +312,21 @@ fn a_failed_request_is_counted_and_a_refused_one_is_not() {
     assert_eq!(server.process(&key, &failing).status, 404);
     for _ in 0..5 {
         let refused = server.process(&key, &dummy());
-        assert_refused("spent by failures", &refused, "Request quota exceeded: client requests per minute");
-        assert_eq!(remaining(&refused, 100, 3_600), 98, "refusals are not counted");
-        assert_eq!(remaining(&refused, 90, 86_400), 88, "refusals are not counted");
+        assert_refused(
+            "spent by failures",
+            &refused,
+            "Request quota exceeded: client requests per minute",
+        );
+        assert_eq!(
+            remaining(&refused, 100, 3_600),
+            98,
+            "refusals are not counted"
+        );
+        assert_eq!(
+            remaining(&refused, 90, 86_400),
+            88,
+            "refusals are not counted"
+        );
     }
 }
 
@@ -211,7 +345,11 @@ fn all_limits_are_charged_or_none() {
             "Request quota exceeded: global requests per minute limit exceeded",
         );
         for (quota, window) in [(50, 60), (60, 3_600), (70, 86_400)] {
-            assert_eq!(remaining(&refused, quota, window), quota, "the second client was charged");
+            assert_eq!(
+                remaining(&refused, quota, window),
+                quota,
+                "the second client was charged"
+            );
         }
         assert_eq!(remaining(&refused, 900, 3_600), 899);
     }
@@ -224,10 +362,18 @@ fn two_keys_never_share_counters() {
     let keys: Vec<String> = (0..20).map(|_| server.mint(&body)).collect();
 
     for key in &keys {
-        assert_eq!(server.process(key, &dummy()).status, 200, "the first call of a key");
+        assert_eq!(
+            server.process(key, &dummy()).status,
+            200,
+            "the first call of a key"
+        );
     }
     for key in &keys {
-        assert_eq!(server.process(key, &dummy()).status, 429, "the second call of a key");
+        assert_eq!(
+            server.process(key, &dummy()).status,
+            429,
+            "the second call of a key"
+        );
     }
 }
 
@@ -268,13 +414,21 @@ fn a_key_counts_its_clients_apart_and_all_of_them_together() {
 fn a_client_cannot_claim_to_be_many() {
     let server = Server::start(&[]);
     let key = key_with(&server, [2, 100, 100], PLENTY);
-    let headers = ["X-Forwarded-For", "X-Real-IP", "Forwarded", "CF-Connecting-IP", "True-Client-IP"];
+    let headers = [
+        "X-Forwarded-For",
+        "X-Real-IP",
+        "Forwarded",
+        "CF-Connecting-IP",
+        "True-Client-IP",
+    ];
 
     let statuses: Vec<u16> = (0..5)
         .map(|i| {
             let request = Request::process(&dummy()).bearer(&key);
             let address = format!("192.0.2.{i}");
-            let request = headers.iter().fold(request, |request, name| request.header(name, &address));
+            let request = headers
+                .iter()
+                .fold(request, |request, name| request.header(name, &address));
             server.send(&request).status
         })
         .collect();
@@ -287,20 +441,34 @@ fn behind_a_trusted_proxy_only_the_nearest_untrusted_address_counts() {
     let server = Server::start(&[("AISBREAKER_TRUSTED_PROXIES", "127.0.0.1/32")]);
     let key = key_with(&server, [2, 100, 100], PLENTY);
 
-    let statuses: Vec<u16> =
-        (0..4).map(|i| server.send(&from(&format!("10.9.8.{i}, 198.51.100.7"), &key)).status).collect();
+    let statuses: Vec<u16> = (0..4)
+        .map(|i| {
+            server
+                .send(&from(&format!("10.9.8.{i}, 198.51.100.7"), &key))
+                .status
+        })
+        .collect();
 
-    assert_eq!(statuses, [200, 200, 429, 429], "what the client itself wrote to the left does not count");
+    assert_eq!(
+        statuses,
+        [200, 200, 429, 429],
+        "what the client itself wrote to the left does not count"
+    );
     let two_lines = from("203.0.113.5", &key).header("X-Forwarded-For", "198.51.100.7");
-    assert_eq!(server.send(&two_lines).status, 429, "all field lines are one list");
+    assert_eq!(
+        server.send(&two_lines).status,
+        429,
+        "all field lines are one list"
+    );
 }
 
 #[test]
 fn the_servers_own_limits_come_on_top_and_say_so() {
     for (window, (name, _)) in WINDOWS.into_iter().enumerate() {
-        for (scope, per_client, global) in
-            [("client", plenty_but(3, window), PLENTY), ("global", PLENTY, plenty_but(3, window))]
-        {
+        for (scope, per_client, global) in [
+            ("client", plenty_but(3, window), PLENTY),
+            ("global", PLENTY, plenty_but(3, window)),
+        ] {
             let row = format!("{scope} per {name}");
             let limits = quotas(per_client, global).to_string();
             let server = Server::start(&[("AISBREAKER_SERVER_QUOTAS", &limits)]);
@@ -308,7 +476,8 @@ fn the_servers_own_limits_come_on_top_and_say_so() {
             let key = server.mint_secrets(&json!([]));
             assert_eq!(server.process(&key, &dummy()).status, 200, "{row}");
             assert_eq!(server.process("", &dummy()).status, 200, "{row}");
-            let message = format!("API request quota exceeded: {scope} requests per {name} limit exceeded");
+            let message =
+                format!("API request quota exceeded: {scope} requests per {name} limit exceeded");
             let minting = Request::mint(&json!({"requestAuthAndQuotas": {}}));
             for (way, answer) in [
                 ("key", server.process(&key, &dummy())),
@@ -331,7 +500,11 @@ fn a_refusal_by_the_server_does_not_charge_the_key() {
 
     for _ in 0..3 {
         let refused = server.process(&key, &dummy());
-        assert_refused("server", &refused, "API request quota exceeded: client requests per minute");
+        assert_refused(
+            "server",
+            &refused,
+            "API request quota exceeded: client requests per minute",
+        );
         assert_eq!(remaining(&refused, 50, 60), 49);
     }
 }
@@ -345,13 +518,29 @@ fn those_without_a_key_and_those_who_mint_share_the_default_limits() {
     let minted = server.send(&minting);
     assert_eq!(minted.status, 200);
     assert_eq!(remaining(&minted, 4, 60), 3, "minting is charged");
-    assert_eq!(remaining(&server.process("", &dummy()), 4, 60), 2, "a call without a key");
-    assert_eq!(remaining(&server.process("sk-one", &dummy()), 4, 60), 1, "a call with a secret");
-    assert_eq!(remaining(&server.process("sk-two", &dummy()), 4, 60), 0, "a call with another secret");
+    assert_eq!(
+        remaining(&server.process("", &dummy()), 4, 60),
+        2,
+        "a call without a key"
+    );
+    assert_eq!(
+        remaining(&server.process("sk-one", &dummy()), 4, 60),
+        1,
+        "a call with a secret"
+    );
+    assert_eq!(
+        remaining(&server.process("sk-two", &dummy()), 4, 60),
+        0,
+        "a call with another secret"
+    );
 
     let message = "Request quota exceeded: client requests per minute limit exceeded";
     assert_refused("no key", &server.process("", &dummy()), message);
-    assert_refused("a secret never seen", &server.process("sk-three", &dummy()), message);
+    assert_refused(
+        "a secret never seen",
+        &server.process("sk-three", &dummy()),
+        message,
+    );
     assert_refused("minting", &server.send(&minting), message);
     // A key with quotas of its own is not concerned.
     let key = minted.json()["access_token"].as_str().unwrap().to_owned();
@@ -367,7 +556,9 @@ fn a_key_without_quotas_has_the_default_ones_to_itself() {
     assert_eq!(server.process("", &dummy()).status, 200);
     assert_eq!(server.process("", &dummy()).status, 429);
 
-    let statuses: Vec<u16> = (0..4).map(|_| server.process(&key, &dummy()).status).collect();
+    let statuses: Vec<u16> = (0..4)
+        .map(|_| server.process(&key, &dummy()).status)
+        .collect();
 
     assert_eq!(statuses, [200, 200, 200, 429]);
 }
@@ -377,14 +568,29 @@ fn the_limits_as_delivered_are_those_of_the_contract() {
     let server = Server::start_as_delivered(&[]);
 
     let answer = server.process("", &dummy());
-    let mut told: Vec<(u64, u64)> =
-        list(&answer, "ratelimit-policy").values().map(|policy| (policy["q"], policy["w"])).collect();
+    let mut told: Vec<(u64, u64)> = list(&answer, "ratelimit-policy")
+        .values()
+        .map(|policy| (policy["q"], policy["w"]))
+        .collect();
     told.sort_unstable();
-    let expected = [(10, 60), (60, 3_600), (100, 60), (120, 86_400), (600, 3_600), (1_200, 86_400)];
+    let expected = [
+        (10, 60),
+        (60, 3_600),
+        (100, 60),
+        (120, 86_400),
+        (600, 3_600),
+        (1_200, 86_400),
+    ];
     assert_eq!(told, expected, "default quotas");
 
-    let statuses: Vec<u16> = (0..10).map(|_| server.process("", &dummy()).status).collect();
-    assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 200, 200, 200, 429], "ten per client and minute");
+    let statuses: Vec<u16> = (0..10)
+        .map(|_| server.process("", &dummy()).status)
+        .collect();
+    assert_eq!(
+        statuses,
+        [200, 200, 200, 200, 200, 200, 200, 200, 200, 429],
+        "ten per client and minute"
+    );
 }
 
 #[test]
@@ -392,7 +598,9 @@ fn the_servers_limits_as_delivered_are_sixty_per_client_and_minute() {
     let limits = roomy().to_string();
     let server = Server::start_as_delivered(&[("AISBREAKER_DEFAULT_QUOTAS", &limits)]);
 
-    let admitted = (0..61).take_while(|_| server.process("", &dummy()).status == 200).count();
+    let admitted = (0..61)
+        .take_while(|_| server.process("", &dummy()).status == 200)
+        .count();
 
     assert_eq!(admitted, 60);
     assert_refused(
@@ -405,8 +613,10 @@ fn the_servers_limits_as_delivered_are_sixty_per_client_and_minute() {
 #[test]
 fn greetings_and_preflight_are_free() {
     let limits = quotas([1; 3], [1; 3]).to_string();
-    let server =
-        Server::start(&[("AISBREAKER_SERVER_QUOTAS", &limits), ("AISBREAKER_DEFAULT_QUOTAS", &limits)]);
+    let server = Server::start(&[
+        ("AISBREAKER_SERVER_QUOTAS", &limits),
+        ("AISBREAKER_DEFAULT_QUOTAS", &limits),
+    ]);
     let free = [
         Request::get("/api/v1/ping"),
         Request::get("/api/v1/version"),
@@ -452,10 +662,17 @@ fn many_at_once_are_admitted_exactly_as_often_as_allowed() {
     let statuses: Vec<u16> = thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
             .map(|_| {
-                scope.spawn(|| (0..5).map(|_| server.process(&key, &dummy()).status).collect::<Vec<u16>>())
+                scope.spawn(|| {
+                    (0..5)
+                        .map(|_| server.process(&key, &dummy()).status)
+                        .collect::<Vec<u16>>()
+                })
             })
             .collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect()
     });
 
     let count = |status| statuses.iter().filter(|told| **told == status).count();
@@ -467,8 +684,14 @@ fn global_limits_count_all_clients_and_all_keys() {
     let proxies = ("AISBREAKER_TRUSTED_PROXIES", "127.0.0.1");
     let limits = quotas(PLENTY, [3, 900, 900]).to_string();
     let rows = [
-        ("AISBREAKER_SERVER_QUOTAS", "API request quota exceeded: global requests per minute limit exceeded"),
-        ("AISBREAKER_DEFAULT_QUOTAS", "Request quota exceeded: global requests per minute limit exceeded"),
+        (
+            "AISBREAKER_SERVER_QUOTAS",
+            "API request quota exceeded: global requests per minute limit exceeded",
+        ),
+        (
+            "AISBREAKER_DEFAULT_QUOTAS",
+            "Request quota exceeded: global requests per minute limit exceeded",
+        ),
     ];
 
     for (variable, message) in rows {
@@ -485,9 +708,14 @@ fn global_limits_count_all_clients_and_all_keys() {
 #[test]
 fn the_servers_client_limits_count_all_keys_of_a_client_but_no_other_client() {
     let limits = quotas([4, 900, 900], PLENTY).to_string();
-    let server =
-        Server::start(&[("AISBREAKER_TRUSTED_PROXIES", "127.0.0.1"), ("AISBREAKER_SERVER_QUOTAS", &limits)]);
-    let keys = [server.mint_secrets(&json!([])), server.mint_secrets(&json!([]))];
+    let server = Server::start(&[
+        ("AISBREAKER_TRUSTED_PROXIES", "127.0.0.1"),
+        ("AISBREAKER_SERVER_QUOTAS", &limits),
+    ]);
+    let keys = [
+        server.mint_secrets(&json!([])),
+        server.mint_secrets(&json!([])),
+    ];
     let client = "192.0.2.1";
 
     for bearer in [&*keys[0], &*keys[1], "sk-own", ""] {
@@ -497,6 +725,10 @@ fn the_servers_client_limits_count_all_keys_of_a_client_but_no_other_client() {
     for bearer in [&*keys[0], &*keys[1], "sk-own", ""] {
         let message = "API request quota exceeded: client requests per minute limit exceeded";
         assert_refused(bearer, &server.send(&from(client, bearer)), message);
-        assert_eq!(server.send(&from("192.0.2.2", bearer)).status, 200, "{bearer} of another client");
+        assert_eq!(
+            server.send(&from("192.0.2.2", bearer)).status,
+            200,
+            "{bearer} of another client"
+        );
     }
 }

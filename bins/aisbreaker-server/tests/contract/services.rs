@@ -1,4 +1,5 @@
-//! Contract section 4: the services that need no provider, conversations, and how a service is found.
+//! Contract section 4: the services that need no provider, conversations, and how a service is
+//! found.
 
 use serde_json::{Value, json};
 
@@ -29,13 +30,22 @@ fn reversed(text: &str) -> String {
 /// The texts of all outputs.
 fn contents(answer: &Value) -> Vec<&str> {
     let outputs = answer["outputs"].as_array().unwrap();
-    outputs.iter().map(|output| output["text"]["content"].as_str().unwrap()).collect()
+    outputs
+        .iter()
+        .map(|output| output["text"]["content"].as_str().unwrap())
+        .collect()
 }
 
 /// An answer without what differs from call to call.
 fn timeless(mut answer: Value) -> Value {
-    let time = answer["usage"].as_object_mut().unwrap().remove("totalMilliseconds");
-    assert!(time.as_ref().is_some_and(Value::is_u64), "totalMilliseconds is {time:?}");
+    let time = answer["usage"]
+        .as_object_mut()
+        .unwrap()
+        .remove("totalMilliseconds");
+    assert!(
+        time.as_ref().is_some_and(Value::is_u64),
+        "totalMilliseconds is {time:?}"
+    );
     answer
 }
 
@@ -65,10 +75,22 @@ fn dummy_answers_in_the_words_that_clients_look_for() {
 fn dummy_greets_as_it_is_told() {
     let server = Server::start(&[]);
     let rows = [
-        (json!({"serviceId": "chat:dummy", "greeting": "Moin"}), "Moin, this is the reponse to"),
-        (json!({"serviceId": "chat:dummy", "greeting": ""}), "Hello, this is the reponse to"),
-        (json!({"serviceId": "chat:dummy", "greeting": null}), "Hello, this is the reponse to"),
-        (json!({"serviceId": "chat:dummy/engine"}), "Hello, this is the reponse to"),
+        (
+            json!({"serviceId": "chat:dummy", "greeting": "Moin"}),
+            "Moin, this is the reponse to",
+        ),
+        (
+            json!({"serviceId": "chat:dummy", "greeting": ""}),
+            "Hello, this is the reponse to",
+        ),
+        (
+            json!({"serviceId": "chat:dummy", "greeting": null}),
+            "Hello, this is the reponse to",
+        ),
+        (
+            json!({"serviceId": "chat:dummy/engine"}),
+            "Hello, this is the reponse to",
+        ),
     ];
 
     for (props, expected) in rows {
@@ -82,8 +104,10 @@ fn dummy_answers_the_first_input() {
     let server = Server::start(&[]);
     let inputs = json!([{"text": {"role": "system", "content": "first"}}, user("second")]);
 
-    let answer =
-        server.process("", &json!({"service": service("chat:dummy"), "request": {"inputs": inputs}}));
+    let answer = server.process(
+        "",
+        &json!({"service": service("chat:dummy"), "request": {"inputs": inputs}}),
+    );
 
     assert!(answer.content().contains("'first'"), "{answer:?}");
 }
@@ -109,7 +133,11 @@ fn dummy_streams_word_by_word() {
         .collect();
     assert_eq!(progress, expected);
     let whole = timeless(server.process("", &dummy()).json());
-    assert_eq!(timeless(last), whole, "the final answer is that of a call without stream");
+    assert_eq!(
+        timeless(last),
+        whole,
+        "the final answer is that of a call without stream"
+    );
 }
 
 #[test]
@@ -118,12 +146,19 @@ fn dummy_pauses_only_when_asked_to() {
     let props = |millis: Value| json!({"serviceId": "chat:dummy", "delayMillis": millis});
 
     for millis in [json!(0), json!(1), json!(null)] {
-        let (progress, _) = server.process("", &streamed(call(props(millis), QUESTION))).stream();
+        let (progress, _) = server
+            .process("", &streamed(call(props(millis), QUESTION)))
+            .stream();
         assert_eq!(progress.len(), 22);
     }
     for millis in [json!(1001), json!(-1), json!(0.5), json!("1"), json!(1e10)] {
         let row = millis.to_string();
-        assert_error(&row, &server.process("", &call(props(millis), "Hi")), 400, "delayMillis");
+        assert_error(
+            &row,
+            &server.process("", &call(props(millis), "Hi")),
+            400,
+            "delayMillis",
+        );
     }
 }
 
@@ -137,7 +172,11 @@ fn echo_says_what_was_said() {
         user(""),
     ]);
     let body = json!({"service": service("chat:echo"), "request": {"inputs": inputs}});
-    let texts = ["[ECHO] one", "[ECHO] t\u{fc}rk\u{e7}e \u{1f511}\n\"two\"", "[ECHO] "];
+    let texts = [
+        "[ECHO] one",
+        "[ECHO] t\u{fc}rk\u{e7}e \u{1f511}\n\"two\"",
+        "[ECHO] ",
+    ];
 
     let answer = server.process("", &body).json();
     let (_, last) = server.process("", &streamed(body)).stream();
@@ -146,9 +185,14 @@ fn echo_says_what_was_said() {
     assert_eq!(timeless(last), timeless(answer.clone()));
     for output in answer["outputs"].as_array().unwrap() {
         assert_eq!(output["text"]["role"], "assistant");
-        assert!(output["text"].get("isDelta").is_none() && output["text"].get("isProcessing").is_none());
+        assert!(
+            output["text"].get("isDelta").is_none() && output["text"].get("isProcessing").is_none()
+        );
     }
-    assert_eq!(answer["usage"]["service"], json!({"serviceId": "chat:echo"}));
+    assert_eq!(
+        answer["usage"]["service"],
+        json!({"serviceId": "chat:echo"})
+    );
 }
 
 #[test]
@@ -158,14 +202,27 @@ fn mirror_reverses_by_character_and_keeps_the_state() {
     let props = filter("aisbreaker:mirror", &service("chat:echo"));
 
     let answer = server.process("", &call(props.clone(), question)).json();
-    let (progress, last) = server.process("", &streamed(call(props, question))).stream();
+    let (progress, last) = server
+        .process("", &streamed(call(props, question)))
+        .stream();
 
     let plain = format!("[ECHO] {question}");
     assert_eq!(contents(&answer), [reversed(&plain)]);
-    assert_eq!(answer["usage"]["service"]["serviceId"], "aisbreaker:mirror/service/chat:echo");
-    assert_eq!(state_of(&answer)["messages"][1]["output"]["text"]["content"], json!(plain));
+    assert_eq!(
+        answer["usage"]["service"]["serviceId"],
+        "aisbreaker:mirror/service/chat:echo"
+    );
+    assert_eq!(
+        state_of(&answer)["messages"][1]["output"]["text"]["content"],
+        json!(plain)
+    );
     assert_eq!(timeless(last), timeless(answer));
-    assert!(progress.iter().all(|event| contents(event) == [reversed(&plain)]), "{progress:?}");
+    assert!(
+        progress
+            .iter()
+            .all(|event| contents(event) == [reversed(&plain)]),
+        "{progress:?}"
+    );
 }
 
 #[test]
@@ -173,7 +230,9 @@ fn mirror_reverses_each_streamed_piece_by_itself() {
     let server = Server::start(&[]);
     let props = filter("aisbreaker:mirror", &service("chat:dummy"));
 
-    let (progress, last) = server.process("", &streamed(call(props, QUESTION))).stream();
+    let (progress, last) = server
+        .process("", &streamed(call(props, QUESTION)))
+        .stream();
 
     let pieces: Vec<&str> = progress.iter().flat_map(contents).collect();
     let expected: Vec<String> = ANSWER.split_inclusive(' ').map(reversed).collect();
@@ -185,8 +244,10 @@ fn mirror_reverses_each_streamed_piece_by_itself() {
 fn filters_may_stand_behind_each_other() {
     let server = Server::start(&[]);
     let mirror = |inner: &Value| filter("aisbreaker:mirror", inner);
-    let props =
-        filter("aisbreaker:logging", &mirror(&filter("aisbreaker:nop", &mirror(&service("chat:echo")))));
+    let props = filter(
+        "aisbreaker:logging",
+        &mirror(&filter("aisbreaker:nop", &mirror(&service("chat:echo")))),
+    );
 
     let answer = server.process("", &call(props, "twice")).json();
 
@@ -205,23 +266,37 @@ fn nop_and_logging_change_nothing() {
         let body = call(filter(id, &service("chat:dummy")), QUESTION);
         assert_eq!(timeless(server.process("", &body).json()), plain, "{id}");
         let (progress, last) = server.process("", &streamed(body)).stream();
-        assert_eq!((progress, timeless(last)), (plain_stream.0.clone(), plain.clone()), "{id}");
+        assert_eq!(
+            (progress, timeless(last)),
+            (plain_stream.0.clone(), plain.clone()),
+            "{id}"
+        );
     }
 }
 
 #[test]
 fn logging_logs_sizes_and_never_content() {
     let server = Server::start(&[("AISBREAKER_LOG", "trace")]);
-    let props =
-        filter("aisbreaker:logging", &json!({"serviceId": "chat:dummy", "greeting": "canary-greeting"}));
+    let props = filter(
+        "aisbreaker:logging",
+        &json!({"serviceId": "chat:dummy", "greeting": "canary-greeting"}),
+    );
 
-    for body in [call(props.clone(), "canary-question"), streamed(call(props, "canary-question"))] {
+    for body in [
+        call(props.clone(), "canary-question"),
+        streamed(call(props, "canary-question")),
+    ] {
         assert_eq!(server.process("", &body).status, 200);
-        server.wait_for_log("the end of the call", |line| line["message"] == "service answered");
+        server.wait_for_log("the end of the call", |line| {
+            line["message"] == "service answered"
+        });
     }
 
     let line = server.wait_for_log("the sizes", |line| line["message"] == "service called");
-    assert_eq!((&line["inputs"], &line["input_bytes"]), (&json!(1), &json!("canary-question".len())));
+    assert_eq!(
+        (&line["inputs"], &line["input_bytes"]),
+        (&json!(1), &json!("canary-question".len()))
+    );
     assert!(!server.log().contains("canary"), "content in the log");
 }
 
@@ -235,17 +310,30 @@ fn a_filter_that_leads_nowhere_is_a_bad_request() {
             ("null behind it", filter(id, &json!(null))),
             ("text behind it", filter(id, &json!("chat:dummy"))),
             ("no service id behind it", filter(id, &json!({}))),
-            ("number for a service id", filter(id, &json!({"serviceId": 7}))),
+            (
+                "number for a service id",
+                filter(id, &json!({"serviceId": 7})),
+            ),
         ];
         for (row, props) in rows {
             let row = format!("{id} with {row}");
             for body in [call(props.clone(), "Hi"), streamed(call(props, "Hi"))] {
-                assert_error(&row, &server.process("", &body), 400, "forward2ServiceProps");
+                assert_error(
+                    &row,
+                    &server.process("", &body),
+                    400,
+                    "forward2ServiceProps",
+                );
             }
         }
         let missing = filter(id, &service("chat:nothing"));
         let answer = server.process("", &call(missing, "Hi"));
-        assert_error(id, &answer, 404, "No factory registered for serviceId 'chat:nothing'");
+        assert_error(
+            id,
+            &answer,
+            404,
+            "No factory registered for serviceId 'chat:nothing'",
+        );
     }
 }
 
@@ -261,19 +349,28 @@ fn a_conversation_goes_on_with_the_state_of_the_answer_before() {
                 call(service("chat:echo"), text)
             }
         };
-        let last = |answer: &Answer| if streams { answer.stream().1 } else { answer.json() };
+        let last = |answer: &Answer| {
+            if streams {
+                answer.stream().1
+            } else {
+                answer.json()
+            }
+        };
         let first = last(&server.process("", &body("one")));
         let mut second = body("two");
         second["request"]["conversationState"] = first["conversationState"].clone();
 
         let answer = last(&server.process("", &second));
 
-        let output =
-            |text: &str| json!({"output": {"text": {"index": 0, "role": "assistant", "content": text}}});
+        let output = |text: &str| json!({"output": {"text": {"index": 0, "role": "assistant", "content": text}}});
         let messages = json!([
             {"input": user("one")}, output("[ECHO] one"), {"input": user("two")}, output("[ECHO] two"),
         ]);
-        assert_eq!(state_of(&answer), json!({"messages": messages}), "streams: {streams}");
+        assert_eq!(
+            state_of(&answer),
+            json!({"messages": messages}),
+            "streams: {streams}"
+        );
     }
 }
 
@@ -281,8 +378,7 @@ fn a_conversation_goes_on_with_the_state_of_the_answer_before() {
 fn a_state_is_read_in_both_alphabets_padded_or_not() {
     let server = Server::start(&[]);
     // Its base64 has a plus, a slash and two padding characters.
-    let state =
-        json!({"messages": [{"input": {"text": {"role": "user", "content": "??>>~~\u{fb}\u{ff}\u{3ff}"}}}]});
+    let state = json!({"messages": [{"input": {"text": {"role": "user", "content": "??>>~~\u{fb}\u{ff}\u{3ff}"}}}]});
     let padded = (0..3)
         .map(|spaces| base64::encode(format!("{state}{}", " ".repeat(spaces)).as_bytes()))
         .find(|text| text.ends_with("==") && text.contains('+') | text.contains('/'))
@@ -291,7 +387,10 @@ fn a_state_is_read_in_both_alphabets_padded_or_not() {
         padded.clone(),
         padded.trim_end_matches('=').to_owned(),
         padded.replace('+', "-").replace('/', "_"),
-        padded.trim_end_matches('=').replace('+', "-").replace('/', "_"),
+        padded
+            .trim_end_matches('=')
+            .replace('+', "-")
+            .replace('/', "_"),
         base64::encode(b"{\"messages\":[]}"),
         base64::encode(b"{\"messages\":[],\"other\":1}"),
     ];
@@ -301,7 +400,10 @@ fn a_state_is_read_in_both_alphabets_padded_or_not() {
         body["request"]["conversationState"] = json!(state);
         let answer = server.process("", &body);
         assert_eq!(answer.status, 200, "{state}: {answer:?}");
-        let earlier = state_of(&answer.json())["messages"].as_array().unwrap().len();
+        let earlier = state_of(&answer.json())["messages"]
+            .as_array()
+            .unwrap()
+            .len();
         let expected = if state.len() < 40 { 2 } else { 3 };
         assert_eq!(earlier, expected, "{state}: {answer:?}");
     }
@@ -319,7 +421,10 @@ fn what_is_no_state_is_a_bad_request() {
         ("no messages", encoded("{}")),
         ("messages that are no list", encoded("{\"messages\":{}}")),
         ("a message that is none", encoded("{\"messages\":[7]}")),
-        ("an input that is none", encoded("{\"messages\":[{\"input\":7}]}")),
+        (
+            "an input that is none",
+            encoded("{\"messages\":[{\"input\":7}]}"),
+        ),
         ("cut", json!("eyJtZXNzYWdlcyI6W")),
         ("a number", json!(7)),
         ("an object", json!({"messages": []})),
@@ -330,7 +435,12 @@ fn what_is_no_state_is_a_bad_request() {
             let mut body = call(service(id), "Hi");
             body["request"]["conversationState"] = state.clone();
             assert_error(row, &server.process("", &body), 400, "conversationState");
-            assert_error(row, &server.process("", &streamed(body)), 400, "conversationState");
+            assert_error(
+                row,
+                &server.process("", &streamed(body)),
+                400,
+                "conversationState",
+            );
         }
     }
 }
@@ -338,7 +448,12 @@ fn what_is_no_state_is_a_bad_request() {
 #[test]
 fn a_service_is_found_by_whole_segments_or_not_at_all() {
     let server = Server::start(&[]);
-    let found = ["chat:dummy", "chat:dummy/x", "chat:dummy/x/y", "chat:echo/1.0"];
+    let found = [
+        "chat:dummy",
+        "chat:dummy/x",
+        "chat:dummy/x/y",
+        "chat:echo/1.0",
+    ];
     let missing = [
         "chat:",
         "chat",
@@ -357,7 +472,11 @@ fn a_service_is_found_by_whole_segments_or_not_at_all() {
     ];
 
     for id in found {
-        assert_eq!(server.process("", &call(service(id), "Hi")).status, 200, "{id}");
+        assert_eq!(
+            server.process("", &call(service(id), "Hi")).status,
+            200,
+            "{id}"
+        );
     }
     for id in missing {
         for body in [call(service(id), "Hi"), streamed(call(service(id), "Hi"))] {
@@ -370,7 +489,9 @@ fn a_service_is_found_by_whole_segments_or_not_at_all() {
 #[test]
 fn the_usage_names_the_service_as_it_was_asked_for() {
     let server = Server::start(&[]);
-    let answer = server.process("", &call(service("chat:dummy/x"), "Hi")).json();
+    let answer = server
+        .process("", &call(service("chat:dummy/x"), "Hi"))
+        .json();
     assert_eq!(answer["usage"]["service"]["serviceId"], "chat:dummy/x");
 }
 
@@ -387,8 +508,18 @@ fn the_documented_key_opens_and_blocks_the_right_services() {
     let rows = [
         ("its own entry", service("chat:dummy"), 200, ""),
         ("no secret needed", service("chat:echo"), 200, ""),
-        ("a filter", filter("aisbreaker:mirror", &service("chat:dummy")), 200, ""),
-        ("unknown wins over blocked", service("chat:invalid"), 404, "'chat:invalid'"),
+        (
+            "a filter",
+            filter("aisbreaker:mirror", &service("chat:dummy")),
+            200,
+            "",
+        ),
+        (
+            "unknown wins over blocked",
+            service("chat:invalid"),
+            404,
+            "'chat:invalid'",
+        ),
         (
             "unknown behind a filter",
             filter("aisbreaker:mirror", &service("chat:invalid")),
@@ -397,7 +528,12 @@ fn the_documented_key_opens_and_blocks_the_right_services() {
         ),
         ("blocked", service("chat:openai.com"), 403, ""),
         ("blocked with an address", openai.clone(), 403, ""),
-        ("blocked behind a filter", filter("aisbreaker:nop", &openai), 403, ""),
+        (
+            "blocked behind a filter",
+            filter("aisbreaker:nop", &openai),
+            403,
+            "",
+        ),
     ];
 
     for (row, props, status, message) in rows {
@@ -409,7 +545,11 @@ fn the_documented_key_opens_and_blocks_the_right_services() {
             }
         }
     }
-    assert_eq!(trap.connections(), 0, "nothing is sent for a service that is blocked");
+    assert_eq!(
+        trap.connections(),
+        0,
+        "nothing is sent for a service that is blocked"
+    );
 }
 
 #[test]
@@ -437,7 +577,10 @@ fn a_service_that_needs_a_secret_says_so() {
     ];
 
     for (row, bearer) in rows {
-        for props in [service("chat:openai.com"), service_at("chat:openai.com", &trap.url())] {
+        for props in [
+            service("chat:openai.com"),
+            service_at("chat:openai.com", &trap.url()),
+        ] {
             for body in [call(props.clone(), "Hi"), streamed(call(props, "Hi"))] {
                 let answer = server.process(&bearer, &body);
                 assert_error(row, &answer, 401, "chat:openai.com: missing auth.secret");

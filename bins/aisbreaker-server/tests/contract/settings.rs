@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{ConfigFile, KEY, Provider, Server, assert_error, call, refused_start, run, service};
+use crate::support::{
+    ConfigFile, KEY, Provider, Server, assert_error, call, refused_start, run, service,
+};
 
 fn dummy() -> Value {
     call(service("chat:dummy"), "Hi")
@@ -76,18 +78,31 @@ fn each_fault_alone_keeps_the_server_from_starting() {
     ];
 
     for (variable, value) in rows {
-        let told = refused_start(&[], &[("AUTH_ENCRYPTION_KEYPHRASE", KEY), (variable, value)]);
-        let name = if variable == "AISBREAKER_CONFIG" { "configuration file" } else { variable };
+        let told = refused_start(
+            &[],
+            &[("AUTH_ENCRYPTION_KEYPHRASE", KEY), (variable, value)],
+        );
+        let name = if variable == "AISBREAKER_CONFIG" {
+            "configuration file"
+        } else {
+            variable
+        };
         assert!(told.contains(name), "{variable}={value}:\n{told}");
     }
-    let told = refused_start(&["--listen", "nowhere"], &[("AUTH_ENCRYPTION_KEYPHRASE", KEY)]);
+    let told = refused_start(
+        &["--listen", "nowhere"],
+        &[("AUTH_ENCRYPTION_KEYPHRASE", KEY)],
+    );
     assert!(told.contains("--listen"), "{told}");
 }
 
 #[test]
 fn a_phrase_of_ten_characters_is_the_shortest() {
     let told = refused_start(&[], &[("AUTH_ENCRYPTION_KEYPHRASE", "123456789")]);
-    assert!(told.contains("AUTH_ENCRYPTION_KEYPHRASE") && !told.contains("123456789"), "{told}");
+    assert!(
+        told.contains("AUTH_ENCRYPTION_KEYPHRASE") && !told.contains("123456789"),
+        "{told}"
+    );
 
     // An empty phrase is a mistake, not a wish for a random key.
     let told = refused_start(&[], &[("AUTH_ENCRYPTION_KEYPHRASE", "")]);
@@ -130,20 +145,27 @@ fn unknown_keys_and_unusable_values_of_the_file_are_told_at_once() {
 
 #[test]
 fn a_file_that_is_no_toml_is_refused_without_showing_it() {
-    for text in
-        ["keys = { sealing = \"canary-secret\"", "canary-secret", "a = 1\na = \"canary-secret\"", "\0"]
-    {
+    for text in [
+        "keys = { sealing = \"canary-secret\"",
+        "canary-secret",
+        "a = 1\na = \"canary-secret\"",
+        "\0",
+    ] {
         let file = ConfigFile::new(text);
         let told = refused_start(&["--config", file.path()], &[]);
         assert!(told.contains("configuration file"), "{told}");
-        assert!(!told.contains("canary-secret"), "the file is repeated:\n{told}");
+        assert!(
+            !told.contains("canary-secret"),
+            "the file is repeated:\n{told}"
+        );
     }
 }
 
 #[test]
 fn flag_beats_environment_beats_file_beats_default() {
     let limit = |server: &Server| {
-        let over = |length: usize| server.process("", &call(service("chat:dummy"), &"x".repeat(length)));
+        let over =
+            |length: usize| server.process("", &call(service("chat:dummy"), &"x".repeat(length)));
         [1_000, 2_000].map(|length| over(length).status)
     };
     let file = ConfigFile::new(&format!(
@@ -152,14 +174,34 @@ fn flag_beats_environment_beats_file_beats_default() {
     let arguments = ["--config", file.path(), "--listen", "127.0.0.1:0"];
     let nowhere = ("AISBREAKER_CONFIG", "/no/such/file.toml");
 
-    let by_default =
-        Server::start_with(&["--listen", "127.0.0.1:0"], &[("AISBREAKER_LISTEN", "127.0.0.1:1")]);
+    let by_default = Server::start_with(
+        &["--listen", "127.0.0.1:0"],
+        &[("AISBREAKER_LISTEN", "127.0.0.1:1")],
+    );
     assert_eq!(limit(&by_default), [200, 200], "default");
-    assert_eq!(limit(&Server::start_with(&arguments, &[])), [413, 413], "file");
-    assert_eq!(limit(&Server::start_with(&arguments, &[nowhere])), [413, 413], "the flag names the file");
-    let environment = [("AISBREAKER_MAX_BODY_BYTES", "1500"), ("AISBREAKER_LISTEN", "127.0.0.1:2")];
-    assert_eq!(limit(&Server::start_with(&arguments, &environment)), [200, 413], "environment");
-    let listening = Server::start_with(&["--config", file.path()], &[("AISBREAKER_LISTEN", "127.0.0.1:0")]);
+    assert_eq!(
+        limit(&Server::start_with(&arguments, &[])),
+        [413, 413],
+        "file"
+    );
+    assert_eq!(
+        limit(&Server::start_with(&arguments, &[nowhere])),
+        [413, 413],
+        "the flag names the file"
+    );
+    let environment = [
+        ("AISBREAKER_MAX_BODY_BYTES", "1500"),
+        ("AISBREAKER_LISTEN", "127.0.0.1:2"),
+    ];
+    assert_eq!(
+        limit(&Server::start_with(&arguments, &environment)),
+        [200, 413],
+        "environment"
+    );
+    let listening = Server::start_with(
+        &["--config", file.path()],
+        &[("AISBREAKER_LISTEN", "127.0.0.1:0")],
+    );
     assert_eq!(limit(&listening), [413, 413], "environment beats file");
 }
 
@@ -222,32 +264,72 @@ fn every_setting_can_stand_in_the_file() {
     let answer = server.process("sk-own", &dummy());
 
     assert_eq!(answer.status, 200, "{answer:?}");
-    assert!(answer.header("ratelimit-policy").unwrap().contains("q=4;"), "{answer:?}");
+    assert!(
+        answer.header("ratelimit-policy").unwrap().contains("q=4;"),
+        "{answer:?}"
+    );
     assert_error("the default key", &server.process("", &dummy()), 401, "");
 }
 
 #[test]
 fn a_provider_that_cannot_be_used_is_a_fault() {
-    let row = |members: &str| format!("[[provider]]\nid = \"a.example\"\nopenai = \"/v1\"\n{members}");
+    let row =
+        |members: &str| format!("[[provider]]\nid = \"a.example\"\nopenai = \"/v1\"\n{members}");
     let rows = [
-        ("[[provider]]\nopenai = \"/v1\"".to_owned(), "missing field `id`"),
-        ("[[provider]]\nid = \"a.example\"".to_owned(), "provider \"a.example\": must speak a dialect"),
-        ("[[provider]]\nid = \"a/b\"\nopenai = \"\"".to_owned(), "id and aliases must be 1 to 100 letters"),
+        (
+            "[[provider]]\nopenai = \"/v1\"".to_owned(),
+            "missing field `id`",
+        ),
+        (
+            "[[provider]]\nid = \"a.example\"".to_owned(),
+            "provider \"a.example\": must speak a dialect",
+        ),
+        (
+            "[[provider]]\nid = \"a/b\"\nopenai = \"\"".to_owned(),
+            "id and aliases must be 1 to 100 letters",
+        ),
         (row("mystery = 1"), "unknown field `mystery`"),
-        (row("url = \"canary\""), "url must be an absolute http or https URL"),
+        (
+            row("url = \"canary\""),
+            "url must be an absolute http or https URL",
+        ),
         (row("url = 7"), "a member is not of its kind"),
         (row("auth = \"canary\""), "a member is not of its kind"),
         (row("secret = \"canary\""), "a member is not of its kind"),
-        (row("anthropic = \"v1/\""), "a path such as '/v1', without a slash at its end"),
-        (row("anthropic = \"/v1/../x\""), "a path such as '/v1', without a slash at its end"),
-        (row("usage = \"canary\""), "usage names a rule that is not there"),
-        (row("headers = { authorization = \"canary\" }"), "headers must have usable names and values"),
-        (row("headers = { host = \"canary\" }"), "headers must have usable names and values"),
-        (row("headers = { x = \"canary\\n\" }"), "headers must have usable names and values"),
-        ("[usage.x]\nmystery = []".to_owned(), "unknown field `mystery`"),
+        (
+            row("anthropic = \"v1/\""),
+            "a path such as '/v1', without a slash at its end",
+        ),
+        (
+            row("anthropic = \"/v1/../x\""),
+            "a path such as '/v1', without a slash at its end",
+        ),
+        (
+            row("usage = \"canary\""),
+            "usage names a rule that is not there",
+        ),
+        (
+            row("headers = { authorization = \"canary\" }"),
+            "headers must have usable names and values",
+        ),
+        (
+            row("headers = { host = \"canary\" }"),
+            "headers must have usable names and values",
+        ),
+        (
+            row("headers = { x = \"canary\\n\" }"),
+            "headers must have usable names and values",
+        ),
+        (
+            "[usage.x]\nmystery = []".to_owned(),
+            "unknown field `mystery`",
+        ),
         ("provider = 1".to_owned(), "a member is not of its kind"),
         (
-            format!("{}\n[services.\"chat:a.example.other\"]\nengine = \"x\"", row("")),
+            format!(
+                "{}\n[services.\"chat:a.example.other\"]\nengine = \"x\"",
+                row("")
+            ),
             "is not a service that calls a provider",
         ),
     ];
@@ -267,8 +349,16 @@ fn port_alone_sets_the_port() {
     assert_eq!(server.get("/api/v1/ping").status, 200);
     // A listen address is the more exact wish.
     let taken = Provider::trap();
-    let environment = [("PORT", &*taken.port().to_string()), ("AISBREAKER_LISTEN", "127.0.0.1:0")];
-    assert_eq!(Server::start_with(&[], &environment).get("/api/v1/ping").status, 200);
+    let environment = [
+        ("PORT", &*taken.port().to_string()),
+        ("AISBREAKER_LISTEN", "127.0.0.1:0"),
+    ];
+    assert_eq!(
+        Server::start_with(&[], &environment)
+            .get("/api/v1/ping")
+            .status,
+        200
+    );
 }
 
 #[test]
@@ -286,9 +376,18 @@ fn port_replaces_the_port_of_the_files_address_and_nothing_else() {
     assert_eq!(server.address().ip().to_string(), "127.0.0.2");
     assert_ne!(server.address().port(), 1);
 
-    let environment = [("PORT", &*taken.port().to_string()), ("AUTH_ENCRYPTION_KEYPHRASE", KEY)];
+    let environment = [
+        ("PORT", &*taken.port().to_string()),
+        ("AUTH_ENCRYPTION_KEYPHRASE", KEY),
+    ];
     let arguments = ["--config", elsewhere.path(), "--listen", "127.0.0.1:0"];
-    assert_eq!(Server::start_with(&arguments, &environment).address().ip().to_string(), "127.0.0.1");
+    assert_eq!(
+        Server::start_with(&arguments, &environment)
+            .address()
+            .ip()
+            .to_string(),
+        "127.0.0.1"
+    );
 }
 
 #[test]
@@ -306,7 +405,12 @@ fn numbers_and_spans_beyond_what_clocks_and_counters_hold_are_faults() {
     let settings = |count: &'static str, span: &'static str| {
         let counts = COUNTS.map(|variable| (variable, count));
         let spans = SPANS.map(|variable| (variable, span));
-        [&counts as &[_], &spans, &[("AUTH_ENCRYPTION_KEYPHRASE", KEY)]].concat()
+        [
+            &counts as &[_],
+            &spans,
+            &[("AUTH_ENCRYPTION_KEYPHRASE", KEY)],
+        ]
+        .concat()
     };
 
     for (count, span) in [
@@ -320,7 +424,10 @@ fn numbers_and_spans_beyond_what_clocks_and_counters_hold_are_faults() {
         }
         assert!(!told.contains("panicked"), "{told}");
     }
-    let mut server = Server::start_with(&["--listen", "127.0.0.1:0"], &settings("1000000000", "100years"));
+    let mut server = Server::start_with(
+        &["--listen", "127.0.0.1:0"],
+        &settings("1000000000", "100years"),
+    );
     assert_eq!(server.process("", &dummy()).status, 200);
     server.signal("TERM");
     let (status, log) = server.wait();
@@ -329,25 +436,44 @@ fn numbers_and_spans_beyond_what_clocks_and_counters_hold_are_faults() {
 
 #[test]
 fn a_network_that_would_never_match_is_a_fault() {
-    for networks in
-        ["::ffff:127.0.0.1", "::ffff:10.0.0.0/104", "::ffff:0:0/96", "10.0.0.0/8, ::ffff:7f00:1/128"]
-    {
-        let environment = [("AUTH_ENCRYPTION_KEYPHRASE", KEY), ("AISBREAKER_TRUSTED_PROXIES", networks)];
+    for networks in [
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.0/104",
+        "::ffff:0:0/96",
+        "10.0.0.0/8, ::ffff:7f00:1/128",
+    ] {
+        let environment = [
+            ("AUTH_ENCRYPTION_KEYPHRASE", KEY),
+            ("AISBREAKER_TRUSTED_PROXIES", networks),
+        ];
         let told = refused_start(&[], &environment);
-        assert!(told.contains("AISBREAKER_TRUSTED_PROXIES"), "{networks}:\n{told}");
+        assert!(
+            told.contains("AISBREAKER_TRUSTED_PROXIES"),
+            "{networks}:\n{told}"
+        );
     }
     let plain = "127.0.0.1,10.0.0.0/8,::1,fd00::/8,::/0";
-    assert_eq!(Server::start(&[("AISBREAKER_TRUSTED_PROXIES", plain)]).get("/api/v1/ping").status, 200);
+    assert_eq!(
+        Server::start(&[("AISBREAKER_TRUSTED_PROXIES", plain)])
+            .get("/api/v1/ping")
+            .status,
+        200
+    );
 }
 
 #[test]
 fn a_port_that_is_taken_is_told() {
     let taken = Provider::trap();
 
-    let told =
-        refused_start(&["--listen", &taken.address().to_string()], &[("AUTH_ENCRYPTION_KEYPHRASE", KEY)]);
+    let told = refused_start(
+        &["--listen", &taken.address().to_string()],
+        &[("AUTH_ENCRYPTION_KEYPHRASE", KEY)],
+    );
 
-    assert!(told.contains(&taken.address().to_string()) && !told.contains("panicked"), "{told}");
+    assert!(
+        told.contains(&taken.address().to_string()) && !told.contains("panicked"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -384,12 +510,21 @@ fn help_version_and_unknown_words() {
 
     let (is_good, help, _) = text(&["--help"]);
     assert!(is_good);
-    for word in ["--listen", "--config", "--version", "keygen", "AUTH_ENCRYPTION_KEYPHRASE"] {
+    for word in [
+        "--listen",
+        "--config",
+        "--version",
+        "keygen",
+        "AUTH_ENCRYPTION_KEYPHRASE",
+    ] {
         assert!(help.contains(word), "{word} is not in:\n{help}");
     }
     let (is_good, version, _) = text(&["--version"]);
     assert!(is_good);
-    assert_eq!(version, concat!("aisbreaker-server ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(
+        version,
+        concat!("aisbreaker-server ", env!("CARGO_PKG_VERSION"), "\n")
+    );
     for arguments in [&["--nonsense"] as &[&str], &["serve-it"], &["--listen"]] {
         let (is_good, _, told) = text(arguments);
         assert!(!is_good && !told.is_empty(), "{arguments:?}");

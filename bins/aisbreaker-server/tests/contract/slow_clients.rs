@@ -6,14 +6,16 @@ use serde_json::json;
 
 use super::openai::{chat, key_for, piece};
 use crate::support::{
-    Connection, Metronome, PATIENCE, Provider, Request, Server, call, http2_untaken, service, streamed,
+    Connection, Metronome, PATIENCE, Provider, Request, Server, call, http2_untaken, service,
+    streamed,
 };
 
 /// What the system receives ahead of a slow client.
 const NARROW: u32 = 64 << 10;
 /// The length of a text whose answer, four times as long, is far more than all sockets hold.
 const LONG: usize = 5 << 20;
-/// What a slow client takes at a time: all in all more than the system takes back at once, and far from the whole.
+/// What a slow client takes at a time: all in all more than the system takes back at once, and far
+/// from the whole.
 const SIP: usize = 512 << 10;
 
 /// A connection on which a long answer is to be taken, and how long it is.
@@ -39,7 +41,12 @@ fn sip(connection: &mut Connection, length: usize, sips: usize) {
     }
     body.extend(connection.take(length - body.len()));
     let answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!(answer["outputs"][0]["text"]["content"].as_str().map(str::len), Some("[ECHO] ".len() + LONG));
+    assert_eq!(
+        answer["outputs"][0]["text"]["content"]
+            .as_str()
+            .map(str::len),
+        Some("[ECHO] ".len() + LONG)
+    );
 }
 
 #[test]
@@ -87,32 +94,59 @@ fn a_stream_that_nobody_takes_is_given_up() {
     let server = Server::with_egress(&[("AISBREAKER_HEADER_TIMEOUT", "100ms")]);
     let words = streamed(call(service("chat:dummy"), &"word ".repeat(1_000_000)));
     let rows = [
-        ("of-a-provider", streamed(chat("Hi")), key_for(&server, &endless)),
-        ("of-the-server", words, server.mint_secrets(&json!([{"serviceId": "chat:", "authSecret": ""}]))),
+        (
+            "of-a-provider",
+            streamed(chat("Hi")),
+            key_for(&server, &endless),
+        ),
+        (
+            "of-the-server",
+            words,
+            server.mint_secrets(&json!([{"serviceId": "chat:", "authSecret": ""}])),
+        ),
     ];
     for (row, body, key) in rows {
-        let request = Request::process(&body).bearer(&key).header("X-Request-Id", row).to_bytes();
+        let request = Request::process(&body)
+            .bearer(&key)
+            .header("X-Request-Id", row)
+            .to_bytes();
         let mut connection = Connection::open_narrow(server.address(), NARROW);
         connection.write(&request);
 
         assert_eq!(server.wait_for_request(row)["status"], 499, "{row}");
     }
 
-    assert_eq!(told.recv_timeout(PATIENCE), Ok(()), "the call to the provider goes on");
+    assert_eq!(
+        told.recv_timeout(PATIENCE),
+        Ok(()),
+        "the call to the provider goes on"
+    );
 }
 
-/// There, a client can leave a stream untaken and still take all that the server writes to the socket.
+/// There, a client can leave a stream untaken and still take all that the server writes to the
+/// socket.
 #[test]
 fn a_stream_of_http_2_that_nobody_takes_is_given_up() {
     let (endless, told) = endless_provider();
     let server = Server::with_egress(&[("AISBREAKER_HEADER_TIMEOUT", "100ms")]);
     let request = hyper::Request::post("http://localhost/api/v1/process")
-        .header("authorization", format!("Bearer {}", key_for(&server, &endless)))
+        .header(
+            "authorization",
+            format!("Bearer {}", key_for(&server, &endless)),
+        )
         .header("x-request-id", "untaken");
 
-    http2_untaken(&server, request.body(streamed(chat("Hi")).to_string()).unwrap(), move || {
-        assert_eq!(told.recv_timeout(PATIENCE), Ok(()), "the call to the provider goes on");
-    });
+    http2_untaken(
+        &server,
+        request.body(streamed(chat("Hi")).to_string()).unwrap(),
+        move || {
+            assert_eq!(
+                told.recv_timeout(PATIENCE),
+                Ok(()),
+                "the call to the provider goes on"
+            );
+        },
+    );
 
     assert_eq!(server.wait_for_request("untaken")["status"], 499);
 }

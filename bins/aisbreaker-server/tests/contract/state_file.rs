@@ -1,4 +1,5 @@
-//! Counters that outlive the process: what a restart keeps, what a kill loses, and files that are none.
+//! Counters that outlive the process: what a restart keeps, what a kill loses, and files that are
+//! none.
 
 use std::{
     fs,
@@ -10,7 +11,9 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Canaries, KEY, Request, Server, call, grant, quotas, refused_start, service};
+use crate::support::{
+    Answer, Canaries, KEY, Request, Server, call, grant, quotas, refused_start, service,
+};
 
 /// A directory that goes away with the test.
 struct Directory(PathBuf);
@@ -18,7 +21,11 @@ struct Directory(PathBuf);
 impl Directory {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("state-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "state-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir(&path).unwrap();
         Self(path)
@@ -30,8 +37,9 @@ impl Directory {
 
     /// All names in it but for the lock's.
     fn names(&self) -> Vec<String> {
-        let names =
-            fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names = fs::read_dir(&self.0)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<String> = names.filter(|name| !name.ends_with(".lock")).collect();
         names.sort();
         names
@@ -47,7 +55,10 @@ impl Drop for Directory {
 /// Five requests a day without a key.
 fn start(file: &Path, environment: &[(&str, &str)]) -> Server {
     let limits = quotas([1_000, 1_000, 5], [1_000; 3]).to_string();
-    let basis = [("AISBREAKER_STATE_FILE", file.to_str().unwrap()), ("AISBREAKER_DEFAULT_QUOTAS", &*limits)];
+    let basis = [
+        ("AISBREAKER_STATE_FILE", file.to_str().unwrap()),
+        ("AISBREAKER_DEFAULT_QUOTAS", &*limits),
+    ];
     Server::start(&[&basis, environment].concat())
 }
 
@@ -62,7 +73,10 @@ fn ask(server: &Server) -> Answer {
 /// What is left of the day of the client without a key.
 fn left(answer: &Answer) -> u64 {
     let value = answer.header("ratelimit").unwrap();
-    let day = value.split(", ").find_map(|member| member.strip_prefix("\"client-day\";r=")).unwrap();
+    let day = value
+        .split(", ")
+        .find_map(|member| member.strip_prefix("\"client-day\";r="))
+        .unwrap();
     day.split(';').next().unwrap().parse().unwrap()
 }
 
@@ -74,17 +88,29 @@ fn end(mut server: Server) -> String {
 }
 
 fn says(server: &Server, message: &str) -> Value {
-    server.wait_for_log(message, |line| line["message"].as_str().is_some_and(|told| told.contains(message)))
+    server.wait_for_log(message, |line| {
+        line["message"]
+            .as_str()
+            .is_some_and(|told| told.contains(message))
+    })
 }
 
 /// A server that writes its file all the time, and says so.
 fn eager(file: &Path) -> Server {
-    start(file, &[("AISBREAKER_STATE_INTERVAL", "10ms"), ("AISBREAKER_LOG", "debug")])
+    start(
+        file,
+        &[
+            ("AISBREAKER_STATE_INTERVAL", "10ms"),
+            ("AISBREAKER_LOG", "debug"),
+        ],
+    )
 }
 
 /// Waits until the file is written.
 fn wait_for_write(server: &Server) {
-    server.wait_for_log("the first write", |line| line["message"] == "the state file is written");
+    server.wait_for_log("the first write", |line| {
+        line["message"] == "the state file is written"
+    });
 }
 
 #[test]
@@ -98,11 +124,17 @@ fn a_restart_gives_nothing_anew() {
     assert_eq!(left(&server.process(&key, &dummy())), 2);
     end(server);
     assert_eq!(directory.names(), ["counters"]);
-    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
 
     let server = start(&file, &[]);
     let told = says(&server, "counters go on from the state file");
-    assert!(told["file"].as_str().unwrap().ends_with("counters"), "{told}");
+    assert!(
+        told["file"].as_str().unwrap().ends_with("counters"),
+        "{told}"
+    );
     assert_eq!(left(&ask(&server)), 2);
     assert_eq!(left(&server.process(&key, &dummy())), 1);
     assert_eq!((ask(&server).status, left(&ask(&server))), (200, 0));
@@ -126,7 +158,11 @@ fn a_kill_forgets_what_was_charged_since_the_last_write_and_nothing_else() {
     server.wait();
 
     let mut server = start(&file, &[("AISBREAKER_STATE_INTERVAL", "1h")]);
-    assert_eq!([left(&ask(&server)), left(&ask(&server))], [3, 2], "one was written");
+    assert_eq!(
+        [left(&ask(&server)), left(&ask(&server))],
+        [3, 2],
+        "one was written"
+    );
     server.signal("KILL");
     server.wait();
 
@@ -167,7 +203,11 @@ fn what_is_no_state_file_is_set_aside_whole_and_counters_start_empty() {
     let rows = [
         ("empty", Vec::new(), "not a snapshot"),
         ("a text", b"# my notes\n".to_vec(), "not a snapshot"),
-        ("a picture", [b"\xff\xd8\xff\xe0\0\x10JFIF".to_vec(), vec![7; 70_000]].concat(), "not a snapshot"),
+        (
+            "a picture",
+            [b"\xff\xd8\xff\xe0\0\x10JFIF".to_vec(), vec![7; 70_000]].concat(),
+            "not a snapshot",
+        ),
         ("another format", changed(8), "format 0"),
         ("its head", good[..20].to_vec(), "damaged"),
         ("half of it", good[..good.len() / 2].to_vec(), "damaged"),
@@ -181,15 +221,26 @@ fn what_is_no_state_file_is_set_aside_whole_and_counters_start_empty() {
         let server = start(&file, &[]);
         let told = says(&server, "the state file was unusable and is set aside");
         assert_eq!(told["level"], "WARN", "{row}");
-        assert!(told["reason"].as_str().unwrap().contains(reason), "{row}: {told}");
-        assert!(told["file"].as_str().unwrap().ends_with("/counters"), "{row}: {told}");
+        assert!(
+            told["reason"].as_str().unwrap().contains(reason),
+            "{row}: {told}"
+        );
+        assert!(
+            told["file"].as_str().unwrap().ends_with("/counters"),
+            "{row}: {told}"
+        );
         let aside = told["aside"].as_str().unwrap();
         assert!(aside.contains("/counters.unreadable-"), "{row}: {told}");
         assert_eq!(fs::read(aside).unwrap(), bytes, "{row}");
         assert_eq!(left(&ask(&server)), 4, "{row}");
         end(server);
     }
-    assert_eq!(directory.names().len(), 10, "none was written over: {:?}", directory.names());
+    assert_eq!(
+        directory.names().len(),
+        10,
+        "none was written over: {:?}",
+        directory.names()
+    );
 }
 
 #[test]
@@ -206,13 +257,25 @@ fn a_path_that_cannot_be_a_state_file_is_refused_at_the_start() {
     ];
 
     for (path, problem) in rows {
-        let environment = [("AUTH_ENCRYPTION_KEYPHRASE", KEY), ("AISBREAKER_STATE_FILE", path)];
+        let environment = [
+            ("AUTH_ENCRYPTION_KEYPHRASE", KEY),
+            ("AISBREAKER_STATE_FILE", path),
+        ];
         let told = refused_start(&["--listen", "127.0.0.1:0"], &environment);
-        assert!(told.contains(&format!("AISBREAKER_STATE_FILE {problem}")), "{path}: {told}");
+        assert!(
+            told.contains(&format!("AISBREAKER_STATE_FILE {problem}")),
+            "{path}: {told}"
+        );
     }
-    let environment = [("AUTH_ENCRYPTION_KEYPHRASE", KEY), ("AISBREAKER_STATE_INTERVAL", "5s")];
+    let environment = [
+        ("AUTH_ENCRYPTION_KEYPHRASE", KEY),
+        ("AISBREAKER_STATE_INTERVAL", "5s"),
+    ];
     let told = refused_start(&[], &environment);
-    assert!(told.contains("AISBREAKER_STATE_INTERVAL has no effect without AISBREAKER_STATE_FILE"), "{told}");
+    assert!(
+        told.contains("AISBREAKER_STATE_INTERVAL has no effect without AISBREAKER_STATE_FILE"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -220,11 +283,17 @@ fn a_second_server_does_not_get_the_file_of_another() {
     let directory = Directory::new();
     let file = directory.file();
     let server = start(&file, &[]);
-    let environment = [("AUTH_ENCRYPTION_KEYPHRASE", KEY), ("AISBREAKER_STATE_FILE", file.to_str().unwrap())];
+    let environment = [
+        ("AUTH_ENCRYPTION_KEYPHRASE", KEY),
+        ("AISBREAKER_STATE_FILE", file.to_str().unwrap()),
+    ];
 
     let told = refused_start(&["--listen", "127.0.0.1:0"], &environment);
 
-    assert!(told.contains("AISBREAKER_STATE_FILE is in use by another server"), "{told}");
+    assert!(
+        told.contains("AISBREAKER_STATE_FILE is in use by another server"),
+        "{told}"
+    );
     assert_eq!(left(&ask(&server)), 4);
     end(server);
     assert_eq!(left(&ask(&start(&file, &[]))), 3);
@@ -270,8 +339,16 @@ fn a_write_that_fails_keeps_the_old_file_and_is_told_once() {
     says(&server, "the state file is written again");
     let log = end(server);
 
-    assert_eq!(log.matches("the state file cannot be written").count(), 1, "{log}");
-    assert_eq!(log.matches("the state file is written again").count(), 1, "{log}");
+    assert_eq!(
+        log.matches("the state file cannot be written").count(),
+        1,
+        "{log}"
+    );
+    assert_eq!(
+        log.matches("the state file is written again").count(),
+        1,
+        "{log}"
+    );
     assert_eq!(left(&ask(&start(&file, &[]))), 1);
 }
 
@@ -300,7 +377,15 @@ fn a_full_disk_leaves_the_old_file_and_is_told_once() {
     assert_eq!(fs::read(&file).unwrap(), old);
     server.free_file_size();
     says(&server, "the state file is written again");
-    assert_eq!(server.log().matches("the state file cannot be written").count(), 1, "{}", server.log());
+    assert_eq!(
+        server
+            .log()
+            .matches("the state file cannot be written")
+            .count(),
+        1,
+        "{}",
+        server.log()
+    );
     end(server);
 
     assert_eq!(directory.names(), ["counters"]);
@@ -335,14 +420,18 @@ fn a_hundred_thousand_clients_come_back() {
     let plenty = quotas([1_000; 3], [1_000_000; 3]).to_string();
     let environment = [
         &environment[..],
-        &[("AISBREAKER_SERVER_QUOTAS", &*plenty), ("AISBREAKER_DEFAULT_QUOTAS", &*plenty)],
+        &[
+            ("AISBREAKER_SERVER_QUOTAS", &*plenty),
+            ("AISBREAKER_DEFAULT_QUOTAS", &*plenty),
+        ],
     ]
     .concat();
     let server = start(&file, &environment);
     let mut connection = server.connect();
     for client in 0..100_000_u32 {
         let address = std::net::Ipv4Addr::from_bits((11 << 24) + client).to_string();
-        let answer = connection.send(&Request::process(&dummy()).header("X-Forwarded-For", &address));
+        let answer =
+            connection.send(&Request::process(&dummy()).header("X-Forwarded-For", &address));
         assert_eq!(answer.status, 200);
     }
     drop(connection);
@@ -356,5 +445,8 @@ fn a_hundred_thousand_clients_come_back() {
 
     let told = says(&server, "counters go on from the state file");
     assert_eq!(told["counters"], 200_002);
-    println!("{} bytes, end {ended:?}, start {started:?}", fs::metadata(&file).unwrap().len());
+    println!(
+        "{} bytes, end {ended:?}, start {started:?}",
+        fs::metadata(&file).unwrap().len()
+    );
 }

@@ -87,6 +87,8 @@ pub(crate) mod base64 {
 
 /// The JSON in a conversation state.
 pub(crate) fn state_of(answer: &Value) -> Value {
-    let text = answer["conversationState"].as_str().expect("a conversation state");
+    let text = answer["conversationState"]
+        .as_str()
+        .expect("a conversation state");
     serde_json::from_slice(&base64::decode(text)).expect("JSON in the conversation state")
 }

@@ -1,9 +1,11 @@
-//! No way out for a secret: the table of what the holder of a key tries so that its sealed secret is sent elsewhere.
+//! No way out for a secret: the table of what the holder of a key tries so that its sealed secret
+//! is sent elsewhere.
 //!
-//! A recording listener, the trap, stands at each address where the bytes would arrive. In the rows its address is
-//! `EVIL`, and that of the provider to which the secret is bound is `GOOD`; `EVILPORT` and `GOODPORT` are their ports,
-//! `SELF` is the server itself. To add an attempt, add a row: how rows are tried is in the modules below this one, which
-//! is long because the whole table is to be in one place.
+//! A recording listener, the trap, stands at each address where the bytes would arrive. In the rows
+//! its address is `EVIL`, and that of the provider to which the secret is bound is `GOOD`;
+//! `EVILPORT` and `GOODPORT` are their ports, `SELF` is the server itself. To add an attempt, add a
+//! row: how rows are tried is in the modules below this one, which is long because the whole table
+//! is to be in one place.
 
 mod attempt;
 mod calls;
@@ -30,12 +32,26 @@ const SEALED: Seals = &[
 /// Keys that must all keep their secret from every address of [`ADDRESSES`].
 const KEYS: &[(&str, Seals)] = &[
     ("bound to an address", SEALED),
-    ("bound to two addresses", &[("", CHAT, &["https://elsewhere.example/x", "http://GOOD/base/"])]),
+    (
+        "bound to two addresses",
+        &[(
+            "",
+            CHAT,
+            &["https://elsewhere.example/x", "http://GOOD/base/"],
+        )],
+    ),
     (
         "bound to an address with an engine in it",
-        &[("", CHAT, &["http://GOOD/${engine}#no-default-path", "http://GOOD"])],
+        &[(
+            "",
+            CHAT,
+            &["http://GOOD/${engine}#no-default-path", "http://GOOD"],
+        )],
     ),
-    ("bound to the service's own address", &[("chat:", CHAT, &[]), ("aisbreaker:", HOP, &[])]),
+    (
+        "bound to the service's own address",
+        &[("chat:", CHAT, &[]), ("aisbreaker:", HOP, &[])],
+    ),
     ("for everything, without an address", &[("", CHAT, &[])]),
 ];
 
@@ -48,7 +64,8 @@ const SERVICES: [&str; 5] = [
     "aisbreaker:proxy",
 ];
 
-/// `service.url` as it leads, or might be read to lead, from the bound address to the trap; and the status.
+/// `service.url` as it leads, or might be read to lead, from the bound address to the trap; and the
+/// status.
 const ADDRESSES: &[(&str, u16)] = &[
     // Another host, port or scheme.
     ("http://EVIL", 403),
@@ -68,7 +85,8 @@ const ADDRESSES: &[(&str, u16)] = &[
     ("unix://EVIL", 400),
     ("javascript:http://EVIL", 400),
     ("data:text/plain,http://EVIL", 400),
-    // A path, a query or a fragment that looks like the bound address, and the marker in the wrong place.
+    // A path, a query or a fragment that looks like the bound address, and the marker in the wrong
+    // place.
     ("http://EVIL/#no-default-path", 403),
     ("http://EVIL/v1/chat/completions#no-default-path", 403),
     ("http://EVIL/http://GOOD", 403),
@@ -190,7 +208,8 @@ const ADDRESSES: &[(&str, u16)] = &[
     ("${engine}://EVIL", 400),
 ];
 
-/// Service ids, and what [`SEALED`] gives them; at the trap's address, the sealed secret is refused.
+/// Service ids, and what [`SEALED`] gives them; at the trap's address, the sealed secret is
+/// refused.
 const SERVICE_IDS: &[(&str, Outcome)] = &[
     ("chat:openai.com", AtHome(CHAT)),
     ("chat:openai.com/", AtHome(CHAT)),
@@ -275,7 +294,8 @@ const ENGINES: &[&str] = &[
     " @EVIL",
 ];
 
-/// Addresses with the engine in them, as a key and as a call may name them, and whether they can be used.
+/// Addresses with the engine in them, as a key and as a call may name them, and whether they can be
+/// used.
 const ENGINE_ADDRESSES: &[(&str, bool)] = &[
     ("http://GOOD/${engine}", true),
     ("http://GOOD/${engine}#no-default-path", true),
@@ -289,7 +309,8 @@ const ENGINE_ADDRESSES: &[(&str, bool)] = &[
     ("http://GOOD#${engine}", false),
 ];
 
-/// Which secret a call gets and where it goes: the key, who calls, the service's properties, and the outcome.
+/// Which secret a call gets and where it goes: the key, who calls, the service's properties, and
+/// the outcome.
 const CALLS: &[(&str, Seals, Caller, &str, Outcome)] = &[
     (
         "an address for the service that passes on",
@@ -350,7 +371,10 @@ const CALLS: &[(&str, Seals, Caller, &str, Outcome)] = &[
     ),
     (
         "a hop elsewhere that the key blocks",
-        &[("aisbreaker:network", "INVALID", &[]), ("", CHAT, &["http://GOOD"])],
+        &[
+            ("aisbreaker:network", "INVALID", &[]),
+            ("", CHAT, &["http://GOOD"]),
+        ],
         Key,
         r#"{"serviceId": "aisbreaker:network", "url": "http://EVIL",
             "forward2ServiceProps": {"serviceId": "chat:openai.com"}}"#,
@@ -358,7 +382,10 @@ const CALLS: &[(&str, Seals, Caller, &str, Outcome)] = &[
     ),
     (
         "the caller's own key to another server, other secrets in it",
-        &[("aisbreaker:network", "{{secret}}", &[]), ("", CHAT, &["http://GOOD"])],
+        &[
+            ("aisbreaker:network", "{{secret}}", &[]),
+            ("", CHAT, &["http://GOOD"]),
+        ],
         Key,
         r#"{"serviceId": "aisbreaker:network", "url": "http://EVIL",
             "forward2ServiceProps": {"serviceId": "chat:openai.com"}}"#,
@@ -366,28 +393,40 @@ const CALLS: &[(&str, Seals, Caller, &str, Outcome)] = &[
     ),
     (
         "an empty secret before one that matches as well",
-        &[("chat:openai.com/gpt-4", "", &[]), ("chat:openai.com", CHAT, &["http://GOOD"])],
+        &[
+            ("chat:openai.com/gpt-4", "", &[]),
+            ("chat:openai.com", CHAT, &["http://GOOD"]),
+        ],
         Key,
         r#"{"serviceId": "chat:openai.com/gpt-4", "url": "http://EVIL"}"#,
         Stays(401),
     ),
     (
         "a blocked service before one that matches as well",
-        &[("chat:openai.com", "INVALID", &[]), ("", CHAT, &["http://GOOD"])],
+        &[
+            ("chat:openai.com", "INVALID", &[]),
+            ("", CHAT, &["http://GOOD"]),
+        ],
         Key,
         r#"{"serviceId": "chat:openai.com/gpt-4", "url": "http://EVIL"}"#,
         Stays(403),
     ),
     (
         "an address of another entry of the key",
-        &[("chat:openai.com", CHAT, &["https://elsewhere.example"]), ("aisbreaker:", HOP, &["http://EVIL"])],
+        &[
+            ("chat:openai.com", CHAT, &["https://elsewhere.example"]),
+            ("aisbreaker:", HOP, &["http://EVIL"]),
+        ],
         Key,
         r#"{"serviceId": "chat:openai.com", "url": "http://EVIL"}"#,
         Stays(403),
     ),
     (
         "an address of a later entry for the same service",
-        &[("chat:openai.com", CHAT, &["http://GOOD"]), ("chat:", "sk-own", &["http://EVIL"])],
+        &[
+            ("chat:openai.com", CHAT, &["http://GOOD"]),
+            ("chat:", "sk-own", &["http://EVIL"]),
+        ],
         Key,
         r#"{"serviceId": "chat:openai.com", "url": "http://EVIL"}"#,
         Stays(403),
@@ -438,9 +477,21 @@ const CALLS: &[(&str, Seals, Caller, &str, Outcome)] = &[
         r#"{"serviceId": "chat:openai.com", "url": {"href": "http://EVIL"}}"#,
         Stays(400),
     ),
-    ("a number", SEALED, Key, r#"{"serviceId": "chat:openai.com", "url": 2130706433}"#, Stays(400)),
+    (
+        "a number",
+        SEALED,
+        Key,
+        r#"{"serviceId": "chat:openai.com", "url": 2130706433}"#,
+        Stays(400),
+    ),
     // The secrets of the server's default key, and callers who bring another one or none.
-    ("by default", HOUSE, Nobody, r#"{"serviceId": "chat:openai.com"}"#, AtHome(CHAT)),
+    (
+        "by default",
+        HOUSE,
+        Nobody,
+        r#"{"serviceId": "chat:openai.com"}"#,
+        AtHome(CHAT),
+    ),
     (
         "by default, elsewhere",
         HOUSE,
@@ -469,17 +520,59 @@ const CALLS: &[(&str, Seals, Caller, &str, Outcome)] = &[
         r#"{"serviceId": "aisbreaker:proxy", "url": "http://EVIL", "forward2ServiceProps": {"serviceId": "chat:openai.com"}}"#,
         Stays(403),
     ),
-    ("another secret", HOUSE, Says("Bearer sk-own"), AWAY, Own("sk-own")),
-    ("the literal for one's own", HOUSE, Says("Bearer {{secret}}"), AWAY, Own("{{secret}}")),
-    ("the literal for none", HOUSE, Says("Bearer INVALID"), AWAY, Own("INVALID")),
-    ("two in one", HOUSE, Says("Bearer sk-own, Bearer x"), AWAY, Own("sk-own, Bearer x")),
+    (
+        "another secret",
+        HOUSE,
+        Says("Bearer sk-own"),
+        AWAY,
+        Own("sk-own"),
+    ),
+    (
+        "the literal for one's own",
+        HOUSE,
+        Says("Bearer {{secret}}"),
+        AWAY,
+        Own("{{secret}}"),
+    ),
+    (
+        "the literal for none",
+        HOUSE,
+        Says("Bearer INVALID"),
+        AWAY,
+        Own("INVALID"),
+    ),
+    (
+        "two in one",
+        HOUSE,
+        Says("Bearer sk-own, Bearer x"),
+        AWAY,
+        Own("sk-own, Bearer x"),
+    ),
     ("no value", HOUSE, Says("Bearer"), AWAY, Stays(401)),
     ("an empty value", HOUSE, Says("Bearer  "), AWAY, Stays(401)),
     ("an empty field", HOUSE, Says(""), AWAY, Stays(401)),
-    ("another scheme", HOUSE, Says("Basic YTpi"), AWAY, Stays(401)),
+    (
+        "another scheme",
+        HOUSE,
+        Says("Basic YTpi"),
+        AWAY,
+        Stays(401),
+    ),
     ("no scheme", HOUSE, Says("sk-own"), AWAY, Stays(401)),
-    ("a key that is none", HOUSE, Says("Bearer aisbreaker_x"), AWAY, Stays(401)),
-    ("a key in quotes", HOUSE, Says("Bearer \"aisbreaker_x\""), AWAY, Stays(401)),
+    (
+        "a key that is none",
+        HOUSE,
+        Says("Bearer aisbreaker_x"),
+        AWAY,
+        Stays(401),
+    ),
+    (
+        "a key in quotes",
+        HOUSE,
+        Says("Bearer \"aisbreaker_x\""),
+        AWAY,
+        Stays(401),
+    ),
 ];
 
 /// The server's default key.
@@ -552,7 +645,10 @@ const HOPS_TO_SELF: &[(&str, Seals, &str, Outcome)] = &[
     ),
 ];
 
-const SELF_KEY: Seals = &[("aisbreaker:", "{{secret}}", &[]), ("chat:openai.com", CHAT, &["http://GOOD"])];
+const SELF_KEY: Seals = &[
+    ("aisbreaker:", "{{secret}}", &[]),
+    ("chat:openai.com", CHAT, &["http://GOOD"]),
+];
 
 /// Header fields of a call with [`SEALED`] that is to go home.
 const FIELDS: &[(&str, &str, Outcome)] = &[
@@ -581,7 +677,11 @@ const FIELDS: &[(&str, &str, Outcome)] = &[
     ("X-HTTP-Method-Override", "CONNECT", AtHome(CHAT)),
     ("X-AIsBreaker-Hops", "1", AtHome(CHAT)),
     ("Connection", "authorization", AtHome(CHAT)),
-    ("Connection", "host, content-type, x-aisbreaker-hops", AtHome(CHAT)),
+    (
+        "Connection",
+        "host, content-type, x-aisbreaker-hops",
+        AtHome(CHAT),
+    ),
     ("Connection", "close, EVIL", AtHome(CHAT)),
     ("Proxy", "http://EVIL", AtHome(CHAT)),
     ("Proxy-Connection", "keep-alive", AtHome(CHAT)),
@@ -605,15 +705,23 @@ const FIELDS: &[(&str, &str, Outcome)] = &[
     ("Authorization", "", Stays(400)),
 ];
 
-/// Requests as such, with [`SEALED`] in `Authorization`: what is asked, of what, and what becomes of it. `POST` has a
-/// call of `chat:openai.com` in its body.
+/// Requests as such, with [`SEALED`] in `Authorization`: what is asked, of what, and what becomes
+/// of it. `POST` has a call of `chat:openai.com` in its body.
 const REQUESTS: &[(&str, &str, Outcome)] = &[
     ("POST", "/api/v1/process", AtHome(CHAT)),
     ("POST", "/api/v1alpha1/process/", AtHome(CHAT)),
     ("POST", "//api/v1/process", AtHome(CHAT)),
     ("POST", "http://localhost/api/v1/process", AtHome(CHAT)),
-    ("POST", "http://localhost:EVILPORT/api/v1/process", AtHome(CHAT)),
-    ("POST", "/api/v1/process?url=http://EVIL&service.url=http://EVIL", AtHome(CHAT)),
+    (
+        "POST",
+        "http://localhost:EVILPORT/api/v1/process",
+        AtHome(CHAT),
+    ),
+    (
+        "POST",
+        "/api/v1/process?url=http://EVIL&service.url=http://EVIL",
+        AtHome(CHAT),
+    ),
     ("POST", "http://EVIL/api/v1/process", Stays(401)),
     ("POST", "https://EVIL/api/v1alpha1/process", Stays(401)),
     ("POST", "http://localhost@EVIL/api/v1/process", Stays(400)),
@@ -657,12 +765,18 @@ const MINTINGS: &[(&str, u16)] = &[
         r#"{"requestAuthAndQuotas": {"serviceSecrets": [{"serviceId": "", "authSecret": "{{secret}}", "url": "http://EVIL"}]}}"#,
         200,
     ),
-    (r#"{"requestAuthAndQuotas": {}, "clientId": "KEY", "clientSecret": "KEY"}"#, 200),
+    (
+        r#"{"requestAuthAndQuotas": {}, "clientId": "KEY", "clientSecret": "KEY"}"#,
+        200,
+    ),
     (
         r#"{"requestAuthAndQuotas": {"serviceSecrets": [{"serviceId": "", "authSecret": "KEY", "url": "http://EVIL"}]}}"#,
         200,
     ),
-    (r#"{"requestAuthAndQuotas": {"serviceSecrets": "KEY"}}"#, 400),
+    (
+        r#"{"requestAuthAndQuotas": {"serviceSecrets": "KEY"}}"#,
+        400,
+    ),
     (
         r#"{"requestAuthAndQuotas": {"serviceSecrets": [{"serviceId": "", "authSecret": "x", "url": "http://GOOD@EVIL"}]}}"#,
         400,
@@ -684,25 +798,62 @@ const LOCATIONS: &[&str] = &[
 /// The redirects that there are, and were.
 const REDIRECTS: [u16; 9] = [300, 301, 302, 303, 304, 305, 306, 307, 308];
 
-/// Other answers of a provider that name the trap: head and body, where `OK` stands for a good answer, and the status.
+/// Other answers of a provider that name the trap: head and body, where `OK` stands for a good
+/// answer, and the status.
 const REPLIES: &[(&str, &str, u16)] = &[
     ("HTTP/1.1 200 OK\r\nRefresh: 0; url=http://EVIL/", "OK", 200),
-    ("HTTP/1.1 200 OK\r\nAlt-Svc: http=\"EVIL\"; ma=3600, h2c=\"EVIL\", h2=\"EVIL\"", "OK", 200),
-    ("HTTP/1.1 200 OK\r\nLink: <http://EVIL/>; rel=\"preconnect preload next\"", "OK", 200),
-    ("HTTP/1.1 200 OK\r\nContent-Location: http://EVIL/\r\nLocation: http://EVIL/", "OK", 200),
-    ("HTTP/1.1 200 OK\r\nSet-Cookie: key=SECRET; Domain=EVIL", "OK", 200),
-    ("HTTP/1.1 200 OK\r\nReport-To: {\"endpoints\": [{\"url\": \"http://EVIL\"}]}", "OK", 200),
+    (
+        "HTTP/1.1 200 OK\r\nAlt-Svc: http=\"EVIL\"; ma=3600, h2c=\"EVIL\", h2=\"EVIL\"",
+        "OK",
+        200,
+    ),
+    (
+        "HTTP/1.1 200 OK\r\nLink: <http://EVIL/>; rel=\"preconnect preload next\"",
+        "OK",
+        200,
+    ),
+    (
+        "HTTP/1.1 200 OK\r\nContent-Location: http://EVIL/\r\nLocation: http://EVIL/",
+        "OK",
+        200,
+    ),
+    (
+        "HTTP/1.1 200 OK\r\nSet-Cookie: key=SECRET; Domain=EVIL",
+        "OK",
+        200,
+    ),
+    (
+        "HTTP/1.1 200 OK\r\nReport-To: {\"endpoints\": [{\"url\": \"http://EVIL\"}]}",
+        "OK",
+        200,
+    ),
     ("HTTP/1.1 201 Created\r\nLocation: http://EVIL/", "OK", 200),
     ("HTTP/1.1 202 Accepted\r\nLocation: http://EVIL/", "", 502),
-    ("HTTP/1.1 200 OK", r#"<meta http-equiv="refresh" content="0; url=http://EVIL/">"#, 502),
+    (
+        "HTTP/1.1 200 OK",
+        r#"<meta http-equiv="refresh" content="0; url=http://EVIL/">"#,
+        502,
+    ),
     (
         "HTTP/1.1 200 OK",
         r#"{"url": "http://EVIL/", "location": "http://EVIL/", "next": "http://EVIL/"}"#,
         502,
     ),
-    ("HTTP/1.1 100 Continue\r\nLocation: http://EVIL/\r\n\r\nHTTP/1.1 200 OK", "OK", 200),
-    ("HTTP/1.1 103 Early Hints\r\nLink: <http://EVIL/>; rel=preconnect\r\n\r\nHTTP/1.1 200 OK", "OK", 200),
-    ("HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: h2c\r\nLocation: http://EVIL/", "", 502),
+    (
+        "HTTP/1.1 100 Continue\r\nLocation: http://EVIL/\r\n\r\nHTTP/1.1 200 OK",
+        "OK",
+        200,
+    ),
+    (
+        "HTTP/1.1 103 Early Hints\r\nLink: <http://EVIL/>; rel=preconnect\r\n\r\nHTTP/1.1 200 OK",
+        "OK",
+        200,
+    ),
+    (
+        "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: h2c\r\nLocation: http://EVIL/",
+        "",
+        502,
+    ),
     (
         "HTTP/1.1 401 Who\r\nWWW-Authenticate: Bearer realm=\"http://EVIL/\"",
         r#"{"error": {"message": "SECRET"}}"#,
@@ -723,7 +874,11 @@ const REPLIES: &[(&str, &str, u16)] = &[
         r#"{"error": {"message": "SECRETSECRET"}}"#,
         429,
     ),
-    ("HTTP/1.1 503 Moved\r\nRetry-After: 0\r\nLocation: http://EVIL/", "SECRET", 503),
+    (
+        "HTTP/1.1 503 Moved\r\nRetry-After: 0\r\nLocation: http://EVIL/",
+        "SECRET",
+        503,
+    ),
 ];
 
 /// Variables that make other programs send their requests through a proxy.

@@ -1,5 +1,5 @@
-//! URLs that the URL standard (WHATWG) leaves as they are written, which nearly all are: they are read at each call, and the
-//! whole standard takes ten times as long.
+//! URLs that the URL standard (WHATWG) leaves as they are written, which nearly all are: they are
+//! read at each call, and the whole standard takes ten times as long.
 
 use std::net::Ipv4Addr;
 
@@ -20,17 +20,26 @@ pub(super) fn origin(text: &str) -> Option<Origin> {
         None => (authority, own_port),
         Some(at) => {
             let port = port(authority.get(at.saturating_add(1)..)?)?;
-            (authority.get(..at)?, Some(port).filter(|port| *port != own_port)?)
+            (
+                authority.get(..at)?,
+                Some(port).filter(|port| *port != own_port)?,
+            )
         }
     };
     let is_host = is_name(host) || host.parse::<Ipv4Addr>().is_ok();
-    is_host.then(|| Origin { https, host: host.into(), port })
+    is_host.then(|| Origin {
+        https,
+        host: host.into(),
+        port,
+    })
 }
 
-/// Unreserved characters (RFC 3986 section 2.3) and colons between slashes, and nothing that leads to another folder.
+/// Unreserved characters (RFC 3986 section 2.3) and colons between slashes, and nothing that leads
+/// to another folder.
 fn is_path(path: &str) -> bool {
-    let is_plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'/');
+    let is_plain = |byte: u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'/')
+    };
     let bytes = path.as_bytes();
     bytes.iter().all(|byte| is_plain(*byte)) && !bytes.windows(2).any(|pair| pair == b"/.")
 }
@@ -41,7 +50,8 @@ fn port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|_| is_written_out)
 }
 
-/// A name of lower-case labels, none of which is encoded (IDNA) or could be taken for a part of an address.
+/// A name of lower-case labels, none of which is encoded (IDNA) or could be taken for a part of an
+/// address.
 fn is_name(host: &str) -> bool {
     let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
     let is_label = |label: &[u8]| {
@@ -49,7 +59,9 @@ fn is_name(host: &str) -> bool {
     };
     let mut labels = host.as_bytes().split(|byte| *byte == b'.');
     let is_no_number = |label: &[u8]| label.first().is_some_and(u8::is_ascii_lowercase);
-    host.len() <= MAX_NAME_LEN && labels.clone().all(is_label) && labels.next_back().is_some_and(is_no_number)
+    host.len() <= MAX_NAME_LEN
+        && labels.clone().all(is_label)
+        && labels.next_back().is_some_and(is_no_number)
 }
 
 #[cfg(test)]
@@ -107,7 +119,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
 
-        /// What is taken for canonical is what the standard makes of it, byte by byte, and has its origin.
+        /// What is taken for canonical is what the standard makes of it, byte by byte, and has its
+        /// origin.
         #[test]
         fn what_is_canonical_stays_as_it_is(
             scheme in prop::sample::select(vec!["http://", "https://"]),

@@ -4,16 +4,20 @@ use aisbreaker_gateway::fuzzing;
 use aisbreaker_token::Host;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-/// The first line is `t` for a request of a trusted proxy, the second the request target, and each further line a field:
-/// `H` and a value of `Host`, or `F` and a value of `X-Forwarded-Host`.
+/// The first line is `t` for a request of a trusted proxy, the second the request target, and each
+/// further line a field: `H` and a value of `Host`, or `F` and a value of `X-Forwarded-Host`.
 pub fn check(data: &[u8]) {
     let mut lines = data.split(|byte| *byte == b'\n');
     let is_trusted = lines.next() == Some(b"t");
-    let Ok(uri) = Uri::try_from(lines.next().unwrap_or_default()) else { return };
+    let Ok(uri) = Uri::try_from(lines.next().unwrap_or_default()) else {
+        return;
+    };
     let (mut hosts, mut forwarded) = (Vec::new(), Vec::new());
     let mut headers = HeaderMap::new();
     for (kind, value) in lines.filter_map(<[u8]>::split_first) {
-        let Ok(value) = HeaderValue::from_bytes(value) else { continue };
+        let Ok(value) = HeaderValue::from_bytes(value) else {
+            continue;
+        };
         let (name, values) = match kind {
             b'H' => ("host", &mut hosts),
             b'F' => ("x-forwarded-host", &mut forwarded),
@@ -27,7 +31,8 @@ pub fn check(data: &[u8]) {
 
     let expected = if is_trusted && !forwarded.is_empty() {
         let last = forwarded.last().and_then(|value| value.to_str().ok());
-        last.and_then(|list| list.split(',').next_back()).and_then(host)
+        last.and_then(|list| list.split(',').next_back())
+            .and_then(host)
     } else if let Some(authority) = uri.authority() {
         host(authority.as_str())
     } else if let [value] = &*hosts {
@@ -39,7 +44,11 @@ pub fn check(data: &[u8]) {
 
     let ours: Vec<Host> = host("api.example.com").into_iter().collect();
     let chosen = fuzzing::host(&uri, &headers, is_trusted, &ours);
-    assert_eq!(chosen, found.filter(|host| ours.contains(host)), "only configured names");
+    assert_eq!(
+        chosen,
+        found.filter(|host| ours.contains(host)),
+        "only configured names"
+    );
 }
 
 fn host(text: &str) -> Option<Host> {

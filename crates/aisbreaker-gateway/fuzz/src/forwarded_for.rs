@@ -6,21 +6,39 @@ use aisbreaker_gateway::fuzzing;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-/// The first line is the peer, the second the trusted proxies with spaces between, and each further line is a line of
-/// `X-Forwarded-For`.
+/// The first line is the peer, the second the trusted proxies with spaces between, and each further
+/// line is a line of `X-Forwarded-For`.
 pub fn check(data: &[u8]) {
     let mut lines = data.split(|byte| *byte == b'\n');
     let mut words = || str::from_utf8(lines.next().unwrap_or_default()).unwrap_or_default();
-    let Ok(peer) = words().parse::<IpAddr>() else { return };
-    let proxies: Vec<IpNet> = words().split(' ').filter_map(|word| word.parse().ok()).collect();
-    let values: Vec<HeaderValue> = lines.filter_map(|line| HeaderValue::from_bytes(line).ok()).collect();
+    let Ok(peer) = words().parse::<IpAddr>() else {
+        return;
+    };
+    let proxies: Vec<IpNet> = words()
+        .split(' ')
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    let values: Vec<HeaderValue> = lines
+        .filter_map(|line| HeaderValue::from_bytes(line).ok())
+        .collect();
     let name = HeaderName::from_static("x-forwarded-for");
-    let headers: HeaderMap = values.iter().map(|value| (name.clone(), value.clone())).collect();
+    let headers: HeaderMap = values
+        .iter()
+        .map(|value| (name.clone(), value.clone()))
+        .collect();
 
     let found = fuzzing::client_address(peer, &headers, &proxies);
 
-    assert_eq!(found, client(peer, &values, &proxies), "{peer} {proxies:?} {values:?}");
-    assert_eq!(fuzzing::client_address(peer, &headers, &[]), plain(peer), "nobody is trusted");
+    assert_eq!(
+        found,
+        client(peer, &values, &proxies),
+        "{peer} {proxies:?} {values:?}"
+    );
+    assert_eq!(
+        fuzzing::client_address(peer, &headers, &[]),
+        plain(peer),
+        "nobody is trusted"
+    );
     counts_as_one(found);
 }
 
@@ -32,7 +50,8 @@ fn client(peer: IpAddr, values: &[HeaderValue], proxies: &[IpNet]) -> IpAddr {
     let mut entries: Vec<&[u8]> = joined.split(|byte| *byte == b',').collect();
     while is_trusted(client, proxies) {
         let entry = entries.pop().filter(|_| !values.is_empty());
-        let Some(address) = entry.and_then(|entry| address(str::from_utf8(entry).ok()?.trim())) else {
+        let Some(address) = entry.and_then(|entry| address(str::from_utf8(entry).ok()?.trim()))
+        else {
             break;
         };
         client = plain(address);
@@ -45,15 +64,22 @@ fn address(text: &str) -> Option<IpAddr> {
     if let Some(rest) = text.strip_prefix('[') {
         let (inside, after) = rest.split_once(']')?;
         let port = after.strip_prefix(':').map_or(after.is_empty(), is_port);
-        // Only an address with a port may have a zone, as `SocketAddr` reads it; it says nothing of who it is.
+        // Only an address with a port may have a zone, as `SocketAddr` reads it; it says nothing of
+        // who it is.
         let inside = inside.split_once('%').map_or(inside, |(address, zone)| {
             let is_zone = !after.is_empty() && is_number(zone) && zone.parse::<u32>().is_ok();
             if is_zone { address } else { inside }
         });
-        return inside.parse::<Ipv6Addr>().ok().filter(|_| port).map(IpAddr::V6);
+        return inside
+            .parse::<Ipv6Addr>()
+            .ok()
+            .filter(|_| port)
+            .map(IpAddr::V6);
     }
     match text.split_once(':') {
-        Some((v4, port)) if v4.contains('.') && is_port(port) => v4.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+        Some((v4, port)) if v4.contains('.') && is_port(port) => {
+            v4.parse::<Ipv4Addr>().ok().map(IpAddr::V4)
+        }
         _ => text.parse().ok(),
     }
 }

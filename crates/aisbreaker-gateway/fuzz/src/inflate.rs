@@ -9,11 +9,16 @@ use flate2::{
     write::{GzEncoder, ZlibEncoder},
 };
 
-/// The first line is the coding, the byte after it the limit in steps of 64 bytes, and the rest the body.
+/// The first line is the coding, the byte after it the limit in steps of 64 bytes, and the rest the
+/// body.
 pub fn check(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == b'\n');
-    let (Some(coding), Some(rest)) = (parts.next(), parts.next()) else { return };
-    let Some((limit, body)) = rest.split_first() else { return };
+    let (Some(coding), Some(rest)) = (parts.next(), parts.next()) else {
+        return;
+    };
+    let Some((limit, body)) = rest.split_first() else {
+        return;
+    };
     let limit = usize::from(*limit) * 64;
 
     let small = fuzzing::inflate(coding, Bytes::copy_from_slice(body), limit);
@@ -21,8 +26,15 @@ pub fn check(data: &[u8]) {
     match (&small, &large) {
         (Inflated::Unknown, _) => assert_eq!(large, Inflated::Unknown),
         (Inflated::Body(bytes), _) => {
-            let is_coded = !matches!(&*coding.trim_ascii().to_ascii_lowercase(), b"" | b"identity");
-            assert!(!is_coded || bytes.len() <= limit, "{} bytes over {limit}", bytes.len());
+            let is_coded = !matches!(
+                &*coding.trim_ascii().to_ascii_lowercase(),
+                b"" | b"identity"
+            );
+            assert!(
+                !is_coded || bytes.len() <= limit,
+                "{} bytes over {limit}",
+                bytes.len()
+            );
             assert_eq!(large, small);
         }
         (Inflated::TooLarge, Inflated::Body(bytes)) => assert!(bytes.len() > limit),
@@ -41,10 +53,14 @@ fn comes_back(body: &[u8], limit: usize) {
         ("deflate", zlib.write_all(body).and_then(|()| zlib.finish())),
     ];
     for (coding, packed) in packed {
-        let inflated = fuzzing::inflate(coding.as_bytes(), packed.unwrap_or_default().into(), limit);
+        let inflated =
+            fuzzing::inflate(coding.as_bytes(), packed.unwrap_or_default().into(), limit);
         let is_over = body.len() > limit;
-        let expected =
-            if is_over { Inflated::TooLarge } else { Inflated::Body(Bytes::copy_from_slice(body)) };
+        let expected = if is_over {
+            Inflated::TooLarge
+        } else {
+            Inflated::Body(Bytes::copy_from_slice(body))
+        };
         assert_eq!(inflated, expected, "{coding}");
     }
 }

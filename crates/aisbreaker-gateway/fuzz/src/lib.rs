@@ -1,7 +1,8 @@
 //! What holds for any input, one module for each fuzz target.
 //!
-//! The fuzz targets call these functions with what the fuzzer makes up, and the test `fuzz_corpus` of the crate calls
-//! them with every file of `corpus/`, so that a stable toolchain checks the same.
+//! The fuzz targets call these functions with what the fuzzer makes up, and the test `fuzz_corpus`
+//! of the crate calls them with every file of `corpus/`, so that a stable toolchain checks the
+//! same.
 
 pub mod called_host;
 pub mod forwarded_for;

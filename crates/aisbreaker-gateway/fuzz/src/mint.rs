@@ -1,5 +1,5 @@
-//! Requests for keys: what is read can be sealed and comes out of the key as it was sent, and a refusal never repeats a
-//! secret.
+//! Requests for keys: what is read can be sealed and comes out of the key as it was sent, and a
+//! refusal never repeats a secret.
 
 use std::{
     sync::LazyLock,
@@ -24,11 +24,20 @@ pub fn check(data: &[u8]) {
         Ok(read) => read,
         Err(error) => return assert!(!error.contains(SECRET) && error.len() < 300, "{error}"),
     };
-    assert!((1..=MAXIMUM.as_secs()).contains(&span.as_secs()), "{span:?}");
-    assert!(warnings.len() <= 20 && warnings.iter().all(|warning| warning.len() < 500), "{warnings:?}");
+    assert!(
+        (1..=MAXIMUM.as_secs()).contains(&span.as_secs()),
+        "{span:?}"
+    );
+    assert!(
+        warnings.len() <= 20 && warnings.iter().all(|warning| warning.len() < 500),
+        "{warnings:?}"
+    );
     says_what_was_sent(&grant, data);
 
-    let (now, Some(host)) = (SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_396_965), &*HOST) else {
+    let (now, Some(host)) = (
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_396_965),
+        &*HOST,
+    ) else {
         return;
     };
     let key = match RING.seal(&grant, host, now, span) {
@@ -46,16 +55,34 @@ fn says_what_was_sent(grant: &Grant, data: &[u8]) {
     let data = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
     let body: Value = serde_json::from_slice(data).unwrap_or_default();
     let sent = &body["requestAuthAndQuotas"];
-    let secrets = sent["serviceSecrets"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let secrets = sent["serviceSecrets"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     assert_eq!(grant.service_secrets.len(), secrets.len());
     for (sealed, sent) in grant.service_secrets.iter().zip(secrets) {
         assert_eq!(Some(&*sealed.service_id), sent["serviceId"].as_str());
-        assert_eq!(Some(sealed.auth_secret.expose_secret()), sent["authSecret"].as_str());
+        assert_eq!(
+            Some(sealed.auth_secret.expose_secret()),
+            sent["authSecret"].as_str()
+        );
         let url = &sent["url"];
         let one = Some(url).filter(|url| url.is_string());
-        let urls = url.as_array().map_or_else(|| one.into_iter().collect(), |urls| urls.iter().collect());
+        let urls = url
+            .as_array()
+            .map_or_else(|| one.into_iter().collect(), |urls| urls.iter().collect());
         let urls: Vec<_> = Vec::into_iter(urls).map(Value::as_str).collect();
-        assert_eq!(sealed.url.iter().map(|url| Some(&**url)).collect::<Vec<_>>(), urls);
+        assert_eq!(
+            sealed
+                .url
+                .iter()
+                .map(|url| Some(&**url))
+                .collect::<Vec<_>>(),
+            urls
+        );
     }
-    assert_eq!(grant.request_quotas.is_some(), !sent["requestQuotas"].is_null());
+    assert_eq!(
+        grant.request_quotas.is_some(),
+        !sent["requestQuotas"].is_null()
+    );
 }

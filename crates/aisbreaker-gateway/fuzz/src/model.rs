@@ -1,4 +1,5 @@
-//! The model in a body: what is found is what other readers find, and nothing but its name is replaced.
+//! The model in a body: what is found is what other readers find, and nothing but its name is
+//! replaced.
 
 use aisbreaker_gateway::fuzzing::renamed;
 use bytes::Bytes;
@@ -27,7 +28,9 @@ pub fn check(data: &[u8]) {
 fn check_json(body: &Bytes, found: Option<(String, [Bytes; 3])>) {
     let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     // What it passes over, it does not look into.
-    let Ok(value) = serde_json::from_slice::<Value>(text) else { return };
+    let Ok(value) = serde_json::from_slice::<Value>(text) else {
+        return;
+    };
     let Some((name, pieces)) = found else {
         return assert!(value["model"].is_null(), "{value}");
     };
@@ -37,18 +40,30 @@ fn check_json(body: &Bytes, found: Option<(String, [Bytes; 3])>) {
     let mut expected = value;
     expected["model"] = Value::from(OTHER);
     let text = whole.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&whole);
-    assert_eq!(serde_json::from_slice::<Value>(text).expect("JSON still"), expected);
+    assert_eq!(
+        serde_json::from_slice::<Value>(text).expect("JSON still"),
+        expected
+    );
     check_again(&pieces, None);
 }
 
 /// What stands around the name is the same as before.
 fn check_pieces(body: &Bytes, [before, _, behind]: &[Bytes; 3]) {
-    assert!(body.starts_with(before) && body.ends_with(behind) && before.len() + behind.len() < body.len());
+    assert!(
+        body.starts_with(before)
+            && body.ends_with(behind)
+            && before.len() + behind.len() < body.len()
+    );
 }
 
 /// The new name is found where the old one was.
 fn check_again(pieces: &[Bytes; 3], content_type: Option<&HeaderValue>) {
     let whole = Bytes::from(pieces.concat());
-    let (name, again) = renamed(&whole, content_type, "x").expect("a body as good").expect("its model");
-    assert_eq!((name.as_str(), &again[0], &again[2]), (OTHER, &pieces[0], &pieces[2]));
+    let (name, again) = renamed(&whole, content_type, "x")
+        .expect("a body as good")
+        .expect("its model");
+    assert_eq!(
+        (name.as_str(), &again[0], &again[2]),
+        (OTHER, &pieces[0], &pieces[2])
+    );
 }

@@ -1,4 +1,5 @@
-//! A stream of events on its way: every byte goes on, and no half event while another piece is waited for.
+//! A stream of events on its way: every byte goes on, and no half event while another piece is
+//! waited for.
 
 use aisbreaker_gateway::fuzzing::passed_on;
 use bytes::Bytes;
@@ -8,7 +9,9 @@ const MAX_HELD_BYTES: usize = 1 << 20;
 
 /// The first bytes say how the others are cut.
 pub fn check(data: &[u8]) {
-    let Some((cuts, stream)) = data.split_at_checked(4) else { return };
+    let Some((cuts, stream)) = data.split_at_checked(4) else {
+        return;
+    };
     let mut rest = Bytes::copy_from_slice(stream);
     let mut pieces = Vec::new();
     for cut in cuts.iter().cycle() {
@@ -36,6 +39,13 @@ pub fn check(data: &[u8]) {
 
 /// Whether the last line is blank, and there is one before it.
 fn ends_an_event(bytes: &[u8]) -> bool {
-    let ends = [b"\n\n".as_slice(), b"\r\r", b"\n\r", b"\r\n\r\n", b"\n\r\n", b"\r\r\n"];
+    let ends = [
+        b"\n\n".as_slice(),
+        b"\r\r",
+        b"\n\r",
+        b"\r\n\r\n",
+        b"\n\r\n",
+        b"\r\r\n",
+    ];
     ends.iter().any(|end| bytes.ends_with(end))
 }

@@ -7,22 +7,35 @@ const MAX_BYTES: usize = 100;
 
 /// Reads the text as a span of time.
 pub fn check(data: &[u8]) {
-    let Ok(text) = str::from_utf8(data) else { return };
+    let Ok(text) = str::from_utf8(data) else {
+        return;
+    };
     let found = span(text);
     if text.trim().len() > MAX_BYTES {
         return assert_eq!(found, None, "{text:?} is long");
     }
 
-    assert_eq!(span(&format!(" {text}\t")), found, "{text:?} with space around");
+    assert_eq!(
+        span(&format!(" {text}\t")),
+        found,
+        "{text:?} with space around"
+    );
     if let Some((number, seconds)) = plain(text) {
-        assert_eq!(found.map(|span| span.as_secs()), number.checked_mul(seconds), "{text:?}");
+        assert_eq!(
+            found.map(|span| span.as_secs()),
+            number.checked_mul(seconds),
+            "{text:?}"
+        );
     }
     if let Some((number, seconds)) = and_a_half(text) {
         let millis = u128::from(seconds) * (u128::from(number) * 1_000 + 500);
         assert_eq!(found.map(|span| span.as_millis()), Some(millis), "{text:?}");
     }
     let Some(found) = found else { return };
-    assert!(text.bytes().any(|byte| byte.is_ascii_digit()) && !text.trim().starts_with('-'), "{text:?}");
+    assert!(
+        text.bytes().any(|byte| byte.is_ascii_digit()) && !text.trim().starts_with('-'),
+        "{text:?}"
+    );
     let written = humantime::format_duration(found).to_string();
     assert_eq!(span(&written), Some(found), "{text:?} is {written}");
     let spaced = written.replace(' ', "");
@@ -47,8 +60,9 @@ fn plain(text: &str) -> Option<(u64, u64)> {
 /// The same with `.5`, up to where a floating-point number is exact.
 fn and_a_half(text: &str) -> Option<(u64, u64)> {
     let (number, unit) = text.split_once(".5")?;
-    let (whole, seconds) =
-        plain(&format!("{number}s")).zip(plain(&format!("1{unit}"))).map(|(a, b)| (a.0, b.1))?;
+    let (whole, seconds) = plain(&format!("{number}s"))
+        .zip(plain(&format!("1{unit}")))
+        .map(|(a, b)| (a.0, b.1))?;
     let is_longer = unit.starts_with(|c: char| c.is_ascii_digit());
     Some((whole, seconds)).filter(|_| !is_longer && whole < 1_000_000)
 }

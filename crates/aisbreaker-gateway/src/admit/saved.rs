@@ -10,22 +10,32 @@ use aisbreaker_quota::{Engine, Restore, SnapshotError};
 use super::{CounterId, Counters, Scope, home};
 use crate::{clock::Clock, identity::ClientId};
 
-/// Counters that [`Gateway::write_counters`](crate::Gateway::write_counters) wrote, for a gateway to go on from.
+/// Counters that [`Gateway::write_counters`](crate::Gateway::write_counters) wrote, for a gateway
+/// to go on from.
 #[derive(Debug)]
 pub struct SavedCounters(Counters);
 
 impl SavedCounters {
-    /// Reads counters. They go on by the clock of the new gateway; `max_counters` is that of its configuration, and does
-    /// not bound what is read.
+    /// Reads counters. They go on by the clock of the new gateway; `max_counters` is that of its
+    /// configuration, and does not bound what is read.
     ///
     /// The time since they were written is that of the wall clock; if it was set back, none.
     ///
     /// # Errors
     /// [`SnapshotError`] if these are not all bytes of what was written, or not by a gateway.
-    pub fn read(bytes: &[u8], max_counters: usize, clock: &impl Clock) -> Result<Self, SnapshotError> {
+    pub fn read(
+        bytes: &[u8],
+        max_counters: usize,
+        clock: &impl Clock,
+    ) -> Result<Self, SnapshotError> {
         // In this order: what passes between the two readings must not pass for the counters.
         let wall = clock.wall();
-        let restore = Restore { now: clock.monotonic(), wall, capacity: max_counters, home: Some(home) };
+        let restore = Restore {
+            now: clock.monotonic(),
+            wall,
+            capacity: max_counters,
+            home: Some(home),
+        };
         Engine::restored(bytes, &restore, decode).map(Self)
     }
 
@@ -76,7 +86,13 @@ fn decode(bytes: &[u8]) -> Option<CounterId> {
     let (key, rest) = rest.split_first_chunk()?;
     let client = match rest {
         [] => None,
-        rest => Some(ClientId::numbered(u64::from_le_bytes(rest.try_into().ok()?))),
+        rest => Some(ClientId::numbered(u64::from_le_bytes(
+            rest.try_into().ok()?,
+        ))),
     };
-    Some(CounterId { scope, key: *key, client })
+    Some(CounterId {
+        scope,
+        key: *key,
+        client,
+    })
 }

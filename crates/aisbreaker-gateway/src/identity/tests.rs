@@ -3,16 +3,24 @@ use http::HeaderValue;
 use super::*;
 
 fn headers(name: &HeaderName, lines: &[&str]) -> HeaderMap {
-    lines.iter().map(|line| (name.clone(), HeaderValue::from_str(line).unwrap())).collect()
+    lines
+        .iter()
+        .map(|line| (name.clone(), HeaderValue::from_str(line).unwrap()))
+        .collect()
 }
 
 fn proxies() -> Vec<IpNet> {
-    ["10.0.0.0/8", "fd00::/8"].iter().map(|net| net.parse().unwrap()).collect()
+    ["10.0.0.0/8", "fd00::/8"]
+        .iter()
+        .map(|net| net.parse().unwrap())
+        .collect()
 }
 
 /// The client of a request that comes from a trusted proxy with these lines of `X-Forwarded-For`.
 fn behind_a_proxy(lines: &[&[u8]]) -> IpAddr {
-    let lines = lines.iter().map(|line| (X_FORWARDED_FOR, HeaderValue::from_bytes(line).unwrap()));
+    let lines = lines
+        .iter()
+        .map(|line| (X_FORWARDED_FOR, HeaderValue::from_bytes(line).unwrap()));
     client_address("10.0.0.1".parse().unwrap(), &lines.collect(), &proxies())
 }
 
@@ -27,18 +35,46 @@ fn the_client_is_the_right_most_address_that_is_no_trusted_proxy() {
         ("fd00::1", &["198.51.100.7"], "198.51.100.7"),
         ("::ffff:10.0.0.1", &["198.51.100.7"], "198.51.100.7"),
         ("::ffff:192.0.2.1", &["198.51.100.7"], "192.0.2.1"),
-        ("10.0.0.1", &["1.1.1.1, 198.51.100.7, 10.2.3.4"], "198.51.100.7"),
-        ("10.0.0.1", &["1.1.1.1", "198.51.100.7", "10.2.3.4"], "198.51.100.7"),
-        ("10.0.0.1", &["1.1.1.1, 198.51.100.7", "10.2.3.4, fd00::1"], "198.51.100.7"),
-        ("10.0.0.1", &["198.51.100.7", "1.1.1.1, 10.2.3.4"], "1.1.1.1"),
+        (
+            "10.0.0.1",
+            &["1.1.1.1, 198.51.100.7, 10.2.3.4"],
+            "198.51.100.7",
+        ),
+        (
+            "10.0.0.1",
+            &["1.1.1.1", "198.51.100.7", "10.2.3.4"],
+            "198.51.100.7",
+        ),
+        (
+            "10.0.0.1",
+            &["1.1.1.1, 198.51.100.7", "10.2.3.4, fd00::1"],
+            "198.51.100.7",
+        ),
+        (
+            "10.0.0.1",
+            &["198.51.100.7", "1.1.1.1, 10.2.3.4"],
+            "1.1.1.1",
+        ),
         ("10.0.0.1", &["2001:db8::7, fd00::1"], "2001:db8::7"),
         ("10.0.0.1", &["10.0.0.9, 10.0.0.8"], "10.0.0.9"),
         ("10.0.0.1", &["10.0.0.9", "10.0.0.8"], "10.0.0.9"),
-        ("10.0.0.1", &["::ffff:10.0.0.9, ::ffff:10.0.0.8"], "10.0.0.9"),
+        (
+            "10.0.0.1",
+            &["::ffff:10.0.0.9, ::ffff:10.0.0.8"],
+            "10.0.0.9",
+        ),
     ];
     for (peer, lines, expected) in rows {
-        let found = client_address(peer.parse().unwrap(), &headers(&X_FORWARDED_FOR, lines), &proxies());
-        assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{peer} {lines:?}");
+        let found = client_address(
+            peer.parse().unwrap(),
+            &headers(&X_FORWARDED_FOR, lines),
+            &proxies(),
+        );
+        assert_eq!(
+            found,
+            expected.parse::<IpAddr>().unwrap(),
+            "{peer} {lines:?}"
+        );
     }
 }
 
@@ -64,7 +100,11 @@ fn an_address_is_read_in_every_form_that_proxies_write() {
     ];
     for (entry, expected) in rows {
         let expected: IpAddr = expected.parse().unwrap();
-        for line in [entry.to_owned(), format!("1.1.1.1,{entry}"), format!("1.1.1.1, {entry} ,10.2.3.4")] {
+        for line in [
+            entry.to_owned(),
+            format!("1.1.1.1,{entry}"),
+            format!("1.1.1.1, {entry} ,10.2.3.4"),
+        ] {
             assert_eq!(behind_a_proxy(&[line.as_bytes()]), expected, "{line:?}");
         }
         assert_eq!(
@@ -125,18 +165,39 @@ fn at_an_entry_that_cannot_be_read_the_walk_stops() {
         let joined = |before: &[u8], after: &[u8]| [before, entry, after].concat();
         // Alone, right-most, between trusted proxies, and where the walk does not come to.
         assert_eq!(behind_a_proxy(&[entry]), named("10.0.0.1"), "{text:?}");
-        assert_eq!(behind_a_proxy(&[&joined(b"198.51.100.7,", b"")]), named("10.0.0.1"), "{text:?}");
-        assert_eq!(behind_a_proxy(&[b"198.51.100.7", entry]), named("10.0.0.1"), "{text:?}");
-        assert_eq!(behind_a_proxy(&[&joined(b"198.51.100.7,", b",10.2.3.4")]), named("10.2.3.4"), "{text:?}");
-        assert_eq!(behind_a_proxy(&[entry, b"10.2.3.4"]), named("10.2.3.4"), "{text:?}");
-        assert_eq!(behind_a_proxy(&[&joined(b"", b",198.51.100.7")]), named("198.51.100.7"), "{text:?}");
+        assert_eq!(
+            behind_a_proxy(&[&joined(b"198.51.100.7,", b"")]),
+            named("10.0.0.1"),
+            "{text:?}"
+        );
+        assert_eq!(
+            behind_a_proxy(&[b"198.51.100.7", entry]),
+            named("10.0.0.1"),
+            "{text:?}"
+        );
+        assert_eq!(
+            behind_a_proxy(&[&joined(b"198.51.100.7,", b",10.2.3.4")]),
+            named("10.2.3.4"),
+            "{text:?}"
+        );
+        assert_eq!(
+            behind_a_proxy(&[entry, b"10.2.3.4"]),
+            named("10.2.3.4"),
+            "{text:?}"
+        );
+        assert_eq!(
+            behind_a_proxy(&[&joined(b"", b",198.51.100.7")]),
+            named("198.51.100.7"),
+            "{text:?}"
+        );
     }
 }
 
 #[test]
 fn ten_thousand_entries_are_read_from_the_right() {
     let long = |entry: &str| vec![entry; 10_000].join(",");
-    let spoofed = (0..10_000_u32).map(|i| IpAddr::from((0x0b00_0000 | i).to_be_bytes()).to_string());
+    let spoofed =
+        (0..10_000_u32).map(|i| IpAddr::from((0x0b00_0000 | i).to_be_bytes()).to_string());
     let spoofed = spoofed.collect::<Vec<_>>().join(", ");
     let rows = [
         (format!("{spoofed}, 198.51.100.7"), "198.51.100.7"),
@@ -147,9 +208,17 @@ fn ten_thousand_entries_are_read_from_the_right() {
     ];
     for (line, expected) in rows {
         let expected: IpAddr = expected.parse().unwrap();
-        assert_eq!(behind_a_proxy(&[line.as_bytes()]), expected, "{}", &line[..60]);
+        assert_eq!(
+            behind_a_proxy(&[line.as_bytes()]),
+            expected,
+            "{}",
+            &line[..60]
+        );
         // The same in as many lines.
-        let lines: Vec<&[u8]> = line.split(',').map(|entry| entry.trim().as_bytes()).collect();
+        let lines: Vec<&[u8]> = line
+            .split(',')
+            .map(|entry| entry.trim().as_bytes())
+            .collect();
         assert_eq!(behind_a_proxy(&lines), expected, "{} in lines", &line[..60]);
     }
 }
@@ -158,7 +227,10 @@ fn ten_thousand_entries_are_read_from_the_right() {
 fn other_fields_that_name_clients_are_ignored_even_from_a_trusted_proxy() {
     let rows = [
         ("forwarded", "for=198.51.100.7"),
-        ("forwarded", "for=\"[2001:db8::7]:4711\";by=10.0.0.1;proto=https, for=198.51.100.8"),
+        (
+            "forwarded",
+            "for=\"[2001:db8::7]:4711\";by=10.0.0.1;proto=https, for=198.51.100.8",
+        ),
         ("forwarded", "for=unknown, for=_hidden"),
         ("x-real-ip", "198.51.100.7"),
         ("x-client-ip", "198.51.100.7"),
@@ -173,12 +245,20 @@ fn other_fields_that_name_clients_are_ignored_even_from_a_trusted_proxy() {
     let peer = "10.0.0.1".parse().unwrap();
     for (name, value) in rows {
         let mut fields = headers(&name.parse().unwrap(), &[value]);
-        assert_eq!(client_address(peer, &fields, &proxies()), peer, "{name}: {value}");
+        assert_eq!(
+            client_address(peer, &fields, &proxies()),
+            peer,
+            "{name}: {value}"
+        );
 
         // Nor do they stand in the way of the one that is read.
         fields.insert(X_FORWARDED_FOR, HeaderValue::from_static("192.0.2.9"));
         let named: IpAddr = "192.0.2.9".parse().unwrap();
-        assert_eq!(client_address(peer, &fields, &proxies()), named, "{name}: {value}");
+        assert_eq!(
+            client_address(peer, &fields, &proxies()),
+            named,
+            "{name}: {value}"
+        );
     }
 }
 
@@ -210,17 +290,33 @@ fn the_host_is_canonical_and_one_of_ours() {
         (&["a b"], &[], Err(HostFault::Unreadable)),
     ];
     for (lines, public_hosts, expected) in rows {
-        let found = host(&Uri::from_static("/"), &headers(&HOST, lines), false, public_hosts);
-        assert_eq!(found.as_ref().map(Host::as_str).map_err(|fault| *fault), expected, "{lines:?}");
+        let found = host(
+            &Uri::from_static("/"),
+            &headers(&HOST, lines),
+            false,
+            public_hosts,
+        );
+        assert_eq!(
+            found.as_ref().map(Host::as_str).map_err(|fault| *fault),
+            expected,
+            "{lines:?}"
+        );
     }
 }
 
 #[test]
 fn a_forwarded_host_counts_only_from_a_trusted_proxy() {
     let mut fields = headers(&HOST, &["inner.example"]);
-    fields.insert(X_FORWARDED_HOST, HeaderValue::from_static("spoofed.example, outer.example"));
+    fields.insert(
+        X_FORWARDED_HOST,
+        HeaderValue::from_static("spoofed.example, outer.example"),
+    );
 
-    let found = |trusted| host(&Uri::from_static("/"), &fields, trusted, &[]).unwrap().to_string();
+    let found = |trusted| {
+        host(&Uri::from_static("/"), &fields, trusted, &[])
+            .unwrap()
+            .to_string()
+    };
 
     assert_eq!(found(true), "outer.example");
     assert_eq!(found(false), "inner.example");

@@ -1,4 +1,5 @@
-//! The model in a JSON object (RFC 8259): the member `model` of the object itself, however its name is escaped.
+//! The model in a JSON object (RFC 8259): the member `model` of the object itself, however its name
+//! is escaped.
 
 use std::fmt;
 
@@ -19,11 +20,14 @@ const ALIKE: &str = "model is written otherwise";
 
 /// The model that a JSON object names; `None` if it names none, or `null`.
 ///
-/// Nothing of the body is copied but the name; values are passed over whatever is in them, however deep.
+/// Nothing of the body is copied but the name; values are passed over whatever is in them, however
+/// deep.
 pub(crate) fn of_json(body: &[u8]) -> Result<Option<Model>, InvalidRequest> {
     let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let found = deserializer.deserialize_map(Members).and_then(|found| deserializer.end().map(|()| found));
+    let found = deserializer
+        .deserialize_map(Members)
+        .and_then(|found| deserializer.end().map(|()| found));
     let raw = match found {
         Ok(None) => return Ok(None),
         Ok(Some(raw)) => raw.get(),
@@ -38,18 +42,22 @@ pub(crate) fn of_json(body: &[u8]) -> Result<Option<Model>, InvalidRequest> {
             return Err(InvalidRequest::new("request body", "must be a JSON object"));
         }
         Err(error) => {
-            let fault = JsonFault::Syntax { line: error.line(), column: error.column() };
+            let fault = JsonFault::Syntax {
+                line: error.line(),
+                column: error.column(),
+            };
             return Err(InvalidRequest::new("request body", fault.to_string()));
         }
     };
-    let name: Option<String> =
-        serde_json::from_str(raw).map_err(|_other| InvalidRequest::new("model", "must be a string"))?;
+    let name: Option<String> = serde_json::from_str(raw)
+        .map_err(|_other| InvalidRequest::new("model", "must be a string"))?;
     let Some(name) = name else { return Ok(None) };
     // The value is a piece of the body, so that the distance of the two is its place.
     let start = (raw.as_ptr() as usize).checked_sub(body.as_ptr() as usize);
     let span = start.and_then(|start| Some(start..start.checked_add(raw.len())?));
     let span = span.filter(|span| body.get(span.clone()) == Some(raw.as_bytes()));
-    let span = span.ok_or_else(|| InvalidRequest::new("model", "cannot be found in the request body"))?;
+    let span =
+        span.ok_or_else(|| InvalidRequest::new("model", "cannot be found in the request body"))?;
     Model::new(name, span, Form::Json).map(Some)
 }
 

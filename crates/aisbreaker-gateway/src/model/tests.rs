@@ -7,11 +7,14 @@ use serde_json::{Value, json};
 use super::*;
 
 fn named(body: &str) -> Result<Option<String>, String> {
-    of_json(body.as_bytes()).map(|model| model.map(|model| model.name)).map_err(|fault| fault.to_string())
+    of_json(body.as_bytes())
+        .map(|model| model.map(|model| model.name))
+        .map_err(|fault| fault.to_string())
 }
 
 fn in_form(body: &[u8], content_type: &str) -> Result<Option<Model>, String> {
-    of_multipart(body, &HeaderValue::from_str(content_type).unwrap()).map_err(|fault| fault.to_string())
+    of_multipart(body, &HeaderValue::from_str(content_type).unwrap())
+        .map_err(|fault| fault.to_string())
 }
 
 fn joined(pieces: &[Bytes; 3]) -> Vec<u8> {
@@ -23,7 +26,10 @@ fn the_model_of_an_object_is_its_own_member_however_it_is_written() {
     let found = |name: &str| Ok(Some(name.to_owned()));
     let rows = [
         (r#"{"model":"a"}"#, found("a")),
-        (r#"{ "x" : {"model":"b"} , "mod\u0065l" : "\u0061\/" }"#, found("a/")),
+        (
+            r#"{ "x" : {"model":"b"} , "mod\u0065l" : "\u0061\/" }"#,
+            found("a/"),
+        ),
         (r#"{"x":"\"model\":\"b\"","model":"a"}"#, found("a")),
         ("\u{feff}\n{\"model\":\"a\"}\n", found("a")),
         (r#"{"model":null}"#, Ok(None)),
@@ -46,8 +52,14 @@ fn what_could_be_read_in_two_ways_is_refused() {
         (r#"{"model":"a","model":"a"}"#, twice),
         (r#"{"model":"a","\u006dodel":"b"}"#, twice),
         (r#"{"model":null,"model":"b"}"#, twice),
-        (r#"{"model":"a","MODEL":"b"}"#, "model must be written in small letters"),
-        (r#"{"\u004dodel":"b","model":"a"}"#, "model must be written in small letters"),
+        (
+            r#"{"model":"a","MODEL":"b"}"#,
+            "model must be written in small letters",
+        ),
+        (
+            r#"{"\u004dodel":"b","model":"a"}"#,
+            "model must be written in small letters",
+        ),
         (r#"{"Model":"a"}"#, "model must be written in small letters"),
         (r#"{"model":["a"]}"#, "model must be a string"),
         (r#"{"model":1}"#, "model must be a string"),
@@ -57,24 +69,52 @@ fn what_could_be_read_in_two_ways_is_refused() {
         ("[]", object),
         (r#""model""#, object),
         ("", "request body is not valid JSON at line 1 column 0"),
-        (r#"{"model":"a"} x"#, "request body is not valid JSON at line 1 column 15"),
-        (r#"{"model":"a"}{"model":"b"}"#, "request body is not valid JSON at line 1 column 14"),
-        (r#"{"model":"a",}"#, "request body is not valid JSON at line 1 column 14"),
-        (r#"{'model':"a"}"#, "request body is not valid JSON at line 1 column 2"),
-        ("\u{feff}\u{feff}{}", "request body is not valid JSON at line 1 column 1"),
+        (
+            r#"{"model":"a"} x"#,
+            "request body is not valid JSON at line 1 column 15",
+        ),
+        (
+            r#"{"model":"a"}{"model":"b"}"#,
+            "request body is not valid JSON at line 1 column 14",
+        ),
+        (
+            r#"{"model":"a",}"#,
+            "request body is not valid JSON at line 1 column 14",
+        ),
+        (
+            r#"{'model':"a"}"#,
+            "request body is not valid JSON at line 1 column 2",
+        ),
+        (
+            "\u{feff}\u{feff}{}",
+            "request body is not valid JSON at line 1 column 1",
+        ),
     ];
     for (body, expected) in rows {
         let shown = named(body).expect_err(body).replace(", ", " ");
-        assert!(shown.starts_with(expected.split(" at ").next().unwrap()), "{body}: {shown}");
+        assert!(
+            shown.starts_with(expected.split(" at ").next().unwrap()),
+            "{body}: {shown}"
+        );
     }
-    assert!(of_json(b"{\"\xff\":1}").is_err() && of_json(b"{\"model\":\"\xff\"}").is_err(), "not UTF-8");
-    assert_eq!(of_json(b"{\"a\":\"\xff\"}"), Ok(None), "what is passed over is not looked into");
+    assert!(
+        of_json(b"{\"\xff\":1}").is_err() && of_json(b"{\"model\":\"\xff\"}").is_err(),
+        "not UTF-8"
+    );
+    assert_eq!(
+        of_json(b"{\"a\":\"\xff\"}"),
+        Ok(None),
+        "what is passed over is not looked into"
+    );
 }
 
 #[test]
 fn deep_values_are_passed_over() {
     let deep = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
-    assert_eq!(named(&format!(r#"{{"x":{deep},"model":"a"}}"#)), Ok(Some("a".to_owned())));
+    assert_eq!(
+        named(&format!(r#"{{"x":{deep},"model":"a"}}"#)),
+        Ok(Some("a".to_owned()))
+    );
 }
 
 #[test]
@@ -105,14 +145,23 @@ fn the_model_of_a_form_is_its_field() {
     ];
     for head in heads {
         assert_eq!(
-            in_form(&form(head, "a"), TYPE).unwrap().map(|model| model.name).as_deref(),
+            in_form(&form(head, "a"), TYPE)
+                .unwrap()
+                .map(|model| model.name)
+                .as_deref(),
             Some("a"),
             "{head}"
         );
     }
-    let types = ["multipart/form-data; boundary=\"b\"", "Multipart/Form-Data;charset=utf-8; Boundary=b"];
+    let types = [
+        "multipart/form-data; boundary=\"b\"",
+        "Multipart/Form-Data;charset=utf-8; Boundary=b",
+    ];
     for content_type in types {
-        assert!(in_form(&form(PART, "a"), content_type).unwrap().is_some(), "{content_type}");
+        assert!(
+            in_form(&form(PART, "a"), content_type).unwrap().is_some(),
+            "{content_type}"
+        );
     }
     for head in [
         "Content-Disposition: form-data; name=\"models\"",
@@ -154,27 +203,49 @@ fn a_form_that_could_be_read_in_two_ways_is_refused() {
     for head in heads {
         assert!(in_form(&form(head, "a"), TYPE).is_err(), "{head:?}");
     }
-    let two = [&form(PART, "a")[..form(PART, "a").len() - 7], &form(PART, "b")].concat();
+    let two = [
+        &form(PART, "a")[..form(PART, "a").len() - 7],
+        &form(PART, "b"),
+    ]
+    .concat();
     let file = |content: &str| {
-        let file = form("Content-Disposition: form-data; name=\"f\"; filename=\"f\"", content);
+        let file = form(
+            "Content-Disposition: form-data; name=\"f\"; filename=\"f\"",
+            content,
+        );
         [&file[..file.len() - 7], &form(PART, "a")].concat()
     };
     let hidden = |end: &str| file(&format!("x{end}--b{end}{PART}{end}{end}b"));
     assert!(in_form(&file("x"), TYPE).unwrap().is_some());
     let bodies: [(&str, Vec<u8>); 13] = [
-        ("a text before", [b"{\"model\":\"b\"}\r\n".as_slice(), &form(PART, "a")].concat()),
+        (
+            "a text before",
+            [b"{\"model\":\"b\"}\r\n".as_slice(), &form(PART, "a")].concat(),
+        ),
         ("a delimiter behind a line feed", hidden("\n")),
         ("a delimiter behind a carriage return", hidden("\r")),
         ("a delimiter behind nothing", file("x--b--")),
-        ("a part behind the end", [form(PART, "a"), form(PART, "b")].concat()),
+        (
+            "a part behind the end",
+            [form(PART, "a"), form(PART, "b")].concat(),
+        ),
         ("two fields", two),
         ("no end", form(PART, "a")[..60].to_vec()),
         ("nothing", Vec::new()),
-        ("line feeds", String::from_utf8(form(PART, "a")).unwrap().replace("\r\n", "\n").into_bytes()),
+        (
+            "line feeds",
+            String::from_utf8(form(PART, "a"))
+                .unwrap()
+                .replace("\r\n", "\n")
+                .into_bytes(),
+        ),
         ("no text", form(PART, "")),
         ("another boundary", b"--c\r\n".to_vec()),
         ("text behind a delimiter", b"--bx\r\n\r\n".to_vec()),
-        ("a head that does not end", [b"--b\r\n".as_slice(), PART.as_bytes(), b"\r\n--b--\r\n"].concat()),
+        (
+            "a head that does not end",
+            [b"--b\r\n".as_slice(), PART.as_bytes(), b"\r\n--b--\r\n"].concat(),
+        ),
     ];
     for (row, body) in bodies {
         assert!(in_form(&body, TYPE).is_err(), "{row}");
@@ -188,7 +259,10 @@ fn a_form_that_could_be_read_in_two_ways_is_refused() {
         "multipart/form-data; boundary=b; boundary*0=c",
         "multipart/form-data; boundary=\"b",
     ] {
-        assert!(in_form(&form(PART, "a"), content_type).is_err(), "{content_type}");
+        assert!(
+            in_form(&form(PART, "a"), content_type).is_err(),
+            "{content_type}"
+        );
     }
 }
 
@@ -210,7 +284,8 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    /// Replacing the name is what parsing, setting and writing would do, and all else is the same bytes.
+    /// Replacing the name is what parsing, setting and writing would do, and all else is the same
+    /// bytes.
     #[test]
     fn a_renamed_object_is_the_object_with_another_model(
         members in prop::collection::vec(("[a-z\"\\\\]{1,4}", value(), any::<bool>()), 0..6),

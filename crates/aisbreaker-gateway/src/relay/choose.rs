@@ -2,12 +2,15 @@
 //!
 //! - An alias of the key stands for the service id that the key says.
 //! - A service id (`chat:openai.com/gpt-4o`, or `openai.com/gpt-4o` without its task) is itself.
-//! - Anything else is the bare name of a model: it goes to the first service of the key whose provider speaks the dialect.
+//! - Anything else is the bare name of a model: it goes to the first service of the key whose
+//!   provider speaks the dialect.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use aisbreaker_api::{ServiceId, ServicePattern};
-use aisbreaker_services::{Credential, Credentials, Dialect, Provider, Providers, SealedSecret, SecretNeed};
+use aisbreaker_services::{
+    Credential, Credentials, Dialect, Provider, Providers, SealedSecret, SecretNeed,
+};
 
 use crate::{authenticate::Caller, operation::Operation};
 
@@ -47,11 +50,22 @@ impl<'a> Chooser<'a> {
         dialect: Dialect,
         operation: Operation,
     ) -> Self {
-        let Caller { credentials, model_aliases: aliases, .. } = caller;
-        Self { providers, credentials, aliases, dialect, operation }
+        let Caller {
+            credentials,
+            model_aliases: aliases,
+            ..
+        } = caller;
+        Self {
+            providers,
+            credentials,
+            aliases,
+            dialect,
+            operation,
+        }
     }
 
-    /// The service for a model, or for a request that names none, and after it those to be called when it fails.
+    /// The service for a model, or for a request that names none, and after it those to be called
+    /// when it fails.
     pub(crate) fn choose(&self, model: Option<&str>) -> Result<Vec<Chosen>, NoService> {
         let first = self.first(model)?;
         if self.operation.is_of_one_provider() {
@@ -59,41 +73,60 @@ impl<'a> Chooser<'a> {
         }
         let named = first.engine.as_deref().or(model);
         let others = self.credentials.fallback_for(&first.service_id);
-        let others: Vec<Chosen> = others.iter().filter_map(|id| self.fallback(id, named)).collect();
+        let others: Vec<Chosen> = others
+            .iter()
+            .filter_map(|id| self.fallback(id, named))
+            .collect();
         Ok(std::iter::once(first).chain(others).collect())
     }
 
     fn first(&self, model: Option<&str>) -> Result<Chosen, NoService> {
-        let Some(model) = model else { return self.bare(None) };
+        let Some(model) = model else {
+            return self.bare(None);
+        };
         let alias = self.aliases.get(model);
         let target = alias.map_or(model, String::as_str);
         match self.service_id(target) {
             Some(id) => self.explicit(&id),
             // What an alias stands for is the name of a model at least.
-            None => self.bare(Some(target)).map(|chosen| Chosen { engine: alias.cloned(), ..chosen }),
+            None => self.bare(Some(target)).map(|chosen| Chosen {
+                engine: alias.cloned(),
+                ..chosen
+            }),
         }
     }
 
     /// The service id that a name of a model is, if it is one.
     fn service_id(&self, model: &str) -> Option<ServiceId> {
-        let has_task = [CHAT, IMAGE]
-            .iter()
-            .any(|task| model.strip_prefix(task).is_some_and(|rest| rest.starts_with(':')));
+        let has_task = [CHAT, IMAGE].iter().any(|task| {
+            model
+                .strip_prefix(task)
+                .is_some_and(|rest| rest.starts_with(':'))
+        });
         if has_task {
             return ServiceId::parse(model).ok();
         }
         let vendor = model.split('/').next()?;
         // Names such as `openai/gpt-4o` are models of providers that sell those of others.
         let is_vendor = vendor.contains('.') && self.providers.find(vendor).is_some()
-            || self.entries().any(|entry| vendor_of(&entry.pattern) == Some(vendor));
-        is_vendor.then(|| ServiceId::parse(format!("{CHAT}:{model}")).ok()).flatten()
+            || self
+                .entries()
+                .any(|entry| vendor_of(&entry.pattern) == Some(vendor));
+        is_vendor
+            .then(|| ServiceId::parse(format!("{CHAT}:{model}")).ok())
+            .flatten()
     }
 
     /// The service that is named, by whichever name of its provider the key has.
     fn explicit(&self, id: &ServiceId) -> Result<Chosen, NoService> {
         let provider = id.vendor().and_then(|vendor| self.providers.find(vendor));
-        let Some(provider) = provider.filter(|provider| provider.spoken(self.dialect).is_some()) else {
-            let known = if provider.is_some() { "does not speak" } else { "is not known to speak" };
+        let Some(provider) = provider.filter(|provider| provider.spoken(self.dialect).is_some())
+        else {
+            let known = if provider.is_some() {
+                "does not speak"
+            } else {
+                "is not known to speak"
+            };
             return Err(self.nothing(&format!("{id} {known} the {} dialect", self.dialect.name())));
         };
         let Some(engine) = id.engine().or(provider.engine.as_deref()) else {
@@ -103,9 +136,13 @@ impl<'a> Chooser<'a> {
         let names = id.vendor().into_iter().chain(provider.names());
         let mut ids = names.filter_map(|name| self.at(id.task(), name, provider, Some(engine)));
         let is_usable = |chosen: &Chosen| {
-            !matches!(self.credentials, Credentials::Sealed { .. }) || self.is_in_key(&chosen.service_id)
+            !matches!(self.credentials, Credentials::Sealed { .. })
+                || self.is_in_key(&chosen.service_id)
         };
-        let chosen = ids.find(is_usable).map(|chosen| Chosen { engine: Some(engine.to_owned()), ..chosen });
+        let chosen = ids.find(is_usable).map(|chosen| Chosen {
+            engine: Some(engine.to_owned()),
+            ..chosen
+        });
         chosen.ok_or_else(|| self.nothing(&format!("the key has no service for {id}")))
     }
 
@@ -113,14 +150,19 @@ impl<'a> Chooser<'a> {
         self.entries().any(|entry| entry.pattern.matches(id))
     }
 
-    /// The first service whose provider speaks the dialect and that can be used for a model of this name.
+    /// The first service whose provider speaks the dialect and that can be used for a model of this
+    /// name.
     fn bare(&self, model: Option<&str>) -> Result<Chosen, NoService> {
         if let Credentials::None | Credentials::Caller(_) = self.credentials {
-            return self.at_first_provider(model).ok_or_else(|| self.nothing("no provider is known"));
+            return self
+                .at_first_provider(model)
+                .ok_or_else(|| self.nothing("no provider is known"));
         }
         let mut unusable = None;
         for entry in self.entries() {
-            let Some(chosen) = self.of_entry(entry, model) else { continue };
+            let Some(chosen) = self.of_entry(entry, model) else {
+                continue;
+            };
             if self.is_usable(&chosen) {
                 return Ok(chosen);
             }
@@ -163,27 +205,42 @@ impl<'a> Chooser<'a> {
         entry.pattern.matches(&chosen.service_id).then_some(chosen)
     }
 
-    fn at(&self, task: &str, vendor: &str, provider: &Arc<Provider>, model: Option<&str>) -> Option<Chosen> {
+    fn at(
+        &self,
+        task: &str,
+        vendor: &str,
+        provider: &Arc<Provider>,
+        model: Option<&str>,
+    ) -> Option<Chosen> {
         let id = match model {
             None => [task, ":", vendor].concat(),
             Some(model) => [task, ":", vendor, "/", model].concat(),
         };
         let service_id = ServiceId::parse(id).ok()?;
-        Some(Chosen { service_id, provider: Arc::clone(provider), engine: None })
+        Some(Chosen {
+            service_id,
+            provider: Arc::clone(provider),
+            engine: None,
+        })
     }
 
-    /// A service to be called when another one failed; it has its own model or that of the other one.
+    /// A service to be called when another one failed; it has its own model or that of the other
+    /// one.
     fn fallback(&self, id: &ServiceId, model: Option<&str>) -> Option<Chosen> {
         let vendor = id.vendor()?;
         let provider = self.providers.find(vendor)?;
         provider.spoken(self.dialect)?;
-        // Where a request names no model, there is none to be replaced by that of the other service.
+        // Where a request names no model, there is none to be replaced by that of the other
+        // service.
         let engine = model.map(|model| id.engine().unwrap_or(model));
         if engine.is_none() && id.engine().is_some() {
             return None;
         }
         let chosen = self.at(id.task(), vendor, provider, engine)?;
-        let chosen = Chosen { engine: engine.map(str::to_owned), ..chosen };
+        let chosen = Chosen {
+            engine: engine.map(str::to_owned),
+            ..chosen
+        };
         self.is_usable(&chosen).then_some(chosen)
     }
 
@@ -195,8 +252,8 @@ impl<'a> Chooser<'a> {
         }
     }
 
-    /// The services of the key, each provider once, and the dialect in which it is asked for its models: this one if it
-    /// speaks it.
+    /// The services of the key, each provider once, and the dialect in which it is asked for its
+    /// models: this one if it speaks it.
     pub(crate) fn all(&self) -> Vec<(Chosen, Dialect)> {
         let other = match self.dialect {
             Dialect::OpenAi => Dialect::Anthropic,
@@ -204,14 +261,23 @@ impl<'a> Chooser<'a> {
         };
         let choosers = [self.dialect, other].map(|dialect| Chooser { dialect, ..*self });
         if let Credentials::None | Credentials::Caller(_) = self.credentials {
-            return self.at_first_provider(None).map(|chosen| (chosen, self.dialect)).into_iter().collect();
+            return self
+                .at_first_provider(None)
+                .map(|chosen| (chosen, self.dialect))
+                .into_iter()
+                .collect();
         }
         let mut all: Vec<(Chosen, Dialect)> = Vec::new();
         for entry in self.entries() {
-            let found =
-                choosers.iter().find_map(|chooser| Some((chooser.whole_of_entry(entry)?, chooser.dialect)));
-            let Some((chosen, dialect)) = found else { continue };
-            let is_new = all.iter().all(|(known, _)| known.service_id.vendor() != chosen.service_id.vendor());
+            let found = choosers
+                .iter()
+                .find_map(|chooser| Some((chooser.whole_of_entry(entry)?, chooser.dialect)));
+            let Some((chosen, dialect)) = found else {
+                continue;
+            };
+            let is_new = all
+                .iter()
+                .all(|(known, _)| known.service_id.vendor() != chosen.service_id.vendor());
             if is_new && self.is_usable(&chosen) {
                 all.push((chosen, dialect));
             }
@@ -243,8 +309,11 @@ impl<'a> Chooser<'a> {
 
     /// What is wrong, and which services there are.
     pub(crate) fn nothing(&self, problem: &str) -> NoService {
-        let ids: Vec<&str> =
-            self.entries().filter(|entry| !entry.is_blocked()).map(|entry| entry.pattern.as_str()).collect();
+        let ids: Vec<&str> = self
+            .entries()
+            .filter(|entry| !entry.is_blocked())
+            .map(|entry| entry.pattern.as_str())
+            .collect();
         let mut text = problem.to_owned();
         if matches!(self.credentials, Credentials::Sealed { .. }) {
             let named = ids
@@ -252,8 +321,16 @@ impl<'a> Chooser<'a> {
                 .take(MAX_NAMED)
                 .map(|id| if id.is_empty() { "any" } else { id })
                 .collect::<Vec<_>>();
-            let more = if ids.len() > MAX_NAMED { ", and more" } else { "" };
-            let named = if named.is_empty() { "none".to_owned() } else { named.join(", ") };
+            let more = if ids.len() > MAX_NAMED {
+                ", and more"
+            } else {
+                ""
+            };
+            let named = if named.is_empty() {
+                "none".to_owned()
+            } else {
+                named.join(", ")
+            };
             text = format!("{text}; the services in the key are: {named}{more}");
         }
         NoService(text)
@@ -266,7 +343,11 @@ fn vendor_of(pattern: &ServicePattern) -> Option<&str> {
 }
 
 fn task_of(pattern: &ServicePattern) -> Option<&str> {
-    pattern.as_str().split(':').next().filter(|task| !task.is_empty())
+    pattern
+        .as_str()
+        .split(':')
+        .next()
+        .filter(|task| !task.is_empty())
 }
 
 #[cfg(test)]

@@ -8,11 +8,17 @@ use memchr::memmem::{self, Finder};
 
 use super::passing::keep_tail;
 
-/// How much of an event that is not whole is kept back, in bytes. A longer one is passed on as it comes.
+/// How much of an event that is not whole is kept back, in bytes. A longer one is passed on as it
+/// comes.
 const MAX_HELD_BYTES: usize = 1 << 20;
-/// What is in the last event of a stream, by dialect and API. In a text, the quotes would be escaped.
-const LAST_EVENTS: [&[u8]; 4] =
-    [b"\"message_stop\"", b"\"response.completed\"", b"\"response.failed\"", b"\"response.incomplete\""];
+/// What is in the last event of a stream, by dialect and API. In a text, the quotes would be
+/// escaped.
+const LAST_EVENTS: [&[u8]; 4] = [
+    b"\"message_stop\"",
+    b"\"response.completed\"",
+    b"\"response.failed\"",
+    b"\"response.incomplete\"",
+];
 /// Finds events that may tell usage; made once, since each event is searched.
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
 /// The last data of a stream of chat completions.
@@ -20,8 +26,8 @@ const DONE: &[u8] = b"[DONE]";
 
 /// The events of a stream on their way.
 ///
-/// An event that is not whole is kept back, so that a stream which is cut can be ended with an event of ours, and nothing
-/// half stands before it.
+/// An event that is not whole is kept back, so that a stream which is cut can be ended with an
+/// event of ours, and nothing half stands before it.
 #[derive(Debug)]
 pub(super) struct Events {
     held: BytesMut,
@@ -59,7 +65,8 @@ impl Events {
     pub(super) fn feed(&mut self, bytes: &Bytes) -> Bytes {
         let ready = if self.held.is_empty() {
             let end = end_of_events(bytes, 0);
-            self.held.extend_from_slice(bytes.get(end..).unwrap_or_default());
+            self.held
+                .extend_from_slice(bytes.get(end..).unwrap_or_default());
             bytes.slice(..end)
         } else {
             // The end of an event may be in both.
@@ -79,7 +86,11 @@ impl Events {
         self.is_inside |= !self.held.is_empty();
         let rest = self.take_held();
         keep_tail(&mut self.tail, &rest);
-        if ready.is_empty() { rest } else { [ready, rest].concat().into() }
+        if ready.is_empty() {
+            rest
+        } else {
+            [ready, rest].concat().into()
+        }
     }
 
     /// What is left at the end of the body.
@@ -99,7 +110,8 @@ impl Events {
         !self.is_inside
     }
 
-    /// Whether the event came that is the last one in the provider's protocol, if that is looked out for.
+    /// Whether the event came that is the last one in the provider's protocol, if that is looked
+    /// out for.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
     }
@@ -122,7 +134,9 @@ impl Events {
         if self.is_watched {
             let data = lines(events).filter_map(|line| line.strip_prefix(b"data:"));
             self.is_over |= data.map(<[u8]>::trim_ascii).any(|data| data == DONE)
-                || LAST_EVENTS.iter().any(|last| memmem::find(events, last).is_some());
+                || LAST_EVENTS
+                    .iter()
+                    .any(|last| memmem::find(events, last).is_some());
         }
         if !self.tail.is_empty() {
             let mut tail = std::mem::take(&mut self.tail);
@@ -130,7 +144,9 @@ impl Events {
             self.count(&tail);
         }
         if USAGE.find(events).is_some() {
-            lines(events).filter(|line| line.starts_with(b"data:")).for_each(|line| self.count(line));
+            lines(events)
+                .filter(|line| line.starts_with(b"data:"))
+                .for_each(|line| self.count(line));
         }
     }
 
@@ -152,8 +168,8 @@ fn lines(events: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Where the last whole event ends, if that is behind `from`: behind the last blank line. A carriage return at the very end
-/// may be half of a line's end, and ends nothing.
+/// Where the last whole event ends, if that is behind `from`: behind the last blank line. A
+/// carriage return at the very end may be half of a line's end, and ends nothing.
 fn end_of_events(bytes: &[u8], from: usize) -> usize {
     let is_end = |at: usize| matches!(bytes.get(at), Some(b'\n' | b'\r'));
     let searched = bytes.get(from..).unwrap_or_default();
@@ -172,11 +188,15 @@ fn end_of_events(bytes: &[u8], from: usize) -> usize {
     0
 }
 
-/// What is passed on of each of these pieces, with how much is held back then, and at the end; for the fuzz target.
+/// What is passed on of each of these pieces, with how much is held back then, and at the end; for
+/// the fuzz target.
 #[cfg(any(fuzzing, test))]
 pub(crate) fn passed_on(pieces: &[Bytes]) -> (Vec<(Bytes, usize)>, Bytes) {
     let mut events = Events::new(Arc::default(), true, &Budget::default());
-    let passed = pieces.iter().map(|piece| (events.feed(piece), events.held.len())).collect();
+    let passed = pieces
+        .iter()
+        .map(|piece| (events.feed(piece), events.held.len()))
+        .collect();
     (passed, events.finish())
 }
 
@@ -212,7 +232,10 @@ mod tests {
         assert_eq!(events.feed(&"data: a\n\ndata: b".into()), "data: a\n\n");
         assert!(events.is_between());
         assert_eq!(events.feed(&"c\n".into()), "");
-        assert_eq!(events.feed(&"\ndata: d\n\n".into()), "data: bc\n\ndata: d\n\n");
+        assert_eq!(
+            events.feed(&"\ndata: d\n\n".into()),
+            "data: bc\n\ndata: d\n\n"
+        );
 
         let long = Bytes::from(vec![b'x'; MAX_HELD_BYTES]);
         assert_eq!(events.feed(&"data: ".into()), "");
@@ -240,7 +263,11 @@ mod tests {
             let (passed, _, events) = passed(stream.chunks(length).map(<[u8]>::to_vec));
             assert_eq!(passed, stream, "{length}");
             let tokens = events.tokens();
-            assert_eq!((tokens.input, tokens.output), (Some(3), Some(7)), "{length}");
+            assert_eq!(
+                (tokens.input, tokens.output),
+                (Some(3), Some(7)),
+                "{length}"
+            );
             assert!(events.is_over() && events.is_named(), "{length}");
         }
     }
@@ -251,10 +278,21 @@ mod tests {
         let stream = format!(
             "event: a\ndata: {{\"b\":\"{picture}\",\"usage\":{{\"i\":3,\"o\":7}},\"c\":{{}}}}\n\ndata: {{\"b\":1}}\n\n"
         );
-        for length in [7_777, 1 << 20, (2 << 20) + 1, stream.len() - 40, stream.len() - 30, stream.len()] {
+        for length in [
+            7_777,
+            1 << 20,
+            (2 << 20) + 1,
+            stream.len() - 40,
+            stream.len() - 30,
+            stream.len(),
+        ] {
             let (passed, _, events) = passed(stream.as_bytes().chunks(length).map(<[u8]>::to_vec));
             assert!(passed == stream.as_bytes(), "{length}");
-            assert_eq!((events.tokens().input, events.tokens().output), (Some(3), Some(7)), "{length}");
+            assert_eq!(
+                (events.tokens().input, events.tokens().output),
+                (Some(3), Some(7)),
+                "{length}"
+            );
         }
     }
 
@@ -264,22 +302,39 @@ mod tests {
             (": at work\n\nevent: a\ndata: 1\n\n", true, false),
             (": at work\n\ndata: 1\n\n: event:\n\n", false, false),
             (": at work\r\revent: a\rdata: 1\r\r", true, false),
-            ("data: {\"text\":\"data: [DONE] message_stop \\\"response.completed\\\"\"}\n\n", false, false),
+            (
+                "data: {\"text\":\"data: [DONE] message_stop \\\"response.completed\\\"\"}\n\n",
+                false,
+                false,
+            ),
             ("data: 1\n\ndata:[DONE]\n\n", false, true),
             ("data: 1\r\n\r\ndata: [DONE] \r\n\r\n", false, true),
-            ("event: a\ndata: {\"type\": \"message_stop\"}\n\n", true, true),
-            ("event: a\ndata: {\"type\":\"response.incomplete\"}\n\n", true, true),
+            (
+                "event: a\ndata: {\"type\": \"message_stop\"}\n\n",
+                true,
+                true,
+            ),
+            (
+                "event: a\ndata: {\"type\":\"response.incomplete\"}\n\n",
+                true,
+                true,
+            ),
         ];
         for (stream, is_named, is_over) in rows {
             for length in 1..=stream.len() {
                 let (_, _, events) = passed(stream.as_bytes().chunks(length).map(<[u8]>::to_vec));
-                assert_eq!((events.is_named(), events.is_over()), (is_named, is_over), "{stream:?} {length}");
+                assert_eq!(
+                    (events.is_named(), events.is_over()),
+                    (is_named, is_over),
+                    "{stream:?} {length}"
+                );
             }
         }
     }
 
     proptest! {
-        /// Bytes stay the same however they come, and all events that are whole have gone on before the end.
+        /// Bytes stay the same however they come, and all events that are whole have gone on before
+        /// the end.
         #[test]
         fn all_bytes_are_passed_on(
             parts in prop::collection::vec(prop::sample::select(vec!["\n", "\r", "\r\n", "data: x", "event: y", "\n\n", ""]), 0..40),
@@ -326,7 +381,12 @@ mod tests {
             (b"a\r\nb\r\n\r\nc\r\n", 8),
         ];
         for (bytes, expected) in rows {
-            assert_eq!(end_of_events(bytes, 0), expected, "{}", String::from_utf8_lossy(bytes));
+            assert_eq!(
+                end_of_events(bytes, 0),
+                expected,
+                "{}",
+                String::from_utf8_lossy(bytes)
+            );
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The body of a provider's answer, in as few pieces as it comes.
 //!
-//! The HTTP library hands out each chunk by itself, and each would be written to the client by itself, though the provider
-//! may well have sent a hundred of them at once. Those that have come are put together here.
+//! The HTTP library hands out each chunk by itself, and each would be written to the client by
+//! itself, though the provider may well have sent a hundred of them at once. Those that have come
+//! are put together here.
 
 use std::{
     pin::Pin,
@@ -18,7 +19,8 @@ const MOST_BYTES: usize = 64 << 10;
 /// A body whose pieces are put together.
 pub(super) struct Gathered {
     body: egress::Body,
-    /// What has come and is not handed out; the first piece is not copied as long as no other follows.
+    /// What has come and is not handed out; the first piece is not copied as long as no other
+    /// follows.
     first: Bytes,
     all: BytesMut,
     /// How it ended, which is not told yet.
@@ -40,7 +42,14 @@ impl Gathered {
     }
 
     fn up_to(body: egress::Body, most_bytes: usize) -> Self {
-        Self { body, first: Bytes::new(), all: BytesMut::new(), end: None, has_waited: false, most_bytes }
+        Self {
+            body,
+            first: Bytes::new(),
+            all: BytesMut::new(),
+            end: None,
+            has_waited: false,
+            most_bytes,
+        }
     }
 
     /// Whether nothing is to come, as far as is known before it is asked for.
@@ -57,8 +66,12 @@ impl Gathered {
         self.first.len().max(self.all.len())
     }
 
-    /// The next piece, which is not empty; `None` at the end. After that, or after an error, nothing is to be asked for.
-    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, SendError>>> {
+    /// The next piece, which is not empty; `None` at the end. After that, or after an error,
+    /// nothing is to be asked for.
+    pub(super) fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, SendError>>> {
         loop {
             // The HTTP library drops what it has not written, even the head, when a body fails.
             if matches!(self.end, Some(Err(_))) && !self.has_waited {
@@ -74,7 +87,9 @@ impl Gathered {
                 Poll::Pending => return Poll::Ready(Some(Ok(self.take()))),
                 Poll::Ready(Some(Ok(frame))) => {
                     // What is no data is a trailer, and not passed on.
-                    let Ok(data) = frame.into_data() else { continue };
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
                     self.add(data);
                     if self.len() > 0 && self.len() >= self.most_bytes {
                         return Poll::Ready(Some(Ok(self.take())));
@@ -104,6 +119,10 @@ impl Gathered {
     /// Nothing stays behind, not even room: a stream may be idle for long.
     fn take(&mut self) -> Bytes {
         let all = std::mem::take(&mut self.all).freeze();
-        if all.is_empty() { std::mem::take(&mut self.first) } else { all }
+        if all.is_empty() {
+            std::mem::take(&mut self.first)
+        } else {
+            all
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Header fields on their way to a provider and back: all are passed on but those that are for one connection only, those
-//! that say who the caller is, and those that are ours.
+//! Header fields on their way to a provider and back: all are passed on but those that are for one
+//! connection only, those that say who the caller is, and those that are ours.
 
 use aisbreaker_token::PREFIX;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -19,7 +19,8 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
-/// Fields of a request that say who the caller is and where it comes from. Cookies are for our host.
+/// Fields of a request that say who the caller is and where it comes from. Cookies are for our
+/// host.
 const OF_THE_CALLER: [HeaderName; 11] = [
     header::AUTHORIZATION,
     HeaderName::from_static("x-api-key"),
@@ -39,7 +40,8 @@ const OF_THE_HOST: [HeaderName; 9] = [
     header::STRICT_TRANSPORT_SECURITY,
     header::ALT_SVC,
     header::CONTENT_LENGTH,
-    // A browser would send reports about our host to those of the provider, or forget what it knows of it.
+    // A browser would send reports about our host to those of the provider, or forget what it knows
+    // of it.
     HeaderName::from_static("nel"),
     HeaderName::from_static("report-to"),
     HeaderName::from_static("reporting-endpoints"),
@@ -67,7 +69,9 @@ pub(super) fn for_provider(headers: &HeaderMap, was_coded: bool) -> HeaderMap {
         let is_coded = |text: &str| text.contains('%') && form::decode(text).contains(PREFIX);
         !has_key && !value.to_str().is_ok_and(is_coded)
     };
-    let fields = headers.iter().filter(|(name, value)| is_passed_on(name) && is_harmless(value));
+    let fields = headers
+        .iter()
+        .filter(|(name, value)| is_passed_on(name) && is_harmless(value));
     let mut passed_on = HeaderMap::with_capacity(headers.len().saturating_add(ADDED_FIELDS));
     for (name, value) in fields {
         passed_on.append(name, value.clone());
@@ -92,13 +96,27 @@ pub(super) fn for_client(mut headers: HeaderMap) -> HeaderMap {
 
 /// Whether the content is of this type, whatever its parameters are.
 pub(super) fn is_of_type(headers: &HeaderMap, essence: &str) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(essence)
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .eq_ignore_ascii_case(essence)
 }
 
 fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+    let values = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -108,7 +126,10 @@ mod tests {
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
         }
         headers
     }
@@ -149,7 +170,10 @@ mod tests {
         assert_eq!(for_provider(&map(&all), false), map(&kept));
 
         let inflated = for_provider(&map(&all), true);
-        assert!(!inflated.contains_key("content-encoding"), "the coding was undone");
+        assert!(
+            !inflated.contains_key("content-encoding"),
+            "the coding was undone"
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! `GET /v1/models`: one list of the models of all services in a key, in the dialect of whoever asks.
+//! `GET /v1/models`: one list of the models of all services in a key, in the dialect of whoever
+//! asks.
 //!
-//! A model is named so that it can be used by this name: as its provider does where a bare name leads there, else as
-//! `vendor/model`.
+//! A model is named so that it can be used by this name: as its provider does where a bare name
+//! leads there, else as `vendor/model`.
 
 use std::{
     collections::HashMap,
@@ -9,7 +10,9 @@ use std::{
     time::{Duration, Instant, UNIX_EPOCH},
 };
 
-use aisbreaker_services::{Budget, Dialect, Passing, Relay, Reservation, ServiceError, egress::Outgoing};
+use aisbreaker_services::{
+    Budget, Dialect, Passing, Relay, Reservation, ServiceError, egress::Outgoing,
+};
 use aisbreaker_token::KeyId;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -23,7 +26,8 @@ use tokio::time::timeout;
 
 use super::{Chooser, Chosen, NoService};
 use crate::{
-    answer, answer::Failure, authenticate::Caller, body::ResponseBody, form, operation, operation::Operation,
+    answer, answer::Failure, authenticate::Caller, body::ResponseBody, form, operation,
+    operation::Operation,
 };
 
 /// How long a list is good.
@@ -34,8 +38,8 @@ const MAX_KEPT_BYTES: usize = 16 << 20;
 const MAX_SERVICES: usize = 20;
 /// How long a service may take to tell its models. A list without them is better than none.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The longest list of one service in bytes, the most models of it, and the longest one: whoever names a provider in a key
-/// may be the provider, too.
+/// The longest list of one service in bytes, the most models of it, and the longest one: whoever
+/// names a provider in a key may be the provider, too.
 const MAX_LIST_BYTES: usize = 4 << 20;
 const MAX_MODELS: usize = 1_000;
 const MAX_MODEL_BYTES: usize = 64 << 10;
@@ -71,9 +75,14 @@ pub(super) fn named_in(path: &str) -> Result<String, Failure> {
     let name = path.strip_prefix("/models/").unwrap_or_default();
     // In a path, a plus is itself.
     let name = form::decode(&name.replace('+', "%2B"));
-    if name.split('/').any(|segment| matches!(segment, "" | "." | "..")) || name.chars().any(char::is_control)
+    if name
+        .split('/')
+        .any(|segment| matches!(segment, "" | "." | ".."))
+        || name.chars().any(char::is_control)
     {
-        return Err(Failure::new(StatusCode::NOT_FOUND, "there is no such model").with_param("model"));
+        return Err(
+            Failure::new(StatusCode::NOT_FOUND, "there is no such model").with_param("model"),
+        );
     }
     Ok(name)
 }
@@ -94,18 +103,34 @@ pub(crate) async fn list(
     relay: &Relay,
     lists: &ModelLists,
 ) -> Result<Response<ResponseBody>, Failure> {
-    let Asker { caller, dialect, now, .. } = *asker;
+    let Asker {
+        caller,
+        dialect,
+        now,
+        ..
+    } = *asker;
     let kept_as = caller.key.map(|key| (key.id, dialect));
     if let Some(list) = kept_as.and_then(|of| lists.get(of, now)) {
-        return Ok(answer::full(StatusCode::OK, HeaderValue::from_static("application/json"), list));
+        return Ok(answer::full(
+            StatusCode::OK,
+            HeaderValue::from_static("application/json"),
+            list,
+        ));
     }
     let chooser = Chooser::new(relay.providers(), caller, dialect, Operation::Models);
     let mut services = chooser.all();
     services.truncate(MAX_SERVICES);
     if services.is_empty() {
-        return Err(chooser.nothing("the key has no service whose models can be listed").into());
+        return Err(chooser
+            .nothing("the key has no service whose models can be listed")
+            .into());
     }
-    let told = join_all(services.iter().map(|service| models_of(service, asker, relay, &chooser))).await;
+    let told = join_all(
+        services
+            .iter()
+            .map(|service| models_of(service, asker, relay, &chooser)),
+    )
+    .await;
     let are_all_there = told.iter().all(Result::is_ok);
     let (mut models, mut held) = (Vec::new(), Vec::new());
     let mut fault = None;
@@ -124,13 +149,20 @@ pub(crate) async fn list(
     if let (true, Some(error)) = (models.is_empty(), fault) {
         return Err(super::told_to_client(error));
     }
-    let aliases = caller.model_aliases.iter().map(|(alias, target)| of_alias(alias, target));
+    let aliases = caller
+        .model_aliases
+        .iter()
+        .map(|(alias, target)| of_alias(alias, target));
     models.extend(aliases.filter_map(|model| Listed::new(model, dialect)));
     let list = Bytes::from(in_dialect(&models, dialect));
     if let (true, Some(of)) = (are_all_there, kept_as) {
         lists.put(of, now, list.clone());
     }
-    Ok(answer::full(StatusCode::OK, HeaderValue::from_static("application/json"), list))
+    Ok(answer::full(
+        StatusCode::OK,
+        HeaderValue::from_static("application/json"),
+        list,
+    ))
 }
 
 /// What a service tells of its models, in the dialect of who asks.
@@ -152,7 +184,10 @@ impl Listed {
             Dialect::OpenAi => for_openai(model),
             Dialect::Anthropic => for_anthropic(model),
         };
-        Some(Self { id, json: to_raw_value(&model).ok()? })
+        Some(Self {
+            id,
+            json: to_raw_value(&model).ok()?,
+        })
     }
 }
 
@@ -165,13 +200,20 @@ async fn models_of(
 ) -> Result<Told, ServiceError> {
     let (service, _) = of;
     let id = &service.service_id;
-    let whole = timeout(PATIENCE, whole_list(of, asker, relay)).await.map_err(|_elapsed| {
-        ServiceError::Timeout(format!("{id}: the provider took too long to list its models"))
-    })??;
+    let whole = timeout(PATIENCE, whole_list(of, asker, relay))
+        .await
+        .map_err(|_elapsed| {
+            ServiceError::Timeout(format!(
+                "{id}: the provider took too long to list its models"
+            ))
+        })??;
     let models = models_in(&whole).ok_or_else(|| {
         ServiceError::BadAnswer(format!("{id}: the list of models is not JSON, or too long"))
     })?;
-    let mut told = Told { models: Vec::new(), held: asker.budget.reservation() };
+    let mut told = Told {
+        models: Vec::new(),
+        held: asker.budget.reservation(),
+    };
     let mut length = 0_usize;
     for (count, model) in models.into_iter().take(MAX_MODELS).enumerate() {
         if count % MODELS_AT_ONCE == MODELS_AT_ONCE - 1 {
@@ -179,7 +221,8 @@ async fn models_of(
         }
         let model = Some(model.get()).filter(|model| model.len() <= MAX_MODEL_BYTES);
         let model = model.and_then(|model| serde_json::from_str(model).ok());
-        let model = model.and_then(|model| Listed::new(named(model, service, chooser)?, asker.dialect));
+        let model =
+            model.and_then(|model| Listed::new(named(model, service, chooser)?, asker.dialect));
         let Some(model) = model else { continue };
         length = length.saturating_add(model.json.get().len());
         told.held.hold(length)?;
@@ -244,21 +287,40 @@ fn named(
         chosen.service_id.vendor() == Some(vendor)
             && chosen.engine.as_ref().is_none_or(|engine| *engine == id)
     };
-    let is_bare = chooser.choose(Some(&id)).is_ok_and(|chosen| chosen.first().is_some_and(leads_here));
-    let name = if is_bare { id } else { format!("{vendor}/{id}") };
+    let is_bare = chooser
+        .choose(Some(&id))
+        .is_ok_and(|chosen| chosen.first().is_some_and(leads_here));
+    let name = if is_bare {
+        id
+    } else {
+        format!("{vendor}/{id}")
+    };
     model.insert("id".to_owned(), Value::from(name));
-    model.entry("owned_by").or_insert_with(|| Value::from(vendor));
+    model
+        .entry("owned_by")
+        .or_insert_with(|| Value::from(vendor));
     Some(model)
 }
 
 fn of_alias(alias: &str, target: &str) -> Map<String, Value> {
-    let owner = target.split(':').next_back().and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    let owner = target
+        .split(':')
+        .next_back()
+        .and_then(|rest| rest.split('/').next())
+        .unwrap_or_default();
     let members = [("id", alias), ("display_name", target), ("owned_by", owner)];
-    members.into_iter().map(|(name, text)| (name.to_owned(), Value::from(text))).collect()
+    members
+        .into_iter()
+        .map(|(name, text)| (name.to_owned(), Value::from(text)))
+        .collect()
 }
 
 fn in_dialect(models: &[Listed], dialect: Dialect) -> String {
-    let data = models.iter().map(|model| model.json.get()).collect::<Vec<_>>().join(",");
+    let data = models
+        .iter()
+        .map(|model| model.json.get())
+        .collect::<Vec<_>>()
+        .join(",");
     match dialect {
         Dialect::OpenAi => format!(r#"{{"object":"list","data":[{data}]}}"#),
         Dialect::Anthropic => {
@@ -284,24 +346,34 @@ fn for_anthropic(mut model: Map<String, Value>) -> Value {
     let created = humantime::format_rfc3339_seconds(
         UNIX_EPOCH + Duration::from_secs(created(&model).unwrap_or_default()),
     );
-    let name =
-        ["display_name", "name", "id"].iter().find_map(|name| model.get(*name)?.as_str()).unwrap_or_default();
+    let name = ["display_name", "name", "id"]
+        .iter()
+        .find_map(|name| model.get(*name)?.as_str())
+        .unwrap_or_default();
     let name = name.to_owned();
     model.insert("type".to_owned(), Value::from("model"));
-    model.entry("display_name").or_insert_with(|| Value::from(name));
-    model.entry("created_at").or_insert_with(|| Value::from(created.to_string()));
+    model
+        .entry("display_name")
+        .or_insert_with(|| Value::from(name));
+    model
+        .entry("created_at")
+        .or_insert_with(|| Value::from(created.to_string()));
     // What is listed can be used.
-    model.entry("lifecycle").or_insert_with(|| Value::from("active"));
+    model
+        .entry("lifecycle")
+        .or_insert_with(|| Value::from("active"));
     Value::Object(model)
 }
 
 /// Since when there is the model, in seconds since 1970, as either dialect tells it.
 fn created(model: &Map<String, Value>) -> Option<u64> {
     let seconds = model.get("created").and_then(Value::as_u64);
-    seconds.filter(|seconds| *seconds < 253_402_300_800).or_else(|| {
-        let time = humantime::parse_rfc3339(model.get("created_at")?.as_str()?).ok()?;
-        Some(time.duration_since(UNIX_EPOCH).ok()?.as_secs())
-    })
+    seconds
+        .filter(|seconds| *seconds < 253_402_300_800)
+        .or_else(|| {
+            let time = humantime::parse_rfc3339(model.get("created_at")?.as_str()?).ok()?;
+            Some(time.duration_since(UNIX_EPOCH).ok()?.as_secs())
+        })
 }
 
 impl From<NoService> for Failure {

@@ -1,5 +1,5 @@
-//! The answer of a provider on its way to the client: as it came, with nothing added but what keeps an idle stream alive,
-//! and an error at the end of a stream that was cut.
+//! The answer of a provider on its way to the client: as it came, with nothing added but what keeps
+//! an idle stream alive, and an error at the end of a stream that was cut.
 
 use std::{
     fmt,
@@ -45,8 +45,8 @@ enum Content {
     Other,
 }
 
-/// Both ends of JSON: most providers tell their usage behind everything else, some before. Where the budget has
-/// no room, what was kept is forgotten.
+/// Both ends of JSON: most providers tell their usage behind everything else, some before. Where
+/// the budget has no room, what was kept is forgotten.
 struct Ends {
     head: Vec<u8>,
     tail: Vec<u8>,
@@ -55,19 +55,26 @@ struct Ends {
 
 impl Ends {
     fn new(budget: &Budget) -> Self {
-        Self { head: Vec::new(), tail: Vec::new(), held: budget.reservation() }
+        Self {
+            head: Vec::new(),
+            tail: Vec::new(),
+            held: budget.reservation(),
+        }
     }
 
     fn keep(&mut self, data: &[u8]) {
         let kept = self.head.len().saturating_add(self.tail.len());
-        let most = kept.saturating_add(data.len().saturating_mul(2)).min(2 * TAIL_BYTES);
+        let most = kept
+            .saturating_add(data.len().saturating_mul(2))
+            .min(2 * TAIL_BYTES);
         if self.held.hold(most).is_err() {
             (self.head, self.tail) = (Vec::new(), Vec::new());
             self.held.release();
             return;
         }
         let room = TAIL_BYTES.saturating_sub(self.head.len());
-        self.head.extend_from_slice(data.get(..room.min(data.len())).unwrap_or_default());
+        self.head
+            .extend_from_slice(data.get(..room.min(data.len())).unwrap_or_default());
         keep_tail(&mut self.tail, data);
     }
 
@@ -102,18 +109,49 @@ pub struct CutOff;
 
 impl Passing {
     /// Passes on what is no stream of events.
-    pub(crate) fn whole(body: egress::Body, is_json: bool, usage: Arc<UsageRule>, share: Arc<Share>) -> Self {
-        let content = if is_json { Content::Json(Ends::new(share.budget())) } else { Content::Other };
-        Self { body: Some(Gathered::one_by_one(body)), content, usage, share, failure: None }
+    pub(crate) fn whole(
+        body: egress::Body,
+        is_json: bool,
+        usage: Arc<UsageRule>,
+        share: Arc<Share>,
+    ) -> Self {
+        let content = if is_json {
+            Content::Json(Ends::new(share.budget()))
+        } else {
+            Content::Other
+        };
+        Self {
+            body: Some(Gathered::one_by_one(body)),
+            content,
+            usage,
+            share,
+            failure: None,
+        }
     }
 
     /// Passes on a stream of events.
     pub(crate) fn events(body: egress::Body, how: How, share: Arc<Share>) -> Self {
-        let How { dialect, is_framed, keep_alive, usage } = how;
+        let How {
+            dialect,
+            is_framed,
+            keep_alive,
+            usage,
+        } = how;
         let events = Events::new(Arc::clone(&usage), !is_framed, share.budget());
         let keep_alive = KeepAlive::new(keep_alive);
-        let content = Content::Events(Stream { events, dialect, is_framed, keep_alive });
-        Self { body: Some(Gathered::new(body)), content, usage, share, failure: None }
+        let content = Content::Events(Stream {
+            events,
+            dialect,
+            is_framed,
+            keep_alive,
+        });
+        Self {
+            body: Some(Gathered::new(body)),
+            content,
+            usage,
+            share,
+            failure: None,
+        }
     }
 
     /// Why it did not end well, for the log.
@@ -137,7 +175,8 @@ impl Passing {
             .is_none_or(|body| !matches!(self.content, Content::Events(_)) && body.is_end_stream())
     }
 
-    /// Whether there is nothing to be passed on, not even in the end. To be asked before anything else.
+    /// Whether there is nothing to be passed on, not even in the end. To be asked before anything
+    /// else.
     pub(crate) fn is_empty(&self) -> bool {
         self.body.as_ref().is_none_or(Gathered::is_end_stream)
     }
@@ -152,9 +191,14 @@ impl Passing {
     }
 
     /// The next piece; `None` at the end.
-    pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutOff>>> {
+    pub(crate) fn poll_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, CutOff>>> {
         loop {
-            let Some(body) = &mut self.body else { return Poll::Ready(None) };
+            let Some(body) = &mut self.body else {
+                return Poll::Ready(None);
+            };
             match body.poll_piece(cx) {
                 Poll::Pending => return self.poll_keep_alive(cx).map(|bytes| Some(Ok(bytes))),
                 Poll::Ready(Some(Ok(data))) => {
@@ -170,9 +214,10 @@ impl Passing {
 
     fn poll_keep_alive(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
         match &mut self.content {
-            Content::Events(stream) if stream.events.is_between() => {
-                stream.keep_alive.poll(cx).map(|()| Bytes::from_static(keep_alive(stream.dialect)))
-            }
+            Content::Events(stream) if stream.events.is_between() => stream
+                .keep_alive
+                .poll(cx)
+                .map(|()| Bytes::from_static(keep_alive(stream.dialect))),
             Content::Events(_) | Content::Json(_) | Content::Other => Poll::Pending,
         }
     }
@@ -198,7 +243,10 @@ impl Passing {
 
     /// A piece that counts as held until the client has taken it.
     fn counted(&mut self, bytes: Bytes) -> Result<Bytes, CutOff> {
-        self.share.held().until_taken(bytes).or_else(|error| self.cut(error).unwrap_or(Err(CutOff)))
+        self.share
+            .held()
+            .until_taken(bytes)
+            .or_else(|error| self.cut(error).unwrap_or(Err(CutOff)))
     }
 
     /// The clean end of the body.
@@ -220,7 +268,12 @@ impl Passing {
         self.body = None;
         let failure = Failure::from(error);
         self.failure = Some(format!("answer was cut: {}", failure.message));
-        let Content::Events(Stream { events, dialect, .. }) = &self.content else { return Some(Err(CutOff)) };
+        let Content::Events(Stream {
+            events, dialect, ..
+        }) = &self.content
+        else {
+            return Some(Err(CutOff));
+        };
         let mut bytes = dialect::error_event(&failure, *dialect, events.is_named());
         if !events.is_between() {
             bytes.splice(..0, *b"\n\n");
@@ -246,8 +299,13 @@ fn keep_alive(dialect: Dialect) -> &'static [u8] {
 
 /// Keeps the end of all that came.
 pub(super) fn keep_tail(tail: &mut Vec<u8>, data: &[u8]) {
-    let data = data.get(data.len().saturating_sub(TAIL_BYTES)..).unwrap_or_default();
-    let excess = tail.len().saturating_add(data.len()).saturating_sub(TAIL_BYTES);
+    let data = data
+        .get(data.len().saturating_sub(TAIL_BYTES)..)
+        .unwrap_or_default();
+    let excess = tail
+        .len()
+        .saturating_add(data.len())
+        .saturating_sub(TAIL_BYTES);
     tail.drain(..excess.min(tail.len()));
     tail.extend_from_slice(data);
 }
@@ -262,7 +320,11 @@ struct KeepAlive {
 
 impl KeepAlive {
     fn new(pause: Duration) -> Self {
-        Self { pause, idle_since: None, timer: None }
+        Self {
+            pause,
+            idle_since: None,
+            timer: None,
+        }
     }
 
     fn is_not_idle(&mut self) {
@@ -272,7 +334,9 @@ impl KeepAlive {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let since = *self.idle_since.get_or_insert_with(Instant::now);
         let pause = self.pause;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
         loop {
             ready!(timer.as_mut().poll(cx));
             let idle = since.elapsed();
@@ -295,7 +359,10 @@ mod tests {
     #[test]
     fn what_is_kept_of_json_is_held_of_the_budget() {
         let rule: UsageRule = serde_json::from_value(json!({"input": ["i"]})).unwrap();
-        let whole = format!("{{\"x\":\"{}\",\"usage\":{{\"i\":3}}}}", "x".repeat(100_000));
+        let whole = format!(
+            "{{\"x\":\"{}\",\"usage\":{{\"i\":3}}}}",
+            "x".repeat(100_000)
+        );
         let budget = Budget::new(2 * TAIL_BYTES);
         let mut first = Ends::new(&budget);
         let mut second = Ends::new(&budget);
@@ -303,7 +370,10 @@ mod tests {
             first.keep(piece);
             second.keep(piece);
             // So little is not counted.
-            assert!(second.head.len() + second.tail.len() < TAIL_BYTES, "there was room for the first only");
+            assert!(
+                second.head.len() + second.tail.len() < TAIL_BYTES,
+                "there was room for the first only"
+            );
         }
         assert_eq!(first.tokens(&rule).input, Some(3));
         assert_eq!(budget.held_bytes(), 2 * TAIL_BYTES);

@@ -18,11 +18,13 @@ use tokio::{sync::Notify, time::Instant};
 use super::watched::Progress;
 use crate::{body::ResponseBody, relay::CutOff};
 
-/// How long a connection waits for its client before it can be asked to give way: clients pause all the time.
+/// How long a connection waits for its client before it can be asked to give way: clients pause all
+/// the time.
 const GRACE: Duration = Duration::from_secs(2);
 /// The same of a connection that has never had a request: most send one at once.
 const GRACE_BEFORE_THE_FIRST: Duration = Duration::from_millis(250);
-/// A client that sends so many bytes of a body within the first of these times is not only waited for.
+/// A client that sends so many bytes of a body within the first of these times is not only waited
+/// for.
 const USEFUL_BYTES: usize = 16 << 10;
 
 /// What a connection does, as seen by whoever watches it.
@@ -67,11 +69,16 @@ impl Activity {
         Busy(Arc::clone(self))
     }
 
-    /// Since when the server does nothing for this connection but wait for its client: for a request, for the rest of
-    /// one, or to take what it is sent. `None` if that is not for long yet.
+    /// Since when the server does nothing for this connection but wait for its client: for a
+    /// request, for the rest of one, or to take what it is sent. `None` if that is not for long
+    /// yet.
     pub(super) fn waits_since(&self) -> Option<Instant> {
         let has_begun = self.begun.load(Ordering::Relaxed) > 0;
-        let grace = if has_begun { GRACE } else { GRACE_BEFORE_THE_FIRST };
+        let grace = if has_begun {
+            GRACE
+        } else {
+            GRACE_BEFORE_THE_FIRST
+        };
         self.waits().filter(|since| since.elapsed() >= grace)
     }
 
@@ -82,14 +89,22 @@ impl Activity {
         let bodies = lock(&self.bodies);
         let is_waiting = self.under_way.load(Ordering::Relaxed) <= bodies.len();
         let changed = self.changed_millis.load(Ordering::Relaxed);
-        let since = bodies.iter().filter_map(|body| body.get()).min().unwrap_or(changed);
+        let since = bodies
+            .iter()
+            .filter_map(|body| body.get())
+            .min()
+            .unwrap_or(changed);
         is_waiting.then(|| self.at(since))
     }
 
-    /// Since when most of its requests do not come whole; `None` if it has none, or that is not for long yet.
+    /// Since when most of its requests do not come whole; `None` if it has none, or that is not for
+    /// long yet.
     pub(super) fn keeps_requests_since(&self) -> Option<Instant> {
         let bodies = lock(&self.bodies);
-        let sinces = bodies.iter().filter_map(|body| body.get()).map(|since| self.at(since));
+        let sinces = bodies
+            .iter()
+            .filter_map(|body| body.get())
+            .map(|since| self.at(since));
         let stale: Vec<Instant> = sinces.filter(|since| since.elapsed() >= GRACE).collect();
         let is_most = stale.len().saturating_mul(2) > self.under_way.load(Ordering::Relaxed);
         stale.into_iter().min().filter(|_| is_most)
@@ -97,7 +112,10 @@ impl Activity {
 
     /// For how long the slowest of its answers has waited for the client to take a piece.
     pub(super) fn untaken_for(&self) -> Duration {
-        let since = lock(&self.answers).iter().filter_map(|answer| answer.get()).min();
+        let since = lock(&self.answers)
+            .iter()
+            .filter_map(|answer| answer.get())
+            .min();
         since.map_or(Duration::ZERO, |since| self.at(since).elapsed())
     }
 
@@ -105,7 +123,9 @@ impl Activity {
     pub(super) fn untaken_longer_than(&self, time: Duration) -> usize {
         let answers = lock(&self.answers);
         let sinces = answers.iter().filter_map(|answer| answer.get());
-        sinces.filter(|since| self.at(*since).elapsed() > time).count()
+        sinces
+            .filter(|since| self.at(*since).elapsed() > time)
+            .count()
     }
 
     fn at(&self, millis: u64) -> Instant {
@@ -173,12 +193,20 @@ impl Busy {
             since.set(self.0.millis());
             (Arc::clone(&self.0), since)
         });
-        ReceivedBody { body, receiving, received: 0 }
+        ReceivedBody {
+            body,
+            receiving,
+            received: 0,
+        }
     }
 
     /// The body of its answer, with which it ends.
     pub(super) fn answer(self, body: ResponseBody) -> AnswerBody {
-        AnswerBody { body, untaken: None, busy: self }
+        AnswerBody {
+            body,
+            untaken: None,
+            busy: self,
+        }
     }
 }
 
@@ -202,7 +230,11 @@ impl ReceivedBody {
     /// A client that sends is not one that is only waited for.
     fn note_bytes(&mut self, bytes: usize) {
         self.received = self.received.saturating_add(bytes);
-        if let Some((activity, since)) = self.receiving.as_ref().filter(|_| self.received >= USEFUL_BYTES) {
+        if let Some((activity, since)) = self
+            .receiving
+            .as_ref()
+            .filter(|_| self.received >= USEFUL_BYTES)
+        {
             since.set(activity.millis());
             self.received = 0;
         }
@@ -256,7 +288,8 @@ pub(super) struct AnswerBody {
 }
 
 impl AnswerBody {
-    /// Notes that a piece has been handed out, or that it was taken since the next one is asked for.
+    /// Notes that a piece has been handed out, or that it was taken since the next one is asked
+    /// for.
     fn note(&mut self, is_untaken: bool) {
         let activity = &self.busy.0;
         if self.untaken.is_none() && is_untaken {

@@ -59,22 +59,44 @@ enum Verdict {
 }
 
 impl Watch {
-    /// A connection is idle if no request has begun since the tick before, none is under way, and all that was to be
-    /// sent has been taken. A client that does not take what it is sent gets more time.
-    fn verdict(&mut self, activity: &Activity, header_timeout: Duration, is_closing: bool) -> Verdict {
+    /// A connection is idle if no request has begun since the tick before, none is under way, and
+    /// all that was to be sent has been taken. A client that does not take what it is sent gets
+    /// more time.
+    fn verdict(
+        &mut self,
+        activity: &Activity,
+        header_timeout: Duration,
+        is_closing: bool,
+    ) -> Verdict {
         let progress = &activity.progress;
         let (begun, writes) = (activity.begun.load(Ordering::Relaxed), progress.writes());
-        let before = std::mem::replace(self, Self { begun, writes, blocked_ticks: 0 });
+        let before = std::mem::replace(
+            self,
+            Self {
+                begun,
+                writes,
+                blocked_ticks: 0,
+            },
+        );
         if progress.is_blocked() {
-            self.blocked_ticks = if writes != before.writes { 0 } else { before.blocked_ticks + 1 };
-            return if self.blocked_ticks < BLOCKED_TICKS { Verdict::Keep } else { Verdict::Drop };
+            self.blocked_ticks = if writes != before.writes {
+                0
+            } else {
+                before.blocked_ticks + 1
+            };
+            return if self.blocked_ticks < BLOCKED_TICKS {
+                Verdict::Keep
+            } else {
+                Verdict::Drop
+            };
         }
-        // An HTTP/2 client can leave a stream untaken while it takes all others, which then may end in peace: they may be
-        // those of other clients of one proxy.
+        // An HTTP/2 client can leave a stream untaken while it takes all others, which then may end
+        // in peace: they may be those of other clients of one proxy.
         let limit = header_timeout.saturating_mul(BLOCKED_TICKS);
         let untaken = activity.untaken_for();
         if untaken > limit {
-            let is_all = activity.under_way.load(Ordering::Relaxed) <= activity.untaken_longer_than(limit);
+            let is_all =
+                activity.under_way.load(Ordering::Relaxed) <= activity.untaken_longer_than(limit);
             return match is_closing {
                 _ if is_all || untaken > limit.saturating_mul(2) => Verdict::Drop,
                 true => Verdict::Keep,
@@ -84,17 +106,33 @@ impl Watch {
         if begun != before.begun || activity.under_way.load(Ordering::Relaxed) > 0 {
             return Verdict::Keep;
         }
-        if begun == 0 || is_closing { Verdict::Drop } else { Verdict::Close }
+        if begun == 0 || is_closing {
+            Verdict::Drop
+        } else {
+            Verdict::Close
+        }
     }
 }
 
 impl Connection {
-    pub(super) fn new(gateway: Gateway, peer: IpAddr, header_timeout: Duration, place: &Place) -> Self {
+    pub(super) fn new(
+        gateway: Gateway,
+        peer: IpAddr,
+        header_timeout: Duration,
+        place: &Place,
+    ) -> Self {
         let (activity, crowd) = (Arc::clone(place.activity()), Arc::clone(place.crowd()));
-        Self { gateway, peer, header_timeout, activity, crowd }
+        Self {
+            gateway,
+            peer,
+            header_timeout,
+            activity,
+            crowd,
+        }
     }
 
-    /// Serves one connection until it ends, is idle for too long, gives way to another one, or is told to close.
+    /// Serves one connection until it ends, is idle for too long, gives way to another one, or is
+    /// told to close.
     pub(super) async fn run(
         self,
         stream: TcpStream,
@@ -103,7 +141,13 @@ impl Connection {
     ) {
         prepare(&stream);
         let service = service_fn(|request| {
-            answer(self.gateway.clone(), Arc::clone(&self.crowd), self.peer, self.activity.begin(), request)
+            answer(
+                self.gateway.clone(),
+                Arc::clone(&self.crowd),
+                self.peer,
+                self.activity.begin(),
+                request,
+            )
         });
         let io = Watched::new(stream, Arc::clone(&self.activity));
         let mut connection = pin!(builder.serve_connection(io, service));
@@ -112,7 +156,8 @@ impl Connection {
         let (mut watch, mut is_closing, mut latch) = (Watch::default(), false, Latch::default());
         loop {
             tokio::select! {
-                // Broken connections are a matter of their clients; requests that they cut off are in the log.
+                // Broken connections are a matter of their clients; requests that they cut off are
+                // in the log.
                 _ended = poll_fn(|cx| latch.poll(cx, |cx| connection.as_mut().poll(cx))) => return,
                 _told = close.changed(), if !is_closing => {
                     is_closing = true;
@@ -142,7 +187,8 @@ impl Connection {
 fn prepare(stream: &TcpStream) {
     // Without this, small pieces of a stream wait for the client's acknowledgement.
     let _best_effort = stream.set_nodelay(true);
-    // Without this, the system takes megabytes that a client does not take, and a provider is read that far ahead.
+    // Without this, the system takes megabytes that a client does not take, and a provider is read
+    // that far ahead.
     #[cfg(any(target_os = "android", target_os = "linux"))]
     let _best_effort = SockRef::from(stream).set_tcp_notsent_lowat(MAX_UNSENT);
 }
@@ -159,6 +205,8 @@ async fn answer(
         // Most likely somebody sends many requests and none of them whole.
         crowd.ask_one_to_give_way(Activity::keeps_requests_since);
     }
-    let response = gateway.handle(request.map(|body| busy.receive(body)), peer).await;
+    let response = gateway
+        .handle(request.map(|body| busy.receive(body)), peer)
+        .await;
     Ok(response.map(|body| busy.answer(body)))
 }

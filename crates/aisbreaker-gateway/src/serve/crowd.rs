@@ -1,9 +1,10 @@
 //! All open connections, and which of them gives way when there are too many, or too many requests.
 //!
-//! Clients that open connections and send nothing, or send their requests byte by byte, cost their senders little and
-//! would keep everyone else out. So when there is no room, a connection for which the server does nothing but wait gives
-//! way to the new one: of some that stand together, the one that has been so for the longest time. And when there is no
-//! room for requests, one gives way most of whose requests do not come whole.
+//! Clients that open connections and send nothing, or send their requests byte by byte, cost their
+//! senders little and would keep everyone else out. So when there is no room, a connection for
+//! which the server does nothing but wait gives way to the new one: of some that stand together,
+//! the one that has been so for the longest time. And when there is no room for requests, one gives
+//! way most of whose requests do not come whole.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
@@ -19,7 +20,8 @@ use super::activity::Activity;
 
 /// How many connections are looked at to find one that gives way.
 const LOOKED_AT: usize = 64;
-/// How long a connection may take to give way. It takes microseconds unless it has just begun to be of use.
+/// How long a connection may take to give way. It takes microseconds unless it has just begun to be
+/// of use.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The open connections.
@@ -38,7 +40,10 @@ pub(super) struct Place {
 impl Crowd {
     pub(super) fn new(max_connections: usize) -> Arc<Self> {
         let room = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self { room, members: Mutex::default() })
+        Arc::new(Self {
+            room,
+            members: Mutex::default(),
+        })
     }
 
     /// A place for a new connection; `None` if nobody gives way.
@@ -52,29 +57,49 @@ impl Crowd {
         activity.place.store(members.len(), Ordering::Relaxed);
         members.push(Arc::clone(&activity));
         drop(members);
-        Some(Place { crowd: Arc::clone(self), activity, _permit: permit })
+        Some(Place {
+            crowd: Arc::clone(self),
+            activity,
+            _permit: permit,
+        })
     }
 
     async fn make_room(&self) -> Option<OwnedSemaphorePermit> {
         if !self.ask_one_to_give_way(Activity::waits_since) {
             return None;
         }
-        timeout(PATIENCE, Arc::clone(&self.room).acquire_owned()).await.ok()?.ok()
+        timeout(PATIENCE, Arc::clone(&self.room).acquire_owned())
+            .await
+            .ok()?
+            .ok()
     }
 
-    /// Asks a connection to give way: the one for which `since` tells the earliest moment. Whether there was one.
+    /// Asks a connection to give way: the one for which `since` tells the earliest moment. Whether
+    /// there was one.
     pub(super) fn ask_one_to_give_way(&self, since: fn(&Activity) -> Option<Instant>) -> bool {
         let start = usize::try_from(getrandom::u64().unwrap_or_default() >> 32).unwrap_or_default();
-        self.earliest(start, since).inspect(|activity| activity.ask_to_give_way()).is_some()
+        self.earliest(start, since)
+            .inspect(|activity| activity.ask_to_give_way())
+            .is_some()
     }
 
     /// Of some connections from this one on, the one for which `since` tells the earliest moment.
-    fn earliest(&self, start: usize, since: fn(&Activity) -> Option<Instant>) -> Option<Arc<Activity>> {
+    fn earliest(
+        &self,
+        start: usize,
+        since: fn(&Activity) -> Option<Instant>,
+    ) -> Option<Arc<Activity>> {
         let members = self.lock();
         let from = start.checked_rem(members.len())?;
-        let looked_at = members.iter().cycle().skip(from).take(LOOKED_AT.min(members.len()));
+        let looked_at = members
+            .iter()
+            .cycle()
+            .skip(from)
+            .take(LOOKED_AT.min(members.len()));
         let those = looked_at.filter_map(|activity| Some((since(activity)?, activity)));
-        those.min_by_key(|(since, _)| *since).map(|(_, activity)| Arc::clone(activity))
+        those
+            .min_by_key(|(since, _)| *since)
+            .map(|(_, activity)| Arc::clone(activity))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Activity>>> {
@@ -128,7 +153,11 @@ mod tests {
             assert_eq!(members.len(), places.len());
             for (place, member) in members.iter().enumerate() {
                 assert_eq!(member.place.load(Ordering::Relaxed), place);
-                assert!(places.iter().any(|place| Arc::ptr_eq(&place.activity, member)));
+                assert!(
+                    places
+                        .iter()
+                        .any(|place| Arc::ptr_eq(&place.activity, member))
+                );
             }
         }
         assert_eq!(crowd.room.available_permits(), 5);
@@ -140,14 +169,20 @@ mod tests {
         let [busy, done, idle] = [0, 1, 2].map(|i| Arc::clone(places[i].activity()));
         assert!(crowd.join().await.is_none(), "nobody gives way at once");
         tokio::time::advance(Duration::from_millis(300)).await;
-        assert!(crowd.earliest(0, Activity::waits_since).is_some(), "none of them has sent anything yet");
+        assert!(
+            crowd.earliest(0, Activity::waits_since).is_some(),
+            "none of them has sent anything yet"
+        );
         let _under_way = busy.begin();
         drop(done.begin());
         tokio::time::advance(Duration::from_secs(2)).await;
 
         for start in 0..7 {
             assert!(
-                Arc::ptr_eq(&crowd.earliest(start, Activity::waits_since).unwrap(), &idle),
+                Arc::ptr_eq(
+                    &crowd.earliest(start, Activity::waits_since).unwrap(),
+                    &idle
+                ),
                 "from {start}"
             );
         }
@@ -169,6 +204,9 @@ mod tests {
         let _both = (done.begin(), newcomer.activity().begin());
         tokio::time::advance(Duration::from_secs(60)).await;
         assert!(crowd.earliest(0, Activity::waits_since).is_none());
-        assert!(crowd.join().await.is_none(), "nobody gives way who is of use");
+        assert!(
+            crowd.join().await.is_none(),
+            "nobody gives way who is of use"
+        );
     }
 }

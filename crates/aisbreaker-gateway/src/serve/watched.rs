@@ -22,14 +22,18 @@ use super::activity::Activity;
 pub(super) struct Progress {
     opened: Instant,
     writes: AtomicU64,
-    /// Since when something is to be sent that the client does not take, in milliseconds after the connection was opened
-    /// and one; 0: all is taken.
+    /// Since when something is to be sent that the client does not take, in milliseconds after the
+    /// connection was opened and one; 0: all is taken.
     blocked_millis: AtomicU64,
 }
 
 impl Progress {
     pub(super) fn new(opened: Instant) -> Self {
-        Self { opened, writes: AtomicU64::new(0), blocked_millis: AtomicU64::new(0) }
+        Self {
+            opened,
+            writes: AtomicU64::new(0),
+            blocked_millis: AtomicU64::new(0),
+        }
     }
 
     /// How many writes the socket has taken; more of them means that the client reads.
@@ -54,7 +58,8 @@ impl Progress {
             self.blocked_millis.store(0, Ordering::Relaxed);
         } else if !self.is_blocked() {
             let millis = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-            self.blocked_millis.store(millis.saturating_add(1), Ordering::Relaxed);
+            self.blocked_millis
+                .store(millis.saturating_add(1), Ordering::Relaxed);
         }
     }
 }
@@ -67,7 +72,10 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
-        Self { io: TokioIo::new(stream), activity }
+        Self {
+            io: TokioIo::new(stream),
+            activity,
+        }
     }
 }
 
@@ -82,7 +90,11 @@ impl Read for Watched {
 }
 
 impl Write for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
         self.activity.progress.note(&written);
         written

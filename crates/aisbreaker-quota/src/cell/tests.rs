@@ -13,12 +13,19 @@ struct Log(Vec<(u32, u32)>);
 impl Log {
     fn used(&self, now: u32, window: Window) -> u32 {
         let counts = |slot| coarse(now, window) - coarse(slot, window) <= REACH;
-        self.0.iter().filter(|(slot, _)| counts(*slot)).map(|(_, weight)| weight).sum()
+        self.0
+            .iter()
+            .filter(|(slot, _)| counts(*slot))
+            .map(|(_, weight)| weight)
+            .sum()
     }
 
     fn oldest(&self, now: u32, window: Window) -> u32 {
         let slots = self.0.iter().map(|(slot, _)| coarse(*slot, window));
-        slots.filter(|slot| coarse(now, window) - slot <= REACH).min().unwrap_or(0)
+        slots
+            .filter(|slot| coarse(now, window) - slot <= REACH)
+            .min()
+            .unwrap_or(0)
     }
 }
 
@@ -154,9 +161,15 @@ fn longest_list_stays_within_its_bound() {
         longest = longest.max(cell.parts().pairs.len());
     }
 
-    let Cell::Large { list, .. } = &cell else { panic!("not on the heap") };
+    let Cell::Large { list, .. } = &cell else {
+        panic!("not on the heap")
+    };
     assert_eq!(longest, MAX_PAIRS);
-    assert!(list.pairs.capacity() <= MAX_PAIRS, "{}", list.pairs.capacity());
+    assert!(
+        list.pairs.capacity() <= MAX_PAIRS,
+        "{}",
+        list.pairs.capacity()
+    );
     assert!(size_of_val(list.as_ref()) + list.pairs.capacity() * 8 + size_of::<Cell>() < 2_600);
 }
 
@@ -195,16 +208,26 @@ fn clock_that_steps_back_counts_as_standing_still() {
     cell.advance(10);
     cell.add(1);
 
-    assert_eq!(Window::ALL.map(|window| cell.state(cell.used()).oldest(window)), [1_000, 1_000 / 60, 0]);
+    assert_eq!(
+        Window::ALL.map(|window| cell.state(cell.used()).oldest(window)),
+        [1_000, 1_000 / 60, 0]
+    );
     assert_eq!(cell.frees(2, Window::Minute), expiry(1_000, Window::Minute));
 }
 
 #[test]
 fn expiry_is_more_than_a_window_and_at_most_one_percent_more() {
-    for (window, fine) in [(Window::Minute, 1_u64), (Window::Hour, 60), (Window::Day, 1_440)] {
+    for (window, fine) in [
+        (Window::Minute, 1_u64),
+        (Window::Hour, 60),
+        (Window::Day, 1_440),
+    ] {
         for slot in [0_u32, 1, 59, 60, 1_439, 1_440, 99_999] {
             let length = expiry(coarse(slot, window), window) - u64::from(slot);
-            assert!(length > 100 * fine && length <= 101 * fine, "{window:?} from {slot}: {length}");
+            assert!(
+                length > 100 * fine && length <= 101 * fine,
+                "{window:?} from {slot}: {length}"
+            );
         }
     }
 }

@@ -30,17 +30,21 @@ const MAX_PREFIX: usize = 100;
 pub struct SharedOptions {
     /// How long a decision waits for the store at most: 20 ms, unless set.
     pub deadline: Duration,
-    /// What the names of the counters begin with, in braces: `aisbreaker`, unless set. Engines with one prefix share
-    /// counters. In a cluster it decides on which node they are.
+    /// What the names of the counters begin with, in braces: `aisbreaker`, unless set. Engines with
+    /// one prefix share counters. In a cluster it decides on which node they are.
     pub prefix: String,
-    /// How many charges may be taken from the store in advance for counters that are charged often, to be used within
-    /// 0.6 seconds by this engine alone; `None`, unless set: none.
+    /// How many charges may be taken from the store in advance for counters that are charged often,
+    /// to be used within 0.6 seconds by this engine alone; `None`, unless set: none.
     pub lease: Option<NonZeroU32>,
 }
 
 impl Default for SharedOptions {
     fn default() -> Self {
-        Self { deadline: Duration::from_millis(20), prefix: "aisbreaker".to_owned(), lease: None }
+        Self {
+            deadline: Duration::from_millis(20),
+            prefix: "aisbreaker".to_owned(),
+            lease: None,
+        }
     }
 }
 
@@ -51,16 +55,22 @@ impl SharedOptions {
     /// As [`SharedEngine::start`].
     pub fn check(&self) -> Result<(), InvalidStore> {
         let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '{' | '}');
-        let is_fit = (1..=MAX_PREFIX).contains(&self.prefix.len()) && self.prefix.chars().all(is_plain);
-        if is_fit { Ok(()) } else { Err(InvalidStore::Prefix) }
+        let is_fit =
+            (1..=MAX_PREFIX).contains(&self.prefix.len()) && self.prefix.chars().all(is_plain);
+        if is_fit {
+            Ok(())
+        } else {
+            Err(InvalidStore::Prefix)
+        }
     }
 }
 
 /// Counts charges in a store that other processes use as well, and decides what is admitted.
 ///
-/// It promises what [`Engine`](crate::Engine) does, by the clock of the store: no more than a limit in any interval as
-/// long as its window, counted for all processes together; all counters of a decision or none; exact waits. A decision is
-/// one round trip. Cheap to clone; clones share the connection.
+/// It promises what [`Engine`](crate::Engine) does, by the clock of the store: no more than a limit
+/// in any interval as long as its window, counted for all processes together; all counters of a
+/// decision or none; exact waits. A decision is one round trip. Cheap to clone; clones share the
+/// connection.
 #[derive(Clone)]
 pub struct SharedEngine(Arc<Shared>);
 
@@ -72,11 +82,12 @@ pub(super) struct Shared {
 }
 
 impl SharedEngine {
-    /// An engine whose counters are in the store at this address. Connects in the background, with a task of the runtime
-    /// that this is called in; that task ends with the last clone.
+    /// An engine whose counters are in the store at this address. Connects in the background, with
+    /// a task of the runtime that this is called in; that task ends with the last clone.
     ///
     /// # Errors
-    /// [`InvalidStore::Prefix`] if the prefix is empty, longer than 100 bytes, or has spaces or braces.
+    /// [`InvalidStore::Prefix`] if the prefix is empty, longer than 100 bytes, or has spaces or
+    /// braces.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -85,19 +96,26 @@ impl SharedEngine {
         let link = Arc::new(Link::new());
         let probe = link.function.probe(&options.prefix);
         let (kept, deadline) = (Arc::clone(&link), options.deadline);
-        let keeper = tokio::spawn(async move { kept.keep(address, probe, deadline).await }).abort_handle();
+        let keeper =
+            tokio::spawn(async move { kept.keep(address, probe, deadline).await }).abort_handle();
         let leases = options.lease.map(Leases::new);
-        Ok(Self(Arc::new(Shared { link, options, leases, keeper })))
+        Ok(Self(Arc::new(Shared {
+            link,
+            options,
+            leases,
+            keeper,
+        })))
     }
 
     /// Charges `weight` to every counter in `charges`, or to none.
     ///
-    /// A counter is named in the store by what its key displays; keys that display alike are one counter. Otherwise as
-    /// [`Engine::charge`](crate::Engine::charge).
+    /// A counter is named in the store by what its key displays; keys that display alike are one
+    /// counter. Otherwise as [`Engine::charge`](crate::Engine::charge).
     ///
     /// # Errors
-    /// [`SharedRefusal::Quota`] if a limit has not enough left, [`SharedRefusal::Store`] if nobody can tell. A charge that
-    /// missed its deadline may be counted all the same: the store is stricter for it, never more generous.
+    /// [`SharedRefusal::Quota`] if a limit has not enough left, [`SharedRefusal::Store`] if nobody
+    /// can tell. A charge that missed its deadline may be counted all the same: the store is
+    /// stricter for it, never more generous.
     ///
     /// # Cancel safety
     /// A charge that is dropped on its way may be counted.
@@ -110,13 +128,17 @@ impl SharedEngine {
         match &self.0.leases {
             Some(leases) => leases.charge(&self.0, charges, weight, deadline).await,
             None => {
-                let decided = self.0.decide(charges, weight, Besides::default(), deadline).await;
+                let decided = self
+                    .0
+                    .decide(charges, weight, Besides::default(), deadline)
+                    .await;
                 decided.map(|(admitted, _)| admitted)
             }
         }
     }
 
-    /// Like [`charge`](Self::charge), at a time since the beginning of 2024 instead of the store's own. For tests.
+    /// Like [`charge`](Self::charge), at a time since the beginning of 2024 instead of the store's
+    /// own. For tests.
     ///
     /// # Errors
     /// As [`charge`](Self::charge).
@@ -127,8 +149,14 @@ impl SharedEngine {
         weight: NonZeroU32,
         at: Duration,
     ) -> Result<Admitted<N>, SharedRefusal<N>> {
-        let besides = Besides { at: Some(at), ..Besides::default() };
-        let decided = self.0.decide(charges, weight, besides, self.0.deadline()).await;
+        let besides = Besides {
+            at: Some(at),
+            ..Besides::default()
+        };
+        let decided = self
+            .0
+            .decide(charges, weight, besides, self.0.deadline())
+            .await;
         decided.map(|(admitted, _)| admitted)
     }
 
@@ -143,7 +171,8 @@ impl SharedEngine {
         self.0.peek(charges, None, self.0.deadline()).await
     }
 
-    /// Like [`peek`](Self::peek), at a time since the beginning of 2024 instead of the store's own. For tests.
+    /// Like [`peek`](Self::peek), at a time since the beginning of 2024 instead of the store's own.
+    /// For tests.
     ///
     /// # Errors
     /// As [`peek`](Self::peek).
@@ -165,7 +194,9 @@ impl SharedEngine {
 
 impl fmt::Debug for SharedEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedEngine").field("options", &self.0.options).finish_non_exhaustive()
+        f.debug_struct("SharedEngine")
+            .field("options", &self.0.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -206,7 +237,10 @@ impl Shared {
         deadline: Instant,
     ) -> Result<Standings<N>, StoreError> {
         let names = self.names(charges);
-        let answer = self.link.ask(&self.link.function.peek(&names.keys, at), deadline).await?;
+        let answer = self
+            .link
+            .ask(&self.link.function.peek(&names.keys, at), deadline)
+            .await?;
         message::peeked(&answer, &names, charges).ok_or_else(message::unreadable)
     }
 }

@@ -11,8 +11,11 @@ pub enum InvalidStore {
         "address of the store is not one such as redis://host:6379/0, rediss://… or redis+cluster://host:6379,host:6379"
     )]
     Url,
-    /// The certificate of its authority cannot be read, or the address is not of a single server with TLS.
-    #[error("certificate of the store's authority is not PEM, or the store is not a single server with TLS")]
+    /// The certificate of its authority cannot be read, or the address is not of a single server
+    /// with TLS.
+    #[error(
+        "certificate of the store's authority is not PEM, or the store is not a single server with TLS"
+    )]
     Authority,
     /// The prefix of the counters' names is empty, or has braces or spaces.
     #[error("prefix of the store must be a word without braces")]
@@ -20,7 +23,10 @@ pub enum InvalidStore {
 }
 
 /// Why a store did not answer.
-#[expect(clippy::exhaustive_enums, reason = "users choose for every variant what to do without the store")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "users choose for every variant what to do without the store"
+)]
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum StoreError {
     /// It was found to be gone before, and is looked for in the background; this call did not wait.
@@ -35,7 +41,10 @@ pub enum StoreError {
 }
 
 /// Why a shared engine did not admit.
-#[expect(clippy::exhaustive_enums, reason = "users choose for every variant what to answer")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "users choose for every variant what to answer"
+)]
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum SharedRefusal<const N: usize> {
     /// A limit has not enough left; nothing was charged.

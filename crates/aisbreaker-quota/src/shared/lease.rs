@@ -1,10 +1,11 @@
 //! Leases: charges taken from the store in advance, for counters that one process charges often.
 //!
-//! A lease lives until the end of the slot it was charged in, so that what is admitted on it counts from no earlier than
-//! it should: there are never more admitted than the limits say. What is left at its end is given back to the store, and what
-//! a heavier charge finds too little is given back with that charge. Meanwhile nobody else can have it: for each engine
-//! and group at most the lease and a quarter of what remained, for at most 0.6 s. What cannot be given back, since the store does
-//! not answer or nobody has heard its answer, counts until its window is over.
+//! A lease lives until the end of the slot it was charged in, so that what is admitted on it counts
+//! from no earlier than it should: there are never more admitted than the limits say. What is left
+//! at its end is given back to the store, and what a heavier charge finds too little is given back
+//! with that charge. Meanwhile nobody else can have it: for each engine and group at most the lease
+//! and a quarter of what remained, for at most 0.6 s. What cannot be given back, since the store
+//! does not answer or nobody has heard its answer, counts until its window is over.
 
 use std::{
     collections::HashMap,
@@ -32,7 +33,8 @@ use crate::{
 
 /// How many groups of counters are watched; further ones are charged one by one.
 const MAX_GROUPS: usize = 10_000;
-/// For how long after a refusal the store is not asked again: others may have given back something by then.
+/// For how long after a refusal the store is not asked again: others may have given back something
+/// by then.
 const LONGEST_REFUSAL: Duration = Duration::from_millis(50);
 /// Within this time the charges of a group are counted, to tell how many come.
 const PERIOD: Duration = Duration::from_millis(600);
@@ -99,7 +101,10 @@ struct Refused {
 
 impl Leases {
     pub(super) fn new(most: NonZeroU32) -> Self {
-        Self { most: most.get(), groups: Mutex::default() }
+        Self {
+            most: most.get(),
+            groups: Mutex::default(),
+        }
     }
 
     /// Charges from what is held, or asks the store and has it charge some in advance if many come.
@@ -114,12 +119,18 @@ impl Leases {
         // Nothing held can change that.
         let _possible = message::asked(&names, charges, weight)?;
         // A counter named twice is charged twice, which a lease does not know of.
-        let group = (names.keys.len() == N).then(|| self.group(&names, charges)).flatten();
+        let group = (names.keys.len() == N)
+            .then(|| self.group(&names, charges))
+            .flatten();
         let Some(group) = group else {
-            let decided = shared.decide(charges, weight, Besides::default(), deadline).await;
+            let decided = shared
+                .decide(charges, weight, Besides::default(), deadline)
+                .await;
             return decided.map(|(admitted, _)| admitted);
         };
-        let mut lease = timeout_at(deadline, group.lock()).await.map_err(|_elapsed| StoreError::Timeout)?;
+        let mut lease = timeout_at(deadline, group.lock())
+            .await
+            .map_err(|_elapsed| StoreError::Timeout)?;
         let begun = Instant::now();
         if let Some(answer) = lease.answer(charges, weight, begun) {
             return answer;
@@ -127,15 +138,40 @@ impl Leases {
         // With what is left of a lease still charged, the store might refuse what it could admit.
         let back = lease.held.take().and_then(Held::back);
         let extra = lease.expected(begun).min(self.most);
-        match shared.decide(charges, weight, Besides { extra, back, at: None }, deadline).await {
+        match shared
+            .decide(
+                charges,
+                weight,
+                Besides {
+                    extra,
+                    back,
+                    at: None,
+                },
+                deadline,
+            )
+            .await
+        {
             Ok((admitted, extra)) => {
                 let seen = Seen::new(&admitted.standings, begun);
-                let until = begun.checked_add(admitted.standings.now.left_of_slot()).unwrap_or(begun);
+                let until = begun
+                    .checked_add(admitted.standings.now.left_of_slot())
+                    .unwrap_or(begun);
                 if extra > 0 {
-                    lease.held = Some(Held::Permits(Permits { left: extra, until, seen }));
-                    tokio::spawn(end(Arc::clone(shared), names.keys, Arc::clone(&group), until));
+                    lease.held = Some(Held::Permits(Permits {
+                        left: extra,
+                        until,
+                        seen,
+                    }));
+                    tokio::spawn(end(
+                        Arc::clone(shared),
+                        names.keys,
+                        Arc::clone(&group),
+                        until,
+                    ));
                 }
-                Ok(Admitted { standings: as_if_unused(admitted.standings, extra) })
+                Ok(Admitted {
+                    standings: as_if_unused(admitted.standings, extra),
+                })
             }
             Err(SharedRefusal::Quota(refusal)) => {
                 lease.held = Refused::new(&refusal, weight, begun).map(Held::Refusal);
@@ -152,7 +188,10 @@ impl Leases {
         charges: &[Charge<K>; N],
     ) -> Option<Arc<Turn<Lease>>> {
         let limits = charges.iter().map(Charge::limits).collect();
-        let group = Group { keys: names.keys.clone(), limits };
+        let group = Group {
+            keys: names.keys.clone(),
+            limits,
+        };
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lease) = groups.known.get(&group) {
             return Some(Arc::clone(lease));
@@ -166,17 +205,25 @@ impl Leases {
 }
 
 impl Groups {
-    /// Forgets groups that are quiet; looks at them all, and so not more often than they can have become quiet.
+    /// Forgets groups that are quiet; looks at them all, and so not more often than they can have
+    /// become quiet.
     fn clear(&mut self, now: Instant) {
-        if self.cleared.is_some_and(|cleared| now.duration_since(cleared) < PERIOD) {
+        if self
+            .cleared
+            .is_some_and(|cleared| now.duration_since(cleared) < PERIOD)
+        {
             return;
         }
         self.cleared = Some(now);
         let is_quiet = |lease: &Lease| {
-            lease.held.is_none() && lease.period.is_none_or(|begun| now.duration_since(begun) > PERIOD)
+            lease.held.is_none()
+                && lease
+                    .period
+                    .is_none_or(|begun| now.duration_since(begun) > PERIOD)
         };
         // One that is locked is in use.
-        self.known.retain(|_, lease| lease.try_lock().map_or(true, |lease| !is_quiet(&lease)));
+        self.known
+            .retain(|_, lease| lease.try_lock().map_or(true, |lease| !is_quiet(&lease)));
     }
 }
 
@@ -193,11 +240,13 @@ impl Lease {
                 permits.left = permits.left.checked_sub(weight.get())?;
                 let (standings, left) = (permits.seen.standings(charges, now)?, permits.left);
                 self.count(now);
-                Some(Ok(Admitted { standings: as_if_unused(standings, left) }))
+                Some(Ok(Admitted {
+                    standings: as_if_unused(standings, left),
+                }))
             }
-            Held::Refusal(refused) => {
-                refused.repeated(charges, weight, now).map(|refusal| Err(refusal.into()))
-            }
+            Held::Refusal(refused) => refused
+                .repeated(charges, weight, now)
+                .map(|refusal| Err(refusal.into())),
             Held::Permits(_) => None,
         }
     }
@@ -225,9 +274,14 @@ impl Held {
     /// What of it is not used.
     fn back(self) -> Option<Back> {
         match self {
-            Self::Permits(Permits { left: amount @ 1.., seen, .. }) => {
-                Some(Back { slot: seen.now.slot(), amount })
-            }
+            Self::Permits(Permits {
+                left: amount @ 1..,
+                seen,
+                ..
+            }) => Some(Back {
+                slot: seen.now.slot(),
+                amount,
+            }),
             Self::Permits(_) | Self::Refusal(_) => None,
         }
     }
@@ -235,22 +289,54 @@ impl Held {
 
 impl Seen {
     fn new<const N: usize>(standings: &Standings<N>, asked: Instant) -> Self {
-        Self { asked, now: standings.now, states: standings.states.to_vec() }
+        Self {
+            asked,
+            now: standings.now,
+            states: standings.states.to_vec(),
+        }
     }
 
-    fn standings<K, const N: usize>(&self, charges: &[Charge<K>; N], now: Instant) -> Option<Standings<N>> {
+    fn standings<K, const N: usize>(
+        &self,
+        charges: &[Charge<K>; N],
+        now: Instant,
+    ) -> Option<Standings<N>> {
         let states = self.states.as_slice().try_into().ok()?;
-        Some(Standings::new(self.now.after(now.duration_since(self.asked)), charges, states))
+        Some(Standings::new(
+            self.now.after(now.duration_since(self.asked)),
+            charges,
+            states,
+        ))
     }
 }
 
 impl Refused {
-    fn new<const N: usize>(refusal: &Refusal<N>, weight: NonZeroU32, asked: Instant) -> Option<Self> {
-        let Refusal::Exceeded { charge, window, limit, remaining, retry_after, standings } = *refusal else {
+    fn new<const N: usize>(
+        refusal: &Refusal<N>,
+        weight: NonZeroU32,
+        asked: Instant,
+    ) -> Option<Self> {
+        let Refusal::Exceeded {
+            charge,
+            window,
+            limit,
+            remaining,
+            retry_after,
+            standings,
+        } = *refusal
+        else {
             return None;
         };
         let seen = Seen::new(&standings, asked);
-        Some(Self { charge, window, limit, remaining, retry_after, weight, seen })
+        Some(Self {
+            charge,
+            window,
+            limit,
+            remaining,
+            retry_after,
+            weight,
+            seen,
+        })
     }
 
     /// The same refusal a little later, while it can be trusted.
@@ -261,13 +347,29 @@ impl Refused {
         now: Instant,
     ) -> Option<Refusal<N>> {
         let age = now.duration_since(self.seen.asked);
-        let retry_after = self.retry_after.checked_sub(age).filter(|wait| !wait.is_zero())?;
+        let retry_after = self
+            .retry_after
+            .checked_sub(age)
+            .filter(|wait| !wait.is_zero())?;
         if age >= LONGEST_REFUSAL || weight != self.weight {
             return None;
         }
         let standings = self.seen.standings(charges, now)?;
-        let Self { charge, window, limit, remaining, .. } = *self;
-        Some(Refusal::Exceeded { charge, window, limit, remaining, retry_after, standings })
+        let Self {
+            charge,
+            window,
+            limit,
+            remaining,
+            ..
+        } = *self;
+        Some(Refusal::Exceeded {
+            charge,
+            window,
+            limit,
+            remaining,
+            retry_after,
+            standings,
+        })
     }
 }
 
@@ -283,10 +385,11 @@ fn as_if_unused<const N: usize>(mut standings: Standings<N>, held: u32) -> Stand
 async fn end(shared: Arc<Shared>, keys: Vec<String>, group: Arc<Turn<Lease>>, until: Instant) {
     sleep_until(until).await;
     let mut lease = group.lock().await;
-    let is_over = |held: &mut Held| matches!(held, Held::Permits(permits) if permits.until <= until);
+    let is_over =
+        |held: &mut Held| matches!(held, Held::Permits(permits) if permits.until <= until);
     if let Some(back) = lease.held.take_if(is_over).and_then(Held::back) {
-        // The next charge waits for it: it is not to be refused for what this engine has no use for. If the store does
-        // not answer, what was taken counts until its window is over.
+        // The next charge waits for it: it is not to be refused for what this engine has no use
+        // for. If the store does not answer, what was taken counts until its window is over.
         let command = shared.link.function.give_back(&keys, back);
         let _not_given_back = shared.link.ask(&command, shared.deadline()).await;
     }

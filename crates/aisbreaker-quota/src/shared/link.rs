@@ -1,4 +1,5 @@
-//! A connection to a store that is kept alive in the background, so that no decision ever waits for one.
+//! A connection to a store that is kept alive in the background, so that no decision ever waits for
+//! one.
 
 use std::{
     sync::{
@@ -78,7 +79,9 @@ impl Link {
     /// Sends a call of the function and waits for its answer, until `deadline` at most.
     pub(super) async fn ask(&self, command: &Cmd, deadline: Instant) -> Result<Value, StoreError> {
         let (number, connection) = self.connection();
-        let Some(mut connection) = connection else { return Err(StoreError::Down) };
+        let Some(mut connection) = connection else {
+            return Err(StoreError::Down);
+        };
         let answer = timeout_at(deadline, query(&mut connection, &self.function, command)).await;
         match answer {
             Ok(Ok(answer)) => {
@@ -93,7 +96,12 @@ impl Link {
                 Err(failed)
             }
             Err(_elapsed) => {
-                if self.timeouts.fetch_add(1, Ordering::Relaxed).saturating_add(1) >= PATIENCE {
+                if self
+                    .timeouts
+                    .fetch_add(1, Ordering::Relaxed)
+                    .saturating_add(1)
+                    >= PATIENCE
+                {
                     self.lose(number, StoreError::Timeout);
                 }
                 Err(StoreError::Timeout)
@@ -108,7 +116,10 @@ impl Link {
 
     fn install(&self, connection: Connection) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        *current = Current { number: current.number.wrapping_add(1), connection: Some(connection) };
+        *current = Current {
+            number: current.number.wrapping_add(1),
+            connection: Some(connection),
+        };
         self.timeouts.store(0, Ordering::Relaxed);
         self.state.send_replace(StoreState::Up);
     }
@@ -122,8 +133,8 @@ impl Link {
         }
     }
 
-    /// Connects, and connects again whenever the connection is lost, for as long as it is polled. A store counts as
-    /// there when a charge was answered within `deadline`.
+    /// Connects, and connects again whenever the connection is lost, for as long as it is polled. A
+    /// store counts as there when a charge was answered within `deadline`.
     pub(super) async fn keep(&self, address: StoreAddress, probe: Cmd, deadline: Duration) {
         let mut hold = SHORTEST_WAIT;
         loop {
@@ -142,7 +153,11 @@ impl Link {
             let since = Instant::now();
             self.lost.notified().await;
             let was_stable = since.elapsed() >= STABLE;
-            hold = if was_stable { SHORTEST_WAIT } else { hold.saturating_mul(2).min(LONGEST_HOLD) };
+            hold = if was_stable {
+                SHORTEST_WAIT
+            } else {
+                hold.saturating_mul(2).min(LONGEST_HOLD)
+            };
             sleep(hold).await;
         }
     }
@@ -172,12 +187,19 @@ impl Link {
 
 impl std::fmt::Debug for Current {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Current").field("number", &self.number).finish_non_exhaustive()
+        f.debug_struct("Current")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
     }
 }
 
-/// Calls the function; teaches it to the store first if that does not know it, or does not any more.
-async fn query(connection: &mut Connection, function: &Function, command: &Cmd) -> RedisResult<Value> {
+/// Calls the function; teaches it to the store first if that does not know it, or does not any
+/// more.
+async fn query(
+    connection: &mut Connection,
+    function: &Function,
+    command: &Cmd,
+) -> RedisResult<Value> {
     match connection.query(command).await {
         Err(error) if says(&error, "Function not found") => {
             load(connection, function).await?;
@@ -199,16 +221,18 @@ fn says(error: &RedisError, text: &str) -> bool {
     error.detail().is_some_and(|detail| detail.contains(text))
 }
 
-/// Whether other decisions would fare no better: anything but an error of the function itself, which is about a counter
-/// that somebody else has written.
+/// Whether other decisions would fare no better: anything but an error of the function itself,
+/// which is about a counter that somebody else has written.
 fn concerns_all(error: &RedisError) -> bool {
     error.kind() != ErrorKind::Server(ServerErrorKind::ResponseError)
 }
 
-/// What kind of fault it is, in words that are not the store's: its own may repeat names and addresses.
+/// What kind of fault it is, in words that are not the store's: its own may repeat names and
+/// addresses.
 fn failed(error: &RedisError) -> StoreError {
-    let is_code =
-        |code: &&str| (1..=32).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    let is_code = |code: &&str| {
+        (1..=32).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_uppercase())
+    };
     let kind = if says(error, "unknown command") {
         "it knows no functions; Redis 7 or Valkey is needed"
     } else if error.is_connection_refusal() {
@@ -220,7 +244,11 @@ fn failed(error: &RedisError) -> StoreError {
     } else if error.is_timeout() {
         "connection timed out"
     } else {
-        error.code().filter(is_code).filter(|code| *code != "ERR").unwrap_or_else(|| error.category())
+        error
+            .code()
+            .filter(is_code)
+            .filter(|code| *code != "ERR")
+            .unwrap_or_else(|| error.category())
     };
     StoreError::Failed(kind.to_owned())
 }

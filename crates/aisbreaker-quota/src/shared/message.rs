@@ -19,8 +19,8 @@ const SOURCE: &str = include_str!("quota.lua");
 /// Bytes of the standing of one counter in the answer to an admitted charge.
 const STANDING: usize = 24;
 
-/// What of a store's function all processes with the same source share: its name follows from the source, so that
-/// others do not get in each other's way.
+/// What of a store's function all processes with the same source share: its name follows from the
+/// source, so that others do not get in each other's way.
 #[derive(Debug)]
 pub(super) struct Function {
     pub(super) load: Cmd,
@@ -72,7 +72,12 @@ impl Function {
         let mut load = redis::cmd("FUNCTION");
         load.arg("LOAD").arg(SOURCE.replace("@NAME@", &name));
         let function = |what: &str| format!("{name}_{what}");
-        Self { load, charge: function("charge"), peek: function("peek"), give_back: function("give_back") }
+        Self {
+            load,
+            charge: function("charge"),
+            peek: function("peek"),
+            give_back: function("give_back"),
+        }
     }
 
     /// Charges what each charge asks.
@@ -94,14 +99,26 @@ impl Function {
         }
         let mut command = call("FCALL", &self.charge, &names.keys);
         let Besides { extra, back, at } = besides;
-        command.arg(asks).arg(extra).arg(packed_time(at)).arg(back.map_or_else(Vec::new, Back::packed));
+        command
+            .arg(asks)
+            .arg(extra)
+            .arg(packed_time(at))
+            .arg(back.map_or_else(Vec::new, Back::packed));
         command
     }
 
     /// Charges a counter that no key names.
     pub(super) fn probe(&self, prefix: &str) -> Cmd {
-        let names = Names { keys: vec![format!("{{{prefix}}}:probe")], places: [0] };
-        self.charge(&names, &[Charge::new((), Limits::UNLIMITED)], &[1], Besides::default())
+        let names = Names {
+            keys: vec![format!("{{{prefix}}}:probe")],
+            places: [0],
+        };
+        self.charge(
+            &names,
+            &[Charge::new((), Limits::UNLIMITED)],
+            &[1],
+            Besides::default(),
+        )
     }
 
     pub(super) fn peek(&self, keys: &[String], at: Option<Duration>) -> Cmd {
@@ -129,10 +146,12 @@ impl<const N: usize> Names<N> {
         let places = charges.each_ref().map(|charge| {
             let kind = if charge.shared { "all" } else { "own" };
             let key = format!("{{{prefix}}}:{kind}:{}", charge.key);
-            keys.iter().position(|known| *known == key).unwrap_or_else(|| {
-                keys.push(key);
-                keys.len().saturating_sub(1)
-            })
+            keys.iter()
+                .position(|known| *known == key)
+                .unwrap_or_else(|| {
+                    keys.push(key);
+                    keys.len().saturating_sub(1)
+                })
         });
         Self { keys, places }
     }
@@ -150,13 +169,16 @@ impl<const N: usize> Names<N> {
     }
 }
 
-/// What each charge asks of its counter together with those before it, unless that can never be admitted.
+/// What each charge asks of its counter together with those before it, unless that can never be
+/// admitted.
 pub(super) fn asked<K, const N: usize>(
     names: &Names<N>,
     charges: &[Charge<K>; N],
     weight: NonZeroU32,
 ) -> Result<[u32; N], Refusal<N>> {
-    let asked = names.times().map(|times| u64::from(times).saturating_mul(u64::from(weight.get())));
+    let asked = names
+        .times()
+        .map(|times| u64::from(times).saturating_mul(u64::from(weight.get())));
     let alone = [u64::from(weight.get()); N];
     // As in memory: a weight that is too much by itself is told first.
     for asked in [alone, asked] {
@@ -164,7 +186,11 @@ pub(super) fn asked<K, const N: usize>(
             for window in Window::ALL {
                 let limit = charge.limits.of(window);
                 if asked > u64::from(limit.get()) {
-                    return Err(Refusal::TooHeavy { charge: index, window, limit });
+                    return Err(Refusal::TooHeavy {
+                        charge: index,
+                        window,
+                        limit,
+                    });
                 }
             }
         }
@@ -184,7 +210,12 @@ pub(super) fn decided<K, const N: usize>(
     match head.split_first()? {
         (1, rest) => {
             let ([seconds, micros, extra], rest) = words(rest)?;
-            let states = rest.as_chunks::<STANDING>().0.iter().map(state).collect::<Option<Vec<_>>>()?;
+            let states = rest
+                .as_chunks::<STANDING>()
+                .0
+                .iter()
+                .map(state)
+                .collect::<Option<Vec<_>>>()?;
             let states = states_of(&states, names)?;
             let standings = Standings::new(Moment::at(time(seconds, micros)), charges, states);
             Some(Decided::Admitted { standings, extra })
@@ -194,12 +225,18 @@ pub(super) fn decided<K, const N: usize>(
             let now = Moment::at(time(seconds, micros));
             let cells = cells(counters, now)?;
             let used: Vec<[u32; 3]> = cells.iter().map(Cell::used).collect();
-            let cell_of = |index: usize| names.places.get(index).and_then(|place| cells.get(*place));
+            let cell_of =
+                |index: usize| names.places.get(index).and_then(|place| cells.get(*place));
             let used = states_of(&used, names)?;
             let asked = asked.map(u64::from);
-            let frees = |index, excess, window| cell_of(index).map_or(0, |cell| cell.frees(excess, window));
-            let Verdict::Exceeded(Obstacle { charge, window, remaining, clears }) =
-                decision::verdict(charges, &asked, &used, frees)?
+            let frees =
+                |index, excess, window| cell_of(index).map_or(0, |cell| cell.frees(excess, window));
+            let Verdict::Exceeded(Obstacle {
+                charge,
+                window,
+                remaining,
+                clears,
+            }) = decision::verdict(charges, &asked, &used, frees)?
             else {
                 return None;
             };
@@ -261,10 +298,14 @@ fn time(seconds: u32, micros: u32) -> Duration {
 }
 
 fn parts(answer: &Value) -> Option<Vec<&[u8]>> {
-    let Value::Array(parts) = answer else { return None };
+    let Value::Array(parts) = answer else {
+        return None;
+    };
     let mut bytes = Vec::with_capacity(parts.len());
     for part in parts {
-        let Value::BulkString(part) = part else { return None };
+        let Value::BulkString(part) = part else {
+            return None;
+        };
         bytes.push(part.as_slice());
     }
     Some(bytes)
@@ -272,20 +313,34 @@ fn parts(answer: &Value) -> Option<Vec<&[u8]>> {
 
 fn words<const W: usize>(bytes: &[u8]) -> Option<([u32; W], &[u8])> {
     let (words, rest) = bytes.split_at_checked(W.saturating_mul(4))?;
-    let words: Vec<u32> = words.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
+    let words: Vec<u32> = words
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|word| u32::from_le_bytes(*word))
+        .collect();
     Some((words.try_into().ok()?, rest))
 }
 
 fn state(bytes: &[u8; STANDING]) -> Option<CellState> {
     let ([minute, hour, day, oldest_day, oldest_hour, oldest_minute], _) = words(bytes)?;
     let slots = [oldest_day, oldest_hour, oldest_minute];
-    Some(CellState { used: [minute, hour, day], slots, hours: 1, minutes: 2 })
+    Some(CellState {
+        used: [minute, hour, day],
+        slots,
+        hours: 1,
+        minutes: 2,
+    })
 }
 
 /// The counters as the store has them, moved on to now.
 fn cells(packed: &[&[u8]], now: Moment) -> Option<Vec<Cell>> {
     let cell = |bytes: &&[u8]| {
-        let mut cell = if bytes.is_empty() { Cell::fresh(now.slot()) } else { Cell::unpack(bytes)? };
+        let mut cell = if bytes.is_empty() {
+            Cell::fresh(now.slot())
+        } else {
+            Cell::unpack(bytes)?
+        };
         cell.advance(now.slot());
         Some(cell)
     };
@@ -304,11 +359,17 @@ fn standings<K, const N: usize>(
 
 /// For each charge what is known of its counter.
 fn states_of<T: Copy, const N: usize>(of_keys: &[T], names: &Names<N>) -> Option<[T; N]> {
-    let of_charges: Option<Vec<T>> = names.places.iter().map(|place| of_keys.get(*place).copied()).collect();
+    let of_charges: Option<Vec<T>> = names
+        .places
+        .iter()
+        .map(|place| of_keys.get(*place).copied())
+        .collect();
     of_charges?.try_into().ok()
 }
 
 /// FNV-1a with 32 bits: it tells versions of the source apart, no more.
 fn digest(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |digest, byte| (digest ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    bytes.iter().fold(0x811c_9dc5, |digest, byte| {
+        (digest ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
 }

@@ -20,7 +20,8 @@ pub(crate) struct Call {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Weight {
     Of(u32),
-    /// So many thousandths of the smallest limit that the call meets, so that large limits are reached in a few calls.
+    /// So many thousandths of the smallest limit that the call meets, so that large limits are
+    /// reached in a few calls.
     Share(u32),
 }
 
@@ -30,8 +31,9 @@ impl Weight {
         match self {
             Self::Of(weight) => weight,
             Self::Share(thousandths) => {
-                let numbers =
-                    limits.into_iter().flat_map(|limits| Window::ALL.map(|window| limits.of(window).get()));
+                let numbers = limits
+                    .into_iter()
+                    .flat_map(|limits| Window::ALL.map(|window| limits.of(window).get()));
                 let share = u64::from(numbers.min().unwrap()) * u64::from(thousandths) / 1_000;
                 u32::try_from(share).unwrap().max(1)
             }
@@ -42,10 +44,12 @@ impl Weight {
 /// How many keys there are; the first is a shared counter.
 pub(crate) const KEYS: usize = 6;
 
-/// Stands still, or goes forward: a little, by a window to the millisecond and a slot more or less, by up to 40 days.
+/// Stands still, or goes forward: a little, by a window to the millisecond and a slot more or less,
+/// by up to 40 days.
 pub(crate) fn forward() -> impl Strategy<Value = i64> {
     let window = prop::sample::select(vec![60_000_i64, 3_600_000, 86_400_000]);
-    let edge = (window, 98_i64..=102, -1_i64..=1).prop_map(|(window, slots, off)| window / 100 * slots + off);
+    let edge = (window, 98_i64..=102, -1_i64..=1)
+        .prop_map(|(window, slots, off)| window / 100 * slots + off);
     prop_oneof![
         6 => Just(0_i64),
         6 => 0_i64..50,
@@ -65,9 +69,19 @@ pub(crate) fn any_step() -> impl Strategy<Value = i64> {
 }
 
 pub(crate) fn calls(step: impl Strategy<Value = i64>) -> impl Strategy<Value = Vec<Call>> {
-    let call = (step, prop::array::uniform3(0..KEYS), weight(), prop::bool::weighted(0.2));
+    let call = (
+        step,
+        prop::array::uniform3(0..KEYS),
+        weight(),
+        prop::bool::weighted(0.2),
+    );
     prop::collection::vec(
-        call.prop_map(|(step, keys, weight, sweep)| Call { step, keys, weight, sweep }),
+        call.prop_map(|(step, keys, weight, sweep)| Call {
+            step,
+            keys,
+            weight,
+            sweep,
+        }),
         1..250,
     )
 }
@@ -84,18 +98,23 @@ fn weight() -> impl Strategy<Value = Weight> {
 
 /// From 1 to a million, each order of magnitude as often as the others.
 pub(crate) fn limit() -> impl Strategy<Value = u32> {
-    let large = (0_u32..6, 10_u32..=100).prop_map(|(zeros, digits)| digits * 10_u32.pow(zeros) / 10);
+    let large =
+        (0_u32..6, 10_u32..=100).prop_map(|(zeros, digits)| digits * 10_u32.pow(zeros) / 10);
     prop_oneof![2 => 1_u32..4, 2 => 1_u32..40, 4 => large]
 }
 
 /// Limits that differ from key to key.
 pub(crate) fn logs() -> impl Strategy<Value = Vec<Log>> {
-    let one = (limit(), limit(), limit()).prop_map(|(minute, hour, day)| Log::new(limits(minute, hour, day)));
+    let one = (limit(), limit(), limit())
+        .prop_map(|(minute, hour, day)| Log::new(limits(minute, hour, day)));
     prop::collection::vec(one, KEYS)
 }
 
 /// The same limits for all keys, so that all that have no counter of their own share one.
 pub(crate) fn like_logs() -> impl Strategy<Value = Vec<Log>> {
-    (limit(), limit(), limit())
-        .prop_map(|(minute, hour, day)| (0..KEYS).map(|_| Log::new(limits(minute, hour, day))).collect())
+    (limit(), limit(), limit()).prop_map(|(minute, hour, day)| {
+        (0..KEYS)
+            .map(|_| Log::new(limits(minute, hour, day)))
+            .collect()
+    })
 }

@@ -1,7 +1,8 @@
-//! What the engine promises: single decisions in `decisions`, random histories in `properties`, many threads at once in
-//! `threads`, and over restarts in `snapshots`.
+//! What the engine promises: single decisions in `decisions`, random histories in `properties`,
+//! many threads at once in `threads`, and over restarts in `snapshots`.
 //!
-//! A history is made by `calls` and played by `history` to a `subject`, with the log of `oracle` beside it.
+//! A history is made by `calls` and played by `history` to a `subject`, with the log of `oracle`
+//! beside it.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod calls;

@@ -18,10 +18,16 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, admitted: Vec::new(), seen: 0, tracked: false }
+        Self {
+            limits,
+            admitted: Vec::new(),
+            seen: 0,
+            tracked: false,
+        }
     }
 
-    /// The heaviest load of any closed interval of length `window` that ends now is within the limit.
+    /// The heaviest load of any closed interval of length `window` that ends now is within the
+    /// limit.
     pub(crate) fn holds(&self, now: u64) -> bool {
         Window::ALL.into_iter().all(|window| {
             let length = millis(window);
@@ -30,7 +36,8 @@ impl Log {
         })
     }
 
-    /// `weight` more would be within every limit even if charges counted for one slot longer than the window.
+    /// `weight` more would be within every limit even if charges counted for one slot longer than
+    /// the window.
     pub(crate) fn fits_slotted(&self, weight: u64, now: u64) -> bool {
         Window::ALL.into_iter().all(|window| {
             let length = millis(window) / 100 * 101;
@@ -39,11 +46,16 @@ impl Log {
     }
 
     fn since(&self, counts: impl Fn(u64) -> bool) -> u64 {
-        self.admitted.iter().filter(|(at, _)| counts(*at)).map(|(_, weight)| u64::from(*weight)).sum()
+        self.admitted
+            .iter()
+            .filter(|(at, _)| counts(*at))
+            .map(|(_, weight)| u64::from(*weight))
+            .sum()
     }
 }
 
-/// Whether a counter that was last asked at `seen` is idle: the day's slots between are over a hundred.
+/// Whether a counter that was last asked at `seen` is idle: the day's slots between are over a
+/// hundred.
 pub(crate) const fn is_idle(seen: u64, now: u64) -> bool {
     (now / 864_000).saturating_sub(seen / 864_000) > 100
 }
@@ -64,7 +76,10 @@ pub(crate) const fn at(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test needs some instant to count from"
+)]
 pub(crate) fn some_instant() -> Instant {
     Instant::now()
 }

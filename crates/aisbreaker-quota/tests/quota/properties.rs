@@ -1,4 +1,5 @@
-//! Random histories against an exact log: what the engine in memory promises, for any limits, weights, clocks and keys.
+//! Random histories against an exact log: what the engine in memory promises, for any limits,
+//! weights, clocks and keys.
 
 use aisbreaker_quota::Window;
 use proptest::prelude::*;
@@ -60,5 +61,8 @@ proptest! {
 
 #[test]
 fn windows_are_as_long_as_they_say() {
-    assert_eq!(Window::ALL.map(oracle::millis), [60_000, 3_600_000, 86_400_000]);
+    assert_eq!(
+        Window::ALL.map(oracle::millis),
+        [60_000, 3_600_000, 86_400_000]
+    );
 }

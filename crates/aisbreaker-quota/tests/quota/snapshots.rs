@@ -42,7 +42,16 @@ fn restored(
     capacity: usize,
 ) -> Result<Engine<u32>, SnapshotError> {
     let decode = |key: &[u8]| Some(u32::from_le_bytes(key.try_into().ok()?));
-    Engine::restored(bytes, &Restore { now, wall, capacity, home: None }, decode)
+    Engine::restored(
+        bytes,
+        &Restore {
+            now,
+            wall,
+            capacity,
+            home: None,
+        },
+        decode,
+    )
 }
 
 fn refusal(bytes: &[u8]) -> Option<SnapshotError> {
@@ -52,7 +61,11 @@ fn refusal(bytes: &[u8]) -> Option<SnapshotError> {
 /// A charge to one of some counters, of which each has limits of its own.
 fn charge(key: u32, table: &[Limits]) -> Charge<u32> {
     let limits = table[key as usize % table.len()];
-    if key.is_multiple_of(2) { Charge::new(key, limits) } else { Charge::shared(key, limits) }
+    if key.is_multiple_of(2) {
+        Charge::new(key, limits)
+    } else {
+        Charge::shared(key, limits)
+    }
 }
 
 /// An engine with some history, and its snapshot.
@@ -62,9 +75,15 @@ fn sample() -> Vec<u8> {
     let limits = Limits::per_day(number(1_000));
     for step in 0..40_u32 {
         let now = start + Duration::from_secs(u64::from(step) * 400);
-        engine.charge(&[charge(step % 5, &[limits])], number(1 + step % 3), now).unwrap();
+        engine
+            .charge(&[charge(step % 5, &[limits])], number(1 + step % 3), now)
+            .unwrap();
     }
-    saved(&engine, start + Duration::from_secs(16_000), wall(Duration::ZERO))
+    saved(
+        &engine,
+        start + Duration::from_secs(16_000),
+        wall(Duration::ZERO),
+    )
 }
 
 #[derive(Clone, Debug)]
@@ -88,7 +107,12 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
     ];
     let call = (step, 0..12_u32, 1..6_u32, prop::bool::weighted(0.2));
     prop::collection::vec(
-        call.prop_map(|(step, key, weight, sweep)| Call { step, key, weight, sweep }),
+        call.prop_map(|(step, key, weight, sweep)| Call {
+            step,
+            key,
+            weight,
+            sweep,
+        }),
         0..80,
     )
 }
@@ -102,7 +126,14 @@ fn shown(standings: &Standings<2>) -> String {
 fn seen(answer: Result<Admitted<2>, Refusal<2>>) -> String {
     match answer {
         Ok(admitted) => shown(admitted.standings()),
-        Err(Refusal::Exceeded { charge, window, limit, remaining, retry_after, standings }) => {
+        Err(Refusal::Exceeded {
+            charge,
+            window,
+            limit,
+            remaining,
+            retry_after,
+            standings,
+        }) => {
             let standings = shown(&standings);
             format!("{charge} {window:?} {limit} {remaining} {retry_after:?} {standings}")
         }
@@ -123,7 +154,11 @@ fn compare(calls: &[Call], table: &[Limits], engines: &mut [(&Engine<u32>, Insta
                 });
             }
             let answer = engine.charge(&charges, NonZeroU32::new(call.weight).unwrap(), *now);
-            told.push((seen(answer), shown(&engine.peek(&charges, *now)), engine.len()));
+            told.push((
+                seen(answer),
+                shown(&engine.peek(&charges, *now)),
+                engine.len(),
+            ));
         }
         for other in &told[1..] {
             assert_eq!(told[0], *other, "call {turn}: {call:?}");
@@ -134,7 +169,8 @@ fn compare(calls: &[Call], table: &[Limits], engines: &mut [(&Engine<u32>, Insta
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// The restored engine runs on another monotonic clock; the time between is that of the wall clock.
+    /// The restored engine runs on another monotonic clock; the time between is that of the wall
+    /// clock.
     #[test]
     fn a_restored_engine_decides_as_one_that_never_stopped(
         before in calls(),
@@ -172,7 +208,11 @@ fn a_wall_clock_that_was_set_back_admits_nobody() {
     let bytes = saved(&engine, start, wall(Duration::ZERO));
     let day = Duration::from_secs(90_000);
     let rows = [
-        ("a year back", SystemTime::UNIX_EPOCH + WALL - 365 * day, false),
+        (
+            "a year back",
+            SystemTime::UNIX_EPOCH + WALL - 365 * day,
+            false,
+        ),
         ("before 1970", SystemTime::UNIX_EPOCH - day, false),
         ("the same moment", wall(Duration::ZERO), false),
         ("an hour later", wall(day / 25), false),
@@ -182,7 +222,11 @@ fn a_wall_clock_that_was_set_back_admits_nobody() {
 
     for (row, wall, admits) in rows {
         let again = restored(&bytes, start, wall, 10).unwrap();
-        assert_eq!(again.charge(&charges, number(1), start).is_ok(), admits, "{row}");
+        assert_eq!(
+            again.charge(&charges, number(1), start).is_ok(),
+            admits,
+            "{row}"
+        );
     }
 }
 
@@ -192,7 +236,11 @@ fn a_snapshot_that_is_cut_or_changed_anywhere_is_refused() {
     assert_eq!(refusal(&bytes), None);
 
     for len in 0..bytes.len() {
-        let expected = if len < 8 { SnapshotError::Foreign } else { SnapshotError::Damaged };
+        let expected = if len < 8 {
+            SnapshotError::Foreign
+        } else {
+            SnapshotError::Damaged
+        };
         assert_eq!(refusal(&bytes[..len]), Some(expected), "cut to {len} bytes");
     }
     for at in 0..bytes.len() {
@@ -203,14 +251,25 @@ fn a_snapshot_that_is_cut_or_changed_anywhere_is_refused() {
             match at {
                 0..8 => assert_eq!(refused, Some(SnapshotError::Foreign), "byte {at}"),
                 8..12 => {
-                    assert!(matches!(refused, Some(SnapshotError::Version(_))), "byte {at}: {refused:?}")
+                    assert!(
+                        matches!(refused, Some(SnapshotError::Version(_))),
+                        "byte {at}: {refused:?}"
+                    )
                 }
                 _ => assert_eq!(refused, Some(SnapshotError::Damaged), "byte {at}"),
             }
         }
     }
-    assert_eq!(refusal(&[&*bytes, b"\0"].concat()), Some(SnapshotError::Damaged), "one byte more");
-    assert_eq!(refusal(&[&*bytes, &*bytes].concat()), Some(SnapshotError::Damaged), "twice");
+    assert_eq!(
+        refusal(&[&*bytes, b"\0"].concat()),
+        Some(SnapshotError::Damaged),
+        "one byte more"
+    );
+    assert_eq!(
+        refusal(&[&*bytes, &*bytes].concat()),
+        Some(SnapshotError::Damaged),
+        "twice"
+    );
 }
 
 /// With its checksum set right again, so that the reader has to look for itself.
@@ -224,7 +283,10 @@ fn a_hostile_snapshot_is_refused_and_does_no_harm() {
     for len in 36..body.len() {
         let refused = refusal(&sealed(&body[..len]));
         assert!(
-            matches!(refused, Some(SnapshotError::Unknown | SnapshotError::Damaged)),
+            matches!(
+                refused,
+                Some(SnapshotError::Unknown | SnapshotError::Damaged)
+            ),
             "{len} bytes: {refused:?}"
         );
     }
@@ -232,8 +294,10 @@ fn a_hostile_snapshot_is_refused_and_does_no_harm() {
         for value in [0, 1, 2, 3, 0x7F, 0xFF] {
             let mut changed = body.to_vec();
             changed[at] = value;
-            // Numbers may have any value; what matters is that an engine comes of it that works, or none.
-            if let Ok(engine) = restored(&sealed(&changed), some_instant(), wall(Duration::ZERO), 3) {
+            // Numbers may have any value; what matters is that an engine comes of it that works, or
+            // none.
+            if let Ok(engine) = restored(&sealed(&changed), some_instant(), wall(Duration::ZERO), 3)
+            {
                 let charges = [0, 1, 2, 3, 4].map(|key| charge(key, &[Limits::per_day(number(9))]));
                 let _any = engine.charge(&charges, number(1), some_instant());
                 engine.sweep(some_instant());
@@ -253,7 +317,9 @@ fn more_keys_than_the_capacity_are_all_kept_and_newcomers_share() {
     let engine = Engine::new(start, 100);
     let spent = Limits::per_day(number(1));
     for key in 0..100 {
-        engine.charge(&[Charge::new(key, spent)], number(1), start).unwrap();
+        engine
+            .charge(&[Charge::new(key, spent)], number(1), start)
+            .unwrap();
     }
     let bytes = saved(&engine, start, wall(Duration::ZERO));
 
@@ -261,10 +327,23 @@ fn more_keys_than_the_capacity_are_all_kept_and_newcomers_share() {
 
     assert_eq!(small.len(), 100);
     for key in 0..100 {
-        assert!(small.charge(&[Charge::new(key, spent)], number(1), start).is_err(), "key {key}");
+        assert!(
+            small
+                .charge(&[Charge::new(key, spent)], number(1), start)
+                .is_err(),
+            "key {key}"
+        );
     }
-    let newcomer = |key| small.charge(&[Charge::new(key, spent)], number(1), start).is_ok();
-    assert_eq!([newcomer(1_000), newcomer(1_001)], [true, false], "two newcomers share what one may");
+    let newcomer = |key| {
+        small
+            .charge(&[Charge::new(key, spent)], number(1), start)
+            .is_ok()
+    };
+    assert_eq!(
+        [newcomer(1_000), newcomer(1_001)],
+        [true, false],
+        "two newcomers share what one may"
+    );
     assert_eq!(small.len(), 100);
 }
 
@@ -276,9 +355,15 @@ fn a_snapshot_among_eight_threads_has_a_first_part_of_each_counter() {
     let (counts, over) = ([const { AtomicU32::new(0) }; 16], AtomicBool::new(false));
     let keys = || (0..16_u32).map(|key| charge(key, &[limits]));
     let used = |engine: &Engine<u32>| -> Vec<u32> {
-        let remaining =
-            |charge| engine.peek(&[charge], start).of_charge(0).find(|told| told.window == Window::Day);
-        keys().map(|charge| u32::MAX - remaining(charge).unwrap().remaining).collect()
+        let remaining = |charge| {
+            engine
+                .peek(&[charge], start)
+                .of_charge(0)
+                .find(|told| told.window == Window::Day)
+        };
+        keys()
+            .map(|charge| u32::MAX - remaining(charge).unwrap().remaining)
+            .collect()
     };
 
     thread::scope(|scope| {
@@ -290,7 +375,9 @@ fn a_snapshot_among_eight_threads_has_a_first_part_of_each_counter() {
                         break;
                     }
                     let key = (thread * 5 + turn) % 16;
-                    engine.charge(&[charge(key, &[limits])], NonZeroU32::MIN, start).unwrap();
+                    engine
+                        .charge(&[charge(key, &[limits])], NonZeroU32::MIN, start)
+                        .unwrap();
                     counts[key as usize].fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -311,5 +398,8 @@ fn a_snapshot_among_eight_threads_has_a_first_part_of_each_counter() {
     });
     let charged: Vec<u32> = counts.into_iter().map(AtomicU32::into_inner).collect();
     let bytes = saved(&engine, start, wall(Duration::ZERO));
-    assert_eq!(used(&restored(&bytes, start, wall(Duration::ZERO), 1_000).unwrap()), charged);
+    assert_eq!(
+        used(&restored(&bytes, start, wall(Duration::ZERO), 1_000).unwrap()),
+        charged
+    );
 }

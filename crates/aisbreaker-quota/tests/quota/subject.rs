@@ -1,4 +1,5 @@
-//! What the histories of `history` are played to: the engine in memory, and whatever else promises the same.
+//! What the histories of `history` are played to: the engine in memory, and whatever else promises
+//! the same.
 
 use std::time::Instant;
 
@@ -6,10 +7,11 @@ use aisbreaker_quota::{Charge, Engine, Refusal, Standings};
 
 use crate::oracle::{at, number, some_instant};
 
-/// Counters by number, as the histories see them. Times are milliseconds from a beginning of the subject's own, on which
-/// slots of all windows begin.
+/// Counters by number, as the histories see them. Times are milliseconds from a beginning of the
+/// subject's own, on which slots of all windows begin.
 pub(crate) trait Subject {
-    /// Whether counters learn the time from a request that was refused, and not only from those that were admitted.
+    /// Whether counters learn the time from a request that was refused, and not only from those
+    /// that were admitted.
     const REFUSALS_TELL_THE_TIME: bool;
 
     /// How many keys have a counter of their own at most.
@@ -26,7 +28,8 @@ pub(crate) trait Subject {
     /// The standings without a charge.
     fn peek<const N: usize>(&self, charges: &[Charge<usize>; N], now: u64) -> Standings<N>;
 
-    /// Frees every counter that is idle now; whether it does: a subject may leave that to something else.
+    /// Frees every counter that is idle now; whether it does: a subject may leave that to something
+    /// else.
     fn sweep(&self, now: u64) -> bool;
 
     /// How many keys have a counter of their own; `None` if nobody knows.
@@ -44,14 +47,22 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn new(capacity: usize) -> Self {
         let epoch = some_instant();
-        Self { engine: Engine::new(epoch, capacity), epoch, capacity }
+        Self {
+            engine: Engine::new(epoch, capacity),
+            epoch,
+            capacity,
+        }
     }
 
     /// Keys of which several share a lock.
     pub(crate) fn with_homes(capacity: usize) -> Self {
         let epoch = some_instant();
         let home = |key: &usize| u64::try_from(key % 3).unwrap();
-        Self { engine: Engine::with_homes(epoch, capacity, home), epoch, capacity }
+        Self {
+            engine: Engine::with_homes(epoch, capacity, home),
+            epoch,
+            capacity,
+        }
     }
 }
 
@@ -68,7 +79,9 @@ impl Subject for Memory {
         weight: u32,
         now: u64,
     ) -> Result<Standings<N>, Refusal<N>> {
-        let admitted = self.engine.charge(charges, number(weight), self.epoch + at(now));
+        let admitted = self
+            .engine
+            .charge(charges, number(weight), self.epoch + at(now));
         admitted.map(|admitted| *admitted.standings())
     }
 

@@ -1,7 +1,9 @@
-//! Sixty-four threads at once, each with calls of its own at random, against the log of what all of them were admitted.
+//! Sixty-four threads at once, each with calls of its own at random, against the log of what all of
+//! them were admitted.
 //!
-//! Threads work in rounds that all read one time in, so that the log knows at which time each charge counts. Between
-//! rounds every counter must stand exactly where the log says, and in the end no window may have had too much.
+//! Threads work in rounds that all read one time in, so that the log knows at which time each
+//! charge counts. Between rounds every counter must stand exactly where the log says, and in the
+//! end no window may have had too much.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,7 +38,8 @@ impl Random {
 
     /// From 1 to a million, each order of magnitude as often as the others.
     fn limit(&mut self) -> u32 {
-        u32::try_from((1 + self.below(10)) * self.of(&[1, 10, 100, 1_000, 10_000, 100_000])).unwrap()
+        u32::try_from((1 + self.below(10)) * self.of(&[1, 10, 100, 1_000, 10_000, 100_000]))
+            .unwrap()
     }
 
     fn key(&mut self) -> usize {
@@ -67,8 +70,10 @@ impl Clock {
     fn times(self, random: &mut Random) -> Vec<u64> {
         let mut now = 0_u64;
         let next = |_| {
-            let forward =
-                [0, 0, 1, 600, 7_000, 59_999, 60_000, 60_600, 3_600_000, 864_000, 86_400_000, 90_000_000];
+            let forward = [
+                0, 0, 1, 600, 7_000, 59_999, 60_000, 60_600, 3_600_000, 864_000, 86_400_000,
+                90_000_000,
+            ];
             let back = [1, 600, 61_000, 3_700_000, 100_000_000];
             now = match self {
                 Self::BackAsWell if random.below(3) == 0 => now.saturating_sub(random.of(&back)),
@@ -88,7 +93,8 @@ struct Scene {
     limits: [[Limits; KEYS]; 3],
     /// The clock in each round.
     times: Vec<u64>,
-    /// The time at which a charge counts in each round: counters stand at the latest they have seen.
+    /// The time at which a charge counts in each round: counters stand at the latest they have
+    /// seen.
     counted: Vec<u64>,
     seed: u64,
 }
@@ -96,7 +102,8 @@ struct Scene {
 impl Scene {
     fn new(seed: u64, capacity: usize, clock: Clock, kinds: [u32; 3]) -> Self {
         let mut random = Random(seed);
-        let numbers: [[u32; 3]; KEYS] = std::array::from_fn(|_| std::array::from_fn(|_| random.limit()));
+        let numbers: [[u32; 3]; KEYS] =
+            std::array::from_fn(|_| std::array::from_fn(|_| random.limit()));
         let limits = kinds.map(|times| {
             numbers.map(|[minute, hour, day]| limits(minute * times, hour * times, day * times))
         });
@@ -109,7 +116,14 @@ impl Scene {
             Some(*latest)
         };
         let counted = times.iter().scan(0, latest).collect();
-        Self { engine, epoch, limits, times, counted, seed }
+        Self {
+            engine,
+            epoch,
+            limits,
+            times,
+            counted,
+            seed,
+        }
     }
 
     fn charge<const N: usize>(
@@ -123,30 +137,53 @@ impl Scene {
             0 | 1 => Charge::shared(key, limits[key]),
             _ => Charge::new(key, limits[key]),
         });
-        self.engine.charge(&charges, number(weight), self.epoch + at(self.times[round]))
+        self.engine
+            .charge(&charges, number(weight), self.epoch + at(self.times[round]))
     }
 
-    /// The calls of one thread in one round: one to three keys, some of them twice, for a random part of the least limit.
-    fn call_in_round(&self, random: &mut Random, limits: &[Limits; KEYS], round: usize) -> Vec<Entry> {
+    /// The calls of one thread in one round: one to three keys, some of them twice, for a random
+    /// part of the least limit.
+    fn call_in_round(
+        &self,
+        random: &mut Random,
+        limits: &[Limits; KEYS],
+        round: usize,
+    ) -> Vec<Entry> {
         let time = self.counted[round];
         let mut admitted = Vec::new();
         for _ in 0..CALLS {
             let keys = [random.key(), random.key(), random.key()];
             let [first, second, third] = keys;
-            let least =
-                keys.iter().flat_map(|key| Window::ALL.map(|window| limits[*key].of(window).get())).min();
+            let least = keys
+                .iter()
+                .flat_map(|key| Window::ALL.map(|window| limits[*key].of(window).get()))
+                .min();
             let weight = match random.below(20) {
                 0 => least.unwrap(),
                 1..8 => 1,
-                _ => u32::try_from(1 + random.below(u64::from(least.unwrap().div_ceil(30)))).unwrap(),
+                _ => {
+                    u32::try_from(1 + random.below(u64::from(least.unwrap().div_ceil(30)))).unwrap()
+                }
             };
             let (count, is_admitted) = match random.below(3) {
                 0 => (1, self.charge([first], limits, weight, round).is_ok()),
-                1 => (2, self.charge([first, second], limits, weight, round).is_ok()),
-                _ => (3, self.charge([third, first, second], limits, weight, round).is_ok()),
+                1 => (
+                    2,
+                    self.charge([first, second], limits, weight, round).is_ok(),
+                ),
+                _ => (
+                    3,
+                    self.charge([third, first, second], limits, weight, round)
+                        .is_ok(),
+                ),
             };
             let charged = keys.into_iter().take(if is_admitted { count } else { 0 });
-            admitted.extend(charged.map(|key| Entry { time, key, weight, limits: limits[key] }));
+            admitted.extend(charged.map(|key| Entry {
+                time,
+                key,
+                weight,
+                limits: limits[key],
+            }));
         }
         admitted
     }
@@ -154,15 +191,25 @@ impl Scene {
     /// What a key was charged in each window as its counter has it.
     fn used(&self, key: usize, round: usize) -> [u32; 3] {
         let unlimited = Limits::per_minute(number(u32::MAX));
-        let charge = if key < 2 { Charge::shared(key, unlimited) } else { Charge::new(key, unlimited) };
-        let standings = self.engine.peek(&[charge], self.epoch + at(self.times[round]));
+        let charge = if key < 2 {
+            Charge::shared(key, unlimited)
+        } else {
+            Charge::new(key, unlimited)
+        };
+        let standings = self
+            .engine
+            .peek(&[charge], self.epoch + at(self.times[round]));
         Window::ALL.map(|window| u32::MAX - standings.of(0, window).unwrap().remaining)
     }
 
-    /// Plays all rounds with all threads: some call `with` in each, one calls `between` after it with the log so far. What
-    /// `between` finds wrong is told in the end, since a thread that stops would keep the others waiting.
+    /// Plays all rounds with all threads: some call `with` in each, one calls `between` after it
+    /// with the log so far. What `between` finds wrong is told in the end, since a thread that
+    /// stops would keep the others waiting.
     fn play(&self, with: &(dyn Fn(usize) + Sync), between: Between<'_>) -> Vec<Entry> {
-        let (barrier, log) = (Barrier::new(usize::try_from(THREADS).unwrap()), Mutex::new(Vec::new()));
+        let (barrier, log) = (
+            Barrier::new(usize::try_from(THREADS).unwrap()),
+            Mutex::new(Vec::new()),
+        );
         let faults = Mutex::new(Vec::new());
         thread::scope(|scope| {
             for thread in 0..THREADS {
@@ -177,7 +224,10 @@ impl Scene {
                         let admitted = self.call_in_round(&mut random, &limits, round);
                         log.lock().unwrap().extend(admitted);
                         if barrier.wait().is_leader() {
-                            faults.lock().unwrap().extend(between(round, &log.lock().unwrap()));
+                            faults
+                                .lock()
+                                .unwrap()
+                                .extend(between(round, &log.lock().unwrap()));
                         }
                         barrier.wait();
                     }
@@ -185,7 +235,13 @@ impl Scene {
             }
         });
         let faults = faults.into_inner().unwrap();
-        assert_eq!(faults.first(), None, "seed {}, the first of {}", self.seed, faults.len());
+        assert_eq!(
+            faults.first(),
+            None,
+            "seed {}, the first of {}",
+            self.seed,
+            faults.len()
+        );
         log.into_inner().unwrap()
     }
 
@@ -196,22 +252,37 @@ impl Scene {
     }
 }
 
-/// In no interval as long as a window was more admitted than its limit; where threads go by different limits, those with
-/// the lower ones no more than theirs.
+/// In no interval as long as a window was more admitted than its limit; where threads go by
+/// different limits, those with the lower ones no more than theirs.
 fn assert_never_more(log: &[Entry], name: &str) {
     // All that a key was admitted at one time by one limit is as good as one charge.
     let mut loads = BTreeMap::<(usize, u64, Window, u32), u64>::new();
-    for Entry { time, key, weight, limits } in log {
+    for Entry {
+        time,
+        key,
+        weight,
+        limits,
+    } in log
+    {
         for window in Window::ALL {
-            *loads.entry((*key, *time, window, limits.of(window).get())).or_default() += u64::from(*weight);
+            *loads
+                .entry((*key, *time, window, limits.of(window).get()))
+                .or_default() += u64::from(*weight);
         }
     }
     for &(key, time, window, limit) in loads.keys() {
         let counts = |&(other, at, of, by): &(usize, u64, Window, u32)| {
             other == key && of == window && by <= limit && at <= time && at + millis(window) >= time
         };
-        let load: u64 = loads.iter().filter(|(at, _)| counts(at)).map(|(_, load)| load).sum();
-        assert!(load <= u64::from(limit), "{name}: {load} of {limit} per {window:?}, key {key} at {time}");
+        let load: u64 = loads
+            .iter()
+            .filter(|(at, _)| counts(at))
+            .map(|(_, load)| load)
+            .sum();
+        assert!(
+            load <= u64::from(limit),
+            "{name}: {load} of {limit} per {window:?}, key {key} at {time}"
+        );
     }
 }
 
@@ -224,12 +295,21 @@ fn expected(log: &[Entry], key: usize, now: u64) -> [u32; 3] {
     })
 }
 
-/// Plays a scene in which every key can have a counter of its own, and checks each of them after every round.
+/// Plays a scene in which every key can have a counter of its own, and checks each of them after
+/// every round.
 fn all_counters_stand_where_the_log_says(name: &str, scene: &Scene, with: &(dyn Fn(usize) + Sync)) {
     let first = (0..KEYS).map(|key| {
         let limits = scene.limits[0];
-        assert!(scene.charge([key], &limits, 1, 0).is_ok(), "{name}: the first charge of a key");
-        Entry { time: scene.counted[0], key, weight: 1, limits: limits[key] }
+        assert!(
+            scene.charge([key], &limits, 1, 0).is_ok(),
+            "{name}: the first charge of a key"
+        );
+        Entry {
+            time: scene.counted[0],
+            key,
+            weight: 1,
+            limits: limits[key],
+        }
     });
     let first: Vec<Entry> = first.collect();
 
@@ -246,7 +326,11 @@ fn all_counters_stand_where_the_log_says(name: &str, scene: &Scene, with: &(dyn 
 
     log.extend(first);
     assert_never_more(&log, name);
-    assert!(log.len() > 1_000, "{name}: only {} charges admitted", log.len());
+    assert!(
+        log.len() > 1_000,
+        "{name}: only {} charges admitted",
+        log.len()
+    );
 }
 
 #[test]
@@ -261,7 +345,9 @@ fn sixty_four_threads_leave_every_counter_exactly_where_the_log_says() {
 fn sweeps_among_sixty_four_threads_change_no_counter() {
     for seed in 5..=8 {
         let scene = Scene::new(seed, 100, Clock::Forward, [1, 2, 3]);
-        all_counters_stand_where_the_log_says(&format!("seed {seed}"), &scene, &|round| scene.sweep(round));
+        all_counters_stand_where_the_log_says(&format!("seed {seed}"), &scene, &|round| {
+            scene.sweep(round)
+        });
     }
 }
 
@@ -271,18 +357,23 @@ fn sixty_four_threads_at_the_memory_bound_keep_every_limit() {
         let scene = Scene::new(seed, capacity, Clock::Forward, [1; 3]);
         let bounded = |round, _: &[Entry]| {
             let tracked = scene.engine.len();
-            (tracked > capacity).then(|| format!("{tracked} keys after round {round}, not {capacity}"))
+            (tracked > capacity)
+                .then(|| format!("{tracked} keys after round {round}, not {capacity}"))
         };
 
         let log = scene.play(&|round| scene.sweep(round), &bounded);
 
         assert_never_more(&log, &format!("seed {seed}"));
-        assert!(log.len() > 100, "seed {seed}: only {} charges admitted", log.len());
+        assert!(
+            log.len() > 100,
+            "seed {seed}: only {} charges admitted",
+            log.len()
+        );
     }
 }
 
-/// Threads that each move one clock on, so that no two need read the same time. A charge counts at some time between what
-/// its thread read and what the clock said afterwards.
+/// Threads that each move one clock on, so that no two need read the same time. A charge counts at
+/// some time between what its thread read and what the clock said afterwards.
 #[test]
 fn sixty_four_threads_that_move_the_clock_keep_every_limit() {
     const LIMIT: u32 = 60;
@@ -300,7 +391,10 @@ fn sixty_four_threads_that_move_the_clock_keep_every_limit() {
                         Charge::new(key, Limits::per_minute(number(LIMIT))),
                         Charge::shared(KEYS, Limits::per_minute(number(4 * LIMIT))),
                     ];
-                    if engine.charge(&charges, number(weight), epoch + at(begun)).is_ok() {
+                    if engine
+                        .charge(&charges, number(weight), epoch + at(begun))
+                        .is_ok()
+                    {
                         let entry = (begun, clock.load(Ordering::SeqCst), key, weight);
                         log.lock().unwrap().push(entry);
                     }
@@ -313,13 +407,21 @@ fn sixty_four_threads_that_move_the_clock_keep_every_limit() {
     let log: Vec<(u64, u64, usize, u32)> = log.into_inner().unwrap();
     for key in 0..=KEYS {
         let limit = if key == KEYS { 4 * LIMIT } else { LIMIT };
-        let of_key: Vec<_> = log.iter().filter(|entry| key == KEYS || entry.2 == key).collect();
+        let of_key: Vec<_> = log
+            .iter()
+            .filter(|entry| key == KEYS || entry.2 == key)
+            .collect();
         for (from, ..) in &of_key {
-            let within = of_key.iter().filter(|(begun, ended, ..)| begun >= from && *ended <= from + 60_000);
+            let within = of_key
+                .iter()
+                .filter(|(begun, ended, ..)| begun >= from && *ended <= from + 60_000);
             let load: u32 = within.map(|(.., weight)| weight).sum();
             assert!(load <= limit, "{load} of {limit} from {from}, key {key}");
         }
     }
     let total: u32 = log.iter().map(|(.., weight)| weight).sum();
-    assert!(total >= 8 * LIMIT, "only {total} admitted, in three minutes");
+    assert!(
+        total >= 8 * LIMIT,
+        "only {total} admitted, in three minutes"
+    );
 }

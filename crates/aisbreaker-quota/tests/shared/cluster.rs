@@ -13,11 +13,19 @@ use crate::store::engine;
 use crate::{PATIENCE, is_up, number, options, per_day, remaining, start};
 
 fn nodes() -> Option<[RedisServer; 3]> {
-    let arguments =
-        ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "1000"];
+    let arguments = [
+        "--cluster-enabled",
+        "yes",
+        "--cluster-config-file",
+        "nodes.conf",
+        "--cluster-node-timeout",
+        "1000",
+    ];
     let start = || RedisServer::start(&arguments);
     let nodes = [start()?, start()?, start()?];
-    let addresses = nodes.each_ref().map(|node| format!("127.0.0.1:{}", node.port));
+    let addresses = nodes
+        .each_ref()
+        .map(|node| format!("127.0.0.1:{}", node.port));
     let [first, second, third] = addresses.each_ref().map(String::as_str);
     let made = nodes[0].cli(&["--cluster", "create", first, second, third, "--cluster-yes"]);
     assert!(made.contains("All 16384 slots covered"), "{made}");
@@ -30,7 +38,10 @@ fn nodes() -> Option<[RedisServer; 3]> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_decides_as_one_server_and_all_counters_are_on_one_node() {
     let Some(mut nodes) = nodes() else { return };
-    let url = format!("redis+cluster://127.0.0.1:{},127.0.0.1:{}/", nodes[0].port, nodes[1].port);
+    let url = format!(
+        "redis+cluster://127.0.0.1:{},127.0.0.1:{}/",
+        nodes[0].port, nodes[1].port
+    );
     let mut leasing = options();
     leasing.lease = Some(number(20));
     let engine = start(&url, leasing);
@@ -41,10 +52,19 @@ async fn a_cluster_decides_as_one_server_and_all_counters_are_on_one_node() {
         engine.charge(&charges, number(1)).await.unwrap();
     }
     let refused = engine.charge(&charges, number(50)).await;
-    assert!(matches!(refused, Err(SharedRefusal::Quota(_))), "{refused:?}");
-    let counters: Vec<usize> =
-        nodes.iter().map(|node| node.cli(&["DBSIZE"]).trim().parse().unwrap()).collect();
-    assert_eq!(counters.iter().filter(|count| **count > 0).count(), 1, "{counters:?}");
+    assert!(
+        matches!(refused, Err(SharedRefusal::Quota(_))),
+        "{refused:?}"
+    );
+    let counters: Vec<usize> = nodes
+        .iter()
+        .map(|node| node.cli(&["DBSIZE"]).trim().parse().unwrap())
+        .collect();
+    assert_eq!(
+        counters.iter().filter(|count| **count > 0).count(),
+        1,
+        "{counters:?}"
+    );
 
     let place = counters.iter().position(|count| *count > 0).unwrap();
     for node in &nodes {
@@ -56,7 +76,10 @@ async fn a_cluster_decides_as_one_server_and_all_counters_are_on_one_node() {
     let answer = engine.charge(&charges, number(1)).await;
     assert!(matches!(answer, Err(SharedRefusal::Store(_))), "{answer:?}");
     let _noticed = engine.charge(&charges, number(1)).await;
-    assert_eq!(engine.charge(&charges, number(1)).await, Err(StoreError::Down.into()));
+    assert_eq!(
+        engine.charge(&charges, number(1)).await,
+        Err(StoreError::Down.into())
+    );
 }
 
 #[tokio::test]
@@ -73,14 +96,23 @@ async fn a_cluster_s_leases_come_back_and_so_does_a_node_that_was_gone() {
     for _ in 0..20 {
         leasing.charge(&charges, number(1)).await.unwrap();
     }
-    let back = timeout(PATIENCE, async { while remaining(&hasty, &charges).await != 80 {} });
+    let back = timeout(PATIENCE, async {
+        while remaining(&hasty, &charges).await != 80 {}
+    });
     back.await.expect("what was charged in advance comes back");
 
-    let home = nodes.iter().position(|node| node.cli(&["DBSIZE"]).trim() != "0").unwrap();
+    let home = nodes
+        .iter()
+        .position(|node| node.cli(&["DBSIZE"]).trim() != "0")
+        .unwrap();
     nodes[home].stop();
     let begun = Instant::now();
     ask_until_down(&hasty).await;
-    assert!(begun.elapsed() < Duration::from_millis(500) * 10, "it was given up after {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_millis(500) * 10,
+        "it was given up after {:?}",
+        begun.elapsed()
+    );
 
     nodes[home].start_again();
     is_up(&hasty).await;

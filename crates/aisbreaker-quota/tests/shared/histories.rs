@@ -14,9 +14,15 @@ fn play<H>(cases: u32, histories: H, play: impl Fn(Store, H::Value))
 where
     H: Strategy,
 {
-    let Some(server) = RedisServer::start(&[]) else { return };
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
     let url = server.url();
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
     let played = TestRunner::new(config).run(&histories, |history| {
         play(Store::new(&url), history);
         Ok(())
@@ -40,9 +46,13 @@ fn store_s_announced_wait_is_exact_to_the_millisecond() {
 
 #[test]
 fn store_s_clock_that_steps_back_never_admits_more() {
-    play(CASES, (logs(), calls(any_step())), |store, (logs, calls)| {
-        let _counts = history::exact(store, logs, &calls);
-    });
+    play(
+        CASES,
+        (logs(), calls(any_step())),
+        |store, (logs, calls)| {
+            let _counts = history::exact(store, logs, &calls);
+        },
+    );
 }
 
 #[test]

@@ -48,8 +48,14 @@ fn serve(mut stream: &TcpStream, answer: Answer) -> Option<()> {
 
 /// What anything but our own calls is answered.
 fn polite(command: &[String], ours: &[u8]) -> Vec<u8> {
-    let is_ours = command.first().is_some_and(|word| word.starts_with("FCALL"));
-    if is_ours { ours.to_vec() } else { b"+OK\r\n".to_vec() }
+    let is_ours = command
+        .first()
+        .is_some_and(|word| word.starts_with("FCALL"));
+    if is_ours {
+        ours.to_vec()
+    } else {
+        b"+OK\r\n".to_vec()
+    }
 }
 
 /// Why such a server is not used.
@@ -59,7 +65,10 @@ async fn cause(answer: Answer) -> String {
     let engine = start(&impostor(answer), options);
     let cause = crate::cause(&engine).await;
     let charged = engine.charge(&per_minute("one", 5), number(1)).await;
-    assert!(matches!(charged, Err(SharedRefusal::Store(_))), "{charged:?}");
+    assert!(
+        matches!(charged, Err(SharedRefusal::Store(_))),
+        "{charged:?}"
+    );
     cause
 }
 
@@ -67,15 +76,31 @@ async fn cause(answer: Answer) -> String {
 async fn store_that_answers_the_probe_with_anything_else_is_down() {
     let failed = |kind: &str| StoreError::Failed(kind.to_owned());
     let rows: [(&str, Answer, StoreError); 5] = [
-        ("wrong type", |command| polite(command, b":5\r\n"), failed("it answered what nobody can read")),
+        (
+            "wrong type",
+            |command| polite(command, b":5\r\n"),
+            failed("it answered what nobody can read"),
+        ),
         (
             "wrong parts",
             |command| polite(command, b"*1\r\n$3\r\nabc\r\n"),
             failed("it answered what nobody can read"),
         ),
-        ("huge", |command| polite(command, b"$9000000000000\r\n"), StoreError::Timeout),
-        ("deep", |command| polite(command, &b"*1\r\n".repeat(100_000)), failed("parse error")),
-        ("cut off", |command| polite(command, b"*1\r\n$30\r\nabc"), StoreError::Timeout),
+        (
+            "huge",
+            |command| polite(command, b"$9000000000000\r\n"),
+            StoreError::Timeout,
+        ),
+        (
+            "deep",
+            |command| polite(command, &b"*1\r\n".repeat(100_000)),
+            failed("parse error"),
+        ),
+        (
+            "cut off",
+            |command| polite(command, b"*1\r\n$30\r\nabc"),
+            StoreError::Timeout,
+        ),
     ];
     for (name, answer, expected) in rows {
         assert_eq!(cause(answer).await, expected.to_string(), "{name}");

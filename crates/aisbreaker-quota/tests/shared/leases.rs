@@ -19,10 +19,17 @@ async fn leasing(server: &RedisServer, most: u32) -> SharedEngine {
 }
 
 /// What an engine that holds no leases finds used.
-async fn used<const N: usize>(engine: &SharedEngine, charges: &[Charge<&str>; N], of: usize) -> u32 {
+async fn used<const N: usize>(
+    engine: &SharedEngine,
+    charges: &[Charge<&str>; N],
+    of: usize,
+) -> u32 {
     let standings = engine.peek(charges).await.unwrap();
-    let (_, least) =
-        standings.iter().filter(|(index, _)| *index == of).min_by_key(|(_, one)| one.remaining).unwrap();
+    let (_, least) = standings
+        .iter()
+        .filter(|(index, _)| *index == of)
+        .min_by_key(|(_, one)| one.remaining)
+        .unwrap();
     least.limit.get() - least.remaining
 }
 
@@ -39,7 +46,11 @@ async fn settles<const N: usize>(
         }
     });
     let last = settled.await;
-    assert!(last.is_ok(), "{} used, {admitted} admitted", used(engine, charges, of).await);
+    assert!(
+        last.is_ok(),
+        "{} used, {admitted} admitted",
+        used(engine, charges, of).await
+    );
 }
 
 /// Charges until refused, or so many times.
@@ -62,7 +73,9 @@ async fn exhaust<const N: usize>(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn engines_with_leases_admit_the_limit_in_all_and_no_more() {
-    let Some(server) = RedisServer::start(&[]) else { return };
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
     let plain = engine(&server.url(), patient("leases")).await;
     // Limit, most in advance, tasks of each engine, requests of each task, weight.
     for (key, limit, most, tasks, asked, weight) in [
@@ -78,7 +91,9 @@ async fn engines_with_leases_admit_the_limit_in_all_and_no_more() {
             let engine = leasing(&server, most).await;
             for _ in 0..tasks {
                 let engine = engine.clone();
-                running.spawn(async move { exhaust(&engine, &per_minute(key, limit), weight, asked).await });
+                running.spawn(async move {
+                    exhaust(&engine, &per_minute(key, limit), weight, asked).await
+                });
             }
         }
         let admitted: u32 = running.join_all().await.into_iter().sum();
@@ -87,14 +102,23 @@ async fn engines_with_leases_admit_the_limit_in_all_and_no_more() {
         let charges = per_minute(key, limit);
         settles(&plain, &charges, 0, admitted).await;
         let more = exhaust(&plain, &charges, 1, limit - admitted + 1).await;
-        assert_eq!(admitted + more, limit, "{key}: what was given back can be had, and no more");
+        assert_eq!(
+            admitted + more,
+            limit,
+            "{key}: what was given back can be had, and no more"
+        );
     }
 }
 
 #[tokio::test]
 async fn who_comes_seldom_takes_nothing_in_advance() {
-    let Some(server) = RedisServer::start(&[]) else { return };
-    let (leasing, plain) = (leasing(&server, 50).await, engine(&server.url(), patient("leases")).await);
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let (leasing, plain) = (
+        leasing(&server, 50).await,
+        engine(&server.url(), patient("leases")).await,
+    );
     let charges = per_minute("seldom", 1_000);
 
     charge(&leasing, &charges, 1).await.unwrap();
@@ -104,8 +128,13 @@ async fn who_comes_seldom_takes_nothing_in_advance() {
 
 #[tokio::test]
 async fn groups_with_a_counter_in_common_give_back_what_each_of_them_took() {
-    let Some(server) = RedisServer::start(&[]) else { return };
-    let (leasing, plain) = (leasing(&server, 50).await, engine(&server.url(), patient("leases")).await);
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let (leasing, plain) = (
+        leasing(&server, 50).await,
+        engine(&server.url(), patient("leases")).await,
+    );
     let group = |own| {
         [
             Charge::new(own, Limits::per_minute(number(200))),
@@ -127,8 +156,13 @@ async fn groups_with_a_counter_in_common_give_back_what_each_of_them_took() {
 
 #[tokio::test]
 async fn engine_that_is_dropped_gives_back_what_it_holds() {
-    let Some(server) = RedisServer::start(&[]) else { return };
-    let (leasing, plain) = (leasing(&server, 50).await, engine(&server.url(), patient("leases")).await);
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let (leasing, plain) = (
+        leasing(&server, 50).await,
+        engine(&server.url(), patient("leases")).await,
+    );
     let charges = per_minute("dropped", 1_000);
 
     let admitted = exhaust(&leasing, &charges, 1, 60).await;
@@ -139,8 +173,13 @@ async fn engine_that_is_dropped_gives_back_what_it_holds() {
 
 #[tokio::test]
 async fn heavier_charge_than_a_lease_has_left_is_refused_only_if_the_limit_has_not_enough() {
-    let Some(server) = RedisServer::start(&[]) else { return };
-    let (leasing, plain) = (leasing(&server, 1_000).await, engine(&server.url(), patient("leases")).await);
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let (leasing, plain) = (
+        leasing(&server, 1_000).await,
+        engine(&server.url(), patient("leases")).await,
+    );
 
     // Whatever is held in advance when the heavy ones come, the limit has room for them.
     for round in 0..10 {
@@ -156,24 +195,35 @@ async fn heavier_charge_than_a_lease_has_left_is_refused_only_if_the_limit_has_n
 
 #[tokio::test]
 async fn too_heavy_a_charge_leaves_the_lease_as_it_was() {
-    let Some(server) = RedisServer::start(&[]) else { return };
-    let (leasing, plain) = (leasing(&server, 50).await, engine(&server.url(), patient("leases")).await);
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let (leasing, plain) = (
+        leasing(&server, 50).await,
+        engine(&server.url(), patient("leases")).await,
+    );
     let charges = per_minute("too heavy", 100);
 
     let admitted = exhaust(&leasing, &charges, 1, 20).await;
     let refused = charge(&leasing, &charges, 101).await.unwrap_err();
 
-    assert!(matches!(refused, Refusal::TooHeavy { charge: 0, .. }), "{refused}");
+    assert!(
+        matches!(refused, Refusal::TooHeavy { charge: 0, .. }),
+        "{refused}"
+    );
     settles(&plain, &charges, 0, admitted).await;
 }
 
 #[tokio::test]
 async fn refusal_is_forgotten_soon_after_others_gave_something_back() {
-    let Some(server) = RedisServer::start(&[]) else { return };
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
     let (one, other) = (leasing(&server, 1_000).await, leasing(&server, 1_000).await);
     let charges = per_minute("refused", 40);
 
-    // One holds some in advance when the other is refused; the other gets the rest without asking for anything special.
+    // One holds some in advance when the other is refused; the other gets the rest without asking
+    // for anything special.
     let mut admitted = exhaust(&one, &charges, 1, 20).await;
     let waited = timeout(PATIENCE, async {
         while admitted < 40 {
@@ -182,12 +232,17 @@ async fn refusal_is_forgotten_soon_after_others_gave_something_back() {
         }
     });
     assert!(waited.await.is_ok(), "{admitted}");
-    assert_eq!(exhaust(&one, &charges, 1, 3).await + exhaust(&other, &charges, 1, 3).await, 0);
+    assert_eq!(
+        exhaust(&one, &charges, 1, 3).await + exhaust(&other, &charges, 1, 3).await,
+        0
+    );
 }
 
 #[tokio::test]
 async fn store_that_is_gone_while_permits_are_held_admits_no_more_than_those() {
-    let Some(mut server) = RedisServer::start(&[]) else { return };
+    let Some(mut server) = RedisServer::start(&[]) else {
+        return;
+    };
     let leasing = leasing(&server, 50).await;
     let charges = per_minute("gone", 100);
 
@@ -198,5 +253,8 @@ async fn store_that_is_gone_while_permits_are_held_admits_no_more_than_those() {
         after += u32::from(leasing.charge(&charges, number(1)).await.is_ok());
     }
 
-    assert!(before == 20 && after <= 25, "{before} and {after}: a quarter of the rest at most");
+    assert!(
+        before == 20 && after <= 25,
+        "{before} and {after}: a quarter of the rest at most"
+    );
 }

@@ -24,8 +24,8 @@ struct Call {
 
 fn step() -> impl Strategy<Value = u64> {
     let window = prop::sample::select(vec![60_000_u64, 3_600_000, 86_400_000]);
-    let edge =
-        (window, 99_u64..=102, 0_u64..=2).prop_map(|(window, slots, off)| window / 100 * slots + off - 1);
+    let edge = (window, 99_u64..=102, 0_u64..=2)
+        .prop_map(|(window, slots, off)| window / 100 * slots + off - 1);
     prop_oneof![
         6 => Just(0_u64),
         6 => 0_u64..1_500,
@@ -38,14 +38,26 @@ fn step() -> impl Strategy<Value = u64> {
 
 fn calls() -> impl Strategy<Value = Vec<Call>> {
     let weight = prop_oneof![5 => Just(1_u32), 2 => 1_u32..6, 1 => 1_u32..2_000];
-    let call = (step(), prop::array::uniform3(0..KEYS), weight, prop::bool::weighted(0.2));
-    let call = call.prop_map(|(step, keys, weight, peeks)| Call { step, keys, weight, peeks });
+    let call = (
+        step(),
+        prop::array::uniform3(0..KEYS),
+        weight,
+        prop::bool::weighted(0.2),
+    );
+    let call = call.prop_map(|(step, keys, weight, peeks)| Call {
+        step,
+        keys,
+        weight,
+        peeks,
+    });
     prop::collection::vec(call, 1..200)
 }
 
 fn limits() -> impl Strategy<Value = Vec<Limits>> {
-    let limit = || prop_oneof![2 => 1_u32..5, 3 => 1_u32..60, 2 => 1_u32..=1_000_000].prop_map(number);
-    let limits = (limit(), limit(), limit()).prop_map(|(minute, hour, day)| Limits::new(minute, hour, day));
+    let limit =
+        || prop_oneof![2 => 1_u32..5, 3 => 1_u32..60, 2 => 1_u32..=1_000_000].prop_map(number);
+    let limits =
+        (limit(), limit(), limit()).prop_map(|(minute, hour, day)| Limits::new(minute, hour, day));
     prop::collection::vec(limits, KEYS)
 }
 
@@ -58,16 +70,32 @@ fn told<const N: usize>(standings: &Standings<N>) -> Vec<(usize, Standing)> {
 fn outcome<const N: usize>(answer: Result<Admitted<N>, Refusal<N>>) -> String {
     match answer {
         Ok(admitted) => format!("admitted {:?}", told(admitted.standings())),
-        Err(Refusal::Exceeded { charge, window, limit, remaining, retry_after, standings }) => {
+        Err(Refusal::Exceeded {
+            charge,
+            window,
+            limit,
+            remaining,
+            retry_after,
+            standings,
+        }) => {
             let standings = told(&standings);
-            format!("exceeded {charge} {window:?} {limit} {remaining} {retry_after:?} {standings:?}")
+            format!(
+                "exceeded {charge} {window:?} {limit} {remaining} {retry_after:?} {standings:?}"
+            )
         }
-        Err(Refusal::TooHeavy { charge, window, limit }) => format!("too heavy {charge} {window:?} {limit}"),
+        Err(Refusal::TooHeavy {
+            charge,
+            window,
+            limit,
+        }) => format!("too heavy {charge} {window:?} {limit}"),
     }
 }
 
 async fn compare(shared: &SharedEngine, limits: &[Limits], calls: Vec<Call>, case: u32) {
-    #[expect(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test needs some instant to count from"
+    )]
     let epoch = Instant::now();
     let memory = Engine::new(epoch, 1_000);
     let mut now = Duration::ZERO;
@@ -75,18 +103,29 @@ async fn compare(shared: &SharedEngine, limits: &[Limits], calls: Vec<Call>, cas
         now += Duration::from_millis(call.step);
         let charges = call.keys.map(|key| {
             let name = format!("{case}-{key}");
-            if key == 0 { Charge::shared(name, limits[key]) } else { Charge::new(name, limits[key]) }
+            if key == 0 {
+                Charge::shared(name, limits[key])
+            } else {
+                Charge::new(name, limits[key])
+            }
         });
         if call.peeks {
             let standings = shared.peek_at(&charges, BEGIN + now).await.unwrap();
-            assert_eq!(told(&standings), told(&memory.peek(&charges, epoch + now)), "{index}: peek");
+            assert_eq!(
+                told(&standings),
+                told(&memory.peek(&charges, epoch + now)),
+                "{index}: peek"
+            );
             continue;
         }
         let weight = number(call.weight);
-        let answer = shared.charge_at(&charges, weight, BEGIN + now).await.map_err(|refusal| match refusal {
-            SharedRefusal::Quota(refusal) => refusal,
-            SharedRefusal::Store(error) => panic!("{index}: {error}"),
-        });
+        let answer = shared
+            .charge_at(&charges, weight, BEGIN + now)
+            .await
+            .map_err(|refusal| match refusal {
+                SharedRefusal::Quota(refusal) => refusal,
+                SharedRefusal::Store(error) => panic!("{index}: {error}"),
+            });
         assert_eq!(
             outcome(answer),
             outcome(memory.charge(&charges, weight, epoch + now)),
@@ -97,17 +136,27 @@ async fn compare(shared: &SharedEngine, limits: &[Limits], calls: Vec<Call>, cas
 
 #[test]
 fn the_store_decides_and_tells_as_the_engine_in_memory_does() {
-    let Some(redis) = RedisServer::start(&[]) else { return };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let Some(redis) = RedisServer::start(&[]) else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let engine = runtime.block_on(up(&redis, options()));
-    let config = ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        cases: 150,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
     let case = std::cell::Cell::new(0);
 
-    let outcome = prop::test_runner::TestRunner::new(config).run(&(limits(), calls()), |(limits, calls)| {
-        case.set(case.get() + 1);
-        runtime.block_on(compare(&engine, &limits, calls, case.get()));
-        Ok(())
-    });
+    let outcome =
+        prop::test_runner::TestRunner::new(config).run(&(limits(), calls()), |(limits, calls)| {
+            case.set(case.get() + 1);
+            runtime.block_on(compare(&engine, &limits, calls, case.get()));
+            Ok(())
+        });
 
     outcome.unwrap();
     // What is left of all that ends by itself.
@@ -119,15 +168,23 @@ fn the_store_decides_and_tells_as_the_engine_in_memory_does() {
 
 #[tokio::test]
 async fn lists_of_every_length_fold_as_in_memory() {
-    let Some(redis) = RedisServer::start(&[]) else { return };
+    let Some(redis) = RedisServer::start(&[]) else {
+        return;
+    };
     let engine = up(&redis, options()).await;
     let limits = vec![Limits::new(number(90), number(4_000), number(400_000)); KEYS];
     let steady = |step, count| {
-        let call = Call { step, keys: [1, 2, 0], weight: 1, peeks: false };
+        let call = Call {
+            step,
+            keys: [1, 2, 0],
+            weight: 1,
+            peeks: false,
+        };
         vec![call; count]
     };
 
-    // Every slot of the minute, then slots of the hour, then of the day, and all of it again after an idle day.
+    // Every slot of the minute, then slots of the hour, then of the day, and all of it again after
+    // an idle day.
     let rounds = [
         steady(600, 250),
         steady(36_000, 210),
@@ -140,7 +197,9 @@ async fn lists_of_every_length_fold_as_in_memory() {
 
 #[tokio::test]
 async fn a_clock_that_steps_back_counts_as_standing_still() {
-    let Some(redis) = RedisServer::start(&[]) else { return };
+    let Some(redis) = RedisServer::start(&[]) else {
+        return;
+    };
     let engine = up(&redis, options()).await;
     let charges = [Charge::new("a", Limits::per_minute(number(2)))];
     let at = |seconds| BEGIN + Duration::from_secs(seconds);
@@ -151,7 +210,10 @@ async fn a_clock_that_steps_back_counts_as_standing_still() {
     // Both count from the later time on.
     for refused in [0, 300, 601, 660] {
         let answer = engine.charge_at(&charges, number(1), at(refused)).await;
-        assert!(matches!(answer, Err(SharedRefusal::Quota(_))), "{refused}: {answer:?}");
+        assert!(
+            matches!(answer, Err(SharedRefusal::Quota(_))),
+            "{refused}: {answer:?}"
+        );
     }
     assert!(engine.charge_at(&charges, number(2), at(661)).await.is_ok());
 }

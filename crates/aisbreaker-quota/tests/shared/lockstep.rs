@@ -16,24 +16,35 @@ struct Pair {
     memory: Memory,
     store: Store,
     now: u64,
-    /// The latest time at which a key was in a refused request: the engine in memory has learnt it, the store has not.
+    /// The latest time at which a key was in a refused request: the engine in memory has learnt it,
+    /// the store has not.
     told: [u64; KEYS],
 }
 
 impl Pair {
     fn new(memory: Memory, url: &str) -> Self {
-        Self { memory, store: Store::new(url), now: 0, told: [0; KEYS] }
+        Self {
+            memory,
+            store: Store::new(url),
+            now: 0,
+            told: [0; KEYS],
+        }
     }
 
     /// Charges both and compares the answers, refusals and standings with all that is in them.
     fn charge<const N: usize>(&mut self, charges: &[Charge<usize>; N], weight: u32, now: u64) {
         let told = charges.iter().map(|charge| self.told[*charge.key()]).max();
         let now = now.max(told.unwrap_or(0));
-        let (memory, store) =
-            (self.memory.charge(charges, weight, now), self.store.charge(charges, weight, now));
+        let (memory, store) = (
+            self.memory.charge(charges, weight, now),
+            self.store.charge(charges, weight, now),
+        );
         match (&memory, &store) {
             (Ok(memory), Ok(store)) => {
-                assert!(memory.iter().eq(store.iter()), "at {now}: {memory:?} {store:?}");
+                assert!(
+                    memory.iter().eq(store.iter()),
+                    "at {now}: {memory:?} {store:?}"
+                );
             }
             (Err(memory), Err(store)) => {
                 assert_eq!(format!("{memory}"), format!("{store}"), "at {now}");
@@ -43,8 +54,14 @@ impl Pair {
             }
             (memory, store) => panic!("at {now}: {memory:?} {store:?}"),
         }
-        let (memory, store) = (self.memory.peek(charges, now), self.store.peek(charges, now));
-        assert!(memory.iter().eq(store.iter()), "at {now}: {memory:?} {store:?}");
+        let (memory, store) = (
+            self.memory.peek(charges, now),
+            self.store.peek(charges, now),
+        );
+        assert!(
+            memory.iter().eq(store.iter()),
+            "at {now}: {memory:?} {store:?}"
+        );
     }
 
     fn play(&mut self, logs: &[Log], call: &Call) {
@@ -60,11 +77,25 @@ impl Pair {
 
 #[test]
 fn store_and_engine_answer_alike_at_every_step() {
-    let Some(server) = RedisServer::start(&[]) else { return };
-    let config = ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() };
-    let histories = (prop_oneof![logs(), like_logs()], calls(any_step()), any::<bool>());
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let config = ProptestConfig {
+        cases: 100,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let histories = (
+        prop_oneof![logs(), like_logs()],
+        calls(any_step()),
+        any::<bool>(),
+    );
     let played = TestRunner::new(config).run(&histories, |(logs, calls, with_homes)| {
-        let memory = if with_homes { Memory::with_homes(KEYS) } else { Memory::new(KEYS) };
+        let memory = if with_homes {
+            Memory::with_homes(KEYS)
+        } else {
+            Memory::new(KEYS)
+        };
         let mut pair = Pair::new(memory, &server.url());
         calls.iter().for_each(|call| pair.play(&logs, call));
         Ok(())

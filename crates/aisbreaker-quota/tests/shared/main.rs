@@ -1,5 +1,5 @@
-//! The shared engine against a real Redis: the same answers as in memory, exact totals of many processes, and what
-//! happens when the store is slow, gone, empty, full, or not one at all.
+//! The shared engine against a real Redis: the same answers as in memory, exact totals of many
+//! processes, and what happens when the store is slow, gone, empty, full, or not one at all.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -83,16 +83,22 @@ async fn up(redis: &RedisServer, options: SharedOptions) -> SharedEngine {
 
 async fn is_up(engine: &SharedEngine) {
     let mut states = engine.states();
-    let found = tokio::time::timeout(PATIENCE, states.wait_for(|state| *state == StoreState::Up)).await;
+    let found =
+        tokio::time::timeout(PATIENCE, states.wait_for(|state| *state == StoreState::Up)).await;
     found.expect("the store is found").unwrap();
 }
 
 /// Waits until the store is gone, and tells for what cause.
 async fn cause(engine: &SharedEngine) -> String {
     let mut states = engine.states();
-    let down = tokio::time::timeout(PATIENCE, states.wait_for(|state| matches!(state, StoreState::Down(_))));
+    let down = tokio::time::timeout(
+        PATIENCE,
+        states.wait_for(|state| matches!(state, StoreState::Down(_))),
+    );
     let state = down.await.expect("the store is given up").unwrap().clone();
-    let StoreState::Down(cause) = state else { panic!("{state:?}") };
+    let StoreState::Down(cause) = state else {
+        panic!("{state:?}")
+    };
     cause.to_string()
 }
 
@@ -102,5 +108,11 @@ fn per_day(key: &str, limit: u32) -> [Charge<&str>; 1] {
 
 /// What remains for the day.
 async fn remaining(engine: &SharedEngine, charges: &[Charge<&str>; 1]) -> u32 {
-    engine.peek(charges).await.unwrap().of(0, Window::Day).unwrap().remaining
+    engine
+        .peek(charges)
+        .await
+        .unwrap()
+        .of(0, Window::Day)
+        .unwrap()
+        .remaining
 }

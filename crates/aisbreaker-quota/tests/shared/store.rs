@@ -65,7 +65,10 @@ impl Store {
     pub(crate) fn new(url: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let prefix = format!("history-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let engine = runtime.block_on(engine(url, patient(&prefix)));
         Self { runtime, engine }
     }
@@ -78,10 +81,12 @@ impl Store {
         now: u64,
     ) -> Result<Admitted<N>, Refusal<N>> {
         let answer = self.engine.charge_at(charges, weight, BEGINNING + at(now));
-        self.runtime.block_on(answer).map_err(|refusal| match refusal {
-            SharedRefusal::Quota(refusal) => refusal,
-            SharedRefusal::Store(error) => panic!("{error}"),
-        })
+        self.runtime
+            .block_on(answer)
+            .map_err(|refusal| match refusal {
+                SharedRefusal::Quota(refusal) => refusal,
+                SharedRefusal::Store(error) => panic!("{error}"),
+            })
     }
 }
 
@@ -98,11 +103,14 @@ impl Subject for Store {
         weight: u32,
         now: u64,
     ) -> Result<Standings<N>, Refusal<N>> {
-        self.charge_at(charges, number(weight), now).map(|admitted| *admitted.standings())
+        self.charge_at(charges, number(weight), now)
+            .map(|admitted| *admitted.standings())
     }
 
     fn peek<const N: usize>(&self, charges: &[Charge<usize>; N], now: u64) -> Standings<N> {
-        self.runtime.block_on(self.engine.peek_at(charges, BEGINNING + at(now))).unwrap()
+        self.runtime
+            .block_on(self.engine.peek_at(charges, BEGINNING + at(now)))
+            .unwrap()
     }
 
     fn sweep(&self, _now: u64) -> bool {

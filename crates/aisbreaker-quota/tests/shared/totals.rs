@@ -20,7 +20,8 @@ async fn admitted(engine: SharedEngine, charges: [Charge<&'static str>; 3], aske
     admitted
 }
 
-/// Four engines, with eight tasks each that ask for `asked`, all of one client or each of one of four.
+/// Four engines, with eight tasks each that ask for `asked`, all of one client or each of one of
+/// four.
 async fn total(redis: &RedisServer, lease: u32, limit: u32, asked: u32) -> u32 {
     let mut options = options();
     options.lease = Some(number(lease));
@@ -44,7 +45,9 @@ async fn total(redis: &RedisServer, lease: u32, limit: u32, asked: u32) -> u32 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_leases_no_more_and_what_was_not_used_comes_back() {
     const LIMIT: u32 = 3_000;
-    let Some(redis) = RedisServer::start(&[]) else { return };
+    let Some(redis) = RedisServer::start(&[]) else {
+        return;
+    };
     // The counters of four clients have one in common.
     let first = total(&redis, 50, LIMIT, 60).await;
     assert_eq!(first, 32 * 60, "there is enough for all");
@@ -65,7 +68,9 @@ async fn with_leases_no_more_and_what_was_not_used_comes_back() {
 
 #[tokio::test]
 async fn a_lease_saves_calls_and_never_exceeds_a_limit_below_it() {
-    let Some(redis) = RedisServer::start(&[]) else { return };
+    let Some(redis) = RedisServer::start(&[]) else {
+        return;
+    };
     let mut options = options();
     options.lease = Some(number(1_000));
     let engine = up(&redis, options).await;
@@ -77,7 +82,13 @@ async fn a_lease_saves_calls_and_never_exceeds_a_limit_below_it() {
     }
     assert!(admitted <= 40, "{admitted}");
     let stats = redis.cli(&["INFO", "commandstats"]);
-    let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_fcall:calls="));
-    let calls: u32 = calls.and_then(|calls| calls.split(',').next()).unwrap().parse().unwrap();
+    let calls = stats
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_fcall:calls="));
+    let calls: u32 = calls
+        .and_then(|calls| calls.split(',').next())
+        .unwrap()
+        .parse()
+        .unwrap();
     assert!(calls < 80, "{calls} calls for 100 charges");
 }

@@ -19,7 +19,8 @@ pub(crate) struct RedisServer {
 }
 
 impl RedisServer {
-    /// A server with these further arguments; `None`, said loudly, where there is no program for it.
+    /// A server with these further arguments; `None`, said loudly, where there is no program for
+    /// it.
     ///
     /// # Panics
     /// If there is none although `AISBREAKER_REQUIRE_REDIS` is set.
@@ -27,7 +28,10 @@ impl RedisServer {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let Some(program) = program() else {
             let required = std::env::var_os("AISBREAKER_REQUIRE_REDIS").is_some();
-            assert!(!required, "AISBREAKER_REQUIRE_REDIS is set, and there is no redis-server");
+            assert!(
+                !required,
+                "AISBREAKER_REQUIRE_REDIS is set, and there is no redis-server"
+            );
             skipped("no redis-server or valkey-server to test against; install redis-server");
             return None;
         };
@@ -35,7 +39,10 @@ impl RedisServer {
         let directory =
             std::env::temp_dir().join(format!("aisbreaker-redis-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("a directory for the server");
-        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let arguments: Vec<String> = arguments
+            .iter()
+            .map(|argument| (*argument).to_owned())
+            .collect();
         // The port is free now; if somebody else takes it first, the next one is tried.
         let started = (0..10).find_map(|_| {
             let port = free_port();
@@ -44,7 +51,12 @@ impl RedisServer {
             Some((port, child))
         });
         let (port, child) = started.expect("the server starts");
-        Some(Self { child, port, arguments, directory })
+        Some(Self {
+            child,
+            port,
+            arguments,
+            directory,
+        })
     }
 
     /// Its address as a client is told it.
@@ -72,20 +84,27 @@ impl RedisServer {
     pub(crate) fn start_again(&mut self) {
         let directory = self.directory.to_str().expect("a plain path");
         let program = program().expect("it was there before");
-        self.child = launch(program, self.port, directory, &self.arguments).expect("the port is still free");
+        self.child =
+            launch(program, self.port, directory, &self.arguments).expect("the port is still free");
     }
 
     /// What `redis-cli` prints for this command.
     pub(crate) fn cli(&self, command: &[&str]) -> String {
         let port = self.port.to_string();
-        let answer =
-            Command::new("redis-cli").args(["-p", &port]).args(command).output().expect("redis-cli runs");
+        let answer = Command::new("redis-cli")
+            .args(["-p", &port])
+            .args(command)
+            .output()
+            .expect("redis-cli runs");
         String::from_utf8(answer.stdout).expect("text")
     }
 
     fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
-        let status = Command::new("kill").args(["-s", signal, &id]).status().expect("kill runs");
+        let status = Command::new("kill")
+            .args(["-s", signal, &id])
+            .status()
+            .expect("kill runs");
         assert!(status.success(), "{signal} was not delivered");
     }
 }
@@ -103,7 +122,13 @@ pub(crate) fn skipped(why: &str) {
 }
 
 fn program() -> Option<&'static str> {
-    let runs = |program: &&str| Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok();
+    let runs = |program: &&str| {
+        Command::new(program)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status()
+            .is_ok()
+    };
     ["redis-server", "valkey-server"].into_iter().find(runs)
 }
 
@@ -116,13 +141,22 @@ pub(crate) fn free_port() -> u16 {
 /// The process, once it takes connections; `None` if it ends before.
 fn launch(program: &str, port: u16, directory: &str, arguments: &[String]) -> Option<Child> {
     let mut child = Command::new(program)
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir", directory])
+        .args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            directory,
+        ])
         .args(["--save", "", "--appendonly", "no"])
         .args(arguments)
         .stdout(Stdio::piped())
         .spawn()
         .expect("the server's program runs");
-    let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines().map_while(Result::ok);
+    let mut lines = BufReader::new(child.stdout.take().expect("its output"))
+        .lines()
+        .map_while(Result::ok);
     if lines.any(|line| line.contains("Ready to accept connections")) {
         // Reads on, so that the server never waits for a full pipe.
         std::thread::spawn(move || lines.for_each(drop));

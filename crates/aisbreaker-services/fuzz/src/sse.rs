@@ -1,4 +1,5 @@
-//! Server-sent events: how the bytes are cut changes nothing, and a slow reading of the standard agrees.
+//! Server-sent events: how the bytes are cut changes nothing, and a slow reading of the standard
+//! agrees.
 
 use aisbreaker_services::sse::{DecodeError, Decoder, MAX_BYTES, Message};
 use bytes::Bytes;
@@ -7,19 +8,40 @@ type Decoded = (Vec<Message>, Result<(), DecodeError>);
 
 /// A byte for the limit, a byte for the cuts, then the stream.
 pub fn check(data: &[u8]) {
-    let Some(([small_limit, cut], stream)) = data.split_first_chunk::<2>() else { return };
+    let Some(([small_limit, cut], stream)) = data.split_first_chunk::<2>() else {
+        return;
+    };
     let cut = usize::from(*cut).max(1);
     for limit in [usize::from(*small_limit), MAX_BYTES] {
         let whole = decode(limit, &[stream], true);
         let pieces: Vec<&[u8]> = stream.chunks(cut).collect();
         let bytes: Vec<&[u8]> = stream.chunks(1).collect();
         let growing: Vec<&[u8]> = growing(stream);
-        assert_eq!(decode(limit, &pieces, true), whole, "pieces of {cut}, limit {limit}");
-        assert_eq!(decode(limit, &bytes, true), whole, "single bytes, limit {limit}");
-        assert_eq!(decode(limit, &growing, true), whole, "growing pieces, limit {limit}");
-        assert_eq!(decode(limit, &pieces, false), whole, "taken at the end, limit {limit}");
+        assert_eq!(
+            decode(limit, &pieces, true),
+            whole,
+            "pieces of {cut}, limit {limit}"
+        );
+        assert_eq!(
+            decode(limit, &bytes, true),
+            whole,
+            "single bytes, limit {limit}"
+        );
+        assert_eq!(
+            decode(limit, &growing, true),
+            whole,
+            "growing pieces, limit {limit}"
+        );
+        assert_eq!(
+            decode(limit, &pieces, false),
+            whole,
+            "taken at the end, limit {limit}"
+        );
         for message in &whole.0 {
-            assert!(message.data.len() <= limit && message.event.len() <= limit, "over {limit}: {message:?}");
+            assert!(
+                message.data.len() <= limit && message.event.len() <= limit,
+                "over {limit}: {message:?}"
+            );
         }
         if limit == MAX_BYTES {
             assert_eq!(whole, by_the_standard(stream));
@@ -48,7 +70,11 @@ fn decode(limit: usize, pieces: &[&[u8]], take_at_once: bool) -> Decoded {
         end = decoder.finish().map(|last| messages.extend(last));
     }
     if let Err(error) = end {
-        assert_eq!((decoder.take(), decoder.finish()), (Err(error), Err(error)), "an error stays");
+        assert_eq!(
+            (decoder.take(), decoder.finish()),
+            (Err(error), Err(error)),
+            "an error stays"
+        );
     }
     (messages, end)
 }
@@ -71,7 +97,8 @@ fn growing(stream: &[u8]) -> Vec<&[u8]> {
     pieces
 }
 
-/// Section 9.2.6 of the HTML standard, line by line, with the two differences that the module names.
+/// Section 9.2.6 of the HTML standard, line by line, with the two differences that the module
+/// names.
 fn by_the_standard(stream: &[u8]) -> Decoded {
     let stream = stream.strip_prefix(b"\xef\xbb\xbf").unwrap_or(stream);
     let (mut messages, mut event, mut data) = (Vec::new(), Vec::new(), None::<Vec<u8>>);
@@ -88,7 +115,10 @@ fn by_the_standard(stream: &[u8]) -> Decoded {
             }
             continue;
         }
-        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+        let colon = line
+            .iter()
+            .position(|byte| *byte == b':')
+            .unwrap_or(line.len());
         let (field, value) = line.split_at(colon);
         let value = value.strip_prefix(b":").unwrap_or(value);
         let value = value.strip_prefix(b" ").unwrap_or(value);

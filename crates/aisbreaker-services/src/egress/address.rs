@@ -2,11 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address is a unicast address of the public internet; an IPv4-mapped one is judged by what it maps.
+/// Whether an address is a unicast address of the public internet; an IPv4-mapped one is judged by
+/// what it maps.
 ///
-/// Refused is what the IANA special-purpose registries (RFC 6890) list as not globally reachable, and what carries
-/// an IPv4 address past this judgement: NAT64, 6to4, Teredo, ISATAP, IPv4-compatible. A NAT64 prefix that a network
-/// chose for itself out of public addresses (RFC 6052 section 2.2) cannot be recognised.
+/// Refused is what the IANA special-purpose registries (RFC 6890) list as not globally reachable,
+/// and what carries an IPv4 address past this judgement: NAT64, 6to4, Teredo, ISATAP,
+/// IPv4-compatible. A NAT64 prefix that a network chose for itself out of public addresses (RFC
+/// 6052 section 2.2) cannot be recognised.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => is_public_v4(v4),
@@ -36,7 +38,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [first, second, .., sixth, _, _] = address.segments();
-    // Loopback, mapped, NAT64, discard, unique-local, link-local, site-local and multicast all lie outside 2000::/3.
+    // Loopback, mapped, NAT64, discard, unique-local, link-local, site-local and multicast all lie
+    // outside 2000::/3.
     let global_unicast = first & 0xe000 == 0x2000;
     let special = match first {
         // 2001::/23 has Teredo, benchmarking, ORCHID and other protocol assignments.
@@ -57,17 +60,37 @@ mod tests {
 
     #[test]
     fn only_global_unicast_addresses_are_public() {
-        let public = ["1.1.1.1", "8.8.8.8", "100.63.255.255", "100.128.0.0", "172.15.255.255", "172.32.0.0"]
-            .into_iter()
-            .chain(["169.253.255.255", "192.0.1.0", "192.88.98.1", "192.167.1.1", "198.17.0.1", "198.20.0.1"])
-            .chain(["203.0.112.1", "223.255.255.255", "::ffff:8.8.8.8", "2000::1", "2001:200::1"])
-            .chain([
-                "2001:4860:4860::8888",
-                "2606:4700::1111",
-                "2a00:1450::1",
-                "3fff:1000::1",
-                "2001:db9::1",
-            ]);
+        let public = [
+            "1.1.1.1",
+            "8.8.8.8",
+            "100.63.255.255",
+            "100.128.0.0",
+            "172.15.255.255",
+            "172.32.0.0",
+        ]
+        .into_iter()
+        .chain([
+            "169.253.255.255",
+            "192.0.1.0",
+            "192.88.98.1",
+            "192.167.1.1",
+            "198.17.0.1",
+            "198.20.0.1",
+        ])
+        .chain([
+            "203.0.112.1",
+            "223.255.255.255",
+            "::ffff:8.8.8.8",
+            "2000::1",
+            "2001:200::1",
+        ])
+        .chain([
+            "2001:4860:4860::8888",
+            "2606:4700::1111",
+            "2a00:1450::1",
+            "3fff:1000::1",
+            "2001:db9::1",
+        ]);
         for address in public {
             assert!(is_public(address.parse().unwrap()), "{address}");
         }
@@ -77,12 +100,30 @@ mod tests {
     fn addresses_of_every_special_family_are_not_public() {
         let families: [(&str, &[&str]); 30] = [
             ("this network", &["0.0.0.0", "0.255.255.255"]),
-            ("private", &["10.0.0.0", "10.255.255.255", "172.16.0.1", "172.31.255.255", "192.168.0.1"]),
+            (
+                "private",
+                &[
+                    "10.0.0.0",
+                    "10.255.255.255",
+                    "172.16.0.1",
+                    "172.31.255.255",
+                    "192.168.0.1",
+                ],
+            ),
             ("carrier-grade NAT", &["100.64.0.0", "100.127.255.255"]),
             ("loopback", &["127.0.0.1", "127.255.255.255"]),
-            ("link-local and metadata", &["169.254.0.0", "169.254.169.254", "169.254.255.255"]),
-            ("protocol assignments", &["192.0.0.0", "192.0.0.170", "192.0.0.255"]),
-            ("documentation", &["192.0.2.1", "198.51.100.255", "203.0.113.0"]),
+            (
+                "link-local and metadata",
+                &["169.254.0.0", "169.254.169.254", "169.254.255.255"],
+            ),
+            (
+                "protocol assignments",
+                &["192.0.0.0", "192.0.0.170", "192.0.0.255"],
+            ),
+            (
+                "documentation",
+                &["192.0.2.1", "198.51.100.255", "203.0.113.0"],
+            ),
             ("6to4 relays", &["192.88.99.1"]),
             ("benchmarking", &["198.18.0.0", "198.19.255.255"]),
             ("multicast", &["224.0.0.1", "239.255.255.255"]),
@@ -90,16 +131,25 @@ mod tests {
             ("broadcast", &["255.255.255.255"]),
             ("v6 unspecified", &["::"]),
             ("v6 loopback", &["::1"]),
-            ("v4-mapped", &["::ffff:127.0.0.1", "::ffff:a9fe:a9fe", "::ffff:10.0.0.1"]),
+            (
+                "v4-mapped",
+                &["::ffff:127.0.0.1", "::ffff:a9fe:a9fe", "::ffff:10.0.0.1"],
+            ),
             ("v4-compatible", &["::127.0.0.1", "::8.8.8.8"]),
             ("v4-translated", &["::ffff:0:8.8.8.8"]),
             ("NAT64", &["64:ff9b::7f00:1", "64:ff9b::8.8.8.8"]),
             ("local NAT64", &["64:ff9b:1::1", "64:ff9b:1:ffff::10.0.0.1"]),
             ("discard", &["100::1"]),
             ("Teredo", &["2001::1", "2001:0:ffff::1"]),
-            ("v6 protocol assignments", &["2001:1::1", "2001:2::1", "2001:3::1", "2001:1ff::1"]),
+            (
+                "v6 protocol assignments",
+                &["2001:1::1", "2001:2::1", "2001:3::1", "2001:1ff::1"],
+            ),
             ("ORCHID", &["2001:10::1", "2001:20::1", "2001:2f:ffff::1"]),
-            ("v6 documentation", &["2001:db8::1", "2001:db8:ffff::", "3fff::1", "3fff:fff::1"]),
+            (
+                "v6 documentation",
+                &["2001:db8::1", "2001:db8:ffff::", "3fff::1", "3fff:fff::1"],
+            ),
             ("6to4", &["2002::1", "2002:7f00:1::", "2002:808:808::1"]),
             ("unique-local", &["fc00::1", "fd00:ec2::254", "fdff::1"]),
             ("v6 link-local", &["fe80::1", "febf::1"]),
@@ -107,7 +157,12 @@ mod tests {
             ("v6 multicast", &["ff02::1", "ff0e::1"]),
             (
                 "ISATAP and unassigned",
-                &["2a00::5efe:10.0.0.1", "2a00::200:5efe:10.0.0.1", "4000::1", "5f00::1"],
+                &[
+                    "2a00::5efe:10.0.0.1",
+                    "2a00::200:5efe:10.0.0.1",
+                    "4000::1",
+                    "5f00::1",
+                ],
             ),
         ];
         for (family, addresses) in families {

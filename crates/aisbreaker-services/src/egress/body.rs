@@ -20,12 +20,14 @@ use crate::budget::Budget;
 
 /// The body of a response; its frames are passed on as they come.
 ///
-/// A pause counts while somebody waits for the next frame, so a slow reader is not held against the provider.
-/// After an error the connection is closed and nothing follows. Dropping it closes the connection.
+/// A pause counts while somebody waits for the next frame, so a slow reader is not held against the
+/// provider. After an error the connection is closed and nothing follows. Dropping it closes the
+/// connection.
 ///
-/// A body that is shorter than its `Content-Length`, or lacks its last chunk, ends with [`SendError::Cut`]. One that
-/// announces neither lasts until the connection closes; whether it is whole cannot be told then, not even over TLS,
-/// whose library does not report a missing end mark. What such a body says must show that it is whole.
+/// A body that is shorter than its `Content-Length`, or lacks its last chunk, ends with
+/// [`SendError::Cut`]. One that announces neither lasts until the connection closes; whether it is
+/// whole cannot be told then, not even over TLS, whose library does not report a missing end mark.
+/// What such a body says must show that it is whole.
 pub struct Body {
     /// `None` after an error.
     incoming: Option<Incoming>,
@@ -36,8 +38,8 @@ pub struct Body {
     timer: Option<Pin<Box<Sleep>>>,
     max_collected_bytes: usize,
     budget: Budget,
-    /// The call is under way as long as its body is there. Dropped after `incoming`, so that the connection knows that
-    /// nobody reads it any more.
+    /// The call is under way as long as its body is there. Dropped after `incoming`, so that the
+    /// connection knows that nobody reads it any more.
     lease: Lease,
 }
 
@@ -76,7 +78,9 @@ impl Body {
     fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
         let idle = self.idle;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
         loop {
             ready!(timer.as_mut().poll(cx));
             let waited = Instant::now().duration_since(since);
@@ -103,8 +107,15 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
-        let Self { incoming: Some(incoming), lease: Lease { connection: Some(connection), .. }, .. } =
-            &mut *self
+        let Self {
+            incoming: Some(incoming),
+            lease:
+                Lease {
+                    connection: Some(connection),
+                    ..
+                },
+            ..
+        } = &mut *self
         else {
             return Poll::Ready(None);
         };
@@ -126,11 +137,15 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(http_body::Body::is_end_stream)
+        self.incoming
+            .as_ref()
+            .is_none_or(http_body::Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint)
+        self.incoming
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint)
     }
 }
 

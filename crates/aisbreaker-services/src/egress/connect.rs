@@ -79,8 +79,8 @@ struct Guarded {
     resolver: Arc<dyn Resolve>,
 }
 
-/// The TLS configuration, shared by all clones and loaded when it is first needed: the system's certificates take
-/// 40 ms and 5 MB.
+/// The TLS configuration, shared by all clones and loaded when it is first needed: the system's
+/// certificates take 40 ms and 5 MB.
 #[derive(Clone, Default)]
 struct Tls(Arc<OnceCell<TlsConnector>>);
 
@@ -118,10 +118,14 @@ impl Connector {
     /// A connection in memory, where such are wanted.
     #[cfg(feature = "in-memory")]
     async fn connect_in_memory(&self, uri: &Uri) -> Result<Option<Stream>, SendError> {
-        let Some(providers) = &self.in_memory else { return Ok(None) };
+        let Some(providers) = &self.in_memory else {
+            return Ok(None);
+        };
         self.guarded.permitted(&origin_of(uri)?).await?;
         let (ours, theirs) = tokio::io::duplex(IN_MEMORY_BYTES);
-        providers.send(theirs).map_err(|_gone| SendError::Unreachable(Failure::Refused))?;
+        providers
+            .send(theirs)
+            .map_err(|_gone| SendError::Unreachable(Failure::Refused))?;
         Ok(Some(Stream::InMemory(TokioIo::new(ours))))
     }
 
@@ -131,14 +135,26 @@ impl Connector {
             if let Some(stream) = self.connect_in_memory(&uri).await? {
                 return Ok(stream);
             }
-            return self.guarded.call(uri).await.map(|tcp| Stream::Network(MaybeHttpsStream::Http(tcp)));
+            return self
+                .guarded
+                .call(uri)
+                .await
+                .map(|tcp| Stream::Network(MaybeHttpsStream::Http(tcp)));
         }
-        let tls = self.tls.connector().await.map_err(|error| tls_failure(&error))?;
-        let stream = HttpsConnector::from((self.guarded, tls.into())).call(uri).await;
-        stream.map(Stream::Network).map_err(|error| match error.downcast::<SendError>() {
-            Ok(verdict) => *verdict,
-            Err(error) => tls_failure(error.as_ref()),
-        })
+        let tls = self
+            .tls
+            .connector()
+            .await
+            .map_err(|error| tls_failure(&error))?;
+        let stream = HttpsConnector::from((self.guarded, tls.into()))
+            .call(uri)
+            .await;
+        stream
+            .map(Stream::Network)
+            .map_err(|error| match error.downcast::<SendError>() {
+                Ok(verdict) => *verdict,
+                Err(error) => tls_failure(error.as_ref()),
+            })
     }
 }
 
@@ -153,7 +169,11 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = tokio::time::timeout(self.timeout, self.clone().connect(uri));
-        Box::pin(async move { connecting.await.map_err(|_elapsed| SendError::Timeout(Stage::Connect))? })
+        Box::pin(async move {
+            connecting
+                .await
+                .map_err(|_elapsed| SendError::Timeout(Stage::Connect))?
+        })
     }
 }
 
@@ -161,7 +181,9 @@ impl Tls {
     async fn connector(&self) -> Result<TlsConnector, TlsUnavailable> {
         let load = || async {
             tokio::task::spawn_blocking(|| {
-                TlsConnector::builder().min_protocol_version(Some(Protocol::Tlsv12)).build()
+                TlsConnector::builder()
+                    .min_protocol_version(Some(Protocol::Tlsv12))
+                    .build()
             })
             .await
             .map_err(|_stopped| TlsUnavailable(None))?
@@ -196,8 +218,8 @@ impl Service<Uri> for Guarded {
 }
 
 impl Guarded {
-    /// The addresses at which `origin` may be dialled; at least one. A name that has none is told as such, before any
-    /// rule is asked, as clients of the original server expect it.
+    /// The addresses at which `origin` may be dialled; at least one. A name that has none is told
+    /// as such, before any rule is asked, as clients of the original server expect it.
     async fn permitted(&self, origin: &Origin) -> Result<Vec<SocketAddr>, SendError> {
         let mut permitted = Vec::new();
         let mut refusal = None;
@@ -215,7 +237,10 @@ impl Guarded {
 
     /// All addresses of a host, IPv4-mapped ones as IPv4; at least one.
     async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, SendError> {
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host);
         let found = match bare.parse() {
             Ok(address) => Ok(vec![address]),
             Err(_) => self.resolver.resolve(host).await,
@@ -225,7 +250,9 @@ impl Guarded {
             Vec::new()
         });
         if addresses.is_empty() {
-            return Err(SendError::Unreachable(Failure::Resolution { host: host.to_owned() }));
+            return Err(SendError::Unreachable(Failure::Resolution {
+                host: host.to_owned(),
+            }));
         }
         Ok(addresses.iter().map(IpAddr::to_canonical).collect())
     }
@@ -233,7 +260,9 @@ impl Guarded {
 
 impl fmt::Debug for Guarded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guarded").field("policy", &self.policy).finish_non_exhaustive()
+        f.debug_struct("Guarded")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
     }
 }
 
@@ -242,19 +271,26 @@ fn origin_of(uri: &Uri) -> Result<Origin, SendError> {
     Origin::parse(&uri.to_string()).map_err(|_problem| SendError::Forbidden(Refusal::Unreadable))
 }
 
-/// Connects to the first of the addresses that answers, trying the other IP version soon (RFC 8305).
+/// Connects to the first of the addresses that answers, trying the other IP version soon (RFC
+/// 8305).
 async fn dial(addresses: Vec<SocketAddr>) -> Result<TokioIo<TcpStream>, SendError> {
     let mut tcp = HttpConnector::new_with_resolver(Checked(addresses));
     tcp.set_nodelay(true);
     // Not an address, so the connector can only dial what `Checked` answers, ports included.
-    tcp.call(Uri::from_static("http://checked.invalid/")).await.map_err(|error| {
-        tracing::debug!(?error, "connection to a provider failed");
-        let refused = error
-            .source()
-            .and_then(|cause| cause.downcast_ref::<io::Error>())
-            .is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionRefused);
-        SendError::Unreachable(if refused { Failure::Refused } else { Failure::Network })
-    })
+    tcp.call(Uri::from_static("http://checked.invalid/"))
+        .await
+        .map_err(|error| {
+            tracing::debug!(?error, "connection to a provider failed");
+            let refused = error
+                .source()
+                .and_then(|cause| cause.downcast_ref::<io::Error>())
+                .is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionRefused);
+            SendError::Unreachable(if refused {
+                Failure::Refused
+            } else {
+                Failure::Network
+            })
+        })
 }
 
 /// A resolver that knows nothing but addresses that were checked.

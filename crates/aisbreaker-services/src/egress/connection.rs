@@ -1,7 +1,8 @@
 //! A connection to a provider, read and written by whoever waits for it.
 //!
-//! The HTTP library has a future that moves the bytes of a connection. It is not spawned as a task of its own: each chunk
-//! of an answer would wake two tasks then. What waits for an answer polls it.
+//! The HTTP library has a future that moves the bytes of a connection. It is not spawned as a task
+//! of its own: each chunk of an answer would wake two tasks then. What waits for an answer polls
+//! it.
 
 use std::{
     future::poll_fn,
@@ -41,11 +42,19 @@ impl Connection {
     pub(super) async fn over(stream: Stream) -> Result<Self, SendError> {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(MAX_BUFFER_BYTES);
-        let (sender, driver) = builder.handshake(stream).await.map_err(|error| broken(&error))?;
-        Ok(Self { sender, driver: Some(Box::new(driver)), latch: Latch::default() })
+        let (sender, driver) = builder
+            .handshake(stream)
+            .await
+            .map_err(|error| broken(&error))?;
+        Ok(Self {
+            sender,
+            driver: Some(Box::new(driver)),
+            latch: Latch::default(),
+        })
     }
 
-    /// Moves bytes until `look` finds what is waited for, or none can be moved; the task of `cx` is woken when they can.
+    /// Moves bytes until `look` finds what is waited for, or none can be moved; the task of `cx` is
+    /// woken when they can.
     fn poll_until<T>(
         &mut self,
         cx: &Context<'_>,
@@ -53,7 +62,8 @@ impl Connection {
     ) -> Poll<T> {
         let Self { driver, latch, .. } = self;
         latch.poll(cx, |cx| {
-            // What is looked at is fulfilled by the driver, so that nobody else needs to be woken for it.
+            // What is looked at is fulfilled by the driver, so that nobody else needs to be woken
+            // for it.
             let mut unwoken = Context::from_waker(Waker::noop());
             if let found @ Poll::Ready(_) = look(&mut unwoken) {
                 return found;
@@ -63,20 +73,23 @@ impl Connection {
         })
     }
 
-    /// Whether another request can be sent: the last exchange is over, and the provider has not closed the connection.
-    /// `waker` is woken when it may have.
+    /// Whether another request can be sent: the last exchange is over, and the provider has not
+    /// closed the connection. `waker` is woken when it may have.
     pub(super) fn is_at_rest(&mut self, waker: &Waker) -> bool {
         drive(&mut self.driver, &mut Context::from_waker(waker));
         self.driver.is_some() && self.sender.is_ready()
     }
 
-    /// Sends a request and waits for the head of the response. The request comes back if not a byte of it was written.
+    /// Sends a request and waits for the head of the response. The request comes back if not a byte
+    /// of it was written.
     ///
     /// # Cancel safety
     /// The connection cannot be used again.
     pub(super) async fn exchange(&mut self, request: Sent) -> Result<Response<Incoming>, Broken> {
         let mut response = pin!(self.sender.try_send_request(request));
-        poll_fn(|cx| self.poll_until(cx, |unwoken| response.as_mut().poll(unwoken))).await.map_err(Broken)
+        poll_fn(|cx| self.poll_until(cx, |unwoken| response.as_mut().poll(unwoken)))
+            .await
+            .map_err(Broken)
     }
 
     /// The next frame of the body of the response on this connection.
@@ -132,12 +145,17 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_was_not_written_comes_back() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         let (other_end, _) = listener.accept().await.unwrap();
         drop(other_end);
         stream.readable().await.unwrap();
-        let mut connection =
-            Connection::over(Stream::Network(MaybeHttpsStream::Http(TokioIo::new(stream)))).await.unwrap();
+        let mut connection = Connection::over(Stream::Network(MaybeHttpsStream::Http(
+            TokioIo::new(stream),
+        )))
+        .await
+        .unwrap();
 
         let request = Request::new(Full::new(Payload::from("body").into_pieces()));
         let mut broken = connection.exchange(request).await.err().unwrap();

@@ -4,7 +4,10 @@ use crate::error::ServiceError;
 
 /// Why [`Client::send`](super::Client::send) failed, or why a [`Body`](super::Body) ended early.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[expect(clippy::exhaustive_enums, reason = "callers answer every variant, so a new one must not compile")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "callers answer every variant, so a new one must not compile"
+)]
 pub enum SendError {
     /// The policy does not allow the address; nothing was sent.
     #[error("{0}")]
@@ -33,7 +36,9 @@ pub enum Refusal {
     )]
     Scheme,
     /// The address is not a public one: loopback, private, link-local, reserved.
-    #[error("this server calls public addresses only, unless its operator allows the address (egress.allow)")]
+    #[error(
+        "this server calls public addresses only, unless its operator allows the address (egress.allow)"
+    )]
     Address,
     /// The host has characters that no request can carry.
     #[error("the host of the address has characters that cannot be used")]
@@ -65,7 +70,10 @@ pub enum Failure {
 
 /// What took too long.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[expect(clippy::exhaustive_enums, reason = "the three waits of a client, one for each of its timeouts")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "the three waits of a client, one for each of its timeouts"
+)]
 pub enum Stage {
     /// Name resolution, TCP and TLS.
     #[error("the connection to the service took too long")]

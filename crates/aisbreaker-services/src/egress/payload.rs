@@ -2,7 +2,8 @@
 
 use bytes::{Buf as _, Bytes, buf::Chain};
 
-/// The body of a request: bytes, or three pieces that follow each other without being copied together.
+/// The body of a request: bytes, or three pieces that follow each other without being copied
+/// together.
 ///
 /// Cheap to clone.
 #[derive(Clone, Default)]

@@ -7,7 +7,8 @@ use ipnet::IpNet;
 
 use super::{address::is_public, error::Refusal};
 
-/// Which addresses a [`Client`](super::Client) may dial: `https` at public addresses, and the operator's exceptions.
+/// Which addresses a [`Client`](super::Client) may dial: `https` at public addresses, and the
+/// operator's exceptions.
 ///
 /// Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -33,12 +34,13 @@ impl Policy {
 
     /// Adds an exception: an origin or a network.
     ///
-    /// An origin (`http://localhost:11434`) may be called by its scheme at whatever address its host has. A network
-    /// (`10.1.0.0/16`, `::1/128`, or a single address) may be called at any port, by `https` and `http`.
+    /// An origin (`http://localhost:11434`) may be called by its scheme at whatever address its
+    /// host has. A network (`10.1.0.0/16`, `::1/128`, or a single address) may be called at any
+    /// port, by `https` and `http`.
     ///
     /// # Errors
-    /// [`InvalidException`] for anything else: an origin with a path or query, an IPv4 network in its IPv6-mapped
-    /// form (addresses are judged in their IPv4 form, so it would never apply).
+    /// [`InvalidException`] for anything else: an origin with a path or query, an IPv4 network in
+    /// its IPv6-mapped form (addresses are judged in their IPv4 form, so it would never apply).
     pub fn allow(mut self, exception: &str) -> Result<Self, InvalidException> {
         if let Some(network) = parse_network(exception) {
             if matches!(network, IpNet::V6(v6) if v6.network().to_ipv4_mapped().is_some()) {
@@ -53,18 +55,31 @@ impl Policy {
 
     /// Whether `origin` may be dialled at `address`, which is not IPv4-mapped.
     pub(super) fn check_address(&self, origin: &Origin, address: IpAddr) -> Result<(), Refusal> {
-        if self.origins.contains(origin) || self.networks.iter().any(|network| network.contains(&address)) {
+        if self.origins.contains(origin)
+            || self
+                .networks
+                .iter()
+                .any(|network| network.contains(&address))
+        {
             return Ok(());
         }
         if !origin.is_https() {
             return Err(Refusal::Scheme);
         }
-        if is_public(address) { Ok(()) } else { Err(Refusal::Address) }
+        if is_public(address) {
+            Ok(())
+        } else {
+            Err(Refusal::Address)
+        }
     }
 }
 
 fn parse_network(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| text.parse().ok().map(|address: IpAddr| IpNet::from(address)))
+    text.parse().ok().or_else(|| {
+        text.parse()
+            .ok()
+            .map(|address: IpAddr| IpNet::from(address))
+    })
 }
 
 fn parse_origin(text: &str) -> Result<Origin, InvalidException> {
@@ -72,7 +87,11 @@ fn parse_origin(text: &str) -> Result<Origin, InvalidException> {
     let origin = url.origin();
     let bare = url.as_str().strip_suffix('/') == Some(origin.to_string().as_str());
     // A wildcard would be taken literally and never apply.
-    if bare && !text.contains(['#', '*']) { Ok(origin.clone()) } else { Err(InvalidException) }
+    if bare && !text.contains(['#', '*']) {
+        Ok(origin.clone())
+    } else {
+        Err(InvalidException)
+    }
 }
 
 #[cfg(test)]
@@ -80,8 +99,9 @@ mod tests {
     use super::*;
 
     fn check(allowed: &[&str], origin: &str, address: &str) -> Result<(), Refusal> {
-        let policy =
-            allowed.iter().fold(Policy::strict(), |policy, exception| policy.allow(exception).unwrap());
+        let policy = allowed.iter().fold(Policy::strict(), |policy, exception| {
+            policy.allow(exception).unwrap()
+        });
         let origin = Origin::parse(origin).unwrap();
         policy.check_address(&origin, address.parse().unwrap())
     }
@@ -96,10 +116,30 @@ mod tests {
             (&["http://a.example"], "http://a.example", "8.8.8.8", ok),
             (&["http://a.example"], "http://a.example", "10.0.0.1", ok),
             (&["http://a.example:80"], "http://a.example", "10.0.0.1", ok),
-            (&["http://a.example"], "http://a.example:81", "10.0.0.1", scheme),
-            (&["http://a.example"], "http://a.example.", "10.0.0.1", scheme),
-            (&["http://a.example"], "http://b.example", "10.0.0.1", scheme),
-            (&["http://a.example"], "https://a.example", "10.0.0.1", address),
+            (
+                &["http://a.example"],
+                "http://a.example:81",
+                "10.0.0.1",
+                scheme,
+            ),
+            (
+                &["http://a.example"],
+                "http://a.example.",
+                "10.0.0.1",
+                scheme,
+            ),
+            (
+                &["http://a.example"],
+                "http://b.example",
+                "10.0.0.1",
+                scheme,
+            ),
+            (
+                &["http://a.example"],
+                "https://a.example",
+                "10.0.0.1",
+                address,
+            ),
             (&["10.0.0.0/8"], "http://a.example:81", "10.0.0.1", ok),
             (&["10.0.0.0/8"], "https://a.example", "10.0.0.1", ok),
             (&["10.0.0.0/8"], "http://a.example", "8.8.8.8", scheme),
@@ -108,7 +148,11 @@ mod tests {
             (&["::1"], "http://a.example", "::1", ok),
         ];
         for (allowed, origin, address, expected) in rows {
-            assert_eq!(check(allowed, origin, address).err(), expected, "{allowed:?} {origin} at {address}");
+            assert_eq!(
+                check(allowed, origin, address).err(),
+                expected,
+                "{allowed:?} {origin} at {address}"
+            );
         }
     }
 
@@ -123,10 +167,19 @@ mod tests {
             "ftp://a.example",
         ]
         .into_iter()
-        .chain(["http://user@a.example", "http://a.example/#no-default-path", "*", "10.0.0.0/33"])
+        .chain([
+            "http://user@a.example",
+            "http://a.example/#no-default-path",
+            "*",
+            "10.0.0.0/33",
+        ])
         .chain(["::ffff:10.0.0.0/104", "10.0.0.0/8 ", "http://*.a.example"]);
         for exception in rows {
-            assert_eq!(Policy::strict().allow(exception).err(), Some(InvalidException), "{exception}");
+            assert_eq!(
+                Policy::strict().allow(exception).err(),
+                Some(InvalidException),
+                "{exception}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The connections to each origin: how many calls are under way, and which connections are kept for later ones.
+//! The connections to each origin: how many calls are under way, and which connections are kept for
+//! later ones.
 
 use std::{
     collections::HashMap,
@@ -20,8 +21,8 @@ use super::connection::Connection;
 const IDLE: Duration = Duration::from_secs(90);
 /// How often kept connections are looked at, besides when their providers close them.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
-/// How long they are left alone at least: looking at all of them for each one that is closed would cost too much where
-/// many are.
+/// How long they are left alone at least: looking at all of them for each one that is closed would
+/// cost too much where many are.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How many unused connections are kept for one origin.
 const MOST_KEPT: usize = 64;
@@ -61,7 +62,8 @@ struct Place {
     kept: Vec<(Connection, Instant)>,
 }
 
-/// A call under way until it is dropped, and its connection, which is kept then if it can be used again.
+/// A call under way until it is dropped, and its connection, which is kept then if it can be used
+/// again.
 pub(super) struct Lease {
     pool: Pool,
     origin: Origin,
@@ -69,7 +71,8 @@ pub(super) struct Lease {
 }
 
 impl Pool {
-    /// Begins a call, unless as many as `limit` are under way to this origin. It has a kept connection if there is one.
+    /// Begins a call, unless as many as `limit` are under way to this origin. It has a kept
+    /// connection if there is one.
     pub(super) fn begin(&self, origin: &Origin, limit: usize) -> Option<Lease> {
         let mut all = self.lock();
         let place = match all.places.get_mut(origin) {
@@ -86,14 +89,19 @@ impl Pool {
         place.under_way += 1;
         let connection = place.kept.pop().map(|(connection, _)| connection);
         drop(all);
-        Some(Lease { pool: self.clone(), origin: origin.clone(), connection })
+        Some(Lease {
+            pool: self.clone(),
+            origin: origin.clone(),
+            connection,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Places> {
         self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drops kept connections that cannot be used any more; whether none are left, so that nobody watches them.
+    /// Drops kept connections that cannot be used any more; whether none are left, so that nobody
+    /// watches them.
     fn drop_unusable(&self) -> bool {
         let (now, waker) = (Instant::now(), self.waker());
         let mut dropped = Vec::new();
@@ -125,7 +133,10 @@ impl Lease {
     /// Takes another kept connection instead of the one that it has, which is closed.
     pub(super) fn take_another(&mut self) {
         let mut all = self.pool.lock();
-        let kept = all.places.get_mut(&self.origin).and_then(|place| place.kept.pop());
+        let kept = all
+            .places
+            .get_mut(&self.origin)
+            .and_then(|place| place.kept.pop());
         drop(all);
         self.connection = kept.map(|(connection, _)| connection);
     }
@@ -141,7 +152,9 @@ impl Drop for Lease {
         // Outside of a runtime, nobody could look at it.
         let runtime = Handle::try_current().ok();
         let mut all = self.pool.lock();
-        let Some(place) = all.places.get_mut(&self.origin) else { return };
+        let Some(place) = all.places.get_mut(&self.origin) else {
+            return;
+        };
         place.under_way = place.under_way.saturating_sub(1);
         // Dropped behind the lock.
         let excess = match (connection, &runtime) {
@@ -155,14 +168,18 @@ impl Drop for Lease {
             all.places.remove(&self.origin);
         } else if let Some(runtime) = runtime.filter(|_| !all.is_watched) {
             all.is_watched = true;
-            runtime.spawn(watch(Arc::downgrade(&self.pool.0), Arc::clone(&self.pool.0.changes)));
+            runtime.spawn(watch(
+                Arc::downgrade(&self.pool.0),
+                Arc::clone(&self.pool.0.changes),
+            ));
         }
         drop(all);
         drop(excess);
     }
 }
 
-/// Drops kept connections that are too old, or that their provider has closed, until there are none.
+/// Drops kept connections that are too old, or that their provider has closed, until there are
+/// none.
 async fn watch(pool: Weak<Shared>, changes: Arc<Changes>) {
     loop {
         let _changed = timeout(LOOK_EVERY, changes.0.notified()).await;
@@ -181,7 +198,8 @@ mod tests {
     #[test]
     fn each_origin_has_so_many_calls_and_takes_no_room_without_any() {
         let pool = Pool::default();
-        let [one, other] = ["https://a.example", "https://b.example"].map(|url| Origin::parse(url).unwrap());
+        let [one, other] =
+            ["https://a.example", "https://b.example"].map(|url| Origin::parse(url).unwrap());
 
         let first = pool.begin(&one, 2).unwrap();
         let second = pool.begin(&one, 2).unwrap();

@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 
 /// A connection to a provider.
 ///
-/// It closes without waiting: the end of TLS is announced if there is room for it, but a peer that reads nothing
-/// does not keep the socket open.
+/// It closes without waiting: the end of TLS is announced if there is room for it, but a peer that
+/// reads nothing does not keep the socket open.
 #[derive(Debug)]
 pub(super) enum Stream {
     Network(MaybeHttpsStream<TokioIo<TcpStream>>),
@@ -36,13 +36,21 @@ macro_rules! inner {
 }
 
 impl Read for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         inner!(self.get_mut(), inner => Pin::new(inner).poll_read(cx, buf))
     }
 }
 
 impl Write for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         inner!(self.get_mut(), inner => Pin::new(inner).poll_write(cx, buf))
     }
 
@@ -52,7 +60,11 @@ impl Write for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shutdown = inner!(self.get_mut(), inner => Pin::new(inner).poll_shutdown(cx));
-        if shutdown.is_pending() { Poll::Ready(Ok(())) } else { shutdown }
+        if shutdown.is_pending() {
+            Poll::Ready(Ok(()))
+        } else {
+            shutdown
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

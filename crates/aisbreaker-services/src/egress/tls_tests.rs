@@ -62,7 +62,9 @@ fn trusting() -> Client {
 }
 
 /// Serves one connection on a thread of its own; `None` when the handshake fails.
-fn serve<T: Send + 'static>(talk: impl FnOnce(Stream) -> T + Send + 'static) -> (u16, JoinHandle<Option<T>>) {
+fn serve<T: Send + 'static>(
+    talk: impl FnOnce(Stream) -> T + Send + 'static,
+) -> (u16, JoinHandle<Option<T>>) {
     serve_at("127.0.0.1", talk)
 }
 
@@ -95,18 +97,28 @@ fn answer(stream: &mut Stream, answer: &str) {
 
 async fn send(client: &Client, host: &str, port: u16) -> Result<Response<Body>, SendError> {
     let url = ServiceUrl::parse_base(&format!("https://{host}:{port}")).unwrap();
-    client.send(&url, Outgoing::post(HeaderMap::new(), "hello")).await
+    client
+        .send(&url, Outgoing::post(HeaderMap::new(), "hello"))
+        .await
 }
 
 #[tokio::test]
 async fn calls_a_server_whose_certificate_verifies() {
     for host in ["127.0.0.1", "secure.example"] {
-        let (port, server) =
-            serve(|mut stream| answer(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"));
+        let (port, server) = serve(|mut stream| {
+            answer(
+                &mut stream,
+                "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+            )
+        });
 
         let response = send(&trusting(), host, port).await.unwrap();
 
-        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok", "{host}");
+        assert_eq!(
+            response.into_body().collect().await.unwrap().to_bytes(),
+            "ok",
+            "{host}"
+        );
         assert_eq!(server.join().unwrap(), Some(()));
     }
 }
@@ -125,20 +137,30 @@ async fn sends_nothing_to_a_server_whose_certificate_does_not_verify() {
             let _broken = stream.read_to_end(&mut read);
             read
         };
-        let address = if host == "127.0.0.2" { host } else { "127.0.0.1" };
+        let address = if host == "127.0.0.2" {
+            host
+        } else {
+            "127.0.0.1"
+        };
         let (port, server) = serve_at(address, read_all);
 
         let refused = send(&client, host, port).await.unwrap_err();
 
         assert_eq!(refused, SendError::Unreachable(Failure::Tls), "{name}");
-        assert!(server.join().unwrap().is_none_or(|read| read.is_empty()), "{name}: something was sent");
+        assert!(
+            server.join().unwrap().is_none_or(|read| read.is_empty()),
+            "{name}: something was sent"
+        );
     }
 }
 
 #[tokio::test]
 async fn leaving_closes_the_tls_connection() {
     let (port, server) = serve(|mut stream| {
-        answer(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc");
+        answer(
+            &mut stream,
+            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc",
+        );
         let _closed = stream.read_to_end(&mut Vec::new());
     });
     let client = trusting();
@@ -147,5 +169,8 @@ async fn leaving_closes_the_tls_connection() {
 
     let closed = tokio::task::spawn_blocking(|| server.join().unwrap());
     let closed = tokio::time::timeout(Duration::from_secs(20), closed).await;
-    assert_eq!(closed.expect("the client keeps the connection").unwrap(), Some(()));
+    assert_eq!(
+        closed.expect("the client keeps the connection").unwrap(),
+        Some(())
+    );
 }

@@ -29,9 +29,10 @@ const OPERATION: &str = "/messages";
 
 /// A chat service with the protocol of Anthropic's messages.
 ///
-/// The provider gets the conversation with its instructions apart, the model, whether to stream, and what the request's
-/// `internOptions` hold; `max_tokens`, which the protocol wants, is 4096 where they hold none. The model is the engine of
-/// the service id, else `internOptions.model`, else that of the settings or the provider table.
+/// The provider gets the conversation with its instructions apart, the model, whether to stream,
+/// and what the request's `internOptions` hold; `max_tokens`, which the protocol wants, is 4096
+/// where they hold none. The model is the engine of the service id, else `internOptions.model`,
+/// else that of the settings or the provider table.
 #[derive(Clone, Debug)]
 pub struct AnthropicChat {
     client: Client,
@@ -54,7 +55,9 @@ impl AnthropicChat {
             settings,
             name: told::service_name(&provider.id, "ChatService"),
             default_path: format!("{prefix}{OPERATION}"),
-            usage: spoken.map(|spoken| Arc::clone(&spoken.usage)).unwrap_or_default(),
+            usage: spoken
+                .map(|spoken| Arc::clone(&spoken.usage))
+                .unwrap_or_default(),
             provider: Arc::clone(provider),
         }
     }
@@ -69,7 +72,11 @@ impl AnthropicChat {
         };
         let destination = Destination::choose(&endpoint, &call)?;
         let turn = Turn::begin(&call.service_id, &mut call.request)?;
-        let default_engine = self.settings.engine.as_deref().or(self.provider.engine.as_deref());
+        let default_engine = self
+            .settings
+            .engine
+            .as_deref()
+            .or(self.provider.engine.as_deref());
         let model = turn::engine(&call, default_engine)?;
         let stream = call.request.stream;
         let mut headers = upstream::headers(&destination, self.provider.auth, stream)?;
@@ -77,11 +84,23 @@ impl AnthropicChat {
             headers.entry(name).or_insert_with(|| value.clone());
         }
         let body = request::body(&turn, &model, call.request.intern_options, stream);
-        let context = Context::new(&self.name, call.service_id.as_str(), &destination, MAX_ERROR_TEXT_BYTES);
+        let context = Context::new(
+            &self.name,
+            call.service_id.as_str(),
+            &destination,
+            MAX_ERROR_TEXT_BYTES,
+        );
         let pending = Pending::new(turn, model, &destination.url);
         let answer = answer::Reading::new(Arc::clone(&self.usage));
         let outgoing = Outgoing::post(headers, body).with_budget(call.budget);
-        let exchange = exchange(self.client.clone(), destination, outgoing, pending, answer, stream);
+        let exchange = exchange(
+            self.client.clone(),
+            destination,
+            outgoing,
+            pending,
+            answer,
+            stream,
+        );
         context.reply(stream, exchange).await
     }
 }

@@ -20,8 +20,8 @@ const MAX_DELAYS: u32 = 300;
 
 /// Answers with a greeting and the text of the first input; streams word by word.
 ///
-/// Service properties: `greeting` (text, default `Hello`) and `delayMillis` (0 to 1000, default 0), a pause before
-/// every streamed piece but the first (of a long answer, before the first 300).
+/// Service properties: `greeting` (text, default `Hello`) and `delayMillis` (0 to 1000, default 0),
+/// a pause before every streamed piece but the first (of a long answer, before the first 300).
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Dummy;
@@ -45,7 +45,13 @@ fn answer(mut call: Call) -> Result<Reply, ServiceError> {
          To get a useful answer, choose a different service/serviceId ..."
     );
     if call.request.stream {
-        return Ok(Reply::Stream(stream_of(Pieces { text, sent: 0, delay, delays: MAX_DELAYS, turn })));
+        return Ok(Reply::Stream(stream_of(Pieces {
+            text,
+            sent: 0,
+            delay,
+            delays: MAX_DELAYS,
+            turn,
+        })));
     }
     Ok(Reply::Final(turn.finish(vec![output(text)])))
 }
@@ -61,18 +67,25 @@ fn greeting(options: &Map<String, Value>) -> Result<&str, ServiceError> {
     let text = value
         .as_str()
         .ok_or_else(|| ServiceError::BadRequest("service.greeting must be a string".to_owned()))?;
-    Ok(if text.is_empty() { DEFAULT_GREETING } else { text })
+    Ok(if text.is_empty() {
+        DEFAULT_GREETING
+    } else {
+        text
+    })
 }
 
 fn delay(options: &Map<String, Value>) -> Result<Duration, ServiceError> {
     let Some(value) = options.get("delayMillis").filter(|value| !value.is_null()) else {
         return Ok(Duration::ZERO);
     };
-    let millis = value.as_u64().filter(|millis| *millis <= MAX_DELAY_MILLIS).ok_or_else(|| {
-        ServiceError::BadRequest(format!(
-            "service.delayMillis must be a whole number from 0 to {MAX_DELAY_MILLIS}"
-        ))
-    })?;
+    let millis = value
+        .as_u64()
+        .filter(|millis| *millis <= MAX_DELAY_MILLIS)
+        .ok_or_else(|| {
+            ServiceError::BadRequest(format!(
+                "service.delayMillis must be a whole number from 0 to {MAX_DELAY_MILLIS}"
+            ))
+        })?;
     Ok(Duration::from_millis(millis))
 }
 
@@ -90,8 +103,15 @@ struct Pieces {
 impl Pieces {
     /// The next event, and what is left after it.
     async fn next(mut self) -> (Event, Option<Self>) {
-        let Some(piece) = self.text[self.sent..].split_inclusive(' ').next().map(str::to_owned) else {
-            return (Event::Final(self.turn.finish(vec![output(self.text)])), None);
+        let Some(piece) = self.text[self.sent..]
+            .split_inclusive(' ')
+            .next()
+            .map(str::to_owned)
+        else {
+            return (
+                Event::Final(self.turn.finish(vec![output(self.text)])),
+                None,
+            );
         };
         if self.sent > 0 && self.delays > 0 && !self.delay.is_zero() {
             self.delays -= 1;

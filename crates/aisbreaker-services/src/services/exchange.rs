@@ -1,4 +1,5 @@
-//! One exchange with a provider: the request goes out, and the answer is read out of one JSON value or a stream.
+//! One exchange with a provider: the request goes out, and the answer is read out of one JSON value
+//! or a stream.
 
 use aisbreaker_api::{Origin, Progress};
 use bytes::Bytes;
@@ -94,15 +95,24 @@ pub(super) async fn exchange(
 ) -> Result<Reply, ServiceError> {
     let (parts, body) = send(&client, &destination, outgoing).await?;
     if stream && upstream::is_event_stream(&parts.headers) {
-        let end = if egress::is_framed(&parts) { End::Clean } else { End::Unknown };
+        let end = if egress::is_framed(&parts) {
+            End::Clean
+        } else {
+            End::Unknown
+        };
         return Ok(Reply::Stream(events(body, end, pending, answer)));
     }
     let (body, _held) = upstream::read_answer(body).await?;
     let response = pending.finish(answer.read(&body)?);
-    Ok(if stream { in_one_piece(response) } else { Reply::Final(response) })
+    Ok(if stream {
+        in_one_piece(response)
+    } else {
+        Reply::Final(response)
+    })
 }
 
-/// The whole answer to a request, and what it holds of the budget as long as something is made of it.
+/// The whole answer to a request, and what it holds of the budget as long as something is made of
+/// it.
 pub(super) async fn whole(
     client: &Client,
     destination: &Destination,
@@ -121,7 +131,11 @@ async fn send(
     let (parts, body) = client.send(&destination.url, outgoing).await?.into_parts();
     if upstream::is_error(parts.status) {
         let retry_after = upstream::retry_after(&parts.headers);
-        return Err(told::refusal(parts.status, &upstream::read_error(body).await, retry_after));
+        return Err(told::refusal(
+            parts.status,
+            &upstream::read_error(body).await,
+            retry_after,
+        ));
     }
     if !parts.status.is_success() {
         return Err(upstream::unusable_status(parts.status));
@@ -133,7 +147,13 @@ async fn send(
 fn events(body: Body, end: End, pending: Pending, answer: impl Answer) -> EventStream {
     let messages = Messages::new(body, Decoder::new());
     let held = messages.body().budget().reservation();
-    events_of(Reader { messages, end, pending, answer, held })
+    events_of(Reader {
+        messages,
+        end,
+        pending,
+        answer,
+        held,
+    })
 }
 
 struct Reader<A> {

@@ -54,12 +54,21 @@ async fn paint(
     ready: Ready,
     read: fn(&[u8]) -> Result<Told, ServiceError>,
 ) -> Result<Reply, ServiceError> {
-    let Ready { destination, outgoing, pending, stream } = ready;
+    let Ready {
+        destination,
+        outgoing,
+        pending,
+        stream,
+    } = ready;
     let context = Context::new(name, id.as_str(), &destination, MAX_ERROR_TEXT_BYTES);
     let exchange = async move {
         let (answer, _held) = whole(&client, &destination, outgoing).await?;
         let response = pending.finish_for_good(read(&answer)?);
-        Ok(if stream { in_one_piece(response) } else { Reply::Final(response) })
+        Ok(if stream {
+            in_one_piece(response)
+        } else {
+            Reply::Final(response)
+        })
     };
     context.reply(stream, exchange).await
 }

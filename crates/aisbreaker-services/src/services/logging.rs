@@ -13,7 +13,8 @@ use crate::{
 /// How much of a service id, which is the caller's text, goes into the log.
 const MAX_LOGGED_CHARS: usize = 100;
 
-/// Passes the call on, and logs at level `info` when it begins and when it ends: how much, and how long it took.
+/// Passes the call on, and logs at level `info` when it begins and when it ends: how much, and how
+/// long it took.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Logging;
@@ -39,9 +40,9 @@ async fn logged(call: Call) -> Result<Reply, ServiceError> {
             record.answered(&response.outputs);
             Ok(Reply::Final(response))
         }
-        Ok(Reply::Stream(events)) => {
-            Ok(Reply::Stream(Box::pin(events.inspect(move |event| record.observed(event)))))
-        }
+        Ok(Reply::Stream(events)) => Ok(Reply::Stream(Box::pin(
+            events.inspect(move |event| record.observed(event)),
+        ))),
     }
 }
 
@@ -54,12 +55,27 @@ struct Record {
 
 impl Record {
     fn begin(call: &Call) -> Self {
-        let service: String = call.service_id.as_str().chars().take(MAX_LOGGED_CHARS).collect();
+        let service: String = call
+            .service_id
+            .as_str()
+            .chars()
+            .take(MAX_LOGGED_CHARS)
+            .collect();
         let inputs = &call.request.inputs;
         let input_bytes: usize = inputs.iter().map(input_bytes).sum();
         let stream = call.request.stream;
-        tracing::info!(?service, inputs = inputs.len(), input_bytes, stream, "service called");
-        Self { service, started: Instant::now(), pieces: 0 }
+        tracing::info!(
+            ?service,
+            inputs = inputs.len(),
+            input_bytes,
+            stream,
+            "service called"
+        );
+        Self {
+            service,
+            started: Instant::now(),
+            pieces: 0,
+        }
     }
 
     fn observed(&mut self, event: &Result<Event, ServiceError>) {
@@ -71,7 +87,11 @@ impl Record {
     }
 
     fn answered(&mut self, outputs: &[Output]) {
-        let Self { service, started, pieces } = self;
+        let Self {
+            service,
+            started,
+            pieces,
+        } = self;
         let output_bytes: usize = outputs.iter().map(output_bytes).sum();
         let milliseconds = milliseconds_since(*started);
         tracing::info!(
@@ -85,9 +105,19 @@ impl Record {
     }
 
     fn failed(&mut self, error: &ServiceError) {
-        let Self { service, started, pieces } = self;
+        let Self {
+            service,
+            started,
+            pieces,
+        } = self;
         let milliseconds = milliseconds_since(*started);
-        tracing::info!(?service, kind = kind_of(error), pieces, milliseconds, "service failed");
+        tracing::info!(
+            ?service,
+            kind = kind_of(error),
+            pieces,
+            milliseconds,
+            "service failed"
+        );
     }
 }
 
@@ -104,7 +134,12 @@ fn input_bytes(input: &Input) -> usize {
 fn output_bytes(output: &Output) -> usize {
     match output {
         Output::Text(text) => text.content.len(),
-        Output::Image(image) => image.members.values().filter_map(|value| value.as_str()).map(str::len).sum(),
+        Output::Image(image) => image
+            .members
+            .values()
+            .filter_map(|value| value.as_str())
+            .map(str::len)
+            .sum(),
         _ => 0,
     }
 }

@@ -9,7 +9,8 @@ use crate::{
     service::{Call, Event, Reply, ReplyFuture, Service},
 };
 
-/// Reverses every text of the service behind it, character by character; each streamed piece by itself.
+/// Reverses every text of the service behind it, character by character; each streamed piece by
+/// itself.
 ///
 /// The conversation state keeps the text as it was.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,7 +27,9 @@ async fn mirrored(call: Call) -> Result<Reply, ServiceError> {
     let registry = call.registry.clone();
     Ok(match registry.call(inner_call(call)?).await? {
         Reply::Final(response) => Reply::Final(mirror_response(response)),
-        Reply::Stream(events) => Reply::Stream(Box::pin(events.map(|event| event.map(mirror_event)))),
+        Reply::Stream(events) => {
+            Reply::Stream(Box::pin(events.map(|event| event.map(mirror_event))))
+        }
     })
 }
 

@@ -31,14 +31,15 @@ pub const MAX_HOPS: u8 = 8;
 const DEFAULT_PATH: &str = "/api/v1/process";
 /// The original's name of the service, which is in its errors.
 const NAME: &str = "AIsNetworkClientService";
-/// How much of the other server's error text is passed on, in bytes: it may have a prefix from every hop.
+/// How much of the other server's error text is passed on, in bytes: it may have a prefix from
+/// every hop.
 const MAX_ERROR_TEXT_BYTES: usize = 16 * 1024;
 
 /// Hands `forward2ServiceProps` and the request on to the AIsBreaker server at `url`.
 ///
-/// Answers, streams and errors are passed on as they come; the message of an error gets a prefix that names the
-/// hop. A call that has passed [`MAX_HOPS`] servers already is refused as a bad request: only a loop in what the
-/// caller wrote makes such a chain.
+/// Answers, streams and errors are passed on as they come; the message of an error gets a prefix
+/// that names the hop. A call that has passed [`MAX_HOPS`] servers already is refused as a bad
+/// request: only a loop in what the caller wrote makes such a chain.
 #[derive(Clone, Debug)]
 pub struct Network {
     client: Client,
@@ -49,7 +50,10 @@ impl Network {
     /// The service; it has no default URL, and needs no secret.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, operator_origins: Vec::new() }
+        Self {
+            client,
+            operator_origins: Vec::new(),
+        }
     }
 
     /// Sets the origins to which sealed secrets may go besides those in the key.
@@ -73,12 +77,20 @@ impl Network {
         headers.insert(HeaderName::from_static(HOPS_HEADER), next_hop(call.hops)?);
         let url = call.service.url.as_deref().unwrap_or("default").to_owned();
         let (inner_id, inner) = inner_service(call.service)?;
-        let body = serde_json::to_vec(&ProcessCall { service: inner, request: call.request })
-            .map_err(|error| ServiceError::Internal(error.to_string()))?;
+        let body = serde_json::to_vec(&ProcessCall {
+            service: inner,
+            request: call.request,
+        })
+        .map_err(|error| ServiceError::Internal(error.to_string()))?;
         let target = format!("aisbreaker:network->{url}->{inner_id}");
         let context = Context::new(NAME, &target, &destination, MAX_ERROR_TEXT_BYTES);
         let outgoing = Outgoing::post(headers, body).with_budget(call.budget);
-        context.reply(stream, exchange(self.client.clone(), destination, outgoing, stream)).await
+        context
+            .reply(
+                stream,
+                exchange(self.client.clone(), destination, outgoing, stream),
+            )
+            .await
     }
 }
 
@@ -91,14 +103,20 @@ async fn exchange(
     let (parts, body) = client.send(&destination.url, outgoing).await?.into_parts();
     if upstream::is_error(parts.status) {
         let retry_after = upstream::retry_after(&parts.headers);
-        return Err(refusal(parts.status, &upstream::read_error(body).await, retry_after));
+        return Err(refusal(
+            parts.status,
+            &upstream::read_error(body).await,
+            retry_after,
+        ));
     }
     if !parts.status.is_success() {
         return Err(upstream::unusable_status(parts.status));
     }
     if stream && upstream::is_event_stream(&parts.headers) {
         let decoder = Decoder::with_limit(body.max_collected_bytes());
-        let reader = Reader { messages: Messages::new(body, decoder) };
+        let reader = Reader {
+            messages: Messages::new(body, decoder),
+        };
         return Ok(Reply::Stream(upstream::events_of(reader)));
     }
     let (answer, _held) = upstream::read_answer(body).await?;
@@ -142,7 +160,9 @@ impl ReadEvents for Reader {
                 _ => return Ok(Step::Progress(read_progress(&message)?, self)),
             }
         }
-        Err(ServiceError::BadAnswer("the server's stream ended without a final answer".to_owned()))
+        Err(ServiceError::BadAnswer(
+            "the server's stream ended without a final answer".to_owned(),
+        ))
     }
 }
 
@@ -176,7 +196,9 @@ fn error_event(message: &Message) -> ServiceError {
     match value {
         Value::Object(error) => told_error(&error),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            ServiceError::BadAnswer("the server's stream ended with an error that cannot be read".to_owned())
+            ServiceError::BadAnswer(
+                "the server's stream ended with an error that cannot be read".to_owned(),
+            )
         }
     }
 }
@@ -185,25 +207,50 @@ fn error_event(message: &Message) -> ServiceError {
 fn refusal(status: StatusCode, body: &Bytes, retry_after: Option<Duration>) -> ServiceError {
     let value = read::json(body).unwrap_or_default();
     let nothing = Map::new();
-    let told = value.get("error").and_then(Value::as_object).unwrap_or(&nothing);
-    ServiceError::Provider { error: Box::new(error_object(told, status)), retry_after }
+    let told = value
+        .get("error")
+        .and_then(Value::as_object)
+        .unwrap_or(&nothing);
+    ServiceError::Provider {
+        error: Box::new(error_object(told, status)),
+        retry_after,
+    }
 }
 
 /// The error in an answer that seemed to be a success; it names its status itself.
 fn told_error(told: &Map<String, Value>) -> ServiceError {
-    let status = told.get("statusCode").and_then(Value::as_u64).and_then(upstream::error_status);
+    let status = told
+        .get("statusCode")
+        .and_then(Value::as_u64)
+        .and_then(upstream::error_status);
     let status = status.unwrap_or(StatusCode::BAD_GATEWAY);
-    ServiceError::Provider { error: Box::new(error_object(told, status)), retry_after: None }
+    ServiceError::Provider {
+        error: Box::new(error_object(told, status)),
+        retry_after: None,
+    }
 }
 
 fn error_object(told: &Map<String, Value>, status: StatusCode) -> ErrorObject {
-    let text = |name| told.get(name).and_then(Value::as_str).filter(|text: &&str| !text.is_empty());
+    let text = |name| {
+        told.get(name)
+            .and_then(Value::as_str)
+            .filter(|text: &&str| !text.is_empty())
+    };
     let reason = upstream::reason(status);
     let message = text("message").map_or_else(
-        || format!("the server answered with status {} {reason} and no error message", status.as_u16()),
+        || {
+            format!(
+                "the server answered with status {} {reason} and no error message",
+                status.as_u16()
+            )
+        },
         str::to_owned,
     );
-    let mut error = ErrorObject::new(status.as_u16(), text("statusText").unwrap_or(reason), message);
+    let mut error = ErrorObject::new(
+        status.as_u16(),
+        text("statusText").unwrap_or(reason),
+        message,
+    );
     error.kind = text("type").map(str::to_owned);
     error
 }

@@ -36,9 +36,10 @@ const OPENAI: &str = "openai.com";
 
 /// A chat service with the protocol of OpenAI's chat completions.
 ///
-/// The provider gets the messages of the conversation, the model, whether to stream, and what the request's
-/// `internOptions` hold; nothing else, but that a stream is asked for its usage if the provider wants to be asked. The
-/// model is the engine of the service id, else `internOptions.model`, else the default one.
+/// The provider gets the messages of the conversation, the model, whether to stream, and what the
+/// request's `internOptions` hold; nothing else, but that a stream is asked for its usage if the
+/// provider wants to be asked. The model is the engine of the service id, else
+/// `internOptions.model`, else the default one.
 #[derive(Clone, Debug)]
 pub struct OpenAiChat {
     client: Client,
@@ -61,7 +62,9 @@ impl OpenAiChat {
             client,
             name: told::service_name(&provider.id, "ChatService"),
             default_path: format!("{prefix}{OPERATION}"),
-            usage: spoken.map(|spoken| Arc::clone(&spoken.usage)).unwrap_or_default(),
+            usage: spoken
+                .map(|spoken| Arc::clone(&spoken.usage))
+                .unwrap_or_default(),
             default_engine: provider.engine.clone(),
             operator_origins: Vec::new(),
             provider: Arc::clone(provider),
@@ -103,23 +106,42 @@ impl OpenAiChat {
             true => request::Stream::Plain,
         };
         let body = request::body(&turn, &model, call.request.intern_options, stream);
-        let context = Context::new(&self.name, call.service_id.as_str(), &destination, MAX_ERROR_TEXT_BYTES);
+        let context = Context::new(
+            &self.name,
+            call.service_id.as_str(),
+            &destination,
+            MAX_ERROR_TEXT_BYTES,
+        );
         let pending = Pending::new(turn, model, &destination.url);
         let answer = Reading::new(Arc::clone(&self.usage));
-        let (stream, outgoing) =
-            (call.request.stream, Outgoing::post(headers, body).with_budget(call.budget));
+        let (stream, outgoing) = (
+            call.request.stream,
+            Outgoing::post(headers, body).with_budget(call.budget),
+        );
         context
-            .reply(stream, exchange(self.client.clone(), destination, outgoing, pending, answer, stream))
+            .reply(
+                stream,
+                exchange(
+                    self.client.clone(),
+                    destination,
+                    outgoing,
+                    pending,
+                    answer,
+                    stream,
+                ),
+            )
             .await
     }
 }
 
 impl OpenAiChat {
-    /// Whether a stream from this address must be asked for its usage. `chat:openai.com` is, by an address of the caller's
-    /// or the key's own, any compatible server, which may not know what it is asked.
+    /// Whether a stream from this address must be asked for its usage. `chat:openai.com` is, by an
+    /// address of the caller's or the key's own, any compatible server, which may not know what it
+    /// is asked.
     fn is_asked_for_usage(&self, url: &ServiceUrl) -> bool {
         let is_own = |own: &str| Origin::parse(own).is_ok_and(|own| own == *url.origin());
-        let is_known = self.provider.id != OPENAI || self.provider.url.as_deref().is_some_and(is_own);
+        let is_known =
+            self.provider.id != OPENAI || self.provider.url.as_deref().is_some_and(is_own);
         self.provider.asks_for_usage && is_known
     }
 }

@@ -3,8 +3,8 @@
 //! - `request` makes the provider's request of ours;
 //! - `answer` reads a prediction, which is finished or not.
 //!
-//! Source: the API reference of `POST /v1/models/{owner}/{name}/predictions`, `POST /v1/predictions` and
-//! `GET /v1/predictions/{id}`.
+//! Source: the API reference of `POST /v1/models/{owner}/{name}/predictions`,
+//! `POST /v1/predictions` and `GET /v1/predictions/{id}`.
 
 mod answer;
 mod request;
@@ -37,8 +37,10 @@ const DEFAULT_URL: &str = "https://api.replicate.com";
 /// Where predictions are looked at.
 const PREDICTIONS: &str = "/v1/predictions";
 /// Asks for the answer to be held back for a while until the prediction is finished (RFC 7240).
-const PREFER: (HeaderName, HeaderValue) =
-    (HeaderName::from_static("prefer"), HeaderValue::from_static("wait"));
+const PREFER: (HeaderName, HeaderValue) = (
+    HeaderName::from_static("prefer"),
+    HeaderValue::from_static("wait"),
+);
 /// Ends a prediction for which nobody waits any more, so that it does not cost more.
 const CANCEL_AFTER: HeaderName = HeaderName::from_static("cancel-after");
 /// The shortest time that can be said in it, in seconds.
@@ -50,12 +52,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A chat service with the protocol of Replicate's predictions.
 ///
 /// The input of the model is what the request's `internOptions` hold, and over it:
-/// - `prompt`: what the user says; if it goes on, the conversation with `User:` and `Assistant:` before each turn, and
-///   `Assistant:` at its end;
+/// - `prompt`: what the user says; if it goes on, the conversation with `User:` and `Assistant:`
+///   before each turn, and `Assistant:` at its end;
 /// - `system_prompt`: the instructions, if there are any.
 ///
-/// A prediction that is not finished at once is looked at again, until it is or the client's response timeout is over. A
-/// stream has the answer in one piece.
+/// A prediction that is not finished at once is looked at again, until it is or the client's
+/// response timeout is over. A stream has the answer in one piece.
 #[derive(Clone, Debug)]
 pub struct ReplicateChat {
     client: Client,
@@ -67,10 +69,15 @@ impl ReplicateChat {
     /// The service, with what the operator set.
     #[must_use]
     pub fn new(client: Client, settings: Settings) -> Self {
-        Self { client, settings, first_pause: FIRST_PAUSE }
+        Self {
+            client,
+            settings,
+            first_pause: FIRST_PAUSE,
+        }
     }
 
-    /// Sets the pause before the first look at a prediction that is not finished; 500 ms by default.
+    /// Sets the pause before the first look at a prediction that is not finished; 500 ms by
+    /// default.
     #[must_use]
     pub fn with_first_pause(mut self, pause: Duration) -> Self {
         self.first_pause = pause;
@@ -96,9 +103,18 @@ impl ReplicateChat {
             options.remove("model");
         }
         let body = request::body(&call.service_id, &turn, &model, options)?;
-        let context = Context::new(NAME, call.service_id.as_str(), &destination, MAX_ERROR_TEXT_BYTES);
+        let context = Context::new(
+            NAME,
+            call.service_id.as_str(),
+            &destination,
+            MAX_ERROR_TEXT_BYTES,
+        );
         let pending = Pending::new(turn, engine, &destination.url);
-        let base = destination.url.as_str().strip_suffix(&*path).map(str::to_owned);
+        let base = destination
+            .url
+            .as_str()
+            .strip_suffix(&*path)
+            .map(str::to_owned);
         let run = Run {
             base: base.unwrap_or_else(|| destination.url.origin().to_string()),
             deadline: self.client.deadline(),
@@ -110,7 +126,11 @@ impl ReplicateChat {
         let stream = call.request.stream;
         let exchange = async move {
             let response = pending.finish(run.told(body).await?);
-            Ok(if stream { in_one_piece(response) } else { Reply::Final(response) })
+            Ok(if stream {
+                in_one_piece(response)
+            } else {
+                Reply::Final(response)
+            })
         };
         context.reply(stream, exchange).await
     }
@@ -150,23 +170,30 @@ impl Run {
             self.wait().await?;
             let mut headers = upstream::headers(&self.destination, AuthScheme::Bearer, false)?;
             headers.remove(header::CONTENT_TYPE);
-            answer = self.send(Outgoing::new(Method::GET, headers, Bytes::new())).await?;
+            answer = self
+                .send(Outgoing::new(Method::GET, headers, Bytes::new()))
+                .await?;
         }
     }
 
     fn cancel_after(&self) -> Option<(HeaderName, HeaderValue)> {
-        let left = self.deadline.saturating_duration_since(Instant::now()).as_secs();
+        let left = self
+            .deadline
+            .saturating_duration_since(Instant::now())
+            .as_secs();
         let value = HeaderValue::try_from(format!("{}s", left.max(SHORTEST_CANCEL_AFTER))).ok()?;
         Some((CANCEL_AFTER, value))
     }
 
     async fn send(&self, outgoing: Outgoing) -> Result<(Bytes, Reservation), ServiceError> {
-        let outgoing = outgoing.with_budget(self.budget.clone()).with_deadline(self.deadline);
+        let outgoing = outgoing
+            .with_budget(self.budget.clone())
+            .with_deadline(self.deadline);
         whole(&self.client, &self.destination, outgoing).await
     }
 
-    /// Where to look at a prediction: where the provider says, if that is where the secret goes already. Elsewhere it does
-    /// not go, whoever says so.
+    /// Where to look at a prediction: where the provider says, if that is where the secret goes
+    /// already. Elsewhere it does not go, whoever says so.
     fn look_at(&self, id: &str, get: Option<&str>) -> Result<ServiceUrl, ServiceError> {
         let own: &Origin = self.destination.url.origin();
         let told = get.and_then(|url| ServiceUrl::resolve(url, "", None).ok());
@@ -179,13 +206,17 @@ impl Run {
             return Err(bad());
         }
         let text = format!("{}{PREDICTIONS}/{id}", self.base);
-        ServiceUrl::resolve(&text, "", None).ok().filter(|url| url.origin() == own).ok_or_else(bad)
+        ServiceUrl::resolve(&text, "", None)
+            .ok()
+            .filter(|url| url.origin() == own)
+            .ok_or_else(bad)
     }
 
     async fn wait(&mut self) -> Result<(), ServiceError> {
         let next = Instant::now() + self.pause;
         if next >= self.deadline {
-            let text = "the provider did not finish the prediction in time; try again, or a smaller one";
+            let text =
+                "the provider did not finish the prediction in time; try again, or a smaller one";
             return Err(ServiceError::Timeout(text.to_owned()));
         }
         tokio::time::sleep_until(next).await;

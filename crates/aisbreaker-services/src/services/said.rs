@@ -26,14 +26,20 @@ pub(super) enum Said<'a> {
 
 /// The instructions, a paragraph each; `None` if there are none.
 pub(super) fn instructions(turn: &Turn) -> Option<String> {
-    let texts =
-        inputs(turn).filter_map(|input| if let Input::Text(text) = input { Some(text) } else { None });
+    let texts = inputs(turn).filter_map(|input| {
+        if let Input::Text(text) = input {
+            Some(text)
+        } else {
+            None
+        }
+    });
     let instructions = texts.filter(|text| text.role == Role::System && !text.content.is_empty());
     let paragraphs: Vec<&str> = instructions.map(|text| &*text.content).collect();
     (!paragraphs.is_empty()).then(|| paragraphs.join("\n\n"))
 }
 
-/// What was said, in turns of one speaker each. Empty texts are left out: there are providers that refuse them.
+/// What was said, in turns of one speaker each. Empty texts are left out: there are providers that
+/// refuse them.
 pub(super) fn turns(turn: &Turn) -> Vec<(Speaker, Vec<Said<'_>>)> {
     let mut turns: Vec<(Speaker, Vec<Said<'_>>)> = Vec::new();
     let earlier = turn.earlier().iter().filter_map(|message| match message {
@@ -62,13 +68,18 @@ fn said_by_input(input: &Input) -> Option<(Speaker, Said<'_>)> {
         Input::Text(text) if text.content.is_empty() => None,
         Input::Text(text) => Some((speaker(text.role)?, Said::Text(&text.content))),
         // A picture is no instruction, whoever shows it.
-        Input::Image(image) => Some((speaker(image.role).unwrap_or(Speaker::User), picture(&image.source))),
+        Input::Image(image) => Some((
+            speaker(image.role).unwrap_or(Speaker::User),
+            picture(&image.source),
+        )),
         _ => None,
     }
 }
 
 fn said_by_output(output: &Output) -> Option<(Speaker, Said<'_>)> {
-    let Output::Text(text) = output else { return None };
+    let Output::Text(text) = output else {
+        return None;
+    };
     (!text.content.is_empty()).then_some((Speaker::Assistant, Said::Text(&text.content)))
 }
 
@@ -83,9 +94,10 @@ fn speaker(role: Role) -> Option<Speaker> {
 fn picture(source: &ImageSource) -> Said<'_> {
     match source {
         ImageSource::Url(url) => inline(url).unwrap_or(Said::ImageAt(url)),
-        ImageSource::Base64(text) => {
-            inline(text).unwrap_or_else(|| Said::Image { media_type: media_type(text), base64: text })
-        }
+        ImageSource::Base64(text) => inline(text).unwrap_or_else(|| Said::Image {
+            media_type: media_type(text),
+            base64: text,
+        }),
     }
 }
 
@@ -93,6 +105,10 @@ fn picture(source: &ImageSource) -> Said<'_> {
 fn inline(url: &str) -> Option<Said<'_>> {
     let (head, base64) = url.strip_prefix("data:")?.split_once(',')?;
     let media_type = head.strip_suffix(";base64")?.split(';').next()?;
-    let media_type = if media_type.is_empty() { self::media_type(base64) } else { media_type };
+    let media_type = if media_type.is_empty() {
+        self::media_type(base64)
+    } else {
+        media_type
+    };
     Some(Said::Image { media_type, base64 })
 }

@@ -48,7 +48,11 @@ pub(super) struct Pending {
 
 impl Pending {
     pub(super) fn new(turn: Turn, model: String, url: &ServiceUrl) -> Self {
-        Self { turn, model, url: told_url(url) }
+        Self {
+            turn,
+            model,
+            url: told_url(url),
+        }
     }
 
     /// The answer, with the conversation so far.
@@ -57,7 +61,8 @@ impl Pending {
         filled(response, told, self.model, self.url)
     }
 
-    /// The answer of a service that does not go on with a conversation: pictures make a state too large to be sent around.
+    /// The answer of a service that does not go on with a conversation: pictures make a state too
+    /// large to be sent around.
     pub(super) fn finish_for_good(self, mut told: Told) -> Response {
         let response = self.turn.finish_for_good(std::mem::take(&mut told.outputs));
         filled(response, told, self.model, self.url)
@@ -78,29 +83,43 @@ fn filled(mut response: Response, told: Told, model: String, url: String) -> Res
 
 /// The name of a service, as the original server names its services: `OpenaiComChatService`.
 pub(super) fn service_name(provider: &str, kind: &str) -> String {
-    let words = provider.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    let capitals = words.map(|word| word.split_at(1)).map(|(first, rest)| first.to_ascii_uppercase() + rest);
+    let words = provider
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty());
+    let capitals = words
+        .map(|word| word.split_at(1))
+        .map(|(first, rest)| first.to_ascii_uppercase() + rest);
     capitals.chain([kind.to_owned()]).collect()
 }
 
 /// The address as it is told in `usage`: its query may hold what is not for the caller.
 fn told_url(url: &ServiceUrl) -> String {
-    url.as_str().split('?').next().unwrap_or_default().to_owned()
+    url.as_str()
+        .split('?')
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// The index of a choice, its position where it has none.
 pub(super) fn index(choice: &Value, position: usize) -> Result<u32, ServiceError> {
     let index = choice.get("index").and_then(Value::as_u64);
-    let index = index.or_else(|| u64::try_from(position).ok()).filter(|index| *index < MAX_CHOICES);
+    let index = index
+        .or_else(|| u64::try_from(position).ok())
+        .filter(|index| *index < MAX_CHOICES);
     index
         .and_then(|index| u32::try_from(index).ok())
-        .ok_or_else(|| ServiceError::BadAnswer("the provider's answer has too many choices".to_owned()))
+        .ok_or_else(|| {
+            ServiceError::BadAnswer("the provider's answer has too many choices".to_owned())
+        })
 }
 
 /// The texts by their index as outputs; an empty text is none.
 pub(super) fn outputs_of(texts: BTreeMap<u32, String>) -> Vec<Output> {
     let texts = texts.into_iter().filter(|(_, text)| !text.is_empty());
-    texts.map(|(index, text)| Output::Text(OutputText::complete(index, text))).collect()
+    texts
+        .map(|(index, text)| Output::Text(OutputText::complete(index, text)))
+        .collect()
 }
 
 /// The answer of a provider that does not stream though it was asked to.
@@ -112,7 +131,10 @@ pub(super) fn in_one_piece(response: Response) -> Reply {
             text.is_processing = Some(true);
         }
     }
-    Reply::Stream(Box::pin(streams::iter([Ok(Event::Progress(progress)), Ok(Event::Final(response))])))
+    Reply::Stream(Box::pin(streams::iter([
+        Ok(Event::Progress(progress)),
+        Ok(Event::Final(response)),
+    ])))
 }
 
 /// The JSON object that `json` is; an error object in it is an error.
@@ -120,14 +142,25 @@ pub(super) fn object(json: &[u8]) -> Result<Map<String, Value>, ServiceError> {
     let value = read::json(json)
         .map_err(|fault| ServiceError::BadAnswer(format!("the provider's answer {fault}")))?;
     let Value::Object(object) = value else {
-        return Err(ServiceError::BadAnswer("the provider's answer is not a JSON object".to_owned()));
+        return Err(ServiceError::BadAnswer(
+            "the provider's answer is not a JSON object".to_owned(),
+        ));
     };
     match object.get("error") {
         None | Some(Value::Null) => Ok(object),
         Some(error) => {
-            let code = error.get("code").or_else(|| error.get("status")).and_then(Value::as_u64);
-            let status = code.and_then(error_status).or_else(|| status_of_type(error));
-            Err(told_error(status.unwrap_or(StatusCode::BAD_GATEWAY), &Value::Object(object), None))
+            let code = error
+                .get("code")
+                .or_else(|| error.get("status"))
+                .and_then(Value::as_u64);
+            let status = code
+                .and_then(error_status)
+                .or_else(|| status_of_type(error));
+            Err(told_error(
+                status.unwrap_or(StatusCode::BAD_GATEWAY),
+                &Value::Object(object),
+                None,
+            ))
         }
     }
 }
@@ -138,22 +171,47 @@ pub(super) fn error_event(event: Map<String, Value>) -> ServiceError {
 }
 
 /// The error of an answer with an error status.
-pub(super) fn refusal(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> ServiceError {
+pub(super) fn refusal(
+    status: StatusCode,
+    body: &[u8],
+    retry_after: Option<Duration>,
+) -> ServiceError {
     told_error(status, &read::json(body).unwrap_or_default(), retry_after)
 }
 
 /// The error that the provider tells in one of the shapes that are in use.
 fn told_error(status: StatusCode, body: &Value, retry_after: Option<Duration>) -> ServiceError {
     let body = body.get(0).unwrap_or(body);
-    let texts = ["/error/message", "/error", "/message", "/detail", "/error/detail", "/errors/0"];
-    let text = texts.iter().find_map(|path| body.pointer(path)?.as_str()).filter(|text| !text.is_empty());
-    let mut error = ErrorObject::new(status.as_u16(), reason(status), text.unwrap_or_else(|| reason(status)));
+    let texts = [
+        "/error/message",
+        "/error",
+        "/message",
+        "/detail",
+        "/error/detail",
+        "/errors/0",
+    ];
+    let text = texts
+        .iter()
+        .find_map(|path| body.pointer(path)?.as_str())
+        .filter(|text| !text.is_empty());
+    let mut error = ErrorObject::new(
+        status.as_u16(),
+        reason(status),
+        text.unwrap_or_else(|| reason(status)),
+    );
     let kinds = ["/error/type", "/error/status", "/name"];
-    error.kind = kinds.iter().find_map(|path| body.pointer(path)?.as_str()).map(str::to_owned);
-    ServiceError::Provider { error: Box::new(error), retry_after }
+    error.kind = kinds
+        .iter()
+        .find_map(|path| body.pointer(path)?.as_str())
+        .map(str::to_owned);
+    ServiceError::Provider {
+        error: Box::new(error),
+        retry_after,
+    }
 }
 
-/// The status that an error of this type has where it is the answer's own: in a stream, only the type is told.
+/// The status that an error of this type has where it is the answer's own: in a stream, only the
+/// type is told.
 ///
 /// Source: the API reference of Anthropic, on errors.
 fn status_of_type(error: &Value) -> Option<StatusCode> {

@@ -1,6 +1,8 @@
 //! One turn of a conversation: what every chat service does before and after its own work.
 
-use aisbreaker_api::{ConversationState, Input, Message, Output, Request, Response, ServiceId, Usage};
+use aisbreaker_api::{
+    ConversationState, Input, Message, Output, Request, Response, ServiceId, Usage,
+};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -17,7 +19,10 @@ pub(super) struct Turn {
 
 impl Turn {
     /// Begins the turn that `request` asks for; takes the inputs and the state out of it.
-    pub(super) fn begin(service_id: &ServiceId, request: &mut Request) -> Result<Self, ServiceError> {
+    pub(super) fn begin(
+        service_id: &ServiceId,
+        request: &mut Request,
+    ) -> Result<Self, ServiceError> {
         let started = Instant::now();
         let state = match request.conversation_state.take() {
             None => ConversationState::default(),
@@ -26,7 +31,12 @@ impl Turn {
             })?,
         };
         let inputs = std::mem::take(&mut request.inputs);
-        Ok(Self { started, service_id: service_id.clone(), state, inputs })
+        Ok(Self {
+            started,
+            service_id: service_id.clone(),
+            state,
+            inputs,
+        })
     }
 
     /// What was said before.
@@ -39,7 +49,8 @@ impl Turn {
         &self.inputs
     }
 
-    /// Ends the turn: the answer has the conversation with this turn appended, and the time since the beginning.
+    /// Ends the turn: the answer has the conversation with this turn appended, and the time since
+    /// the beginning.
     pub(super) fn finish(self, outputs: Vec<Output>) -> Response {
         let usage = self.usage();
         let state = self.state.with_turn(&self.inputs, &outputs).encode();
@@ -65,8 +76,8 @@ pub(super) fn milliseconds_since(started: Instant) -> u64 {
     u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The engine to ask: the engine of the service id, else `internOptions.model`, else the default one. A key that shuts an
-/// engine out shuts it out whichever way it is named.
+/// The engine to ask: the engine of the service id, else `internOptions.model`, else the default
+/// one. A key that shuts an engine out shuts it out whichever way it is named.
 pub(super) fn engine(call: &Call, default_engine: Option<&str>) -> Result<String, ServiceError> {
     if let Some(engine) = call.service_id.engine() {
         return Ok(engine.to_owned());
@@ -81,10 +92,13 @@ pub(super) fn engine(call: &Call, default_engine: Option<&str>) -> Result<String
         })?,
         Some(Value::String(model)) => model.clone(),
         Some(_) => {
-            return Err(ServiceError::BadRequest("request.internOptions.model must be a string".to_owned()));
+            return Err(ServiceError::BadRequest(
+                "request.internOptions.model must be a string".to_owned(),
+            ));
         }
     };
-    let is_blocked = |id: &ServiceId| matches!(call.credentials.for_service(id), Credential::Blocked);
+    let is_blocked =
+        |id: &ServiceId| matches!(call.credentials.for_service(id), Credential::Blocked);
     let named = ServiceId::parse(format!("{id}/{engine}"));
     if named.is_ok_and(|named| is_blocked(&named)) && !is_blocked(&call.service_id) {
         return Err(ServiceError::Forbidden(format!(
@@ -96,15 +110,25 @@ pub(super) fn engine(call: &Call, default_engine: Option<&str>) -> Result<String
 
 /// The media type that the first bytes of an image in base64 tell; PNG where they tell nothing.
 pub(super) fn media_type(base64: &str) -> &'static str {
-    let beginnings = [("/9j/", "image/jpeg"), ("R0lGOD", "image/gif"), ("UklGR", "image/webp")];
-    let known = beginnings.into_iter().find(|(beginning, _)| base64.starts_with(beginning));
+    let beginnings = [
+        ("/9j/", "image/jpeg"),
+        ("R0lGOD", "image/gif"),
+        ("UklGR", "image/webp"),
+    ];
+    let known = beginnings
+        .into_iter()
+        .find(|(beginning, _)| base64.starts_with(beginning));
     known.map_or("image/png", |(_, media_type)| media_type)
 }
 
 /// The id with this engine, for a service that is called at an address that names it.
 pub(super) fn with_engine(id: &ServiceId, engine: &str) -> Result<ServiceId, ServiceError> {
-    let bad = |problem: &str| ServiceError::BadRequest(format!("{id}: the name of the model {problem}"));
-    if engine.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+    let bad =
+        |problem: &str| ServiceError::BadRequest(format!("{id}: the name of the model {problem}"));
+    if engine
+        .split('/')
+        .any(|segment| matches!(segment, "" | "." | ".."))
+    {
         return Err(bad("must not have empty segments, '.' or '..'"));
     }
     if id.engine().is_some() {

@@ -1,4 +1,5 @@
-//! What the services that call others over HTTP share: bodies with limits, event streams, errors with context.
+//! What the services that call others over HTTP share: bodies with limits, event streams, errors
+//! with context.
 
 use std::time::Duration;
 
@@ -20,10 +21,11 @@ use crate::{
     sse,
 };
 
-/// The header that tells that the bearer value came out of a sealed key, so that whoever made the call does not know it.
+/// The header that tells that the bearer value came out of a sealed key, so that whoever made the
+/// call does not know it.
 ///
-/// It goes to every provider, since any of them may be an AIsBreaker server: that one must not let the call choose where
-/// the value goes either.
+/// It goes to every provider, since any of them may be an AIsBreaker server: that one must not let
+/// the call choose where the value goes either.
 pub const SEALED_HEADER: &str = "x-aisbreaker-sealed";
 /// How much of an error's body is read, in bytes.
 const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
@@ -31,18 +33,20 @@ const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
 const PATIENCE_FOR_AN_ERROR: Duration = Duration::from_secs(10);
 /// Longest wait that is passed on.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-/// How long, after the last message of a stream, its end is waited for, so that the connection can be used again.
+/// How long, after the last message of a stream, its end is waited for, so that the connection can
+/// be used again.
 const PATIENCE_FOR_THE_END: Duration = Duration::from_millis(50);
 /// How much may come between the last message of a stream and its end, in bytes.
 const MAX_BYTES_BEFORE_THE_END: usize = 16 * 1024;
 
-/// What the original's clients send for a secret when they have none. It ends with the name of a class that is in the
-/// prefix of errors, so masking it would make them unreadable.
+/// What the original's clients send for a secret when they have none. It ends with the name of a
+/// class that is in the prefix of errors, so masking it would make them unreadable.
 const PLACEHOLDER: &str = "NoAuthProvided-in-";
 const EVENT_STREAM: &str = "text/event-stream";
 const JSON: &str = "application/json";
 
-/// What every error of a call is told with: the prefix that says who failed, and the secret that no text may repeat.
+/// What every error of a call is told with: the prefix that says who failed, and the secret that no
+/// text may repeat.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     prefix: String,
@@ -53,15 +57,25 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// `name` and `target` say who failed, the latter as the caller wrote it; of a provider's text, at most
-    /// `max_text_bytes` are told.
-    pub(crate) fn new(name: &str, target: &str, destination: &Destination, max_text_bytes: usize) -> Self {
+    /// `name` and `target` say who failed, the latter as the caller wrote it; of a provider's text,
+    /// at most `max_text_bytes` are told.
+    pub(crate) fn new(
+        name: &str,
+        target: &str,
+        destination: &Destination,
+        max_text_bytes: usize,
+    ) -> Self {
         let is_secret = |secret: &&SecretString| !secret.expose_secret().starts_with(PLACEHOLDER);
         let secret = destination.secret.as_ref().filter(is_secret).cloned();
         let target = masked(target, secret.as_ref());
         let hidden_host =
             (!destination.is_named_by_caller).then(|| destination.url.origin().host().to_owned());
-        Self { prefix: format!("{name}({target}): "), secret, hidden_host, max_text_bytes }
+        Self {
+            prefix: format!("{name}({target}): "),
+            secret,
+            hidden_host,
+            max_text_bytes,
+        }
     }
 
     /// The error with the secret masked, and with the prefix unless its text has it already.
@@ -71,13 +85,18 @@ impl Context {
             ServiceError::BadRequest(text) => ServiceError::BadRequest(tell(text)),
             ServiceError::Forbidden(text) => ServiceError::Forbidden(tell(text)),
             ServiceError::BadAnswer(text) => ServiceError::BadAnswer(tell(text)),
-            ServiceError::Unreachable(text) => ServiceError::Unreachable(tell(match &self.hidden_host {
-                Some(host) => text.replace(host, "(the host of the service)"),
-                None => text,
-            })),
+            ServiceError::Unreachable(text) => {
+                ServiceError::Unreachable(tell(match &self.hidden_host {
+                    Some(host) => text.replace(host, "(the host of the service)"),
+                    None => text,
+                }))
+            }
             ServiceError::Overloaded(text) => ServiceError::Overloaded(tell(text)),
             ServiceError::Timeout(text) => ServiceError::Timeout(tell(text)),
-            ServiceError::Provider { mut error, retry_after } => {
+            ServiceError::Provider {
+                mut error,
+                retry_after,
+            } => {
                 error.message = tell(error.message);
                 error.status_text = self.passed_on(&error.status_text);
                 error.kind = error.kind.map(|kind| self.passed_on(&kind));
@@ -95,7 +114,8 @@ impl Context {
             Err(error) => Err(self.explain(error)),
             Ok(Reply::Final(response)) => Ok(Reply::Final(response)),
             Ok(Reply::Stream(events)) => {
-                let events: EventStream = Box::pin(events.map_err(move |error| self.explain(error)));
+                let events: EventStream =
+                    Box::pin(events.map_err(move |error| self.explain(error)));
                 Ok(Reply::Stream(events))
             }
         }
@@ -103,8 +123,8 @@ impl Context {
 
     /// The reply that an exchange with a provider comes to, with every error explained.
     ///
-    /// A stream begins at once, before the provider has said anything: clients wait only so long for its head. What
-    /// goes wrong from here on is told in the stream.
+    /// A stream begins at once, before the provider has said anything: clients wait only so long
+    /// for its head. What goes wrong from here on is told in the stream.
     pub(super) async fn reply(
         self,
         stream: bool,
@@ -116,7 +136,9 @@ impl Context {
         let events = futures_util::stream::once(async move {
             let events: EventStream = match self.explain_reply(exchange.await)? {
                 Reply::Stream(events) => events,
-                Reply::Final(response) => Box::pin(futures_util::stream::iter([Ok(Event::Final(response))])),
+                Reply::Final(response) => {
+                    Box::pin(futures_util::stream::iter([Ok(Event::Final(response))]))
+                }
             };
             Ok::<_, ServiceError>(events)
         });
@@ -125,7 +147,11 @@ impl Context {
 
     fn tell(&self, text: &str) -> String {
         let text = self.passed_on(text);
-        if text.contains(&self.prefix) { text } else { format!("{}{text}", self.prefix) }
+        if text.contains(&self.prefix) {
+            text
+        } else {
+            format!("{}{text}", self.prefix)
+        }
     }
 
     /// As much of a text as is told, without the secret.
@@ -162,7 +188,10 @@ pub(super) fn headers(
         let (name, value) = auth.header(secret)?;
         headers.insert(name, value);
         if destination.is_sealed {
-            headers.insert(HeaderName::from_static(SEALED_HEADER), HeaderValue::from_static("1"));
+            headers.insert(
+                HeaderName::from_static(SEALED_HEADER),
+                HeaderValue::from_static("1"),
+            );
         }
     }
     Ok(headers)
@@ -170,12 +199,16 @@ pub(super) fn headers(
 
 /// Whether the body is a stream of server-sent events.
 pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let essence = value.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case(EVENT_STREAM)
 }
 
-/// How long to wait before the next try, if the answer says it in seconds (RFC 9110 section 10.2.3).
+/// How long to wait before the next try, if the answer says it in seconds (RFC 9110 section
+/// 10.2.3).
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -184,7 +217,10 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     } else {
         // By the provider's own clock, which is the one that counts.
         let now = httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()?;
-        httpdate::parse_http_date(text).ok()?.duration_since(now).ok()?
+        httpdate::parse_http_date(text)
+            .ok()?
+            .duration_since(now)
+            .ok()?
     };
     Some(wait.min(MAX_RETRY_AFTER))
 }
@@ -192,8 +228,14 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// An answer whose status is neither a success nor an error: a redirect, mostly.
 pub(crate) fn unusable_status(status: StatusCode) -> ServiceError {
     let code = status.as_u16();
-    let hint = if status.is_redirection() { "; redirects are not followed" } else { "" };
-    ServiceError::BadAnswer(format!("the service answered with status {code} instead of an answer{hint}"))
+    let hint = if status.is_redirection() {
+        "; redirects are not followed"
+    } else {
+        ""
+    };
+    ServiceError::BadAnswer(format!(
+        "the service answered with status {code} instead of an answer{hint}"
+    ))
 }
 
 /// The reason phrase of a status.
@@ -213,7 +255,9 @@ pub(crate) fn is_error(status: StatusCode) -> bool {
 }
 
 /// The whole body, and what it holds of the budget as long as something is made of it.
-pub(crate) async fn read_answer(mut body: egress::Body) -> Result<(Bytes, Reservation), ServiceError> {
+pub(crate) async fn read_answer(
+    mut body: egress::Body,
+) -> Result<(Bytes, Reservation), ServiceError> {
     let limit = body.max_collected_bytes();
     if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(too_long(limit));
@@ -233,7 +277,9 @@ pub(crate) async fn read_answer(mut body: egress::Body) -> Result<(Bytes, Reserv
 
 /// An answer that is not collected to its end.
 pub(super) fn too_long(limit_bytes: usize) -> ServiceError {
-    ServiceError::BadAnswer(format!("the service's answer is longer than {limit_bytes} bytes"))
+    ServiceError::BadAnswer(format!(
+        "the service's answer is longer than {limit_bytes} bytes"
+    ))
 }
 
 /// The beginning of the body of an error; if it breaks or takes too long, what came before.
@@ -273,7 +319,11 @@ impl Pieces {
     }
 
     fn join(self) -> Bytes {
-        if self.more.is_empty() { self.first } else { self.more.freeze() }
+        if self.more.is_empty() {
+            self.first
+        } else {
+            self.more.freeze()
+        }
     }
 }
 
@@ -287,7 +337,8 @@ async fn next_piece(body: &mut egress::Body) -> Result<Option<Bytes>, egress::Se
     Ok(None)
 }
 
-/// The messages of a body of server-sent events. The body is read when a message is asked for, and only then.
+/// The messages of a body of server-sent events. The body is read when a message is asked for, and
+/// only then.
 pub(super) struct Messages {
     body: egress::Body,
     decoder: sse::Decoder,
@@ -299,7 +350,12 @@ pub(super) struct Messages {
 impl Messages {
     pub(super) fn new(body: egress::Body, decoder: sse::Decoder) -> Self {
         let held = body.budget().reservation();
-        Self { body, decoder, is_at_end: false, held }
+        Self {
+            body,
+            decoder,
+            is_at_end: false,
+            held,
+        }
     }
 
     /// The next message; `None` at the clean end of the body.
@@ -322,7 +378,8 @@ impl Messages {
         &self.body
     }
 
-    /// Waits a moment for the end of the body, so that its connection can be used for the next call.
+    /// Waits a moment for the end of the body, so that its connection can be used for the next
+    /// call.
     pub(super) async fn end(mut self) {
         let drained = async {
             let mut left = MAX_BYTES_BEFORE_THE_END;
@@ -363,7 +420,8 @@ enum Reading<R> {
     Ended,
 }
 
-/// The events of a reader. After the final one or an error it ends, and the body is dropped then at the latest.
+/// The events of a reader. After the final one or an error it ends, and the body is dropped then at
+/// the latest.
 pub(super) fn events_of<R: ReadEvents>(reader: R) -> EventStream {
     let events = futures_util::stream::unfold(Reading::Open(reader), |reading| async {
         Some(match reading {
@@ -371,7 +429,9 @@ pub(super) fn events_of<R: ReadEvents>(reader: R) -> EventStream {
                 Ok(Step::Progress(progress, reader)) => {
                     (Ok(Event::Progress(progress)), Reading::Open(reader))
                 }
-                Ok(Step::Final(response, rest)) => (Ok(Event::Final(*response)), Reading::Ending(rest)),
+                Ok(Step::Final(response, rest)) => {
+                    (Ok(Event::Final(*response)), Reading::Ending(rest))
+                }
                 Err(error) => (Err(error), Reading::Ended),
             },
             Reading::Ending(rest) => {

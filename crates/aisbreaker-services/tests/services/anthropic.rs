@@ -59,10 +59,15 @@ async fn a_picture_is_sent_with_the_media_type_that_it_has() {
     ];
     for (image, expected) in rows {
         let provider = Provider::start([json_bytes(golden("anthropic.com", "answer.json"))]).await;
-        answer(service(&provider), json!({"inputs": [{"image": image}]})).await.unwrap();
+        answer(service(&provider), json!({"inputs": [{"image": image}]}))
+            .await
+            .unwrap();
 
         let content = json!([{"type": "image", "source": expected}]);
-        assert_eq!(provider.request().body["messages"], json!([{"role": "user", "content": content}]));
+        assert_eq!(
+            provider.request().body["messages"],
+            json!([{"role": "user", "content": content}])
+        );
     }
 }
 
@@ -70,12 +75,18 @@ async fn a_picture_is_sent_with_the_media_type_that_it_has() {
 async fn the_engine_of_the_id_wins_then_the_option_then_the_default() {
     let options = {
         let mut options = Options::default();
-        options.engines.insert("chat:anthropic.com".to_owned(), "default-engine".to_owned());
+        options
+            .engines
+            .insert("chat:anthropic.com".to_owned(), "default-engine".to_owned());
         options
     };
     let registry = standard(client(Timeouts::default()), options).build();
     let rows = [
-        ("chat:anthropic.com/of-id", json!({"model": "option"}), "of-id"),
+        (
+            "chat:anthropic.com/of-id",
+            json!({"model": "option"}),
+            "of-id",
+        ),
         ("chat:anthropic.com", json!({"model": "option"}), "option"),
         ("chat:anthropic.com", json!({}), "default-engine"),
     ];
@@ -84,7 +95,10 @@ async fn the_engine_of_the_id_wins_then_the_option_then_the_default() {
         let mut request = says("a");
         request["internOptions"] = intern_options;
         let service = json!({"serviceId": service_id, "url": provider.url()});
-        registry.call(call_with(&registry, service, request)).await.unwrap();
+        registry
+            .call(call_with(&registry, service, request))
+            .await
+            .unwrap();
         assert_eq!(provider.request().body["model"], expected, "{service_id}");
     }
 }
@@ -94,9 +108,17 @@ async fn a_url_may_end_with_the_beginning_of_the_path() {
     for base in ["", "/", "/v1", "/v1/messages"] {
         let provider = Provider::start([json_bytes(golden("anthropic.com", "answer.json"))]).await;
         let url = format!("{}{base}", provider.url());
-        answer(json!({"serviceId": "chat:anthropic.com/m", "url": url}), says("a")).await.unwrap();
+        answer(
+            json!({"serviceId": "chat:anthropic.com/m", "url": url}),
+            says("a"),
+        )
+        .await
+        .unwrap();
         let head = provider.request().head;
-        assert!(head.starts_with("POST /v1/messages HTTP/1.1\r\n"), "{base}: {head}");
+        assert!(
+            head.starts_with("POST /v1/messages HTTP/1.1\r\n"),
+            "{base}: {head}"
+        );
     }
 }
 
@@ -111,7 +133,11 @@ async fn an_answer_without_text_is_one_without_outputs() {
         let response = answer(service(&provider), says("a")).await.unwrap();
 
         assert_eq!(response.outputs, []);
-        let tokens = [response.usage.input_tokens, response.usage.output_tokens, response.usage.total_tokens];
+        let tokens = [
+            response.usage.input_tokens,
+            response.usage.output_tokens,
+            response.usage.total_tokens,
+        ];
         assert_eq!(tokens, [Some(3), None, Some(3)]);
         assert_eq!(response.intern_response, Some(told));
     }
@@ -125,11 +151,18 @@ async fn what_is_no_text_is_handed_out_as_the_provider_sends_it() {
     ];
     let stop = json!({"type": "message_stop"});
     // The names of the events are in the data as well.
-    let body: String = events.iter().chain([&stop]).map(|event| format!("data: {event}\n\n")).collect();
+    let body: String = events
+        .iter()
+        .chain([&stop])
+        .map(|event| format!("data: {event}\n\n"))
+        .collect();
     let provider = Provider::start([provider::stream([body.as_bytes()])]).await;
     let (pieces, response) = pieces(service(&provider), says("a")).await;
 
-    assert_eq!(json_of(&pieces), json!(events.map(|event| json!({"outputs": [], "internResponse": event}))));
+    assert_eq!(
+        json_of(&pieces),
+        json!(events.map(|event| json!({"outputs": [], "internResponse": event})))
+    );
     assert_eq!(response.outputs, []);
 }
 
@@ -141,13 +174,25 @@ async fn the_last_counts_of_a_stream_win() {
     let delta = |usage: Value| json!({"type": "message_delta", "delta": {}, "usage": usage});
     let rows = [
         (json!({"output_tokens": 7}), (15, 7)),
-        (json!({"input_tokens": 6, "cache_read_input_tokens": null, "output_tokens": 8}), (16, 8)),
-        (json!({"cache_creation_input_tokens": 100, "cache_read_input_tokens": 0}), (105, 1)),
+        (
+            json!({"input_tokens": 6, "cache_read_input_tokens": null, "output_tokens": 8}),
+            (16, 8),
+        ),
+        (
+            json!({"cache_creation_input_tokens": 100, "cache_read_input_tokens": 0}),
+            (105, 1),
+        ),
         (json!("none"), (15, 1)),
     ];
     for (usage, (input, output)) in rows {
-        let events = [start.clone(), delta(json!({"output_tokens": 0})), delta(json!({"output_tokens": 1}))];
-        let events = events.into_iter().chain([delta(usage.clone()), json!({"type": "message_stop"})]);
+        let events = [
+            start.clone(),
+            delta(json!({"output_tokens": 0})),
+            delta(json!({"output_tokens": 1})),
+        ];
+        let events = events
+            .into_iter()
+            .chain([delta(usage.clone()), json!({"type": "message_stop"})]);
         let body: String = events.map(|event| format!("data: {event}\n\n")).collect();
         let provider = Provider::start([provider::stream([body.as_bytes()])]).await;
         let (_, response) = pieces(service(&provider), says("a")).await;
@@ -157,11 +202,20 @@ async fn the_last_counts_of_a_stream_win() {
     }
 }
 
-fn provider_error(status: u16, status_text: &str, kind: &str, text: &str, wait: Option<u64>) -> ServiceError {
+fn provider_error(
+    status: u16,
+    status_text: &str,
+    kind: &str,
+    text: &str,
+    wait: Option<u64>,
+) -> ServiceError {
     let message = format!("AnthropicComChatService(chat:anthropic.com/claude-test): {text}");
     let mut error = ErrorObject::new(status, status_text, message);
     error.kind = Some(kind.to_owned());
-    ServiceError::Provider { error: Box::new(error), retry_after: wait.map(std::time::Duration::from_secs) }
+    ServiceError::Provider {
+        error: Box::new(error),
+        retry_after: wait.map(std::time::Duration::from_secs),
+    }
 }
 
 fn error(kind: &str, text: &str) -> Value {
@@ -181,7 +235,13 @@ async fn a_refusal_is_told_with_its_type_and_the_wait() {
             "429 Too Many Requests",
             "retry-after: 9\r\n",
             "rate_limit_error",
-            provider_error(429, "Too Many Requests", "rate_limit_error", "no ***", Some(9)),
+            provider_error(
+                429,
+                "Too Many Requests",
+                "rate_limit_error",
+                "no ***",
+                Some(9),
+            ),
         ),
         (
             "529 Overloaded",
@@ -194,8 +254,16 @@ async fn a_refusal_is_told_with_its_type_and_the_wait() {
         let body = error(kind, &format!("no {SECRET}")).to_string();
         let script = || provider::plain(status, headers, &body);
         let provider = Provider::start([script(), script()]).await;
-        assert_eq!(answer(service(&provider), says("a")).await, Err(expected.clone()), "{status}");
-        assert_eq!(events(service(&provider), says("a")).await, [Err(expected)], "{status}");
+        assert_eq!(
+            answer(service(&provider), says("a")).await,
+            Err(expected.clone()),
+            "{status}"
+        );
+        assert_eq!(
+            events(service(&provider), says("a")).await,
+            [Err(expected)],
+            "{status}"
+        );
     }
 }
 
@@ -213,7 +281,16 @@ async fn an_error_in_a_stream_has_the_status_of_its_type() {
         let provider = Provider::start([provider::stream([body.as_bytes()])]).await;
         let mut told = events(service(&provider), says("a")).await;
 
-        assert_eq!(told.pop(), Some(Err(provider_error(status, status_text, kind, "Later.", None))));
+        assert_eq!(
+            told.pop(),
+            Some(Err(provider_error(
+                status,
+                status_text,
+                kind,
+                "Later.",
+                None
+            )))
+        );
         assert_eq!(told.len(), 1, "{kind}: the piece before it");
     }
 }
@@ -222,9 +299,24 @@ async fn an_error_in_a_stream_has_the_status_of_its_type() {
 async fn what_is_no_answer_is_an_error() {
     let rows = [
         ("not JSON", false, "<html>", "the provider's answer"),
-        ("not an object", false, "[]", "the provider's answer is not a JSON object"),
-        ("no content", false, "{}", "the provider's answer has no content"),
-        ("an event without JSON", true, "event: message_start\ndata: {\n\n", "the provider's answer"),
+        (
+            "not an object",
+            false,
+            "[]",
+            "the provider's answer is not a JSON object",
+        ),
+        (
+            "no content",
+            false,
+            "{}",
+            "the provider's answer has no content",
+        ),
+        (
+            "an event without JSON",
+            true,
+            "event: message_start\ndata: {\n\n",
+            "the provider's answer",
+        ),
         (
             "an error without words",
             true,
@@ -234,15 +326,29 @@ async fn what_is_no_answer_is_an_error() {
         ("nothing", true, "\n", "the provider's answer was cut short"),
     ];
     for (name, stream, body, expected) in rows {
-        let script = if stream { provider::stream([body.as_bytes()]) } else { json_bytes(body) };
+        let script = if stream {
+            provider::stream([body.as_bytes()])
+        } else {
+            json_bytes(body)
+        };
         let provider = Provider::start([script]).await;
         let told = if stream {
-            events(service(&provider), says("a")).await.pop().unwrap().map(|event| format!("{event:?}"))
+            events(service(&provider), says("a"))
+                .await
+                .pop()
+                .unwrap()
+                .map(|event| format!("{event:?}"))
         } else {
-            answer(service(&provider), says("a")).await.map(|response| format!("{response:?}"))
+            answer(service(&provider), says("a"))
+                .await
+                .map(|response| format!("{response:?}"))
         };
-        let Err(ServiceError::BadAnswer(text)) = told else { panic!("{name}: {told:?}") };
-        let text = text.strip_prefix("AnthropicComChatService(chat:anthropic.com/claude-test): ").unwrap();
+        let Err(ServiceError::BadAnswer(text)) = told else {
+            panic!("{name}: {told:?}")
+        };
+        let text = text
+            .strip_prefix("AnthropicComChatService(chat:anthropic.com/claude-test): ")
+            .unwrap();
         assert!(text.starts_with(expected), "{name}: {text}");
     }
 }

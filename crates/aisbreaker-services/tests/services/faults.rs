@@ -1,4 +1,5 @@
-//! Providers that are broken or hostile: every fault is an error, and none a hang or a short success.
+//! Providers that are broken or hostile: every fault is an error, and none a hang or a short
+//! success.
 
 use std::time::Duration;
 
@@ -10,22 +11,30 @@ use super::{
 };
 
 const PIECE: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
-const FINISHED: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+const FINISHED: &str =
+    "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
 
 /// How a call ends, in short: its text, or the kind of error and its text without the prefix.
 fn told(result: &Result<Response, ServiceError>) -> String {
     let (kind, text) = match result {
         Ok(response) => return format!("ok {}", response.text().unwrap_or_default()),
         Err(ServiceError::Provider { error, retry_after }) => {
-            let wait = retry_after.map(|wait| format!(" after {wait:?}")).unwrap_or_default();
-            (format!("{} {}{wait}", error.status_code, error.status_text), error.message.clone())
+            let wait = retry_after
+                .map(|wait| format!(" after {wait:?}"))
+                .unwrap_or_default();
+            (
+                format!("{} {}{wait}", error.status_code, error.status_text),
+                error.message.clone(),
+            )
         }
         Err(ServiceError::BadAnswer(text)) => ("bad answer".to_owned(), text.clone()),
         Err(ServiceError::Unreachable(text)) => ("unreachable".to_owned(), text.clone()),
         Err(ServiceError::Timeout(text)) => ("timeout".to_owned(), text.clone()),
         Err(other) => panic!("not expected of a provider: {other:?}"),
     };
-    let text = text.strip_prefix("OpenaiComChatService(chat:openai.com): ").expect("the prefix");
+    let text = text
+        .strip_prefix("OpenaiComChatService(chat:openai.com): ")
+        .expect("the prefix");
     format!("{kind}: {text}")
 }
 
@@ -54,7 +63,11 @@ async fn check(name: &str, stream: bool, script: Vec<Act>, expected: &str) {
     let provider = Provider::start([script]).await;
     let outcome = outcome(&provider.url(), stream, Timeouts::default()).await;
     assert_eq!(outcome, expected, "{name}, stream: {stream}");
-    assert_eq!(provider.received().len(), 1, "{name}: a request is sent once");
+    assert_eq!(
+        provider.received().len(),
+        1,
+        "{name}: a request is sent once"
+    );
 }
 
 fn send(bytes: impl Into<Vec<u8>>) -> Act {
@@ -70,9 +83,21 @@ async fn faults_before_the_body_are_errors_in_both_modes() {
     let rows: [Row; 17] = [
         ("reset", |_| vec![Act::Reset], CUT),
         ("closed", |_| vec![Act::Close], CUT),
-        ("closed in the head", |_| vec![send("HTTP/1.1 200 OK\r\ncontent-ty"), Act::Close], CUT),
-        ("not HTTP", |_| vec![send("SSH-2.0-OpenSSH_9\r\n"), Act::Close], CUT),
-        ("401", |body| provider::plain("401 Unauthorized", "", body), "401 Unauthorized: No."),
+        (
+            "closed in the head",
+            |_| vec![send("HTTP/1.1 200 OK\r\ncontent-ty"), Act::Close],
+            CUT,
+        ),
+        (
+            "not HTTP",
+            |_| vec![send("SSH-2.0-OpenSSH_9\r\n"), Act::Close],
+            CUT,
+        ),
+        (
+            "401",
+            |body| provider::plain("401 Unauthorized", "", body),
+            "401 Unauthorized: No.",
+        ),
         (
             "429 with a wait",
             |body| provider::plain("429 Too Many Requests", "retry-after: 7\r\n", body),
@@ -80,14 +105,19 @@ async fn faults_before_the_body_are_errors_in_both_modes() {
         ),
         (
             "429 with a date",
-            |body| provider::plain("429 Nope", "retry-after: Wed, 21 Oct 2015 07:28:00 GMT\r\n", body),
+            |body| {
+                provider::plain(
+                    "429 Nope",
+                    "retry-after: Wed, 21 Oct 2015 07:28:00 GMT\r\n",
+                    body,
+                )
+            },
             "429 Too Many Requests: No.",
         ),
         (
             "429 with a date by the provider's clock",
             |body| {
-                let dates =
-                    "date: Wed, 21 Oct 2015 07:27:00 GMT\r\nretry-after: Wed, 21 Oct 2015 07:28:00 GMT\r\n";
+                let dates = "date: Wed, 21 Oct 2015 07:27:00 GMT\r\nretry-after: Wed, 21 Oct 2015 07:28:00 GMT\r\n";
                 provider::plain("429 Nope", dates, body)
             },
             "429 Too Many Requests after 60s: No.",
@@ -104,12 +134,22 @@ async fn faults_before_the_body_are_errors_in_both_modes() {
         ),
         (
             "error cut short",
-            |_| vec![send("HTTP/1.1 500 Oops\r\ncontent-length: 99\r\n\r\n{\"er"), Act::Close],
+            |_| {
+                vec![
+                    send("HTTP/1.1 500 Oops\r\ncontent-length: 99\r\n\r\n{\"er"),
+                    Act::Close,
+                ]
+            },
             "500 Internal Server Error: Internal Server Error",
         ),
         (
             "endless error",
-            |_| vec![send("HTTP/1.1 500 Oops\r\n\r\n"), Act::Flood(vec![b'x'; 65_536])],
+            |_| {
+                vec![
+                    send("HTTP/1.1 500 Oops\r\n\r\n"),
+                    Act::Flood(vec![b'x'; 65_536]),
+                ]
+            },
             "500 Internal Server Error: Internal Server Error",
         ),
         (
@@ -129,10 +169,24 @@ async fn faults_before_the_body_are_errors_in_both_modes() {
         ),
         (
             "10 GB",
-            |_| vec![send("HTTP/1.1 200 OK\r\ncontent-length: 10737418240\r\n\r\n"), Act::Hold],
+            |_| {
+                vec![
+                    send("HTTP/1.1 200 OK\r\ncontent-length: 10737418240\r\n\r\n"),
+                    Act::Hold,
+                ]
+            },
             TOO_LONG,
         ),
-        ("endless", |_| vec![send("HTTP/1.1 200 OK\r\n\r\n"), Act::Flood(vec![b' '; 1 << 20])], TOO_LONG),
+        (
+            "endless",
+            |_| {
+                vec![
+                    send("HTTP/1.1 200 OK\r\n\r\n"),
+                    Act::Flood(vec![b' '; 1 << 20]),
+                ]
+            },
+            TOO_LONG,
+        ),
     ];
     for (name, script, expected) in rows {
         for stream in [false, true] {
@@ -147,7 +201,11 @@ const TOO_LONG: &str = "bad answer: the service's answer is longer than 16777216
 async fn bodies_that_are_no_answer_are_errors_in_both_modes() {
     let no_choices = "bad answer: the provider's answer has no choices";
     let rows: [(&str, &[u8], &str); 11] = [
-        ("not JSON", b"Hello", "bad answer: the provider's answer is not valid JSON (line 1 column 1)"),
+        (
+            "not JSON",
+            b"Hello",
+            "bad answer: the provider's answer is not valid JSON (line 1 column 1)",
+        ),
         (
             "half JSON",
             b"{\"choices\":[",
@@ -158,14 +216,34 @@ async fn bodies_that_are_no_answer_are_errors_in_both_modes() {
             b"{\"a\":\"\xff\"}",
             "bad answer: the provider's answer is not valid JSON (line 1 column 7)",
         ),
-        ("not an object", b"[]", "bad answer: the provider's answer is not a JSON object"),
+        (
+            "not an object",
+            b"[]",
+            "bad answer: the provider's answer is not a JSON object",
+        ),
         ("no choices", b"{}", no_choices),
         ("empty choices", b"{\"choices\":[]}", no_choices),
         ("odd choices", b"{\"choices\":7}", no_choices),
-        ("error", br#"{"error":{"message":"No."}}"#, "502 Bad Gateway: No."),
-        ("error as text", br#"{"error":"No."}"#, "502 Bad Gateway: No."),
-        ("error with a status", br#"{"error":{"message":"No.","code":429}}"#, "429 Too Many Requests: No."),
-        ("choices without end", br#"{"choices":[{"index":4294967296,"message":{"content":"a"}}]}"#, TOO_MANY),
+        (
+            "error",
+            br#"{"error":{"message":"No."}}"#,
+            "502 Bad Gateway: No.",
+        ),
+        (
+            "error as text",
+            br#"{"error":"No."}"#,
+            "502 Bad Gateway: No.",
+        ),
+        (
+            "error with a status",
+            br#"{"error":{"message":"No.","code":429}}"#,
+            "429 Too Many Requests: No.",
+        ),
+        (
+            "choices without end",
+            br#"{"choices":[{"index":4294967296,"message":{"content":"a"}}]}"#,
+            TOO_MANY,
+        ),
     ];
     for (name, body, expected) in rows {
         for stream in [false, true] {
@@ -187,26 +265,69 @@ async fn a_body_of_another_length_than_it_says_is_an_error() {
     let body = json!({"choices": [{"message": {"content": "a"}}]}).to_string();
     let head = |length: usize| format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
     for stream in [false, true] {
-        check("longer", stream, vec![send(head(body.len() + 1)), Act::Close], CUT).await;
+        check(
+            "longer",
+            stream,
+            vec![send(head(body.len() + 1)), Act::Close],
+            CUT,
+        )
+        .await;
         let shorter = "bad answer: the provider's answer is not valid JSON (line 1 column 40)";
-        check("shorter", stream, vec![send(head(body.len() - 1)), Act::Close], shorter).await;
+        check(
+            "shorter",
+            stream,
+            vec![send(head(body.len() - 1)), Act::Close],
+            shorter,
+        )
+        .await;
         check("right", stream, vec![send(head(body.len()))], "ok a").await;
         let until_close = format!("HTTP/1.0 200 OK\r\n\r\n{body}");
-        check("HTTP/1.0", stream, vec![send(until_close), Act::Close], "ok a").await;
+        check(
+            "HTTP/1.0",
+            stream,
+            vec![send(until_close), Act::Close],
+            "ok a",
+        )
+        .await;
     }
 }
 
 #[tokio::test]
 async fn streams_end_honestly() {
-    let unreadable = "bad answer: the service's answer is not a stream of events that can be read: ";
+    let unreadable =
+        "bad answer: the service's answer is not a stream of events that can be read: ";
     let huge = format!("data: {}", "x".repeat(1 << 20));
     let rows = [
-        ("done", format!("{PIECE}data: [DONE]\n\n"), "ok a".to_owned()),
-        ("clean end without done", PIECE.to_owned(), "ok a".to_owned()),
-        ("no last blank line", format!("{PIECE}data: [DONE]\n"), "ok a".to_owned()),
-        ("no last line end", PIECE.trim_end().to_owned(), "ok a".to_owned()),
-        ("what follows the end", format!("{PIECE}data: [DONE]\n\ndata: x\n\n"), "ok a".to_owned()),
-        ("ping", format!("event: ping\ndata: x\n\ndata:\n\n{PIECE}"), "ok a".to_owned()),
+        (
+            "done",
+            format!("{PIECE}data: [DONE]\n\n"),
+            "ok a".to_owned(),
+        ),
+        (
+            "clean end without done",
+            PIECE.to_owned(),
+            "ok a".to_owned(),
+        ),
+        (
+            "no last blank line",
+            format!("{PIECE}data: [DONE]\n"),
+            "ok a".to_owned(),
+        ),
+        (
+            "no last line end",
+            PIECE.trim_end().to_owned(),
+            "ok a".to_owned(),
+        ),
+        (
+            "what follows the end",
+            format!("{PIECE}data: [DONE]\n\ndata: x\n\n"),
+            "ok a".to_owned(),
+        ),
+        (
+            "ping",
+            format!("event: ping\ndata: x\n\ndata:\n\n{PIECE}"),
+            "ok a".to_owned(),
+        ),
         (
             "error object",
             format!("{PIECE}data: {{\"error\":{{\"message\":\"No.\"}}}}\n\n"),
@@ -232,7 +353,11 @@ async fn streams_end_honestly() {
             format!("{PIECE}data: {{\"choi"),
             "bad answer: the provider's answer is not valid JSON (line 1 column 6)".to_owned(),
         ),
-        ("nothing", String::new(), "bad answer: the provider's stream ended without an answer".to_owned()),
+        (
+            "nothing",
+            String::new(),
+            "bad answer: the provider's stream ended without an answer".to_owned(),
+        ),
         (
             "done at once",
             "data: [DONE]\n\n".to_owned(),
@@ -243,14 +368,28 @@ async fn streams_end_honestly() {
             "<html></html>".to_owned(),
             "bad answer: the provider's stream ended without an answer".to_owned(),
         ),
-        ("huge line", format!("{PIECE}{huge}"), format!("{unreadable}an event is longer than 1048576 bytes")),
-        ("too many choices", "data: {\"choices\":[{\"index\":1024}]}\n\n".to_owned(), TOO_MANY.to_owned()),
+        (
+            "huge line",
+            format!("{PIECE}{huge}"),
+            format!("{unreadable}an event is longer than 1048576 bytes"),
+        ),
+        (
+            "too many choices",
+            "data: {\"choices\":[{\"index\":1024}]}\n\n".to_owned(),
+            TOO_MANY.to_owned(),
+        ),
     ];
     for (name, body, expected) in rows {
         check(name, true, provider::stream([body.as_bytes()]), &expected).await;
     }
     let broken = provider::stream([&b"data: \xff\n\n"[..]]);
-    check("not UTF-8", true, broken, &format!("{unreadable}an event is not valid UTF-8")).await;
+    check(
+        "not UTF-8",
+        true,
+        broken,
+        &format!("{unreadable}an event is not valid UTF-8"),
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -262,9 +401,24 @@ async fn a_stream_that_is_cut_is_an_error() {
     };
     check("closed", true, acts(Act::Close), CUT).await;
     check("reset", true, acts(Act::Reset), CUT).await;
-    check("in a chunk", true, vec![send(provider::EVENTS_HEAD), send("ff\r\ndata: {"), Act::Close], CUT)
-        .await;
-    check("broken chunk", true, vec![send(provider::EVENTS_HEAD), send("zz\r\n"), Act::Close], CUT).await;
+    check(
+        "in a chunk",
+        true,
+        vec![
+            send(provider::EVENTS_HEAD),
+            send("ff\r\ndata: {"),
+            Act::Close,
+        ],
+        CUT,
+    )
+    .await;
+    check(
+        "broken chunk",
+        true,
+        vec![send(provider::EVENTS_HEAD), send("zz\r\n"), Act::Close],
+        CUT,
+    )
+    .await;
     let with_trailers = [PIECE, "data: [DONE]\n\n"].concat();
     let mut trailers = provider::open_stream([with_trailers.as_bytes()]);
     trailers.push(send("0\r\nx-checksum: 1\r\n\r\n"));
@@ -274,7 +428,12 @@ async fn a_stream_that_is_cut_is_an_error() {
 #[tokio::test]
 async fn a_stream_that_ends_with_the_connection_must_say_that_it_is_complete() {
     let until_close = |version: &str, body: &str| {
-        vec![send(format!("{version} 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{body}")), Act::Close]
+        vec![
+            send(format!(
+                "{version} 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{body}"
+            )),
+            Act::Close,
+        ]
     };
     let cut = "bad answer: the provider's answer was cut short";
     let rows = [
@@ -287,7 +446,10 @@ async fn a_stream_that_ends_with_the_connection_must_say_that_it_is_complete() {
             check(name, true, until_close(version, &body), expected).await;
         }
     }
-    let framed = format!("content-type: text/event-stream\r\ncontent-length: {}\r\n", PIECE.len());
+    let framed = format!(
+        "content-type: text/event-stream\r\ncontent-length: {}\r\n",
+        PIECE.len()
+    );
     let framed = vec![send(format!("HTTP/1.1 200 OK\r\n{framed}\r\n{PIECE}"))];
     check("framed", true, framed, "ok a").await;
 }
@@ -296,7 +458,10 @@ async fn a_stream_that_ends_with_the_connection_must_say_that_it_is_complete() {
 async fn a_provider_that_cannot_be_reached_is_told_as_such() {
     for stream in [false, true] {
         let outcome = outcome(&provider::closed_port().await, stream, Timeouts::default()).await;
-        assert_eq!(outcome, "unreachable: Error: connect ECONNREFUSED, the service refuses connections");
+        assert_eq!(
+            outcome,
+            "unreachable: Error: connect ECONNREFUSED, the service refuses connections"
+        );
     }
 }
 
@@ -312,13 +477,22 @@ async fn a_provider_that_stalls_is_given_up() {
     let rows = [
         ("before the head", false, vec![Act::Hold], slow_head),
         ("before the head", true, vec![Act::Hold], slow_head),
-        ("in the head", true, vec![send("HTTP/1.1 200"), Act::Hold], slow_head),
+        (
+            "in the head",
+            true,
+            vec![send("HTTP/1.1 200"), Act::Hold],
+            slow_head,
+        ),
         ("in the body", false, vec![send(half), Act::Hold], slow_body),
         ("in the stream", true, stalled_stream, slow_body),
     ];
     for (name, stream, script, expected) in rows {
         let provider = Provider::start([script]).await;
-        assert_eq!(outcome(&provider.url(), stream, timeouts).await, expected, "{name}, stream: {stream}");
+        assert_eq!(
+            outcome(&provider.url(), stream, timeouts).await,
+            expected,
+            "{name}, stream: {stream}"
+        );
         provider.was_left().await;
     }
 }
@@ -326,7 +500,19 @@ async fn a_provider_that_stalls_is_given_up() {
 #[tokio::test]
 async fn the_secret_is_masked_in_errors_of_streams_too() {
     let body = format!("data: {{\"error\":{{\"message\":\"key {SECRET} is bad\"}}}}\n\n");
-    check("in a stream", true, provider::stream([body.as_bytes()]), "502 Bad Gateway: key *** is bad").await;
+    check(
+        "in a stream",
+        true,
+        provider::stream([body.as_bytes()]),
+        "502 Bad Gateway: key *** is bad",
+    )
+    .await;
     let body = json!({"error": {"message": format!("key {SECRET} is bad")}}).to_string();
-    check("in a 200", false, provider::plain("200 OK", "", body), "502 Bad Gateway: key *** is bad").await;
+    check(
+        "in a 200",
+        false,
+        provider::plain("200 OK", "", body),
+        "502 Bad Gateway: key *** is bad",
+    )
+    .await;
 }

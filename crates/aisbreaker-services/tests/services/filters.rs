@@ -21,8 +21,14 @@ async fn mirror_reverses_the_text_and_keeps_the_state() {
     let response = answer(service, says("Grüße 🦀!")).await.unwrap();
 
     assert_eq!(texts(&response.outputs), ["!🦀 eßürG ]OHCE["]);
-    assert_eq!(json_of(&response.usage.service), json!({"serviceId": "aisbreaker:mirror/service/chat:echo"}));
-    assert_eq!(state_of(&response)["messages"][1]["output"]["text"]["content"], "[ECHO] Grüße 🦀!");
+    assert_eq!(
+        json_of(&response.usage.service),
+        json!({"serviceId": "aisbreaker:mirror/service/chat:echo"})
+    );
+    assert_eq!(
+        state_of(&response)["messages"][1]["output"]["text"]["content"],
+        "[ECHO] Grüße 🦀!"
+    );
 }
 
 #[tokio::test]
@@ -33,14 +39,19 @@ async fn mirror_reverses_each_piece_by_itself_and_the_final_text_whole() {
     assert_eq!(texts(&pieces[0].outputs), [" ,olleH"]);
     assert_eq!(texts(&pieces[1].outputs), [" siht"]);
     let text = response.text().unwrap();
-    assert!(text.contains("'tpircSavaJ'") && text.ends_with(" ,olleH"), "{text}");
+    assert!(
+        text.contains("'tpircSavaJ'") && text.ends_with(" ,olleH"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
 async fn filters_may_stand_one_behind_the_other() {
     let mirrored = before("aisbreaker:mirror", &json!({"serviceId": "chat:echo"}));
-    let service =
-        before("aisbreaker:logging", &before("aisbreaker:nop", &before("aisbreaker:mirror", &mirrored)));
+    let service = before(
+        "aisbreaker:logging",
+        &before("aisbreaker:nop", &before("aisbreaker:mirror", &mirrored)),
+    );
     let response = answer(service.clone(), says("abc")).await.unwrap();
     assert_eq!(texts(&response.outputs), ["[ECHO] abc"]);
     let twice = "aisbreaker:mirror/service/aisbreaker:mirror/service/chat:echo";
@@ -53,26 +64,41 @@ async fn filters_may_stand_one_behind_the_other() {
 
 #[tokio::test]
 async fn a_filter_refuses_what_it_cannot_forward_to() {
-    let deep = (0..17).fold(json!({"serviceId": "chat:echo"}), |inner, _| before("aisbreaker:nop", &inner));
-    let allowed =
-        (0..16).fold(json!({"serviceId": "chat:echo"}), |inner, _| before("aisbreaker:nop", &inner));
+    let deep = (0..17).fold(json!({"serviceId": "chat:echo"}), |inner, _| {
+        before("aisbreaker:nop", &inner)
+    });
+    let allowed = (0..16).fold(json!({"serviceId": "chat:echo"}), |inner, _| {
+        before("aisbreaker:nop", &inner)
+    });
     let bad = |text: &str| Err(ServiceError::BadRequest(text.to_owned()));
     let rows = [
-        (json!({"serviceId": "aisbreaker:mirror"}), bad("service.forward2ServiceProps is missing")),
+        (
+            json!({"serviceId": "aisbreaker:mirror"}),
+            bad("service.forward2ServiceProps is missing"),
+        ),
         (
             before("aisbreaker:nop", &json!({"serviceId": ""})),
             bad("service.forward2ServiceProps.serviceId must not be empty"),
         ),
         (
             before("aisbreaker:logging", &json!({"serviceId": "chat:invalid"})),
-            Err(ServiceError::UnknownService { service_id: "chat:invalid".to_owned() }),
+            Err(ServiceError::UnknownService {
+                service_id: "chat:invalid".to_owned(),
+            }),
         ),
-        (deep, bad("service.forward2ServiceProps is nested more than 16 deep")),
+        (
+            deep,
+            bad("service.forward2ServiceProps is nested more than 16 deep"),
+        ),
         (allowed, Ok("[ECHO] a".to_owned())),
     ];
     for (service, expected) in rows {
         let result = answer(service.clone(), says("a")).await;
-        assert_eq!(result.map(|response| response.text().unwrap().to_owned()), expected, "{service}");
+        assert_eq!(
+            result.map(|response| response.text().unwrap().to_owned()),
+            expected,
+            "{service}"
+        );
     }
 }
 
@@ -83,9 +109,16 @@ impl Service for Teller {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
         Box::pin(async move {
             let credential = call.credentials.for_service(&call.service_id);
-            let told = if matches!(credential, Credential::Bound { .. }) { "bound" } else { "other" };
+            let told = if matches!(credential, Credential::Bound { .. }) {
+                "bound"
+            } else {
+                "other"
+            };
             let outputs = vec![Output::Text(OutputText::new(0, told))];
-            Ok(Reply::Final(Response::new(outputs, Usage::new(call.service_id.as_str()))))
+            Ok(Reply::Final(Response::new(
+                outputs,
+                Usage::new(call.service_id.as_str()),
+            )))
         })
     }
 }
@@ -93,15 +126,22 @@ impl Service for Teller {
 #[tokio::test]
 async fn the_secret_is_looked_up_for_the_service_that_is_really_called() {
     let id = ServiceId::parse("chat:teller").unwrap();
-    let registry = standard(client(Timeouts::default()), Options::default()).with(&id, Teller).build();
+    let registry = standard(client(Timeouts::default()), Options::default())
+        .with(&id, Teller)
+        .build();
     let service = before("aisbreaker:mirror", &json!({"serviceId": "chat:teller"}));
     let mut call = call_with(&registry, service, streamed(says("a")));
     let pattern = ServicePattern::parse("chat:teller").unwrap();
     let secrets = vec![SealedSecret::new(pattern, "s".into(), Vec::new())];
-    call.credentials = Arc::new(Credentials::Sealed { secrets, bearer: None });
+    call.credentials = Arc::new(Credentials::Sealed {
+        secrets,
+        bearer: None,
+    });
 
     // A service that answers whole though a stream was asked for is passed on as it is.
-    let Ok(Reply::Final(response)) = registry.call(call).await else { panic!("no answer") };
+    let Ok(Reply::Final(response)) = registry.call(call).await else {
+        panic!("no answer")
+    };
     assert_eq!(response.text(), Some("dnuob"));
 }
 
@@ -124,9 +164,11 @@ impl tracing::Subscriber for Log {
 
     fn event(&self, event: &tracing::Event<'_>) {
         let mut log = self.0.lock().unwrap();
-        event.record(&mut |field: &tracing::field::Field, value: &dyn fmt::Debug| {
-            write!(log, "{field}={value:?} ").unwrap();
-        });
+        event.record(
+            &mut |field: &tracing::field::Field, value: &dyn fmt::Debug| {
+                write!(log, "{field}={value:?} ").unwrap();
+            },
+        );
         log.push('\n');
     }
 
@@ -140,13 +182,18 @@ async fn logging_tells_sizes_and_time_but_never_what_was_said() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(log.clone());
     let dummy = json!({"serviceId": "chat:dummy", "delayMillis": 1});
-    let failing =
-        json!({"serviceId": "chat:openai.com/\u{202e}model".to_owned() + &"x".repeat(200), "url": "x"});
+    let failing = json!({"serviceId": "chat:openai.com/\u{202e}model".to_owned() + &"x".repeat(200), "url": "x"});
     let unknown = json!({"serviceId": "chat:what-a-caller-wrote"});
-    answer(before("aisbreaker:logging", &dummy), says("canary")).await.unwrap();
+    answer(before("aisbreaker:logging", &dummy), says("canary"))
+        .await
+        .unwrap();
     pieces(before("aisbreaker:logging", &dummy), says("canary")).await;
-    answer(before("aisbreaker:logging", &failing), says("canary")).await.unwrap_err();
-    answer(before("aisbreaker:logging", &unknown), says("canary")).await.unwrap_err();
+    answer(before("aisbreaker:logging", &failing), says("canary"))
+        .await
+        .unwrap_err();
+    answer(before("aisbreaker:logging", &unknown), says("canary"))
+        .await
+        .unwrap_err();
 
     let lines = log.0.lock().unwrap().clone();
     let id = format!("chat:openai.com/\\u{{202e}}model{}", "x".repeat(78));
@@ -158,7 +205,9 @@ async fn logging_tells_sizes_and_time_but_never_what_was_said() {
         format!("{called} stream=true "),
         format!("{answered} pieces=20 milliseconds=19 "),
         format!("message=service called service=\"{id}\" inputs=1 input_bytes=6 stream=false "),
-        format!("message=service failed service=\"{id}\" kind=\"bad request\" pieces=0 milliseconds=0 "),
+        format!(
+            "message=service failed service=\"{id}\" kind=\"bad request\" pieces=0 milliseconds=0 "
+        ),
     ];
     assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
 }

@@ -1,5 +1,5 @@
-//! `chat:gemini.google.com` and `chat:gemini.vertexai.google.com` beside their golden files: addresses, secrets, options,
-//! faults.
+//! `chat:gemini.google.com` and `chat:gemini.vertexai.google.com` beside their golden files:
+//! addresses, secrets, options, faults.
 
 use aisbreaker_api::ErrorObject;
 use serde_json::json;
@@ -23,7 +23,10 @@ fn answered() -> Vec<provider::Act> {
 
 /// Events of a stream.
 fn stream_of(events: &[Value]) -> Vec<provider::Act> {
-    let body: String = events.iter().map(|event| format!("data: {event}\r\n\r\n")).collect();
+    let body: String = events
+        .iter()
+        .map(|event| format!("data: {event}\r\n\r\n"))
+        .collect();
     provider::stream([body.as_bytes()])
 }
 
@@ -50,31 +53,49 @@ async fn a_url_may_name_the_version_or_a_project() {
             "/v1beta1/projects/p/locations/l/publishers/google/",
             format!("/v1beta1/projects/p/locations/l/publishers/google/{method}"),
         ),
-        (VERTEX, "/x/${engine}#no-default-path", "/x/gemini-test".to_owned()),
+        (
+            VERTEX,
+            "/x/${engine}#no-default-path",
+            "/x/gemini-test".to_owned(),
+        ),
     ];
     for (id, base, expected) in rows {
         let provider = Provider::start([answered()]).await;
         let url = format!("{}{base}", provider.url());
-        answer(json!({"serviceId": id, "url": url}), says("a")).await.unwrap();
+        answer(json!({"serviceId": id, "url": url}), says("a"))
+            .await
+            .unwrap();
         let head = provider.request().head;
-        assert!(head.starts_with(&format!("POST {expected} HTTP/1.1\r\n")), "{id} {base}: {head}");
+        assert!(
+            head.starts_with(&format!("POST {expected} HTTP/1.1\r\n")),
+            "{id} {base}: {head}"
+        );
     }
 }
 
 #[tokio::test]
 async fn an_access_token_goes_as_a_bearer_value_and_a_key_does_not() {
     let registry = registry();
-    let rows =
-        [("ya29.a-token", Some("Bearer ya29.a-token"), None), ("AIza-a-key", None, Some("AIza-a-key"))];
+    let rows = [
+        ("ya29.a-token", Some("Bearer ya29.a-token"), None),
+        ("AIza-a-key", None, Some("AIza-a-key")),
+    ];
     for id in [ID, VERTEX] {
         for (secret, bearer, key) in rows {
             let provider = Provider::start([answered()]).await;
-            let mut call = call_with(&registry, json!({"serviceId": id, "url": provider.url()}), says("a"));
+            let mut call = call_with(
+                &registry,
+                json!({"serviceId": id, "url": provider.url()}),
+                says("a"),
+            );
             call.credentials = Arc::new(Credentials::Caller(secret.into()));
             registry.call(call).await.unwrap();
 
             let received = provider.request();
-            let told = (received.header("authorization"), received.header("x-goog-api-key"));
+            let told = (
+                received.header("authorization"),
+                received.header("x-goog-api-key"),
+            );
             assert_eq!(told, (bearer, key), "{id} {secret}");
         }
     }
@@ -87,8 +108,15 @@ async fn the_engine_may_be_an_option_and_the_services_id_stays_as_it_was_asked_f
         let provider = Provider::start([answered()]).await;
         let mut request = says("a");
         request["internOptions"] = json!({"model": "my model/of-option"});
-        let call = sealed_call(&registry, id.trim_end_matches('/'), &provider.url(), request);
-        let Reply::Final(response) = registry.call(call).await.unwrap() else { panic!("a stream") };
+        let call = sealed_call(
+            &registry,
+            id.trim_end_matches('/'),
+            &provider.url(),
+            request,
+        );
+        let Reply::Final(response) = registry.call(call).await.unwrap() else {
+            panic!("a stream")
+        };
 
         let head = provider.request().head;
         let start = "POST /v1beta/models/my%20model/of-option:generateContent HTTP/1.1\r\n";
@@ -105,8 +133,13 @@ async fn an_engine_does_not_climb_out_of_its_place() {
         request["internOptions"] = json!({"model": engine});
         let service = json!({"serviceId": "chat:gemini.google.com", "url": "http://127.0.0.1:1"});
         let told = answer(service, request).await.unwrap_err();
-        let ServiceError::BadRequest(text) = told else { panic!("{engine}: {told:?}") };
-        assert!(text.contains("the name of the model must not have"), "{engine}: {text}");
+        let ServiceError::BadRequest(text) = told else {
+            panic!("{engine}: {told:?}")
+        };
+        assert!(
+            text.contains("the name of the model must not have"),
+            "{engine}: {text}"
+        );
     }
 }
 
@@ -158,32 +191,54 @@ async fn candidates_are_outputs_by_their_index() {
     other["index"] = json!(0);
     let mut end = candidate("a", json!("STOP"));
     end["index"] = json!(1);
-    let events = [json!({"candidates": [one]}), json!({"candidates": [other, end]})];
+    let events = [
+        json!({"candidates": [one]}),
+        json!({"candidates": [other, end]}),
+    ];
     let provider = Provider::start([stream_of(&events)]).await;
     let (_, response) = pieces(service(&provider), says("a")).await;
 
     assert_eq!(texts(&response.outputs), ["B", "Aa"]);
-    assert_eq!(response.usage.service.engine.as_deref(), Some("gemini-test"), "the model that was asked for");
+    assert_eq!(
+        response.usage.service.engine.as_deref(),
+        Some("gemini-test"),
+        "the model that was asked for"
+    );
 }
 
 #[tokio::test]
 async fn what_is_no_text_is_handed_out_as_the_provider_sends_it() {
     let call = json!({"candidates": [{"content": {"parts": [{"functionCall": {"name": "f"}}]}, "finishReason": "STOP"}]});
-    let provider =
-        Provider::start([stream_of(std::slice::from_ref(&call)), json_bytes(call.to_string())]).await;
+    let provider = Provider::start([
+        stream_of(std::slice::from_ref(&call)),
+        json_bytes(call.to_string()),
+    ])
+    .await;
     let (pieces, streamed) = pieces(service(&provider), says("a")).await;
     let whole = answer(service(&provider), says("a")).await.unwrap();
 
-    assert_eq!(json_of(&pieces), json!([{"outputs": [], "internResponse": call}]));
+    assert_eq!(
+        json_of(&pieces),
+        json!([{"outputs": [], "internResponse": call}])
+    );
     assert_eq!((streamed.outputs, whole.outputs), (vec![], vec![]));
     assert_eq!(whole.intern_response, Some(call));
 }
 
-fn provider_error(status: u16, status_text: &str, kind: &str, text: &str, wait: Option<u64>) -> ServiceError {
+fn provider_error(
+    status: u16,
+    status_text: &str,
+    kind: &str,
+    text: &str,
+    wait: Option<u64>,
+) -> ServiceError {
     let message = format!("GeminiGoogleComChatService({ID}): {text}");
     let mut error = ErrorObject::new(status, status_text, message);
     error.kind = Some(kind.to_owned());
-    ServiceError::Provider { error: Box::new(error), retry_after: wait.map(std::time::Duration::from_secs) }
+    ServiceError::Provider {
+        error: Box::new(error),
+        retry_after: wait.map(std::time::Duration::from_secs),
+    }
 }
 
 #[tokio::test]
@@ -213,16 +268,27 @@ async fn a_refusal_is_told_with_its_status_and_the_wait() {
         let script = || provider::plain(status, headers, body.to_string());
         let provider = Provider::start([script(), script()]).await;
         let expected = provider_error(code, text, kind, "no ***", wait);
-        assert_eq!(answer(service(&provider), says("a")).await, Err(expected.clone()), "{status}");
-        assert_eq!(events(service(&provider), says("a")).await, [Err(expected)], "{status}");
+        assert_eq!(
+            answer(service(&provider), says("a")).await,
+            Err(expected.clone()),
+            "{status}"
+        );
+        assert_eq!(
+            events(service(&provider), says("a")).await,
+            [Err(expected)],
+            "{status}"
+        );
     }
 }
 
 #[tokio::test]
 async fn an_error_in_a_stream_has_the_status_that_it_tells() {
     let error = json!({"error": {"code": 503, "message": "Later.", "status": "UNAVAILABLE"}});
-    let provider =
-        Provider::start([stream_of(&[json!({"candidates": [candidate("a", json!(null))]}), error])]).await;
+    let provider = Provider::start([stream_of(&[
+        json!({"candidates": [candidate("a", json!(null))]}),
+        error,
+    ])])
+    .await;
     let mut told = events(service(&provider), says("a")).await;
 
     let expected = provider_error(503, "Service Unavailable", "UNAVAILABLE", "Later.", None);
@@ -233,7 +299,11 @@ async fn an_error_in_a_stream_has_the_status_that_it_tells() {
 #[tokio::test]
 async fn a_blocked_prompt_is_an_error_that_says_why() {
     let rows = [
-        (json!({"blockReason": "SAFETY"}), "SAFETY", "(SAFETY); change it"),
+        (
+            json!({"blockReason": "SAFETY"}),
+            "SAFETY",
+            "(SAFETY); change it",
+        ),
         (
             json!({"blockReason": "OTHER", "blockReasonMessage": "Not today."}),
             "OTHER",
@@ -243,25 +313,55 @@ async fn a_blocked_prompt_is_an_error_that_says_why() {
     for (feedback, kind, words) in rows {
         let told = json!({"promptFeedback": feedback, "usageMetadata": {"promptTokenCount": 3}});
         let provider = Provider::start([json_bytes(told.to_string()), stream_of(&[told])]).await;
-        let text =
-            format!("the provider blocked the prompt {words}, or set request.internOptions.safetySettings");
+        let text = format!(
+            "the provider blocked the prompt {words}, or set request.internOptions.safetySettings"
+        );
         let expected = provider_error(400, "Bad Request", kind, &text, None);
-        assert_eq!(answer(service(&provider), says("a")).await, Err(expected.clone()), "{kind}");
-        assert_eq!(events(service(&provider), says("a")).await, [Err(expected)], "{kind}");
+        assert_eq!(
+            answer(service(&provider), says("a")).await,
+            Err(expected.clone()),
+            "{kind}"
+        );
+        assert_eq!(
+            events(service(&provider), says("a")).await,
+            [Err(expected)],
+            "{kind}"
+        );
     }
 }
 
 #[tokio::test]
 async fn what_is_no_answer_is_an_error() {
     let unfinished =
-        json!({"candidates": [candidate("a", json!("STOP")), candidate("b", json!(null))]}).to_string();
+        json!({"candidates": [candidate("a", json!("STOP")), candidate("b", json!(null))]})
+            .to_string();
     let many = json!({"candidates": [{"index": 5000}]}).to_string();
     let rows = [
         ("not JSON", false, "<html>", "the provider's answer"),
-        ("a list", false, "[{}]", "the provider's answer is not a JSON object"),
-        ("no candidates", false, "{}", "the provider's answer has no candidates"),
-        ("too many candidates", false, &many, "the provider's answer has too many choices"),
-        ("an event without JSON", true, "data: {\n\n", "the provider's answer"),
+        (
+            "a list",
+            false,
+            "[{}]",
+            "the provider's answer is not a JSON object",
+        ),
+        (
+            "no candidates",
+            false,
+            "{}",
+            "the provider's answer has no candidates",
+        ),
+        (
+            "too many candidates",
+            false,
+            &many,
+            "the provider's answer has too many choices",
+        ),
+        (
+            "an event without JSON",
+            true,
+            "data: {\n\n",
+            "the provider's answer",
+        ),
         (
             "a candidate without an end",
             true,
@@ -271,15 +371,29 @@ async fn what_is_no_answer_is_an_error() {
         ("nothing", true, "\n", "the provider's answer was cut short"),
     ];
     for (name, stream, body, expected) in rows {
-        let script = if stream { provider::stream([body.as_bytes()]) } else { json_bytes(body) };
+        let script = if stream {
+            provider::stream([body.as_bytes()])
+        } else {
+            json_bytes(body)
+        };
         let provider = Provider::start([script]).await;
         let told = if stream {
-            events(service(&provider), says("a")).await.pop().unwrap().map(|event| format!("{event:?}"))
+            events(service(&provider), says("a"))
+                .await
+                .pop()
+                .unwrap()
+                .map(|event| format!("{event:?}"))
         } else {
-            answer(service(&provider), says("a")).await.map(|response| format!("{response:?}"))
+            answer(service(&provider), says("a"))
+                .await
+                .map(|response| format!("{response:?}"))
         };
-        let Err(ServiceError::BadAnswer(text)) = told else { panic!("{name}: {told:?}") };
-        let text = text.strip_prefix(&format!("GeminiGoogleComChatService({ID}): ")).unwrap();
+        let Err(ServiceError::BadAnswer(text)) = told else {
+            panic!("{name}: {told:?}")
+        };
+        let text = text
+            .strip_prefix(&format!("GeminiGoogleComChatService({ID}): "))
+            .unwrap();
         assert!(text.starts_with(expected), "{name}: {text}");
     }
 }

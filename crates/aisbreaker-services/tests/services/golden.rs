@@ -1,5 +1,5 @@
-//! Every provider of the table that speaks OpenAI's dialect, against its golden files: what it is sent, and what is made of
-//! its answer, streamed and not.
+//! Every provider of the table that speaks OpenAI's dialect, against its golden files: what it is
+//! sent, and what is made of its answer, streamed and not.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -17,50 +17,154 @@ use super::{
 
 const OPERATION: &str = "/chat/completions";
 /// The headers of every request to a provider, none of which is a credential.
-const ORDINARY_HEADERS: &[&str] =
-    &["accept", "accept-encoding", "content-length", "content-type", "host", "user-agent", SEALED_HEADER];
+const ORDINARY_HEADERS: &[&str] = &[
+    "accept",
+    "accept-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "user-agent",
+    SEALED_HEADER,
+];
 const BEARER: (&str, &str) = ("authorization", "Bearer ");
 
-/// A provider, where its chat is called if the key does not say where, and the header of the secret with its scheme.
+/// A provider, where its chat is called if the key does not say where, and the header of the secret
+/// with its scheme.
 type Line = (&'static str, &'static str, (&'static str, &'static str));
 
 const LINES: &[Line] = &[
-    ("openai.com", "https://api.openai.com/v1/chat/completions", BEARER),
-    ("gemini.google.com", "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions", BEARER),
-    ("mistral.ai", "https://api.mistral.ai/v1/chat/completions", BEARER),
-    ("groq.com", "https://api.groq.com/openai/v1/chat/completions", BEARER),
-    ("deepseek.com", "https://api.deepseek.com/chat/completions", BEARER),
+    (
+        "openai.com",
+        "https://api.openai.com/v1/chat/completions",
+        BEARER,
+    ),
+    (
+        "gemini.google.com",
+        "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions",
+        BEARER,
+    ),
+    (
+        "mistral.ai",
+        "https://api.mistral.ai/v1/chat/completions",
+        BEARER,
+    ),
+    (
+        "groq.com",
+        "https://api.groq.com/openai/v1/chat/completions",
+        BEARER,
+    ),
+    (
+        "deepseek.com",
+        "https://api.deepseek.com/chat/completions",
+        BEARER,
+    ),
     ("x.ai", "https://api.x.ai/v1/chat/completions", BEARER),
-    ("together.ai", "https://api.together.ai/v1/chat/completions", BEARER),
-    ("fireworks.ai", "https://api.fireworks.ai/inference/v1/chat/completions", BEARER),
-    ("perplexity.ai", "https://api.perplexity.ai/chat/completions", BEARER),
-    ("openrouter.ai", "https://openrouter.ai/api/v1/chat/completions", BEARER),
-    ("cohere.com", "https://api.cohere.ai/compatibility/v1/chat/completions", BEARER),
-    ("huggingface.co", "https://router.huggingface.co/v1/chat/completions", BEARER),
+    (
+        "together.ai",
+        "https://api.together.ai/v1/chat/completions",
+        BEARER,
+    ),
+    (
+        "fireworks.ai",
+        "https://api.fireworks.ai/inference/v1/chat/completions",
+        BEARER,
+    ),
+    (
+        "perplexity.ai",
+        "https://api.perplexity.ai/chat/completions",
+        BEARER,
+    ),
+    (
+        "openrouter.ai",
+        "https://openrouter.ai/api/v1/chat/completions",
+        BEARER,
+    ),
+    (
+        "cohere.com",
+        "https://api.cohere.ai/compatibility/v1/chat/completions",
+        BEARER,
+    ),
+    (
+        "huggingface.co",
+        "https://router.huggingface.co/v1/chat/completions",
+        BEARER,
+    ),
     ("azure.com", "/openai/v1/chat/completions", ("api-key", "")),
-    ("cerebras.ai", "https://api.cerebras.ai/v1/chat/completions", BEARER),
-    ("deepinfra.com", "https://api.deepinfra.com/v1/openai/chat/completions", BEARER),
-    ("moonshot.ai", "https://api.moonshot.ai/v1/chat/completions", BEARER),
-    ("nvidia.com", "https://integrate.api.nvidia.com/v1/chat/completions", BEARER),
-    ("sambanova.ai", "https://api.sambanova.ai/v1/chat/completions", BEARER),
-    ("z.ai", "https://api.z.ai/api/paas/v4/chat/completions", BEARER),
-    ("alibabacloud.com", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1/chat/completions", BEARER),
-    ("ollama", "http://localhost:11434/v1/chat/completions", BEARER),
+    (
+        "cerebras.ai",
+        "https://api.cerebras.ai/v1/chat/completions",
+        BEARER,
+    ),
+    (
+        "deepinfra.com",
+        "https://api.deepinfra.com/v1/openai/chat/completions",
+        BEARER,
+    ),
+    (
+        "moonshot.ai",
+        "https://api.moonshot.ai/v1/chat/completions",
+        BEARER,
+    ),
+    (
+        "nvidia.com",
+        "https://integrate.api.nvidia.com/v1/chat/completions",
+        BEARER,
+    ),
+    (
+        "sambanova.ai",
+        "https://api.sambanova.ai/v1/chat/completions",
+        BEARER,
+    ),
+    (
+        "z.ai",
+        "https://api.z.ai/api/paas/v4/chat/completions",
+        BEARER,
+    ),
+    (
+        "alibabacloud.com",
+        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1/chat/completions",
+        BEARER,
+    ),
+    (
+        "ollama",
+        "http://localhost:11434/v1/chat/completions",
+        BEARER,
+    ),
     ("vllm", "http://localhost:8000/v1/chat/completions", BEARER),
-    ("lmstudio", "http://localhost:1234/v1/chat/completions", BEARER),
-    ("llama.cpp", "http://localhost:8080/v1/chat/completions", BEARER),
+    (
+        "lmstudio",
+        "http://localhost:1234/v1/chat/completions",
+        BEARER,
+    ),
+    (
+        "llama.cpp",
+        "http://localhost:8080/v1/chat/completions",
+        BEARER,
+    ),
 ];
 
 /// Where providers are called in Anthropic's dialect.
 const MESSAGES: &[(&str, &str)] = &[
     ("anthropic.com", "https://api.anthropic.com/v1/messages"),
-    ("deepseek.com", "https://api.deepseek.com/anthropic/v1/messages"),
-    ("fireworks.ai", "https://api.fireworks.ai/inference/v1/messages"),
+    (
+        "deepseek.com",
+        "https://api.deepseek.com/anthropic/v1/messages",
+    ),
+    (
+        "fireworks.ai",
+        "https://api.fireworks.ai/inference/v1/messages",
+    ),
     ("openrouter.ai", "https://openrouter.ai/api/v1/messages"),
     ("azure.com", "/anthropic/v1/messages"),
-    ("moonshot.ai", "https://api.moonshot.ai/anthropic/v1/messages"),
+    (
+        "moonshot.ai",
+        "https://api.moonshot.ai/anthropic/v1/messages",
+    ),
     ("z.ai", "https://api.z.ai/api/anthropic/v1/messages"),
-    ("alibabacloud.com", "https://dashscope-intl.aliyuncs.com/apps/anthropic/v1/messages"),
+    (
+        "alibabacloud.com",
+        "https://dashscope-intl.aliyuncs.com/apps/anthropic/v1/messages",
+    ),
     ("ollama", "http://localhost:11434/v1/messages"),
     ("vllm", "http://localhost:8000/v1/messages"),
     ("lmstudio", "http://localhost:1234/v1/messages"),
@@ -112,17 +216,29 @@ impl Golden {
     }
 
     fn check_answer(&self, response: &Response, has_usage: bool, row: &str) {
-        assert_eq!(json!(texts(&response.outputs)), self.expected["outputs"], "{row}");
-        assert_eq!(response.usage.service.engine.as_deref(), self.expected["engine"].as_str(), "{row}");
-        let told = [response.usage.input_tokens, response.usage.output_tokens, response.usage.total_tokens];
+        assert_eq!(
+            json!(texts(&response.outputs)),
+            self.expected["outputs"],
+            "{row}"
+        );
+        assert_eq!(
+            response.usage.service.engine.as_deref(),
+            self.expected["engine"].as_str(),
+            "{row}"
+        );
+        let told = [
+            response.usage.input_tokens,
+            response.usage.output_tokens,
+            response.usage.total_tokens,
+        ];
         let (input, output) = (self.count("input"), self.count("output"));
         let expected = [input, output, Some(input.unwrap() + output.unwrap())];
         assert_eq!(told, if has_usage { expected } else { [None; 3] }, "{row}");
     }
 }
 
-/// The services, with every provider in OpenAI's dialect: `gemini.google.com` has a chat with Google's own as well, which
-/// stands before it.
+/// The services, with every provider in OpenAI's dialect: `gemini.google.com` has a chat with
+/// Google's own as well, which stands before it.
 fn registry() -> Registry {
     let client = client(Timeouts::default());
     let row = row("gemini.google.com");
@@ -145,11 +261,20 @@ fn path_of(url: &str) -> &str {
 }
 
 /// A call with a key whose only secret is for this provider, and goes to this address.
-fn sealed_call(registry: &Registry, service_id: &str, name: &str, url: String, request: Value) -> Call {
+fn sealed_call(
+    registry: &Registry,
+    service_id: &str,
+    name: &str,
+    url: String,
+    request: Value,
+) -> Call {
     let pattern = ServicePattern::parse(format!("chat:{name}")).unwrap();
     let secrets = vec![SealedSecret::new(pattern, SECRET.into(), vec![url])];
     let mut call = call_with(registry, json!({"serviceId": service_id}), request);
-    call.credentials = Arc::new(Credentials::Sealed { secrets, bearer: None });
+    call.credentials = Arc::new(Credentials::Sealed {
+        secrets,
+        bearer: None,
+    });
     call
 }
 
@@ -165,7 +290,11 @@ fn question() -> Value {
 
 fn check_request(received: &Received, &(id, url, (header, scheme)): &Line, expected: &Value) {
     check_head(received, id, url, Some(header));
-    assert_eq!(received.header(header), Some(&*format!("{scheme}{SECRET}")), "{id}");
+    assert_eq!(
+        received.header(header),
+        Some(&*format!("{scheme}{SECRET}")),
+        "{id}"
+    );
     assert_eq!(received.body, *expected, "{id}");
 }
 
@@ -173,8 +302,13 @@ fn check_request(received: &Received, &(id, url, (header, scheme)): &Line, expec
 fn check_head(received: &Received, id: &str, url: &str, credential: Option<&str>) {
     let start = format!("POST {} HTTP/1.1\r\n", path_of(url));
     assert!(received.head.starts_with(&start), "{id}: {}", received.head);
-    let names = received.head.lines().filter_map(|line| Some(line.split_once(": ")?.0.to_lowercase()));
-    let others: Vec<_> = names.filter(|name| !ORDINARY_HEADERS.contains(&&**name)).collect();
+    let names = received
+        .head
+        .lines()
+        .filter_map(|line| Some(line.split_once(": ")?.0.to_lowercase()));
+    let others: Vec<_> = names
+        .filter(|name| !ORDINARY_HEADERS.contains(&&**name))
+        .collect();
     assert_eq!(others, Vec::from_iter(credential), "{id}");
 }
 
@@ -189,9 +323,17 @@ async fn a_provider_gets_what_its_reference_asks_for_and_is_understood() {
             &golden.answer,
         )])
         .await;
-        let call = sealed_call(&registry, &golden.service_id(id), id, provider.url(), question());
+        let call = sealed_call(
+            &registry,
+            &golden.service_id(id),
+            id,
+            provider.url(),
+            question(),
+        );
 
-        let Reply::Final(response) = registry.call(call).await.expect(id) else { panic!("{id}: a stream") };
+        let Reply::Final(response) = registry.call(call).await.expect(id) else {
+            panic!("{id}: a stream")
+        };
 
         check_request(&provider.request(), line, &golden.request(false));
         golden.check_answer(&response, true, id);
@@ -206,17 +348,29 @@ async fn a_provider_is_understood_when_it_streams() {
     for line @ (id, ..) in LINES {
         let golden = Golden::of(id);
         let provider = Provider::start([provider::stream([&*golden.stream])]).await;
-        let call = sealed_call(&registry, &golden.service_id(id), id, provider.url(), streamed(question()));
+        let call = sealed_call(
+            &registry,
+            &golden.service_id(id),
+            id,
+            provider.url(),
+            streamed(question()),
+        );
 
-        let Reply::Stream(events) = registry.call(call).await.expect(id) else { panic!("{id}: no stream") };
+        let Reply::Stream(events) = registry.call(call).await.expect(id) else {
+            panic!("{id}: no stream")
+        };
         let mut events: Vec<_> = events.collect().await;
 
-        let Some(Ok(Event::Final(response))) = events.pop() else { panic!("{id}: no end after {events:?}") };
+        let Some(Ok(Event::Final(response))) = events.pop() else {
+            panic!("{id}: no end after {events:?}")
+        };
         check_request(&provider.request(), line, &golden.request(true));
         golden.check_answer(&response, golden.expected["streamTellsNoUsage"] != true, id);
         let mut pieces = Vec::new();
         for event in events {
-            let Event::Progress(progress) = event.expect(id) else { panic!("{id}: two ends") };
+            let Event::Progress(progress) = event.expect(id) else {
+                panic!("{id}: two ends")
+            };
             pieces.extend(texts(&progress.outputs).into_iter().map(str::to_owned));
         }
         assert!(pieces.len() > 1, "{id}: {pieces:?}");
@@ -230,9 +384,19 @@ async fn every_name_of_a_provider_is_the_same_service() {
     for line @ (id, ..) in LINES {
         let golden = Golden::of(id);
         for name in row(id).names() {
-            let script = provider::plain("200 OK", "content-type: application/json\r\n", &golden.answer);
+            let script = provider::plain(
+                "200 OK",
+                "content-type: application/json\r\n",
+                &golden.answer,
+            );
             let provider = Provider::start([script]).await;
-            let call = sealed_call(&registry, &golden.service_id(name), name, provider.url(), question());
+            let call = sealed_call(
+                &registry,
+                &golden.service_id(name),
+                name,
+                provider.url(),
+                question(),
+            );
 
             let Reply::Final(response) = registry.call(call).await.expect(name) else {
                 panic!("{name}: a stream")
@@ -262,7 +426,11 @@ async fn only_a_server_of_ones_own_is_called_without_a_secret() {
             check_head(&provider.request(), id, url, None);
         } else {
             let service_id = golden.service_id(id);
-            assert_eq!(told.unwrap_err(), ServiceError::MissingSecret { service_id }, "{id}");
+            assert_eq!(
+                told.unwrap_err(),
+                ServiceError::MissingSecret { service_id },
+                "{id}"
+            );
             assert_eq!(provider.connections(), 0, "{id}");
         }
     }
@@ -271,13 +439,14 @@ async fn only_a_server_of_ones_own_is_called_without_a_secret() {
 #[tokio::test]
 async fn only_openai_has_a_default_engine() {
     for (id, ..) in LINES {
-        let error =
-            answer(json!({"serviceId": format!("chat:{id}"), "url": "http://127.0.0.1:1"}), question())
-                .await
-                .unwrap_err();
+        let error = answer(
+            json!({"serviceId": format!("chat:{id}"), "url": "http://127.0.0.1:1"}),
+            question(),
+        )
+        .await
+        .unwrap_err();
 
-        let has_none =
-            matches!(&error, ServiceError::BadRequest(text) if text.contains("has no default model"));
+        let has_none = matches!(&error, ServiceError::BadRequest(text) if text.contains("has no default model"));
         assert_eq!(has_none, *id != "openai.com", "{id}: {error}");
     }
 }
@@ -288,25 +457,52 @@ fn the_tokens_of_an_answer_are_read_by_the_providers_own_rule() {
         let golden = Golden::of(id);
         let answer: Value = serde_json::from_slice(&golden.answer).unwrap();
 
-        let told = row(id).spoken(Dialect::OpenAi).unwrap().usage.read(&answer["usage"]);
+        let told = row(id)
+            .spoken(Dialect::OpenAi)
+            .unwrap()
+            .usage
+            .read(&answer["usage"]);
 
         let expected = ["input", "output", "cached", "reasoning"].map(|name| golden.count(name));
-        let Tokens { input, output, cached, reasoning, .. } = told;
+        let Tokens {
+            input,
+            output,
+            cached,
+            reasoning,
+            ..
+        } = told;
         assert_eq!([input, output, cached, reasoning], expected, "{id}");
     }
 }
 
 #[test]
 fn every_row_of_the_table_has_a_line_and_golden_files() {
-    let openai = LINES.iter().map(|(id, url, _)| ((*id).to_owned(), (*url).to_owned()));
-    assert_eq!(addresses(Dialect::OpenAi, OPERATION), openai.collect::<Vec<_>>());
-    let anthropic = MESSAGES.iter().map(|(id, url)| ((*id).to_owned(), (*url).to_owned()));
-    assert_eq!(addresses(Dialect::Anthropic, "/messages"), anthropic.collect::<Vec<_>>());
+    let openai = LINES
+        .iter()
+        .map(|(id, url, _)| ((*id).to_owned(), (*url).to_owned()));
+    assert_eq!(
+        addresses(Dialect::OpenAi, OPERATION),
+        openai.collect::<Vec<_>>()
+    );
+    let anthropic = MESSAGES
+        .iter()
+        .map(|(id, url)| ((*id).to_owned(), (*url).to_owned()));
+    assert_eq!(
+        addresses(Dialect::Anthropic, "/messages"),
+        anthropic.collect::<Vec<_>>()
+    );
 
-    let entries = fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap());
+    let entries = fs::read_dir(directory())
+        .unwrap()
+        .map(|entry| entry.unwrap());
     let directories = entries.filter(|entry| entry.file_type().unwrap().is_dir());
-    let found: BTreeSet<_> = directories.map(|entry| entry.file_name().into_string().unwrap()).collect();
-    assert_eq!(found, LINES.iter().map(|(id, ..)| (*id).to_owned()).collect());
+    let found: BTreeSet<_> = directories
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(
+        found,
+        LINES.iter().map(|(id, ..)| (*id).to_owned()).collect()
+    );
 }
 
 /// Where the providers of the table are called for an operation of this dialect.
@@ -315,7 +511,10 @@ fn addresses(dialect: Dialect, operation: &str) -> Vec<(String, String)> {
         let prefix = &provider.spoken(dialect)?.prefix;
         Some((
             provider.id.clone(),
-            format!("{}{prefix}{operation}", provider.url.as_deref().unwrap_or_default()),
+            format!(
+                "{}{prefix}{operation}",
+                provider.url.as_deref().unwrap_or_default()
+            ),
         ))
     };
     Providers::builtin().iter().filter_map(address).collect()

@@ -36,7 +36,10 @@ fn otter(options: Value) -> Value {
 
 async fn painted(id: &str, url: &str, request: Value) -> Result<Response, ServiceError> {
     let registry = registry();
-    let Reply::Final(response) = registry.call(sealed_call(&registry, id, url, request)).await? else {
+    let Reply::Final(response) = registry
+        .call(sealed_call(&registry, id, url, request))
+        .await?
+    else {
         panic!("{id}: a stream")
     };
     Ok(response)
@@ -44,7 +47,10 @@ async fn painted(id: &str, url: &str, request: Value) -> Result<Response, Servic
 
 fn check_golden_head(provider: &Provider, path: &str, content_type: &str) {
     let headers = secret_headers(content_type);
-    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
     check_head(&provider.request(), &format!("POST {path}"), &headers);
 }
 
@@ -54,14 +60,18 @@ async fn openai_gets_what_its_reference_asks_for_and_is_understood() {
     let options = json!({
         "n": 2, "size": "1024x1024", "quality": "low", "stream": true, "partial_images": 2, "prompt": "x",
     });
-    let response = painted(OPENAI, &provider.url(), otter(options)).await.unwrap();
+    let response = painted(OPENAI, &provider.url(), otter(options))
+        .await
+        .unwrap();
 
     check_golden_head(&provider, "/v1/images/generations", "application/json");
-    assert_eq!(provider.request().body, golden_json("images.openai.com", "request.json"));
+    assert_eq!(
+        provider.request().body,
+        golden_json("images.openai.com", "request.json")
+    );
     let mut told = json_of(&response);
     assert!(told["usage"]["totalMilliseconds"].take().is_u64());
-    let image =
-        |index: u32, base64: &str| json!({"image": {"index": index, "role": "assistant", "base64": base64}});
+    let image = |index: u32, base64: &str| json!({"image": {"index": index, "role": "assistant", "base64": base64}});
     let mut rest = golden_json("images.openai.com", "answer.json");
     rest["data"] = json!([{}, {}]);
     assert_eq!(
@@ -83,14 +93,21 @@ async fn openai_gets_what_its_reference_asks_for_and_is_understood() {
 
 #[tokio::test]
 async fn a_picture_may_be_an_address() {
-    let told = json!({"created": 1, "data": [{"url": "https://a.example/1.png", "revised_prompt": "r"}]});
+    let told =
+        json!({"created": 1, "data": [{"url": "https://a.example/1.png", "revised_prompt": "r"}]});
     let provider = Provider::start([json_bytes(told.to_string())]).await;
     let id = "text-to-image:openai.com/dall-e-3";
-    let response =
-        painted(id, &format!("{}/v1/", provider.url()), otter(json!({"model": "other"}))).await.unwrap();
+    let response = painted(
+        id,
+        &format!("{}/v1/", provider.url()),
+        otter(json!({"model": "other"})),
+    )
+    .await
+    .unwrap();
 
     assert_eq!(provider.request().body["model"], "dall-e-3");
-    let image = json!({"image": {"index": 0, "role": "assistant", "url": "https://a.example/1.png"}});
+    let image =
+        json!({"image": {"index": 0, "role": "assistant", "url": "https://a.example/1.png"}});
     assert_eq!(json_of(&response.outputs), json!([image]));
     assert_eq!(response.intern_response, Some(told));
     assert_eq!(response.usage.total_tokens, None);
@@ -98,17 +115,26 @@ async fn a_picture_may_be_an_address() {
 
 #[tokio::test]
 async fn stability_gets_what_its_reference_asks_for_and_is_understood() {
-    let provider = Provider::start([json_bytes(golden("images.stability.ai", "answer.json"))]).await;
+    let provider =
+        Provider::start([json_bytes(golden("images.stability.ai", "answer.json"))]).await;
     let options = json!({"output_format": "webp", "seed": 7, "style_preset": null, "prompt": "x"});
-    let response = painted(STABILITY, &provider.url(), otter(options)).await.unwrap();
+    let response = painted(STABILITY, &provider.url(), otter(options))
+        .await
+        .unwrap();
 
     let form = "multipart/form-data; boundary=aisbreaker-form-0";
     check_golden_head(&provider, "/v2beta/stable-image/generate/core", form);
     let expected = String::from_utf8(golden("images.stability.ai", "request.txt")).unwrap();
-    assert_eq!(String::from_utf8(provider.request().bytes).unwrap(), expected);
+    assert_eq!(
+        String::from_utf8(provider.request().bytes).unwrap(),
+        expected
+    );
     let image = json!({"image": {"index": 0, "role": "assistant", "base64": "iVBORw0KGgo="}});
     assert_eq!(json_of(&response.outputs), json!([image]));
-    assert_eq!(response.intern_response, Some(json!({"finish_reason": "SUCCESS", "seed": 343940597})));
+    assert_eq!(
+        response.intern_response,
+        Some(json!({"finish_reason": "SUCCESS", "seed": 343940597}))
+    );
     assert_eq!(response.usage.service.engine.as_deref(), Some("core"));
     assert_eq!(response.conversation_state, None);
 }
@@ -122,32 +148,46 @@ async fn an_engine_of_stability_is_a_path_and_a_model_of_sd3_a_field() {
         ("/sd3.5-large", "sd3", Some("sd3.5-large")),
     ];
     for (engine, path, model) in rows {
-        let provider = Provider::start([json_bytes(golden("images.stability.ai", "answer.json"))]).await;
-        let options = if engine.starts_with("/sd3") { json!({"model": "of-option"}) } else { json!({}) };
+        let provider =
+            Provider::start([json_bytes(golden("images.stability.ai", "answer.json"))]).await;
+        let options = if engine.starts_with("/sd3") {
+            json!({"model": "of-option"})
+        } else {
+            json!({})
+        };
         let id = format!("{STABILITY}{engine}");
         let url = format!("{}/v2beta", provider.url());
         painted(&id, &url, otter(options)).await.unwrap();
 
         let received = provider.request();
         let start = format!("POST /v2beta/stable-image/generate/{path} HTTP/1.1\r\n");
-        assert!(received.head.starts_with(&start), "{engine}: {}", received.head);
+        assert!(
+            received.head.starts_with(&start),
+            "{engine}: {}",
+            received.head
+        );
         let form = String::from_utf8(received.bytes).unwrap();
-        let told =
-            form.split_once("name=\"model\"\r\n\r\n").map(|(_, rest)| rest.split("\r\n").next().unwrap());
+        let told = form
+            .split_once("name=\"model\"\r\n\r\n")
+            .map(|(_, rest)| rest.split("\r\n").next().unwrap());
         assert_eq!(told, model, "{engine}");
     }
 }
 
 #[tokio::test]
 async fn a_prompt_does_not_break_out_of_its_field() {
-    let provider = Provider::start([json_bytes(golden("images.stability.ai", "answer.json"))]).await;
+    let provider =
+        Provider::start([json_bytes(golden("images.stability.ai", "answer.json"))]).await;
     let prompt = "a\r\n--aisbreaker-form-0\r\nContent-Disposition: form-data; name=\"seed\"\r\n\r\n1\r\n--aisbreaker-form-1--";
     let mut request = says(prompt);
     request["internOptions"] = json!({"x\"\r\ny": "z"});
     painted(STABILITY, &provider.url(), request).await.unwrap();
 
     let received = provider.request();
-    assert_eq!(received.header("content-type"), Some("multipart/form-data; boundary=aisbreaker-form-2"));
+    assert_eq!(
+        received.header("content-type"),
+        Some("multipart/form-data; boundary=aisbreaker-form-2")
+    );
     let expected = format!(
         "--aisbreaker-form-2\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\n{prompt}\r\n\
          --aisbreaker-form-2\r\nContent-Disposition: form-data; name=\"x%22%0D%0Ay\"\r\n\r\nz\r\n\
@@ -158,12 +198,22 @@ async fn a_prompt_does_not_break_out_of_its_field() {
 
 #[tokio::test]
 async fn a_picture_is_streamed_in_one_piece() {
-    for (id, golden_id) in [(OPENAI, "images.openai.com"), (STABILITY, "images.stability.ai"), (DUMMY, "")] {
-        let scripts =
-            if golden_id.is_empty() { vec![] } else { vec![json_bytes(golden(golden_id, "answer.json"))] };
+    for (id, golden_id) in [
+        (OPENAI, "images.openai.com"),
+        (STABILITY, "images.stability.ai"),
+        (DUMMY, ""),
+    ] {
+        let scripts = if golden_id.is_empty() {
+            vec![]
+        } else {
+            vec![json_bytes(golden(golden_id, "answer.json"))]
+        };
         let provider = Provider::start(scripts).await;
-        let (pieces, response) =
-            pieces(json!({"serviceId": id, "url": provider.url()}), otter(json!({}))).await;
+        let (pieces, response) = pieces(
+            json!({"serviceId": id, "url": provider.url()}),
+            otter(json!({})),
+        )
+        .await;
 
         assert_eq!(pieces.len(), 1, "{id}");
         assert_eq!(pieces[0].outputs, response.outputs, "{id}");
@@ -173,21 +223,46 @@ async fn a_picture_is_streamed_in_one_piece() {
 
 #[tokio::test]
 async fn what_is_no_prompt_is_refused_before_anything_is_sent() {
-    let picture = json!({"inputs": [{"text": {"content": "a"}}, {"image": {"base64": "iVBORw0KGgo="}}]});
+    let picture =
+        json!({"inputs": [{"text": {"content": "a"}}, {"image": {"base64": "iVBORw0KGgo="}}]});
     let structured = otter(json!({"x": {}}));
     let rows = [
-        (DUMMY, picture.clone(), "makes pictures of texts only; leave image inputs out"),
-        (OPENAI, picture.clone(), "makes pictures of texts only; leave image inputs out"),
-        (STABILITY, picture, "makes pictures of texts only; leave image inputs out"),
+        (
+            DUMMY,
+            picture.clone(),
+            "makes pictures of texts only; leave image inputs out",
+        ),
+        (
+            OPENAI,
+            picture.clone(),
+            "makes pictures of texts only; leave image inputs out",
+        ),
+        (
+            STABILITY,
+            picture,
+            "makes pictures of texts only; leave image inputs out",
+        ),
         (DUMMY, says(" "), "needs a text that says what to paint"),
         (OPENAI, says(""), "needs a text that says what to paint"),
-        (STABILITY, says("\n"), "needs a text that says what to paint"),
-        (STABILITY, structured, "request.internOptions must hold texts, numbers and truth values only"),
+        (
+            STABILITY,
+            says("\n"),
+            "needs a text that says what to paint",
+        ),
+        (
+            STABILITY,
+            structured,
+            "request.internOptions must hold texts, numbers and truth values only",
+        ),
     ];
     for (id, request, expected) in rows {
         let provider = Provider::start([]).await;
-        let told = answer(json!({"serviceId": id, "url": provider.url()}), request).await.unwrap_err();
-        let ServiceError::BadRequest(text) = told else { panic!("{id}: {told:?}") };
+        let told = answer(json!({"serviceId": id, "url": provider.url()}), request)
+            .await
+            .unwrap_err();
+        let ServiceError::BadRequest(text) = told else {
+            panic!("{id}: {told:?}")
+        };
         assert!(text.contains(expected), "{id}: {text}");
         assert_eq!(provider.connections(), 0, "{id}");
     }
@@ -204,8 +279,14 @@ async fn the_secret_goes_nowhere_else_and_nothing_goes_without_it() {
         call.credentials = Arc::new(Credentials::None);
         let without = registry.call(call).await.unwrap_err();
 
-        assert!(matches!(elsewhere, ServiceError::Forbidden(_)), "{id}: {elsewhere:?}");
-        assert!(matches!(without, ServiceError::MissingSecret { .. }), "{id}: {without:?}");
+        assert!(
+            matches!(elsewhere, ServiceError::Forbidden(_)),
+            "{id}: {elsewhere:?}"
+        );
+        assert!(
+            matches!(without, ServiceError::MissingSecret { .. }),
+            "{id}: {without:?}"
+        );
         assert_eq!(provider.connections(), 0, "{id}");
     }
 }
@@ -215,8 +296,18 @@ async fn a_refusal_is_told_with_its_status_and_the_wait() {
     let openai = json!({"error": {"message": format!("no {SECRET}"), "type": "image_generation_user_error"}});
     let stability = json!({"id": "x", "name": "rate_limit", "errors": [format!("no {SECRET}")]});
     let rows = [
-        (OPENAI, "OpenaiComTextToImageService", openai, "image_generation_user_error"),
-        (STABILITY, "StabilityAiTextToImageService", stability, "rate_limit"),
+        (
+            OPENAI,
+            "OpenaiComTextToImageService",
+            openai,
+            "image_generation_user_error",
+        ),
+        (
+            STABILITY,
+            "StabilityAiTextToImageService",
+            stability,
+            "rate_limit",
+        ),
     ];
     for (id, name, body, kind) in rows {
         let headers = "retry-after: 9\r\n";
@@ -225,9 +316,15 @@ async fn a_refusal_is_told_with_its_status_and_the_wait() {
         let mut error = ErrorObject::new(429, "Too Many Requests", format!("{name}({id}): no ***"));
         error.kind = Some(kind.to_owned());
         let retry_after = Some(std::time::Duration::from_secs(9));
-        let expected = ServiceError::Provider { error: Box::new(error), retry_after };
+        let expected = ServiceError::Provider {
+            error: Box::new(error),
+            retry_after,
+        };
         let service = json!({"serviceId": id, "url": provider.url()});
-        assert_eq!(answer(service.clone(), says("a")).await, Err(expected.clone()));
+        assert_eq!(
+            answer(service.clone(), says("a")).await,
+            Err(expected.clone())
+        );
         assert_eq!(events(service, says("a")).await, [Err(expected)]);
     }
 }
@@ -241,30 +338,54 @@ async fn a_picture_that_was_filtered_is_an_error_that_says_why() {
     let mut error = ErrorObject::new(400, "Bad Request", text);
     error.kind = Some("CONTENT_FILTERED".to_owned());
     let told = painted(STABILITY, &provider.url(), says("a")).await;
-    assert_eq!(told, Err(ServiceError::Provider { error: Box::new(error), retry_after: None }));
+    assert_eq!(
+        told,
+        Err(ServiceError::Provider {
+            error: Box::new(error),
+            retry_after: None
+        })
+    );
 }
 
 #[tokio::test]
 async fn what_is_no_answer_is_an_error() {
     let cut = || {
         vec![
-            provider::Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"data\":".to_vec()),
+            provider::Act::Send(
+                b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"data\":".to_vec(),
+            ),
             provider::Act::Close,
         ]
     };
     let many = json!({"data": vec![json!({"url": "u"}); 129]}).to_string();
     let rows = [
         (OPENAI, json_bytes("<html>"), "the provider's answer"),
-        (OPENAI, json_bytes("{}"), "the provider's answer has no pictures"),
-        (OPENAI, json_bytes(r#"{"data":[]}"#), "the provider's answer has no pictures"),
+        (
+            OPENAI,
+            json_bytes("{}"),
+            "the provider's answer has no pictures",
+        ),
+        (
+            OPENAI,
+            json_bytes(r#"{"data":[]}"#),
+            "the provider's answer has no pictures",
+        ),
         (
             OPENAI,
             json_bytes(r#"{"data":[{"b64_json":null}]}"#),
             "the provider's answer has a picture without",
         ),
-        (OPENAI, json_bytes(many), "the provider's answer has too many pictures"),
+        (
+            OPENAI,
+            json_bytes(many),
+            "the provider's answer has too many pictures",
+        ),
         (OPENAI, cut(), "the service's answer was cut short"),
-        (STABILITY, json_bytes("{\"seed\":1}"), "the provider's answer has no picture"),
+        (
+            STABILITY,
+            json_bytes("{\"seed\":1}"),
+            "the provider's answer has no picture",
+        ),
         (STABILITY, json_bytes("\u{89}PNG"), "the provider's answer"),
         (STABILITY, cut(), "the service's answer was cut short"),
         (
@@ -276,7 +397,9 @@ async fn what_is_no_answer_is_an_error() {
     for (id, script, expected) in rows {
         let provider = Provider::start([script]).await;
         let told = painted(id, &provider.url(), says("a")).await;
-        let Err(ServiceError::BadAnswer(text)) = told else { panic!("{id} {expected}: {told:?}") };
+        let Err(ServiceError::BadAnswer(text)) = told else {
+            panic!("{id} {expected}: {told:?}")
+        };
         let (_, text) = text.split_once("): ").unwrap();
         assert!(text.starts_with(expected), "{id}: {text}");
     }
@@ -289,14 +412,23 @@ async fn the_dummy_makes_a_png_of_the_prompt_without_a_secret() {
     for prompt in ["a cat", "a dog", "a cat"] {
         let mut call = call_with(&registry, json!({"serviceId": DUMMY}), says(prompt));
         call.credentials = Arc::new(Credentials::None);
-        let Reply::Final(response) = registry.call(call).await.unwrap() else { panic!("a stream") };
-        let [Output::Image(image)] = &response.outputs[..] else { panic!("{:?}", response.outputs) };
+        let Reply::Final(response) = registry.call(call).await.unwrap() else {
+            panic!("a stream")
+        };
+        let [Output::Image(image)] = &response.outputs[..] else {
+            panic!("{:?}", response.outputs)
+        };
         let file = Base64::decode_vec(image.members["base64"].as_str().unwrap()).unwrap();
         assert!(file.len() < 2000, "{} bytes", file.len());
-        let mut reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().unwrap();
+        let mut reader = png::Decoder::new(std::io::Cursor::new(file))
+            .read_info()
+            .unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         let info = reader.next_frame(&mut pixels).unwrap();
-        assert_eq!((info.width, info.height, info.color_type), (64, 64, png::ColorType::Rgb));
+        assert_eq!(
+            (info.width, info.height, info.color_type),
+            (64, 64, png::ColorType::Rgb)
+        );
         let colours: std::collections::BTreeSet<_> = pixels.chunks(3).collect();
         assert_eq!(colours.len(), 2, "{prompt}: a pattern of two colours");
         pictures.push(pixels);

@@ -1,6 +1,14 @@
 //! What the services make of requests and of what providers answer, over real sockets.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![expect(clippy::needless_pass_by_value, reason = "JSON that is written where it is used reads best")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "JSON that is written where it is used reads best"
+)]
 
 mod anthropic;
 mod faults;
@@ -80,7 +88,9 @@ async fn events(service: Value, request: Value) -> Vec<Result<Event, ServiceErro
 /// The pieces of a streamed answer, and the answer that ends it.
 async fn pieces(service: Value, request: Value) -> (Vec<Progress>, Response) {
     let mut events = events(service, request).await;
-    let Some(Ok(Event::Final(response))) = events.pop() else { panic!("no final answer after {events:?}") };
+    let Some(Ok(Event::Final(response))) = events.pop() else {
+        panic!("no final answer after {events:?}")
+    };
     let pieces = events.into_iter().map(|event| match event.unwrap() {
         Event::Progress(progress) => progress,
         Event::Final(_) => panic!("two final answers"),
@@ -94,7 +104,11 @@ fn texts(outputs: &[Output]) -> Vec<&str> {
 }
 
 fn text_of(output: &Output) -> Option<&str> {
-    if let Output::Text(text) = output { Some(&text.content) } else { None }
+    if let Output::Text(text) = output {
+        Some(&text.content)
+    } else {
+        None
+    }
 }
 
 fn json_of(value: &impl serde::Serialize) -> Value {

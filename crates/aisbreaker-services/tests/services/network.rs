@@ -39,7 +39,10 @@ fn final_answer() -> Value {
 
 fn error(url: &str, status: u16, text: &str, message: &str) -> ServiceError {
     let object = ErrorObject::new(status, text, format!("{}{message}", prefix(url)));
-    ServiceError::Provider { error: Box::new(object), retry_after: None }
+    ServiceError::Provider {
+        error: Box::new(object),
+        retry_after: None,
+    }
 }
 
 #[tokio::test]
@@ -49,8 +52,17 @@ async fn hands_the_call_on_and_the_answer_back_unchanged() {
 
     assert_eq!(json_of(&response), final_answer());
     let received = provider.request();
-    assert!(received.head.starts_with("POST /api/v1/process HTTP/1.1\r\n"), "{}", received.head);
-    assert_eq!(received.header("authorization"), Some(&*format!("Bearer {SECRET}")));
+    assert!(
+        received
+            .head
+            .starts_with("POST /api/v1/process HTTP/1.1\r\n"),
+        "{}",
+        received.head
+    );
+    assert_eq!(
+        received.header("authorization"),
+        Some(&*format!("Bearer {SECRET}"))
+    );
     assert_eq!(received.header(HOPS_HEADER), Some("1"));
     assert_eq!(
         received.body,
@@ -80,10 +92,23 @@ async fn hands_a_stream_on() {
 
 #[tokio::test]
 async fn errors_are_carried_through_with_the_hop_before_them() {
-    let not_found = json!({"error": {"message": "No factory", "statusCode": 404, "statusText": "Not Found"}});
+    let not_found =
+        json!({"error": {"message": "No factory", "statusCode": 404, "statusText": "Not Found"}});
     let rows = [
-        ("404 Not Found", not_found.to_string(), 404, "Not Found", "No factory"),
-        ("401 Unauthorized", json!({"error": {"message": "No."}}).to_string(), 401, "Unauthorized", "No."),
+        (
+            "404 Not Found",
+            not_found.to_string(),
+            404,
+            "Not Found",
+            "No factory",
+        ),
+        (
+            "401 Unauthorized",
+            json!({"error": {"message": "No."}}).to_string(),
+            401,
+            "Unauthorized",
+            "No.",
+        ),
         (
             "404 Not Found",
             "<html>".to_owned(),
@@ -91,34 +116,68 @@ async fn errors_are_carried_through_with_the_hop_before_them() {
             "Not Found",
             "the server answered with status 404 Not Found and no error message",
         ),
-        ("200 OK", not_found.to_string(), 404, "Not Found", "No factory"),
-        ("200 OK", json!({"error": {"message": SECRET}}).to_string(), 502, "Bad Gateway", "***"),
+        (
+            "200 OK",
+            not_found.to_string(),
+            404,
+            "Not Found",
+            "No factory",
+        ),
+        (
+            "200 OK",
+            json!({"error": {"message": SECRET}}).to_string(),
+            502,
+            "Bad Gateway",
+            "***",
+        ),
     ];
     for (status, body, code, text, message) in rows {
         for stream in [false, true] {
             let provider = Provider::start([provider::plain(status, "", &body)]).await;
             let told = if stream {
-                events(service(&provider.url()), says("a")).await.remove(0).unwrap_err()
+                events(service(&provider.url()), says("a"))
+                    .await
+                    .remove(0)
+                    .unwrap_err()
             } else {
-                answer(service(&provider.url()), says("a")).await.unwrap_err()
+                answer(service(&provider.url()), says("a"))
+                    .await
+                    .unwrap_err()
             };
-            assert_eq!(told, error(&provider.url(), code, text, message), "{status} {body}");
+            assert_eq!(
+                told,
+                error(&provider.url(), code, text, message),
+                "{status} {body}"
+            );
         }
     }
 }
 
 #[tokio::test]
 async fn a_wait_is_carried_through() {
-    let body = json!({"error": {"message": "Request quota exceeded", "statusCode": 429, "type": "quota"}});
-    let script = provider::plain("429 Too Many Requests", "retry-after: 60\r\n", body.to_string());
+    let body =
+        json!({"error": {"message": "Request quota exceeded", "statusCode": 429, "type": "quota"}});
+    let script = provider::plain(
+        "429 Too Many Requests",
+        "retry-after: 60\r\n",
+        body.to_string(),
+    );
     let provider = Provider::start([script]).await;
-    let told = answer(service(&provider.url()), says("a")).await.unwrap_err();
+    let told = answer(service(&provider.url()), says("a"))
+        .await
+        .unwrap_err();
 
     let message = format!("{}Request quota exceeded", prefix(&provider.url()));
     let mut object = ErrorObject::new(429, "Too Many Requests", message);
     object.kind = Some("quota".to_owned());
     let retry_after = Some(Duration::from_secs(60));
-    assert_eq!(told, ServiceError::Provider { error: Box::new(object), retry_after });
+    assert_eq!(
+        told,
+        ServiceError::Provider {
+            error: Box::new(object),
+            retry_after
+        }
+    );
 }
 
 #[tokio::test]
@@ -128,7 +187,15 @@ async fn an_error_in_a_stream_is_carried_through() {
         let body = format!("event: error\ndata: {data}\n\n");
         let provider = Provider::start([provider::stream([body.as_bytes()])]).await;
         let told = events(service(&provider.url()), says("a")).await;
-        assert_eq!(told, [Err(error(&provider.url(), 504, "Gateway Timeout", "too slow"))]);
+        assert_eq!(
+            told,
+            [Err(error(
+                &provider.url(),
+                504,
+                "Gateway Timeout",
+                "too slow"
+            ))]
+        );
     }
 }
 
@@ -145,9 +212,15 @@ async fn a_prefix_that_is_there_is_not_put_there_again() {
     for (message, after_prefix) in rows {
         let body = json!({"error": {"message": message, "statusCode": 404}});
         provider.then(provider::json("404 Not Found", &body));
-        let told = answer(service(&url), says("a")).await.unwrap_err().to_string();
-        let expected =
-            if after_prefix.is_empty() { message } else { format!("{}{after_prefix}", prefix(&url)) };
+        let told = answer(service(&url), says("a"))
+            .await
+            .unwrap_err()
+            .to_string();
+        let expected = if after_prefix.is_empty() {
+            message
+        } else {
+            format!("{}{after_prefix}", prefix(&url))
+        };
         assert_eq!(told, expected);
     }
 }
@@ -156,7 +229,10 @@ async fn a_prefix_that_is_there_is_not_put_there_again() {
 async fn the_prefix_is_readable_for_clients_that_send_a_placeholder_and_has_no_secret_for_others() {
     let provider = Provider::start([]).await;
     let url = provider.url();
-    let rows = [("NoAuthProvided-in-AIsNetworkClientService", prefix(&url)), (url.as_str(), prefix("***"))];
+    let rows = [
+        ("NoAuthProvided-in-AIsNetworkClientService", prefix(&url)),
+        (url.as_str(), prefix("***")),
+    ];
     for (secret, expected) in rows {
         provider.then(provider::plain("404 Not Found", "", ""));
         let registry = registry();
@@ -180,7 +256,10 @@ async fn answers_that_are_none_are_errors() {
             provider::stream([&b"event: progress\ndata: {\"outputs\":[]}\n\n"[..]]),
             "the server's stream ended without a final answer".to_owned(),
         ),
-        (provider::stream([&b"event: progress\ndata: {\"outputs\":7}\n\n"[..]]), unreadable.to_owned()),
+        (
+            provider::stream([&b"event: progress\ndata: {\"outputs\":7}\n\n"[..]]),
+            unreadable.to_owned(),
+        ),
         (
             provider::stream([&b"event: error\ndata: oops\n\n"[..]]),
             "the server's stream ended with an error that cannot be read".to_owned(),
@@ -192,7 +271,10 @@ async fn answers_that_are_none_are_errors() {
     ];
     for (script, expected) in rows {
         let provider = Provider::start([script]).await;
-        let told = events(service(&provider.url()), says("a")).await.pop().unwrap();
+        let told = events(service(&provider.url()), says("a"))
+            .await
+            .pop()
+            .unwrap();
         let expected = format!("{}{expected}", prefix(&provider.url()));
         assert_eq!(told, Err(ServiceError::BadAnswer(expected)));
     }
@@ -202,7 +284,10 @@ async fn answers_that_are_none_are_errors() {
 async fn a_server_that_cannot_be_reached_is_named() {
     let url = provider::closed_port().await;
     let told = answer(service(&url), says("a")).await.unwrap_err();
-    let text = format!("{}Error: connect ECONNREFUSED, the service refuses connections", prefix(&url));
+    let text = format!(
+        "{}Error: connect ECONNREFUSED, the service refuses connections",
+        prefix(&url)
+    );
     assert_eq!(told, ServiceError::Unreachable(text));
 }
 
@@ -235,14 +320,20 @@ async fn the_next_server_is_told_when_the_caller_does_not_know_the_secret() {
         let pattern = ServicePattern::parse("aisbreaker:").unwrap();
         let sealed = SealedSecret::new(pattern, secret.into(), vec![provider.url()]);
         let mut call = call_with(&registry, service(&provider.url()), says("a"));
-        call.credentials =
-            Arc::new(Credentials::Sealed { secrets: vec![sealed], bearer: Some("sk-own".into()) });
+        call.credentials = Arc::new(Credentials::Sealed {
+            secrets: vec![sealed],
+            bearer: Some("sk-own".into()),
+        });
 
         registry.call(call).await.unwrap();
 
         let received = provider.request();
         assert_eq!(received.header("authorization"), bearer, "{secret:?}");
-        assert_eq!(received.header(SEALED_HEADER), is_told.then_some("1"), "{secret:?}");
+        assert_eq!(
+            received.header(SEALED_HEADER),
+            is_told.then_some("1"),
+            "{secret:?}"
+        );
     }
 }
 
@@ -265,7 +356,11 @@ async fn what_cannot_be_handed_on_is_refused() {
         ),
     ];
     for (service, expected) in rows {
-        assert_eq!(answer(service.clone(), says("a")).await.unwrap_err(), expected, "{service}");
+        assert_eq!(
+            answer(service.clone(), says("a")).await.unwrap_err(),
+            expected,
+            "{service}"
+        );
     }
 }
 
@@ -279,10 +374,15 @@ async fn mirrors_what_comes_over_two_hops() {
     let registry = registry();
     let mut call = call_with(&registry, service, says("a"));
     call.credentials = Arc::new(Credentials::None);
-    let Ok(Reply::Final(response)) = registry.call(call).await else { panic!("no answer") };
+    let Ok(Reply::Final(response)) = registry.call(call).await else {
+        panic!("no answer")
+    };
 
     assert_eq!(response.text(), Some("nioM"));
     let received = provider.request();
-    assert_eq!(received.body["service"], far, "the rest of the chain is the other server's business");
+    assert_eq!(
+        received.body["service"], far,
+        "the rest of the chain is the other server's business"
+    );
     assert_eq!(received.header("authorization"), None);
 }

@@ -39,8 +39,17 @@ async fn asks_for_what_the_caller_asked_for_and_nothing_else() {
     answer(service(&provider), request).await.unwrap();
 
     let received = provider.request();
-    assert!(received.head.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"), "{}", received.head);
-    assert_eq!(received.header("authorization"), Some(&*format!("Bearer {SECRET}")));
+    assert!(
+        received
+            .head
+            .starts_with("POST /v1/chat/completions HTTP/1.1\r\n"),
+        "{}",
+        received.head
+    );
+    assert_eq!(
+        received.header("authorization"),
+        Some(&*format!("Bearer {SECRET}"))
+    );
     assert_eq!(received.header("content-type"), Some("application/json"));
     assert_eq!(received.header("accept"), Some("application/json"));
     assert_eq!(
@@ -117,25 +126,36 @@ async fn the_second_turn_has_the_first_before_it() {
 #[tokio::test]
 async fn the_engine_of_the_id_wins_then_the_option_then_the_default() {
     let rows = [
-        ("chat:openai.com/org/model", json!({"model": "option"}), "org/model"),
+        (
+            "chat:openai.com/org/model",
+            json!({"model": "option"}),
+            "org/model",
+        ),
         ("chat:openai.com", json!({"model": "option"}), "option"),
         ("chat:openai.com", json!({}), "default-engine"),
     ];
     let mut options = Options::default();
-    options.engines.insert("chat:openai.com".to_owned(), "default-engine".to_owned());
+    options
+        .engines
+        .insert("chat:openai.com".to_owned(), "default-engine".to_owned());
     let registry = standard(client(Timeouts::default()), options).build();
     for (service_id, intern_options, expected) in rows {
         let provider = Provider::start([provider::json("200 OK", &completion("Hi."))]).await;
         let mut request = says("a");
         request["internOptions"] = intern_options;
         let service = json!({"serviceId": service_id, "url": provider.url()});
-        registry.call(call_with(&registry, service, request)).await.unwrap();
+        registry
+            .call(call_with(&registry, service, request))
+            .await
+            .unwrap();
         assert_eq!(provider.request().body["model"], expected, "{service_id}");
     }
 
     let mut request = says("a");
     request["internOptions"] = json!({"model": 4});
-    let error = answer(json!({"serviceId": "chat:openai.com"}), request).await.unwrap_err();
+    let error = answer(json!({"serviceId": "chat:openai.com"}), request)
+        .await
+        .unwrap_err();
     let expected = "request.internOptions.model must be a string";
     assert_eq!(error, ServiceError::BadRequest(expected.to_owned()));
 }
@@ -147,14 +167,21 @@ async fn an_engine_that_the_key_shuts_out_is_not_called_by_an_option() {
         let urls = vec!["https://nowhere.invalid".to_owned()];
         SealedSecret::new(ServicePattern::parse(id).unwrap(), secret.into(), urls)
     };
-    let blocked = ["chat:openai.com/dear", "chat:anthropic.com/dear", "chat:openai.com/gpt-4.1-mini"];
+    let blocked = [
+        "chat:openai.com/dear",
+        "chat:anthropic.com/dear",
+        "chat:openai.com/gpt-4.1-mini",
+    ];
     let open = ["chat:openai.com", "chat:anthropic.com"];
     let secrets = blocked
         .iter()
         .map(|id| secret(id, "INVALID"))
         .chain(open.iter().map(|id| secret(id, "sk")))
         .collect();
-    let credentials = Arc::new(Credentials::Sealed { secrets, bearer: None });
+    let credentials = Arc::new(Credentials::Sealed {
+        secrets,
+        bearer: None,
+    });
     for (id, options) in [
         ("chat:openai.com", json!({"model": "dear"})),
         ("chat:openai.com/", json!({"model": "dear"})),
@@ -166,7 +193,10 @@ async fn an_engine_that_the_key_shuts_out_is_not_called_by_an_option() {
         let mut call = call_with(&registry, json!({"serviceId": id}), request);
         call.credentials = Arc::clone(&credentials);
         let refused = registry.call(call).await.unwrap_err();
-        let text = format!("{}: the key does not allow this model of the service", id.trim_end_matches('/'));
+        let text = format!(
+            "{}: the key does not allow this model of the service",
+            id.trim_end_matches('/')
+        );
         assert_eq!(refused, ServiceError::Forbidden(text), "{id} {options}");
     }
 }
@@ -179,12 +209,18 @@ async fn all_choices_are_outputs_unless_they_are_without_text() {
         {"index": 0, "message": {"role": "assistant", "content": "A"}},
         {"index": 2, "message": {"role": "assistant", "content": null, "tool_calls": [{"id": "x"}]}},
     ]);
-    told.as_object_mut().unwrap().retain(|name, _| name == "choices");
+    told.as_object_mut()
+        .unwrap()
+        .retain(|name, _| name == "choices");
     let provider = Provider::start([provider::json("200 OK", &told)]).await;
     let response = answer(service(&provider), says("a")).await.unwrap();
 
     assert_eq!(texts(&response.outputs), ["A", "B"]);
-    assert_eq!(response.usage.service.engine.as_deref(), Some("gpt-test"), "the model that was asked for");
+    assert_eq!(
+        response.usage.service.engine.as_deref(),
+        Some("gpt-test"),
+        "the model that was asked for"
+    );
     assert_eq!(response.usage.total_tokens, None);
     assert_eq!(response.intern_response, Some(told));
 }
@@ -192,21 +228,37 @@ async fn all_choices_are_outputs_unless_they_are_without_text() {
 #[tokio::test]
 async fn passes_on_the_providers_error_without_the_secret() {
     let long = "x".repeat(3000);
-    let text = format!("{}{}", "OpenaiComChatService(chat:openai.com/gpt-test): ", "x".repeat(2048));
+    let text = format!(
+        "{}{}",
+        "OpenaiComChatService(chat:openai.com/gpt-test): ",
+        "x".repeat(2048)
+    );
     let rows = [
         (
             json!({"error": {"message": format!("Bad key: {SECRET}."), "type": "t"}}),
             "Bad key: ***.",
             Some("t"),
         ),
-        (json!({"error": {"message": "m", "code": "invalid"}}), "m", None),
+        (
+            json!({"error": {"message": "m", "code": "invalid"}}),
+            "m",
+            None,
+        ),
         (json!({"error": "e"}), "e", None),
         (json!({"message": "m", "error": {}}), "m", None),
         (json!({"detail": "d"}), "d", None),
-        (json!([{"error": {"message": "in a list"}}]), "in a list", None),
+        (
+            json!([{"error": {"message": "in a list"}}]),
+            "in a list",
+            None,
+        ),
         (json!({"error": {"message": ""}}), "Unauthorized", None),
         (json!({}), "Unauthorized", None),
-        (json!({"error": {"message": long}}), text.split_once("): ").unwrap().1, None),
+        (
+            json!({"error": {"message": long}}),
+            text.split_once("): ").unwrap().1,
+            None,
+        ),
     ];
     for (body, expected, kind) in rows {
         let provider = Provider::start([provider::json("401 Unauthorized", &body)]).await;
@@ -214,7 +266,14 @@ async fn passes_on_the_providers_error_without_the_secret() {
         let message = format!("OpenaiComChatService(chat:openai.com/gpt-test): {expected}");
         let mut object = ErrorObject::new(401, "Unauthorized", message);
         object.kind = kind.map(str::to_owned);
-        assert_eq!(error, ServiceError::Provider { error: Box::new(object), retry_after: None }, "{body}");
+        assert_eq!(
+            error,
+            ServiceError::Provider {
+                error: Box::new(object),
+                retry_after: None
+            },
+            "{body}"
+        );
     }
 }
 
@@ -239,8 +298,15 @@ async fn an_address_that_the_caller_did_not_name_is_not_told() {
         vec!["https://llm.internal.invalid".to_owned()],
     );
     let registry = registry();
-    let mut call = call_with(&registry, json!({"serviceId": "chat:openai.com"}), says("a"));
-    call.credentials = Arc::new(Credentials::Sealed { secrets: vec![secret], bearer: None });
+    let mut call = call_with(
+        &registry,
+        json!({"serviceId": "chat:openai.com"}),
+        says("a"),
+    );
+    call.credentials = Arc::new(Credentials::Sealed {
+        secrets: vec![secret],
+        bearer: None,
+    });
 
     let told = registry.call(call).await.unwrap_err();
 
@@ -254,8 +320,16 @@ async fn the_query_of_an_address_is_not_told_in_usage() {
     let provider = Provider::start([provider::json("200 OK", &body)]).await;
     let url = format!("{}/x?key=hush#no-default-path", provider.url());
 
-    let response = answer(json!({"serviceId": "chat:openai.com", "url": url}), says("a")).await.unwrap();
+    let response = answer(
+        json!({"serviceId": "chat:openai.com", "url": url}),
+        says("a"),
+    )
+    .await
+    .unwrap();
 
-    assert_eq!(response.usage.service.url, Some(format!("{}/x", provider.url())));
+    assert_eq!(
+        response.usage.service.url,
+        Some(format!("{}/x", provider.url()))
+    );
     assert!(provider.request().head.starts_with("POST /x?key=hush "));
 }

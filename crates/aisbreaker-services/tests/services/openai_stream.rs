@@ -13,8 +13,7 @@ fn service(provider: &Provider) -> Value {
 }
 
 fn delta(choices: &Value) -> String {
-    let chunk =
-        json!({"id": "c", "object": "chat.completion.chunk", "model": "gpt-test", "choices": choices});
+    let chunk = json!({"id": "c", "object": "chat.completion.chunk", "model": "gpt-test", "choices": choices});
     format!("data: {chunk}\n\n")
 }
 
@@ -66,7 +65,10 @@ async fn hands_out_pieces_and_then_the_whole() {
             },
         })
     );
-    assert_eq!(state_of(&response)["messages"][1], json!({"output": output}));
+    assert_eq!(
+        state_of(&response)["messages"][1],
+        json!({"output": output})
+    );
     let received = provider.request();
     assert_eq!(received.header("accept"), Some("text/event-stream"));
     assert_eq!(
@@ -79,24 +81,33 @@ async fn hands_out_pieces_and_then_the_whole() {
 
 #[tokio::test]
 async fn openai_itself_is_asked_for_the_usage_of_a_stream() {
-    for (options, expected) in
-        [(json!({}), json!({"include_usage": true})), (json!({"stream_options": null}), json!(null))]
-    {
+    for (options, expected) in [
+        (json!({}), json!({"include_usage": true})),
+        (json!({"stream_options": null}), json!(null)),
+    ] {
         let provider = Provider::start([provider::stream([whole().as_bytes()])]).await;
         let row = json!({"provider": [
             {"id": "openai.com", "url": provider.url(), "openai": "/v1", "engine": "gpt", "stream_usage": true},
         ]});
         let mut services = Options::default();
-        services.providers = services.providers.with_rows(serde_json::from_value(row).unwrap()).unwrap();
+        services.providers = services
+            .providers
+            .with_rows(serde_json::from_value(row).unwrap())
+            .unwrap();
         let registry = standard(client(Timeouts::default()), services).build();
         let mut request = says("Hello");
         (request["stream"], request["internOptions"]) = (json!(true), options);
 
         let call = call_with(&registry, json!({"serviceId": "chat:openai.com"}), request);
-        let Reply::Stream(events) = registry.call(call).await.unwrap() else { panic!("no stream") };
+        let Reply::Stream(events) = registry.call(call).await.unwrap() else {
+            panic!("no stream")
+        };
         let events: Vec<_> = events.collect().await;
 
-        assert!(matches!(events.last(), Some(Ok(Event::Final(_)))), "{events:?}");
+        assert!(
+            matches!(events.last(), Some(Ok(Event::Final(_)))),
+            "{events:?}"
+        );
         assert_eq!(provider.request().body["stream_options"], expected);
     }
 }
@@ -105,8 +116,9 @@ async fn openai_itself_is_asked_for_the_usage_of_a_stream() {
 async fn a_stream_is_the_same_however_it_is_cut() {
     let whole = whole();
     let bytes = whole.as_bytes();
-    let mut scripts: Vec<_> =
-        (0..=bytes.len()).map(|at| provider::stream([&bytes[..at], &bytes[at..]])).collect();
+    let mut scripts: Vec<_> = (0..=bytes.len())
+        .map(|at| provider::stream([&bytes[..at], &bytes[at..]]))
+        .collect();
     scripts.push(provider::stream(bytes.chunks(1)));
     let count = scripts.len();
     let provider = Provider::start(scripts).await;
@@ -114,15 +126,25 @@ async fn a_stream_is_the_same_however_it_is_cut() {
 
     for cut in 0..count {
         let call = call_with(&registry, service(&provider), streamed(says("Hello")));
-        let Reply::Stream(events) = registry.call(call).await.unwrap() else { panic!("no stream") };
+        let Reply::Stream(events) = registry.call(call).await.unwrap() else {
+            panic!("no stream")
+        };
         let mut said = Vec::new();
         for event in events.collect::<Vec<_>>().await {
             match event.unwrap() {
-                Event::Progress(progress) => said.extend(texts(&progress.outputs).join("|").chars()),
-                Event::Final(response) => assert_eq!(response.text(), Some("Grüße, Welt"), "cut at {cut}"),
+                Event::Progress(progress) => {
+                    said.extend(texts(&progress.outputs).join("|").chars())
+                }
+                Event::Final(response) => {
+                    assert_eq!(response.text(), Some("Grüße, Welt"), "cut at {cut}")
+                }
             }
         }
-        assert_eq!(said.iter().collect::<String>(), "Grüße, Welt", "cut at {cut}");
+        assert_eq!(
+            said.iter().collect::<String>(),
+            "Grüße, Welt",
+            "cut at {cut}"
+        );
     }
     assert_eq!(
         provider.connections(),
@@ -156,7 +178,10 @@ async fn the_call_of_a_tool_is_passed_on_in_the_providers_own_event() {
 
     assert_eq!(pieces.len(), 1);
     assert_eq!(pieces[0].outputs, []);
-    assert_eq!(pieces[0].intern_response.as_ref().unwrap()["choices"], choices);
+    assert_eq!(
+        pieces[0].intern_response.as_ref().unwrap()["choices"],
+        choices
+    );
     assert_eq!(response.outputs, []);
 }
 
@@ -191,7 +216,9 @@ async fn leaving_a_stream_closes_the_connection_to_the_provider() {
 #[tokio::test]
 async fn what_is_not_read_is_not_collected() {
     let mut script = provider::open_stream([]);
-    script.push(Act::Flood(provider::chunk(piece(&"x".repeat(10_000)).as_bytes())));
+    script.push(Act::Flood(provider::chunk(
+        piece(&"x".repeat(10_000)).as_bytes(),
+    )));
     let provider = Provider::start([script]).await;
     let Ok(Reply::Stream(events)) = reply(service(&provider), streamed(says("a"))).await else {
         panic!("no stream")
@@ -220,9 +247,14 @@ async fn a_stream_begins_before_the_provider_has_answered() {
 
     let begun = reply(service, streamed(says("a"))).now_or_never();
 
-    let Some(Ok(Reply::Stream(events))) = begun else { panic!("not begun at once: {begun:?}") };
+    let Some(Ok(Reply::Stream(events))) = begun else {
+        panic!("not begun at once: {begun:?}")
+    };
     let events: Vec<_> = events.collect().await;
-    assert!(matches!(events.as_slice(), [Err(ServiceError::Unreachable(_))]), "{events:?}");
+    assert!(
+        matches!(events.as_slice(), [Err(ServiceError::Unreachable(_))]),
+        "{events:?}"
+    );
 }
 
 #[tokio::test]
@@ -231,5 +263,8 @@ async fn what_is_wrong_with_the_call_itself_is_told_before_the_stream() {
 
     let refused = reply(service, streamed(says("a"))).await;
 
-    assert!(matches!(refused, Err(ServiceError::BadRequest(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(ServiceError::BadRequest(_))),
+        "{refused:?}"
+    );
 }

@@ -42,7 +42,9 @@ pub(crate) struct Received {
 impl Received {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        lines
+            .find(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 }
 
@@ -72,7 +74,11 @@ impl Provider {
             left: Semaphore::new(0),
         });
         let task = tokio::spawn(serve(listener, Arc::clone(&shared)));
-        Self { address, shared, task }
+        Self {
+            address,
+            shared,
+            task,
+        }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -102,7 +108,10 @@ impl Provider {
     /// Waits until the other side has closed a connection that was held or flooded.
     pub(crate) async fn was_left(&self) {
         let left = tokio::time::timeout(Duration::from_secs(10), self.shared.left.acquire());
-        left.await.expect("the connection stays open").unwrap().forget();
+        left.await
+            .expect("the connection stays open")
+            .unwrap()
+            .forget();
     }
 }
 
@@ -121,20 +130,26 @@ pub(crate) async fn closed_port() -> String {
 /// A script that answers with a status, further header lines and a body.
 pub(crate) fn plain(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<Act> {
     let body = body.as_ref();
-    let mut answer =
-        format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n", body.len()).into_bytes();
+    let mut answer = format!(
+        "HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
     answer.extend_from_slice(body);
     vec![Act::Send(answer)]
 }
 
 /// A script that answers with JSON.
 pub(crate) fn json(status: &str, body: &Value) -> Vec<Act> {
-    plain(status, "content-type: application/json\r\n", body.to_string())
+    plain(
+        status,
+        "content-type: application/json\r\n",
+        body.to_string(),
+    )
 }
 
 /// The head of a chunked stream of events.
-pub(crate) const EVENTS_HEAD: &str =
-    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n";
+pub(crate) const EVENTS_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n";
 
 /// One chunk of a chunked body.
 pub(crate) fn chunk(bytes: &[u8]) -> Vec<u8> {
@@ -144,7 +159,8 @@ pub(crate) fn chunk(bytes: &[u8]) -> Vec<u8> {
     chunk
 }
 
-/// A script that answers with a stream of events in these pieces, each a chunk of its own, and ends it cleanly.
+/// A script that answers with a stream of events in these pieces, each a chunk of its own, and ends
+/// it cleanly.
 pub(crate) fn stream<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Act> {
     let mut acts = open_stream(pieces);
     acts.push(Act::Send(b"0\r\n\r\n".to_vec()));
@@ -154,7 +170,12 @@ pub(crate) fn stream<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Act>
 /// As [`stream`], without the end.
 pub(crate) fn open_stream<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Act> {
     let mut acts = vec![Act::Send(EVENTS_HEAD.into())];
-    acts.extend(pieces.into_iter().filter(|piece| !piece.is_empty()).map(|piece| Act::Send(chunk(piece))));
+    acts.extend(
+        pieces
+            .into_iter()
+            .filter(|piece| !piece.is_empty())
+            .map(|piece| Act::Send(chunk(piece))),
+    );
     acts
 }
 
@@ -175,9 +196,16 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 async fn converse(mut socket: TcpStream, shared: &Shared) -> std::io::Result<()> {
     let mut buffer = Vec::new();
     loop {
-        let Some(request) = read_request(&mut socket, &mut buffer).await? else { return Ok(()) };
+        let Some(request) = read_request(&mut socket, &mut buffer).await? else {
+            return Ok(());
+        };
         shared.received.lock().unwrap().push(request);
-        let script = shared.scripts.lock().unwrap().pop_front().expect("a request without a script");
+        let script = shared
+            .scripts
+            .lock()
+            .unwrap()
+            .pop_front()
+            .expect("a request without a script");
         for act in script {
             match act {
                 Act::Send(bytes) => socket.write_all(&bytes).await?,
@@ -199,7 +227,10 @@ async fn converse(mut socket: TcpStream, shared: &Shared) -> std::io::Result<()>
     }
 }
 
-async fn read_request(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Received>> {
+async fn read_request(
+    socket: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+) -> std::io::Result<Option<Received>> {
     loop {
         if let Some(request) = take_request(buffer) {
             return Ok(Some(request));
@@ -213,8 +244,12 @@ async fn read_request(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::
 fn take_request(buffer: &mut Vec<u8>) -> Option<Received> {
     let head_end = buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = String::from_utf8(buffer[..head_end].to_vec()).unwrap();
-    let length =
-        head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let length = head.lines().find_map(|line| {
+        line.to_lowercase()
+            .strip_prefix("content-length: ")?
+            .parse()
+            .ok()
+    });
     let end = head_end + length.unwrap_or(0);
     if buffer.len() < end {
         return None;

@@ -20,16 +20,22 @@ fn hasty(timeouts: Timeouts) -> Registry {
     let id = ServiceId::parse("chat:replicate.com").unwrap();
     let chat = ReplicateChat::new(client(timeouts), Settings::default());
     let chat = chat.with_first_pause(Duration::from_millis(1));
-    standard(client(timeouts), Options::default()).with(&id, chat).build()
+    standard(client(timeouts), Options::default())
+        .with(&id, chat)
+        .build()
 }
 
 async fn asked(url: &str, request: Value) -> Result<Reply, ServiceError> {
     let registry = hasty(Timeouts::default());
-    registry.call(sealed_call(&registry, ID, url, request)).await
+    registry
+        .call(sealed_call(&registry, ID, url, request))
+        .await
 }
 
 async fn answered(url: &str) -> Result<Response, ServiceError> {
-    let Reply::Final(response) = asked(url, says("a")).await? else { panic!("a stream") };
+    let Reply::Final(response) = asked(url, says("a")).await? else {
+        panic!("a stream")
+    };
     Ok(response)
 }
 
@@ -47,8 +53,10 @@ fn unfinished(get: Value) -> Vec<provider::Act> {
 #[tokio::test]
 async fn a_provider_gets_what_its_reference_asks_for_and_is_understood() {
     let provider = Provider::start([finished()]).await;
-    let earlier = ConversationState::default()
-        .with_turn(&[Input::user_text("Hello")], &[Output::Text(OutputText::complete(0, "Hi."))]);
+    let earlier = ConversationState::default().with_turn(
+        &[Input::user_text("Hello")],
+        &[Output::Text(OutputText::complete(0, "Hi."))],
+    );
     let request = json!({
         "inputs": [
             {"text": {"role": "system", "content": "Answer in one word."}},
@@ -58,7 +66,9 @@ async fn a_provider_gets_what_its_reference_asks_for_and_is_understood() {
         "conversationState": earlier.encode(),
         "internOptions": {"temperature": 0.5, "prompt": "x"},
     });
-    let Reply::Final(response) = asked(&provider.url(), request).await.unwrap() else { panic!("a stream") };
+    let Reply::Final(response) = asked(&provider.url(), request).await.unwrap() else {
+        panic!("a stream")
+    };
 
     let received = provider.request();
     let secret = format!("Bearer {SECRET}");
@@ -76,7 +86,10 @@ async fn a_provider_gets_what_its_reference_asks_for_and_is_understood() {
     check_head(&received, &format!("POST {PATH}"), &headers);
     assert_eq!(received.body, golden_json("replicate.com", "request.json"));
     assert_eq!(texts(&response.outputs), ["Paris."]);
-    assert_eq!(response.intern_response, Some(golden_json("replicate.com", "answer.json")));
+    assert_eq!(
+        response.intern_response,
+        Some(golden_json("replicate.com", "answer.json"))
+    );
     assert_eq!(state_of(&response)["messages"].as_array().unwrap().len(), 6);
     let mut usage = json_of(&response.usage);
     assert!(usage["totalMilliseconds"].take().is_u64());
@@ -95,10 +108,34 @@ async fn a_version_is_in_the_body_and_a_model_in_the_path() {
     let version = json!({"version": "5c7d", "input": {"prompt": "a"}});
     let plain = json!({"input": {"prompt": "a"}});
     let rows = [
-        ("chat:replicate.com/o/n:5c7d", json!({}), "", "/v1/predictions", version.clone()),
-        ("chat:replicate.com", json!({"model": "o/n:5c7d"}), "/v1", "/v1/predictions", version),
-        ("chat:replicate.com/o/n", json!({}), "/v1/", "/v1/models/o/n/predictions", plain.clone()),
-        ("chat:replicate.com", json!({"model": "o/n"}), "", "/v1/models/o/n/predictions", plain),
+        (
+            "chat:replicate.com/o/n:5c7d",
+            json!({}),
+            "",
+            "/v1/predictions",
+            version.clone(),
+        ),
+        (
+            "chat:replicate.com",
+            json!({"model": "o/n:5c7d"}),
+            "/v1",
+            "/v1/predictions",
+            version,
+        ),
+        (
+            "chat:replicate.com/o/n",
+            json!({}),
+            "/v1/",
+            "/v1/models/o/n/predictions",
+            plain.clone(),
+        ),
+        (
+            "chat:replicate.com",
+            json!({"model": "o/n"}),
+            "",
+            "/v1/models/o/n/predictions",
+            plain,
+        ),
         (
             "chat:replicate.com/o/n",
             json!({"model": "an input of this name"}),
@@ -112,10 +149,18 @@ async fn a_version_is_in_the_body_and_a_model_in_the_path() {
         let mut request = says("a");
         request["internOptions"] = options;
         let url = format!("{}{base}", provider.url());
-        answer(json!({"serviceId": id, "url": url}), request).await.unwrap();
+        answer(json!({"serviceId": id, "url": url}), request)
+            .await
+            .unwrap();
 
         let received = provider.request();
-        assert!(received.head.starts_with(&format!("POST {path} HTTP/1.1\r\n")), "{id}: {}", received.head);
+        assert!(
+            received
+                .head
+                .starts_with(&format!("POST {path} HTTP/1.1\r\n")),
+            "{id}: {}",
+            received.head
+        );
         assert_eq!(received.body, body, "{id}");
     }
 }
@@ -123,19 +168,38 @@ async fn a_version_is_in_the_body_and_a_model_in_the_path() {
 #[tokio::test]
 async fn a_prediction_that_takes_a_while_is_looked_at_until_it_is_finished() {
     let provider = Provider::start([]).await;
-    let get = json!(format!("{}/v1/predictions/golden0000?x=y#no-default-path", provider.url()));
+    let get = json!(format!(
+        "{}/v1/predictions/golden0000?x=y#no-default-path",
+        provider.url()
+    ));
     let own = json!(format!("{}/elsewhere/golden0000", provider.url()));
-    for script in [unfinished(json!(null)), unfinished(own), unfinished(get), finished()] {
+    for script in [
+        unfinished(json!(null)),
+        unfinished(own),
+        unfinished(get),
+        finished(),
+    ] {
         provider.then(script);
     }
     let response = answered(&provider.url()).await.unwrap();
 
     assert_eq!(response.text(), Some("Paris."));
-    assert_eq!(response.usage.service.url, Some(format!("{}{PATH}", provider.url())));
+    assert_eq!(
+        response.usage.service.url,
+        Some(format!("{}{PATH}", provider.url()))
+    );
     let received = provider.received();
-    let paths = ["/v1/predictions/golden0000", "/elsewhere/golden0000", "/v1/predictions/golden0000?x=y"];
+    let paths = [
+        "/v1/predictions/golden0000",
+        "/elsewhere/golden0000",
+        "/v1/predictions/golden0000?x=y",
+    ];
     let secret = format!("Bearer {SECRET}");
-    let headers = [("authorization", &*secret), ("x-aisbreaker-sealed", "1"), ("accept", "application/json")];
+    let headers = [
+        ("authorization", &*secret),
+        ("x-aisbreaker-sealed", "1"),
+        ("accept", "application/json"),
+    ];
     for (look, path) in received[1..].iter().zip(paths) {
         check_head(look, &format!("GET {path}"), &headers);
         assert_eq!(look.bytes, b"", "{path}");
@@ -160,20 +224,36 @@ async fn the_secret_is_not_taken_to_where_a_prediction_says() {
         assert_eq!(response.text(), Some("Paris."), "{get}");
         let received = provider.received();
         let start = "GET /v1/predictions/golden0000 HTTP/1.1\r\n";
-        assert!(received[1].head.starts_with(start), "{get}: {}", received[1].head);
+        assert!(
+            received[1].head.starts_with(start),
+            "{get}: {}",
+            received[1].head
+        );
     }
     assert_eq!(elsewhere.connections(), 0);
 
     // What stands before the path of the call stands before that of the look as well.
     let provider = Provider::start([unfinished(json!(null)), finished()]).await;
-    answered(&format!("{}/proxy", provider.url())).await.unwrap();
+    answered(&format!("{}/proxy", provider.url()))
+        .await
+        .unwrap();
     let head = &provider.received()[1].head;
-    assert!(head.starts_with("GET /proxy/v1/predictions/golden0000 HTTP/1.1\r\n"), "{head}");
+    assert!(
+        head.starts_with("GET /proxy/v1/predictions/golden0000 HTTP/1.1\r\n"),
+        "{head}"
+    );
 }
 
 #[tokio::test]
 async fn an_id_does_not_lead_elsewhere() {
-    for id in [json!("../../x"), json!("a?b"), json!("@evil.example"), json!(""), json!(null), json!("a b")] {
+    for id in [
+        json!("../../x"),
+        json!("a?b"),
+        json!("@evil.example"),
+        json!(""),
+        json!(null),
+        json!("a b"),
+    ] {
         let mut told = golden_json("replicate.com", "unfinished.json");
         told["id"] = id.clone();
         let provider = Provider::start([json_bytes(told.to_string())]).await;
@@ -190,7 +270,10 @@ async fn a_prediction_that_is_never_finished_is_given_up() {
     let scripts = std::iter::repeat_with(|| unfinished(json!(null))).take(100);
     let provider = Provider::start(scripts).await;
     let registry = hasty(Timeouts::default().with_response(Duration::from_millis(300)));
-    let told = registry.call(sealed_call(&registry, ID, &provider.url(), says("a"))).await.unwrap_err();
+    let told = registry
+        .call(sealed_call(&registry, ID, &provider.url(), says("a")))
+        .await
+        .unwrap_err();
 
     assert!(matches!(told, ServiceError::Timeout(_)), "{told:?}");
 }
@@ -203,10 +286,15 @@ async fn a_stream_has_the_answer_in_one_piece() {
     };
     let events: Vec<_> = events.map(|event| event.unwrap()).collect().await;
 
-    let [Event::Progress(progress), Event::Final(response)] = &events[..] else { panic!("{events:?}") };
+    let [Event::Progress(progress), Event::Final(response)] = &events[..] else {
+        panic!("{events:?}")
+    };
     assert_eq!(texts(&progress.outputs), ["Paris."]);
     assert_eq!(response.text(), Some("Paris."));
-    assert_eq!(provider.received()[0].body, json!({"input": {"prompt": "a"}}));
+    assert_eq!(
+        provider.received()[0].body,
+        json!({"input": {"prompt": "a"}})
+    );
 }
 
 #[tokio::test]
@@ -230,18 +318,46 @@ async fn an_output_is_a_text_or_texts() {
 async fn what_the_service_cannot_send_is_refused_before_anything_is_sent() {
     let image = json!({"inputs": [{"image": {"url": "https://a.example/b"}}]});
     let rows = [
-        ("chat:replicate.com", says("a"), "has no default model: name one"),
-        ("chat:replicate.com/llama", says("a"), "name the model as <owner>/<name>"),
-        ("chat:replicate.com/a/b/c", says("a"), "name the model as <owner>/<name>"),
-        ("chat:replicate.com/a/..", says("a"), "name the model as <owner>/<name>"),
-        ("chat:replicate.com/a/b:", says("a"), "name the model as <owner>/<name>"),
-        ("chat:replicate.com/a/b?c", says("a"), "name the model as <owner>/<name>"),
+        (
+            "chat:replicate.com",
+            says("a"),
+            "has no default model: name one",
+        ),
+        (
+            "chat:replicate.com/llama",
+            says("a"),
+            "name the model as <owner>/<name>",
+        ),
+        (
+            "chat:replicate.com/a/b/c",
+            says("a"),
+            "name the model as <owner>/<name>",
+        ),
+        (
+            "chat:replicate.com/a/..",
+            says("a"),
+            "name the model as <owner>/<name>",
+        ),
+        (
+            "chat:replicate.com/a/b:",
+            says("a"),
+            "name the model as <owner>/<name>",
+        ),
+        (
+            "chat:replicate.com/a/b?c",
+            says("a"),
+            "name the model as <owner>/<name>",
+        ),
         (ID, image, "takes no image inputs"),
     ];
     for (id, request, expected) in rows {
         let provider = Provider::start([]).await;
-        let told = answer(json!({"serviceId": id, "url": provider.url()}), request).await.unwrap_err();
-        let ServiceError::BadRequest(text) = told else { panic!("{id}: {told:?}") };
+        let told = answer(json!({"serviceId": id, "url": provider.url()}), request)
+            .await
+            .unwrap_err();
+        let ServiceError::BadRequest(text) = told else {
+            panic!("{id}: {told:?}")
+        };
         assert!(text.contains(expected), "{id}: {text}");
         assert_eq!(provider.connections(), 0, "{id}");
     }
@@ -257,18 +373,30 @@ async fn the_secret_goes_nowhere_else_and_nothing_goes_without_it() {
     call.credentials = Arc::new(Credentials::None);
     let without = registry.call(call).await.unwrap_err();
 
-    assert!(matches!(elsewhere, ServiceError::Forbidden(_)), "{elsewhere:?}");
-    assert_eq!(without, ServiceError::MissingSecret { service_id: ID.to_owned() });
+    assert!(
+        matches!(elsewhere, ServiceError::Forbidden(_)),
+        "{elsewhere:?}"
+    );
+    assert_eq!(
+        without,
+        ServiceError::MissingSecret {
+            service_id: ID.to_owned()
+        }
+    );
     assert_eq!(provider.connections(), 0);
 }
 
 #[tokio::test]
 async fn a_refusal_is_told_with_its_status_and_the_wait_when_looked_at_too() {
-    let body = json!({"title": "Throttled", "detail": format!("no {SECRET}"), "status": 429}).to_string();
+    let body =
+        json!({"title": "Throttled", "detail": format!("no {SECRET}"), "status": 429}).to_string();
     let refused = || provider::plain("429 Too Many Requests", "retry-after: 9\r\n", &body);
     let text = format!("ReplicateComChatService({ID}): no ***");
     let error = Box::new(ErrorObject::new(429, "Too Many Requests", text));
-    let expected = ServiceError::Provider { error, retry_after: Some(Duration::from_secs(9)) };
+    let expected = ServiceError::Provider {
+        error,
+        retry_after: Some(Duration::from_secs(9)),
+    };
     for scripts in [vec![refused()], vec![unfinished(json!(null)), refused()]] {
         let provider = Provider::start(scripts).await;
         assert_eq!(answered(&provider.url()).await, Err(expected.clone()));
@@ -287,19 +415,47 @@ async fn a_prediction_that_came_to_nothing_is_an_error() {
     odd["output"] = json!([{"x": 1}]);
     let rows = [
         (told("failed", json!("Out of memory.")), "Out of memory."),
-        (told("failed", json!(null)), "the provider's answer says that the prediction failed, and not why"),
-        (told("canceled", json!(null)), "the provider's answer says that the prediction was canceled"),
-        (told("aborted", json!(null)), "the provider's answer says that the prediction was canceled"),
-        (told("unheard-of", json!(null)), "the provider's answer has no status of a prediction"),
-        (odd.to_string(), "the provider's answer has an output that is no text"),
-        ("{}".to_owned(), "the provider's answer has no status of a prediction"),
-        ("[]".to_owned(), "the provider's answer is not a JSON object"),
+        (
+            told("failed", json!(null)),
+            "the provider's answer says that the prediction failed, and not why",
+        ),
+        (
+            told("canceled", json!(null)),
+            "the provider's answer says that the prediction was canceled",
+        ),
+        (
+            told("aborted", json!(null)),
+            "the provider's answer says that the prediction was canceled",
+        ),
+        (
+            told("unheard-of", json!(null)),
+            "the provider's answer has no status of a prediction",
+        ),
+        (
+            odd.to_string(),
+            "the provider's answer has an output that is no text",
+        ),
+        (
+            "{}".to_owned(),
+            "the provider's answer has no status of a prediction",
+        ),
+        (
+            "[]".to_owned(),
+            "the provider's answer is not a JSON object",
+        ),
     ];
     for (body, expected) in rows {
-        for scripts in [vec![json_bytes(&body)], vec![unfinished(json!(null)), json_bytes(&body)]] {
+        for scripts in [
+            vec![json_bytes(&body)],
+            vec![unfinished(json!(null)), json_bytes(&body)],
+        ] {
             let provider = Provider::start(scripts).await;
             let told = answered(&provider.url()).await.unwrap_err();
-            assert_eq!(told.to_string(), format!("ReplicateComChatService({ID}): {expected}"), "{body}");
+            assert_eq!(
+                told.to_string(),
+                format!("ReplicateComChatService({ID}): {expected}"),
+                "{body}"
+            );
         }
     }
 }

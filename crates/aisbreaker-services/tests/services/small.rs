@@ -40,13 +40,21 @@ fn registers_every_service() {
 
 #[tokio::test]
 async fn dummy_answers_as_the_original_does() {
-    let response = answer(json!({"serviceId": "chat:dummy"}), says("What is JavaScript?")).await.unwrap();
+    let response = answer(
+        json!({"serviceId": "chat:dummy"}),
+        says("What is JavaScript?"),
+    )
+    .await
+    .unwrap();
 
     assert_eq!(
         json_of(&response.outputs),
         json!([{"text": {"index": 0, "role": "assistant", "content": DUMMY_ANSWER}}])
     );
-    assert_eq!(json_of(&response.usage.service), json!({"serviceId": "chat:dummy"}));
+    assert_eq!(
+        json_of(&response.usage.service),
+        json!({"serviceId": "chat:dummy"})
+    );
     assert_eq!(
         state_of(&response),
         json!({"messages": [
@@ -66,14 +74,26 @@ async fn dummy_appends_to_the_conversation() {
 
     let messages = state_of(&second)["messages"].clone();
     let earlier = state_of(&first)["messages"].clone();
-    assert_eq!(messages.as_array().unwrap()[..2], earlier.as_array().unwrap()[..]);
+    assert_eq!(
+        messages.as_array().unwrap()[..2],
+        earlier.as_array().unwrap()[..]
+    );
     assert_eq!(messages[2]["input"]["text"]["content"], "two");
-    assert!(messages[3]["output"]["text"]["content"].as_str().unwrap().starts_with("Moin, this is"));
+    assert!(
+        messages[3]["output"]["text"]["content"]
+            .as_str()
+            .unwrap()
+            .starts_with("Moin, this is")
+    );
 }
 
 #[tokio::test]
 async fn dummy_streams_word_by_word() {
-    let (pieces, response) = pieces(json!({"serviceId": "chat:dummy"}), says("What is JavaScript?")).await;
+    let (pieces, response) = pieces(
+        json!({"serviceId": "chat:dummy"}),
+        says("What is JavaScript?"),
+    )
+    .await;
 
     assert_eq!(pieces.len(), 22);
     assert_eq!(
@@ -86,7 +106,10 @@ async fn dummy_streams_word_by_word() {
         json!({"outputs": [{"text":
             {"index": 0, "role": "assistant", "content": "...", "isDelta": true, "isProcessing": false}}]})
     );
-    let whole: String = pieces.iter().flat_map(|piece| texts(&piece.outputs)).collect();
+    let whole: String = pieces
+        .iter()
+        .flat_map(|piece| texts(&piece.outputs))
+        .collect();
     assert_eq!(whole, DUMMY_ANSWER);
     assert_eq!(response.text(), Some(DUMMY_ANSWER));
     assert!(!response.conversation_state.unwrap().is_empty());
@@ -98,7 +121,11 @@ async fn dummy_waits_between_pieces_only_if_asked_to() {
     pieces(json!({"serviceId": "chat:dummy"}), says("a")).await;
     assert_eq!(started.elapsed(), Duration::ZERO);
 
-    let (pieces, response) = pieces(json!({"serviceId": "chat:dummy", "delayMillis": 1000}), says("a")).await;
+    let (pieces, response) = pieces(
+        json!({"serviceId": "chat:dummy", "delayMillis": 1000}),
+        says("a"),
+    )
+    .await;
     let pauses = u64::try_from(pieces.len()).unwrap() - 1;
     assert_eq!(started.elapsed().as_secs(), pauses);
     assert_eq!(response.usage.total_milliseconds, pauses * 1000);
@@ -121,7 +148,11 @@ async fn dummy_refuses_unusable_properties() {
     for (mut properties, expected) in rows {
         properties["serviceId"] = json!("chat:dummy");
         let error = answer(properties.clone(), says("a")).await.err();
-        assert_eq!(error, expected.map(|text| ServiceError::BadRequest(text.to_owned())), "{properties}");
+        assert_eq!(
+            error,
+            expected.map(|text| ServiceError::BadRequest(text.to_owned())),
+            "{properties}"
+        );
     }
 }
 
@@ -132,7 +163,9 @@ async fn echo_says_every_text_again() {
         {"image": {"role": "user", "url": "https://a.example/b.png"}},
         {"text": {"role": "system", "content": "b"}},
     ]});
-    let response = answer(json!({"serviceId": "chat:echo"}), request.clone()).await.unwrap();
+    let response = answer(json!({"serviceId": "chat:echo"}), request.clone())
+        .await
+        .unwrap();
 
     assert_eq!(
         json_of(&response.outputs),
@@ -144,7 +177,10 @@ async fn echo_says_every_text_again() {
     assert_eq!(state_of(&response)["messages"].as_array().unwrap().len(), 5);
 
     let (pieces, streamed) = pieces(json!({"serviceId": "chat:echo"}), request).await;
-    let said: Vec<&str> = pieces.iter().flat_map(|piece| texts(&piece.outputs)).collect();
+    let said: Vec<&str> = pieces
+        .iter()
+        .flat_map(|piece| texts(&piece.outputs))
+        .collect();
     assert_eq!(said, ["[ECHO] a", "[ECHO] b"]);
     assert_eq!(streamed.outputs, response.outputs);
 }
@@ -156,7 +192,13 @@ async fn a_state_of_somebody_else_is_refused() {
     for service_id in ["chat:dummy", "chat:echo", "chat:openai.com"] {
         let mut request = says("a");
         request["conversationState"] = json!("AAAA");
-        let error = answer(json!({"serviceId": service_id}), request).await.unwrap_err();
-        assert_eq!(error, ServiceError::BadRequest(expected.to_owned()), "{service_id}");
+        let error = answer(json!({"serviceId": service_id}), request)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error,
+            ServiceError::BadRequest(expected.to_owned()),
+            "{service_id}"
+        );
     }
 }

@@ -9,16 +9,29 @@ use super::*;
 type Counts = [Option<u64>; 4];
 
 fn read(provider: &str, dialect: Dialect, usage: &Value) -> Tokens {
-    Providers::builtin().find(provider).expect(provider).spoken(dialect).expect(provider).usage.read(usage)
+    Providers::builtin()
+        .find(provider)
+        .expect(provider)
+        .spoken(dialect)
+        .expect(provider)
+        .usage
+        .read(usage)
 }
 
 fn counts(tokens: Tokens) -> Counts {
     [tokens.input, tokens.output, tokens.cached, tokens.reasoning]
 }
 
-fn check(dialect: Dialect, rows: impl IntoIterator<Item = (&'static str, &'static str, Value, Counts)>) {
+fn check(
+    dialect: Dialect,
+    rows: impl IntoIterator<Item = (&'static str, &'static str, Value, Counts)>,
+) {
     for (name, provider, usage, expected) in rows {
-        assert_eq!(counts(read(provider, dialect, &usage)), expected, "{name} of {provider}");
+        assert_eq!(
+            counts(read(provider, dialect, &usage)),
+            expected,
+            "{name} of {provider}"
+        );
     }
 }
 
@@ -66,30 +79,110 @@ fn chats_count_cached_tokens_and_reasoning_once() {
     check(
         Dialect::OpenAi,
         [
-            ("chat", "openai.com", of_openai.clone(), [Some(1124), Some(50), Some(1024), Some(40)]),
-            ("chat", "azure.com", of_openai.clone(), [Some(1124), Some(50), Some(1024), Some(40)]),
-            ("chat", "openrouter.ai", of_openai, [Some(1124), Some(50), Some(1024), Some(40)]),
-            ("reasoning on top", "x.ai", of_xai, [Some(32), Some(103), Some(6), Some(94)]),
-            ("no reasoning", "x.ai", plain.clone(), [Some(9), Some(5), None, None]),
-            ("names of its own", "deepseek.com", of_deepseek, [Some(80), Some(31), Some(64), Some(28)]),
-            ("both names", "deepseek.com", of_deepseek_with_details, [Some(80), Some(31), Some(64), None]),
-            ("deep research", "perplexity.ai", of_research, [Some(33), Some(81160), None, Some(73997)]),
-            ("search", "perplexity.ai", plain.clone(), [Some(9), Some(5), None, None]),
-            ("hidden thinking", "gemini.google.com", of_gemini, [Some(9), Some(94), None, Some(93)]),
-            ("no thinking", "gemini.google.com", plain.clone(), [Some(9), Some(5), None, Some(0)]),
+            (
+                "chat",
+                "openai.com",
+                of_openai.clone(),
+                [Some(1124), Some(50), Some(1024), Some(40)],
+            ),
+            (
+                "chat",
+                "azure.com",
+                of_openai.clone(),
+                [Some(1124), Some(50), Some(1024), Some(40)],
+            ),
+            (
+                "chat",
+                "openrouter.ai",
+                of_openai,
+                [Some(1124), Some(50), Some(1024), Some(40)],
+            ),
+            (
+                "reasoning on top",
+                "x.ai",
+                of_xai,
+                [Some(32), Some(103), Some(6), Some(94)],
+            ),
+            (
+                "no reasoning",
+                "x.ai",
+                plain.clone(),
+                [Some(9), Some(5), None, None],
+            ),
+            (
+                "names of its own",
+                "deepseek.com",
+                of_deepseek,
+                [Some(80), Some(31), Some(64), Some(28)],
+            ),
+            (
+                "both names",
+                "deepseek.com",
+                of_deepseek_with_details,
+                [Some(80), Some(31), Some(64), None],
+            ),
+            (
+                "deep research",
+                "perplexity.ai",
+                of_research,
+                [Some(33), Some(81160), None, Some(73997)],
+            ),
+            (
+                "search",
+                "perplexity.ai",
+                plain.clone(),
+                [Some(9), Some(5), None, None],
+            ),
+            (
+                "hidden thinking",
+                "gemini.google.com",
+                of_gemini,
+                [Some(9), Some(94), None, Some(93)],
+            ),
+            (
+                "no thinking",
+                "gemini.google.com",
+                plain.clone(),
+                [Some(9), Some(5), None, Some(0)],
+            ),
             (
                 "told thinking",
                 "gemini.google.com",
                 of_gemini_with_details,
                 [Some(9), Some(94), Some(4), Some(93)],
             ),
-            ("no total", "gemini.google.com", of_gemini_without_total, [Some(9), Some(1), None, None]),
-            ("beside the others", "together.ai", beside.clone(), [Some(47), Some(30), Some(32), Some(20)]),
-            ("beside the others", "moonshot.ai", beside, [Some(47), Some(30), Some(32), Some(20)]),
-            ("details that are null", "vllm", without_details, [Some(7), Some(2), None, None]),
+            (
+                "no total",
+                "gemini.google.com",
+                of_gemini_without_total,
+                [Some(9), Some(1), None, None],
+            ),
+            (
+                "beside the others",
+                "together.ai",
+                beside.clone(),
+                [Some(47), Some(30), Some(32), Some(20)],
+            ),
+            (
+                "beside the others",
+                "moonshot.ai",
+                beside,
+                [Some(47), Some(30), Some(32), Some(20)],
+            ),
+            (
+                "details that are null",
+                "vllm",
+                without_details,
+                [Some(7), Some(2), None, None],
+            ),
             ("no usage", "mistral.ai", Value::Null, [None; 4]),
             ("no object", "mistral.ai", json!([plain]), [None; 4]),
-            ("no numbers", "mistral.ai", json!({"prompt_tokens": "9", "completion_tokens": -5}), [None; 4]),
+            (
+                "no numbers",
+                "mistral.ai",
+                json!({"prompt_tokens": "9", "completion_tokens": -5}),
+                [None; 4],
+            ),
         ],
     );
 }
@@ -117,17 +210,42 @@ fn other_operations_are_counted_by_the_same_rules() {
             ("response", "x.ai", response.clone(), counted),
             ("response", "perplexity.ai", response.clone(), counted),
             ("response", "gemini.google.com", response, counted),
-            ("images", "openai.com", images, [Some(50), Some(1056), None, None]),
-            ("transcription", "openai.com", transcription, [Some(14), Some(45), None, None]),
+            (
+                "images",
+                "openai.com",
+                images,
+                [Some(50), Some(1056), None, None],
+            ),
+            (
+                "transcription",
+                "openai.com",
+                transcription,
+                [Some(14), Some(45), None, None],
+            ),
             (
                 "seconds of a transcription",
                 "openai.com",
                 json!({"type": "duration", "seconds": 9}),
                 [None; 4],
             ),
-            ("embeddings", "openai.com", embeddings.clone(), [Some(8), None, None, None]),
-            ("embeddings", "x.ai", embeddings.clone(), [Some(8), None, None, None]),
-            ("embeddings", "gemini.google.com", embeddings, [Some(8), Some(0), None, None]),
+            (
+                "embeddings",
+                "openai.com",
+                embeddings.clone(),
+                [Some(8), None, None, None],
+            ),
+            (
+                "embeddings",
+                "x.ai",
+                embeddings.clone(),
+                [Some(8), None, None, None],
+            ),
+            (
+                "embeddings",
+                "gemini.google.com",
+                embeddings,
+                [Some(8), Some(0), None, None],
+            ),
         ],
     );
 }
@@ -146,10 +264,30 @@ fn messages_count_what_is_read_out_of_the_cache_and_written_to_it_as_read() {
     check(
         Dialect::Anthropic,
         [
-            ("cached", "anthropic.com", cached.clone(), [Some(1209), Some(393), Some(1000), Some(300)]),
-            ("cached", "deepseek.com", cached, [Some(1209), Some(393), Some(1000), Some(300)]),
-            ("uncached", "anthropic.com", uncached, [Some(21), Some(5), None, None]),
-            ("count of tokens", "anthropic.com", json!({"input_tokens": 14}), [Some(14), None, None, None]),
+            (
+                "cached",
+                "anthropic.com",
+                cached.clone(),
+                [Some(1209), Some(393), Some(1000), Some(300)],
+            ),
+            (
+                "cached",
+                "deepseek.com",
+                cached,
+                [Some(1209), Some(393), Some(1000), Some(300)],
+            ),
+            (
+                "uncached",
+                "anthropic.com",
+                uncached,
+                [Some(21), Some(5), None, None],
+            ),
+            (
+                "count of tokens",
+                "anthropic.com",
+                json!({"input_tokens": 14}),
+                [Some(14), None, None, None],
+            ),
         ],
     );
 }
@@ -160,7 +298,11 @@ fn the_end_of_messages_adds_to_their_start() {
         "input_tokens": 25, "cache_creation_input_tokens": 10, "cache_read_input_tokens": 100, "output_tokens": 1,
     });
     let rows = [
-        ("output alone", json!({"output_tokens": 15}), [Some(135), Some(15), Some(100), None]),
+        (
+            "output alone",
+            json!({"output_tokens": 15}),
+            [Some(135), Some(15), Some(100), None],
+        ),
         (
             "all again",
             json!({

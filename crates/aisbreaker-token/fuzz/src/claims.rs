@@ -1,4 +1,5 @@
-//! Authentic keys with any claims at all: they open exactly when a slow reading of the claims says so.
+//! Authentic keys with any claims at all: they open exactly when a slow reading of the claims says
+//! so.
 
 use std::time::{Duration, SystemTime};
 
@@ -21,7 +22,8 @@ pub fn check(data: &[u8]) {
     let Ok(opened) = opened else {
         return assert_eq!(expected, None, "{}", String::from_utf8_lossy(data));
     };
-    let mut expected = expected.unwrap_or_else(|| unreachable!("opens: {}", String::from_utf8_lossy(data)));
+    let mut expected =
+        expected.unwrap_or_else(|| unreachable!("opens: {}", String::from_utf8_lossy(data)));
     assert_eq!(Some(opened.expires_at()), date(&expected, "exp"));
     assert_eq!(opened.issued_at(), date(&expected, "iat"));
     expected.retain(|name, _| !REGISTERED.contains(&&**name));
@@ -34,7 +36,10 @@ fn is_valid(claims: &Map<String, Value>, host: &str, now: SystemTime) -> bool {
         && is_before("iat", now + Duration::from_secs(60))
         && (!claims.contains_key("nbf") || is_before("nbf", now))
         && claims.get("aud").and_then(Value::as_str) == Some(host)
-        && claims.get("jti").and_then(Value::as_str).is_some_and(|jti| !jti.is_empty())
+        && claims
+            .get("jti")
+            .and_then(Value::as_str)
+            .is_some_and(|jti| !jti.is_empty())
 }
 
 /// Numbers beyond any date are no dates.
@@ -70,6 +75,10 @@ fn has_twice(data: &[u8]) -> bool {
         }
     }
 
-    let names = serde_json::from_slice::<Names>(data).map(|Names(names)| names).unwrap_or_default();
-    REGISTERED.iter().any(|claim| names.iter().filter(|name| name == claim).count() > 1)
+    let names = serde_json::from_slice::<Names>(data)
+        .map(|Names(names)| names)
+        .unwrap_or_default();
+    REGISTERED
+        .iter()
+        .any(|claim| names.iter().filter(|name| name == claim).count() > 1)
 }

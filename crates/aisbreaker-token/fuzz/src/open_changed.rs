@@ -7,7 +7,9 @@ use super::{
 
 /// The first byte chooses the key, the others edit it.
 pub fn check(data: &[u8]) {
-    let Some((choice, edits)) = data.split_first() else { return };
+    let Some((choice, edits)) = data.split_first() else {
+        return;
+    };
     let key = &KEYS[usize::from(*choice) % KEYS.len()];
     refuse_unless_sealed(&RING, &KEYS, &edited(&key.text, edits));
 }

@@ -11,9 +11,13 @@ const RESERVED: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
 
 /// Two bytes of lifetime in seconds, then the payload as JSON.
 pub fn check(data: &[u8]) {
-    let Some((lifetime, json)) = data.split_first_chunk::<2>() else { return };
+    let Some((lifetime, json)) = data.split_first_chunk::<2>() else {
+        return;
+    };
     let lifetime = Duration::from_secs(u64::from(u16::from_be_bytes(*lifetime)));
-    let Ok(payload) = serde_json::from_slice::<Value>(json) else { return };
+    let Ok(payload) = serde_json::from_slice::<Value>(json) else {
+        return;
+    };
     let (host, now) = (&KEYS[0].host, KEYS[0].now);
 
     let sealed = match RING.seal(&payload, host, now, lifetime) {
@@ -25,14 +29,26 @@ pub fn check(data: &[u8]) {
 
     let opened = RING.open::<Map<String, Value>>(text, host, now);
     let opened = opened.unwrap_or_else(|error| unreachable!("{error}: {payload}"));
-    assert_eq!((opened.id(), opened.expires_at()), (sealed.id(), now + lifetime));
+    assert_eq!(
+        (opened.id(), opened.expires_at()),
+        (sealed.id(), now + lifetime)
+    );
     assert_eq!(Value::Object(opened.into_payload()), payload);
 
     let refusal = |host: &Host, now| RING.open::<Map<String, Value>>(text, host, now).err();
     let elsewhere = Host::parse("other.example.com").ok();
     let id = sealed.id();
-    assert_eq!(elsewhere.and_then(|host| refusal(&host, now)), Some(OpenError::WrongHost { id }));
-    assert_eq!(refusal(host, now + lifetime), Some(OpenError::Expired { id, ago: Duration::ZERO }));
+    assert_eq!(
+        elsewhere.and_then(|host| refusal(&host, now)),
+        Some(OpenError::WrongHost { id })
+    );
+    assert_eq!(
+        refusal(host, now + lifetime),
+        Some(OpenError::Expired {
+            id,
+            ago: Duration::ZERO
+        })
+    );
     opens_alike_as_grant(text, &payload);
 }
 
@@ -52,5 +68,8 @@ fn opens_alike_as_grant(text: &str, payload: &Value) {
     let opened = RING.open::<Grant>(text, &KEYS[0].host, KEYS[0].now);
     let plain = serde_json::from_value::<Grant>(payload.clone());
     let json = |grant: &Grant| serde_json::to_value(grant).unwrap_or_default();
-    assert_eq!(opened.ok().map(|opened| json(opened.payload())), plain.ok().map(|grant| json(&grant)));
+    assert_eq!(
+        opened.ok().map(|opened| json(opened.payload())),
+        plain.ok().map(|grant| json(&grant))
+    );
 }

@@ -21,9 +21,18 @@ pub(super) struct Sealed {
 /// The keys of version 2 that [`RING`] opens.
 pub(super) static KEYS: LazyLock<Vec<Sealed>> = LazyLock::new(|| {
     let vectors: Vec<Value> = serde_json::from_str(V2).unwrap_or_default();
-    let with_raw_key = vectors.iter().filter(|vector| text(vector, "server_key").len() == 43);
+    let with_raw_key = vectors
+        .iter()
+        .filter(|vector| text(vector, "server_key").len() == 43);
     let keys: Vec<_> = with_raw_key
-        .map(|vector| sealed(vector, "key", "host", vector["now"].as_u64().unwrap_or_default()))
+        .map(|vector| {
+            sealed(
+                vector,
+                "key",
+                "host",
+                vector["now"].as_u64().unwrap_or_default(),
+            )
+        })
         .collect();
     assert_eq!(keys.len(), 2, "the file of vectors has changed");
     keys
@@ -49,21 +58,34 @@ pub(super) static ORIGINAL_KEYS: LazyLock<Vec<Sealed>> = LazyLock::new(|| {
         .iter()
         .filter_map(|list| list.as_array())
         .flatten()
-        .filter(|vector| matches!(vector["upstream_status_when_used"].as_u64(), Some(200 | 429)));
-    let keys: Vec<_> =
-        opening.map(|vector| sealed(vector, "token", "use_with_host_header", minted)).collect();
+        .filter(|vector| {
+            matches!(
+                vector["upstream_status_when_used"].as_u64(),
+                Some(200 | 429)
+            )
+        });
+    let keys: Vec<_> = opening
+        .map(|vector| sealed(vector, "token", "use_with_host_header", minted))
+        .collect();
     assert_eq!(keys.len(), 7, "the file of vectors has changed");
     keys
 });
 
 /// Derived from phrases once in each run, since the vectors were made with phrases.
 pub(super) static ORIGINAL_RING: LazyLock<KeyRing> = LazyLock::new(|| {
-    let phrases = ["vectors-current-keyphrase-2f6c1d", "vectors-previous-keyphrase-9ab0e4"];
-    phrases.iter().fold(KeyRing::new(ServerKey::from_bytes([7; 32])), |ring, phrase| {
-        let key = ServerKey::parse_for_opening(phrase);
-        let key = key.unwrap_or_else(|error| unreachable!("{error}"));
-        ring.with_opening_key(key).unwrap_or_else(|error| unreachable!("{error}"))
-    })
+    let phrases = [
+        "vectors-current-keyphrase-2f6c1d",
+        "vectors-previous-keyphrase-9ab0e4",
+    ];
+    phrases.iter().fold(
+        KeyRing::new(ServerKey::from_bytes([7; 32])),
+        |ring, phrase| {
+            let key = ServerKey::parse_for_opening(phrase);
+            let key = key.unwrap_or_else(|error| unreachable!("{error}"));
+            ring.with_opening_key(key)
+                .unwrap_or_else(|error| unreachable!("{error}"))
+        },
+    )
 });
 
 fn sealed(vector: &Value, key: &str, host: &str, now: u64) -> Sealed {
@@ -78,7 +100,8 @@ fn text<'a>(vector: &'a Value, member: &str) -> &'a str {
     vector[member].as_str().unwrap_or_default()
 }
 
-/// The text after the edits that these bytes stand for, four bytes each: kind, place (two bytes), character.
+/// The text after the edits that these bytes stand for, four bytes each: kind, place (two bytes),
+/// character.
 pub(super) fn edited(text: &str, edits: &[u8]) -> String {
     let mut chars: Vec<char> = text.chars().collect();
     for edit in edits.as_chunks::<4>().0.iter().take(64) {

@@ -1,7 +1,7 @@
 //! A `Deserializer` over a JSON object that keeps the registered claims from the payload.
 //!
-//! Serde's `flatten` would do the same, but it first copies all members into a buffer: slower, and the copies
-//! would not be wiped.
+//! Serde's `flatten` would do the same, but it first copies all members into a buffer: slower, and
+//! the copies would not be wiped.
 
 use std::{borrow::Cow, fmt};
 
@@ -31,7 +31,10 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Members<'_, 'de, D> {
     type Error = D::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.object.deserialize_map(MembersVisitor { visitor, registered: self.registered })
+        self.object.deserialize_map(MembersVisitor {
+            visitor,
+            registered: self.registered,
+        })
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
@@ -52,7 +55,9 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Members<'_, 'de, D> {
         _: &'static [&'static str],
         _: V,
     ) -> Result<V::Value, D::Error> {
-        Err(D::Error::custom("an enum can be a payload only with a tag member"))
+        Err(D::Error::custom(
+            "an enum can be a payload only with a tag member",
+        ))
     }
 
     forward_to_deserialize_any! {
@@ -74,7 +79,10 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for MembersVisitor<'_, 'de, V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.visitor.visit_map(MembersAccess { map, registered: self.registered })
+        self.visitor.visit_map(MembersAccess {
+            map,
+            registered: self.registered,
+        })
     }
 }
 
@@ -86,7 +94,10 @@ struct MembersAccess<'a, 'de, A> {
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for MembersAccess<'_, 'de, A> {
     type Error = A::Error;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, A::Error> {
         while let Some(Text(name)) = self.map.next_key()? {
             match Claim::from_name(&name) {
                 Some(claim) => self.registered.take(claim, &mut self.map)?,

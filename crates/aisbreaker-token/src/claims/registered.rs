@@ -78,8 +78,13 @@ impl<'de> Registered<'de> {
 
     /// Takes the value that follows the name of this claim.
     ///
-    /// Claims that are of no use to this version may have values of any type, but they too come only once.
-    pub(super) fn take<A: MapAccess<'de>>(&mut self, claim: Claim, map: &mut A) -> Result<(), A::Error> {
+    /// Claims that are of no use to this version may have values of any type, but they too come
+    /// only once.
+    pub(super) fn take<A: MapAccess<'de>>(
+        &mut self,
+        claim: Claim,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
         let bit = claim as u8;
         if self.met & bit != 0 {
             self.fault = Some(ClaimsFault::Duplicate(claim.name()));
@@ -90,7 +95,9 @@ impl<'de> Registered<'de> {
             (Claim::Expiry, _) => map.next_value().map(|value| self.expiry = Some(value)),
             (Claim::NotBefore, _) => map.next_value().map(|value| self.not_before = Some(value)),
             (Claim::IssuedAt, _) => map.next_value().map(|value| self.issued_at = Some(value)),
-            (Claim::Audience, Version::V2) => map.next_value().map(|Text(text)| self.audience = Some(text)),
+            (Claim::Audience, Version::V2) => map
+                .next_value()
+                .map(|Text(text)| self.audience = Some(text)),
             (Claim::Id, Version::V2) => map.next_value().map(|Text(text)| self.id = Some(text)),
             (Claim::Subject, Version::Original) => {
                 map.next_value().map(|Text(text)| self.subject = Some(text))
@@ -115,12 +122,15 @@ pub(crate) enum Seconds {
 }
 
 impl Seconds {
-    /// The time since 1970; what lies before counts as 1970. `None` for a fraction in a key of version 2.
+    /// The time since 1970; what lies before counts as 1970. `None` for a fraction in a key of
+    /// version 2.
     pub(crate) fn since_epoch(self, version: Version) -> Option<Duration> {
         match (self, version) {
             (Self::Whole(seconds), _) => Some(Duration::from_secs(seconds)),
             (Self::Other(_), Version::V2) => None,
-            (Self::Other(seconds), Version::Original) => Duration::try_from_secs_f64(seconds.max(0.0)).ok(),
+            (Self::Other(seconds), Version::Original) => {
+                Duration::try_from_secs_f64(seconds.max(0.0)).ok()
+            }
         }
     }
 }
@@ -141,7 +151,8 @@ impl<'de> Deserialize<'de> for Seconds {
             }
 
             fn visit_i64<E: Error>(self, _: i64) -> Result<Seconds, E> {
-                // serde_json gives only negative numbers as `i64`, and how far before 1970 they lie is of no use.
+                // serde_json gives only negative numbers as `i64`, and how far before 1970 they lie
+                // is of no use.
                 Ok(Seconds::Other(-1.0))
             }
 

@@ -20,7 +20,10 @@ pub(crate) struct Times {
 impl Registered<'_> {
     /// The name of a key of version 2.
     pub(crate) fn key_id(&self) -> Result<KeyId, ClaimsFault> {
-        let jti = self.id.as_deref().ok_or(ClaimsFault::Missing(Claim::Id.name()))?;
+        let jti = self
+            .id
+            .as_deref()
+            .ok_or(ClaimsFault::Missing(Claim::Id.name()))?;
         KeyId::from_jti(jti).ok_or(ClaimsFault::Invalid(Claim::Id.name()))
     }
 
@@ -32,7 +35,9 @@ impl Registered<'_> {
         now: SystemTime,
         unusable: impl Fn(ClaimsFault) -> OpenError,
     ) -> Result<Times, OpenError> {
-        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = now
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
 
         let expiry = self.time(Claim::Expiry, self.expiry).map_err(&unusable)?;
         let expiry = expiry.ok_or_else(|| unusable(ClaimsFault::Missing(Claim::Expiry.name())))?;
@@ -40,7 +45,9 @@ impl Registered<'_> {
             return Err(OpenError::Expired { id, ago });
         }
 
-        let issued_at = self.time(Claim::IssuedAt, self.issued_at).map_err(&unusable)?;
+        let issued_at = self
+            .time(Claim::IssuedAt, self.issued_at)
+            .map_err(&unusable)?;
         if self.version == Version::V2 {
             let issued_at =
                 issued_at.ok_or_else(|| unusable(ClaimsFault::Missing(Claim::IssuedAt.name())))?;
@@ -50,7 +57,9 @@ impl Registered<'_> {
             }
         }
 
-        let not_before = self.time(Claim::NotBefore, self.not_before).map_err(&unusable)?;
+        let not_before = self
+            .time(Claim::NotBefore, self.not_before)
+            .map_err(&unusable)?;
         let wait = not_before.unwrap_or_default().saturating_sub(now);
         if !wait.is_zero() {
             return Err(OpenError::NotYetValid { id, wait });
@@ -62,12 +71,17 @@ impl Registered<'_> {
 
         let expires_at = SystemTime::UNIX_EPOCH.checked_add(expiry);
         Ok(Times {
-            expires_at: expires_at.ok_or_else(|| unusable(ClaimsFault::Invalid(Claim::Expiry.name())))?,
+            expires_at: expires_at
+                .ok_or_else(|| unusable(ClaimsFault::Invalid(Claim::Expiry.name())))?,
             issued_at: issued_at.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since)),
         })
     }
 
-    fn time(&self, claim: Claim, seconds: Option<Seconds>) -> Result<Option<Duration>, ClaimsFault> {
+    fn time(
+        &self,
+        claim: Claim,
+        seconds: Option<Seconds>,
+    ) -> Result<Option<Duration>, ClaimsFault> {
         match seconds.map(|seconds| seconds.since_epoch(self.version)) {
             None => Ok(None),
             Some(Some(since)) => Ok(Some(since)),
@@ -78,14 +92,21 @@ impl Registered<'_> {
     fn is_for(&self, host: &Host) -> Result<bool, ClaimsFault> {
         match self.version {
             Version::V2 => {
-                let audience =
-                    self.audience.as_deref().ok_or(ClaimsFault::Missing(Claim::Audience.name()))?;
+                let audience = self
+                    .audience
+                    .as_deref()
+                    .ok_or(ClaimsFault::Missing(Claim::Audience.name()))?;
                 Ok(audience == host.as_str())
             }
             Version::Original => {
-                let subject = self.subject.as_deref().ok_or(ClaimsFault::Missing(Claim::Subject.name()))?;
+                let subject = self
+                    .subject
+                    .as_deref()
+                    .ok_or(ClaimsFault::Missing(Claim::Subject.name()))?;
                 let name = subject.strip_suffix(ORIGINAL_SUBJECT_END);
-                Ok(name.and_then(|name| Host::parse(name).ok()).is_some_and(|sealed| sealed == *host))
+                Ok(name
+                    .and_then(|name| Host::parse(name).ok())
+                    .is_some_and(|sealed| sealed == *host))
             }
         }
     }

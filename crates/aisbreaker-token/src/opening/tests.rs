@@ -1,5 +1,5 @@
-//! Authentic keys with claims that this crate would never write: only someone with the server key can make
-//! these, so they are made here.
+//! Authentic keys with claims that this crate would never write: only someone with the server key
+//! can make these, so they are made here.
 
 use std::time::Duration;
 
@@ -15,7 +15,11 @@ const ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 fn open_claims<P: DeserializeOwned>(claims: &[u8]) -> Result<Opened<P>, OpenError> {
     let ring = KeyRing::new(ServerKey::from_bytes([1; 32]));
     let key = sealing::seal_claims(&ring, claims);
-    ring.open(&key, &Host::parse("h.example").unwrap(), SystemTime::UNIX_EPOCH + Duration::from_secs(NOW))
+    ring.open(
+        &key,
+        &Host::parse("h.example").unwrap(),
+        SystemTime::UNIX_EPOCH + Duration::from_secs(NOW),
+    )
 }
 
 fn id() -> KeyId {
@@ -29,7 +33,8 @@ fn unusable(fault: ClaimsFault) -> OpenError {
 
 /// Usable claims with one replacement.
 fn claims(from: &str, to: &str) -> String {
-    let usable = r#"{"aud":"h.example","iat":1000000,"exp":1000001,"jti":"AAAAAAAAAAAAAAAAAAAAAA","a":1}"#;
+    let usable =
+        r#"{"aud":"h.example","iat":1000000,"exp":1000001,"jti":"AAAAAAAAAAAAAAAAAAAAAA","a":1}"#;
     assert!(usable.contains(from), "{from}");
     usable.replacen(from, to, 1)
 }
@@ -43,7 +48,10 @@ fn usable_claims_open_however_they_are_written() {
         ("escaped value", claims("h.example", "\\u0068.example")),
         ("iat a minute ahead", claims("1000000", "1000060")),
         ("nbf now", claims("{", r#"{"nbf":1000000,"#)),
-        ("iss and sub of any type", claims("{", r#"{"iss":[1],"sub":{"exp":1},"#)),
+        (
+            "iss and sub of any type",
+            claims("{", r#"{"iss":[1],"sub":{"exp":1},"#),
+        ),
     ] {
         let opened = open_claims::<Value>(claims.as_bytes()).unwrap();
 
@@ -56,43 +64,106 @@ fn usable_claims_open_however_they_are_written() {
 fn unusable_claims_are_refused_by_name() {
     use ClaimsFault::{Duplicate, Invalid, Missing, NotAnObject};
     for (name, claims, fault) in [
-        ("no aud", claims(r#""aud":"h.example","#, ""), Missing("aud")),
+        (
+            "no aud",
+            claims(r#""aud":"h.example","#, ""),
+            Missing("aud"),
+        ),
         ("no iat", claims(r#""iat":1000000,"#, ""), Missing("iat")),
         ("no exp", claims(r#""exp":1000001,"#, ""), Missing("exp")),
-        ("no jti", claims(r#""jti":"AAAAAAAAAAAAAAAAAAAAAA","#, ""), Missing("jti")),
+        (
+            "no jti",
+            claims(r#""jti":"AAAAAAAAAAAAAAAAAAAAAA","#, ""),
+            Missing("jti"),
+        ),
         ("empty", "{}".to_owned(), Missing("jti")),
-        ("aud a list", claims(r#""h.example""#, r#"["h.example"]"#), Invalid("aud")),
+        (
+            "aud a list",
+            claims(r#""h.example""#, r#"["h.example"]"#),
+            Invalid("aud"),
+        ),
         ("aud null", claims(r#""h.example""#, "null"), Invalid("aud")),
-        ("exp a text", claims("1000001", r#""1000001""#), Invalid("exp")),
-        ("exp a fraction", claims("1000001", "1000001.5"), Invalid("exp")),
-        ("exp a float", claims("1000001", "1000001.0"), Invalid("exp")),
+        (
+            "exp a text",
+            claims("1000001", r#""1000001""#),
+            Invalid("exp"),
+        ),
+        (
+            "exp a fraction",
+            claims("1000001", "1000001.5"),
+            Invalid("exp"),
+        ),
+        (
+            "exp a float",
+            claims("1000001", "1000001.0"),
+            Invalid("exp"),
+        ),
         ("exp negative", claims("1000001", "-1"), Invalid("exp")),
-        ("exp beyond time", claims("1000001", "18446744073709551615"), Invalid("exp")),
-        ("exp beyond integers", claims("1000001", "18446744073709551616"), Invalid("exp")),
+        (
+            "exp beyond time",
+            claims("1000001", "18446744073709551615"),
+            Invalid("exp"),
+        ),
+        (
+            "exp beyond integers",
+            claims("1000001", "18446744073709551616"),
+            Invalid("exp"),
+        ),
         ("exp null", claims("1000001", "null"), Invalid("exp")),
-        ("iat a text", claims("1000000", r#""1000000""#), Invalid("iat")),
+        (
+            "iat a text",
+            claims("1000000", r#""1000000""#),
+            Invalid("iat"),
+        ),
         ("iat negative", claims("1000000", "-5"), Invalid("iat")),
         ("nbf null", claims("{", r#"{"nbf":null,"#), Invalid("nbf")),
-        ("nbf a fraction", claims("{", r#"{"nbf":0.5,"#), Invalid("nbf")),
-        ("jti a number", claims(r#""AAAAAAAAAAAAAAAAAAAAAA""#, "1"), Invalid("jti")),
+        (
+            "nbf a fraction",
+            claims("{", r#"{"nbf":0.5,"#),
+            Invalid("nbf"),
+        ),
+        (
+            "jti a number",
+            claims(r#""AAAAAAAAAAAAAAAAAAAAAA""#, "1"),
+            Invalid("jti"),
+        ),
         ("jti empty", claims(ID, ""), Invalid("jti")),
-        ("aud twice", claims("{", r#"{"aud":"h.example","#), Duplicate("aud")),
+        (
+            "aud twice",
+            claims("{", r#"{"aud":"h.example","#),
+            Duplicate("aud"),
+        ),
         ("exp twice", claims("{", r#"{"exp":9,"#), Duplicate("exp")),
-        ("exp twice, once escaped", claims("{", r#"{"\u0065xp":9,"#), Duplicate("exp")),
-        ("iss twice", claims("{", r#"{"iss":1,"iss":1,"#), Duplicate("iss")),
+        (
+            "exp twice, once escaped",
+            claims("{", r#"{"\u0065xp":9,"#),
+            Duplicate("exp"),
+        ),
+        (
+            "iss twice",
+            claims("{", r#"{"iss":1,"iss":1,"#),
+            Duplicate("iss"),
+        ),
         ("list", "[]".to_owned(), NotAnObject),
         ("text", r#""{}""#.to_owned(), NotAnObject),
         ("null", "null".to_owned(), NotAnObject),
         ("nothing", String::new(), NotAnObject),
         ("cut short", claims("}", ""), NotAnObject),
         ("more after", claims("}", "}{}"), NotAnObject),
-        ("too deep", claims("1}", &format!("{}1}}", "[".repeat(5000))), NotAnObject),
+        (
+            "too deep",
+            claims("1}", &format!("{}1}}", "[".repeat(5000))),
+            NotAnObject,
+        ),
     ] {
         let refused = open_claims::<Value>(claims.as_bytes()).unwrap_err();
 
         assert_eq!(refused, unusable(fault), "{name}");
     }
-    assert_eq!(open_claims::<Value>(b"{\"\xff\":1}").unwrap_err(), unusable(NotAnObject));
+    assert_eq!(
+        open_claims::<Value>(b"{\"\xff\":1}").unwrap_err(),
+        unusable(NotAnObject)
+    );
 }
 
 #[test]
@@ -105,19 +176,47 @@ fn checks_come_in_their_order() {
 
     let ago = Duration::ZERO;
     let second = Duration::from_secs(1);
-    let all_bad = claims("{", r#"{"nbf":1000001,"#).replace("h.", "x.").replace("1000000,", "1000061,");
+    let all_bad = claims("{", r#"{"nbf":1000001,"#)
+        .replace("h.", "x.")
+        .replace("1000000,", "1000061,");
     let expired = all_bad.replace(r#""exp":1000001"#, r#""exp":1000000"#);
     let not_yet = all_bad.replace("1000061", "1000060");
     let other_host = not_yet.replace(r#""nbf":1000001"#, r#""nbf":1000000"#);
     for (name, claims, expected) in [
         ("exp first", expired, OpenError::Expired { id: id(), ago }),
-        ("then iat", all_bad, OpenError::IssuedInFuture { id: id(), ahead: 61 * second }),
-        ("then nbf", not_yet, OpenError::NotYetValid { id: id(), wait: second }),
+        (
+            "then iat",
+            all_bad,
+            OpenError::IssuedInFuture {
+                id: id(),
+                ahead: 61 * second,
+            },
+        ),
+        (
+            "then nbf",
+            not_yet,
+            OpenError::NotYetValid {
+                id: id(),
+                wait: second,
+            },
+        ),
         ("then aud", other_host, OpenError::WrongHost { id: id() }),
-        ("then the payload", claims("", ""), OpenError::Payload { id: id() }),
-        ("claims before all", claims("1000001", "{}"), unusable(ClaimsFault::Invalid("exp"))),
+        (
+            "then the payload",
+            claims("", ""),
+            OpenError::Payload { id: id() },
+        ),
+        (
+            "claims before all",
+            claims("1000001", "{}"),
+            unusable(ClaimsFault::Invalid("exp")),
+        ),
     ] {
-        assert_eq!(open_claims::<Other>(claims.as_bytes()).unwrap_err(), expected, "{name}");
+        assert_eq!(
+            open_claims::<Other>(claims.as_bytes()).unwrap_err(),
+            expected,
+            "{name}"
+        );
     }
 }
 
@@ -139,10 +238,17 @@ fn payload_that_reads_nothing_still_has_its_claims_checked() {
 
 #[test]
 fn a_jti_of_another_form_names_the_key_too() {
-    let claims = |jti: &str| format!(r#"{{"aud":"h.example","iat":1000000,"exp":1000001,"jti":"{jti}"}}"#);
+    let claims =
+        |jti: &str| format!(r#"{{"aud":"h.example","iat":1000000,"exp":1000001,"jti":"{jti}"}}"#);
     let id = |jti: &str| open_claims::<Value>(claims(jti).as_bytes()).unwrap().id();
 
-    let ids = ["0b5d6b3e-8d5f-4a3c-9f0e-2f6b6f1d7c11", "key 1", "key 2", "AAAAAAAAAAAAAAAAAAAAAB"].map(id);
+    let ids = [
+        "0b5d6b3e-8d5f-4a3c-9f0e-2f6b6f1d7c11",
+        "key 1",
+        "key 2",
+        "AAAAAAAAAAAAAAAAAAAAAB",
+    ]
+    .map(id);
 
     for (i, one) in ids.iter().enumerate() {
         assert!(!ids[..i].contains(one), "{one} names two keys");

@@ -1,4 +1,5 @@
-//! Keys that the original server would have made of odd requests, and forgeries of what it never makes.
+//! Keys that the original server would have made of odd requests, and forgeries of what it never
+//! makes.
 
 use std::time::{Duration, SystemTime};
 
@@ -30,8 +31,14 @@ fn seal(header: &str, claims: &str) -> String {
 fn seal_parts(key: &OriginalKey, header: &str, iv: [u8; IV_BYTES], ciphertext: &[u8]) -> String {
     let mac = Hmac::<Sha256>::new_from_slice(key.mac.as_slice()).unwrap();
     let header_bits = header.len() as u64 * 8;
-    let tag = mac.chain_update(header).chain_update(iv).chain_update(ciphertext);
-    let tag = tag.chain_update(header_bits.to_be_bytes()).finalize().into_bytes();
+    let tag = mac
+        .chain_update(header)
+        .chain_update(iv)
+        .chain_update(ciphertext);
+    let tag = tag
+        .chain_update(header_bits.to_be_bytes())
+        .finalize()
+        .into_bytes();
     let [iv, ciphertext, tag] = [&iv, ciphertext, &tag[..16]].map(Base64UrlUnpadded::encode_string);
     format!("{PREFIX}{header}..{iv}.{ciphertext}.{tag}")
 }
@@ -40,7 +47,11 @@ fn open(key: &str) -> Result<Opened<Grant>, OpenError> {
     KeyRing::new(ServerKey::from_bytes([1; 32]))
         .with_opening_key(ServerKey::parse_for_opening(PHRASE).unwrap())
         .unwrap()
-        .open(key, &Host::parse("h.example").unwrap(), SystemTime::UNIX_EPOCH + Duration::from_secs(NOW))
+        .open(
+            key,
+            &Host::parse("h.example").unwrap(),
+            SystemTime::UNIX_EPOCH + Duration::from_secs(NOW),
+        )
 }
 
 fn open_claims(claims: &str) -> Result<Opened<Grant>, OpenError> {
@@ -56,30 +67,76 @@ fn claims(members: &str) -> String {
 fn claims_are_judged_as_by_the_original() {
     for (name, claims) in [
         ("usual", claims("")),
-        ("iat in the future", claims("").replace(r#""iat":1000000"#, r#""iat":9999999999"#)),
+        (
+            "iat in the future",
+            claims("").replace(r#""iat":1000000"#, r#""iat":9999999999"#),
+        ),
         ("no iat", claims("").replace(r#""iat":1000000,"#, "")),
-        ("host with trailing dot", claims("").replace("h.example", "h.example.")),
-        ("host in capitals", claims("").replace("h.example", "H.Example")),
-        ("claims of the caller, of any type", claims(r#""aud":[1],"iss":null,"jti":{"exp":1},"#)),
+        (
+            "host with trailing dot",
+            claims("").replace("h.example", "h.example."),
+        ),
+        (
+            "host in capitals",
+            claims("").replace("h.example", "H.Example"),
+        ),
+        (
+            "claims of the caller, of any type",
+            claims(r#""aud":[1],"iss":null,"jti":{"exp":1},"#),
+        ),
         ("nbf before 1970", claims(r#""nbf":-1.5,"#)),
         ("nbf a fraction", claims(r#""nbf":999999.5,"#)),
-        ("nothing granted", claims(r#""requestQuotas":null,"serviceSecrets":[],"#)),
+        (
+            "nothing granted",
+            claims(r#""requestQuotas":null,"serviceSecrets":[],"#),
+        ),
     ] {
-        assert!(open_claims(&claims).is_ok(), "{name}: {:?}", open_claims(&claims));
+        assert!(
+            open_claims(&claims).is_ok(),
+            "{name}: {:?}",
+            open_claims(&claims)
+        );
     }
 }
 
 #[test]
 fn unusable_claims_are_refused_by_name() {
-    let unusable = |fault| OpenError::InvalidClaims { server_key: None, fault };
+    let unusable = |fault| OpenError::InvalidClaims {
+        server_key: None,
+        fault,
+    };
     let exp = r#","exp":1000001"#;
     for (name, claims, fault) in [
-        ("no exp", claims("").replace(exp, ""), ClaimsFault::Missing("exp")),
-        ("exp a text", claims("").replace(exp, r#","exp":"1000001""#), ClaimsFault::Invalid("exp")),
-        ("exp endless", claims("").replace(exp, r#","exp":1e300"#), ClaimsFault::Invalid("exp")),
-        ("no sub", claims("").replace("sub", "bus"), ClaimsFault::Missing("sub")),
-        ("nbf null", claims(r#""nbf":null,"#), ClaimsFault::Invalid("nbf")),
-        ("sub twice", claims(r#""sub":"h.example#aisbreaker","#), ClaimsFault::Duplicate("sub")),
+        (
+            "no exp",
+            claims("").replace(exp, ""),
+            ClaimsFault::Missing("exp"),
+        ),
+        (
+            "exp a text",
+            claims("").replace(exp, r#","exp":"1000001""#),
+            ClaimsFault::Invalid("exp"),
+        ),
+        (
+            "exp endless",
+            claims("").replace(exp, r#","exp":1e300"#),
+            ClaimsFault::Invalid("exp"),
+        ),
+        (
+            "no sub",
+            claims("").replace("sub", "bus"),
+            ClaimsFault::Missing("sub"),
+        ),
+        (
+            "nbf null",
+            claims(r#""nbf":null,"#),
+            ClaimsFault::Invalid("nbf"),
+        ),
+        (
+            "sub twice",
+            claims(r#""sub":"h.example#aisbreaker","#),
+            ClaimsFault::Duplicate("sub"),
+        ),
         ("not an object", "[]".to_owned(), ClaimsFault::NotAnObject),
     ] {
         assert_eq!(open_claims(&claims).unwrap_err(), unusable(fault), "{name}");
@@ -95,7 +152,8 @@ fn other_subjects_are_other_hosts() {
         "x.h.example#aisbreaker",
         "h.example#aisbreaker#aisbreaker",
     ] {
-        let refused = open_claims(&claims("").replace("h.example#aisbreaker", subject)).unwrap_err();
+        let refused =
+            open_claims(&claims("").replace("h.example#aisbreaker", subject)).unwrap_err();
 
         assert!(matches!(refused, OpenError::WrongHost { .. }), "{subject}");
     }
@@ -143,14 +201,22 @@ fn grants_that_the_original_sealed_but_could_not_use_are_refused() {
 #[test]
 fn only_the_header_that_the_original_writes_is_taken() {
     let json = r#"{"ver":"aisbreaker.org/jwt/v1","typ":"JOSE","alg":"dir","enc":"A128CBC-HS256"}"#;
-    let seal_under = |json: &str| seal(&Base64UrlUnpadded::encode_string(json.as_bytes()), &claims(""));
+    let seal_under = |json: &str| {
+        seal(
+            &Base64UrlUnpadded::encode_string(json.as_bytes()),
+            &claims(""),
+        )
+    };
     assert!(open(&seal_under(json)).is_ok());
 
     for (name, json) in [
         ("compressed", json.replace('}', r#","zip":"DEF"}"#)),
         ("other enc", json.replace("A128CBC-HS256", "A128GCM")),
         ("other alg", json.replace("dir", "A128KW")),
-        ("other order", r#"{"alg":"dir","enc":"A128CBC-HS256"}"#.to_owned()),
+        (
+            "other order",
+            r#"{"alg":"dir","enc":"A128CBC-HS256"}"#.to_owned(),
+        ),
         ("spaces", json.replace(',', ", ")),
         ("no header", String::new()),
     ] {
@@ -164,8 +230,13 @@ fn only_the_header_that_the_original_writes_is_taken() {
 fn authentic_blocks_with_bad_padding_are_refused() {
     let key = OriginalKey::from_text(PHRASE);
     for bytes in [0, 1, 15, 16, 17, 32] {
-        let refused = open(&seal_parts(&key, header(), [5; IV_BYTES], &vec![7; bytes])).unwrap_err();
+        let refused =
+            open(&seal_parts(&key, header(), [5; IV_BYTES], &vec![7; bytes])).unwrap_err();
 
-        assert_eq!(refused, OpenError::NotAuthentic { server_key: None }, "{bytes}");
+        assert_eq!(
+            refused,
+            OpenError::NotAuthentic { server_key: None },
+            "{bytes}"
+        );
     }
 }

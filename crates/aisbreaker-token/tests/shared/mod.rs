@@ -15,7 +15,9 @@ pub(crate) struct Note {
 }
 
 pub(crate) fn note() -> Note {
-    Note { text: "hello".to_owned() }
+    Note {
+        text: "hello".to_owned(),
+    }
 }
 
 pub(crate) fn now() -> SystemTime {
@@ -31,7 +33,10 @@ pub(crate) fn ring(byte: u8) -> KeyRing {
 }
 
 pub(crate) fn seal(ring: &KeyRing) -> String {
-    ring.seal(&note(), &host(), now(), HOUR).unwrap().expose().to_owned()
+    ring.seal(&note(), &host(), now(), HOUR)
+        .unwrap()
+        .expose()
+        .to_owned()
 }
 
 pub(crate) fn refusal(ring: &KeyRing, key: &str) -> OpenError {

@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Canaries, Provider, Request, Server, call, grant, quotas, roomy, service, sse};
+use crate::support::{
+    Answer, Canaries, Provider, Request, Server, call, grant, quotas, roomy, service, sse,
+};
 
 pub(super) mod secrets {
-    //! No 12 bytes of these are anything else. What may stand in a header has what JSON, URLs and `Debug` escape.
+    //! No 12 bytes of these are anything else. What may stand in a header has what JSON, URLs and
+    //! `Debug` escape.
     pub(in super::super) const SEALING: &str = "Wp7kTz3xQm9vLc2nRb6yHj8dGf5s";
     pub(in super::super) const OPENING: &str = "Zt4mXq8wKv2bNc7rJp9yLh3gDs6f";
     pub(in super::super) const OPENING_RAW: &str = "QmV4Tz9rWk2LpXc7Nf5JhYb8DgSs3vUa6EoRtKi1Gqw";
@@ -25,7 +28,8 @@ pub(super) struct Scene {
     pub(super) key: String,
     /// The same for the other server, sealed in a key for this one.
     pub(super) far_key: String,
-    /// A key for another host, one that has expired, one that was altered, and one that may be used once a day.
+    /// A key for another host, one that has expired, one that was altered, and one that may be used
+    /// once a day.
     pub(super) foreign: String,
     pub(super) expired: String,
     pub(super) altered: String,
@@ -50,15 +54,19 @@ impl Scene {
             ("AISBREAKER_MAX_BODY_BYTES", "100000"),
         ];
         let other = Server::with_egress(
-            &[&environment[2..5], &[("AUTH_ENCRYPTION_KEYPHRASE", secrets::ELSEWHERE)]].concat(),
+            &[
+                &environment[2..5],
+                &[("AUTH_ENCRYPTION_KEYPHRASE", secrets::ELSEWHERE)],
+            ]
+            .concat(),
         );
-        let sealed =
-            json!([{"serviceId": "chat:openai.com", "authSecret": secrets::SEALED, "url": provider.url()}]);
+        let sealed = json!([{"serviceId": "chat:openai.com", "authSecret": secrets::SEALED, "url": provider.url()}]);
         let far_key = other.mint_at("127.0.0.1", &grant(&roomy(), &sealed));
         // Keys are minted where nobody looks: who mints is answered with the key itself.
         let mint = Server::with_egress(&environment[..1]);
         let key = mint.mint_secrets(&sealed);
-        let far = json!([{"serviceId": "aisbreaker:network", "authSecret": far_key, "url": other.url()}]);
+        let far =
+            json!([{"serviceId": "aisbreaker:network", "authSecret": far_key, "url": other.url()}]);
         let far_key_sealed = mint.mint_secrets(&far);
         let default = mint.mint_secrets(&sealed);
         let mut short = grant(&roomy(), &sealed);
@@ -78,22 +86,55 @@ impl Scene {
             ("the caller's secret", secrets::CALLERS),
             ("a cookie", secrets::COOKIE),
         ];
-        all.iter().for_each(|(name, secret)| canaries.plant(name, secret));
-        for key in [&key, &far_key, &far_key_sealed, &default, &expired, &foreign, &rare, &altered] {
+        all.iter()
+            .for_each(|(name, secret)| canaries.plant(name, secret));
+        for key in [
+            &key,
+            &far_key,
+            &far_key_sealed,
+            &default,
+            &expired,
+            &foreign,
+            &rare,
+            &altered,
+        ] {
             canaries.plant("a key", secret_part(key));
         }
-        let server =
-            Server::with_egress(&[&environment[..], &[("DEFAULT_AISBREAKER_API_KEY", &default)]].concat());
-        while mint.process(&expired, &call(service("chat:dummy"), "Hi")).status == 200 {}
-        Self { server, other, canaries, key, far_key: far_key_sealed, foreign, expired, altered, rare }
+        let server = Server::with_egress(
+            &[
+                &environment[..],
+                &[("DEFAULT_AISBREAKER_API_KEY", &default)],
+            ]
+            .concat(),
+        );
+        while mint
+            .process(&expired, &call(service("chat:dummy"), "Hi"))
+            .status
+            == 200
+        {}
+        Self {
+            server,
+            other,
+            canaries,
+            key,
+            far_key: far_key_sealed,
+            foreign,
+            expired,
+            altered,
+            rare,
+        }
     }
 
     /// Sends a request and looks at all of its answer.
     #[track_caller]
     pub(super) fn send(&self, row: &str, request: &Request) -> Answer {
-        let request = request.clone().header("Cookie", secrets::COOKIE).header("X-Api-Key", secrets::COOKIE);
+        let request = request
+            .clone()
+            .header("Cookie", secrets::COOKIE)
+            .header("X-Api-Key", secrets::COOKIE);
         let answer = self.server.send(&request);
-        self.canaries.assert_not_in(&format!("the answer to {row}"), format!("{answer:?}"));
+        self.canaries
+            .assert_not_in(&format!("the answer to {row}"), format!("{answer:?}"));
         answer
     }
 
@@ -119,8 +160,12 @@ impl Scene {
             server.signal("TERM");
             let (status, log) = server.wait();
             assert!(status.success(), "{status}");
-            self.canaries.assert_not_in(&format!("the {format} log"), &log);
-            assert!(log.contains("draining") && log.contains("stopped"), "it is the whole log: {log}");
+            self.canaries
+                .assert_not_in(&format!("the {format} log"), &log);
+            assert!(
+                log.contains("draining") && log.contains("stopped"),
+                "it is the whole log: {log}"
+            );
         }
     }
 }
@@ -128,24 +173,42 @@ impl Scene {
 /// A provider that repeats the secret that it was sent wherever it can.
 pub(super) fn telltale() -> Provider {
     Provider::start(|received, wire| {
-        let secret = received.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+        let secret = received
+            .header("authorization")
+            .and_then(|value| value.strip_prefix("Bearer "));
         let secret = secret.unwrap_or_default().to_owned();
         let told = format!("the key {secret} is wrong, so {secret} is refused");
         let error = json!({"error": {"message": told, "type": secret, "code": secret, "param": {secret.clone(): secret}}});
-        let headers = [("X-Key", &*secret), ("Content-Type", "application/json"), ("Location", &*secret)];
+        let headers = [
+            ("X-Key", &*secret),
+            ("Content-Type", "application/json"),
+            ("Location", &*secret),
+        ];
         match received.target.split('/').nth(1).unwrap_or_default() {
             "401" => wire.answer(401, &headers, error.to_string()),
             "500" => wire.answer(500, &headers, error.to_string()),
-            "429" => wire.answer(429, &[&headers[..], &[("Retry-After", "7")]].concat(), error.to_string()),
-            "unnamed" => wire.write(format!("HTTP/1.1 499 {secret}\r\nContent-Length: 0\r\n\r\n")),
+            "429" => wire.answer(
+                429,
+                &[&headers[..], &[("Retry-After", "7")]].concat(),
+                error.to_string(),
+            ),
+            "unnamed" => wire.write(format!(
+                "HTTP/1.1 499 {secret}\r\nContent-Length: 0\r\n\r\n"
+            )),
             "text" => wire.answer(403, &[("X-Key", &*secret)], &told),
             "detail" => wire.json(400, &json!({"detail": told})),
-            "page" => wire.answer(200, &[("Content-Type", "text/html")], format!("<p>{told}</p>")),
+            "page" => wire.answer(
+                200,
+                &[("Content-Type", "text/html")],
+                format!("<p>{told}</p>"),
+            ),
             "error" => wire.json(200, &error),
             "redirect" => wire.answer(307, &headers, ""),
             "nothing" => wire.json(200, &json!({"choices": [], "key": secret})),
             "cut" => {
-                wire.write(format!("HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n{told}"));
+                wire.write(format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n{told}"
+                ));
                 wire.cut();
             }
             "malformed" => {
@@ -157,11 +220,16 @@ pub(super) fn telltale() -> Provider {
             "garbage" => wire.whole_stream(format!("data: {told}\n\n")),
             "halfway" => {
                 wire.stream();
-                wire.chunk(sse(&json!({"choices": [{"index": 0, "delta": {"content": "Hi"}}]})));
+                wire.chunk(sse(
+                    &json!({"choices": [{"index": 0, "delta": {"content": "Hi"}}]}),
+                ));
                 wire.chunk(format!("data: {told}"));
                 wire.cut();
             }
-            _ => wire.json(200, &json!({"model": "m", "choices": [{"message": {"content": "Hi"}}]})),
+            _ => wire.json(
+                200,
+                &json!({"model": "m", "choices": [{"message": {"content": "Hi"}}]}),
+            ),
         }
     })
 }

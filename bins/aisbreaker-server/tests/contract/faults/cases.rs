@@ -1,4 +1,5 @@
-//! The table of everything that a provider can do wrong, or in an unusual way, and what must become of it.
+//! The table of everything that a provider can do wrong, or in an unusual way, and what must become
+//! of it.
 
 mod bodies;
 mod broken;
@@ -69,7 +70,9 @@ pub(crate) fn provider() -> Provider {
     Provider::forgetful(|received, wire| {
         let asked = Asked::of(received);
         let mut cases = quick().chain(stalls()).chain(floods());
-        let case = cases.find(|case| case.name == asked.case).expect("a case that is in the table");
+        let case = cases
+            .find(|case| case.name == asked.case)
+            .expect("a case that is in the table");
         (case.act)(&asked, wire);
     })
 }
@@ -94,12 +97,26 @@ impl Asked {
             (&body["model"], &body["stream"])
         };
         let engine = engine.as_str().expect("the name of a case");
-        let case = engine.strip_prefix("chat:openai.com/").unwrap_or(engine).to_owned();
-        Self { case, is_stream: *stream == true, is_hop }
+        let case = engine
+            .strip_prefix("chat:openai.com/")
+            .unwrap_or(engine)
+            .to_owned();
+        Self {
+            case,
+            is_stream: *stream == true,
+            is_hop,
+        }
     }
 
     pub(crate) fn content_type(&self) -> (&'static str, &'static str) {
-        ("Content-Type", if self.is_stream { "text/event-stream" } else { "application/json" })
+        (
+            "Content-Type",
+            if self.is_stream {
+                "text/event-stream"
+            } else {
+                "application/json"
+            },
+        )
     }
 
     /// The body of the proper answer.
@@ -113,13 +130,21 @@ impl Asked {
 
     /// The first half of the body.
     fn half(&self) -> String {
-        let second = if self.is_stream { self.piece(SECOND) } else { self.whole() };
+        let second = if self.is_stream {
+            self.piece(SECOND)
+        } else {
+            self.whole()
+        };
         format!("{}{}", self.beginning(), &second[..second.len() / 2])
     }
 
     /// What comes before whatever goes wrong in the middle of a stream.
     fn beginning(&self) -> String {
-        if self.is_stream { self.piece(FIRST) } else { String::new() }
+        if self.is_stream {
+            self.piece(FIRST)
+        } else {
+            String::new()
+        }
     }
 
     fn whole(&self) -> String {
@@ -133,7 +158,10 @@ impl Asked {
 
     fn piece(&self, content: &str) -> String {
         if self.is_hop {
-            format!("event: progress\ndata: {}\n\n", json!({"outputs": [text(content, true)]}))
+            format!(
+                "event: progress\ndata: {}\n\n",
+                json!({"outputs": [text(content, true)]})
+            )
         } else {
             sse(&json!({"model": "m", "choices": [{"index": 0, "delta": {"content": content}}]}))
         }
@@ -150,12 +178,18 @@ impl Asked {
 
     /// The head of the proper answer, for a body of this length.
     fn head(&self, wire: &mut Wire, length: u64) {
-        wire.head(200, &[self.content_type(), ("Content-Length", &length.to_string())]);
+        wire.head(
+            200,
+            &[self.content_type(), ("Content-Length", &length.to_string())],
+        );
     }
 
     /// The head of the proper answer in chunks.
     pub(crate) fn head_of_chunks(&self, wire: &mut Wire) {
-        wire.head(200, &[self.content_type(), ("Transfer-Encoding", "chunked")]);
+        wire.head(
+            200,
+            &[self.content_type(), ("Transfer-Encoding", "chunked")],
+        );
     }
 
     /// An answer with this body that is in order but for what the body says.
@@ -174,8 +208,18 @@ fn usage() -> Value {
     json!({"service": {"serviceId": "chat:openai.com"}, "totalMilliseconds": 1})
 }
 
-const fn case(name: &'static str, act: fn(&Asked, &mut Wire), plain: Outcome, streamed: Outcome) -> Case {
-    Case { name, act, plain, streamed }
+const fn case(
+    name: &'static str,
+    act: fn(&Asked, &mut Wire),
+    plain: Outcome,
+    streamed: Outcome,
+) -> Case {
+    Case {
+        name,
+        act,
+        plain,
+        streamed,
+    }
 }
 
 /// A case that ends alike whether it is streamed or not.

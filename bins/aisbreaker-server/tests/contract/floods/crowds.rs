@@ -19,7 +19,9 @@ const IDLE_BYTES: usize = 16 << 10;
 
 /// As many connections as this, or as this process may have open.
 fn crowd(count: usize) -> usize {
-    let possible = usize::try_from(files_limit(std::process::id())).unwrap().saturating_sub(1_000);
+    let possible = usize::try_from(files_limit(std::process::id()))
+        .unwrap()
+        .saturating_sub(1_000);
     if possible < count {
         println!(
             "ONLY {possible} CONNECTIONS INSTEAD OF {count}: the limit on open files (ulimit -n) is low"
@@ -96,7 +98,9 @@ fn a_hundred_streams_that_nobody_takes_are_held_back_and_given_up() {
     let (endless, told) = endless_provider();
     let server = Server::with_egress(&[("AISBREAKER_HEADER_TIMEOUT", "200ms")]);
     let (files, before) = (server.open_files(), server.peak_memory());
-    let request = Request::process(&streamed(chat("Hi"))).bearer(&key_for(&server, &endless)).to_bytes();
+    let request = Request::process(&streamed(chat("Hi")))
+        .bearer(&key_for(&server, &endless))
+        .to_bytes();
 
     with_others_served("a hundred", &server, || {
         let clients: Vec<Connection> = (0..CLIENTS)
@@ -107,7 +111,11 @@ fn a_hundred_streams_that_nobody_takes_are_held_back_and_given_up() {
             })
             .collect();
         for i in 0..CLIENTS {
-            assert_eq!(told.recv_timeout(PATIENCE), Ok(()), "call {i} to the provider goes on");
+            assert_eq!(
+                told.recv_timeout(PATIENCE),
+                Ok(()),
+                "call {i} to the provider goes on"
+            );
         }
         drop(clients);
     });
@@ -123,7 +131,10 @@ fn a_connection_of_http_2_whose_streams_nobody_takes_is_held_back_and_given_up()
     let server = Server::with_egress(&[("AISBREAKER_HEADER_TIMEOUT", "300ms")]);
     let key = format!("Bearer {}", key_for(&server, &endless));
     let (files, before) = (server.open_files(), server.peak_memory());
-    let more = fields([("content-type", "application/json"), ("authorization", &*key)]);
+    let more = fields([
+        ("content-type", "application/json"),
+        ("authorization", &*key),
+    ]);
     let head = [request_to("POST", "/api/v1/process"), more].concat();
     let of_a_provider = streamed(chat("Hi")).to_string();
 
@@ -131,12 +142,21 @@ fn a_connection_of_http_2_whose_streams_nobody_takes_is_held_back_and_given_up()
         let mut client = Frames::open(&server, 0);
         for stream in streams(STREAMS) {
             client.write(&frame(Kind::HEADERS, END_HEADERS, stream, &head));
-            client.write(&frame(Kind::DATA, END_STREAM, stream, of_a_provider.as_bytes()));
+            client.write(&frame(
+                Kind::DATA,
+                END_STREAM,
+                stream,
+                of_a_provider.as_bytes(),
+            ));
         }
         // All that is sent is taken; but no stream may send anything.
         client.end();
         for i in 0..endless.requests().len() {
-            assert_eq!(told.recv_timeout(PATIENCE), Ok(()), "call {i} to the provider goes on");
+            assert_eq!(
+                told.recv_timeout(PATIENCE),
+                Ok(()),
+                "call {i} to the provider goes on"
+            );
         }
     });
 

@@ -19,7 +19,8 @@ use crate::{
     support::{Connection, Deaf, Provider, Request, quotas},
 };
 
-/// The accept loop, the connection that asks how things are, and the pool's own task, which closes what is unused.
+/// The accept loop, the connection that asks how things are, and the pool's own task, which closes
+/// what is unused.
 const OWN_TASKS: usize = 3;
 
 /// A gateway on a runtime of its own.
@@ -31,7 +32,11 @@ pub(crate) struct Embedded {
 impl Embedded {
     pub(crate) fn start(timeouts: Timeouts) -> Self {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime.worker_threads(2).enable_all().build().expect("a runtime");
+        let runtime = runtime
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let policy = Policy::strict().allow("127.0.0.0/8").expect("an exception");
         let registry =
             services::standard(Client::new(policy, timeouts), services::Options::default()).build();
@@ -40,9 +45,16 @@ impl Embedded {
         config.server_quotas = quotas_from_json(&roomy).expect("quotas");
         config.default_quotas = quotas_from_json(&roomy).expect("quotas");
         let gateway = Gateway::new(config, registry, SystemClock::new());
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
+        let listener = runtime
+            .block_on(TcpListener::bind("127.0.0.1:0"))
+            .expect("a port");
         let address = listener.local_addr().expect("its address");
-        runtime.spawn(serve(listener, gateway, Limits::default(), std::future::pending()));
+        runtime.spawn(serve(
+            listener,
+            gateway,
+            Limits::default(),
+            std::future::pending(),
+        ));
         Self { runtime, address }
     }
 
@@ -50,7 +62,8 @@ impl Embedded {
         self.address
     }
 
-    /// Waits until there are no connections and tasks but those that a gateway has when nobody calls it.
+    /// Waits until there are no connections and tasks but those that a gateway has when nobody
+    /// calls it.
     pub(crate) fn assert_calm(&self, provider: &Provider) {
         let mut probe = Connection::open(self.address);
         let mut wait_until = |connections, tasks| {
@@ -60,7 +73,11 @@ impl Embedded {
                 provider.open() <= connections && metrics.num_alive_tasks() <= tasks
             });
             let left = (provider.open(), metrics.num_alive_tasks());
-            assert!(is_now, "connections and tasks: {left:?}, not {:?}", (connections, tasks));
+            assert!(
+                is_now,
+                "connections and tasks: {left:?}, not {:?}",
+                (connections, tasks)
+            );
         };
         // A connection has two tasks at most: itself, and whoever waits to return it to the pool.
         wait_until(POOLED, OWN_TASKS + 2 * POOLED);
@@ -81,22 +98,43 @@ fn no_task_is_left_behind_by_many_rounds_of_every_fault() {
     let url = provider.url();
     let mut jobs = jobs(cases::quick(), |case| directly(&url, case));
     let refused = Outcome::Refusal(503, "ECONNREFUSED", None);
-    jobs.extend(unanswered(&deaf.refusing_url(), "refuses connections", refused));
+    jobs.extend(unanswered(
+        &deaf.refusing_url(),
+        "refuses connections",
+        refused,
+    ));
 
-    check(&Embedded::start(Timeouts::default()), &provider, &jobs, CLIENTS);
+    check(
+        &Embedded::start(Timeouts::default()),
+        &provider,
+        &jobs,
+        CLIENTS,
+    );
 }
 
 #[test]
 fn no_task_is_left_behind_by_many_rounds_of_every_stall() {
     let short = Duration::from_millis(100);
-    let timeouts = Timeouts::default().with_connect(short).with_response(short).with_idle(short);
+    let timeouts = Timeouts::default()
+        .with_connect(short)
+        .with_response(short)
+        .with_idle(short);
     let (deaf, provider) = (Deaf::new(), cases::provider());
     let url = provider.url();
     let mut jobs = jobs(cases::stalls(), |case| directly(&url, case));
-    jobs.extend(unanswered(&deaf.full_url(), "does not take connections", Outcome::Error(504)));
+    jobs.extend(unanswered(
+        &deaf.full_url(),
+        "does not take connections",
+        Outcome::Error(504),
+    ));
     for job in &mut jobs {
         job.check = check_stalled;
     }
 
-    check(&Embedded::start(timeouts), &provider, &jobs, WAITING_CLIENTS);
+    check(
+        &Embedded::start(timeouts),
+        &provider,
+        &jobs,
+        WAITING_CLIENTS,
+    );
 }

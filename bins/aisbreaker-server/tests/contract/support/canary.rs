@@ -34,24 +34,57 @@ impl Canaries {
     pub(crate) fn plant(&mut self, name: &str, secret: &str) {
         let bytes = secret.as_bytes();
         self.add(name, bytes.to_vec());
-        self.add(&format!("{name}, reversed"), bytes.iter().rev().copied().collect());
-        self.add(&format!("{name} in lower case"), secret.to_lowercase().into());
-        self.add(&format!("{name} in upper case"), secret.to_uppercase().into());
-        self.add(&format!("{name} in hex"), each(bytes, |byte| format!("{byte:02x}")));
-        self.add(&format!("{name} in HEX"), each(bytes, |byte| format!("{byte:02X}")));
-        self.add(&format!("{name} as numbers"), each(bytes, |byte| format!("{byte}, ")));
-        self.add(&format!("{name} as numbers without space"), each(bytes, |byte| format!("{byte},")));
-        self.add(&format!("{name} with percents"), each(bytes, |byte| format!("%{byte:02X}")));
+        self.add(
+            &format!("{name}, reversed"),
+            bytes.iter().rev().copied().collect(),
+        );
+        self.add(
+            &format!("{name} in lower case"),
+            secret.to_lowercase().into(),
+        );
+        self.add(
+            &format!("{name} in upper case"),
+            secret.to_uppercase().into(),
+        );
+        self.add(
+            &format!("{name} in hex"),
+            each(bytes, |byte| format!("{byte:02x}")),
+        );
+        self.add(
+            &format!("{name} in HEX"),
+            each(bytes, |byte| format!("{byte:02X}")),
+        );
+        self.add(
+            &format!("{name} as numbers"),
+            each(bytes, |byte| format!("{byte}, ")),
+        );
+        self.add(
+            &format!("{name} as numbers without space"),
+            each(bytes, |byte| format!("{byte},")),
+        );
+        self.add(
+            &format!("{name} with percents"),
+            each(bytes, |byte| format!("%{byte:02X}")),
+        );
         self.add(&format!("{name} in a URL"), each(bytes, in_url));
-        self.add(&format!("{name} in JSON"), serde_json::Value::from(secret).to_string().into());
+        self.add(
+            &format!("{name} in JSON"),
+            serde_json::Value::from(secret).to_string().into(),
+        );
         self.add(&format!("{name} in Debug"), format!("{secret:?}").into());
         for offset in 0..3 {
-            // What stands before it shifts the digits; the first and the last of them are not its own.
+            // What stands before it shifts the digits; the first and the last of them are not its
+            // own.
             let shifted = [&[b' '; 2][..offset], bytes].concat();
             let own = |text: String| {
-                text.trim_end_matches('=').as_bytes()[2..].split_last().map(|(_, own)| own.to_vec())
+                text.trim_end_matches('=').as_bytes()[2..]
+                    .split_last()
+                    .map(|(_, own)| own.to_vec())
             };
-            self.add(&format!("{name} in base64"), own(Base64::encode_string(&shifted)).unwrap_or_default());
+            self.add(
+                &format!("{name} in base64"),
+                own(Base64::encode_string(&shifted)).unwrap_or_default(),
+            );
             self.add(
                 &format!("{name} in base64url"),
                 own(Base64Url::encode_string(&shifted)).unwrap_or_default(),
@@ -65,8 +98,10 @@ impl Canaries {
         for probe in text.windows(PROBE) {
             self.beginnings[beginning(probe)] = true;
         }
-        self.probes
-            .extend(text.windows(PROBE).map(|probe| <[u8; PROBE]>::try_from(probe).expect("its length")));
+        self.probes.extend(
+            text.windows(PROBE)
+                .map(|probe| <[u8; PROBE]>::try_from(probe).expect("its length")),
+        );
         self.texts.push((name.to_owned(), text));
     }
 
@@ -94,16 +129,24 @@ impl Canaries {
     /// The longest piece around the probe at this place.
     fn piece_around(&self, bytes: &[u8], at: usize) -> Option<(&str, usize, usize)> {
         let pieces = self.texts.iter().flat_map(|(name, text)| {
-            let places =
-                text.windows(PROBE).enumerate().filter(|(_, window)| *window == &bytes[at..at + PROBE]);
+            let places = text
+                .windows(PROBE)
+                .enumerate()
+                .filter(|(_, window)| *window == &bytes[at..at + PROBE]);
             places.map(move |(place, _)| {
                 let before = bytes[..at].iter().rev().zip(text[..place].iter().rev());
                 let after = bytes[at..].iter().zip(&text[place..]);
                 let same = |(one, other): &(&u8, &u8)| one == other;
-                (name.as_str(), at - before.take_while(same).count(), at + after.take_while(same).count())
+                (
+                    name.as_str(),
+                    at - before.take_while(same).count(),
+                    at + after.take_while(same).count(),
+                )
             })
         });
-        pieces.max_by_key(|(_, from, to)| to - from).filter(|(_, from, to)| to - from >= PIECE)
+        pieces
+            .max_by_key(|(_, from, to)| to - from)
+            .filter(|(_, from, to)| to - from >= PIECE)
     }
 
     #[track_caller]

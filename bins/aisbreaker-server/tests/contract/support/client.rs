@@ -22,7 +22,12 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) fn new(method: &str, path: &str) -> Self {
-        Self { method: method.to_owned(), path: path.to_owned(), headers: Vec::new(), body: Vec::new() }
+        Self {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
     }
 
     pub(crate) fn get(path: &str) -> Self {
@@ -40,13 +45,15 @@ impl Request {
     }
 
     pub(crate) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.headers.push((name.to_owned(), value.as_ref().to_owned()));
+        self.headers
+            .push((name.to_owned(), value.as_ref().to_owned()));
         self
     }
 
     /// Sets a header that must be there only once.
     pub(crate) fn set(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.headers.retain(|(present, _)| !present.eq_ignore_ascii_case(name));
+        self.headers
+            .retain(|(present, _)| !present.eq_ignore_ascii_case(name));
         self.header(name, value)
     }
 
@@ -55,7 +62,8 @@ impl Request {
     }
 
     pub(crate) fn json(self, body: &Value) -> Self {
-        self.body(body.to_string()).set("Content-Type", "application/json")
+        self.body(body.to_string())
+            .set("Content-Type", "application/json")
     }
 
     pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
@@ -74,7 +82,9 @@ impl Request {
     }
 
     fn has(&self, name: &str) -> bool {
-        self.headers.iter().any(|(present, _)| present.eq_ignore_ascii_case(name))
+        self.headers
+            .iter()
+            .any(|(present, _)| present.eq_ignore_ascii_case(name))
     }
 
     /// The head and the body as they go over the wire. `Host` is `localhost` unless named.
@@ -113,7 +123,10 @@ pub(crate) struct Answer {
 impl Answer {
     /// The value of a header that is there at most once.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter().filter(|(present, _)| present.eq_ignore_ascii_case(name));
+        let mut values = self
+            .headers
+            .iter()
+            .filter(|(present, _)| present.eq_ignore_ascii_case(name));
         let value = values.next().map(|(_, value)| value.as_str());
         assert!(values.next().is_none(), "{name} is there twice: {self:?}");
         value
@@ -124,13 +137,17 @@ impl Answer {
     }
 
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
     }
 
     /// The message of an error.
     pub(crate) fn message(&self) -> String {
         let message = self.json()["error"]["message"].clone();
-        message.as_str().unwrap_or_else(|| panic!("no error message: {self:?}")).to_owned()
+        message
+            .as_str()
+            .unwrap_or_else(|| panic!("no error message: {self:?}"))
+            .to_owned()
     }
 
     /// The text of the first output of a final answer.
@@ -144,8 +161,14 @@ impl Answer {
         assert_eq!(self.status, 200, "{self:?}");
         assert!(!self.is_cut, "the stream was cut: {self:?}");
         let content_type = self.header("content-type").unwrap_or_default();
-        assert!(content_type.starts_with("text/event-stream"), "not a stream: {self:?}");
-        assert!(self.body.ends_with(b"\n\n"), "the last event is not closed: {self:?}");
+        assert!(
+            content_type.starts_with("text/event-stream"),
+            "not a stream: {self:?}"
+        );
+        assert!(
+            self.body.ends_with(b"\n\n"),
+            "the last event is not closed: {self:?}"
+        );
         let blocks = self.text().split("\n\n").filter(|block| !block.is_empty());
         blocks.filter_map(Event::parse).collect()
     }
@@ -153,7 +176,9 @@ impl Answer {
     /// The events of a stream that ends well: the progress and the final answer.
     pub(crate) fn stream(&self) -> (Vec<Value>, Value) {
         let mut events = self.events();
-        let last = events.pop().unwrap_or_else(|| panic!("no events: {self:?}"));
+        let last = events
+            .pop()
+            .unwrap_or_else(|| panic!("no events: {self:?}"));
         assert_eq!(last.name, "final", "the last event of {self:?}");
         let progress = events.into_iter().map(|event| {
             assert_eq!(event.name, "progress", "{self:?}");
@@ -165,7 +190,9 @@ impl Answer {
     /// The error at the end of a stream that had begun, and the progress before it.
     pub(crate) fn stream_error(&self) -> (Vec<Value>, Value) {
         let mut events = self.events();
-        let last = events.pop().unwrap_or_else(|| panic!("no events: {self:?}"));
+        let last = events
+            .pop()
+            .unwrap_or_else(|| panic!("no events: {self:?}"));
         assert_eq!(last.name, "error", "the last event of {self:?}");
         let progress = events.into_iter().map(|event| {
             assert_eq!(event.name, "progress", "{self:?}");
@@ -179,7 +206,9 @@ impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cut = if self.is_cut { " (cut)" } else { "" };
         writeln!(f, "{} {}", self.version, self.status)?;
-        self.headers.iter().try_for_each(|(name, value)| writeln!(f, "{name}: {value}"))?;
+        self.headers
+            .iter()
+            .try_for_each(|(name, value)| writeln!(f, "{name}: {value}"))?;
         write!(f, "{}{cut}", String::from_utf8_lossy(&self.body))
     }
 }
@@ -187,23 +216,39 @@ impl fmt::Debug for Answer {
 /// The text of the first output.
 pub(crate) fn content_of(answer: &Value) -> String {
     let content = answer["outputs"][0]["text"]["content"].as_str();
-    content.unwrap_or_else(|| panic!("no content: {answer}")).to_owned()
+    content
+        .unwrap_or_else(|| panic!("no content: {answer}"))
+        .to_owned()
 }
 
 /// Checks an error as section 6 of the contract has it.
 #[track_caller]
 pub(crate) fn assert_error(row: &str, answer: &Answer, status: u16, message: &str) {
     assert_eq!(answer.status, status, "{row}: {answer:?}");
-    assert_eq!(answer.header("content-type"), Some("application/json"), "{row}: {answer:?}");
-    assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{row}: {answer:?}");
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/json"),
+        "{row}: {answer:?}"
+    );
+    assert_eq!(
+        answer.header("access-control-allow-origin"),
+        Some("*"),
+        "{row}: {answer:?}"
+    );
     let body = answer.json();
     assert_eq!(body["error"]["statusCode"], status, "{row}: {answer:?}");
     let reason = body["error"]["statusText"].as_str().unwrap_or_default();
     assert!(!reason.is_empty(), "{row}: no statusText: {answer:?}");
     let told = answer.message();
-    assert!(!told.is_empty() && told.contains(message), "{row}: {told:?} does not contain {message:?}");
+    assert!(
+        !told.is_empty() && told.contains(message),
+        "{row}: {told:?} does not contain {message:?}"
+    );
     for unwanted in ["/root/", "/src/", ".rs:", "stack backtrace", "panicked"] {
-        assert!(!told.contains(unwanted), "{row}: {told:?} contains {unwanted:?}");
+        assert!(
+            !told.contains(unwanted),
+            "{row}: {told:?} contains {unwanted:?}"
+        );
     }
 }
 
@@ -215,17 +260,31 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    /// Reads an event in the one form that all of the original's clients read; `None` for a comment.
+    /// Reads an event in the one form that all of the original's clients read; `None` for a
+    /// comment.
     fn parse(block: &str) -> Option<Self> {
-        let lines: Vec<&str> = block.lines().filter(|line| !line.starts_with(':')).collect();
+        let lines: Vec<&str> = block
+            .lines()
+            .filter(|line| !line.starts_with(':'))
+            .collect();
         if lines.is_empty() {
             return None;
         }
-        let [name, data] = lines[..] else { panic!("not an event line and a data line: {block:?}") };
-        let name = name.strip_prefix("event: ").unwrap_or_else(|| panic!("no event line: {block:?}"));
-        let data = data.strip_prefix("data: ").unwrap_or_else(|| panic!("no data line: {block:?}"));
-        let data = serde_json::from_str(data).unwrap_or_else(|error| panic!("no JSON ({error}): {block:?}"));
-        Some(Self { name: name.to_owned(), data })
+        let [name, data] = lines[..] else {
+            panic!("not an event line and a data line: {block:?}")
+        };
+        let name = name
+            .strip_prefix("event: ")
+            .unwrap_or_else(|| panic!("no event line: {block:?}"));
+        let data = data
+            .strip_prefix("data: ")
+            .unwrap_or_else(|| panic!("no data line: {block:?}"));
+        let data = serde_json::from_str(data)
+            .unwrap_or_else(|error| panic!("no JSON ({error}): {block:?}"));
+        Some(Self {
+            name: name.to_owned(),
+            data,
+        })
     }
 }
 
@@ -251,14 +310,18 @@ impl Connection {
         Self::over(TcpStream::connect(address).expect("a connection to the server"))
     }
 
-    /// A connection from this address of the loopback network, which is another client than any other one.
+    /// A connection from this address of the loopback network, which is another client than any
+    /// other one.
     pub(crate) fn open_from(client: Ipv4Addr, server: SocketAddr) -> Self {
         let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-        socket.bind(SocketAddr::from((client, 0))).expect("an address of the loopback network");
+        socket
+            .bind(SocketAddr::from((client, 0)))
+            .expect("an address of the loopback network");
         Self::connect(socket, server)
     }
 
-    /// A connection on which little is on its way: the system receives about this many bytes ahead of the reader.
+    /// A connection on which little is on its way: the system receives about this many bytes ahead
+    /// of the reader.
     pub(crate) fn open_narrow(address: SocketAddr, bytes: u32) -> Self {
         let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(bytes).expect("a small buffer");
@@ -266,17 +329,27 @@ impl Connection {
     }
 
     fn connect(socket: tokio::net::TcpSocket, address: SocketAddr) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
-        let stream = runtime.block_on(socket.connect(address)).expect("a connection to the server");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .expect("a runtime");
+        let stream = runtime
+            .block_on(socket.connect(address))
+            .expect("a connection to the server");
         let stream = stream.into_std().expect("a socket without runtime");
         stream.set_nonblocking(false).expect("a socket that waits");
         Self::over(stream)
     }
 
     fn over(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a read timeout");
         stream.set_nodelay(true).expect("no delay");
-        Self { reader: BufReader::new(stream), events: VecDeque::new() }
+        Self {
+            reader: BufReader::new(stream),
+            events: VecDeque::new(),
+        }
     }
 
     /// Writes bytes; a server that has answered and closed already is no failure.
@@ -292,13 +365,18 @@ impl Connection {
     /// Reads this many bytes of a body whose head was read; panics if it is cut before.
     pub(crate) fn take(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
-        self.reader.read_exact(&mut bytes).expect("a body that is not cut");
+        self.reader
+            .read_exact(&mut bytes)
+            .expect("a body that is not cut");
         bytes
     }
 
     /// Another handle of the socket, to write while somebody reads.
     pub(crate) fn writer(&self) -> TcpStream {
-        self.reader.get_ref().try_clone().expect("the socket a second time")
+        self.reader
+            .get_ref()
+            .try_clone()
+            .expect("the socket a second time")
     }
 
     /// Ends the writing half.
@@ -315,24 +393,38 @@ impl Connection {
     pub(crate) fn answer_to(&mut self, method: &str) -> Answer {
         let mut answer = self.head();
         let is_empty = method == "HEAD" || answer.status == 204 || answer.status < 200;
-        let framing = if is_empty { Framing::Nothing } else { framing(&answer) };
+        let framing = if is_empty {
+            Framing::Nothing
+        } else {
+            framing(&answer)
+        };
         (answer.body, answer.is_cut) = self.body(framing);
         answer
     }
 
     /// The head of the next answer, interim ones included.
     pub(crate) fn head(&mut self) -> Answer {
-        let line = self.line().expect("a status line before the end of the connection");
+        let line = self
+            .line()
+            .expect("a status line before the end of the connection");
         let mut words = line.splitn(3, ' ');
         let version = words.next().unwrap_or_default().to_owned();
         let status = words.next().and_then(|word| word.parse().ok());
         let status = status.unwrap_or_else(|| panic!("not a status line: {line:?}"));
         let mut headers = Vec::new();
         while let Some(line) = self.line().filter(|line| !line.is_empty()) {
-            let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("not a header: {line:?}"));
+            let (name, value) = line
+                .split_once(':')
+                .unwrap_or_else(|| panic!("not a header: {line:?}"));
             headers.push((name.to_owned(), value.trim().to_owned()));
         }
-        Answer { status, version, headers, body: Vec::new(), is_cut: false }
+        Answer {
+            status,
+            version,
+            headers,
+            body: Vec::new(),
+            is_cut: false,
+        }
     }
 
     /// The status of an answer to whatever was sent; `None` if the connection ends without one.
@@ -371,7 +463,9 @@ impl Connection {
 
     fn line(&mut self) -> Option<String> {
         let mut line = Vec::new();
-        self.reader.read_until(b'\n', &mut line).expect("an answer in time");
+        self.reader
+            .read_until(b'\n', &mut line)
+            .expect("an answer in time");
         let line = line.strip_suffix(b"\r\n")?;
         Some(String::from_utf8_lossy(line).into_owned())
     }
@@ -421,6 +515,8 @@ fn framing(answer: &Answer) -> Framing {
     if answer.header("transfer-encoding").is_some() {
         return Framing::Chunked;
     }
-    let length = answer.header("content-length").map(|length| length.parse().expect("a length"));
+    let length = answer
+        .header("content-length")
+        .map(|length| length.parse().expect("a length"));
     length.map_or(Framing::UntilClosed, Framing::Length)
 }

@@ -13,7 +13,11 @@ pub(crate) struct ConfigFile(PathBuf);
 impl ConfigFile {
     pub(crate) fn new(text: &str) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("aisbreaker-{}-{}.toml", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
+        let name = format!(
+            "aisbreaker-{}-{}.toml",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::SeqCst)
+        );
         let path = std::env::temp_dir().join(name);
         fs::write(&path, text).expect("a temporary file");
         Self(path)

@@ -26,13 +26,23 @@ impl Deaf {
         // Nobody else gets a port that is bound, and nobody listens there.
         let bound = bound();
         let refusing = bound.local_addr().expect("its address");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .expect("a runtime");
         let listener = runtime.block_on(async { bound_listener() });
         let full = listener.local_addr().expect("its address");
         let connect = || TcpStream::connect_timeout(&full, Duration::from_millis(200)).ok();
         let queue: Vec<TcpStream> = (0..16).map_while(|_| connect()).collect();
         assert!(queue.len() < 16, "the queue is never full");
-        Self { refusing, full, _bound: bound, _listener: listener, _queue: queue, _runtime: runtime }
+        Self {
+            refusing,
+            full,
+            _bound: bound,
+            _listener: listener,
+            _queue: queue,
+            _runtime: runtime,
+        }
     }
 
     pub(crate) fn refusing_url(&self) -> String {
@@ -47,7 +57,9 @@ impl Deaf {
 
 fn bound() -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
-    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+    socket
+        .bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .expect("a port");
     socket
 }
 

@@ -39,8 +39,16 @@ impl Kind {
 
 /// A frame as it goes over the wire.
 pub(crate) fn frame(kind: Kind, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a short payload").to_be_bytes();
-    [&length[1..], &[kind.0, flags], &stream.to_be_bytes(), payload].concat()
+    let length = u32::try_from(payload.len())
+        .expect("a short payload")
+        .to_be_bytes();
+    [
+        &length[1..],
+        &[kind.0, flags],
+        &stream.to_be_bytes(),
+        payload,
+    ]
+    .concat()
 }
 
 /// A header list, every field of it spelt out.
@@ -70,13 +78,23 @@ pub(crate) fn string(text: &str) -> Vec<u8> {
 
 /// The fields of a request for this path, the first of its header list.
 pub(crate) fn request_to(method: &str, path: &str) -> Vec<u8> {
-    let pseudo = [(":method", method), (":scheme", "http"), (":authority", "localhost"), (":path", path)];
+    let pseudo = [
+        (":method", method),
+        (":scheme", "http"),
+        (":authority", "localhost"),
+        (":path", path),
+    ];
     fields(pseudo)
 }
 
 /// A whole request without a body.
 pub(crate) fn get(stream: u32, path: &str) -> Vec<u8> {
-    frame(Kind::HEADERS, END_HEADERS | END_STREAM, stream, &request_to("GET", path))
+    frame(
+        Kind::HEADERS,
+        END_HEADERS | END_STREAM,
+        stream,
+        &request_to("GET", path),
+    )
 }
 
 /// The odd numbers of this many streams.
@@ -95,7 +113,11 @@ pub(crate) struct Frame {
 impl Frame {
     /// The error code of the frame that ends a stream or the connection.
     pub(crate) fn code(&self) -> u32 {
-        let tail = if self.kind == Kind::GOAWAY { &self.payload[4..8] } else { &self.payload[..4] };
+        let tail = if self.kind == Kind::GOAWAY {
+            &self.payload[4..8]
+        } else {
+            &self.payload[..4]
+        };
         u32::from_be_bytes(tail.try_into().expect("four bytes"))
     }
 
@@ -114,8 +136,14 @@ impl Frames {
     /// A connection whose streams may have so many bytes sent before the client asks for more.
     pub(crate) fn open(server: &Server, window: u32) -> Self {
         let stream = Connection::open(server.address()).writer();
-        let mut frames = Self { reader: BufReader::new(stream) };
-        let settings = [&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &window.to_be_bytes()].concat();
+        let mut frames = Self {
+            reader: BufReader::new(stream),
+        };
+        let settings = [
+            &INITIAL_WINDOW_SIZE.to_be_bytes()[..],
+            &window.to_be_bytes(),
+        ]
+        .concat();
         frames.write(PREFACE);
         frames.write(&frame(Kind::SETTINGS, 0, 0, &settings));
         frames.write(&frame(Kind::SETTINGS, ACK, 0, &[]));
@@ -124,7 +152,10 @@ impl Frames {
 
     /// Another handle of the socket, to write while somebody reads.
     pub(crate) fn writer(&self) -> TcpStream {
-        self.reader.get_ref().try_clone().expect("the socket a second time")
+        self.reader
+            .get_ref()
+            .try_clone()
+            .expect("the socket a second time")
     }
 
     /// Writes bytes; a server that has closed is no failure.
@@ -139,13 +170,20 @@ impl Frames {
         let [l2, l1, l0, kind, _flags, stream @ ..] = head;
         let mut payload = vec![0; u32::from_be_bytes([0, l2, l1, l0]) as usize];
         self.read(&mut payload)?;
-        Some(Frame { kind: Kind(kind), stream: u32::from_be_bytes(stream), payload })
+        Some(Frame {
+            kind: Kind(kind),
+            stream: u32::from_be_bytes(stream),
+            payload,
+        })
     }
 
     fn read(&mut self, bytes: &mut [u8]) -> Option<()> {
         let read = self.reader.read_exact(bytes);
         let is_late = |error: &std::io::Error| error.kind() == std::io::ErrorKind::WouldBlock;
-        assert!(!read.as_ref().is_err_and(is_late), "the server neither sends nor closes");
+        assert!(
+            !read.as_ref().is_err_and(is_late),
+            "the server neither sends nor closes"
+        );
         read.ok()
     }
 
@@ -154,7 +192,8 @@ impl Frames {
         std::iter::from_fn(|| self.next()).find(|frame| frame.kind == kind)
     }
 
-    /// The code with which the server ends the connection, once it has; `None` if it just closes it.
+    /// The code with which the server ends the connection, once it has; `None` if it just closes
+    /// it.
     pub(crate) fn end(&mut self) -> Option<u32> {
         std::iter::from_fn(|| self.next())
             .filter_map(|frame| (frame.kind == Kind::GOAWAY).then(|| frame.code()))

@@ -19,7 +19,10 @@ impl Metronome {
         let mut stream = server.connect();
         stream.write(&Request::process(&streamed(call(slow, &"tick ".repeat(100)))).to_bytes());
         assert_eq!(stream.head().status, 200);
-        Self { stream, _server: server }
+        Self {
+            stream,
+            _server: server,
+        }
     }
 
     /// Waits for the next beat.

@@ -29,7 +29,10 @@ pub(crate) struct Received {
 impl Received {
     /// The value of a header that is there at most once.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter().filter(|(present, _)| present.eq_ignore_ascii_case(name));
+        let mut values = self
+            .headers
+            .iter()
+            .filter(|(present, _)| present.eq_ignore_ascii_case(name));
         let value = values.next().map(|(_, value)| value.as_str());
         assert!(values.next().is_none(), "{name} is there twice: {self:?}");
         value
@@ -58,18 +61,31 @@ impl Wire {
 
     /// A whole answer in JSON.
     pub(crate) fn json(&mut self, status: u16, body: &Value) {
-        self.answer(status, &[("Content-Type", "application/json")], body.to_string());
+        self.answer(
+            status,
+            &[("Content-Type", "application/json")],
+            body.to_string(),
+        );
     }
 
     /// The head of an answer.
     pub(crate) fn head(&mut self, status: u16, headers: &[(&str, &str)]) {
-        let fields: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let fields: String = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
         self.write(format!("HTTP/1.1 {status} Whatever\r\n{fields}\r\n"));
     }
 
     /// The head of a stream in chunks.
     pub(crate) fn stream(&mut self) {
-        self.head(200, &[("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked")]);
+        self.head(
+            200,
+            &[
+                ("Content-Type", "text/event-stream"),
+                ("Transfer-Encoding", "chunked"),
+            ],
+        );
     }
 
     pub(crate) fn chunk(&mut self, bytes: impl AsRef<[u8]>) {
@@ -77,9 +93,12 @@ impl Wire {
         self.write([format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat());
     }
 
-    /// Writes a chunk unless the other side takes nothing for half a second; whether it was written.
+    /// Writes a chunk unless the other side takes nothing for half a second; whether it was
+    /// written.
     pub(crate) fn chunk_in_time(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        self.stream.set_write_timeout(Some(Duration::from_millis(500))).expect("a write timeout");
+        self.stream
+            .set_write_timeout(Some(Duration::from_millis(500)))
+            .expect("a write timeout");
         let bytes = bytes.as_ref();
         let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
         self.stream.write_all(&chunk).is_ok()
@@ -119,9 +138,13 @@ impl Wire {
 
     /// Does nothing for this long, or until the server has closed the connection.
     pub(crate) fn pause(&mut self, time: Duration) {
-        self.stream.set_read_timeout(Some(time)).expect("a read timeout");
+        self.stream
+            .set_read_timeout(Some(time))
+            .expect("a read timeout");
         let _closed_or_not = self.stream.peek(&mut [0]);
-        self.stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+        self.stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a read timeout");
     }
 
     /// Writes every byte by itself, with a pause after every sixteenth.
@@ -132,14 +155,20 @@ impl Wire {
         }
     }
 
-    /// Writes these bytes again and again until the server closes the connection, which it must do: nothing is read
-    /// for longer than a test's patience, and no more is written than this many bytes.
+    /// Writes these bytes again and again until the server closes the connection, which it must do:
+    /// nothing is read for longer than a test's patience, and no more is written than this many
+    /// bytes.
     pub(crate) fn flood(&mut self, bytes: impl AsRef<[u8]>, limit: usize) {
         let bytes = bytes.as_ref();
-        self.stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
+        self.stream
+            .set_write_timeout(Some(PATIENCE))
+            .expect("a write timeout");
         let is_taken = |_: &usize| self.stream.write_all(bytes).is_ok();
         let written = (0..limit / bytes.len()).take_while(is_taken).count();
-        assert!(written < limit / bytes.len(), "the server takes more than {limit} bytes");
+        assert!(
+            written < limit / bytes.len(),
+            "the server takes more than {limit} bytes"
+        );
         self.is_over = true;
     }
 
@@ -185,28 +214,46 @@ struct Seen {
 }
 
 impl Provider {
-    /// A provider that answers every request as the script says; a script that returns keeps the connection.
+    /// A provider that answers every request as the script says; a script that returns keeps the
+    /// connection.
     pub(crate) fn start(script: impl Fn(&Received, &mut Wire) + Send + Sync + 'static) -> Self {
         Self::start_with(Seen::default(), script)
     }
 
     /// A provider for more requests than are worth to be remembered.
     pub(crate) fn forgetful(script: impl Fn(&Received, &mut Wire) + Send + Sync + 'static) -> Self {
-        Self::start_with(Seen { is_forgetful: true, ..Seen::default() }, script)
+        Self::start_with(
+            Seen {
+                is_forgetful: true,
+                ..Seen::default()
+            },
+            script,
+        )
     }
 
-    fn start_with(seen: Seen, script: impl Fn(&Received, &mut Wire) + Send + Sync + 'static) -> Self {
+    fn start_with(
+        seen: Seen,
+        script: impl Fn(&Received, &mut Wire) + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address");
         let seen = Arc::new(seen);
-        let (script, provider): (Arc<Script>, _) =
-            (Arc::new(script), Self { address, seen: Arc::clone(&seen) });
+        let (script, provider): (Arc<Script>, _) = (
+            Arc::new(script),
+            Self {
+                address,
+                seen: Arc::clone(&seen),
+            },
+        );
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let id = seen.connections.fetch_add(1, Ordering::SeqCst);
                 let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
                 let again = stream.try_clone().expect("the same connection");
-                seen.open.lock().expect("no panic in the provider").insert(id, again);
+                seen.open
+                    .lock()
+                    .expect("no panic in the provider")
+                    .insert(id, again);
                 std::thread::spawn(move || serve(stream, &*script, (&seen, id)));
             }
         });
@@ -248,19 +295,33 @@ impl Provider {
 
     /// How many connections are open.
     pub(crate) fn open(&self) -> usize {
-        self.seen.open.lock().expect("no panic in the provider").len()
+        self.seen
+            .open
+            .lock()
+            .expect("no panic in the provider")
+            .len()
     }
 
     /// Closes all connections, those that wait for another request too.
     pub(crate) fn close_all(&self) {
-        for stream in self.seen.open.lock().expect("no panic in the provider").values() {
+        for stream in self
+            .seen
+            .open
+            .lock()
+            .expect("no panic in the provider")
+            .values()
+        {
             let _closed = stream.shutdown(Shutdown::Both);
         }
     }
 
     /// Every request so far.
     pub(crate) fn requests(&self) -> Vec<Received> {
-        self.seen.requests.lock().expect("no panic in the provider").clone()
+        self.seen
+            .requests
+            .lock()
+            .expect("no panic in the provider")
+            .clone()
     }
 
     /// The one request that was made.
@@ -273,22 +334,32 @@ impl Provider {
 
 impl fmt::Debug for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Provider").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Provider")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
 /// Serves a connection to its end.
 fn serve(stream: TcpStream, script: &Script, (seen, id): (&Seen, usize)) {
-    stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a read timeout");
     stream.set_nodelay(true).expect("no delay");
     let open = Open { seen, id };
-    let mut wire = Wire { stream: stream.try_clone().expect("the same connection"), is_over: false };
+    let mut wire = Wire {
+        stream: stream.try_clone().expect("the same connection"),
+        is_over: false,
+    };
     let mut reader = BufReader::new(stream);
     while !wire.is_over
         && let Some(received) = receive(&mut reader)
     {
         if !seen.is_forgetful {
-            seen.requests.lock().expect("no panic in the provider").push(received.clone());
+            seen.requests
+                .lock()
+                .expect("no panic in the provider")
+                .push(received.clone());
         }
         script(&received, &mut wire);
     }
@@ -325,10 +396,22 @@ fn receive(reader: &mut BufReader<TcpStream>) -> Option<Received> {
         let (name, value) = line.split_once(':')?;
         headers.push((name.to_owned(), value.trim().to_owned()));
     }
-    let length = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    let mut body = vec![0; length.and_then(|(_, value)| value.parse().ok()).unwrap_or(0)];
+    let length = headers
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let mut body = vec![
+        0;
+        length
+            .and_then(|(_, value)| value.parse().ok())
+            .unwrap_or(0)
+    ];
     reader.read_exact(&mut body).ok()?;
-    Some(Received { method, target, headers, body })
+    Some(Received {
+        method,
+        target,
+        headers,
+        body,
+    })
 }
 
 fn line(reader: &mut BufReader<TcpStream>) -> Option<String> {

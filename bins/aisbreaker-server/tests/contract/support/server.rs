@@ -29,10 +29,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A server with quotas that no test exhausts, a fixed key and this environment, which comes last.
+    /// A server with quotas that no test exhausts, a fixed key and this environment, which comes
+    /// last.
     pub(crate) fn start(environment: &[(&str, &str)]) -> Self {
         let roomy = roomy().to_string();
-        let basis = [("AISBREAKER_SERVER_QUOTAS", &*roomy), ("AISBREAKER_DEFAULT_QUOTAS", &*roomy)];
+        let basis = [
+            ("AISBREAKER_SERVER_QUOTAS", &*roomy),
+            ("AISBREAKER_DEFAULT_QUOTAS", &*roomy),
+        ];
         Self::start_as_delivered(&[&basis, environment].concat())
     }
 
@@ -47,16 +51,21 @@ impl Server {
         Self::start(&[&[("AISBREAKER_EGRESS_ALLOW", "127.0.0.0/8")], environment].concat())
     }
 
-    /// A server with nothing but these arguments and this environment. What it prints is in its log.
+    /// A server with nothing but these arguments and this environment. What it prints is in its
+    /// log.
     pub(crate) fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let log = [("AISBREAKER_LOG_FORMAT", "json"), ("AISBREAKER_LOG_MAX_PER_SECOND", "1000000")];
+        let log = [
+            ("AISBREAKER_LOG_FORMAT", "json"),
+            ("AISBREAKER_LOG_MAX_PER_SECOND", "1000000"),
+        ];
         let environment = [&log, environment].concat();
         Self::start_command(command(arguments), &environment)
     }
 
     fn start_command(command: Command, environment: &[(&str, &str)]) -> Self {
-        let mut server =
-            Self::spawn(command, environment, |log| log.try_clone().expect("the pipe a second time").into());
+        let mut server = Self::spawn(command, environment, |log| {
+            log.try_clone().expect("the pipe a second time").into()
+        });
         let stderr = server.unread.take().expect("its standard error");
         server.reader = Some(server.log.clone().read(stderr));
         let line = server.wait_for_log("the server to listen", |line| address_in(line).is_some());
@@ -64,8 +73,8 @@ impl Server {
         server
     }
 
-    /// A server whose standard output and log share a pipe, which is read up to the line that tells that it listens,
-    /// and then no more.
+    /// A server whose standard output and log share a pipe, which is read up to the line that tells
+    /// that it listens, and then no more.
     pub(crate) fn start_unread() -> Self {
         let roomy = roomy().to_string();
         let environment = [
@@ -91,19 +100,38 @@ impl Server {
     ) -> Self {
         let (reader, log) = pipe().expect("a pipe");
         set_environment(&mut command, environment);
-        let child = command.stdout(stdout(&log)).stderr(log).spawn().expect("the server's binary starts");
+        let child = command
+            .stdout(stdout(&log))
+            .stderr(log)
+            .spawn()
+            .expect("the server's binary starts");
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { child, address, log: Log::default(), reader: None, unread: Some(BufReader::new(reader)) }
+        Self {
+            child,
+            address,
+            log: Log::default(),
+            reader: None,
+            unread: Some(BufReader::new(reader)),
+        }
     }
 
     /// Fills the pipe that nobody reads to its last byte, so that whoever writes to it waits.
     pub(crate) fn fill_unread(&self) {
-        let unread = self.unread.as_ref().expect("a pipe that nobody reads").get_ref();
+        let unread = self
+            .unread
+            .as_ref()
+            .expect("a pipe that nobody reads")
+            .get_ref();
         // Opened once more, so that the server's end is still one that waits.
         let path = format!("/proc/self/fd/{}", unread.as_raw_fd());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .expect("a runtime");
         runtime.block_on(async {
-            let pipe = tokio::net::unix::pipe::OpenOptions::new().open_sender(path).expect("the pipe");
+            let pipe = tokio::net::unix::pipe::OpenOptions::new()
+                .open_sender(path)
+                .expect("the pipe");
             pipe.writable().await.expect("an empty pipe");
             while pipe.try_write(b"\n").is_ok() {}
         });
@@ -113,23 +141,45 @@ impl Server {
     pub(crate) fn start_with_files(soft: u32, hard: u32) -> Self {
         let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
         let mut command = Command::new("sh");
-        command.args(["-c", &script, env!("CARGO_BIN_EXE_aisbreaker-server"), "--listen", "127.0.0.1:0"]);
+        command.args([
+            "-c",
+            &script,
+            env!("CARGO_BIN_EXE_aisbreaker-server"),
+            "--listen",
+            "127.0.0.1:0",
+        ]);
         Self::start_command(command, &[("AISBREAKER_LOG_FORMAT", "json")])
     }
 
-    /// A server whose files the system lets grow to so many blocks of 512 bytes and no more, as if the disk were full.
+    /// A server whose files the system lets grow to so many blocks of 512 bytes and no more, as if
+    /// the disk were full.
     pub(crate) fn start_with_file_size(blocks: u32, environment: &[(&str, &str)]) -> Self {
         let script = format!("trap '' XFSZ && ulimit -Sf {blocks} && exec \"$0\" \"$@\"");
         let mut command = Command::new("sh");
-        command.args(["-c", &script, env!("CARGO_BIN_EXE_aisbreaker-server"), "--listen", "127.0.0.1:0"]);
-        let basis = [("AISBREAKER_LOG_FORMAT", "json"), ("AUTH_ENCRYPTION_KEYPHRASE", KEY)];
+        command.args([
+            "-c",
+            &script,
+            env!("CARGO_BIN_EXE_aisbreaker-server"),
+            "--listen",
+            "127.0.0.1:0",
+        ]);
+        let basis = [
+            ("AISBREAKER_LOG_FORMAT", "json"),
+            ("AUTH_ENCRYPTION_KEYPHRASE", KEY),
+        ];
         Self::start_command(command, &[&basis, environment].concat())
     }
 
     /// Lets the files of the process grow again.
     pub(crate) fn free_file_size(&self) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("the process");
-        let unlimited = Rlimit { current: None, maximum: None };
+        let pid = i32::try_from(self.child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("the process");
+        let unlimited = Rlimit {
+            current: None,
+            maximum: None,
+        };
         prlimit(Some(pid), Resource::Fsize, unlimited).expect("the limit raised");
     }
 
@@ -163,8 +213,12 @@ impl Server {
     fn memory(&self, name: &str) -> usize {
         let path = format!("/proc/{}/status", self.child.id());
         let status = fs::read_to_string(path).expect("the status of the process");
-        let told = status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"));
-        told.and_then(|kilobytes| kilobytes.parse::<usize>().ok()).expect("its memory") << 10
+        let told = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"));
+        told.and_then(|kilobytes| kilobytes.parse::<usize>().ok())
+            .expect("its memory")
+            << 10
     }
 
     /// How many sockets the process has open.
@@ -172,12 +226,16 @@ impl Server {
         let files = fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("its files");
         // One that is closed meanwhile has no target any more.
         let targets = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
-        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+        targets
+            .filter(|target| target.to_string_lossy().starts_with("socket:"))
+            .count()
     }
 
     /// How many threads the process has.
     pub(crate) fn threads(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("its threads").count()
+        fs::read_dir(format!("/proc/{}/task", self.child.id()))
+            .expect("its threads")
+            .count()
     }
 
     /// All pieces of these in the memory of the process; `None` where the system lets nobody look.
@@ -188,7 +246,9 @@ impl Server {
     /// How many files and sockets the process has open.
     pub(crate) fn open_files(&self) -> usize {
         let path = format!("/proc/{}/fd", self.child.id());
-        fs::read_dir(path).expect("the files of the process").count()
+        fs::read_dir(path)
+            .expect("the files of the process")
+            .count()
     }
 
     /// The answer to one request on a connection of its own.
@@ -208,7 +268,10 @@ impl Server {
     pub(crate) fn mint_at(&self, host: &str, body: &Value) -> String {
         let answer = self.send(&Request::mint(body).set("Host", host));
         assert_eq!(answer.status, 200, "minting: {answer:?}");
-        answer.json()["access_token"].as_str().expect("a key").to_owned()
+        answer.json()["access_token"]
+            .as_str()
+            .expect("a key")
+            .to_owned()
     }
 
     /// A key with roomy quotas and these secrets.
@@ -219,7 +282,11 @@ impl Server {
     /// Calls `process` with a bearer value, or without one if it is empty.
     pub(crate) fn process(&self, bearer: &str, body: &Value) -> Answer {
         let request = Request::process(body);
-        self.send(&if bearer.is_empty() { request } else { request.bearer(bearer) })
+        self.send(&if bearer.is_empty() {
+            request
+        } else {
+            request.bearer(bearer)
+        })
     }
 
     /// Waits for a line of the log; each is asked about once.
@@ -229,7 +296,9 @@ impl Server {
 
     /// Waits for the line of the request with this id.
     pub(crate) fn wait_for_request(&self, id: &str) -> Value {
-        self.wait_for_log(id, |line| line["message"] == "request" && line["request_id"] == id)
+        self.wait_for_log(id, |line| {
+            line["message"] == "request" && line["request_id"] == id
+        })
     }
 
     /// All that was logged so far.
@@ -240,7 +309,10 @@ impl Server {
     /// Sends a signal such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let script = format!("kill -{name} {}", self.child.id());
-        let status = Command::new("sh").args(["-c", &script]).status().expect("a shell");
+        let status = Command::new("sh")
+            .args(["-c", &script])
+            .status()
+            .expect("a shell");
         assert!(status.success(), "{script}: {status}");
     }
 
@@ -255,13 +327,16 @@ impl Server {
 
     /// Waits for the end of a process whose log nobody reads.
     pub(crate) fn wait_unread(&mut self) -> ExitStatus {
-        // A process that does not end is ended here rather than waited for; its status is not a good one then.
+        // A process that does not end is ended here rather than waited for; its status is not a
+        // good one then.
         let (ended, end) = mpsc::channel();
         std::thread::scope(|scope| {
             let id = self.child.id();
             scope.spawn(move || {
                 if end.recv_timeout(PATIENCE).is_err() {
-                    let _killed = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+                    let _killed = Command::new("kill")
+                        .args(["-KILL", &id.to_string()])
+                        .status();
                 }
             });
             let status = self.child.wait().expect("a status");
@@ -277,57 +352,91 @@ impl Drop for Server {
         let _waited = self.child.wait();
         if std::thread::panicking() {
             // Only shown for tests that fail.
-            println!("log of the server at {}:\n{}", self.address, self.log.text());
+            println!(
+                "log of the server at {}:\n{}",
+                self.address,
+                self.log.text()
+            );
         }
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
 /// The soft limit on the files that this process may have open.
 pub(crate) fn files_limit(process: u32) -> u32 {
-    let limits = fs::read_to_string(format!("/proc/{process}/limits")).expect("the limits of the process");
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let limits =
+        fs::read_to_string(format!("/proc/{process}/limits")).expect("the limits of the process");
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
     let soft = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
     soft.expect("its limit on open files")
 }
 
 /// The address in the line that tells that the server listens, in either format.
 fn address_in(line: &Value) -> Option<SocketAddr> {
-    if let Some(text) = line["text"].as_str().filter(|text| text.contains("listening")) {
-        return text.split(' ').find_map(|word| word.strip_prefix("address=")?.parse().ok());
+    if let Some(text) = line["text"]
+        .as_str()
+        .filter(|text| text.contains("listening"))
+    {
+        return text
+            .split(' ')
+            .find_map(|word| word.strip_prefix("address=")?.parse().ok());
     }
-    line["address"].as_str().filter(|_| line["message"] == "listening")?.parse().ok()
+    line["address"]
+        .as_str()
+        .filter(|_| line["message"] == "listening")?
+        .parse()
+        .ok()
 }
 
 /// Runs the server to its end, which must come by itself.
 pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = command(arguments);
     set_environment(&mut command, environment);
-    let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
     let mut stdout = child.stdout.take().expect("its standard output");
     // A server that starts though it should not is ended here rather than waited for.
     let mut stderr = BufReader::new(child.stderr.take().expect("its standard error"));
     let mut told = Vec::new();
-    while stderr.read_until(b'\n', &mut told).expect("its standard error") > 0 {
+    while stderr
+        .read_until(b'\n', &mut told)
+        .expect("its standard error")
+        > 0
+    {
         if String::from_utf8_lossy(&told).contains("listening") {
             let _killed = child.kill();
         }
     }
     let mut printed = Vec::new();
-    stdout.read_to_end(&mut printed).expect("its standard output");
-    Output { status: child.wait().expect("a status"), stdout: printed, stderr: told }
+    stdout
+        .read_to_end(&mut printed)
+        .expect("its standard output");
+    Output {
+        status: child.wait().expect("a status"),
+        stdout: printed,
+        stderr: told,
+    }
 }
 
 /// What a server says that must not start with these settings.
 pub(crate) fn refused_start(arguments: &[&str], environment: &[(&str, &str)]) -> String {
     let output = run(arguments, environment);
     let told = String::from_utf8(output.stderr).expect("an explanation in UTF-8");
-    assert!(!output.status.success() && output.status.code().is_some(), "it started: {told}");
+    assert!(
+        !output.status.success() && output.status.code().is_some(),
+        "it started: {told}"
+    );
     told
 }
 
@@ -340,7 +449,10 @@ fn command(arguments: &[&str]) -> Command {
 /// Nothing else of the environment of the tests reaches the server.
 fn set_environment(command: &mut Command, environment: &[(&str, &str)]) {
     command.env_clear().envs(environment.iter().copied());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
 }
 
 /// The lines of a log as they come.
@@ -357,7 +469,11 @@ impl Log {
     fn read(self, stderr: BufReader<PipeReader>) -> JoinHandle<()> {
         std::thread::spawn(move || {
             for line in stderr.split(b'\n').map_while(Result::ok) {
-                self.change(|lines| lines.lines.push(String::from_utf8_lossy(&line).into_owned()));
+                self.change(|lines| {
+                    lines
+                        .lines
+                        .push(String::from_utf8_lossy(&line).into_owned())
+                });
             }
             self.change(|lines| lines.is_over = true);
         })
@@ -374,7 +490,9 @@ impl Log {
         self.wait_while(|lines| {
             let fresh = lines.lines.iter().skip(seen);
             // A line that is no JSON is the member `text` of an object.
-            let parse = |line: &String| serde_json::from_str(line).unwrap_or_else(|_| json!({"text": line}));
+            let parse = |line: &String| {
+                serde_json::from_str(line).unwrap_or_else(|_| json!({"text": line}))
+            };
             found = fresh.map(parse).find(|line| is_it(line));
             seen = lines.lines.len();
             found.is_none() && !lines.is_over
@@ -390,11 +508,19 @@ impl Log {
 
     fn wait_while(&self, mut is_waiting: impl FnMut(&Lines) -> bool) {
         let lines = self.0.0.lock().expect("no panic while logging");
-        let waited = self.0.1.wait_timeout_while(lines, PATIENCE, |lines| is_waiting(lines));
+        let waited = self
+            .0
+            .1
+            .wait_timeout_while(lines, PATIENCE, |lines| is_waiting(lines));
         drop(waited.expect("no panic while logging"));
     }
 
     fn text(&self) -> String {
-        self.0.0.lock().expect("no panic while logging").lines.join("\n")
+        self.0
+            .0
+            .lock()
+            .expect("no panic while logging")
+            .lines
+            .join("\n")
     }
 }

@@ -1,4 +1,5 @@
-//! What the attempts have in common: the server, the provider that a secret is bound to, and the trap.
+//! What the attempts have in common: the server, the provider that a secret is bound to, and the
+//! trap.
 
 use serde_json::{Value, json};
 
@@ -36,7 +37,8 @@ pub(super) enum Outcome {
     OwnKey,
 }
 
-/// A server that may call loopback, a provider that is called `GOOD` in the rows, and the trap, `EVIL`.
+/// A server that may call loopback, a provider that is called `GOOD` in the rows, and the trap,
+/// `EVIL`.
 pub(super) struct Scene {
     pub(super) server: Server,
     pub(super) good: Provider,
@@ -50,18 +52,27 @@ impl Scene {
 
     /// A scene whose server has this environment besides.
     pub(super) fn with(environment: &[(&str, &str)], good: Provider, trap: Provider) -> Self {
-        Self { server: Server::with_egress(environment), good, trap }
+        Self {
+            server: Server::with_egress(environment),
+            good,
+            trap,
+        }
     }
 
     /// A scene whose server has a default key with these entries.
     pub(super) fn with_default_key(seals: Seals) -> Self {
         let sealing = Self::new();
         let key = sealing.key(seals);
-        let Self { server: _, good, trap } = sealing;
+        let Self {
+            server: _,
+            good,
+            trap,
+        } = sealing;
         Self::with(&[("DEFAULT_AISBREAKER_API_KEY", &key)], good, trap)
     }
 
-    /// The text with the addresses in it: `GOOD`, `EVIL`, `SELF`, and the ports alone, `GOODPORT` and `EVILPORT`.
+    /// The text with the addresses in it: `GOOD`, `EVIL`, `SELF`, and the ports alone, `GOODPORT`
+    /// and `EVILPORT`.
     pub(super) fn fill(&self, text: &str) -> String {
         let mut filled = text.to_owned();
         let words = [
@@ -91,34 +102,64 @@ impl Scene {
             }
             entry
         };
-        self.server.mint_at(host, &grant(&roomy(), &seals.iter().map(entry).collect()))
+        self.server
+            .mint_at(host, &grant(&roomy(), &seals.iter().map(entry).collect()))
     }
 
     /// Sends one attempt and checks what became of it.
-    pub(super) fn attempt(&self, row: &str, request: &Request, key: &str, outcome: Outcome) -> Answer {
-        let before = (self.good.requests().len(), self.trap.requests().len(), self.trap.connections());
+    pub(super) fn attempt(
+        &self,
+        row: &str,
+        request: &Request,
+        key: &str,
+        outcome: Outcome,
+    ) -> Answer {
+        let before = (
+            self.good.requests().len(),
+            self.trap.requests().len(),
+            self.trap.connections(),
+        );
 
         let answer = self.server.send(request);
 
         let told = format!("{answer:?}");
-        assert!(!told.contains(MARK), "{row}: the answer holds a secret: {told}");
+        assert!(
+            !told.contains(MARK),
+            "{row}: the answer holds a secret: {told}"
+        );
         let at_home = self.good.requests().split_off(before.0);
         let trapped = self.trap.requests().split_off(before.1);
         self.assert_sealed(row);
         match outcome {
             Outcome::Stays(status) => {
                 assert_eq!(status_of(&answer), status, "{row}: {told}");
-                assert_eq!((at_home.len(), trapped.len()), (0, 0), "{row}: somebody was called: {told}");
-                assert_eq!(self.trap.connections(), before.2, "{row}: the trap was connected to");
+                assert_eq!(
+                    (at_home.len(), trapped.len()),
+                    (0, 0),
+                    "{row}: somebody was called: {told}"
+                );
+                assert_eq!(
+                    self.trap.connections(),
+                    before.2,
+                    "{row}: the trap was connected to"
+                );
             }
             Outcome::AtHome(secret) => {
                 assert_eq!(status_of(&answer), 200, "{row}: {told}");
-                assert_eq!(bearers(&at_home), [Some(format!("Bearer {secret}"))], "{row}: {at_home:?}");
+                assert_eq!(
+                    bearers(&at_home),
+                    [Some(format!("Bearer {secret}"))],
+                    "{row}: {at_home:?}"
+                );
                 let host = at_home[0].header("host").map(str::to_owned);
                 assert_eq!(host, Some(self.good.address().to_string()), "{row}");
                 let marks = shown(&at_home[0]).matches(MARK).count();
                 assert_eq!(marks, 1, "{row}: other secrets went along: {at_home:?}");
-                assert_eq!(self.trap.connections(), before.2, "{row}: the trap was connected to");
+                assert_eq!(
+                    self.trap.connections(),
+                    before.2,
+                    "{row}: the trap was connected to"
+                );
             }
             Outcome::Bare => assert_trapped(row, &answer, &trapped, None),
             Outcome::Own(value) => assert_trapped(row, &answer, &trapped, Some(value)),
@@ -130,14 +171,26 @@ impl Scene {
     /// Checks that the trap has seen no sealed secret in whatever reached it.
     pub(super) fn assert_sealed(&self, row: &str) {
         for received in self.trap.requests() {
-            assert!(!shown(&received).contains(MARK), "{row}: the trap has a secret: {received:?}");
+            assert!(
+                !shown(&received).contains(MARK),
+                "{row}: the trap has a secret: {received:?}"
+            );
         }
     }
 
     /// Checks that nobody has connected to the trap, and that the log holds no secret either.
     pub(super) fn assert_untouched(&self) {
-        assert_eq!(self.trap.connections(), 0, "somebody called the trap: {:?}", self.trap.requests());
-        assert!(!self.server.log().contains(MARK), "the log holds a secret: {}", self.server.log());
+        assert_eq!(
+            self.trap.connections(),
+            0,
+            "somebody called the trap: {:?}",
+            self.trap.requests()
+        );
+        assert!(
+            !self.server.log().contains(MARK),
+            "the log holds a secret: {}",
+            self.server.log()
+        );
     }
 }
 
@@ -145,7 +198,11 @@ impl Scene {
 fn assert_trapped(row: &str, answer: &Answer, trapped: &[Received], value: Option<&str>) {
     // The trap's answer is nothing that a service understands.
     assert_eq!(status_of(answer), 502, "{row}: {answer:?}");
-    assert_eq!(bearers(trapped), [value.map(|value| format!("Bearer {value}"))], "{row}: {trapped:?}");
+    assert_eq!(
+        bearers(trapped),
+        [value.map(|value| format!("Bearer {value}"))],
+        "{row}: {trapped:?}"
+    );
 }
 
 /// Everything of a request that holds text.
@@ -160,7 +217,10 @@ fn shown(received: &Received) -> String {
 }
 
 fn bearers(received: &[Received]) -> Vec<Option<String>> {
-    received.iter().map(|received| received.header("authorization").map(str::to_owned)).collect()
+    received
+        .iter()
+        .map(|received| received.header("authorization").map(str::to_owned))
+        .collect()
 }
 
 /// The status of an answer, or that of the error which ends its stream.
@@ -168,12 +228,16 @@ pub(super) fn status_of(answer: &Answer) -> u16 {
     if answer.status != 200 || answer.header("content-type") != Some("text/event-stream") {
         return answer.status;
     }
-    let last = answer.events().pop().unwrap_or_else(|| panic!("no events: {answer:?}"));
+    let last = answer
+        .events()
+        .pop()
+        .unwrap_or_else(|| panic!("no events: {answer:?}"));
     match last.name.as_str() {
         "final" => 200,
-        "error" => {
-            last.data["error"]["statusCode"].as_u64().and_then(|status| status.try_into().ok()).unwrap()
-        }
+        "error" => last.data["error"]["statusCode"]
+            .as_u64()
+            .and_then(|status| status.try_into().ok())
+            .unwrap(),
         other => panic!("the stream ends in {other:?}: {answer:?}"),
     }
 }
@@ -182,9 +246,11 @@ pub(super) fn status_of(answer: &Answer) -> u16 {
 pub(super) fn good() -> Provider {
     Provider::start(|received, wire| {
         let is_ours = received.target.ends_with("/process");
-        let is_stream = received.json()["stream"] == true || received.json()["request"]["stream"] == true;
+        let is_stream =
+            received.json()["stream"] == true || received.json()["request"]["stream"] == true;
         let chat = json!({"choices": [{"message": {"role": "assistant", "content": "ok"}}]});
-        let delta = json!({"choices": [{"index": 0, "delta": {"content": "ok"}, "finish_reason": "stop"}]});
+        let delta =
+            json!({"choices": [{"index": 0, "delta": {"content": "ok"}, "finish_reason": "stop"}]});
         let ours = json!({
             "outputs": [{"text": {"index": 0, "role": "assistant", "content": "ok"}}],
             "usage": {"service": {"serviceId": "chat:dummy"}, "totalMilliseconds": 1},
@@ -198,32 +264,48 @@ pub(super) fn good() -> Provider {
     })
 }
 
-/// The body of a call of the service with these properties, which are JSON, perhaps with a member twice.
+/// The body of a call of the service with these properties, which are JSON, perhaps with a member
+/// twice.
 pub(super) fn body(properties: &str, is_stream: bool) -> String {
-    let request = json!({"inputs": [{"text": {"role": "user", "content": "Hi"}}], "stream": is_stream});
+    let request =
+        json!({"inputs": [{"text": {"role": "user", "content": "Hi"}}], "stream": is_stream});
     format!(r#"{{"service": {properties}, "request": {request}}}"#)
 }
 
 /// A call of `process` with this body, on one of its two routes.
 pub(super) fn post(path: &str, body: &str) -> Request {
-    Request::new("POST", path).header("Content-Type", "application/json").body(body)
+    Request::new("POST", path)
+        .header("Content-Type", "application/json")
+        .body(body)
 }
 
-/// All the ways in which a service is reached, each in a name and the properties: called by itself, behind each of
-/// the services that pass on, and behind several of them, which name an address of their own that must not matter.
+/// All the ways in which a service is reached, each in a name and the properties: called by itself,
+/// behind each of the services that pass on, and behind several of them, which name an address of
+/// their own that must not matter.
 pub(super) fn ways(properties: &str) -> Vec<(&'static str, String)> {
     let behind = |id: &str, inner: &str| {
         format!(
             r#"{{"serviceId": "aisbreaker:{id}", "url": "http://EVIL", "forward2ServiceProps": {inner}}}"#
         )
     };
-    let deep = ["nop", "mirror", "logging", "nop", "mirror/service/x", "logging"];
+    let deep = [
+        "nop",
+        "mirror",
+        "logging",
+        "nop",
+        "mirror/service/x",
+        "logging",
+    ];
     vec![
         ("by itself", properties.to_owned()),
         ("behind nop", behind("nop", properties)),
         ("behind mirror", behind("mirror", properties)),
         ("behind logging", behind("logging", properties)),
-        ("behind six", deep.iter().fold(properties.to_owned(), |inner, id| behind(id, &inner))),
+        (
+            "behind six",
+            deep.iter()
+                .fold(properties.to_owned(), |inner, id| behind(id, &inner)),
+        ),
     ]
 }
 

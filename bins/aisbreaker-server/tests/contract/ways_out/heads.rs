@@ -33,13 +33,22 @@ fn no_field_of_a_request_leads_a_secret_away() {
             for is_stream in [false, true] {
                 let row = format!("{name}: {value}, stream: {is_stream}");
                 let request = post(path, &call_home(is_stream)).bearer(&key);
-                scene.attempt(&row, &request.header(name, scene.fill(value)), &key, *outcome);
+                scene.attempt(
+                    &row,
+                    &request.header(name, scene.fill(value)),
+                    &key,
+                    *outcome,
+                );
             }
         }
     }
 
     for received in scene.good.requests() {
-        let mut names: Vec<_> = received.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+        let mut names: Vec<_> = received
+            .headers
+            .iter()
+            .map(|(name, _)| name.to_ascii_lowercase())
+            .collect();
         names.sort_unstable();
         assert_eq!(names, SENT, "{received:?}");
     }
@@ -97,7 +106,12 @@ fn a_trusted_proxy_names_the_host_that_a_key_must_be_for_and_nothing_else() {
     for (name, value, outcome) in rows {
         let request = post("/api/v1/process", &call_home(false)).bearer(&key);
         let row = format!("{name}: {value}");
-        scene.attempt(&row, &request.header(name, scene.fill(value)), &key, outcome);
+        scene.attempt(
+            &row,
+            &request.header(name, scene.fill(value)),
+            &key,
+            outcome,
+        );
     }
 
     scene.assert_untouched();
@@ -111,7 +125,9 @@ fn no_route_sends_a_secret_away() {
     for (method, target, outcome) in REQUESTS {
         let mut request = Request::new(method, &scene.fill(target)).bearer(&key);
         if *method == "POST" {
-            request = request.header("Content-Type", "application/json").body(call_home(false));
+            request = request
+                .header("Content-Type", "application/json")
+                .body(call_home(false));
         }
         scene.attempt(&format!("{method} {target}"), &request, &key, *outcome);
     }

@@ -10,39 +10,70 @@ use super::{
 };
 use crate::support::Provider;
 
-/// A provider that answers with the reply in this place, in which it puts the bearer value for `SECRET`.
+/// A provider that answers with the reply in this place, in which it puts the bearer value for
+/// `SECRET`.
 fn repeating(reply: Arc<Mutex<(String, String)>>) -> Provider {
     Provider::start(move |received, wire| {
         let (head, body) = reply.lock().unwrap().clone();
-        let secret = received.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+        let secret = received
+            .header("authorization")
+            .and_then(|value| value.strip_prefix("Bearer "));
         let chat = json!({"choices": [{"message": {"role": "assistant", "content": "ok"}}]});
         let ours = json!({
             "outputs": [], "usage": {"service": {"serviceId": "chat:dummy"}, "totalMilliseconds": 1},
         });
-        let good = if received.target.ends_with("/process") { ours } else { chat }.to_string();
-        let body = if body == "OK" { good } else { body.replace("SECRET", secret.unwrap_or_default()) };
-        let length = format!("\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
+        let good = if received.target.ends_with("/process") {
+            ours
+        } else {
+            chat
+        }
+        .to_string();
+        let body = if body == "OK" {
+            good
+        } else {
+            body.replace("SECRET", secret.unwrap_or_default())
+        };
+        let length = format!(
+            "\r\nContent-Type: application/json\r\nContent-Length: {}",
+            body.len()
+        );
         let length = if head.contains(" 101 ") { "" } else { &length };
-        wire.write(format!("{head}{length}\r\n\r\n{body}").replace("SECRET", secret.unwrap_or_default()));
+        wire.write(
+            format!("{head}{length}\r\n\r\n{body}").replace("SECRET", secret.unwrap_or_default()),
+        );
     })
 }
 
-/// Calls a provider with this reply in all ways, twice each, so that what it said the first time could matter.
+/// Calls a provider with this reply in all ways, twice each, so that what it said the first time
+/// could matter.
 fn try_reply(scene: &Scene, key: &str, row: &str, status: u16) {
     for (id, secret) in [("chat:openai.com", CHAT), ("aisbreaker:network", HOP)] {
         for is_stream in [false, true, false, true] {
             let before = scene.good.requests().len();
             let body = body(&service_at(id, None), is_stream);
-            let answer = scene.server.send(&post("/api/v1/process", &body).bearer(key));
+            let answer = scene
+                .server
+                .send(&post("/api/v1/process", &body).bearer(key));
             let row = format!("{row}, {id}, stream: {is_stream}");
             assert_eq!(status_of(&answer), status, "{row}: {answer:?}");
             let told = format!("{answer:?}");
-            assert!(!told.contains(MARK) && !told.contains("stolen"), "{row}: {told}");
+            assert!(
+                !told.contains(MARK) && !told.contains("stolen"),
+                "{row}: {told}"
+            );
             let sent = scene.good.requests().split_off(before);
             assert_eq!(sent.len(), 1, "{row}: a call is made once: {sent:?}");
-            assert_eq!(sent[0].header("authorization"), Some(&*format!("Bearer {secret}")), "{row}");
+            assert_eq!(
+                sent[0].header("authorization"),
+                Some(&*format!("Bearer {secret}")),
+                "{row}"
+            );
             assert_eq!(sent[0].header("cookie"), None, "{row}");
-            assert_eq!(scene.trap.connections(), 0, "{row}: the trap was connected to");
+            assert_eq!(
+                scene.trap.connections(),
+                0,
+                "{row}: the trap was connected to"
+            );
         }
     }
 }

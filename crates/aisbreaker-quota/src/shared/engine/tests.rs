@@ -1,4 +1,5 @@
-//! What is charged in advance and given back, with the time set, against a server of the test's own.
+//! What is charged in advance and given back, with the time set, against a server of the test's
+//! own.
 
 #[expect(dead_code, reason = "other tests stop, pause and ask the server")]
 #[path = "../../../tests/support/redis_server.rs"]
@@ -22,9 +23,17 @@ enum Step {
     /// Goes on by this many milliseconds.
     Wait(u64),
     /// Charges with a weight and a wish for more, on the counters of a group.
-    Charge { group: usize, weight: u32, extra: u32 },
+    Charge {
+        group: usize,
+        weight: u32,
+        extra: u32,
+    },
     /// As before, giving back what the group holds.
-    Renew { group: usize, weight: u32, extra: u32 },
+    Renew {
+        group: usize,
+        weight: u32,
+        extra: u32,
+    },
     /// Uses some of what a group holds, if its slot is not over.
     Use { group: usize, amount: u32 },
     /// Gives back what a group holds.
@@ -52,7 +61,10 @@ struct History {
 
 impl History {
     fn charges(&self, group: usize) -> [Charge<&'static str>; 2] {
-        [Charge::new(["a", "b"][group], self.limits[0]), Charge::shared("all", self.limits[1])]
+        [
+            Charge::new(["a", "b"][group], self.limits[0]),
+            Charge::shared("all", self.limits[1]),
+        ]
     }
 
     fn at(&self) -> Duration {
@@ -66,8 +78,16 @@ impl History {
     async fn play(&mut self, step: &Step) {
         match *step {
             Step::Wait(millis) => self.now += millis,
-            Step::Charge { group, weight, extra } => self.charge(group, weight, extra, None).await,
-            Step::Renew { group, weight, extra } => {
+            Step::Charge {
+                group,
+                weight,
+                extra,
+            } => self.charge(group, weight, extra, None).await,
+            Step::Renew {
+                group,
+                weight,
+                extra,
+            } => {
                 let back = self.held[group].pop();
                 self.charge(group, weight, extra, back).await;
             }
@@ -77,7 +97,13 @@ impl History {
                     let back = self.back(held);
                     let names = self.engine.0.names(&self.charges(group));
                     let command = self.engine.0.link.function.give_back(&names.keys, back);
-                    let _answer = self.engine.0.link.ask(&command, self.engine.0.deadline()).await.unwrap();
+                    let _answer = self
+                        .engine
+                        .0
+                        .link
+                        .ask(&command, self.engine.0.deadline())
+                        .await
+                        .unwrap();
                 }
             }
         }
@@ -85,20 +111,38 @@ impl History {
 
     fn back(&mut self, held: Held) -> Back {
         self.is_exact &= self.slot() - held.slot <= 100;
-        Back { slot: held.slot, amount: held.amount }
+        Back {
+            slot: held.slot,
+            amount: held.amount,
+        }
     }
 
     async fn charge(&mut self, group: usize, weight: u32, extra: u32, held: Option<Held>) {
         let back = held.map(|held| self.back(held));
-        let besides = Besides { extra, back, at: Some(self.at()) };
+        let besides = Besides {
+            extra,
+            back,
+            at: Some(self.at()),
+        };
         let weight = NonZeroU32::new(weight).unwrap();
-        let decided =
-            self.engine.0.decide(&self.charges(group), weight, besides, self.engine.0.deadline()).await;
+        let decided = self
+            .engine
+            .0
+            .decide(
+                &self.charges(group),
+                weight,
+                besides,
+                self.engine.0.deadline(),
+            )
+            .await;
         match decided {
             Ok((_, amount)) => {
                 self.log[group].push((self.now, weight.get()));
                 if amount > 0 {
-                    self.held[group].push(Held { slot: self.slot(), amount });
+                    self.held[group].push(Held {
+                        slot: self.slot(),
+                        amount,
+                    });
                 }
                 self.holds();
             }
@@ -123,15 +167,23 @@ impl History {
         for window in Window::ALL {
             let length = u64::try_from(window.length().as_millis()).unwrap();
             let load = |log: &Vec<(u64, u32)>| -> u32 {
-                log.iter().filter(|(at, _)| at + length >= self.now).map(|(_, weight)| weight).sum()
+                log.iter()
+                    .filter(|(at, _)| at + length >= self.now)
+                    .map(|(_, weight)| weight)
+                    .sum()
             };
             let [a, b] = [load(&self.log[0]), load(&self.log[1])];
             let [own, all] = self.limits.map(|limits| limits.of(window).get());
-            assert!(a <= own && b <= own && a + b <= all, "{a} {b} at {now}", now = self.now);
+            assert!(
+                a <= own && b <= own && a + b <= all,
+                "{a} {b} at {now}",
+                now = self.now
+            );
         }
     }
 
-    /// Gives all back; then the counters count what was used and nothing else, unless some came back too late.
+    /// Gives all back; then the counters count what was used and nothing else, unless some came
+    /// back too late.
     async fn settle(&mut self) {
         for group in [0, 1] {
             while !self.held[group].is_empty() {
@@ -141,7 +193,16 @@ impl History {
         for group in [0, 1] {
             let charges = self.charges(group);
             let standings = self.engine.peek_at(&charges, self.at()).await.unwrap();
-            for (charge, Standing { window, limit, remaining, .. }) in standings.iter() {
+            for (
+                charge,
+                Standing {
+                    window,
+                    limit,
+                    remaining,
+                    ..
+                },
+            ) in standings.iter()
+            {
                 let mine = |index: usize| charge == 1 || index == group;
                 let used: u32 = self
                     .log
@@ -152,7 +213,10 @@ impl History {
                     .sum();
                 let counted = limit.get() - remaining;
                 assert!(counted >= used, "{charge} {window:?}: {counted} for {used}");
-                assert!(!self.is_exact || counted == used, "{charge} {window:?}: {counted} for {used}");
+                assert!(
+                    !self.is_exact || counted == used,
+                    "{charge} {window:?}: {counted} for {used}"
+                );
             }
         }
     }
@@ -160,11 +224,15 @@ impl History {
     /// What of a log a window counts that is as exact as its slots.
     fn counted(&self, log: &[(u64, u32)], window: Window) -> u32 {
         let of = |millis: u64| {
-            let slot = Moment::at(Duration::from_secs(864_000) + Duration::from_millis(millis)).slot();
+            let slot =
+                Moment::at(Duration::from_secs(864_000) + Duration::from_millis(millis)).slot();
             coarse(slot, window)
         };
         let now = of(self.now);
-        log.iter().filter(|(at, _)| now - of(*at) <= 100).map(|(_, weight)| weight).sum()
+        log.iter()
+            .filter(|(at, _)| now - of(*at) <= 100)
+            .map(|(_, weight)| weight)
+            .sum()
     }
 }
 
@@ -190,9 +258,18 @@ fn limits() -> impl Strategy<Value = Limits> {
 
 #[test]
 fn leases_never_admit_more_than_the_limits_and_all_that_comes_back_in_time_can_be_had() {
-    let Some(server) = RedisServer::start(&[]) else { return };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let config = ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() };
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let config = ProptestConfig {
+        cases: 200,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
     let number = std::cell::Cell::new(0);
     let histories = ([limits(), limits()], prop::collection::vec(step(), 1..120));
     let played = TestRunner::new(config).run(&histories, |(limits, steps)| {
@@ -203,10 +280,24 @@ fn leases_never_admit_more_than_the_limits_and_all_that_comes_back_in_time_can_b
                 prefix: format!("history-{}", number.get()),
                 lease: None,
             };
-            let engine = SharedEngine::start(StoreAddress::parse(&server.url()).unwrap(), options).unwrap();
-            assert!(engine.states().wait_for(|state| *state == StoreState::Up).await.is_ok());
+            let engine =
+                SharedEngine::start(StoreAddress::parse(&server.url()).unwrap(), options).unwrap();
+            assert!(
+                engine
+                    .states()
+                    .wait_for(|state| *state == StoreState::Up)
+                    .await
+                    .is_ok()
+            );
             let (held, log) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
-            let mut history = History { engine, limits, now: 0, held, log, is_exact: true };
+            let mut history = History {
+                engine,
+                limits,
+                now: 0,
+                held,
+                log,
+                is_exact: true,
+            };
             for step in &steps {
                 history.play(step).await;
             }

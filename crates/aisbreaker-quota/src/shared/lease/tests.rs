@@ -15,10 +15,20 @@ fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// A counter that counts so much, charged in the slot of a second after the beginning, and asked for then.
+/// A counter that counts so much, charged in the slot of a second after the beginning, and asked
+/// for then.
 fn seen(used: u32, asked: Instant) -> Seen {
-    let state = CellState { used: [used; 3], slots: [1, 0, 0], hours: 0, minutes: 0 };
-    Seen { asked, now: Moment::at(millis(1_000)), states: vec![state] }
+    let state = CellState {
+        used: [used; 3],
+        slots: [1, 0, 0],
+        hours: 0,
+        minutes: 0,
+    };
+    Seen {
+        asked,
+        now: Moment::at(millis(1_000)),
+        states: vec![state],
+    }
 }
 
 fn per_minute<const N: usize>(standings: &Standings<N>) -> Standing {
@@ -28,14 +38,27 @@ fn per_minute<const N: usize>(standings: &Standings<N>) -> Standing {
 #[test]
 fn charges_in_advance_are_used_one_by_one_until_their_slot_is_over() {
     let now = Instant::now();
-    let permits = Permits { left: 5, until: now + millis(200), seen: seen(6, now) };
-    let mut lease = Lease { held: Some(Held::Permits(permits)), ..Lease::default() };
+    let permits = Permits {
+        left: 5,
+        until: now + millis(200),
+        seen: seen(6, now),
+    };
+    let mut lease = Lease {
+        held: Some(Held::Permits(permits)),
+        ..Lease::default()
+    };
     let mut answer = |weight, after| lease.answer(&charges(), number(weight), now + millis(after));
 
     // One was charged and five are held: of ten, nine are left, and less with each that is used.
-    for (weight, after, remaining, reset) in [(1, 0, 8, 60_200), (2, 150, 6, 60_050), (1, 199, 5, 60_001)] {
+    for (weight, after, remaining, reset) in
+        [(1, 0, 8, 60_200), (2, 150, 6, 60_050), (1, 199, 5, 60_001)]
+    {
         let standing = per_minute(answer(weight, after).unwrap().unwrap().standings());
-        assert_eq!((standing.remaining, standing.reset), (remaining, millis(reset)), "{after}");
+        assert_eq!(
+            (standing.remaining, standing.reset),
+            (remaining, millis(reset)),
+            "{after}"
+        );
     }
     assert_eq!(answer(2, 199), None, "only one is left");
     assert_eq!(answer(1, 200), None, "the slot is over");
@@ -63,8 +86,16 @@ fn refusal_is_repeated_for_50_ms_for_the_same_weight_only_and_its_wait_goes_down
     ] {
         let repeated = refused(wait).repeated(&charges(), number(weight), now + millis(after));
         let told = repeated.map(|refusal| match refusal {
-            Refusal::Exceeded { retry_after, standings, .. } => {
-                assert_eq!(per_minute(&standings).reset, millis(60_200 - after), "{name}");
+            Refusal::Exceeded {
+                retry_after,
+                standings,
+                ..
+            } => {
+                assert_eq!(
+                    per_minute(&standings).reset,
+                    millis(60_200 - after),
+                    "{name}"
+                );
                 retry_after
             }
             Refusal::TooHeavy { .. } => panic!("{name}: {refusal}"),
@@ -99,9 +130,22 @@ fn as_many_are_expected_as_came_in_this_period_or_the_one_before() {
 #[test]
 fn groups_that_are_quiet_are_forgotten_when_there_are_too_many_and_those_in_use_are_not() {
     let now = Instant::now();
-    let group = |name: &str| Group { keys: vec![name.to_owned()], limits: Vec::new() };
-    let used = |held, period| Arc::new(Turn::new(Lease { held, period, charges: [1, 0] }));
-    let permits = Permits { left: 5, until: now, seen: seen(6, now) };
+    let group = |name: &str| Group {
+        keys: vec![name.to_owned()],
+        limits: Vec::new(),
+    };
+    let used = |held, period| {
+        Arc::new(Turn::new(Lease {
+            held,
+            period,
+            charges: [1, 0],
+        }))
+    };
+    let permits = Permits {
+        left: 5,
+        until: now,
+        seen: seen(6, now),
+    };
     let locked = used(None, None);
     let _turn = locked.try_lock().unwrap();
     let mut groups = Groups::default();
@@ -116,7 +160,11 @@ fn groups_that_are_quiet_are_forgotten_when_there_are_too_many_and_those_in_use_
     }
 
     groups.clear(now);
-    let mut left: Vec<_> = groups.known.keys().map(|group| group.keys.concat()).collect();
+    let mut left: Vec<_> = groups
+        .known
+        .keys()
+        .map(|group| group.keys.concat())
+        .collect();
     left.sort_unstable();
     assert_eq!(left, ["busy", "holds", "locked"]);
 

@@ -25,7 +25,12 @@ pub(super) struct Reading {
 
 impl Reading {
     pub(super) fn new(rule: Arc<UsageRule>) -> Self {
-        Self { rule, text: String::new(), model: None, usage: Map::new() }
+        Self {
+            rule,
+            text: String::new(),
+            model: None,
+            usage: Map::new(),
+        }
     }
 
     /// Takes the model and the usage out of a message, or a piece of one.
@@ -34,7 +39,11 @@ impl Reading {
         if let Some(model) = message.get("model").and_then(Value::as_str) {
             self.model = Some(model.to_owned());
         }
-        let counts = message.get("usage").and_then(Value::as_object).into_iter().flatten();
+        let counts = message
+            .get("usage")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
         for (name, count) in counts.filter(|(_, count)| count.is_u64()).take(MAX_COUNTS) {
             if self.usage.len() < MAX_COUNTS || self.usage.contains_key(name) {
                 self.usage.insert(name.clone(), count.clone());
@@ -55,7 +64,12 @@ impl Reading {
     fn into_told(self) -> Told {
         let tokens = self.rule.read(&Value::Object(self.usage));
         let outputs = outputs_of(BTreeMap::from([(0, self.text)]));
-        Told { outputs, model: self.model, tokens, ..Told::default() }
+        Told {
+            outputs,
+            model: self.model,
+            tokens,
+            ..Told::default()
+        }
     }
 }
 
@@ -63,13 +77,22 @@ impl Answer for Reading {
     fn read(mut self, body: &[u8]) -> Result<Told, ServiceError> {
         let answer = Value::Object(object(body)?);
         let blocks = answer.get("content").and_then(Value::as_array);
-        let blocks = blocks
-            .ok_or_else(|| ServiceError::BadAnswer("the provider's answer has no content".to_owned()))?;
+        let blocks = blocks.ok_or_else(|| {
+            ServiceError::BadAnswer("the provider's answer has no content".to_owned())
+        })?;
         for block in blocks.iter().filter(|block| is_of_type(block, "text")) {
-            self.text.push_str(block.get("text").and_then(Value::as_str).unwrap_or_default());
+            self.text.push_str(
+                block
+                    .get("text")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default(),
+            );
         }
         self.take(Some(&answer));
-        Ok(Told { whole: Some(answer), ..self.into_told() })
+        Ok(Told {
+            whole: Some(answer),
+            ..self.into_told()
+        })
     }
 
     /// Events of an unknown type are passed over, as the versioning of the API asks for.
@@ -78,24 +101,30 @@ impl Answer for Reading {
             return Ok(Added::Nothing);
         }
         let event = Value::Object(object(message.data.as_bytes())?);
-        Ok(match event.get("type").and_then(Value::as_str).unwrap_or(&message.event) {
-            "message_start" => {
-                self.take(event.get("message"));
-                Added::Nothing
-            }
-            "content_block_start" => self.add_piece(&event, "content_block", "text"),
-            "content_block_delta" => self.add_piece(&event, "delta", "text_delta"),
-            "message_delta" => {
-                self.take(Some(&event));
-                Added::Nothing
-            }
-            "message_stop" => Added::Last,
-            "error" => {
-                let text = "the provider ended its stream with an error, and did not say which";
-                return Err(ServiceError::BadAnswer(text.to_owned()));
-            }
-            _ => Added::Nothing,
-        })
+        Ok(
+            match event
+                .get("type")
+                .and_then(Value::as_str)
+                .unwrap_or(&message.event)
+            {
+                "message_start" => {
+                    self.take(event.get("message"));
+                    Added::Nothing
+                }
+                "content_block_start" => self.add_piece(&event, "content_block", "text"),
+                "content_block_delta" => self.add_piece(&event, "delta", "text_delta"),
+                "message_delta" => {
+                    self.take(Some(&event));
+                    Added::Nothing
+                }
+                "message_stop" => Added::Last,
+                "error" => {
+                    let text = "the provider ended its stream with an error, and did not say which";
+                    return Err(ServiceError::BadAnswer(text.to_owned()));
+                }
+                _ => Added::Nothing,
+            },
+        )
     }
 
     fn text_bytes(&self) -> usize {
@@ -103,15 +132,21 @@ impl Answer for Reading {
     }
 
     fn end(self, end: End) -> Result<Told, ServiceError> {
-        if end == End::Told { Ok(self.into_told()) } else { Err(cut_short()) }
+        if end == End::Told {
+            Ok(self.into_told())
+        } else {
+            Err(cut_short())
+        }
     }
 }
 
 impl Reading {
-    /// Adds the member of an event that holds a piece: of the text if it has this type, else of what the API has no place
-    /// for, such as the call of a tool.
+    /// Adds the member of an event that holds a piece: of the text if it has this type, else of
+    /// what the API has no place for, such as the call of a tool.
     fn add_piece(&mut self, event: &Value, member: &str, text_type: &str) -> Added {
-        let Some(piece) = event.get(member) else { return Added::Nothing };
+        let Some(piece) = event.get(member) else {
+            return Added::Nothing;
+        };
         if is_of_type(piece, text_type) {
             return self.add_text(piece.get("text"));
         }

@@ -11,8 +11,8 @@ use super::super::{
 /// How much the model may write where the caller does not say it; the protocol has no default.
 const MAX_TOKENS: u64 = 4096;
 
-/// The body of the request: what `options` holds, and over it the conversation, the model and whether to stream. Their
-/// `system` is left as it is if the conversation has no instructions.
+/// The body of the request: what `options` holds, and over it the conversation, the model and
+/// whether to stream. Their `system` is left as it is if the conversation has no instructions.
 pub(super) fn body(turn: &Turn, model: &str, options: Map<String, Value>, stream: bool) -> Bytes {
     let mut body = options;
     if body.get("max_tokens").is_none_or(Value::is_null) {
@@ -21,7 +21,9 @@ pub(super) fn body(turn: &Turn, model: &str, options: Map<String, Value>, stream
     if let Some(instructions) = instructions(turn) {
         body.insert("system".to_owned(), Value::String(instructions));
     }
-    let messages = turns(turn).into_iter().map(|(speaker, said)| message(speaker, &said));
+    let messages = turns(turn)
+        .into_iter()
+        .map(|(speaker, said)| message(speaker, &said));
     body.insert("messages".to_owned(), messages.collect());
     body.insert("model".to_owned(), Value::from(model));
     body.insert("stream".to_owned(), Value::Bool(stream));

@@ -1,4 +1,5 @@
-//! Reads the provider's answer, whole or streamed: a stream is answers of the same form, each with what is new.
+//! Reads the provider's answer, whole or streamed: a stream is answers of the same form, each with
+//! what is new.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +59,10 @@ impl Counts {
     fn tokens(self) -> Tokens {
         let sum = |one: Option<u64>, other: Option<u64>| match (one, other) {
             (None, None) => None,
-            (one, other) => Some(one.unwrap_or_default().saturating_add(other.unwrap_or_default())),
+            (one, other) => Some(
+                one.unwrap_or_default()
+                    .saturating_add(other.unwrap_or_default()),
+            ),
         };
         Tokens {
             input: sum(self.prompt, self.tool_use),
@@ -78,7 +82,10 @@ impl Reading {
         if let Some(usage) = answer.get("usageMetadata") {
             self.counts.take(usage);
         }
-        let candidates = answer.get("candidates").and_then(Value::as_array).map_or(&[][..], |told| told);
+        let candidates = answer
+            .get("candidates")
+            .and_then(Value::as_array)
+            .map_or(&[][..], |told| told);
         if candidates.is_empty()
             && let Some(blocked) = blocked(answer)
         {
@@ -99,7 +106,12 @@ impl Reading {
         Ok(Some(progress))
     }
 
-    fn add(&mut self, told: &Value, position: usize, piece: String) -> Result<Vec<Output>, ServiceError> {
+    fn add(
+        &mut self,
+        told: &Value,
+        position: usize,
+        piece: String,
+    ) -> Result<Vec<Output>, ServiceError> {
         let index = index(told, position)?;
         let candidate = self.candidates.entry(index).or_default();
         candidate.is_finished |= told.get("finishReason").is_some_and(Value::is_string);
@@ -112,7 +124,11 @@ impl Reading {
     }
 
     fn into_told(self) -> Told {
-        let texts = self.candidates.into_iter().map(|(index, candidate)| (index, candidate.text)).collect();
+        let texts = self
+            .candidates
+            .into_iter()
+            .map(|(index, candidate)| (index, candidate.text))
+            .collect();
         Told {
             outputs: outputs_of(texts),
             model: self.model,
@@ -128,9 +144,14 @@ impl Answer for Reading {
         let answer = Value::Object(object(body)?);
         self.take(&answer)?;
         if self.candidates.is_empty() {
-            return Err(ServiceError::BadAnswer("the provider's answer has no candidates".to_owned()));
+            return Err(ServiceError::BadAnswer(
+                "the provider's answer has no candidates".to_owned(),
+            ));
         }
-        Ok(Told { whole: Some(answer), ..self.into_told() })
+        Ok(Told {
+            whole: Some(answer),
+            ..self.into_told()
+        })
     }
 
     fn add(&mut self, message: &Message) -> Result<Added, ServiceError> {
@@ -147,7 +168,10 @@ impl Answer for Reading {
 
     /// No message says that the stream is over; that each candidate tells why it ended does.
     fn end(self, _end: End) -> Result<Told, ServiceError> {
-        let is_finished = self.candidates.values().all(|candidate| candidate.is_finished);
+        let is_finished = self
+            .candidates
+            .values()
+            .all(|candidate| candidate.is_finished);
         if self.candidates.is_empty() || !is_finished {
             return Err(cut_short());
         }
@@ -173,5 +197,8 @@ fn blocked(answer: &Value) -> Option<ServiceError> {
     let status = StatusCode::BAD_REQUEST;
     let mut error = ErrorObject::new(status.as_u16(), reason(status), text);
     error.kind = Some(cause.to_owned());
-    Some(ServiceError::Provider { error: Box::new(error), retry_after: None })
+    Some(ServiceError::Provider {
+        error: Box::new(error),
+        retry_after: None,
+    })
 }

@@ -34,8 +34,9 @@ const MEDIA_TYPES: [(&str, &str); 5] = [
     (".webp", "image/webp"),
 ];
 
-/// The body of the request: what `options` holds, and over it the conversation. Their `systemInstruction` is left as it is
-/// if the conversation has no instructions, and so is what `generationConfig` says already.
+/// The body of the request: what `options` holds, and over it the conversation. Their
+/// `systemInstruction` is left as it is if the conversation has no instructions, and so is what
+/// `generationConfig` says already.
 pub(super) fn body(turn: &Turn, options: Map<String, Value>) -> Result<Bytes, ServiceError> {
     let mut body = options;
     // Both are said by the address.
@@ -43,9 +44,14 @@ pub(super) fn body(turn: &Turn, options: Map<String, Value>) -> Result<Bytes, Se
     body.remove("stream");
     configure(&mut body)?;
     if let Some(instructions) = instructions(turn) {
-        body.insert("systemInstruction".to_owned(), json!({"parts": [{"text": instructions}]}));
+        body.insert(
+            "systemInstruction".to_owned(),
+            json!({"parts": [{"text": instructions}]}),
+        );
     }
-    let contents = turns(turn).into_iter().map(|(speaker, said)| content(speaker, &said));
+    let contents = turns(turn)
+        .into_iter()
+        .map(|(speaker, said)| content(speaker, &said));
     body.insert("contents".to_owned(), contents.collect());
     Ok(Bytes::from(Value::Object(body).to_string()))
 }
@@ -84,7 +90,9 @@ fn content(speaker: Speaker, said: &[Said<'_>]) -> Value {
 fn part(said: &Said<'_>) -> Value {
     match said {
         Said::Text(text) => json!({"text": text}),
-        Said::Image { media_type, base64 } => json!({"inlineData": {"mimeType": media_type, "data": base64}}),
+        Said::Image { media_type, base64 } => {
+            json!({"inlineData": {"mimeType": media_type, "data": base64}})
+        }
         Said::ImageAt(url) => match media_type_at(url) {
             Some(media_type) => json!({"fileData": {"mimeType": media_type, "fileUri": url}}),
             None => json!({"fileData": {"fileUri": url}}),
@@ -95,5 +103,8 @@ fn part(said: &Said<'_>) -> Value {
 /// The media type that the end of an address tells. Vertex AI wants to be told it.
 fn media_type_at(url: &str) -> Option<&'static str> {
     let path = url.split(['?', '#']).next()?.to_ascii_lowercase();
-    MEDIA_TYPES.iter().find(|(end, _)| path.ends_with(end)).map(|(_, media_type)| *media_type)
+    MEDIA_TYPES
+        .iter()
+        .find(|(end, _)| path.ends_with(end))
+        .map(|(_, media_type)| *media_type)
 }

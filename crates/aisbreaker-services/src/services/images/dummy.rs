@@ -18,8 +18,8 @@ const CELLS: u32 = 8;
 const CELL: u32 = 8;
 const SIDE: u32 = CELLS * CELL;
 
-/// A service that needs no secret and makes a small PNG picture of a text: another text, another pattern and colours; the
-/// same text, the same picture.
+/// A service that needs no secret and makes a small PNG picture of a text: another text, another
+/// pattern and colours; the same text, the same picture.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct DummyImages;
@@ -36,13 +36,18 @@ fn answer(mut call: Call) -> Result<Reply, ServiceError> {
     let picture = picture(&prompt).map_err(|error| ServiceError::Internal(error.to_string()))?;
     let image = OutputImage::base64(0, Base64::encode_string(&picture));
     let response = turn.finish_for_good(vec![Output::Image(image)]);
-    Ok(if call.request.stream { in_one_piece(response) } else { Reply::Final(response) })
+    Ok(if call.request.stream {
+        in_one_piece(response)
+    } else {
+        Reply::Final(response)
+    })
 }
 
 /// A PNG picture with two colours, of which the left half mirrors the right one.
 fn picture(prompt: &str) -> Result<Vec<u8>, png::EncodingError> {
     let hash = hash(prompt.as_bytes());
-    // The colours are the hash's upper bytes, one of them made dark and one light; the lower ones are the pattern.
+    // The colours are the hash's upper bytes, one of them made dark and one light; the lower ones
+    // are the pattern.
     let [red, green, blue, other_red, pattern @ ..] = hash.to_be_bytes();
     let dark = [red, green, blue].map(|part| part >> 1);
     let light = [other_red, red, green].map(|part| 128 | part >> 1);
@@ -52,7 +57,11 @@ fn picture(prompt: &str) -> Result<Vec<u8>, png::EncodingError> {
         for x in 0..SIDE {
             let (row, column) = (y / CELL, x / CELL);
             let cell = row * (CELLS / 2) + column.min(CELLS - 1 - column);
-            pixels.extend(if pattern >> cell & 1 == 1 { light } else { dark });
+            pixels.extend(if pattern >> cell & 1 == 1 {
+                light
+            } else {
+                dark
+            });
         }
     }
     let mut file = Vec::new();
@@ -65,7 +74,8 @@ fn picture(prompt: &str) -> Result<Vec<u8>, png::EncodingError> {
     Ok(file)
 }
 
-/// FNV-1a with 64 bits, and a last mix so that texts that differ a little differ much: the same on every machine.
+/// FNV-1a with 64 bits, and a last mix so that texts that differ a little differ much: the same on
+/// every machine.
 fn hash(bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
     let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325, step);

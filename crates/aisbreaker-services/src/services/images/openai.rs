@@ -32,8 +32,9 @@ const MAX_IMAGES: usize = 128;
 
 /// A service that makes pictures with the protocol of OpenAI's image generation.
 ///
-/// The provider gets the prompt, the model, and what the request's `internOptions` hold. The model is the engine of the
-/// service id, else `internOptions.model`, else that of the settings, else `gpt-image-1`.
+/// The provider gets the prompt, the model, and what the request's `internOptions` hold. The model
+/// is the engine of the service id, else `internOptions.model`, else that of the settings, else
+/// `gpt-image-1`.
 #[derive(Clone, Debug)]
 pub struct OpenAiImages {
     client: Client,
@@ -58,13 +59,21 @@ impl OpenAiImages {
         let destination = Destination::choose(&endpoint, &call)?;
         let turn = Turn::begin(&call.service_id, &mut call.request)?;
         let prompt = prompt(&call.service_id, &turn)?;
-        let model = turn::engine(&call, Some(self.settings.engine.as_deref().unwrap_or(DEFAULT_ENGINE)))?;
+        let model = turn::engine(
+            &call,
+            Some(self.settings.engine.as_deref().unwrap_or(DEFAULT_ENGINE)),
+        )?;
         let stream = call.request.stream;
         let headers = upstream::headers(&destination, AuthScheme::Bearer, false)?;
         let body = body(prompt, &model, call.request.intern_options);
         let pending = Pending::new(turn, model, &destination.url);
         let outgoing = Outgoing::post(headers, body).with_budget(call.budget);
-        let ready = Ready { destination, outgoing, pending, stream };
+        let ready = Ready {
+            destination,
+            outgoing,
+            pending,
+            stream,
+        };
         paint(NAME, &call.service_id, self.client.clone(), ready, read).await
     }
 }
@@ -75,8 +84,8 @@ impl Service for OpenAiImages {
     }
 }
 
-/// The body of the request: what `options` holds, and over it the prompt and the model. Pictures that are not finished
-/// are not asked for.
+/// The body of the request: what `options` holds, and over it the prompt and the model. Pictures
+/// that are not finished are not asked for.
 fn body(prompt: String, model: &str, options: Map<String, Value>) -> String {
     let mut body = options;
     body.remove("stream");
@@ -89,7 +98,10 @@ fn body(prompt: String, model: &str, options: Map<String, Value>) -> String {
 fn read(body: &[u8]) -> Result<Told, ServiceError> {
     let mut answer = object(body)?;
     let bad = |problem: &str| ServiceError::BadAnswer(format!("the provider's answer {problem}"));
-    let images = answer.get_mut("data").and_then(Value::as_array_mut).filter(|images| !images.is_empty());
+    let images = answer
+        .get_mut("data")
+        .and_then(Value::as_array_mut)
+        .filter(|images| !images.is_empty());
     let images = images.ok_or_else(|| bad("has no pictures"))?;
     if images.len() > MAX_IMAGES {
         return Err(bad("has too many pictures"));
@@ -98,18 +110,36 @@ fn read(body: &[u8]) -> Result<Told, ServiceError> {
     for (index, image) in (0..).zip(images) {
         let output = take(image, "b64_json").map(|base64| OutputImage::base64(index, base64));
         let output = output.or_else(|| Some(OutputImage::url(index, image.get("url")?.as_str()?)));
-        outputs.push(Output::Image(output.ok_or_else(|| bad("has a picture without b64_json and url"))?));
+        outputs.push(Output::Image(
+            output.ok_or_else(|| bad("has a picture without b64_json and url"))?,
+        ));
     }
-    let count = |name: &str| answer.get("usage").and_then(|usage| usage.get(name)?.as_u64());
-    let tokens = Tokens { input: count("input_tokens"), output: count("output_tokens"), ..Tokens::default() };
+    let count = |name: &str| {
+        answer
+            .get("usage")
+            .and_then(|usage| usage.get(name)?.as_u64())
+    };
+    let tokens = Tokens {
+        input: count("input_tokens"),
+        output: count("output_tokens"),
+        ..Tokens::default()
+    };
     let total = count("total_tokens");
-    Ok(Told { outputs, tokens, total, whole: Some(Value::Object(answer)), ..Told::default() })
+    Ok(Told {
+        outputs,
+        tokens,
+        total,
+        whole: Some(Value::Object(answer)),
+        ..Told::default()
+    })
 }
 
 /// Takes a picture out of what the provider told, so that it is not sent twice.
 fn take(image: &mut Value, name: &str) -> Option<String> {
     match image.as_object_mut()?.remove(name)? {
         Value::String(base64) => Some(base64),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            None
+        }
     }
 }

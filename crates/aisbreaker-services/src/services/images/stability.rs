@@ -1,6 +1,7 @@
 //! `text-to-image:stability.ai`.
 //!
-//! Source: the API reference of `POST /v2beta/stable-image/generate/…`; forms are those of RFC 7578.
+//! Source: the API reference of `POST /v2beta/stable-image/generate/…`; forms are those of RFC
+//! 7578.
 
 use aisbreaker_api::{ErrorObject, Output, OutputImage};
 use http::{HeaderValue, StatusCode, header};
@@ -34,8 +35,9 @@ const SUCCESS: &str = "SUCCESS";
 
 /// A service that makes pictures with the protocol of Stability AI's `stable-image`.
 ///
-/// The provider gets the prompt and what the request's `internOptions` hold, as fields of a form. The engine is that of
-/// the service id, else that of the settings, else `core`; an engine such as `sd3.5-large` is that model of `sd3`.
+/// The provider gets the prompt and what the request's `internOptions` hold, as fields of a form.
+/// The engine is that of the service id, else that of the settings, else `core`; an engine such as
+/// `sd3.5-large` is that model of `sd3`.
 #[derive(Clone, Debug)]
 pub struct StabilityImages {
     client: Client,
@@ -51,27 +53,43 @@ impl StabilityImages {
 
     async fn answer(&self, mut call: Call) -> Result<Reply, ServiceError> {
         let default_engine = self.settings.engine.as_deref().unwrap_or(DEFAULT_ENGINE);
-        let engine = call.service_id.engine().unwrap_or(default_engine).to_owned();
+        let engine = call
+            .service_id
+            .engine()
+            .unwrap_or(default_engine)
+            .to_owned();
         let destination = self.destination(&call, &engine)?;
         let turn = Turn::begin(&call.service_id, &mut call.request)?;
         let mut fields = std::mem::take(&mut call.request.intern_options);
         if engine.starts_with(SD3) && engine != SD3 {
             fields.insert("model".to_owned(), Value::from(&*engine));
         }
-        fields.insert("prompt".to_owned(), Value::String(prompt(&call.service_id, &turn)?));
+        fields.insert(
+            "prompt".to_owned(),
+            Value::String(prompt(&call.service_id, &turn)?),
+        );
         let (content_type, body) = form(&texts(fields)?)?;
         let stream = call.request.stream;
         let mut headers = upstream::headers(&destination, AuthScheme::Bearer, false)?;
         headers.insert(header::CONTENT_TYPE, content_type);
         let pending = Pending::new(turn, engine, &destination.url);
         let outgoing = Outgoing::post(headers, body).with_budget(call.budget);
-        let ready = Ready { destination, outgoing, pending, stream };
+        let ready = Ready {
+            destination,
+            outgoing,
+            pending,
+            stream,
+        };
         paint(NAME, &call.service_id, self.client.clone(), ready, read).await
     }
 
     fn destination(&self, call: &Call, engine: &str) -> Result<Destination, ServiceError> {
         let id = turn::with_engine(&call.service_id, engine)?;
-        let last = if engine.starts_with(SD3) { SD3 } else { "${engine}" };
+        let last = if engine.starts_with(SD3) {
+            SD3
+        } else {
+            "${engine}"
+        };
         let endpoint = Endpoint {
             default_url: Some(DEFAULT_URL),
             default_path: &format!("{PATH}{last}"),
@@ -98,9 +116,10 @@ fn texts(fields: Map<String, Value>) -> Result<Vec<(String, String)>, ServiceErr
             Value::String(text) => texts.push((name, text)),
             Value::Bool(_) | Value::Number(_) => texts.push((name, value.to_string())),
             Value::Array(_) | Value::Object(_) => {
-                let text =
-                    "must hold texts, numbers and truth values only: they are sent as fields of a form";
-                return Err(ServiceError::BadRequest(format!("request.internOptions {text}")));
+                let text = "must hold texts, numbers and truth values only: they are sent as fields of a form";
+                return Err(ServiceError::BadRequest(format!(
+                    "request.internOptions {text}"
+                )));
             }
         }
     }
@@ -110,12 +129,18 @@ fn texts(fields: Map<String, Value>) -> Result<Vec<(String, String)>, ServiceErr
 /// A form with these fields, and its media type.
 fn form(fields: &[(String, String)]) -> Result<(HeaderValue, String), ServiceError> {
     let is_free = |boundary: &String| !fields.iter().any(|(_, text)| text.contains(boundary));
-    let boundary = (0_u64..).map(|number| format!("aisbreaker-form-{number}")).find(is_free);
+    let boundary = (0_u64..)
+        .map(|number| format!("aisbreaker-form-{number}"))
+        .find(is_free);
     let boundary = boundary.unwrap_or_default();
     let mut body = String::new();
     for (name, text) in fields {
-        let name = name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A");
-        let head = format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
+        let name = name
+            .replace('"', "%22")
+            .replace('\r', "%0D")
+            .replace('\n', "%0A");
+        let head =
+            format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
         body.extend([&*head, text, "\r\n"]);
     }
     body.extend(["--", &*boundary, "--\r\n"]);
@@ -126,15 +151,24 @@ fn form(fields: &[(String, String)]) -> Result<(HeaderValue, String), ServiceErr
 
 fn read(body: &[u8]) -> Result<Told, ServiceError> {
     let mut answer = object(body)?;
-    let reason = answer.get("finish_reason").and_then(Value::as_str).unwrap_or(SUCCESS);
+    let reason = answer
+        .get("finish_reason")
+        .and_then(Value::as_str)
+        .unwrap_or(SUCCESS);
     if reason != SUCCESS {
         return Err(filtered(reason));
     }
     let Some(Value::String(image)) = answer.remove("image") else {
-        return Err(ServiceError::BadAnswer("the provider's answer has no picture".to_owned()));
+        return Err(ServiceError::BadAnswer(
+            "the provider's answer has no picture".to_owned(),
+        ));
     };
     let outputs = vec![Output::Image(OutputImage::base64(0, image))];
-    Ok(Told { outputs, whole: Some(Value::Object(answer)), ..Told::default() })
+    Ok(Told {
+        outputs,
+        whole: Some(Value::Object(answer)),
+        ..Told::default()
+    })
 }
 
 /// The error of a picture that the provider does not hand out.
@@ -143,5 +177,8 @@ fn filtered(cause: &str) -> ServiceError {
     let text = format!("the provider withholds the picture ({cause}); change the prompt");
     let mut error = ErrorObject::new(status.as_u16(), upstream::reason(status), text);
     error.kind = Some(cause.to_owned());
-    ServiceError::Provider { error: Box::new(error), retry_after: None }
+    ServiceError::Provider {
+        error: Box::new(error),
+        retry_after: None,
+    }
 }

@@ -14,13 +14,16 @@ pub(super) enum Stream {
     WithUsage,
 }
 
-/// The body of the request: what `options` holds, and over it the messages, the model and whether to stream. The caller's
-/// own `stream_options` are left as they are.
+/// The body of the request: what `options` holds, and over it the messages, the model and whether
+/// to stream. The caller's own `stream_options` are left as they are.
 pub(super) fn body(turn: &Turn, model: &str, options: Map<String, Value>, stream: Stream) -> Bytes {
     let mut body = options;
     body.insert("messages".to_owned(), Value::Array(messages(turn)));
     body.insert("model".to_owned(), Value::from(model));
-    body.insert("stream".to_owned(), Value::Bool(!matches!(stream, Stream::None)));
+    body.insert(
+        "stream".to_owned(),
+        Value::Bool(!matches!(stream, Stream::None)),
+    );
     if matches!(stream, Stream::WithUsage) && !body.contains_key("stream_options") {
         body.insert("stream_options".to_owned(), json!({"include_usage": true}));
     }
@@ -44,15 +47,22 @@ fn messages(turn: &Turn) -> Vec<Value> {
     messages
 }
 
-/// Adds what was said in a row: a message for each text; a text and the images beside it are one message in parts.
+/// Adds what was said in a row: a message for each text; a text and the images beside it are one
+/// message in parts.
 fn add_inputs(messages: &mut Vec<Value>, inputs: &[&Input]) {
     for said in inputs.chunk_by(|one, next| role(one) == role(next)) {
-        let Some(role) = said.first().and_then(|input| role(input)) else { continue };
+        let Some(role) = said.first().and_then(|input| role(input)) else {
+            continue;
+        };
         if said.iter().any(|input| matches!(input, Input::Image(_))) {
             let parts: Vec<Value> = said.iter().filter_map(|input| part(input)).collect();
             messages.push(json!({"role": role, "content": parts}));
         } else {
-            messages.extend(said.iter().filter_map(|input| text(input)).map(|text| message(role, text)));
+            messages.extend(
+                said.iter()
+                    .filter_map(|input| text(input))
+                    .map(|text| message(role, text)),
+            );
         }
     }
 }
@@ -66,19 +76,29 @@ fn role(input: &Input) -> Option<Role> {
 }
 
 fn text(input: &Input) -> Option<&str> {
-    if let Input::Text(text) = input { Some(&text.content) } else { None }
+    if let Input::Text(text) = input {
+        Some(&text.content)
+    } else {
+        None
+    }
 }
 
 fn part(input: &Input) -> Option<Value> {
     match input {
         Input::Text(text) => Some(json!({"type": "text", "text": text.content})),
-        Input::Image(image) => Some(json!({"type": "image_url", "image_url": {"url": image_url(image)}})),
+        Input::Image(image) => {
+            Some(json!({"type": "image_url", "image_url": {"url": image_url(image)}}))
+        }
         _ => None,
     }
 }
 
 fn output_message(output: &Output) -> Option<Value> {
-    if let Output::Text(text) = output { Some(message(text.role, &text.content)) } else { None }
+    if let Output::Text(text) = output {
+        Some(message(text.role, &text.content))
+    } else {
+        None
+    }
 }
 
 fn message(role: Role, content: &str) -> Value {

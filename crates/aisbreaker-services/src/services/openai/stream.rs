@@ -25,7 +25,10 @@ pub(super) struct Reading {
 
 impl Reading {
     pub(super) fn new(usage: Arc<UsageRule>) -> Self {
-        Self { usage, told: Collected::default() }
+        Self {
+            usage,
+            told: Collected::default(),
+        }
     }
 }
 
@@ -38,7 +41,10 @@ impl Answer for Reading {
         if message.data.trim_end() == DONE {
             return Ok(Added::Last);
         }
-        Ok(self.told.add(message, &self.usage)?.map_or(Added::Nothing, Added::Progress))
+        Ok(self
+            .told
+            .add(message, &self.usage)?
+            .map_or(Added::Nothing, Added::Progress))
     }
 
     fn text_bytes(&self) -> usize {
@@ -50,7 +56,9 @@ impl Answer for Reading {
             return Err(cut_short());
         }
         if self.told.choices.is_empty() {
-            return Err(ServiceError::BadAnswer("the provider's stream ended without an answer".to_owned()));
+            return Err(ServiceError::BadAnswer(
+                "the provider's stream ended without an answer".to_owned(),
+            ));
         }
         Ok(self.told.into_told())
     }
@@ -73,7 +81,11 @@ struct Choice {
 
 impl Collected {
     /// Adds a message; what it adds to the answer, if anything.
-    fn add(&mut self, message: &Message, usage: &UsageRule) -> Result<Option<Progress>, ServiceError> {
+    fn add(
+        &mut self,
+        message: &Message,
+        usage: &UsageRule,
+    ) -> Result<Option<Progress>, ServiceError> {
         if message.data.is_empty() || message.event == "ping" {
             return Ok(None);
         }
@@ -102,7 +114,9 @@ impl Collected {
     fn add_choice(&mut self, told: &Value, position: usize) -> Result<Vec<Output>, ServiceError> {
         let index = told::index(told, position)?;
         let choice = self.choices.entry(index).or_default();
-        choice.is_finished |= told.get("finish_reason").is_some_and(|reason| !reason.is_null());
+        choice.is_finished |= told
+            .get("finish_reason")
+            .is_some_and(|reason| !reason.is_null());
         let piece = answer::text(told.pointer("/delta/content"));
         if piece.is_empty() {
             return Ok(Vec::new());
@@ -117,16 +131,24 @@ impl Collected {
     }
 
     fn into_told(self) -> Told {
-        let texts = self.choices.into_iter().map(|(index, choice)| (index, choice.text)).collect();
-        Told { outputs: outputs_of(texts), ..self.told }
+        let texts = self
+            .choices
+            .into_iter()
+            .map(|(index, choice)| (index, choice.text))
+            .collect();
+        Told {
+            outputs: outputs_of(texts),
+            ..self.told
+        }
     }
 }
 
 /// Whether a choice says something that the API has no place for, such as the call of a tool.
 fn has_more_than_text_in(choice: &Value) -> bool {
     let delta = choice.get("delta").and_then(Value::as_object);
-    let says_something =
-        |(name, value): (&String, &Value)| !matches!(name.as_str(), "role" | "content") && !is_nothing(value);
+    let says_something = |(name, value): (&String, &Value)| {
+        !matches!(name.as_str(), "role" | "content") && !is_nothing(value)
+    };
     delta.is_some_and(|delta| delta.iter().any(says_something))
 }
 

@@ -22,8 +22,13 @@ pub(super) fn read(body: &[u8]) -> Result<Prediction, ServiceError> {
     match answer.get("status").and_then(Value::as_str) {
         Some("succeeded" | "successful") => Ok(Prediction::Finished(Box::new(told(answer)?))),
         Some("starting" | "processing" | "queued") => {
-            let get = answer.get("urls").and_then(|urls| urls.get("get")?.as_str());
-            Ok(Prediction::Unfinished { id: text_at("id").unwrap_or_default(), get: get.map(str::to_owned) })
+            let get = answer
+                .get("urls")
+                .and_then(|urls| urls.get("get")?.as_str());
+            Ok(Prediction::Unfinished {
+                id: text_at("id").unwrap_or_default(),
+                get: get.map(str::to_owned),
+            })
         }
         Some("canceled" | "aborted") => Err(bad("says that the prediction was canceled")),
         Some("failed") => Err(bad("says that the prediction failed, and not why")),
@@ -37,13 +42,19 @@ fn told(answer: Map<String, Value>) -> Result<Told, ServiceError> {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(pieces)) => {
             let pieces = pieces.iter().map(Value::as_str).collect::<Option<Vec<_>>>();
-            pieces.ok_or_else(|| bad("has an output that is no text"))?.concat()
+            pieces
+                .ok_or_else(|| bad("has an output that is no text"))?
+                .concat()
         }
         Some(Value::Bool(_) | Value::Number(_) | Value::Object(_)) => {
             return Err(bad("has an output that is no text"));
         }
     };
-    let count = |name: &str| answer.get("metrics").and_then(|metrics| metrics.get(name)?.as_u64());
+    let count = |name: &str| {
+        answer
+            .get("metrics")
+            .and_then(|metrics| metrics.get(name)?.as_u64())
+    };
     Ok(Told {
         outputs: outputs_of(BTreeMap::from([(0, text)])),
         model: answer

@@ -22,11 +22,16 @@ pub(super) struct Model<'a> {
 
 impl<'a> Model<'a> {
     pub(super) fn parse(id: &ServiceId, engine: &'a str) -> Result<Self, ServiceError> {
-        let (model, version) =
-            engine.split_once(':').map_or((engine, None), |(model, version)| (model, Some(version)));
+        let (model, version) = engine
+            .split_once(':')
+            .map_or((engine, None), |(model, version)| (model, Some(version)));
         let (owner, name) = model.split_once('/').unwrap_or_default();
         if is_name(owner) && is_name(name) && version.is_none_or(is_name) {
-            return Ok(Self { owner, name, version });
+            return Ok(Self {
+                owner,
+                name,
+                version,
+            });
         }
         Err(ServiceError::BadRequest(format!(
             "{id}: name the model as <owner>/<name>, with :<version> where it is needed, such as \
@@ -69,7 +74,9 @@ pub(super) fn body(
 
 /// What the user says, alone if nothing was said before.
 fn prompt(id: &ServiceId, turn: &Turn) -> Result<String, ServiceError> {
-    let turns = turns(turn).into_iter().map(|(speaker, said)| Ok((speaker, text(id, &said)?)));
+    let turns = turns(turn)
+        .into_iter()
+        .map(|(speaker, said)| Ok((speaker, text(id, &said)?)));
     let mut turns = turns.collect::<Result<Vec<_>, ServiceError>>()?;
     if let [(Speaker::User, text)] = &mut turns[..] {
         return Ok(std::mem::take(text));

@@ -1,4 +1,5 @@
-//! Proper HTTP with a body that is no answer, or too much of one, and what the provider says itself.
+//! Proper HTTP with a body that is no answer, or too much of one, and what the provider says
+//! itself.
 
 use serde_json::{Value, json};
 
@@ -18,15 +19,45 @@ const SPACES: &[u8] = &[b' '; 0x10000];
 /// Bodies that are no answer, in a proper frame.
 pub(crate) const BODIES: [Case; 20] = [
     both("nothing", |asked, wire| asked.answer(wire, ""), Error(502)),
-    both("HTML", |_, wire| wire.answer(200, &[("Content-Type", "text/html")], "<p>hello</p>"), Error(502)),
-    both("invalid JSON", |_, wire| wire.answer(200, &[JSON], "{\"choices\": nonsense}"), Error(502)),
-    case("half the JSON", |asked, wire| asked.answer(wire, asked.half()), Error(502), Broken(502)),
-    both("a list", |_, wire| wire.answer(200, &[JSON], "[]"), Error(502)),
-    both("another JSON", |_, wire| wire.answer(200, &[JSON], "{\"id\": 7}"), Error(502)),
-    both("invalid UTF-8", |_, wire| wire.answer(200, &[JSON], b"{\"choices\": \"\xff\"}"), Error(502)),
+    both(
+        "HTML",
+        |_, wire| wire.answer(200, &[("Content-Type", "text/html")], "<p>hello</p>"),
+        Error(502),
+    ),
+    both(
+        "invalid JSON",
+        |_, wire| wire.answer(200, &[JSON], "{\"choices\": nonsense}"),
+        Error(502),
+    ),
+    case(
+        "half the JSON",
+        |asked, wire| asked.answer(wire, asked.half()),
+        Error(502),
+        Broken(502),
+    ),
+    both(
+        "a list",
+        |_, wire| wire.answer(200, &[JSON], "[]"),
+        Error(502),
+    ),
+    both(
+        "another JSON",
+        |_, wire| wire.answer(200, &[JSON], "{\"id\": 7}"),
+        Error(502),
+    ),
+    both(
+        "invalid UTF-8",
+        |_, wire| wire.answer(200, &[JSON], b"{\"choices\": \"\xff\"}"),
+        Error(502),
+    ),
     case(
         "invalid UTF-8 in a stream",
-        |asked, wire| asked.answer(wire, [asked.beginning().as_bytes(), b"data: \"\xff\"\n\n"].concat()),
+        |asked, wire| {
+            asked.answer(
+                wire,
+                [asked.beginning().as_bytes(), b"data: \"\xff\"\n\n"].concat(),
+            )
+        },
         Error(502),
         Broken(502),
     ),
@@ -57,7 +88,12 @@ pub(crate) const BODIES: [Case; 20] = [
     ),
     case(
         "an error and its status in a stream",
-        |asked, wire| asked.answer(wire, asked.beginning() + &error_event(asked, &error(asked, "slow down"))),
+        |asked, wire| {
+            asked.answer(
+                wire,
+                asked.beginning() + &error_event(asked, &error(asked, "slow down")),
+            )
+        },
         Error(502),
         Broken(429),
     ),
@@ -93,14 +129,24 @@ pub(crate) const BODIES: [Case; 20] = [
     both(
         "a stream without an answer",
         |asked, wire| {
-            let no_news = if asked.is_hop { "event: ping\ndata: {}\n\n" } else { "data: [DONE]\n\n" };
+            let no_news = if asked.is_hop {
+                "event: ping\ndata: {}\n\n"
+            } else {
+                "data: [DONE]\n\n"
+            };
             wire.answer(200, &[("Content-Type", "text/event-stream")], no_news);
         },
         Error(502),
     ),
     both(
         "a stream of nothing",
-        |_, wire| wire.answer(200, &[("Content-Type", "text/event-stream")], ": nothing\n\n"),
+        |_, wire| {
+            wire.answer(
+                200,
+                &[("Content-Type", "text/event-stream")],
+                ": nothing\n\n",
+            )
+        },
         Error(502),
     ),
     case(
@@ -119,7 +165,11 @@ pub(crate) const BODIES: [Case; 20] = [
     both(
         "another coding",
         |asked, wire| {
-            wire.answer(200, &[asked.content_type(), ("Content-Encoding", "gzip")], b"\x1f\x8b\x08\0\0\0\0\0")
+            wire.answer(
+                200,
+                &[asked.content_type(), ("Content-Encoding", "gzip")],
+                b"\x1f\x8b\x08\0\0\0\0\0",
+            )
         },
         Error(502),
     ),
@@ -131,18 +181,29 @@ fn error(asked: &Asked, message: &str) -> Value {
 }
 
 fn error_event(asked: &Asked, error: &Value) -> String {
-    format!("{}data: {error}\n\n", if asked.is_hop { "event: error\n" } else { "" })
+    format!(
+        "{}data: {error}\n\n",
+        if asked.is_hop { "event: error\n" } else { "" }
+    )
 }
 
 /// What the provider says itself.
 pub(crate) const REFUSALS: [Case; 8] = [
-    both("401", |_, wire| refuse(wire, 401, "bad secret", &[]), Refusal(401, "bad secret", None)),
+    both(
+        "401",
+        |_, wire| refuse(wire, 401, "bad secret", &[]),
+        Refusal(401, "bad secret", None),
+    ),
     both(
         "429",
         |_, wire| refuse(wire, 429, "slow down", &[("Retry-After", "17")]),
         Refusal(429, "slow down", Some("17")),
     ),
-    both("500", |_, wire| refuse(wire, 500, "it broke", &[]), Refusal(500, "it broke", None)),
+    both(
+        "500",
+        |_, wire| refuse(wire, 500, "it broke", &[]),
+        Refusal(500, "it broke", None),
+    ),
     both(
         "503",
         |_, wire| refuse(wire, 503, "overloaded", &[("Retry-After", "3")]),
@@ -170,7 +231,11 @@ pub(crate) const REFUSALS: [Case; 8] = [
         },
         Refusal(500, "", None),
     ),
-    both("429 without body", |_, wire| wire.answer(429, &[], ""), Refusal(429, "", None)),
+    both(
+        "429 without body",
+        |_, wire| wire.answer(429, &[], ""),
+        Refusal(429, "", None),
+    ),
 ];
 
 fn refuse(wire: &mut Wire, status: u16, message: &str, headers: &[(&str, &str)]) {

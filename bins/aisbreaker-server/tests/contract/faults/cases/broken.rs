@@ -88,7 +88,11 @@ pub(crate) const CUTS: [Case; 14] = [
         "closes between chunks",
         |asked, wire| {
             asked.head_of_chunks(wire);
-            wire.chunk(if asked.is_stream { asked.beginning() } else { asked.half() });
+            wire.chunk(if asked.is_stream {
+                asked.beginning()
+            } else {
+                asked.half()
+            });
             wire.cut();
         },
         Error(502),
@@ -98,7 +102,11 @@ pub(crate) const CUTS: [Case; 14] = [
         "closes after the last piece, before the last chunk",
         |asked, wire| {
             asked.head_of_chunks(wire);
-            wire.chunk(if asked.is_stream { asked.beginning() } else { asked.whole() });
+            wire.chunk(if asked.is_stream {
+                asked.beginning()
+            } else {
+                asked.whole()
+            });
             wire.cut();
         },
         Error(502),
@@ -148,7 +156,10 @@ pub(crate) const HEADS: [Case; 12] = [
         "a head without end",
         |_, wire| {
             wire.write("HTTP/1.1 200 OK\r\n");
-            wire.flood("X-Filler: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n".repeat(64), TAKEN);
+            wire.flood(
+                "X-Filler: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n".repeat(64),
+                TAKEN,
+            );
         },
         Error(502),
     ),
@@ -163,7 +174,14 @@ pub(crate) const HEADS: [Case; 12] = [
     both(
         "two lengths",
         |asked, wire| {
-            wire.head(200, &[asked.content_type(), ("Content-Length", "5"), ("Content-Length", "7")]);
+            wire.head(
+                200,
+                &[
+                    asked.content_type(),
+                    ("Content-Length", "5"),
+                    ("Content-Length", "7"),
+                ],
+            );
             wire.write(asked.body());
             wire.cut();
         },
@@ -191,7 +209,11 @@ pub(crate) const HEADS: [Case; 12] = [
     ),
     both("204", |_, wire| wire.head(204, &[]), Error(502)),
     both("304", |_, wire| wire.head(304, &[]), Error(502)),
-    both("307", |_, wire| wire.answer(307, &[("Location", "http://127.0.0.1:1/")], ""), Error(502)),
+    both(
+        "307",
+        |_, wire| wire.answer(307, &[("Location", "http://127.0.0.1:1/")], ""),
+        Error(502),
+    ),
     both(
         "switches protocols",
         |_, wire| {
@@ -200,7 +222,11 @@ pub(crate) const HEADS: [Case; 12] = [
         },
         Error(502),
     ),
-    both("status 600", |_, wire| wire.answer(600, &[JSON], "{}"), Error(502)),
+    both(
+        "status 600",
+        |_, wire| wire.answer(600, &[JSON], "{}"),
+        Error(502),
+    ),
 ];
 
 /// Those that only a timeout ends; the provider waits for that.

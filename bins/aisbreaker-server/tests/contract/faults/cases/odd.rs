@@ -13,15 +13,21 @@ const MOMENT: Duration = Duration::from_millis(1);
 
 /// Unusual, but whole.
 pub(crate) const ODDITIES: [Case; 13] = [
-    both("as usual", |asked, wire| asked.answer(wire, asked.body()), Whole),
+    both(
+        "as usual",
+        |asked, wire| asked.answer(wire, asked.body()),
+        Whole,
+    ),
     both(
         "slowly",
         |asked, wire| {
             let (name, value) = asked.content_type();
             let body = asked.body();
             wire.pause(MOMENT);
-            let head =
-                format!("HTTP/1.1 200 OK\r\n{name}: {value}\r\nContent-Length: {}\r\n\r\n", body.len());
+            let head = format!(
+                "HTTP/1.1 200 OK\r\n{name}: {value}\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
             wire.trickle(head + &body, MOMENT);
         },
         Whole,
@@ -30,7 +36,11 @@ pub(crate) const ODDITIES: [Case; 13] = [
         "in chunks of one byte",
         |asked, wire| {
             asked.head_of_chunks(wire);
-            asked.body().as_bytes().iter().for_each(|byte| wire.chunk([*byte]));
+            asked
+                .body()
+                .as_bytes()
+                .iter()
+                .for_each(|byte| wire.chunk([*byte]));
             wire.end();
         },
         Whole,
@@ -57,7 +67,10 @@ pub(crate) const ODDITIES: [Case; 13] = [
         "in HTTP/1.0",
         |asked, wire| {
             let (name, value) = asked.content_type();
-            wire.write(format!("HTTP/1.0 200 OK\r\n{name}: {value}\r\n\r\n{}", asked.body()));
+            wire.write(format!(
+                "HTTP/1.0 200 OK\r\n{name}: {value}\r\n\r\n{}",
+                asked.body()
+            ));
             wire.cut();
         },
         Whole,
@@ -86,10 +99,14 @@ pub(crate) const ODDITIES: [Case; 13] = [
         "with more after its end",
         |asked, wire| {
             let ((name, value), body) = (asked.content_type(), asked.body());
-            let head =
-                format!("HTTP/1.1 200 OK\r\n{name}: {value}\r\nContent-Length: {}\r\n\r\n", body.len());
+            let head = format!(
+                "HTTP/1.1 200 OK\r\n{name}: {value}\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
             // In one piece, so that it cannot be taken for the answer to the next request.
-            wire.write(format!("{head}{body}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{{}}"));
+            wire.write(format!(
+                "{head}{body}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{{}}"
+            ));
             wire.wait_until_closed();
         },
         Whole,
@@ -112,7 +129,8 @@ pub(crate) const ODDITIES: [Case; 13] = [
     case(
         "with a byte order mark",
         |asked, wire| asked.answer(wire, format!("\u{feff}{}", asked.body())),
-        // JSON has none (RFC 8259 section 8.1), event streams may begin with one (WHATWG HTML section 9.2.6).
+        // JSON has none (RFC 8259 section 8.1), event streams may begin with one (WHATWG HTML
+        // section 9.2.6).
         Error(502),
         Whole,
     ),
