@@ -1,0 +1,11 @@
+//! Calls to upstream servers over HTTP: what the services and the relay share.
+//!
+//! - `headers`: the headers of a request, and those between AIsBreaker servers;
+//! - `status`: the status of a response, and how long it asks the caller to wait;
+//! - `body`: response bodies of limited size;
+//! - `error_context`: errors that name the service and hide its secret.
+
+pub(crate) mod body;
+pub(crate) mod error_context;
+pub(crate) mod headers;
+pub(crate) mod status;
