@@ -2,7 +2,8 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use aisbreaker_services::{Budget, Relay};
+use aisbreaker_egress::MemoryBudget;
+use aisbreaker_services::Relay;
 use aisbreaker_token::{Host, KeyRing, RequestLimits, RequestQuotas};
 use ipnet::IpNet;
 use secrecy::SecretString;
@@ -38,7 +39,7 @@ pub struct Config {
     /// not come whole gives way.
     pub max_requests: usize,
     /// What the bodies of all requests, and all answers that are collected or sent, hold together.
-    pub budget: Budget,
+    pub budget: MemoryBudget,
     /// How much of it one client holds, in bytes.
     pub max_client_bytes: usize,
     /// How many counters are tracked at most; beyond it, new clients share one.
@@ -70,7 +71,7 @@ impl Config {
             max_body_bytes: 32 << 20,
             body_timeout: Duration::from_secs(60),
             max_requests: 10_000,
-            budget: Budget::default(),
+            budget: MemoryBudget::default(),
             max_client_bytes: 192 << 20,
             max_counters: 4_000_000,
             shared_quotas: None,

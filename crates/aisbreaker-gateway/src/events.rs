@@ -138,7 +138,7 @@ fn write_event(piece: &mut Vec<u8>, name: &str, data: &impl Serialize) {
 mod tests {
     use std::task::Waker;
 
-    use aisbreaker_services::Budget;
+    use aisbreaker_egress::MemoryBudget;
 
     use crate::shares::Shares;
     use aisbreaker_api::{Output, OutputText, Progress, Response, Usage};
@@ -158,7 +158,7 @@ mod tests {
     }
 
     fn pieces(events: EventStream) -> Vec<String> {
-        let shares = Shares::new(Budget::default(), usize::MAX);
+        let shares = Shares::new(MemoryBudget::default(), usize::MAX);
         let mut bytes = EventBytes::new(events, shares.of([192, 0, 2, 1].into()));
         let mut pieces = Vec::new();
         let mut cx = Context::from_waker(Waker::noop());

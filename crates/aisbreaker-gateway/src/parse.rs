@@ -4,8 +4,9 @@
 use std::{net::IpAddr, sync::Arc};
 
 use aisbreaker_api::InvalidRequest;
+use aisbreaker_egress::BudgetSpent;
 use aisbreaker_services::{
-    BudgetSpent, Dialect,
+    Dialect,
     services::{HOPS_HEADER, SEALED_HEADER},
 };
 use aisbreaker_token::Host;

@@ -17,11 +17,8 @@ mod passing;
 use std::sync::Arc;
 
 use aisbreaker_api::InvalidRequest;
-use aisbreaker_services::{
-    Attempts, Dialect, Relay, ServiceError, Spoken,
-    egress::{self, Outgoing, Payload},
-    is_worth_another,
-};
+use aisbreaker_egress::{self as egress, Outgoing, Payload};
+use aisbreaker_services::{Attempts, Dialect, Relay, ServiceError, Spoken, is_worth_another};
 use aisbreaker_token::PREFIX;
 use bytes::Bytes;
 use http::{
@@ -226,7 +223,7 @@ impl Asking<'_> {
     fn payload(&self, service: &Chosen) -> Payload {
         match (&self.model, &service.engine) {
             (Some(model), Some(engine)) => {
-                Payload::of_pieces(model::renamed(&self.body, model, engine))
+                Payload::from_pieces(model::renamed(&self.body, model, engine))
             }
             _ => self.body.clone().into(),
         }

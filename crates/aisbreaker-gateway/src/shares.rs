@@ -7,7 +7,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use aisbreaker_services::{Budget, BudgetSpent, Reservation, ServiceError};
+use aisbreaker_egress::{BudgetSpent, MemoryBudget, MemoryReservation};
+use aisbreaker_services::ServiceError;
 use bytes::Bytes;
 
 use crate::identity::ClientId;
@@ -18,14 +19,14 @@ pub(crate) struct Shares(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    whole: Budget,
+    whole: MemoryBudget,
     limit_bytes: usize,
     clients: Mutex<HashMap<ClientId, Entry>>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    budget: Budget,
+    budget: MemoryBudget,
     requests: usize,
 }
 
@@ -34,14 +35,14 @@ struct Entry {
 pub(crate) struct Share {
     shares: Shares,
     client: ClientId,
-    budget: Budget,
+    budget: MemoryBudget,
 }
 
 /// What is held of a client's share, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Held {
     // In this order, so that the share lasts longer.
-    reservation: Reservation,
+    reservation: MemoryReservation,
     share: Arc<Share>,
 }
 
@@ -53,7 +54,7 @@ struct Counted {
 
 impl Shares {
     /// Shares of this budget, none of which is over so many bytes.
-    pub(crate) fn new(whole: Budget, limit_bytes: usize) -> Self {
+    pub(crate) fn new(whole: MemoryBudget, limit_bytes: usize) -> Self {
         Self(Arc::new(Inner {
             whole,
             limit_bytes,
@@ -88,7 +89,7 @@ impl Shares {
 }
 
 impl Share {
-    pub(crate) fn budget(&self) -> &Budget {
+    pub(crate) fn budget(&self) -> &MemoryBudget {
         &self.budget
     }
 
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_client_has_one_share_and_takes_no_room_without_requests() {
-        let shares = Shares::new(Budget::new(300_000), 200_000);
+        let shares = Shares::new(MemoryBudget::new(300_000), 200_000);
         let of = |text: &str| shares.of(text.parse().unwrap());
         let (first, second, other) = (of("192.0.2.1"), of("192.0.2.1"), of("192.0.2.2"));
 
@@ -196,7 +197,7 @@ mod tests {
 
     #[test]
     fn an_answer_counts_until_its_last_byte_is_dropped() {
-        let whole = Budget::new(300_000);
+        let whole = MemoryBudget::new(300_000);
         let shares = Shares::new(whole.clone(), 200_000);
         let client = "192.0.2.1".parse().unwrap();
 

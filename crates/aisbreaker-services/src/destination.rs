@@ -1,8 +1,7 @@
 //! Decides where a call goes and with which secret: a sealed secret goes only where its key says.
 //!
-//! The origin that is checked here is that of [`Destination::url`], and
-//! [`Client::send`](crate::egress::Client::send) dials that same value; nothing is parsed again in
-//! between.
+//! The origin that is checked here is that of [`Destination::url`]. The request is sent to that
+//! URL only if the HTTP client reads the same origin in it.
 
 use aisbreaker_api::{ServiceId, ServiceUrl};
 use secrecy::SecretString;

@@ -4,8 +4,6 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use aisbreaker_api::ErrorObject;
 
-use crate::{budget::BudgetSpent, egress::SendError};
-
 /// Why a call to a service failed; the variant says who must act.
 ///
 /// The text (`Display`) is for the caller: it says what to do, and holds no secret and no address
@@ -106,26 +104,6 @@ pub fn is_retryable_status(status: u16) -> bool {
     matches!(status, 408 | 429 | 500..=599)
 }
 
-impl From<SendError> for ServiceError {
-    fn from(error: SendError) -> Self {
-        let detail = ErrorDetail::from_source(error.clone());
-        match error {
-            SendError::Forbidden(_) => Self::Forbidden(detail),
-            SendError::Unreachable(_) => Self::Unreachable(detail),
-            SendError::Busy => Self::Overloaded(detail),
-            SendError::Timeout(_) => Self::Timeout(detail),
-            SendError::Cut => Self::BadAnswer(detail),
-        }
-    }
-}
-
-impl From<BudgetSpent> for ServiceError {
-    fn from(spent: BudgetSpent) -> Self {
-        let text = format!("this server is overloaded: {spent}; try again");
-        Self::Overloaded(ErrorDetail::new(text).with_source(spent))
-    }
-}
-
 /// The text of an error, and the error that caused it.
 ///
 /// Two details are equal if their texts are.
@@ -195,26 +173,5 @@ impl Error for ErrorDetail {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         let source = self.source.as_deref()?;
         Some(source)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::egress::{Failure, Stage};
-
-    #[test]
-    fn the_cause_of_an_error_can_be_asked_for() {
-        let refused = ServiceError::from(SendError::Unreachable(Failure::Refused));
-        let timeout = ServiceError::from(SendError::Timeout(Stage::Idle));
-
-        for (error, expected) in [
-            (refused, SendError::Unreachable(Failure::Refused)),
-            (timeout, SendError::Timeout(Stage::Idle)),
-        ] {
-            let source = error.source().unwrap();
-            assert_eq!(source.downcast_ref::<SendError>(), Some(&expected));
-            assert_eq!(error.to_string(), expected.to_string());
-        }
     }
 }

@@ -7,22 +7,18 @@
 //! - [`services`] has the services: dummies, an echo, chats in the protocols of OpenAI, Anthropic,
 //!   Gemini and Replicate, images from texts, other AIsBreaker servers, and filters.
 //! - [`Relay`] forwards requests in a provider's own protocol.
-//! - [`egress`] is the outbound HTTP client; every connection it makes passes the
-//!   [`egress::Policy`].
 //!
+//! An [`aisbreaker_egress::Client`] makes every connection, so that each passes its policy.
 //! The crate knows nothing of tokens, quotas or the listener.
 #![doc = ""]
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-mod budget;
 mod credentials;
 mod destination;
-pub mod egress;
 mod endpoint;
 mod error;
-mod latch;
 mod providers;
 mod relay;
 mod secret;
@@ -32,12 +28,10 @@ pub mod sse;
 mod upstream;
 mod usage;
 
-pub use budget::{Budget, BudgetSpent, Reservation};
 pub use credentials::{Credential, Credentials, SealedSecret};
 pub use destination::Destination;
 pub use endpoint::{Endpoint, PathJoin, SecretNeed};
 pub use error::{ErrorDetail, ServiceError, is_retryable_status};
-pub use latch::Latch;
 pub use providers::{
     AuthScheme, Dialect, DialectConfig, InvalidProvider, Provider, ProviderRows, Providers,
 };

@@ -7,6 +7,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use aisbreaker_api::{ErrorObject, Origin, ServiceId};
+use aisbreaker_egress::{Body, Client, Outgoing};
 use bytes::Bytes;
 use http::{StatusCode, response};
 use tokio::time::Instant;
@@ -14,7 +15,6 @@ use tokio::time::Instant;
 use crate::{
     credentials::Credentials,
     destination::Destination,
-    egress::{Body, Client, Outgoing},
     endpoint::{Endpoint, PathJoin},
     error::ServiceError,
     providers::{Dialect, Provider, Providers},
@@ -22,6 +22,7 @@ use crate::{
         body::read_whole,
         error_context::ErrorContext,
         headers,
+        send::send,
         status::{is_error, reason, retry_after, unusable_status},
     },
 };
@@ -131,7 +132,7 @@ impl Relay {
             let id = service_id.as_str();
             ErrorContext::new(NAME, id, &destination, MAX_ERROR_TEXT_BYTES).explain(error)
         };
-        let response = match self.client.send(&destination.url, outgoing).await {
+        let response = match send(&self.client, &destination.url, outgoing).await {
             Ok(response) => response,
             Err(error) => return Err(explain(error.into())),
         };

@@ -11,6 +11,7 @@ mod registry;
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use aisbreaker_api::{Progress, Request, Response, ServiceId, ServiceProps};
+use aisbreaker_egress::MemoryBudget;
 use futures_core::Stream;
 use futures_util::stream;
 
@@ -19,7 +20,6 @@ pub use self::{
     registry::{Registry, RegistryBuilder},
 };
 use crate::{
-    budget::Budget,
     credentials::Credentials,
     error::{ErrorDetail, ServiceError},
 };
@@ -58,7 +58,7 @@ pub struct Call {
     /// How many AIsBreaker servers have forwarded this call.
     pub hops: u8,
     /// The memory budget for what is collected during this call.
-    pub budget: Budget,
+    pub budget: MemoryBudget,
     /// Where filters find the service behind them.
     pub registry: Registry,
     /// Which services were called, if there are fallbacks.
@@ -86,7 +86,7 @@ impl Call {
             request,
             credentials,
             hops: 0,
-            budget: Budget::default(),
+            budget: MemoryBudget::default(),
             registry,
             attempts: Attempts::default(),
         })
@@ -94,7 +94,7 @@ impl Call {
 
     /// Sets the memory budget.
     #[must_use]
-    pub fn with_budget(mut self, budget: Budget) -> Self {
+    pub fn with_budget(mut self, budget: MemoryBudget) -> Self {
         self.budget = budget;
         self
     }

@@ -32,6 +32,7 @@ mod transcript;
 use std::{collections::HashMap, sync::Arc};
 
 use aisbreaker_api::{Origin, ServiceId};
+use aisbreaker_egress::Client;
 
 pub use self::{
     anthropic::AnthropicChat,
@@ -49,7 +50,6 @@ pub use self::{
 };
 pub use crate::upstream::headers::{HOPS_HEADER, MAX_HOPS, SEALED_HEADER};
 use crate::{
-    egress::Client,
     providers::{Dialect, Provider, Providers},
     service::{RegistryBuilder, Service},
 };

@@ -1,5 +1,6 @@
 //! Calls to upstream servers over HTTP: what the services and the relay share.
 //!
+//! - `send`: sends a request; `send_error` explains why that failed;
 //! - `headers`: the headers of a request, and those between AIsBreaker servers;
 //! - `status`: the status of a response, and how long it asks the caller to wait;
 //! - `body`: response bodies of limited size;
@@ -8,4 +9,6 @@
 pub(crate) mod body;
 pub(crate) mod error_context;
 pub(crate) mod headers;
+pub(crate) mod send;
+mod send_error;
 pub(crate) mod status;

@@ -4,11 +4,10 @@
 use std::{fmt::Debug, sync::Arc};
 
 use aisbreaker_api::{Request, Response, ServiceId, ServicePattern, ServiceProps, Usage};
+use aisbreaker_egress::{Client, Outgoing, Policy, Timeouts};
 use aisbreaker_services::{
     AuthScheme, Call, Credentials, Destination, Endpoint, Event, Providers, Registry, Relay, Reply,
-    SealedSecret, SecretNeed,
-    egress::{Client, Outgoing, Policy, Timeouts},
-    secret_header,
+    SealedSecret, SecretNeed, secret_header,
     services::{Network, OpenAiChat, Options, standard},
 };
 use futures_util::{StreamExt as _, stream};

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use aisbreaker_services::{Budget, Reservation, Tokens, UsageRule, last_usage};
+use aisbreaker_egress::{MemoryBudget, MemoryReservation};
+use aisbreaker_services::{Tokens, UsageRule, last_usage};
 use bytes::{Bytes, BytesMut};
 use memchr::memmem::{self, Finder};
 
@@ -31,7 +32,7 @@ const DONE: &[u8] = b"[DONE]";
 #[derive(Debug)]
 pub(super) struct Events {
     held: BytesMut,
-    reservation: Reservation,
+    reservation: MemoryReservation,
     /// The client has got the beginning of an event that is not whole.
     is_inside: bool,
     /// The end of what the client has got of it, in which its usage may be.
@@ -47,7 +48,7 @@ pub(super) struct Events {
 
 impl Events {
     /// `is_watched`: the last event is looked out for, since the end of the body tells nothing.
-    pub(super) fn new(usage: Arc<UsageRule>, is_watched: bool, budget: &Budget) -> Self {
+    pub(super) fn new(usage: Arc<UsageRule>, is_watched: bool, budget: &MemoryBudget) -> Self {
         Self {
             held: BytesMut::new(),
             reservation: budget.reservation(),
@@ -192,7 +193,7 @@ fn end_of_events(bytes: &[u8], from: usize) -> usize {
 /// the fuzz target.
 #[cfg(any(fuzzing, test))]
 pub(crate) fn passed_on(pieces: &[Bytes]) -> (Vec<(Bytes, usize)>, Bytes) {
-    let mut events = Events::new(Arc::default(), true, &Budget::default());
+    let mut events = Events::new(Arc::default(), true, &MemoryBudget::default());
     let passed = pieces
         .iter()
         .map(|piece| (events.feed(piece), events.held.len()))
@@ -210,7 +211,7 @@ mod tests {
 
     fn events() -> Events {
         let rule = serde_json::from_value(json!({"input": ["i"], "output": ["o"]})).unwrap();
-        Events::new(Arc::new(rule), true, &Budget::default())
+        Events::new(Arc::new(rule), true, &MemoryBudget::default())
     }
 
     /// What is passed on of these pieces, and how much of it before the end.
@@ -249,7 +250,7 @@ mod tests {
 
     #[test]
     fn no_more_is_kept_back_than_the_budget_has() {
-        let mut events = Events::new(Arc::default(), false, &Budget::new(16 << 10));
+        let mut events = Events::new(Arc::default(), false, &MemoryBudget::new(16 << 10));
         assert_eq!(events.feed(&vec![b'x'; 16 << 10].into()).len(), 0);
         assert_eq!(events.feed(&"y".into()).len(), (16 << 10) + 1);
         assert!(!events.is_between());

@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use aisbreaker_services::egress::{self, SendError};
+use aisbreaker_egress::{self as egress, SendError};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, SizeHint};
 

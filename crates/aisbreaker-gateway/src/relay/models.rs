@@ -10,9 +10,8 @@ use std::{
     time::{Duration, Instant, UNIX_EPOCH},
 };
 
-use aisbreaker_services::{
-    Budget, Dialect, Passing, Relay, Reservation, ServiceError, egress::Outgoing,
-};
+use aisbreaker_egress::{MemoryBudget, MemoryReservation, Outgoing};
+use aisbreaker_services::{Dialect, Passing, Relay, ServiceError};
 use aisbreaker_token::KeyId;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -93,7 +92,7 @@ pub(crate) struct Asker<'a> {
     pub(crate) caller: &'a Caller,
     pub(crate) dialect: Dialect,
     pub(crate) hops: u8,
-    pub(crate) budget: &'a Budget,
+    pub(crate) budget: &'a MemoryBudget,
     pub(crate) now: Instant,
 }
 
@@ -168,7 +167,7 @@ pub(crate) async fn list(
 /// What a service tells of its models, in the dialect of who asks.
 struct Told {
     models: Vec<Listed>,
-    held: Reservation,
+    held: MemoryReservation,
 }
 
 /// A model as it is in a list.

@@ -10,11 +10,8 @@ use std::{
     time::Duration,
 };
 
-use aisbreaker_services::{
-    Budget, Dialect, Reservation, ServiceError, Tokens, UsageRule,
-    egress::{self, SendError},
-    last_usage,
-};
+use aisbreaker_egress::{self as egress, MemoryBudget, MemoryReservation, SendError};
+use aisbreaker_services::{Dialect, ServiceError, Tokens, UsageRule, last_usage};
 use bytes::Bytes;
 use http_body::SizeHint;
 use tokio::time::{Instant, Sleep};
@@ -50,11 +47,11 @@ enum Content {
 struct Ends {
     head: Vec<u8>,
     tail: Vec<u8>,
-    held: Reservation,
+    held: MemoryReservation,
 }
 
 impl Ends {
-    fn new(budget: &Budget) -> Self {
+    fn new(budget: &MemoryBudget) -> Self {
         Self {
             head: Vec::new(),
             tail: Vec::new(),
@@ -363,7 +360,7 @@ mod tests {
             "{{\"x\":\"{}\",\"usage\":{{\"i\":3}}}}",
             "x".repeat(100_000)
         );
-        let budget = Budget::new(2 * TAIL_BYTES);
+        let budget = MemoryBudget::new(2 * TAIL_BYTES);
         let mut first = Ends::new(&budget);
         let mut second = Ends::new(&budget);
         for piece in whole.as_bytes().chunks(7_000) {

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, iter, sync::Arc};
 
 use aisbreaker_api::ServiceUrl;
+use aisbreaker_egress::is_configurable_header;
 use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
 
 use super::provider::{AuthScheme, DialectConfig, Provider};
-use crate::{egress, endpoint::SecretNeed, usage::UsageRule};
+use crate::{endpoint::SecretNeed, usage::UsageRule};
 
 /// The longest id of a provider in bytes.
 const MAX_ID_LEN: usize = 100;
@@ -169,7 +170,7 @@ fn parse_headers(rows: &BTreeMap<String, String>) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (name, value) in rows {
         let name: HeaderName = name.parse().ok()?;
-        if !egress::may_be_set(&name) {
+        if !is_configurable_header(&name) {
             return None;
         }
         headers.insert(name, value.parse().ok()?);

@@ -3,10 +3,11 @@
 use std::{cmp::Reverse, fmt, sync::Arc, time::Duration};
 
 use aisbreaker_api::{ServiceId, ServicePattern};
+use aisbreaker_egress::Timeouts;
 use tokio::time::Instant;
 
 use super::{Call, Reply, Service, fallback};
-use crate::{egress::Timeouts, error::ServiceError};
+use crate::error::ServiceError;
 
 /// The services of a server; cheap to clone.
 #[derive(Clone)]

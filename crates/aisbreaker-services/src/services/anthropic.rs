@@ -11,10 +11,11 @@ mod request;
 
 use std::sync::Arc;
 
+use aisbreaker_egress::Client;
+
 use self::message::MessageReader;
 use super::{provider_chat::ProviderChat, settings::ServiceSettings};
 use crate::{
-    egress::Client,
     endpoint::PathJoin,
     error::ServiceError,
     providers::{Dialect, Provider},

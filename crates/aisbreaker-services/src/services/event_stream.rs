@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use aisbreaker_api::{Progress, Response};
+use aisbreaker_egress::{Body, MemoryReservation};
 use futures_util::stream;
 
 use crate::{
-    budget::Reservation,
-    egress::Body,
     error::{ErrorDetail, ServiceError},
     service::{Event, EventStream},
     sse::{DecodeError, Decoder, Message},
@@ -82,7 +81,7 @@ struct Events<R> {
     messages: Messages,
     body_end: StreamEnd,
     /// The reader, and the memory reserved for its text; `None` after the final event.
-    unfinished: Option<(R, Reservation)>,
+    unfinished: Option<(R, MemoryReservation)>,
 }
 
 impl<R: AnswerReader> Events<R> {
@@ -121,7 +120,7 @@ struct Messages {
     decoder: Decoder,
     is_at_end: bool,
     /// For what the decoder keeps of an incomplete message.
-    held: Reservation,
+    held: MemoryReservation,
 }
 
 impl Messages {

@@ -13,6 +13,7 @@ mod request;
 mod usage;
 
 use aisbreaker_api::ServiceUrl;
+use aisbreaker_egress::{Client, Outgoing};
 use secrecy::ExposeSecret as _;
 
 use self::candidates::CandidateReader;
@@ -25,7 +26,6 @@ use super::{
 };
 use crate::{
     destination::Destination,
-    egress::{Client, Outgoing},
     endpoint::{Endpoint, PathJoin, SecretNeed},
     error::ServiceError,
     providers::AuthScheme,

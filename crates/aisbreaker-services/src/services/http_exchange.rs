@@ -1,6 +1,7 @@
 //! One HTTP exchange with a provider: the request, then an answer of one JSON value or a stream.
 
 use aisbreaker_api::{Response, ServiceId};
+use aisbreaker_egress::{Body, Client, Outgoing, is_framed};
 use http::response;
 
 use super::{
@@ -10,11 +11,11 @@ use super::{
 };
 use crate::{
     destination::Destination,
-    egress::{self, Body, Client, Outgoing},
     error::ServiceError,
     service::{Reply, ReplyKind},
     sse::Decoder,
     upstream::{
+        self,
         body::{CollectedBody, read_error, read_whole},
         error_context::ErrorContext,
         headers::is_event_stream,
@@ -42,7 +43,7 @@ impl ProviderRequest<'_> {
         let exchange = async move {
             let (parts, body) = send(&client, &destination, outgoing).await?;
             if kind == ReplyKind::Stream && is_event_stream(&parts.headers) {
-                let end = if egress::is_framed(&parts) {
+                let end = if is_framed(&parts) {
                     StreamEnd::CompleteBody
                 } else {
                     StreamEnd::UnframedBody
@@ -102,7 +103,8 @@ async fn send(
     destination: &Destination,
     outgoing: Outgoing,
 ) -> Result<(response::Parts, Body), ServiceError> {
-    let (parts, body) = client.send(&destination.url, outgoing).await?.into_parts();
+    let response = upstream::send::send(client, &destination.url, outgoing).await?;
+    let (parts, body) = response.into_parts();
     if is_error(parts.status) {
         let retry_after = retry_after(&parts.headers);
         let body = read_error(body).await;

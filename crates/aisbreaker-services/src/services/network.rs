@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use aisbreaker_api::{
-    ErrorObject, Origin, ProcessCall, Progress, Response,
+    ErrorObject, Origin, ProcessCall, Response,
     read::{self, JsonFault},
 };
+use aisbreaker_egress::{Client, Outgoing};
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -16,7 +17,6 @@ use super::{
 };
 use crate::{
     destination::Destination,
-    egress::{Client, Outgoing},
     endpoint::{Endpoint, PathJoin, SecretNeed},
     error::{ErrorDetail, ServiceError},
     providers::AuthScheme,
@@ -26,6 +26,7 @@ use crate::{
         body::{read_error, read_whole},
         error_context::ErrorContext,
         headers::{self, is_event_stream},
+        send::send,
         status::{error_status, is_error, reason, retry_after, unusable_status},
     },
 };
@@ -104,7 +105,8 @@ async fn exchange(
     outgoing: Outgoing,
     kind: ReplyKind,
 ) -> Result<Reply, ServiceError> {
-    let (parts, body) = client.send(&destination.url, outgoing).await?.into_parts();
+    let response = send(&client, &destination.url, outgoing).await?;
+    let (parts, body) = response.into_parts();
     if is_error(parts.status) {
         let retry_after = retry_after(&parts.headers);
         let body = read_error(body).await;

@@ -13,6 +13,7 @@ mod stream;
 use std::sync::Arc;
 
 use aisbreaker_api::{Origin, ServiceUrl};
+use aisbreaker_egress::Client;
 
 use self::{request::StreamOptions, stream::CompletionReader};
 use super::{
@@ -20,7 +21,6 @@ use super::{
     settings::ServiceSettings,
 };
 use crate::{
-    egress::Client,
     endpoint::PathJoin,
     error::ServiceError,
     providers::{Dialect, Provider},

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aisbreaker_egress::{Client, Outgoing};
 use bytes::Bytes;
 use http::HeaderMap;
 
@@ -15,7 +16,6 @@ use super::{
 };
 use crate::{
     destination::Destination,
-    egress::{Client, Outgoing},
     endpoint::{Endpoint, PathJoin},
     error::ServiceError,
     providers::{Dialect, Provider},

@@ -15,6 +15,8 @@ mod request;
 
 use std::time::Duration;
 
+use aisbreaker_egress::Client;
+
 use self::{model::Model, prediction_call::PredictionCall};
 use super::{
     conversation::Conversation,
@@ -25,7 +27,6 @@ use super::{
 };
 use crate::{
     destination::Destination,
-    egress::Client,
     endpoint::{Endpoint, PathJoin, SecretNeed},
     error::ServiceError,
     service::{Call, Reply, ReplyFuture, Service},

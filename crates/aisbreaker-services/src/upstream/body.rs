@@ -2,15 +2,12 @@
 
 use std::{ops::Deref, time::Duration};
 
+use aisbreaker_egress::{Body, MemoryReservation, SendError};
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
-use crate::{
-    budget::Reservation,
-    egress::{Body, SendError},
-    error::ServiceError,
-};
+use crate::error::ServiceError;
 
 /// How much of an error's body is read, in bytes.
 const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
@@ -22,7 +19,7 @@ const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// It should live as long as what is parsed from it.
 pub(crate) struct CollectedBody {
     bytes: Bytes,
-    _reservation: Reservation,
+    _reservation: MemoryReservation,
 }
 
 impl CollectedBody {

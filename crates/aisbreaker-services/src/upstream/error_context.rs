@@ -7,7 +7,7 @@ use crate::{
     destination::Destination,
     error::{ErrorDetail, ServiceError},
     secret::mask,
-    service::{Event, EventStream, Reply, ReplyKind},
+    service::{Reply, ReplyKind},
 };
 
 /// How the original's clients begin a secret that they do not have. Its end is the name of a class

@@ -3,6 +3,7 @@
 //! Source: the API reference of `POST /v1/images/generations`.
 
 use aisbreaker_api::{Output, OutputImage};
+use aisbreaker_egress::{Client, Outgoing};
 use serde_json::{Map, Value};
 
 use super::{
@@ -18,7 +19,6 @@ use super::{
 };
 use crate::{
     destination::Destination,
-    egress::{Client, Outgoing},
     endpoint::{Endpoint, PathJoin, SecretNeed},
     error::ServiceError,
     providers::AuthScheme,

@@ -3,6 +3,7 @@
 //! Source: the API reference of `POST /v2beta/stable-image/generate/…`. Forms follow RFC 7578.
 
 use aisbreaker_api::{Output, OutputImage};
+use aisbreaker_egress::{Client, Outgoing};
 use http::{HeaderValue, header};
 use serde_json::{Map, Value};
 
@@ -19,7 +20,6 @@ use super::{
 };
 use crate::{
     destination::Destination,
-    egress::{Client, Outgoing},
     endpoint::{Endpoint, PathJoin, SecretNeed},
     error::{ErrorDetail, ServiceError},
     providers::AuthScheme,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aisbreaker_api::ServiceUrl;
+use aisbreaker_egress::{Client, MemoryBudget, Outgoing};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tokio::time::Instant;
@@ -13,9 +14,7 @@ use super::{
     prediction::{self, Prediction},
 };
 use crate::{
-    budget::Budget,
     destination::Destination,
-    egress::{Client, Outgoing},
     error::ServiceError,
     providers::AuthScheme,
     service::ReplyKind,
@@ -44,7 +43,7 @@ pub(super) struct PredictionCall {
     deadline: Instant,
     /// The pause before the next poll.
     pause: Duration,
-    budget: Budget,
+    budget: MemoryBudget,
 }
 
 impl PredictionCall {
@@ -54,7 +53,7 @@ impl PredictionCall {
         destination: Destination,
         path: &str,
         first_pause: Duration,
-        budget: Budget,
+        budget: MemoryBudget,
     ) -> Self {
         let url = &destination.url;
         let base_url = match url.as_str().strip_suffix(path) {

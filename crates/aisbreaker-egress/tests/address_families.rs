@@ -13,9 +13,9 @@ use std::{
     time::Duration,
 };
 
-use aisbreaker_api::ServiceUrl;
-use aisbreaker_services::egress::{
-    Client, Failure, Outgoing, Policy, Refusal, Resolve, Resolving, SendError, Stage, Timeouts,
+use aisbreaker_egress::{
+    Client, Failure, Outgoing, Policy, Refusal, Resolve, ResolveFuture, SendError, Stage, Timeouts,
+    parse_url,
 };
 use futures_util::future::join_all;
 use http::HeaderMap;
@@ -189,7 +189,7 @@ impl Names {
 }
 
 impl Resolve for Names {
-    fn resolve(&self, _host: &str) -> Resolving {
+    fn resolve(&self, _host: &str) -> ResolveFuture {
         let answer = self.0.lock().unwrap().clone();
         Box::pin(async move { Ok(answer) })
     }
@@ -260,7 +260,7 @@ fn client_that_waits(policy: Policy, timeouts: Timeouts) -> (Client, Names) {
 
 /// Why a request to this URL fails, as it must.
 async fn send(client: &Client, url: &str) -> SendError {
-    let url = ServiceUrl::resolve(url, "/v1", None).unwrap();
+    let url = parse_url(&format!("{url}/v1")).unwrap();
     let sending = client.send(&url, Outgoing::post(HeaderMap::new(), "hello"));
     let outcome = tokio::time::timeout(GUARD, sending)
         .await

@@ -16,15 +16,11 @@ use std::{
     time::Duration,
 };
 
-use aisbreaker_api::ServiceUrl;
-use aisbreaker_services::{
-    ServiceError,
-    egress::{
-        Body, Client, Failure, Outgoing, Policy, Refusal, Resolve, Resolving, SendError, Stage,
-        Timeouts,
-    },
+use aisbreaker_egress::{
+    Body, Client, Failure, Outgoing, Policy, Refusal, Resolve, ResolveFuture, SendError, Stage,
+    Timeouts, parse_url,
 };
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response, Uri};
 use http_body_util::BodyExt as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -38,8 +34,8 @@ const GUARD: Duration = Duration::from_secs(20);
 
 type Outcome = Result<Response<Body>, SendError>;
 
-fn url(text: &str) -> ServiceUrl {
-    ServiceUrl::resolve(text, "/v1", None).unwrap()
+fn url(text: &str) -> Uri {
+    parse_url(&format!("{text}/v1")).unwrap()
 }
 
 fn loopback() -> Policy {
@@ -155,7 +151,7 @@ impl Script {
 }
 
 impl Resolve for Script {
-    fn resolve(&self, _host: &str) -> Resolving {
+    fn resolve(&self, _host: &str) -> ResolveFuture {
         let answer = self
             .0
             .lock()
@@ -381,15 +377,18 @@ async fn an_ipv4_mapped_address_is_judged_and_dialled_as_ipv4() {
 }
 
 #[tokio::test]
-async fn an_unknown_name_is_told_as_clients_expect_it() {
+async fn a_name_that_does_not_resolve_is_unreachable() {
     let client = Script::default().client(Policy::strict());
 
     let unknown = send(&client, "https://no-such-host.example")
         .await
         .unwrap_err();
 
-    let text = "Error: getaddrinfo ENOTFOUND no-such-host.example".to_owned();
-    assert_eq!(ServiceError::from(unknown), ServiceError::Unreachable(text));
+    let host = "no-such-host.example".to_owned();
+    assert_eq!(
+        unknown,
+        SendError::Unreachable(Failure::Resolution { host })
+    );
 }
 
 #[tokio::test]
@@ -428,7 +427,7 @@ async fn a_port_without_listener_is_refused() {
 async fn a_resolver_that_never_answers_is_a_connect_timeout() {
     struct Silent;
     impl Resolve for Silent {
-        fn resolve(&self, _host: &str) -> Resolving {
+        fn resolve(&self, _host: &str) -> ResolveFuture {
             Box::pin(std::future::pending())
         }
     }

@@ -12,11 +12,11 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::{
+use crate::{
     error::{SendError, Stage},
+    memory_budget::MemoryBudget,
     pool::Lease,
 };
-use crate::budget::Budget;
 
 /// The body of a response; its frames are passed on as they come.
 ///
@@ -37,19 +37,19 @@ pub struct Body {
     /// Made at the first wait. It is set back only when it fires, not at each frame.
     timer: Option<Pin<Box<Sleep>>>,
     max_collected_bytes: usize,
-    budget: Budget,
+    budget: MemoryBudget,
     /// The call is under way as long as its body is there. Dropped after `incoming`, so that the
     /// connection knows that nobody reads it any more.
     lease: Lease,
 }
 
 impl Body {
-    pub(super) fn new(
+    pub(crate) fn new(
         incoming: Incoming,
         idle: Duration,
         lease: Lease,
         max_collected_bytes: usize,
-        budget: Budget,
+        budget: MemoryBudget,
     ) -> Self {
         Self {
             incoming: Some(incoming),
@@ -70,7 +70,7 @@ impl Body {
 
     /// What is collected of it is held of this.
     #[must_use]
-    pub fn budget(&self) -> &Budget {
+    pub fn budget(&self) -> &MemoryBudget {
         &self.budget
     }
 

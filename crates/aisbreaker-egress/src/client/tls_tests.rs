@@ -4,13 +4,15 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpListener,
     thread::JoinHandle,
+    time::Duration,
 };
 
-use aisbreaker_api::ServiceUrl;
+use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use native_tls::{Certificate, Identity, TlsAcceptor, TlsStream};
 
 use super::*;
+use crate::{Failure, resolve::ResolveFuture, url::parse_url};
 
 /// For `127.0.0.1` and `secure.example`, signed by itself, from 2020 to 2120.
 const CERTIFICATE: &str = "\
@@ -40,7 +42,7 @@ type Stream = TlsStream<std::net::TcpStream>;
 struct Loopback;
 
 impl Resolve for Loopback {
-    fn resolve(&self, _host: &str) -> Resolving {
+    fn resolve(&self, _host: &str) -> ResolveFuture {
         Box::pin(async { Ok(vec![std::net::Ipv4Addr::LOCALHOST.into()]) })
     }
 }
@@ -96,7 +98,7 @@ fn answer(stream: &mut Stream, answer: &str) {
 }
 
 async fn send(client: &Client, host: &str, port: u16) -> Result<Response<Body>, SendError> {
-    let url = ServiceUrl::parse_base(&format!("https://{host}:{port}")).unwrap();
+    let url = parse_url(&format!("https://{host}:{port}")).unwrap();
     client
         .send(&url, Outgoing::post(HeaderMap::new(), "hello"))
         .await

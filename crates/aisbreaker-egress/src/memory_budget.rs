@@ -15,13 +15,13 @@ const STEP_BYTES: usize = 16 * 1024;
 /// the caller) takes a small multiple of that, and what is below 16 KiB for each holder is not
 /// counted.
 #[derive(Clone, Debug)]
-pub struct Budget(Arc<Shared>);
+pub struct MemoryBudget(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     limit_bytes: usize,
     held_bytes: AtomicUsize,
-    whole: Option<Budget>,
+    whole: Option<MemoryBudget>,
 }
 
 /// The budget is spent; nothing more was reserved.
@@ -30,14 +30,14 @@ struct Shared {
 #[non_exhaustive]
 pub struct BudgetSpent;
 
-impl Default for Budget {
+impl Default for MemoryBudget {
     /// 512 MiB.
     fn default() -> Self {
         Self::new(512 << 20)
     }
 }
 
-impl Budget {
+impl MemoryBudget {
     /// A budget of this many bytes.
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
@@ -62,8 +62,8 @@ impl Budget {
 
     /// A reservation that holds nothing yet.
     #[must_use]
-    pub fn reservation(&self) -> Reservation {
-        Reservation {
+    pub fn reservation(&self) -> MemoryReservation {
+        MemoryReservation {
             budget: self.clone(),
             held_bytes: 0,
         }
@@ -121,14 +121,14 @@ fn in_steps(bytes: usize) -> usize {
     }
 }
 
-/// What one holder has of a [`Budget`]; given back on drop.
+/// What one holder has of a [`MemoryBudget`]; given back on drop.
 #[derive(Debug)]
-pub struct Reservation {
-    budget: Budget,
+pub struct MemoryReservation {
+    budget: MemoryBudget,
     held_bytes: usize,
 }
 
-impl Reservation {
+impl MemoryReservation {
     /// From now on this holder holds `bytes` in all, more or less than before.
     ///
     /// # Errors
@@ -159,7 +159,7 @@ impl Reservation {
     }
 }
 
-impl Drop for Reservation {
+impl Drop for MemoryReservation {
     fn drop(&mut self) {
         self.release();
     }
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_is_held_never_exceeds_the_limit_and_is_given_back() {
-        let budget = Budget::new(4 * STEP_BYTES);
+        let budget = MemoryBudget::new(4 * STEP_BYTES);
         let (mut one, mut other) = (budget.reservation(), budget.reservation());
 
         assert_eq!(one.hold(STEP_BYTES - 1), Ok(()));
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_part_holds_its_own_and_no_more_than_the_whole_has_left() {
-        let whole = Budget::new(4 * STEP_BYTES);
+        let whole = MemoryBudget::new(4 * STEP_BYTES);
         let (one, other) = (whole.part(3 * STEP_BYTES), whole.part(3 * STEP_BYTES));
         let (mut first, mut second) = (one.reservation(), other.reservation());
 
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn many_threads_hold_no_more_than_the_limit() {
-        let whole = Budget::new(10 * STEP_BYTES);
+        let whole = MemoryBudget::new(10 * STEP_BYTES);
         let budget = whole.part(10 * STEP_BYTES);
         std::thread::scope(|scope| {
             for _ in 0..8 {

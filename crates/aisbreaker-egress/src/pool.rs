@@ -8,14 +8,13 @@ use std::{
     time::Duration,
 };
 
-use aisbreaker_api::Origin;
 use tokio::{
     runtime::Handle,
     sync::Notify,
     time::{Instant, sleep, timeout},
 };
 
-use super::connection::Connection;
+use crate::{connection::Connection, origin::Origin};
 
 /// How long an unused connection is kept.
 const IDLE: Duration = Duration::from_secs(90);
@@ -29,7 +28,7 @@ const MOST_KEPT: usize = 64;
 
 /// The connections of a client. Clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Pool(Arc<Shared>);
+pub(crate) struct Pool(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -64,16 +63,16 @@ struct Place {
 
 /// A call under way until it is dropped, and its connection, which is kept then if it can be used
 /// again.
-pub(super) struct Lease {
+pub(crate) struct Lease {
     pool: Pool,
     origin: Origin,
-    pub(super) connection: Option<Connection>,
+    pub(crate) connection: Option<Connection>,
 }
 
 impl Pool {
     /// Begins a call, unless as many as `limit` are under way to this origin. It has a kept
     /// connection if there is one.
-    pub(super) fn begin(&self, origin: &Origin, limit: usize) -> Option<Lease> {
+    pub(crate) fn begin(&self, origin: &Origin, limit: usize) -> Option<Lease> {
         let mut all = self.lock();
         let place = match all.places.get_mut(origin) {
             Some(place) => place,
@@ -130,8 +129,12 @@ impl Place {
 }
 
 impl Lease {
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     /// Takes another kept connection instead of the one that it has, which is closed.
-    pub(super) fn take_another(&mut self) {
+    pub(crate) fn take_another(&mut self) {
         let mut all = self.pool.lock();
         let kept = all
             .places
@@ -195,11 +198,14 @@ async fn watch(pool: Weak<Shared>, changes: Arc<Changes>) {
 mod tests {
     use super::*;
 
+    fn origin(url: &str) -> Origin {
+        Origin::of(&url.parse().unwrap()).unwrap()
+    }
+
     #[test]
     fn each_origin_has_so_many_calls_and_takes_no_room_without_any() {
         let pool = Pool::default();
-        let [one, other] =
-            ["https://a.example", "https://b.example"].map(|url| Origin::parse(url).unwrap());
+        let [one, other] = ["https://a.example", "https://b.example"].map(|url| origin(url));
 
         let first = pool.begin(&one, 2).unwrap();
         let second = pool.begin(&one, 2).unwrap();

@@ -21,7 +21,7 @@ const MOST_TURNS: usize = 4;
 /// by one task, each piece wakes it, and a runtime with several threads wakes another thread then
 /// to take the task over.
 #[derive(Debug)]
-pub struct Latch {
+pub struct SelfWake {
     shared: Arc<Shared>,
     waker: Waker,
 }
@@ -33,7 +33,7 @@ struct Shared {
     task: AtomicWaker,
 }
 
-impl Default for Latch {
+impl Default for SelfWake {
     fn default() -> Self {
         let shared = Arc::<Shared>::default();
         let waker = Waker::from(Arc::clone(&shared));
@@ -41,7 +41,7 @@ impl Default for Latch {
     }
 }
 
-impl Latch {
+impl SelfWake {
     /// Polls until there is a result, or nothing has woken the task meanwhile; the task of `cx` is
     /// woken later as usual.
     pub fn poll<T>(
@@ -106,9 +106,9 @@ mod tests {
     fn what_wakes_itself_is_polled_again_and_its_task_is_not_woken() {
         let task = Arc::<Count>::default();
         let waker = Waker::from(Arc::clone(&task));
-        let (mut latch, mut polls, mut last) = (Latch::default(), 0, None);
+        let (mut self_wake, mut polls, mut last) = (SelfWake::default(), 0, None);
 
-        let polled = latch.poll(&Context::from_waker(&waker), |cx| {
+        let polled = self_wake.poll(&Context::from_waker(&waker), |cx| {
             polls += 1;
             if polls < 3 {
                 cx.waker().wake_by_ref();
@@ -130,7 +130,7 @@ mod tests {
         let task = Arc::<Count>::default();
         let waker = Waker::from(Arc::clone(&task));
         let mut polls = 0;
-        let polled = Latch::default().poll(&Context::from_waker(&waker), |cx| {
+        let polled = SelfWake::default().poll(&Context::from_waker(&waker), |cx| {
             polls += 1;
             cx.waker().wake_by_ref();
             Poll::<()>::Pending
@@ -148,9 +148,9 @@ mod tests {
             let task = Arc::<Count>::default();
             let waker = Waker::from(Arc::clone(&task));
             let is_done = Arc::<AtomicBool>::default();
-            let (mut latch, mut other) = (Latch::default(), None);
-            let mut poll = |latch: &mut Latch| {
-                latch.poll(&Context::from_waker(&waker), |cx| {
+            let (mut self_wake, mut other) = (SelfWake::default(), None);
+            let mut poll = |self_wake: &mut SelfWake| {
+                self_wake.poll(&Context::from_waker(&waker), |cx| {
                     let (waker, done) = (cx.waker().clone(), Arc::clone(&is_done));
                     other.get_or_insert_with(|| {
                         std::thread::spawn(move || {
@@ -165,7 +165,7 @@ mod tests {
                     }
                 })
             };
-            let first = poll(&mut latch);
+            let first = poll(&mut self_wake);
             other.unwrap().join().unwrap();
             assert!(
                 first.is_ready() || task.0.load(Ordering::SeqCst) > 0,

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 /// It closes without waiting: the end of TLS is announced if there is room for it, but a peer that
 /// reads nothing does not keep the socket open.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Network(MaybeHttpsStream<TokioIo<TcpStream>>),
     #[cfg(feature = "in-memory")]
     InMemory(TokioIo<DuplexStream>),

@@ -2,11 +2,10 @@
 #![cfg(feature = "in-memory")]
 #![expect(clippy::unwrap_used, reason = "a failed step of a test fails the test")]
 
-use aisbreaker_api::ServiceUrl;
-use aisbreaker_services::egress::{
-    Client, Failure, Outgoing, Policy, Refusal, SendError, Timeouts,
+use aisbreaker_egress::{
+    Client, Failure, Outgoing, Policy, Refusal, SendError, Timeouts, parse_url,
 };
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use http_body_util::BodyExt as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
@@ -19,7 +18,7 @@ fn client() -> (Client, UnboundedReceiver<DuplexStream>) {
     let (providers, connections) = unbounded_channel();
     let policy = Policy::strict().allow(ALLOWED).unwrap();
     (
-        Client::new(policy, Timeouts::default()).with_providers_in_memory(providers),
+        Client::new(policy, Timeouts::default()).with_in_memory_servers(providers),
         connections,
     )
 }
@@ -28,8 +27,8 @@ fn outgoing() -> Outgoing {
     Outgoing::post(HeaderMap::new(), "hello")
 }
 
-fn url(base: &str) -> ServiceUrl {
-    ServiceUrl::resolve(base, "/v1", None).unwrap()
+fn url(base: &str) -> Uri {
+    parse_url(&format!("{base}/v1")).unwrap()
 }
 
 #[tokio::test]

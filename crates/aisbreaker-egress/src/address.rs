@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// and what carries an IPv4 address past this judgement: NAT64, 6to4, Teredo, ISATAP,
 /// IPv4-compatible. A NAT64 prefix that a network chose for itself out of public addresses (RFC
 /// 6052 section 2.2) cannot be recognised.
-pub(super) fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => is_public_v4(v4),
         IpAddr::V6(v6) => is_public_v6(v6),

@@ -10,12 +10,12 @@ use bytes::{Buf as _, Bytes, buf::Chain};
 pub struct Payload([Bytes; 3]);
 
 /// A payload as the HTTP library writes it.
-pub(super) type Pieces = Chain<Bytes, Chain<Bytes, Bytes>>;
+pub(crate) type Pieces = Chain<Bytes, Chain<Bytes, Bytes>>;
 
 impl Payload {
     /// A body of these pieces.
     #[must_use]
-    pub fn of_pieces(pieces: [Bytes; 3]) -> Self {
+    pub fn from_pieces(pieces: [Bytes; 3]) -> Self {
         Self(pieces)
     }
 
@@ -31,7 +31,7 @@ impl Payload {
         self.0.iter().all(Bytes::is_empty)
     }
 
-    pub(super) fn into_pieces(self) -> Pieces {
+    pub(crate) fn into_pieces(self) -> Pieces {
         let [before, middle, behind] = self.0;
         before.chain(middle.chain(behind))
     }

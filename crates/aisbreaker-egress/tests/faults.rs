@@ -8,10 +8,9 @@
 
 use std::time::Duration;
 
-use aisbreaker_api::ServiceUrl;
-use aisbreaker_services::egress::{Body, Client, Outgoing, Policy, SendError, Stage, Timeouts};
+use aisbreaker_egress::{Body, Client, Outgoing, Policy, SendError, Stage, Timeouts, parse_url};
 use bytes::Bytes;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, Uri};
 use http_body_util::BodyExt as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -27,13 +26,13 @@ fn client(timeouts: Timeouts) -> Client {
     Client::new(Policy::strict().allow("127.0.0.0/8").unwrap(), timeouts)
 }
 
-async fn listen() -> (TcpListener, ServiceUrl) {
+async fn listen() -> (TcpListener, Uri) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    (listener, ServiceUrl::parse_base(&base).unwrap())
+    (listener, parse_url(&base).unwrap())
 }
 
-async fn send(client: &Client, url: &ServiceUrl) -> Result<Response<Body>, SendError> {
+async fn send(client: &Client, url: &Uri) -> Result<Response<Body>, SendError> {
     let outgoing = Outgoing::post(HeaderMap::new(), "hello");
     timeout(GUARD, client.send(url, outgoing))
         .await

@@ -13,58 +13,37 @@ use std::{
     vec,
 };
 
-use aisbreaker_api::Origin;
 use http::Uri;
 use hyper_tls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::{
     client::legacy::connect::{HttpConnector, dns::Name},
     rt::TokioIo,
 };
-use native_tls::{Protocol, TlsConnector};
+#[cfg(test)]
+use native_tls::TlsConnector;
+use tokio::net::TcpStream;
 #[cfg(feature = "in-memory")]
 use tokio::{io::DuplexStream, sync::mpsc::UnboundedSender};
-use tokio::{net::TcpStream, sync::OnceCell};
 use tower_service::Service;
 
-use super::{
-    error::{Failure, Refusal, SendError, Stage, TlsUnavailable},
+#[cfg(any(test, feature = "test-util"))]
+use crate::error::TlsUnavailable;
+use crate::{
+    error::{Failure, Refusal, SendError, Stage},
+    origin::Origin,
     policy::Policy,
+    resolve::Resolve,
     stream::Stream,
+    tls::{self, Tls},
 };
 
 /// How much a connection in memory holds in each direction.
 #[cfg(feature = "in-memory")]
 const IN_MEMORY_BYTES: usize = 64 * 1024;
 
-/// Finds the addresses of a host name.
-pub trait Resolve: Send + Sync + 'static {
-    /// The addresses of `host`, best first; none counts as a failure.
-    ///
-    /// Called once per connection, never for a host that is an address already.
-    fn resolve(&self, host: &str) -> Resolving;
-}
-
-/// The addresses of a host name, when they come.
-pub type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
-
-/// Resolves names as the system does (`getaddrinfo`).
-#[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::exhaustive_structs, reason = "it has nothing to configure")]
-pub struct SystemResolver;
-
-impl Resolve for SystemResolver {
-    fn resolve(&self, host: &str) -> Resolving {
-        let host = host.to_owned();
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((host, 0)).await?;
-            Ok(found.map(|address| address.ip()).collect())
-        })
-    }
-}
-
 /// Connects to an origin by `http` or `https` within a time limit, as far as the policy allows.
 #[derive(Clone)]
-pub(super) struct Connector {
+pub(crate) struct Connector {
     guarded: Guarded,
     tls: Tls,
     timeout: Duration,
@@ -79,13 +58,8 @@ struct Guarded {
     resolver: Arc<dyn Resolve>,
 }
 
-/// The TLS configuration, shared by all clones and loaded when it is first needed: the system's
-/// certificates take 40 ms and 5 MB.
-#[derive(Clone, Default)]
-struct Tls(Arc<OnceCell<TlsConnector>>);
-
 impl Connector {
-    pub(super) fn new(policy: Policy, resolver: Arc<dyn Resolve>, timeout: Duration) -> Self {
+    pub(crate) fn new(policy: Policy, resolver: Arc<dyn Resolve>, timeout: Duration) -> Self {
         Self {
             guarded: Guarded { policy, resolver },
             tls: Tls::default(),
@@ -95,23 +69,24 @@ impl Connector {
         }
     }
 
-    pub(super) fn policy(&self) -> &Policy {
+    pub(crate) fn policy(&self) -> &Policy {
         &self.guarded.policy
     }
 
-    pub(super) async fn load_tls(&self) -> Result<(), TlsUnavailable> {
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) async fn load_tls(&self) -> Result<(), TlsUnavailable> {
         self.tls.connector().await.map(drop)
     }
 
     /// Uses this TLS configuration instead of the system's.
     #[cfg(test)]
-    pub(super) fn trust(&mut self, tls: TlsConnector) {
-        self.tls = Tls(Arc::new(OnceCell::new_with(Some(tls))));
+    pub(crate) fn trust(&mut self, tls: TlsConnector) {
+        self.tls = Tls::from_connector(tls);
     }
 
     /// Sends the other ends of connections by `http` there, instead of dialling.
     #[cfg(feature = "in-memory")]
-    pub(super) fn stay_in_memory(&mut self, providers: UnboundedSender<DuplexStream>) {
+    pub(crate) fn stay_in_memory(&mut self, providers: UnboundedSender<DuplexStream>) {
         self.in_memory = Some(providers);
     }
 
@@ -145,7 +120,7 @@ impl Connector {
             .tls
             .connector()
             .await
-            .map_err(|error| tls_failure(&error))?;
+            .map_err(|error| tls::failure(&error))?;
         let stream = HttpsConnector::from((self.guarded, tls.into()))
             .call(uri)
             .await;
@@ -153,7 +128,7 @@ impl Connector {
             .map(Stream::Network)
             .map_err(|error| match error.downcast::<SendError>() {
                 Ok(verdict) => *verdict,
-                Err(error) => tls_failure(error.as_ref()),
+                Err(error) => tls::failure(error.as_ref()),
             })
     }
 }
@@ -175,28 +150,6 @@ impl Service<Uri> for Connector {
                 .map_err(|_elapsed| SendError::Timeout(Stage::Connect))?
         })
     }
-}
-
-impl Tls {
-    async fn connector(&self) -> Result<TlsConnector, TlsUnavailable> {
-        let load = || async {
-            tokio::task::spawn_blocking(|| {
-                TlsConnector::builder()
-                    .min_protocol_version(Some(Protocol::Tlsv12))
-                    .build()
-            })
-            .await
-            .map_err(|_stopped| TlsUnavailable(None))?
-            .map_err(|error| TlsUnavailable(Some(error)))
-        };
-        self.0.get_or_try_init(load).await.cloned()
-    }
-}
-
-/// The failure as callers see it; the text of the TLS library may hold paths of its sources.
-fn tls_failure(error: &(dyn std::error::Error + 'static)) -> SendError {
-    tracing::debug!(?error, "TLS connection to a provider failed");
-    SendError::Unreachable(Failure::Tls)
 }
 
 impl Service<Uri> for Guarded {
@@ -268,7 +221,7 @@ impl fmt::Debug for Guarded {
 
 /// The origin that the pool wants a connection to.
 fn origin_of(uri: &Uri) -> Result<Origin, SendError> {
-    Origin::parse(&uri.to_string()).map_err(|_problem| SendError::Forbidden(Refusal::Unreadable))
+    Origin::of(uri).ok_or(SendError::Forbidden(Refusal::InvalidUrl))
 }
 
 /// Connects to the first of the addresses that answers, trying the other IP version soon (RFC

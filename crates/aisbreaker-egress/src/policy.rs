@@ -2,12 +2,11 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use aisbreaker_api::{Origin, ServiceUrl};
 use ipnet::IpNet;
 
-use super::{address::is_public, error::Refusal};
+use crate::{address::is_public, error::Refusal, origin::Origin, url::parse_url};
 
-/// Which addresses a [`Client`](super::Client) may dial: `https` at public addresses, and the
+/// Which addresses a [`Client`](crate::Client) may dial: `https` at public addresses, and the
 /// operator's exceptions.
 ///
 /// Cheap to clone.
@@ -54,7 +53,7 @@ impl Policy {
     }
 
     /// Whether `origin` may be dialled at `address`, which is not IPv4-mapped.
-    pub(super) fn check_address(&self, origin: &Origin, address: IpAddr) -> Result<(), Refusal> {
+    pub(crate) fn check_address(&self, origin: &Origin, address: IpAddr) -> Result<(), Refusal> {
         if self.origins.contains(origin)
             || self
                 .networks
@@ -83,15 +82,15 @@ fn parse_network(text: &str) -> Option<IpNet> {
 }
 
 fn parse_origin(text: &str) -> Result<Origin, InvalidException> {
-    let url = ServiceUrl::parse_base(text).map_err(|_problem| InvalidException)?;
-    let origin = url.origin();
-    let bare = url.as_str().strip_suffix('/') == Some(origin.to_string().as_str());
     // A wildcard would be taken literally and never apply.
-    if bare && !text.contains(['#', '*']) {
-        Ok(origin.clone())
-    } else {
-        Err(InvalidException)
+    if text.contains(['?', '#', '*']) {
+        return Err(InvalidException);
     }
+    let url = parse_url(text).map_err(|_invalid| InvalidException)?;
+    if url.path() != "/" {
+        return Err(InvalidException);
+    }
+    Origin::of(&url).ok_or(InvalidException)
 }
 
 #[cfg(test)]
@@ -102,7 +101,7 @@ mod tests {
         let policy = allowed.iter().fold(Policy::strict(), |policy, exception| {
             policy.allow(exception).unwrap()
         });
-        let origin = Origin::parse(origin).unwrap();
+        let origin = Origin::of(&parse_url(origin).unwrap()).unwrap();
         policy.check_address(&origin, address.parse().unwrap())
     }
 

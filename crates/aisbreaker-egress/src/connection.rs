@@ -19,8 +19,7 @@ use hyper::{
     client::conn::{TrySendError, http1},
 };
 
-use super::{error::SendError, payload::Pieces, stream::Stream};
-use crate::latch::Latch;
+use crate::{error::SendError, payload::Pieces, repoll::SelfWake, stream::Stream};
 
 /// Largest single read in bytes; a response head may be twice as long at most.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
@@ -28,18 +27,18 @@ const MAX_BUFFER_BYTES: usize = 64 * 1024;
 type Driver = http1::Connection<Stream, Full<Pieces>>;
 
 /// A request as the HTTP library takes it.
-pub(super) type Sent = Request<Full<Pieces>>;
+pub(crate) type PreparedRequest = Request<Full<Pieces>>;
 
 /// A connection on which one exchange after the other takes place. Dropping it closes it.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     sender: http1::SendRequest<Full<Pieces>>,
     /// `None` once it is closed.
     driver: Option<Box<Driver>>,
-    latch: Latch,
+    repoll: SelfWake,
 }
 
 impl Connection {
-    pub(super) async fn over(stream: Stream) -> Result<Self, SendError> {
+    pub(crate) async fn over(stream: Stream) -> Result<Self, SendError> {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(MAX_BUFFER_BYTES);
         let (sender, driver) = builder
@@ -49,7 +48,7 @@ impl Connection {
         Ok(Self {
             sender,
             driver: Some(Box::new(driver)),
-            latch: Latch::default(),
+            repoll: SelfWake::default(),
         })
     }
 
@@ -60,8 +59,8 @@ impl Connection {
         cx: &Context<'_>,
         mut look: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        let Self { driver, latch, .. } = self;
-        latch.poll(cx, |cx| {
+        let Self { driver, repoll, .. } = self;
+        repoll.poll(cx, |cx| {
             // What is looked at is fulfilled by the driver, so that nobody else needs to be woken
             // for it.
             let mut unwoken = Context::from_waker(Waker::noop());
@@ -75,7 +74,7 @@ impl Connection {
 
     /// Whether another request can be sent: the last exchange is over, and the provider has not
     /// closed the connection. `waker` is woken when it may have.
-    pub(super) fn is_at_rest(&mut self, waker: &Waker) -> bool {
+    pub(crate) fn is_at_rest(&mut self, waker: &Waker) -> bool {
         drive(&mut self.driver, &mut Context::from_waker(waker));
         self.driver.is_some() && self.sender.is_ready()
     }
@@ -85,7 +84,10 @@ impl Connection {
     ///
     /// # Cancel safety
     /// The connection cannot be used again.
-    pub(super) async fn exchange(&mut self, request: Sent) -> Result<Response<Incoming>, Broken> {
+    pub(crate) async fn exchange(
+        &mut self,
+        request: PreparedRequest,
+    ) -> Result<Response<Incoming>, Broken> {
         let mut response = pin!(self.sender.try_send_request(request));
         poll_fn(|cx| self.poll_until(cx, |unwoken| response.as_mut().poll(unwoken)))
             .await
@@ -93,7 +95,7 @@ impl Connection {
     }
 
     /// The next frame of the body of the response on this connection.
-    pub(super) fn poll_frame(
+    pub(crate) fn poll_frame(
         &mut self,
         body: &mut Incoming,
         cx: &mut Context<'_>,
@@ -115,15 +117,15 @@ fn drive(driver: &mut Option<Box<Driver>>, cx: &mut Context<'_>) {
 }
 
 /// An exchange that broke off.
-pub(super) struct Broken(TrySendError<Sent>);
+pub(crate) struct Broken(TrySendError<PreparedRequest>);
 
 impl Broken {
     /// The request, if not a byte of it was written.
-    pub(super) fn unsent(&mut self) -> Option<Sent> {
+    pub(crate) fn unsent(&mut self) -> Option<PreparedRequest> {
         self.0.take_message()
     }
 
-    pub(super) fn into_error(self) -> SendError {
+    pub(crate) fn into_error(self) -> SendError {
         broken(&self.0.into_error())
     }
 }
@@ -140,7 +142,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::egress::Payload;
+    use crate::payload::Payload;
 
     #[tokio::test]
     async fn a_request_that_was_not_written_comes_back() {
