@@ -82,9 +82,7 @@ impl EventBytes {
                 Poll::Ready(None) => {
                     self.fail(
                         &mut piece,
-                        ServiceError::BadAnswer(
-                            "the service ended without a final answer".to_owned(),
-                        ),
+                        ServiceError::BadAnswer("the service ended without a final answer".into()),
                     );
                 }
             }
@@ -211,7 +209,7 @@ mod tests {
 
     #[test]
     fn nothing_follows_the_first_final_or_error() {
-        let error = || Err(ServiceError::BadAnswer("cut".to_owned()));
+        let error = || Err(ServiceError::BadAnswer("cut".into()));
         assert_eq!(
             names(&pieces(
                 stream::iter([last(), progress("x"), last()]).boxed()

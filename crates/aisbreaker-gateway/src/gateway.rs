@@ -568,7 +568,7 @@ fn too_many_requests() -> Failure {
 
 /// What the panic says may repeat a secret, so it is dropped unread.
 fn panicked() -> Failure {
-    ServiceError::Internal("the gateway panicked".to_owned()).into()
+    ServiceError::Internal("the gateway panicked".into()).into()
 }
 
 fn draining() -> Failure {

@@ -85,7 +85,7 @@ async fn call_service(
 
 /// Says in an answer what was tried, where there was more than one service to be called.
 pub(crate) fn tell_attempts(attempts: &Attempts, headers: &mut HeaderMap) {
-    if let Some(text) = attempts.text()
+    if let Some(text) = attempts.to_structured_list()
         && let Ok(value) = HeaderValue::try_from(text)
     {
         headers.insert(ATTEMPTS, value);
@@ -94,7 +94,7 @@ pub(crate) fn tell_attempts(attempts: &Attempts, headers: &mut HeaderMap) {
 
 /// What becomes of a call whose service panicked.
 pub(crate) fn panicked() -> ServiceError {
-    ServiceError::Internal("the service panicked".to_owned())
+    ServiceError::Internal("the service panicked".into())
 }
 
 async fn answer(
@@ -118,9 +118,9 @@ async fn answer(
             record.tokens(Tokens::of(&response.usage));
             Ok(answer::json(StatusCode::OK, &response))
         }
-        (other, _) => Err(ServiceError::Internal(format!(
-            "unknown kind of reply: {other:?}"
-        ))),
+        (other, _) => Err(ServiceError::Internal(
+            format!("unknown kind of reply: {other:?}").into(),
+        )),
     }
 }
 
@@ -141,6 +141,6 @@ async fn last(mut events: EventStream) -> Result<aisbreaker_api::Response, Servi
         }
     }
     Err(ServiceError::BadAnswer(
-        "the service ended without a final answer".to_owned(),
+        "the service ended without a final answer".into(),
     ))
 }

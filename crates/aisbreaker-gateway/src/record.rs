@@ -148,7 +148,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let attempts = self.attempts.text();
+        let attempts = self.attempts.to_structured_list();
         let attempts = attempts.as_deref();
         let status = if self.is_complete {
             self.status.as_u16()

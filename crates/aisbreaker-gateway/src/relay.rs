@@ -18,7 +18,9 @@ use std::sync::Arc;
 
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_egress::{self as egress, Outgoing, Payload};
-use aisbreaker_services::{Attempts, Dialect, Relay, ServiceError, Spoken, is_worth_another};
+use aisbreaker_services::{
+    Attempts, Dialect, DialectConfig, Relay, ServiceError, is_retryable_status,
+};
 use aisbreaker_token::PREFIX;
 use bytes::Bytes;
 use http::{
@@ -105,8 +107,8 @@ pub(crate) async fn pass_on(
     })?;
     // Nobody needs the request any more.
     drop(record.held());
-    let Some(spoken) = service.provider.spoken(asking.dialect) else {
-        return Err(ServiceError::Internal("a provider forgot its dialect".to_owned()).into());
+    let Some(spoken) = service.provider.dialect(asking.dialect) else {
+        return Err(ServiceError::Internal("a provider forgot its dialect".into()).into());
     };
     let mut response = answer(parts, body, &asking, spoken, config, record);
     process::tell_attempts(&told, response.headers_mut());
@@ -140,9 +142,9 @@ async fn try_all<'a>(
         }
         let sent = relay.send(asking.passing(service, caller, deadline)).await;
         let (status, is_passing) = match &sent {
-            Ok((parts, _)) => (parts.status, is_worth_another(parts.status.as_u16())),
+            Ok((parts, _)) => (parts.status, is_retryable_status(parts.status.as_u16())),
             // What the one before came to says more.
-            Err(error) if outcome.is_some() && error.is_before_the_call() => continue,
+            Err(error) if outcome.is_some() && error.is_before_call() => continue,
             Err(error) => {
                 let is_passing = matches!(
                     error,
@@ -151,14 +153,14 @@ async fn try_all<'a>(
                 (Failure::from(error.clone()).status, is_passing)
             }
         };
-        attempts.add(&service.service_id, status.as_u16());
+        attempts.record(&service.service_id, status.as_u16());
         outcome = Some(sent.map(|(parts, body)| (service, parts, body)));
         if !is_passing {
             break;
         }
     }
     // The first of them is always there.
-    outcome.unwrap_or_else(|| Err(ServiceError::Internal("no service to call".to_owned())))
+    outcome.unwrap_or_else(|| Err(ServiceError::Internal("no service to call".into())))
 }
 
 impl Asking<'_> {
@@ -194,13 +196,13 @@ impl Asking<'_> {
         service: &'a Chosen,
         caller: &'a Caller,
         deadline: Instant,
-    ) -> aisbreaker_services::Passing<'a> {
+    ) -> aisbreaker_services::ForwardedRequest<'a> {
         let headers = head::for_provider(&self.parts.headers, self.was_coded);
         let outgoing = Outgoing::new(self.method(), headers, self.payload(service))
             .with_query(self.parts.uri.query().map(str::to_owned))
             .with_budget(self.share.budget().clone())
             .with_deadline(deadline);
-        aisbreaker_services::Passing {
+        aisbreaker_services::ForwardedRequest {
             service_id: &service.service_id,
             provider: &service.provider,
             dialect: self.dialect,
@@ -243,7 +245,7 @@ fn answer(
     parts: response::Parts,
     body: egress::Body,
     asking: &Asking<'_>,
-    spoken: &Spoken,
+    spoken: &DialectConfig,
     config: &Config,
     record: &mut Record,
 ) -> Response<ResponseBody> {

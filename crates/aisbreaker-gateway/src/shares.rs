@@ -130,7 +130,7 @@ impl Held {
             let text = format!(
                 "the answer has {length} bytes, more than this server holds for one client"
             );
-            return Err(ServiceError::BadAnswer(text));
+            return Err(ServiceError::BadAnswer(text.into()));
         }
         self.hold(bytes.len())?;
         let is_counted = self.reservation.held_bytes() > 0;

@@ -219,7 +219,7 @@ impl From<ServiceError> for Failure {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "this server has a fault; try again",
             )
-            .because(cause),
+            .because(cause.to_string()),
         }
     }
 }

@@ -22,7 +22,7 @@ impl Reader {
         match self.values.take_from_file(SERVICES) {
             None => {}
             Some(Value::Table(services)) => {
-                let known = services::callers(&options.providers);
+                let known = services::configurable_ids(&options.providers);
                 for (id, value) in services {
                     self.service(&id, value, &known, &mut options);
                 }

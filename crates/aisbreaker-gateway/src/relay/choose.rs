@@ -120,7 +120,7 @@ impl<'a> Chooser<'a> {
     /// The service that is named, by whichever name of its provider the key has.
     fn explicit(&self, id: &ServiceId) -> Result<Chosen, NoService> {
         let provider = id.vendor().and_then(|vendor| self.providers.find(vendor));
-        let Some(provider) = provider.filter(|provider| provider.spoken(self.dialect).is_some())
+        let Some(provider) = provider.filter(|provider| provider.dialect(self.dialect).is_some())
         else {
             let known = if provider.is_some() {
                 "does not speak"
@@ -198,7 +198,7 @@ impl<'a> Chooser<'a> {
             None => self.at_first_provider(model)?,
             Some(vendor) => {
                 let provider = self.providers.find(vendor)?;
-                provider.spoken(self.dialect)?;
+                provider.dialect(self.dialect)?;
                 self.at(task, vendor, provider, model)?
             }
         };
@@ -229,7 +229,7 @@ impl<'a> Chooser<'a> {
     fn fallback(&self, id: &ServiceId, model: Option<&str>) -> Option<Chosen> {
         let vendor = id.vendor()?;
         let provider = self.providers.find(vendor)?;
-        provider.spoken(self.dialect)?;
+        provider.dialect(self.dialect)?;
         // Where a request names no model, there is none to be replaced by that of the other
         // service.
         let engine = model.map(|model| id.engine().unwrap_or(model));
@@ -246,7 +246,7 @@ impl<'a> Chooser<'a> {
 
     fn is_usable(&self, chosen: &Chosen) -> bool {
         match self.credentials.for_service(&chosen.service_id) {
-            Credential::Bound { .. } | Credential::Free(_) => true,
+            Credential::Bound { .. } | Credential::Unbound(_) => true,
             Credential::None => chosen.provider.secret == SecretNeed::Optional,
             Credential::Blocked => false,
         }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use aisbreaker_egress::{MemoryBudget, MemoryReservation, Outgoing};
-use aisbreaker_services::{Dialect, Passing, Relay, ServiceError};
+use aisbreaker_services::{Dialect, ForwardedRequest, Relay, ServiceError};
 use aisbreaker_token::KeyId;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -202,12 +202,12 @@ async fn models_of(
     let whole = timeout(PATIENCE, whole_list(of, asker, relay))
         .await
         .map_err(|_elapsed| {
-            ServiceError::Timeout(format!(
-                "{id}: the provider took too long to list its models"
-            ))
+            ServiceError::Timeout(
+                format!("{id}: the provider took too long to list its models").into(),
+            )
         })??;
     let models = models_in(&whole).ok_or_else(|| {
-        ServiceError::BadAnswer(format!("{id}: the list of models is not JSON, or too long"))
+        ServiceError::BadAnswer(format!("{id}: the list of models is not JSON, or too long").into())
     })?;
     let mut told = Told {
         models: Vec::new(),
@@ -240,7 +240,7 @@ async fn whole_list(
     let outgoing = Outgoing::new(Method::GET, HeaderMap::new(), Bytes::new())
         .with_query(query)
         .with_budget(asker.budget.clone());
-    let passing = Passing {
+    let request = ForwardedRequest {
         service_id: &service.service_id,
         provider: &service.provider,
         dialect: *dialect,
@@ -249,7 +249,7 @@ async fn whole_list(
         hops: asker.hops,
         outgoing,
     };
-    relay.read(passing).await
+    relay.fetch(request).await
 }
 
 /// The models of a list, unread.
