@@ -93,12 +93,13 @@ fn input_part(input: &Input) -> Option<(Speaker, Part<'_>)> {
 }
 
 fn output_part(output: &Output) -> Option<(Speaker, Part<'_>)> {
-    match output {
-        Output::Text(text) if !text.content.is_empty() => {
-            Some((Speaker::Assistant, Part::Text(&text.content)))
-        }
-        _ => None,
+    let Output::Text(text) = output else {
+        return None;
+    };
+    if text.content.is_empty() {
+        return None;
     }
+    Some((Speaker::Assistant, Part::Text(&text.content)))
 }
 
 fn speaker(role: Role) -> Option<Speaker> {

@@ -86,10 +86,10 @@ fn role(input: &Input) -> Option<Role> {
 }
 
 fn text(input: &Input) -> Option<&str> {
-    match input {
-        Input::Text(text) => Some(&text.content),
-        _ => None,
-    }
+    let Input::Text(text) = input else {
+        return None;
+    };
+    Some(&text.content)
 }
 
 fn part(input: &Input) -> Option<Value> {
@@ -103,10 +103,10 @@ fn part(input: &Input) -> Option<Value> {
 }
 
 fn output_message(output: &Output) -> Option<Value> {
-    match output {
-        Output::Text(text) => Some(message(text.role, &text.content)),
-        _ => None,
-    }
+    let Output::Text(text) = output else {
+        return None;
+    };
+    Some(message(text.role, &text.content))
 }
 
 fn message(role: Role, content: &str) -> Value {
