@@ -36,6 +36,7 @@ mod pool;
 pub mod repoll;
 mod resolve;
 mod stream;
+mod sync;
 mod tls;
 mod url;
 

@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn each_origin_has_so_many_calls_and_takes_no_room_without_any() {
         let pool = Pool::default();
-        let [one, other] = ["https://a.example", "https://b.example"].map(|url| origin(url));
+        let [one, other] = ["https://a.example", "https://b.example"].map(origin);
 
         let first = pool.begin(&one, 2).unwrap();
         let second = pool.begin(&one, 2).unwrap();
