@@ -1,4 +1,5 @@
-//! The body of a response, with a limit on its pauses.
+//! The body of a response: a stream of frames with a limit on its pauses, or collected within
+//! bounds.
 
 use std::{
     fmt,
@@ -7,53 +8,54 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::{
-    error::{SendError, Stage},
-    memory_budget::MemoryBudget,
+    error::{CollectError, SendError, Stage},
+    memory_budget::{MemoryBudget, MemoryReservation},
     pool::Lease,
 };
 
-/// The body of a response; its frames are passed on as they come.
+/// The body of a response. Its frames come as they arrive from the server.
 ///
-/// A pause counts while somebody waits for the next frame, so a slow reader is not held against the
-/// provider. After an error the connection is closed and nothing follows. Dropping it closes the
-/// connection.
+/// A pause counts only while the caller waits for the next frame, so a slow reader is not held
+/// against the server. After an error the connection is closed and the body ends. Dropping the body
+/// closes the connection, unless its end was read.
 ///
 /// A body that is shorter than its `Content-Length`, or lacks its last chunk, ends with
-/// [`SendError::Cut`]. One that announces neither lasts until the connection closes; whether it is
-/// whole cannot be told then, not even over TLS, whose library does not report a missing end mark.
-/// What such a body says must show that it is whole.
+/// [`SendError::Cut`]. A body that [announces neither](crate::is_framed) lasts until the connection
+/// closes. The client cannot know whether it is whole, even over TLS, since the TLS library does
+/// not report a missing closure alert. Its content must show that.
 pub struct Body {
     /// `None` after an error.
     incoming: Option<Incoming>,
-    idle: Duration,
-    /// Since when somebody waits for the next frame.
+    idle_timeout: Duration,
+    /// Since when the caller waits for the next frame.
     waiting_since: Option<Instant>,
-    /// Made at the first wait. It is set back only when it fires, not at each frame.
+    /// Created at the first wait. It is set again only when it fires, not for each frame.
     timer: Option<Pin<Box<Sleep>>>,
     max_collected_bytes: usize,
     budget: MemoryBudget,
-    /// The call is under way as long as its body is there. Dropped after `incoming`, so that the
-    /// connection knows that nobody reads it any more.
+    /// The call is in progress as long as its body exists. Declared after `incoming`, and so
+    /// dropped after it: the connection then knows that nobody reads from it any more.
     lease: Lease,
 }
 
 impl Body {
     pub(crate) fn new(
         incoming: Incoming,
-        idle: Duration,
+        idle_timeout: Duration,
         lease: Lease,
         max_collected_bytes: usize,
         budget: MemoryBudget,
     ) -> Self {
         Self {
             incoming: Some(incoming),
-            idle,
+            idle_timeout,
             waiting_since: None,
             timer: None,
             max_collected_bytes,
@@ -62,31 +64,79 @@ impl Body {
         }
     }
 
-    /// How many bytes of it may be collected.
+    /// Returns how many bytes of this body may be collected
+    /// ([`Bounds::max_collected_bytes`](crate::Bounds::max_collected_bytes)).
     #[must_use]
     pub fn max_collected_bytes(&self) -> usize {
         self.max_collected_bytes
     }
 
-    /// What is collected of it is held of this.
+    /// Returns the budget that is charged for collected bytes.
     #[must_use]
     pub fn budget(&self) -> &MemoryBudget {
         &self.budget
     }
 
-    /// Ready when the wait for the next frame is over its limit.
-    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Collects the whole body. Returns it with the reservation that it holds of the budget; keep
+    /// the reservation as long as the bytes, or what is made of them.
+    ///
+    /// A body of a single frame is not copied. Trailers are ignored.
+    ///
+    /// # Errors
+    /// [`CollectError::TooLong`] as soon as the body exceeds [`Body::max_collected_bytes`], before
+    /// any of it is read if its announced length does; [`CollectError::BudgetSpent`];
+    /// [`CollectError::Broken`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the body.
+    pub async fn collect_bounded(mut self) -> Result<(Bytes, MemoryReservation), CollectError> {
+        let limit_bytes = self.max_collected_bytes;
+        let too_long = CollectError::TooLong { limit_bytes };
+        if self.size_hint().lower() > u64::try_from(limit_bytes).unwrap_or(u64::MAX) {
+            return Err(too_long);
+        }
+        let mut reservation = self.budget.reservation();
+        let mut first = Bytes::new();
+        let mut joined = BytesMut::new();
+        while let Some(frame) = self.frame().await {
+            let Ok(data) = frame?.into_data() else {
+                continue;
+            };
+            let length = first.len().max(joined.len()).saturating_add(data.len());
+            if length > limit_bytes {
+                return Err(too_long);
+            }
+            reservation.hold(length)?;
+            if first.is_empty() {
+                first = data;
+                continue;
+            }
+            if joined.is_empty() {
+                joined.extend_from_slice(&first);
+            }
+            joined.extend_from_slice(&data);
+        }
+        let whole = if joined.is_empty() {
+            first
+        } else {
+            joined.freeze()
+        };
+        Ok((whole, reservation))
+    }
+
+    /// Becomes ready when the caller has waited for the next frame as long as it may.
+    fn poll_idle_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
-        let idle = self.idle;
+        let idle_timeout = self.idle_timeout;
         let timer = self
             .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle_timeout)));
         loop {
             ready!(timer.as_mut().poll(cx));
-            let waited = Instant::now().duration_since(since);
-            let Some(left) = idle.checked_sub(waited).filter(|left| !left.is_zero()) else {
+            let left = idle_timeout.saturating_sub(Instant::now().duration_since(since));
+            if left.is_zero() {
                 return Poll::Ready(());
-            };
+            }
             timer.set(tokio::time::sleep(left));
         }
     }
@@ -107,45 +157,40 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
-        let Self {
-            incoming: Some(incoming),
-            lease:
-                Lease {
-                    connection: Some(connection),
-                    ..
-                },
-            ..
-        } = &mut *self
+        let this = &mut *self;
+        let (Some(incoming), Some(connection)) = (&mut this.incoming, &mut this.lease.connection)
         else {
             return Poll::Ready(None);
         };
         match connection.poll_frame(incoming, cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                self.waiting_since = None;
+                this.waiting_since = None;
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                tracing::debug!(%error, "body of a provider's answer broke");
-                self.fail(SendError::Cut)
+                tracing::debug!(%error, "response body broke off");
+                this.fail(SendError::Cut)
             }
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => {
-                ready!(self.poll_pause(cx));
-                self.fail(SendError::Timeout(Stage::Idle))
+                ready!(this.poll_idle_timeout(cx));
+                this.fail(SendError::Timeout(Stage::Idle))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming
-            .as_ref()
-            .is_none_or(http_body::Body::is_end_stream)
+        match &self.incoming {
+            Some(incoming) => incoming.is_end_stream(),
+            None => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint)
+        match &self.incoming {
+            Some(incoming) => incoming.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
     }
 }
 

@@ -72,8 +72,8 @@ impl Client {
         self
     }
 
-    /// Connects by `http` to servers in this process, for tests and benchmarks: instead of dialling,
-    /// the client sends the other end of each connection to `servers`.
+    /// Connects by `http` to servers in this process, for tests and benchmarks: instead of
+    /// dialling, the client sends the other end of each connection to `servers`.
     ///
     /// The policy applies as usual, and `https` is dialled as usual.
     #[cfg(feature = "in-memory")]
@@ -141,7 +141,7 @@ impl Client {
         };
         let origin = Origin::of(url).ok_or(INVALID_URL)?;
         let request = prepare(url, &origin, outgoing)?;
-        let Some(lease) = self.pool.begin(&origin, self.bounds.max_calls_per_origin) else {
+        let Some(lease) = self.pool.lease(&origin, self.bounds.max_calls_per_origin) else {
             return Err(SendError::Busy);
         };
         let (response, lease) = timeout_at(deadline, self.exchange(request, lease))
@@ -169,9 +169,9 @@ impl Client {
             while lease
                 .connection
                 .as_mut()
-                .is_some_and(|connection| !connection.is_at_rest(Waker::noop()))
+                .is_some_and(|connection| !connection.is_reusable(Waker::noop()))
             {
-                lease.take_another();
+                lease.replace_connection();
             }
             let kept = lease.connection.take();
             let is_new = kept.is_none();
@@ -184,19 +184,19 @@ impl Client {
                     lease.connection = Some(connection);
                     return Ok((response, lease));
                 }
-                Err(mut broken) => match broken.unsent() {
+                Err(mut broken) => match broken.take_unsent() {
                     Some(unsent) if !is_new => request = unsent,
                     _ => return Err(broken.into_error()),
                 },
             }
-            lease.take_another();
+            lease.replace_connection();
         }
     }
 
     async fn connect(&self, origin: &Origin) -> Result<Connection, SendError> {
         let uri = origin.uri().map_err(|_invalid| INVALID_URL)?;
         let stream = self.connector.clone().call(uri).await?;
-        Connection::over(stream).await
+        Connection::handshake(stream).await
     }
 }
 

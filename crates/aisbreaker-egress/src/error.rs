@@ -1,5 +1,7 @@
 //! Why a request failed.
 
+use crate::memory_budget::BudgetSpent;
+
 /// Why [`Client::send`](crate::Client::send) failed, or why a [`Body`](crate::Body) ended early.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[expect(
@@ -23,6 +25,27 @@ pub enum SendError {
     /// The connection broke, the response ended early, or it is not HTTP.
     #[error("the response was cut short or is not valid HTTP")]
     Cut,
+}
+
+/// Why [`Body::collect_bounded`](crate::Body::collect_bounded) failed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "callers answer every variant, so a new one must not compile"
+)]
+pub enum CollectError {
+    /// The body ended early, or the server was too slow.
+    #[error(transparent)]
+    Broken(#[from] SendError),
+    /// The body is longer than the client collects.
+    #[error("the response is longer than {limit_bytes} bytes")]
+    TooLong {
+        /// The limit that it exceeds.
+        limit_bytes: usize,
+    },
+    /// The memory budget has no room for the body.
+    #[error(transparent)]
+    BudgetSpent(#[from] BudgetSpent),
 }
 
 /// What the policy objects to.

@@ -1,10 +1,10 @@
-//! Which headers a request may carry, and which of a response say where its body ends.
+//! Which headers a request may carry, and whether those of a response say where its body ends.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header, response};
 
-/// Headers that only this client may set: they say where a request goes, how long it is, or how
-/// long a connection lives.
-const OWN_HEADERS: [HeaderName; 12] = [
+/// Headers that only the client sets: they decide where a request goes, how long its body is, or
+/// how long the connection lives.
+const CLIENT_HEADERS: [HeaderName; 12] = [
     header::HOST,
     header::CONTENT_LENGTH,
     header::TRANSFER_ENCODING,
@@ -19,7 +19,7 @@ const OWN_HEADERS: [HeaderName; 12] = [
     header::ACCEPT_ENCODING,
 ];
 
-/// Headers whose values are never to be shown.
+/// Headers whose values must not appear in `Debug` output.
 const SECRET_HEADERS: [HeaderName; 5] = [
     header::AUTHORIZATION,
     header::COOKIE,
@@ -28,7 +28,8 @@ const SECRET_HEADERS: [HeaderName; 5] = [
     HeaderName::from_static("x-goog-api-key"),
 ];
 
-/// Whether the end of a body is told apart from a broken connection (RFC 9112 section 6.3).
+/// Whether the headers say where the body ends, so that a broken connection is not mistaken for the
+/// end (RFC 9112 section 6.3).
 #[must_use]
 pub fn is_framed(parts: &response::Parts) -> bool {
     parts.version >= Version::HTTP_2
@@ -36,24 +37,21 @@ pub fn is_framed(parts: &response::Parts) -> bool {
         || parts.headers.contains_key(header::CONTENT_LENGTH)
 }
 
-/// Whether a header is one that whoever makes a request may set for a provider: none that is this
-/// client's own, and none that carries a secret.
+/// Whether a header may come from configuration: the client does not set it itself, and it does not
+/// carry a secret.
 #[must_use]
 pub fn is_configurable_header(name: &HeaderName) -> bool {
-    !OWN_HEADERS.contains(name) && !SECRET_HEADERS.contains(name)
+    !CLIENT_HEADERS.contains(name) && !SECRET_HEADERS.contains(name)
 }
 
+/// Returns the headers to send, without `Host`: those of the caller less the hop-by-hop ones, with
+/// secrets marked as sensitive.
 pub(crate) fn prepare(mut headers: HeaderMap) -> HeaderMap {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    let is_own = |name: &&HeaderName| OWN_HEADERS.contains(name) || named.contains(name);
-    let set_by_others: Vec<HeaderName> = headers.keys().filter(is_own).cloned().collect();
-    for name in set_by_others {
+    let hop_by_hop = named_in_connection(&headers);
+    let is_removed =
+        |name: &&HeaderName| CLIENT_HEADERS.contains(name) || hop_by_hop.contains(name);
+    let removed: Vec<HeaderName> = headers.keys().filter(is_removed).cloned().collect();
+    for name in removed {
         headers.remove(name);
     }
     for (name, value) in &mut headers {
@@ -68,12 +66,24 @@ pub(crate) fn prepare(mut headers: HeaderMap) -> HeaderMap {
     headers
 }
 
+/// Returns the headers that `Connection` declares to be hop-by-hop (RFC 9110 section 7.6.1).
+fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let mut names = Vec::new();
+    for value in headers.get_all(header::CONNECTION) {
+        let Ok(list) = value.to_str() else {
+            continue;
+        };
+        names.extend(list.split(',').flat_map(|name| name.trim().parse()));
+    }
+    names
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn values_that_carry_secrets_are_never_shown() {
+    fn secret_headers_are_marked_as_sensitive() {
         let mut headers = HeaderMap::new();
         for name in SECRET_HEADERS {
             headers.append(name.clone(), HeaderValue::from_static("sk-1"));

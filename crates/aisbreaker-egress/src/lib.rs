@@ -24,6 +24,7 @@ mod body;
 mod client;
 mod connect;
 mod connection;
+mod dial;
 mod error;
 mod headers;
 mod limits;
@@ -36,13 +37,14 @@ mod pool;
 pub mod repoll;
 mod resolve;
 mod stream;
+mod sync;
 mod tls;
 mod url;
 
 pub use self::{
     body::Body,
     client::Client,
-    error::{Failure, Refusal, SendError, Stage, TlsUnavailable},
+    error::{CollectError, Failure, Refusal, SendError, Stage, TlsUnavailable},
     headers::{is_configurable_header, is_framed},
     limits::{Bounds, Timeouts},
     memory_budget::{BudgetSpent, MemoryBudget, MemoryReservation},

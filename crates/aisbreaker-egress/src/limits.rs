@@ -1,4 +1,5 @@
-//! How long a client waits, and how much it takes on.
+//! Limits of a client: how long it waits, how much it collects, and how many calls it makes at
+//! once.
 
 use std::time::Duration;
 
@@ -6,34 +7,13 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// For a connection: name resolution, TCP and TLS together; 10 s by default.
+    /// The time to connect: name resolution, TCP and TLS together. 10 s by default.
     pub connect: Duration,
-    /// From the call until the head of the response, connecting and sending included; 180 s by
-    /// default.
+    /// The time from the call until the head of the response, connecting and sending included.
+    /// 180 s by default.
     pub response: Duration,
-    /// For the next piece of a response body, while somebody waits for it; 300 s by default.
+    /// The longest pause in a response body while the caller waits for more. 300 s by default.
     pub idle: Duration,
-}
-
-/// How much a [`Client`](crate::Client) takes on.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Bounds {
-    /// The largest answer that is collected, and the most text that is collected of a stream, in
-    /// bytes; 16 MiB by default.
-    pub max_collected_bytes: usize,
-    /// How many calls to one origin may be under way; 5000 by default. Besides those in use, up to
-    /// 64 connections to an origin are kept for later calls.
-    pub max_calls_per_origin: usize,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self {
-            max_collected_bytes: 16 << 20,
-            max_calls_per_origin: 5_000,
-        }
-    }
 }
 
 impl Default for Timeouts {
@@ -47,7 +27,7 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// Sets the time for a connection.
+    /// Sets the time to connect.
     #[must_use]
     pub fn with_connect(mut self, connect: Duration) -> Self {
         self.connect = connect;
@@ -66,5 +46,30 @@ impl Timeouts {
     pub fn with_idle(mut self, idle: Duration) -> Self {
         self.idle = idle;
         self
+    }
+}
+
+/// How much a [`Client`](crate::Client) takes on.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Bounds {
+    /// The largest response body that may be collected, in bytes. 16 MiB by default.
+    ///
+    /// [`Body::collect_bounded`](crate::Body::collect_bounded) enforces it. Callers that read a
+    /// [`Body`](crate::Body) frame by frame find it in
+    /// [`Body::max_collected_bytes`](crate::Body::max_collected_bytes).
+    pub max_collected_bytes: usize,
+    /// How many calls to one origin may be in progress. 5000 by default.
+    ///
+    /// The client keeps up to 64 more connections to an origin open for later calls.
+    pub max_calls_per_origin: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            max_collected_bytes: 16 << 20,
+            max_calls_per_origin: 5_000,
+        }
     }
 }

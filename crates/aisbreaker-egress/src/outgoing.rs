@@ -1,4 +1,4 @@
-//! A request without its address.
+//! A request without its URL.
 
 use std::fmt;
 
@@ -7,29 +7,29 @@ use tokio::time::Instant;
 
 use crate::{memory_budget::MemoryBudget, payload::Payload};
 
-/// A request without its address, which [`Client::send`](crate::Client::send) takes by itself.
+/// A request without its URL, which [`Client::send`](crate::Client::send) takes separately.
 ///
-/// Its `Debug` tells the names of the headers and the length of the body, no more.
+/// `Debug` shows the names of the headers and the length of the body, but no values.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Outgoing {
     /// The method.
     pub method: Method,
-    /// The headers; those that only the client may set (`Host`, lengths, hop-by-hop ones) are
-    /// dropped.
+    /// The headers. The client drops those that only it may set: `Host`, lengths, hop-by-hop ones.
     pub headers: HeaderMap,
     /// The whole body.
     pub body: Payload,
-    /// What is collected of the answer is held of this.
+    /// The budget that is charged for the bytes collected of the response.
     pub budget: MemoryBudget,
-    /// A query (RFC 3986 section 3.4), which is added to that of the address byte by byte.
+    /// A query (RFC 3986 section 3.4), appended unchanged to the query of the URL.
     pub query: Option<String>,
-    /// When the head of the response must have come, where that is before the client's own timeout.
+    /// When the request times out without a response head, if that is before the client's own
+    /// timeout.
     pub deadline: Option<Instant>,
 }
 
 impl Outgoing {
-    /// A request with this method, headers and body.
+    /// Creates a request with this method, these headers and this body.
     #[must_use]
     pub fn new(method: Method, headers: HeaderMap, body: impl Into<Payload>) -> Self {
         Self {
@@ -42,31 +42,38 @@ impl Outgoing {
         }
     }
 
-    /// Says of what the answer is held as it is collected; by default, of a budget of its own.
+    /// Creates a `GET` request.
+    #[must_use]
+    pub fn get(headers: HeaderMap) -> Self {
+        Self::new(Method::GET, headers, "")
+    }
+
+    /// Creates a `POST` request.
+    #[must_use]
+    pub fn post(headers: HeaderMap, body: impl Into<Payload>) -> Self {
+        Self::new(Method::POST, headers, body)
+    }
+
+    /// Sets the budget that is charged for the bytes collected of the response. By default it is
+    /// one of 512 MiB for this request alone.
     #[must_use]
     pub fn with_budget(mut self, budget: MemoryBudget) -> Self {
         self.budget = budget;
         self
     }
 
-    /// Adds a query to that of the address.
+    /// Sets a query, which is appended to the query of the URL.
     #[must_use]
     pub fn with_query(mut self, query: Option<String>) -> Self {
         self.query = query;
         self
     }
 
-    /// Says when the head of the response must have come.
+    /// Sets when the request times out without a response head.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.deadline = Some(deadline);
         self
-    }
-
-    /// A `POST` of a body.
-    #[must_use]
-    pub fn post(headers: HeaderMap, body: impl Into<Payload>) -> Self {
-        Self::new(Method::POST, headers, body)
     }
 }
 

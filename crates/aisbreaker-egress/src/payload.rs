@@ -1,39 +1,41 @@
-//! The body of a request, of which a piece in the middle may be another one than came.
+//! The body of a request.
+
+use std::fmt;
 
 use bytes::{Buf as _, Bytes, buf::Chain};
 
-/// The body of a request: bytes, or three pieces that follow each other without being copied
-/// together.
+/// The body of a request: up to three pieces, which are written one after the other without being
+/// copied together. A piece in the middle can thus be replaced without copying the rest.
 ///
 /// Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Payload([Bytes; 3]);
 
-/// A payload as the HTTP library writes it.
+/// A payload as hyper writes it.
 pub(crate) type Pieces = Chain<Bytes, Chain<Bytes, Bytes>>;
 
 impl Payload {
-    /// A body of these pieces.
+    /// Creates a body of these pieces, in this order.
     #[must_use]
     pub fn from_pieces(pieces: [Bytes; 3]) -> Self {
         Self(pieces)
     }
 
-    /// Its length in bytes.
+    /// Returns the length in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.iter().map(Bytes::len).sum()
     }
 
-    /// Whether it has no byte.
+    /// Whether the body has no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(Bytes::is_empty)
     }
 
     pub(crate) fn into_pieces(self) -> Pieces {
-        let [before, middle, behind] = self.0;
-        before.chain(middle.chain(behind))
+        let [first, second, third] = self.0;
+        first.chain(second.chain(third))
     }
 }
 
@@ -43,8 +45,8 @@ impl<T: Into<Bytes>> From<T> for Payload {
     }
 }
 
-impl std::fmt::Debug for Payload {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.len())
     }
 }

@@ -1,5 +1,5 @@
-//! The connections to each origin: how many calls are under way, and which connections are kept for
-//! later ones.
+//! The connections to each origin: counts the calls in progress, and keeps idle connections for
+//! later calls.
 
 use std::{
     collections::HashMap,
@@ -16,15 +16,15 @@ use tokio::{
 
 use crate::{connection::Connection, origin::Origin};
 
-/// How long an unused connection is kept.
-const IDLE: Duration = Duration::from_secs(90);
-/// How often kept connections are looked at, besides when their providers close them.
-const LOOK_EVERY: Duration = Duration::from_secs(15);
-/// How long they are left alone at least: looking at all of them for each one that is closed would
-/// cost too much where many are.
-const PAUSE: Duration = Duration::from_millis(100);
-/// How many unused connections are kept for one origin.
-const MOST_KEPT: usize = 64;
+/// How long an idle connection is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// How often idle connections are swept while none of their servers closes one.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
+/// The shortest time between two sweeps: one sweep for each connection that is closed would cost
+/// too much where there are many.
+const MIN_SWEEP_PAUSE: Duration = Duration::from_millis(100);
+/// How many idle connections are kept for one origin.
+const MAX_IDLE_PER_ORIGIN: usize = 64;
 
 /// The connections of a client. Clones share them.
 #[derive(Clone, Default)]
@@ -32,37 +32,40 @@ pub(crate) struct Pool(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    places: Mutex<Places>,
-    changes: Arc<Changes>,
+    state: Mutex<State>,
+    activity: Arc<Activity>,
 }
 
-/// Told when a provider does something with a connection that is kept.
+/// Notifies the sweeper when a server sends something on an idle connection, or closes it.
 #[derive(Default)]
-struct Changes(Notify);
+struct Activity(Notify);
 
-impl Wake for Changes {
+impl Wake for Activity {
     fn wake(self: Arc<Self>) {
         self.0.notify_one();
     }
 }
 
 #[derive(Default)]
-struct Places {
-    /// Origins without a call under way and without a kept connection take no room.
-    places: HashMap<Origin, Place>,
-    /// Whether somebody looks at the kept connections.
-    is_watched: bool,
+struct State {
+    /// An origin without a call in progress and without an idle connection has no entry.
+    origins: HashMap<Origin, OriginState>,
+    is_sweeper_running: bool,
 }
 
 #[derive(Default)]
-struct Place {
-    under_way: usize,
-    /// The one that was used last is the last.
-    kept: Vec<(Connection, Instant)>,
+struct OriginState {
+    calls_in_progress: usize,
+    /// The most recently used one is last.
+    idle: Vec<IdleConnection>,
 }
 
-/// A call under way until it is dropped, and its connection, which is kept then if it can be used
-/// again.
+struct IdleConnection {
+    connection: Connection,
+    since: Instant,
+}
+
+/// A call in progress. Dropping it ends the call and keeps its connection, if that is reusable.
 pub(crate) struct Lease {
     pool: Pool,
     origin: Origin,
@@ -70,24 +73,23 @@ pub(crate) struct Lease {
 }
 
 impl Pool {
-    /// Begins a call, unless as many as `limit` are under way to this origin. It has a kept
-    /// connection if there is one.
-    pub(crate) fn begin(&self, origin: &Origin, limit: usize) -> Option<Lease> {
-        let mut all = self.lock();
-        let place = match all.places.get_mut(origin) {
-            Some(place) => place,
-            None => all.places.entry(origin.clone()).or_default(),
+    /// Begins a call, with an idle connection if there is one. Returns `None` if `limit` calls to
+    /// this origin are in progress.
+    pub(crate) fn lease(&self, origin: &Origin, limit: usize) -> Option<Lease> {
+        let mut state = self.lock();
+        let origin_state = match state.origins.get_mut(origin) {
+            Some(origin_state) => origin_state,
+            None => state.origins.entry(origin.clone()).or_default(),
         };
-        if place.under_way >= limit {
-            let is_unused = place.is_unused();
-            if is_unused {
-                all.places.remove(origin);
+        if origin_state.calls_in_progress >= limit {
+            if origin_state.is_unused() {
+                state.origins.remove(origin);
             }
             return None;
         }
-        place.under_way += 1;
-        let connection = place.kept.pop().map(|(connection, _)| connection);
-        drop(all);
+        origin_state.calls_in_progress += 1;
+        let connection = origin_state.take_idle();
+        drop(state);
         Some(Lease {
             pool: self.clone(),
             origin: origin.clone(),
@@ -95,36 +97,43 @@ impl Pool {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Places> {
-        self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drops kept connections that cannot be used any more; whether none are left, so that nobody
-    /// watches them.
-    fn drop_unusable(&self) -> bool {
+    /// Drops idle connections that are too old or closed. Returns whether any are left; if not, the
+    /// sweeper counts as stopped.
+    fn sweep(&self) -> bool {
         let (now, waker) = (Instant::now(), self.waker());
-        let mut dropped = Vec::new();
-        let mut all = self.lock();
-        all.places.retain(|_, place| {
-            let is_good = |(connection, since): &mut (Connection, Instant)| {
-                now.duration_since(*since) < IDLE && connection.is_at_rest(&waker)
+        // Declared before the lock, and so dropped after it is released.
+        let mut unusable = Vec::new();
+        let mut state = self.lock();
+        state.origins.retain(|_, origin_state| {
+            let is_unusable = |idle: &mut IdleConnection| {
+                now.duration_since(idle.since) >= IDLE_TIMEOUT
+                    || !idle.connection.is_reusable(&waker)
             };
-            dropped.extend(place.kept.extract_if(.., |kept| !is_good(kept)));
-            !place.is_unused()
+            unusable.extend(origin_state.idle.extract_if(.., is_unusable));
+            !origin_state.is_unused()
         });
-        all.is_watched = all.places.values().any(|place| !place.kept.is_empty());
-        !all.is_watched
+        let is_any_idle = state.origins.values().any(|origin| !origin.idle.is_empty());
+        state.is_sweeper_running = is_any_idle;
+        is_any_idle
     }
 
-    /// What is woken when a kept connection may be closed.
+    /// Returns the waker of idle connections.
     fn waker(&self) -> Waker {
-        Arc::clone(&self.0.changes).into()
+        Arc::clone(&self.0.activity).into()
     }
 }
 
-impl Place {
+impl OriginState {
     fn is_unused(&self) -> bool {
-        self.under_way == 0 && self.kept.is_empty()
+        self.calls_in_progress == 0 && self.idle.is_empty()
+    }
+
+    fn take_idle(&mut self) -> Option<Connection> {
+        Some(self.idle.pop()?.connection)
     }
 }
 
@@ -133,64 +142,70 @@ impl Lease {
         &self.origin
     }
 
-    /// Takes another kept connection instead of the one that it has, which is closed.
-    pub(crate) fn take_another(&mut self) {
-        let mut all = self.pool.lock();
-        let kept = all
-            .places
-            .get_mut(&self.origin)
-            .and_then(|place| place.kept.pop());
-        drop(all);
-        self.connection = kept.map(|(connection, _)| connection);
+    /// Replaces the connection by another idle one, or by none. The old one is closed.
+    pub(crate) fn replace_connection(&mut self) {
+        let mut state = self.pool.lock();
+        let idle = match state.origins.get_mut(&self.origin) {
+            Some(origin_state) => origin_state.take_idle(),
+            None => None,
+        };
+        drop(state);
+        self.connection = idle;
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         let waker = self.pool.waker();
-        let connection = self.connection.take().and_then(|mut connection| {
-            let is_at_rest = connection.is_at_rest(&waker);
-            is_at_rest.then_some(connection)
-        });
-        // Outside of a runtime, nobody could look at it.
+        let reusable = self
+            .connection
+            .take_if(|connection| connection.is_reusable(&waker));
+        // Without a runtime there is no sweeper, and so no idle connection.
         let runtime = Handle::try_current().ok();
-        let mut all = self.pool.lock();
-        let Some(place) = all.places.get_mut(&self.origin) else {
+        let mut state = self.pool.lock();
+        let Some(origin_state) = state.origins.get_mut(&self.origin) else {
             return;
         };
-        place.under_way = place.under_way.saturating_sub(1);
-        // Dropped behind the lock.
-        let excess = match (connection, &runtime) {
-            (Some(connection), Some(_)) if place.kept.len() < MOST_KEPT => {
-                place.kept.push((connection, Instant::now()));
+        origin_state.calls_in_progress = origin_state.calls_in_progress.saturating_sub(1);
+        // Dropped after the lock is released.
+        let surplus = match reusable {
+            Some(connection)
+                if runtime.is_some() && origin_state.idle.len() < MAX_IDLE_PER_ORIGIN =>
+            {
+                let since = Instant::now();
+                origin_state.idle.push(IdleConnection { connection, since });
                 None
             }
-            (connection, _) => connection,
+            surplus => surplus,
         };
-        if place.is_unused() {
-            all.places.remove(&self.origin);
-        } else if let Some(runtime) = runtime.filter(|_| !all.is_watched) {
-            all.is_watched = true;
-            runtime.spawn(watch(
-                Arc::downgrade(&self.pool.0),
-                Arc::clone(&self.pool.0.changes),
+        if origin_state.is_unused() {
+            state.origins.remove(&self.origin);
+        } else if let Some(runtime) = runtime
+            && !state.is_sweeper_running
+        {
+            state.is_sweeper_running = true;
+            let pool = &self.pool.0;
+            runtime.spawn(sweep_until_empty(
+                Arc::downgrade(pool),
+                Arc::clone(&pool.activity),
             ));
         }
-        drop(all);
-        drop(excess);
+        drop(state);
+        drop(surplus);
     }
 }
 
-/// Drops kept connections that are too old, or that their provider has closed, until there are
-/// none.
-async fn watch(pool: Weak<Shared>, changes: Arc<Changes>) {
+/// Sweeps idle connections until there are none, or the pool is gone.
+async fn sweep_until_empty(pool: Weak<Shared>, activity: Arc<Activity>) {
     loop {
-        let _changed = timeout(LOOK_EVERY, changes.0.notified()).await;
-        let is_over = pool.upgrade().is_none_or(|pool| Pool(pool).drop_unusable());
-        if is_over {
+        let _woken_or_elapsed = timeout(SWEEP_INTERVAL, activity.0.notified()).await;
+        let Some(shared) = pool.upgrade() else {
+            return;
+        };
+        if !Pool(shared).sweep() {
             return;
         }
-        sleep(PAUSE).await;
+        sleep(MIN_SWEEP_PAUSE).await;
     }
 }
 
@@ -203,21 +218,21 @@ mod tests {
     }
 
     #[test]
-    fn each_origin_has_so_many_calls_and_takes_no_room_without_any() {
+    fn limits_calls_per_origin_and_forgets_unused_origins() {
         let pool = Pool::default();
-        let [one, other] = ["https://a.example", "https://b.example"].map(|url| origin(url));
+        let [one, other] = ["https://a.example", "https://b.example"].map(origin);
 
-        let first = pool.begin(&one, 2).unwrap();
-        let second = pool.begin(&one, 2).unwrap();
-        assert!(pool.begin(&one, 2).is_none());
-        let elsewhere = pool.begin(&other, 2).unwrap();
+        let first = pool.lease(&one, 2).unwrap();
+        let second = pool.lease(&one, 2).unwrap();
+        assert!(pool.lease(&one, 2).is_none());
+        let elsewhere = pool.lease(&other, 2).unwrap();
         drop(first);
-        let third = pool.begin(&one, 2).unwrap();
-        assert!(pool.begin(&one, 2).is_none());
+        let third = pool.lease(&one, 2).unwrap();
+        assert!(pool.lease(&one, 2).is_none());
 
         drop((second, third, elsewhere));
-        assert!(pool.lock().places.is_empty());
-        assert!(pool.begin(&other, 0).is_none());
-        assert!(pool.lock().places.is_empty());
+        assert!(pool.lock().origins.is_empty());
+        assert!(pool.lease(&other, 0).is_none());
+        assert!(pool.lock().origins.is_empty());
     }
 }

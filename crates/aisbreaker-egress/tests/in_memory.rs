@@ -1,4 +1,4 @@
-//! Providers in the same process, without sockets (feature `in-memory`).
+//! Servers in the same process, without sockets (feature `in-memory`).
 #![cfg(feature = "in-memory")]
 #![expect(clippy::unwrap_used, reason = "a failed step of a test fails the test")]
 
@@ -15,10 +15,10 @@ use tokio::{
 const ALLOWED: &str = "http://127.0.0.1:1";
 
 fn client() -> (Client, UnboundedReceiver<DuplexStream>) {
-    let (providers, connections) = unbounded_channel();
+    let (servers, connections) = unbounded_channel();
     let policy = Policy::strict().allow(ALLOWED).unwrap();
     (
-        Client::new(policy, Timeouts::default()).with_in_memory_servers(providers),
+        Client::new(policy, Timeouts::default()).with_in_memory_servers(servers),
         connections,
     )
 }
@@ -32,9 +32,9 @@ fn url(base: &str) -> Uri {
 }
 
 #[tokio::test]
-async fn two_calls_go_over_one_connection_in_memory() {
+async fn two_calls_reuse_an_in_memory_connection() {
     let (client, mut connections) = client();
-    let provider = tokio::spawn(async move {
+    let server = tokio::spawn(async move {
         let mut connection = connections.recv().await.unwrap();
         for _ in 0..2 {
             let mut request = Vec::new();
@@ -57,11 +57,11 @@ async fn two_calls_go_over_one_connection_in_memory() {
         );
     }
 
-    provider.await.unwrap();
+    server.await.unwrap();
 }
 
 #[tokio::test]
-async fn the_policy_judges_what_stays_in_memory() {
+async fn the_policy_applies_to_in_memory_connections() {
     let (client, mut connections) = client();
 
     let refused = client.send(&url("http://127.0.0.1:2"), outgoing()).await;
@@ -71,7 +71,7 @@ async fn the_policy_judges_what_stays_in_memory() {
 }
 
 #[tokio::test]
-async fn without_anybody_to_accept_it_a_connection_is_refused() {
+async fn a_connection_without_a_server_is_refused() {
     let (client, connections) = client();
     drop(connections);
 
