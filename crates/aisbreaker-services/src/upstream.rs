@@ -10,5 +10,5 @@ pub(crate) mod body;
 pub(crate) mod error_context;
 pub(crate) mod headers;
 pub(crate) mod send;
-mod send_error;
+pub(crate) mod send_error;
 pub(crate) mod status;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aisbreaker_egress::{API_KEY, X_API_KEY, X_GOOG_API_KEY};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -57,9 +58,9 @@ impl AuthScheme {
     pub fn header(self, secret: &SecretString) -> Result<(HeaderName, HeaderValue), ServiceError> {
         let (name, scheme) = match self {
             Self::Bearer => (header::AUTHORIZATION, "Bearer "),
-            Self::XApiKey => (HeaderName::from_static("x-api-key"), ""),
-            Self::ApiKey => (HeaderName::from_static("api-key"), ""),
-            Self::XGoogApiKey => (HeaderName::from_static("x-goog-api-key"), ""),
+            Self::XApiKey => (X_API_KEY, ""),
+            Self::ApiKey => (API_KEY, ""),
+            Self::XGoogApiKey => (X_GOOG_API_KEY, ""),
         };
         Ok((name, secret_header(scheme, secret)?))
     }

@@ -10,7 +10,7 @@ use crate::{
     error::{ErrorDetail, ServiceError},
     service::{Event, EventStream},
     sse::{DecodeError, Decoder, Message},
-    upstream::body::{next_data, too_long},
+    upstream::{body::next_data, send_error::too_long},
 };
 
 /// How long the end of a body is awaited after the last message of a stream, so that the connection

@@ -1,5 +1,6 @@
 //! Headers of the requests to upstream servers and of their responses.
 
+use aisbreaker_egress::has_media_type;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{
@@ -81,9 +82,5 @@ pub(crate) fn add_hop(headers: &mut HeaderMap, hops: u8) -> Result<(), ServiceEr
 
 /// Returns whether a response body is a stream of server-sent events.
 pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
-    let Some(Ok(value)) = headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str) else {
-        return false;
-    };
-    let essence = value.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case(EVENT_STREAM)
+    has_media_type(headers, EVENT_STREAM)
 }

@@ -1,6 +1,6 @@
 //! Errors of the HTTP client as errors of a call, with the texts that clients of the server know.
 
-use aisbreaker_egress::{BudgetSpent, Failure, Refusal, SendError, Stage};
+use aisbreaker_egress::{BudgetSpent, CollectError, Failure, Refusal, SendError, Stage};
 
 use crate::error::{ErrorDetail, ServiceError};
 
@@ -25,11 +25,28 @@ impl From<SendError> for ServiceError {
     }
 }
 
+impl From<CollectError> for ServiceError {
+    fn from(error: CollectError) -> Self {
+        match error {
+            CollectError::Broken(error) => error.into(),
+            CollectError::TooLong { limit_bytes } => too_long(limit_bytes),
+            CollectError::BudgetSpent(spent) => spent.into(),
+        }
+    }
+}
+
 impl From<BudgetSpent> for ServiceError {
     fn from(spent: BudgetSpent) -> Self {
         let text = format!("this server is overloaded: {spent}; try again");
         Self::Overloaded(ErrorDetail::new(text).with_source(spent))
     }
+}
+
+/// Returns the error of an answer that is longer than its limit.
+pub(crate) fn too_long(limit_bytes: usize) -> ServiceError {
+    let text = format!("the service's answer is longer than {limit_bytes} bytes");
+    let source = CollectError::TooLong { limit_bytes };
+    ServiceError::BadAnswer(ErrorDetail::new(text).with_source(source))
 }
 
 fn refusal_text(refusal: Refusal) -> &'static str {
