@@ -1,13 +1,12 @@
 //! `chat:anthropic.com` beside its golden files: options, usage, faults.
 
 use aisbreaker_api::ErrorObject;
-use serde_json::json;
+use aisbreaker_egress::Timeouts;
+use aisbreaker_services::{ServiceError, services::{Options, standard}};
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
 
-use super::{
-    native::{golden, json_bytes},
-    provider::{self, Provider},
-    *,
-};
+use crate::support::{answer, call_with, client, events, golden, json_bytes, json_of, pieces, scripted_provider as provider, texts, user_text, scripted_provider::Provider};
 
 fn service(provider: &Provider) -> Value {
     json!({"serviceId": "chat:anthropic.com/claude-test", "url": provider.url()})
@@ -18,9 +17,9 @@ fn message(content: Value, usage: Value) -> Value {
 }
 
 #[tokio::test]
-async fn options_are_sent_on_but_for_what_the_call_decides() {
+async fn options_are_sent_except_those_that_the_call_sets() {
     let provider = Provider::start([json_bytes(golden("anthropic.com", "answer.json"))]).await;
-    let mut request = says("a");
+    let mut request = user_text("a");
     request["internOptions"] = json!({
         "max_tokens": 10, "model": "other", "messages": [], "stream": true, "tools": [{"name": "t"}],
         "system": [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}],
@@ -38,7 +37,7 @@ async fn options_are_sent_on_but_for_what_the_call_decides() {
 }
 
 #[tokio::test]
-async fn a_picture_is_sent_with_the_media_type_that_it_has() {
+async fn an_image_is_sent_with_its_own_media_type() {
     let rows = [
         (
             json!({"base64": "/9j/4AAQ"}),
@@ -72,7 +71,7 @@ async fn a_picture_is_sent_with_the_media_type_that_it_has() {
 }
 
 #[tokio::test]
-async fn the_engine_of_the_id_wins_then_the_option_then_the_default() {
+async fn the_engine_comes_from_id_option_or_default_in_this_order() {
     let options = {
         let mut options = Options::default();
         options
@@ -92,7 +91,7 @@ async fn the_engine_of_the_id_wins_then_the_option_then_the_default() {
     ];
     for (service_id, intern_options, expected) in rows {
         let provider = Provider::start([json_bytes(golden("anthropic.com", "answer.json"))]).await;
-        let mut request = says("a");
+        let mut request = user_text("a");
         request["internOptions"] = intern_options;
         let service = json!({"serviceId": service_id, "url": provider.url()});
         registry
@@ -104,13 +103,13 @@ async fn the_engine_of_the_id_wins_then_the_option_then_the_default() {
 }
 
 #[tokio::test]
-async fn a_url_may_end_with_the_beginning_of_the_path() {
+async fn a_base_url_may_end_with_the_beginning_of_the_path() {
     for base in ["", "/", "/v1", "/v1/messages"] {
         let provider = Provider::start([json_bytes(golden("anthropic.com", "answer.json"))]).await;
         let url = format!("{}{base}", provider.url());
         answer(
             json!({"serviceId": "chat:anthropic.com/m", "url": url}),
-            says("a"),
+            user_text("a"),
         )
         .await
         .unwrap();
@@ -123,14 +122,14 @@ async fn a_url_may_end_with_the_beginning_of_the_path() {
 }
 
 #[tokio::test]
-async fn an_answer_without_text_is_one_without_outputs() {
+async fn an_answer_without_text_has_no_outputs() {
     let call = json!([{"type": "tool_use", "id": "t", "name": "n", "input": {}}]);
     // A type that is not known may have a text that is not for the reader.
     let unknown = json!([{"type": "redacted_note", "text": "not an answer"}]);
     for content in [json!([]), call, unknown] {
-        let told = message(content, json!({"input_tokens": 3}));
-        let provider = Provider::start([json_bytes(told.to_string())]).await;
-        let response = answer(service(&provider), says("a")).await.unwrap();
+        let provider_json = message(content, json!({"input_tokens": 3}));
+        let provider = Provider::start([json_bytes(provider_json.to_string())]).await;
+        let response = answer(service(&provider), user_text("a")).await.unwrap();
 
         assert_eq!(response.outputs, []);
         let tokens = [
@@ -139,12 +138,12 @@ async fn an_answer_without_text_is_one_without_outputs() {
             response.usage.total_tokens,
         ];
         assert_eq!(tokens, [Some(3), None, Some(3)]);
-        assert_eq!(response.intern_response, Some(told));
+        assert_eq!(response.intern_response, Some(provider_json));
     }
 }
 
 #[tokio::test]
-async fn what_is_no_text_is_handed_out_as_the_provider_sends_it() {
+async fn content_that_is_not_text_is_passed_on_unchanged() {
     let events = [
         json!({"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": "t", "name": "n"}}),
         json!({"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": "{}"}}),
@@ -157,7 +156,7 @@ async fn what_is_no_text_is_handed_out_as_the_provider_sends_it() {
         .map(|event| format!("data: {event}\n\n"))
         .collect();
     let provider = Provider::start([provider::stream([body.as_bytes()])]).await;
-    let (pieces, response) = pieces(service(&provider), says("a")).await;
+    let (pieces, response) = pieces(service(&provider), user_text("a")).await;
 
     assert_eq!(
         json_of(&pieces),
@@ -167,7 +166,7 @@ async fn what_is_no_text_is_handed_out_as_the_provider_sends_it() {
 }
 
 #[tokio::test]
-async fn the_last_counts_of_a_stream_win() {
+async fn later_token_counts_of_a_stream_replace_earlier_ones() {
     let start = json!({"type": "message_start", "message": message(
         json!([]), json!({"input_tokens": 5, "cache_read_input_tokens": 10, "output_tokens": 1})
     )});
@@ -195,10 +194,10 @@ async fn the_last_counts_of_a_stream_win() {
             .chain([delta(usage.clone()), json!({"type": "message_stop"})]);
         let body: String = events.map(|event| format!("data: {event}\n\n")).collect();
         let provider = Provider::start([provider::stream([body.as_bytes()])]).await;
-        let (_, response) = pieces(service(&provider), says("a")).await;
+        let (_, response) = pieces(service(&provider), user_text("a")).await;
 
-        let told = (response.usage.input_tokens, response.usage.output_tokens);
-        assert_eq!(told, (Some(input), Some(output)), "{usage}");
+        let tokens = (response.usage.input_tokens, response.usage.output_tokens);
+        assert_eq!(tokens, (Some(input), Some(output)), "{usage}");
     }
 }
 
@@ -218,12 +217,12 @@ fn provider_error(
     }
 }
 
-fn error(kind: &str, text: &str) -> Value {
+fn error_body(kind: &str, text: &str) -> Value {
     json!({"type": "error", "error": {"type": kind, "message": text}, "request_id": "req_1"})
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_with_its_type_and_the_wait() {
+async fn a_refusal_has_the_providers_type_and_retry_after() {
     let rows = [
         (
             "401 Unauthorized",
@@ -251,16 +250,16 @@ async fn a_refusal_is_told_with_its_type_and_the_wait() {
         ),
     ];
     for (status, headers, kind, expected) in rows {
-        let body = error(kind, &format!("no {SECRET}")).to_string();
+        let body = error_body(kind, &format!("no {SECRET}")).to_string();
         let script = || provider::plain(status, headers, &body);
         let provider = Provider::start([script(), script()]).await;
         assert_eq!(
-            answer(service(&provider), says("a")).await,
+            answer(service(&provider), user_text("a")).await,
             Err(expected.clone()),
             "{status}"
         );
         assert_eq!(
-            events(service(&provider), says("a")).await,
+            events(service(&provider), user_text("a")).await,
             [Err(expected)],
             "{status}"
         );
@@ -277,12 +276,12 @@ async fn an_error_in_a_stream_has_the_status_of_its_type() {
         ("what_comes_next_year", 502, "Bad Gateway"),
     ];
     for (kind, status, status_text) in rows {
-        let body = format!("{piece}event: error\ndata: {}\n\n", error(kind, "Later."));
+        let body = format!("{piece}event: error\ndata: {}\n\n", error_body(kind, "Later."));
         let provider = Provider::start([provider::stream([body.as_bytes()])]).await;
-        let mut told = events(service(&provider), says("a")).await;
+        let mut events = events(service(&provider), user_text("a")).await;
 
         assert_eq!(
-            told.pop(),
+            events.pop(),
             Some(Err(provider_error(
                 status,
                 status_text,
@@ -291,12 +290,12 @@ async fn an_error_in_a_stream_has_the_status_of_its_type() {
                 None
             )))
         );
-        assert_eq!(told.len(), 1, "{kind}: the piece before it");
+        assert_eq!(events.len(), 1, "{kind}: the piece before it");
     }
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_an_error() {
+async fn unusable_answers_are_errors() {
     let rows = [
         ("not JSON", false, "<html>", "the provider's answer"),
         (
@@ -332,19 +331,19 @@ async fn what_is_no_answer_is_an_error() {
             json_bytes(body)
         };
         let provider = Provider::start([script]).await;
-        let told = if stream {
-            events(service(&provider), says("a"))
+        let result = if stream {
+            events(service(&provider), user_text("a"))
                 .await
                 .pop()
                 .unwrap()
                 .map(|event| format!("{event:?}"))
         } else {
-            answer(service(&provider), says("a"))
+            answer(service(&provider), user_text("a"))
                 .await
                 .map(|response| format!("{response:?}"))
         };
-        let Err(ServiceError::BadAnswer(detail)) = told else {
-            panic!("{name}: {told:?}")
+        let Err(ServiceError::BadAnswer(detail)) = result else {
+            panic!("{name}: {result:?}")
         };
         let text = detail
             .text()
@@ -355,9 +354,9 @@ async fn what_is_no_answer_is_an_error() {
 }
 
 #[tokio::test]
-async fn an_answer_in_one_piece_to_a_call_for_a_stream_is_streamed_in_one_piece() {
+async fn a_whole_answer_is_streamed_as_one_piece() {
     let provider = Provider::start([json_bytes(golden("anthropic.com", "answer.json"))]).await;
-    let (pieces, response) = pieces(service(&provider), says("a")).await;
+    let (pieces, response) = pieces(service(&provider), user_text("a")).await;
 
     assert_eq!(pieces.len(), 1);
     assert_eq!(texts(&pieces[0].outputs), ["Paris."]);

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use aisbreaker_api::Response;
+use aisbreaker_egress::Timeouts;
+use aisbreaker_services::{Event, Reply, ServiceError, services::{Options, standard}};
+use futures_util::StreamExt as _;
 use serde_json::json;
 
-use super::{
-    provider::{self, Act, Provider},
-    *,
-};
+use crate::support::{call_with, client, scripted_provider as provider, user_text, scripted_provider::{Act, Provider}};
 
 const PIECE: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
 const FINISHED: &str =
@@ -41,7 +42,7 @@ fn told(result: &Result<Response, ServiceError>) -> String {
 async fn outcome(url: &str, stream: bool, timeouts: Timeouts) -> String {
     let registry = standard(client(timeouts), Options::default()).build();
     let service = json!({"serviceId": "chat:openai.com", "url": url});
-    let mut request = says("a");
+    let mut request = user_text("a");
     request["stream"] = json!(stream);
     let result = match registry.call(call_with(&registry, service, request)).await {
         Err(error) => Err(error),
@@ -77,7 +78,7 @@ fn send(bytes: impl Into<Vec<u8>>) -> Act {
 const CUT: &str = "bad answer: the service's answer was cut short or is not valid HTTP";
 
 #[tokio::test]
-async fn faults_before_the_body_are_errors_in_both_modes() {
+async fn faults_before_the_body_are_errors_whole_and_streamed() {
     let error = json!({"error": {"message": "No."}}).to_string();
     type Row = (&'static str, fn(&str) -> Vec<Act>, &'static str);
     let rows: [Row; 17] = [
@@ -198,7 +199,7 @@ async fn faults_before_the_body_are_errors_in_both_modes() {
 const TOO_LONG: &str = "bad answer: the service's answer is longer than 16777216 bytes";
 
 #[tokio::test]
-async fn bodies_that_are_no_answer_are_errors_in_both_modes() {
+async fn unusable_bodies_are_errors_whole_and_streamed() {
     let no_choices = "bad answer: the provider's answer has no choices";
     let rows: [(&str, &[u8], &str); 11] = [
         (
@@ -261,7 +262,7 @@ async fn bodies_that_are_no_answer_are_errors_in_both_modes() {
 const TOO_MANY: &str = "bad answer: the provider's answer has too many choices";
 
 #[tokio::test]
-async fn a_body_of_another_length_than_it_says_is_an_error() {
+async fn a_body_of_the_wrong_length_is_an_error() {
     let body = json!({"choices": [{"message": {"content": "a"}}]}).to_string();
     let head = |length: usize| format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
     for stream in [false, true] {
@@ -293,169 +294,7 @@ async fn a_body_of_another_length_than_it_says_is_an_error() {
 }
 
 #[tokio::test]
-async fn streams_end_honestly() {
-    let unreadable =
-        "bad answer: the service's answer is not a stream of events that can be read: ";
-    let huge = format!("data: {}", "x".repeat(1 << 20));
-    let rows = [
-        (
-            "done",
-            format!("{PIECE}data: [DONE]\n\n"),
-            "ok a".to_owned(),
-        ),
-        (
-            "clean end without done",
-            PIECE.to_owned(),
-            "ok a".to_owned(),
-        ),
-        (
-            "no last blank line",
-            format!("{PIECE}data: [DONE]\n"),
-            "ok a".to_owned(),
-        ),
-        (
-            "no last line end",
-            PIECE.trim_end().to_owned(),
-            "ok a".to_owned(),
-        ),
-        (
-            "what follows the end",
-            format!("{PIECE}data: [DONE]\n\ndata: x\n\n"),
-            "ok a".to_owned(),
-        ),
-        (
-            "ping",
-            format!("event: ping\ndata: x\n\ndata:\n\n{PIECE}"),
-            "ok a".to_owned(),
-        ),
-        (
-            "error object",
-            format!("{PIECE}data: {{\"error\":{{\"message\":\"No.\"}}}}\n\n"),
-            "502 Bad Gateway: No.".to_owned(),
-        ),
-        (
-            "error with status",
-            "data: {\"error\":{\"message\":\"No.\",\"code\":503}}\n\n".to_owned(),
-            "503 Service Unavailable: No.".to_owned(),
-        ),
-        (
-            "error event",
-            format!("{PIECE}event: error\ndata: {{\"message\":\"No.\"}}\n\n"),
-            "502 Bad Gateway: No.".to_owned(),
-        ),
-        (
-            "not JSON",
-            format!("{PIECE}data: a\n\n"),
-            "bad answer: the provider's answer is not valid JSON (line 1 column 1)".to_owned(),
-        ),
-        (
-            "cut in the last line",
-            format!("{PIECE}data: {{\"choi"),
-            "bad answer: the provider's answer is not valid JSON (line 1 column 6)".to_owned(),
-        ),
-        (
-            "nothing",
-            String::new(),
-            "bad answer: the provider's stream ended without an answer".to_owned(),
-        ),
-        (
-            "done at once",
-            "data: [DONE]\n\n".to_owned(),
-            "bad answer: the provider's stream ended without an answer".to_owned(),
-        ),
-        (
-            "HTML",
-            "<html></html>".to_owned(),
-            "bad answer: the provider's stream ended without an answer".to_owned(),
-        ),
-        (
-            "huge line",
-            format!("{PIECE}{huge}"),
-            format!("{unreadable}an event is longer than 1048576 bytes"),
-        ),
-        (
-            "too many choices",
-            "data: {\"choices\":[{\"index\":1024}]}\n\n".to_owned(),
-            TOO_MANY.to_owned(),
-        ),
-    ];
-    for (name, body, expected) in rows {
-        check(name, true, provider::stream([body.as_bytes()]), &expected).await;
-    }
-    let broken = provider::stream([&b"data: \xff\n\n"[..]]);
-    check(
-        "not UTF-8",
-        true,
-        broken,
-        &format!("{unreadable}an event is not valid UTF-8"),
-    )
-    .await;
-}
-
-#[tokio::test]
-async fn a_stream_that_is_cut_is_an_error() {
-    let acts = |end: Act| {
-        let mut acts = provider::open_stream([PIECE.as_bytes()]);
-        acts.push(end);
-        acts
-    };
-    check("closed", true, acts(Act::Close), CUT).await;
-    check("reset", true, acts(Act::Reset), CUT).await;
-    check(
-        "in a chunk",
-        true,
-        vec![
-            send(provider::EVENTS_HEAD),
-            send("ff\r\ndata: {"),
-            Act::Close,
-        ],
-        CUT,
-    )
-    .await;
-    check(
-        "broken chunk",
-        true,
-        vec![send(provider::EVENTS_HEAD), send("zz\r\n"), Act::Close],
-        CUT,
-    )
-    .await;
-    let with_trailers = [PIECE, "data: [DONE]\n\n"].concat();
-    let mut trailers = provider::open_stream([with_trailers.as_bytes()]);
-    trailers.push(send("0\r\nx-checksum: 1\r\n\r\n"));
-    check("trailers", true, trailers, "ok a").await;
-}
-
-#[tokio::test]
-async fn a_stream_that_ends_with_the_connection_must_say_that_it_is_complete() {
-    let until_close = |version: &str, body: &str| {
-        vec![
-            send(format!(
-                "{version} 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{body}"
-            )),
-            Act::Close,
-        ]
-    };
-    let cut = "bad answer: the provider's answer was cut short";
-    let rows = [
-        ("done", format!("{PIECE}data: [DONE]\n\n"), "ok a"),
-        ("finished", format!("{PIECE}{FINISHED}"), "ok a"),
-        ("neither", PIECE.to_owned(), cut),
-    ];
-    for (name, body, expected) in rows {
-        for version in ["HTTP/1.0", "HTTP/1.1"] {
-            check(name, true, until_close(version, &body), expected).await;
-        }
-    }
-    let framed = format!(
-        "content-type: text/event-stream\r\ncontent-length: {}\r\n",
-        PIECE.len()
-    );
-    let framed = vec![send(format!("HTTP/1.1 200 OK\r\n{framed}\r\n{PIECE}"))];
-    check("framed", true, framed, "ok a").await;
-}
-
-#[tokio::test]
-async fn a_provider_that_cannot_be_reached_is_told_as_such() {
+async fn an_unreachable_provider_is_reported_as_unreachable() {
     for stream in [false, true] {
         let outcome = outcome(&provider::closed_port().await, stream, Timeouts::default()).await;
         assert_eq!(
@@ -466,7 +305,7 @@ async fn a_provider_that_cannot_be_reached_is_told_as_such() {
 }
 
 #[tokio::test]
-async fn a_provider_that_stalls_is_given_up() {
+async fn a_stalled_provider_times_out() {
     let short = Duration::from_millis(100);
     let timeouts = Timeouts::default().with_response(short).with_idle(short);
     let mut stalled_stream = provider::open_stream([PIECE.as_bytes()]);
@@ -498,7 +337,7 @@ async fn a_provider_that_stalls_is_given_up() {
 }
 
 #[tokio::test]
-async fn the_secret_is_masked_in_errors_of_streams_too() {
+async fn the_secret_is_masked_in_errors_after_a_success_status() {
     let body = format!("data: {{\"error\":{{\"message\":\"key {SECRET} is bad\"}}}}\n\n");
     check(
         "in a stream",

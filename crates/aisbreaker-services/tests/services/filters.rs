@@ -1,15 +1,13 @@
 //! `aisbreaker:mirror`, `aisbreaker:nop` and `aisbreaker:logging`.
 
-use aisbreaker_api::{OutputText, ServiceId, ServicePattern, Usage};
-use std::{
-    fmt::{self, Write as _},
-    sync::Mutex,
-};
+use std::{fmt::{Write as _, self}, sync::{Arc, Mutex}};
 
-use aisbreaker_services::{Credential, ReplyFuture, SealedSecret, Service};
-use serde_json::json;
+use aisbreaker_api::{Output, OutputText, Response, ServiceId, ServicePattern, Usage};
+use aisbreaker_egress::Timeouts;
+use aisbreaker_services::{Call, Credential, Credentials, Reply, ReplyFuture, SealedSecret, Service, ServiceError, services::{Options, standard}};
+use serde_json::{Value, json};
 
-use super::*;
+use crate::support::{answer, call_with, client, json_of, pieces, state_of, streamed, texts, user_text};
 
 fn before(filter: &str, inner: &Value) -> Value {
     json!({"serviceId": filter, "forward2ServiceProps": inner})
@@ -18,7 +16,7 @@ fn before(filter: &str, inner: &Value) -> Value {
 #[tokio::test]
 async fn mirror_reverses_the_text_and_keeps_the_state() {
     let service = before("aisbreaker:mirror", &json!({"serviceId": "chat:echo"}));
-    let response = answer(service, says("Grüße 🦀!")).await.unwrap();
+    let response = answer(service, user_text("Grüße 🦀!")).await.unwrap();
 
     assert_eq!(texts(&response.outputs), ["!🦀 eßürG ]OHCE["]);
     assert_eq!(
@@ -32,9 +30,9 @@ async fn mirror_reverses_the_text_and_keeps_the_state() {
 }
 
 #[tokio::test]
-async fn mirror_reverses_each_piece_by_itself_and_the_final_text_whole() {
+async fn mirror_reverses_each_piece_and_the_whole_final_text() {
     let service = before("aisbreaker:mirror", &json!({"serviceId": "chat:dummy"}));
-    let (pieces, response) = pieces(service, says("JavaScript")).await;
+    let (pieces, response) = pieces(service, user_text("JavaScript")).await;
 
     assert_eq!(texts(&pieces[0].outputs), [" ,olleH"]);
     assert_eq!(texts(&pieces[1].outputs), [" siht"]);
@@ -46,24 +44,24 @@ async fn mirror_reverses_each_piece_by_itself_and_the_final_text_whole() {
 }
 
 #[tokio::test]
-async fn filters_may_stand_one_behind_the_other() {
+async fn filters_can_be_chained() {
     let mirrored = before("aisbreaker:mirror", &json!({"serviceId": "chat:echo"}));
     let service = before(
         "aisbreaker:logging",
         &before("aisbreaker:nop", &before("aisbreaker:mirror", &mirrored)),
     );
-    let response = answer(service.clone(), says("abc")).await.unwrap();
+    let response = answer(service.clone(), user_text("abc")).await.unwrap();
     assert_eq!(texts(&response.outputs), ["[ECHO] abc"]);
     let twice = "aisbreaker:mirror/service/aisbreaker:mirror/service/chat:echo";
     assert_eq!(response.usage.service.service_id, twice);
 
-    let (pieces, streamed) = pieces(service, says("abc")).await;
+    let (pieces, streamed) = pieces(service, user_text("abc")).await;
     assert_eq!(texts(&pieces[0].outputs), ["[ECHO] abc"]);
     assert_eq!(streamed.outputs, response.outputs);
 }
 
 #[tokio::test]
-async fn a_filter_refuses_what_it_cannot_forward_to() {
+async fn a_filter_refuses_targets_that_it_cannot_call() {
     let deep = (0..17).fold(json!({"serviceId": "chat:echo"}), |inner, _| {
         before("aisbreaker:nop", &inner)
     });
@@ -93,7 +91,7 @@ async fn a_filter_refuses_what_it_cannot_forward_to() {
         (allowed, Ok("[ECHO] a".to_owned())),
     ];
     for (service, expected) in rows {
-        let result = answer(service.clone(), says("a")).await;
+        let result = answer(service.clone(), user_text("a")).await;
         assert_eq!(
             result.map(|response| response.text().unwrap().to_owned()),
             expected,
@@ -109,12 +107,12 @@ impl Service for Teller {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
         Box::pin(async move {
             let credential = call.credentials.for_service(&call.service_id);
-            let told = if matches!(credential, Credential::Bound { .. }) {
+            let kind = if matches!(credential, Credential::Bound { .. }) {
                 "bound"
             } else {
                 "other"
             };
-            let outputs = vec![Output::Text(OutputText::new(0, told))];
+            let outputs = vec![Output::Text(OutputText::new(0, kind))];
             Ok(Reply::Final(Response::new(
                 outputs,
                 Usage::new(call.service_id.as_str()),
@@ -124,13 +122,13 @@ impl Service for Teller {
 }
 
 #[tokio::test]
-async fn the_secret_is_looked_up_for_the_service_that_is_really_called() {
+async fn a_filter_looks_up_the_secret_of_the_service_behind_it() {
     let id = ServiceId::parse("chat:teller").unwrap();
     let registry = standard(client(Timeouts::default()), Options::default())
         .with(&id, Teller)
         .build();
     let service = before("aisbreaker:mirror", &json!({"serviceId": "chat:teller"}));
-    let mut call = call_with(&registry, service, streamed(says("a")));
+    let mut call = call_with(&registry, service, streamed(user_text("a")));
     let pattern = ServicePattern::parse("chat:teller").unwrap();
     let secrets = vec![SealedSecret::new(pattern, "s".into(), Vec::new())];
     call.credentials = Arc::new(Credentials::Sealed {
@@ -178,20 +176,20 @@ impl tracing::Subscriber for Log {
 }
 
 #[tokio::test(start_paused = true)]
-async fn logging_tells_sizes_and_time_but_never_what_was_said() {
+async fn logging_logs_sizes_and_times_but_never_content() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(log.clone());
     let dummy = json!({"serviceId": "chat:dummy", "delayMillis": 1});
     let failing = json!({"serviceId": "chat:openai.com/\u{202e}model".to_owned() + &"x".repeat(200), "url": "x"});
     let unknown = json!({"serviceId": "chat:what-a-caller-wrote"});
-    answer(before("aisbreaker:logging", &dummy), says("canary"))
+    answer(before("aisbreaker:logging", &dummy), user_text("canary"))
         .await
         .unwrap();
-    pieces(before("aisbreaker:logging", &dummy), says("canary")).await;
-    answer(before("aisbreaker:logging", &failing), says("canary"))
+    pieces(before("aisbreaker:logging", &dummy), user_text("canary")).await;
+    answer(before("aisbreaker:logging", &failing), user_text("canary"))
         .await
         .unwrap_err();
-    answer(before("aisbreaker:logging", &unknown), says("canary"))
+    answer(before("aisbreaker:logging", &unknown), user_text("canary"))
         .await
         .unwrap_err();
 

@@ -1,14 +1,13 @@
 //! `chat:gemini.google.com` and `chat:gemini.vertexai.google.com` beside their golden files:
 //! addresses, secrets, options, faults.
 
-use aisbreaker_api::ErrorObject;
-use serde_json::json;
+use std::sync::Arc;
 
-use super::{
-    native::{golden, json_bytes, sealed_call},
-    provider::{self, Provider},
-    *,
-};
+use aisbreaker_api::ErrorObject;
+use aisbreaker_services::{Credentials, Reply, ServiceError};
+use serde_json::{Value, json};
+
+use crate::support::{answer, call_with, events, golden, json_bytes, json_of, pieces, registry, scripted_provider as provider, sealed_call, streamed, texts, user_text, scripted_provider::Provider};
 
 const ID: &str = "chat:gemini.google.com/gemini-test";
 const VERTEX: &str = "chat:gemini.vertexai.google.com/gemini-test";
@@ -35,7 +34,7 @@ fn candidate(text: &str, finish_reason: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_url_may_name_the_version_or_a_project() {
+async fn a_base_url_may_name_the_version_or_a_project() {
     let method = "models/gemini-test:generateContent";
     let rows = [
         (ID, "", format!("/v1beta/{method}")),
@@ -62,7 +61,7 @@ async fn a_url_may_name_the_version_or_a_project() {
     for (id, base, expected) in rows {
         let provider = Provider::start([answered()]).await;
         let url = format!("{}{base}", provider.url());
-        answer(json!({"serviceId": id, "url": url}), says("a"))
+        answer(json!({"serviceId": id, "url": url}), user_text("a"))
             .await
             .unwrap();
         let head = provider.request().head;
@@ -74,7 +73,7 @@ async fn a_url_may_name_the_version_or_a_project() {
 }
 
 #[tokio::test]
-async fn an_access_token_goes_as_a_bearer_value_and_a_key_does_not() {
+async fn an_access_token_is_sent_as_a_bearer_value_unlike_a_key() {
     let registry = registry();
     let rows = [
         ("ya29.a-token", Some("Bearer ya29.a-token"), None),
@@ -86,27 +85,27 @@ async fn an_access_token_goes_as_a_bearer_value_and_a_key_does_not() {
             let mut call = call_with(
                 &registry,
                 json!({"serviceId": id, "url": provider.url()}),
-                says("a"),
+                user_text("a"),
             );
             call.credentials = Arc::new(Credentials::Caller(secret.into()));
             registry.call(call).await.unwrap();
 
             let received = provider.request();
-            let told = (
+            let credentials = (
                 received.header("authorization"),
                 received.header("x-goog-api-key"),
             );
-            assert_eq!(told, (bearer, key), "{id} {secret}");
+            assert_eq!(credentials, (bearer, key), "{id} {secret}");
         }
     }
 }
 
 #[tokio::test]
-async fn the_engine_may_be_an_option_and_the_services_id_stays_as_it_was_asked_for() {
+async fn an_engine_in_an_option_leaves_the_service_id_unchanged() {
     let registry = registry();
     for id in ["chat:gemini.google.com", "chat:gemini", "chat:gemini/"] {
         let provider = Provider::start([answered()]).await;
-        let mut request = says("a");
+        let mut request = user_text("a");
         request["internOptions"] = json!({"model": "my model/of-option"});
         let call = sealed_call(
             &registry,
@@ -126,15 +125,15 @@ async fn the_engine_may_be_an_option_and_the_services_id_stays_as_it_was_asked_f
 }
 
 #[tokio::test]
-async fn an_engine_does_not_climb_out_of_its_place() {
+async fn an_engine_cannot_leave_its_place_in_the_path() {
     let rows = ["..", "../../x", "a/../b", "./a", "a//b", ""];
     for engine in rows {
-        let mut request = says("a");
+        let mut request = user_text("a");
         request["internOptions"] = json!({"model": engine});
         let service = json!({"serviceId": "chat:gemini.google.com", "url": "http://127.0.0.1:1"});
-        let told = answer(service, request).await.unwrap_err();
-        let ServiceError::BadRequest(detail) = told else {
-            panic!("{engine}: {told:?}")
+        let error = answer(service, request).await.unwrap_err();
+        let ServiceError::BadRequest(detail) = error else {
+            panic!("{engine}: {error:?}")
         };
         assert!(
             detail
@@ -146,7 +145,7 @@ async fn an_engine_does_not_climb_out_of_its_place() {
 }
 
 #[tokio::test]
-async fn options_are_sent_on_and_openais_names_are_translated() {
+async fn options_are_sent_with_openais_names_translated() {
     let rows = [
         (
             json!({"temperature": 0, "top_p": 0.5, "max_tokens": 7, "stop": "x", "n": 2, "model": "m", "stream": true}),
@@ -170,7 +169,7 @@ async fn options_are_sent_on_and_openais_names_are_translated() {
     ];
     for (options, mut expected) in rows {
         let provider = Provider::start([answered()]).await;
-        let mut request = says("a");
+        let mut request = user_text("a");
         request["internOptions"] = options.clone();
         answer(service(&provider), request).await.unwrap();
 
@@ -178,15 +177,15 @@ async fn options_are_sent_on_and_openais_names_are_translated() {
         assert_eq!(provider.request().body, expected, "{options}");
     }
 
-    let mut request = says("a");
+    let mut request = user_text("a");
     request["internOptions"] = json!({"generationConfig": []});
-    let told = answer(json!({"serviceId": ID}), request).await.unwrap_err();
+    let error = answer(json!({"serviceId": ID}), request).await.unwrap_err();
     let expected = "request.internOptions.generationConfig must be an object";
-    assert_eq!(told, ServiceError::BadRequest(expected.into()));
+    assert_eq!(error, ServiceError::BadRequest(expected.into()));
 }
 
 #[tokio::test]
-async fn candidates_are_outputs_by_their_index() {
+async fn candidates_become_outputs_by_their_index() {
     let mut one = candidate("A", json!(null));
     one["index"] = json!(1);
     let mut other = candidate("B", json!("MAX_TOKENS"));
@@ -198,7 +197,7 @@ async fn candidates_are_outputs_by_their_index() {
         json!({"candidates": [other, end]}),
     ];
     let provider = Provider::start([stream_of(&events)]).await;
-    let (_, response) = pieces(service(&provider), says("a")).await;
+    let (_, response) = pieces(service(&provider), user_text("a")).await;
 
     assert_eq!(texts(&response.outputs), ["B", "Aa"]);
     assert_eq!(
@@ -209,15 +208,15 @@ async fn candidates_are_outputs_by_their_index() {
 }
 
 #[tokio::test]
-async fn what_is_no_text_is_handed_out_as_the_provider_sends_it() {
+async fn content_that_is_not_text_is_passed_on_unchanged() {
     let call = json!({"candidates": [{"content": {"parts": [{"functionCall": {"name": "f"}}]}, "finishReason": "STOP"}]});
     let provider = Provider::start([
         stream_of(std::slice::from_ref(&call)),
         json_bytes(call.to_string()),
     ])
     .await;
-    let (pieces, streamed) = pieces(service(&provider), says("a")).await;
-    let whole = answer(service(&provider), says("a")).await.unwrap();
+    let (pieces, streamed) = pieces(service(&provider), user_text("a")).await;
+    let whole = answer(service(&provider), user_text("a")).await.unwrap();
 
     assert_eq!(
         json_of(&pieces),
@@ -244,7 +243,7 @@ fn provider_error(
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_with_its_status_and_the_wait() {
+async fn a_refusal_has_the_providers_status_and_retry_after() {
     let error = |code: u16, status: &str| json!({"error": {"code": code, "message": format!("no {SECRET}"), "status": status}});
     let rows = [
         (
@@ -271,12 +270,12 @@ async fn a_refusal_is_told_with_its_status_and_the_wait() {
         let provider = Provider::start([script(), script()]).await;
         let expected = provider_error(code, text, kind, "no ***", wait);
         assert_eq!(
-            answer(service(&provider), says("a")).await,
+            answer(service(&provider), user_text("a")).await,
             Err(expected.clone()),
             "{status}"
         );
         assert_eq!(
-            events(service(&provider), says("a")).await,
+            events(service(&provider), user_text("a")).await,
             [Err(expected)],
             "{status}"
         );
@@ -284,22 +283,22 @@ async fn a_refusal_is_told_with_its_status_and_the_wait() {
 }
 
 #[tokio::test]
-async fn an_error_in_a_stream_has_the_status_that_it_tells() {
+async fn an_error_in_a_stream_has_its_own_status() {
     let error = json!({"error": {"code": 503, "message": "Later.", "status": "UNAVAILABLE"}});
     let provider = Provider::start([stream_of(&[
         json!({"candidates": [candidate("a", json!(null))]}),
         error,
     ])])
     .await;
-    let mut told = events(service(&provider), says("a")).await;
+    let mut events = events(service(&provider), user_text("a")).await;
 
     let expected = provider_error(503, "Service Unavailable", "UNAVAILABLE", "Later.", None);
-    assert_eq!(told.pop(), Some(Err(expected)));
-    assert_eq!(told.len(), 1, "the piece before it");
+    assert_eq!(events.pop(), Some(Err(expected)));
+    assert_eq!(events.len(), 1, "the piece before it");
 }
 
 #[tokio::test]
-async fn a_blocked_prompt_is_an_error_that_says_why() {
+async fn a_blocked_prompt_is_an_error_with_the_reason() {
     let rows = [
         (
             json!({"blockReason": "SAFETY"}),
@@ -313,19 +312,19 @@ async fn a_blocked_prompt_is_an_error_that_says_why() {
         ),
     ];
     for (feedback, kind, words) in rows {
-        let told = json!({"promptFeedback": feedback, "usageMetadata": {"promptTokenCount": 3}});
-        let provider = Provider::start([json_bytes(told.to_string()), stream_of(&[told])]).await;
+        let provider_json = json!({"promptFeedback": feedback, "usageMetadata": {"promptTokenCount": 3}});
+        let provider = Provider::start([json_bytes(provider_json.to_string()), stream_of(&[provider_json])]).await;
         let text = format!(
             "the provider blocked the prompt {words}, or set request.internOptions.safetySettings"
         );
         let expected = provider_error(400, "Bad Request", kind, &text, None);
         assert_eq!(
-            answer(service(&provider), says("a")).await,
+            answer(service(&provider), user_text("a")).await,
             Err(expected.clone()),
             "{kind}"
         );
         assert_eq!(
-            events(service(&provider), says("a")).await,
+            events(service(&provider), user_text("a")).await,
             [Err(expected)],
             "{kind}"
         );
@@ -333,7 +332,7 @@ async fn a_blocked_prompt_is_an_error_that_says_why() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_an_error() {
+async fn unusable_answers_are_errors() {
     let unfinished =
         json!({"candidates": [candidate("a", json!("STOP")), candidate("b", json!(null))]})
             .to_string();
@@ -379,19 +378,19 @@ async fn what_is_no_answer_is_an_error() {
             json_bytes(body)
         };
         let provider = Provider::start([script]).await;
-        let told = if stream {
-            events(service(&provider), says("a"))
+        let result = if stream {
+            events(service(&provider), user_text("a"))
                 .await
                 .pop()
                 .unwrap()
                 .map(|event| format!("{event:?}"))
         } else {
-            answer(service(&provider), says("a"))
+            answer(service(&provider), user_text("a"))
                 .await
                 .map(|response| format!("{response:?}"))
         };
-        let Err(ServiceError::BadAnswer(detail)) = told else {
-            panic!("{name}: {told:?}")
+        let Err(ServiceError::BadAnswer(detail)) = result else {
+            panic!("{name}: {result:?}")
         };
         let text = detail
             .text()

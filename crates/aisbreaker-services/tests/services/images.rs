@@ -1,14 +1,13 @@
 //! The services that make pictures: the requests they make, and what they make of the answers.
 
-use aisbreaker_api::ErrorObject;
-use base64ct::{Base64, Encoding as _};
-use serde_json::json;
+use std::sync::Arc;
 
-use super::{
-    native::{check_head, golden, golden_json, json_bytes, sealed_call},
-    provider::{self, Provider},
-    *,
-};
+use aisbreaker_api::{ErrorObject, Output, Response};
+use aisbreaker_services::{Credentials, Reply, ServiceError};
+use base64ct::{Base64, Encoding as _};
+use serde_json::{Value, json};
+
+use crate::support::{answer, call_with, check_head, events, golden, golden_json, json_bytes, json_of, registry, scripted_provider as provider, sealed_call, user_text, scripted_provider::Provider};
 
 const OPENAI: &str = "text-to-image:openai.com";
 const STABILITY: &str = "text-to-image:stability.ai";
@@ -55,7 +54,7 @@ fn check_golden_head(provider: &Provider, path: &str, content_type: &str) {
 }
 
 #[tokio::test]
-async fn openai_gets_what_its_reference_asks_for_and_is_understood() {
+async fn openai_gets_its_golden_request_and_is_understood() {
     let provider = Provider::start([json_bytes(golden("images.openai.com", "answer.json"))]).await;
     let options = json!({
         "n": 2, "size": "1024x1024", "quality": "low", "stream": true, "partial_images": 2, "prompt": "x",
@@ -69,13 +68,13 @@ async fn openai_gets_what_its_reference_asks_for_and_is_understood() {
         provider.request().body,
         golden_json("images.openai.com", "request.json")
     );
-    let mut told = json_of(&response);
-    assert!(told["usage"]["totalMilliseconds"].take().is_u64());
+    let mut response_json = json_of(&response);
+    assert!(response_json["usage"]["totalMilliseconds"].take().is_u64());
     let image = |index: u32, base64: &str| json!({"image": {"index": index, "role": "assistant", "base64": base64}});
     let mut rest = golden_json("images.openai.com", "answer.json");
     rest["data"] = json!([{}, {}]);
     assert_eq!(
-        told,
+        response_json,
         json!({
             "outputs": [image(0, "iVBORw0KGgo="), image(1, "iVBORw0KGgoB")],
             "usage": {
@@ -92,7 +91,7 @@ async fn openai_gets_what_its_reference_asks_for_and_is_understood() {
 }
 
 #[tokio::test]
-async fn a_picture_may_be_an_address() {
+async fn an_image_may_be_a_url() {
     let told =
         json!({"created": 1, "data": [{"url": "https://a.example/1.png", "revised_prompt": "r"}]});
     let provider = Provider::start([json_bytes(told.to_string())]).await;
@@ -114,7 +113,7 @@ async fn a_picture_may_be_an_address() {
 }
 
 #[tokio::test]
-async fn stability_gets_what_its_reference_asks_for_and_is_understood() {
+async fn stability_gets_its_golden_request_and_is_understood() {
     let provider =
         Provider::start([json_bytes(golden("images.stability.ai", "answer.json"))]).await;
     let options = json!({"output_format": "webp", "seed": 7, "style_preset": null, "prompt": "x"});
@@ -140,7 +139,7 @@ async fn stability_gets_what_its_reference_asks_for_and_is_understood() {
 }
 
 #[tokio::test]
-async fn an_engine_of_stability_is_a_path_and_a_model_of_sd3_a_field() {
+async fn stability_engines_are_paths_and_sd3_models_are_fields() {
     let rows = [
         ("", "core", None),
         ("/ultra", "ultra", None),
@@ -167,19 +166,19 @@ async fn an_engine_of_stability_is_a_path_and_a_model_of_sd3_a_field() {
             received.head
         );
         let form = String::from_utf8(received.bytes).unwrap();
-        let told = form
+        let sent_model = form
             .split_once("name=\"model\"\r\n\r\n")
             .map(|(_, rest)| rest.split("\r\n").next().unwrap());
-        assert_eq!(told, model, "{engine}");
+        assert_eq!(sent_model, model, "{engine}");
     }
 }
 
 #[tokio::test]
-async fn a_prompt_does_not_break_out_of_its_field() {
+async fn a_prompt_cannot_break_out_of_its_form_field() {
     let provider =
         Provider::start([json_bytes(golden("images.stability.ai", "answer.json"))]).await;
     let prompt = "a\r\n--aisbreaker-form-0\r\nContent-Disposition: form-data; name=\"seed\"\r\n\r\n1\r\n--aisbreaker-form-1--";
-    let mut request = says(prompt);
+    let mut request = user_text(prompt);
     request["internOptions"] = json!({"x\"\r\ny": "z"});
     painted(STABILITY, &provider.url(), request).await.unwrap();
 
@@ -197,7 +196,7 @@ async fn a_prompt_does_not_break_out_of_its_field() {
 }
 
 #[tokio::test]
-async fn a_picture_is_streamed_in_one_piece() {
+async fn images_are_streamed_as_one_piece() {
     for (id, golden_id) in [
         (OPENAI, "images.openai.com"),
         (STABILITY, "images.stability.ai"),
@@ -222,7 +221,7 @@ async fn a_picture_is_streamed_in_one_piece() {
 }
 
 #[tokio::test]
-async fn what_is_no_prompt_is_refused_before_anything_is_sent() {
+async fn unusable_prompts_are_refused_before_anything_is_sent() {
     let picture =
         json!({"inputs": [{"text": {"content": "a"}}, {"image": {"base64": "iVBORw0KGgo="}}]});
     let structured = otter(json!({"x": {}}));
@@ -242,11 +241,11 @@ async fn what_is_no_prompt_is_refused_before_anything_is_sent() {
             picture,
             "makes pictures of texts only; leave image inputs out",
         ),
-        (DUMMY, says(" "), "needs a text that says what to paint"),
-        (OPENAI, says(""), "needs a text that says what to paint"),
+        (DUMMY, user_text(" "), "needs a text that says what to paint"),
+        (OPENAI, user_text(""), "needs a text that says what to paint"),
         (
             STABILITY,
-            says("\n"),
+            user_text("\n"),
             "needs a text that says what to paint",
         ),
         (
@@ -257,11 +256,11 @@ async fn what_is_no_prompt_is_refused_before_anything_is_sent() {
     ];
     for (id, request, expected) in rows {
         let provider = Provider::start([]).await;
-        let told = answer(json!({"serviceId": id, "url": provider.url()}), request)
+        let error = answer(json!({"serviceId": id, "url": provider.url()}), request)
             .await
             .unwrap_err();
-        let ServiceError::BadRequest(detail) = told else {
-            panic!("{id}: {told:?}")
+        let ServiceError::BadRequest(detail) = error else {
+            panic!("{id}: {error:?}")
         };
         assert!(detail.text().contains(expected), "{id}: {detail}");
         assert_eq!(provider.connections(), 0, "{id}");
@@ -269,11 +268,11 @@ async fn what_is_no_prompt_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn the_secret_goes_nowhere_else_and_nothing_goes_without_it() {
+async fn the_secret_goes_nowhere_else_and_nothing_is_sent_without_it() {
     for id in [OPENAI, STABILITY] {
         let provider = Provider::start([]).await;
         let registry = registry();
-        let mut call = sealed_call(&registry, id, "https://bound.invalid", says("a"));
+        let mut call = sealed_call(&registry, id, "https://bound.invalid", user_text("a"));
         call.service.url = Some(provider.url());
         let elsewhere = registry.call(call.clone()).await.unwrap_err();
         call.credentials = Arc::new(Credentials::None);
@@ -292,7 +291,7 @@ async fn the_secret_goes_nowhere_else_and_nothing_goes_without_it() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_with_its_status_and_the_wait() {
+async fn a_refusal_has_the_providers_status_and_retry_after() {
     let openai = json!({"error": {"message": format!("no {SECRET}"), "type": "image_generation_user_error"}});
     let stability = json!({"id": "x", "name": "rate_limit", "errors": [format!("no {SECRET}")]});
     let rows = [
@@ -322,24 +321,24 @@ async fn a_refusal_is_told_with_its_status_and_the_wait() {
         };
         let service = json!({"serviceId": id, "url": provider.url()});
         assert_eq!(
-            answer(service.clone(), says("a")).await,
+            answer(service.clone(), user_text("a")).await,
             Err(expected.clone())
         );
-        assert_eq!(events(service, says("a")).await, [Err(expected)]);
+        assert_eq!(events(service, user_text("a")).await, [Err(expected)]);
     }
 }
 
 #[tokio::test]
-async fn a_picture_that_was_filtered_is_an_error_that_says_why() {
-    let told = json!({"image": "", "finish_reason": "CONTENT_FILTERED", "seed": 1}).to_string();
-    let provider = Provider::start([json_bytes(told)]).await;
+async fn a_filtered_image_is_an_error_with_the_reason() {
+    let provider_json = json!({"image": "", "finish_reason": "CONTENT_FILTERED", "seed": 1}).to_string();
+    let provider = Provider::start([json_bytes(provider_json)]).await;
     let text = "StabilityAiTextToImageService(text-to-image:stability.ai): the provider withholds the picture \
                 (CONTENT_FILTERED); change the prompt";
     let mut error = ErrorObject::new(400, "Bad Request", text);
     error.kind = Some("CONTENT_FILTERED".to_owned());
-    let told = painted(STABILITY, &provider.url(), says("a")).await;
+    let result = painted(STABILITY, &provider.url(), user_text("a")).await;
     assert_eq!(
-        told,
+        result,
         Err(ServiceError::Provider {
             error: Box::new(error),
             retry_after: None
@@ -348,7 +347,7 @@ async fn a_picture_that_was_filtered_is_an_error_that_says_why() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_an_error() {
+async fn unusable_answers_are_errors() {
     let cut = || {
         vec![
             provider::Act::Send(
@@ -396,9 +395,9 @@ async fn what_is_no_answer_is_an_error() {
     ];
     for (id, script, expected) in rows {
         let provider = Provider::start([script]).await;
-        let told = painted(id, &provider.url(), says("a")).await;
-        let Err(ServiceError::BadAnswer(detail)) = told else {
-            panic!("{id} {expected}: {told:?}")
+        let result = painted(id, &provider.url(), user_text("a")).await;
+        let Err(ServiceError::BadAnswer(detail)) = result else {
+            panic!("{id} {expected}: {result:?}")
         };
         let (_, text) = detail.text().split_once("): ").unwrap();
         assert!(text.starts_with(expected), "{id}: {text}");
@@ -406,11 +405,11 @@ async fn what_is_no_answer_is_an_error() {
 }
 
 #[tokio::test]
-async fn the_dummy_makes_a_png_of_the_prompt_without_a_secret() {
+async fn dummy_makes_a_png_of_the_prompt_without_a_secret() {
     let registry = registry();
     let mut pictures = Vec::new();
     for prompt in ["a cat", "a dog", "a cat"] {
-        let mut call = call_with(&registry, json!({"serviceId": DUMMY}), says(prompt));
+        let mut call = call_with(&registry, json!({"serviceId": DUMMY}), user_text(prompt));
         call.credentials = Arc::new(Credentials::None);
         let Reply::Final(response) = registry.call(call).await.unwrap() else {
             panic!("a stream")

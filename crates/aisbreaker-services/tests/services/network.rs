@@ -1,18 +1,12 @@
 //! `aisbreaker:network`: what another AIsBreaker server is asked, and what is made of its answers.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use aisbreaker_api::{ErrorObject, ServicePattern};
-use aisbreaker_services::{
-    SealedSecret,
-    services::{HOPS_HEADER, SEALED_HEADER},
-};
-use serde_json::json;
+use aisbreaker_services::{Credentials, SealedSecret, ServiceError, services::{HOPS_HEADER, SEALED_HEADER}};
+use serde_json::{Value, json};
 
-use super::{
-    provider::{self, Act, Provider},
-    *,
-};
+use crate::support::{SECRET, answer, call_with, events, registry, scripted_provider as provider, user_text, scripted_provider::{Act, Provider}};
 
 fn service(url: &str) -> Value {
     json!({
@@ -37,7 +31,7 @@ fn final_answer() -> Value {
     })
 }
 
-fn error(url: &str, status: u16, text: &str, message: &str) -> ServiceError {
+fn provider_error(url: &str, status: u16, text: &str, message: &str) -> ServiceError {
     let object = ErrorObject::new(status, text, format!("{}{message}", prefix(url)));
     ServiceError::Provider {
         error: Box::new(object),
@@ -46,9 +40,9 @@ fn error(url: &str, status: u16, text: &str, message: &str) -> ServiceError {
 }
 
 #[tokio::test]
-async fn hands_the_call_on_and_the_answer_back_unchanged() {
+async fn forwards_the_call_and_returns_the_answer_unchanged() {
     let provider = Provider::start([provider::json("200 OK", &final_answer())]).await;
-    let response = answer(service(&provider.url()), says("a")).await.unwrap();
+    let response = answer(service(&provider.url()), user_text("a")).await.unwrap();
 
     assert_eq!(json_of(&response), final_answer());
     let received = provider.request();
@@ -74,7 +68,7 @@ async fn hands_the_call_on_and_the_answer_back_unchanged() {
 }
 
 #[tokio::test]
-async fn hands_a_stream_on() {
+async fn forwards_a_stream() {
     let progress = json!({"outputs": [{"text":
         {"index": 0, "role": "assistant", "content": "Moin", "isDelta": true, "isProcessing": false}}],
         "internResponse": {"b": 1}});
@@ -83,7 +77,7 @@ async fn hands_a_stream_on() {
         final_answer()
     );
     let provider = Provider::start([provider::stream(body.as_bytes().chunks(7))]).await;
-    let (pieces, response) = pieces(service(&provider.url()), says("a")).await;
+    let (pieces, response) = pieces(service(&provider.url()), user_text("a")).await;
 
     assert_eq!(json_of(&pieces), json!([progress]));
     assert_eq!(json_of(&response), final_answer());
@@ -91,7 +85,7 @@ async fn hands_a_stream_on() {
 }
 
 #[tokio::test]
-async fn errors_are_carried_through_with_the_hop_before_them() {
+async fn errors_are_passed_on_with_the_hop_as_prefix() {
     let not_found =
         json!({"error": {"message": "No factory", "statusCode": 404, "statusText": "Not Found"}});
     let rows = [
@@ -134,19 +128,19 @@ async fn errors_are_carried_through_with_the_hop_before_them() {
     for (status, body, code, text, message) in rows {
         for stream in [false, true] {
             let provider = Provider::start([provider::plain(status, "", &body)]).await;
-            let told = if stream {
-                events(service(&provider.url()), says("a"))
+            let error = if stream {
+                events(service(&provider.url()), user_text("a"))
                     .await
                     .remove(0)
                     .unwrap_err()
             } else {
-                answer(service(&provider.url()), says("a"))
+                answer(service(&provider.url()), user_text("a"))
                     .await
                     .unwrap_err()
             };
             assert_eq!(
-                told,
-                error(&provider.url(), code, text, message),
+                error,
+                provider_error(&provider.url(), code, text, message),
                 "{status} {body}"
             );
         }
@@ -154,7 +148,7 @@ async fn errors_are_carried_through_with_the_hop_before_them() {
 }
 
 #[tokio::test]
-async fn a_wait_is_carried_through() {
+async fn retry_after_is_passed_on() {
     let body =
         json!({"error": {"message": "Request quota exceeded", "statusCode": 429, "type": "quota"}});
     let script = provider::plain(
@@ -163,7 +157,7 @@ async fn a_wait_is_carried_through() {
         body.to_string(),
     );
     let provider = Provider::start([script]).await;
-    let told = answer(service(&provider.url()), says("a"))
+    let error = answer(service(&provider.url()), user_text("a"))
         .await
         .unwrap_err();
 
@@ -172,7 +166,7 @@ async fn a_wait_is_carried_through() {
     object.kind = Some("quota".to_owned());
     let retry_after = Some(Duration::from_secs(60));
     assert_eq!(
-        told,
+        error,
         ServiceError::Provider {
             error: Box::new(object),
             retry_after
@@ -181,15 +175,15 @@ async fn a_wait_is_carried_through() {
 }
 
 #[tokio::test]
-async fn an_error_in_a_stream_is_carried_through() {
+async fn an_error_in_a_stream_is_passed_on() {
     let object = json!({"message": "too slow", "statusCode": 504, "statusText": "Gateway Timeout"});
     for data in [json!({"error": object}), object] {
         let body = format!("event: error\ndata: {data}\n\n");
         let provider = Provider::start([provider::stream([body.as_bytes()])]).await;
-        let told = events(service(&provider.url()), says("a")).await;
+        let events = events(service(&provider.url()), user_text("a")).await;
         assert_eq!(
-            told,
-            [Err(error(
+            events,
+            [Err(provider_error(
                 &provider.url(),
                 504,
                 "Gateway Timeout",
@@ -200,7 +194,7 @@ async fn an_error_in_a_stream_is_carried_through() {
 }
 
 #[tokio::test]
-async fn a_prefix_that_is_there_is_not_put_there_again() {
+async fn a_prefix_is_not_added_twice() {
     let provider = Provider::start([]).await;
     let url = provider.url();
     let other = prefix("http://other.example");
@@ -212,7 +206,7 @@ async fn a_prefix_that_is_there_is_not_put_there_again() {
     for (message, after_prefix) in rows {
         let body = json!({"error": {"message": message, "statusCode": 404}});
         provider.then(provider::json("404 Not Found", &body));
-        let told = answer(service(&url), says("a"))
+        let error = answer(service(&url), user_text("a"))
             .await
             .unwrap_err()
             .to_string();
@@ -221,12 +215,12 @@ async fn a_prefix_that_is_there_is_not_put_there_again() {
         } else {
             format!("{}{after_prefix}", prefix(&url))
         };
-        assert_eq!(told, expected);
+        assert_eq!(error, expected);
     }
 }
 
 #[tokio::test]
-async fn the_prefix_is_readable_for_clients_that_send_a_placeholder_and_has_no_secret_for_others() {
+async fn the_prefix_masks_a_secret_but_not_a_placeholder() {
     let provider = Provider::start([]).await;
     let url = provider.url();
     let rows = [
@@ -236,15 +230,15 @@ async fn the_prefix_is_readable_for_clients_that_send_a_placeholder_and_has_no_s
     for (secret, expected) in rows {
         provider.then(provider::plain("404 Not Found", "", ""));
         let registry = registry();
-        let mut call = call_with(&registry, service(&url), says("a"));
+        let mut call = call_with(&registry, service(&url), user_text("a"));
         call.credentials = Arc::new(Credentials::Caller(secret.into()));
-        let told = registry.call(call).await.unwrap_err().to_string();
-        assert!(told.starts_with(&expected), "{told}");
+        let error = registry.call(call).await.unwrap_err().to_string();
+        assert!(error.starts_with(&expected), "{error}");
     }
 }
 
 #[tokio::test]
-async fn answers_that_are_none_are_errors() {
+async fn unusable_answers_are_errors() {
     let unreadable = "the server's answer is not one of an AIsBreaker server";
     let rows = [
         (
@@ -271,44 +265,44 @@ async fn answers_that_are_none_are_errors() {
     ];
     for (script, expected) in rows {
         let provider = Provider::start([script]).await;
-        let told = events(service(&provider.url()), says("a"))
+        let events = events(service(&provider.url()), user_text("a"))
             .await
             .pop()
             .unwrap();
         let expected = format!("{}{expected}", prefix(&provider.url()));
-        assert_eq!(told, Err(ServiceError::BadAnswer(expected.into())));
+        assert_eq!(events, Err(ServiceError::BadAnswer(expected.into())));
     }
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_be_reached_is_named() {
+async fn an_unreachable_server_is_named_in_the_error() {
     let url = provider::closed_port().await;
-    let told = answer(service(&url), says("a")).await.unwrap_err();
+    let error = answer(service(&url), user_text("a")).await.unwrap_err();
     let text = format!(
         "{}Error: connect ECONNREFUSED, the service refuses connections",
         prefix(&url)
     );
-    assert_eq!(told, ServiceError::Unreachable(text.into()));
+    assert_eq!(error, ServiceError::Unreachable(text.into()));
 }
 
 #[tokio::test]
 async fn a_loop_ends_after_eight_hops() {
     let provider = Provider::start([provider::json("200 OK", &final_answer())]).await;
     let registry = registry();
-    let call = call_with(&registry, service(&provider.url()), says("a"));
+    let call = call_with(&registry, service(&provider.url()), user_text("a"));
 
     registry.call(call.clone().with_hops(7)).await.unwrap();
     assert_eq!(provider.request().header(HOPS_HEADER), Some("8"));
 
-    let told = registry.call(call.with_hops(8)).await.unwrap_err();
+    let error = registry.call(call.with_hops(8)).await.unwrap_err();
     let text = "the call has passed 8 AIsBreaker servers already; look for a loop in service.url and \
                 service.forward2ServiceProps";
-    assert_eq!(told, ServiceError::BadRequest(text.into()));
+    assert_eq!(error, ServiceError::BadRequest(text.into()));
     assert_eq!(provider.received().len(), 1);
 }
 
 #[tokio::test]
-async fn the_next_server_is_told_when_the_caller_does_not_know_the_secret() {
+async fn a_sealed_secret_is_marked_for_the_next_server() {
     let registry = registry();
     for (secret, bearer, is_told) in [
         ("sk-sealed", Some("Bearer sk-sealed"), true),
@@ -319,7 +313,7 @@ async fn the_next_server_is_told_when_the_caller_does_not_know_the_secret() {
         let provider = Provider::start([provider::json("200 OK", &final_answer())]).await;
         let pattern = ServicePattern::parse("aisbreaker:").unwrap();
         let sealed = SealedSecret::new(pattern, secret.into(), vec![provider.url()]);
-        let mut call = call_with(&registry, service(&provider.url()), says("a"));
+        let mut call = call_with(&registry, service(&provider.url()), user_text("a"));
         call.credentials = Arc::new(Credentials::Sealed {
             secrets: vec![sealed],
             bearer: Some("sk-own".into()),
@@ -338,7 +332,7 @@ async fn the_next_server_is_told_when_the_caller_does_not_know_the_secret() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_handed_on_is_refused() {
+async fn calls_that_cannot_be_forwarded_are_refused() {
     let bad = |text: &str| ServiceError::BadRequest(text.into());
     let url = "http://127.0.0.1:9";
     let rows = [
@@ -357,7 +351,7 @@ async fn what_cannot_be_handed_on_is_refused() {
     ];
     for (service, expected) in rows {
         assert_eq!(
-            answer(service.clone(), says("a")).await.unwrap_err(),
+            answer(service.clone(), user_text("a")).await.unwrap_err(),
             expected,
             "{service}"
         );
@@ -365,14 +359,14 @@ async fn what_cannot_be_handed_on_is_refused() {
 }
 
 #[tokio::test]
-async fn mirrors_what_comes_over_two_hops() {
+async fn mirror_reverses_an_answer_from_two_hops_away() {
     let provider = Provider::start([provider::json("200 OK", &final_answer())]).await;
     let far = json!({"serviceId": "aisbreaker:network", "url": "https://far.example", "forward2ServiceProps":
         {"serviceId": "aisbreaker:does-not-exist-here"}});
     let near = json!({"serviceId": "aisbreaker:proxy", "url": provider.url(), "forward2ServiceProps": far});
     let service = json!({"serviceId": "aisbreaker:mirror", "forward2ServiceProps": near});
     let registry = registry();
-    let mut call = call_with(&registry, service, says("a"));
+    let mut call = call_with(&registry, service, user_text("a"));
     call.credentials = Arc::new(Credentials::None);
     let Ok(Reply::Final(response)) = registry.call(call).await else {
         panic!("no answer")

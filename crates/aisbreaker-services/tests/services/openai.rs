@@ -1,15 +1,13 @@
 //! `chat:openai.com` without streaming: the request it makes, and what it makes of the answer.
 
-use aisbreaker_api::ErrorObject;
-use serde_json::json;
+use std::sync::Arc;
 
-use aisbreaker_api::ServicePattern;
-use aisbreaker_services::SealedSecret;
+use aisbreaker_api::{ErrorObject, ServicePattern};
+use aisbreaker_egress::Timeouts;
+use aisbreaker_services::{Credentials, SealedSecret, ServiceError, services::{Options, standard}};
+use serde_json::{Value, json};
 
-use super::{
-    provider::{self, Provider},
-    *,
-};
+use crate::support::{SECRET, answer, call_with, client, json_of, registry, scripted_provider as provider, state_of, user_text, scripted_provider::Provider};
 
 fn completion(content: &str) -> Value {
     json!({
@@ -24,7 +22,7 @@ fn service(provider: &Provider) -> Value {
 }
 
 #[tokio::test]
-async fn asks_for_what_the_caller_asked_for_and_nothing_else() {
+async fn sends_what_the_caller_requested_and_nothing_else() {
     let provider = Provider::start([provider::json("200 OK", &completion("Hi."))]).await;
     let request = json!({
         "inputs": [
@@ -70,16 +68,16 @@ async fn asks_for_what_the_caller_asked_for_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn answers_with_what_the_provider_said_and_took() {
+async fn answers_with_the_providers_text_and_usage() {
     let provider = Provider::start([provider::json("200 OK", &completion("Hi."))]).await;
-    let response = answer(service(&provider), says("Hello")).await.unwrap();
+    let response = answer(service(&provider), user_text("Hello")).await.unwrap();
 
-    let mut told = json_of(&response);
-    assert!(told["usage"]["totalMilliseconds"].take().is_u64());
+    let mut response_json = json_of(&response);
+    assert!(response_json["usage"]["totalMilliseconds"].take().is_u64());
     let output = json!({"text":
         {"index": 0, "role": "assistant", "content": "Hi.", "isDelta": false, "isProcessing": false}});
     assert_eq!(
-        told,
+        response_json,
         json!({
             "outputs": [output],
             "conversationState": response.conversation_state,
@@ -104,11 +102,11 @@ async fn answers_with_what_the_provider_said_and_took() {
 }
 
 #[tokio::test]
-async fn the_second_turn_has_the_first_before_it() {
+async fn the_second_turn_includes_the_first() {
     let answers = ["One.", "Two."].map(|text| provider::json("200 OK", &completion(text)));
     let provider = Provider::start(answers).await;
-    let first = answer(service(&provider), says("first")).await.unwrap();
-    let mut request = says("second");
+    let first = answer(service(&provider), user_text("first")).await.unwrap();
+    let mut request = user_text("second");
     request["conversationState"] = json!(first.conversation_state);
     let second = answer(service(&provider), request).await.unwrap();
 
@@ -124,7 +122,7 @@ async fn the_second_turn_has_the_first_before_it() {
 }
 
 #[tokio::test]
-async fn the_engine_of_the_id_wins_then_the_option_then_the_default() {
+async fn the_engine_comes_from_id_option_or_default_in_this_order() {
     let rows = [
         (
             "chat:openai.com/org/model",
@@ -141,7 +139,7 @@ async fn the_engine_of_the_id_wins_then_the_option_then_the_default() {
     let registry = standard(client(Timeouts::default()), options).build();
     for (service_id, intern_options, expected) in rows {
         let provider = Provider::start([provider::json("200 OK", &completion("Hi."))]).await;
-        let mut request = says("a");
+        let mut request = user_text("a");
         request["internOptions"] = intern_options;
         let service = json!({"serviceId": service_id, "url": provider.url()});
         registry
@@ -151,7 +149,7 @@ async fn the_engine_of_the_id_wins_then_the_option_then_the_default() {
         assert_eq!(provider.request().body["model"], expected, "{service_id}");
     }
 
-    let mut request = says("a");
+    let mut request = user_text("a");
     request["internOptions"] = json!({"model": 4});
     let error = answer(json!({"serviceId": "chat:openai.com"}), request)
         .await
@@ -161,7 +159,7 @@ async fn the_engine_of_the_id_wins_then_the_option_then_the_default() {
 }
 
 #[tokio::test]
-async fn an_engine_that_the_key_shuts_out_is_not_called_by_an_option() {
+async fn a_blocked_engine_cannot_be_called_through_an_option() {
     let registry = standard(client(Timeouts::default()), Options::default()).build();
     let secret = |id: &str, secret: &str| {
         let urls = vec!["https://nowhere.invalid".to_owned()];
@@ -188,7 +186,7 @@ async fn an_engine_that_the_key_shuts_out_is_not_called_by_an_option() {
         ("chat:openai.com", json!({})),
         ("chat:anthropic.com", json!({"model": "dear"})),
     ] {
-        let mut request = says("a");
+        let mut request = user_text("a");
         request["internOptions"] = options.clone();
         let mut call = call_with(&registry, json!({"serviceId": id}), request);
         call.credentials = Arc::clone(&credentials);
@@ -206,18 +204,18 @@ async fn an_engine_that_the_key_shuts_out_is_not_called_by_an_option() {
 }
 
 #[tokio::test]
-async fn all_choices_are_outputs_unless_they_are_without_text() {
-    let mut told = completion("");
-    told["choices"] = json!([
+async fn every_choice_with_text_is_an_output() {
+    let mut provider_json = completion("");
+    provider_json["choices"] = json!([
         {"index": 1, "message": {"role": "assistant", "content": [{"type": "text", "text": "B"}]}},
         {"index": 0, "message": {"role": "assistant", "content": "A"}},
         {"index": 2, "message": {"role": "assistant", "content": null, "tool_calls": [{"id": "x"}]}},
     ]);
-    told.as_object_mut()
+    provider_json.as_object_mut()
         .unwrap()
         .retain(|name, _| name == "choices");
-    let provider = Provider::start([provider::json("200 OK", &told)]).await;
-    let response = answer(service(&provider), says("a")).await.unwrap();
+    let provider = Provider::start([provider::json("200 OK", &provider_json)]).await;
+    let response = answer(service(&provider), user_text("a")).await.unwrap();
 
     assert_eq!(texts(&response.outputs), ["A", "B"]);
     assert_eq!(
@@ -226,7 +224,7 @@ async fn all_choices_are_outputs_unless_they_are_without_text() {
         "the model that was asked for"
     );
     assert_eq!(response.usage.total_tokens, None);
-    assert_eq!(response.intern_response, Some(told));
+    assert_eq!(response.intern_response, Some(provider_json));
 }
 
 #[tokio::test]
@@ -266,7 +264,7 @@ async fn passes_on_the_providers_error_without_the_secret() {
     ];
     for (body, expected, kind) in rows {
         let provider = Provider::start([provider::json("401 Unauthorized", &body)]).await;
-        let error = answer(service(&provider), says("a")).await.unwrap_err();
+        let error = answer(service(&provider), user_text("a")).await.unwrap_err();
         let message = format!("OpenaiComChatService(chat:openai.com/gpt-test): {expected}");
         let mut object = ErrorObject::new(401, "Unauthorized", message);
         object.kind = kind.map(str::to_owned);
@@ -285,7 +283,7 @@ async fn passes_on_the_providers_error_without_the_secret() {
 async fn nothing_is_sent_without_a_secret() {
     let provider = Provider::start([]).await;
     let registry = registry();
-    let mut call = call_with(&registry, service(&provider), says("a"));
+    let mut call = call_with(&registry, service(&provider), user_text("a"));
     call.credentials = Arc::new(Credentials::None);
     let error = registry.call(call).await.unwrap_err();
 
@@ -295,7 +293,7 @@ async fn nothing_is_sent_without_a_secret() {
 }
 
 #[tokio::test]
-async fn an_address_that_the_caller_did_not_name_is_not_told() {
+async fn a_host_that_the_caller_did_not_name_is_hidden() {
     let secret = SealedSecret::new(
         ServicePattern::parse("chat:openai.com").unwrap(),
         SECRET.into(),
@@ -305,28 +303,28 @@ async fn an_address_that_the_caller_did_not_name_is_not_told() {
     let mut call = call_with(
         &registry,
         json!({"serviceId": "chat:openai.com"}),
-        says("a"),
+        user_text("a"),
     );
     call.credentials = Arc::new(Credentials::Sealed {
         secrets: vec![secret],
         bearer: None,
     });
 
-    let told = registry.call(call).await.unwrap_err();
+    let error = registry.call(call).await.unwrap_err();
 
-    assert!(matches!(told, ServiceError::Unreachable(_)), "{told:?}");
-    assert!(!told.to_string().contains("llm.internal"), "{told}");
+    assert!(matches!(error, ServiceError::Unreachable(_)), "{error:?}");
+    assert!(!error.to_string().contains("llm.internal"), "{error}");
 }
 
 #[tokio::test]
-async fn the_query_of_an_address_is_not_told_in_usage() {
+async fn usage_shows_the_url_without_its_query() {
     let body = json!({"choices": [{"message": {"content": "a"}}]});
     let provider = Provider::start([provider::json("200 OK", &body)]).await;
     let url = format!("{}/x?key=hush#no-default-path", provider.url());
 
     let response = answer(
         json!({"serviceId": "chat:openai.com", "url": url}),
-        says("a"),
+        user_text("a"),
     )
     .await
     .unwrap();

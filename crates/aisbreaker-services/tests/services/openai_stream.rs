@@ -1,12 +1,11 @@
 //! `chat:openai.com` with streaming.
 
-use futures_util::FutureExt as _;
-use serde_json::json;
+use aisbreaker_egress::Timeouts;
+use aisbreaker_services::{Event, Reply, ServiceError, services::{Options, standard}};
+use futures_util::{FutureExt as _, StreamExt as _};
+use serde_json::{Value, json};
 
-use super::{
-    provider::{self, Act, Provider},
-    *,
-};
+use crate::support::{call_with, client, json_of, pieces, registry, reply, scripted_provider as provider, state_of, streamed, texts, user_text, scripted_provider::{Act, Provider}};
 
 fn service(provider: &Provider) -> Value {
     json!({"serviceId": "chat:openai.com", "url": provider.url()})
@@ -37,9 +36,9 @@ fn whole() -> String {
 }
 
 #[tokio::test]
-async fn hands_out_pieces_and_then_the_whole() {
+async fn streams_pieces_and_then_the_whole_answer() {
     let provider = Provider::start([provider::stream([whole().as_bytes()])]).await;
-    let (pieces, response) = pieces(service(&provider), says("Hello")).await;
+    let (pieces, response) = pieces(service(&provider), user_text("Hello")).await;
 
     let piece = |text: &str| {
         json!({"outputs": [{"text":
@@ -48,10 +47,10 @@ async fn hands_out_pieces_and_then_the_whole() {
     assert_eq!(json_of(&pieces), json!([piece("Grüße"), piece(", Welt")]));
     let output = json!({"text":
         {"index": 0, "role": "assistant", "content": "Grüße, Welt", "isDelta": false, "isProcessing": false}});
-    let mut told = json_of(&response);
-    assert!(told["usage"]["totalMilliseconds"].take().is_u64());
+    let mut response_json = json_of(&response);
+    assert!(response_json["usage"]["totalMilliseconds"].take().is_u64());
     assert_eq!(
-        told,
+        response_json,
         json!({
             "outputs": [output],
             "conversationState": response.conversation_state,
@@ -80,7 +79,7 @@ async fn hands_out_pieces_and_then_the_whole() {
 }
 
 #[tokio::test]
-async fn openai_itself_is_asked_for_the_usage_of_a_stream() {
+async fn a_stream_from_openai_itself_requests_its_usage() {
     for (options, expected) in [
         (json!({}), json!({"include_usage": true})),
         (json!({"stream_options": null}), json!(null)),
@@ -95,7 +94,7 @@ async fn openai_itself_is_asked_for_the_usage_of_a_stream() {
             .with_rows(serde_json::from_value(row).unwrap())
             .unwrap();
         let registry = standard(client(Timeouts::default()), services).build();
-        let mut request = says("Hello");
+        let mut request = user_text("Hello");
         (request["stream"], request["internOptions"]) = (json!(true), options);
 
         let call = call_with(&registry, json!({"serviceId": "chat:openai.com"}), request);
@@ -125,7 +124,7 @@ async fn a_stream_is_the_same_however_it_is_cut() {
     let registry = registry();
 
     for cut in 0..count {
-        let call = call_with(&registry, service(&provider), streamed(says("Hello")));
+        let call = call_with(&registry, service(&provider), streamed(user_text("Hello")));
         let Reply::Stream(events) = registry.call(call).await.unwrap() else {
             panic!("no stream")
         };
@@ -162,7 +161,7 @@ async fn several_choices_are_kept_apart() {
     ]
     .concat();
     let provider = Provider::start([provider::stream([body.as_bytes()])]).await;
-    let (pieces, response) = pieces(service(&provider), says("a")).await;
+    let (pieces, response) = pieces(service(&provider), user_text("a")).await;
 
     let said: Vec<_> = pieces.iter().map(|piece| texts(&piece.outputs)).collect();
     assert_eq!(said, [vec!["a", "x"], vec!["y"], vec!["b"]]);
@@ -170,11 +169,11 @@ async fn several_choices_are_kept_apart() {
 }
 
 #[tokio::test]
-async fn the_call_of_a_tool_is_passed_on_in_the_providers_own_event() {
+async fn a_tool_call_is_passed_on_as_the_providers_own_event() {
     let choices = json!([{"index": 0, "delta": {"tool_calls": [{"index": 0, "id": "call_1"}]}}]);
     let body = delta(&choices) + "data: [DONE]\n\n";
     let provider = Provider::start([provider::stream([body.as_bytes()])]).await;
-    let (pieces, response) = pieces(service(&provider), says("a")).await;
+    let (pieces, response) = pieces(service(&provider), user_text("a")).await;
 
     assert_eq!(pieces.len(), 1);
     assert_eq!(pieces[0].outputs, []);
@@ -186,10 +185,10 @@ async fn the_call_of_a_tool_is_passed_on_in_the_providers_own_event() {
 }
 
 #[tokio::test]
-async fn an_answer_in_one_piece_is_one_piece() {
+async fn a_whole_answer_is_streamed_as_one_piece() {
     let body = json!({"model": "m", "choices": [{"message": {"content": "Hi."}}]});
     let provider = Provider::start([provider::json("200 OK", &body)]).await;
-    let (pieces, response) = pieces(service(&provider), says("a")).await;
+    let (pieces, response) = pieces(service(&provider), user_text("a")).await;
 
     let piece = json!({"outputs": [{"text":
         {"index": 0, "role": "assistant", "content": "Hi.", "isDelta": true, "isProcessing": true}}]});
@@ -199,11 +198,11 @@ async fn an_answer_in_one_piece_is_one_piece() {
 }
 
 #[tokio::test]
-async fn leaving_a_stream_closes_the_connection_to_the_provider() {
+async fn dropping_a_stream_closes_the_connection_to_the_provider() {
     let mut script = provider::open_stream([piece("a").as_bytes()]);
     script.push(Act::Hold);
     let provider = Provider::start([script]).await;
-    let Ok(Reply::Stream(mut events)) = reply(service(&provider), streamed(says("a"))).await else {
+    let Ok(Reply::Stream(mut events)) = reply(service(&provider), streamed(user_text("a"))).await else {
         panic!("no stream")
     };
     events.next().await.unwrap().unwrap();
@@ -214,13 +213,13 @@ async fn leaving_a_stream_closes_the_connection_to_the_provider() {
 }
 
 #[tokio::test]
-async fn what_is_not_read_is_not_collected() {
+async fn a_stream_that_is_not_polled_is_not_collected() {
     let mut script = provider::open_stream([]);
     script.push(Act::Flood(provider::chunk(
         piece(&"x".repeat(10_000)).as_bytes(),
     )));
     let provider = Provider::start([script]).await;
-    let Ok(Reply::Stream(events)) = reply(service(&provider), streamed(says("a"))).await else {
+    let Ok(Reply::Stream(events)) = reply(service(&provider), streamed(user_text("a"))).await else {
         panic!("no stream")
     };
     let read: Vec<_> = events.take(3).collect().await;
@@ -230,11 +229,11 @@ async fn what_is_not_read_is_not_collected() {
 }
 
 #[tokio::test]
-async fn the_end_is_told_though_the_provider_holds_the_connection() {
+async fn the_answer_ends_even_if_the_provider_holds_the_connection() {
     let mut script = provider::open_stream([whole().as_bytes()]);
     script.push(Act::Hold);
     let provider = Provider::start([script]).await;
-    let (_, response) = pieces(service(&provider), says("a")).await;
+    let (_, response) = pieces(service(&provider), user_text("a")).await;
 
     assert_eq!(response.text(), Some("Grüße, Welt"));
     provider.was_left().await;
@@ -245,7 +244,7 @@ async fn a_stream_begins_before_the_provider_has_answered() {
     let url = provider::closed_port().await;
     let service = json!({"serviceId": "chat:openai.com", "url": url});
 
-    let begun = reply(service, streamed(says("a"))).now_or_never();
+    let begun = reply(service, streamed(user_text("a"))).now_or_never();
 
     let Some(Ok(Reply::Stream(events))) = begun else {
         panic!("not begun at once: {begun:?}")
@@ -258,10 +257,10 @@ async fn a_stream_begins_before_the_provider_has_answered() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_the_call_itself_is_told_before_the_stream() {
+async fn faults_of_the_call_itself_are_reported_before_the_stream() {
     let service = json!({"serviceId": "chat:openai.com", "url": "https://a.example?x=1"});
 
-    let refused = reply(service, streamed(says("a"))).await;
+    let refused = reply(service, streamed(user_text("a"))).await;
 
     assert!(
         matches!(refused, Err(ServiceError::BadRequest(_))),

@@ -1,16 +1,14 @@
 //! `chat:replicate.com`: predictions, those that take a while too.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use aisbreaker_api::{ErrorObject, Input, OutputText, ServiceId};
-use aisbreaker_services::services::{ReplicateChat, ServiceSettings};
-use serde_json::json;
+use aisbreaker_api::{ConversationState, ErrorObject, Input, Output, OutputText, Response, ServiceId};
+use aisbreaker_egress::Timeouts;
+use aisbreaker_services::{Credentials, Event, Registry, Reply, ServiceError, services::{Options, ReplicateChat, ServiceSettings, standard}};
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
 
-use super::{
-    native::{check_head, golden, golden_json, json_bytes, sealed_call},
-    provider::{self, Provider},
-    *,
-};
+use crate::support::{answer, check_head, client, golden, golden_json, json_bytes, json_of, scripted_provider as provider, sealed_call, state_of, streamed, texts, user_text, scripted_provider::Provider};
 
 const ID: &str = "chat:replicate.com/meta/llama-test";
 const PATH: &str = "/v1/models/meta/llama-test/predictions";
@@ -33,7 +31,7 @@ async fn asked(url: &str, request: Value) -> Result<Reply, ServiceError> {
 }
 
 async fn answered(url: &str) -> Result<Response, ServiceError> {
-    let Reply::Final(response) = asked(url, says("a")).await? else {
+    let Reply::Final(response) = asked(url, user_text("a")).await? else {
         panic!("a stream")
     };
     Ok(response)
@@ -45,13 +43,13 @@ fn finished() -> Vec<provider::Act> {
 
 /// An unfinished prediction with this place to look at it.
 fn unfinished(get: Value) -> Vec<provider::Act> {
-    let mut told = golden_json("replicate.com", "unfinished.json");
-    told["urls"] = json!({"get": get});
-    provider::json("201 Created", &told)
+    let mut provider_json = golden_json("replicate.com", "unfinished.json");
+    provider_json["urls"] = json!({"get": get});
+    provider::json("201 Created", &provider_json)
 }
 
 #[tokio::test]
-async fn a_provider_gets_what_its_reference_asks_for_and_is_understood() {
+async fn the_provider_gets_its_golden_request_and_is_understood() {
     let provider = Provider::start([finished()]).await;
     let earlier = ConversationState::default().with_turn(
         &[Input::user_text("Hello")],
@@ -146,7 +144,7 @@ async fn a_version_is_in_the_body_and_a_model_in_the_path() {
     ];
     for (id, options, base, path, body) in rows {
         let provider = Provider::start([finished()]).await;
-        let mut request = says("a");
+        let mut request = user_text("a");
         request["internOptions"] = options;
         let url = format!("{}{base}", provider.url());
         answer(json!({"serviceId": id, "url": url}), request)
@@ -166,7 +164,7 @@ async fn a_version_is_in_the_body_and_a_model_in_the_path() {
 }
 
 #[tokio::test]
-async fn a_prediction_that_takes_a_while_is_looked_at_until_it_is_finished() {
+async fn an_unfinished_prediction_is_polled_until_it_is_finished() {
     let provider = Provider::start([]).await;
     let get = json!(format!(
         "{}/v1/predictions/golden0000?x=y#no-default-path",
@@ -208,7 +206,7 @@ async fn a_prediction_that_takes_a_while_is_looked_at_until_it_is_finished() {
 }
 
 #[tokio::test]
-async fn the_secret_is_not_taken_to_where_a_prediction_says() {
+async fn the_secret_does_not_follow_a_prediction_to_another_origin() {
     let elsewhere = Provider::start([]).await;
     let rows = [
         json!(format!("{}/v1/predictions/golden0000", elsewhere.url())),
@@ -245,7 +243,7 @@ async fn the_secret_is_not_taken_to_where_a_prediction_says() {
 }
 
 #[tokio::test]
-async fn an_id_does_not_lead_elsewhere() {
+async fn a_prediction_id_cannot_lead_to_another_path() {
     for id in [
         json!("../../x"),
         json!("a?b"),
@@ -254,34 +252,34 @@ async fn an_id_does_not_lead_elsewhere() {
         json!(null),
         json!("a b"),
     ] {
-        let mut told = golden_json("replicate.com", "unfinished.json");
-        told["id"] = id.clone();
-        let provider = Provider::start([json_bytes(told.to_string())]).await;
-        let told = answered(&provider.url()).await.unwrap_err();
+        let mut provider_json = golden_json("replicate.com", "unfinished.json");
+        provider_json["id"] = id.clone();
+        let provider = Provider::start([json_bytes(provider_json.to_string())]).await;
+        let error = answered(&provider.url()).await.unwrap_err();
 
         let text = format!("ReplicateComChatService({ID}): the provider's answer has no usable id");
-        assert_eq!(told, ServiceError::BadAnswer(text.into()), "{id}");
+        assert_eq!(error, ServiceError::BadAnswer(text.into()), "{id}");
         assert_eq!(provider.received().len(), 1, "{id}");
     }
 }
 
 #[tokio::test]
-async fn a_prediction_that_is_never_finished_is_given_up() {
+async fn a_prediction_that_never_finishes_times_out() {
     let scripts = std::iter::repeat_with(|| unfinished(json!(null))).take(100);
     let provider = Provider::start(scripts).await;
     let registry = hasty(Timeouts::default().with_response(Duration::from_millis(300)));
-    let told = registry
-        .call(sealed_call(&registry, ID, &provider.url(), says("a")))
+    let error = registry
+        .call(sealed_call(&registry, ID, &provider.url(), user_text("a")))
         .await
         .unwrap_err();
 
-    assert!(matches!(told, ServiceError::Timeout(_)), "{told:?}");
+    assert!(matches!(error, ServiceError::Timeout(_)), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_stream_has_the_answer_in_one_piece() {
     let provider = Provider::start([unfinished(json!(null)), finished()]).await;
-    let Reply::Stream(events) = asked(&provider.url(), streamed(says("a"))).await.unwrap() else {
+    let Reply::Stream(events) = asked(&provider.url(), streamed(user_text("a"))).await.unwrap() else {
         panic!("no stream")
     };
     let events: Vec<_> = events.map(|event| event.unwrap()).collect().await;
@@ -298,8 +296,8 @@ async fn a_stream_has_the_answer_in_one_piece() {
 }
 
 #[tokio::test]
-async fn an_output_is_a_text_or_texts() {
-    let mut told = golden_json("replicate.com", "answer.json");
+async fn an_output_is_a_text_or_a_list_of_texts() {
+    let mut provider_json = golden_json("replicate.com", "answer.json");
     let rows = [
         (json!("One"), vec!["One"]),
         (json!(["One", " two"]), vec!["One two"]),
@@ -307,56 +305,56 @@ async fn an_output_is_a_text_or_texts() {
         (json!(null), vec![]),
     ];
     for (output, expected) in rows {
-        told["output"] = output.clone();
-        let provider = Provider::start([json_bytes(told.to_string())]).await;
+        provider_json["output"] = output.clone();
+        let provider = Provider::start([json_bytes(provider_json.to_string())]).await;
         let response = answered(&provider.url()).await.unwrap();
         assert_eq!(texts(&response.outputs), expected, "{output}");
     }
 }
 
 #[tokio::test]
-async fn what_the_service_cannot_send_is_refused_before_anything_is_sent() {
+async fn unusable_requests_are_refused_before_anything_is_sent() {
     let image = json!({"inputs": [{"image": {"url": "https://a.example/b"}}]});
     let rows = [
         (
             "chat:replicate.com",
-            says("a"),
+            user_text("a"),
             "has no default model: name one",
         ),
         (
             "chat:replicate.com/llama",
-            says("a"),
+            user_text("a"),
             "name the model as <owner>/<name>",
         ),
         (
             "chat:replicate.com/a/b/c",
-            says("a"),
+            user_text("a"),
             "name the model as <owner>/<name>",
         ),
         (
             "chat:replicate.com/a/..",
-            says("a"),
+            user_text("a"),
             "name the model as <owner>/<name>",
         ),
         (
             "chat:replicate.com/a/b:",
-            says("a"),
+            user_text("a"),
             "name the model as <owner>/<name>",
         ),
         (
             "chat:replicate.com/a/b?c",
-            says("a"),
+            user_text("a"),
             "name the model as <owner>/<name>",
         ),
         (ID, image, "takes no image inputs"),
     ];
     for (id, request, expected) in rows {
         let provider = Provider::start([]).await;
-        let told = answer(json!({"serviceId": id, "url": provider.url()}), request)
+        let error = answer(json!({"serviceId": id, "url": provider.url()}), request)
             .await
             .unwrap_err();
-        let ServiceError::BadRequest(detail) = told else {
-            panic!("{id}: {told:?}")
+        let ServiceError::BadRequest(detail) = error else {
+            panic!("{id}: {error:?}")
         };
         assert!(detail.text().contains(expected), "{id}: {detail}");
         assert_eq!(provider.connections(), 0, "{id}");
@@ -364,10 +362,10 @@ async fn what_the_service_cannot_send_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn the_secret_goes_nowhere_else_and_nothing_goes_without_it() {
+async fn the_secret_goes_nowhere_else_and_nothing_is_sent_without_it() {
     let provider = Provider::start([]).await;
     let registry = registry();
-    let mut call = sealed_call(&registry, ID, "https://bound.invalid", says("a"));
+    let mut call = sealed_call(&registry, ID, "https://bound.invalid", user_text("a"));
     call.service.url = Some(provider.url());
     let elsewhere = registry.call(call.clone()).await.unwrap_err();
     call.credentials = Arc::new(Credentials::None);
@@ -387,7 +385,7 @@ async fn the_secret_goes_nowhere_else_and_nothing_goes_without_it() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_with_its_status_and_the_wait_when_looked_at_too() {
+async fn a_refusal_keeps_status_and_retry_after_when_polled_too() {
     let body =
         json!({"title": "Throttled", "detail": format!("no {SECRET}"), "status": 429}).to_string();
     let refused = || provider::plain("429 Too Many Requests", "retry-after: 9\r\n", &body);
@@ -404,31 +402,31 @@ async fn a_refusal_is_told_with_its_status_and_the_wait_when_looked_at_too() {
 }
 
 #[tokio::test]
-async fn a_prediction_that_came_to_nothing_is_an_error() {
-    let told = |status: &str, error: Value| {
-        let mut told = golden_json("replicate.com", "answer.json");
-        told["status"] = json!(status);
-        told["error"] = error;
-        told.to_string()
+async fn a_prediction_without_a_result_is_an_error() {
+    let result = |status: &str, error: Value| {
+        let mut provider_json = golden_json("replicate.com", "answer.json");
+        provider_json["status"] = json!(status);
+        provider_json["error"] = error;
+        provider_json.to_string()
     };
     let mut odd = golden_json("replicate.com", "answer.json");
     odd["output"] = json!([{"x": 1}]);
     let rows = [
-        (told("failed", json!("Out of memory.")), "Out of memory."),
+        (provider_json("failed", json!("Out of memory.")), "Out of memory."),
         (
-            told("failed", json!(null)),
+            provider_json("failed", json!(null)),
             "the provider's answer says that the prediction failed, and not why",
         ),
         (
-            told("canceled", json!(null)),
+            provider_json("canceled", json!(null)),
             "the provider's answer says that the prediction was canceled",
         ),
         (
-            told("aborted", json!(null)),
+            provider_json("aborted", json!(null)),
             "the provider's answer says that the prediction was canceled",
         ),
         (
-            told("unheard-of", json!(null)),
+            provider_json("unheard-of", json!(null)),
             "the provider's answer has no status of a prediction",
         ),
         (
@@ -450,9 +448,9 @@ async fn a_prediction_that_came_to_nothing_is_an_error() {
             vec![unfinished(json!(null)), json_bytes(&body)],
         ] {
             let provider = Provider::start(scripts).await;
-            let told = answered(&provider.url()).await.unwrap_err();
+            let error = answered(&provider.url()).await.unwrap_err();
             assert_eq!(
-                told.to_string(),
+                error.to_string(),
                 format!("ReplicateComChatService({ID}): {expected}"),
                 "{body}"
             );

@@ -1,19 +1,16 @@
 //! Every provider of the table that speaks OpenAI's dialect, against its golden files: what it is
 //! sent, and what is made of its answer, streamed and not.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+mod table;
 
-use aisbreaker_api::{ServiceId, ServicePattern};
-use aisbreaker_services::{
-    Dialect, Provider as Row, Providers, SealedSecret, Tokens,
-    services::{OpenAiChat, SEALED_HEADER, ServiceSettings},
-};
-use serde_json::json;
+use std::{fs, collections::BTreeSet, path::PathBuf, sync::Arc};
 
-use super::{
-    provider::{self, Provider, Received},
-    *,
-};
+use aisbreaker_api::{Response, ServiceId, ServicePattern};
+use aisbreaker_egress::Timeouts;
+use aisbreaker_services::{Dialect, Provider as Row, Providers, Registry, SealedSecret, ServiceError, Tokens, services::{OpenAiChat, Options, SEALED_HEADER, ServiceSettings, standard}};
+use serde_json::{Value, json};
+
+use crate::support::{SECRET, client, scripted_provider as provider, texts, scripted_provider::{Provider, Received}};
 
 const OPERATION: &str = "/chat/completions";
 /// The headers of every request to a provider, none of which is a credential.
@@ -26,151 +23,6 @@ const ORDINARY_HEADERS: &[&str] = &[
     "user-agent",
     SEALED_HEADER,
 ];
-const BEARER: (&str, &str) = ("authorization", "Bearer ");
-
-/// A provider, where its chat is called if the key does not say where, and the header of the secret
-/// with its scheme.
-type Line = (&'static str, &'static str, (&'static str, &'static str));
-
-const LINES: &[Line] = &[
-    (
-        "openai.com",
-        "https://api.openai.com/v1/chat/completions",
-        BEARER,
-    ),
-    (
-        "gemini.google.com",
-        "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions",
-        BEARER,
-    ),
-    (
-        "mistral.ai",
-        "https://api.mistral.ai/v1/chat/completions",
-        BEARER,
-    ),
-    (
-        "groq.com",
-        "https://api.groq.com/openai/v1/chat/completions",
-        BEARER,
-    ),
-    (
-        "deepseek.com",
-        "https://api.deepseek.com/chat/completions",
-        BEARER,
-    ),
-    ("x.ai", "https://api.x.ai/v1/chat/completions", BEARER),
-    (
-        "together.ai",
-        "https://api.together.ai/v1/chat/completions",
-        BEARER,
-    ),
-    (
-        "fireworks.ai",
-        "https://api.fireworks.ai/inference/v1/chat/completions",
-        BEARER,
-    ),
-    (
-        "perplexity.ai",
-        "https://api.perplexity.ai/chat/completions",
-        BEARER,
-    ),
-    (
-        "openrouter.ai",
-        "https://openrouter.ai/api/v1/chat/completions",
-        BEARER,
-    ),
-    (
-        "cohere.com",
-        "https://api.cohere.ai/compatibility/v1/chat/completions",
-        BEARER,
-    ),
-    (
-        "huggingface.co",
-        "https://router.huggingface.co/v1/chat/completions",
-        BEARER,
-    ),
-    ("azure.com", "/openai/v1/chat/completions", ("api-key", "")),
-    (
-        "cerebras.ai",
-        "https://api.cerebras.ai/v1/chat/completions",
-        BEARER,
-    ),
-    (
-        "deepinfra.com",
-        "https://api.deepinfra.com/v1/openai/chat/completions",
-        BEARER,
-    ),
-    (
-        "moonshot.ai",
-        "https://api.moonshot.ai/v1/chat/completions",
-        BEARER,
-    ),
-    (
-        "nvidia.com",
-        "https://integrate.api.nvidia.com/v1/chat/completions",
-        BEARER,
-    ),
-    (
-        "sambanova.ai",
-        "https://api.sambanova.ai/v1/chat/completions",
-        BEARER,
-    ),
-    (
-        "z.ai",
-        "https://api.z.ai/api/paas/v4/chat/completions",
-        BEARER,
-    ),
-    (
-        "alibabacloud.com",
-        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1/chat/completions",
-        BEARER,
-    ),
-    (
-        "ollama",
-        "http://localhost:11434/v1/chat/completions",
-        BEARER,
-    ),
-    ("vllm", "http://localhost:8000/v1/chat/completions", BEARER),
-    (
-        "lmstudio",
-        "http://localhost:1234/v1/chat/completions",
-        BEARER,
-    ),
-    (
-        "llama.cpp",
-        "http://localhost:8080/v1/chat/completions",
-        BEARER,
-    ),
-];
-
-/// Where providers are called in Anthropic's dialect.
-const MESSAGES: &[(&str, &str)] = &[
-    ("anthropic.com", "https://api.anthropic.com/v1/messages"),
-    (
-        "deepseek.com",
-        "https://api.deepseek.com/anthropic/v1/messages",
-    ),
-    (
-        "fireworks.ai",
-        "https://api.fireworks.ai/inference/v1/messages",
-    ),
-    ("openrouter.ai", "https://openrouter.ai/api/v1/messages"),
-    ("azure.com", "/anthropic/v1/messages"),
-    (
-        "moonshot.ai",
-        "https://api.moonshot.ai/anthropic/v1/messages",
-    ),
-    ("z.ai", "https://api.z.ai/api/anthropic/v1/messages"),
-    (
-        "alibabacloud.com",
-        "https://dashscope-intl.aliyuncs.com/apps/anthropic/v1/messages",
-    ),
-    ("ollama", "http://localhost:11434/v1/messages"),
-    ("vllm", "http://localhost:8000/v1/messages"),
-    ("lmstudio", "http://localhost:1234/v1/messages"),
-    ("llama.cpp", "http://localhost:8080/v1/messages"),
-];
-
 /// The golden files of a provider.
 struct Golden {
     id: String,
@@ -226,14 +78,14 @@ impl Golden {
             self.expected["engine"].as_str(),
             "{row}"
         );
-        let told = [
+        let tokens = [
             response.usage.input_tokens,
             response.usage.output_tokens,
             response.usage.total_tokens,
         ];
         let (input, output) = (self.count("input"), self.count("output"));
         let expected = [input, output, Some(input.unwrap() + output.unwrap())];
-        assert_eq!(told, if has_usage { expected } else { [None; 3] }, "{row}");
+        assert_eq!(tokens, if has_usage { expected } else { [None; 3] }, "{row}");
     }
 }
 
@@ -316,7 +168,7 @@ fn check_head(received: &Received, id: &str, url: &str, credential: Option<&str>
 }
 
 #[tokio::test]
-async fn a_provider_gets_what_its_reference_asks_for_and_is_understood() {
+async fn each_provider_gets_its_golden_request_and_is_understood() {
     let registry = registry();
     for line @ (id, ..) in LINES {
         let golden = Golden::of(id);
@@ -346,7 +198,7 @@ async fn a_provider_gets_what_its_reference_asks_for_and_is_understood() {
 }
 
 #[tokio::test]
-async fn a_provider_is_understood_when_it_streams() {
+async fn each_provider_is_understood_when_it_streams() {
     let registry = registry();
     for line @ (id, ..) in LINES {
         let golden = Golden::of(id);
@@ -382,7 +234,7 @@ async fn a_provider_is_understood_when_it_streams() {
 }
 
 #[tokio::test]
-async fn every_name_of_a_provider_is_the_same_service() {
+async fn every_alias_of_a_provider_is_the_same_service() {
     let registry = registry();
     for line @ (id, ..) in LINES {
         let golden = Golden::of(id);
@@ -412,7 +264,7 @@ async fn every_name_of_a_provider_is_the_same_service() {
 }
 
 #[tokio::test]
-async fn only_a_server_of_ones_own_is_called_without_a_secret() {
+async fn only_self_hosted_servers_are_called_without_a_secret() {
     let registry = registry();
     let own = ["ollama", "vllm", "lmstudio", "llama.cpp"];
     for (id, url, _) in LINES {
@@ -422,15 +274,15 @@ async fn only_a_server_of_ones_own_is_called_without_a_secret() {
         let mut call = call_with(&registry, service, question());
         call.credentials = Arc::new(Credentials::None);
 
-        let told = registry.call(call).await;
+        let result = registry.call(call).await;
 
         if own.contains(id) {
-            assert!(told.is_ok(), "{id}: {told:?}");
+            assert!(result.is_ok(), "{id}: {result:?}");
             check_head(&provider.request(), id, url, None);
         } else {
             let service_id = golden.service_id(id);
             assert_eq!(
-                told.unwrap_err(),
+                result.unwrap_err(),
                 ServiceError::MissingSecret { service_id },
                 "{id}"
             );
@@ -455,12 +307,12 @@ async fn only_openai_has_a_default_engine() {
 }
 
 #[test]
-fn the_tokens_of_an_answer_are_read_by_the_providers_own_rule() {
+fn tokens_are_read_by_the_providers_own_rule() {
     for (id, ..) in LINES {
         let golden = Golden::of(id);
         let answer: Value = serde_json::from_slice(&golden.answer).unwrap();
 
-        let told = row(id)
+        let tokens = row(id)
             .dialect(Dialect::OpenAi)
             .unwrap()
             .usage
@@ -473,13 +325,13 @@ fn the_tokens_of_an_answer_are_read_by_the_providers_own_rule() {
             cached,
             reasoning,
             ..
-        } = told;
+        } = tokens;
         assert_eq!([input, output, cached, reasoning], expected, "{id}");
     }
 }
 
 #[test]
-fn every_row_of_the_table_has_a_line_and_golden_files() {
+fn every_row_of_the_table_has_golden_files() {
     let openai = LINES
         .iter()
         .map(|(id, url, _)| ((*id).to_owned(), (*url).to_owned()));

@@ -6,7 +6,7 @@ use aisbreaker_services::{Providers, ServiceError};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::*;
+use crate::support::{answer, json_of, pieces, state_of, streamed, texts};
 
 const DUMMY_ANSWER: &str = "Hello, this is the reponse to 'What is JavaScript?' from DummyAssistantService ... \
                             To get a useful answer, choose a different service/serviceId ...";
@@ -42,7 +42,7 @@ fn registers_every_service() {
 async fn dummy_answers_as_the_original_does() {
     let response = answer(
         json!({"serviceId": "chat:dummy"}),
-        says("What is JavaScript?"),
+        user_text("What is JavaScript?"),
     )
     .await
     .unwrap();
@@ -67,8 +67,8 @@ async fn dummy_answers_as_the_original_does() {
 #[tokio::test]
 async fn dummy_appends_to_the_conversation() {
     let service = json!({"serviceId": "chat:dummy", "greeting": "Moin"});
-    let first = answer(service.clone(), says("one")).await.unwrap();
-    let mut request = says("two");
+    let first = answer(service.clone(), user_text("one")).await.unwrap();
+    let mut request = user_text("two");
     request["conversationState"] = json!(first.conversation_state);
     let second = answer(service, request).await.unwrap();
 
@@ -91,7 +91,7 @@ async fn dummy_appends_to_the_conversation() {
 async fn dummy_streams_word_by_word() {
     let (pieces, response) = pieces(
         json!({"serviceId": "chat:dummy"}),
-        says("What is JavaScript?"),
+        user_text("What is JavaScript?"),
     )
     .await;
 
@@ -116,14 +116,14 @@ async fn dummy_streams_word_by_word() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dummy_waits_between_pieces_only_if_asked_to() {
+async fn dummy_pauses_between_pieces_only_on_request() {
     let started = Instant::now();
-    pieces(json!({"serviceId": "chat:dummy"}), says("a")).await;
+    pieces(json!({"serviceId": "chat:dummy"}), user_text("a")).await;
     assert_eq!(started.elapsed(), Duration::ZERO);
 
     let (pieces, response) = pieces(
         json!({"serviceId": "chat:dummy", "delayMillis": 1000}),
-        says("a"),
+        user_text("a"),
     )
     .await;
     let pauses = u64::try_from(pieces.len()).unwrap() - 1;
@@ -132,7 +132,7 @@ async fn dummy_waits_between_pieces_only_if_asked_to() {
 }
 
 #[tokio::test]
-async fn dummy_refuses_unusable_properties() {
+async fn dummy_refuses_invalid_properties() {
     let greeting = "service.greeting must be a string";
     let delay = "service.delayMillis must be a whole number from 0 to 1000";
     let rows = [
@@ -147,7 +147,7 @@ async fn dummy_refuses_unusable_properties() {
     ];
     for (mut properties, expected) in rows {
         properties["serviceId"] = json!("chat:dummy");
-        let error = answer(properties.clone(), says("a")).await.err();
+        let error = answer(properties.clone(), user_text("a")).await.err();
         assert_eq!(
             error,
             expected.map(|text| ServiceError::BadRequest(text.into())),
@@ -157,7 +157,7 @@ async fn dummy_refuses_unusable_properties() {
 }
 
 #[tokio::test]
-async fn echo_says_every_text_again() {
+async fn echo_repeats_every_text() {
     let request = json!({"inputs": [
         {"text": {"role": "user", "content": "a"}},
         {"image": {"role": "user", "url": "https://a.example/b.png"}},
@@ -186,11 +186,11 @@ async fn echo_says_every_text_again() {
 }
 
 #[tokio::test]
-async fn a_state_of_somebody_else_is_refused() {
+async fn an_invalid_conversation_state_is_refused() {
     let expected = "request.conversationState is not a conversation state of an earlier answer; send it back \
                     unchanged, or leave it out";
     for service_id in ["chat:dummy", "chat:echo", "chat:openai.com"] {
-        let mut request = says("a");
+        let mut request = user_text("a");
         request["conversationState"] = json!("AAAA");
         let error = answer(json!({"serviceId": service_id}), request)
             .await

@@ -1,9 +1,7 @@
 //! What the rules of the provider table make of the usage objects that providers send.
 
 use aisbreaker_services::{Dialect, Providers, Tokens};
-use serde_json::json;
-
-use super::*;
+use serde_json::{Value, json};
 
 /// What is told: input, output, cached, reasoning.
 type Counts = [Option<u64>; 4];
@@ -251,7 +249,7 @@ fn other_operations_are_counted_by_the_same_rules() {
 }
 
 #[test]
-fn messages_count_what_is_read_out_of_the_cache_and_written_to_it_as_read() {
+fn cache_reads_and_writes_of_messages_count_as_input() {
     let cached = json!({
         "input_tokens": 21, "cache_creation_input_tokens": 188, "cache_read_input_tokens": 1000,
         "cache_creation": {"ephemeral_5m_input_tokens": 188, "ephemeral_1h_input_tokens": 0},
@@ -293,7 +291,7 @@ fn messages_count_what_is_read_out_of_the_cache_and_written_to_it_as_read() {
 }
 
 #[test]
-fn the_end_of_messages_adds_to_their_start() {
+fn final_counts_of_messages_complete_the_first_ones() {
     let start = json!({
         "input_tokens": 25, "cache_creation_input_tokens": 10, "cache_read_input_tokens": 100, "output_tokens": 1,
     });

@@ -1,0 +1,308 @@
+//! The chats with protocols of their own, against their golden files: what the provider is sent,
+//! and what is made of its answer, streamed and not.
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use aisbreaker_api::{ConversationState, Input, Origin, Output, OutputText, ServicePattern};
+use aisbreaker_egress::{Bounds, MemoryBudget};
+use aisbreaker_services::{Credentials, SealedSecret, ServiceError, services::configurable_ids};
+use serde_json::{Value, json};
+
+use crate::support::{SECRET, answer, call_with, registry, scripted_provider as provider, user_text, scripted_provider::{Provider, Received}};
+
+/// A service, and what of its requests is not in the golden body.
+struct Line {
+    id: &'static str,
+    engine: &'static str,
+    /// The path where the key names only an origin; plain and streamed.
+    paths: [&'static str; 2],
+    /// The header of the secret, with what stands before it.
+    secret: (&'static str, &'static str),
+    /// Other headers than every request has.
+    headers: &'static [(&'static str, &'static str)],
+    /// Whether the body tells that a stream is wanted.
+    tells_stream: bool,
+}
+
+const LINES: &[Line] = &[
+    Line {
+        id: "anthropic.com",
+        engine: "claude-test-1",
+        paths: ["/v1/messages", "/v1/messages"],
+        secret: ("x-api-key", ""),
+        headers: &[("anthropic-version", "2023-06-01")],
+        tells_stream: true,
+    },
+    Line {
+        id: "gemini.google.com",
+        engine: "gemini-test-1",
+        paths: [
+            "/v1beta/models/gemini-test-1:generateContent",
+            "/v1beta/models/gemini-test-1:streamGenerateContent?alt=sse",
+        ],
+        secret: ("x-goog-api-key", ""),
+        headers: &[],
+        tells_stream: false,
+    },
+    Line {
+        id: "gemini.vertexai.google.com",
+        engine: "gemini-test-1",
+        paths: [
+            "/v1/publishers/google/models/gemini-test-1:generateContent",
+            "/v1/publishers/google/models/gemini-test-1:streamGenerateContent?alt=sse",
+        ],
+        secret: ("x-goog-api-key", ""),
+        headers: &[],
+        tells_stream: false,
+    },
+];
+
+/// Returns a turn in the middle of a conversation, with every kind of content.
+fn question() -> Value {
+    let earlier = ConversationState::default().with_turn(
+        &[Input::user_text("Hello")],
+        &[Output::Text(OutputText::complete(0, "Hi."))],
+    );
+    json!({
+        "inputs": [
+            {"text": {"role": "system", "content": "Answer in one word."}},
+            {"text": {"role": "user", "content": "What is the capital of the country"}},
+            {"text": {"role": "user", "content": "with this flag?"}},
+            {"image": {"role": "user", "base64": "iVBORw0KGgo="}},
+            {"text": {"role": "user", "content": ""}},
+            {"image": {"role": "user", "url": "https://a.example/flag.png"}},
+            {"text": {"role": "system", "content": "Be friendly."}},
+        ],
+        "conversationState": earlier.encode(),
+        "internOptions": {"temperature": 0.5},
+    })
+}
+
+impl Line {
+    fn service_id(&self) -> String {
+        format!("chat:{}/{}", self.id, self.engine)
+    }
+
+    fn check_request(&self, received: &Received, is_streamed: bool) {
+        let (name, scheme) = self.secret;
+        let secret = format!("{scheme}{SECRET}");
+        let accept = if is_streamed {
+            "text/event-stream"
+        } else {
+            "application/json"
+        };
+        let always = [
+            (name, &*secret),
+            ("x-aisbreaker-sealed", "1"),
+            ("content-type", "application/json"),
+            ("accept", accept),
+        ];
+        let headers: Vec<_> = always
+            .into_iter()
+            .chain(self.headers.iter().copied())
+            .collect();
+        let start = format!("POST {}", self.paths[usize::from(is_streamed)]);
+        check_head(received, &start, &headers);
+        let mut expected = golden_json(self.id, "request.json");
+        if is_streamed && self.tells_stream {
+            expected["stream"] = json!(true);
+        }
+        assert_eq!(received.body, expected, "{}", self.id);
+    }
+
+    fn check_answer(&self, response: &Response) {
+        let expected = golden_json(self.id, "expected.json");
+        let usage = &response.usage;
+        let provider_json = json!({
+            "outputs": texts(&response.outputs),
+            "engine": usage.service.engine,
+            "tokens": {
+                "input": usage.input_tokens, "output": usage.output_tokens, "total": usage.total_tokens,
+            },
+        });
+        assert_eq!(provider_json, expected, "{}", self.id);
+        let state = state_of(response);
+        let said = state["messages"].as_array().unwrap().len();
+        assert_eq!(
+            said,
+            2 + 7 + 1,
+            "{}: the conversation with this turn",
+            self.id
+        );
+    }
+}
+
+#[tokio::test]
+async fn each_provider_gets_its_golden_request_and_is_understood() {
+    let registry = registry();
+    for line in LINES {
+        let answer = golden(line.id, "answer.json");
+        let provider = Provider::start([json_bytes(&answer)]).await;
+        let call = sealed_call(&registry, &line.service_id(), &provider.url(), question());
+
+        let Reply::Final(response) = registry.call(call).await.expect(line.id) else {
+            panic!("{}: a stream", line.id)
+        };
+
+        line.check_request(&provider.request(), false);
+        line.check_answer(&response);
+        assert_eq!(
+            response.intern_response,
+            Some(golden_json(line.id, "answer.json")),
+            "{}",
+            line.id
+        );
+        let url = response.usage.service.url.unwrap();
+        assert_eq!(
+            url,
+            format!("{}{}", provider.url(), line.paths[0]),
+            "{}",
+            line.id
+        );
+    }
+}
+
+#[tokio::test]
+async fn each_provider_is_understood_however_its_stream_is_cut() {
+    let registry = registry();
+    for line in LINES {
+        let stream = golden(line.id, "stream.txt");
+        for size in [stream.len(), 1, 7, 64] {
+            let provider = Provider::start([provider::stream(stream.chunks(size))]).await;
+            let call = sealed_call(
+                &registry,
+                &line.service_id(),
+                &provider.url(),
+                streamed(question()),
+            );
+
+            let Reply::Stream(events) = registry.call(call).await.expect(line.id) else {
+                panic!("{}: no stream", line.id)
+            };
+            let mut events: Vec<_> = events.collect().await;
+
+            let Some(Ok(Event::Final(response))) = events.pop() else {
+                panic!("{}: {events:?}", line.id)
+            };
+            line.check_request(&provider.request(), true);
+            line.check_answer(&response);
+            let mut pieces = Vec::new();
+            for event in events {
+                let Event::Progress(progress) = event.expect(line.id) else {
+                    panic!("{}: two ends", line.id)
+                };
+                pieces.extend(texts(&progress.outputs).into_iter().map(str::to_owned));
+            }
+            assert!(pieces.len() > 1, "{}: {pieces:?}", line.id);
+            assert_eq!(
+                pieces.concat(),
+                texts(&response.outputs).concat(),
+                "{}",
+                line.id
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_cut_after_any_message_is_an_error() {
+    let registry = registry();
+    for line in LINES {
+        let stream = String::from_utf8(golden(line.id, "stream.txt")).unwrap();
+        let blank = if stream.contains("\r\n") {
+            "\r\n\r\n"
+        } else {
+            "\n\n"
+        };
+        let ends: Vec<_> = stream
+            .match_indices(blank)
+            .map(|(at, _)| at + blank.len())
+            .collect();
+        let (whole, short) = ends.split_last().unwrap();
+        assert!(stream[*whole..].trim().is_empty(), "{}", line.id);
+        let scripts = short
+            .iter()
+            .map(|end| provider::stream([&stream.as_bytes()[..*end]]));
+        let provider = Provider::start(scripts).await;
+        for end in short {
+            let call = sealed_call(
+                &registry,
+                &line.service_id(),
+                &provider.url(),
+                streamed(question()),
+            );
+            let Reply::Stream(events) = registry.call(call).await.expect(line.id) else {
+                panic!("{}: no stream", line.id)
+            };
+            let last = events.collect::<Vec<_>>().await.pop().unwrap();
+            let Err(ServiceError::BadAnswer(detail)) = &last else {
+                panic!("{} at {end}: {last:?}", line.id)
+            };
+            assert!(
+                detail
+                    .text()
+                    .ends_with("the provider's answer was cut short"),
+                "{} at {end}: {detail}",
+                line.id
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sealed_secret_does_not_go_to_the_callers_url() {
+    let registry = registry();
+    for line in LINES {
+        let provider = Provider::start([]).await;
+        let mut call = sealed_call(
+            &registry,
+            &line.service_id(),
+            "https://bound.invalid",
+            user_text("a"),
+        );
+        call.service.url = Some(provider.url());
+
+        let error = registry.call(call).await.unwrap_err();
+
+        assert!(
+            matches!(error, ServiceError::Forbidden(_)),
+            "{}: {error:?}",
+            line.id
+        );
+        assert_eq!(provider.connections(), 0, "{}", line.id);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_without_a_secret_or_without_an_engine() {
+    let registry = registry();
+    for line in LINES {
+        let provider = Provider::start([]).await;
+        let service = |id: &str| json!({"serviceId": id, "url": provider.url()});
+        let mut call = call_with(&registry, service(&line.service_id()), user_text("a"));
+        call.credentials = Arc::new(Credentials::None);
+        let missing = registry.call(call).await.unwrap_err();
+        assert_eq!(
+            missing,
+            ServiceError::MissingSecret {
+                service_id: line.service_id()
+            },
+            "{}",
+            line.id
+        );
+
+        let id = format!("chat:{}", line.id);
+        let nameless = answer(service(&id), user_text("a")).await.unwrap_err();
+        let ServiceError::BadRequest(detail) = nameless else {
+            panic!("{}: {nameless:?}", line.id)
+        };
+        assert!(
+            detail
+                .text()
+                .contains(&format!("{id} has no default model: name one")),
+            "{}: {detail}",
+            line.id
+        );
+        assert_eq!(provider.connections(), 0, "{}", line.id);
+    }
+}
