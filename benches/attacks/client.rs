@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aisbreaker_benches::calls::{answered, connect};
+use aisbreaker_benches::calls::{connect, send};
 use tokio::{
     net::TcpStream,
     sync::Mutex,

@@ -47,7 +47,7 @@ fn main() {
     let args = Args::parse();
     let server = args
         .server
-        .unwrap_or_else(aisbreaker_benches::process::beside_this_program);
+        .unwrap_or_else(aisbreaker_benches::process::default_server);
     let chosen = attack::ALL
         .iter()
         .filter(|attack| attack.name.contains(&args.only));

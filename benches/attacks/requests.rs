@@ -9,17 +9,17 @@ use crate::target::Target;
 
 /// A head without its end, and with whatever framing is named.
 pub(crate) fn head(target: &Target, framing: &str) -> String {
-    calls::head(&target.key, framing)
+    calls::request_head(&target.key, framing)
 }
 
 /// A whole call with this body.
 pub(crate) fn call(target: &Target, body: &str) -> Vec<u8> {
-    calls::call(&target.key, body)
+    calls::request(&target.key, body)
 }
 
 /// A call of `chat:dummy`.
 pub(crate) fn dummy(target: &Target) -> Vec<u8> {
-    calls::dummy(&target.key)
+    calls::dummy_request(&target.key)
 }
 
 /// The same with a key that was altered.

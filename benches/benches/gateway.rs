@@ -8,7 +8,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use aisbreaker_benches::gateway::{Calls, MINT_REQUEST};
+use aisbreaker_benches::gateway::{GatewayClient, MINT_REQUEST};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -18,7 +18,7 @@ fn calls(c: &mut Criterion) {
         .enable_all()
         .build()
         .unwrap();
-    let calls = runtime.block_on(Calls::new());
+    let calls = runtime.block_on(GatewayClient::new());
     let mut group = c.benchmark_group("gateway");
     group.throughput(Throughput::Elements(1));
     group.bench_function("process/dummy", |b| {

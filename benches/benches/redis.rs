@@ -7,28 +7,28 @@
 
 use std::{hint::black_box, time::Duration};
 
-use aisbreaker_benches::store::{Question, Store};
+use aisbreaker_benches::store::{Operation, Store};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn redis(criterion: &mut Criterion) {
     let Some(store) = Store::start() else { return };
     let questions = [
-        ("charge/admitted", Question::Charge),
-        ("charge/refused", Question::Refused),
-        ("gcra-12", Question::Gcra),
-        ("ping", Question::Ping),
+        ("charge/admitted", Operation::Charge),
+        ("charge/refused", Operation::Refused),
+        ("gcra-12", Operation::Gcra),
+        ("ping", Operation::Ping),
     ];
     let mut group = criterion.benchmark_group("redis");
     group
         .throughput(Throughput::Elements(1))
         .measurement_time(Duration::from_secs(3));
-    for (name, question) in questions {
+    for (name, operation) in questions {
         for (flight, in_flight) in [("one-in-flight", 1), ("64-in-flight", 64)] {
             group.bench_function(format!("{name}/{flight}"), |bench| {
                 bench.iter_custom(|count| {
                     // As many for each that is in flight; the time is that of `count`.
                     let each = count.div_ceil(u64::from(in_flight));
-                    let time = store.ask(question, in_flight, each);
+                    let time = store.elapsed(operation, in_flight, each);
                     let share = Duration::from_nanos(
                         u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / each,
                     );

@@ -9,8 +9,8 @@ use std::{
 
 use aisbreaker_benches::{
     claims::{grant, host, ring},
-    gateway::Calls,
-    provider::Answers,
+    gateway::GatewayClient,
+    provider::ReplyOptions,
 };
 use aisbreaker_quota::{Charge, Engine, Limits};
 use aisbreaker_token::Grant;
@@ -58,21 +58,21 @@ impl Case {
         match self {
             Self::Open => open(calls),
             Self::Quota => decide(calls),
-            Self::Json => chat(calls, Answers::default()),
+            Self::Json => chat(calls, ReplyOptions::default()),
             Self::Stream => chat(
                 calls,
-                Answers {
+                ReplyOptions {
                     chunks: 100,
-                    by_itself: true,
-                    ..Answers::default()
+                    yields_after_chunk: true,
+                    ..ReplyOptions::default()
                 },
             ),
             Self::Burst => chat(
                 calls,
-                Answers {
+                ReplyOptions {
                     chunks: 100,
                     at_once: true,
-                    ..Answers::default()
+                    ..ReplyOptions::default()
                 },
             ),
             Self::Dummy => ask_dummy(calls),
@@ -113,9 +113,9 @@ fn decide(calls: u32) {
     }
 }
 
-fn chat(calls: u32, answers: Answers) {
+fn chat(calls: u32, answers: ReplyOptions) {
     run(async {
-        let gateway = Calls::with_provider(answers).await;
+        let gateway = GatewayClient::with_provider(answers).await;
         for _ in 0..calls {
             let answer = gateway.chat(CLIENT, answers.chunks > 0).await;
             let end: &[u8] = if answers.chunks > 0 {
@@ -134,7 +134,7 @@ fn chat(calls: u32, answers: Answers) {
 
 fn ask_dummy(calls: u32) {
     run(async {
-        let gateway = Calls::new().await;
+        let gateway = GatewayClient::new().await;
         for _ in 0..calls {
             black_box(gateway.process(CLIENT, false).await);
         }

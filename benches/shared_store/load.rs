@@ -29,7 +29,7 @@ pub(crate) struct Calls {
 
 impl Load {
     pub(crate) fn start(address: SocketAddr, key: &str, connections: usize) -> Self {
-        let request: Arc<[u8]> = calls::dummy(key).into();
+        let request: Arc<[u8]> = calls::dummy_request(key).into();
         let (calls, is_over) = (Arc::<Mutex<Calls>>::default(), Arc::<AtomicBool>::default());
         let (told, seen) = (Arc::clone(&calls), Arc::clone(&is_over));
         let thread = std::thread::spawn(move || {
@@ -72,7 +72,7 @@ async fn call_on(address: SocketAddr, request: &[u8], calls: &Mutex<Calls>, is_o
     let mut stream = calls::connect(address).await.expect("it accepts");
     while !is_over.load(Ordering::Relaxed) {
         let begun = Instant::now();
-        let answered = calls::answered(&mut stream, request).await;
+        let answered = calls::send(&mut stream, request).await;
         let millis = begun.elapsed().as_secs_f64() * 1e3;
         if answered.is_err() {
             stream = calls::connect(address).await.expect("it accepts");

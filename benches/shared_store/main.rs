@@ -26,7 +26,7 @@ use std::{
 
 use aisbreaker_benches::{
     gateway::UNLIMITED,
-    process::{Process, beside_this_program, cpu_seconds, resident_bytes},
+    process::{Process, cpu_seconds, default_server, resident_bytes},
 };
 use clap::Parser;
 use load::{Calls, Load};
@@ -51,7 +51,7 @@ struct Args {
 
 fn main() {
     let args = Args::parse();
-    let server = args.server.clone().unwrap_or_else(beside_this_program);
+    let server = args.server.clone().unwrap_or_else(default_server);
     let Some(mut redis) = RedisServer::start(&[]) else {
         return;
     };
