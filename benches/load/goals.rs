@@ -203,7 +203,7 @@ fn measured(row: &Measured) -> String {
     format!(
         "| {} | {ratio:.3}{spread} | {goal} | {} | {both} |\n",
         row.row,
-        row.met.map_or("", told)
+        row.met.map_or("", yes_or_no)
     )
 }
 
