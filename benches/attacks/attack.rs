@@ -41,13 +41,13 @@ pub(crate) const ALL: &[Attack] = &[
         run: |target| Box::pin(header_floods(target)),
     },
     Attack {
-        name: "streams nobody reads",
-        pace: "50, begun at 50/s",
+        name: "unread streams",
+        pace: "50, opened at 50/s",
         run: |target| Box::pin(unread_streams(target)),
     },
     Attack {
-        name: "streams of a provider nobody reads",
-        pace: "50, begun at 50/s",
+        name: "unread streams of a provider",
+        pace: "50, opened at 50/s",
         run: |target| Box::pin(unread_streams_of_a_provider(target)),
     },
     Attack {

@@ -79,9 +79,9 @@ impl Idle {
         let thread = cpu::this_thread();
         let before = cpu::nanoseconds(&thread);
         let step = || {
-            let begun = now();
+            let started = now();
             self.engine.sweep(self.later);
-            begun.elapsed()
+            started.elapsed()
         };
         let steps = (0..self.engine.sweep_steps()).map(|_| step()).collect();
         ((cpu::nanoseconds(&thread) - before) / 1e6, steps)

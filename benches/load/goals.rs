@@ -145,7 +145,7 @@ struct Measured {
 /// Returns the table of all rows.
 pub(crate) fn table(results_of: &impl Fn(&str) -> PartResult, results: &Path) -> String {
     let mut text = String::from(
-        "\n## The figures of the design\n\nA median, and in brackets the least and the most of all rounds.\n\n\
+        "\n## The figures of the design\n\nThe median of all rounds, and in brackets the least and the most of them.\n\n\
          | what | measured | goal | met | ours / other |\n|---|---|---|---|---|\n",
     );
     for row in &ROWS {

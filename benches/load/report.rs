@@ -49,7 +49,7 @@ fn machine() -> String {
     };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     format!(
-        "## What it was measured on\n\n{processors} processors ({}), Linux {}, {}; server of commit {}, written {}.\n",
+        "## Machine\n\n{processors} processors ({}), Linux {}, {}; server of commit {}, written {}.\n",
         first_line("/proc/cpuinfo", "model name"),
         output("uname", &["-r"]),
         output("rustc", &["--version"]),
@@ -89,8 +89,8 @@ fn percentile(x: &f64) -> String {
 /// Returns the section about response times at a fixed rate.
 fn distributions(results_of: &impl Fn(&str) -> PartResult, plots: &Path) -> String {
     let mut text = String::from(
-        "\n## How long answers take\n\nOpen loop: requests are due at a fixed rate. Milliseconds from when each was due \
-         until its answer was whole: the median of the rounds, and the least and the most of them.\n\n\
+        "\n## Response times\n\nOpen loop: requests are due at a fixed rate. Milliseconds from when each was due \
+         until its response was complete: the median of the rounds, and the least and the most of them.\n\n\
          | load | server | p50 | p90 | p99 | p99.9 | sent late, p50 |\n|---|---|---|---|---|---|---|\n",
     );
     let mut images = String::new();
@@ -140,7 +140,7 @@ fn distributions(results_of: &impl Fn(&str) -> PartResult, plots: &Path) -> Stri
 fn scale(results_of: &impl Fn(&str) -> PartResult, plots: &Path) -> String {
     let connections = results_of("connections").comparisons;
     let mut text = String::from(
-        "\n## Scale\n\nClosed loop, JSON, over the number of open connections, of which at most 1000 have a call under way:\n\n\
+        "\n## Scale\n\nClosed loop, JSON, by number of open connections, of which at most 1000 have a call in flight:\n\n\
          | connections | per second | of bare proxy | µs CPU per request | bare proxy | ratio | p99, ms | bare proxy, ms |\n\
          |---|---|---|---|---|---|---|---|\n",
     );
@@ -185,8 +185,8 @@ fn scale(results_of: &impl Fn(&str) -> PartResult, plots: &Path) -> String {
     if streams.comparisons.is_empty() {
         return text;
     }
-    text += "\nStreams that are open at once, up to 5000 chunks a second in all; \
-             times are those of a chunk from the provider's write to the client's read:\n\n\
+    text += "\nConcurrent streams, up to 5000 chunks per second in all; \
+             times are from the provider's write of a chunk to the client's read:\n\n\
              | streams | chunks per second | of bare proxy | µs CPU per chunk | bare proxy | ratio | p99, ms | bare proxy, ms |\n\
              |---|---|---|---|---|---|---|---|\n";
     for comparison in &streams.comparisons {
@@ -269,9 +269,9 @@ fn peers(result: &PartResult) -> String {
         return String::new();
     }
     let mut text = String::from(
-        "\n## Other gateways\n\nThe same provider, the same JSON request of 1 kB, 64 connections, in turns with the same bare proxy, \
-         set up as in `benches/load/peers`, which tells what each of them does and does not do: none has keys or quotas of \
-         its own here, as ours has.\n\n\
+        "\n## Other gateways\n\nThe same provider, the same JSON request of 1 kB and 64 connections, measured alternately with the \
+         same bare proxy, and set up as in `benches/load/peers`. That folder says what each of them does: unlike \
+         aisbreaker, none of them checks keys or quotas here, except for LiteLLM's master key.\n\n\
          | gateway | requests per second | of bare proxy | µs CPU per request | of bare proxy | p50, ms | resident MB |\n\
          |---|---|---|---|---|---|---|\n",
     );

@@ -58,16 +58,16 @@ impl Load {
     }
 
     pub(crate) fn so_far(&self) -> Calls {
-        self.calls.lock().expect("nobody panics").clone()
+        self.calls.lock().expect("no caller panics").clone()
     }
 
     pub(crate) fn end(self) -> Calls {
         self.is_over.store(true, Ordering::Relaxed);
-        self.thread.join().expect("nobody panics");
+        self.thread.join().expect("no caller panics");
         Arc::try_unwrap(self.calls)
             .expect("all have ended")
             .into_inner()
-            .expect("nobody panics")
+            .expect("no caller panics")
     }
 }
 
@@ -85,7 +85,7 @@ async fn call_repeatedly(
         if outcome.is_err() {
             stream = calls::connect(address).await.expect("it accepts");
         }
-        let mut calls = calls.lock().expect("nobody panics");
+        let mut calls = calls.lock().expect("no caller panics");
         calls.errors += usize::from(outcome.is_err());
         calls.millis.push(millis);
     }

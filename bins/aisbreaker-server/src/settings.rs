@@ -102,7 +102,7 @@ pub(crate) fn load(
         Err(error) => {
             faults.add(
                 "random sealing key",
-                format_args!("cannot be made: {error}"),
+                format_args!("cannot be generated: {error}"),
             );
             return Err(faults);
         }
