@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_counts_where_it_was_made_but_costs_where_it_went() {
+    fn counts_calls_at_the_caller_and_costs_at_the_callee() {
         let text = "version: 1\nevents: Ir\n\nfn=main\n10 5\ncfn=malloc\ncalls=3 20\n10 300\n\
             11 2\n\nfn=malloc\n20 300\n\n\
             totals: 307\n";

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limited_number_of_lines_passes_each_second_and_the_rest_is_counted() {
+    fn passes_a_limited_number_of_lines_per_second_and_counts_the_rest() {
         #[expect(
             clippy::disallowed_methods,
             reason = "an instant can only be had from the system"
