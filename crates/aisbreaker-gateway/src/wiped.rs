@@ -142,7 +142,7 @@ pub(crate) fn body(bytes: &[u8]) -> Result<Value, InvalidRequest> {
     // unwiped.
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let has_syntax =
-        read::check_count(text).and_then(|()| match serde_json::from_slice::<IgnoredAny>(text) {
+        read::check_value_count(text).and_then(|()| match serde_json::from_slice::<IgnoredAny>(text) {
             Ok(IgnoredAny) => Ok(()),
             Err(error) => Err(JsonFault::Syntax {
                 line: error.line(),
