@@ -10,40 +10,30 @@
 #[cfg(test)]
 extern crate self as aisbreaker_token;
 
+mod base64url;
 mod claims;
-mod encoding;
 mod error;
+mod format;
 #[cfg(all(test, feature = "legacy"))]
 mod fuzz_corpus;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
-mod grant;
-mod header;
 mod host;
 mod ids;
-mod opening;
 #[cfg(feature = "legacy")]
-mod original;
+mod legacy;
+mod opening;
 mod ring;
 mod sealing;
 mod server_key;
 
+pub use claims::{Grant, RequestLimits, RequestQuotas, ServiceSecret};
 pub use error::{ClaimsFault, KeyError, OpenError, RandomnessError, RingError, SealError};
-pub use grant::{Grant, RequestLimits, RequestQuotas, ServiceSecret};
+pub use format::{MAX_OPEN_CHARS, MAX_SEAL_CHARS, PREFIX, Version};
 pub use host::{Host, HostError};
 pub use ids::{KeyId, ServerKeyId};
-pub use opening::{Opened, Version};
+pub use opening::Opened;
 pub use ring::KeyRing;
 pub use sealing::SealedKey;
 pub use server_key::{OpeningKey, ServerKey};
-
-/// What every key starts with.
-pub const PREFIX: &str = "aisbreaker_";
-
-/// Keys longer than this many characters are refused unread.
-pub const MAX_OPEN_CHARS: usize = 16 * 1024;
-
-/// Keys longer than this many characters are not made, since many proxies cut header fields at 8
-/// KiB.
-pub const MAX_SEAL_CHARS: usize = 6 * 1024;

@@ -1,7 +1,7 @@
-//! A `Deserializer` over a JSON object that keeps the registered claims from the payload.
+//! A `Deserializer` that diverts the registered claims and shows a payload all other members.
 //!
-//! Serde's `flatten` would do the same, but it first copies all members into a buffer: slower, and
-//! the copies would not be wiped.
+//! The `flatten` of serde would do the same, but it copies all members into a buffer first, which
+//! is slower, and the copies would not be wiped.
 
 use std::{borrow::Cow, fmt};
 
@@ -13,25 +13,25 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::registered::{Claim, Registered, Text};
+use super::registered::{Claim, JsonStr, RegisteredClaims};
 
-/// The members of the claims object other than the registered ones.
-pub(super) struct Members<'a, 'de, D> {
+/// The members of the claims object that are not registered claims.
+pub(super) struct PayloadMembers<'a, 'de, D> {
     object: D,
-    registered: &'a mut Registered<'de>,
+    registered: &'a mut RegisteredClaims<'de>,
 }
 
-impl<'a, 'de, D> Members<'a, 'de, D> {
-    pub(super) fn new(object: D, registered: &'a mut Registered<'de>) -> Self {
+impl<'a, 'de, D> PayloadMembers<'a, 'de, D> {
+    pub(super) fn new(object: D, registered: &'a mut RegisteredClaims<'de>) -> Self {
         Self { object, registered }
     }
 }
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Members<'_, 'de, D> {
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for PayloadMembers<'_, 'de, D> {
     type Error = D::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.object.deserialize_map(MembersVisitor {
+        self.object.deserialize_map(PayloadVisitor {
             visitor,
             registered: self.registered,
         })
@@ -56,22 +56,22 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Members<'_, 'de, D> {
         _: V,
     ) -> Result<V::Value, D::Error> {
         Err(D::Error::custom(
-            "an enum can be a payload only with a tag member",
+            "an enum can be a payload only if it has a tag member",
         ))
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
-        seq tuple tuple_struct map struct identifier ignored_any
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map struct identifier ignored_any
     }
 }
 
-struct MembersVisitor<'a, 'de, V> {
+struct PayloadVisitor<'a, 'de, V> {
     visitor: V,
-    registered: &'a mut Registered<'de>,
+    registered: &'a mut RegisteredClaims<'de>,
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for MembersVisitor<'_, 'de, V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for PayloadVisitor<'_, 'de, V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,28 +79,28 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for MembersVisitor<'_, 'de, V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.visitor.visit_map(MembersAccess {
+        self.visitor.visit_map(PayloadAccess {
             map,
             registered: self.registered,
         })
     }
 }
 
-struct MembersAccess<'a, 'de, A> {
+struct PayloadAccess<'a, 'de, A> {
     map: A,
-    registered: &'a mut Registered<'de>,
+    registered: &'a mut RegisteredClaims<'de>,
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for MembersAccess<'_, 'de, A> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for PayloadAccess<'_, 'de, A> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, A::Error> {
-        while let Some(Text(name)) = self.map.next_key()? {
+        while let Some(JsonStr(name)) = self.map.next_key()? {
             match Claim::from_name(&name) {
-                Some(claim) => self.registered.take(claim, &mut self.map)?,
+                Some(claim) => self.registered.read_value(claim, &mut self.map)?,
                 None => return deserialize_name(seed, name).map(Some),
             }
         }

@@ -1,35 +1,34 @@
-//! The standard payload: quotas, the secrets of the services that a key may use, and other names of
-//! their models.
+//! The standard payload: quotas, service secrets and model aliases.
 //!
-//! Plain data. What quotas mean and where a secret may be sent is decided by those who use it.
+//! These types are plain data. Enforcing quotas and the destinations of secrets is up to the server.
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What a key allows, as the AIsBreaker server seals it.
+/// What a key permits: the payload that the AIsBreaker server seals.
 ///
-/// In JSON: `{"requestQuotas": {…}, "serviceSecrets": […], "modelAliases": {…}}`, all optional.
-/// Members that are not known are ignored when a key is opened.
+/// Its JSON is `{"requestQuotas": {…}, "serviceSecrets": […], "modelAliases": {…}}`. All members are
+/// optional, and unknown members are ignored.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Grant {
-    /// How often the key may be used. `None`: the server's defaults apply.
+    /// How often the key may be used. If `None`, the server's defaults apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_quotas: Option<RequestQuotas>,
-    /// Secrets by service; the order matters to the server.
+    /// The secrets for services. Their order is significant to the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub service_secrets: Vec<ServiceSecret>,
-    /// Other names of models: the name, and the service id with an engine that it stands for, such
-    /// as `chat:groq.com/llama-3.1-8b`.
+    /// Aliases of models. Each maps to a service id with an engine, such as
+    /// `chat:groq.com/llama-3.1-8b`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub model_aliases: BTreeMap<String, String>,
 }
 
 impl Grant {
-    /// A grant of these quotas and secrets.
+    /// Creates a grant with these quotas and secrets, and without model aliases.
     pub fn new(request_quotas: Option<RequestQuotas>, service_secrets: Vec<ServiceSecret>) -> Self {
         Self {
             request_quotas,
@@ -38,7 +37,7 @@ impl Grant {
         }
     }
 
-    /// The same grant with other names of models.
+    /// Sets the model aliases.
     #[must_use]
     pub fn with_model_aliases(mut self, model_aliases: BTreeMap<String, String>) -> Self {
         self.model_aliases = model_aliases;
@@ -46,7 +45,7 @@ impl Grant {
     }
 }
 
-/// Limits for each client of a key, and for all its clients together.
+/// The request limits of a key, for each client and for all clients together.
 #[expect(
     clippy::exhaustive_structs,
     reason = "fixed by the key format; named fields keep the two apart"
@@ -54,13 +53,13 @@ impl Grant {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestQuotas {
-    /// What each client address may do.
+    /// The limits for each client.
     pub per_client_request_limits: RequestLimits,
-    /// What all clients may do together.
+    /// The limits for all clients together.
     pub global_request_limits: RequestLimits,
 }
 
-/// Requests per minute, hour and day; all three are required, and none is zero.
+/// The maximum number of requests per minute, hour and day. All three are required.
 #[expect(
     clippy::exhaustive_structs,
     reason = "fixed by the key format; named fields keep the three apart"
@@ -68,45 +67,49 @@ pub struct RequestQuotas {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestLimits {
-    /// Requests in any minute.
+    /// The maximum in any minute.
     pub requests_per_minute: NonZeroU32,
-    /// Requests in any hour.
+    /// The maximum in any hour.
     pub requests_per_hour: NonZeroU32,
-    /// Requests in any day.
+    /// The maximum in any day.
     pub requests_per_day: NonZeroU32,
 }
 
-/// A secret for the services that an id stands for.
+/// A secret for the services that match an id.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct ServiceSecret {
-    /// Which services, such as `chat:openai.com`; empty for all.
+    /// The id of the services, such as `chat:openai.com`. Empty matches all services.
     pub service_id: String,
-    /// What authenticates to the service; may be empty.
-    #[serde(serialize_with = "expose")]
+    /// The secret that authenticates to the service. It may be empty.
+    #[serde(serialize_with = "serialize_secret")]
     pub auth_secret: SecretString,
-    /// Where the secret may be sent. In JSON absent, one string, or a list of strings.
+    /// The URLs to which the secret may be sent.
+    ///
+    /// Empty means the default URL of the service. In JSON, the member is absent, a string or a
+    /// list of strings.
     #[serde(
         default,
         skip_serializing_if = "Vec::is_empty",
-        serialize_with = "one_or_many",
-        deserialize_with = "from_one_or_many"
+        serialize_with = "serialize_one_or_many",
+        deserialize_with = "deserialize_one_or_many"
     )]
     pub url: Vec<String>,
-    /// Ids of the services to be called, one after the other, when this one fails. In JSON absent,
-    /// one string, or a list of strings.
+    /// The ids of the services to call, in order, if this one fails.
+    ///
+    /// In JSON, the member is absent, a string or a list of strings.
     #[serde(
         default,
         skip_serializing_if = "Vec::is_empty",
-        serialize_with = "one_or_many",
-        deserialize_with = "from_one_or_many"
+        serialize_with = "serialize_one_or_many",
+        deserialize_with = "deserialize_one_or_many"
     )]
     pub fallback: Vec<String>,
 }
 
 impl ServiceSecret {
-    /// A secret for the services of this id, to be sent to their usual address.
+    /// Creates a secret for the services that match this id, to be sent to their default URL.
     pub fn new(service_id: impl Into<String>, auth_secret: SecretString) -> Self {
         Self {
             service_id: service_id.into(),
@@ -116,14 +119,14 @@ impl ServiceSecret {
         }
     }
 
-    /// The same secret with the services to be called when this one fails.
+    /// Sets the services to call if this one fails.
     #[must_use]
     pub fn with_fallback(mut self, fallback: Vec<String>) -> Self {
         self.fallback = fallback;
         self
     }
 
-    /// The same secret, to be sent to these addresses.
+    /// Sets the URLs to which the secret may be sent.
     #[must_use]
     pub fn with_url(mut self, url: Vec<String>) -> Self {
         self.url = url;
@@ -131,19 +134,27 @@ impl ServiceSecret {
     }
 }
 
-/// The one place where a secret becomes JSON: the plaintext of a key.
-fn expose<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+/// Serializes a secret into the plaintext of a key, the only JSON that contains one.
+fn serialize_secret<S: Serializer>(
+    secret: &SecretString,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose_secret())
 }
 
-fn one_or_many<S: Serializer>(texts: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+fn serialize_one_or_many<S: Serializer>(
+    texts: &[String],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match texts {
         [text] => text.serialize(serializer),
         texts => texts.serialize(serializer),
     }
 }
 
-fn from_one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+fn deserialize_one_or_many<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum OneOrMany {

@@ -83,7 +83,7 @@ fn every_vector_opens_or_is_refused_as_the_original_does() {
         match opened {
             Ok(opened) => {
                 assert!(opens_there, "{}", vector.name);
-                assert_eq!(opened.version(), Version::Original, "{}", vector.name);
+                assert_eq!(opened.version(), Version::V1, "{}", vector.name);
                 assert_eq!(
                     opened.expires_at(),
                     at(&vector.claims["exp"]),

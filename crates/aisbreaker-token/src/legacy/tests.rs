@@ -19,7 +19,7 @@ fn header() -> &'static str {
 
 /// Seals as the original does, under any header.
 fn seal(header: &str, claims: &str) -> String {
-    let key = OriginalKey::from_text(PHRASE);
+    let key = LegacyKey::from_phrase(PHRASE);
     let iv = [5; IV_BYTES];
     let mut buffer = [claims.as_bytes(), &[0; 16]].concat();
     let ciphertext = cbc::Encryptor::<Aes128>::new((&*key.encryption).into(), &iv.into())
@@ -28,7 +28,7 @@ fn seal(header: &str, claims: &str) -> String {
     seal_parts(&key, header, iv, ciphertext)
 }
 
-fn seal_parts(key: &OriginalKey, header: &str, iv: [u8; IV_BYTES], ciphertext: &[u8]) -> String {
+fn seal_parts(key: &LegacyKey, header: &str, iv: [u8; IV_BYTES], ciphertext: &[u8]) -> String {
     let mac = Hmac::<Sha256>::new_from_slice(key.mac.as_slice()).unwrap();
     let header_bits = header.len() as u64 * 8;
     let tag = mac
@@ -228,7 +228,7 @@ fn only_the_header_that_the_original_writes_is_taken() {
 
 #[test]
 fn authentic_blocks_with_bad_padding_are_refused() {
-    let key = OriginalKey::from_text(PHRASE);
+    let key = LegacyKey::from_phrase(PHRASE);
     for bytes in [0, 1, 15, 16, 17, 32] {
         let refused =
             open(&seal_parts(&key, header(), [5; IV_BYTES], &vec![7; bytes])).unwrap_err();
