@@ -213,8 +213,8 @@ impl Write for ByteCounter {
     }
 }
 
-/// Writes into the spare capacity of a buffer and never grows it, since growing would leave behind a
-/// copy that is not wiped.
+/// Writes into the spare capacity of a buffer and never grows it, since growing would leave behind
+/// a copy that is not wiped.
 struct FixedCapacity<'a>(&'a mut Vec<u8>);
 
 impl Write for FixedCapacity<'_> {

@@ -70,8 +70,8 @@ impl ServerKey {
 
     /// Derives a key from a phrase by Argon2id with 64 MiB of memory, three passes and one lane.
     ///
-    /// This takes about a fifth of a second, so do it once at startup. The UTF-8 bytes of the phrase
-    /// are neither trimmed nor normalized.
+    /// This takes about a fifth of a second, so do it once at startup. The UTF-8 bytes of the
+    /// phrase are neither trimmed nor normalized.
     ///
     /// # Errors
     /// Returns [`KeyError::TooShort`] for a phrase under ten characters, and

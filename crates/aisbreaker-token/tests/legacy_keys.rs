@@ -1,5 +1,5 @@
-//! Keys made by the original AIsBreaker server, from `vectors/original-keys.json`: real output of
-//! its release 0.1.19.
+//! Legacy keys from `vectors/original-keys.json`, sealed by release 0.1.19 of the original
+//! AIsBreaker server.
 #![cfg(feature = "legacy")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up must fail")]
 
@@ -50,14 +50,14 @@ fn vector(name: &str) -> Vector {
         .unwrap()
 }
 
-/// Both phrases open. Argon2id takes its time, so all tests share this ring and the next.
+/// Opens with both phrases. Argon2id is slow, so all tests share this ring and the next.
 static RING: LazyLock<KeyRing> = LazyLock::new(|| {
     KeyRing::new(ServerKey::parse(CURRENT).unwrap())
         .with_opening_key(ServerKey::parse_for_opening(PREVIOUS).unwrap())
         .unwrap()
 });
 
-/// Seals with a raw key; one phrase opens.
+/// Seals with a raw key and opens with one phrase.
 static ROTATED: LazyLock<KeyRing> = LazyLock::new(|| {
     KeyRing::new(ServerKey::from_bytes([1; 32]))
         .with_opening_key(ServerKey::parse_for_opening(CURRENT).unwrap())
@@ -69,7 +69,7 @@ fn host(text: &str) -> Host {
 }
 
 #[test]
-fn every_vector_opens_or_is_refused_as_the_original_does() {
+fn vectors_open_exactly_if_the_original_server_opens_them() {
     let ring = &*RING;
     let (minted, vectors) = vectors();
     assert_eq!(vectors.len(), 10);
@@ -78,11 +78,11 @@ fn every_vector_opens_or_is_refused_as_the_original_does() {
         let host = host(&vector.use_with_host_header);
         let opened: Result<Opened<Grant>, OpenError> = ring.open(&vector.token, &host, minted);
 
-        // 429 is the original's answer to a key without quotas, which it opens.
-        let opens_there = matches!(vector.upstream_status_when_used, 200 | 429);
+        // The original server opens a key without quotas, and responds with 429.
+        let original_opens = matches!(vector.upstream_status_when_used, 200 | 429);
         match opened {
             Ok(opened) => {
-                assert!(opens_there, "{}", vector.name);
+                assert!(original_opens, "{}", vector.name);
                 assert_eq!(opened.version(), Version::V1, "{}", vector.name);
                 assert_eq!(
                     opened.expires_at(),
@@ -98,7 +98,7 @@ fn every_vector_opens_or_is_refused_as_the_original_does() {
                 );
                 assert_same_grant(opened.payload(), &vector.claims, &vector.name);
             }
-            Err(error) => assert!(!opens_there, "{}: {error}", vector.name),
+            Err(error) => assert!(!original_opens, "{}: {error}", vector.name),
         }
     }
 }
@@ -140,7 +140,7 @@ fn assert_same_grant(grant: &Grant, claims: &Value, name: &str) {
 }
 
 #[test]
-fn refusals_name_their_cause() {
+fn refused_vectors_report_the_right_error() {
     let ring = &*RING;
     let (minted, vectors) = vectors();
     let refusal = |name: &str| {
@@ -149,18 +149,16 @@ fn refusals_name_their_cause() {
             .unwrap_err()
     };
 
-    assert!(
-        matches!(refusal("expired"), OpenError::Expired { ago, .. } if ago == Duration::from_secs(2))
-    );
+    let two_seconds = Duration::from_secs(2);
+    assert!(matches!(refusal("expired"), OpenError::Expired { ago, .. } if ago == two_seconds));
     assert!(matches!(refusal("other-host"), OpenError::WrongHost { .. }));
     let until_2100 = Duration::from_secs(4_102_444_800 - 1_795_396_968);
-    assert!(
-        matches!(refusal("extra-nbf-in-2100"), OpenError::NotYetValid { wait, .. } if wait == until_2100)
-    );
+    let not_yet = refusal("extra-nbf-in-2100");
+    assert!(matches!(not_yet, OpenError::NotYetValid { wait, .. } if wait == until_2100));
 }
 
 #[test]
-fn a_phrase_that_was_taken_away_no_longer_opens() {
+fn removed_phrase_no_longer_opens() {
     let vector = vector("previous-keyphrase");
     assert_eq!(vector.minted_with_keyphrase, PREVIOUS);
     let (minted, _) = vectors();
@@ -233,7 +231,7 @@ fn every_truncation_is_refused() {
 }
 
 #[test]
-fn id_is_a_digest_of_the_whole_text() {
+fn id_is_the_digest_of_the_whole_text() {
     let ring = &*ROTATED;
     let vector = vector("doc-example");
     let (minted, _) = vectors();

@@ -1,6 +1,7 @@
 //! The standard payload: quotas, service secrets and model aliases.
 //!
-//! These types are plain data. Enforcing quotas and the destinations of secrets is up to the server.
+//! These types are plain data. Enforcing quotas and the destinations of secrets is up to the
+//! server.
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
@@ -9,8 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What a key permits: the payload that the AIsBreaker server seals.
 ///
-/// Its JSON is `{"requestQuotas": {…}, "serviceSecrets": […], "modelAliases": {…}}`. All members are
-/// optional, and unknown members are ignored.
+/// Its JSON is `{"requestQuotas": {…}, "serviceSecrets": […], "modelAliases": {…}}`. All members
+/// are optional, and unknown members are ignored.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]

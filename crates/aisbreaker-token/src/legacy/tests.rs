@@ -1,5 +1,5 @@
-//! Keys that the original server would have made of odd requests, and forgeries of what it never
-//! makes.
+//! Legacy keys that the original server seals for unusual requests, and forgeries that it never
+//! seals.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +17,7 @@ fn header() -> &'static str {
     str::from_utf8(HEADER).unwrap()
 }
 
-/// Seals as the original does, under any header.
+/// Seals as the original server does, with any header.
 fn seal(header: &str, claims: &str) -> String {
     let key = LegacyKey::from_phrase(PHRASE);
     let iv = [5; IV_BYTES];
@@ -58,13 +58,13 @@ fn open_claims(claims: &str) -> Result<Opened<Grant>, OpenError> {
     open(&seal(header(), claims))
 }
 
-/// What the original adds to every request.
+/// Returns the members of a request with the claims that the original server adds.
 fn claims(members: &str) -> String {
     format!(r#"{{{members}"sub":"h.example#aisbreaker","iat":1000000,"exp":1000001}}"#)
 }
 
 #[test]
-fn claims_are_judged_as_by_the_original() {
+fn accepts_claims_that_the_original_server_accepts() {
     for (name, claims) in [
         ("usual", claims("")),
         (
@@ -100,8 +100,8 @@ fn claims_are_judged_as_by_the_original() {
 }
 
 #[test]
-fn unusable_claims_are_refused_by_name() {
-    let unusable = |fault| OpenError::InvalidClaims {
+fn invalid_claims_are_refused_by_name() {
+    let invalid = |fault| OpenError::InvalidClaims {
         server_key: None,
         fault,
     };
@@ -139,12 +139,12 @@ fn unusable_claims_are_refused_by_name() {
         ),
         ("not an object", "[]".to_owned(), ClaimsFault::NotAnObject),
     ] {
-        assert_eq!(open_claims(&claims).unwrap_err(), unusable(fault), "{name}");
+        assert_eq!(open_claims(&claims).unwrap_err(), invalid(fault), "{name}");
     }
 }
 
 #[test]
-fn other_subjects_are_other_hosts() {
+fn other_subjects_are_refused_as_other_hosts() {
     for subject in [
         "h.example",
         "h.example#other",
@@ -160,7 +160,7 @@ fn other_subjects_are_other_hosts() {
 }
 
 #[test]
-fn times_are_judged_to_the_fraction() {
+fn dates_are_compared_with_fractions_of_a_second() {
     let nbf = open_claims(&claims(r#""nbf":1000000.5,"#)).unwrap_err();
     let exp = open_claims(&claims("").replace("1000001", "999999.5")).unwrap_err();
     let negative = open_claims(&claims("").replace("1000001", "-1")).unwrap_err();
@@ -172,7 +172,7 @@ fn times_are_judged_to_the_fraction() {
 }
 
 #[test]
-fn grants_that_the_original_sealed_but_could_not_use_are_refused() {
+fn refuses_grants_that_the_original_server_seals_but_cannot_use() {
     let quotas = |value: Value| {
         let limits = json!({"requestsPerMinute": value, "requestsPerHour": 1, "requestsPerDay": 1});
         format!(
@@ -199,7 +199,7 @@ fn grants_that_the_original_sealed_but_could_not_use_are_refused() {
 }
 
 #[test]
-fn only_the_header_that_the_original_writes_is_taken() {
+fn accepts_only_the_header_of_the_original_server() {
     let json = r#"{"ver":"aisbreaker.org/jwt/v1","typ":"JOSE","alg":"dir","enc":"A128CBC-HS256"}"#;
     let seal_under = |json: &str| {
         seal(
@@ -227,7 +227,7 @@ fn only_the_header_that_the_original_writes_is_taken() {
 }
 
 #[test]
-fn authentic_blocks_with_bad_padding_are_refused() {
+fn refuses_authentic_ciphertext_with_bad_padding() {
     let key = LegacyKey::from_phrase(PHRASE);
     for bytes in [0, 1, 15, 16, 17, 32] {
         let refused =
