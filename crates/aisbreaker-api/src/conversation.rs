@@ -12,7 +12,7 @@ use crate::{
 
 /// The inputs and outputs of a conversation.
 ///
-/// A response carries it to the client as opaque text, and the client sends it back with the next
+/// A response carries it to the client as text, and the client sends it back unchanged with the next
 /// request. It is neither encrypted nor authenticated.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]

@@ -136,7 +136,7 @@ pub fn required(
     }
 }
 
-/// Returns whether JavaScript takes the value for true.
+/// Returns whether the value is truthy in JavaScript.
 pub(crate) fn is_truthy(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null | Value::Bool(false)) => false,

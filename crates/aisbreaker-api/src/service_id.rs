@@ -237,10 +237,12 @@ mod tests {
     fn matching_equals_comparison_by_segment() {
         let mut texts = vec![String::new()];
         for length in 0..5 {
-            let longer = texts.iter().filter(|text| text.len() == length);
-            let longer =
-                longer.flat_map(|text| ["a", ":", "/"].map(|more| format!("{text}{more}")));
-            texts.extend(longer.collect::<Vec<_>>());
+            let longest: Vec<_> = texts.iter().filter(|text| text.len() == length).collect();
+            let longer: Vec<_> = longest
+                .iter()
+                .flat_map(|text| ["a", ":", "/"].map(|next| format!("{text}{next}")))
+                .collect();
+            texts.extend(longer);
         }
         for (pattern, id) in texts
             .iter()

@@ -22,7 +22,7 @@ pub enum KeyError {
     Randomness(#[from] RandomnessError),
 }
 
-/// Why a key could not be added to a [`KeyRing`](crate::KeyRing).
+/// Why a server key could not be added to a [`KeyRing`](crate::KeyRing).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RingError {

@@ -76,10 +76,17 @@ impl<P> fmt::Debug for Opened<P> {
 impl KeyRing {
     /// Opens a key and returns its payload.
     ///
-    /// The checks run in this order: the prefix; the length, at most [`MAX_OPEN_CHARS`], before
-    /// reading further; the header; the authentication tag; `exp`, from which second on the key is
-    /// refused; `iat`, at most 60 seconds ahead of `now`; `nbf`, if present; the host. The `iat` of
-    /// a legacy key is not checked, since the original server does not check it either.
+    /// The checks run in this order:
+    ///
+    /// 1. the prefix;
+    /// 2. the length, at most [`MAX_OPEN_CHARS`], before anything else is read;
+    /// 3. the header;
+    /// 4. the authentication tag;
+    /// 5. `exp`, the first second at which the key is refused;
+    /// 6. `iat`, at most 60 seconds ahead of `now`. It is not checked in a legacy key, since the
+    ///    original server does not check it either;
+    /// 7. `nbf`, if present;
+    /// 8. the host.
     ///
     /// Refusing a key costs the same however many server keys are in the ring, except for a legacy
     /// key, on which the phrases are tried one by one.

@@ -219,8 +219,7 @@ struct FixedCapacity<'a>(&'a mut Vec<u8>);
 
 impl Write for FixedCapacity<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let spare_bytes = self.0.capacity().saturating_sub(self.0.len());
-        if bytes.len() > spare_bytes {
+        if bytes.len() > self.0.capacity().saturating_sub(self.0.len()) {
             return Err(io::Error::other("payload grew between two serializations"));
         }
         self.0.extend_from_slice(bytes);

@@ -88,7 +88,7 @@ fn debug_output_shows_no_part_of_a_secret() {
         vec![ServiceSecret::new("", SECRET.repeat(1_000).into())],
     );
     let not_a_grant = json!({"serviceSecrets": [SECRET, {SECRET: SECRET}]});
-    let not_a_grant = ring.seal(&not_a_grant, &host(), now(), HOUR).unwrap();
+    let sealed_not_a_grant = ring.seal(&not_a_grant, &host(), now(), HOUR).unwrap();
     let not_an_object = || ring.seal(SECRET, &host(), now(), HOUR).unwrap_err();
     let seal_errors: [SealError; 2] = [
         ring.seal(&too_long, &host(), now(), HOUR).unwrap_err(),
@@ -98,7 +98,7 @@ fn debug_output_shows_no_part_of_a_secret() {
         refused(&key, HOUR),
         refused(&key.replace("..", "..A"), HOUR),
         refused(SECRET, HOUR),
-        refused(not_a_grant.expose(), HOUR / 2),
+        refused(sealed_not_a_grant.expose(), HOUR / 2),
     ];
     let key_error: KeyError = ServerKey::parse("Zk7#q").unwrap_err();
     let rows = [

@@ -209,9 +209,9 @@ fn stray_bits_at_the_end_of_a_part_are_refused() {
             let part_chars = end - key[..end].rfind('.').unwrap() - 1;
             let last = key.as_bytes()[end - 1];
             for stray in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_" {
-                let mut changed = key.clone().into_bytes();
-                changed[end - 1] = *stray;
-                let changed = String::from_utf8(changed).unwrap();
+                let mut bytes = key.clone().into_bytes();
+                bytes[end - 1] = *stray;
+                let changed = String::from_utf8(bytes).unwrap();
                 let opened = ring.open::<Note>(&changed, &host(), now());
                 assert_eq!(
                     opened.is_ok(),

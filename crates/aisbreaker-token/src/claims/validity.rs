@@ -16,7 +16,7 @@ const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// The end of the `sub` of a legacy key, after the host.
 const LEGACY_SUBJECT_SUFFIX: &str = "#aisbreaker";
 
-/// The time in which a key is valid.
+/// When a key was issued, and when it expires.
 pub(crate) struct Validity {
     pub(crate) issued_at: Option<SystemTime>,
     pub(crate) expires_at: SystemTime,
@@ -31,7 +31,7 @@ pub(crate) enum ClaimsError {
 }
 
 impl ClaimsError {
-    /// Converts the error for a key that names this server key.
+    /// Converts the error. `server_key` is the one that the key names.
     pub(crate) fn into_open_error(self, server_key: Option<ServerKeyId>) -> OpenError {
         match self {
             Self::Fault(fault) => OpenError::InvalidClaims { server_key, fault },

@@ -31,15 +31,15 @@ fn seal(header: &str, claims: &str) -> String {
 fn seal_parts(key: &LegacyKey, header: &str, iv: [u8; IV_BYTES], ciphertext: &[u8]) -> String {
     let mac = Hmac::<Sha256>::new_from_slice(key.mac.as_slice()).unwrap();
     let header_bits = header.len() as u64 * 8;
-    let tag = mac
+    let digest = mac
         .chain_update(header)
         .chain_update(iv)
-        .chain_update(ciphertext);
-    let tag = tag
+        .chain_update(ciphertext)
         .chain_update(header_bits.to_be_bytes())
         .finalize()
         .into_bytes();
-    let [iv, ciphertext, tag] = [&iv, ciphertext, &tag[..16]].map(Base64UrlUnpadded::encode_string);
+    let [iv, ciphertext, tag] =
+        [&iv, ciphertext, &digest[..16]].map(Base64UrlUnpadded::encode_string);
     format!("{PREFIX}{header}..{iv}.{ciphertext}.{tag}")
 }
 
