@@ -2,8 +2,9 @@
 
 use std::{error::Error, io, net::SocketAddr, time::Duration};
 
+use aisbreaker_egress as egress;
 use aisbreaker_gateway::{Config, Gateway, Limits, SystemClock};
-use aisbreaker_services::{Relay, egress, services};
+use aisbreaker_services::{Relay, services};
 use aisbreaker_token::ServerKey;
 use secrecy::ExposeSecret as _;
 use tokio::{

@@ -8,7 +8,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use aisbreaker_services::{Budget, BudgetSpent, Reservation, ServiceError};
+use aisbreaker_egress::{BudgetSpent, MemoryBudget, MemoryReservation};
+use aisbreaker_services::ServiceError;
 use bytes::Bytes;
 
 use crate::client_id::ClientId;
@@ -19,14 +20,14 @@ pub(crate) struct ClientMemories(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    total: Budget,
+    total: MemoryBudget,
     limit_bytes: usize,
     clients: Mutex<HashMap<ClientId, Entry>>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    budget: Budget,
+    budget: MemoryBudget,
     requests: usize,
 }
 
@@ -35,14 +36,14 @@ struct Entry {
 pub(crate) struct ClientMemory {
     clients: ClientMemories,
     client: ClientId,
-    budget: Budget,
+    budget: MemoryBudget,
 }
 
 /// Bytes of a client's memory that are held until this is dropped.
 #[derive(Debug)]
 pub(crate) struct MemoryHold {
     // Dropped in this order: the reservation first.
-    reservation: Reservation,
+    reservation: MemoryReservation,
     memory: Arc<ClientMemory>,
 }
 
@@ -54,7 +55,7 @@ struct HeldBytes {
 
 impl ClientMemories {
     /// Creates a table over this budget, of which each client may hold `limit_bytes`.
-    pub(crate) fn new(total: Budget, limit_bytes: usize) -> Self {
+    pub(crate) fn new(total: MemoryBudget, limit_bytes: usize) -> Self {
         Self(Arc::new(Inner {
             total,
             limit_bytes,
@@ -87,7 +88,7 @@ impl ClientMemories {
 }
 
 impl ClientMemory {
-    pub(crate) fn budget(&self) -> &Budget {
+    pub(crate) fn budget(&self) -> &MemoryBudget {
         &self.budget
     }
 
@@ -161,7 +162,7 @@ mod tests {
 
     #[test]
     fn requests_of_a_client_share_its_memory_and_idle_clients_take_none() {
-        let clients = ClientMemories::new(Budget::new(300_000), 200_000);
+        let clients = ClientMemories::new(MemoryBudget::new(300_000), 200_000);
         let of = |text: &str| clients.for_client(text.parse().unwrap());
         let (first, second, other) = (of("192.0.2.1"), of("192.0.2.1"), of("192.0.2.2"));
 
@@ -189,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_response_is_held_until_its_last_byte_is_dropped() {
-        let total = Budget::new(300_000);
+        let total = MemoryBudget::new(300_000);
         let clients = ClientMemories::new(total.clone(), 200_000);
         let client = "192.0.2.1".parse().unwrap();
         let attach = |bytes: usize| {

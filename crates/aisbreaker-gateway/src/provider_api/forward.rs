@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use aisbreaker_services::{
-    Attempts, Dialect, Passing, ServiceError, Spoken,
-    egress::{self, Outgoing, Payload},
-    is_worth_another,
-};
+use aisbreaker_egress::{Outgoing, Payload};
+use aisbreaker_services::{Attempts, Dialect, Passing, ServiceError, Spoken, is_worth_another};
 use aisbreaker_token::PREFIX;
 use bytes::Bytes;
 use http::{
@@ -59,7 +56,7 @@ pub struct ProxiedRequest<'a> {
 struct ProviderResponse<'a> {
     service: &'a ResolvedService,
     parts: response::Parts,
-    body: egress::Body,
+    body: aisbreaker_egress::Body,
 }
 
 impl ProviderApi {
@@ -190,7 +187,7 @@ impl ProviderApi {
 
     fn passthrough(
         &self,
-        body: egress::Body,
+        body: aisbreaker_egress::Body,
         kind: BodyKind,
         parts: &response::Parts,
         spoken: &Spoken,
@@ -202,7 +199,7 @@ impl ProviderApi {
             BodyKind::EventStream => {
                 let options = StreamOptions {
                     dialect: request.dialect,
-                    body_end: if egress::is_framed(parts) {
+                    body_end: if aisbreaker_egress::is_framed(parts) {
                         BodyEnd::Framed
                     } else {
                         BodyEnd::CloseDelimited
@@ -312,7 +309,7 @@ impl ProxiedRequest<'_> {
     fn payload(&self, service: &ResolvedService) -> Payload {
         match (&self.model, &service.engine) {
             (Some(model), Some(engine)) => {
-                Payload::of_pieces(replace_model(&self.body, model, engine))
+                Payload::from_pieces(replace_model(&self.body, model, engine))
             }
             (Some(_) | None, _) => self.body.clone().into(),
         }

@@ -8,7 +8,8 @@ mod listed_model;
 
 use std::{sync::Arc, time::Duration};
 
-use aisbreaker_services::{Dialect, Passing, Reservation, ServiceError, egress::Outgoing};
+use aisbreaker_egress::{MemoryReservation, Outgoing};
+use aisbreaker_services::{Dialect, Passing, ServiceError};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -57,7 +58,7 @@ pub struct ModelListQuery {
 /// The models of one service, with the memory that they hold.
 struct ServiceModels {
     models: Vec<ListedModel>,
-    reservation: Reservation,
+    reservation: MemoryReservation,
 }
 
 /// Returns the model that the path of a request names.

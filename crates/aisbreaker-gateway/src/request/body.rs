@@ -275,7 +275,7 @@ async fn discard<B: Body<Data = Bytes>>(mut body: Pin<&mut B>) {
 mod tests {
     use std::convert::Infallible;
 
-    use aisbreaker_services::Budget;
+    use aisbreaker_egress::MemoryBudget;
     use futures_util::{Stream, StreamExt as _, stream};
     use http_body::Frame;
     use http_body_util::StreamBody;
@@ -308,7 +308,7 @@ mod tests {
             max_bytes: 32 << 20,
             timeout: Duration::from_secs(60),
         };
-        let clients = ClientMemories::new(Budget::default(), usize::MAX);
+        let clients = ClientMemories::new(MemoryBudget::default(), usize::MAX);
         let mut hold = clients.for_client([192, 0, 2, 1].into()).empty_hold();
         let begun = Instant::now();
         let collected = collect(body, content, limits, &mut hold).await;

@@ -1,7 +1,7 @@
 //! Why a request cannot be read.
 
 use aisbreaker_api::InvalidRequest;
-use aisbreaker_services::BudgetSpent;
+use aisbreaker_egress::BudgetSpent;
 use http::HeaderName;
 
 /// Why the host of a request is not known.

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use aisbreaker_services::egress::{self, SendError};
+use aisbreaker_egress::SendError;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, SizeHint};
 
@@ -17,7 +17,7 @@ const MAX_FRAME_BYTES: usize = 64 << 10;
 
 /// A body whose frames are joined.
 pub(super) struct CoalescedBody {
-    body: egress::Body,
+    body: aisbreaker_egress::Body,
     /// The first frame, which is not copied unless another follows.
     first: Bytes,
     joined: BytesMut,
@@ -30,16 +30,16 @@ pub(super) struct CoalescedBody {
 
 impl CoalescedBody {
     /// Creates a body whose frames are joined.
-    pub(super) fn new(body: egress::Body) -> Self {
+    pub(super) fn new(body: aisbreaker_egress::Body) -> Self {
         Self::up_to(body, MAX_FRAME_BYTES)
     }
 
     /// Creates a body whose frames are returned as they are.
-    pub(super) fn unjoined(body: egress::Body) -> Self {
+    pub(super) fn unjoined(body: aisbreaker_egress::Body) -> Self {
         Self::up_to(body, 0)
     }
 
-    fn up_to(body: egress::Body, max_frame_bytes: usize) -> Self {
+    fn up_to(body: aisbreaker_egress::Body, max_frame_bytes: usize) -> Self {
         Self {
             body,
             first: Bytes::new(),

@@ -139,7 +139,7 @@ fn write_event(frame: &mut Vec<u8>, name: &str, data: &impl Serialize) {
 mod tests {
     use std::task::Waker;
 
-    use aisbreaker_services::Budget;
+    use aisbreaker_egress::MemoryBudget;
 
     use crate::memory::ClientMemories;
     use aisbreaker_api::{Output, OutputText, Progress, Response, Usage};
@@ -159,7 +159,7 @@ mod tests {
     }
 
     fn frames(events: EventStream) -> Vec<String> {
-        let clients = ClientMemories::new(Budget::default(), usize::MAX);
+        let clients = ClientMemories::new(MemoryBudget::default(), usize::MAX);
         let mut bytes = EventBytes::new(events, clients.for_client([192, 0, 2, 1].into()));
         let mut frames = Vec::new();
         let mut cx = Context::from_waker(Waker::noop());

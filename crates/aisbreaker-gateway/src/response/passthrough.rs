@@ -12,11 +12,8 @@ use std::{
     time::Duration,
 };
 
-use aisbreaker_services::{
-    Budget, Dialect, Reservation, ServiceError, Tokens, UsageRule,
-    egress::{self, SendError},
-    last_usage,
-};
+use aisbreaker_egress::{MemoryBudget, MemoryReservation, SendError};
+use aisbreaker_services::{Dialect, ServiceError, Tokens, UsageRule, last_usage};
 use bytes::Bytes;
 use http_body::SizeHint;
 use tokio::time::{Instant, Sleep};
@@ -71,7 +68,7 @@ pub struct ResponseCut;
 impl PassthroughBody {
     /// Forwards a JSON body.
     pub(crate) fn json(
-        body: egress::Body,
+        body: aisbreaker_egress::Body,
         usage: Arc<UsageRule>,
         memory: Arc<ClientMemory>,
     ) -> Self {
@@ -81,7 +78,7 @@ impl PassthroughBody {
 
     /// Forwards a body that is not read.
     pub(crate) fn opaque(
-        body: egress::Body,
+        body: aisbreaker_egress::Body,
         usage: Arc<UsageRule>,
         memory: Arc<ClientMemory>,
     ) -> Self {
@@ -89,7 +86,7 @@ impl PassthroughBody {
     }
 
     fn unjoined(
-        body: egress::Body,
+        body: aisbreaker_egress::Body,
         content: Content,
         usage: Arc<UsageRule>,
         memory: Arc<ClientMemory>,
@@ -105,7 +102,7 @@ impl PassthroughBody {
 
     /// Forwards an event stream.
     pub(crate) fn events(
-        body: egress::Body,
+        body: aisbreaker_egress::Body,
         options: StreamOptions,
         memory: Arc<ClientMemory>,
     ) -> Self {
@@ -289,11 +286,11 @@ fn keep_alive(dialect: Dialect) -> &'static [u8] {
 struct JsonEnds {
     head: Vec<u8>,
     tail: Vec<u8>,
-    reservation: Reservation,
+    reservation: MemoryReservation,
 }
 
 impl JsonEnds {
-    fn new(budget: &Budget) -> Self {
+    fn new(budget: &MemoryBudget) -> Self {
         Self {
             head: Vec::new(),
             tail: Vec::new(),
@@ -380,7 +377,7 @@ mod tests {
             "{{\"x\":\"{}\",\"usage\":{{\"i\":3}}}}",
             "x".repeat(100_000)
         );
-        let budget = Budget::new(2 * TAIL_BYTES);
+        let budget = MemoryBudget::new(2 * TAIL_BYTES);
         let mut first = JsonEnds::new(&budget);
         let mut second = JsonEnds::new(&budget);
         for piece in json.as_bytes().chunks(7_000) {

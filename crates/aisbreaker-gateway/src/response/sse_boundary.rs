@@ -4,7 +4,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use aisbreaker_services::{Budget, Reservation, Tokens, UsageRule, last_usage};
+use aisbreaker_egress::{MemoryBudget, MemoryReservation};
+use aisbreaker_services::{Tokens, UsageRule, last_usage};
 use bytes::{Bytes, BytesMut};
 use memchr::memmem::{self, Finder};
 
@@ -44,7 +45,7 @@ pub(crate) enum BodyEnd {
 #[derive(Debug)]
 pub(super) struct EventTracker {
     held: BytesMut,
-    reservation: Reservation,
+    reservation: MemoryReservation,
     /// The client has received the beginning of an incomplete event.
     is_inside: bool,
     /// The end of what the client has received of it, which may report usage.
@@ -59,7 +60,7 @@ pub(super) struct EventTracker {
 }
 
 impl EventTracker {
-    pub(super) fn new(usage: Arc<UsageRule>, body_end: BodyEnd, budget: &Budget) -> Self {
+    pub(super) fn new(usage: Arc<UsageRule>, body_end: BodyEnd, budget: &MemoryBudget) -> Self {
         Self {
             held: BytesMut::new(),
             reservation: budget.reservation(),
@@ -229,7 +230,11 @@ fn end_of_events(bytes: &[u8], from: usize) -> usize {
 /// the fuzz target.
 #[cfg(any(fuzzing, test))]
 pub(crate) fn forwarded(pieces: &[Bytes]) -> (Vec<(Bytes, usize)>, Bytes) {
-    let mut events = EventTracker::new(Arc::default(), BodyEnd::CloseDelimited, &Budget::default());
+    let mut events = EventTracker::new(
+        Arc::default(),
+        BodyEnd::CloseDelimited,
+        &MemoryBudget::default(),
+    );
     let forwarded = pieces
         .iter()
         .map(|piece| (events.push(piece), events.held.len()))
@@ -247,7 +252,11 @@ mod tests {
 
     fn events() -> EventTracker {
         let rule = serde_json::from_value(json!({"input": ["i"], "output": ["o"]})).unwrap();
-        EventTracker::new(Arc::new(rule), BodyEnd::CloseDelimited, &Budget::default())
+        EventTracker::new(
+            Arc::new(rule),
+            BodyEnd::CloseDelimited,
+            &MemoryBudget::default(),
+        )
     }
 
     /// Returns what is forwarded of these pieces, how much of it before the end, and the tracker.
@@ -286,7 +295,11 @@ mod tests {
 
     #[test]
     fn no_more_is_held_back_than_the_budget_allows() {
-        let mut events = EventTracker::new(Arc::default(), BodyEnd::Framed, &Budget::new(16 << 10));
+        let mut events = EventTracker::new(
+            Arc::default(),
+            BodyEnd::Framed,
+            &MemoryBudget::new(16 << 10),
+        );
         assert_eq!(events.push(&vec![b'x'; 16 << 10].into()).len(), 0);
         assert_eq!(events.push(&"y".into()).len(), (16 << 10) + 1);
         assert!(!events.is_between());

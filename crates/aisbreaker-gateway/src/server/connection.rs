@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use aisbreaker_services::Latch;
+use aisbreaker_egress::repoll::SelfWake;
 use http::{Request, Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{rt::TokioExecutor, server::conn::auto};
@@ -153,7 +153,7 @@ impl Connection {
         let mut connection = pin!(builder.serve_connection(io, service));
         let mut ticks = interval_at(Instant::now() + self.header_timeout, self.header_timeout);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut watch, mut is_closing, mut latch) = (Watch::default(), false, Latch::default());
+        let (mut watch, mut is_closing, mut latch) = (Watch::default(), false, SelfWake::default());
         loop {
             tokio::select! {
                 // Broken connections are a matter of their clients; requests that they cut off are

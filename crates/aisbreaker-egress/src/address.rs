@@ -1,15 +1,15 @@
-//! Which IP addresses are public.
+//! Distinguishes public IP addresses from special-purpose ones.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address is a unicast address of the public internet; an IPv4-mapped one is judged by
-/// what it maps.
+/// Whether an address is a unicast address of the public internet. An IPv4-mapped address is judged
+/// as the IPv4 address that it maps.
 ///
-/// Refused is what the IANA special-purpose registries (RFC 6890) list as not globally reachable,
-/// and what carries an IPv4 address past this judgement: NAT64, 6to4, Teredo, ISATAP,
-/// IPv4-compatible. A NAT64 prefix that a network chose for itself out of public addresses (RFC
-/// 6052 section 2.2) cannot be recognised.
-pub(super) fn is_public(address: IpAddr) -> bool {
+/// Not public are the addresses that the IANA special-purpose registries (RFC 6890) list as not
+/// globally reachable, and those that embed an IPv4 address, which this function would not see:
+/// NAT64, 6to4, Teredo, ISATAP, IPv4-compatible. A NAT64 prefix that a network took from its public
+/// addresses (RFC 6052 section 2.2) cannot be recognised.
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => is_public_v4(v4),
         IpAddr::V6(v6) => is_public_v6(v6),
@@ -37,12 +37,12 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let [first, second, .., sixth, _, _] = address.segments();
-    // Loopback, mapped, NAT64, discard, unique-local, link-local, site-local and multicast all lie
+    let [first, second, _, _, fifth, sixth, _, _] = address.segments();
+    // Loopback, mapped, NAT64, discard, unique-local, link-local, site-local and multicast are all
     // outside 2000::/3.
     let global_unicast = first & 0xe000 == 0x2000;
     let special = match first {
-        // 2001::/23 has Teredo, benchmarking, ORCHID and other protocol assignments.
+        // 2001::/23: Teredo, benchmarking, ORCHID and other protocol assignments.
         0x2001 => second < 0x0200 || second == 0x0db8,
         // 6to4.
         0x2002 => true,
@@ -50,7 +50,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         0x3fff => second < 0x1000,
         _ => false,
     };
-    let isatap = matches!(address.segments()[4], 0x0000 | 0x0200) && sixth == 0x5efe;
+    let isatap = matches!(fifth, 0x0000 | 0x0200) && sixth == 0x5efe;
     global_unicast && !special && !isatap
 }
 
@@ -59,39 +59,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_global_unicast_addresses_are_public() {
-        let public = [
-            "1.1.1.1",
-            "8.8.8.8",
-            "100.63.255.255",
-            "100.128.0.0",
-            "172.15.255.255",
-            "172.32.0.0",
-        ]
-        .into_iter()
-        .chain([
-            "169.253.255.255",
-            "192.0.1.0",
-            "192.88.98.1",
-            "192.167.1.1",
-            "198.17.0.1",
-            "198.20.0.1",
-        ])
-        .chain([
-            "203.0.112.1",
-            "223.255.255.255",
-            "::ffff:8.8.8.8",
-            "2000::1",
-            "2001:200::1",
-        ])
-        .chain([
-            "2001:4860:4860::8888",
-            "2606:4700::1111",
-            "2a00:1450::1",
-            "3fff:1000::1",
-            "2001:db9::1",
-        ]);
-        for address in public {
+    fn global_unicast_addresses_are_public() {
+        let public = "
+            1.1.1.1 8.8.8.8 100.63.255.255 100.128.0.0 172.15.255.255 172.32.0.0 169.253.255.255
+            192.0.1.0 192.88.98.1 192.167.1.1 198.17.0.1 198.20.0.1 203.0.112.1 223.255.255.255
+            ::ffff:8.8.8.8 2000::1 2001:200::1 2001:4860:4860::8888 2606:4700::1111 2a00:1450::1
+            3fff:1000::1 2001:db9::1
+        ";
+        for address in public.split_whitespace() {
             assert!(is_public(address.parse().unwrap()), "{address}");
         }
     }

@@ -1,7 +1,6 @@
-//! The outbound client against real sockets on loopback.
+//! The client against real sockets on loopback.
 //!
-//! `Trap` listeners stand where bytes must not arrive: what reaches one is found there without any
-//! waiting.
+//! `Trap` listens where nothing must connect. A connection to it is found without waiting.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,15 +15,11 @@ use std::{
     time::Duration,
 };
 
-use aisbreaker_api::ServiceUrl;
-use aisbreaker_services::{
-    ServiceError,
-    egress::{
-        Body, Client, Failure, Outgoing, Policy, Refusal, Resolve, Resolving, SendError, Stage,
-        Timeouts,
-    },
+use aisbreaker_egress::{
+    Body, Client, Failure, Outgoing, Policy, Refusal, Resolve, ResolveFuture, SendError, Stage,
+    Timeouts, parse_url,
 };
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response, Uri};
 use http_body_util::BodyExt as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -33,13 +28,13 @@ use tokio::{
 };
 
 const SHORT: Duration = Duration::from_millis(50);
-/// Longer than anything here takes, so that a fault ends a test instead of hanging it.
+/// Longer than anything here takes, so that a test fails instead of hanging.
 const GUARD: Duration = Duration::from_secs(20);
 
 type Outcome = Result<Response<Body>, SendError>;
 
-fn url(text: &str) -> ServiceUrl {
-    ServiceUrl::resolve(text, "/v1", None).unwrap()
+fn url(text: &str) -> Uri {
+    parse_url(&format!("{text}/v1")).unwrap()
 }
 
 fn loopback() -> Policy {
@@ -70,7 +65,7 @@ async fn listen() -> (TcpListener, String) {
 async fn accept(listener: &TcpListener) -> TcpStream {
     timeout(GUARD, listener.accept())
         .await
-        .expect("nobody connects")
+        .expect("no connection")
         .unwrap()
         .0
 }
@@ -99,7 +94,7 @@ async fn read_to_close(stream: &mut TcpStream) {
         .expect("the client keeps the connection");
 }
 
-/// Accepts one connection, reads the request and writes `answer`; the stream is still open.
+/// Accepts one connection, reads the request and writes `answer`. Returns the open stream.
 async fn answer_once(listener: &TcpListener, answer: &str) -> TcpStream {
     let mut stream = accept(listener).await;
     read_request(&mut stream).await;
@@ -107,7 +102,7 @@ async fn answer_once(listener: &TcpListener, answer: &str) -> TcpStream {
     stream
 }
 
-/// A listener where nothing must arrive.
+/// A listener where nothing must connect.
 struct Trap(std::net::TcpListener);
 
 impl Trap {
@@ -125,12 +120,13 @@ impl Trap {
         let found = self.0.accept().map_err(|error| error.kind());
         assert!(
             matches!(found, Err(io::ErrorKind::WouldBlock)),
-            "{name}: somebody connected"
+            "{name}: there is a connection"
         );
     }
 }
 
-/// Answers each lookup with the next of its answers, and fails when there are no more.
+/// A resolver that returns the next of its answers for each lookup, and fails when there are none
+/// left.
 #[derive(Clone, Default)]
 struct Script(Arc<Mutex<VecDeque<Vec<IpAddr>>>>);
 
@@ -155,7 +151,7 @@ impl Script {
 }
 
 impl Resolve for Script {
-    fn resolve(&self, _host: &str) -> Resolving {
+    fn resolve(&self, _host: &str) -> ResolveFuture {
         let answer = self
             .0
             .lock()
@@ -167,7 +163,7 @@ impl Resolve for Script {
 }
 
 #[tokio::test]
-async fn the_address_is_the_urls_alone_whatever_the_headers_say() {
+async fn headers_do_not_change_where_a_request_goes() {
     let (listener, base) = listen().await;
     let rows = [
         ("host", "evil.example"),
@@ -223,7 +219,8 @@ async fn redirects_are_not_followed() {
         let trap = Trap::at(([127, 0, 0, 1], 0));
         let target = trap.port();
         let redirect = format!(
-            "HTTP/1.1 {status} X\r\nlocation: http://127.0.0.1:{target}/\r\nrefresh: 0; url=http://127.0.0.1:{target}/\r\ncontent-length: 0\r\n\r\n"
+            "HTTP/1.1 {status} X\r\nlocation: http://127.0.0.1:{target}/\r\n\
+             refresh: 0; url=http://127.0.0.1:{target}/\r\ncontent-length: 0\r\n\r\n"
         );
 
         let client = client();
@@ -249,46 +246,18 @@ async fn redirects_are_not_followed() {
 async fn no_spelling_of_a_private_address_is_dialled() {
     let trap = Trap::at(([127, 0, 0, 1], 0));
     let port = trap.port();
-    let hosts = [
-        "127.0.0.1",
-        "127.1",
-        "2130706433",
-        "0x7f.1",
-        "0177.0.0.1",
-        "0x7f000001",
-        "127.0.0.1.",
-        "0.0.0.0",
-        "0",
-    ]
-    .into_iter()
-    .chain([
-        "[::1]",
-        "[::]",
-        "[::ffff:127.0.0.1]",
-        "[::ffff:7f00:1]",
-        "[::127.0.0.1]",
-        "[64:ff9b::127.0.0.1]",
-    ])
-    .chain([
-        "[2002:7f00:1::]",
-        "[64:ff9b:1::7f00:1]",
-        "[fe80::1]",
-        "[fd00:ec2::254]",
-        "169.254.169.254",
-    ])
-    .chain([
-        "127.0.0.1",
-        "①②⑦.0.0.1",
-        "localhost",
-        "LOCALHOST",
-        "localhost.",
-    ]);
+    let hosts = "
+        127.0.0.1 127.1 2130706433 0x7f.1 0177.0.0.1 0x7f000001 127.0.0.1. 0.0.0.0 0 [::1] [::]
+        [::ffff:127.0.0.1] [::ffff:7f00:1] [::127.0.0.1] [64:ff9b::127.0.0.1] [2002:7f00:1::]
+        [64:ff9b:1::7f00:1] [fe80::1] [fd00:ec2::254] 169.254.169.254 １２７.0.0.1 ①②⑦.0.0.1
+        localhost LOCALHOST localhost.
+    ";
     let client = Client::new(Policy::strict(), Timeouts::default());
-    for host in hosts {
+    for host in hosts.split_whitespace() {
         let refused = send(&client, &format!("https://{host}:{port}"))
             .await
             .unwrap_err();
-        // A resolver may not know `localhost.`; what matters then is that nothing was dialled.
+        // A resolver may not know `localhost.`. What matters is that nothing is dialled.
         let unknown = |refused: &SendError| {
             host == "localhost."
                 && matches!(refused, SendError::Unreachable(Failure::Resolution { .. }))
@@ -326,9 +295,9 @@ async fn a_name_that_resolves_to_a_private_address_is_not_dialled() {
     }
 }
 
-/// 127.0.0.2 stands for a public address here, 127.0.0.1 for a private one.
+/// Here 127.0.0.2 represents a public address, and 127.0.0.1 a private one.
 #[tokio::test]
-async fn a_name_that_changes_its_answer_is_judged_by_each_address_that_is_dialled() {
+async fn every_new_connection_is_judged_by_the_address_it_dials() {
     let trap = Trap::at(([127, 0, 0, 1], 0));
     let public = TcpListener::bind(("127.0.0.2", trap.port())).await.unwrap();
     let base = format!("http://rebind.example:{}", trap.port());
@@ -350,7 +319,7 @@ async fn a_name_that_changes_its_answer_is_judged_by_each_address_that_is_dialle
 }
 
 #[tokio::test]
-async fn an_allowed_origin_is_dialled_by_name_and_no_other_port() {
+async fn an_allowed_origin_is_dialled_at_its_own_port_only() {
     let (listener, base) = listen().await;
     let trap = Trap::at(([127, 0, 0, 1], 0));
     let named = base.replace("127.0.0.1", "localhost");
@@ -381,19 +350,22 @@ async fn an_ipv4_mapped_address_is_judged_and_dialled_as_ipv4() {
 }
 
 #[tokio::test]
-async fn an_unknown_name_is_told_as_clients_expect_it() {
+async fn a_name_that_does_not_resolve_is_unreachable() {
     let client = Script::default().client(Policy::strict());
 
     let unknown = send(&client, "https://no-such-host.example")
         .await
         .unwrap_err();
 
-    let text = "Error: getaddrinfo ENOTFOUND no-such-host.example".to_owned();
-    assert_eq!(ServiceError::from(unknown), ServiceError::Unreachable(text));
+    let host = "no-such-host.example".to_owned();
+    assert_eq!(
+        unknown,
+        SendError::Unreachable(Failure::Resolution { host })
+    );
 }
 
 #[tokio::test]
-async fn a_name_without_addresses_is_unknown() {
+async fn a_name_without_addresses_is_unreachable() {
     let unknown = send(
         &Script::new(&[&[]]).client(Policy::strict()),
         "https://a.example",
@@ -410,7 +382,7 @@ async fn a_name_without_addresses_is_unknown() {
 
 #[tokio::test]
 async fn a_port_without_listener_is_refused() {
-    // Bound, so that nobody else listens there, but not listening.
+    // Bound, so that no other process takes the port, but not listening.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
 
@@ -428,7 +400,7 @@ async fn a_port_without_listener_is_refused() {
 async fn a_resolver_that_never_answers_is_a_connect_timeout() {
     struct Silent;
     impl Resolve for Silent {
-        fn resolve(&self, _host: &str) -> Resolving {
+        fn resolve(&self, _host: &str) -> ResolveFuture {
             Box::pin(std::future::pending())
         }
     }

@@ -1,4 +1,4 @@
-//! A connection to a provider, plain or TLS.
+//! The byte stream of a connection: plain, TLS or in memory.
 
 use std::{
     io,
@@ -13,19 +13,19 @@ use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
 
-/// A connection to a provider.
+/// The byte stream of a connection.
 ///
-/// It closes without waiting: the end of TLS is announced if there is room for it, but a peer that
-/// reads nothing does not keep the socket open.
+/// Shutting it down does not wait: it sends the TLS closure alert if the socket has room for it,
+/// but a peer that does not read cannot keep the socket open.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Network(MaybeHttpsStream<TokioIo<TcpStream>>),
     #[cfg(feature = "in-memory")]
     InMemory(TokioIo<DuplexStream>),
 }
 
-/// The same call of what a stream is made of.
-macro_rules! inner {
+/// Makes a call on the stream of whichever kind it is.
+macro_rules! with_inner {
     ($stream:expr, $inner:ident => $call:expr) => {
         match $stream {
             Stream::Network($inner) => $call,
@@ -41,7 +41,7 @@ impl Read for Stream {
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        inner!(self.get_mut(), inner => Pin::new(inner).poll_read(cx, buf))
+        with_inner!(self.get_mut(), inner => Pin::new(inner).poll_read(cx, buf))
     }
 }
 
@@ -51,24 +51,22 @@ impl Write for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        inner!(self.get_mut(), inner => Pin::new(inner).poll_write(cx, buf))
+        with_inner!(self.get_mut(), inner => Pin::new(inner).poll_write(cx, buf))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        inner!(self.get_mut(), inner => Pin::new(inner).poll_flush(cx))
+        with_inner!(self.get_mut(), inner => Pin::new(inner).poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shutdown = inner!(self.get_mut(), inner => Pin::new(inner).poll_shutdown(cx));
-        if shutdown.is_pending() {
-            Poll::Ready(Ok(()))
-        } else {
-            shutdown
+        match with_inner!(self.get_mut(), inner => Pin::new(inner).poll_shutdown(cx)) {
+            Poll::Pending => Poll::Ready(Ok(())),
+            shut_down => shut_down,
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        inner!(self, inner => inner.is_write_vectored())
+        with_inner!(self, inner => inner.is_write_vectored())
     }
 
     fn poll_write_vectored(
@@ -76,6 +74,6 @@ impl Write for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        inner!(self.get_mut(), inner => Pin::new(inner).poll_write_vectored(cx, bufs))
+        with_inner!(self.get_mut(), inner => Pin::new(inner).poll_write_vectored(cx, bufs))
     }
 }

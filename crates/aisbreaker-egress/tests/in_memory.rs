@@ -1,12 +1,11 @@
-//! Providers in the same process, without sockets (feature `in-memory`).
+//! Servers in the same process, without sockets (feature `in-memory`).
 #![cfg(feature = "in-memory")]
 #![expect(clippy::unwrap_used, reason = "a failed step of a test fails the test")]
 
-use aisbreaker_api::ServiceUrl;
-use aisbreaker_services::egress::{
-    Client, Failure, Outgoing, Policy, Refusal, SendError, Timeouts,
+use aisbreaker_egress::{
+    Client, Failure, Outgoing, Policy, Refusal, SendError, Timeouts, parse_url,
 };
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use http_body_util::BodyExt as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
@@ -16,10 +15,10 @@ use tokio::{
 const ALLOWED: &str = "http://127.0.0.1:1";
 
 fn client() -> (Client, UnboundedReceiver<DuplexStream>) {
-    let (providers, connections) = unbounded_channel();
+    let (servers, connections) = unbounded_channel();
     let policy = Policy::strict().allow(ALLOWED).unwrap();
     (
-        Client::new(policy, Timeouts::default()).with_providers_in_memory(providers),
+        Client::new(policy, Timeouts::default()).with_in_memory_servers(servers),
         connections,
     )
 }
@@ -28,14 +27,14 @@ fn outgoing() -> Outgoing {
     Outgoing::post(HeaderMap::new(), "hello")
 }
 
-fn url(base: &str) -> ServiceUrl {
-    ServiceUrl::resolve(base, "/v1", None).unwrap()
+fn url(base: &str) -> Uri {
+    parse_url(&format!("{base}/v1")).unwrap()
 }
 
 #[tokio::test]
-async fn two_calls_go_over_one_connection_in_memory() {
+async fn two_calls_reuse_an_in_memory_connection() {
     let (client, mut connections) = client();
-    let provider = tokio::spawn(async move {
+    let server = tokio::spawn(async move {
         let mut connection = connections.recv().await.unwrap();
         for _ in 0..2 {
             let mut request = Vec::new();
@@ -58,11 +57,11 @@ async fn two_calls_go_over_one_connection_in_memory() {
         );
     }
 
-    provider.await.unwrap();
+    server.await.unwrap();
 }
 
 #[tokio::test]
-async fn the_policy_judges_what_stays_in_memory() {
+async fn the_policy_applies_to_in_memory_connections() {
     let (client, mut connections) = client();
 
     let refused = client.send(&url("http://127.0.0.1:2"), outgoing()).await;
@@ -72,7 +71,7 @@ async fn the_policy_judges_what_stays_in_memory() {
 }
 
 #[tokio::test]
-async fn without_anybody_to_accept_it_a_connection_is_refused() {
+async fn a_connection_without_a_server_is_refused() {
     let (client, connections) = client();
     drop(connections);
 

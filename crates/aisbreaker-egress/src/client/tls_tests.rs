@@ -1,18 +1,20 @@
-//! The outbound client against real TLS servers on loopback.
+//! The client against real TLS servers on loopback.
 
 use std::{
     io::{Read as _, Write as _},
     net::TcpListener,
     thread::JoinHandle,
+    time::Duration,
 };
 
-use aisbreaker_api::ServiceUrl;
+use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use native_tls::{Certificate, Identity, TlsAcceptor, TlsStream};
 
 use super::*;
+use crate::{Failure, resolve::ResolveFuture, url::parse_url};
 
-/// For `127.0.0.1` and `secure.example`, signed by itself, from 2020 to 2120.
+/// Self-signed, for `127.0.0.1` and `secure.example`, valid from 2020 to 2120.
 const CERTIFICATE: &str = "\
 -----BEGIN CERTIFICATE-----
 MIIBeDCCAR6gAwIBAgIBATAKBggqhkjOPQQDAjAaMRgwFgYDVQQDDA9haXNicmVh
@@ -25,7 +27,7 @@ h7KgN3jDMAoGCCqGSM49BAMCA0gAMEUCIDtPeYiLU22dRw5uvNBJ5N7veROQS4Ar
 4OHGAzB/V0q1AiEAiBOZDMtyqc5u8MHugf8j4AXw8rJeOxiGf4Xamh6Mf9o=
 -----END CERTIFICATE-----
 ";
-/// Guards nothing: it is public, and only these tests trust its certificate.
+/// Not a secret: only these tests trust its certificate.
 const KEY: &str = "\
 -----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgUAk6UMmVo5h7sh6o
@@ -40,7 +42,7 @@ type Stream = TlsStream<std::net::TcpStream>;
 struct Loopback;
 
 impl Resolve for Loopback {
-    fn resolve(&self, _host: &str) -> Resolving {
+    fn resolve(&self, _host: &str) -> ResolveFuture {
         Box::pin(async { Ok(vec![std::net::Ipv4Addr::LOCALHOST.into()]) })
     }
 }
@@ -50,18 +52,18 @@ fn client() -> Client {
     Client::with_resolver(policy, Timeouts::default(), Arc::new(Loopback))
 }
 
-/// A client that trusts the certificate of these tests.
-fn trusting() -> Client {
+/// A client that trusts the test certificate.
+fn trusting_client() -> Client {
     let tls = native_tls::TlsConnector::builder()
         .add_root_certificate(Certificate::from_pem(CERTIFICATE.as_bytes()).unwrap())
         .build()
         .unwrap();
     let mut client = client();
-    client.connector.trust(tls);
+    client.connector.set_tls(tls);
     client.with_own_pool()
 }
 
-/// Serves one connection on a thread of its own; `None` when the handshake fails.
+/// Serves one connection on a thread. The thread returns `None` if the handshake fails.
 fn serve<T: Send + 'static>(
     talk: impl FnOnce(Stream) -> T + Send + 'static,
 ) -> (u16, JoinHandle<Option<T>>) {
@@ -96,7 +98,7 @@ fn answer(stream: &mut Stream, answer: &str) {
 }
 
 async fn send(client: &Client, host: &str, port: u16) -> Result<Response<Body>, SendError> {
-    let url = ServiceUrl::parse_base(&format!("https://{host}:{port}")).unwrap();
+    let url = parse_url(&format!("https://{host}:{port}")).unwrap();
     client
         .send(&url, Outgoing::post(HeaderMap::new(), "hello"))
         .await
@@ -112,7 +114,7 @@ async fn calls_a_server_whose_certificate_verifies() {
             )
         });
 
-        let response = send(&trusting(), host, port).await.unwrap();
+        let response = send(&trusting_client(), host, port).await.unwrap();
 
         assert_eq!(
             response.into_body().collect().await.unwrap().to_bytes(),
@@ -128,8 +130,16 @@ async fn sends_nothing_to_a_server_whose_certificate_does_not_verify() {
     let rows = [
         ("unknown signer", client(), "secure.example"),
         ("unknown signer, by address", client(), "127.0.0.1"),
-        ("certificate of another name", trusting(), "other.example"),
-        ("certificate of another address", trusting(), "127.0.0.2"),
+        (
+            "certificate of another name",
+            trusting_client(),
+            "other.example",
+        ),
+        (
+            "certificate of another address",
+            trusting_client(),
+            "127.0.0.2",
+        ),
     ];
     for (name, client, host) in rows {
         let read_all = |mut stream: Stream| {
@@ -155,7 +165,7 @@ async fn sends_nothing_to_a_server_whose_certificate_does_not_verify() {
 }
 
 #[tokio::test]
-async fn leaving_closes_the_tls_connection() {
+async fn dropping_a_body_closes_the_tls_connection() {
     let (port, server) = serve(|mut stream| {
         answer(
             &mut stream,
@@ -163,7 +173,7 @@ async fn leaving_closes_the_tls_connection() {
         );
         let _closed = stream.read_to_end(&mut Vec::new());
     });
-    let client = trusting();
+    let client = trusting_client();
 
     drop(send(&client, "127.0.0.1", port).await.unwrap());
 

@@ -1,5 +1,5 @@
-//! What the outbound client makes of providers that stall, cut their answers or talk nonsense, and
-//! of callers that leave; against real sockets on loopback.
+//! Servers that stall, cut their responses short or do not speak HTTP, and callers that cancel,
+//! against real sockets on loopback.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,10 +8,9 @@
 
 use std::time::Duration;
 
-use aisbreaker_api::ServiceUrl;
-use aisbreaker_services::egress::{Body, Client, Outgoing, Policy, SendError, Stage, Timeouts};
+use aisbreaker_egress::{Body, Client, Outgoing, Policy, SendError, Stage, Timeouts, parse_url};
 use bytes::Bytes;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, Uri};
 use http_body_util::BodyExt as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -20,20 +19,20 @@ use tokio::{
 };
 
 const SHORT: Duration = Duration::from_millis(50);
-/// Longer than anything here takes, so that a fault ends a test instead of hanging it.
+/// Longer than anything here takes, so that a test fails instead of hanging.
 const GUARD: Duration = Duration::from_secs(20);
 
 fn client(timeouts: Timeouts) -> Client {
     Client::new(Policy::strict().allow("127.0.0.0/8").unwrap(), timeouts)
 }
 
-async fn listen() -> (TcpListener, ServiceUrl) {
+async fn listen() -> (TcpListener, Uri) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    (listener, ServiceUrl::parse_base(&base).unwrap())
+    (listener, parse_url(&base).unwrap())
 }
 
-async fn send(client: &Client, url: &ServiceUrl) -> Result<Response<Body>, SendError> {
+async fn send(client: &Client, url: &Uri) -> Result<Response<Body>, SendError> {
     let outgoing = Outgoing::post(HeaderMap::new(), "hello");
     timeout(GUARD, client.send(url, outgoing))
         .await
@@ -57,7 +56,7 @@ async fn next(body: &mut Body) -> Option<Result<Bytes, SendError>> {
 async fn accept(listener: &TcpListener) -> TcpStream {
     timeout(GUARD, listener.accept())
         .await
-        .expect("nobody connects")
+        .expect("no connection")
         .unwrap()
         .0
 }
@@ -84,8 +83,8 @@ async fn read_to_close(stream: &mut TcpStream) {
         .expect("the client keeps the connection");
 }
 
-/// Accepts one connection, reads the request and writes `answer`, as far as the client takes it;
-/// the stream is still open.
+/// Accepts one connection, reads the request and writes as much of `answer` as the client reads.
+/// Returns the open stream.
 async fn answer_once(listener: &TcpListener, answer: &str) -> TcpStream {
     let mut stream = accept(listener).await;
     read_request(&mut stream).await;
@@ -93,7 +92,7 @@ async fn answer_once(listener: &TcpListener, answer: &str) -> TcpStream {
     stream
 }
 
-/// What the whole exchange yields when the server writes `answer` and closes.
+/// Returns the result of an exchange in which the server writes `answer` and closes.
 async fn exchange(answer: &str) -> Result<Bytes, SendError> {
     let (listener, url) = listen().await;
     let client = client(Timeouts::default());
@@ -103,11 +102,11 @@ async fn exchange(answer: &str) -> Result<Bytes, SendError> {
 }
 
 #[tokio::test]
-async fn a_cut_or_malformed_answer_is_an_error_and_never_a_short_success() {
+async fn a_cut_or_malformed_response_is_an_error() {
     let huge = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(1_000_000));
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(1000));
     let rows = [
-        ("no answer", ""),
+        ("no response", ""),
         ("cut in the status line", "HTTP/1.1 2"),
         ("cut in the head", "HTTP/1.1 200 OK\r\ncontent-le"),
         ("not HTTP", "220 smtp.example ESMTP\r\n"),
@@ -119,7 +118,7 @@ async fn a_cut_or_malformed_answer_is_an_error_and_never_a_short_success() {
             "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nabc",
         ),
         (
-            "length that is no number",
+            "length that is not a number",
             "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\nabc",
         ),
         (
@@ -143,7 +142,7 @@ async fn a_cut_or_malformed_answer_is_an_error_and_never_a_short_success() {
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n",
         ),
         (
-            "chunk size that is no number",
+            "chunk size that is not a number",
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nz\r\nabc\r\n0\r\n\r\n",
         ),
     ];
@@ -153,21 +152,22 @@ async fn a_cut_or_malformed_answer_is_an_error_and_never_a_short_success() {
 }
 
 #[tokio::test]
-async fn a_whole_answer_is_passed_on_in_every_framing() {
+async fn a_complete_response_is_returned_in_every_framing() {
     let rows = [
         ("length", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc"),
         (
             "chunks",
-            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n2;x=y\r\nbc\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
+             1\r\na\r\n2;x=y\r\nbc\r\n0\r\n\r\n",
         ),
         ("close", "HTTP/1.1 200 OK\r\n\r\nabc"),
         ("HTTP/1.0", "HTTP/1.0 200 OK\r\n\r\nabc"),
         (
-            "interim answer",
+            "interim response",
             "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc",
         ),
         (
-            "coding is left alone",
+            "content coding is kept",
             "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc",
         ),
     ];
@@ -181,7 +181,7 @@ async fn a_whole_answer_is_passed_on_in_every_framing() {
 }
 
 #[tokio::test]
-async fn a_reset_connection_is_cut() {
+async fn a_connection_reset_is_reported_as_cut() {
     let (listener, url) = listen().await;
     let server = async {
         let mut stream = accept(&listener).await;
@@ -243,7 +243,7 @@ async fn a_stalled_body_is_an_idle_timeout_and_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn a_pause_of_the_reader_is_not_held_against_the_provider() {
+async fn a_slow_reader_does_not_time_out() {
     let idle = Duration::from_millis(500);
     let (listener, url) = listen().await;
     let client = client(Timeouts::default().with_idle(idle));
@@ -267,7 +267,7 @@ async fn a_pause_of_the_reader_is_not_held_against_the_provider() {
 }
 
 #[tokio::test]
-async fn leaving_before_the_answer_closes_the_connection() {
+async fn cancelling_before_the_response_closes_the_connection() {
     let (listener, url) = listen().await;
     let client = client(Timeouts::default());
     let call = tokio::spawn(async move { send(&client, &url).await.map(drop) });
@@ -280,7 +280,7 @@ async fn leaving_before_the_answer_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn leaving_in_the_middle_of_a_body_closes_the_connection() {
+async fn dropping_an_unfinished_body_closes_the_connection() {
     let (listener, url) = listen().await;
     let client = client(Timeouts::default());
     let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n";
@@ -294,7 +294,7 @@ async fn leaving_in_the_middle_of_a_body_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn leaving_a_provider_that_sends_without_end_closes_the_connection() {
+async fn dropping_an_endless_body_closes_the_connection() {
     let (listener, url) = listen().await;
     let client = client(Timeouts::default());
     let server = async {
@@ -312,7 +312,7 @@ async fn leaving_a_provider_that_sends_without_end_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn frames_are_passed_on_as_they_come() {
+async fn frames_are_returned_as_they_arrive() {
     let (listener, url) = listen().await;
     let client = client(Timeouts::default());
     let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -331,7 +331,7 @@ async fn frames_are_passed_on_as_they_come() {
 }
 
 #[tokio::test]
-async fn a_second_call_uses_the_connection_of_the_first() {
+async fn a_second_call_reuses_the_connection() {
     let (listener, url) = listen().await;
     let client = client(Timeouts::default());
     // One connection is accepted; a second one would get no answer.
@@ -361,7 +361,7 @@ async fn a_second_call_uses_the_connection_of_the_first() {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_provider_closed_is_not_used_again() {
+async fn a_connection_closed_by_the_server_is_not_reused() {
     let (listener, url) = listen().await;
     let client = client(Timeouts::default());
     let done = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";

@@ -1,5 +1,5 @@
-//! No way in: every family of addresses that are not public, as a literal in a URL and as what a
-//! name resolves to, through the client itself. Listeners stand at those that this machine has.
+//! Every family of addresses that are not public, as the host of a URL and as the address that a
+//! name resolves to, called with the client itself. Listeners are at those that this machine has.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,19 +13,19 @@ use std::{
     time::Duration,
 };
 
-use aisbreaker_api::ServiceUrl;
-use aisbreaker_services::egress::{
-    Client, Failure, Outgoing, Policy, Refusal, Resolve, Resolving, SendError, Stage, Timeouts,
+use aisbreaker_egress::{
+    Client, Failure, Outgoing, Policy, Refusal, Resolve, ResolveFuture, SendError, Stage, Timeouts,
+    parse_url,
 };
 use futures_util::future::join_all;
 use http::HeaderMap;
 
-/// No route leads out to most of these, and no test waits for it.
+/// Most of these addresses have no route; no test waits longer for one.
 const SHORT: Duration = Duration::from_millis(100);
-/// Longer than anything here takes, so that a fault ends a test instead of hanging it.
+/// Longer than anything here takes, so that a test fails instead of hanging.
 const GUARD: Duration = Duration::from_secs(20);
 
-/// A family: its name, addresses of it, and the network of it that an operator would allow.
+/// A family: its name, some of its addresses, and the network that allows them.
 const FAMILIES: &[(&str, &[&str], &str)] = &[
     (
         "this network",
@@ -95,7 +95,7 @@ const FAMILIES: &[(&str, &[&str], &str)] = &[
     ("broadcast", &["255.255.255.255"], "255.255.255.255/32"),
     ("v6 unspecified", &["::"], "::/128"),
     ("v6 loopback", &["::1"], "::1/128"),
-    // Judged, and so allowed, as the IPv4 addresses that they are.
+    // Judged, and so allowed, as the IPv4 addresses that they map.
     (
         "mapped loopback",
         &["::ffff:127.0.0.1", "::ffff:7f00:1"],
@@ -175,12 +175,12 @@ const FAMILIES: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
-/// Resolves every name to these addresses.
+/// A resolver that returns these addresses for every name.
 #[derive(Clone, Default)]
 struct Names(Arc<Mutex<Vec<IpAddr>>>);
 
 impl Names {
-    fn have(&self, addresses: &[&str]) {
+    fn set(&self, addresses: &[&str]) {
         *self.0.lock().unwrap() = addresses
             .iter()
             .map(|address| address.parse().unwrap())
@@ -189,20 +189,20 @@ impl Names {
 }
 
 impl Resolve for Names {
-    fn resolve(&self, _host: &str) -> Resolving {
+    fn resolve(&self, _host: &str) -> ResolveFuture {
         let answer = self.0.lock().unwrap().clone();
         Box::pin(async move { Ok(answer) })
     }
 }
 
-/// Listeners at one port of all addresses of this machine that rows name; nothing may arrive.
+/// Listeners at one port of all special-purpose addresses of this machine. Nothing must connect.
 struct Traps {
     port: u16,
     listeners: Vec<TcpListener>,
 }
 
 impl Traps {
-    fn set() -> Self {
+    fn listen() -> Self {
         let first = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = first.local_addr().unwrap().port();
         let others = ["127.1.2.3", "127.255.255.254", "::1"]
@@ -222,12 +222,12 @@ impl Traps {
             let found = listener.accept().map_err(|error| error.kind());
             assert!(
                 matches!(found, Err(ErrorKind::WouldBlock)),
-                "{row}: somebody connected"
+                "{row}: there is a connection"
             );
         }
     }
 
-    /// Whether somebody has connected since the last look.
+    /// Whether there is a connection that was not accepted yet. Accepts it.
     fn is_touched(&self) -> bool {
         self.listeners
             .iter()
@@ -235,14 +235,14 @@ impl Traps {
     }
 }
 
-/// A client that waits as long as a server's, and what it takes names for.
+/// A client with the default timeouts, and its resolver.
 fn client(policy: Policy) -> (Client, Names) {
-    client_that_waits(policy, Timeouts::default())
+    client_with_timeouts(policy, Timeouts::default())
 }
 
-/// A client for calls that nobody answers.
-fn hasty_client(policy: Policy) -> (Client, Names) {
-    client_that_waits(
+/// A client with short timeouts for calls without a response, and its resolver.
+fn impatient_client(policy: Policy) -> (Client, Names) {
+    client_with_timeouts(
         policy,
         Timeouts::default()
             .with_connect(SHORT)
@@ -250,7 +250,7 @@ fn hasty_client(policy: Policy) -> (Client, Names) {
     )
 }
 
-fn client_that_waits(policy: Policy, timeouts: Timeouts) -> (Client, Names) {
+fn client_with_timeouts(policy: Policy, timeouts: Timeouts) -> (Client, Names) {
     let names = Names::default();
     (
         Client::with_resolver(policy, timeouts, Arc::new(names.clone())),
@@ -258,19 +258,17 @@ fn client_that_waits(policy: Policy, timeouts: Timeouts) -> (Client, Names) {
     )
 }
 
-/// Why a request to this URL fails, as it must.
+/// Returns why a request to this URL fails. It must fail.
 async fn send(client: &Client, url: &str) -> SendError {
-    let url = ServiceUrl::resolve(url, "/v1", None).unwrap();
+    let url = parse_url(&format!("{url}/v1")).unwrap();
     let sending = client.send(&url, Outgoing::post(HeaderMap::new(), "hello"));
     let outcome = tokio::time::timeout(GUARD, sending)
         .await
         .expect("the client hangs");
-    outcome
-        .map(drop)
-        .expect_err("an answer where nobody answers")
+    outcome.map(drop).expect_err("a response from nowhere")
 }
 
-/// An address as the host of a URL.
+/// Returns an address as the host of a URL.
 fn host(address: &str) -> String {
     if address.contains(':') {
         format!("[{address}]")
@@ -288,14 +286,14 @@ fn rows() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
 }
 
 #[tokio::test]
-async fn no_address_of_any_family_is_dialled_unless_the_operator_allows_it() {
-    let traps = Traps::set();
+async fn no_special_purpose_address_is_dialled_by_default() {
+    let traps = Traps::listen();
     let port = traps.port;
     let (client, names) = client(Policy::strict());
 
     for (family, address, _) in rows() {
         let row = format!("{family}, {address}");
-        names.have(&[address]);
+        names.set(&[address]);
         for host in [
             host(address),
             "name.example".to_owned(),
@@ -325,8 +323,8 @@ async fn no_address_of_any_family_is_dialled_unless_the_operator_allows_it() {
 }
 
 #[tokio::test]
-async fn an_exception_for_one_family_lets_no_other_one_in() {
-    let traps = Traps::set();
+async fn an_exception_for_one_family_allows_no_other() {
+    let traps = Traps::listen();
     let allowed = [
         "10.0.0.0/8",
         "fd00:1::/32",
@@ -348,7 +346,7 @@ async fn an_exception_for_one_family_lets_no_other_one_in() {
         if as_ipv4.starts_with("10.") {
             continue;
         }
-        names.have(&[address]);
+        names.set(&[address]);
         for host in [host(address), "name.example".to_owned()] {
             let refused = send(&client, &format!("https://{host}:{}", traps.port)).await;
             assert_eq!(
@@ -363,18 +361,17 @@ async fn an_exception_for_one_family_lets_no_other_one_in() {
 
 #[tokio::test]
 async fn an_address_of_every_family_is_dialled_once_its_network_is_allowed() {
-    let traps = Traps::set();
+    let traps = Traps::listen();
     let port = traps.port;
     let attempts = rows().flat_map(|(family, address, network)| {
         let policy = Policy::strict().allow(network).unwrap();
         [host(address), "name.example".to_owned()].map(|host| {
             let policy = policy.clone();
             async move {
-                let (client, names) = hasty_client(policy);
-                names.have(&[address]);
+                let (client, names) = impatient_client(policy);
+                names.set(&[address]);
                 let outcome = send(&client, &format!("http://{host}:{port}")).await;
-                // Nobody answers, and to most of them no route leads: what matters is that it was
-                // tried.
+                // Most of them have no route, and none responds. What matters is the attempt.
                 let is_tried = matches!(
                     outcome,
                     SendError::Unreachable(Failure::Refused | Failure::Network)
@@ -390,13 +387,13 @@ async fn an_address_of_every_family_is_dialled_once_its_network_is_allowed() {
 
     join_all(attempts).await;
 
-    assert!(traps.is_touched(), "the listeners of this machine");
+    assert!(traps.is_touched(), "no listener was reached");
 }
 
 #[tokio::test]
-async fn the_listeners_see_what_is_dialled() {
-    // What the other tests rely on: where a trap stands, an allowed call arrives.
-    let traps = Traps::set();
+async fn listeners_notice_connections() {
+    // The other tests rely on this: an allowed call reaches the listener.
+    let traps = Traps::listen();
     let everything = Policy::strict()
         .allow("0.0.0.0/0")
         .unwrap()
@@ -405,10 +402,10 @@ async fn the_listeners_see_what_is_dialled() {
 
     for address in ["127.0.0.1", "127.1.2.3", "0.0.0.0", "::ffff:127.0.0.1"] {
         for host in [host(address), "name.example".to_owned()] {
-            let (client, names) = hasty_client(everything.clone());
-            names.have(&[address]);
+            let (client, names) = impatient_client(everything.clone());
+            names.set(&[address]);
             let url = format!("http://{host}:{}", traps.port);
-            // Nobody answers; the connection waits to be taken.
+            // Nothing responds; the connection waits to be accepted.
             let outcome = send(&client, &url).await;
             assert!(
                 matches!(outcome, SendError::Timeout(_)),
@@ -420,28 +417,28 @@ async fn the_listeners_see_what_is_dialled() {
 }
 
 #[tokio::test]
-async fn of_several_addresses_of_a_name_only_the_allowed_ones_are_dialled() {
-    let traps = Traps::set();
+async fn only_the_allowed_addresses_of_a_name_are_dialled() {
+    let traps = Traps::listen();
     let private: Vec<&str> = rows().map(|(_, address, _)| address).collect();
     let (client, names) = client(Policy::strict());
     let url = format!("https://name.example:{}", traps.port);
 
-    names.have(&private);
+    names.set(&private);
     let none = send(&client, &url).await;
 
     assert_eq!(none, SendError::Forbidden(Refusal::Address));
     traps.assert_untouched("all families at once");
 
-    // 2000::1 passes for public, and nobody has it.
+    // 2000::1 counts as public, and no host has it.
     let mixed: Vec<&str> = private
         .iter()
         .copied()
         .chain(["2000::1"])
         .chain(private.iter().copied())
         .collect();
-    let (client, names) = hasty_client(Policy::strict());
+    let (client, names) = impatient_client(Policy::strict());
     client.load_certificates().await.unwrap();
-    names.have(&mixed);
+    names.set(&mixed);
     let tried = send(&client, &url).await;
     let is_tried = matches!(
         tried,

@@ -1,27 +1,26 @@
-//! How many bytes of bodies may be held at once, by all calls together.
+//! Bounds how many bytes of bodies all calls hold together.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
-/// What is held is counted in steps of this many bytes, so that small bodies cost no counting.
+use crate::sync::{AtomicUsize, Ordering};
+
+/// Bytes are counted in steps of this size, so that small bodies cost no counting.
 const STEP_BYTES: usize = 16 * 1024;
 
-/// A number of bytes that may be held at once by all who share it; clones share it. A part of a
-/// budget is a budget of its own, whose bytes count for both.
+/// The number of bytes that all holders of a budget may hold at once. Clones share the budget.
 ///
-/// It counts the bodies as they are received. What is made of them (parsed values, the answer for
-/// the caller) takes a small multiple of that, and what is below 16 KiB for each holder is not
-/// counted.
+/// A [part](MemoryBudget::part) of a budget is a budget itself, whose bytes count for both.
+///
+/// A budget counts bodies as they are received. What is made of them, such as parsed values, takes
+/// a small multiple of that. The first 16 KiB of each holder are free until it holds more.
 #[derive(Clone, Debug)]
-pub struct Budget(Arc<Shared>);
+pub struct MemoryBudget(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     limit_bytes: usize,
     held_bytes: AtomicUsize,
-    whole: Option<Budget>,
+    whole: Option<MemoryBudget>,
 }
 
 /// The budget is spent; nothing more was reserved.
@@ -30,15 +29,15 @@ struct Shared {
 #[non_exhaustive]
 pub struct BudgetSpent;
 
-impl Default for Budget {
-    /// 512 MiB.
+impl Default for MemoryBudget {
+    /// Creates a budget of 512 MiB.
     fn default() -> Self {
         Self::new(512 << 20)
     }
 }
 
-impl Budget {
-    /// A budget of this many bytes.
+impl MemoryBudget {
+    /// Creates a budget of this many bytes.
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
         Self(Arc::new(Shared {
@@ -48,38 +47,39 @@ impl Budget {
         }))
     }
 
-    /// A part of this budget: those who share it hold at most so many bytes together, and no more
+    /// Creates a part of this budget: its holders hold at most `limit_bytes` together, and no more
     /// than is left here.
     #[must_use]
     pub fn part(&self, limit_bytes: usize) -> Self {
-        let (held_bytes, whole) = (AtomicUsize::new(0), Some(self.clone()));
         Self(Arc::new(Shared {
             limit_bytes,
-            held_bytes,
-            whole,
+            held_bytes: AtomicUsize::new(0),
+            whole: Some(self.clone()),
         }))
     }
 
-    /// A reservation that holds nothing yet.
+    /// Creates a reservation that holds nothing yet.
     #[must_use]
-    pub fn reservation(&self) -> Reservation {
-        Reservation {
+    pub fn reservation(&self) -> MemoryReservation {
+        MemoryReservation {
             budget: self.clone(),
             held_bytes: 0,
         }
     }
 
-    /// Whether so many bytes could be held if nothing else was.
+    /// Whether `bytes` could be held if nothing else were held.
     #[must_use]
     pub fn could_hold(&self, bytes: usize) -> bool {
-        let Shared {
-            limit_bytes, whole, ..
-        } = &*self.0;
-        in_steps(bytes) <= *limit_bytes
-            && whole.as_ref().is_none_or(|whole| whole.could_hold(bytes))
+        if in_steps(bytes) > self.0.limit_bytes {
+            return false;
+        }
+        match &self.0.whole {
+            Some(whole) => whole.could_hold(bytes),
+            None => true,
+        }
     }
 
-    /// How many bytes are held now, in whole steps.
+    /// Returns how many bytes are held now, in whole steps of 16 KiB.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.0.held_bytes.load(Ordering::Relaxed)
@@ -96,7 +96,10 @@ impl Budget {
                 held.checked_add(more).filter(|total| total <= limit_bytes)
             })
             .map_err(|_held| BudgetSpent)?;
-        let grown = whole.as_ref().map_or(Ok(()), |whole| whole.grow(more));
+        let Some(whole) = whole else {
+            return Ok(());
+        };
+        let grown = whole.grow(more);
         if grown.is_err() {
             held_bytes.fetch_sub(more, Ordering::Relaxed);
         }
@@ -113,26 +116,26 @@ impl Budget {
 
 fn in_steps(bytes: usize) -> usize {
     if bytes < STEP_BYTES {
-        0
-    } else {
-        bytes
-            .checked_next_multiple_of(STEP_BYTES)
-            .unwrap_or(usize::MAX)
+        return 0;
     }
+    bytes
+        .checked_next_multiple_of(STEP_BYTES)
+        .unwrap_or(usize::MAX)
 }
 
-/// What one holder has of a [`Budget`]; given back on drop.
+/// What one holder has of a [`MemoryBudget`]. Dropping it gives the bytes back.
 #[derive(Debug)]
-pub struct Reservation {
-    budget: Budget,
+pub struct MemoryReservation {
+    budget: MemoryBudget,
     held_bytes: usize,
 }
 
-impl Reservation {
-    /// From now on this holder holds `bytes` in all, more or less than before.
+impl MemoryReservation {
+    /// Sets how many bytes this holder holds in all, more or fewer than before.
     ///
     /// # Errors
-    /// [`BudgetSpent`] when the budget has not that much left; what was held before is still held.
+    /// [`BudgetSpent`] when the budget does not have that many left; the holder still holds what it
+    /// held before.
     pub fn hold(&mut self, bytes: usize) -> Result<(), BudgetSpent> {
         let wanted = in_steps(bytes);
         match wanted.checked_sub(self.held_bytes) {
@@ -144,13 +147,13 @@ impl Reservation {
         Ok(())
     }
 
-    /// How many bytes are held, in whole steps.
+    /// Returns how many bytes this holder holds, in whole steps of 16 KiB.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
-    /// From now on this holder holds nothing.
+    /// Gives all bytes back.
     pub fn release(&mut self) {
         let held = std::mem::take(&mut self.held_bytes);
         if held > 0 {
@@ -159,7 +162,7 @@ impl Reservation {
     }
 }
 
-impl Drop for Reservation {
+impl Drop for MemoryReservation {
     fn drop(&mut self) {
         self.release();
     }
@@ -169,9 +172,10 @@ impl Drop for Reservation {
 mod tests {
     use super::*;
 
+    #[cfg(not(loom))]
     #[test]
-    fn what_is_held_never_exceeds_the_limit_and_is_given_back() {
-        let budget = Budget::new(4 * STEP_BYTES);
+    fn holders_never_exceed_the_limit_and_give_back_on_drop() {
+        let budget = MemoryBudget::new(4 * STEP_BYTES);
         let (mut one, mut other) = (budget.reservation(), budget.reservation());
 
         assert_eq!(one.hold(STEP_BYTES - 1), Ok(()));
@@ -193,9 +197,10 @@ mod tests {
         assert_eq!(budget.held_bytes(), 0);
     }
 
+    #[cfg(not(loom))]
     #[test]
-    fn a_part_holds_its_own_and_no_more_than_the_whole_has_left() {
-        let whole = Budget::new(4 * STEP_BYTES);
+    fn a_part_is_limited_by_itself_and_by_the_whole() {
+        let whole = MemoryBudget::new(4 * STEP_BYTES);
         let (one, other) = (whole.part(3 * STEP_BYTES), whole.part(3 * STEP_BYTES));
         let (mut first, mut second) = (one.reservation(), other.reservation());
 
@@ -226,9 +231,10 @@ mod tests {
         );
     }
 
+    #[cfg(not(loom))]
     #[test]
     fn many_threads_hold_no_more_than_the_limit() {
-        let whole = Budget::new(10 * STEP_BYTES);
+        let whole = MemoryBudget::new(10 * STEP_BYTES);
         let budget = whole.part(10 * STEP_BYTES);
         std::thread::scope(|scope| {
             for _ in 0..8 {
@@ -242,5 +248,30 @@ mod tests {
             }
         });
         assert_eq!((budget.held_bytes(), whole.held_bytes()), (0, 0));
+    }
+
+    /// Two parts compete for a whole that has room for one of them.
+    #[cfg(loom)]
+    #[test]
+    fn two_threads_hold_no_more_than_the_limit() {
+        loom::model(|| {
+            let whole = MemoryBudget::new(3 * STEP_BYTES);
+            let take_two_steps = |budget: MemoryBudget| {
+                let held = budget.reservation().hold(2 * STEP_BYTES);
+                assert!(budget.held_bytes() <= 2 * STEP_BYTES);
+                held
+            };
+            let other = whole.part(2 * STEP_BYTES);
+            let thread = loom::thread::spawn(move || take_two_steps(other));
+            let mut here = whole.part(2 * STEP_BYTES).reservation();
+
+            let held_here = here.hold(2 * STEP_BYTES);
+
+            assert!(whole.held_bytes() <= 3 * STEP_BYTES, "over the limit");
+            let held_there = thread.join().unwrap();
+            assert!(held_here.is_ok() || held_there.is_ok(), "both were refused");
+            drop(here);
+            assert_eq!(whole.held_bytes(), 0);
+        });
     }
 }

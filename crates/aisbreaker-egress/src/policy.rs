@@ -1,14 +1,12 @@
-//! Which addresses may be dialled.
+//! Decides which addresses may be dialled.
 
 use std::{net::IpAddr, sync::Arc};
 
-use aisbreaker_api::{Origin, ServiceUrl};
 use ipnet::IpNet;
 
-use super::{address::is_public, error::Refusal};
+use crate::{address::is_public, error::Refusal, origin::Origin, url::parse_url};
 
-/// Which addresses a [`Client`](super::Client) may dial: `https` at public addresses, and the
-/// operator's exceptions.
+/// Which addresses a [`Client`](crate::Client) may dial: public ones by `https`, and exceptions.
 ///
 /// Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -17,16 +15,17 @@ pub struct Policy {
     networks: Arc<Vec<IpNet>>,
 }
 
-/// A text that names neither an origin nor a network; the text itself is not repeated.
+/// [`Policy::allow`] got neither an origin nor a network. The error does not repeat the text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "must be an origin without a path, such as http://localhost:11434, or a network, such as 127.0.0.0/8 or ::1/128"
+    "must be an origin without a path, such as http://localhost:11434, or a network, such as \
+     127.0.0.0/8 or ::1/128"
 )]
 #[non_exhaustive]
 pub struct InvalidException;
 
 impl Policy {
-    /// `https` at public addresses, without exception.
+    /// Creates a policy that allows only `https` at public addresses.
     #[must_use]
     pub fn strict() -> Self {
         Self::default()
@@ -34,13 +33,14 @@ impl Policy {
 
     /// Adds an exception: an origin or a network.
     ///
-    /// An origin (`http://localhost:11434`) may be called by its scheme at whatever address its
-    /// host has. A network (`10.1.0.0/16`, `::1/128`, or a single address) may be called at any
-    /// port, by `https` and `http`.
+    /// An origin (`http://localhost:11434`) may be called by its scheme, whatever address its host
+    /// has. A network (`10.1.0.0/16`, `::1/128`, or a single address) may be called at any port, by
+    /// `https` and `http`.
     ///
     /// # Errors
-    /// [`InvalidException`] for anything else: an origin with a path or query, an IPv4 network in
-    /// its IPv6-mapped form (addresses are judged in their IPv4 form, so it would never apply).
+    /// [`InvalidException`] for anything else, such as an origin with a path or query. An IPv4
+    /// network in IPv6-mapped form is refused too: addresses are judged in their IPv4 form, so it
+    /// would never apply.
     pub fn allow(mut self, exception: &str) -> Result<Self, InvalidException> {
         if let Some(network) = parse_network(exception) {
             if matches!(network, IpNet::V6(v6) if v6.network().to_ipv4_mapped().is_some()) {
@@ -53,45 +53,39 @@ impl Policy {
         Ok(self)
     }
 
-    /// Whether `origin` may be dialled at `address`, which is not IPv4-mapped.
-    pub(super) fn check_address(&self, origin: &Origin, address: IpAddr) -> Result<(), Refusal> {
-        if self.origins.contains(origin)
-            || self
-                .networks
-                .iter()
-                .any(|network| network.contains(&address))
-        {
+    /// Checks whether `origin` may be dialled at `address`, which is not IPv4-mapped.
+    pub(crate) fn check_address(&self, origin: &Origin, address: IpAddr) -> Result<(), Refusal> {
+        if self.origins.contains(origin) || self.networks.iter().any(|net| net.contains(&address)) {
             return Ok(());
         }
         if !origin.is_https() {
             return Err(Refusal::Scheme);
         }
-        if is_public(address) {
-            Ok(())
-        } else {
-            Err(Refusal::Address)
+        if !is_public(address) {
+            return Err(Refusal::Address);
         }
+        Ok(())
     }
 }
 
 fn parse_network(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| {
-        text.parse()
-            .ok()
-            .map(|address: IpAddr| IpNet::from(address))
-    })
+    if let Ok(network) = text.parse() {
+        return Some(network);
+    }
+    let address: IpAddr = text.parse().ok()?;
+    Some(IpNet::from(address))
 }
 
 fn parse_origin(text: &str) -> Result<Origin, InvalidException> {
-    let url = ServiceUrl::parse_base(text).map_err(|_problem| InvalidException)?;
-    let origin = url.origin();
-    let bare = url.as_str().strip_suffix('/') == Some(origin.to_string().as_str());
-    // A wildcard would be taken literally and never apply.
-    if bare && !text.contains(['#', '*']) {
-        Ok(origin.clone())
-    } else {
-        Err(InvalidException)
+    // `*` would be part of a name, and never match.
+    if text.contains(['?', '#', '*']) {
+        return Err(InvalidException);
     }
+    let url = parse_url(text).map_err(|_invalid| InvalidException)?;
+    if url.path() != "/" {
+        return Err(InvalidException);
+    }
+    Origin::of(&url).ok_or(InvalidException)
 }
 
 #[cfg(test)]
@@ -102,12 +96,12 @@ mod tests {
         let policy = allowed.iter().fold(Policy::strict(), |policy, exception| {
             policy.allow(exception).unwrap()
         });
-        let origin = Origin::parse(origin).unwrap();
+        let origin = Origin::of(&parse_url(origin).unwrap()).unwrap();
         policy.check_address(&origin, address.parse().unwrap())
     }
 
     #[test]
-    fn allows_https_at_public_addresses_and_the_exceptions() {
+    fn allows_https_at_public_addresses_and_exceptions() {
         let (ok, scheme, address) = (None, Some(Refusal::Scheme), Some(Refusal::Address));
         let rows: [(&[&str], &str, &str, Option<Refusal>); 16] = [
             (&[], "https://a.example", "8.8.8.8", ok),
@@ -165,15 +159,14 @@ mod tests {
             "http://localhost/v1",
             "http://localhost?x",
             "ftp://a.example",
-        ]
-        .into_iter()
-        .chain([
             "http://user@a.example",
             "http://a.example/#no-default-path",
             "*",
             "10.0.0.0/33",
-        ])
-        .chain(["::ffff:10.0.0.0/104", "10.0.0.0/8 ", "http://*.a.example"]);
+            "::ffff:10.0.0.0/104",
+            "10.0.0.0/8 ",
+            "http://*.a.example",
+        ];
         for exception in rows {
             assert_eq!(
                 Policy::strict().allow(exception).err(),
