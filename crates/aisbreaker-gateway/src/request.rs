@@ -7,6 +7,7 @@ pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod credentials;
 pub(crate) mod error;
+mod field;
 pub(crate) mod head;
 pub(crate) mod host;
 pub(crate) mod inflate;

@@ -38,7 +38,7 @@ impl From<GatewayError> for Failure {
     fn from(error: GatewayError) -> Self {
         match error {
             GatewayError::TooManyRequests => Self::overloaded(
-                "this server is overloaded: too many requests are under way; try again",
+                "this server is overloaded: too many requests are in flight; try again",
             ),
             GatewayError::Draining => Self::overloaded("this server is shutting down; try again")
                 .with_header(CONNECTION, HeaderValue::from_static("close")),
@@ -59,16 +59,16 @@ impl From<RouteError> for Failure {
         match error {
             RouteError::NotFound => Self::new(
                 StatusCode::NOT_FOUND,
-                "there is nothing at this path; see /api/v1/version",
+                "this server has no such path; see /api/v1/version",
             ),
             RouteError::WrongBaseUrl => Self::new(
                 StatusCode::NOT_FOUND,
-                "there is nothing at this path; the base URL of OpenAI's clients ends with /v1 here, that of \
-                 Anthropic's has no path",
+                "this server has no such path; OpenAI's clients need a base URL that ends with /v1, \
+                 Anthropic's one without a path",
             ),
             RouteError::MethodNotAllowed { allowed } => Self::new(
                 StatusCode::METHOD_NOT_ALLOWED,
-                format!("this path takes {allowed}"),
+                format!("this path accepts {allowed}"),
             )
             .with_header(ALLOW, HeaderValue::from_static(allowed)),
         }
@@ -109,17 +109,15 @@ impl From<RequestError> for Failure {
             .with_header(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate")),
             RequestError::Inflate => Self::new(
                 StatusCode::BAD_REQUEST,
-                "the request body is not what its Content-Encoding says",
+                "the request body is not encoded as its Content-Encoding says",
             ),
             RequestError::TooLarge { limit } => Self::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
-                format!(
-                    "the request body is larger than {limit} bytes, the most that this server takes"
-                ),
+                format!("the request body is larger than {limit} bytes, the limit of this server"),
             ),
             RequestError::Timeout => Self::new(
                 StatusCode::REQUEST_TIMEOUT,
-                "the request body did not come in time; send it without pauses",
+                "the request body did not arrive in time; send it without pauses",
             ),
             RequestError::Busy => Self::overloaded(
                 "this server is overloaded: too many large requests are being read; try again",
@@ -130,7 +128,7 @@ impl From<RequestError> for Failure {
             }
             RequestError::InvalidField { name } => Self::new(
                 StatusCode::BAD_REQUEST,
-                format!("the request field {name} is not valid, or there twice"),
+                format!("the header field {name} is invalid or repeated"),
             ),
             RequestError::Content(invalid) => invalid.into(),
         }
@@ -219,10 +217,11 @@ impl From<ProviderApiError> for Failure {
             ProviderApiError::UnknownModel => {
                 Self::new(StatusCode::NOT_FOUND, "there is no such model").with_param("model")
             }
-            ProviderApiError::ModelIsKey => {
-                Self::new(StatusCode::BAD_REQUEST, "model is a key; name a model")
-                    .with_param("model")
-            }
+            ProviderApiError::ModelIsKey => Self::new(
+                StatusCode::BAD_REQUEST,
+                "model holds an aisbreaker key; name a model",
+            )
+            .with_param("model"),
             ProviderApiError::KeyInQuery => Self::new(
                 StatusCode::BAD_REQUEST,
                 "the query holds a key, which would go to the provider; send it in Authorization",

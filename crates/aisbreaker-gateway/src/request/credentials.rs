@@ -5,7 +5,7 @@ use aisbreaker_token::PREFIX;
 use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::request::{error::RequestError, head::sole};
+use crate::request::{error::RequestError, field::singleton};
 
 const SEALED: HeaderName = HeaderName::from_static(SEALED_HEADER);
 /// The fields of the providers' own SDKs, in place of `Authorization`.
@@ -60,7 +60,7 @@ pub(crate) fn is_key(bearer: &str) -> bool {
 
 /// Reads `Authorization`.
 pub(crate) fn authorization(headers: &HeaderMap) -> Result<Authorization, RequestError> {
-    let Some(value) = sole(headers, AUTHORIZATION)? else {
+    let Some(value) = singleton(headers, AUTHORIZATION)? else {
         return Ok(Authorization::Absent);
     };
     let text = std::str::from_utf8(value).map_err(|_not_utf8| RequestError::InvalidField {
@@ -86,7 +86,7 @@ pub(crate) fn any_authorization(
     let bearer = authorization(headers)?;
     let mut api_keys = Vec::with_capacity(API_KEY_FIELDS.len());
     for name in API_KEY_FIELDS {
-        let Some(value) = sole(headers, name.clone())? else {
+        let Some(value) = singleton(headers, name.clone())? else {
             continue;
         };
         let text = std::str::from_utf8(value)

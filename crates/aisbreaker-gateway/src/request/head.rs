@@ -14,6 +14,7 @@ use crate::{
     request::{
         credentials::{self, Authorization},
         error::{HostError, RequestError},
+        field::singleton,
         inflate::ContentCoding,
         media_type,
     },
@@ -148,18 +149,8 @@ pub(crate) fn check_host(version: Version, endpoints: &Endpoints) -> Result<(), 
     }
 }
 
-/// Returns the value of a field that must not be repeated.
-pub(crate) fn sole(headers: &HeaderMap, name: HeaderName) -> Result<Option<&[u8]>, RequestError> {
-    let mut values = headers.get_all(&name).iter();
-    let first = values.next();
-    if values.next().is_some() {
-        return Err(RequestError::InvalidField { name });
-    }
-    Ok(first.map(|value| value.as_bytes()))
-}
-
 fn hops(headers: &HeaderMap) -> Result<u8, RequestError> {
-    let Some(value) = sole(headers, HOPS)? else {
+    let Some(value) = singleton(headers, HOPS)? else {
         return Ok(0);
     };
     let text = std::str::from_utf8(value).unwrap_or_default();
@@ -168,7 +159,7 @@ fn hops(headers: &HeaderMap) -> Result<u8, RequestError> {
 }
 
 fn coding(headers: &HeaderMap) -> Result<ContentCoding, RequestError> {
-    let value = sole(headers, CONTENT_ENCODING)?.unwrap_or_default();
+    let value = singleton(headers, CONTENT_ENCODING)?.unwrap_or_default();
     ContentCoding::parse(value).ok_or(RequestError::ContentCoding)
 }
 
@@ -227,7 +218,7 @@ fn provider_format(
 
 /// Returns the media type without parameters in lower case; empty if there is none.
 fn media_type(headers: &HeaderMap) -> Result<String, RequestError> {
-    sole(headers, CONTENT_TYPE)?;
+    singleton(headers, CONTENT_TYPE)?;
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return Ok(String::new());
     };
