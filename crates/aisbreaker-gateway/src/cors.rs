@@ -42,14 +42,15 @@ pub(crate) fn write_response(to: &mut HeaderMap) {
 
 fn allowed_headers(request: &HeaderMap) -> HeaderValue {
     let always = HeaderValue::from_static(ALWAYS_ALLOWED_HEADERS);
-    let Some(Ok(requested)) = request
-        .get(ACCESS_CONTROL_REQUEST_HEADERS)
-        .map(HeaderValue::to_str)
-    else {
+    let Some(requested) = request.get(ACCESS_CONTROL_REQUEST_HEADERS) else {
+        return always;
+    };
+    let Ok(requested_names) = requested.to_str() else {
         return always;
     };
     let mut allowed = ALWAYS_ALLOWED_HEADERS.to_owned();
-    for name in requested.split(',').map(str::trim) {
+    for requested_name in requested_names.split(',') {
+        let name = requested_name.trim();
         let is_field_name = HeaderName::from_bytes(name.as_bytes()).is_ok();
         if is_field_name && !is_always_allowed(name) {
             allowed.push_str(", ");

@@ -78,8 +78,7 @@ impl EventTracker {
     pub(super) fn push(&mut self, bytes: &Bytes) -> Bytes {
         let ready = if self.held.is_empty() {
             let end = end_of_events(bytes, 0);
-            self.held
-                .extend_from_slice(bytes.get(end..).unwrap_or_default());
+            self.held.extend_from_slice(&bytes.slice(end..));
             bytes.slice(..end)
         } else {
             // The end of an event may span both.
@@ -193,13 +192,17 @@ pub(super) fn keep_tail(tail: &mut Vec<u8>, data: &[u8]) {
     tail.extend_from_slice(data);
 }
 
+/// Returns the lines, ended by a line feed, a carriage return, or both.
 fn lines(events: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(events);
     std::iter::from_fn(move || {
         let bytes = rest?;
-        let end = memchr::memchr2(b'\n', b'\r', bytes);
-        let (line, behind) = bytes.split_at_checked(end.unwrap_or(bytes.len()))?;
-        rest = end.and_then(|_| behind.get(1..));
+        let Some(end) = memchr::memchr2(b'\n', b'\r', bytes) else {
+            rest = None;
+            return Some(bytes);
+        };
+        let (line, line_end_and_rest) = bytes.split_at_checked(end)?;
+        rest = line_end_and_rest.get(1..);
         Some(line)
     })
 }
@@ -386,10 +389,10 @@ mod tests {
     }
 
     proptest! {
-        /// Bytes stay the same however they come, and all events that are whole have gone on before
+        /// Bytes stay the same however they arrive, and every complete event is forwarded before
         /// the end.
         #[test]
-        fn all_bytes_are_passed_on(
+        fn all_bytes_are_forwarded(
             parts in prop::collection::vec(prop::sample::select(vec!["\n", "\r", "\r\n", "data: x", "event: y", "\n\n", ""]), 0..40),
             cuts in prop::collection::vec(1_usize..9, 1..20),
         ) {
@@ -406,7 +409,7 @@ mod tests {
             }
             let (passed, before_the_end, _) = passed(pieces);
             prop_assert_eq!(&passed, &stream);
-            // What is kept back makes no event, but by a carriage return at the very end.
+            // What is held back holds no complete event, a carriage return at the very end aside.
             let kept = &stream[before_the_end..];
             let kept = kept.strip_suffix(b"\r").unwrap_or(kept);
             let mut decoder = Decoder::new();
@@ -416,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_last_event_is_behind_its_blank_line() {
+    fn the_last_event_ends_after_its_blank_line() {
         let rows: [(&[u8], usize); 14] = [
             (b"data: a\n\n", 9),
             (b"data: a\n\ndata: b", 9),

@@ -32,20 +32,31 @@ fn random() -> HeaderValue {
     thread_local! {
         static BATCHED: RefCell<Vec<[u8; ID_BYTES]>> = const { RefCell::new(Vec::new()) };
     }
+    let none = HeaderValue::from_static("none");
     let id = BATCHED.with_borrow_mut(|batched| {
         if batched.is_empty() {
             let mut bytes = [[0; ID_BYTES]; BATCH];
-            getrandom::fill(bytes.as_flattened_mut()).ok()?;
+            if getrandom::fill(bytes.as_flattened_mut()).is_err() {
+                return None;
+            }
             batched.extend_from_slice(&bytes);
         }
         batched.pop()
     });
-    let Some(id) = id else {
-        return HeaderValue::from_static("none");
-    };
-    let hex = |byte: u8| [byte >> 4, byte & 15].map(|digit| HEX_DIGITS[usize::from(digit)]);
-    let text: [[u8; 2]; ID_BYTES] = id.map(hex);
-    HeaderValue::from_bytes(text.as_flattened()).unwrap_or(HeaderValue::from_static("none"))
+    match id {
+        Some(id) => {
+            let text: [[u8; 2]; ID_BYTES] = id.map(hex);
+            HeaderValue::from_bytes(text.as_flattened()).unwrap_or(none)
+        }
+        None => none,
+    }
+}
+
+fn hex(byte: u8) -> [u8; 2] {
+    [
+        HEX_DIGITS[usize::from(byte >> 4)],
+        HEX_DIGITS[usize::from(byte & 15)],
+    ]
 }
 
 #[cfg(test)]

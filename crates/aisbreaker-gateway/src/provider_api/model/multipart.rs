@@ -103,7 +103,7 @@ impl<'a> Parts<'a> {
         let delimiter = format!("\r\n--{boundary}").into_bytes();
         // A preamble is not accepted: nobody sends one, and a parser that ignores the media type
         // could read it as JSON.
-        let first = delimiter.get(2..).unwrap_or_default();
+        let first = from(&delimiter, 2);
         let position = if body.starts_with(first) {
             first.len()
         } else if body.starts_with(&delimiter) {
@@ -121,19 +121,17 @@ impl<'a> Parts<'a> {
 
     /// Reads the part after the delimiter that ends at `position`.
     fn read(&mut self, position: usize) -> Result<Option<Part>, InvalidRequest> {
-        let rest = self.body.get(position..).unwrap_or_default();
+        let rest = from(self.body, position);
         if rest.starts_with(b"--") {
             return Ok(None);
         }
         let head_start = position.saturating_add(delimiter_padding(rest)?);
-        let after = self.body.get(head_start..).unwrap_or_default();
-        let (head_len, separator_len) = head_len(after)?;
+        let (head_len, separator_len) = head_len(from(self.body, head_start))?;
         let head = head_start..head_start.saturating_add(head_len);
         let content_start = head.end.saturating_add(separator_len);
         // The line break before the delimiter may be that of the header section.
         let search_start = content_start.saturating_sub(2);
-        let searched = self.body.get(search_start..).unwrap_or_default();
-        let Some(found) = memmem::find(searched, &self.delimiter) else {
+        let Some(found) = memmem::find(from(self.body, search_start), &self.delimiter) else {
             return Err(malformed("has no closing delimiter"));
         };
         let content = content_start..search_start.saturating_add(found);
@@ -158,12 +156,17 @@ impl Iterator for Parts<'_> {
     }
 }
 
+/// Returns what follows a position, which is nothing from the end on.
+fn from(bytes: &[u8], position: usize) -> &[u8] {
+    bytes.get(position..).unwrap_or_default()
+}
+
 /// Returns the length of the rest of a delimiter's line: white space (RFC 2046 section 5.1.1) and a
 /// line break.
 fn delimiter_padding(rest: &[u8]) -> Result<usize, InvalidRequest> {
     let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
     let blanks = rest.iter().take_while(is_blank).count();
-    if !rest.get(blanks..).unwrap_or_default().starts_with(b"\r\n") {
+    if !from(rest, blanks).starts_with(b"\r\n") {
         return Err(malformed(
             "has a delimiter that is not on a line of its own, or no closing one",
         ));

@@ -32,8 +32,8 @@ impl ListedModel {
 
 /// Returns the model that an alias stands for, under the name of the alias.
 pub(super) fn alias_model(alias: &str, target: &str) -> Map<String, Value> {
-    let after_task = target.rsplit(':').next().unwrap_or_default();
-    let vendor = after_task.split('/').next().unwrap_or_default();
+    let (_, after_task) = target.rsplit_once(':').unwrap_or(("", target));
+    let (vendor, _) = after_task.split_once('/').unwrap_or((after_task, ""));
     let mut model = Map::new();
     for (name, text) in [
         ("id", alias),
