@@ -78,7 +78,8 @@ impl EventTracker {
     pub(super) fn push(&mut self, bytes: &Bytes) -> Bytes {
         let ready = if self.held.is_empty() {
             let end = end_of_events(bytes, 0);
-            self.held.extend_from_slice(&bytes.slice(end..));
+            self.held
+                .extend_from_slice(bytes.get(end..).unwrap_or_default());
             bytes.slice(..end)
         } else {
             // The end of an event may span both.
