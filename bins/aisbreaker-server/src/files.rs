@@ -1,8 +1,8 @@
 //! How many files the process may have open: each connection is one, and each call to a provider
 //! another one.
 
+use aisbreaker_egress::Bounds;
 use aisbreaker_gateway::Limits;
-use aisbreaker_services::egress::Bounds;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What the process has open besides connections: the log, the runtime, name look-ups.

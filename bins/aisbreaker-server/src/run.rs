@@ -2,8 +2,9 @@
 
 use std::{error::Error, io, net::SocketAddr, time::Duration};
 
+use aisbreaker_egress as egress;
 use aisbreaker_gateway::{Config, Gateway, Limits, SystemClock};
-use aisbreaker_services::{Relay, egress, services};
+use aisbreaker_services::{Relay, services};
 use aisbreaker_token::ServerKey;
 use secrecy::ExposeSecret as _;
 use tokio::{
@@ -119,7 +120,7 @@ async fn run(
         // Until the runtime ends, so that the end can be watched.
         tokio::spawn(aisbreaker_gateway::serve_metrics(listener, gateway.clone()));
     }
-    gateway.store_is_known().await;
+    gateway.wait_for_store().await;
     tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");
     let (first, told) = tokio::sync::oneshot::channel::<()>();
     let served = aisbreaker_gateway::serve(listener, gateway, limits, async {

@@ -14,12 +14,9 @@ use std::{
     path::PathBuf,
 };
 
+use aisbreaker_egress::{Bounds, MemoryBudget, Policy, Timeouts};
 use aisbreaker_gateway::{Config, Limits};
-use aisbreaker_services::{
-    Budget,
-    egress::{Bounds, Policy, Timeouts},
-    services::Options,
-};
+use aisbreaker_services::services::Options;
 use aisbreaker_token::{KeyRing, ServerKey};
 use tracing_subscriber::EnvFilter;
 
@@ -350,7 +347,7 @@ fn timeouts(reader: &mut Reader) -> Timeouts {
 
 fn bounds(reader: &mut Reader) -> Bounds {
     let mut bounds = Bounds::default();
-    reader.count(MAX_ANSWER, &mut bounds.max_answer_bytes);
+    reader.count(MAX_ANSWER, &mut bounds.max_collected_bytes);
     reader.count(MAX_PROVIDER_CONNECTIONS, &mut bounds.max_calls_per_origin);
     bounds
 }
@@ -365,7 +362,7 @@ fn share_budget(
 ) {
     let bodies = [
         (MAX_BODY, gateway.max_body_bytes),
-        (MAX_ANSWER, bounds.max_answer_bytes),
+        (MAX_ANSWER, bounds.max_collected_bytes),
     ];
     let [body, answer] = bodies.map(|(_, bytes)| bytes);
     // Of an answer: its text, the whole of it, and both in the state, in base64, with what was
@@ -376,7 +373,7 @@ fn share_budget(
         let problem = format_args!("must not be larger than {}", MAX_BUFFERED.variable);
         reader.faults.add(setting.variable, problem);
     }
-    gateway.budget = Budget::new(limit_bytes);
+    gateway.budget = MemoryBudget::new(limit_bytes);
     // No client keeps all others out, and each can do what is allowed at all.
     gateway.max_client_bytes = (limit_bytes / 4).max(largest);
 }

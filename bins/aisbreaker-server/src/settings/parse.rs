@@ -7,8 +7,8 @@ use std::{
 };
 
 use aisbreaker_api::ServicePattern;
+use aisbreaker_egress::Policy;
 use aisbreaker_gateway::quotas_from_json;
-use aisbreaker_services::egress::Policy;
 use aisbreaker_token::{Host, PREFIX, RequestQuotas};
 use ipnet::IpNet;
 use secrecy::SecretString;

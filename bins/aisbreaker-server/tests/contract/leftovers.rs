@@ -140,7 +140,7 @@ impl Watched {
             // A line for every request would be more than a failure is worth to be shown with.
             (
                 "AISBREAKER_LOG",
-                "warn,aisbreaker_server=info,aisbreaker_gateway::serve=info",
+                "warn,aisbreaker_server=info,aisbreaker_gateway::server=info",
             ),
             // Longer than any test: a server that thinks that a request is under way does not end.
             ("AISBREAKER_DRAIN_TIMEOUT", "10m"),
