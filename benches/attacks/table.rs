@@ -1,31 +1,36 @@
 //! The table, in Markdown.
 
-use crate::{attack::Attack, client::Calls, round::Outcome};
+use crate::{attack::Attack, client::Calls, measure::Outcome};
 
 pub(crate) const HEAD: &str = "\
-| attack | pace | p50 ms: peace, attack | p99 ms: peace | p99 ms: attack | p99: attack / peace | max ms | errors | \
+| attack | pace | p50 ms: without, with | p99 ms: without | p99 ms: with | p99: with / without | max ms | errors | \
 MB before, peak, after | sockets left | CPU: server, attackers |
 |---|---|---|---|---|---|---|---|---|---|---|
 ";
 
-/// One attack; medians over the rounds, with the smallest and the largest of them.
-pub(crate) fn line(attack: &Attack, outcome: &Outcome) -> String {
+/// Returns the row of an attack: medians over the rounds, with the least and the most of them.
+pub(crate) fn row(attack: &Attack, outcome: &Outcome) -> String {
     let rounds = &outcome.rounds;
-    let of =
-        |pick: &dyn Fn(&(Calls, Calls)) -> f64| -> Vec<f64> { rounds.iter().map(pick).collect() };
+    let column =
+        |pick: fn(&(Calls, Calls)) -> f64| -> Vec<f64> { rounds.iter().map(pick).collect() };
     let p50 = [
-        of(&|(peace, _)| peace.quantile(50, 100)),
-        of(&|(_, war)| war.quantile(50, 100)),
+        column(|(undisturbed, _)| undisturbed.quantile(50, 100)),
+        column(|(_, attacked)| attacked.quantile(50, 100)),
     ];
     let p99 = [
-        of(&|(peace, _)| peace.quantile(99, 100)),
-        of(&|(_, war)| war.quantile(99, 100)),
+        column(|(undisturbed, _)| undisturbed.quantile(99, 100)),
+        column(|(_, attacked)| attacked.quantile(99, 100)),
     ];
-    let ratio = of(&|(peace, war)| war.quantile(99, 100) / peace.quantile(99, 100));
-    let max = of(&|(_, war)| war.quantile(1, 1));
+    let ratio = column(|(undisturbed, attacked)| {
+        attacked.quantile(99, 100) / undisturbed.quantile(99, 100)
+    });
+    let max = column(|(_, attacked)| attacked.quantile(1, 1));
     let errors: [usize; 2] = [
-        rounds.iter().map(|(peace, _)| peace.errors).sum(),
-        rounds.iter().map(|(_, war)| war.errors).sum(),
+        rounds
+            .iter()
+            .map(|(undisturbed, _)| undisturbed.errors)
+            .sum(),
+        rounds.iter().map(|(_, attacked)| attacked.errors).sum(),
     ];
     let [before, peak, after] = outcome.memory;
     let [server, attackers] = outcome.processors;

@@ -65,14 +65,15 @@ pub(crate) fn body(bytes: &[u8]) -> Result<Value, InvalidRequest> {
     // The syntax is checked first, which copies nothing: the parser does not zeroize what it has
     // read before an error.
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let has_syntax =
-        read::check_value_count(text).and_then(|()| match serde_json::from_slice::<IgnoredAny>(text) {
+    let has_syntax = read::check_value_count(text).and_then(|()| {
+        match serde_json::from_slice::<IgnoredAny>(text) {
             Ok(IgnoredAny) => Ok(()),
             Err(error) => Err(JsonFault::Syntax {
                 line: error.line(),
                 column: error.column(),
             }),
-        });
+        }
+    });
     has_syntax.map_err(|fault| InvalidRequest::new("request body", fault.to_string()))?;
     read::body(bytes)
 }

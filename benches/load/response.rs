@@ -1,38 +1,41 @@
-//! Answers of HTTP/1.1 as their bytes come.
+//! HTTP/1.1 responses, parsed as their bytes arrive.
 
 use memchr::memmem;
 
 use aisbreaker_benches::provider::{LAST_CHUNK, STAMP};
 
-/// One answer, as far as it has come.
+/// One response, as far as it has arrived.
 #[derive(Debug, Default)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     bytes: Vec<u8>,
     head: Option<Head>,
-    /// How far stamps were looked for.
-    looked: usize,
+    /// Where the search for further time stamps begins.
+    next_stamp: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Head {
     length: usize,
-    /// Bytes of the body; `None` if it comes in chunks.
+    /// Length of the body; `None` if it is chunked.
     body: Option<usize>,
 }
 
-impl Answer {
-    /// Where the next bytes are to be put.
+impl Response {
+    /// Returns the buffer to which the next bytes are to be appended.
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
-        (self.head, self.looked) = (None, 0);
+        (self.head, self.next_stamp) = (None, 0);
     }
 
-    /// Whether all of it has come; an error if it is not the answer that a measurement is about.
-    pub(crate) fn is_whole(&mut self) -> Result<bool, String> {
+    /// Returns whether it is complete.
+    ///
+    /// # Errors
+    /// The text of a response that is not 200.
+    pub(crate) fn is_complete(&mut self) -> Result<bool, String> {
         let Some(head) = self.head()? else {
             return Ok(false);
         };
@@ -42,8 +45,8 @@ impl Answer {
         })
     }
 
-    /// Whether the first byte of the body has come.
-    pub(crate) fn has_begun(&self) -> bool {
+    /// Returns whether the first byte of the body has arrived.
+    pub(crate) fn has_body(&self) -> bool {
         self.head.is_some_and(|head| self.bytes.len() > head.length)
     }
 
@@ -71,20 +74,16 @@ impl Answer {
         Ok(self.head)
     }
 
-    /// When the chunks were sent that came since this was last asked.
-    pub(crate) fn stamps(&mut self, mut each: impl FnMut(u64)) {
-        while let Some(at) = memmem::find(&self.bytes[self.looked..], STAMP) {
-            let begin = self.looked + at + STAMP.len();
+    /// Calls `each` with the send time of every chunk that has arrived since the last call.
+    pub(crate) fn take_stamps(&mut self, mut each: impl FnMut(u64)) {
+        while let Some(at) = memmem::find(&self.bytes[self.next_stamp..], STAMP) {
+            let begin = self.next_stamp + at + STAMP.len();
             let Some(digits) = self.bytes.get(begin..begin + 19) else {
                 return;
             };
-            each(
-                std::str::from_utf8(digits)
-                    .ok()
-                    .and_then(|text| text.parse().ok())
-                    .unwrap_or(0),
-            );
-            self.looked = begin;
+            let text = str::from_utf8(digits).unwrap_or_default();
+            each(text.parse().unwrap_or(0));
+            self.next_stamp = begin;
         }
     }
 }

@@ -1,5 +1,4 @@
-//! Figures about memory: each is taken in a fresh process, since an allocator keeps what it has
-//! had.
+//! Figures about memory. Each is measured in a fresh process, since an allocator keeps freed memory.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -8,37 +7,37 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aisbreaker_benches::{gateway::Calls, process::resident_bytes};
+use aisbreaker_benches::{gateway::GatewayClient, process::resident_bytes};
 use aisbreaker_quota::{Charge, Engine, Limits};
 
 use crate::{
-    quota::{CLIENTS, LIMIT, decide, engine, look, now},
     row::Sample,
+    workload::{CLIENTS, LIMIT, decide, engine, now, peek},
 };
 
-/// Takes the named figure in a process of its own.
+/// Measures the named figure in a child process.
 pub(crate) fn sample(name: &'static str) -> Sample {
     Box::new(move || {
         let this = std::env::current_exe().expect("this program has a path");
         let output = Command::new(this)
-            .args(["--probe", name])
+            .args(["--memory", name])
             .output()
             .expect("this program runs");
         String::from_utf8_lossy(&output.stdout)
             .trim()
             .parse()
-            .expect("a probe prints a number")
+            .expect("it prints a number")
     })
 }
 
-/// Takes the named figure in this process.
-pub(crate) fn run(name: &str) -> f64 {
+/// Measures the named figure in this process.
+pub(crate) fn measure(name: &str) -> f64 {
     match name {
         "client-bytes" => bytes_per_client(false),
         "idle-client-bytes" => bytes_per_client(true),
         "full-cell-bytes" => bytes_per_full_cell(),
         "million-clients-megabytes" => million_clients(),
-        _ => panic!("no such probe"),
+        _ => panic!("no such figure"),
     }
 }
 
@@ -46,7 +45,7 @@ fn resident() -> f64 {
     resident_bytes(std::process::id())
 }
 
-/// After one decision each; `idle` also looks at all of them again when it no longer counts.
+/// Measures clients after one decision each. With `idle`, that decision has left all windows.
 fn bytes_per_client(idle: bool) -> f64 {
     let (before, start) = (resident(), now());
     let engine = engine(start);
@@ -56,7 +55,7 @@ fn bytes_per_client(idle: bool) -> f64 {
     if idle {
         let later = start + Duration::from_secs(2 * 86_400);
         for client in 0..CLIENTS {
-            look(&engine, client, later);
+            peek(&engine, client, later);
         }
     }
     (resident() - before) / f64::from(u32::try_from(engine.len() / 2).expect("a million fits"))
@@ -65,7 +64,7 @@ fn bytes_per_client(idle: bool) -> f64 {
 fn bytes_per_full_cell() -> f64 {
     const CELLS: u32 = 20_000;
     let start = now();
-    // As full as it may be, so that its tables are well filled.
+    // At its maximum, so that its tables are well filled.
     let engine: Engine<u32> = Engine::new(start, 20_000);
     let before = resident();
     let limits = Limits::new(LIMIT, LIMIT, LIMIT);
@@ -84,20 +83,21 @@ fn bytes_per_full_cell() -> f64 {
     (resident() - before) / f64::from(CELLS)
 }
 
-/// Resident megabytes of a process with a gateway that has served a million clients, each once.
+/// Measures the resident megabytes of a process whose gateway has served a million clients, each
+/// once.
 fn million_clients() -> f64 {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let calls = Calls::new().await;
+        let gateway = GatewayClient::new().await;
         for client in 0..1_000_000 {
-            calls
+            gateway
                 .process(IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + client)), false)
                 .await;
         }
-        // While the gateway is there.
+        // Before the gateway is dropped.
         resident() / 1e6
     })
 }

@@ -1,5 +1,5 @@
-//! What any proxy costs that is made of the same parts: hyper on both sides, a pool of connections,
-//! and nothing in between. And a server that answers a constant, with no other side at all.
+//! The anchors: a reverse proxy made of the same parts as the server (hyper on both sides, a pool of
+//! connections, and nothing in between), and a server that responds with a constant.
 
 use std::{convert::Infallible, net::SocketAddr};
 
@@ -14,10 +14,10 @@ use hyper_util::{
 use tokio::net::TcpListener;
 
 type Upstream = Client<HttpConnector, Incoming>;
-type Answer = Response<Either<Incoming, Empty<Bytes>>>;
+type ProxyResponse = Response<Either<Incoming, Empty<Bytes>>>;
 
-/// Passes everything on to the provider at this address until the process ends.
-pub(crate) async fn pass_on(listener: TcpListener, provider: SocketAddr) {
+/// Forwards everything to the provider at this address until the process ends.
+pub(crate) async fn serve_proxy(listener: TcpListener, provider: SocketAddr) {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     let upstream: Upstream = Client::builder(TokioExecutor::new()).build(connector);
@@ -29,17 +29,17 @@ pub(crate) async fn pass_on(listener: TcpListener, provider: SocketAddr) {
         let upstream = upstream.clone();
         let service = service_fn(move |request| {
             let upstream = upstream.clone();
-            async move { Ok::<_, Infallible>(passed_on(request, &upstream, provider).await) }
+            async move { Ok::<_, Infallible>(forward(request, &upstream, provider).await) }
         });
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
 }
 
-async fn passed_on(
+async fn forward(
     mut request: Request<Incoming>,
     upstream: &Upstream,
     provider: SocketAddr,
-) -> Answer {
+) -> ProxyResponse {
     let path = request
         .uri()
         .path_and_query()
@@ -56,8 +56,8 @@ async fn passed_on(
     }
 }
 
-/// Reads requests and answers each with 600 bytes until the process ends.
-pub(crate) async fn answer_constant(listener: TcpListener) {
+/// Responds to every request with 600 bytes until the process ends.
+pub(crate) async fn serve_constant(listener: TcpListener) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             continue;

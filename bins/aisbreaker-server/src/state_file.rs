@@ -1,13 +1,13 @@
-//! The state file: counters that outlive the process. What is in it is up to the gateway; here is
-//! when it is written, and that there is always a whole one.
+//! The state file, in which quota counters outlive the process. The gateway defines its content;
+//! this module decides when it is written and ensures that there is always a complete one.
 //!
-//! It is written at an even pace while requests are charged, and once more when all requests have
-//! ended, when the time to drain is over, or at once after a second signal. A process that is
-//! killed loses what was charged since the file was last written: so many requests more are
-//! admitted, none less.
+//! It is written at intervals while requests are charged, and once more at the end: when all
+//! requests have finished, when the drain timeout is over, or at once after a second signal. A
+//! killed process loses the charges since the last write, so that up to that many more requests are
+//! admitted, and none fewer.
 //!
-//! Nothing in it is secret: ids of keys, addresses of clients, numbers. It is for the server's user
-//! only all the same.
+//! The file holds no secrets: key ids, client addresses and numbers. It is readable only by the
+//! server's user all the same.
 
 use std::{
     ffi::OsString,
@@ -24,43 +24,43 @@ use rustix::fs::{FlockOperation, flock};
 
 /// How long the end of the process waits for the last write: enough for the largest file on a slow
 /// disk.
-const LAST_WRITE: Duration = Duration::from_secs(10);
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A state file that belongs to this process.
+/// A state file, locked by this process.
 #[derive(Debug)]
 pub(crate) struct StateFile(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    /// Held by one writer at a time: whether the last write failed.
+    /// Whether the last write failed. Locked for the whole of a write, so that there is one at a
+    /// time.
     has_failed: Mutex<bool>,
-    /// Keeps other servers out for as long as it is open.
+    /// Locks out other servers for as long as it is open.
     _lock: File,
 }
 
 impl StateFile {
-    /// Takes hold of the file at `path`, which need not exist, and reads it. What cannot be read as
-    /// counters is set aside, and counters start empty.
+    /// Locks and reads the file at `path`, which need not exist. A file that does not hold counters
+    /// is renamed, and counters start empty.
     ///
-    /// The error says what is wrong with the path, as what follows its name.
+    /// # Errors
+    /// What is wrong with the path, as a continuation of its setting's name: "is a directory".
     pub(crate) fn open(
         path: &Path,
         max_counters: usize,
         clock: &impl Clock,
     ) -> Result<(Self, Option<SavedCounters>), String> {
-        let path = target(path)?;
+        let path = resolve(path)?;
         let lock = lock(&path)?;
-        // Whether files can be made here; this also takes away what a killed server left.
-        let scratch = beside(&path, ".tmp");
-        create(&scratch)
-            .and_then(|_empty| fs::remove_file(&scratch))
-            .map_err(|error| {
-                format!(
-                    "is in a directory where no file can be made: {}: {error}",
-                    path.display()
-                )
-            })?;
+        // Tests whether files can be created here, and removes what a killed server left.
+        let scratch = with_suffix(&path, ".tmp");
+        if let Err(error) = create(&scratch).and_then(|_empty| fs::remove_file(&scratch)) {
+            let shown = path.display();
+            return Err(format!(
+                "is in a directory where no file can be created: {shown}: {error}"
+            ));
+        }
         let saved = read(&path, max_counters, clock)?;
         Ok((
             Self(Arc::new(Inner {
@@ -72,12 +72,12 @@ impl StateFile {
         ))
     }
 
-    /// Writes the file each time this span is over, if something was charged in it, for as long as
-    /// it is polled.
-    pub(crate) async fn write_each(&self, interval: Duration, gateway: &Gateway) {
+    /// Writes the file at this interval, if something was charged in it, for as long as it is
+    /// polled.
+    pub(crate) async fn write_at_intervals(&self, interval: Duration, gateway: &Gateway) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        // The first one is at once, when there is nothing to write yet.
+        // The first tick is immediate, when there is nothing to write yet.
         ticks.tick().await;
         loop {
             ticks.tick().await;
@@ -85,21 +85,25 @@ impl StateFile {
         }
     }
 
-    /// Writes the file for the last time, if something was charged since the time before. A disk
-    /// that hangs does not keep the process.
+    /// Writes the file for the last time, if something was charged since the last write. Gives up
+    /// after a timeout, so that a disk that hangs does not keep the process.
     pub(crate) async fn write_last(&self, gateway: &Gateway) {
-        if tokio::time::timeout(LAST_WRITE, self.write(gateway))
+        if tokio::time::timeout(LAST_WRITE_TIMEOUT, self.write(gateway))
             .await
             .is_err()
         {
             let file = self.0.path.display();
-            tracing::warn!(%file, "the state file was not written in time: a restart forgets what was charged since it last was");
+            tracing::warn!(
+                %file,
+                "the state file was not written in time: a restart forgets the charges since the \
+                 last write"
+            );
         }
     }
 
     async fn write(&self, gateway: &Gateway) {
         let (inner, gateway) = (Arc::clone(&self.0), gateway.clone());
-        // One that is under way goes on though nobody waits for it; the next one waits for it.
+        // A write continues if this future is dropped, and the next one waits for it.
         let _written = tokio::task::spawn_blocking(move || inner.write(&gateway)).await;
     }
 }
@@ -120,8 +124,12 @@ impl Inner {
             Err(error) => {
                 gateway.forget_written_counters();
                 if !*has_failed {
-                    tracing::warn!(%file, %error, "the state file cannot be written: a restart would forget what was charged \
-                        since it last was");
+                    tracing::warn!(
+                        %file,
+                        %error,
+                        "the state file cannot be written: a restart would forget the charges \
+                         since the last write"
+                    );
                 }
                 *has_failed = true;
                 return;
@@ -131,9 +139,8 @@ impl Inner {
     }
 }
 
-/// The file itself, if the path is a link to one. A path without a file must be one where a file
-/// can be.
-fn target(path: &Path) -> Result<PathBuf, String> {
+/// Resolves links to the file. A path without a file is returned as it is, if it can name one.
+fn resolve(path: &Path) -> Result<PathBuf, String> {
     let shown = path.display();
     match fs::metadata(path) {
         Ok(found) if found.is_file() => {
@@ -154,28 +161,24 @@ fn target(path: &Path) -> Result<PathBuf, String> {
     }
 }
 
-/// Keeps other servers from this state file. The lock file stays: if it went away, two servers
-/// could lock one each.
+/// Locks out other servers. The lock file is never removed: otherwise two servers could lock one
+/// each.
 fn lock(path: &Path) -> Result<File, String> {
-    let lock_path = beside(path, ".lock");
-    let mut options = OpenOptions::new();
-    let opened = options
+    let lock_path = with_suffix(path, ".lock");
+    let shown = lock_path.display();
+    let file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .open(&lock_path);
-    let file =
-        opened.map_err(|error| format!("cannot be locked: {}: {error}", lock_path.display()))?;
+        .open(&lock_path)
+        .map_err(|error| format!("cannot be locked: {shown}: {error}"))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
             Err(format!("is in use by another server: {}", path.display()))
         }
-        Err(error) => Err(format!(
-            "cannot be locked: {}: {error}",
-            lock_path.display()
-        )),
+        Err(error) => Err(format!("cannot be locked: {shown}: {error}")),
     }
 }
 
@@ -199,56 +202,70 @@ fn read(
             Ok(Some(saved))
         }
         Err(reason) => {
-            let aside = set_aside(path, clock.wall()).map_err(|error| {
+            let renamed = set_aside(path, clock.wall()).map_err(|error| {
                 format!("cannot be read ({reason}) nor set aside: {file}: {error}")
             })?;
-            let aside = aside.display();
-            tracing::warn!(%file, %aside, %reason, "the state file was unusable and is set aside: counters start empty");
+            tracing::warn!(
+                %file,
+                aside = %renamed.display(),
+                %reason,
+                "the state file was unusable and is set aside: counters start empty"
+            );
             Ok(None)
         }
     }
 }
 
-/// Gives the file a name that no other has.
+/// Renames the file to a name that is not in use, and returns that.
 fn set_aside(path: &Path, wall: SystemTime) -> io::Result<PathBuf> {
     let seconds = wall
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs();
-    let names = (0..1_000).map(|turn| match turn {
-        0 => beside(path, &format!(".unreadable-{seconds}")),
-        turn => beside(path, &format!(".unreadable-{seconds}-{turn}")),
-    });
-    let mut free = names.filter(|name| fs::symlink_metadata(name).is_err());
-    let aside = free.next().ok_or(io::ErrorKind::AlreadyExists)?;
-    fs::rename(path, &aside)?;
-    Ok(aside)
+    for attempt in 0..1_000 {
+        let suffix = match attempt {
+            0 => format!(".unreadable-{seconds}"),
+            _ => format!(".unreadable-{seconds}-{attempt}"),
+        };
+        let aside = with_suffix(path, &suffix);
+        if fs::symlink_metadata(&aside).is_err() {
+            fs::rename(path, &aside)?;
+            return Ok(aside);
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// Replaces the file by what is written, whole or not at all.
+/// Replaces the file atomically by what `write` writes.
 fn replace(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> io::Result<()> {
-    let scratch = beside(path, ".tmp");
-    let replaced = create(&scratch).and_then(|file| {
-        let mut to = BufWriter::new(file);
-        write(&mut to)?;
-        to.into_inner()
-            .map_err(io::IntoInnerError::into_error)?
-            .sync_all()?;
-        fs::rename(&scratch, path)?;
-        File::open(directory(path))?.sync_all()
-    });
+    let scratch = with_suffix(path, ".tmp");
+    let replaced = write_and_rename(&scratch, path, write);
     if replaced.is_err() {
-        // A full disk has the more room the sooner it is gone; the next write takes it away as
-        // well.
-        let _gone_or_not = fs::remove_file(&scratch);
+        // Frees space on a full disk at once; the next write would remove it as well.
+        let _removed_or_not = fs::remove_file(&scratch);
     }
     replaced
 }
 
-/// A new file for this user only, in place of what a killed server may have left.
+fn write_and_rename(
+    scratch: &Path,
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut writer = BufWriter::new(create(scratch)?);
+    write(&mut writer)?;
+    let file = writer
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?;
+    file.sync_all()?;
+    fs::rename(scratch, path)?;
+    File::open(directory(path))?.sync_all()
+}
+
+/// Creates a file for this user only, replacing what a killed server may have left.
 fn create(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -267,9 +284,9 @@ fn directory(path: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
-/// The path of a file in the same directory, whose name goes on like this.
-fn beside(path: &Path, ending: &str) -> PathBuf {
+/// Returns the path with this suffix added to its file name.
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
-    name.push(ending);
+    name.push(suffix);
     name.into()
 }

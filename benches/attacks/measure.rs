@@ -1,4 +1,4 @@
-//! Peace and attack in turns, and what they take.
+//! Rounds without and with an attack, and what the server and the attackers consume.
 
 use std::{
     fs,
@@ -24,15 +24,15 @@ use crate::{
     target::{self, Target},
 };
 
-/// How long an attack goes on before calls are measured, and calls are left alone after it.
+/// How long an attack runs before calls are measured, and the pause after it.
 const SETTLE: Duration = Duration::from_millis(700);
 
 /// What was measured of one attack.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    /// Calls in peace and under attack, a pair for each round.
+    /// Calls without and with the attack, a pair for each round.
     pub(crate) rounds: Vec<(Calls, Calls)>,
-    /// Resident megabytes of the server before the first attack, at most, and after the last one.
+    /// Resident megabytes of the server: before the first attack, at the peak, after the last one.
     pub(crate) memory: [f64; 3],
     /// Sockets of the server that were left open by attackers.
     pub(crate) sockets_left: usize,
@@ -44,26 +44,26 @@ pub(crate) fn measure(server: &Path, attack: &Attack, rounds: usize, time: Durat
     let (process, target) = target::start(server);
     let runtime = runtime();
     let client = Client::new(&target);
-    // Warms up.
-    runtime.block_on(client.call_for(Duration::from_secs(1)));
+    let _warm_up = runtime.block_on(client.call_for(Duration::from_secs(1)));
     let id = process.id();
     let sockets = open_sockets(id);
     let before = resident_bytes(id) / 1e6;
-    let peak = Peak::watch(id);
+    let peak = Peak::start(id);
     let mut outcome = Outcome::default();
     for _ in 0..rounds {
-        let peace = runtime.block_on(client.call_for(time));
+        let undisturbed = runtime.block_on(client.call_for(time));
         let attackers = Attackers::start(attack, &target);
         runtime.block_on(async { sleep(SETTLE).await });
-        let (begin, spent) = (Instant::now(), [cpu_seconds(id), attackers.cpu_seconds()]);
-        let war = runtime.block_on(client.call_for(time));
-        let passed =
-            begin.elapsed().as_secs_f64() * f64::from(u32::try_from(rounds).expect("a few"));
-        outcome.processors[0] += (cpu_seconds(id) - spent[0]) / passed;
-        outcome.processors[1] += (attackers.cpu_seconds() - spent[1]) / passed;
+        let started = Instant::now();
+        let cpu_before = [cpu_seconds(id), attackers.cpu_seconds()];
+        let attacked = runtime.block_on(client.call_for(time));
+        let rounds = f64::from(u32::try_from(rounds).expect("a few"));
+        let total = started.elapsed().as_secs_f64() * rounds;
+        outcome.processors[0] += (cpu_seconds(id) - cpu_before[0]) / total;
+        outcome.processors[1] += (attackers.cpu_seconds() - cpu_before[1]) / total;
         attackers.stop();
         runtime.block_on(async { sleep(SETTLE).await });
-        outcome.rounds.push((peace, war));
+        outcome.rounds.push((undisturbed, attacked));
     }
     outcome.sockets_left = open_sockets(id).saturating_sub(sockets);
     outcome.memory = [before, peak.end(), resident_bytes(id) / 1e6];
@@ -78,7 +78,7 @@ fn runtime() -> Runtime {
         .expect("a runtime")
 }
 
-/// Attackers on a thread of their own.
+/// Attackers on their own thread.
 struct Attackers {
     thread: thread::JoinHandle<()>,
     stop: oneshot::Sender<()>,
@@ -89,16 +89,16 @@ struct Attackers {
 impl Attackers {
     fn start(attack: &Attack, target: &Target) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, started) = std::sync::mpsc::channel();
         let (run, target) = (attack.run, target.clone());
         let thread = thread::spawn(move || {
             let directory = fs::canonicalize("/proc/thread-self").expect("/proc is there");
-            tell.send(directory).expect("somebody waits");
+            sender.send(directory).expect("the caller waits");
             runtime().block_on(async {
-                tokio::select! { () = run(target) => {}, _told = stopped => {} }
+                tokio::select! { () = run(target) => {}, _sent = stopped => {} }
             });
         });
-        let directory = told.recv().expect("it has begun");
+        let directory = started.recv().expect("it has started");
         Self {
             thread,
             stop,
@@ -108,32 +108,30 @@ impl Attackers {
 
     fn cpu_seconds(&self) -> f64 {
         let text = fs::read_to_string(self.directory.join("schedstat")).expect("the thread lives");
-        let nanoseconds = text
-            .split(' ')
-            .next()
-            .and_then(|figure| figure.parse::<f64>().ok());
-        nanoseconds.expect("schedstat begins with a number") / 1e9
+        let spent = text.split(' ').next().unwrap_or_default();
+        let nanoseconds: f64 = spent.parse().expect("schedstat starts with a number");
+        nanoseconds / 1e9
     }
 
     fn stop(self) {
-        let _told = self.stop.send(());
+        let _ended_already = self.stop.send(());
         self.thread.join().expect("attackers do not panic");
     }
 }
 
-/// The most resident memory of a process for as long as it is watched, seen a few times a second.
+/// Samples the resident memory of a process 20 times a second and keeps the peak.
 struct Peak {
     thread: thread::JoinHandle<f64>,
     is_over: Arc<AtomicBool>,
 }
 
 impl Peak {
-    fn watch(id: u32) -> Self {
+    fn start(id: u32) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&is_over);
+        let is_over_too = Arc::clone(&is_over);
         let thread = thread::spawn(move || {
             let mut peak = 0.0_f64;
-            while !seen.load(Ordering::Relaxed) {
+            while !is_over_too.load(Ordering::Relaxed) {
                 peak = peak.max(resident_bytes(id) / 1e6);
                 thread::sleep(Duration::from_millis(50));
             }
