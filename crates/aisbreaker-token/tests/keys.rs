@@ -357,7 +357,7 @@ fn ring_accepts_a_duplicate_key_and_refuses_a_colliding_id() {
 }
 
 #[test]
-fn keys_of_earlier_releases_still_open() {
+fn frozen_keys_still_open() {
     #[derive(Deserialize)]
     struct Frozen {
         name: String,
