@@ -207,8 +207,8 @@ async fn serve_provider(listener: TcpListener) {
         let chunk = Arc::clone(&chunk);
         streams.spawn(async move {
             let _request = stream.read(&mut [0; 4_096]).await?;
-            let head =
-                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
+                 transfer-encoding: chunked\r\n\r\n";
             stream.write_all(head.as_bytes()).await?;
             loop {
                 stream.write_all(chunk.as_bytes()).await?;

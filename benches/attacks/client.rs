@@ -1,5 +1,5 @@
-//! The well-behaved client: an open loop with a fixed rate of calls. Latency counts from when a call
-//! is due; the timer has a resolution of a millisecond, which is included in all figures.
+//! The well-behaved client: an open loop with a fixed rate of calls. Latency counts from when a
+//! call is due; the timer has a resolution of a millisecond, which is included in all figures.
 
 use std::{
     io,

@@ -1,5 +1,5 @@
-//! What does a `process` call cost without sockets: opening the key, charging twelve limits, and the
-//! response of `chat:dummy`?
+//! What does a `process` call cost without sockets: opening the key, charging twelve limits, and
+//! the response of `chat:dummy`?
 
 #![expect(
     clippy::unwrap_used,

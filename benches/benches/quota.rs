@@ -2,10 +2,10 @@
 //! `governor`?
 //!
 //! Twelve limits are what a request needs: server and key, global and per client, each per minute,
-//! hour and day. Both libraries get the same keys. `hot-key` decides for one client again and again,
-//! `million-keys` for one of a million at random; `busy` is a client with every slot of its day in
-//! use; `after-a-day` is the first decision after an idle day. Two threads are reported as elapsed
-//! time per decision of both.
+//! hour and day. Both libraries get the same keys. `hot-key` decides for one client again and
+//! again, `million-keys` for one of a million at random; `busy` is a client with every slot of its
+//! day in use; `after-a-day` is the first decision after an idle day. Two threads are reported as
+//! elapsed time per decision of both.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,

@@ -1,5 +1,5 @@
-//! What does it cost to seal and to open a key, by size, and to refuse one? Anchor: a v4.local token
-//! of `pasetors` with the same claims.
+//! What does it cost to seal and to open a key, by size, and to refuse one? Anchor: a v4.local
+//! token of `pasetors` with the same claims.
 
 #![expect(
     clippy::expect_used,

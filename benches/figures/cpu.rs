@@ -33,7 +33,8 @@ fn schedule(thread: &std::path::Path, field: usize) -> f64 {
         .expect("schedstat has numbers")
 }
 
-/// Returns the nanoseconds of CPU time per run of `operation`, over enough runs to take about `time`.
+/// Returns the nanoseconds of CPU time per run of `operation`, over enough runs to take about
+/// `time`.
 pub(crate) fn per_run(time: Duration, mut operation: impl FnMut()) -> f64 {
     let thread = this_thread();
     let mut measure = |runs: u32| {

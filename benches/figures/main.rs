@@ -1,8 +1,8 @@
 //! Measures the figures that the design sets, all in one run, and prints a table: row, ours,
 //! anchor, ratio, goal, met.
 //!
-//! Our code and its anchor alternate in short rounds, so that a busy machine slows both down; ratios
-//! are medians over the rounds. Times are CPU time of the measured threads.
+//! Our code and its anchor alternate in short rounds, so that a busy machine slows both down;
+//! ratios are medians over the rounds. Times are CPU time of the measured threads.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::expect_used,
@@ -58,15 +58,15 @@ fn main() {
     let server = args
         .server
         .unwrap_or_else(aisbreaker_benches::process::default_server);
-    let measurements = token::rows(args.jose)
+    let mut measurements = token::rows(args.jose);
+    measurements.extend(quota::rows());
+    measurements.extend(sweep::rows());
+    measurements.extend(redis::rows());
+    measurements.extend(gateway::rows());
+    measurements.extend(server::rows(server));
+    measurements.retain(|measurement| measurement.name().contains(&args.only));
+    let rows: Vec<row::Row> = measurements
         .into_iter()
-        .chain(quota::rows())
-        .chain(sweep::rows())
-        .chain(redis::rows())
-        .chain(gateway::rows())
-        .chain(server::rows(server));
-    let chosen = measurements.filter(|measurement| measurement.name().contains(&args.only));
-    let rows: Vec<row::Row> = chosen
         .map(|measurement| measurement.measure(args.rounds))
         .collect();
     if args.json {

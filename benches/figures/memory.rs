@@ -1,4 +1,5 @@
-//! Figures about memory. Each is measured in a fresh process, since an allocator keeps freed memory.
+//! Figures about memory. Each is measured in a fresh process, since an allocator keeps freed
+//! memory.
 
 use std::{
     net::{IpAddr, Ipv4Addr},

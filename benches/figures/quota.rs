@@ -222,7 +222,8 @@ fn returning_clients() -> impl FnMut() -> u64 + 'static {
     move || client() % RETURNING
 }
 
-/// CPU time in nanoseconds of the first decision after an idle day, for clients with ten used slots.
+/// CPU time in nanoseconds of the first decision after an idle day, for clients with ten used
+/// slots.
 fn after_a_day() -> Sample {
     let mut time = now();
     let engine = engine(time);

@@ -67,7 +67,8 @@ impl Measurement {
         Self::new(name, unit, kind).at_most(goal)
     }
 
-    /// Creates a ratio without a goal. `setup` returns `None` if something that it needs is missing.
+    /// Creates a ratio without a goal. `setup` returns `None` if something that it needs is
+    /// missing.
     pub(crate) fn comparison(
         name: &'static str,
         unit: &'static str,

@@ -115,7 +115,8 @@ fn gateway_calls() -> Sample {
     // Both gateways have the same server key, so that its key opens at the other one.
     let client = runtime.block_on(GatewayClient::new());
     let request = format!(
-        "POST /api/v1/process HTTP/1.1\r\nhost: localhost\r\nauthorization: {}\r\ncontent-type: application/json\r\n\
+        "POST /api/v1/process HTTP/1.1\r\nhost: localhost\r\nauthorization: {}\r\n\
+         content-type: application/json\r\n\
          content-length: {}\r\n\r\n{DUMMY_REQUEST}",
         client.authorization(),
         DUMMY_REQUEST.len()
@@ -137,7 +138,8 @@ fn constant_calls() -> Sample {
         }
     });
     let request = format!(
-        "POST /api/v1/process HTTP/1.1\r\nhost: localhost\r\nauthorization: {:x<1400}\r\ncontent-type: application/json\r\n\
+        "POST /api/v1/process HTTP/1.1\r\nhost: localhost\r\nauthorization: {:x<1400}\r\n\
+         content-type: application/json\r\n\
          content-length: {}\r\n\r\n{DUMMY_REQUEST}",
         "Bearer ",
         DUMMY_REQUEST.len()

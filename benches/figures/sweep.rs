@@ -73,8 +73,8 @@ impl Idle {
         }
     }
 
-    /// Frees all of them. Returns the CPU time of all steps in milliseconds, and the elapsed time of
-    /// each.
+    /// Frees all of them. Returns the CPU time of all steps in milliseconds, and the elapsed time
+    /// of each.
     fn sweep(&self) -> (f64, Vec<Duration>) {
         let thread = cpu::this_thread();
         let before = cpu::nanoseconds(&thread);

@@ -107,7 +107,8 @@ impl fmt::Display for Verdict {
                 let percent = 100.0 * (instructions / baseline.instructions - 1.0);
                 write!(
                     f,
-                    "{instructions:>12.0} {:>12.0} {percent:>+7.2}%   {allocations:>8.2} {:>8.2}   {word}",
+                    "{instructions:>12.0} {:>12.0} {percent:>+7.2}%   {allocations:>8.2} \
+                     {:>8.2}   {word}",
                     baseline.instructions, baseline.allocations
                 )
             }

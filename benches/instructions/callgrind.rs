@@ -42,12 +42,12 @@ pub(crate) fn profile_one_call(case: Case) -> Result<Profile, String> {
 /// Runs a number of calls and twice as many, both at once. Returns the difference per call.
 fn difference(case: Case, folder: &Path) -> Result<Profile, String> {
     let calls = case.calls();
-    let paths = [calls, 2 * calls].map(|calls| (calls, folder.join(calls.to_string())));
-    let started = paths
-        .each_ref()
-        .map(|(calls, path)| start(case, *calls, path));
+    let started = [calls, 2 * calls].map(|calls| {
+        let path = folder.join(calls.to_string());
+        (start(case, calls, &path), path)
+    });
     let mut counted = Vec::new();
-    for ((_, path), child) in paths.iter().zip(started) {
+    for (child, path) in started {
         let output = child?
             .wait_with_output()
             .map_err(|error| format!("valgrind: {error}"))?;
@@ -59,7 +59,7 @@ fn difference(case: Case, folder: &Path) -> Result<Profile, String> {
             ));
         }
         let text =
-            fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         counted.push(read(&text));
     }
     let [few, many] = <[Profile; 2]>::try_from(counted).expect("two were started");
@@ -121,12 +121,13 @@ fn number(text: Option<&str>) -> f64 {
 impl Profile {
     /// Returns the counts per call, where `more` has this many calls more than `self`.
     fn per_call(&self, more: &Self, calls: f64) -> Self {
-        let of_function = |(name, many): (&String, &f64)| {
-            let few = self.functions.get(name).copied().unwrap_or_default();
-            (name.clone(), (many - few) / calls)
-        };
+        let mut functions = HashMap::new();
+        for (name, many) in &more.functions {
+            let few = self.functions.get(name).unwrap_or(&0.0);
+            functions.insert(name.clone(), (many - few) / calls);
+        }
         Self {
-            functions: more.functions.iter().map(of_function).collect(),
+            functions,
             allocations: (more.allocations - self.allocations) / calls,
         }
     }
@@ -158,7 +159,8 @@ mod tests {
 
     #[test]
     fn a_call_counts_where_it_was_made_but_costs_where_it_went() {
-        let text = "version: 1\nevents: Ir\n\nfn=main\n10 5\ncfn=malloc\ncalls=3 20\n10 300\n11 2\n\nfn=malloc\n20 300\n\n\
+        let text = "version: 1\nevents: Ir\n\nfn=main\n10 5\ncfn=malloc\ncalls=3 20\n10 300\n\
+            11 2\n\nfn=malloc\n20 300\n\n\
             totals: 307\n";
 
         let profile = read(text);

@@ -112,14 +112,15 @@ fn measure(args: &Args) -> Result<ExitCode, String> {
     }
     if !baselines::apply_here() {
         println!(
-            "The baselines are for x86-64 with AVX2; this machine is different, so they do not apply."
+            "The baselines are for x86-64 with AVX2; this machine is different, so they do not \
+             apply."
         );
         return Ok(ExitCode::SUCCESS);
     }
     if is_worse {
         eprintln!(
-            "A call takes more than its baseline. Find out why (--top 20). If it is worth it, make it \
-             the baseline: instructions --write. The baselines were measured with: {}.",
+            "A call takes more than its baseline. Find out why (--top 20). If it is worth it, \
+             make it the baseline: instructions --write. The baselines were measured with: {}.",
             baselines.made_with()
         );
         return Ok(ExitCode::FAILURE);

@@ -59,7 +59,8 @@ struct Tally {
 }
 
 impl ClosedLoop<'_> {
-    /// Runs the loop on this thread. Calls `observe` when the measured time begins and when it ends.
+    /// Runs the loop on this thread. Calls `observe` when the measured time begins and when it
+    /// ends.
     pub(crate) fn run(&self, mut observe: impl FnMut()) -> LoopResult {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -94,8 +95,8 @@ impl ClosedLoop<'_> {
             tally.result.borrow_mut().seconds = started.elapsed().as_secs_f64();
             observe();
             tally.is_over.set(true);
-            // A failed connection fails the measurement. One that still runs may be in the middle of
-            // a long stream.
+            // A failed connection fails the measurement. One that still runs may be in the middle
+            // of a long stream.
             for task in tasks {
                 if task.is_finished() {
                     task.await

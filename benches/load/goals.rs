@@ -87,7 +87,8 @@ const ROWS: [Row; 12] = [
         both: |c| millis(c.ours(|s| s.answer.p99), c.other(|s| s.answer.p99)),
     },
     Row {
-        name: "`chat:dummy` through `process`, with its log: CPU per request / hyper server with a constant",
+        name: "`chat:dummy` through `process`, with its log: CPU per request / hyper server with \
+               a constant",
         source: ("dummy", 0),
         goal: Goal::AtMost(2.5),
         figure: |c| c.ratio(|s| s.cpu),
@@ -145,7 +146,8 @@ struct Measured {
 /// Returns the table of all rows.
 pub(crate) fn table(results_of: &impl Fn(&str) -> PartResult, results: &Path) -> String {
     let mut text = String::from(
-        "\n## The figures of the design\n\nThe median of all rounds, and in brackets the least and the most of them.\n\n\
+        "\n## The figures of the design\n\nThe median of all rounds, and in brackets the least \
+         and the most of them.\n\n\
          | what | measured | goal | met | ours / other |\n|---|---|---|---|---|\n",
     );
     for row in &ROWS {
@@ -187,24 +189,31 @@ fn measured(row: &Measured) -> String {
     let Some(ratio) = row.ratio else {
         return String::new();
     };
-    let spread = row.spread.map_or_else(String::new, |(least, most)| {
+    let spread = show(row.spread, |(least, most)| {
         format!(" ({least:.3}–{most:.3})")
     });
     let sign = if row.is_least { '≥' } else { '≤' };
-    let goal = row
-        .goal
-        .map_or_else(String::new, |goal| format!("{sign} {goal}"));
-    let figure =
-        |figure: Option<f64>| figure.map_or_else(String::new, |figure| format!("{figure:.1}"));
+    let goal = show(row.goal, |goal| format!("{sign} {goal}"));
+    let met = row.met.map_or("", yes_or_no);
+    let one_digit = |figure: f64| format!("{figure:.1}");
     let both = match row.anchor {
-        Some(_) => format!("{} / {} {}", figure(row.ours), figure(row.anchor), row.unit),
+        Some(anchor) => {
+            let ours = show(row.ours, one_digit);
+            format!("{ours} / {anchor:.1} {}", row.unit)
+        }
         None => row.unit.clone(),
     };
     format!(
-        "| {} | {ratio:.3}{spread} | {goal} | {} | {both} |\n",
-        row.row,
-        row.met.map_or("", yes_or_no)
+        "| {} | {ratio:.3}{spread} | {goal} | {met} | {both} |\n",
+        row.row
     )
+}
+
+fn show<T>(value: Option<T>, format: impl Fn(T) -> String) -> String {
+    match value {
+        Some(value) => format(value),
+        None => String::new(),
+    }
 }
 
 fn yes_or_no(is_met: bool) -> &'static str {

@@ -49,7 +49,8 @@ fn machine() -> String {
     };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     format!(
-        "## Machine\n\n{processors} processors ({}), Linux {}, {}; server of commit {}, written {}.\n",
+        "## Machine\n\n{processors} processors ({}), Linux {}, {}; server of commit {}, written \
+         {}.\n",
         first_line("/proc/cpuinfo", "model name"),
         output("uname", &["-r"]),
         output("rustc", &["--version"]),
@@ -89,9 +90,11 @@ fn percentile(x: &f64) -> String {
 /// Returns the section about response times at a fixed rate.
 fn distributions(results_of: &impl Fn(&str) -> PartResult, plots: &Path) -> String {
     let mut text = String::from(
-        "\n## Response times\n\nOpen loop: requests are due at a fixed rate. Milliseconds from when each was due \
-         until its response was complete: the median of the rounds, and the least and the most of them.\n\n\
-         | load | server | p50 | p90 | p99 | p99.9 | sent late, p50 |\n|---|---|---|---|---|---|---|\n",
+        "\n## Response times\n\nOpen loop: requests are due at a fixed rate. Milliseconds from \
+         when each was due until its response was complete: the median of the rounds, and the \
+         least and the most of them.\n\n\
+         | load | server | p50 | p90 | p99 | p99.9 | sent late, p50 |\n\
+         |---|---|---|---|---|---|---|\n",
     );
     let mut images = String::new();
     let figures: [Figure; 5] = [
@@ -140,8 +143,10 @@ fn distributions(results_of: &impl Fn(&str) -> PartResult, plots: &Path) -> Stri
 fn scale(results_of: &impl Fn(&str) -> PartResult, plots: &Path) -> String {
     let connections = results_of("connections").comparisons;
     let mut text = String::from(
-        "\n## Scale\n\nClosed loop, JSON, by number of open connections, of which at most 1000 have a call in flight:\n\n\
-         | connections | per second | of bare proxy | µs CPU per request | bare proxy | ratio | p99, ms | bare proxy, ms |\n\
+        "\n## Scale\n\nClosed loop, JSON, by number of open connections, of which at most 1000 \
+         have a call in flight:\n\n\
+         | connections | per second | of bare proxy | µs CPU per request | bare proxy | ratio | \
+         p99, ms | bare proxy, ms |\n\
          |---|---|---|---|---|---|---|---|\n",
     );
     for comparison in &connections {
@@ -187,7 +192,8 @@ fn scale(results_of: &impl Fn(&str) -> PartResult, plots: &Path) -> String {
     }
     text += "\nConcurrent streams, up to 5000 chunks per second in all; \
              times are from the provider's write of a chunk to the client's read:\n\n\
-             | streams | chunks per second | of bare proxy | µs CPU per chunk | bare proxy | ratio | p99, ms | bare proxy, ms |\n\
+             | streams | chunks per second | of bare proxy | µs CPU per chunk | bare proxy | \
+             ratio | p99, ms | bare proxy, ms |\n\
              |---|---|---|---|---|---|---|---|\n";
     for comparison in &streams.comparisons {
         text += &scale_row(comparison, |s| s.per_second, |s| s.chunk.p99);
@@ -256,7 +262,8 @@ fn memory(results_of: &impl Fn(&str) -> PartResult, plots: &Path) -> String {
         let tenth = memory.get(memory.len() / 10).unwrap_or(first);
         let _written = writeln!(
             text,
-            "\n{title}: {:.1} MB at the start, {:.1} MB after {:.0} {what}, {:.1} MB after {:.0}.\n\n![{title}](performance/{part}.svg)",
+            "\n{title}: {:.1} MB at the start, {:.1} MB after {:.0} {what}, {:.1} MB after \
+             {:.0}.\n\n![{title}](performance/{part}.svg)",
             first.1, tenth.1, tenth.0, last.1, last.0
         );
     }
@@ -269,10 +276,12 @@ fn peers(result: &PartResult) -> String {
         return String::new();
     }
     let mut text = String::from(
-        "\n## Other gateways\n\nThe same provider, the same JSON request of 1 kB and 64 connections, measured alternately with the \
-         same bare proxy, and set up as in `benches/load/peers`. That folder says what each of them does: unlike \
-         aisbreaker, none of them checks keys or quotas here, except for LiteLLM's master key.\n\n\
-         | gateway | requests per second | of bare proxy | µs CPU per request | of bare proxy | p50, ms | resident MB |\n\
+        "\n## Other gateways\n\nThe same provider, the same JSON request of 1 kB and 64 \
+         connections, measured alternately with the same bare proxy, and set up as in \
+         `benches/load/peers`. That folder says what each of them does: unlike aisbreaker, none \
+         of them checks keys or quotas here, except for LiteLLM's master key.\n\n\
+         | gateway | requests per second | of bare proxy | µs CPU per request | of bare proxy | \
+         p50, ms | resident MB |\n\
          |---|---|---|---|---|---|---|\n",
     );
     for comparison in &result.comparisons {

@@ -68,8 +68,8 @@ fn role(arguments: &[&str]) -> Process {
     process
 }
 
-/// Starts the server with its defaults, except that quotas are never exceeded and providers may be on
-/// this machine. Its log is written and read.
+/// Starts the server with its defaults, except that quotas are never exceeded and providers may be
+/// on this machine. Its log is written and read.
 pub(crate) fn server(server: &Path, more: &[(&str, &str)]) -> Process {
     let mut environment = vec![
         ("AISBREAKER_SERVER_QUOTAS", UNLIMITED),
@@ -99,7 +99,8 @@ fn ours(path: &Path, provider: SocketAddr) -> Target {
 pub(crate) fn chat_request(fields: &str, path: &str) -> Vec<u8> {
     let body = chat_body(false);
     format!(
-        "POST {path} HTTP/1.1\r\nhost: localhost\r\n{fields}content-type: application/json\r\naccept: application/json\r\n\
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\n{fields}content-type: application/json\r\n\
+         accept: application/json\r\n\
          user-agent: load/1.0\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )

@@ -82,7 +82,8 @@ fn main() {
 /// Prints what a call costs, by where quotas are counted.
 fn print_costs(args: &Args, servers: &[(&str, Server); 3]) {
     println!(
-        "| counted in | calls per second | p50 ms | p99 ms | CPU of the server per call | / memory |"
+        "| counted in | calls per second | p50 ms | p99 ms | CPU of the server per call | / \
+         memory |"
     );
     println!("|---|---|---|---|---|---|");
     let time = Duration::from_secs(args.seconds);
@@ -114,7 +115,8 @@ fn print_costs(args: &Args, servers: &[(&str, Server); 3]) {
 /// Prints how calls fare while Redis is unreachable.
 fn print_outages(args: &Args, server: &Server, redis: &mut RedisServer) {
     println!(
-        "| Redis is | calls | errors | p50 ms: before, after | p99 ms: before, after | longest ms | server MB |"
+        "| Redis is | calls | errors | p50 ms: before, after | p99 ms: before, after | longest ms \
+         | server MB |"
     );
     println!("|---|---|---|---|---|---|---|");
     for round in 0..args.rounds {

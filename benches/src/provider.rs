@@ -37,7 +37,8 @@ pub const STAMP: &[u8] = b"\"sent\":";
 /// The end of the last chunk of a stream.
 pub const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
 
-const FIELDS: &str = "date: Wed, 25 Nov 2026 12:00:00 GMT\r\nserver: provider\r\nopenai-version: 2020-10-01\r\n\
+const FIELDS: &str = "date: Wed, 25 Nov 2026 12:00:00 GMT\r\nserver: provider\r\n\
+    openai-version: 2020-10-01\r\n\
     x-request-id: req_0123456789abcdef0123456789abcdef\r\nopenai-processing-ms: 17\r\n";
 
 /// Replies to the requests of a connection until it ends.
@@ -91,7 +92,8 @@ fn json_response() -> String {
         r#"{{"id":"chatcmpl-0123456789","object":"chat.completion","created":1764072000,"model":"gpt-4o-mini-2024-07-18","choices":[{{"index":0,"message":{{"role":"assistant","content":"{text}","refusal":null}},"logprobs":null,"finish_reason":"stop"}}],"usage":{{"prompt_tokens":180,"completion_tokens":135,"total_tokens":315}}}}"#
     );
     format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{FIELDS}content-length: {}\r\n\r\n{body}",
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{FIELDS}content-length: {}\r\n\r\n\
+         {body}",
         body.len()
     )
 }
@@ -101,7 +103,8 @@ async fn stream_events(
     reply: ReplyOptions,
 ) -> io::Result<()> {
     let mut text = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n{FIELDS}transfer-encoding: chunked\r\n\r\n"
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n\
+         {FIELDS}transfer-encoding: chunked\r\n\r\n"
     );
     let started = Instant::now();
     for number in 0..reply.chunks {
@@ -128,7 +131,8 @@ fn write_event(text: &mut String) {
     let stamp = nanoseconds();
     let event = format!(
         "data: {{\"id\":\"chatcmpl-0123456789\",\"object\":\"chat.completion.chunk\",\"sent\":{stamp:019},\
-         \"choices\":[{{\"index\":0,\"delta\":{{\"content\":\" window\"}},\"finish_reason\":null}}]}}\n\n"
+         \"choices\":[{{\"index\":0,\"delta\":{{\"content\":\" window\"}},\
+         \"finish_reason\":null}}]}}\n\n"
     );
     let _written = write!(text, "{:x}\r\n{event}\r\n", event.len());
 }

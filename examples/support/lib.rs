@@ -59,8 +59,8 @@ pub async fn post(path: &str, body: &Value) -> Outcome<Value> {
 
 /// Calls a service of the server with the key from the environment.
 ///
-/// For the library, the server is itself a service, `aisbreaker:network`, which forwards the request
-/// to the one in `service_id`.
+/// For the library, the server is itself a service, `aisbreaker:network`, which forwards the
+/// request to the one in `service_id`.
 ///
 /// # Errors
 /// When the server cannot be reached, or with the error that it returns.

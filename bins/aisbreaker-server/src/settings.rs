@@ -116,6 +116,10 @@ pub(crate) fn load(
 fn apply_table(sources: &mut Sources, draft: &mut Draft, faults: &mut Faults) {
     let mut applied = Vec::new();
     for setting in SETTINGS {
+        // Applied already; and its path need not be UTF-8.
+        if setting.variable == table::CONFIG.variable {
+            continue;
+        }
         for given in sources.take(setting, faults) {
             if let Err(problem) = (setting.apply)(draft, &given) {
                 faults.add(&given.name, problem);

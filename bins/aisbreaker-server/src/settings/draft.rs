@@ -1,21 +1,16 @@
-//! The settings while they are read: some only mean something once all are known.
+//! The settings while they are read. Some depend on others and are combined once all are known.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use aisbreaker_egress::MemoryBudget;
 use aisbreaker_token::{KeyRing, OpeningKey, RingError, ServerKey};
 
-use super::{
-    Settings, StateSettings,
-    faults::Faults,
-    given::{Problem, Source},
-    store::StoreDraft,
-};
+use super::{Settings, StateSettings, faults::Faults, given::Source, store::StoreDraft};
 
-/// The memory of all bodies together, unless set or unless single bodies may be larger.
+/// The memory of all bodies together, unless it is set or single bodies may be larger.
 const DEFAULT_BUFFERED_BYTES: usize = 512 << 20;
 
-/// Settings, and values that [`finish`](Self::finish) combines into more of them.
+/// Settings so far, and values from which [`finish`](Self::finish) makes more of them.
 pub(super) struct Draft {
     pub(super) settings: Settings,
     port: Option<u16>,
@@ -40,31 +35,27 @@ impl Draft {
         }
     }
 
-    /// Sets the port of the default address.
-    pub(super) fn set_port(&mut self, port: u16) -> Result<(), Problem> {
+    /// Sets the port of the default address. Must be called before
+    /// [`set_listen`](Self::set_listen).
+    pub(super) fn set_port(&mut self, port: u16) {
         self.port = Some(port);
         self.settings.listen.set_port(port);
-        Ok(())
     }
 
-    /// Sets the address. `PORT` replaces the port of one from the file, since the environment beats
-    /// the file, but not of one that was given by flag or variable, which is more specific.
-    pub(super) fn set_listen(
-        &mut self,
-        mut address: SocketAddr,
-        source: Source,
-    ) -> Result<(), Problem> {
+    /// Sets the address. `PORT` replaces the port of an address from the file, since the
+    /// environment beats the file. It does not change an address that was given by flag or
+    /// variable, which is more specific.
+    pub(super) fn set_listen(&mut self, mut address: SocketAddr, source: Source) {
         if let (Some(port), Source::File) = (self.port, source) {
             address.set_port(port);
         }
         self.settings.listen = address;
-        Ok(())
     }
 
-    pub(super) fn set_sealing_key(&mut self, key: ServerKey) -> Result<(), Problem> {
+    /// Replaces the random key.
+    pub(super) fn set_sealing_key(&mut self, key: ServerKey) {
         self.settings.gateway.keys = KeyRing::new(key);
         self.settings.has_random_key = false;
-        Ok(())
     }
 
     /// Combines what was read.

@@ -104,10 +104,10 @@ impl Given {
 
     /// Returns a whole number from 1 to [`MAX_COUNT`].
     pub(super) fn number(&self) -> Result<NonZeroU32, Problem> {
-        let number: Option<NonZeroU32> = self.text()?.trim().parse().ok();
-        number
-            .filter(|number| number.get() <= MAX_COUNT)
-            .ok_or("must be a whole number from 1 to 1000000000".into())
+        match self.text()?.trim().parse::<NonZeroU32>() {
+            Ok(number) if number.get() <= MAX_COUNT => Ok(number),
+            Ok(_) | Err(_) => Err("must be a whole number from 1 to 1000000000".into()),
+        }
     }
 
     /// Returns [`number`](Self::number) as a count of bytes, connections and the like.
@@ -155,22 +155,25 @@ impl Given {
     }
 
     pub(super) fn hosts(&self) -> Result<Vec<Host>, Problem> {
-        self.entries(is_comma)?
-            .into_iter()
-            .map(|entry| {
-                Host::parse(entry).map_err(|_error| "has an entry that is not a host name".into())
-            })
-            .collect()
+        let mut hosts = Vec::new();
+        for entry in self.entries(is_comma)? {
+            let Ok(host) = Host::parse(entry) else {
+                return Err("has an entry that is not a host name".into());
+            };
+            hosts.push(host);
+        }
+        Ok(hosts)
     }
 
     pub(super) fn networks(&self) -> Result<Vec<IpNet>, Problem> {
-        self.entries(is_comma)?
-            .into_iter()
-            .map(|entry| {
-                let problem = "has an entry that is not a network such as 10.0.0.0/8";
-                network(entry).ok_or(problem.into())
-            })
-            .collect()
+        let mut networks = Vec::new();
+        for entry in self.entries(is_comma)? {
+            let Some(network) = network(entry) else {
+                return Err("has an entry that is not a network such as 10.0.0.0/8".into());
+            };
+            networks.push(network);
+        }
+        Ok(networks)
     }
 
     /// Returns the strict policy with these exceptions.
@@ -187,10 +190,11 @@ impl Given {
     }
 
     pub(super) fn opening_keys(&self) -> Result<Vec<OpeningKey>, Problem> {
-        self.entries(char::is_whitespace)?
-            .into_iter()
-            .map(|entry| ServerKey::parse_for_opening(entry).map_err(unusable_entry))
-            .collect()
+        let mut keys = Vec::new();
+        for entry in self.entries(char::is_whitespace)? {
+            keys.push(ServerKey::parse_for_opening(entry).map_err(unusable_entry)?);
+        }
+        Ok(keys)
     }
 
     pub(super) fn api_key(&self) -> Result<SecretString, Problem> {

@@ -19,8 +19,8 @@ pub(crate) struct Setting {
     pub(crate) default: Option<&'static str>,
     /// Variable of the setting without which this one has no effect.
     pub(crate) requires: Option<&'static str>,
-    /// Whether an empty environment variable counts as unset. Not so where the server would be
-    /// less safe without the setting: there an empty value is a fault.
+    /// Whether an empty environment variable counts as unset. Where the server is less safe without
+    /// the setting, it does not, so that an empty value is a fault.
     pub(crate) ignores_empty: bool,
     /// Parses the value and puts it in its place.
     pub(super) apply: fn(&mut Draft, &Given) -> Result<(), Problem>,

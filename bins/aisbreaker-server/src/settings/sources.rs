@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use super::{
     faults::Faults,
     given::{Given, Source},
-    setting::Setting,
+    setting::{Flag, Setting},
     table::SETTINGS,
 };
 
@@ -36,12 +36,16 @@ impl Sources {
         flags: Flags,
         environment: impl Iterator<Item = (OsString, OsString)>,
     ) -> Self {
-        let environment = environment
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-            .collect();
+        let mut variables = BTreeMap::new();
+        for (name, value) in environment {
+            // A name that is not UTF-8 is not one of a setting.
+            if let Ok(name) = name.into_string() {
+                variables.insert(name, value);
+            }
+        }
         Self {
             flags,
-            environment,
+            environment: variables,
             file: BTreeMap::new(),
         }
     }
@@ -58,8 +62,9 @@ impl Sources {
             Ok(table) => self.flatten("", &table),
             // The parser's own message shows the line, which may hold a secret.
             Err(error) => {
-                let before = error.span().and_then(|span| text.get(..span.start));
-                let line = before.map_or(1, |before| before.lines().count().max(1));
+                let start = error.span().map_or(0, |span| span.start);
+                let before = text.get(..start).unwrap_or_default();
+                let line = before.lines().count().max(1);
                 faults.add(NAME, format_args!("is not valid TOML near line {line}"));
             }
         }
@@ -84,21 +89,20 @@ impl Sources {
     /// Takes the value of a setting, if one was given: the environment's or else the file's, and
     /// then the flag's, which wins but leaves no fault in the other one unreported.
     pub(super) fn take(&mut self, setting: &Setting, faults: &mut Faults) -> Vec<Given> {
-        let from_file = setting
-            .key
-            .and_then(|key| Some((key, self.file.remove(key)?)));
-        let from_flag = setting
-            .flag
-            .and_then(|flag| Some((flag.name, self.flags.get(flag.name)?)));
-
+        let from_file = setting.key.and_then(|key| self.file.remove_entry(key));
         let mut given = Vec::new();
         if let Some(value) = self.variable(setting) {
             given.extend(text(setting.variable, Source::Environment, value, faults));
         } else if let Some((key, value)) = from_file {
-            given.push(Given::new(key, Source::File, value));
+            given.push(Given::new(&key, Source::File, value));
         }
-        if let Some((name, value)) = from_flag {
-            given.extend(text(&format!("--{name}"), Source::Flag, value, faults));
+        if let Some((flag, value)) = self.flag(setting) {
+            given.extend(text(
+                &format!("--{}", flag.name),
+                Source::Flag,
+                value,
+                faults,
+            ));
         }
         given
     }
@@ -106,10 +110,10 @@ impl Sources {
     /// Returns the raw value of a setting that no configuration file can hold, such as its own
     /// path.
     pub(super) fn outside_file(&self, setting: &Setting) -> Option<&OsStr> {
-        let from_flag = setting.flag.and_then(|flag| self.flags.get(flag.name));
-        from_flag
-            .or_else(|| self.variable(setting))
-            .map(OsString::as_os_str)
+        match self.flag(setting) {
+            Some((_, value)) => Some(value),
+            None => self.variable(setting),
+        }
     }
 
     /// Takes a value that only the file can hold.
@@ -130,31 +134,32 @@ impl Sources {
             SETTINGS.iter().any(|setting| setting.variable == name)
                 || CLIENT_VARIABLES.contains(&name)
         };
-        let names = self.environment.keys();
-        names
-            .filter(|name| name.starts_with("AISBREAKER_") && !is_known(name))
-            .cloned()
-            .collect()
+        let mut unknown: Vec<String> = self.environment.keys().cloned().collect();
+        unknown.retain(|name| name.starts_with("AISBREAKER_") && !is_known(name));
+        unknown
     }
 
     /// Returns the environment's value. An empty one counts as unset where the setting says so.
-    fn variable(&self, setting: &Setting) -> Option<&OsString> {
+    fn variable(&self, setting: &Setting) -> Option<&OsStr> {
         let value = self.environment.get(setting.variable)?;
         if value.is_empty() && setting.ignores_empty {
             return None;
         }
         Some(value)
     }
+
+    fn flag(&self, setting: &Setting) -> Option<(Flag, &OsStr)> {
+        let flag = setting.flag?;
+        let value = self.flags.get(flag.name)?;
+        Some((flag, value))
+    }
 }
 
 fn has_settings_below(key: &str) -> bool {
-    let is_below = |other: &str| {
-        let rest = other.strip_prefix(key);
-        rest.is_some_and(|rest| rest.starts_with('.'))
-    };
+    let prefix = format!("{key}.");
     SETTINGS
         .iter()
-        .any(|setting| setting.key.is_some_and(is_below))
+        .any(|setting| setting.key.is_some_and(|key| key.starts_with(&prefix)))
 }
 
 fn text(name: &str, source: Source, value: &OsStr, faults: &mut Faults) -> Option<Given> {

@@ -4,13 +4,13 @@
 //! 1. Add a row to [`SETTINGS`]. Loading, `--help`, its flag and the check for unknown names follow
 //!    from it.
 //! 2. If it needs a parser that `Given` does not have, add that in `given.rs`.
-//! 3. If it needs a new place, add a field to `Settings`, with its default in `Settings::new`. If it
-//!    only makes sense together with another setting, add the field to `Draft` and combine the two
-//!    in `Draft::finish`.
+//! 3. If it needs a new place, add a field to `Settings`, with its default in `Settings::new`. If
+//!    it only makes sense together with another setting, add the field to `Draft` and combine the
+//!    two in `Draft::finish`.
 //! 4. Add it to the table in the README; a test fails until it is there.
 //!
-//! Only services and providers, which are whole tables of the configuration file, are not here but
-//! in `services.rs`.
+//! Services and providers are not here but in `services.rs`: they are whole tables, which only the
+//! configuration file can hold.
 
 use super::{
     setting::{Flag, PLAIN, Setting},
@@ -37,7 +37,10 @@ pub(crate) static SETTINGS: &[Setting] = &[
     Setting {
         variable: "PORT",
         help: "Port to listen on, unless --listen or AISBREAKER_LISTEN is given",
-        apply: |draft, value| draft.set_port(value.port()?),
+        apply: |draft, value| {
+            draft.set_port(value.port()?);
+            Ok(())
+        },
         ..PLAIN
     },
     Setting {
@@ -49,7 +52,10 @@ pub(crate) static SETTINGS: &[Setting] = &[
         }),
         help: "IP address and port to listen on",
         default: Some("127.0.0.1:3000"),
-        apply: |draft, value| draft.set_listen(value.address()?, value.source),
+        apply: |draft, value| {
+            draft.set_listen(value.address()?, value.source);
+            Ok(())
+        },
         ..PLAIN
     },
     Setting {
@@ -69,7 +75,10 @@ pub(crate) static SETTINGS: &[Setting] = &[
         help: "Phrase (10 characters or more) or 32-byte key that seals API keys; if unset, a \
                random one that ends with the process",
         ignores_empty: false,
-        apply: |draft, value| draft.set_sealing_key(value.sealing_key()?),
+        apply: |draft, value| {
+            draft.set_sealing_key(value.sealing_key()?);
+            Ok(())
+        },
         ..PLAIN
     },
     Setting {
@@ -328,7 +337,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
     Setting {
         key: Some("max_body_bytes"),
         variable: "AISBREAKER_MAX_BODY_BYTES",
-        help: "Largest request body",
+        help: "Largest request body, in bytes",
         default: Some("33554432"),
         apply: |draft, value| {
             draft.settings.gateway.max_body_bytes = value.count()?;
@@ -339,7 +348,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
     Setting {
         key: Some("max_answer_bytes"),
         variable: "AISBREAKER_MAX_ANSWER_BYTES",
-        help: "Largest response of a provider that is collected before it is sent on",
+        help: "Largest response of a provider that is buffered before it is sent on, in bytes",
         default: Some("16777216"),
         apply: |draft, value| {
             draft.settings.bounds.max_collected_bytes = value.count()?;
@@ -350,8 +359,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
     Setting {
         key: Some("max_buffered_bytes"),
         variable: "AISBREAKER_MAX_BUFFERED_BYTES",
-        help: "Memory of all bodies together; if unset, 536870912, or more where larger bodies are \
-               allowed",
+        help: "Memory of all bodies together, in bytes; if unset, 536870912, or more where larger \
+               bodies are allowed",
         apply: |draft, value| {
             draft.max_buffered_bytes = Some(value.count()?);
             Ok(())
