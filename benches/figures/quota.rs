@@ -194,7 +194,7 @@ fn charges(client: u64, limit: NonZeroU32) -> [Charge<Counter>; 4] {
 }
 
 pub(crate) fn engine(start: Instant) -> Engine<Counter> {
-    Engine::with_homes(start, 4_000_000, |counter| counter.2)
+    Engine::with_shard_by(start, 4_000_000, |counter| counter.2)
 }
 
 /// Clients in a fixed order that no cache foresees.

@@ -88,7 +88,7 @@ pub(crate) const COUNTERS: usize = 4;
 
 /// Counters for at most `capacity` keys and clients; those of one client share a lock.
 pub(crate) fn counters(epoch: Instant, capacity: usize) -> Counters {
-    Engine::with_homes(epoch, capacity, home)
+    Engine::with_shard_by(epoch, capacity, home)
 }
 
 fn home(counter: &CounterId) -> u64 {

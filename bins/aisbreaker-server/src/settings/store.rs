@@ -101,10 +101,10 @@ pub(super) fn store(reader: &mut Reader) -> Option<StoreSettings> {
     };
     let address = match authority {
         None => StoreAddress::parse(&text),
-        Some(certificate) => StoreAddress::parse_trusting(&text, &certificate),
+        Some(certificate) => StoreAddress::parse_with_ca(&text, &certificate),
     };
     let address = address.map_err(|error| {
-        let name = if error == InvalidStore::Authority {
+        let name = if error == InvalidStore::CaCertificate {
             AUTHORITY.variable
         } else {
             &name

@@ -5,7 +5,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use aisbreaker_quota::{Engine, Restore, SnapshotError};
+use aisbreaker_quota::{Engine, RestoreOptions, SnapshotError};
 
 use super::{CounterId, Counters, Scope, home};
 use crate::{clock::Clock, identity::ClientId};
@@ -30,13 +30,13 @@ impl SavedCounters {
     ) -> Result<Self, SnapshotError> {
         // In this order: what passes between the two readings must not pass for the counters.
         let wall = clock.wall();
-        let restore = Restore {
+        let options = RestoreOptions {
             now: clock.monotonic(),
             wall,
             capacity: max_counters,
-            home: Some(home),
+            shard_by: Some(home),
         };
-        Engine::restored(bytes, &restore, decode).map(Self)
+        Engine::restore(bytes, &options, decode).map(Self)
     }
 
     /// How many counters there are.
