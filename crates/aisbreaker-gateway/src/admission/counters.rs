@@ -78,7 +78,7 @@ impl fmt::Display for CounterId {
 
 /// Creates counters for at most `capacity` keys and clients.
 pub(crate) fn counters(epoch: Instant, capacity: usize) -> Counters {
-    Engine::with_homes(epoch, capacity, shard_by)
+    Engine::with_shard_by(epoch, capacity, shard_by)
 }
 
 /// Places all counters of a client in one shard, so that they share a lock.

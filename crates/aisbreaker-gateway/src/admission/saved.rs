@@ -5,7 +5,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use aisbreaker_quota::{Engine, Restore, SnapshotError};
+use aisbreaker_quota::{Engine, RestoreOptions, SnapshotError};
 
 use super::counters::{CounterId, Counters, Scope, shard_by};
 use crate::{client_id::ClientId, clock::Clock};
@@ -31,13 +31,13 @@ impl SavedCounters {
     ) -> Result<Self, SnapshotError> {
         // Wall time first: time between the two readings must not age the counters.
         let wall = clock.wall();
-        let restore = Restore {
+        let options = RestoreOptions {
             now: clock.monotonic(),
             wall,
             capacity: max_counters,
-            home: Some(shard_by),
+            shard_by: Some(shard_by),
         };
-        Engine::restored(bytes, &restore, decode).map(Self)
+        Engine::restore(bytes, &options, decode).map(Self)
     }
 
     /// Returns the number of counters.

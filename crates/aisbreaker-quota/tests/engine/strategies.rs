@@ -1,4 +1,4 @@
-//! Random calls: limits, weights, clocks and keys.
+//! Random histories: limits, weights, clocks and keys.
 
 use aisbreaker_quota::{Limits, Window};
 use proptest::prelude::*;
@@ -12,21 +12,20 @@ pub(crate) struct Call {
     pub(crate) step: i64,
     pub(crate) keys: [usize; 3],
     pub(crate) weight: Weight,
-    /// Whether all of the engine is swept before.
+    /// Whether to sweep everything first.
     pub(crate) sweep: bool,
 }
 
-/// How heavy a call is.
+/// The weight of a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Weight {
     Of(u32),
-    /// So many thousandths of the smallest limit that the call meets, so that large limits are
-    /// reached in a few calls.
+    /// Thousandths of the smallest limit of the call, so that a few calls reach large limits.
     Share(u32),
 }
 
 impl Weight {
-    /// The weight of a call that meets these limits.
+    /// Returns the weight of a call with these limits.
     pub(crate) fn under(self, limits: impl IntoIterator<Item = Limits>) -> u32 {
         match self {
             Self::Of(weight) => weight,
@@ -41,11 +40,11 @@ impl Weight {
     }
 }
 
-/// How many keys there are; the first is a shared counter.
+/// The number of keys; the first one names a shared counter.
 pub(crate) const KEYS: usize = 6;
 
-/// Stands still, or goes forward: a little, by a window to the millisecond and a slot more or less,
-/// by up to 40 days.
+/// Steps of a clock that stands still or moves forward: a little, by about a window to the
+/// millisecond, or by up to 40 days.
 pub(crate) fn forward() -> impl Strategy<Value = i64> {
     let window = prop::sample::select(vec![60_000_i64, 3_600_000, 86_400_000]);
     let edge = (window, 98_i64..=102, -1_i64..=1)
@@ -62,7 +61,7 @@ pub(crate) fn forward() -> impl Strategy<Value = i64> {
     ]
 }
 
-/// Goes back as well, by up to a minute or a day.
+/// Steps of a clock that also moves back, by up to a minute or a day.
 pub(crate) fn any_step() -> impl Strategy<Value = i64> {
     let back = |most: i64| (0..most).prop_map(|back| -back);
     prop_oneof![5 => forward(), 1 => back(70_000), 1 => back(90_000_000)]
@@ -96,22 +95,22 @@ fn weight() -> impl Strategy<Value = Weight> {
     ]
 }
 
-/// From 1 to a million, each order of magnitude as often as the others.
+/// Limits from 1 to a million, each order of magnitude equally often.
 pub(crate) fn limit() -> impl Strategy<Value = u32> {
     let large =
         (0_u32..6, 10_u32..=100).prop_map(|(zeros, digits)| digits * 10_u32.pow(zeros) / 10);
     prop_oneof![2 => 1_u32..4, 2 => 1_u32..40, 4 => large]
 }
 
-/// Limits that differ from key to key.
+/// Empty logs with limits that differ from key to key.
 pub(crate) fn logs() -> impl Strategy<Value = Vec<Log>> {
     let one = (limit(), limit(), limit())
         .prop_map(|(minute, hour, day)| Log::new(limits(minute, hour, day)));
     prop::collection::vec(one, KEYS)
 }
 
-/// The same limits for all keys, so that all that have no counter of their own share one.
-pub(crate) fn like_logs() -> impl Strategy<Value = Vec<Log>> {
+/// Empty logs with the same limits for all keys, so that all untracked keys share one counter.
+pub(crate) fn logs_with_equal_limits() -> impl Strategy<Value = Vec<Log>> {
     (limit(), limit(), limit()).prop_map(|(minute, hour, day)| {
         (0..KEYS)
             .map(|_| Log::new(limits(minute, hour, day)))

@@ -1,16 +1,16 @@
-//! The oracle of the property tests: a log of everything that was admitted, and nothing clever.
+//! The oracle of the property tests: a log of everything that was admitted.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use aisbreaker_quota::{Limits, Window};
 
-/// A key's limits and every admission as `(time, weight)`, in milliseconds.
+/// The limits of a key, and every admission as `(time, weight)` with the time in milliseconds.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     pub(crate) limits: Limits,
     pub(crate) admitted: Vec<(u64, u32)>,
-    /// The latest time the counter of this key knows of.
+    /// The latest time that the counter of this key has seen.
     pub(crate) seen: u64,
     /// Whether the key has a counter of its own.
     pub(crate) tracked: bool,
@@ -26,26 +26,27 @@ impl Log {
         }
     }
 
-    /// The heaviest load of any closed interval of length `window` that ends now is within the
-    /// limit.
-    pub(crate) fn holds(&self, now: u64) -> bool {
+    /// Reports whether every closed interval that ends now and is as long as a window has at most
+    /// its limit.
+    pub(crate) fn is_within_limits(&self, now: u64) -> bool {
         Window::ALL.into_iter().all(|window| {
             let length = millis(window);
-            let load: u64 = self.since(|at| at + length >= now);
+            let load = self.load(|at| at + length >= now);
             load <= u64::from(self.limits.of(window).get())
         })
     }
 
-    /// `weight` more would be within every limit even if charges counted for one slot longer than
-    /// the window.
+    /// Reports whether every limit would admit `weight` even if charges counted for one slot longer
+    /// than the window.
     pub(crate) fn fits_slotted(&self, weight: u64, now: u64) -> bool {
         Window::ALL.into_iter().all(|window| {
             let length = millis(window) / 100 * 101;
-            self.since(|at| at + length > now) + weight <= u64::from(self.limits.of(window).get())
+            let load = self.load(|at| at + length > now);
+            load + weight <= u64::from(self.limits.of(window).get())
         })
     }
 
-    fn since(&self, counts: impl Fn(u64) -> bool) -> u64 {
+    fn load(&self, counts: impl Fn(u64) -> bool) -> u64 {
         self.admitted
             .iter()
             .filter(|(at, _)| counts(*at))
@@ -54,8 +55,7 @@ impl Log {
     }
 }
 
-/// Whether a counter that was last asked at `seen` is idle: the day's slots between are over a
-/// hundred.
+/// Reports whether a counter last used at `seen` is idle: more than a hundred day slots later.
 pub(crate) const fn is_idle(seen: u64, now: u64) -> bool {
     (now / 864_000).saturating_sub(seen / 864_000) > 100
 }

@@ -1,4 +1,4 @@
-//! Calls while a store is gone cost nothing, and a connection that is cut is made again.
+//! Calls while the store is down return at once, and lost connections are restored.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -6,14 +6,17 @@ use aisbreaker_quota::shared::{SharedEngine, SharedRefusal, StoreError, StoreSta
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    PATIENCE, cause, is_up, options,
     redis_server::RedisServer,
-    store::{charge, engine, patient, per_minute},
+    support::{
+        PATIENCE, charge, connect, options_with_deadline, options_with_prefix, per_minute,
+        wait_until_down, wait_until_up,
+    },
 };
 
-pub(crate) async fn ask(engine: &SharedEngine) -> Result<(), StoreError> {
+/// Charges a counter that is never used up.
+pub(crate) async fn try_charge(engine: &SharedEngine) -> Result<(), StoreError> {
     match engine
-        .charge(&per_minute("asked", u32::MAX), NonZeroU32::MIN)
+        .charge(&per_minute("unlimited", u32::MAX), NonZeroU32::MIN)
         .await
     {
         Ok(_) => Ok(()),
@@ -22,27 +25,25 @@ pub(crate) async fn ask(engine: &SharedEngine) -> Result<(), StoreError> {
     }
 }
 
-/// Asks until the store is found to be down.
-pub(crate) async fn ask_until_down(engine: &SharedEngine) {
-    let asked = timeout(PATIENCE, async {
-        while ask(engine).await != Err(StoreError::Down) {}
+/// Charges until the store is down.
+pub(crate) async fn charge_until_down(engine: &SharedEngine) {
+    let down = timeout(PATIENCE, async {
+        while try_charge(engine).await != Err(StoreError::Down) {}
     });
-    asked.await.expect("it goes down");
+    down.await.expect("the store goes down");
 }
 
 #[tokio::test]
-async fn calls_while_the_store_is_down_do_not_wait_for_it() {
+async fn calls_while_the_store_is_down_return_at_once() {
     const DEADLINE: Duration = Duration::from_millis(200);
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };
-    let mut options = options();
-    options.deadline = DEADLINE;
-    let engine = engine(&server.url(), options).await;
+    let engine = connect(&server, options_with_deadline(DEADLINE)).await;
 
     server.pause();
     for _ in 0..3 {
-        assert_eq!(ask(&engine).await, Err(StoreError::Timeout));
+        assert_eq!(try_charge(&engine).await, Err(StoreError::Timeout));
     }
     assert_eq!(
         *engine.states().borrow(),
@@ -50,47 +51,47 @@ async fn calls_while_the_store_is_down_do_not_wait_for_it() {
     );
     let begun = Instant::now();
     for _ in 0..1_000 {
-        assert_eq!(ask(&engine).await, Err(StoreError::Down));
+        assert_eq!(try_charge(&engine).await, Err(StoreError::Down));
     }
-    // Five deadlines, where a thousand would be 200 seconds.
+    // Five deadlines are one second; a thousand would be 200 seconds.
     assert!(
         begun.elapsed() < DEADLINE * 5,
-        "a call waited for a store that is known to be gone"
+        "a call waited for a store that is known to be down"
     );
 
     server.resume();
-    is_up(&engine).await;
-    assert_eq!(ask(&engine).await, Ok(()));
+    wait_until_up(&engine).await;
+    assert_eq!(try_charge(&engine).await, Ok(()));
 }
 
 #[tokio::test]
-async fn connection_that_is_cut_is_made_again() {
+async fn killed_connection_is_restored() {
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };
-    let engine = engine(&server.url(), patient("cut")).await;
+    let engine = connect(&server, options_with_prefix("cut")).await;
 
     server.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
-    let asked = ask(&engine).await;
+    let result = try_charge(&engine).await;
 
     assert_eq!(
-        asked,
+        result,
         Err(StoreError::Failed("connection closed".to_owned()))
     );
     assert_eq!(
-        cause(&engine).await,
+        wait_until_down(&engine).await,
         StoreError::Failed("connection closed".to_owned()).to_string()
     );
-    is_up(&engine).await;
-    assert_eq!(ask(&engine).await, Ok(()));
+    wait_until_up(&engine).await;
+    assert_eq!(try_charge(&engine).await, Ok(()));
 }
 
 #[tokio::test]
-async fn no_call_fails_for_a_function_that_is_flushed() {
+async fn flushed_function_fails_no_call() {
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };
-    let engine = engine(&server.url(), patient("flushed")).await;
+    let engine = connect(&server, options_with_prefix("flushed")).await;
     let charges = per_minute("one", 10);
 
     for remaining in (5..10).rev() {

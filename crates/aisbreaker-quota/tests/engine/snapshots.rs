@@ -1,4 +1,4 @@
-//! What a snapshot keeps: everything, and it is either whole or refused.
+//! Snapshots: they keep everything, and are restored as a whole or refused.
 
 use std::convert::Infallible;
 use std::num::NonZeroU32;
@@ -7,12 +7,13 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use aisbreaker_quota::{
-    Admitted, Charge, Engine, Limits, Refusal, Restore, SnapshotError, Standings, Window,
+    Admitted, Charge, Engine, Limits, Refusal, RestoreOptions, SnapshotError, Standings, Window,
 };
 
 use proptest::prelude::*;
 
 use crate::oracle::{limits, number, some_instant};
+use crate::subject::sweep_all;
 
 const WALL: Duration = Duration::from_secs(1_800_000_000);
 
@@ -20,7 +21,7 @@ fn wall(since: Duration) -> SystemTime {
     SystemTime::UNIX_EPOCH + WALL + since
 }
 
-fn saved(engine: &Engine<u32>, now: Instant, wall: SystemTime) -> Vec<u8> {
+fn save(engine: &Engine<u32>, now: Instant, wall: SystemTime) -> Vec<u8> {
     let mut bytes = Vec::new();
     let written = engine.snapshot(
         now,
@@ -35,30 +36,30 @@ fn saved(engine: &Engine<u32>, now: Instant, wall: SystemTime) -> Vec<u8> {
     bytes
 }
 
-fn restored(
+fn restore(
     bytes: &[u8],
     now: Instant,
     wall: SystemTime,
     capacity: usize,
 ) -> Result<Engine<u32>, SnapshotError> {
     let decode = |key: &[u8]| Some(u32::from_le_bytes(key.try_into().ok()?));
-    Engine::restored(
+    Engine::restore(
         bytes,
-        &Restore {
+        &RestoreOptions {
             now,
             wall,
             capacity,
-            home: None,
+            shard_by: None,
         },
         decode,
     )
 }
 
-fn refusal(bytes: &[u8]) -> Option<SnapshotError> {
-    restored(bytes, some_instant(), wall(Duration::ZERO), 100).err()
+fn error(bytes: &[u8]) -> Option<SnapshotError> {
+    restore(bytes, some_instant(), wall(Duration::ZERO), 100).err()
 }
 
-/// A charge to one of some counters, of which each has limits of its own.
+/// A charge to one of several counters, each with limits of its own.
 fn charge(key: u32, table: &[Limits]) -> Charge<u32> {
     let limits = table[key as usize % table.len()];
     if key.is_multiple_of(2) {
@@ -68,7 +69,7 @@ fn charge(key: u32, table: &[Limits]) -> Charge<u32> {
     }
 }
 
-/// An engine with some history, and its snapshot.
+/// The snapshot of an engine with some history.
 fn sample() -> Vec<u8> {
     let start = some_instant();
     let engine = Engine::new(start, 3);
@@ -79,7 +80,7 @@ fn sample() -> Vec<u8> {
             .charge(&[charge(step % 5, &[limits])], number(1 + step % 3), now)
             .unwrap();
     }
-    saved(
+    save(
         &engine,
         start + Duration::from_secs(16_000),
         wall(Duration::ZERO),
@@ -117,15 +118,15 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
     )
 }
 
-/// Every limit as it is told; how a counter keeps its list is nobody's business.
-fn shown(standings: &Standings<2>) -> String {
+/// Every limit as a caller sees it, whatever the counter's list looks like.
+fn visible(standings: &Standings<2>) -> String {
     format!("{:?}", standings.iter().collect::<Vec<_>>())
 }
 
-/// All that a caller learns.
-fn seen(answer: Result<Admitted<2>, Refusal<2>>) -> String {
-    match answer {
-        Ok(admitted) => shown(admitted.standings()),
+/// Everything that a caller sees of a decision.
+fn outcome(result: Result<Admitted<2>, Refusal<2>>) -> String {
+    match result {
+        Ok(admitted) => visible(admitted.standings()),
         Err(Refusal::Exceeded {
             charge,
             window,
@@ -134,34 +135,33 @@ fn seen(answer: Result<Admitted<2>, Refusal<2>>) -> String {
             retry_after,
             standings,
         }) => {
-            let standings = shown(&standings);
+            let standings = visible(&standings);
             format!("{charge} {window:?} {limit} {remaining} {retry_after:?} {standings}")
         }
         Err(refusal @ Refusal::TooHeavy { .. }) => format!("{refusal:?}"),
     }
 }
 
-/// Makes the same calls to some engines, each with its own clock, and finds the same answers.
+/// Makes the same calls to some engines, each with its own clock, and compares the results.
 fn compare(calls: &[Call], table: &[Limits], engines: &mut [(&Engine<u32>, Instant)]) {
-    for (turn, call) in calls.iter().enumerate() {
+    for (index, call) in calls.iter().enumerate() {
         let charges = [charge(call.key, table), charge(call.key / 2 + 1, table)];
-        let mut told = Vec::new();
+        let mut observed = Vec::new();
         for (engine, now) in &mut *engines {
             *now += Duration::from_millis(call.step);
             if call.sweep {
-                (0..engine.sweep_steps()).for_each(|_| {
-                    engine.sweep(*now);
-                });
+                sweep_all(engine, *now);
             }
-            let answer = engine.charge(&charges, NonZeroU32::new(call.weight).unwrap(), *now);
-            told.push((
-                seen(answer),
-                shown(&engine.peek(&charges, *now)),
+            let weight = NonZeroU32::new(call.weight).unwrap();
+            let result = engine.charge(&charges, weight, *now);
+            observed.push((
+                outcome(result),
+                visible(&engine.peek(&charges, *now)),
                 engine.len(),
             ));
         }
-        for other in &told[1..] {
-            assert_eq!(told[0], *other, "call {turn}: {call:?}");
+        for other in &observed[1..] {
+            assert_eq!(observed[0], *other, "call {index}: {call:?}");
         }
     }
 }
@@ -169,10 +169,9 @@ fn compare(calls: &[Call], table: &[Limits], engines: &mut [(&Engine<u32>, Insta
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// The restored engine runs on another monotonic clock; the time between is that of the wall
-    /// clock.
+    /// The restored engine runs on another monotonic clock. The wall clock tells the time between.
     #[test]
-    fn a_restored_engine_decides_as_one_that_never_stopped(
+    fn restored_engine_decides_like_one_that_never_stopped(
         before in calls(),
         after in calls(),
         table in prop::collection::vec(some_limits(), 1..5),
@@ -187,25 +186,25 @@ proptest! {
             compare(std::slice::from_ref(call), &table, &mut [(&engine, now)]);
             now += Duration::from_millis(call.step);
         }
-        let bytes = saved(&engine, now, wall(Duration::ZERO));
-        let elsewhere = start + Duration::from_secs(77);
-        let again = restored(&bytes, elsewhere, wall(idle), capacity).unwrap();
-        // What counts nothing any more is left out, so both are swept at the same moment.
-        for (engine, now) in [(&engine, now + idle), (&again, elsewhere)] {
-            (0..engine.sweep_steps()).for_each(|_| { engine.sweep(now); });
+        let bytes = save(&engine, now, wall(Duration::ZERO));
+        let restart = start + Duration::from_secs(77);
+        let second = restore(&bytes, restart, wall(idle), capacity).unwrap();
+        // A snapshot leaves out idle counters, so both engines are swept at the same moment.
+        for (engine, now) in [(&engine, now + idle), (&second, restart)] {
+            sweep_all(engine, now);
         }
 
-        compare(&after, &table, &mut [(&engine, now + idle), (&again, elsewhere)]);
+        compare(&after, &table, &mut [(&engine, now + idle), (&second, restart)]);
     }
 }
 
 #[test]
-fn a_wall_clock_that_was_set_back_admits_nobody() {
+fn wall_clock_set_back_admits_nothing_early() {
     let start = some_instant();
     let engine = Engine::new(start, 10);
     let charges = [Charge::new(2, Limits::per_day(number(3)))];
     engine.charge(&charges, number(3), start).unwrap();
-    let bytes = saved(&engine, start, wall(Duration::ZERO));
+    let bytes = save(&engine, start, wall(Duration::ZERO));
     let day = Duration::from_secs(90_000);
     let rows = [
         (
@@ -221,9 +220,9 @@ fn a_wall_clock_that_was_set_back_admits_nobody() {
     ];
 
     for (row, wall, admits) in rows {
-        let again = restored(&bytes, start, wall, 10).unwrap();
+        let second = restore(&bytes, start, wall, 10).unwrap();
         assert_eq!(
-            again.charge(&charges, number(1), start).is_ok(),
+            second.charge(&charges, number(1), start).is_ok(),
             admits,
             "{row}"
         );
@@ -231,72 +230,72 @@ fn a_wall_clock_that_was_set_back_admits_nobody() {
 }
 
 #[test]
-fn a_snapshot_that_is_cut_or_changed_anywhere_is_refused() {
+fn snapshot_truncated_or_changed_anywhere_is_refused() {
     let bytes = sample();
-    assert_eq!(refusal(&bytes), None);
+    assert_eq!(error(&bytes), None);
 
     for len in 0..bytes.len() {
         let expected = if len < 8 {
-            SnapshotError::Foreign
+            SnapshotError::NotASnapshot
         } else {
             SnapshotError::Damaged
         };
-        assert_eq!(refusal(&bytes[..len]), Some(expected), "cut to {len} bytes");
+        assert_eq!(
+            error(&bytes[..len]),
+            Some(expected),
+            "truncated to {len} bytes"
+        );
     }
     for at in 0..bytes.len() {
         for change in [1, 0x80, 0xFF] {
             let mut changed = bytes.clone();
             changed[at] ^= change;
-            let refused = refusal(&changed);
+            let found = error(&changed);
             match at {
-                0..8 => assert_eq!(refused, Some(SnapshotError::Foreign), "byte {at}"),
+                0..8 => assert_eq!(found, Some(SnapshotError::NotASnapshot), "byte {at}"),
                 8..12 => {
                     assert!(
-                        matches!(refused, Some(SnapshotError::Version(_))),
-                        "byte {at}: {refused:?}"
+                        matches!(found, Some(SnapshotError::Version(_))),
+                        "byte {at}: {found:?}"
                     )
                 }
-                _ => assert_eq!(refused, Some(SnapshotError::Damaged), "byte {at}"),
+                _ => assert_eq!(found, Some(SnapshotError::Damaged), "byte {at}"),
             }
         }
     }
     assert_eq!(
-        refusal(&[&*bytes, b"\0"].concat()),
+        error(&[&*bytes, b"\0"].concat()),
         Some(SnapshotError::Damaged),
         "one byte more"
     );
     assert_eq!(
-        refusal(&[&*bytes, &*bytes].concat()),
+        error(&[&*bytes, &*bytes].concat()),
         Some(SnapshotError::Damaged),
         "twice"
     );
 }
 
-/// With its checksum set right again, so that the reader has to look for itself.
+/// The checksums are valid, so that the reader has to validate everything else.
 #[test]
-fn a_hostile_snapshot_is_refused_and_does_no_harm() {
+fn hostile_snapshot_is_refused_or_yields_a_working_engine() {
     let bytes = sample();
     let (body, _) = bytes.split_last_chunk::<4>().unwrap();
     let sealed = |body: &[u8]| [body, &crc32fast::hash(body).to_le_bytes()].concat();
-    assert_eq!(refusal(&sealed(body)), None);
+    assert_eq!(error(&sealed(body)), None);
 
     for len in 36..body.len() {
-        let refused = refusal(&sealed(&body[..len]));
+        let found = error(&sealed(&body[..len]));
         assert!(
-            matches!(
-                refused,
-                Some(SnapshotError::Unknown | SnapshotError::Damaged)
-            ),
-            "{len} bytes: {refused:?}"
+            matches!(found, Some(SnapshotError::Invalid | SnapshotError::Damaged)),
+            "{len} bytes: {found:?}"
         );
     }
     for at in 12..body.len() {
         for value in [0, 1, 2, 3, 0x7F, 0xFF] {
             let mut changed = body.to_vec();
             changed[at] = value;
-            // Numbers may have any value; what matters is that an engine comes of it that works, or
-            // none.
-            if let Ok(engine) = restored(&sealed(&changed), some_instant(), wall(Duration::ZERO), 3)
+            // Numbers may have any value. If the snapshot is accepted, the engine must work.
+            if let Ok(engine) = restore(&sealed(&changed), some_instant(), wall(Duration::ZERO), 3)
             {
                 let charges = [0, 1, 2, 3, 4].map(|key| charge(key, &[Limits::per_day(number(9))]));
                 let _any = engine.charge(&charges, number(1), some_instant());
@@ -305,14 +304,14 @@ fn a_hostile_snapshot_is_refused_and_does_no_harm() {
         }
     }
     assert_eq!(
-        refusal(&sealed(&[body, b"\0"].concat())),
-        Some(SnapshotError::Unknown),
-        "something behind the end"
+        error(&sealed(&[body, b"\0"].concat())),
+        Some(SnapshotError::Invalid),
+        "something after the end"
     );
 }
 
 #[test]
-fn more_keys_than_the_capacity_are_all_kept_and_newcomers_share() {
+fn restored_keys_beyond_the_capacity_are_all_tracked() {
     let start = some_instant();
     let engine = Engine::new(start, 100);
     let spent = Limits::per_day(number(1));
@@ -321,9 +320,9 @@ fn more_keys_than_the_capacity_are_all_kept_and_newcomers_share() {
             .charge(&[Charge::new(key, spent)], number(1), start)
             .unwrap();
     }
-    let bytes = saved(&engine, start, wall(Duration::ZERO));
+    let bytes = save(&engine, start, wall(Duration::ZERO));
 
-    let small = restored(&bytes, start, wall(Duration::ZERO), 10).unwrap();
+    let small = restore(&bytes, start, wall(Duration::ZERO), 10).unwrap();
 
     assert_eq!(small.len(), 100);
     for key in 0..100 {
@@ -334,32 +333,32 @@ fn more_keys_than_the_capacity_are_all_kept_and_newcomers_share() {
             "key {key}"
         );
     }
-    let newcomer = |key| {
+    let charge_new = |key| {
         small
             .charge(&[Charge::new(key, spent)], number(1), start)
             .is_ok()
     };
     assert_eq!(
-        [newcomer(1_000), newcomer(1_001)],
+        [charge_new(1_000), charge_new(1_001)],
         [true, false],
-        "two newcomers share what one may"
+        "two new keys share the limit of one"
     );
     assert_eq!(small.len(), 100);
 }
 
 #[test]
-fn a_snapshot_among_eight_threads_has_a_first_part_of_each_counter() {
+fn snapshot_during_charges_has_a_prefix_of_each_counter() {
     let start = some_instant();
     let engine = Engine::new(start, 1_000);
     let limits = Limits::per_day(NonZeroU32::MAX);
-    let (counts, over) = ([const { AtomicU32::new(0) }; 16], AtomicBool::new(false));
+    let (counts, is_over) = ([const { AtomicU32::new(0) }; 16], AtomicBool::new(false));
     let keys = || (0..16_u32).map(|key| charge(key, &[limits]));
     let used = |engine: &Engine<u32>| -> Vec<u32> {
         let remaining = |charge| {
             engine
                 .peek(&[charge], start)
                 .of_charge(0)
-                .find(|told| told.window == Window::Day)
+                .find(|standing| standing.window == Window::Day)
         };
         keys()
             .map(|charge| u32::MAX - remaining(charge).unwrap().remaining)
@@ -368,13 +367,13 @@ fn a_snapshot_among_eight_threads_has_a_first_part_of_each_counter() {
 
     thread::scope(|scope| {
         for thread in 0..8_u32 {
-            let (engine, counts, over) = (&engine, &counts, &over);
+            let (engine, counts, is_over) = (&engine, &counts, &is_over);
             scope.spawn(move || {
-                for turn in 0_u32.. {
-                    if over.load(Ordering::Relaxed) {
+                for step in 0_u32.. {
+                    if is_over.load(Ordering::Relaxed) {
                         break;
                     }
-                    let key = (thread * 5 + turn) % 16;
+                    let key = (thread * 5 + step) % 16;
                     engine
                         .charge(&[charge(key, &[limits])], NonZeroU32::MIN, start)
                         .unwrap();
@@ -384,9 +383,9 @@ fn a_snapshot_among_eight_threads_has_a_first_part_of_each_counter() {
         }
         for round in 0..50 {
             let before = used(&engine);
-            let bytes = saved(&engine, start, wall(Duration::ZERO));
+            let bytes = save(&engine, start, wall(Duration::ZERO));
             let after = used(&engine);
-            let kept = used(&restored(&bytes, start, wall(Duration::ZERO), 1_000).unwrap());
+            let kept = used(&restore(&bytes, start, wall(Duration::ZERO), 1_000).unwrap());
             for (key, ((kept, before), after)) in kept.iter().zip(before).zip(after).enumerate() {
                 assert!(
                     before <= *kept && *kept <= after,
@@ -394,12 +393,12 @@ fn a_snapshot_among_eight_threads_has_a_first_part_of_each_counter() {
                 );
             }
         }
-        over.store(true, Ordering::Relaxed);
+        is_over.store(true, Ordering::Relaxed);
     });
     let charged: Vec<u32> = counts.into_iter().map(AtomicU32::into_inner).collect();
-    let bytes = saved(&engine, start, wall(Duration::ZERO));
+    let bytes = save(&engine, start, wall(Duration::ZERO));
     assert_eq!(
-        used(&restored(&bytes, start, wall(Duration::ZERO), 1_000).unwrap()),
+        used(&restore(&bytes, start, wall(Duration::ZERO), 1_000).unwrap()),
         charged
     );
 }

@@ -1,78 +1,80 @@
-//! What is charged in advance and given back, with the time set, against a server of the test's
-//! own.
+//! Random histories of charges in advance and their release, with a set clock, against a real
+//! server.
 
-#[expect(dead_code, reason = "other tests stop, pause and ask the server")]
+#[expect(dead_code, reason = "other tests stop and pause the server")]
 #[path = "../../../tests/support/redis_server.rs"]
 mod redis_server;
-
-use std::{num::NonZeroU32, time::Duration};
 
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use self::redis_server::RedisServer;
 use super::*;
 use crate::{
-    Limits, Standing, Window,
-    shared::message::Back,
+    limits::Limits,
     slots::{Moment, coarse},
+    standings::Standing,
+    window::Window,
 };
 
-/// One step of a history of leases.
+/// One step of a history.
 #[derive(Clone, Debug)]
 enum Step {
-    /// Goes on by this many milliseconds.
+    /// Advances the clock by this many milliseconds.
     Wait(u64),
-    /// Charges with a weight and a wish for more, on the counters of a group.
+    /// Charges the counters of a group, and `extra` in advance if there is that much.
     Charge {
         group: usize,
         weight: u32,
         extra: u32,
     },
-    /// As before, giving back what the group holds.
+    /// Charges like `Charge`, and releases what the group holds in the same call.
     Renew {
         group: usize,
         weight: u32,
         extra: u32,
     },
-    /// Uses some of what a group holds, if its slot is not over.
+    /// Uses some of what a group holds, if its slot has not ended.
     Use { group: usize, amount: u32 },
-    /// Gives back what a group holds.
-    End { group: usize },
+    /// Releases what a group holds.
+    Release { group: usize },
 }
 
-/// What a group holds.
+/// What a group was charged in advance in one slot and has not used.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     slot: u32,
     amount: u32,
 }
 
-/// Two groups: each has a counter of its own, and one in common.
+/// Two groups, each with a counter of its own and one in common.
 struct History {
-    engine: SharedEngine,
+    store: RoundTrip,
     limits: [Limits; 2],
     now: u64,
     held: [Vec<Held>; 2],
-    /// What each group was admitted, at what time it was used.
+    /// What each group has used, and when.
     log: [Vec<(u64, u32)>; 2],
-    /// Whether all was given back before it could be folded.
+    /// Whether everything was released before it could be folded.
     is_exact: bool,
 }
 
 impl History {
+    fn new(store: RoundTrip, limits: [Limits; 2]) -> Self {
+        Self {
+            store,
+            limits,
+            now: 0,
+            held: [Vec::new(), Vec::new()],
+            log: [Vec::new(), Vec::new()],
+            is_exact: true,
+        }
+    }
+
     fn charges(&self, group: usize) -> [Charge<&'static str>; 2] {
         [
             Charge::new(["a", "b"][group], self.limits[0]),
             Charge::shared("all", self.limits[1]),
         ]
-    }
-
-    fn at(&self) -> Duration {
-        Duration::from_secs(864_000) + Duration::from_millis(self.now)
-    }
-
-    fn slot(&self) -> u32 {
-        Moment::at(self.at()).slot()
     }
 
     async fn play(&mut self, step: &Step) {
@@ -88,82 +90,64 @@ impl History {
                 weight,
                 extra,
             } => {
-                let back = self.held[group].pop();
-                self.charge(group, weight, extra, back).await;
+                let held = self.held[group].pop();
+                self.charge(group, weight, extra, held).await;
             }
-            Step::Use { group, amount } => self.use_up(group, amount),
-            Step::End { group } => {
+            Step::Use { group, amount } => self.use_held(group, amount),
+            Step::Release { group } => {
                 if let Some(held) = self.held[group].pop() {
-                    let back = self.back(held);
-                    let names = self.engine.0.names(&self.charges(group));
-                    let command = self.engine.0.link.function.give_back(&names.keys, back);
-                    let _answer = self
-                        .engine
-                        .0
-                        .link
-                        .ask(&command, self.engine.0.deadline())
-                        .await
-                        .unwrap();
+                    let unused = self.unused(held);
+                    let names = self.store.keys(&self.charges(group)).names;
+                    self.store.release(&names, unused).await.unwrap();
                 }
             }
         }
     }
 
-    fn back(&mut self, held: Held) -> Back {
-        self.is_exact &= self.slot() - held.slot <= 100;
-        Back {
+    fn unused(&mut self, held: Held) -> Unused {
+        self.is_exact &= slot_at(self.now) - held.slot <= 100;
+        Unused {
             slot: held.slot,
             amount: held.amount,
         }
     }
 
     async fn charge(&mut self, group: usize, weight: u32, extra: u32, held: Option<Held>) {
-        let back = held.map(|held| self.back(held));
-        let besides = Besides {
+        let options = ChargeOptions {
             extra,
-            back,
-            at: Some(self.at()),
+            unused: held.map(|held| self.unused(held)),
+            at: Some(time_at(self.now)),
         };
+        let (charges, deadline) = (self.charges(group), self.store.deadline());
         let weight = NonZeroU32::new(weight).unwrap();
-        let decided = self
-            .engine
-            .0
-            .decide(
-                &self.charges(group),
-                weight,
-                besides,
-                self.engine.0.deadline(),
-            )
-            .await;
-        match decided {
+        match self.store.charge(&charges, weight, options, deadline).await {
             Ok((_, amount)) => {
                 self.log[group].push((self.now, weight.get()));
                 if amount > 0 {
-                    self.held[group].push(Held {
-                        slot: self.slot(),
-                        amount,
-                    });
+                    let slot = slot_at(self.now);
+                    self.held[group].push(Held { slot, amount });
                 }
-                self.holds();
+                self.assert_within_limits();
             }
             Err(SharedRefusal::Quota(_)) => {}
             Err(SharedRefusal::Store(error)) => panic!("{error}"),
         }
     }
 
-    fn use_up(&mut self, group: usize, amount: u32) {
-        let slot = self.slot();
-        if let Some(held) = self.held[group].iter_mut().find(|held| held.slot == slot) {
-            let amount = amount.min(held.amount);
-            held.amount -= amount;
-            self.log[group].push((self.now, amount));
-            self.held[group].retain(|held| held.amount > 0);
-            self.holds();
-        }
+    fn use_held(&mut self, group: usize, amount: u32) {
+        let slot = slot_at(self.now);
+        let Some(held) = self.held[group].iter_mut().find(|held| held.slot == slot) else {
+            return;
+        };
+        let used = amount.min(held.amount);
+        held.amount -= used;
+        self.log[group].push((self.now, used));
+        self.held[group].retain(|held| held.amount > 0);
+        self.assert_within_limits();
     }
 
-    /// In every window that ends now no more was used than its limit.
-    fn holds(&self) {
+    /// No window that ends now has more use than its limit.
+    fn assert_within_limits(&self) {
         for window in Window::ALL {
             let length = u64::try_from(window.length().as_millis()).unwrap();
             let load = |log: &Vec<(u64, u32)>| -> u32 {
@@ -182,33 +166,28 @@ impl History {
         }
     }
 
-    /// Gives all back; then the counters count what was used and nothing else, unless some came
-    /// back too late.
+    /// Releases everything. After that the counters count what was used and nothing else, unless
+    /// some was released too late.
     async fn settle(&mut self) {
         for group in [0, 1] {
             while !self.held[group].is_empty() {
-                self.play(&Step::End { group }).await;
+                self.play(&Step::Release { group }).await;
             }
         }
         for group in [0, 1] {
             let charges = self.charges(group);
-            let standings = self.engine.peek_at(&charges, self.at()).await.unwrap();
-            for (
-                charge,
-                Standing {
+            let at = Some(time_at(self.now));
+            let standings = self.store.peek(&charges, at).await.unwrap();
+            for (charge, standing) in standings.iter() {
+                let Standing {
                     window,
                     limit,
                     remaining,
                     ..
-                },
-            ) in standings.iter()
-            {
-                let mine = |index: usize| charge == 1 || index == group;
-                let used: u32 = self
-                    .log
-                    .iter()
-                    .enumerate()
-                    .filter(|(index, _)| mine(*index))
+                } = standing;
+                let logs = self.log.iter().enumerate();
+                let used: u32 = logs
+                    .filter(|(index, _)| charge == 1 || *index == group)
                     .map(|(_, log)| self.counted(log, window))
                     .sum();
                 let counted = limit.get() - remaining;
@@ -221,19 +200,25 @@ impl History {
         }
     }
 
-    /// What of a log a window counts that is as exact as its slots.
+    /// Returns what a window counts of a log, as exactly as its slots do.
     fn counted(&self, log: &[(u64, u32)], window: Window) -> u32 {
-        let of = |millis: u64| {
-            let slot =
-                Moment::at(Duration::from_secs(864_000) + Duration::from_millis(millis)).slot();
-            coarse(slot, window)
-        };
-        let now = of(self.now);
+        let slot = |millis| coarse(slot_at(millis), window);
+        let now = slot(self.now);
         log.iter()
-            .filter(|(at, _)| now - of(*at) <= 100)
+            .filter(|(at, _)| now - slot(*at) <= 100)
             .map(|(_, weight)| weight)
             .sum()
     }
+}
+
+/// Returns the time since the store's epoch. Histories begin ten days after it, where slots of all
+/// windows begin.
+fn time_at(millis: u64) -> Duration {
+    Duration::from_secs(864_000) + Duration::from_millis(millis)
+}
+
+fn slot_at(millis: u64) -> u32 {
+    Moment::at(time_at(millis)).slot()
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -247,7 +232,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (group.clone(), weight, extra)
             .prop_map(|(group, weight, extra)| Step::Renew { group, weight, extra }),
         4 => (group.clone(), 1_u32..20).prop_map(|(group, amount)| Step::Use { group, amount }),
-        3 => group.prop_map(|group| Step::End { group }),
+        3 => group.prop_map(|group| Step::Release { group }),
     ]
 }
 
@@ -256,8 +241,26 @@ fn limits() -> impl Strategy<Value = Limits> {
     (number(), number(), number()).prop_map(|(minute, hour, day)| Limits::new(minute, hour, day))
 }
 
+/// Starts with counters that no other history uses.
+async fn connected(server: &RedisServer, history: u32) -> RoundTrip {
+    let options = SharedOptions {
+        deadline: Duration::from_secs(30),
+        prefix: format!("history-{history}"),
+        lease: None,
+    };
+    let store = RoundTrip::start(StoreAddress::parse(&server.url()).unwrap(), options).unwrap();
+    let mut states = store.states();
+    assert!(
+        states
+            .wait_for(|state| *state == StoreState::Up)
+            .await
+            .is_ok()
+    );
+    store
+}
+
 #[test]
-fn leases_never_admit_more_than_the_limits_and_all_that_comes_back_in_time_can_be_had() {
+fn charges_in_advance_stay_within_limits_and_are_released_in_full() {
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };
@@ -275,29 +278,8 @@ fn leases_never_admit_more_than_the_limits_and_all_that_comes_back_in_time_can_b
     let played = TestRunner::new(config).run(&histories, |(limits, steps)| {
         number.set(number.get() + 1);
         runtime.block_on(async {
-            let options = SharedOptions {
-                deadline: Duration::from_secs(30),
-                prefix: format!("history-{}", number.get()),
-                lease: None,
-            };
-            let engine =
-                SharedEngine::start(StoreAddress::parse(&server.url()).unwrap(), options).unwrap();
-            assert!(
-                engine
-                    .states()
-                    .wait_for(|state| *state == StoreState::Up)
-                    .await
-                    .is_ok()
-            );
-            let (held, log) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
-            let mut history = History {
-                engine,
-                limits,
-                now: 0,
-                held,
-                log,
-                is_exact: true,
-            };
+            let store = connected(&server, number.get()).await;
+            let mut history = History::new(store, limits);
             for step in &steps {
                 history.play(step).await;
             }

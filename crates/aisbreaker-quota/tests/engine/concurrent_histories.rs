@@ -1,9 +1,8 @@
-//! Sixty-four threads at once, each with calls of its own at random, against the log of what all of
-//! them were admitted.
+//! Random calls from 64 threads at once, checked against a log of all admissions.
 //!
-//! Threads work in rounds that all read one time in, so that the log knows at which time each
-//! charge counts. Between rounds every counter must stand exactly where the log says, and in the
-//! end no window may have had too much.
+//! Threads work in rounds in which all of them read the same time, so that the log knows at which
+//! time each charge counts. Between rounds every counter must match the log exactly. In the end no
+//! window may have admitted more than its limit.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,13 +13,14 @@ use std::time::Instant;
 use aisbreaker_quota::{Admitted, Charge, Engine, Limits, Refusal, Window};
 
 use crate::oracle::{at, limits, millis, number, some_instant};
+use crate::subject::sweep_all;
 
 const THREADS: u64 = 64;
 const ROUNDS: usize = 40;
 const CALLS: usize = 16;
 const KEYS: usize = 8;
 
-/// Seeded numbers that look random (splitmix64).
+/// A seeded pseudo-random number generator (SplitMix64).
 #[derive(Debug)]
 struct Random(u64);
 
@@ -36,7 +36,7 @@ impl Random {
         choices[usize::try_from(self.below(u64::try_from(choices.len()).unwrap())).unwrap()]
     }
 
-    /// From 1 to a million, each order of magnitude as often as the others.
+    /// Returns a limit from 1 to a million, each order of magnitude equally often.
     fn limit(&mut self) -> u32 {
         u32::try_from((1 + self.below(10)) * self.of(&[1, 10, 100, 1_000, 10_000, 100_000]))
             .unwrap()
@@ -47,7 +47,7 @@ impl Random {
     }
 }
 
-/// What a thread was admitted: when, for which key, how much, and by which limits.
+/// One admission: when, for which key, how much, and under which limits.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     time: u64,
@@ -56,14 +56,14 @@ struct Entry {
     limits: Limits,
 }
 
-/// Called after each round with the log so far; tells what is wrong.
-type Between<'a> = &'a (dyn Fn(usize, &[Entry]) -> Option<String> + Sync);
+/// A check after each round, with the log so far. Returns what is wrong.
+type Check<'a> = &'a (dyn Fn(usize, &[Entry]) -> Option<String> + Sync);
 
-/// How the clock goes on from round to round.
+/// How the clock moves from round to round.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Clock {
     Forward,
-    BackAsWell,
+    ForwardAndBack,
 }
 
 impl Clock {
@@ -76,8 +76,10 @@ impl Clock {
             ];
             let back = [1, 600, 61_000, 3_700_000, 100_000_000];
             now = match self {
-                Self::BackAsWell if random.below(3) == 0 => now.saturating_sub(random.of(&back)),
-                Self::Forward | Self::BackAsWell => now + random.of(&forward),
+                Self::ForwardAndBack if random.below(3) == 0 => {
+                    now.saturating_sub(random.of(&back))
+                }
+                Self::Forward | Self::ForwardAndBack => now + random.of(&forward),
             };
             now
         };
@@ -85,16 +87,15 @@ impl Clock {
     }
 }
 
-/// What all threads share.
+/// What all threads of a test share.
 struct Scene {
     engine: Engine<usize>,
     epoch: Instant,
-    /// The limits of each key, once for each kind of thread: some may go by limits twice as large.
+    /// The limits of each key, for each kind of thread: some may use limits twice as large.
     limits: [[Limits; KEYS]; 3],
     /// The clock in each round.
     times: Vec<u64>,
-    /// The time at which a charge counts in each round: counters stand at the latest they have
-    /// seen.
+    /// The time at which a charge counts in each round: the latest that counters have seen.
     counted: Vec<u64>,
     seed: u64,
 }
@@ -108,8 +109,8 @@ impl Scene {
             numbers.map(|[minute, hour, day]| limits(minute * times, hour * times, day * times))
         });
         let epoch = some_instant();
-        let home = |key: &usize| u64::try_from(key % 3).unwrap();
-        let engine = Engine::with_homes(epoch, capacity, home);
+        let shard_by = |key: &usize| u64::try_from(key % 3).unwrap();
+        let engine = Engine::with_shard_by(epoch, capacity, shard_by);
         let times = clock.times(&mut random);
         let latest = |latest: &mut u64, time: &u64| {
             *latest = (*latest).max(*time);
@@ -141,14 +142,9 @@ impl Scene {
             .charge(&charges, number(weight), self.epoch + at(self.times[round]))
     }
 
-    /// The calls of one thread in one round: one to three keys, some of them twice, for a random
-    /// part of the least limit.
-    fn call_in_round(
-        &self,
-        random: &mut Random,
-        limits: &[Limits; KEYS],
-        round: usize,
-    ) -> Vec<Entry> {
+    /// Makes the calls of one thread in one round and returns what was admitted. A call has one to
+    /// three keys, possibly some of them twice, and a random part of the least limit as weight.
+    fn play_round(&self, random: &mut Random, limits: &[Limits; KEYS], round: usize) -> Vec<Entry> {
         let time = self.counted[round];
         let mut admitted = Vec::new();
         for _ in 0..CALLS {
@@ -188,7 +184,7 @@ impl Scene {
         admitted
     }
 
-    /// What a key was charged in each window as its counter has it.
+    /// Returns what the counter of a key counts in each window.
     fn used(&self, key: usize, round: usize) -> [u32; 3] {
         let unlimited = Limits::per_minute(number(u32::MAX));
         let charge = if key < 2 {
@@ -202,10 +198,12 @@ impl Scene {
         Window::ALL.map(|window| u32::MAX - standings.of(0, window).unwrap().remaining)
     }
 
-    /// Plays all rounds with all threads: some call `with` in each, one calls `between` after it
-    /// with the log so far. What `between` finds wrong is told in the end, since a thread that
-    /// stops would keep the others waiting.
-    fn play(&self, with: &(dyn Fn(usize) + Sync), between: Between<'_>) -> Vec<Entry> {
+    /// Plays all rounds with all threads and returns the log. In each round some threads call
+    /// `also`; after it, one calls `check`.
+    ///
+    /// A fault that `check` finds fails the test at the end, since a thread that stops early would
+    /// keep the others waiting.
+    fn play(&self, also: &(dyn Fn(usize) + Sync), check: Check<'_>) -> Vec<Entry> {
         let (barrier, log) = (
             Barrier::new(usize::try_from(THREADS).unwrap()),
             Mutex::new(Vec::new()),
@@ -219,15 +217,15 @@ impl Scene {
                     let limits = random.of(&self.limits);
                     for round in 0..ROUNDS {
                         if thread % 16 == 0 {
-                            with(round);
+                            also(round);
                         }
-                        let admitted = self.call_in_round(&mut random, &limits, round);
+                        let admitted = self.play_round(&mut random, &limits, round);
                         log.lock().unwrap().extend(admitted);
                         if barrier.wait().is_leader() {
                             faults
                                 .lock()
                                 .unwrap()
-                                .extend(between(round, &log.lock().unwrap()));
+                                .extend(check(round, &log.lock().unwrap()));
                         }
                         barrier.wait();
                     }
@@ -246,16 +244,14 @@ impl Scene {
     }
 
     fn sweep(&self, round: usize) {
-        for _ in 0..self.engine.sweep_steps() {
-            self.engine.sweep(self.epoch + at(self.times[round]));
-        }
+        sweep_all(&self.engine, self.epoch + at(self.times[round]));
     }
 }
 
-/// In no interval as long as a window was more admitted than its limit; where threads go by
-/// different limits, those with the lower ones no more than theirs.
-fn assert_never_more(log: &[Entry], name: &str) {
-    // All that a key was admitted at one time by one limit is as good as one charge.
+/// No interval as long as a window admitted more than its limit. Where threads use different
+/// limits, those with the lower ones were admitted no more than theirs.
+fn assert_within_limits(log: &[Entry], name: &str) {
+    // Everything that a key was admitted at one time under one limit counts like one charge.
     let mut loads = BTreeMap::<(usize, u64, Window, u32), u64>::new();
     for Entry {
         time,
@@ -286,7 +282,7 @@ fn assert_never_more(log: &[Entry], name: &str) {
     }
 }
 
-/// What counts in each window by the log: slot `k` while `now - k <= 100`.
+/// Returns what the log counts in each window: slot `k` while `now - k <= 100`.
 fn expected(log: &[Entry], key: usize, now: u64) -> [u32; 3] {
     Window::ALL.map(|window| {
         let slot = millis(window) / 100;
@@ -295,9 +291,9 @@ fn expected(log: &[Entry], key: usize, now: u64) -> [u32; 3] {
     })
 }
 
-/// Plays a scene in which every key can have a counter of its own, and checks each of them after
-/// every round.
-fn all_counters_stand_where_the_log_says(name: &str, scene: &Scene, with: &(dyn Fn(usize) + Sync)) {
+/// Plays a scene in which every key has a counter of its own, and checks all counters after every
+/// round.
+fn assert_counters_match_log(name: &str, scene: &Scene, also: &(dyn Fn(usize) + Sync)) {
     let first = (0..KEYS).map(|key| {
         let limits = scene.limits[0];
         assert!(
@@ -313,7 +309,7 @@ fn all_counters_stand_where_the_log_says(name: &str, scene: &Scene, with: &(dyn 
     });
     let first: Vec<Entry> = first.collect();
 
-    let mut log = scene.play(with, &|round, log| {
+    let mut log = scene.play(also, &|round, log| {
         let fault = |key| {
             let before = expected(&first, key, scene.counted[round]);
             let log = expected(log, key, scene.counted[round]);
@@ -325,7 +321,7 @@ fn all_counters_stand_where_the_log_says(name: &str, scene: &Scene, with: &(dyn 
     });
 
     log.extend(first);
-    assert_never_more(&log, name);
+    assert_within_limits(&log, name);
     assert!(
         log.len() > 1_000,
         "{name}: only {} charges admitted",
@@ -334,25 +330,23 @@ fn all_counters_stand_where_the_log_says(name: &str, scene: &Scene, with: &(dyn 
 }
 
 #[test]
-fn sixty_four_threads_leave_every_counter_exactly_where_the_log_says() {
+fn counters_match_the_log_after_sixty_four_threads() {
     for seed in 1..=4 {
-        let scene = Scene::new(seed, 100, Clock::BackAsWell, [1, 2, 3]);
-        all_counters_stand_where_the_log_says(&format!("seed {seed}"), &scene, &|_| {});
+        let scene = Scene::new(seed, 100, Clock::ForwardAndBack, [1, 2, 3]);
+        assert_counters_match_log(&format!("seed {seed}"), &scene, &|_| {});
     }
 }
 
 #[test]
-fn sweeps_among_sixty_four_threads_change_no_counter() {
+fn sweeps_amid_sixty_four_threads_change_no_counter() {
     for seed in 5..=8 {
         let scene = Scene::new(seed, 100, Clock::Forward, [1, 2, 3]);
-        all_counters_stand_where_the_log_says(&format!("seed {seed}"), &scene, &|round| {
-            scene.sweep(round)
-        });
+        assert_counters_match_log(&format!("seed {seed}"), &scene, &|round| scene.sweep(round));
     }
 }
 
 #[test]
-fn sixty_four_threads_at_the_memory_bound_keep_every_limit() {
+fn sixty_four_threads_at_the_capacity_keep_every_limit() {
     for (seed, capacity) in [(9, 0), (10, 1), (11, 3), (12, 5), (13, 7)] {
         let scene = Scene::new(seed, capacity, Clock::Forward, [1; 3]);
         let bounded = |round, _: &[Entry]| {
@@ -363,7 +357,7 @@ fn sixty_four_threads_at_the_memory_bound_keep_every_limit() {
 
         let log = scene.play(&|round| scene.sweep(round), &bounded);
 
-        assert_never_more(&log, &format!("seed {seed}"));
+        assert_within_limits(&log, &format!("seed {seed}"));
         assert!(
             log.len() > 100,
             "seed {seed}: only {} charges admitted",
@@ -372,8 +366,8 @@ fn sixty_four_threads_at_the_memory_bound_keep_every_limit() {
     }
 }
 
-/// Threads that each move one clock on, so that no two need read the same time. A charge counts at
-/// some time between what its thread read and what the clock said afterwards.
+/// All threads advance one clock, so that they may read different times. A charge counts at some
+/// time between what its thread read and what the clock says afterwards.
 #[test]
 fn sixty_four_threads_that_move_the_clock_keep_every_limit() {
     const LIMIT: u32 = 60;

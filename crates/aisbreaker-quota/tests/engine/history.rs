@@ -1,15 +1,14 @@
-//! Histories: calls to a subject with an exact log beside it, and what must hold whenever one is
-//! played.
+//! Plays histories to a subject and checks every result against an exact log.
 
 use aisbreaker_quota::{Charge, Refusal, Standings, Window};
 
 use crate::{
-    calls::Call,
     oracle::{Log, at, is_idle},
+    strategies::Call,
     subject::Subject,
 };
 
-/// A subject, the logs beside it, and the clock.
+/// A subject, the logs of its keys, and the clock.
 #[derive(Debug)]
 pub(crate) struct History<S> {
     subject: S,
@@ -17,14 +16,15 @@ pub(crate) struct History<S> {
     now: u64,
     /// The latest time at which a sweep freed a key.
     freed_at: u64,
-    strangers: Strangers,
-    /// Whether a key has been without a counter of its own: from then on refusals may be needless.
-    pub(crate) has_shared: bool,
+    overflow: OverflowClock,
+    /// Whether an untracked key has used an overflow counter. From then on, refusals may be
+    /// stricter than necessary.
+    pub(crate) has_overflowed: bool,
 }
 
-/// The counter of keys that have none of their own, as far as its clock goes.
+/// What the overflow counter knows of the time.
 #[derive(Debug, Default)]
-struct Strangers {
+struct OverflowClock {
     seen: u64,
     /// When it was last charged.
     charged: Option<u64>,
@@ -37,12 +37,12 @@ impl<S: Subject> History<S> {
             logs,
             now: 0,
             freed_at: 0,
-            strangers: Strangers::default(),
-            has_shared: false,
+            overflow: OverflowClock::default(),
+            has_overflowed: false,
         }
     }
 
-    /// Moves the clock on, sweeps if the call says so, and charges.
+    /// Advances the clock, sweeps if the call says so, and charges.
     fn play(&mut self, call: &Call) -> Result<(), Refusal<3>> {
         self.step(call);
         let weight = self.weight(call);
@@ -63,63 +63,65 @@ impl<S: Subject> History<S> {
         })
     }
 
-    /// The weight of a call as this history's limits have it.
+    /// Returns the weight of a call under the limits of this history.
     fn weight(&self, call: &Call) -> u32 {
         call.weight
             .under(call.keys.map(|key| self.logs[key].limits))
     }
 
-    /// Charges at the current time, keeps the logs and checks the answer against them: never more
-    /// than a limit in its window, and no refusal that a slotted window would not give, unless keys
-    /// have shared a counter.
+    /// Charges at the current time, updates the logs and checks the result against them.
+    ///
+    /// No window may admit more than its limit. Unless keys have used the overflow, no refusal may
+    /// be stricter than a slotted window.
     fn charge<const N: usize>(&mut self, keys: [usize; N], weight: u32) -> Result<(), Refusal<N>> {
-        let answer = self.subject.charge(&self.charges(keys), weight, self.now);
-        // Counters are looked at, and so may learn the time, unless the weight alone is too much.
-        let looked = keys.iter().all(|key| {
+        let result = self.subject.charge(&self.charges(keys), weight, self.now);
+        // A weight above a limit is refused before the counters are looked up.
+        let is_looked_up = keys.iter().all(|key| {
             Window::ALL
                 .iter()
-                .all(|w| self.logs[*key].limits.of(*w).get() >= weight)
+                .all(|window| self.logs[*key].limits.of(*window).get() >= weight)
         });
-        if looked && (answer.is_ok() || S::REFUSALS_TELL_THE_TIME) {
-            self.tell_the_time(keys, answer.is_ok());
+        if is_looked_up && (result.is_ok() || S::REFUSALS_ADVANCE_COUNTERS) {
+            self.advance_counters(keys, result.is_ok());
         }
-        match &answer {
+        match &result {
             Ok(_) => {
                 for key in keys {
                     let log = &mut self.logs[key];
                     log.admitted.push((log.seen, weight));
                     assert!(
-                        log.holds(log.seen),
+                        log.is_within_limits(log.seen),
                         "let too many through: key {key} at {}",
                         self.now
                     );
                 }
             }
-            Err(refusal) if !self.has_shared => {
-                let needless = keys.iter().all(|key| {
+            Err(refusal) if !self.has_overflowed => {
+                let is_needless = keys.iter().all(|key| {
                     let times =
                         u64::try_from(keys.iter().filter(|other| *other == key).count()).unwrap();
                     let log = &self.logs[*key];
                     log.fits_slotted(times * u64::from(weight), log.seen.max(self.now))
                 });
                 assert!(
-                    !needless,
+                    !is_needless,
                     "stricter than one slot: {keys:?} at {}: {refusal:?}",
                     self.now
                 );
             }
             Err(_) => {}
         }
-        answer.map(drop)
+        result.map(drop)
     }
 
-    /// Which time each counter of a request has seen. Keys without a counter get one while there is
-    /// room, if the request is admitted; those that find none share one, and those that leave it
-    /// for one of their own take its time along.
-    fn tell_the_time<const N: usize>(&mut self, keys: [usize; N], is_admitted: bool) {
+    /// Updates which time the counters of a request have seen.
+    ///
+    /// Untracked keys get a counter if the request is admitted and there is room; otherwise they
+    /// use the overflow. A key that leaves the overflow takes its time along.
+    fn advance_counters<const N: usize>(&mut self, keys: [usize; N], is_admitted: bool) {
         let mut room = self.subject.capacity() - self.logs.iter().filter(|log| log.tracked).count();
-        for (place, key) in keys.into_iter().enumerate() {
-            if keys[..place].contains(&key) {
+        for (index, key) in keys.into_iter().enumerate() {
+            if keys[..index].contains(&key) {
                 continue;
             }
             let log = &mut self.logs[key];
@@ -128,54 +130,52 @@ impl<S: Subject> History<S> {
                 continue;
             }
             let now = self.now.max(self.freed_at);
-            let is_own = room > 0;
-            room -= usize::from(is_own);
-            if is_own
-                && self
-                    .strangers
-                    .charged
-                    .is_none_or(|charged| is_idle(charged, now))
-            {
+            let has_room = room > 0;
+            room -= usize::from(has_room);
+            let is_overflow_idle = self
+                .overflow
+                .charged
+                .is_none_or(|charged| is_idle(charged, now));
+            if has_room && is_overflow_idle {
                 if is_admitted {
                     (log.tracked, log.seen) = (true, now);
                 }
                 continue;
             }
-            self.strangers.seen = self.strangers.seen.max(now);
-            self.has_shared = true;
+            self.overflow.seen = self.overflow.seen.max(now);
+            self.has_overflowed = true;
             if is_admitted {
-                (log.tracked, log.seen) = (is_own, self.strangers.seen);
-                if !is_own {
-                    self.strangers.charged = Some(self.strangers.seen);
+                (log.tracked, log.seen) = (has_room, self.overflow.seen);
+                if !has_room {
+                    self.overflow.charged = Some(self.overflow.seen);
                 }
             }
         }
     }
 
-    /// Sweeps all of the subject; keys that are idle now are freed.
+    /// Sweeps all of the subject, which frees the keys that are idle now.
     fn sweep(&mut self) {
         if !self.subject.sweep(self.now) {
             return;
         }
-        for log in self
-            .logs
-            .iter_mut()
-            .filter(|log| log.tracked && is_idle(log.seen, self.now))
-        {
-            (log.tracked, self.freed_at) = (false, self.freed_at.max(self.now));
+        for log in &mut self.logs {
+            if log.tracked && is_idle(log.seen, self.now) {
+                (log.tracked, self.freed_at) = (false, self.freed_at.max(self.now));
+            }
         }
     }
 
-    /// Whether as many keys are tracked as should be.
-    fn tracks_what_it_should(&self) -> bool {
+    /// Reports whether the expected number of keys is tracked.
+    fn tracks_expected_keys(&self) -> bool {
         let expected = self.logs.iter().filter(|log| log.tracked).count();
         self.subject
             .tracked()
             .is_none_or(|tracked| tracked == expected)
     }
 
-    /// Goes to where a refusal said the request would be admitted, looking in just before.
-    fn follow<const N: usize>(&mut self, keys: [usize; N], weight: u32, refusal: &Refusal<N>) {
+    /// Advances the clock to when a refusal said the request would be admitted, and checks that it
+    /// is refused just before and admitted then.
+    fn wait_out<const N: usize>(&mut self, keys: [usize; N], weight: u32, refusal: &Refusal<N>) {
         let Refusal::Exceeded {
             retry_after,
             charge,
@@ -213,15 +213,19 @@ impl<S: Subject> History<S> {
     }
 }
 
-/// Admits neither more than the window allows nor less than a window of a hundred and one slots
-/// would. Returns how many were admitted, and how many refused.
-pub(crate) fn exact<S: Subject>(subject: S, logs: Vec<Log>, calls: &[Call]) -> [usize; 2] {
+/// Checks that decisions admit no more than the windows allow, and no less than windows of 101
+/// slots would. Returns how many were admitted, and how many were refused.
+pub(crate) fn check_decisions<S: Subject>(
+    subject: S,
+    logs: Vec<Log>,
+    calls: &[Call],
+) -> [usize; 2] {
     let mut history = History::new(subject, logs);
     let mut counts = [0; 2];
     for call in calls {
         counts[usize::from(history.play(call).is_err())] += 1;
         assert!(
-            history.tracks_what_it_should(),
+            history.tracks_expected_keys(),
             "{history:?}",
             history = history.logs
         );
@@ -229,26 +233,30 @@ pub(crate) fn exact<S: Subject>(subject: S, logs: Vec<Log>, calls: &[Call]) -> [
     counts
 }
 
-/// A refused request is refused until the time it was told, to the millisecond, and admitted then.
-/// For clocks that do not step back.
-pub(crate) fn waits_are_exact<S: Subject>(subject: S, logs: Vec<Log>, calls: &[Call]) {
+/// Checks that a refused request is refused until its announced wait is over, to the millisecond,
+/// and admitted then. For clocks that do not step back.
+pub(crate) fn check_waits<S: Subject>(subject: S, logs: Vec<Log>, calls: &[Call]) {
     let mut history = History::new(subject, logs);
     for call in calls {
         history.step(call);
         let weight = history.weight(call);
         if let Err(refusal) = history.charge(call.keys, weight) {
-            history.follow(call.keys, weight, &refusal);
+            history.wait_out(call.keys, weight, &refusal);
         }
         let [key, ..] = call.keys;
         if let Err(refusal) = history.charge([key], 1) {
-            history.follow([key], 1, &refusal);
+            history.wait_out([key], 1, &refusal);
         }
     }
 }
 
-/// A refusal leaves all counters as they were; what an admission tells is what anybody finds
-/// afterwards. For clocks that do not step back.
-pub(crate) fn refusals_leave_no_trace<S: Subject>(subject: S, logs: Vec<Log>, calls: &[Call]) {
+/// Checks that a refusal leaves all counters as they were, and that an admission returns the
+/// standings that a peek finds after it. For clocks that do not step back.
+pub(crate) fn check_refusals_change_nothing<S: Subject>(
+    subject: S,
+    logs: Vec<Log>,
+    calls: &[Call],
+) {
     let mut history = History::new(subject, logs);
     let everything = history.charges([0, 1, 2, 3, 4, 5]);
     for call in calls {
@@ -265,8 +273,8 @@ pub(crate) fn refusals_leave_no_trace<S: Subject>(subject: S, logs: Vec<Log>, ca
     }
 }
 
-/// What is told to remain can be charged, and no more. For clocks that do not step back.
-pub(crate) fn remaining_can_be_charged<S: Subject>(subject: S, logs: Vec<Log>, calls: &[Call]) {
+/// Checks that what remains can be charged, and no more. For clocks that do not step back.
+pub(crate) fn check_remaining<S: Subject>(subject: S, logs: Vec<Log>, calls: &[Call]) {
     let mut history = History::new(subject, logs);
     for call in calls {
         let _either = history.play(call);

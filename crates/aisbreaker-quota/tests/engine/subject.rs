@@ -1,23 +1,22 @@
-//! What the histories of `history` are played to: the engine in memory, and whatever else promises
-//! the same.
+//! The systems that histories are played to: the engine in memory, and others with the same
+//! guarantees.
 
-use std::time::Instant;
+use std::{hash::Hash, time::Instant};
 
 use aisbreaker_quota::{Charge, Engine, Refusal, Standings};
 
 use crate::oracle::{at, number, some_instant};
 
-/// Counters by number, as the histories see them. Times are milliseconds from a beginning of the
-/// subject's own, on which slots of all windows begin.
+/// A system under test, with numbers for keys. Times are in milliseconds since an epoch at which
+/// slots of all windows begin.
 pub(crate) trait Subject {
-    /// Whether counters learn the time from a request that was refused, and not only from those
-    /// that were admitted.
-    const REFUSALS_TELL_THE_TIME: bool;
+    /// Whether a refused request advances the counters it names, as an admitted one does.
+    const REFUSALS_ADVANCE_COUNTERS: bool;
 
-    /// How many keys have a counter of their own at most.
+    /// Returns the most keys that are tracked.
     fn capacity(&self) -> usize;
 
-    /// Charges all or none; the standings right after if all.
+    /// Charges all counters or none. Returns the standings right after a charge.
     fn charge<const N: usize>(
         &self,
         charges: &[Charge<usize>; N],
@@ -25,14 +24,14 @@ pub(crate) trait Subject {
         now: u64,
     ) -> Result<Standings<N>, Refusal<N>>;
 
-    /// The standings without a charge.
+    /// Returns the standings without a charge.
     fn peek<const N: usize>(&self, charges: &[Charge<usize>; N], now: u64) -> Standings<N>;
 
-    /// Frees every counter that is idle now; whether it does: a subject may leave that to something
-    /// else.
+    /// Frees every counter that is idle now. Returns `false` if the subject frees counters by
+    /// itself instead.
     fn sweep(&self, now: u64) -> bool;
 
-    /// How many keys have a counter of their own; `None` if nobody knows.
+    /// Returns the number of tracked keys, if it is known.
     fn tracked(&self) -> Option<usize>;
 }
 
@@ -54,12 +53,12 @@ impl Memory {
         }
     }
 
-    /// Keys of which several share a lock.
-    pub(crate) fn with_homes(capacity: usize) -> Self {
+    /// Creates an engine with three shards, so that several keys share a lock.
+    pub(crate) fn sharded(capacity: usize) -> Self {
         let epoch = some_instant();
-        let home = |key: &usize| u64::try_from(key % 3).unwrap();
+        let shard_by = |key: &usize| u64::try_from(key % 3).unwrap();
         Self {
-            engine: Engine::with_homes(epoch, capacity, home),
+            engine: Engine::with_shard_by(epoch, capacity, shard_by),
             epoch,
             capacity,
         }
@@ -67,7 +66,7 @@ impl Memory {
 }
 
 impl Subject for Memory {
-    const REFUSALS_TELL_THE_TIME: bool = true;
+    const REFUSALS_ADVANCE_COUNTERS: bool = true;
 
     fn capacity(&self) -> usize {
         self.capacity
@@ -79,10 +78,9 @@ impl Subject for Memory {
         weight: u32,
         now: u64,
     ) -> Result<Standings<N>, Refusal<N>> {
-        let admitted = self
-            .engine
-            .charge(charges, number(weight), self.epoch + at(now));
-        admitted.map(|admitted| *admitted.standings())
+        let now = self.epoch + at(now);
+        let admitted = self.engine.charge(charges, number(weight), now)?;
+        Ok(*admitted.standings())
     }
 
     fn peek<const N: usize>(&self, charges: &[Charge<usize>; N], now: u64) -> Standings<N> {
@@ -90,13 +88,16 @@ impl Subject for Memory {
     }
 
     fn sweep(&self, now: u64) -> bool {
-        for _ in 0..self.engine.sweep_steps() {
-            self.engine.sweep(self.epoch + at(now));
-        }
+        sweep_all(&self.engine, self.epoch + at(now));
         true
     }
 
     fn tracked(&self) -> Option<usize> {
         Some(self.engine.len())
     }
+}
+
+/// Sweeps all of an engine and returns how many counters that freed.
+pub(crate) fn sweep_all<K: Clone + Eq + Hash>(engine: &Engine<K>, now: Instant) -> usize {
+    (0..engine.sweep_steps()).map(|_| engine.sweep(now)).sum()
 }

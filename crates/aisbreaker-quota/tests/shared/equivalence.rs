@@ -1,4 +1,6 @@
-//! The store answers as the engine in memory does, decision by decision.
+//! Store and memory agree, decision by decision.
+
+mod any_clock;
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +8,12 @@ use aisbreaker_quota::shared::{SharedEngine, SharedRefusal};
 use aisbreaker_quota::{Admitted, Charge, Engine, Limits, Refusal, Standing, Standings};
 use proptest::prelude::*;
 
+use crate::oracle::number;
 use crate::redis_server::RedisServer;
-use crate::{number, options, up};
+use crate::support::{connect, options};
 
-/// Where histories begin, since the epoch of the store: at a slot of every window.
-const BEGIN: Duration = Duration::from_secs(86_400 * 800);
+/// Where histories begin, since the epoch of the store. Slots of every window begin there.
+const START: Duration = Duration::from_secs(86_400 * 800);
 const KEYS: usize = 5;
 
 #[derive(Clone, Debug)]
@@ -19,7 +22,7 @@ struct Call {
     step: u64,
     keys: [usize; 3],
     weight: u32,
-    peeks: bool,
+    is_peek: bool,
 }
 
 fn step() -> impl Strategy<Value = u64> {
@@ -44,11 +47,11 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
         weight,
         prop::bool::weighted(0.2),
     );
-    let call = call.prop_map(|(step, keys, weight, peeks)| Call {
+    let call = call.prop_map(|(step, keys, weight, is_peek)| Call {
         step,
         keys,
         weight,
-        peeks,
+        is_peek,
     });
     prop::collection::vec(call, 1..200)
 }
@@ -61,15 +64,15 @@ fn limits() -> impl Strategy<Value = Vec<Limits>> {
     prop::collection::vec(limits, KEYS)
 }
 
-/// All that standings tell.
-fn told<const N: usize>(standings: &Standings<N>) -> Vec<(usize, Standing)> {
+/// Everything in the standings.
+fn visible<const N: usize>(standings: &Standings<N>) -> Vec<(usize, Standing)> {
     standings.iter().collect()
 }
 
-/// All that a decision tells.
-fn outcome<const N: usize>(answer: Result<Admitted<N>, Refusal<N>>) -> String {
-    match answer {
-        Ok(admitted) => format!("admitted {:?}", told(admitted.standings())),
+/// Everything in the result of a decision.
+fn outcome<const N: usize>(result: Result<Admitted<N>, Refusal<N>>) -> String {
+    match result {
+        Ok(admitted) => format!("admitted {:?}", visible(admitted.standings())),
         Err(Refusal::Exceeded {
             charge,
             window,
@@ -78,7 +81,7 @@ fn outcome<const N: usize>(answer: Result<Admitted<N>, Refusal<N>>) -> String {
             retry_after,
             standings,
         }) => {
-            let standings = told(&standings);
+            let standings = visible(&standings);
             format!(
                 "exceeded {charge} {window:?} {limit} {remaining} {retry_after:?} {standings:?}"
             )
@@ -109,25 +112,25 @@ async fn compare(shared: &SharedEngine, limits: &[Limits], calls: Vec<Call>, cas
                 Charge::new(name, limits[key])
             }
         });
-        if call.peeks {
-            let standings = shared.peek_at(&charges, BEGIN + now).await.unwrap();
+        if call.is_peek {
+            let standings = shared.peek_at(&charges, START + now).await.unwrap();
             assert_eq!(
-                told(&standings),
-                told(&memory.peek(&charges, epoch + now)),
+                visible(&standings),
+                visible(&memory.peek(&charges, epoch + now)),
                 "{index}: peek"
             );
             continue;
         }
         let weight = number(call.weight);
-        let answer = shared
-            .charge_at(&charges, weight, BEGIN + now)
+        let result = shared
+            .charge_at(&charges, weight, START + now)
             .await
             .map_err(|refusal| match refusal {
                 SharedRefusal::Quota(refusal) => refusal,
                 SharedRefusal::Store(error) => panic!("{index}: {error}"),
             });
         assert_eq!(
-            outcome(answer),
+            outcome(result),
             outcome(memory.charge(&charges, weight, epoch + now)),
             "{index}: {call:?}"
         );
@@ -135,7 +138,7 @@ async fn compare(shared: &SharedEngine, limits: &[Limits], calls: Vec<Call>, cas
 }
 
 #[test]
-fn the_store_decides_and_tells_as_the_engine_in_memory_does() {
+fn store_and_memory_agree_on_forward_clocks() {
     let Some(redis) = RedisServer::start(&[]) else {
         return;
     };
@@ -143,7 +146,7 @@ fn the_store_decides_and_tells_as_the_engine_in_memory_does() {
         .enable_all()
         .build()
         .unwrap();
-    let engine = runtime.block_on(up(&redis, options()));
+    let engine = runtime.block_on(connect(&redis, options()));
     let config = ProptestConfig {
         cases: 150,
         failure_persistence: None,
@@ -159,32 +162,32 @@ fn the_store_decides_and_tells_as_the_engine_in_memory_does() {
         });
 
     outcome.unwrap();
-    // What is left of all that ends by itself.
+    // Every counter expires by itself.
     for name in redis.cli(&["KEYS", "*"]).lines().take(50) {
-        let left: i64 = redis.cli(&["TTL", name]).trim().parse().unwrap();
-        assert!((87_264..=88_200).contains(&left), "{name}: {left}");
+        let ttl: i64 = redis.cli(&["TTL", name]).trim().parse().unwrap();
+        assert!((87_264..=88_200).contains(&ttl), "{name}: {ttl}");
     }
 }
 
 #[tokio::test]
-async fn lists_of_every_length_fold_as_in_memory() {
+async fn lists_of_every_length_fold_like_in_memory() {
     let Some(redis) = RedisServer::start(&[]) else {
         return;
     };
-    let engine = up(&redis, options()).await;
+    let engine = connect(&redis, options()).await;
     let limits = vec![Limits::new(number(90), number(4_000), number(400_000)); KEYS];
     let steady = |step, count| {
         let call = Call {
             step,
             keys: [1, 2, 0],
             weight: 1,
-            peeks: false,
+            is_peek: false,
         };
         vec![call; count]
     };
 
-    // Every slot of the minute, then slots of the hour, then of the day, and all of it again after
-    // an idle day.
+    // Every slot of the minute, then slots of the hour, then of the day; an idle day, and slots of
+    // the minute again.
     let rounds = [
         steady(600, 250),
         steady(36_000, 210),
@@ -196,23 +199,23 @@ async fn lists_of_every_length_fold_as_in_memory() {
 }
 
 #[tokio::test]
-async fn a_clock_that_steps_back_counts_as_standing_still() {
+async fn clock_that_steps_back_counts_as_standing_still() {
     let Some(redis) = RedisServer::start(&[]) else {
         return;
     };
-    let engine = up(&redis, options()).await;
+    let engine = connect(&redis, options()).await;
     let charges = [Charge::new("a", Limits::per_minute(number(2)))];
-    let at = |seconds| BEGIN + Duration::from_secs(seconds);
+    let at = |seconds| START + Duration::from_secs(seconds);
 
     assert!(engine.charge_at(&charges, number(1), at(600)).await.is_ok());
     assert!(engine.charge_at(&charges, number(1), at(0)).await.is_ok());
 
     // Both count from the later time on.
     for refused in [0, 300, 601, 660] {
-        let answer = engine.charge_at(&charges, number(1), at(refused)).await;
+        let result = engine.charge_at(&charges, number(1), at(refused)).await;
         assert!(
-            matches!(answer, Err(SharedRefusal::Quota(_))),
-            "{refused}: {answer:?}"
+            matches!(result, Err(SharedRefusal::Quota(_))),
+            "{refused}: {result:?}"
         );
     }
     assert!(engine.charge_at(&charges, number(2), at(661)).await.is_ok());

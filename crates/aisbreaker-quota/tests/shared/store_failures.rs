@@ -1,16 +1,20 @@
-//! A store that forgets, hangs, ends, is full, is read-only, or is none.
+//! Stores that lose data, hang, stop, are full or read-only, or are no stores at all.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use aisbreaker_quota::shared::{
-    SharedEngine, SharedOptions, SharedRefusal, StoreError, StoreState,
-};
+use aisbreaker_quota::shared::{SharedEngine, SharedRefusal, StoreError, StoreState};
 use aisbreaker_quota::{Admitted, Charge};
 
+use crate::oracle::number;
 use crate::redis_server::RedisServer;
-use crate::{PATIENCE, cause, is_up, number, options, per_day, remaining, start, up};
+use crate::support::{
+    PATIENCE, connect, options, options_with_deadline, per_day, remaining, start, wait_until_down,
+    wait_until_up,
+};
+
+const SHORT_DEADLINE: Duration = Duration::from_millis(100);
 
 async fn charge(
     engine: &SharedEngine,
@@ -19,25 +23,19 @@ async fn charge(
     engine.charge(charges, number(1)).await
 }
 
-fn hasty() -> SharedOptions {
-    let mut options = SharedOptions::default();
-    options.deadline = Duration::from_millis(100);
-    options
-}
-
 #[tokio::test]
-async fn a_function_that_is_flushed_is_brought_again_and_counters_that_are_flushed_are_gone() {
+async fn flushed_function_is_reloaded_and_flushed_counters_start_anew() {
     let Some(redis) = RedisServer::start(&[]) else {
         return;
     };
-    let engine = up(&redis, options()).await;
+    let engine = connect(&redis, options()).await;
     let charges = per_day("a", 5);
     charge(&engine, &charges).await.unwrap();
 
     redis.cli(&["FUNCTION", "FLUSH"]);
     assert_eq!(remaining(&engine, &charges).await, 4);
     redis.cli(&["FUNCTION", "FLUSH"]);
-    // Several at once find it gone.
+    // Several calls at once find the function missing.
     let (one, two, three) = tokio::join!(
         charge(&engine, &charges),
         charge(&engine, &charges),
@@ -51,16 +49,16 @@ async fn a_function_that_is_flushed_is_brought_again_and_counters_that_are_flush
     assert_eq!(
         *engine.states().borrow(),
         StoreState::Up,
-        "nothing of this is a failure"
+        "none of this is a failure"
     );
 }
 
 #[tokio::test]
-async fn a_store_that_hangs_is_given_up_after_three_deadlines_and_found_again() {
+async fn hanging_store_is_down_after_three_timeouts_and_recovers() {
     let Some(redis) = RedisServer::start(&[]) else {
         return;
     };
-    let engine = up(&redis, hasty()).await;
+    let engine = connect(&redis, options_with_deadline(SHORT_DEADLINE)).await;
     let charges = per_day("a", 100);
 
     redis.pause();
@@ -74,7 +72,7 @@ async fn a_store_that_hangs_is_given_up_after_three_deadlines_and_found_again() 
         *engine.states().borrow(),
         StoreState::Down(StoreError::Timeout)
     );
-    // From now on nobody waits: this many deadlines would take a quarter of an hour.
+    // From now on no call waits. This many timeouts would take a quarter of an hour.
     for _ in 0..10_000 {
         assert_eq!(
             charge(&engine, &charges).await,
@@ -83,30 +81,30 @@ async fn a_store_that_hangs_is_given_up_after_three_deadlines_and_found_again() 
     }
     redis.resume();
 
-    is_up(&engine).await;
-    // What was given up may have been counted: never less than what was admitted.
+    wait_until_up(&engine).await;
+    // Charges that timed out may be counted; nothing else is.
     assert!((96..=100).contains(&remaining(&engine, &charges).await));
 }
 
 #[tokio::test]
-async fn a_store_that_ends_is_noticed_and_found_again_empty() {
+async fn stopped_store_is_down_and_starts_empty() {
     let Some(mut redis) = RedisServer::start(&[]) else {
         return;
     };
-    let engine = up(&redis, options()).await;
+    let engine = connect(&redis, options()).await;
     let charges = per_day("a", 3);
     charge(&engine, &charges).await.unwrap();
 
     redis.stop();
-    let answer = charge(&engine, &charges).await;
+    let result = charge(&engine, &charges).await;
     assert!(
         matches!(
-            answer,
+            result,
             Err(SharedRefusal::Store(
                 StoreError::Failed(_) | StoreError::Down
             ))
         ),
-        "{answer:?}"
+        "{result:?}"
     );
     assert_eq!(
         charge(&engine, &charges).await,
@@ -114,103 +112,107 @@ async fn a_store_that_ends_is_noticed_and_found_again_empty() {
     );
     redis.start_again();
 
-    is_up(&engine).await;
+    wait_until_up(&engine).await;
     assert_eq!(remaining(&engine, &charges).await, 3);
     redis.cli(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-    let _noticed = charge(&engine, &charges).await;
-    is_up(&engine).await;
+    let _may_fail = charge(&engine, &charges).await;
+    wait_until_up(&engine).await;
     assert!(charge(&engine, &charges).await.is_ok());
 }
 
 #[tokio::test]
-async fn a_store_that_was_not_there_at_the_start_is_found_when_it_comes() {
+async fn store_that_starts_after_the_engine_is_found() {
     let Some(mut redis) = RedisServer::start(&[]) else {
         return;
     };
     redis.stop();
     let engine = start(&redis.url(), options());
 
-    assert!(cause(&engine).await.contains("connection refused"));
+    assert!(
+        wait_until_down(&engine)
+            .await
+            .contains("connection refused")
+    );
     assert_eq!(
         charge(&engine, &per_day("a", 3)).await,
         Err(StoreError::Down.into())
     );
     redis.start_again();
 
-    is_up(&engine).await;
+    wait_until_up(&engine).await;
     assert!(charge(&engine, &per_day("a", 3)).await.is_ok());
 }
 
 #[tokio::test]
-async fn a_store_that_is_full_or_read_only_is_given_up_by_name() {
+async fn full_or_read_only_store_is_down_with_that_cause() {
     let Some(redis) = RedisServer::start(&["--maxmemory-policy", "noeviction"]) else {
         return;
     };
-    let engine = up(&redis, options()).await;
+    let engine = connect(&redis, options()).await;
     redis.cli(&["CONFIG", "SET", "maxmemory", "1"]);
-    let answer = charge(&engine, &per_day("a", 3)).await;
-    assert_eq!(answer, Err(StoreError::Failed("OOM".to_owned()).into()));
-    assert!(cause(&engine).await.contains("OOM"));
+    let result = charge(&engine, &per_day("a", 3)).await;
+    assert_eq!(result, Err(StoreError::Failed("OOM".to_owned()).into()));
+    assert!(wait_until_down(&engine).await.contains("OOM"));
     redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);
-    is_up(&engine).await;
+    wait_until_up(&engine).await;
 
     redis.cli(&["REPLICAOF", "127.0.0.1", "1"]);
-    let answer = charge(&engine, &per_day("a", 3)).await;
+    let result = charge(&engine, &per_day("a", 3)).await;
     assert_eq!(
-        answer,
+        result,
         Err(StoreError::Failed("READONLY".to_owned()).into())
     );
     redis.cli(&["REPLICAOF", "NO", "ONE"]);
-    is_up(&engine).await;
+    wait_until_up(&engine).await;
 }
 
 #[tokio::test]
-async fn a_counter_that_somebody_else_wrote_fails_alone() {
+async fn foreign_value_fails_only_its_own_counter() {
     let Some(redis) = RedisServer::start(&[]) else {
         return;
     };
-    let engine = up(&redis, options()).await;
-    redis.cli(&["SET", "{aisbreaker}:own:spoiled", "no counter"]);
+    let engine = connect(&redis, options()).await;
+    redis.cli(&["SET", "{aisbreaker}:own:spoiled", "not a counter"]);
 
-    let answer = charge(&engine, &per_day("spoiled", 3)).await;
+    let result = charge(&engine, &per_day("spoiled", 3)).await;
 
     assert!(
-        matches!(answer, Err(SharedRefusal::Store(StoreError::Failed(_)))),
-        "{answer:?}"
+        matches!(result, Err(SharedRefusal::Store(StoreError::Failed(_)))),
+        "{result:?}"
     );
     assert!(engine.peek(&per_day("spoiled", 3)).await.is_err());
     assert_eq!(*engine.states().borrow(), StoreState::Up);
     assert!(charge(&engine, &per_day("sound", 3)).await.is_ok());
 }
 
-/// A server that answers each command with this.
-fn fake(answer: &'static [u8]) -> String {
+/// Starts a server that replies to every command with these bytes, and returns its address.
+fn fake(reply: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
-            std::thread::spawn(move || respond(&mut stream, answer));
+            std::thread::spawn(move || respond(&mut stream, reply));
         }
     });
     format!("redis://127.0.0.1:{port}/")
 }
 
-fn respond(stream: &mut TcpStream, answer: &[u8]) {
+fn respond(stream: &mut TcpStream, reply: &[u8]) {
     let mut piece = [0; 65_536];
     while let Some(read) = stream.read(&mut piece).ok().filter(|read| *read > 0) {
-        // Each command begins with a line of its own.
+        // Every command begins with such a line.
         let commands = piece[..read]
             .split(|byte| *byte == b'\n')
             .filter(|line| line.starts_with(b"*"))
             .count();
-        if stream.write_all(&answer.repeat(commands)).is_err() {
+        if stream.write_all(&reply.repeat(commands)).is_err() {
             break;
         }
     }
 }
 
 #[tokio::test]
-async fn what_is_no_store_is_never_up_and_its_words_are_not_repeated() {
+async fn fake_store_is_never_up_and_its_words_are_not_repeated() {
     let rows: [(&str, &'static [u8], &str); 7] = [
         (
             "an old one",
@@ -229,14 +231,14 @@ async fn what_is_no_store_is_never_up_and_its_words_are_not_repeated() {
             "quota store",
         ),
         ("wrong types", b":7\r\n:7\r\n:7\r\n", "quota store"),
-        ("half an answer", b"$1000\r\nabc", "time"),
+        ("half a reply", b"$1000\r\nabc", "time"),
         ("silence", b"", "time"),
     ];
-    for (row, answer, expected) in rows {
-        let engine = start(&fake(answer), hasty());
-        let told = cause(&engine).await;
-        assert!(told.contains(expected), "{row}: {told}");
-        assert!(!told.contains("do not repeat"), "{row}: {told}");
+    for (row, reply, expected) in rows {
+        let engine = start(&fake(reply), options_with_deadline(SHORT_DEADLINE));
+        let cause = wait_until_down(&engine).await;
+        assert!(cause.contains(expected), "{row}: {cause}");
+        assert!(!cause.contains("do not repeat"), "{row}: {cause}");
         assert_eq!(
             charge(&engine, &per_day("a", 3)).await,
             Err(StoreError::Down.into()),
@@ -246,11 +248,11 @@ async fn what_is_no_store_is_never_up_and_its_words_are_not_repeated() {
 }
 
 #[tokio::test]
-async fn the_connection_ends_with_the_last_clone() {
+async fn connection_closes_with_the_last_clone() {
     let Some(redis) = RedisServer::start(&[]) else {
         return;
     };
-    let engine = up(&redis, options()).await;
+    let engine = connect(&redis, options()).await;
     let clone = engine.clone();
     drop(engine);
     assert!(charge(&clone, &per_day("a", 3)).await.is_ok());
@@ -268,5 +270,5 @@ async fn the_connection_ends_with_the_last_clone() {
             tokio::task::yield_now().await;
         }
     });
-    gone.await.expect("nobody is connected any more");
+    gone.await.expect("every connection is closed");
 }
