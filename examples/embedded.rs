@@ -3,12 +3,10 @@
 
 use std::convert::Infallible;
 
+use aisbreaker_egress::{Client, Outgoing, Policy, Timeouts, parse_url};
 use aisbreaker_examples::{Outcome, client};
 use aisbreaker_gateway::{Config, Gateway, ResponseBody, SystemClock};
-use aisbreaker_services::{
-    egress::{Client, Outgoing, Policy, Timeouts},
-    services::{Options, standard},
-};
+use aisbreaker_services::services::{Options, standard};
 use aisbreaker_token::{KeyRing, ServerKey};
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt as _, Either, Full};
@@ -37,7 +35,7 @@ async fn main() -> Outcome {
 
     for path in ["/mine", "/api/v1/ping"] {
         let client = Client::new(Policy::strict().allow(&base)?, Timeouts::default());
-        let url = aisbreaker_api::ServiceUrl::resolve(&base, path, None)?;
+        let url = parse_url(&format!("{base}{path}"))?;
         let response = client
             .send(&url, Outgoing::new(Method::GET, HeaderMap::new(), ""))
             .await?;

@@ -60,7 +60,7 @@ fn charges(client: u64, limits: Limits) -> [Charge<Key>; 4] {
 }
 
 fn engine(epoch: Instant) -> Engine<Key> {
-    Engine::with_homes(epoch, 2_100_000, |key| key.client)
+    Engine::with_shard_by(epoch, 2_100_000, |key| key.client)
 }
 
 fn governor() -> DefaultKeyedRateLimiter<Key> {

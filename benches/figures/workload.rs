@@ -53,7 +53,7 @@ fn charges(client: u64, limit: NonZeroU32) -> [Charge<Counter>; 4] {
 
 /// Creates an engine that keeps the counters of a client together, as the gateway does.
 pub(crate) fn engine(start: Instant) -> Engine<Counter> {
-    Engine::with_homes(start, 4_000_000, |counter| counter.2)
+    Engine::with_shard_by(start, 4_000_000, |counter| counter.2)
 }
 
 /// Returns clients in a fixed order that no cache predicts.

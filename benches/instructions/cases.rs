@@ -96,7 +96,7 @@ fn open(calls: u32) {
 /// Charges the counters of a request: of the server and of the key, per client and global.
 fn decide(calls: u32) {
     let epoch = Instant::now();
-    let engine = Engine::with_homes(epoch, 10_000, |(_, _, client): &(u8, [u64; 2], u64)| {
+    let engine = Engine::with_shard_by(epoch, 10_000, |(_, _, client): &(u8, [u64; 2], u64)| {
         *client
     });
     let limits = Limits::new(NonZeroU32::MAX, NonZeroU32::MAX, NonZeroU32::MAX);

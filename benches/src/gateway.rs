@@ -2,10 +2,10 @@
 
 use std::{net::IpAddr, sync::LazyLock};
 
+use aisbreaker_egress::{Client, Policy, Timeouts};
 use aisbreaker_gateway::{Config, Gateway, SystemClock, quotas_from_json};
 use aisbreaker_services::{
     Relay,
-    egress::{Client, Policy, Timeouts},
     services::{Options, standard},
 };
 use aisbreaker_token::{KeyRing, ServerKey};
@@ -103,7 +103,7 @@ impl GatewayClient {
                 tokio::spawn(serve_connection(connection, reply));
             }
         });
-        let client = Client::new(policy, Timeouts::default()).with_providers_in_memory(sender);
+        let client = Client::new(policy, Timeouts::default()).with_in_memory_servers(sender);
         Self::of(gateway_with(client), chat_mint_request(PROVIDER)).await
     }
 

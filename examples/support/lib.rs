@@ -6,10 +6,10 @@
 
 use std::{error::Error, sync::Arc};
 
-use aisbreaker_api::{Request, ServiceProps, ServiceUrl};
+use aisbreaker_api::{Request, ServiceProps};
+use aisbreaker_egress::{Client, Outgoing, Policy, Timeouts, parse_url};
 use aisbreaker_services::{
     Call, Credentials, Reply,
-    egress::{Client, Outgoing, Policy, Timeouts},
     services::{Options, standard},
 };
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
@@ -41,7 +41,7 @@ pub fn client() -> Outcome<Client> {
 /// # Errors
 /// When the server cannot be reached or does not respond with success.
 pub async fn post(path: &str, body: &Value) -> Outcome<Value> {
-    let url = ServiceUrl::resolve(&server_url(), path, None)?;
+    let url = parse_url(&[&server_url(), path].concat())?;
     let headers =
         HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
     let response = client()?

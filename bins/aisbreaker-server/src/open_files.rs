@@ -1,7 +1,7 @@
 //! The limit on open files: every client connection and every call to a provider is one.
 
+use aisbreaker_egress::Bounds;
 use aisbreaker_gateway::Limits;
-use aisbreaker_services::egress::Bounds;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Files other than connections: the log, the runtime, name resolution.

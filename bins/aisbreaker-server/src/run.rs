@@ -2,8 +2,9 @@
 
 use std::{error::Error, future, io, net::SocketAddr, time::Duration};
 
+use aisbreaker_egress as egress;
 use aisbreaker_gateway::{Config, Gateway, Limits, SystemClock};
-use aisbreaker_services::{Relay, egress, services};
+use aisbreaker_services::{Relay, services};
 use aisbreaker_token::ServerKey;
 use secrecy::ExposeSecret as _;
 use tokio::{
@@ -136,7 +137,7 @@ async fn run(
             gateway.clone(),
         ));
     }
-    gateway.store_is_known().await;
+    gateway.wait_for_store().await;
     tracing::info!(
         address = %listener.local_addr()?,
         version = env!("CARGO_PKG_VERSION"),

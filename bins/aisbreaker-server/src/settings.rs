@@ -21,11 +21,9 @@ use std::{
     time::Duration,
 };
 
+use aisbreaker_egress::{Bounds, Policy, Timeouts};
 use aisbreaker_gateway::{Config, Limits};
-use aisbreaker_services::{
-    egress::{Bounds, Policy, Timeouts},
-    services::Options,
-};
+use aisbreaker_services::services::Options;
 use aisbreaker_token::{KeyRing, ServerKey};
 
 use self::{draft::Draft, faults::Faults, sources::Sources, table::SETTINGS};

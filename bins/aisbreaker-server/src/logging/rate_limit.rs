@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aisbreaker_gateway::{Clock, FREE_TARGET};
+use aisbreaker_gateway::{Clock, UNCHARGED_TARGET};
 use tracing::{Event, Level, Metadata};
 use tracing_subscriber::layer::{Context, Filter};
 
@@ -89,7 +89,7 @@ impl<C: Clock, S> Filter<S> for RateLimit<C> {
 
     fn event_enabled(&self, event: &Event<'_>, _context: &Context<'_, S>) -> bool {
         let metadata = event.metadata();
-        *metadata.level() <= Level::WARN || self.admits(metadata.target() == FREE_TARGET)
+        *metadata.level() <= Level::WARN || self.admits(metadata.target() == UNCHARGED_TARGET)
     }
 }
 

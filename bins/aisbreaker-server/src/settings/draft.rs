@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use aisbreaker_services::Budget;
+use aisbreaker_egress::MemoryBudget;
 use aisbreaker_token::{KeyRing, OpeningKey, RingError, ServerKey};
 
 use super::{Settings, StateSettings, faults::Faults, given::Source, store::StoreDraft};
@@ -91,7 +91,7 @@ impl Draft {
             gateway, bounds, ..
         } = &mut self.settings;
         let body = gateway.max_body_bytes;
-        let response = bounds.max_answer_bytes;
+        let response = bounds.max_collected_bytes;
         // For a response: its text, the whole of it, and both in the state, in base64, with the
         // request. For a service that repeats its request: each event of its stream.
         let largest = ((response * 13 + body * 7) / 3).max(body * 6);
@@ -109,7 +109,7 @@ impl Draft {
                 );
             }
         }
-        gateway.budget = Budget::new(limit_bytes);
+        gateway.budget = MemoryBudget::new(limit_bytes);
         // One client cannot keep all others out, and each can do whatever is allowed at all.
         gateway.max_client_bytes = (limit_bytes / 4).max(largest);
     }

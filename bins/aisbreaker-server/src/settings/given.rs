@@ -9,8 +9,8 @@ use std::{
 };
 
 use aisbreaker_api::ServicePattern;
+use aisbreaker_egress::Policy;
 use aisbreaker_gateway::quotas_from_json;
-use aisbreaker_services::egress::Policy;
 use aisbreaker_token::{Host, OpeningKey, PREFIX, RequestQuotas, ServerKey};
 use ipnet::IpNet;
 use secrecy::SecretString;

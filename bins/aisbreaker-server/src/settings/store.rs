@@ -68,7 +68,7 @@ impl StoreDraft {
         let url = self.url?;
         let address = match &self.ca_file {
             None => StoreAddress::parse(&url.value),
-            Some(ca_file) => StoreAddress::parse_trusting(&url.value, &ca_file.value),
+            Some(ca_file) => StoreAddress::parse_with_ca(&url.value, &ca_file.value),
         };
         match address {
             Ok(address) => Some(StoreSettings {
@@ -79,7 +79,7 @@ impl StoreDraft {
             }),
             Err(error) => {
                 let name = match &self.ca_file {
-                    Some(ca_file) if error == InvalidStore::Authority => &ca_file.name,
+                    Some(ca_file) if error == InvalidStore::CaCertificate => &ca_file.name,
                     Some(_) | None => &url.name,
                 };
                 faults.add(name, unusable(error));

@@ -351,7 +351,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         help: "Largest response of a provider that is buffered before it is sent on, in bytes",
         default: Some("16777216"),
         apply: |draft, value| {
-            draft.settings.bounds.max_answer_bytes = value.count()?;
+            draft.settings.bounds.max_collected_bytes = value.count()?;
             Ok(())
         },
         ..PLAIN
