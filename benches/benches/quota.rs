@@ -18,7 +18,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aisbreaker_quota::{Charge, Engine, Limits};
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{
+    BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main,
+    measurement::WallTime,
+};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 const CLIENTS: u64 = 1_000_000;
@@ -128,7 +131,13 @@ fn hot_key(criterion: &mut Criterion) {
                 .is_ok()
         });
     });
-    let (none, used_up) = (used_up(), charges(HOT, Limits::per_minute(number(1))));
+    hot_key_refused(&mut group, &engine, epoch);
+    group.finish();
+}
+
+fn hot_key_refused(group: &mut BenchmarkGroup<'_, WallTime>, engine: &Engine<Key>, epoch: Instant) {
+    let none = used_up();
+    let refused = charges(HOT, Limits::per_minute(number(1)));
     group.bench_function("governor-1-refused", |bench| {
         bench.iter(|| none.check_key(black_box(&Key::new(1, 0, HOT))));
     });
@@ -142,11 +151,10 @@ fn hot_key(criterion: &mut Criterion) {
     group.bench_function("12-limits-refused", |bench| {
         bench.iter(|| {
             engine
-                .charge(black_box(&used_up), NonZeroU32::MIN, black_box(epoch))
+                .charge(black_box(&refused), NonZeroU32::MIN, black_box(epoch))
                 .is_err()
         });
     });
-    group.finish();
 }
 
 fn million_keys(criterion: &mut Criterion) {
@@ -251,6 +259,16 @@ fn two_threads(criterion: &mut Criterion) {
             })
         });
     });
+    two_threads_many_keys(&mut group, &one, &engine, epoch);
+    group.finish();
+}
+
+fn two_threads_many_keys(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    one: &DefaultKeyedRateLimiter<Key>,
+    engine: &Engine<Key>,
+    epoch: Instant,
+) {
     group.bench_function("many-keys/governor-1", |bench| {
         bench.iter_custom(|rounds| {
             both(rounds, &|step| {
@@ -272,7 +290,6 @@ fn two_threads(criterion: &mut Criterion) {
             })
         });
     });
-    group.finish();
 }
 
 /// Measures the time until two threads have made `rounds` calls together.

@@ -21,6 +21,7 @@ pub(crate) fn rows() -> impl Iterator<Item = Measurement> {
     design_rows()
         .into_iter()
         .chain(further_rows())
+        .chain(thread_and_idle_rows())
         .chain(memory_rows())
 }
 
@@ -60,7 +61,7 @@ fn design_rows() -> Vec<Measurement> {
     ]
 }
 
-/// Decisions for which the design sets no goal of their own.
+/// Decisions for which the design sets no separate goal.
 fn further_rows() -> Vec<Measurement> {
     vec![
         Measurement::ratio(
@@ -102,6 +103,12 @@ fn further_rows() -> Vec<Measurement> {
             },
         )
         .noted("the goal of an admitted one"),
+    ]
+}
+
+/// Decisions of two threads, and the first ones after an idle day.
+fn thread_and_idle_rows() -> Vec<Measurement> {
+    vec![
         Measurement::ratio(
             "12 limits, two threads on one key: CPU / governor, twelve",
             "ns",
