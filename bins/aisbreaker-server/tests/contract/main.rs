@@ -11,7 +11,7 @@
 //! - [`operator`]: settings and logs.
 //!
 //! All modules are one test binary on purpose: it is linked once, and its tests run concurrently,
-//! each with servers and providers of its own. Nothing here sleeps. Tests wait for a response, a log
+//! each with its own servers and providers. Nothing here sleeps. Tests wait for a response, a log
 //! line, the end of a socket, or, where they are about time, for the events of a paced stream.
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Shared fixtures: the server in a process of its own, clients that may violate the protocol, and
+//! Shared fixtures: the server in its own process, clients that may violate the protocol, and
 //! scripted providers.
 
 mod canaries;

@@ -85,11 +85,10 @@ fn client_headers_do_not_multiply_a_client() {
 
     let statuses: Vec<u16> = (0..5)
         .map(|i| {
-            let request = Request::process(&dummy_call()).bearer(&key);
-            let address = format!("192.0.2.{i}");
-            let request = headers
-                .iter()
-                .fold(request, |request, name| request.header(name, &address));
+            let mut request = Request::process(&dummy_call()).bearer(&key);
+            for name in headers {
+                request = request.header(name, format!("192.0.2.{i}"));
+            }
             server.send(&request).status
         })
         .collect();

@@ -232,7 +232,7 @@ fn response_contains_no_part_of_a_secret() {
 }
 
 #[test]
-fn has_a_rate_limit_of_its_own() {
+fn has_its_own_rate_limit() {
     let server = Server::start(&[("AISBREAKER_TRUSTED_PROXIES", "127.0.0.0/8")]);
     let key = key(&server);
     let from = |client: &str| quota_request(&key).header("X-Forwarded-For", client);

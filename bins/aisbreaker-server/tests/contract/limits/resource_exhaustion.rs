@@ -205,7 +205,7 @@ fn incomplete_requests_leave_room_for_others() {
         != 200
     {
         refused += 1;
-        assert!(refused < 100, "nobody else is served");
+        assert!(refused < 100, "no other client is served");
         ticker.tick();
     }
 }

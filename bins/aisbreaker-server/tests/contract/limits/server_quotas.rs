@@ -88,13 +88,13 @@ fn keyless_callers_and_minting_share_the_default_limits() {
         message,
     );
     assert_refused("minting", &server.send(&minting), message);
-    // A key with quotas of its own is not affected.
+    // A key with its own quotas is not affected.
     let key = minted.json()["access_token"].as_str().unwrap().to_owned();
     assert_eq!(server.process(&key, &dummy_call()).status, 200);
 }
 
 #[test]
-fn key_without_quotas_gets_default_limits_of_its_own() {
+fn key_without_quotas_gets_its_own_default_limits() {
     let limits = quotas([3, 100, 100], PLENTY).to_string();
     let server = Server::start(&[("AISBREAKER_DEFAULT_QUOTAS", &limits)]);
     let key = server.mint(&json!({"requestAuthAndQuotas": {}}));

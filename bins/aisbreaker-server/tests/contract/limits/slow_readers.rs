@@ -122,7 +122,7 @@ fn unread_http2_stream_is_aborted() {
             "authorization",
             format!("Bearer {}", openai_key(&server, &provider)),
         )
-        .header("x-request-id", "untaken");
+        .header("x-request-id", "unread");
 
     http2_unread_response(
         &server,
@@ -138,7 +138,7 @@ fn unread_http2_stream_is_aborted() {
         },
     );
 
-    assert_eq!(server.wait_for_request("untaken")["status"], 499);
+    assert_eq!(server.wait_for_request("unread")["status"], 499);
 }
 
 #[test]

@@ -36,10 +36,11 @@ impl TempDirectory {
 
     /// The names of all files in it, except for the lock.
     fn names(&self) -> Vec<String> {
-        let names = fs::read_dir(&self.0)
+        let mut names: Vec<String> = fs::read_dir(&self.0)
             .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<String> = names.filter(|name| !name.ends_with(".lock")).collect();
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.ends_with(".lock"))
+            .collect();
         names.sort();
         names
     }

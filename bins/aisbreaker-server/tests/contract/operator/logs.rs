@@ -98,7 +98,7 @@ fn key_is_identified_but_not_shown() {
     );
 }
 
-/// A provider that repeats in every response what it receives, and adds canaries of its own.
+/// A provider that repeats in every response what it receives, and adds its own canaries.
 fn echoing_provider() -> Provider {
     Provider::start(|request, wire| {
         let body = request.json();

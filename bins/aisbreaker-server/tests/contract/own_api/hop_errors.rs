@@ -1,6 +1,6 @@
 //! Contract section 4, `aisbreaker:network`: errors of the next server.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     hops::{QUESTION, documented_key, progress, request_by_address},
@@ -15,16 +15,17 @@ fn prefix(url: &str, inner: &str) -> String {
     format!("AIsNetworkClientService(aisbreaker:network->{url}->{inner}): ")
 }
 
-#[test]
-fn error_keeps_its_status_and_gains_a_prefix_per_hop() {
-    let servers = [(); 3].map(|()| Server::with_loopback_egress(&[]));
-    let key = documented_key(&servers[0]);
-    let [_, second, third] = servers.each_ref().map(Server::url);
+/// A name, the service properties, the expected status, and the parts of the message in their order.
+type ErrorRow = (&'static str, Value, u16, Vec<String>);
+
+/// Errors of services behind one and two hops, where the servers have these URLs.
+fn errors_behind_hops(urls: [String; 3]) -> Vec<ErrorRow> {
+    let [_, second, third] = urls;
     let invalid = service("chat:invalid");
     let not_found = "No factory registered for serviceId 'chat:invalid'";
     let dead = "http://localhost-invalid:80";
     let echo = service("aisbreaker:echo");
-    let rows = [
+    vec![
         (
             "unknown service, one hop",
             hop(&second, &invalid),
@@ -75,7 +76,14 @@ fn error_keeps_its_status_and_gains_a_prefix_per_hop() {
             400,
             vec![prefix(&second, "aisbreaker:nop")],
         ),
-    ];
+    ]
+}
+
+#[test]
+fn error_keeps_its_status_and_gains_a_prefix_per_hop() {
+    let servers = [(); 3].map(|()| Server::with_loopback_egress(&[]));
+    let key = documented_key(&servers[0]);
+    let rows = errors_behind_hops(servers.each_ref().map(Server::url));
 
     for (row, props, status, parts) in rows {
         let response = servers[0].send(&request_by_address(&key, &call(props.clone(), QUESTION)));

@@ -137,10 +137,10 @@ fn conversation_continues_over_a_hop() {
     let [here, there] = [(); 2].map(|()| Server::with_loopback_egress(&[]));
     let props = hop(&there.url(), &service("chat:echo"));
     let first = here.process("sk-own", &call(props.clone(), "one")).json();
-    let mut second = call(props, "two");
-    second["request"]["conversationState"] = first["conversationState"].clone();
+    let mut second_call = call(props, "two");
+    second_call["request"]["conversationState"] = first["conversationState"].clone();
 
-    let second = here.process("sk-own", &second).json();
+    let second = here.process("sk-own", &second_call).json();
 
     assert_eq!(
         state_of(&second)["messages"].as_array().unwrap().len(),

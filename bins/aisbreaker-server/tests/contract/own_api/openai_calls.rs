@@ -128,10 +128,10 @@ fn provider_receives_the_whole_conversation() {
     let server = Server::with_loopback_egress(&[]);
     let key = openai_key(&server, &provider);
     let first = server.process(&key, &openai_call("one")).json();
-    let mut second = openai_call("two");
-    second["request"]["conversationState"] = first["conversationState"].clone();
+    let mut second_call = openai_call("two");
+    second_call["request"]["conversationState"] = first["conversationState"].clone();
 
-    let second = server.process(&key, &second).json();
+    let second = server.process(&key, &second_call).json();
 
     let expected = json!([
         {"role": "user", "content": "one"},

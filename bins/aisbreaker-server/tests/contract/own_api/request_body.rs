@@ -5,13 +5,12 @@ use serde_json::{Value, json};
 use super::{DUMMY_ANSWER, DUMMY_QUESTION, dummy_question};
 use crate::support::{Request, Server, assert_error, deflate, gzip, service, streamed, user_text};
 
-#[test]
-fn unreadable_member_is_named() {
-    let server = Server::start(&[]);
+/// A name, the body of a call, and the member that the error must name.
+fn unreadable_calls() -> Vec<(&'static str, Value, &'static str)> {
     let inputs = json!([user_text("Hi")]);
     let with_inputs =
         |inputs: Value| json!({"service": service("chat:dummy"), "request": {"inputs": inputs}});
-    let rows = [
+    vec![
         ("nothing", json!({}), "service"),
         (
             "no service",
@@ -105,9 +104,13 @@ fn unreadable_member_is_named() {
             with_inputs(json!([{"image": {"role": "user"}}])),
             "request.inputs[0]",
         ),
-    ];
+    ]
+}
 
-    for (row, body, member) in rows {
+#[test]
+fn unreadable_member_is_named() {
+    let server = Server::start(&[]);
+    for (row, body, member) in unreadable_calls() {
         assert_error(row, &server.process("", &body), 400, member);
         if body["request"].is_object() {
             assert_error(row, &server.process("", &streamed(body)), 400, member);

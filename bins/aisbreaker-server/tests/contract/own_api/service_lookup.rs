@@ -157,86 +157,88 @@ type Lookup = (
     Result<&'static str, u16>,
 );
 
+const GPT: &str = "chat:openai.com/gpt-4";
+
+const LOOKUPS: [Lookup; 16] = [
+    (
+        "the service",
+        &[("chat:openai.com", "a")],
+        "chat:openai.com",
+        Ok("a"),
+    ),
+    (
+        "the service for its engine",
+        &[("chat:openai.com", "a")],
+        GPT,
+        Ok("a"),
+    ),
+    ("the engine", &[(GPT, "a")], GPT, Ok("a")),
+    (
+        "a part of the engine",
+        &[("chat:openai.com/org", "a")],
+        "chat:openai.com/org/m",
+        Ok("a"),
+    ),
+    ("the task", &[("chat:", "a")], GPT, Ok("a")),
+    ("everything", &[("", "a")], GPT, Ok("a")),
+    (
+        "the first of two",
+        &[("chat:openai.com", "a"), (GPT, "b")],
+        GPT,
+        Ok("a"),
+    ),
+    (
+        "the second of two",
+        &[("chat:other.example", "a"), ("chat:", "b")],
+        GPT,
+        Ok("b"),
+    ),
+    (
+        "an engine for the service",
+        &[(GPT, "a")],
+        "chat:openai.com",
+        Err(401),
+    ),
+    (
+        "another engine",
+        &[(GPT, "a")],
+        "chat:openai.com/gpt-4o",
+        Err(401),
+    ),
+    ("half a vendor", &[("chat:openai", "a")], GPT, Err(401)),
+    (
+        "half an engine",
+        &[("chat:openai.com/gpt", "a")],
+        GPT,
+        Err(401),
+    ),
+    ("another task", &[("text:", "a")], GPT, Err(401)),
+    (
+        "an empty secret",
+        &[("chat:openai.com", ""), ("", "a")],
+        GPT,
+        Err(401),
+    ),
+    (
+        "blocked",
+        &[("chat:openai.com", "INVALID"), ("", "a")],
+        GPT,
+        Err(403),
+    ),
+    (
+        "blocked later",
+        &[("chat:openai.com", "a"), ("", "INVALID")],
+        GPT,
+        Ok("a"),
+    ),
+];
+
 #[test]
 fn first_entry_matching_whole_segments_supplies_the_secret() {
-    const GPT: &str = "chat:openai.com/gpt-4";
-    let rows: [Lookup; 16] = [
-        (
-            "the service",
-            &[("chat:openai.com", "a")],
-            "chat:openai.com",
-            Ok("a"),
-        ),
-        (
-            "the service for its engine",
-            &[("chat:openai.com", "a")],
-            GPT,
-            Ok("a"),
-        ),
-        ("the engine", &[(GPT, "a")], GPT, Ok("a")),
-        (
-            "a part of the engine",
-            &[("chat:openai.com/org", "a")],
-            "chat:openai.com/org/m",
-            Ok("a"),
-        ),
-        ("the task", &[("chat:", "a")], GPT, Ok("a")),
-        ("everything", &[("", "a")], GPT, Ok("a")),
-        (
-            "the first of two",
-            &[("chat:openai.com", "a"), (GPT, "b")],
-            GPT,
-            Ok("a"),
-        ),
-        (
-            "the second of two",
-            &[("chat:other.example", "a"), ("chat:", "b")],
-            GPT,
-            Ok("b"),
-        ),
-        (
-            "an engine for the service",
-            &[(GPT, "a")],
-            "chat:openai.com",
-            Err(401),
-        ),
-        (
-            "another engine",
-            &[(GPT, "a")],
-            "chat:openai.com/gpt-4o",
-            Err(401),
-        ),
-        ("half a vendor", &[("chat:openai", "a")], GPT, Err(401)),
-        (
-            "half an engine",
-            &[("chat:openai.com/gpt", "a")],
-            GPT,
-            Err(401),
-        ),
-        ("another task", &[("text:", "a")], GPT, Err(401)),
-        (
-            "an empty secret",
-            &[("chat:openai.com", ""), ("", "a")],
-            GPT,
-            Err(401),
-        ),
-        (
-            "blocked",
-            &[("chat:openai.com", "INVALID"), ("", "a")],
-            GPT,
-            Err(403),
-        ),
-        (
-            "blocked later",
-            &[("chat:openai.com", "a"), ("", "INVALID")],
-            GPT,
-            Ok("a"),
-        ),
-    ];
     let provider = Provider::with_response(200, completion("ok"));
     let server = Server::with_loopback_egress(&[]);
 
-    for (row, entries, id, expected) in rows {
+    for (row, entries, id, expected) in LOOKUPS {
         let entries: Vec<Value> = entries
             .iter()
             .map(|(id, secret)| json!({"serviceId": id, "authSecret": secret, "url": provider.url()}))

@@ -38,6 +38,59 @@ fn ids(list: &Value) -> Vec<&str> {
         .collect()
 }
 
+fn assert_openai_list(list: &Value) {
+    assert_eq!(list["object"], "list");
+    assert_eq!(
+        ids(list),
+        [
+            "gpt-4o",
+            "openai.com/openai.com/odd",
+            "groq.com/llama",
+            "anthropic.com/claude-x",
+            "fast"
+        ]
+    );
+    assert_eq!(
+        list["data"][0],
+        json!({"id": "gpt-4o", "object": "model", "created": 1_700_000_000, "owned_by": "system", "extra": [1]})
+    );
+    let claude = &list["data"][3];
+    assert_eq!(
+        (&claude["object"], &claude["created"], &claude["owned_by"]),
+        (
+            &json!("model"),
+            &json!(1_739_923_200),
+            &json!("anthropic.com")
+        )
+    );
+}
+
+fn assert_anthropic_list(list: &Value) {
+    assert_eq!(
+        ids(list),
+        [
+            "openai.com/gpt-4o",
+            "openai.com/openai.com/odd",
+            "groq.com/llama",
+            "claude-x",
+            "fast"
+        ]
+    );
+    assert_eq!(
+        (&list["has_more"], &list["first_id"], &list["last_id"]),
+        (&json!(false), &json!("openai.com/gpt-4o"), &json!("fast"))
+    );
+    assert_eq!(list["data"][0]["created_at"], "2023-11-14T22:13:20Z");
+    assert_eq!(
+        (&list["data"][3]["display_name"], &list["data"][2]["type"]),
+        (&json!("Claude X"), &json!("model"))
+    );
+    assert_eq!(
+        (&list["data"][0]["lifecycle"], &list["data"][4]["lifecycle"]),
+        (&json!("active"), &json!("active"))
+    );
+}
+
 #[test]
 fn models_of_all_services_have_callable_names() {
     let provider = model_provider();
@@ -57,74 +110,14 @@ fn models_of_all_services_have_callable_names() {
 
     let openai_response = server.send(&Request::get("/v1/models").bearer(&key));
     assert_eq!(openai_response.status, 200, "{}", openai_response.text());
-    let openai_list = openai_response.json();
-    assert_eq!(openai_list["object"], "list");
-    assert_eq!(
-        ids(&openai_list),
-        [
-            "gpt-4o",
-            "openai.com/openai.com/odd",
-            "groq.com/llama",
-            "anthropic.com/claude-x",
-            "fast"
-        ]
-    );
-    assert_eq!(
-        openai_list["data"][0],
-        json!({"id": "gpt-4o", "object": "model", "created": 1_700_000_000, "owned_by": "system", "extra": [1]})
-    );
-    let claude = &openai_list["data"][3];
-    assert_eq!(
-        (&claude["object"], &claude["created"], &claude["owned_by"]),
-        (
-            &json!("model"),
-            &json!(1_739_923_200),
-            &json!("anthropic.com")
-        )
-    );
+    assert_openai_list(&openai_response.json());
 
     let anthropic_response = server.send(
         &Request::get("/v1/models?limit=5")
             .header("x-api-key", &key)
             .header("anthropic-version", "2023-06-01"),
     );
-    let anthropic_list = anthropic_response.json();
-    assert_eq!(
-        ids(&anthropic_list),
-        [
-            "openai.com/gpt-4o",
-            "openai.com/openai.com/odd",
-            "groq.com/llama",
-            "claude-x",
-            "fast"
-        ]
-    );
-    assert_eq!(
-        (
-            &anthropic_list["has_more"],
-            &anthropic_list["first_id"],
-            &anthropic_list["last_id"]
-        ),
-        (&json!(false), &json!("openai.com/gpt-4o"), &json!("fast"))
-    );
-    assert_eq!(
-        anthropic_list["data"][0]["created_at"],
-        "2023-11-14T22:13:20Z"
-    );
-    assert_eq!(
-        (
-            &anthropic_list["data"][3]["display_name"],
-            &anthropic_list["data"][2]["type"]
-        ),
-        (&json!("Claude X"), &json!("model"))
-    );
-    assert_eq!(
-        (
-            &anthropic_list["data"][0]["lifecycle"],
-            &anthropic_list["data"][4]["lifecycle"]
-        ),
-        (&json!("active"), &json!("active"))
-    );
+    assert_anthropic_list(&anthropic_response.json());
 }
 
 #[test]

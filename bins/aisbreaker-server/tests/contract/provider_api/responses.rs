@@ -89,11 +89,12 @@ fn truncated_response_stays_truncated() {
     }
 }
 
-#[test]
-fn token_usage_of_every_response_is_logged() {
+/// A path, a body, whether it is a stream, and whether its usage includes reasoning tokens. All
+/// bodies report 20 input tokens, 9 output tokens and 16 cached tokens.
+fn responses_with_usage() -> [(&'static str, String, bool, bool); 8] {
     let openai = json!({"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29,
         "prompt_tokens_details": {"cached_tokens": 16}, "completion_tokens_details": {"reasoning_tokens": 4}});
-    let response = json!({"input_tokens": 20, "output_tokens": 9, "input_tokens_details": {"cached_tokens": 16},
+    let responses_api = json!({"input_tokens": 20, "output_tokens": 9, "input_tokens_details": {"cached_tokens": 16},
         "output_tokens_details": {"reasoning_tokens": 4}});
     let start = json!({"type": "message_start", "message": {"usage":
         {"input_tokens": 3, "cache_read_input_tokens": 16, "cache_creation_input_tokens": 1, "output_tokens": 1}}});
@@ -106,15 +107,15 @@ fn token_usage_of_every_response_is_logged() {
         "{{\"id\":\"a\",\"usage\":{openai},\"choices\":\"{}\"}}",
         "x".repeat(100_000)
     );
-    let picture = format!(
-        "{{\"response\":{{\"output\":\"{}\",\"usage\":{response}}}}}",
+    let image = format!(
+        "{{\"response\":{{\"output\":\"{}\",\"usage\":{responses_api}}}}}",
         "x".repeat(3_000_000)
     );
-    let rows: [(&str, String, bool, bool); 8] = [
+    [
         (CHAT, early, false, true),
         (
             "/v1/responses",
-            format!("event: response.completed\ndata: {picture}\n\n"),
+            format!("event: response.completed\ndata: {image}\n\n"),
             true,
             true,
         ),
@@ -131,32 +132,37 @@ fn token_usage_of_every_response_is_logged() {
         (CHAT, padded.to_string(), false, true),
         (
             "/v1/responses",
-            stream(&[json!({"type": "response.completed", "response": {"usage": response}})]),
+            stream(&[json!({"type": "response.completed", "response": {"usage": responses_api}})]),
             true,
             true,
         ),
         (MESSAGES, stream(&[start, end]), true, false),
         (MESSAGES, whole.to_string(), false, false),
-    ];
-    let answers: Vec<(String, bool)> = rows
+    ]
+}
+
+#[test]
+fn token_usage_of_every_response_is_logged() {
+    let rows = responses_with_usage();
+    let bodies: Vec<(String, bool)> = rows
         .iter()
-        .map(|(_, answer, is_stream, _)| (answer.clone(), *is_stream))
+        .map(|(_, body, is_stream, _)| (body.clone(), *is_stream))
         .collect();
     let provider = Provider::start(move |request, wire| {
-        let (answer, is_stream) = &answers[number(request, "row")];
+        let (body, is_stream) = &bodies[number(request, "row")];
         if *is_stream {
-            wire.whole_stream(answer)
+            wire.whole_stream(body)
         } else {
-            wire.respond(200, &[("Content-Type", "application/json")], answer)
+            wire.respond(200, &[("Content-Type", "application/json")], body)
         }
     });
     let server = Server::with_loopback_egress(&[]);
     let key = two_dialect_key(&server, &provider);
-    for (row, (path, answer, _, has_reasoning)) in rows.iter().enumerate() {
+    for (row, (path, body, _, has_reasoning)) in rows.iter().enumerate() {
         let id = format!("row-{row}");
         let request = post_with_key(path, &key, json!({"model": "m", "row": row}).to_string())
             .header("x-request-id", &id);
-        assert_eq!(server.send(&request).text(), answer, "{row}");
+        assert_eq!(server.send(&request).text(), body, "{row}");
         let line = server.wait_for_request(&id);
         let reasoning = if *has_reasoning {
             json!(4)

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use self::harness::{FAULTS, LeakHarness, leaking_provider, planted};
 use crate::support::{
-    Canaries, ConfigFile, Request, base64, call, dummy_call, hop, run, send_over_http2, service,
-    service_at, streamed,
+    Canaries, ConfigFile, Request, base64, call, dummy_call, hop, run, send_over_http2, service_at,
+    streamed,
 };
 
 /// A log filter that includes everything that the libraries trace.
@@ -92,125 +92,17 @@ fn no_way_of_sending_a_key_reveals_it() {
     let provider = leaking_provider();
     for format in ["json", "text"] {
         let harness = LeakHarness::new(format, "trace", &provider);
-        let dummy = Request::process(&dummy_call());
-        let openai = Request::process(&call(service("chat:openai.com"), "Hi"));
-        let elsewhere = service_at("chat:openai.com", "https://elsewhere.example");
-        let key = &harness.key;
-        let rows = [
-            ("a good key", 200, dummy.clone().bearer(key)),
-            ("a good key for a provider", 200, openai.clone().bearer(key)),
-            (
-                "a key for another address",
-                403,
-                Request::process(&call(elsewhere, "Hi")).bearer(key),
-            ),
-            (
-                "an altered key",
-                401,
-                dummy.clone().bearer(&harness.altered),
-            ),
-            (
-                "an expired key",
-                401,
-                dummy.clone().bearer(&harness.expired),
-            ),
-            (
-                "a key of another host",
-                401,
-                dummy.clone().bearer(&harness.foreign),
-            ),
-            (
-                "the default key at another host",
-                401,
-                dummy.clone().set("Host", "elsewhere.example"),
-            ),
-            (
-                "a truncated key",
-                401,
-                dummy.clone().bearer(&key[..key.len() - 30]),
-            ),
-            (
-                "an overlong key",
-                401,
-                dummy.clone().bearer(&format!("{key}{}", key.repeat(20))),
-            ),
-            (
-                "a key in quotes",
-                401,
-                dummy.clone().bearer(&format!("\"{key}\"")),
-            ),
-            (
-                "a key after a second scheme",
-                401,
-                dummy.clone().bearer(&format!("Bearer {key}")),
-            ),
-            (
-                "a key in two fields",
-                400,
-                dummy
-                    .clone()
-                    .bearer(key)
-                    .header("Authorization", format!("Bearer {key}")),
-            ),
-            (
-                "another scheme",
-                401,
-                dummy.clone().set("Authorization", format!("Basic {key}")),
-            ),
-            ("no scheme", 401, dummy.clone().set("Authorization", key)),
-            (
-                "a key within its quota",
-                200,
-                dummy.clone().bearer(&harness.rare),
-            ),
-            (
-                "a key beyond its quota",
-                429,
-                dummy.clone().bearer(&harness.rare),
-            ),
-            (
-                "a key as a cookie",
-                200,
-                dummy.clone().header("Cookie", key),
-            ),
-            (
-                "a key as a request id",
-                200,
-                dummy.clone().header("X-Request-Id", key),
-            ),
-            (
-                "a key as a referrer",
-                200,
-                dummy
-                    .clone()
-                    .header("Referer", key)
-                    .header("User-Agent", key),
-            ),
-            (
-                "a key as an address",
-                200,
-                dummy.clone().header("X-Forwarded-For", key),
-            ),
-            ("a key as a host", 400, dummy.clone().set("Host", key)),
-            (
-                "a key in the query",
-                200,
-                dummy
-                    .clone()
-                    .path(&format!("/api/v1/process?access_token={key}")),
-            ),
-            ("a key as the body", 400, Request::process(&json!(key))),
-            (
-                "a key for minting",
-                200,
-                Request::mint(&json!({"requestAuthAndQuotas": {}})).bearer(key),
-            ),
-        ];
-        for (row, status, request) in rows {
+        for (row, status, request) in requests::with_keys(&harness) {
             harness.expect(row, status, &request);
         }
         let mut broken = harness.server.connect();
-        broken.write(format!("GET / HTTP/1.1\r\nAuthorization Bearer {key}\r\n\r\n").as_bytes());
+        broken.write(
+            format!(
+                "GET / HTTP/1.1\r\nAuthorization Bearer {}\r\n\r\n",
+                harness.key
+            )
+            .as_bytes(),
+        );
         harness
             .canaries
             .assert_not_in("the response to a broken head", broken.read_to_end());
@@ -290,6 +182,25 @@ fn no_log_level_reveals_a_secret() {
     }
 }
 
+/// Variables that a phrase makes invalid, and one that is no setting.
+const VARIABLES: [&str; 15] = [
+    "AISBREAKER_LISTEN",
+    "PORT",
+    "DEFAULT_AISBREAKER_API_KEY",
+    "AISBREAKER_PUBLIC_HOSTS",
+    "AISBREAKER_TRUSTED_PROXIES",
+    "AISBREAKER_EGRESS_ALLOW",
+    "AISBREAKER_SERVER_QUOTAS",
+    "AISBREAKER_DEFAULT_QUOTAS",
+    "AISBREAKER_MAX_EXPIRATION",
+    "AISBREAKER_MAX_BODY_BYTES",
+    "AISBREAKER_HEADER_TIMEOUT",
+    "AISBREAKER_MAX_CONNECTIONS",
+    "AISBREAKER_LOG_FORMAT",
+    "AISBREAKER_CONFIG",
+    "AISBREAKER_NO_SETTING",
+];
+
 #[test]
 fn failed_start_reveals_no_secret() {
     let mut canaries = Canaries::default();
@@ -309,24 +220,7 @@ fn failed_start_reveals_no_secret() {
         "[keys]\nsealing = \"{sealing}\"\nsealing = \"{}\"\n",
         planted::OPENING
     ));
-    let variables = [
-        "AISBREAKER_LISTEN",
-        "PORT",
-        "DEFAULT_AISBREAKER_API_KEY",
-        "AISBREAKER_PUBLIC_HOSTS",
-        "AISBREAKER_TRUSTED_PROXIES",
-        "AISBREAKER_EGRESS_ALLOW",
-        "AISBREAKER_SERVER_QUOTAS",
-        "AISBREAKER_DEFAULT_QUOTAS",
-        "AISBREAKER_MAX_EXPIRATION",
-        "AISBREAKER_MAX_BODY_BYTES",
-        "AISBREAKER_HEADER_TIMEOUT",
-        "AISBREAKER_MAX_CONNECTIONS",
-        "AISBREAKER_LOG_FORMAT",
-        "AISBREAKER_CONFIG",
-        "AISBREAKER_NO_SETTING",
-    ];
-    let all_variables: Vec<(&str, &str)> = variables.iter().map(|name| (*name, sealing)).collect();
+    let all_variables: Vec<(&str, &str)> = VARIABLES.iter().map(|name| (*name, sealing)).collect();
     let opening_phrases = format!("{} {}", planted::OPENING, short);
     let keys = [
         ("AUTH_ENCRYPTION_KEYPHRASE", sealing),

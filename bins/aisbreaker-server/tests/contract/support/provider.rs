@@ -42,7 +42,7 @@ impl ReceivedRequest {
 
 type Script = dyn Fn(&ReceivedRequest, &mut Wire) + Send + Sync;
 
-/// A provider on a port of its own, which serves until the test process ends.
+/// A provider on its own port, which serves until the test process ends.
 pub(crate) struct Provider {
     address: SocketAddr,
     state: Arc<State>,

@@ -1,4 +1,4 @@
-//! The real server in a process of its own.
+//! The real server in its own process.
 
 mod command;
 mod inspection;
@@ -156,7 +156,7 @@ impl Server {
         Connection::open(self.address)
     }
 
-    /// Sends one request on a connection of its own.
+    /// Sends one request on a new connection.
     pub(crate) fn send(&self, request: &Request) -> Response {
         self.connect().send(request)
     }

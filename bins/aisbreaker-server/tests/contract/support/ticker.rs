@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Connection, Request, Server, call, streamed};
 
-/// Ticks at a fixed interval, driven by the paced stream of a server of its own.
+/// Ticks at a fixed interval, driven by the paced stream of its own server.
 #[derive(Debug)]
 pub(crate) struct Ticker {
     stream: Connection,

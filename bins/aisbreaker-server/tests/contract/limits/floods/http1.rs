@@ -12,6 +12,65 @@ use crate::support::{Connection, Request, Server, Ticker, dummy_call};
 const POST: &str =
     "POST /api/v1/process HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
 
+/// A name, the start of a request, the piece that follows without end, and the expected status.
+fn endless_requests() -> Vec<(&'static str, String, String, u16)> {
+    let get = "GET /api/v1/ping HTTP/1.1\r\nHost: localhost\r\n";
+    let chunked = format!("{POST}Transfer-Encoding: chunked\r\n\r\n");
+    let text = "x".repeat(10_000);
+    let chunk = format!("2710\r\n{text}\r\n");
+    vec![
+        (
+            "header fields",
+            get.to_owned(),
+            "X-More: 1\r\n".repeat(1_000),
+            431,
+        ),
+        (
+            "header fields of one name",
+            get.to_owned(),
+            "X-A:\r\n".repeat(1_000),
+            431,
+        ),
+        (
+            "a header value",
+            format!("{get}X-More: "),
+            text.clone(),
+            431,
+        ),
+        ("a header name", get.to_owned(), text.clone(), 431),
+        ("a path", "GET /".to_owned(), text.clone(), 431),
+        ("a method", String::new(), text.clone(), 431),
+        ("empty lines", String::new(), "\r\n".repeat(5_000), 431),
+        ("a body", chunked.clone(), chunk, 413),
+        (
+            "a body of single bytes",
+            chunked.clone(),
+            "1\r\nx\r\n".repeat(2_000),
+            413,
+        ),
+        (
+            "a chunk extension",
+            format!("{chunked}1;x="),
+            text.clone(),
+            400,
+        ),
+        (
+            "chunk extensions",
+            chunked.clone(),
+            format!("1;x={}\r\nx\r\n", "x".repeat(100)).repeat(100),
+            400,
+        ),
+        ("a chunk size", chunked.clone(), "0".repeat(10_000), 408),
+        (
+            "trailers",
+            format!("{chunked}0\r\n"),
+            "X-More: 1\r\n".repeat(1_000),
+            400,
+        ),
+        ("a trailer", format!("{chunked}0\r\nX-More: "), text, 400),
+    ]
+}
+
 #[test]
 fn endless_request_parts_are_refused_in_bounded_memory() {
     let server = Server::start(&[
@@ -19,58 +78,8 @@ fn endless_request_parts_are_refused_in_bounded_memory() {
         ("AISBREAKER_BODY_TIMEOUT", "2s"),
     ]);
     let before = server.peak_memory();
-    let get = "GET /api/v1/ping HTTP/1.1\r\nHost: localhost\r\n";
-    let chunked = format!("{POST}Transfer-Encoding: chunked\r\n\r\n");
-    let text = "x".repeat(10_000);
-    let chunk = format!("2710\r\n{text}\r\n");
-    let rows = [
-        ("header fields", get, "X-More: 1\r\n".repeat(1_000), 431),
-        (
-            "header fields of one name",
-            get,
-            "X-A:\r\n".repeat(1_000),
-            431,
-        ),
-        (
-            "a header value",
-            &format!("{get}X-More: "),
-            text.clone(),
-            431,
-        ),
-        ("a header name", get, text.clone(), 431),
-        ("a path", "GET /", text.clone(), 431),
-        ("a method", "", text.clone(), 431),
-        ("empty lines", "", "\r\n".repeat(5_000), 431),
-        ("a body", &chunked, chunk, 413),
-        (
-            "a body of single bytes",
-            &chunked,
-            "1\r\nx\r\n".repeat(2_000),
-            413,
-        ),
-        (
-            "a chunk extension",
-            &format!("{chunked}1;x="),
-            text.clone(),
-            400,
-        ),
-        (
-            "chunk extensions",
-            &chunked,
-            format!("1;x={}\r\nx\r\n", "x".repeat(100)).repeat(100),
-            400,
-        ),
-        ("a chunk size", &chunked, "0".repeat(10_000), 408),
-        (
-            "trailers",
-            &format!("{chunked}0\r\n"),
-            "X-More: 1\r\n".repeat(1_000),
-            400,
-        ),
-        ("a trailer", &format!("{chunked}0\r\nX-More: "), text, 400),
-    ];
 
-    for (row, start, piece, expected) in &rows {
+    for (row, start, piece, expected) in &endless_requests() {
         with_others_served(row, &server, || {
             let mut client = server.connect();
             let writer = client.writer();

@@ -116,11 +116,12 @@ fn oversized_header_lists_are_refused_in_bounded_memory() {
             let mut client = FrameConnection::open(&server, WINDOW);
             client.write(&list);
             client.write(&get(3, "/api/v1/ping"));
-            let response = std::iter::from_fn(|| client.next()).find(|frame| {
-                frame.stream == 1 && frame.frame_type != FrameType::DATA
-                    || frame.frame_type == FrameType::GOAWAY
-            });
-            let response = response.expect("a frame of the server");
+            let response = std::iter::from_fn(|| client.next())
+                .find(|frame| {
+                    frame.stream == 1 && frame.frame_type != FrameType::DATA
+                        || frame.frame_type == FrameType::GOAWAY
+                })
+                .expect("a frame of the server");
             assert!(!response.is_ok(), "{row}: {response:?}");
         });
         assert_growth_below(row, &server, before, 16 * MIB);

@@ -211,7 +211,7 @@ fn sealed_secret_goes_to_no_unbound_address() {
                     let response = harness.attempt(&row, &request, &key, Outcome::NoCall(*status));
                     // A refused stream has not begun, so the response is a plain error.
                     assert_error(&row, &response, *status, "");
-                    let bound_port = harness.good.port().to_string();
+                    let bound_port = harness.provider.port().to_string();
                     assert!(
                         !response.text().contains(&bound_port)
                             || harness.fill(url).contains(&bound_port),
@@ -224,10 +224,10 @@ fn sealed_secret_goes_to_no_unbound_address() {
 
     harness.assert_untouched();
     assert_eq!(
-        harness.good.connections(),
+        harness.provider.connections(),
         0,
         "requests to the provider: {:?}",
-        harness.good.requests()
+        harness.provider.requests()
     );
 }
 
@@ -258,5 +258,5 @@ fn sealed_secret_goes_to_no_unbound_address_over_http2() {
     }
     assert_eq!(responses.len(), rows.len());
     harness.assert_untouched();
-    assert_eq!(harness.good.connections(), 0);
+    assert_eq!(harness.provider.connections(), 0);
 }

@@ -6,7 +6,7 @@ use super::{
         Caller::{self, Key, NoCredentials, Sends},
         ExfiltrationHarness, KeyEntries,
         Outcome::{self, NoCall, ToProvider, ToTrapBare, ToTrapWith, ToTrapWithKey},
-        authorized, body, good, nestings, service_at, status_of,
+        authorized, body, bound_provider, nestings, service_at, status_of,
     },
 };
 use crate::support::{Provider, Request};
@@ -345,7 +345,7 @@ fn proxy_environment_variables_are_ignored() {
         .map(|name| (*name, proxy.as_str()))
         .chain([("NO_PROXY", "")])
         .collect();
-    let harness = ExfiltrationHarness::with(&environment, good(), trap);
+    let harness = ExfiltrationHarness::with(&environment, bound_provider(), trap);
     let key = harness.key(USUAL_KEY);
 
     for (id, secret) in [("chat:openai.com", CHAT), ("aisbreaker:network", HOP)] {

@@ -42,21 +42,21 @@ pub(super) enum Outcome {
 /// A server that may call loopback addresses, the provider `GOOD`, and the trap `EVIL`.
 pub(super) struct ExfiltrationHarness {
     pub(super) server: Server,
-    pub(super) good: Provider,
+    pub(super) provider: Provider,
     pub(super) trap: Provider,
 }
 
 impl ExfiltrationHarness {
     /// Starts all three.
     pub(super) fn new() -> Self {
-        Self::with(&[], good(), Provider::trap())
+        Self::with(&[], bound_provider(), Provider::trap())
     }
 
     /// Starts a server with this environment.
-    pub(super) fn with(environment: &[(&str, &str)], good: Provider, trap: Provider) -> Self {
+    pub(super) fn with(environment: &[(&str, &str)], provider: Provider, trap: Provider) -> Self {
         Self {
             server: Server::with_loopback_egress(environment),
-            good,
+            provider,
             trap,
         }
     }
@@ -67,10 +67,10 @@ impl ExfiltrationHarness {
         let key = sealing.key(entries);
         let Self {
             server: _,
-            good,
+            provider,
             trap,
         } = sealing;
-        Self::with(&[("DEFAULT_AISBREAKER_API_KEY", &key)], good, trap)
+        Self::with(&[("DEFAULT_AISBREAKER_API_KEY", &key)], provider, trap)
     }
 
     /// Replaces the placeholders `GOOD`, `EVIL`, `SELF`, `GOODPORT` and `EVILPORT` by the addresses
@@ -78,9 +78,9 @@ impl ExfiltrationHarness {
     pub(super) fn fill(&self, text: &str) -> String {
         let mut filled = text.to_owned();
         let placeholders = [
-            ("GOODPORT", self.good.port().to_string()),
+            ("GOODPORT", self.provider.port().to_string()),
             ("EVILPORT", self.trap.port().to_string()),
-            ("GOOD", self.good.address().to_string()),
+            ("GOOD", self.provider.address().to_string()),
             ("EVIL", self.trap.address().to_string()),
             ("SELF", self.server.address().to_string()),
         ];
@@ -119,7 +119,7 @@ impl ExfiltrationHarness {
         key: &str,
         outcome: Outcome,
     ) -> Response {
-        let provider_requests_before = self.good.requests().len();
+        let provider_requests_before = self.provider.requests().len();
         let trap_requests_before = self.trap.requests().len();
         let trap_connections_before = self.trap.connections();
 
@@ -130,7 +130,7 @@ impl ExfiltrationHarness {
             !text.contains(MARK),
             "{row}: the response contains a secret: {text}"
         );
-        let provider_requests = self.good.requests().split_off(provider_requests_before);
+        let provider_requests = self.provider.requests().split_off(provider_requests_before);
         let trap_requests = self.trap.requests().split_off(trap_requests_before);
         self.assert_sealed(row);
         let assert_no_trap_connection = || {
@@ -159,7 +159,7 @@ impl ExfiltrationHarness {
                 );
                 let request = &provider_requests[0];
                 let host = request.header("host").map(str::to_owned);
-                assert_eq!(host, Some(self.good.address().to_string()), "{row}");
+                assert_eq!(host, Some(self.provider.address().to_string()), "{row}");
                 let marks = shown(request).matches(MARK).count();
                 assert_eq!(marks, 1, "{row}: other secrets were sent too: {request:?}");
                 assert_no_trap_connection();
@@ -253,7 +253,7 @@ pub(super) fn status_of(response: &Response) -> u16 {
 }
 
 /// Starts a provider that speaks OpenAI's protocol and the protocol of hops.
-pub(super) fn good() -> Provider {
+pub(super) fn bound_provider() -> Provider {
     Provider::start(|request, wire| {
         let is_hop = request.target.ends_with("/process");
         let is_stream =

@@ -79,6 +79,13 @@ const KEY_FOR_HOPS: KeyEntries = &[
     ("chat:openai.com", CHAT, &["http://GOOD"]),
 ];
 
+/// A call of the server by the address to which these keys are bound.
+fn call_by_address(harness: &ExfiltrationHarness, key: &str, body: String) -> Request {
+    Request::post_process(body)
+        .bearer(key)
+        .set("Host", harness.server.address().to_string())
+}
+
 #[test]
 fn hop_to_the_same_server_grants_nothing_beyond_the_key() {
     let harness = ExfiltrationHarness::new();
@@ -88,9 +95,8 @@ fn hop_to_the_same_server_grants_nothing_beyond_the_key() {
         let key = harness.key_at("127.0.0.1", entries);
         for (nesting, properties) in nestings(properties) {
             for is_stream in [false, true] {
-                let request =
-                    Request::post_process(harness.fill(&body(&properties, is_stream))).bearer(&key);
-                let request = request.set("Host", harness.server.address().to_string());
+                let call = harness.fill(&body(&properties, is_stream));
+                let request = call_by_address(&harness, &key, call);
                 let row = format!("{name}, {nesting}, stream: {is_stream}");
                 harness.attempt(&row, &request, &key, *outcome);
             }
@@ -118,10 +124,10 @@ fn key_sealed_for_a_hop_goes_no_further() {
             hop(&harness.server.url(), &hop_to_trap),
         ),
     ] {
-        let request = Request::post_process(body(&properties.to_string(), false)).bearer(caller);
+        let call = body(&properties.to_string(), false);
         harness
             .server
-            .send(&request.set("Host", harness.server.address().to_string()));
+            .send(&call_by_address(&harness, caller, call));
         let received = harness.trap.requests().pop().expect("a call to the trap");
         let expected = (*caller == inner).then(|| format!("Bearer {inner}"));
         assert_eq!(
@@ -136,8 +142,8 @@ fn key_sealed_for_a_hop_goes_no_further() {
     }
     // Over the bound hop, the inner key is used as its holder could use it there.
     let hop_to_provider = hop(&harness.server.url(), &service("chat:openai.com"));
-    let request = Request::post_process(body(&hop_to_provider.to_string(), true)).bearer(&outer);
-    let request = request.set("Host", harness.server.address().to_string());
+    let call = body(&hop_to_provider.to_string(), true);
+    let request = call_by_address(&harness, &outer, call);
     harness.attempt(
         "the use of the inner key",
         &request,
@@ -156,8 +162,7 @@ fn options_cannot_smuggle_a_call_into_another_server() {
     let mut call = call(json!({"serviceId": "chat:openai.com", "url": url}), "Hi");
     call["request"]["internOptions"] = inner;
 
-    let request = Request::process(&call).bearer(&key);
-    let request = request.set("Host", harness.server.address().to_string());
+    let request = call_by_address(&harness, &key, call.to_string());
     harness.attempt("a call in the options", &request, &key, NoCall(403));
 
     harness.assert_untouched();

@@ -139,7 +139,7 @@ fn replaying_provider(reply: Arc<Mutex<(String, String)>>) -> Provider {
 fn try_reply(harness: &ExfiltrationHarness, key: &str, row: &str, status: u16) {
     for (id, secret) in [("chat:openai.com", CHAT), ("aisbreaker:network", HOP)] {
         for is_stream in [false, true, false, true] {
-            let before = harness.good.requests().len();
+            let before = harness.provider.requests().len();
             let body = body(&service_at(id, None), is_stream);
             let response = harness
                 .server
@@ -151,7 +151,7 @@ fn try_reply(harness: &ExfiltrationHarness, key: &str, row: &str, status: u16) {
                 !text.contains(MARK) && !text.contains("stolen"),
                 "{row}: {text}"
             );
-            let sent = harness.good.requests().split_off(before);
+            let sent = harness.provider.requests().split_off(before);
             assert_eq!(sent.len(), 1, "{row}: not one call: {sent:?}");
             assert_eq!(
                 sent[0].header("authorization"),

@@ -5,7 +5,7 @@ use super::{
     harness::{
         ExfiltrationHarness,
         Outcome::{self, NoCall, ToProvider},
-        body, good, service_at,
+        body, bound_provider, service_at,
     },
 };
 use crate::support::{Provider, Request, send_over_http2};
@@ -185,7 +185,7 @@ fn header_fields_redirect_no_secret() {
         }
     }
 
-    for received in harness.good.requests() {
+    for received in harness.provider.requests() {
         let mut names: Vec<_> = received
             .headers
             .iter()
@@ -225,14 +225,14 @@ fn http2_header_fields_redirect_no_secret() {
     for ((uri, host, status), (head, body)) in rows.iter().zip(responses) {
         assert_eq!(head.status.as_u16(), *status, "{uri} {host:?}: {body}");
     }
-    assert_eq!(harness.good.requests().len(), 1);
+    assert_eq!(harness.provider.requests().len(), 1);
     harness.assert_untouched();
 }
 
 #[test]
 fn trusted_proxy_decides_only_the_host_of_the_key() {
     let trusted = [("AISBREAKER_TRUSTED_PROXIES", "127.0.0.1")];
-    let harness = ExfiltrationHarness::with(&trusted, good(), Provider::trap());
+    let harness = ExfiltrationHarness::with(&trusted, bound_provider(), Provider::trap());
     let key = harness.key(USUAL_KEY);
     let rows = [
         ("X-Forwarded-Host", "localhost", ToProvider(CHAT)),

@@ -27,6 +27,122 @@ pub(super) fn all(harness: &LeakHarness, provider: &Provider) -> Vec<Row> {
     .concat()
 }
 
+/// Keys, good and bad, in `Authorization` and in other places.
+pub(super) fn with_keys(harness: &LeakHarness) -> Vec<Row> {
+    let dummy = dummy();
+    let openai = Request::process(&call(service("chat:openai.com"), "Hi"));
+    let elsewhere = service_at("chat:openai.com", "https://elsewhere.example");
+    let key = &harness.key;
+    vec![
+        ("a good key", 200, dummy.clone().bearer(key)),
+        ("a good key for a provider", 200, openai.bearer(key)),
+        (
+            "a key for another address",
+            403,
+            Request::process(&call(elsewhere, "Hi")).bearer(key),
+        ),
+        (
+            "an altered key",
+            401,
+            dummy.clone().bearer(&harness.altered),
+        ),
+        (
+            "an expired key",
+            401,
+            dummy.clone().bearer(&harness.expired),
+        ),
+        (
+            "a key of another host",
+            401,
+            dummy.clone().bearer(&harness.foreign),
+        ),
+        (
+            "the default key at another host",
+            401,
+            dummy.clone().set("Host", "elsewhere.example"),
+        ),
+        (
+            "a truncated key",
+            401,
+            dummy.clone().bearer(&key[..key.len() - 30]),
+        ),
+        (
+            "an overlong key",
+            401,
+            dummy.clone().bearer(&format!("{key}{}", key.repeat(20))),
+        ),
+        (
+            "a key in quotes",
+            401,
+            dummy.clone().bearer(&format!("\"{key}\"")),
+        ),
+        (
+            "a key after a second scheme",
+            401,
+            dummy.clone().bearer(&format!("Bearer {key}")),
+        ),
+        (
+            "a key in two fields",
+            400,
+            dummy
+                .clone()
+                .bearer(key)
+                .header("Authorization", format!("Bearer {key}")),
+        ),
+        (
+            "another scheme",
+            401,
+            dummy.clone().set("Authorization", format!("Basic {key}")),
+        ),
+        ("no scheme", 401, dummy.clone().set("Authorization", key)),
+        (
+            "a key within its quota",
+            200,
+            dummy.clone().bearer(&harness.rare),
+        ),
+        (
+            "a key beyond its quota",
+            429,
+            dummy.clone().bearer(&harness.rare),
+        ),
+        (
+            "a key as a cookie",
+            200,
+            dummy.clone().header("Cookie", key),
+        ),
+        (
+            "a key as a request id",
+            200,
+            dummy.clone().header("X-Request-Id", key),
+        ),
+        (
+            "a key as a referrer",
+            200,
+            dummy
+                .clone()
+                .header("Referer", key)
+                .header("User-Agent", key),
+        ),
+        (
+            "a key as an address",
+            200,
+            dummy.clone().header("X-Forwarded-For", key),
+        ),
+        ("a key as a host", 400, dummy.clone().set("Host", key)),
+        (
+            "a key in the query",
+            200,
+            dummy.path(&format!("/api/v1/process?access_token={key}")),
+        ),
+        ("a key as the body", 400, Request::process(&json!(key))),
+        (
+            "a key for minting",
+            200,
+            Request::mint(&json!({"requestAuthAndQuotas": {}})).bearer(key),
+        ),
+    ]
+}
+
 /// Routes, methods and paths.
 fn routes(harness: &LeakHarness) -> Vec<Row> {
     let cookie = planted::COOKIE;
@@ -52,7 +168,7 @@ fn routes(harness: &LeakHarness) -> Vec<Row> {
             Request::new("PUT", "/api/v1/process"),
         ),
         (
-            "a made-up method",
+            "an unknown method",
             405,
             Request::new(planted::SEALING, "/api/v1/ping"),
         ),

@@ -18,7 +18,7 @@ use crate::{
 /// pool.
 const OWN_TASKS: usize = 3;
 
-/// A gateway in this process, on a runtime of its own.
+/// A gateway in this process, on its own runtime.
 pub(crate) struct EmbeddedGateway {
     runtime: Runtime,
     address: SocketAddr,
@@ -27,8 +27,7 @@ pub(crate) struct EmbeddedGateway {
 impl EmbeddedGateway {
     /// Starts a gateway that may call loopback addresses.
     pub(crate) fn start(timeouts: Timeouts) -> Self {
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime
+        let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()

@@ -1,4 +1,4 @@
-//! The connection on which a script sends whatever it likes.
+//! The connection on which a script sends any bytes.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -103,7 +103,7 @@ impl Wire {
         self.end();
     }
 
-    /// Closes the connection, at whatever point of the response.
+    /// Closes the connection, at any point of the response.
     pub(crate) fn close(&mut self) {
         let _closed = self.stream.shutdown(Shutdown::Both);
         self.has_ended = true;
