@@ -1,9 +1,11 @@
-//! The accept stage: connections within bounds, and an orderly end.
+//! The accept stage: connections within limits, and graceful drain.
 
 mod activity;
 mod connection;
 mod eviction;
+mod tracked_body;
 mod tracked_io;
+mod write_progress;
 
 use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -20,36 +22,36 @@ use tokio::{
 
 use crate::gateway::Gateway;
 use connection::Connection;
-use eviction::Crowd;
+use eviction::ConnectionTable;
 
-/// How long to leave `accept` alone when the system is out of file descriptors.
+/// The pause after an error of `accept`, such as a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long connections get at least to send what is left once all requests are answered.
+/// The least time that connections get to flush their responses once all requests have ended.
 const FLUSH_TIME: Duration = Duration::from_secs(2);
-/// How long requests that are cut off get at most to be dropped, which is when they are logged.
-const LOG_TIME: Duration = Duration::from_secs(1);
-/// How many streams one HTTP/2 connection may have open.
+/// The most time that requests which are cut off get to be dropped, which logs them.
+const DROP_TIME: Duration = Duration::from_secs(1);
+/// The most open streams of an HTTP/2 connection.
 const MAX_STREAMS: u32 = 200;
 /// The largest decoded header list of an HTTP/2 request, in bytes.
 const MAX_HEADER_LIST: u32 = 64 << 10;
-/// How much of an answer the HTTP/2 library asks for ahead of its client, in bytes; about twice as
-/// much can wait.
+/// How much of a response hyper reads ahead of an HTTP/2 client, in bytes. About twice as much can be
+/// buffered.
 const MAX_SEND_BUFFER: usize = 64 << 10;
-/// How much of a connection is buffered, and so the largest HTTP/1 request head, in bytes.
+/// The read buffer of a connection, and so the largest HTTP/1 request head, in bytes.
 const MAX_BUFFER: usize = 128 << 10;
 
-/// How connections are bounded.
+/// The limits of connections.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The longest time to a complete request head, and the longest idle time of a connection. An
-    /// answer may wait ten times as long for its client to take more of it.
+    /// The longest time to a complete request head, and the longest idle time of a connection. A
+    /// response may wait ten times as long for its client to read.
     pub header_timeout: Duration,
-    /// How many connections may be open. Beyond it, one for which the server has only waited for
-    /// two seconds or more (a quarter of a second if it never had a request) gives way to a new
-    /// one; if there is none, the new one is told 503.
+    /// The most open connections. Beyond it, a connection is evicted for which the server has only
+    /// waited for two seconds (a quarter of a second before its first request). If there is none,
+    /// the new connection gets 503.
     pub max_connections: usize,
-    /// How long requests under way may take to finish once the server shuts down.
+    /// How long requests in flight may take to finish once the server shuts down.
     pub drain_timeout: Duration,
 }
 
@@ -63,11 +65,10 @@ impl Default for Limits {
     }
 }
 
-/// Serves HTTP/1.1 and HTTP/2 (with prior knowledge) until `shutdown` completes, then lets requests
-/// under way finish.
+/// Serves HTTP/1.1 and HTTP/2 (with prior knowledge) until `shutdown` completes, then drains.
 ///
-/// On shutdown the listener is closed at once. Requests under way have `limits.drain_timeout` to
-/// end, then they are cut off; new ones on open connections get 503.
+/// On shutdown the listener is closed at once. Requests in flight have `limits.drain_timeout` to
+/// finish before they are cut off; new ones on open connections get 503.
 ///
 /// # Cancel safety
 /// Dropping the future closes the listener and all connections at once.
@@ -80,7 +81,7 @@ pub async fn serve(
     let mut connections = JoinSet::new();
     let close = watch::Sender::new(false);
     let builder = Arc::new(http_builder(&limits));
-    let crowd = Crowd::new(limits.max_connections);
+    let table = ConnectionTable::new(limits.max_connections);
     let mut refusals = Refusals::default();
     {
         let mut shutdown = pin!(shutdown);
@@ -91,16 +92,16 @@ pub async fn serve(
                 () = &mut maintenance => {}
                 Some(ended) = connections.join_next() => log_panic(ended),
                 accepted = listener.accept() => {
-                    let Some((stream, peer)) = usable(accepted).await else { continue };
-                    let Some(place) = crowd.join().await else {
+                    let Some((stream, peer)) = accepted_or_pause(accepted).await else { continue };
+                    let Some(slot) = table.acquire().await else {
                         refusals.refuse(&stream);
                         continue;
                     };
-                    let connection = Connection::new(gateway.clone(), peer.ip(), limits.header_timeout, &place);
+                    let connection = Connection::new(gateway.clone(), peer.ip(), limits.header_timeout, &slot);
                     let (builder, close) = (Arc::clone(&builder), close.subscribe());
                     connections.spawn(async move {
                         connection.run(stream, &builder, close).await;
-                        drop(place);
+                        drop(slot);
                     });
                 }
             }
@@ -128,11 +129,13 @@ fn http_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// A connection, or a pause if there is none to be had.
-async fn usable(accepted: io::Result<(TcpStream, SocketAddr)>) -> Option<(TcpStream, SocketAddr)> {
+/// Returns the accepted connection. After an error of the server itself, pauses.
+async fn accepted_or_pause(
+    accepted: io::Result<(TcpStream, SocketAddr)>,
+) -> Option<(TcpStream, SocketAddr)> {
     match accepted {
         Ok(connection) => Some(connection),
-        Err(error) if is_of_one_connection(&error) => None,
+        Err(error) if is_connection_error(&error) => None,
         Err(error) => {
             tracing::error!(%error, "cannot accept connections");
             sleep(ACCEPT_PAUSE).await;
@@ -141,8 +144,8 @@ async fn usable(accepted: io::Result<(TcpStream, SocketAddr)>) -> Option<(TcpStr
     }
 }
 
-/// Whether the error is that of a client which left before it was accepted.
-fn is_of_one_connection(error: &io::Error) -> bool {
+/// Returns whether a client left before its connection was accepted.
+fn is_connection_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(
         error.kind(),
@@ -152,46 +155,44 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 fn log_panic(ended: Result<(), JoinError>) {
     if ended.is_err_and(|error| error.is_panic()) {
-        tracing::error!("a connection was dropped by a fault of this server");
+        tracing::error!("a connection was dropped: this server has a fault");
     }
 }
 
-/// Connections for which there was no room.
+/// Connections that were refused since the last warning.
 #[derive(Default)]
 struct Refusals {
-    last_told: Option<Instant>,
-    since_told: u64,
+    last_warning: Option<Instant>,
+    refused: u64,
 }
 
 impl Refusals {
-    /// Tells a client that there is no room, as far as it can be told without waiting for it, and
-    /// the log at most once a second.
+    /// Refuses a connection with 503, without waiting for its client. Warns at most once a second.
     fn refuse(&mut self, stream: &TcpStream) {
         let body = r#"{"error":{"message":"too many connections; try again","statusCode":503,"statusText":"Service Unavailable"}}"#;
-        let answer = format!(
+        let response = format!(
             "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
              access-control-allow-origin: *\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
-        // A fresh socket takes this much at once; a client that is gone already does not matter.
-        let _sent = stream.try_write(answer.as_bytes());
-        self.since_told = self.since_told.saturating_add(1);
+        // A fresh socket accepts this much at once; a client that is gone does not matter.
+        let _sent = stream.try_write(response.as_bytes());
+        self.refused = self.refused.saturating_add(1);
         let now = Instant::now();
         if self
-            .last_told
+            .last_warning
             .is_none_or(|last| now.duration_since(last) >= Duration::from_secs(1))
         {
-            tracing::warn!(refused = self.since_told, "too many connections");
+            tracing::warn!(refused = self.refused, "too many connections");
             *self = Self {
-                last_told: Some(now),
-                since_told: 0,
+                last_warning: Some(now),
+                refused: 0,
             };
         }
     }
 }
 
-/// Lets requests under way finish, then what is left of their answers go out; both before the same
-/// deadline.
+/// Lets requests in flight finish and their responses be flushed, both before the same deadline.
 async fn drain(
     gateway: &Gateway,
     limits: &Limits,
@@ -214,6 +215,6 @@ async fn drain(
             connections.shutdown().await;
             gateway.idle().await;
         };
-        let _logged = timeout_at(Instant::now() + LOG_TIME, dropped).await;
+        let _logged = timeout_at(Instant::now() + DROP_TIME, dropped).await;
     }
 }

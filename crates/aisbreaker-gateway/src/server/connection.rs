@@ -1,13 +1,6 @@
-//! One connection: its requests, and when it has been idle for too long.
+//! One connection: its requests, and when it is closed for being idle.
 
-use std::{
-    convert::Infallible,
-    future::poll_fn,
-    net::IpAddr,
-    pin::pin,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{convert::Infallible, future::poll_fn, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use aisbreaker_egress::repoll::SelfWake;
 use http::{Request, Response};
@@ -22,95 +15,104 @@ use tokio::{
 };
 
 use super::{
-    activity::{Activity, AnswerBody, Busy},
-    eviction::{Crowd, Place},
-    tracked_io::Watched,
+    activity::{Activity, RequestGuard},
+    eviction::{ConnectionTable, Slot},
+    tracked_body::{TrackedRequestBody, TrackedResponseBody},
+    tracked_io::TrackedIo,
 };
 use crate::gateway::Gateway;
 
-/// For how many header timeouts a client may leave untaken what it is sent.
+/// For how many header timeouts a client may leave unread what it is sent.
 const BLOCKED_TICKS: u32 = 10;
-/// How many bytes the system takes for a client beyond those that the client lets it send.
+/// The most bytes that the kernel buffers beyond the client's receive window.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const MAX_UNSENT: u32 = 128 << 10;
 
+/// A connection that is served.
 pub(super) struct Connection {
     gateway: Gateway,
     peer: IpAddr,
     header_timeout: Duration,
     activity: Arc<Activity>,
-    crowd: Arc<Crowd>,
+    connections: Arc<ConnectionTable>,
 }
 
-/// What was seen of a connection at the tick before.
+/// The idle check of a connection, with what it saw at the last tick.
 #[derive(Default)]
-struct Watch {
-    begun: usize,
+struct IdleCheck {
+    started: usize,
     writes: u64,
     blocked_ticks: u32,
 }
 
-/// What becomes of a connection at a tick.
+/// What happens to a connection at a tick.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Verdict {
     Keep,
-    /// It has had requests; it is told before it is closed.
+    /// Shut down gracefully.
     Close,
     Drop,
 }
 
-impl Watch {
-    /// A connection is idle if no request has begun since the tick before, none is under way, and
-    /// all that was to be sent has been taken. A client that does not take what it is sent gets
-    /// more time.
-    fn verdict(
-        &mut self,
-        activity: &Activity,
-        header_timeout: Duration,
-        is_closing: bool,
-    ) -> Verdict {
-        let progress = &activity.progress;
-        let (begun, writes) = (activity.begun.load(Ordering::Relaxed), progress.writes());
-        let before = std::mem::replace(
-            self,
-            Self {
-                begun,
-                writes,
-                blocked_ticks: 0,
-            },
-        );
-        if progress.is_blocked() {
-            self.blocked_ticks = if writes != before.writes {
-                0
-            } else {
-                before.blocked_ticks + 1
-            };
-            return if self.blocked_ticks < BLOCKED_TICKS {
-                Verdict::Keep
-            } else {
-                Verdict::Drop
-            };
+/// Whether a connection shuts down.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    Open,
+    Closing,
+}
+
+impl IdleCheck {
+    /// Judges a connection at a tick.
+    ///
+    /// It is idle if no request has started since the last tick, none is in flight, and the client
+    /// has read everything. A client that does not read gets more time.
+    fn tick(&mut self, activity: &Activity, header_timeout: Duration, phase: Phase) -> Verdict {
+        let now = Self {
+            started: activity.started(),
+            writes: activity.writes.writes(),
+            blocked_ticks: 0,
+        };
+        let before = std::mem::replace(self, now);
+        if activity.writes.is_blocked() {
+            return self.judge_blocked(&before);
         }
-        // An HTTP/2 client can leave a stream untaken while it takes all others, which then may end
-        // in peace: they may be those of other clients of one proxy.
         let limit = header_timeout.saturating_mul(BLOCKED_TICKS);
-        let untaken = activity.untaken_for();
-        if untaken > limit {
-            let is_all =
-                activity.under_way.load(Ordering::Relaxed) <= activity.untaken_longer_than(limit);
-            return match is_closing {
-                _ if is_all || untaken > limit.saturating_mul(2) => Verdict::Drop,
-                true => Verdict::Keep,
-                false => Verdict::Close,
-            };
+        if activity.longest_unread() > limit {
+            return judge_unread(activity, limit, phase);
         }
-        if begun != before.begun || activity.under_way.load(Ordering::Relaxed) > 0 {
+        if self.started != before.started || activity.in_flight() > 0 {
             return Verdict::Keep;
         }
-        if begun == 0 || is_closing {
-            Verdict::Drop
-        } else {
-            Verdict::Close
+        match phase {
+            Phase::Open if self.started > 0 => Verdict::Close,
+            Phase::Open | Phase::Closing => Verdict::Drop,
         }
+    }
+
+    fn judge_blocked(&mut self, before: &Self) -> Verdict {
+        if self.writes == before.writes {
+            self.blocked_ticks = before.blocked_ticks + 1;
+        }
+        if self.blocked_ticks < BLOCKED_TICKS {
+            Verdict::Keep
+        } else {
+            Verdict::Drop
+        }
+    }
+}
+
+/// Judges a connection with a response that its client has left unread for too long.
+///
+/// An HTTP/2 client can leave one stream unread while it reads all others, which may belong to
+/// other clients of one proxy. Those get time to finish.
+fn judge_unread(activity: &Activity, limit: Duration, phase: Phase) -> Verdict {
+    let are_all_unread = activity.in_flight() <= activity.unread_longer_than(limit);
+    if are_all_unread || activity.longest_unread() > limit.saturating_mul(2) {
+        return Verdict::Drop;
+    }
+    match phase {
+        Phase::Open => Verdict::Close,
+        Phase::Closing => Verdict::Keep,
     }
 }
 
@@ -119,62 +121,61 @@ impl Connection {
         gateway: Gateway,
         peer: IpAddr,
         header_timeout: Duration,
-        place: &Place,
+        slot: &Slot,
     ) -> Self {
-        let (activity, crowd) = (Arc::clone(place.activity()), Arc::clone(place.crowd()));
         Self {
             gateway,
             peer,
             header_timeout,
-            activity,
-            crowd,
+            activity: Arc::clone(slot.activity()),
+            connections: Arc::clone(slot.connections()),
         }
     }
 
-    /// Serves one connection until it ends, is idle for too long, gives way to another one, or is
-    /// told to close.
+    /// Serves the connection until it ends, is idle for too long, is evicted, or `close` changes.
     pub(super) async fn run(
         self,
         stream: TcpStream,
         builder: &auto::Builder<TokioExecutor>,
         mut close: watch::Receiver<bool>,
     ) {
-        prepare(&stream);
+        configure(&stream);
         let service = service_fn(|request| {
-            answer(
+            respond(
                 self.gateway.clone(),
-                Arc::clone(&self.crowd),
+                Arc::clone(&self.connections),
                 self.peer,
-                self.activity.begin(),
+                self.activity.start_request(),
                 request,
             )
         });
-        let io = Watched::new(stream, Arc::clone(&self.activity));
+        let io = TrackedIo::new(stream, Arc::clone(&self.activity));
         let mut connection = pin!(builder.serve_connection(io, service));
         let mut ticks = interval_at(Instant::now() + self.header_timeout, self.header_timeout);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut watch, mut is_closing, mut latch) = (Watch::default(), false, SelfWake::default());
+        let mut idle_check = IdleCheck::default();
+        let mut phase = Phase::Open;
+        let mut self_wake = SelfWake::default();
         loop {
             tokio::select! {
-                // Broken connections are a matter of their clients; requests that they cut off are
-                // in the log.
-                _ended = poll_fn(|cx| latch.poll(cx, |cx| connection.as_mut().poll(cx))) => return,
-                _told = close.changed(), if !is_closing => {
-                    is_closing = true;
+                // An error is the client's; the requests that it cut are in the log.
+                _ended = poll_fn(|cx| self_wake.poll(cx, |cx| connection.as_mut().poll(cx))) => return,
+                _changed = close.changed(), if phase == Phase::Open => {
+                    phase = Phase::Closing;
                     connection.as_mut().graceful_shutdown();
                 }
-                () = self.activity.asked_to_give_way() => {
-                    let Self { activity, .. } = &self;
-                    if activity.waits_since().or_else(|| activity.keeps_requests_since()).is_some() {
+                () = self.activity.eviction_requested() => {
+                    // It may have become useful since.
+                    if self.is_evictable() {
                         return;
                     }
                 }
                 _tick = ticks.tick() => {
-                    match watch.verdict(&self.activity, self.header_timeout, is_closing) {
+                    match idle_check.tick(&self.activity, self.header_timeout, phase) {
                         Verdict::Keep => {}
                         Verdict::Drop => return,
                         Verdict::Close => {
-                            is_closing = true;
+                            phase = Phase::Closing;
                             connection.as_mut().graceful_shutdown();
                         }
                     }
@@ -182,31 +183,34 @@ impl Connection {
             }
         }
     }
+
+    fn is_evictable(&self) -> bool {
+        self.activity.waiting_since().is_some() || self.activity.stalled_since().is_some()
+    }
 }
 
-fn prepare(stream: &TcpStream) {
-    // Without this, small pieces of a stream wait for the client's acknowledgement.
+fn configure(stream: &TcpStream) {
+    // Otherwise small frames of a stream wait for the client's acknowledgement.
     let _best_effort = stream.set_nodelay(true);
-    // Without this, the system takes megabytes that a client does not take, and a provider is read
-    // that far ahead.
+    // Otherwise the kernel buffers megabytes for a client that does not read, and the provider is
+    // read that far ahead.
     #[cfg(any(target_os = "android", target_os = "linux"))]
     let _best_effort = SockRef::from(stream).set_tcp_notsent_lowat(MAX_UNSENT);
 }
 
-/// Answers one request; its connection is busy until the body of the answer is over.
-async fn answer(
+/// Answers one request, which ends with the body of its response.
+async fn respond(
     gateway: Gateway,
-    crowd: Arc<Crowd>,
+    connections: Arc<ConnectionTable>,
     peer: IpAddr,
-    busy: Busy,
+    guard: RequestGuard,
     request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Infallible> {
+) -> Result<Response<TrackedResponseBody>, Infallible> {
     if gateway.is_full() {
-        // Most likely somebody sends many requests and none of them whole.
-        crowd.ask_one_to_give_way(Activity::keeps_requests_since);
+        // Most likely a client sends many requests and completes none of them.
+        connections.evict_one(Activity::stalled_since);
     }
-    let response = gateway
-        .handle(request.map(|body| busy.receive(body)), peer)
-        .await;
-    Ok(response.map(|body| busy.answer(body)))
+    let tracked = request.map(|body| TrackedRequestBody::new(body, &guard));
+    let response = gateway.handle(tracked, peer).await;
+    Ok(response.map(|body| TrackedResponseBody::new(body, guard)))
 }

@@ -1,10 +1,10 @@
-//! All open connections, and which of them gives way when there are too many, or too many requests.
+//! All open connections, and which of them is evicted when there is no room for another one.
 //!
-//! Clients that open connections and send nothing, or send their requests byte by byte, cost their
-//! senders little and would keep everyone else out. So when there is no room, a connection for
-//! which the server does nothing but wait gives way to the new one: of some that stand together,
-//! the one that has been so for the longest time. And when there is no room for requests, one gives
-//! way most of whose requests do not come whole.
+//! Connections that send nothing, or send their requests byte by byte, cost their clients little
+//! and would keep everyone else out. So when the table is full, a connection for which the server
+//! only waits is evicted in favour of a new one: among a random run of connections, the one that
+//! has waited longest. When too many requests are in flight, a connection is evicted most of whose
+//! requests are incomplete.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
@@ -18,98 +18,111 @@ use tokio::{
 
 use super::activity::Activity;
 
-/// How many connections are looked at to find one that gives way.
-const LOOKED_AT: usize = 64;
-/// How long a connection may take to give way. It takes microseconds unless it has just begun to be
-/// of use.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// How many connections are examined to find one to evict.
+const EXAMINED: usize = 64;
+/// How long an eviction may take. It takes microseconds unless the connection has just become
+/// useful.
+const EVICTION_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// Returns since when a connection could be evicted, if it could.
+type EvictableSince = fn(&Activity) -> Option<Instant>;
 
 /// The open connections.
-pub(super) struct Crowd {
-    room: Arc<Semaphore>,
-    members: Mutex<Vec<Arc<Activity>>>,
+pub(super) struct ConnectionTable {
+    slots: Arc<Semaphore>,
+    connections: Mutex<Vec<Arc<Activity>>>,
 }
 
-/// A connection's place in the crowd, until it is dropped.
-pub(super) struct Place {
-    crowd: Arc<Crowd>,
+/// The slot of a connection in the table, until it is dropped.
+pub(super) struct Slot {
+    table: Arc<ConnectionTable>,
     activity: Arc<Activity>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Crowd {
+impl ConnectionTable {
+    /// Creates a table with this many slots.
     pub(super) fn new(max_connections: usize) -> Arc<Self> {
-        let room = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
+        let permits = max_connections.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
-            room,
-            members: Mutex::default(),
+            slots: Arc::new(Semaphore::new(permits)),
+            connections: Mutex::default(),
         })
     }
 
-    /// A place for a new connection; `None` if nobody gives way.
-    pub(super) async fn join(self: &Arc<Self>) -> Option<Place> {
-        let permit = match Arc::clone(&self.room).try_acquire_owned() {
+    /// Returns a slot for a new connection; `None` if the table is full and nothing is evicted.
+    pub(super) async fn acquire(self: &Arc<Self>) -> Option<Slot> {
+        let permit = match Arc::clone(&self.slots).try_acquire_owned() {
             Ok(permit) => permit,
-            Err(_full) => self.make_room().await?,
+            Err(_full) => self.acquire_by_eviction().await?,
         };
         let activity = Arc::new(Activity::new());
-        let mut members = self.lock();
-        activity.place.store(members.len(), Ordering::Relaxed);
-        members.push(Arc::clone(&activity));
-        drop(members);
-        Some(Place {
-            crowd: Arc::clone(self),
+        let mut connections = self.lock();
+        activity.index.store(connections.len(), Ordering::Relaxed);
+        connections.push(Arc::clone(&activity));
+        drop(connections);
+        Some(Slot {
+            table: Arc::clone(self),
             activity,
             _permit: permit,
         })
     }
 
-    async fn make_room(&self) -> Option<OwnedSemaphorePermit> {
-        if !self.ask_one_to_give_way(Activity::waits_since) {
+    async fn acquire_by_eviction(&self) -> Option<OwnedSemaphorePermit> {
+        if !self.evict_one(Activity::waiting_since) {
             return None;
         }
-        timeout(PATIENCE, Arc::clone(&self.room).acquire_owned())
-            .await
-            .ok()?
-            .ok()
+        let freed = Arc::clone(&self.slots).acquire_owned();
+        timeout(EVICTION_TIMEOUT, freed).await.ok()?.ok()
     }
 
-    /// Asks a connection to give way: the one for which `since` tells the earliest moment. Whether
-    /// there was one.
-    pub(super) fn ask_one_to_give_way(&self, since: fn(&Activity) -> Option<Instant>) -> bool {
-        let start = usize::try_from(getrandom::u64().unwrap_or_default() >> 32).unwrap_or_default();
-        self.earliest(start, since)
-            .inspect(|activity| activity.ask_to_give_way())
-            .is_some()
+    /// Asks the connection to close that could have been evicted for the longest time. Returns
+    /// whether there is one.
+    pub(super) fn evict_one(&self, evictable_since: EvictableSince) -> bool {
+        let random = getrandom::u64().unwrap_or_default() >> 32;
+        let start = usize::try_from(random).unwrap_or_default();
+        match self.longest_evictable(start, evictable_since) {
+            Some(activity) => {
+                activity.request_eviction();
+                true
+            }
+            None => false,
+        }
     }
 
-    /// Of some connections from this one on, the one for which `since` tells the earliest moment.
-    fn earliest(
+    /// Examines connections from an index on, and returns the one that could have been evicted for
+    /// the longest time.
+    fn longest_evictable(
         &self,
         start: usize,
-        since: fn(&Activity) -> Option<Instant>,
+        evictable_since: EvictableSince,
     ) -> Option<Arc<Activity>> {
-        let members = self.lock();
-        let from = start.checked_rem(members.len())?;
-        let looked_at = members
-            .iter()
-            .cycle()
-            .skip(from)
-            .take(LOOKED_AT.min(members.len()));
-        let those = looked_at.filter_map(|activity| Some((since(activity)?, activity)));
-        those
-            .min_by_key(|(since, _)| *since)
-            .map(|(_, activity)| Arc::clone(activity))
+        let connections = self.lock();
+        let from = start.checked_rem(connections.len())?;
+        let count = EXAMINED.min(connections.len());
+        let mut longest: Option<(Instant, &Arc<Activity>)> = None;
+        for activity in connections.iter().cycle().skip(from).take(count) {
+            let Some(since) = evictable_since(activity) else {
+                continue;
+            };
+            match longest {
+                Some((earliest, _)) if earliest <= since => {}
+                Some(_) | None => longest = Some((since, activity)),
+            }
+        }
+        let (_, activity) = longest?;
+        Some(Arc::clone(activity))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Activity>>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+        let connections = &self.connections;
+        connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Place {
-    pub(super) fn crowd(&self) -> &Arc<Crowd> {
-        &self.crowd
+impl Slot {
+    pub(super) fn connections(&self) -> &Arc<ConnectionTable> {
+        &self.table
     }
 
     pub(super) fn activity(&self) -> &Arc<Activity> {
@@ -117,15 +130,15 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
-        let mut members = self.crowd.lock();
-        let place = self.activity.place.load(Ordering::Relaxed);
-        if place < members.len() {
-            members.swap_remove(place);
+        let mut connections = self.table.lock();
+        let index = self.activity.index.load(Ordering::Relaxed);
+        if index < connections.len() {
+            connections.swap_remove(index);
         }
-        if let Some(moved) = members.get(place) {
-            moved.place.store(place, Ordering::Relaxed);
+        if let Some(moved) = connections.get(index) {
+            moved.index.store(index, Ordering::Relaxed);
         }
     }
 }
@@ -134,79 +147,93 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    async fn crowd_of(count: usize) -> (Arc<Crowd>, Vec<Place>) {
-        let crowd = Crowd::new(count);
-        let mut places = Vec::new();
+    async fn table_of(count: usize) -> (Arc<ConnectionTable>, Vec<Slot>) {
+        let table = ConnectionTable::new(count);
+        let mut slots = Vec::new();
         for _ in 0..count {
-            places.push(crowd.join().await.unwrap());
+            slots.push(table.acquire().await.unwrap());
         }
-        (crowd, places)
+        (table, slots)
     }
 
     #[tokio::test]
-    async fn places_are_given_back_whoever_leaves() {
-        let (crowd, mut places) = crowd_of(5).await;
+    async fn slots_are_freed_in_any_order() {
+        let (table, mut slots) = table_of(5).await;
 
         for at in [1, 3, 0, 1, 0] {
-            drop(places.remove(at));
-            let members = crowd.lock();
-            assert_eq!(members.len(), places.len());
-            for (place, member) in members.iter().enumerate() {
-                assert_eq!(member.place.load(Ordering::Relaxed), place);
+            drop(slots.remove(at));
+            let connections = table.lock();
+            assert_eq!(connections.len(), slots.len());
+            for (index, connection) in connections.iter().enumerate() {
+                assert_eq!(connection.index.load(Ordering::Relaxed), index);
                 assert!(
-                    places
+                    slots
                         .iter()
-                        .any(|place| Arc::ptr_eq(&place.activity, member))
+                        .any(|slot| Arc::ptr_eq(&slot.activity, connection))
                 );
             }
         }
-        assert_eq!(crowd.room.available_permits(), 5);
+        assert_eq!(table.slots.available_permits(), 5);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_one_that_has_waited_longest_gives_way_and_no_other() {
-        let (crowd, mut places) = crowd_of(3).await;
-        let [busy, done, idle] = [0, 1, 2].map(|i| Arc::clone(places[i].activity()));
-        assert!(crowd.join().await.is_none(), "nobody gives way at once");
+    async fn the_connection_that_has_waited_longest_is_evicted() {
+        let (table, mut slots) = table_of(3).await;
+        let [busy, done, idle] = [0, 1, 2].map(|i| Arc::clone(slots[i].activity()));
+        assert!(
+            table.acquire().await.is_none(),
+            "none can be evicted at once"
+        );
         tokio::time::advance(Duration::from_millis(300)).await;
         assert!(
-            crowd.earliest(0, Activity::waits_since).is_some(),
+            table
+                .longest_evictable(0, Activity::waiting_since)
+                .is_some(),
             "none of them has sent anything yet"
         );
-        let _under_way = busy.begin();
-        drop(done.begin());
+        let _in_flight = busy.start_request();
+        drop(done.start_request());
         tokio::time::advance(Duration::from_secs(2)).await;
 
         for start in 0..7 {
             assert!(
                 Arc::ptr_eq(
-                    &crowd.earliest(start, Activity::waits_since).unwrap(),
+                    &table
+                        .longest_evictable(start, Activity::waiting_since)
+                        .unwrap(),
                     &idle
                 ),
                 "from {start}"
             );
         }
         let newcomer = {
-            let joining = crowd.join();
+            let acquiring = table.acquire();
             let leaving = async {
-                idle.asked_to_give_way().await;
-                drop(places.remove(2));
+                idle.eviction_requested().await;
+                drop(slots.remove(2));
             };
-            tokio::join!(joining, leaving).0
+            tokio::join!(acquiring, leaving).0
         };
-        let newcomer = newcomer.expect("a place, since one has left");
+        let newcomer = newcomer.expect("a slot, since one was freed");
         tokio::time::advance(Duration::from_secs(2)).await;
         assert!(
-            Arc::ptr_eq(&crowd.earliest(0, Activity::waits_since).unwrap(), &done),
+            Arc::ptr_eq(
+                &table.longest_evictable(0, Activity::waiting_since).unwrap(),
+                &done
+            ),
             "before the newcomer"
         );
 
-        let _both = (done.begin(), newcomer.activity().begin());
+        let _both = (done.start_request(), newcomer.activity().start_request());
         tokio::time::advance(Duration::from_secs(60)).await;
-        assert!(crowd.earliest(0, Activity::waits_since).is_none());
         assert!(
-            crowd.join().await.is_none(),
-            "nobody gives way who is of use"
+            table
+                .longest_evictable(0, Activity::waiting_since)
+                .is_none()
+        );
+        assert!(
+            table.acquire().await.is_none(),
+            "no useful connection is evicted"
         );
     }
 }
