@@ -170,7 +170,7 @@ impl MonitoredServer {
             // Without a line for every request, the log that a failing test shows stays readable.
             (
                 "AISBREAKER_LOG",
-                "warn,aisbreaker_server=info,aisbreaker_gateway::serve=info",
+                "warn,aisbreaker_server=info,aisbreaker_gateway::server=info",
             ),
             // Longer than any test: a server that still counts a request as open does not exit.
             ("AISBREAKER_DRAIN_TIMEOUT", "10m"),

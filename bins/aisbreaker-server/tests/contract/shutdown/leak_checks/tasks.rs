@@ -2,11 +2,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use aisbreaker_egress::{Client, Policy, Timeouts};
 use aisbreaker_gateway::{Config, Gateway, Limits, SystemClock, quotas_from_json, serve};
-use aisbreaker_services::{
-    egress::{Client, Policy, Timeouts},
-    services,
-};
+use aisbreaker_services::services;
 use aisbreaker_token::{KeyRing, ServerKey};
 use tokio::{net::TcpListener, runtime::Runtime};
 
