@@ -29,6 +29,19 @@ fn other_client(server: &Server) -> Connection {
     Connection::open_from(Ipv4Addr::new(127, 0, 0, 9), server.address())
 }
 
+/// Sends a request on twenty connections, and reads only the heads of the responses. Returns the
+/// statuses with the connections.
+fn unread_responses(server: &Server, request: &[u8]) -> Vec<(u16, Connection)> {
+    (0..20)
+        .map(|_| {
+            let mut connection =
+                Connection::open_with_receive_buffer(server.address(), SMALL_BUFFER);
+            connection.write(request);
+            (connection.head().status, connection)
+        })
+        .collect()
+}
+
 #[test]
 fn unread_answers_stay_within_the_share_of_their_client() {
     let server = Server::start(&TIGHT);
@@ -36,14 +49,7 @@ fn unread_answers_stay_within_the_share_of_their_client() {
     // The answers have 3.7 MB each, and the share is eight megabytes.
     let request = Request::process(&echo(MEGABYTE)).to_bytes();
 
-    let unread: Vec<(u16, Connection)> = (0..20)
-        .map(|_| {
-            let mut connection =
-                Connection::open_with_receive_buffer(server.address(), SMALL_BUFFER);
-            connection.write(&request);
-            (connection.head().status, connection)
-        })
-        .collect();
+    let unread = unread_responses(&server, &request);
 
     let served = unread.iter().filter(|(status, _)| *status == 200).count();
     assert!((1..=2).contains(&served), "{served} answers are held");
@@ -76,15 +82,8 @@ fn unread_stream_ends_stay_within_the_share_of_their_client() {
     let body = streamed(call(service_at("chat:openai.com", &provider.url()), "Hi"));
     let request = Request::process(&body).bearer("sk-own").to_bytes();
 
-    let mut unread: Vec<Connection> = (0..20)
-        .map(|_| {
-            let mut connection =
-                Connection::open_with_receive_buffer(server.address(), SMALL_BUFFER);
-            connection.write(&request);
-            assert_eq!(connection.head().status, 200);
-            connection
-        })
-        .collect();
+    let mut unread = unread_responses(&server, &request);
+    assert!(unread.iter().all(|(status, _)| *status == 200));
 
     // Streams for which there is no room end with an error.
     let is_refused = |connection: &mut Connection| {
@@ -96,7 +95,7 @@ fn unread_stream_ends_stay_within_the_share_of_their_client() {
         .iter_mut()
         .rev()
         .take(10)
-        .filter_map(|connection| is_refused(connection).then_some(()))
+        .filter_map(|(_, connection)| is_refused(connection).then_some(()))
         .count();
     assert!(refused > 0, "all twenty are held");
     let grown = server.peak_memory() - before;

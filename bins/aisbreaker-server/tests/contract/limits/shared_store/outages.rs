@@ -223,6 +223,8 @@ fn outages_under_load_cause_no_errors_and_bounded_excess() {
     };
 
     let total: u32 = thread::scope(|scope| {
+        // Without it, a failed assertion would wait for load that never ends.
+        let load = StopOnDrop(&is_over);
         let calls = spawn_load(scope, &servers, &key, &is_over);
         let (down, up) = (next_change(DOWN), next_change(UP));
         redis.pause();
@@ -237,7 +239,7 @@ fn outages_under_load_cause_no_errors_and_bounded_excess() {
         wait_on_each(UP, up);
         redis.cli(&["FLUSHALL"]);
         assert!(admitted(&servers[0], &key, 1) <= 1);
-        is_over.store(true, Ordering::Relaxed);
+        drop(load);
         calls
             .into_iter()
             .map(|calls| calls.join().expect("no call failed"))
@@ -250,6 +252,15 @@ fn outages_under_load_cause_no_errors_and_bounded_excess() {
     // Each server logs changes, not requests.
     for server in &servers {
         assert!(lines(server, DOWN) <= 10, "{}", server.log());
+    }
+}
+
+/// Ends the load of a test, even if the test panics.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
