@@ -1,14 +1,12 @@
-//! The gateway inside another hyper server, which keeps a path for itself and hands the rest on.
-#![expect(clippy::print_stdout, reason = "an example talks to its terminal")]
+//! The gateway inside another hyper server, which serves one path itself and passes the rest on.
+#![expect(clippy::print_stdout, reason = "an example prints to its terminal")]
 
 use std::convert::Infallible;
 
+use aisbreaker_egress::{Client, Outgoing, Policy, Timeouts, parse_url};
 use aisbreaker_examples::{Outcome, client};
 use aisbreaker_gateway::{Config, Gateway, ResponseBody, SystemClock};
-use aisbreaker_services::{
-    egress::{Client, Outgoing, Policy, Timeouts},
-    services::{Options, standard},
-};
+use aisbreaker_services::services::{Options, standard};
 use aisbreaker_token::{KeyRing, ServerKey};
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt as _, Either, Full};
@@ -30,14 +28,14 @@ async fn main() -> Outcome {
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let base = format!("http://{}", listener.local_addr()?);
-    // Frees counters of idle clients; `aisbreaker_gateway::serve` does so by itself.
+    // Frees the counters of idle clients, as `aisbreaker_gateway::serve` does by itself.
     let maintained = gateway.clone();
     tokio::spawn(async move { maintained.maintain().await });
     let server = tokio::spawn(serve(listener, gateway));
 
     for path in ["/mine", "/api/v1/ping"] {
         let client = Client::new(Policy::strict().allow(&base)?, Timeouts::default());
-        let url = aisbreaker_api::ServiceUrl::resolve(&base, path, None)?;
+        let url = parse_url(&format!("{base}{path}"))?;
         let response = client
             .send(&url, Outgoing::new(Method::GET, HeaderMap::new(), ""))
             .await?;

@@ -1,15 +1,15 @@
-//! What does a decision over twelve limits cost, beside `governor` doing one and twelve keyed
-//! checks?
+//! What does a decision over twelve limits cost, compared with one and twelve keyed checks of
+//! `governor`?
 //!
 //! Twelve limits are what a request needs: server and key, global and per client, each per minute,
-//! hour and day. Both libraries get the same keys. `hot-key` asks for one client again and again,
-//! `million-keys` for one of a million at random; `busy` is a client with every slot of its day in
-//! use; `after-a-day` is the first decision after an idle day. Two threads are reported as wall
-//! time per decision of both.
+//! hour and day. Both libraries get the same keys. `hot-key` decides for one client again and
+//! again, `million-keys` for one of a million at random; `busy` is a client with every slot of its
+//! day in use; `after-a-day` is the first decision after an idle day. Two threads are reported as
+//! elapsed time per decision of both.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "a bench counts from some instant and stops on faults"
+    reason = "a benchmark owns its clock and stops on faults"
 )]
 
 use std::hint::black_box;
@@ -72,7 +72,7 @@ fn used_up() -> DefaultKeyedRateLimiter<Key> {
     RateLimiter::keyed(Quota::per_hour(NonZeroU32::MIN))
 }
 
-/// Clients in an order that no cache foresees.
+/// Returns clients in an order that no cache predicts.
 fn scattered(step: u64) -> u64 {
     step.wrapping_mul(0x9E37_79B9_7F4A_7C15)
         .rotate_left(23)
@@ -97,18 +97,18 @@ fn hot_key(criterion: &mut Criterion) {
     });
 
     let engine = engine(epoch);
-    let asked = charges(HOT, wide());
+    let charged = charges(HOT, wide());
     group.bench_function("12-limits", |bench| {
         bench.iter(|| {
             engine
-                .charge(black_box(&asked), NonZeroU32::MIN, black_box(epoch))
+                .charge(black_box(&charged), NonZeroU32::MIN, black_box(epoch))
                 .is_ok()
         });
     });
     group.bench_function("12-limits-reading-the-clock", |bench| {
         bench.iter(|| {
             engine
-                .charge(black_box(&asked), NonZeroU32::MIN, Instant::now())
+                .charge(black_box(&charged), NonZeroU32::MIN, Instant::now())
                 .is_ok()
         });
     });
@@ -116,12 +116,12 @@ fn hot_key(criterion: &mut Criterion) {
         let engine = Engine::new(epoch, 2_100_000);
         bench.iter(|| {
             engine
-                .charge(black_box(&asked), NonZeroU32::MIN, black_box(epoch))
+                .charge(black_box(&charged), NonZeroU32::MIN, black_box(epoch))
                 .is_ok()
         });
     });
     group.bench_function("3-limits", |bench| {
-        let [first, ..] = asked;
+        let [first, ..] = charged;
         bench.iter(|| {
             engine
                 .charge(black_box(&[first]), NonZeroU32::MIN, black_box(epoch))
@@ -200,8 +200,8 @@ fn million_keys(criterion: &mut Criterion) {
     group.bench_function("12-limits-refused", |bench| {
         bench.iter(|| {
             step += 1;
-            let asked = charges(scattered(step), Limits::per_minute(number(1)));
-            engine.charge(&asked, NonZeroU32::MIN, epoch).is_err()
+            let charged = charges(scattered(step), Limits::per_minute(number(1)));
+            engine.charge(&charged, NonZeroU32::MIN, epoch).is_err()
         });
     });
     group.bench_function("sweep-step", |bench| bench.iter(|| engine.sweep(epoch)));
@@ -221,12 +221,12 @@ fn two_threads(criterion: &mut Criterion) {
         });
     });
     let engine = engine(epoch);
-    let asked = charges(HOT, wide());
+    let charged = charges(HOT, wide());
     group.bench_function("hot-key/12-limits", |bench| {
         bench.iter_custom(|rounds| {
             both(rounds, &|_| {
                 engine
-                    .charge(black_box(&asked), NonZeroU32::MIN, epoch)
+                    .charge(black_box(&charged), NonZeroU32::MIN, epoch)
                     .is_ok()
             })
         });
@@ -275,7 +275,7 @@ fn two_threads(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The time until two threads have done `rounds` calls together.
+/// Measures the time until two threads have made `rounds` calls together.
 fn both(rounds: u64, call: &(dyn Fn(u64) -> bool + Sync)) -> Duration {
     let start = Instant::now();
     thread::scope(|scope| {
@@ -294,19 +294,19 @@ fn long_lists(criterion: &mut Criterion) {
     let epoch = Instant::now();
     let mut group = criterion.benchmark_group("quota/charge/long-lists");
     group.throughput(Throughput::Elements(1));
-    let asked = charges(HOT, wide());
+    let charged = charges(HOT, wide());
     let slot = Duration::from_millis(600);
     let day = Duration::from_secs(86_400);
     let engine = engine(epoch);
     let mut now = epoch;
     while now < epoch + day {
-        engine.charge(&asked, NonZeroU32::MIN, now).unwrap();
+        engine.charge(&charged, NonZeroU32::MIN, now).unwrap();
         now += slot;
     }
     group.bench_function("busy/12-limits", |bench| {
         bench.iter(|| {
             engine
-                .charge(black_box(&asked), NonZeroU32::MIN, now)
+                .charge(black_box(&charged), NonZeroU32::MIN, now)
                 .is_ok()
         });
     });
@@ -314,7 +314,7 @@ fn long_lists(criterion: &mut Criterion) {
         bench.iter(|| {
             now += slot;
             engine
-                .charge(black_box(&asked), NonZeroU32::MIN, now)
+                .charge(black_box(&charged), NonZeroU32::MIN, now)
                 .is_ok()
         });
     });
@@ -322,14 +322,14 @@ fn long_lists(criterion: &mut Criterion) {
         let fill = || {
             for _ in 0..300 {
                 now += slot;
-                engine.charge(&asked, NonZeroU32::MIN, now).unwrap();
+                engine.charge(&charged, NonZeroU32::MIN, now).unwrap();
             }
             now += 2 * day;
             now
         };
         bench.iter_batched(
             fill,
-            |now| engine.charge(&asked, NonZeroU32::MIN, now).is_ok(),
+            |now| engine.charge(&charged, NonZeroU32::MIN, now).is_ok(),
             BatchSize::PerIteration,
         );
     });

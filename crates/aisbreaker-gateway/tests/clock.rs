@@ -7,11 +7,9 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use aisbreaker_egress::{Client, Policy, Timeouts};
 use aisbreaker_gateway::{Clock, Config, Gateway, quotas_from_json};
-use aisbreaker_services::{
-    egress::{Client, Policy, Timeouts},
-    services::{Options, standard},
-};
+use aisbreaker_services::services::{Options, standard};
 use aisbreaker_token::{KeyRing, ServerKey};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};

@@ -13,11 +13,9 @@ use std::{
     time::Duration,
 };
 
+use aisbreaker_egress::{Client, Policy, Resolve, ResolveFuture, Timeouts};
 use aisbreaker_gateway::{Config, Gateway, SystemClock, quotas_from_json};
-use aisbreaker_services::{
-    egress::{Client, Policy, Resolve, Resolving, Timeouts},
-    services::{Options, standard},
-};
+use aisbreaker_services::services::{Options, standard};
 use aisbreaker_token::{KeyRing, ServerKey};
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
@@ -56,7 +54,7 @@ impl Script {
 }
 
 impl Resolve for Script {
-    fn resolve(&self, _host: &str) -> Resolving {
+    fn resolve(&self, _host: &str) -> ResolveFuture {
         let answer = self
             .0
             .lock()

@@ -1,7 +1,7 @@
 //! Decides where a call goes and with which secret: a sealed secret goes only where its key says.
 //!
 //! The origin that is checked here is that of [`Destination::url`], and
-//! [`Client::send`](crate::egress::Client::send) dials that same value; nothing is parsed again in
+//! [`Client::send`](aisbreaker_egress::Client::send) dials that same value; nothing is parsed again in
 //! between.
 
 use aisbreaker_api::{InvalidUrl, Origin, ServiceId, ServiceUrl};

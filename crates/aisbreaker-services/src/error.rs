@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aisbreaker_api::ErrorObject;
 
-use crate::budget::BudgetSpent;
+use aisbreaker_egress::{BudgetSpent, Failure, Refusal, SendError, Stage};
 
 /// Why a call to a service failed, by who must act.
 ///
@@ -81,5 +81,72 @@ impl ServiceError {
 impl From<BudgetSpent> for ServiceError {
     fn from(spent: BudgetSpent) -> Self {
         Self::Overloaded(format!("this server is overloaded: {spent}; try again"))
+    }
+}
+
+impl From<SendError> for ServiceError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Forbidden(refusal) => Self::Forbidden(refusal_text(refusal).to_owned()),
+            SendError::Unreachable(failure) => Self::Unreachable(failure_text(&failure)),
+            SendError::Busy => Self::Overloaded(
+                "too many calls to this service are under way; try again".to_owned(),
+            ),
+            SendError::Timeout(stage) => Self::Timeout(timeout_text(stage).to_owned()),
+            SendError::Cut => Self::BadAnswer(
+                "the service's answer was cut short or is not valid HTTP".to_owned(),
+            ),
+        }
+    }
+}
+
+fn refusal_text(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Scheme => {
+            "this server calls services over https only, unless its operator allows the address \
+             (egress.allow)"
+        }
+        Refusal::Address => {
+            "this server calls public addresses only, unless its operator allows the address \
+             (egress.allow)"
+        }
+        Refusal::InvalidUrl => "the host of the address has characters that cannot be used",
+    }
+}
+
+/// Returns the texts that clients of the original server look for.
+fn failure_text(failure: &Failure) -> String {
+    match failure {
+        Failure::Resolution { host } => format!("Error: getaddrinfo ENOTFOUND {host}"),
+        Failure::Refused => {
+            "Error: connect ECONNREFUSED, the service refuses connections".to_owned()
+        }
+        Failure::Tls => "Error: the TLS connection to the service failed (no TLS there, or its \
+                         certificate is not valid)"
+            .to_owned(),
+        Failure::Network => "Error: the service could not be reached".to_owned(),
+    }
+}
+
+fn timeout_text(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Connect => "the connection to the service took too long",
+        Stage::Response => "the service took too long to answer",
+        Stage::Idle => "the service stopped in the middle of its answer for too long",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_host_has_the_text_that_clients_look_for() {
+        let unknown = SendError::Unreachable(Failure::Resolution {
+            host: "no-such-host.example".to_owned(),
+        });
+
+        let text = "Error: getaddrinfo ENOTFOUND no-such-host.example".to_owned();
+        assert_eq!(ServiceError::from(unknown), ServiceError::Unreachable(text));
     }
 }

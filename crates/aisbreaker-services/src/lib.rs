@@ -6,8 +6,8 @@
 //!   be sent.
 //! - [`services`] has the services: dummies, echo, chats in the protocols of OpenAI, Anthropic,
 //!   Gemini and Replicate, pictures of texts, other AIsBreaker servers, and filters.
-//! - [`egress`] is the outbound HTTP client; every connection it makes passes the
-//!   [`egress::Policy`].
+//!
+//! Every connection is made by an [`aisbreaker_egress::Client`] and passes its policy.
 //!
 //! It knows nothing of tokens, quotas or the listener.
 #![doc = ""]
@@ -15,27 +15,23 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-mod budget;
 mod credentials;
 mod destination;
-pub mod egress;
 mod error;
 mod fallback;
-mod latch;
 mod providers;
 mod registry;
 mod relay;
+mod request_uri;
 mod service;
 pub mod services;
 pub mod sse;
 mod usage;
 
-pub use budget::{Budget, BudgetSpent, Reservation};
 pub use credentials::{Credential, Credentials, SealedSecret};
 pub use destination::{Destination, Endpoint, SecretNeed, mask, secret_header};
 pub use error::ServiceError;
 pub use fallback::{Attempts, is_worth_another};
-pub use latch::Latch;
 pub use providers::{
     AuthScheme, Dialect, InvalidProvider, Provider, ProviderRows, Providers, Spoken,
 };

@@ -7,13 +7,13 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use aisbreaker_api::ServiceUrl;
+use aisbreaker_egress as egress;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::{
     destination::{SecretNeed, secret_header},
-    egress,
     error::ServiceError,
     usage::UsageRule,
 };
@@ -348,7 +348,7 @@ fn headers(rows: &BTreeMap<String, String>) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (name, value) in rows {
         let name: HeaderName = name.parse().ok()?;
-        if !egress::may_be_set(&name) {
+        if !egress::is_configurable_header(&name) {
             return None;
         }
         headers.insert(name, value.parse().ok()?);

@@ -3,10 +3,10 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use aisbreaker_api::{ServiceId, ServicePattern};
+use aisbreaker_egress::Timeouts;
 use tokio::time::Instant;
 
 use crate::{
-    egress::Timeouts,
     error::ServiceError,
     fallback,
     service::{Call, Reply, Service},

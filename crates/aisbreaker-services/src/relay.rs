@@ -7,6 +7,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use aisbreaker_api::{ErrorObject, Origin, ServiceId};
+use aisbreaker_egress::{self as egress, Client, Outgoing};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, response};
 use tokio::time::Instant;
@@ -14,9 +15,9 @@ use tokio::time::Instant;
 use crate::{
     credentials::Credentials,
     destination::{Destination, Endpoint},
-    egress::{self, Client, Outgoing},
     error::ServiceError,
     providers::{Dialect, Provider, Providers},
+    request_uri::request_uri,
     services::{
         SEALED_HEADER,
         network::{HOPS_HEADER, next_hop},
@@ -142,7 +143,10 @@ impl Relay {
             )
             .explain(error)
         };
-        let answer = self.client.send(&destination.url, outgoing).await;
+        let answer = match request_uri(&destination.url) {
+            Ok(uri) => self.client.send(&uri, outgoing).await,
+            Err(refused) => Err(refused),
+        };
         let (parts, body) = answer.map_err(|error| explain(error.into()))?.into_parts();
         // A client would follow a redirect with its key.
         let is_answer = parts.status.is_success() || parts.status == StatusCode::NOT_MODIFIED;

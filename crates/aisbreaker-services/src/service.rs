@@ -3,11 +3,11 @@
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use aisbreaker_api::{Progress, Request, Response, ServiceId, ServiceProps};
+use aisbreaker_egress::MemoryBudget;
 use futures_core::Stream;
 
 use crate::{
-    budget::Budget, credentials::Credentials, error::ServiceError, fallback::Attempts,
-    registry::Registry,
+    credentials::Credentials, error::ServiceError, fallback::Attempts, registry::Registry,
 };
 
 /// Answers calls; registered under a service id in a [`Registry`].
@@ -44,7 +44,7 @@ pub struct Call {
     /// How many AIsBreaker servers this call has passed already.
     pub hops: u8,
     /// What is collected for this call is held of this.
-    pub budget: Budget,
+    pub budget: MemoryBudget,
     /// Where services that forward find the service behind them.
     pub registry: Registry,
     /// Which services were called, where one stands in for another.
@@ -64,7 +64,7 @@ impl Call {
     ) -> Result<Self, ServiceError> {
         let service_id = ServiceId::parse(&service.service_id)
             .map_err(|fault| ServiceError::BadRequest(format!("service.serviceId {fault}")))?;
-        let budget = Budget::default();
+        let budget = MemoryBudget::default();
         let attempts = Attempts::default();
         Ok(Self {
             service_id,
@@ -81,7 +81,7 @@ impl Call {
     /// Says of what the bytes are held that are collected for the call; by default, of a budget of
     /// its own.
     #[must_use]
-    pub fn with_budget(mut self, budget: Budget) -> Self {
+    pub fn with_budget(mut self, budget: MemoryBudget) -> Self {
         self.budget = budget;
         self
     }

@@ -25,6 +25,7 @@ pub(crate) mod upstream;
 use std::collections::HashMap;
 
 use aisbreaker_api::{Origin, ServiceId};
+use aisbreaker_egress as egress;
 
 pub use self::{
     anthropic::AnthropicChat,
@@ -42,7 +43,6 @@ pub use self::{
     upstream::SEALED_HEADER,
 };
 use crate::{
-    egress,
     providers::{Dialect, Providers},
     registry::Builder,
     service::Service,

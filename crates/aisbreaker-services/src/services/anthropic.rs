@@ -16,9 +16,10 @@ use super::{
     turn::{self, Turn},
     upstream::{self, Context},
 };
+use aisbreaker_egress::{Client, Outgoing};
+
 use crate::{
     destination::{Destination, Endpoint},
-    egress::{Client, Outgoing},
     error::ServiceError,
     providers::{Dialect, Provider},
     service::{Call, Reply, ReplyFuture, Service},

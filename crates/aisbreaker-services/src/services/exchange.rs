@@ -2,6 +2,7 @@
 //! or a stream.
 
 use aisbreaker_api::{Origin, Progress};
+use aisbreaker_egress::{self as egress, Body, Client, MemoryReservation, Outgoing};
 use bytes::Bytes;
 
 use super::{
@@ -9,10 +10,9 @@ use super::{
     upstream::{self, Messages, ReadEvents, Step, events_of, too_long},
 };
 use crate::{
-    budget::Reservation,
     destination::Destination,
-    egress::{self, Body, Client, Outgoing},
     error::ServiceError,
+    request_uri::request_uri,
     service::{EventStream, Reply},
     sse::{Decoder, Message},
 };
@@ -117,7 +117,7 @@ pub(super) async fn whole(
     client: &Client,
     destination: &Destination,
     outgoing: Outgoing,
-) -> Result<(Bytes, Reservation), ServiceError> {
+) -> Result<(Bytes, MemoryReservation), ServiceError> {
     let (_, body) = send(client, destination, outgoing).await?;
     upstream::read_answer(body).await
 }
@@ -128,7 +128,10 @@ async fn send(
     destination: &Destination,
     outgoing: Outgoing,
 ) -> Result<(http::response::Parts, Body), ServiceError> {
-    let (parts, body) = client.send(&destination.url, outgoing).await?.into_parts();
+    let (parts, body) = client
+        .send(&request_uri(&destination.url)?, outgoing)
+        .await?
+        .into_parts();
     if upstream::is_error(parts.status) {
         let retry_after = upstream::retry_after(&parts.headers);
         return Err(told::refusal(
@@ -162,7 +165,7 @@ struct Reader<A> {
     pending: Pending,
     answer: A,
     /// For the text that was told so far.
-    held: Reservation,
+    held: MemoryReservation,
 }
 
 impl<A: Answer> ReadEvents for Reader<A> {

@@ -11,6 +11,7 @@ mod answer;
 mod request;
 
 use aisbreaker_api::ServiceUrl;
+use aisbreaker_egress::{Client, Outgoing};
 use secrecy::ExposeSecret as _;
 
 use super::{
@@ -21,7 +22,6 @@ use super::{
 };
 use crate::{
     destination::{Destination, Endpoint, SecretNeed},
-    egress::{Client, Outgoing},
     error::ServiceError,
     providers::AuthScheme,
     service::{Call, Reply, ReplyFuture, Service},

@@ -5,6 +5,7 @@ mod openai;
 mod stability;
 
 use aisbreaker_api::{Input, ServiceId};
+use aisbreaker_egress::{Client, Outgoing};
 
 pub use self::{dummy::DummyImages, openai::OpenAiImages, stability::StabilityImages};
 use super::{
@@ -13,12 +14,7 @@ use super::{
     turn::Turn,
     upstream::Context,
 };
-use crate::{
-    destination::Destination,
-    egress::{Client, Outgoing},
-    error::ServiceError,
-    service::Reply,
-};
+use crate::{destination::Destination, error::ServiceError, service::Reply};
 
 /// What to paint: the texts of this turn, a line each.
 fn prompt(id: &ServiceId, turn: &Turn) -> Result<String, ServiceError> {

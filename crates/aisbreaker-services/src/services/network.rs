@@ -6,6 +6,7 @@ use aisbreaker_api::{
     ErrorObject, Origin, ProcessCall, Progress, Response,
     read::{self, JsonFault},
 };
+use aisbreaker_egress::{Client, Outgoing};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
@@ -16,9 +17,9 @@ use super::{
 };
 use crate::{
     destination::{Destination, Endpoint, SecretNeed},
-    egress::{Client, Outgoing},
     error::ServiceError,
     providers::AuthScheme,
+    request_uri::request_uri,
     service::{Call, Reply, ReplyFuture, Service},
     sse::{Decoder, Message},
 };
@@ -100,7 +101,10 @@ async fn exchange(
     outgoing: Outgoing,
     stream: bool,
 ) -> Result<Reply, ServiceError> {
-    let (parts, body) = client.send(&destination.url, outgoing).await?.into_parts();
+    let (parts, body) = client
+        .send(&request_uri(&destination.url)?, outgoing)
+        .await?
+        .into_parts();
     if upstream::is_error(parts.status) {
         let retry_after = upstream::retry_after(&parts.headers);
         return Err(refusal(

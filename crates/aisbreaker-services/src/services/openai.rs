@@ -13,6 +13,7 @@ mod stream;
 use std::sync::Arc;
 
 use aisbreaker_api::{Origin, ServiceUrl};
+use aisbreaker_egress::{Client, Outgoing};
 
 use self::stream::Reading;
 use super::{
@@ -23,7 +24,6 @@ use super::{
 };
 use crate::{
     destination::{Destination, Endpoint},
-    egress::{Client, Outgoing},
     error::ServiceError,
     providers::{Dialect, Provider},
     service::{Call, Reply, ReplyFuture, Service},

@@ -12,6 +12,7 @@ mod request;
 use std::time::Duration;
 
 use aisbreaker_api::{Origin, ServiceUrl};
+use aisbreaker_egress::{Client, MemoryBudget, MemoryReservation, Outgoing};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, header};
 use tokio::time::Instant;
@@ -24,9 +25,7 @@ use super::{
     upstream::{self, Context},
 };
 use crate::{
-    budget::{Budget, Reservation},
     destination::{Destination, Endpoint, SecretNeed},
-    egress::{Client, Outgoing},
     error::ServiceError,
     providers::AuthScheme,
     service::{Call, Reply, ReplyFuture, Service},
@@ -150,7 +149,7 @@ struct Run {
     base: String,
     deadline: Instant,
     pause: Duration,
-    budget: Budget,
+    budget: MemoryBudget,
 }
 
 impl Run {
@@ -185,7 +184,7 @@ impl Run {
         Some((CANCEL_AFTER, value))
     }
 
-    async fn send(&self, outgoing: Outgoing) -> Result<(Bytes, Reservation), ServiceError> {
+    async fn send(&self, outgoing: Outgoing) -> Result<(Bytes, MemoryReservation), ServiceError> {
         let outgoing = outgoing
             .with_budget(self.budget.clone())
             .with_deadline(self.deadline);

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use aisbreaker_api::{Progress, Response};
+use aisbreaker_egress::{self as egress, MemoryReservation};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -12,9 +13,7 @@ use http_body_util::BodyExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
-    budget::Reservation,
     destination::{Destination, mask},
-    egress,
     error::ServiceError,
     providers::AuthScheme,
     service::{Event, EventStream, Reply},
@@ -257,7 +256,7 @@ pub(crate) fn is_error(status: StatusCode) -> bool {
 /// The whole body, and what it holds of the budget as long as something is made of it.
 pub(crate) async fn read_answer(
     mut body: egress::Body,
-) -> Result<(Bytes, Reservation), ServiceError> {
+) -> Result<(Bytes, MemoryReservation), ServiceError> {
     let limit = body.max_collected_bytes();
     if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(too_long(limit));
@@ -344,7 +343,7 @@ pub(super) struct Messages {
     decoder: sse::Decoder,
     is_at_end: bool,
     /// For what the decoder keeps of a message whose end has not come.
-    held: Reservation,
+    held: MemoryReservation,
 }
 
 impl Messages {

@@ -28,9 +28,9 @@ mod usage;
 use std::sync::Arc;
 
 use aisbreaker_api::{ConversationState, Output, ProcessCall, Progress, Response};
+use aisbreaker_egress::{Client, Policy, Timeouts};
 use aisbreaker_services::{
     Call, Credentials, Event, Registry, Reply, ServiceError,
-    egress::{Client, Policy, Timeouts},
     services::{Options, standard},
 };
 use futures_util::StreamExt as _;

@@ -4,7 +4,8 @@
 use std::{fs, path::PathBuf};
 
 use aisbreaker_api::{Input, Origin, OutputText, ServicePattern};
-use aisbreaker_services::{Budget, SealedSecret, egress::Bounds, services::callers};
+use aisbreaker_egress::{Bounds, MemoryBudget};
+use aisbreaker_services::{SealedSecret, services::callers};
 use serde_json::json;
 
 use super::{
@@ -473,7 +474,7 @@ const ANSWERS: &[(&str, &str, &str)] = &[
 async fn ending(
     registry: &Registry,
     answer: (&str, &str, &str),
-    budget: Budget,
+    budget: MemoryBudget,
 ) -> Result<(), ServiceError> {
     let (id, directory, file) = answer;
     let (mut text, is_streamed) = (
@@ -510,12 +511,12 @@ async fn what_is_collected_is_held_of_the_budget_of_the_call() {
     let registry = registry();
     for answer in ANSWERS {
         assert_eq!(
-            ending(&registry, *answer, Budget::new(1 << 20)).await,
+            ending(&registry, *answer, MemoryBudget::new(1 << 20)).await,
             Ok(()),
             "{answer:?}"
         );
 
-        let spent = ending(&registry, *answer, Budget::new(3)).await;
+        let spent = ending(&registry, *answer, MemoryBudget::new(3)).await;
         assert!(
             matches!(spent, Err(ServiceError::Overloaded(_))),
             "{answer:?}: {spent:?}"
@@ -526,11 +527,11 @@ async fn what_is_collected_is_held_of_the_budget_of_the_call() {
 #[tokio::test]
 async fn an_answer_that_is_too_long_is_an_error() {
     let mut bounds = Bounds::default();
-    bounds.max_answer_bytes = 5;
+    bounds.max_collected_bytes = 5;
     let client = client(Timeouts::default()).with_bounds(bounds);
     let registry = standard(client, Options::default()).build();
     for answer in ANSWERS {
-        let told = ending(&registry, *answer, Budget::default()).await;
+        let told = ending(&registry, *answer, MemoryBudget::default()).await;
         let Err(ServiceError::BadAnswer(text)) = told else {
             panic!("{answer:?}: {told:?}")
         };

@@ -3,6 +3,7 @@
 //! Source: the API reference of `POST /v1/images/generations`.
 
 use aisbreaker_api::{Output, OutputImage};
+use aisbreaker_egress::{Client, Outgoing};
 use serde_json::{Map, Value};
 
 use super::{
@@ -16,7 +17,6 @@ use super::{
 };
 use crate::{
     destination::{Destination, Endpoint, SecretNeed},
-    egress::{Client, Outgoing},
     error::ServiceError,
     providers::AuthScheme,
     service::{Call, Reply, ReplyFuture, Service},

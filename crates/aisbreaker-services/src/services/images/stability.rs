@@ -4,6 +4,7 @@
 //! 7578.
 
 use aisbreaker_api::{ErrorObject, Output, OutputImage};
+use aisbreaker_egress::{Client, Outgoing};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
 
@@ -18,7 +19,6 @@ use super::{
 };
 use crate::{
     destination::{Destination, Endpoint, SecretNeed},
-    egress::{Client, Outgoing},
     error::ServiceError,
     providers::AuthScheme,
     service::{Call, Reply, ReplyFuture, Service},

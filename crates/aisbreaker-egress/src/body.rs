@@ -1,0 +1,201 @@
+//! The body of a response: a stream of frames with a limit on its pauses, or collected within
+//! bounds.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+use crate::{
+    error::{CollectError, SendError, Stage},
+    memory_budget::{MemoryBudget, MemoryReservation},
+    pool::Lease,
+};
+
+/// The body of a response. Its frames come as they arrive from the server.
+///
+/// A pause counts only while the caller waits for the next frame, so a slow reader is not held
+/// against the server. After an error the connection is closed and the body ends. Dropping the body
+/// closes the connection, unless its end was read.
+///
+/// A body that is shorter than its `Content-Length`, or lacks its last chunk, ends with
+/// [`SendError::Cut`]. A body that [announces neither](crate::is_framed) lasts until the connection
+/// closes. The client cannot know whether it is whole, even over TLS, since the TLS library does
+/// not report a missing closure alert. Its content must show that.
+pub struct Body {
+    /// `None` after an error.
+    incoming: Option<Incoming>,
+    idle_timeout: Duration,
+    /// Since when the caller waits for the next frame.
+    waiting_since: Option<Instant>,
+    /// Created at the first wait. It is set again only when it fires, not for each frame.
+    timer: Option<Pin<Box<Sleep>>>,
+    max_collected_bytes: usize,
+    budget: MemoryBudget,
+    /// The call is in progress as long as its body exists. Declared after `incoming`, and so
+    /// dropped after it: the connection then knows that nobody reads from it any more.
+    lease: Lease,
+}
+
+impl Body {
+    pub(crate) fn new(
+        incoming: Incoming,
+        idle_timeout: Duration,
+        lease: Lease,
+        max_collected_bytes: usize,
+        budget: MemoryBudget,
+    ) -> Self {
+        Self {
+            incoming: Some(incoming),
+            idle_timeout,
+            waiting_since: None,
+            timer: None,
+            max_collected_bytes,
+            budget,
+            lease,
+        }
+    }
+
+    /// Returns how many bytes of this body may be collected
+    /// ([`Bounds::max_collected_bytes`](crate::Bounds::max_collected_bytes)).
+    #[must_use]
+    pub fn max_collected_bytes(&self) -> usize {
+        self.max_collected_bytes
+    }
+
+    /// Returns the budget that is charged for collected bytes.
+    #[must_use]
+    pub fn budget(&self) -> &MemoryBudget {
+        &self.budget
+    }
+
+    /// Collects the whole body. Returns it with the reservation that it holds of the budget; keep
+    /// the reservation as long as the bytes, or what is made of them.
+    ///
+    /// A body of a single frame is not copied. Trailers are ignored.
+    ///
+    /// # Errors
+    /// [`CollectError::TooLong`] as soon as the body exceeds [`Body::max_collected_bytes`], before
+    /// any of it is read if its announced length does; [`CollectError::BudgetSpent`];
+    /// [`CollectError::Broken`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the body.
+    pub async fn collect_bounded(mut self) -> Result<(Bytes, MemoryReservation), CollectError> {
+        let limit_bytes = self.max_collected_bytes;
+        let too_long = CollectError::TooLong { limit_bytes };
+        if self.size_hint().lower() > u64::try_from(limit_bytes).unwrap_or(u64::MAX) {
+            return Err(too_long);
+        }
+        let mut reservation = self.budget.reservation();
+        let mut first = Bytes::new();
+        let mut joined = BytesMut::new();
+        while let Some(frame) = self.frame().await {
+            let Ok(data) = frame?.into_data() else {
+                continue;
+            };
+            let length = first.len().max(joined.len()).saturating_add(data.len());
+            if length > limit_bytes {
+                return Err(too_long);
+            }
+            reservation.hold(length)?;
+            if first.is_empty() {
+                first = data;
+                continue;
+            }
+            if joined.is_empty() {
+                joined.extend_from_slice(&first);
+            }
+            joined.extend_from_slice(&data);
+        }
+        let whole = if joined.is_empty() {
+            first
+        } else {
+            joined.freeze()
+        };
+        Ok((whole, reservation))
+    }
+
+    /// Becomes ready when the caller has waited for the next frame as long as it may.
+    fn poll_idle_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        let idle_timeout = self.idle_timeout;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle_timeout)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            let left = idle_timeout.saturating_sub(Instant::now().duration_since(since));
+            if left.is_zero() {
+                return Poll::Ready(());
+            }
+            timer.set(tokio::time::sleep(left));
+        }
+    }
+
+    fn fail(&mut self, error: SendError) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
+        self.incoming = None;
+        self.lease.connection = None;
+        self.timer = None;
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = SendError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
+        let this = &mut *self;
+        let (Some(incoming), Some(connection)) = (&mut this.incoming, &mut this.lease.connection)
+        else {
+            return Poll::Ready(None);
+        };
+        match connection.poll_frame(incoming, cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.waiting_since = None;
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                tracing::debug!(%error, "response body broke off");
+                this.fail(SendError::Cut)
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                ready!(this.poll_idle_timeout(cx));
+                this.fail(SendError::Timeout(Stage::Idle))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.incoming {
+            Some(incoming) => incoming.is_end_stream(),
+            None => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.incoming {
+            Some(incoming) => incoming.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Body(..)")
+    }
+}

@@ -1,0 +1,229 @@
+//! The client: sends a request on an idle connection or a new one.
+
+#[cfg(test)]
+mod tls_tests;
+
+use std::{fmt, sync::Arc};
+
+use http::{HeaderValue, Request, Response, Uri, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+#[cfg(feature = "in-memory")]
+use tokio::{io::DuplexStream, sync::mpsc::UnboundedSender};
+use tower_service::Service as _;
+
+#[cfg(any(test, feature = "test-util"))]
+use crate::error::TlsUnavailable;
+use crate::{
+    body::Body,
+    connect::Connector,
+    connection::{Connection, PreparedRequest},
+    error::{Refusal, SendError, Stage},
+    headers,
+    limits::{Bounds, Timeouts},
+    origin::Origin,
+    outgoing::Outgoing,
+    policy::Policy,
+    pool::{Lease, Pool},
+    resolve::{Resolve, SystemResolver},
+};
+
+const INVALID_URL: SendError = SendError::Forbidden(Refusal::InvalidUrl);
+
+/// An HTTP client that connects only where its [`Policy`] allows. Clones share one pool of
+/// connections.
+///
+/// If an idle connection fails before any byte of a request was written, the client sends the
+/// request again on another connection. Once a byte may have been written it does not, since the
+/// server may have acted on it.
+#[derive(Clone)]
+pub struct Client {
+    connector: Connector,
+    timeouts: Timeouts,
+    bounds: Bounds,
+    pool: Pool,
+}
+
+impl Client {
+    /// Creates a client with its own pool, which resolves names as the system does.
+    #[must_use]
+    pub fn new(policy: Policy, timeouts: Timeouts) -> Self {
+        Self::with_resolver(policy, timeouts, Arc::new(SystemResolver))
+    }
+
+    /// Creates a client that resolves names with `resolver`. The policy judges the addresses that
+    /// it returns all the same.
+    #[must_use]
+    pub fn with_resolver(policy: Policy, timeouts: Timeouts, resolver: Arc<dyn Resolve>) -> Self {
+        let connector = Connector::new(policy, resolver, timeouts.connect);
+        Self {
+            connector,
+            timeouts,
+            bounds: Bounds::default(),
+            pool: Pool::default(),
+        }
+    }
+
+    /// Sets how much the client takes on.
+    #[must_use]
+    pub fn with_bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
+    /// Connects by `http` to servers in this process, for tests and benchmarks: instead of
+    /// dialling, the client sends the other end of each connection to `servers`.
+    ///
+    /// The policy applies as usual, and `https` is dialled as usual.
+    #[cfg(feature = "in-memory")]
+    #[must_use]
+    pub fn with_in_memory_servers(mut self, servers: UnboundedSender<DuplexStream>) -> Self {
+        self.connector.stay_in_memory(servers);
+        self
+    }
+
+    /// Loads the system's certificates now (about 40 ms on another thread) instead of at the first
+    /// `https` call.
+    ///
+    /// # Errors
+    /// [`TlsUnavailable`] when the system's TLS library cannot be used; then every `https` call
+    /// fails.
+    #[cfg(any(test, feature = "test-util"))]
+    pub async fn load_certificates(&self) -> Result<(), TlsUnavailable> {
+        self.connector.load_tls().await
+    }
+
+    /// Returns the same client with a pool of its own.
+    #[cfg(any(test, feature = "test-util"))]
+    #[must_use]
+    pub fn with_own_pool(&self) -> Self {
+        Self {
+            pool: Pool::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Returns how long the client waits.
+    #[must_use]
+    pub fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
+    /// Returns when a request that is sent now times out, unless the head of its response has come.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        Instant::now() + self.timeouts.response
+    }
+
+    /// Sends a request and waits for the head of the response, whatever its status is.
+    ///
+    /// The URL alone decides where the request goes: no header changes it. [`parse_url`] reads one
+    /// as browsers do; a [`Uri`] from elsewhere is used as it is. The request asks for a body
+    /// without content coding.
+    ///
+    /// # Errors
+    /// Nothing was sent after [`SendError::Forbidden`], [`SendError::Unreachable`] and
+    /// [`SendError::Busy`]. After the other variants of [`SendError`] the server may have received
+    /// the request.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection, or ends the attempt to connect. The server may
+    /// have received the request.
+    ///
+    /// [`parse_url`]: crate::parse_url
+    pub async fn send(&self, url: &Uri, outgoing: Outgoing) -> Result<Response<Body>, SendError> {
+        let budget = outgoing.budget.clone();
+        let own_deadline = self.deadline();
+        let deadline = match outgoing.deadline {
+            Some(deadline) => deadline.min(own_deadline),
+            None => own_deadline,
+        };
+        let origin = Origin::of(url).ok_or(INVALID_URL)?;
+        let request = prepare(url, &origin, outgoing)?;
+        let Some(lease) = self.pool.lease(&origin, self.bounds.max_calls_per_origin) else {
+            return Err(SendError::Busy);
+        };
+        let (response, lease) = timeout_at(deadline, self.exchange(request, lease))
+            .await
+            .map_err(|_elapsed| SendError::Timeout(Stage::Response))??;
+        Ok(response.map(|incoming| {
+            Body::new(
+                incoming,
+                self.timeouts.idle,
+                lease,
+                self.bounds.max_collected_bytes,
+                budget,
+            )
+        }))
+    }
+
+    /// Sends a request on an idle connection or a new one. Returns the response with the lease of
+    /// the connection that its body arrives on.
+    async fn exchange(
+        &self,
+        mut request: PreparedRequest,
+        mut lease: Lease,
+    ) -> Result<(Response<Incoming>, Lease), SendError> {
+        loop {
+            let idle = lease.take_reusable();
+            let is_new = idle.is_none();
+            let mut connection = match idle {
+                Some(connection) => connection,
+                None => self.connect(lease.origin()).await?,
+            };
+            match connection.exchange(request).await {
+                Ok(response) => {
+                    lease.connection = Some(connection);
+                    return Ok((response, lease));
+                }
+                Err(mut broken) => match broken.take_unsent() {
+                    Some(unsent) if !is_new => request = unsent,
+                    _ => return Err(broken.into_error()),
+                },
+            }
+        }
+    }
+
+    async fn connect(&self, origin: &Origin) -> Result<Connection, SendError> {
+        let uri = origin.uri().map_err(|_invalid| INVALID_URL)?;
+        let stream = self.connector.clone().call(uri).await?;
+        Connection::handshake(stream).await
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("policy", self.connector.policy())
+            .field("timeouts", &self.timeouts)
+            .field("bounds", &self.bounds)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Returns the request as it is written.
+fn prepare(url: &Uri, origin: &Origin, outgoing: Outgoing) -> Result<PreparedRequest, SendError> {
+    let target = target(url, outgoing.query.as_deref())?;
+    let host = HeaderValue::from_str(origin.authority().as_str());
+    let mut request = Request::new(Full::new(outgoing.body.into_pieces()));
+    *request.method_mut() = outgoing.method;
+    *request.uri_mut() = target;
+    *request.headers_mut() = headers::prepare(outgoing.headers);
+    request
+        .headers_mut()
+        .insert(header::HOST, host.map_err(|_invalid| INVALID_URL)?);
+    Ok(request)
+}
+
+/// Returns the request target (RFC 9112 section 3.2.1): only the path and the query are written.
+fn target(url: &Uri, query: Option<&str>) -> Result<Uri, SendError> {
+    let Some(path) = url.path_and_query() else {
+        return Ok(Uri::default());
+    };
+    let Some(query) = query.filter(|query| !query.is_empty()) else {
+        return Ok(path.clone().into());
+    };
+    let separator = if path.query().is_some() { '&' } else { '?' };
+    Uri::try_from(format!("{path}{separator}{query}")).map_err(|_invalid| INVALID_URL)
+}

@@ -1,0 +1,139 @@
+//! Connects to an origin, plain or with TLS, within a time limit.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::Uri;
+use hyper_tls::{HttpsConnector, MaybeHttpsStream};
+#[cfg(feature = "in-memory")]
+use hyper_util::rt::TokioIo;
+#[cfg(test)]
+use native_tls::TlsConnector;
+#[cfg(feature = "in-memory")]
+use tokio::{io::DuplexStream, sync::mpsc::UnboundedSender};
+use tower_service::Service;
+
+#[cfg(feature = "in-memory")]
+use crate::error::Failure;
+#[cfg(any(test, feature = "test-util"))]
+use crate::error::TlsUnavailable;
+use crate::{
+    dial::Dialer,
+    error::{SendError, Stage},
+    policy::Policy,
+    resolve::Resolve,
+    stream::Stream,
+    tls::{self, Tls},
+};
+
+/// How many bytes an in-memory connection buffers in each direction.
+#[cfg(feature = "in-memory")]
+const IN_MEMORY_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Connects to an origin by `http` or `https` within a time limit, where the policy allows.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    dialer: Dialer,
+    tls: Tls,
+    timeout: Duration,
+    #[cfg(feature = "in-memory")]
+    in_memory: Option<UnboundedSender<DuplexStream>>,
+}
+
+impl Connector {
+    pub(crate) fn new(policy: Policy, resolver: Arc<dyn Resolve>, timeout: Duration) -> Self {
+        Self {
+            dialer: Dialer::new(policy, resolver),
+            tls: Tls::default(),
+            timeout,
+            #[cfg(feature = "in-memory")]
+            in_memory: None,
+        }
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        self.dialer.policy()
+    }
+
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) async fn load_tls(&self) -> Result<(), TlsUnavailable> {
+        self.tls.connector().await.map(drop)
+    }
+
+    /// Uses this TLS configuration instead of the system's.
+    #[cfg(test)]
+    pub(crate) fn set_tls(&mut self, connector: TlsConnector) {
+        self.tls = Tls::from_connector(connector);
+    }
+
+    /// Sends the other end of each `http` connection to `servers` instead of dialling.
+    #[cfg(feature = "in-memory")]
+    pub(crate) fn stay_in_memory(&mut self, servers: UnboundedSender<DuplexStream>) {
+        self.in_memory = Some(servers);
+    }
+
+    async fn connect(self, uri: Uri) -> Result<Stream, SendError> {
+        if uri.scheme_str() == Some("https") {
+            return self.connect_tls(uri).await;
+        }
+        #[cfg(feature = "in-memory")]
+        if let Some(servers) = &self.in_memory {
+            return self.connect_in_memory(servers, &uri).await;
+        }
+        let tcp = self.dialer.dial(&uri).await?;
+        Ok(Stream::Network(MaybeHttpsStream::Http(tcp)))
+    }
+
+    async fn connect_tls(self, uri: Uri) -> Result<Stream, SendError> {
+        let tls = match self.tls.connector().await {
+            Ok(tls) => tls,
+            Err(error) => return Err(tls::failure(&error)),
+        };
+        let connecting = HttpsConnector::from((self.dialer, tls.into())).call(uri);
+        match connecting.await {
+            Ok(stream) => Ok(Stream::Network(stream)),
+            Err(error) => match error.downcast::<SendError>() {
+                Ok(dialer_error) => Err(*dialer_error),
+                Err(tls_error) => Err(tls::failure(tls_error.as_ref())),
+            },
+        }
+    }
+
+    #[cfg(feature = "in-memory")]
+    async fn connect_in_memory(
+        &self,
+        servers: &UnboundedSender<DuplexStream>,
+        uri: &Uri,
+    ) -> Result<Stream, SendError> {
+        self.dialer.allowed_addresses(uri).await?;
+        let (ours, theirs) = tokio::io::duplex(IN_MEMORY_BUFFER_BYTES);
+        match servers.send(theirs) {
+            Ok(()) => Ok(Stream::InMemory(TokioIo::new(ours))),
+            Err(_no_server) => Err(SendError::Unreachable(Failure::Refused)),
+        }
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = SendError;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, SendError>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = tokio::time::timeout(self.timeout, self.clone().connect(uri));
+        Box::pin(async move {
+            match connecting.await {
+                Ok(connected) => connected,
+                Err(_elapsed) => Err(SendError::Timeout(Stage::Connect)),
+            }
+        })
+    }
+}

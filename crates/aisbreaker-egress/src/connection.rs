@@ -1,0 +1,171 @@
+//! An HTTP/1.1 connection, driven by the task that waits for its response.
+//!
+//! hyper returns a future that moves the bytes of a connection. Spawned as a task of its own, it
+//! would wake a second task for each chunk of a response. Here the task that waits for the response
+//! polls it instead.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body as _, Frame};
+use http_body_util::Full;
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1},
+};
+
+use crate::{error::SendError, payload::Pieces, repoll::SelfWake, stream::Stream};
+
+/// Largest single read in bytes. A response head may be twice as long at most.
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
+
+type Driver = http1::Connection<Stream, Full<Pieces>>;
+
+/// A request as hyper takes it: target, headers and body are final.
+pub(crate) type PreparedRequest = Request<Full<Pieces>>;
+
+/// A connection that carries one exchange after the other. Dropping it closes it.
+pub(crate) struct Connection {
+    sender: http1::SendRequest<Full<Pieces>>,
+    /// `None` once the connection is closed.
+    driver: Option<Box<Driver>>,
+    self_wake: SelfWake,
+}
+
+impl Connection {
+    /// Begins HTTP on a stream. Nothing is sent yet.
+    pub(crate) async fn handshake(stream: Stream) -> Result<Self, SendError> {
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(MAX_BUFFER_BYTES);
+        let (sender, driver) = builder
+            .handshake(stream)
+            .await
+            .map_err(|error| cut(&error))?;
+        Ok(Self {
+            sender,
+            driver: Some(Box::new(driver)),
+            self_wake: SelfWake::default(),
+        })
+    }
+
+    /// Moves bytes until `poll` is ready or no byte can be moved. Wakes the task of `cx` when more
+    /// can be.
+    fn drive_until<T>(
+        &mut self,
+        cx: &Context<'_>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let Self {
+            driver, self_wake, ..
+        } = self;
+        self_wake.poll(cx, |cx| {
+            // Only the driver makes `poll` ready, and that wakes this task by itself.
+            let mut noop = Context::from_waker(Waker::noop());
+            if let ready @ Poll::Ready(_) = poll(&mut noop) {
+                return ready;
+            }
+            drive(driver, cx);
+            poll(&mut noop)
+        })
+    }
+
+    /// Whether another request can be sent: the last exchange is over, and the server has not
+    /// closed the connection. Wakes `waker` when that may have changed.
+    pub(crate) fn is_reusable(&mut self, waker: &Waker) -> bool {
+        drive(&mut self.driver, &mut Context::from_waker(waker));
+        self.driver.is_some() && self.sender.is_ready()
+    }
+
+    /// Sends a request and waits for the head of the response. The error returns the request if not
+    /// a byte of it was written.
+    ///
+    /// # Cancel safety
+    /// The connection cannot be used again.
+    pub(crate) async fn exchange(
+        &mut self,
+        request: PreparedRequest,
+    ) -> Result<Response<Incoming>, BrokenExchange> {
+        let mut response = pin!(self.sender.try_send_request(request));
+        poll_fn(|cx| self.drive_until(cx, |cx| response.as_mut().poll(cx)))
+            .await
+            .map_err(BrokenExchange)
+    }
+
+    /// Polls for the next frame of the body of the response on this connection.
+    pub(crate) fn poll_frame(
+        &mut self,
+        body: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.drive_until(cx, |cx| Pin::new(&mut *body).poll_frame(cx))
+    }
+}
+
+/// Moves the bytes that can be moved now.
+fn drive(driver: &mut Option<Box<Driver>>, cx: &mut Context<'_>) {
+    let Some(open) = driver else {
+        return;
+    };
+    if let Poll::Ready(ended) = Pin::new(open).poll(cx) {
+        *driver = None;
+        if let Err(error) = ended {
+            tracing::debug!(%error, "connection ended");
+        }
+    }
+}
+
+/// An exchange that broke off.
+pub(crate) struct BrokenExchange(TrySendError<PreparedRequest>);
+
+impl BrokenExchange {
+    /// Takes the request, if not a byte of it was written.
+    pub(crate) fn take_unsent(&mut self) -> Option<PreparedRequest> {
+        self.0.take_message()
+    }
+
+    pub(crate) fn into_error(self) -> SendError {
+        cut(&self.0.into_error())
+    }
+}
+
+fn cut(error: &hyper::Error) -> SendError {
+    tracing::debug!(?error, "exchange broke off");
+    SendError::Cut
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper_tls::MaybeHttpsStream;
+    use hyper_util::rt::TokioIo;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::payload::Payload;
+
+    #[tokio::test]
+    async fn returns_a_request_that_was_not_written() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (other_end, _) = listener.accept().await.unwrap();
+        drop(other_end);
+        stream.readable().await.unwrap();
+        let stream = MaybeHttpsStream::Http(TokioIo::new(stream));
+        let mut connection = Connection::handshake(Stream::Network(stream))
+            .await
+            .unwrap();
+
+        let request = Request::new(Full::new(Payload::from("body").into_pieces()));
+        let mut broken = connection.exchange(request).await.err().unwrap();
+
+        assert!(broken.take_unsent().is_some());
+        assert_eq!(broken.into_error(), SendError::Cut);
+        assert!(!connection.is_reusable(Waker::noop()));
+    }
+}

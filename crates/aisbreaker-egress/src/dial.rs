@@ -1,0 +1,157 @@
+//! Dials the addresses that the policy allows. The host is resolved once, and only addresses that
+//! were judged are dialled.
+
+use std::{
+    error::Error as _,
+    fmt,
+    future::{Ready, ready},
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    vec,
+};
+
+use http::Uri;
+use hyper_util::{
+    client::legacy::connect::{HttpConnector, dns::Name},
+    rt::TokioIo,
+};
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use crate::{
+    error::{Failure, Refusal, SendError},
+    origin::Origin,
+    policy::Policy,
+    resolve::Resolve,
+};
+
+/// Makes TCP connections, where the policy allows.
+#[derive(Clone)]
+pub(crate) struct Dialer {
+    policy: Policy,
+    resolver: Arc<dyn Resolve>,
+}
+
+impl Dialer {
+    pub(crate) fn new(policy: Policy, resolver: Arc<dyn Resolve>) -> Self {
+        Self { policy, resolver }
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(crate) async fn dial(&self, uri: &Uri) -> Result<TokioIo<TcpStream>, SendError> {
+        dial_first(self.allowed_addresses(uri).await?).await
+    }
+
+    /// Returns the addresses at which the origin of `uri` may be dialled, at least one.
+    ///
+    /// A host without any address is [`SendError::Unreachable`], whatever the policy says.
+    pub(crate) async fn allowed_addresses(&self, uri: &Uri) -> Result<Vec<SocketAddr>, SendError> {
+        let origin = Origin::of(uri).ok_or(SendError::Forbidden(Refusal::InvalidUrl))?;
+        let mut allowed = Vec::new();
+        let mut first_refusal = None;
+        for address in self.addresses(origin.host()).await? {
+            match self.policy.check_address(&origin, address) {
+                Ok(()) => allowed.push(SocketAddr::new(address, origin.port())),
+                Err(refusal) => first_refusal = first_refusal.or(Some(refusal)),
+            }
+        }
+        match first_refusal {
+            Some(refusal) if allowed.is_empty() => Err(SendError::Forbidden(refusal)),
+            _ => Ok(allowed),
+        }
+    }
+
+    /// Returns all addresses of a host, at least one; IPv4-mapped ones as IPv4.
+    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, SendError> {
+        if let Some(address) = parse_literal(host) {
+            return Ok(vec![address.to_canonical()]);
+        }
+        let addresses = match self.resolver.resolve(host).await {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                tracing::debug!(host, %error, "host name not resolved");
+                Vec::new()
+            }
+        };
+        if addresses.is_empty() {
+            let host = host.to_owned();
+            return Err(SendError::Unreachable(Failure::Resolution { host }));
+        }
+        Ok(addresses.iter().map(IpAddr::to_canonical).collect())
+    }
+}
+
+/// Reads a host that is an address already, an IPv6 one in brackets.
+fn parse_literal(host: &str) -> Option<IpAddr> {
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    bare.unwrap_or(host).parse().ok()
+}
+
+impl Service<Uri> for Dialer {
+    type Response = TokioIo<TcpStream>;
+    type Error = SendError;
+    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<TcpStream>, SendError>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move { this.dial(&uri).await })
+    }
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialer")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Connects to the first address that answers. Starts with the other IP version soon if the first
+/// one does not answer (RFC 8305).
+async fn dial_first(addresses: Vec<SocketAddr>) -> Result<TokioIo<TcpStream>, SendError> {
+    let mut tcp = HttpConnector::new_with_resolver(FixedAddresses(addresses));
+    tcp.set_nodelay(true);
+    // A name and not an address, so that the connector can only dial what `FixedAddresses` returns,
+    // ports included.
+    let connecting = tcp.call(Uri::from_static("http://checked.invalid/"));
+    connecting.await.map_err(|error| {
+        tracing::debug!(?error, "connecting failed");
+        let cause = error
+            .source()
+            .and_then(|cause| cause.downcast_ref::<io::Error>());
+        SendError::Unreachable(match cause {
+            Some(cause) if cause.kind() == io::ErrorKind::ConnectionRefused => Failure::Refused,
+            _ => Failure::Network,
+        })
+    })
+}
+
+/// Resolves every name to addresses that were judged before.
+#[derive(Clone, Debug)]
+struct FixedAddresses(Vec<SocketAddr>);
+
+impl Service<Name> for FixedAddresses {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<vec::IntoIter<SocketAddr>>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _name: Name) -> Self::Future {
+        ready(Ok(self.0.clone().into_iter()))
+    }
+}

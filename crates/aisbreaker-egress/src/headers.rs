@@ -1,0 +1,106 @@
+//! Which headers a request may carry, and whether those of a response say where its body ends.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header, response};
+
+/// Headers that only the client sets: they decide where a request goes, how long its body is, or
+/// how long the connection lives.
+const CLIENT_HEADERS: [HeaderName; 12] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::UPGRADE,
+    header::EXPECT,
+    header::ACCEPT_ENCODING,
+];
+
+/// Headers whose values must not appear in `Debug` output.
+const SECRET_HEADERS: [HeaderName; 5] = [
+    header::AUTHORIZATION,
+    header::COOKIE,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+];
+
+/// Whether the headers say where the body ends, so that a broken connection is not mistaken for the
+/// end (RFC 9112 section 6.3).
+#[must_use]
+pub fn is_framed(parts: &response::Parts) -> bool {
+    parts.version >= Version::HTTP_2
+        || parts.headers.contains_key(header::TRANSFER_ENCODING)
+        || parts.headers.contains_key(header::CONTENT_LENGTH)
+}
+
+/// Whether a header may come from configuration: the client does not set it itself, and it does not
+/// carry a secret.
+#[must_use]
+pub fn is_configurable_header(name: &HeaderName) -> bool {
+    !CLIENT_HEADERS.contains(name) && !SECRET_HEADERS.contains(name)
+}
+
+/// Returns the headers to send, without `Host`: those of the caller less the hop-by-hop ones, with
+/// secrets marked as sensitive.
+pub(crate) fn prepare(mut headers: HeaderMap) -> HeaderMap {
+    let hop_by_hop = named_in_connection(&headers);
+    let is_removed =
+        |name: &&HeaderName| CLIENT_HEADERS.contains(name) || hop_by_hop.contains(name);
+    let removed: Vec<HeaderName> = headers.keys().filter(is_removed).cloned().collect();
+    for name in removed {
+        headers.remove(name);
+    }
+    for (name, value) in &mut headers {
+        if SECRET_HEADERS.contains(name) {
+            value.set_sensitive(true);
+        }
+    }
+    headers.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
+    headers
+}
+
+/// Returns the headers that `Connection` declares to be hop-by-hop (RFC 9110 section 7.6.1).
+fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let mut names = Vec::new();
+    for value in headers.get_all(header::CONNECTION) {
+        let Ok(list) = value.to_str() else {
+            continue;
+        };
+        names.extend(list.split(',').flat_map(|name| name.trim().parse()));
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secret_headers_are_marked_as_sensitive() {
+        let mut headers = HeaderMap::new();
+        for name in SECRET_HEADERS {
+            headers.append(name.clone(), HeaderValue::from_static("sk-1"));
+            headers.append(name, HeaderValue::from_static("sk-2"));
+        }
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+
+        let headers = prepare(headers);
+
+        for (name, value) in &headers {
+            assert_eq!(
+                value.is_sensitive(),
+                SECRET_HEADERS.contains(name),
+                "{name}"
+            );
+        }
+        assert!(!format!("{headers:?}").contains("sk-"));
+        assert_eq!(headers.get_all(header::COOKIE).iter().count(), 2);
+    }
+}
