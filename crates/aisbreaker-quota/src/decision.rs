@@ -145,9 +145,10 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
             };
             let totals = match &place {
                 Some(Untracked::New(cell)) => cell.used(),
-                Some(Untracked::Overflow(class)) => self
-                    .overflow_cell(*class)
-                    .map_or([0; 3], |cell| cell.used()),
+                Some(Untracked::Overflow(class)) => match self.overflow_cell(*class) {
+                    Some(cell) => cell.used(),
+                    None => [0; 3],
+                },
                 None => [0; 3],
             };
             if let Some(entry) = self.untracked.get_mut(index) {
@@ -223,9 +224,9 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
     fn explain(&mut self, weight: u32) -> Option<Refusal<N>> {
         let needed = array::from_fn(|index| self.needed(index, weight));
         let (charges, used) = (self.charges, self.used);
-        let clears_at = |index, excess, window| {
-            self.counter(index)
-                .map_or(0, |cell| cell.clears_at(excess, window))
+        let clears_at = |index, excess, window| match self.counter(index) {
+            Some(cell) => cell.clears_at(excess, window),
+            None => 0,
         };
         match find_violation(charges, &needed, &used, clears_at)? {
             Violation::TooHeavy { charge, window } => {
@@ -307,9 +308,9 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
     }
 
     fn standings(&mut self) -> Standings<N> {
-        let states = array::from_fn(|index| {
-            self.counter(index)
-                .map_or(CellState::UNUSED, |cell| cell.state(cell.used()))
+        let states = array::from_fn(|index| match self.counter(index) {
+            Some(cell) => cell.state(cell.used()),
+            None => CellState::UNUSED,
         });
         Standings::new(self.now, self.charges, states)
     }

@@ -7,10 +7,6 @@
 //!
 //! The crate has no runtime and no background thread, and reads no clock: time is an argument. With
 //! the feature `redis`, several processes can share counters in Redis or Valkey, see [`shared`].
-#![cfg_attr(
-    not(feature = "redis"),
-    doc = "\n[`shared`]: https://docs.rs/aisbreaker-quota/latest/aisbreaker_quota/shared/"
-)]
 //!
 //! # Example
 //!
@@ -71,14 +67,15 @@
 //! has too little left now, and reports how long to wait. [`Refusal::TooHeavy`] means that the
 //! weight is above a limit, so waiting does not help; it cannot occur with a weight of one.
 //!
-//! With shared counters, a decision can also fail: `SharedRefusal::Quota` is a [`Refusal`],
-//! `SharedRefusal::Store` means that the store did not decide. [`SnapshotError`] reports why
-//! [`Engine::restore`] refused a snapshot. The crate does not panic on any input.
+//! With shared counters, a decision can also fail for lack of a store: `SharedRefusal::Quota` has
+//! a [`Refusal`], `SharedRefusal::Store` means that the store did not decide. [`SnapshotError`]
+//! reports why [`Engine::restore`] refused a snapshot. The crate does not panic on any input.
 //!
 //! # Restarts
 //!
-//! [`Engine::snapshot`] writes all counters, while other threads go on charging. [`Engine::restore`]
-//! continues from there in another process. A damaged or truncated snapshot is refused as a whole.
+//! [`Engine::snapshot`] writes all counters, while other threads go on charging.
+//! [`Engine::restore`] continues from there in another process. A damaged or truncated snapshot is
+//! refused as a whole.
 //!
 //! # Cost
 //!
@@ -105,6 +102,12 @@
 //!
 //! - `redis`: the module [`shared`]. Needs tokio.
 //! - `test-util`: functions for tests and measurements. Not covered by semantic versioning.
+#![doc = ""]
+// The module does not exist without the feature, but its documentation does.
+#![cfg_attr(
+    not(feature = "redis"),
+    doc = "[`shared`]: https://docs.rs/aisbreaker-quota/latest/aisbreaker_quota/shared/"
+)]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 #![cfg_attr(

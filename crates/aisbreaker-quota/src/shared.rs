@@ -33,10 +33,10 @@
 //!   restart).
 //! - **Bounded waits.** Every call has a deadline, 20 ms by default. The store counts as down once
 //!   it breaks the connection, fails in a way that concerns every decision, or lets three calls in
-//!   a row time out. From then on calls return [`StoreError::Down`] at once, while the engine reconnects in the background.
-//!   What to do meanwhile is the caller's choice, such as an [`Engine`](crate::Engine) with
-//!   [`Limits::share`](crate::Limits::share). A charge that timed out may be counted: the store is
-//!   then stricter, never more generous.
+//!   a row time out. From then on calls return [`StoreError::Down`] at once, while the engine
+//!   reconnects in the background. What to do meanwhile is the caller's choice, such as an
+//!   [`Engine`](crate::Engine) with [`Limits::share`](crate::Limits::share). A charge that timed
+//!   out may be counted: the store is then stricter, never more generous.
 //! - **No secrets shown.** [`StoreAddress`] is never printed. Certificates are always verified.
 //!
 //! # Operating the store

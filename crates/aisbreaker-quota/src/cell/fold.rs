@@ -69,10 +69,10 @@ fn fold_part<'a>(
             slot: coarser(slot),
             count,
         };
-        let newest = write
-            .checked_sub(1)
-            .filter(|&newest| newest >= previous_start)
-            .and_then(|newest| pairs.get_mut(newest));
+        let newest = match write.checked_sub(1) {
+            Some(newest) if newest >= previous_start => pairs.get_mut(newest),
+            _ => None,
+        };
         match newest {
             Some(newest) if newest.slot == folded.slot => {
                 newest.count = newest.count.saturating_add(count)

@@ -108,18 +108,19 @@ impl List {
 
     pub(super) fn state(&self, used: [u32; 3]) -> CellState {
         let parts = self.parts();
-        let heads = [
-            parts.days().first(),
-            parts.hours().first(),
-            parts.minutes().first(),
-        ];
-        let [day, hour, _] = heads.map(|head| u8::from(head.is_some()));
-        let mut first_slots = heads.into_iter().flatten().map(|pair| pair.slot);
+        let (day, hour) = (parts.days().first(), parts.hours().first());
+        let mut first_slots = day
+            .into_iter()
+            .chain(hour)
+            .chain(parts.minutes().first())
+            .map(|pair| pair.slot);
+        let slots = [(); 3].map(|()| first_slots.next().unwrap_or(0));
+        let hours_start = u8::from(day.is_some());
         CellState {
             used,
-            slots: [(); 3].map(|()| first_slots.next().unwrap_or(0)),
-            hours_start: day,
-            minutes_start: day.saturating_add(hour),
+            slots,
+            hours_start,
+            minutes_start: hours_start.saturating_add(u8::from(hour.is_some())),
         }
     }
 

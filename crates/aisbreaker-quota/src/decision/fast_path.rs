@@ -68,10 +68,13 @@ pub(crate) fn refuse_tracked<K: Eq + Hash, const N: usize>(
         *state = cell.state(*used);
     }
     let clears_at = |index: usize, excess, window| {
-        let cell = charges
-            .get(index)
-            .and_then(|charge| locked.cell(index, &charge.key));
-        cell.map_or(0, |cell| cell.clears_at(excess, window))
+        let Some(charge) = charges.get(index) else {
+            return 0;
+        };
+        match locked.cell(index, &charge.key) {
+            Some(cell) => cell.clears_at(excess, window),
+            None => 0,
+        }
     };
     match find_violation(charges, &[u64::from(weight); N], &used, clears_at)? {
         Violation::Exceeded(exceeded) => {

@@ -121,15 +121,15 @@ fn single(url: &str, ca_certificate: Option<&[u8]>) -> Result<Client, InvalidSto
     if info.redis_settings().db() < 0 {
         return Err(InvalidStore::Url);
     }
-    let info = info.set_tcp_settings(tcp_settings());
+    let tuned = info.set_tcp_settings(tcp_settings());
     let Some(certificate) = ca_certificate else {
-        return Client::open(info).map_err(|_shows_url| InvalidStore::Url);
+        return Client::open(tuned).map_err(|_shows_url| InvalidStore::Url);
     };
     let certificates = TlsCertificates {
         client_tls: None,
         root_cert: Some(certificate.to_vec()),
     };
-    Client::build_with_tls(info, certificates).map_err(|_shows_url| InvalidStore::CaCertificate)
+    Client::build_with_tls(tuned, certificates).map_err(|_shows_url| InvalidStore::CaCertificate)
 }
 
 fn cluster(scheme: &str, rest: &str) -> Result<ClusterClient, InvalidStore> {

@@ -41,25 +41,18 @@ impl<const N: usize> CounterKeys<N> {
         charges: &[Charge<K>; N],
         weight: NonZeroU32,
     ) -> Result<[u32; N], Refusal<N>> {
-        let weight = u64::from(weight.get());
-        let needed = self
-            .occurrences()
-            .map(|times| u64::from(times).saturating_mul(weight));
-        check_possible(charges, [weight; N])?;
+        let weight = weight.get();
+        check_possible(charges, [u64::from(weight); N])?;
+        let mut per_name = vec![0_u64; self.names.len()];
+        let mut needed = [0; N];
+        for (needed, position) in needed.iter_mut().zip(self.positions) {
+            if let Some(total) = per_name.get_mut(position) {
+                *total = total.saturating_add(u64::from(weight));
+                *needed = *total;
+            }
+        }
         check_possible(charges, needed)?;
         Ok(needed.map(|needed| u32::try_from(needed).unwrap_or(u32::MAX)))
-    }
-
-    /// Returns for each charge how many up to and including it name its counter.
-    fn occurrences(&self) -> [u32; N] {
-        let mut seen = vec![0_u32; self.names.len()];
-        self.positions.map(|position| {
-            let Some(times) = seen.get_mut(position) else {
-                return 1;
-            };
-            *times = times.saturating_add(1);
-            *times
-        })
     }
 
     /// Returns for each charge the entry of its counter; `None` if that is missing.

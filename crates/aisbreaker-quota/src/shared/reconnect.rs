@@ -35,7 +35,7 @@ const MAX_FLAPPING_BACKOFF: Duration = Duration::from_secs(10);
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 /// Whether a store answers.
-#[expect(clippy::exhaustive_enums, reason = "callers tell all states apart")]
+#[expect(clippy::exhaustive_enums, reason = "callers handle every state")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum StoreState {
     /// The first attempt to connect is still in progress.
@@ -175,9 +175,9 @@ impl Reconnect {
         deadline: Duration,
     ) -> Result<Connection, StoreError> {
         let connect = async {
-            let mut connection = address.connect().await?;
-            load(&mut connection, &self.function).await?;
-            Ok(connection)
+            let mut new = address.connect().await?;
+            load(&mut new, &self.function).await?;
+            Ok(new)
         };
         let mut connection = match timeout(CONNECT_TIMEOUT, connect).await {
             Ok(Ok(connection)) => connection,

@@ -55,12 +55,10 @@ pub(super) fn read_charge<K, const N: usize>(
 
 /// Reports whether `reply` is that to an admitted charge.
 pub(super) fn is_admitted(reply: &Value) -> bool {
-    let Some(parts) = byte_strings(reply) else {
-        return false;
-    };
-    parts
-        .first()
-        .is_some_and(|head| head.first() == Some(&ADMITTED))
+    match byte_strings(reply).as_deref() {
+        Some([head, ..]) => head.first() == Some(&ADMITTED),
+        _ => false,
+    }
 }
 
 /// Reads the reply to a peek; `None` if it is malformed.
@@ -108,11 +106,13 @@ fn read_refused<K, const N: usize>(
     let cells = cells(counters, now)?;
     let used: Vec<[u32; 3]> = cells.iter().map(Cell::used).collect();
     let clears_at = |index: usize, excess, window| {
-        let cell = keys
-            .positions
-            .get(index)
-            .and_then(|position| cells.get(*position));
-        cell.map_or(0, |cell| cell.clears_at(excess, window))
+        let Some(position) = keys.positions.get(index) else {
+            return 0;
+        };
+        match cells.get(*position) {
+            Some(cell) => cell.clears_at(excess, window),
+            None => 0,
+        }
     };
     let violation = find_violation(
         charges,

@@ -57,12 +57,9 @@ impl Header {
     /// Reads the header of a snapshot that is whole. Returns the bytes between it and the checksum
     /// as well.
     pub(super) fn read(bytes: &[u8]) -> Result<(Self, &[u8]), SnapshotError> {
-        let (magic, rest) = bytes
-            .split_first_chunk()
-            .ok_or(SnapshotError::NotASnapshot)?;
-        if *magic != MAGIC {
+        let Some(rest) = bytes.strip_prefix(&MAGIC) else {
             return Err(SnapshotError::NotASnapshot);
-        }
+        };
         let mut cursor = Cursor(rest);
         let version = cursor.u32().ok_or(SnapshotError::Damaged)?;
         if version != VERSION {
@@ -190,18 +187,18 @@ impl<'a> Cursor<'a> {
     }
 
     fn u8(&mut self) -> Option<u8> {
-        self.chunk::<1>().map(u8::from_le_bytes)
+        Some(u8::from_le_bytes(self.chunk()?))
     }
 
     fn u16(&mut self) -> Option<u16> {
-        self.chunk().map(u16::from_le_bytes)
+        Some(u16::from_le_bytes(self.chunk()?))
     }
 
     fn u32(&mut self) -> Option<u32> {
-        self.chunk().map(u32::from_le_bytes)
+        Some(u32::from_le_bytes(self.chunk()?))
     }
 
     fn u64(&mut self) -> Option<u64> {
-        self.chunk().map(u64::from_le_bytes)
+        Some(u64::from_le_bytes(self.chunk()?))
     }
 }

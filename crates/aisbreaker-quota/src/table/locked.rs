@@ -47,10 +47,10 @@ impl<'a, K: Eq + Hash, const N: usize> Locked<'a, K, N> {
         for (held, entry) in self.guards.iter_mut().zip(&self.order) {
             let (stripe, index) = unpack(*entry);
             if latest.as_ref().is_none_or(|(locked, _)| *locked != stripe) {
-                latest = self
-                    .table
-                    .lock_stripe(stripe)
-                    .map(|guard| (stripe, held.insert(guard)));
+                latest = match self.table.lock_stripe(stripe) {
+                    Some(guard) => Some((stripe, held.insert(guard))),
+                    None => None,
+                };
             }
             if !going {
                 continue;
@@ -63,10 +63,14 @@ impl<'a, K: Eq + Hash, const N: usize> Locked<'a, K, N> {
             ) else {
                 return visited;
             };
-            let keys = tables.get_mut(location.table());
-            let found = keys
-                .and_then(|keys| keys.find_mut(location.hash, |(known, _)| *known == charge.key));
-            going = found.is_some_and(|(_, cell)| visit(cell, &charge.limits, result));
+            let found = match tables.get_mut(location.table()) {
+                Some(keys) => keys.find_mut(location.hash, |(known, _)| *known == charge.key),
+                None => None,
+            };
+            going = match found {
+                Some((_, cell)) => visit(cell, &charge.limits, result),
+                None => false,
+            };
             visited = visited.wrapping_add(usize::from(going));
         }
         visited
@@ -74,7 +78,8 @@ impl<'a, K: Eq + Hash, const N: usize> Locked<'a, K, N> {
 
     /// Returns the index of the charge that [`lock`](Self::lock) visited as the `nth`.
     pub(crate) fn nth_visited(&self, nth: usize) -> Option<usize> {
-        self.order.get(nth).map(|entry| unpack(*entry).1)
+        let (_, index) = unpack(*self.order.get(nth)?);
+        Some(index)
     }
 
     /// Reports whether two charges may name the same counter. If not, certainly none do.
@@ -110,8 +115,10 @@ impl<'a, K: Eq + Hash, const N: usize> Locked<'a, K, N> {
     /// reserved.
     pub(crate) fn insert(&mut self, index: usize, key: K, cell: Cell) {
         let hasher = &self.table.hasher;
-        let hash = self.locations.get(index).map(|location| location.hash);
-        if let (Some(hash), Some(keys)) = (hash, self.keys(index)) {
+        let Some(&Location { hash, .. }) = self.locations.get(index) else {
+            return;
+        };
+        if let Some(keys) = self.keys(index) {
             keys.insert_unique(hash, (key, cell), |(key, _)| hasher.hash_one(key));
         }
     }

@@ -252,6 +252,25 @@ fn create_certificates(directory: &Path, name: &str) {
     );
 }
 
+/// Starts a server with the certificates in `directory`. Returns its port for TLS as well.
+fn start_tls_server(directory: &Path) -> Option<(RedisServer, u16)> {
+    let file = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+    let port = free_port();
+    let redis = RedisServer::start(&[
+        "--tls-port",
+        &port.to_string(),
+        "--tls-auth-clients",
+        "no",
+        "--tls-cert-file",
+        &file("redis.crt"),
+        "--tls-key-file",
+        &file("redis.key"),
+        "--tls-ca-cert-file",
+        &file("ca.crt"),
+    ])?;
+    Some((redis, port))
+}
+
 #[tokio::test]
 async fn tls_certificate_must_match_the_host_and_a_trusted_ca() {
     if Command::new("openssl").arg("version").output().is_err() {
@@ -264,38 +283,14 @@ async fn tls_certificate_must_match_the_host_and_a_trusted_ca() {
     let directory = std::env::temp_dir().join(format!("aisbreaker-tls-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     create_certificates(&directory, "localhost");
-    let file = |name: &str| directory.join(name).to_str().unwrap().to_owned();
-    let (port, certificate, key, authority) = (
-        free_port(),
-        file("redis.crt"),
-        file("redis.key"),
-        file("ca.crt"),
-    );
-    let tls = [
-        "--tls-port",
-        &port.to_string(),
-        "--tls-auth-clients",
-        "no",
-        "--tls-cert-file",
-        &certificate,
-    ];
-    let Some(redis) = RedisServer::start(
-        &[
-            &tls[..],
-            &["--tls-key-file", &key, "--tls-ca-cert-file", &authority],
-        ]
-        .concat(),
-    ) else {
+    let Some((redis, port)) = start_tls_server(&directory) else {
         return;
     };
-    let authority = std::fs::read(&authority).unwrap();
+    let ca = std::fs::read(directory.join("ca.crt")).unwrap();
     let url = |host: &str| format!("rediss://{host}:{port}/");
     let trusting = |url: &str| {
-        SharedEngine::start(
-            StoreAddress::parse_with_ca(url, &authority).unwrap(),
-            options(),
-        )
-        .unwrap()
+        let address = StoreAddress::parse_with_ca(url, &ca).unwrap();
+        SharedEngine::start(address, options()).unwrap()
     };
 
     wait_until_up(&trusting(&url("localhost"))).await;
@@ -313,7 +308,7 @@ async fn tls_certificate_must_match_the_host_and_a_trusted_ca() {
     let no_certificate = StoreAddress::parse_with_ca(&url("localhost"), b"no certificate");
     assert_eq!(no_certificate.err(), Some(InvalidStore::CaCertificate));
     assert_eq!(
-        StoreAddress::parse_with_ca(&redis.url(), &authority).err(),
+        StoreAddress::parse_with_ca(&redis.url(), &ca).err(),
         Some(InvalidStore::CaCertificate)
     );
     std::fs::remove_dir_all(&directory).unwrap();

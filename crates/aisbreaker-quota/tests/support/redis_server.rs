@@ -116,8 +116,8 @@ impl Drop for RedisServer {
     }
 }
 
-/// Prints that a test is skipped. Standard error is written directly, since the test harness captures
-/// what a passing test prints.
+/// Prints that a test is skipped. This writes to standard error directly, since the test harness
+/// captures what a passing test prints.
 pub(crate) fn skipped(why: &str) {
     let _ignored = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
