@@ -20,7 +20,7 @@ impl Service for Shout {
         Box::pin(async move {
             let Some(Input::Text(text)) = call.request.inputs.first() else {
                 return Err(ServiceError::BadRequest(
-                    "request.inputs[0] must be a text".to_owned(),
+                    "request.inputs[0] must be a text".into(),
                 ));
             };
             let output = Output::Text(OutputText::new(0, text.content.to_uppercase()));

@@ -19,13 +19,20 @@ const CLIENT_HEADERS: [HeaderName; 12] = [
     header::ACCEPT_ENCODING,
 ];
 
+/// `x-api-key`, in which Anthropic's API expects its secret.
+pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// `api-key`, in which Azure's API expects its secret.
+pub const API_KEY: HeaderName = HeaderName::from_static("api-key");
+/// `x-goog-api-key`, in which Google's APIs expect their secret.
+pub const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+
 /// Headers whose values must not appear in `Debug` output.
 const SECRET_HEADERS: [HeaderName; 5] = [
     header::AUTHORIZATION,
     header::COOKIE,
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("api-key"),
-    HeaderName::from_static("x-goog-api-key"),
+    X_API_KEY,
+    API_KEY,
+    X_GOOG_API_KEY,
 ];
 
 /// Whether the headers say where the body ends, so that a broken connection is not mistaken for the
@@ -35,6 +42,16 @@ pub fn is_framed(parts: &response::Parts) -> bool {
     parts.version >= Version::HTTP_2
         || parts.headers.contains_key(header::TRANSFER_ENCODING)
         || parts.headers.contains_key(header::CONTENT_LENGTH)
+}
+
+/// Whether the content has this media type, whatever its parameters are (RFC 9110 section 8.3.1).
+#[must_use]
+pub fn has_media_type(headers: &HeaderMap, media_type: &str) -> bool {
+    let Some(Ok(value)) = headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str) else {
+        return false;
+    };
+    let essence = value.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case(media_type)
 }
 
 /// Whether a header may come from configuration: the client does not set it itself, and it does not

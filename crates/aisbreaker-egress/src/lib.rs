@@ -45,7 +45,9 @@ pub use self::{
     body::Body,
     client::Client,
     error::{CollectError, Failure, Refusal, SendError, Stage, TlsUnavailable},
-    headers::{is_configurable_header, is_framed},
+    headers::{
+        API_KEY, X_API_KEY, X_GOOG_API_KEY, has_media_type, is_configurable_header, is_framed,
+    },
     limits::{Bounds, Timeouts},
     memory_budget::{BudgetSpent, MemoryBudget, MemoryReservation},
     outgoing::Outgoing,

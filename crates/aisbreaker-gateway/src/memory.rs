@@ -138,9 +138,10 @@ impl MemoryHold {
     pub(crate) fn attach(mut self, bytes: Bytes) -> Result<Bytes, ServiceError> {
         let length = bytes.len();
         if !self.memory.budget.could_hold(length) {
-            return Err(ServiceError::BadAnswer(format!(
+            let problem = format!(
                 "the answer has {length} bytes, more than this server holds for one client"
-            )));
+            );
+            return Err(ServiceError::BadAnswer(problem.into()));
         }
         self.resize(length)?;
         if self.reservation.held_bytes() == 0 {

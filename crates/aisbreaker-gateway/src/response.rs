@@ -91,7 +91,7 @@ pub(crate) fn write_stream_headers(to: &mut HeaderMap) {
 
 /// Reports which services were tried, if there was a choice of several.
 pub(crate) fn write_attempts(attempts: &Attempts, to: &mut HeaderMap) {
-    if let Some(text) = attempts.text()
+    if let Some(text) = attempts.to_structured_list()
         && let Ok(value) = HeaderValue::try_from(text)
     {
         to.insert(X_AISBREAKER_ATTEMPTS, value);

@@ -47,9 +47,7 @@ impl From<GatewayError> for Failure {
                 "this server is shutting down",
             ),
             // The panic message may hold a secret, so it is dropped.
-            GatewayError::Panicked => {
-                ServiceError::Internal("the gateway panicked".to_owned()).into()
-            }
+            GatewayError::Panicked => ServiceError::Internal("the gateway panicked".into()).into(),
         }
     }
 }
@@ -264,7 +262,7 @@ impl From<MintError> for Failure {
             ),
             MintError::Internal(cause) => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the key could not be sealed; try again")
-                    .with_cause(cause)
+                    .with_cause(cause.to_string())
             }
         }
     }
@@ -305,7 +303,7 @@ impl From<ServiceError> for Failure {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "this server has a fault; try again",
             )
-            .with_cause(cause),
+            .with_cause(cause.to_string()),
         }
     }
 }

@@ -1,15 +1,15 @@
 //! The secrets of a caller, and which of them a service gets.
 //!
-//! A secret that came out of a sealed key is bound: it may be sent to the origins that its entry
-//! names (or the service's own), and nowhere else. A secret that the caller itself sent may go
-//! where the caller says.
+//! A secret out of a sealed key is bound: it may be sent to the origins that its entry names (or to
+//! the service's own), and nowhere else. A secret that the caller itself sent may go where the
+//! caller says.
 
 use aisbreaker_api::{ServiceId, ServicePattern};
 use secrecy::{ExposeSecret, SecretString};
 
-/// The literal that a key holds for "nothing, and do not ask": services that need a secret refuse.
+/// The secret of an entry that blocks its services if they need a secret.
 const INVALID: &str = "INVALID";
-/// The literal that a key holds for the bearer value of the request.
+/// The secret of an entry that stands for the bearer value of the request.
 const CALLERS_OWN: &str = "{{secret}}";
 
 /// All secrets that came with one request.
@@ -19,15 +19,15 @@ const CALLERS_OWN: &str = "{{secret}}";
     reason = "the three ways in which a request can be authorised"
 )]
 pub enum Credentials {
-    /// None at all.
+    /// No secret.
     None,
-    /// The caller sent a secret of its own, for whatever is called.
+    /// A secret of the caller's own, for every service.
     Caller(SecretString),
-    /// The caller sent a sealed key, or the server supplied its default one.
+    /// The secrets of a sealed key, which the caller sent or the server has as its default.
     Sealed {
-        /// What was sealed, in order.
+        /// The secrets in the order of the key.
         secrets: Vec<SealedSecret>,
-        /// The bearer value that the caller sent; `None` when the key is the server's default one.
+        /// The bearer value that the caller sent; `None` with the server's default key.
         bearer: Option<SecretString>,
     },
 }
@@ -36,18 +36,18 @@ pub enum Credentials {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SealedSecret {
-    /// For which services it is.
+    /// The services that it is for.
     pub pattern: ServicePattern,
     /// The secret, `""`, `INVALID` or `{{secret}}`.
     pub secret: SecretString,
-    /// Where it may be sent, the first being the default; empty: the service's own default.
+    /// The URLs that it may be sent to, the default first; if empty, the service's own.
     pub urls: Vec<String>,
-    /// The services to be called, one after the other, when this one fails.
+    /// The services to call, one after the other, when this one fails.
     pub fallback: Vec<ServiceId>,
 }
 
 impl SealedSecret {
-    /// A secret for the services that `pattern` matches, bound to the origins of `urls`.
+    /// Creates a secret for the services that `pattern` matches, bound to the origins of `urls`.
     #[must_use]
     pub fn new(pattern: ServicePattern, secret: SecretString, urls: Vec<String>) -> Self {
         Self {
@@ -58,21 +58,21 @@ impl SealedSecret {
         }
     }
 
-    /// The same with the services to be called when this one fails.
+    /// Sets the services to call when this one fails.
     #[must_use]
     pub fn with_fallback(mut self, fallback: Vec<ServiceId>) -> Self {
         self.fallback = fallback;
         self
     }
 
-    /// Whether it says that its services must not be used.
+    /// Returns whether the entry blocks its services.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.secret.expose_secret() == INVALID
     }
 }
 
-/// What one service gets of the caller's secrets.
+/// The secret that one service gets.
 #[derive(Clone, Copy, Debug)]
 #[expect(
     clippy::exhaustive_enums,
@@ -81,54 +81,57 @@ impl SealedSecret {
 pub enum Credential<'a> {
     /// No secret.
     None,
-    /// The key says that this service must not be used with a secret.
+    /// No secret, and a service that needs one must refuse the call.
     Blocked,
     /// A secret that the caller knows; it may go where the caller says.
-    Free(&'a SecretString),
-    /// A sealed secret; it may go to the origins of `urls` (the service's own where empty) and
+    Unbound(&'a SecretString),
+    /// A sealed secret; it may go to the origins of `urls` (if empty, to the service's own), and
     /// nowhere else.
     Bound {
         /// The secret.
         secret: &'a SecretString,
-        /// Where it may be sent.
+        /// The URLs that it may be sent to.
         urls: &'a [String],
     },
 }
 
 impl Credentials {
-    /// What the service with this id gets: the first entry whose pattern matches decides.
+    /// Returns the secret for the service with this id. The first entry whose pattern matches
+    /// decides.
     #[must_use]
     pub fn for_service(&self, id: &ServiceId) -> Credential<'_> {
-        match self {
-            Self::None => Credential::None,
-            Self::Caller(secret) => Credential::Free(secret),
-            Self::Sealed { secrets, bearer } => {
-                let Some(entry) = first_match(secrets, id) else {
-                    return Credential::None;
-                };
-                match entry.secret.expose_secret() {
-                    "" => Credential::None,
-                    INVALID => Credential::Blocked,
-                    CALLERS_OWN => bearer.as_ref().map_or(Credential::None, Credential::Free),
-                    _ => Credential::Bound {
-                        secret: &entry.secret,
-                        urls: &entry.urls,
-                    },
-                }
-            }
+        let (secrets, bearer) = match self {
+            Self::None => return Credential::None,
+            Self::Caller(secret) => return Credential::Unbound(secret),
+            Self::Sealed { secrets, bearer } => (secrets, bearer),
+        };
+        let Some(entry) = first_match(secrets, id) else {
+            return Credential::None;
+        };
+        match (entry.secret.expose_secret(), bearer) {
+            ("", _) | (CALLERS_OWN, None) => Credential::None,
+            (INVALID, _) => Credential::Blocked,
+            (CALLERS_OWN, Some(bearer)) => Credential::Unbound(bearer),
+            _ => Credential::Bound {
+                secret: &entry.secret,
+                urls: &entry.urls,
+            },
         }
     }
 
-    /// The address that the key names for the service with this id.
+    /// Returns the URL that the key names for the service with this id.
     #[must_use]
     pub fn url_for(&self, id: &ServiceId) -> Option<&str> {
         self.entry(id)?.urls.first().map(String::as_str)
     }
 
-    /// The services to be called, one after the other, when the one with this id fails.
+    /// Returns the services to call, one after the other, when the one with this id fails.
     #[must_use]
     pub fn fallback_for(&self, id: &ServiceId) -> &[ServiceId] {
-        self.entry(id).map_or(&[], |entry| &entry.fallback)
+        match self.entry(id) {
+            Some(entry) => &entry.fallback,
+            None => &[],
+        }
     }
 
     fn entry(&self, id: &ServiceId) -> Option<&SealedSecret> {
@@ -168,7 +171,7 @@ mod tests {
         match credential {
             Credential::None => "none".to_owned(),
             Credential::Blocked => "blocked".to_owned(),
-            Credential::Free(secret) => format!("free {}", secret.expose_secret()),
+            Credential::Unbound(secret) => format!("unbound {}", secret.expose_secret()),
             Credential::Bound { secret, .. } => format!("bound {}", secret.expose_secret()),
         }
     }
@@ -183,7 +186,7 @@ mod tests {
             ("", "INVALID"),
         ];
         let rows = [
-            ("aisbreaker:network", "free key"),
+            ("aisbreaker:network", "unbound key"),
             ("chat:openai.com/gpt-4", "bound four"),
             ("chat:openai.com/gpt-4o", "bound any"),
             ("chat:openai.community", "blocked"),
@@ -198,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_callers_own_secret_is_nothing_with_the_servers_default_key() {
+    fn the_callers_own_secret_is_none_with_the_servers_default_key() {
         let credentials = sealed(&[("", "{{secret}}")], None);
         assert_eq!(
             describe(credentials.for_service(&ServiceId::parse("chat:openai.com").unwrap())),

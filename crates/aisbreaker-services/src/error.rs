@@ -1,15 +1,14 @@
 //! Why a call to a service failed.
 
-use std::time::Duration;
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use aisbreaker_api::ErrorObject;
 
-use aisbreaker_egress::{BudgetSpent, Failure, Refusal, SendError, Stage};
-
-/// Why a call to a service failed, by who must act.
+/// Why a call to a service failed; the variant says who must act.
 ///
-/// Texts are for the caller: they say what to do, and hold no secret and no address that the caller
-/// did not name.
+/// The text (`Display`) is for the caller: it says what to do, and holds no secret and no address
+/// that the caller did not name. The cause ([`Error::source`]) is for programs and for the
+/// operator's log, and may hold such an address.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[expect(
     clippy::exhaustive_enums,
@@ -17,52 +16,53 @@ use aisbreaker_egress::{BudgetSpent, Failure, Refusal, SendError, Stage};
 )]
 pub enum ServiceError {
     /// The caller sent something that the service cannot use (400).
-    #[error("{0}")]
-    BadRequest(String),
+    #[error(transparent)]
+    BadRequest(ErrorDetail),
     /// The service needs a secret, and the caller has none for it (401).
     #[error("{service_id}: missing auth.secret")]
     MissingSecret {
         /// The service that was called.
         service_id: String,
     },
-    /// The caller's key does not allow this service or this address (403).
-    #[error("{0}")]
-    Forbidden(String),
+    /// The caller's key does not allow this service or this address, or the server's egress policy
+    /// does not allow the address (403).
+    #[error(transparent)]
+    Forbidden(ErrorDetail),
     /// No service is registered under this id (404).
     #[error("No factory registered for serviceId '{service_id}'")]
     UnknownService {
-        /// The id that was asked for.
+        /// The requested id.
         service_id: String,
     },
     /// The provider answered with an error of its own, which is passed on.
     #[error("{}", .error.message)]
     Provider {
-        /// Status and message of the provider; the secret that was sent to it is masked.
+        /// The provider's status and message, with the secret masked.
         error: Box<ErrorObject>,
-        /// How long the provider asks to wait (`Retry-After`).
+        /// How long the provider asks the caller to wait (`Retry-After`).
         retry_after: Option<Duration>,
     },
     /// The provider's answer could not be understood, or was cut short (502).
-    #[error("{0}")]
-    BadAnswer(String),
+    #[error(transparent)]
+    BadAnswer(ErrorDetail),
     /// The provider could not be reached: refused, TLS, name resolution (503).
-    #[error("{0}")]
-    Unreachable(String),
-    /// This server has too much to do to take the call on, or to go on with it (503).
-    #[error("{0}")]
-    Overloaded(String),
+    #[error(transparent)]
+    Unreachable(ErrorDetail),
+    /// This server has too much to do to begin the call, or to continue it (503).
+    #[error(transparent)]
+    Overloaded(ErrorDetail),
     /// The provider was too slow (504).
-    #[error("{0}")]
-    Timeout(String),
-    /// This server has a fault of its own (500); the text is for the log.
+    #[error(transparent)]
+    Timeout(ErrorDetail),
+    /// This server has a fault of its own (500). The detail is for the log.
     #[error("internal error")]
-    Internal(String),
+    Internal(#[source] ErrorDetail),
 }
 
 impl ServiceError {
-    /// Whether nobody was called, since the request or the key does not let it be.
+    /// Returns whether nothing was called, because the request or the key does not allow it.
     #[must_use]
-    pub fn is_before_the_call(&self) -> bool {
+    pub fn is_before_call(&self) -> bool {
         match self {
             Self::BadRequest(_)
             | Self::MissingSecret { .. }
@@ -76,77 +76,102 @@ impl ServiceError {
             | Self::Internal(_) => false,
         }
     }
-}
 
-impl From<BudgetSpent> for ServiceError {
-    fn from(spent: BudgetSpent) -> Self {
-        Self::Overloaded(format!("this server is overloaded: {spent}; try again"))
-    }
-}
-
-impl From<SendError> for ServiceError {
-    fn from(error: SendError) -> Self {
-        match error {
-            SendError::Forbidden(refusal) => Self::Forbidden(refusal_text(refusal).to_owned()),
-            SendError::Unreachable(failure) => Self::Unreachable(failure_text(&failure)),
-            SendError::Busy => Self::Overloaded(
-                "too many calls to this service are under way; try again".to_owned(),
-            ),
-            SendError::Timeout(stage) => Self::Timeout(timeout_text(stage).to_owned()),
-            SendError::Cut => Self::BadAnswer(
-                "the service's answer was cut short or is not valid HTTP".to_owned(),
-            ),
+    /// Returns the status of a failure that is worth retrying on another service.
+    #[must_use]
+    pub fn retryable_status(&self) -> Option<u16> {
+        match self {
+            Self::Provider { error, .. } if is_retryable_status(error.status_code) => {
+                Some(error.status_code)
+            }
+            Self::Unreachable(_) => Some(503),
+            Self::Timeout(_) => Some(504),
+            Self::Provider { .. }
+            | Self::BadRequest(_)
+            | Self::MissingSecret { .. }
+            | Self::Forbidden(_)
+            | Self::UnknownService { .. }
+            | Self::BadAnswer(_)
+            | Self::Overloaded(_)
+            | Self::Internal(_) => None,
         }
     }
 }
 
-fn refusal_text(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::Scheme => {
-            "this server calls services over https only, unless its operator allows the address \
-             (egress.allow)"
+/// Returns whether this status of a provider is worth retrying on another provider.
+#[must_use]
+pub fn is_retryable_status(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500..=599)
+}
+
+/// The text of an error, and the error that caused it.
+///
+/// Two details are equal if their texts are.
+#[derive(Clone, Debug)]
+pub struct ErrorDetail {
+    text: String,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl ErrorDetail {
+    /// Creates a detail without a cause.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            source: None,
         }
-        Refusal::Address => {
-            "this server calls public addresses only, unless its operator allows the address \
-             (egress.allow)"
-        }
-        Refusal::InvalidUrl => "the host of the address has characters that cannot be used",
+    }
+
+    /// Creates a detail with the text of its cause.
+    #[must_use]
+    pub fn from_source(source: impl Error + Send + Sync + 'static) -> Self {
+        Self::new(source.to_string()).with_source(source)
+    }
+
+    /// Sets the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// Returns the text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Replaces the text; the cause stays.
+    pub(crate) fn map_text(mut self, map: impl FnOnce(&str) -> String) -> Self {
+        self.text = map(&self.text);
+        self
     }
 }
 
-/// Returns the texts that clients of the original server look for.
-fn failure_text(failure: &Failure) -> String {
-    match failure {
-        Failure::Resolution { host } => format!("Error: getaddrinfo ENOTFOUND {host}"),
-        Failure::Refused => {
-            "Error: connect ECONNREFUSED, the service refuses connections".to_owned()
-        }
-        Failure::Tls => "Error: the TLS connection to the service failed (no TLS there, or its \
-                         certificate is not valid)"
-            .to_owned(),
-        Failure::Network => "Error: the service could not be reached".to_owned(),
+impl<T: Into<String>> From<T> for ErrorDetail {
+    fn from(text: T) -> Self {
+        Self::new(text)
     }
 }
 
-fn timeout_text(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Connect => "the connection to the service took too long",
-        Stage::Response => "the service took too long to answer",
-        Stage::Idle => "the service stopped in the middle of its answer for too long",
+impl PartialEq for ErrorDetail {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Eq for ErrorDetail {}
 
-    #[test]
-    fn an_unknown_host_has_the_text_that_clients_look_for() {
-        let unknown = SendError::Unreachable(Failure::Resolution {
-            host: "no-such-host.example".to_owned(),
-        });
+impl fmt::Display for ErrorDetail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
 
-        let text = "Error: getaddrinfo ENOTFOUND no-such-host.example".to_owned();
-        assert_eq!(ServiceError::from(unknown), ServiceError::Unreachable(text));
+impl Error for ErrorDetail {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let source = self.source.as_deref()?;
+        Some(source)
     }
 }

@@ -1,15 +1,15 @@
 //! AI services behind one trait.
 //!
-//! - [`Service`] is what answers a call; [`Registry`] finds it by id, longest match on whole
+//! - [`Service`] answers calls; [`Registry`] finds a service by its id, the longest match on whole
 //!   segments first.
-//! - [`Credentials`] are the secrets of a caller; each service gets its own, and only where it may
-//!   be sent.
-//! - [`services`] has the services: dummies, echo, chats in the protocols of OpenAI, Anthropic,
-//!   Gemini and Replicate, pictures of texts, other AIsBreaker servers, and filters.
+//! - [`Credentials`] are the secrets of a caller. Each service gets its own, and sends it only to
+//!   the origins that it is bound to.
+//! - [`services`] has the services: dummies, an echo, chats in the protocols of OpenAI, Anthropic,
+//!   Gemini and Replicate, images from texts, other AIsBreaker servers, and filters.
+//! - [`Relay`] forwards requests in a provider's own protocol.
 //!
-//! Every connection is made by an [`aisbreaker_egress::Client`] and passes its policy.
-//!
-//! It knows nothing of tokens, quotas or the listener.
+//! An [`aisbreaker_egress::Client`] makes every connection, so that each passes its policy.
+//! The crate knows nothing of tokens, quotas or the listener.
 #![doc = ""]
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
@@ -17,25 +17,27 @@
 
 mod credentials;
 mod destination;
+mod endpoint;
 mod error;
-mod fallback;
 mod providers;
-mod registry;
 mod relay;
-mod request_uri;
+mod secret;
 mod service;
 pub mod services;
 pub mod sse;
+mod upstream;
 mod usage;
 
 pub use credentials::{Credential, Credentials, SealedSecret};
-pub use destination::{Destination, Endpoint, SecretNeed, mask, secret_header};
-pub use error::ServiceError;
-pub use fallback::{Attempts, is_worth_another};
+pub use destination::Destination;
+pub use endpoint::{Endpoint, PathJoin, SecretNeed};
+pub use error::{ErrorDetail, ServiceError, is_retryable_status};
 pub use providers::{
-    AuthScheme, Dialect, InvalidProvider, Provider, ProviderRows, Providers, Spoken,
+    AuthScheme, Dialect, DialectConfig, InvalidProvider, Provider, ProviderRows, Providers,
 };
-pub use registry::{Builder, Registry};
-pub use relay::{Passing, Relay};
-pub use service::{Call, Event, EventStream, Reply, ReplyFuture, Service};
+pub use relay::{ForwardedRequest, Relay};
+pub use secret::{mask, secret_header};
+pub use service::{
+    Attempts, Call, Event, EventStream, Registry, RegistryBuilder, Reply, ReplyFuture, Service,
+};
 pub use usage::{Tokens, UsageRule, last_usage};

@@ -1,13 +1,27 @@
-//! What a service is: one call in, one answer or a stream of events out.
+//! The interface of a service: one [`Call`] in, one [`Reply`] out.
+//!
+//! - `registry` finds the service for an id;
+//! - `fallback` calls other services when one fails;
+//! - `attempts` records which services were called.
+
+mod attempts;
+mod fallback;
+mod registry;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use aisbreaker_api::{Progress, Request, Response, ServiceId, ServiceProps};
 use aisbreaker_egress::MemoryBudget;
 use futures_core::Stream;
+use futures_util::stream;
 
+pub use self::{
+    attempts::Attempts,
+    registry::{Registry, RegistryBuilder},
+};
 use crate::{
-    credentials::Credentials, error::ServiceError, fallback::Attempts, registry::Registry,
+    credentials::Credentials,
+    error::{ErrorDetail, ServiceError},
 };
 
 /// Answers calls; registered under a service id in a [`Registry`].
@@ -17,80 +31,88 @@ pub trait Service: Send + Sync + 'static {
     /// Answers one call.
     ///
     /// With `call.request.stream` the reply should be [`Reply::Stream`]; otherwise it must be
-    /// [`Reply::Final`]. Errors found before the answer begins are returned here, later ones inside
-    /// the stream.
+    /// [`Reply::Final`]. Errors found before the answer begins are returned here, later ones are
+    /// items of the stream.
     fn call(&self, call: Call) -> ReplyFuture<'_>;
 }
 
-/// The answer to a call, when it comes.
+/// The future of a reply.
 pub type ReplyFuture<'a> = Pin<Box<dyn Future<Output = Result<Reply, ServiceError>> + Send + 'a>>;
 
-/// Events in order: any number of [`Event::Progress`], then exactly one [`Event::Final`] or error,
-/// then the end.
+/// The events of a streamed answer: any number of [`Event::Progress`], then exactly one
+/// [`Event::Final`] or error, then the end.
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<Event, ServiceError>> + Send>>;
 
 /// One call to one service.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Call {
-    /// The id that was asked for; its engine belongs to the service.
+    /// The requested id; its engine is for the service to interpret.
     pub service_id: ServiceId,
     /// The service properties that came with the call.
     pub service: ServiceProps,
-    /// What to do.
+    /// The request.
     pub request: Request,
-    /// The caller's secrets, of which the service may take its own.
+    /// The caller's secrets. A service takes the one for its own id.
     pub credentials: Arc<Credentials>,
-    /// How many AIsBreaker servers this call has passed already.
+    /// How many AIsBreaker servers have forwarded this call.
     pub hops: u8,
-    /// What is collected for this call is held of this.
+    /// The memory budget for what is collected during this call.
     pub budget: MemoryBudget,
-    /// Where services that forward find the service behind them.
+    /// Where filters find the service behind them.
     pub registry: Registry,
-    /// Which services were called, where one stands in for another.
+    /// Which services were called, if there are fallbacks.
     pub attempts: Attempts,
 }
 
 impl Call {
-    /// A call that no other AIsBreaker server has passed yet.
+    /// Creates a call that no AIsBreaker server has forwarded yet, with a memory budget of its own.
     ///
     /// # Errors
-    /// [`ServiceError::BadRequest`] when the service id of `service` is not usable.
+    /// [`ServiceError::BadRequest`] when the service id in `service` is invalid.
     pub fn new(
         service: ServiceProps,
         request: Request,
         credentials: Arc<Credentials>,
         registry: Registry,
     ) -> Result<Self, ServiceError> {
-        let service_id = ServiceId::parse(&service.service_id)
-            .map_err(|fault| ServiceError::BadRequest(format!("service.serviceId {fault}")))?;
-        let budget = MemoryBudget::default();
-        let attempts = Attempts::default();
+        let service_id = ServiceId::parse(&service.service_id).map_err(|invalid| {
+            let text = format!("service.serviceId {invalid}");
+            ServiceError::BadRequest(ErrorDetail::new(text).with_source(invalid))
+        })?;
         Ok(Self {
             service_id,
             service,
             request,
             credentials,
             hops: 0,
-            budget,
+            budget: MemoryBudget::default(),
             registry,
-            attempts,
+            attempts: Attempts::default(),
         })
     }
 
-    /// Says of what the bytes are held that are collected for the call; by default, of a budget of
-    /// its own.
+    /// Sets the memory budget.
     #[must_use]
     pub fn with_budget(mut self, budget: MemoryBudget) -> Self {
         self.budget = budget;
         self
     }
 
-    /// Says how many AIsBreaker servers the call has passed.
+    /// Sets how many AIsBreaker servers have forwarded the call.
     #[must_use]
     pub fn with_hops(mut self, hops: u8) -> Self {
         self.hops = hops;
         self
+    }
+
+    /// Returns the kind of reply that the request asks for.
+    pub(crate) fn reply_kind(&self) -> ReplyKind {
+        if self.request.stream {
+            ReplyKind::Stream
+        } else {
+            ReplyKind::Final
+        }
     }
 }
 
@@ -107,6 +129,23 @@ pub enum Reply {
     Stream(EventStream),
 }
 
+/// The kind of a [`Reply`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum ReplyKind {
+    Final,
+    Stream,
+}
+
+impl Reply {
+    /// Returns the events of the answer; a whole answer is a single event.
+    pub(crate) fn into_events(self) -> EventStream {
+        match self {
+            Self::Stream(events) => events,
+            Self::Final(response) => Box::pin(stream::iter([Ok(Event::Final(response))])),
+        }
+    }
+}
+
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -120,11 +159,11 @@ impl fmt::Debug for Reply {
 #[derive(Clone, Debug, PartialEq)]
 #[expect(
     clippy::exhaustive_enums,
-    reason = "the two events of the API; errors are the stream's own"
+    reason = "the two events of the API; errors are items of the stream"
 )]
 pub enum Event {
     /// A piece of the answer.
     Progress(Progress),
-    /// The whole answer; nothing follows it.
+    /// The whole answer, and the last event.
     Final(Response),
 }

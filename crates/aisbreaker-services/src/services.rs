@@ -1,56 +1,62 @@
 //! The services that come with this crate.
 //!
-//! [`standard`] registers them all; each can be registered alone, and services of one's own beside
-//! them. Another provider with OpenAI's or Anthropic's protocol is another row of the provider
-//! table.
+//! [`standard`] registers them all. Each can be registered alone, and other services can be added.
+//! Another provider with OpenAI's or Anthropic's protocol is another row of the provider table.
+//!
+//! A service with a protocol of its own has a folder with the same parts as the others: a `request`
+//! that writes the provider's request, and readers of its answer.
 
 mod anthropic;
+mod conversation;
 mod dummy;
 mod echo;
-mod exchange;
+mod engine;
+mod event_stream;
 mod filter;
 mod gemini;
+mod http_exchange;
 mod images;
 mod logging;
+mod media_type;
 mod mirror;
-pub(crate) mod network;
+mod network;
 mod nop;
 mod openai;
+mod provider_chat;
+mod provider_error;
 mod replicate;
-mod said;
-mod told;
-mod turn;
-pub(crate) mod upstream;
+mod reply;
+mod settings;
+mod transcript;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use aisbreaker_api::{Origin, ServiceId};
-use aisbreaker_egress as egress;
+use aisbreaker_egress::Client;
 
 pub use self::{
     anthropic::AnthropicChat,
     dummy::Dummy,
     echo::Echo,
-    exchange::Settings,
     gemini::GeminiChat,
     images::{DummyImages, OpenAiImages, StabilityImages},
     logging::Logging,
     mirror::Mirror,
-    network::{HOPS_HEADER, MAX_HOPS, Network},
+    network::Network,
     nop::Nop,
     openai::OpenAiChat,
     replicate::ReplicateChat,
-    upstream::SEALED_HEADER,
+    settings::ServiceSettings,
 };
+pub use crate::upstream::headers::{HOPS_HEADER, MAX_HOPS, SEALED_HEADER};
 use crate::{
-    providers::{Dialect, Providers},
-    registry::Builder,
-    service::Service,
+    providers::{Dialect, Provider, Providers},
+    service::{RegistryBuilder, Service},
 };
 
 const DUMMY: &str = "chat:dummy";
 const ECHO: &str = "chat:echo";
-/// The task of chat services, as ids begin.
+/// The task of chat services, as their ids begin.
 const CHAT: &str = "chat:";
 const GEMINI: &str = "gemini.google.com";
 const VERTEX_GEMINI: &str = "chat:gemini.vertexai.google.com";
@@ -68,91 +74,19 @@ const LOGGING: &str = "aisbreaker:logging";
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Options {
-    /// By registered service id: the engine where the caller names none, instead of that of the
+    /// By registered service id: the engine if the caller names none, in place of that of the
     /// provider table.
     pub engines: HashMap<String, String>,
-    /// By registered service id: the origins to which sealed secrets for it may go besides those in
-    /// the key.
+    /// By registered service id: origins to which sealed secrets for it may go in addition to those
+    /// in the key.
     pub operator_origins: HashMap<String, Vec<Origin>>,
-    /// The providers, which become chat services.
+    /// The providers, each of which is a chat service.
     pub providers: Providers,
 }
 
-/// All services that come with this crate, under their ids; calls to providers go through `client`.
-///
-/// Every provider of the table is `chat:<its id>`, in OpenAI's dialect if it speaks that, and its
-/// other names are other names of the service; `gemini.google.com` has a protocol of its own, which
-/// is preferred here. `aisbreaker:proxy` is another name of `aisbreaker:network`, whose operator
-/// origins it shares.
-#[must_use]
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "options are made to be given away here"
-)]
-pub fn standard(client: egress::Client, options: Options) -> Builder {
-    let builder = Builder::default().with_patience(client.timeouts().response);
-    let builder = add(builder, DUMMY, Dummy);
-    let builder = add(builder, ECHO, Echo);
-    let builder = add(builder, MIRROR, Mirror);
-    let builder = add(builder, NOP, Nop);
-    let builder = add(builder, LOGGING, Logging);
-    let builder = add(builder, DUMMY_IMAGES, DummyImages);
-    let builder = with_native(builder, &client, &options);
-    let builder = with_table(builder, &client, &options);
-    let network = Network::new(client).with_operator_origins(options.origins(NETWORK));
-    let builder = add(builder, NETWORK, network.clone());
-    add(builder, PROXY, network)
-}
-
-/// Adds the services with protocols of their own.
-fn with_native(builder: Builder, client: &egress::Client, options: &Options) -> Builder {
-    let vertex = GeminiChat::of_vertex_ai(client.clone(), options.settings(VERTEX_GEMINI));
-    let builder = add(builder, VERTEX_GEMINI, vertex);
-    let replicate = ReplicateChat::new(client.clone(), options.settings(REPLICATE));
-    let builder = add(builder, REPLICATE, replicate);
-    let openai = OpenAiImages::new(client.clone(), options.settings(OPENAI_IMAGES));
-    let builder = add(builder, OPENAI_IMAGES, openai);
-    let stability = StabilityImages::new(client.clone(), options.settings(STABILITY_IMAGES));
-    add(builder, STABILITY_IMAGES, stability)
-}
-
-/// Adds the providers of the table. A row of an operator's own stands before a service with a
-/// protocol of its own, but for Gemini, which is in the table for those who pass OpenAI's dialect
-/// on.
-fn with_table(mut builder: Builder, client: &egress::Client, options: &Options) -> Builder {
-    for provider in options.providers.iter() {
-        for name in provider.names() {
-            let (id, client) = (format!("{CHAT}{name}"), client.clone());
-            let Settings {
-                engine,
-                operator_origins,
-            } = options.settings(&id);
-            if provider.spoken(Dialect::OpenAi).is_none() {
-                let settings = Settings {
-                    engine,
-                    operator_origins,
-                };
-                builder = add(builder, &id, AnthropicChat::of(client, provider, settings));
-                continue;
-            }
-            let chat = OpenAiChat::of(client, provider).with_operator_origins(operator_origins);
-            let chat = match engine {
-                Some(engine) => chat.with_default_engine(engine),
-                None => chat,
-            };
-            builder = add(builder, &id, chat);
-        }
-    }
-    for id in names_of(&options.providers, GEMINI) {
-        let chat = GeminiChat::of_gemini_api(client.clone(), options.settings(&id));
-        builder = add(builder, &id, chat);
-    }
-    builder
-}
-
 impl Options {
-    fn settings(&self, id: &str) -> Settings {
-        Settings {
+    fn settings(&self, id: &str) -> ServiceSettings {
+        ServiceSettings {
             engine: self.engines.get(id).cloned(),
             operator_origins: self.origins(id),
         }
@@ -163,47 +97,111 @@ impl Options {
     }
 }
 
-/// The ids of the services of [`standard`] that call somebody, and for which an operator may set
-/// something.
+/// Returns a builder with all services of this crate under their ids; calls to providers go through
+/// `client`.
+///
+/// Every provider of the table is `chat:<its id>`, in OpenAI's dialect if it supports that, and its
+/// aliases are aliases of the service. `gemini.google.com` has a protocol of its own, which is
+/// preferred here. `aisbreaker:proxy` is an alias of `aisbreaker:network`, and shares its operator
+/// origins.
 #[must_use]
-pub fn callers(providers: &Providers) -> Vec<String> {
-    let chats = providers
-        .iter()
-        .flat_map(|provider| provider.names())
-        .map(|name| format!("{CHAT}{name}"));
-    let others = names_of(providers, GEMINI)
-        .into_iter()
-        .filter(|_| providers.find(GEMINI).is_none());
-    chats
-        .chain(others)
-        .chain(
-            [
-                VERTEX_GEMINI,
-                REPLICATE,
-                OPENAI_IMAGES,
-                STABILITY_IMAGES,
-                NETWORK,
-            ]
-            .map(str::to_owned),
-        )
-        .collect()
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "options are made to be given away here"
+)]
+pub fn standard(client: Client, options: Options) -> RegistryBuilder {
+    let mut builder = RegistryBuilder::default().with_fallback_timeout(client.timeouts().response);
+    builder = add(builder, DUMMY, Dummy);
+    builder = add(builder, ECHO, Echo);
+    builder = add(builder, MIRROR, Mirror);
+    builder = add(builder, NOP, Nop);
+    builder = add(builder, LOGGING, Logging);
+    builder = add(builder, DUMMY_IMAGES, DummyImages);
+    builder = add_native(builder, &client, &options);
+    builder = add_table(builder, &client, &options);
+    let network = Network::new(client).with_operator_origins(options.origins(NETWORK));
+    builder = add(builder, NETWORK, network.clone());
+    add(builder, PROXY, network)
 }
 
-/// The ids of the chat of a provider under all names that the table has for it, and under this one.
-fn names_of(providers: &Providers, name: &str) -> Vec<String> {
-    let row = providers.find(name);
-    let names = row
-        .into_iter()
-        .flat_map(|provider| provider.names())
-        .filter(|other| *other != name);
-    std::iter::once(name)
-        .chain(names)
-        .map(|name| format!("{CHAT}{name}"))
-        .collect()
+/// Returns the ids of the services of [`standard`] that call a provider or another server, which an
+/// operator may configure.
+#[must_use]
+pub fn configurable_ids(providers: &Providers) -> Vec<String> {
+    let mut ids = Vec::new();
+    for provider in providers.iter() {
+        ids.extend(provider.names().map(chat_id));
+    }
+    if providers.find(GEMINI).is_none() {
+        ids.push(chat_id(GEMINI));
+    }
+    ids.extend(
+        [
+            VERTEX_GEMINI,
+            REPLICATE,
+            OPENAI_IMAGES,
+            STABILITY_IMAGES,
+            NETWORK,
+        ]
+        .map(str::to_owned),
+    );
+    ids
 }
 
-fn add(builder: Builder, id: &str, service: impl Service) -> Builder {
-    // The ids above are all valid; a test sees each of them registered.
+/// Adds the services with protocols of their own.
+fn add_native(mut builder: RegistryBuilder, client: &Client, options: &Options) -> RegistryBuilder {
+    let vertex = GeminiChat::vertex_ai(client.clone(), options.settings(VERTEX_GEMINI));
+    builder = add(builder, VERTEX_GEMINI, vertex);
+    let replicate = ReplicateChat::new(client.clone(), options.settings(REPLICATE));
+    builder = add(builder, REPLICATE, replicate);
+    let openai = OpenAiImages::new(client.clone(), options.settings(OPENAI_IMAGES));
+    builder = add(builder, OPENAI_IMAGES, openai);
+    let stability = StabilityImages::new(client.clone(), options.settings(STABILITY_IMAGES));
+    add(builder, STABILITY_IMAGES, stability)
+}
+
+/// Adds the providers of the table.
+///
+/// A row that an operator adds replaces a service with a protocol of its own. Gemini is the
+/// exception: it is in the table only for requests in OpenAI's dialect that are forwarded.
+fn add_table(mut builder: RegistryBuilder, client: &Client, options: &Options) -> RegistryBuilder {
+    for provider in options.providers.iter() {
+        for id in provider.names().map(chat_id) {
+            let settings = options.settings(&id);
+            builder = add_chat(builder, &id, client.clone(), provider, settings);
+        }
+    }
+    let gemini_names = match options.providers.find(GEMINI) {
+        Some(gemini) => gemini.names().collect(),
+        None => vec![GEMINI],
+    };
+    for id in gemini_names.into_iter().map(chat_id) {
+        let chat = GeminiChat::gemini_api(client.clone(), options.settings(&id));
+        builder = add(builder, &id, chat);
+    }
+    builder
+}
+
+/// Adds the chat of a provider, in OpenAI's dialect if the provider supports it.
+fn add_chat(
+    builder: RegistryBuilder,
+    id: &str,
+    client: Client,
+    provider: &Arc<Provider>,
+    settings: ServiceSettings,
+) -> RegistryBuilder {
+    match provider.dialect(Dialect::OpenAi) {
+        Some(_) => add(builder, id, OpenAiChat::new(client, provider, settings)),
+        None => add(builder, id, AnthropicChat::new(client, provider, settings)),
+    }
+}
+
+fn chat_id(name: &str) -> String {
+    format!("{CHAT}{name}")
+}
+
+fn add(builder: RegistryBuilder, id: &str, service: impl Service) -> RegistryBuilder {
+    // All ids above are valid; a test finds each of them registered.
     match ServiceId::parse(id) {
         Ok(id) => builder.with(&id, service),
         Err(_invalid) => builder,

@@ -1,14 +1,14 @@
-//! Reads server-sent events (WHATWG HTML standard, section 9.2.6) from bytes that come in any
+//! Decodes server-sent events (WHATWG HTML standard, section 9.2.6) from bytes that come in any
 //! pieces.
 //!
-//! [`Decoder`] neither waits nor reads: bytes are fed to it, messages are taken out. It hands out
-//! what the standard hands out, with two differences: bytes that are not UTF-8 are an error instead
-//! of replacement characters, and a last message without its blank line can be had
-//! ([`Decoder::finish`]), since providers forget that line.
+//! [`Decoder`] neither waits nor reads: the caller feeds it bytes and takes messages out. It
+//! implements the standard with two differences. Bytes that are not UTF-8 are an error instead of
+//! replacement characters, and a last message without its blank line can be taken
+//! ([`Decoder::finish`]), since some providers forget that line.
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Longest line and longest message that [`Decoder::new`] accepts, in bytes.
+/// The longest line and the longest message that [`Decoder::new`] accepts, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -20,9 +20,9 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
     reason = "name and data are all that is read of an event"
 )]
 pub struct Message {
-    /// Its name; empty where none was sent.
+    /// The name; empty if none was sent.
     pub event: String,
-    /// Its data, lines joined by a line feed.
+    /// The data, with its lines joined by line feeds.
     pub data: String,
 }
 
@@ -41,16 +41,16 @@ pub enum DecodeError {
     NotUtf8,
 }
 
-/// Makes messages of bytes; how the bytes were cut makes no difference.
+/// Decodes bytes into messages. How the bytes were cut makes no difference.
 #[derive(Debug)]
 pub struct Decoder {
     limit: usize,
-    /// Bytes that were fed and not looked at.
+    /// Bytes that are not decoded yet.
     fed: Bytes,
     /// The beginning of a line whose end has not been fed.
     line: Vec<u8>,
     is_first_line: bool,
-    /// The line before ended with a carriage return, so that a line feed now ends nothing.
+    /// Whether the line before ended with a carriage return, so that a line feed now ends nothing.
     after_return: bool,
     event: Vec<u8>,
     /// The data lines of the event so far, if there are any.
@@ -58,20 +58,14 @@ pub struct Decoder {
     failed: Option<DecodeError>,
 }
 
-impl Default for Decoder {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Decoder {
-    /// A decoder for one stream, with the limit [`MAX_BYTES`].
+    /// Creates a decoder for one stream, with the limit [`MAX_BYTES`].
     #[must_use]
     pub fn new() -> Self {
         Self::with_limit(MAX_BYTES)
     }
 
-    /// A decoder for one stream that refuses lines and messages of over `limit` bytes.
+    /// Creates a decoder for one stream that refuses lines and messages of over `limit` bytes.
     #[must_use]
     pub fn with_limit(limit: usize) -> Self {
         Self {
@@ -88,21 +82,21 @@ impl Decoder {
 
     /// Adds the bytes that came next.
     ///
-    /// Nothing is copied if all earlier messages were taken out.
+    /// Nothing is copied if all earlier messages have been taken.
     pub fn feed(&mut self, bytes: Bytes) {
         if self.fed.is_empty() {
             self.fed = bytes;
-        } else {
-            let mut both = BytesMut::from(&self.fed[..]);
-            both.extend_from_slice(&bytes);
-            self.fed = both.freeze();
+            return;
         }
+        let mut joined = BytesMut::from(&self.fed[..]);
+        joined.extend_from_slice(&bytes);
+        self.fed = joined.freeze();
     }
 
-    /// The next message that is complete; `None` when more bytes are needed.
+    /// Takes the next complete message; `None` when more bytes are needed.
     ///
     /// # Errors
-    /// The [`DecodeError`] that applies, from then on at every call.
+    /// The [`DecodeError`] that applies. Every later call returns it as well.
     pub fn take(&mut self) -> Result<Option<Message>, DecodeError> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -111,7 +105,7 @@ impl Decoder {
             .inspect_err(|error| self.failed = Some(*error))
     }
 
-    /// Ends the stream: the message that lacks only its blank line, if there is one.
+    /// Ends the stream, and takes the message that lacks only its blank line, if there is one.
     ///
     /// # Errors
     /// As [`Decoder::take`].
@@ -122,18 +116,7 @@ impl Decoder {
         self.end().inspect_err(|error| self.failed = Some(*error))
     }
 
-    fn end(&mut self) -> Result<Option<Message>, DecodeError> {
-        let line = std::mem::take(&mut self.line);
-        if line.is_empty() {
-            return self.dispatch();
-        }
-        Ok(match self.end_line(&line)? {
-            Some(message) => Some(message),
-            None => self.dispatch()?,
-        })
-    }
-
-    /// How many bytes are kept of messages that were not taken out yet.
+    /// Returns how many bytes are kept of messages that have not been taken yet.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
         let data = self.data.as_ref().map_or(0, Vec::len);
@@ -144,12 +127,18 @@ impl Decoder {
             .saturating_add(data)
     }
 
-    fn read_lines(&mut self) -> Result<Option<Message>, DecodeError> {
-        while let Some(end) = self
-            .fed
-            .iter()
-            .position(|byte| matches!(byte, b'\n' | b'\r'))
+    fn end(&mut self) -> Result<Option<Message>, DecodeError> {
+        let line = std::mem::take(&mut self.line);
+        if !line.is_empty()
+            && let Some(message) = self.end_line(&line)?
         {
+            return Ok(Some(message));
+        }
+        self.dispatch()
+    }
+
+    fn read_lines(&mut self) -> Result<Option<Message>, DecodeError> {
+        while let Some(end) = self.fed.iter().position(|byte| is_line_end(*byte)) {
             let rest = self.fed.split_to(end);
             let is_return = self.fed.get_u8() == b'\r';
             let ends_return =
@@ -163,11 +152,12 @@ impl Decoder {
             }
         }
         let rest = std::mem::take(&mut self.fed);
-        self.check(self.line.len().saturating_add(rest.len()))?;
+        self.check_length(self.line.len().saturating_add(rest.len()))?;
         self.line.extend_from_slice(&rest);
         Ok(None)
     }
 
+    /// Ends the line that began with `self.line` and ends with `rest`.
     fn end_line_with(&mut self, rest: &[u8]) -> Result<Option<Message>, DecodeError> {
         if self.line.is_empty() {
             return self.end_line(rest);
@@ -175,18 +165,19 @@ impl Decoder {
         let mut line = std::mem::take(&mut self.line);
         line.extend_from_slice(rest);
         let message = self.end_line(&line);
+        // Its room is used for the next line.
         line.clear();
         self.line = line;
         message
     }
 
     fn end_line(&mut self, line: &[u8]) -> Result<Option<Message>, DecodeError> {
-        self.check(line.len())?;
+        self.check_length(line.len())?;
         let is_first = std::mem::take(&mut self.is_first_line);
-        let line = line
-            .strip_prefix(BYTE_ORDER_MARK)
-            .filter(|_| is_first)
-            .unwrap_or(line);
+        let line = match line.strip_prefix(BYTE_ORDER_MARK) {
+            Some(rest) if is_first => rest,
+            Some(_) | None => line,
+        };
         if line.is_empty() {
             return self.dispatch();
         }
@@ -211,22 +202,22 @@ impl Decoder {
         data.push(b'\n');
         data.extend_from_slice(value);
         let length = data.len();
-        self.check(length)
+        self.check_length(length)
     }
 
+    /// Ends the event; without data it is none.
     fn dispatch(&mut self) -> Result<Option<Message>, DecodeError> {
         let event = std::mem::take(&mut self.event);
         let Some(data) = self.data.take() else {
             return Ok(None);
         };
-        let text = |bytes| String::from_utf8(bytes).map_err(|_invalid| DecodeError::NotUtf8);
         Ok(Some(Message {
-            event: text(event)?,
-            data: text(data)?,
+            event: utf8(event)?,
+            data: utf8(data)?,
         }))
     }
 
-    fn check(&self, length: usize) -> Result<(), DecodeError> {
+    fn check_length(&self, length: usize) -> Result<(), DecodeError> {
         if length > self.limit {
             Err(DecodeError::TooLong { limit: self.limit })
         } else {
@@ -235,13 +226,27 @@ impl Decoder {
     }
 }
 
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn is_line_end(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
+}
+
+fn utf8(bytes: Vec<u8>) -> Result<String, DecodeError> {
+    String::from_utf8(bytes).map_err(|_invalid| DecodeError::NotUtf8)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    /// All messages of a stream that comes in these pieces, and how it ends.
+    /// Returns all messages of a stream that comes in these pieces, and how it ends.
     fn decode(limit: usize, pieces: &[&[u8]]) -> (Vec<Message>, Result<(), DecodeError>) {
         let mut decoder = Decoder::with_limit(limit);
         let mut messages = Vec::new();
@@ -274,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_the_standard_says() {
+    fn decodes_as_the_standard_says() {
         type Row = (
             &'static str,
             &'static [u8],
@@ -345,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_too_long_after_what_came_before() {
+    fn refuses_what_is_too_long_after_the_messages_before_it() {
         let before = Message {
             event: String::new(),
             data: "a".to_owned(),
@@ -385,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_stays_wherever_it_was_met() {
+    fn an_error_stays_wherever_it_occurs() {
         for stream in [&b"data: \xff\n\n"[..], b"data: \xff\n", b"data: \xff"] {
             let mut decoder = Decoder::new();
             decoder.feed(Bytes::from_static(stream));
@@ -402,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_messages_that_are_fed_before_earlier_ones_are_taken() {
+    fn keeps_messages_fed_before_earlier_ones_are_taken() {
         let mut decoder = Decoder::new();
         for piece in ["data: a\n", "\ndata: b\n\nda", "ta: c\n\n"] {
             decoder.feed(Bytes::from(piece));
@@ -414,7 +419,7 @@ mod tests {
         assert_eq!(taken, ["a", "b", "c"]);
     }
 
-    /// Bytes that make lines, ends, marks and broken characters likely.
+    /// Bytes in which lines, line ends, byte order marks and broken characters are likely.
     fn stream() -> impl Strategy<Value = Vec<u8>> {
         let tokens = prop::sample::select(vec![
             &b"data"[..],
@@ -436,7 +441,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn makes_the_same_of_a_stream_however_it_is_cut(stream in stream(), cuts in prop::collection::vec(0..200_usize, 0..20)) {
+        fn decodes_a_stream_the_same_however_it_is_cut(stream in stream(), cuts in prop::collection::vec(0..200_usize, 0..20)) {
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(stream.len())).collect();
             cuts.extend([0, stream.len()]);
             cuts.sort_unstable();

@@ -1,28 +1,28 @@
-//! How many tokens an answer took: every provider tells it, and each by a rule of its own.
+//! Token counts of an answer. Every provider reports them, each by a rule of its own.
 
-use std::{ops::ControlFlow, sync::LazyLock};
+use std::sync::LazyLock;
 
 use aisbreaker_api::Usage;
 use memchr::memmem::FinderRev;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// How many tokens an answer took, as far as its provider tells.
+/// The token counts of an answer, as far as its provider reports them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Tokens {
-    /// Tokens that were read, those out of a cache included.
+    /// Tokens read, including those from a cache.
     pub input: Option<u64>,
-    /// Tokens that were written, those of reasoning included.
+    /// Tokens written, including those of reasoning.
     pub output: Option<u64>,
-    /// How many of those read came out of a cache.
+    /// How many of the tokens read came from a cache.
     pub cached: Option<u64>,
-    /// How many of those written were reasoning.
+    /// How many of the tokens written were reasoning.
     pub reasoning: Option<u64>,
 }
 
 impl Tokens {
-    /// What an answer of our own API tells.
+    /// Returns the counts in a response of `/api/v1/process`.
     #[must_use]
     pub fn of(usage: &Usage) -> Self {
         Self {
@@ -32,21 +32,17 @@ impl Tokens {
         }
     }
 
-    /// All tokens together, if those read or those written are known.
+    /// Returns input and output together, if either is known.
     #[must_use]
     pub fn total(self) -> Option<u64> {
         match (self.input, self.output) {
-            (None, None) => None,
-            (input, output) => Some(
-                input
-                    .unwrap_or_default()
-                    .saturating_add(output.unwrap_or_default()),
-            ),
+            (Some(input), Some(output)) => Some(input.saturating_add(output)),
+            (input, output) => input.or(output),
         }
     }
 
-    /// These counts, and where one is not told, the earlier one: a stream tells counts as they
-    /// grow.
+    /// Returns these counts, with an earlier count in place of a missing one. A stream reports
+    /// counts as they grow.
     #[must_use]
     pub fn or(self, earlier: Self) -> Self {
         Self {
@@ -58,14 +54,14 @@ impl Tokens {
     }
 }
 
-/// Reads [`Tokens`] out of what a provider calls its usage.
+/// How [`Tokens`] are read from a provider's usage object.
 ///
-/// Each count is a list of alternatives, of which the first that is there counts. An alternative is
-/// a member, or a sum of several
-/// (`"completion_tokens + completion_tokens_details.reasoning_tokens"`): the first must be there,
-/// the others are added if they are. Behind ` - ` stands what is subtracted
-/// (`"total_tokens - prompt_tokens"`): it must be there, and not be more than the rest. A dot goes
-/// one object deeper.
+/// Each count is a list of alternatives. The first one whose members are present counts. An
+/// alternative is one member, or a sum of several
+/// (`"completion_tokens + completion_tokens_details.reasoning_tokens"`): the first must be present,
+/// the others are added if they are. Members after ` - ` are subtracted
+/// (`"total_tokens - prompt_tokens"`): they must be present, and must not exceed the rest. A dot
+/// leads into an object.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -85,14 +81,14 @@ pub struct UsageRule {
 }
 
 impl UsageRule {
-    /// Reads the counts of a usage object; of anything else none.
+    /// Reads the counts of a usage object; any other value has none.
     #[must_use]
     pub fn read(&self, usage: &Value) -> Tokens {
         Tokens {
-            input: self.input.of(usage),
-            output: self.output.of(usage),
-            cached: self.cached.of(usage),
-            reasoning: self.reasoning.of(usage),
+            input: self.input.read(usage),
+            output: self.output.read(usage),
+            cached: self.cached.read(usage),
+            reasoning: self.reasoning.read(usage),
         }
     }
 }
@@ -102,7 +98,7 @@ impl UsageRule {
 #[serde(from = "Vec<String>")]
 struct Count(Vec<Sum>);
 
-/// The first member, what is added to it where it is there, and what is subtracted.
+/// The first member, the members to add if they are present, and those to subtract.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 struct Sum {
     first: Path,
@@ -120,17 +116,16 @@ impl From<Vec<String>> for Count {
 }
 
 impl Count {
-    fn of(&self, usage: &Value) -> Option<u64> {
-        self.0.iter().find_map(|sum| sum.of(usage))
+    fn read(&self, usage: &Value) -> Option<u64> {
+        self.0.iter().find_map(|sum| sum.read(usage))
     }
 }
 
 impl Sum {
     fn parse(text: &str) -> Self {
-        let path = |text: &str| text.trim().split('.').map(str::to_owned).collect();
         let mut sum = Self::default();
         for (position, terms) in text.split('+').enumerate() {
-            let mut terms = terms.split(" - ").map(path);
+            let mut terms = terms.split(" - ").map(parse_path);
             match (position, terms.next()) {
                 (0, first) => sum.first = first.unwrap_or_default(),
                 (_, added) => sum.added.extend(added),
@@ -140,73 +135,74 @@ impl Sum {
         sum
     }
 
-    fn of(&self, usage: &Value) -> Option<u64> {
-        let first = number(usage, &self.first)?;
-        let added = self.added.iter().filter_map(|path| number(usage, path));
-        let sum = added.fold(first, u64::saturating_add);
-        self.subtracted
-            .iter()
-            .try_fold(sum, |rest, path| rest.checked_sub(number(usage, path)?))
+    fn read(&self, usage: &Value) -> Option<u64> {
+        let mut sum = number_at(usage, &self.first)?;
+        for path in &self.added {
+            sum = sum.saturating_add(number_at(usage, path).unwrap_or(0));
+        }
+        for path in &self.subtracted {
+            sum = sum.checked_sub(number_at(usage, path)?)?;
+        }
+        Some(sum)
     }
 }
 
-fn number(usage: &Value, path: &Path) -> Option<u64> {
-    path.iter()
-        .try_fold(usage, |value, name| value.get(name))?
-        .as_u64()
+fn parse_path(text: &str) -> Path {
+    text.trim().split('.').map(str::to_owned).collect()
 }
 
-/// The member of an answer that tells its usage, wherever it is: `usage`, or in an event the
-/// `usage` of its `response` or `message`, or of Groq's `x_groq`.
+fn number_at(usage: &Value, path: &[String]) -> Option<u64> {
+    let mut value = usage;
+    for name in path {
+        value = value.get(name)?;
+    }
+    value.as_u64()
+}
+
+/// Where answers and events have their usage object: at the top, in the `response` or `message` of
+/// an event, or in Groq's `x_groq`.
+const USAGE_POINTERS: [&str; 4] = [
+    "/usage",
+    "/response/usage",
+    "/message/usage",
+    "/x_groq/usage",
+];
+
+/// Returns the usage object of an answer or an event.
 pub(crate) fn usage_of(answer: &Value) -> Option<&Value> {
-    let places = [
-        "/usage",
-        "/response/usage",
-        "/message/usage",
-        "/x_groq/usage",
-    ];
-    places
+    USAGE_POINTERS
         .iter()
-        .find_map(|place| answer.pointer(place).filter(|usage| usage.is_object()))
+        .filter_map(|pointer| answer.pointer(pointer))
+        .find(|usage| usage.is_object())
 }
 
-/// How many of what could be a usage object are tried, since each of them is read until something
-/// is wrong with it.
+/// How many candidates for a usage object are tried, since each of them is parsed up to its first
+/// error.
 const MAX_TRIES: usize = 32;
 
 const NAME: &[u8] = b"\"usage\"";
 
-/// Finds the last usage object in JSON of which perhaps only the end is known, without reading the
+/// Finds the last usage object in JSON, of which only the end may be known, without parsing the
 /// rest.
 ///
-/// A text in which somebody writes of usage is none: its quotes are escaped.
+/// Text about usage is not mistaken for it, since quotes inside of strings are escaped.
 #[must_use]
 pub fn last_usage(json: &[u8]) -> Option<Value> {
     static LAST: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(NAME));
-    let found = LAST.rfind_iter(json).take(MAX_TRIES).try_for_each(|at| {
-        let behind = json
-            .get(at.saturating_add(NAME.len())..)
-            .unwrap_or_default();
-        match object_behind_colon(behind) {
-            Some(usage) => ControlFlow::Break(usage),
-            None => ControlFlow::Continue(()),
-        }
-    });
-    found.break_value()
+    LAST.rfind_iter(json).take(MAX_TRIES).find_map(|at| {
+        let after_name = json.get(at.saturating_add(NAME.len())..)?;
+        parse_object_after_colon(after_name)
+    })
 }
 
-fn object_behind_colon(json: &[u8]) -> Option<Value> {
-    let value = json
-        .trim_ascii_start()
-        .strip_prefix(b":")?
-        .trim_ascii_start();
+fn parse_object_after_colon(json: &[u8]) -> Option<Value> {
+    let value = json.trim_ascii_start().strip_prefix(b":")?;
+    let value = value.trim_ascii_start();
     if !value.starts_with(b"{") {
         return None;
     }
-    serde_json::Deserializer::from_slice(value)
-        .into_iter()
-        .next()?
-        .ok()
+    let mut values = serde_json::Deserializer::from_slice(value).into_iter();
+    values.next()?.ok()
 }
 
 #[cfg(test)]
@@ -220,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_is_the_first_alternative_that_is_there_and_a_sum_what_is_there_of_it() {
+    fn a_count_is_the_first_alternative_whose_members_are_present() {
         let rule = rule("input = [\"a\", \"b.c + d\"]\noutput = [\"e + f\"]");
         let rows = [
             (json!({"a": 1, "b": {"c": 2}, "d": 4}), Some(1), None),
@@ -244,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_subtracted_must_be_there_and_not_be_more() {
+    fn what_is_subtracted_must_be_present_and_must_not_exceed_the_rest() {
         let rule = rule("output = [\"all - read - x.y + more\", \"written\"]");
         let rows = [
             (json!({"all": 9, "read": 2, "x": {"y": 1}}), Some(6)),
@@ -267,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_to_look_like_usage_is_not_tried_again_and_again() {
+    fn only_so_many_candidates_for_a_usage_object_are_tried() {
         let tried = |count| {
             last_usage(
                 format!(
@@ -282,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_usage_is_found_in_the_end_of_an_answer() {
+    fn finds_the_last_usage_at_the_end_of_an_answer() {
         let rows: [(&[u8], Option<u64>); 9] = [
             (br#"{"usage":{"n":1}}"#, Some(1)),
             (

@@ -6,9 +6,9 @@ use std::{fmt::Debug, sync::Arc};
 use aisbreaker_api::{Request, Response, ServiceId, ServicePattern, ServiceProps, Usage};
 use aisbreaker_egress::{Client, Policy, Timeouts};
 use aisbreaker_services::{
-    AuthScheme, Call, Credentials, Destination, Endpoint, Event, Providers, Registry, Relay, Reply,
-    SealedSecret, SecretNeed, secret_header,
-    services::{Network, OpenAiChat, Options, standard},
+    AuthScheme, Call, Credentials, Destination, Endpoint, Event, PathJoin, Providers, Registry,
+    Relay, Reply, SealedSecret, SecretNeed, secret_header,
+    services::{Network, OpenAiChat, Options, ServiceSettings, standard},
 };
 use futures_util::{StreamExt as _, stream};
 use http::HeaderMap;
@@ -57,7 +57,7 @@ fn destination(credentials: &Credentials) -> Destination {
         default_url: Some("https://one.example"),
         default_path: "/v1",
         operator_origins: &[],
-        is_continued: false,
+        path_join: PathJoin::Append,
         secret: SecretNeed::Required,
     };
     Destination::choose(&endpoint, &call(credentials)).unwrap()
@@ -124,9 +124,10 @@ fn debug_output_shows_no_piece_of_a_secret() {
         ("Builder", shown(&Registry::builder())),
         (
             "OpenAiChat",
-            shown(&OpenAiChat::of(
+            shown(&OpenAiChat::new(
                 client.clone(),
                 Providers::builtin().find("openai.com").unwrap(),
+                ServiceSettings::default(),
             )),
         ),
         (

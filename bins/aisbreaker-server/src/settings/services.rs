@@ -22,7 +22,7 @@ pub(super) fn read(sources: &mut Sources, faults: &mut Faults) -> Options {
     match sources.take_from_file(SERVICES) {
         None => {}
         Some(Value::Table(services)) => {
-            let known = services::callers(&options.providers);
+            let known = services::configurable_ids(&options.providers);
             for (id, value) in services {
                 let name = format!("{SERVICES}.\"{id}\"");
                 if !known.contains(&id) {

@@ -129,7 +129,7 @@ async fn respond(
         (Reply::Stream(events), false) => final_response(events).await?,
         (other, _) => {
             let cause = format!("unknown kind of reply: {other:?}");
-            return Err(ServiceError::Internal(cause));
+            return Err(ServiceError::Internal(cause.into()));
         }
     };
     log.set_tokens(Tokens::of(&response.usage));
@@ -152,6 +152,6 @@ async fn final_response(mut events: EventStream) -> Result<aisbreaker_api::Respo
         }
     }
     Err(ServiceError::BadAnswer(
-        "the service ended without a final answer".to_owned(),
+        "the service ended without a final answer".into(),
     ))
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use aisbreaker_egress::{Outgoing, Payload};
-use aisbreaker_services::{Attempts, Dialect, Passing, ServiceError, Spoken, is_worth_another};
+use aisbreaker_services::{
+    Attempts, Dialect, DialectConfig, ForwardedRequest, ServiceError, is_retryable_status,
+};
 use aisbreaker_token::PREFIX;
 use bytes::Bytes;
 use http::{
@@ -130,12 +132,12 @@ impl ProviderApi {
             let outgoing = request.outgoing(service, admitted, deadline);
             let sent = self.relay.send(outgoing).await;
             let (status, is_retryable) = match &sent {
-                Ok((parts, _)) => (parts.status, is_worth_another(parts.status.as_u16())),
+                Ok((parts, _)) => (parts.status, is_retryable_status(parts.status.as_u16())),
                 // The outcome of the service before says more.
-                Err(error) if outcome.is_some() && error.is_before_the_call() => continue,
+                Err(error) if outcome.is_some() && error.is_before_call() => continue,
                 Err(error) => (Failure::from(error.clone()).status, is_retryable(error)),
             };
-            attempts.add(&service.service_id, status.as_u16());
+            attempts.record(&service.service_id, status.as_u16());
             outcome = Some(sent.map(|(parts, body)| ProviderResponse {
                 service,
                 parts,
@@ -148,7 +150,7 @@ impl ProviderApi {
         match outcome {
             Some(outcome) => outcome,
             // Not expected: there is always a first service.
-            None => Err(ServiceError::Internal("no service to call".to_owned())),
+            None => Err(ServiceError::Internal("no service to call".into())),
         }
     }
 
@@ -164,16 +166,16 @@ impl ProviderApi {
             parts,
             body,
         } = provided;
-        let Some(spoken) = service.provider.spoken(request.dialect) else {
+        let Some(dialect) = service.provider.dialect(request.dialect) else {
             return Err(ServiceError::Internal(
-                "a provider forgot its dialect".to_owned(),
+                "a provider forgot its dialect".into(),
             ));
         };
         if let Some(id) = provider_request_id(&parts) {
             log.set_provider_request_id(id);
         }
         let kind = BodyKind::of(&parts);
-        let body = self.passthrough(body, kind, &parts, spoken, request);
+        let body = self.passthrough(body, kind, &parts, dialect, request);
         let mut response = Response::new(ResponseBody::passthrough(body));
         *response.status_mut() = parts.status;
         *response.headers_mut() = headers::for_client(parts.headers);
@@ -190,10 +192,10 @@ impl ProviderApi {
         body: aisbreaker_egress::Body,
         kind: BodyKind,
         parts: &response::Parts,
-        spoken: &Spoken,
+        dialect: &DialectConfig,
         request: &ProxiedRequest<'_>,
     ) -> PassthroughBody {
-        let usage = Arc::clone(&spoken.usage);
+        let usage = Arc::clone(&dialect.usage);
         let memory = Arc::clone(&request.memory);
         match kind {
             BodyKind::EventStream => {
@@ -278,14 +280,14 @@ impl ProxiedRequest<'_> {
         service: &'a ResolvedService,
         admitted: &'a Admitted,
         deadline: Instant,
-    ) -> Passing<'a> {
+    ) -> ForwardedRequest<'a> {
         let fields = headers::for_provider(&self.parts.headers, self.was_coded);
         let query = self.parts.uri.query().map(str::to_owned);
         let outgoing = Outgoing::new(self.method(), fields, self.payload(service))
             .with_query(query)
             .with_budget(self.memory.budget().clone())
             .with_deadline(deadline);
-        Passing {
+        ForwardedRequest {
             service_id: &service.service_id,
             provider: &service.provider,
             dialect: self.dialect,

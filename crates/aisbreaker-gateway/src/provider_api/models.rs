@@ -9,7 +9,7 @@ mod listed_model;
 use std::{sync::Arc, time::Duration};
 
 use aisbreaker_egress::{MemoryReservation, Outgoing};
-use aisbreaker_services::{Dialect, Passing, ServiceError};
+use aisbreaker_services::{Dialect, ForwardedRequest, ServiceError};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -142,15 +142,13 @@ impl ProviderApi {
         let id = &service.service_id;
         let fetch = self.fetch_list(service, *dialect, query, admitted);
         let Ok(fetched) = timeout(SERVICE_TIMEOUT, fetch).await else {
-            return Err(ServiceError::Timeout(format!(
-                "{id}: the provider took too long to list its models"
-            )));
+            let problem = format!("{id}: the provider took too long to list its models");
+            return Err(ServiceError::Timeout(problem.into()));
         };
         let list = fetched?;
         let Some(raw_models) = split_list(&list) else {
-            return Err(ServiceError::BadAnswer(format!(
-                "{id}: the list of models is not JSON, or too long"
-            )));
+            let problem = format!("{id}: the list of models is not JSON, or too long");
+            return Err(ServiceError::BadAnswer(problem.into()));
         };
         let mut converted = ServiceModels {
             models: Vec::new(),
@@ -186,7 +184,7 @@ impl ProviderApi {
         let outgoing = Outgoing::new(Method::GET, HeaderMap::new(), Bytes::new())
             .with_query(page)
             .with_budget(query.memory.budget().clone());
-        let request = Passing {
+        let request = ForwardedRequest {
             service_id: &service.service_id,
             provider: &service.provider,
             dialect,
@@ -195,7 +193,7 @@ impl ProviderApi {
             hops: admitted.hops(),
             outgoing,
         };
-        self.relay.read(request).await
+        self.relay.fetch(request).await
     }
 }
 

@@ -118,7 +118,7 @@ impl<'a> Resolver<'a> {
                 self.no_service(&format!("{id} is not known to speak the {dialect} dialect"))
             );
         };
-        if provider.spoken(self.dialect).is_none() {
+        if provider.dialect(self.dialect).is_none() {
             return Err(self.no_service(&format!("{id} does not speak the {dialect} dialect")));
         }
         let Some(engine) = id.engine().or(provider.engine.as_deref()) else {
@@ -201,7 +201,7 @@ impl<'a> Resolver<'a> {
             None => self.at_first_provider(model)?,
             Some(vendor) => {
                 let provider = self.providers.find(vendor)?;
-                provider.spoken(self.dialect)?;
+                provider.dialect(self.dialect)?;
                 self.service(task, vendor, provider, model)?
             }
         };
@@ -235,7 +235,7 @@ impl<'a> Resolver<'a> {
     fn fallback(&self, id: &ServiceId, model: Option<&str>) -> Option<ResolvedService> {
         let vendor = id.vendor()?;
         let provider = self.providers.find(vendor)?;
-        provider.spoken(self.dialect)?;
+        provider.dialect(self.dialect)?;
         let engine = match (model, id.engine()) {
             (Some(_), Some(own)) => Some(own),
             (model, None) => model,
@@ -255,7 +255,7 @@ impl<'a> Resolver<'a> {
 
     fn is_usable(&self, service: &ResolvedService) -> bool {
         match self.credentials.for_service(&service.service_id) {
-            Credential::Bound { .. } | Credential::Free(_) => true,
+            Credential::Bound { .. } | Credential::Unbound(_) => true,
             Credential::None => service.provider.secret == SecretNeed::Optional,
             Credential::Blocked => false,
         }

@@ -80,9 +80,7 @@ impl EventBytes {
                 Poll::Ready(None) => {
                     self.fail(
                         &mut frame,
-                        ServiceError::BadAnswer(
-                            "the service ended without a final answer".to_owned(),
-                        ),
+                        ServiceError::BadAnswer("the service ended without a final answer".into()),
                     );
                 }
             }
@@ -116,7 +114,7 @@ impl EventBytes {
 
 /// The error of a call whose service panicked. The panic message may hold a secret, so it is dropped.
 pub(crate) fn service_panicked() -> ServiceError {
-    ServiceError::Internal("the service panicked".to_owned())
+    ServiceError::Internal("the service panicked".into())
 }
 
 /// Polls for the next event. A panic of the service is an error, after which it is not polled again.
@@ -212,7 +210,7 @@ mod tests {
 
     #[test]
     fn nothing_follows_the_first_final_or_error() {
-        let error = || Err(ServiceError::BadAnswer("cut".to_owned()));
+        let error = || Err(ServiceError::BadAnswer("cut".into()));
         assert_eq!(
             names(&frames(
                 stream::iter([last(), progress("x"), last()]).boxed()

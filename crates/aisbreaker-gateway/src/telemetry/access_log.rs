@@ -146,7 +146,7 @@ impl AccessLog {
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
-        let attempts = self.attempts.text();
+        let attempts = self.attempts.to_structured_list();
         let attempts = attempts.as_deref();
         let status = if self.is_complete {
             self.status.as_u16()

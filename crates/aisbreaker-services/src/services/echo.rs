@@ -1,49 +1,47 @@
-//! `chat:echo`: says what was said.
+//! `chat:echo`: repeats its inputs.
 
 use aisbreaker_api::{Input, Output, OutputText, Progress};
 use futures_util::stream;
 
-use super::turn::Turn;
+use super::conversation::Conversation;
 use crate::{
     error::ServiceError,
-    service::{Call, Event, Reply, ReplyFuture, Service},
+    service::{Call, Event, Reply, ReplyFuture, ReplyKind, Service},
 };
 
-/// Answers with one text per text input, `[ECHO] ` before it; streams one piece per text.
+/// Answers with one text per text input, with `[ECHO] ` before it; streams one piece per text.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Echo;
 
 impl Service for Echo {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
-        Box::pin(async { answer(call) })
+        Box::pin(async { echo(call) })
     }
 }
 
-fn answer(mut call: Call) -> Result<Reply, ServiceError> {
-    let turn = Turn::begin(&call.service_id, &mut call.request)?;
-    let texts: Vec<String> = turn.inputs().iter().filter_map(echo_of).collect();
+fn echo(mut call: Call) -> Result<Reply, ServiceError> {
+    let conversation = Conversation::start(&call.service_id, &mut call.request)?;
+    let mut texts = Vec::new();
+    for input in conversation.inputs() {
+        if let Input::Text(text) = input {
+            texts.push(format!("[ECHO] {}", text.content));
+        }
+    }
     let outputs = (0..)
         .zip(&texts)
         .map(|(index, text)| Output::Text(OutputText::new(index, text)))
         .collect();
-    let response = turn.finish(outputs);
-    if !call.request.stream {
-        return Ok(Reply::Final(response));
-    }
-    let pieces = (0..)
-        .zip(texts)
-        .map(|(index, text)| Event::Progress(Progress::text(index, text, false)));
-    let events = pieces.chain([Event::Final(response)]).map(Ok);
-    Ok(Reply::Stream(Box::pin(stream::iter(
-        events.collect::<Vec<_>>(),
-    ))))
-}
-
-fn echo_of(input: &Input) -> Option<String> {
-    if let Input::Text(text) = input {
-        Some(format!("[ECHO] {}", text.content))
-    } else {
-        None
+    let response = conversation.finish(outputs);
+    match call.reply_kind() {
+        ReplyKind::Final => Ok(Reply::Final(response)),
+        ReplyKind::Stream => {
+            let mut events = Vec::new();
+            for (index, text) in (0..).zip(texts) {
+                events.push(Ok(Event::Progress(Progress::text(index, text, false))));
+            }
+            events.push(Ok(Event::Final(response)));
+            Ok(Reply::Stream(Box::pin(stream::iter(events))))
+        }
     }
 }

@@ -1,79 +1,86 @@
 //! `chat:gemini.google.com` and `chat:gemini.vertexai.google.com`: Google's models with Google's
 //! own protocol.
 //!
-//! - `request` makes the provider's request of ours;
-//! - `answer` reads its answer, whole or streamed.
+//! - `request` writes the provider's request;
+//! - `candidates` reads its answer, whole or streamed;
+//! - `usage` reads the token counts in it.
 //!
 //! Source: the API references of `models.generateContent` and `models.streamGenerateContent` of the
 //! Gemini API (v1beta) and of Vertex AI (v1).
 
-mod answer;
+mod candidates;
 mod request;
+mod usage;
 
 use aisbreaker_api::ServiceUrl;
 use aisbreaker_egress::{Client, Outgoing};
 use secrecy::ExposeSecret as _;
 
+use self::candidates::CandidateReader;
 use super::{
-    exchange::{Settings, exchange},
-    told::{MAX_ERROR_TEXT_BYTES, Pending},
-    turn::{self, Turn},
-    upstream::{self, Context},
+    conversation::Conversation,
+    engine::{choose_engine, with_engine},
+    http_exchange::ProviderRequest,
+    reply::PendingReply,
+    settings::ServiceSettings,
 };
 use crate::{
-    destination::{Destination, Endpoint, SecretNeed},
+    destination::Destination,
+    endpoint::{Endpoint, PathJoin, SecretNeed},
     error::ServiceError,
     providers::AuthScheme,
-    service::{Call, Reply, ReplyFuture, Service},
+    service::{Call, Reply, ReplyFuture, ReplyKind, Service},
+    upstream::headers,
 };
 
-/// How an access token of OAuth begins, which is no API key.
+/// The prefix of an OAuth access token, which is not an API key.
 const ACCESS_TOKEN: &str = "ya29.";
-/// Asks for server-sent events; without it, a stream is one JSON array.
+/// Requests server-sent events; without it, a stream is one JSON array.
 const AS_EVENTS: &str = "alt=sse";
 
 /// A chat service with the protocol of Google's Gemini.
 ///
-/// The provider gets the conversation with its instructions apart, and what the request's
-/// `internOptions` hold; of those, the names of OpenAI's protocol (`temperature`, `top_p`,
+/// The provider gets the conversation with its instructions apart, and the request's
+/// `internOptions`. Options with the names of OpenAI's protocol (`temperature`, `top_p`,
 /// `max_tokens`, `stop`, `n`, …) become members of `generationConfig`. The model is the engine of
 /// the service id, else `internOptions.model`, else that of the settings.
 ///
-/// The secret is an API key, or an access token of OAuth: one that begins with `ya29.` goes as a
+/// The secret is an API key or an OAuth access token. One that begins with `ya29.` is sent as a
 /// bearer value.
 #[derive(Clone, Debug)]
 pub struct GeminiChat {
     client: Client,
-    place: Place,
-    settings: Settings,
+    api: Api,
+    settings: ServiceSettings,
 }
 
+/// The API that serves the models.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Place {
-    GeminiApi,
+enum Api {
+    Gemini,
     VertexAi,
 }
 
-impl Place {
-    fn name(self) -> &'static str {
+impl Api {
+    fn service_name(self) -> &'static str {
         match self {
-            Self::GeminiApi => "GeminiGoogleComChatService",
+            Self::Gemini => "GeminiGoogleComChatService",
             Self::VertexAi => "GeminiVertexaiGoogleComChatService",
         }
     }
 
     fn default_url(self) -> &'static str {
         match self {
-            Self::GeminiApi => "https://generativelanguage.googleapis.com",
+            Self::Gemini => "https://generativelanguage.googleapis.com",
             Self::VertexAi => "https://aiplatform.googleapis.com",
         }
     }
 
-    /// What is appended to a base URL. A base of Vertex AI that names a project has the version
+    /// Returns the path behind a base URL. A base of Vertex AI that names a project has the version
     /// already.
     fn path(self, base: &ServiceUrl, method: &str) -> String {
         let models = match self {
-            Self::GeminiApi => "/v1beta/models",
+            Self::Gemini => "/v1beta/models",
             Self::VertexAi if base.as_str().contains("/projects/") => "/publishers/google/models",
             Self::VertexAi => "/v1/publishers/google/models",
         };
@@ -82,87 +89,83 @@ impl Place {
 }
 
 impl GeminiChat {
-    /// The chat of the Gemini API, which `generativelanguage.googleapis.com` serves.
+    /// Creates the chat of the Gemini API, served by `generativelanguage.googleapis.com`.
     #[must_use]
-    pub fn of_gemini_api(client: Client, settings: Settings) -> Self {
+    pub fn gemini_api(client: Client, settings: ServiceSettings) -> Self {
         Self {
             client,
-            place: Place::GeminiApi,
+            api: Api::Gemini,
             settings,
         }
     }
 
-    /// The chat of Vertex AI: in express mode, unless the URL ends with a project and location, as
-    /// in `https://europe-west1-aiplatform.googleapis.com/v1/projects/p/locations/europe-west1`.
+    /// Creates the chat of Vertex AI.
+    ///
+    /// It is called in express mode, unless the URL ends with a project and a location, as in
+    /// `https://europe-west1-aiplatform.googleapis.com/v1/projects/p/locations/europe-west1`.
     #[must_use]
-    pub fn of_vertex_ai(client: Client, settings: Settings) -> Self {
+    pub fn vertex_ai(client: Client, settings: ServiceSettings) -> Self {
         Self {
             client,
-            place: Place::VertexAi,
+            api: Api::VertexAi,
             settings,
         }
     }
 
-    async fn answer(&self, mut call: Call) -> Result<Reply, ServiceError> {
-        let model = turn::engine(&call, self.settings.engine.as_deref())?;
+    async fn chat(&self, mut call: Call) -> Result<Reply, ServiceError> {
+        let model = choose_engine(&call, self.settings.engine.as_deref())?;
         let destination = self.destination(&call, &model)?;
-        let turn = Turn::begin(&call.service_id, &mut call.request)?;
-        let stream = call.request.stream;
-        let is_token = destination
-            .secret
-            .as_ref()
-            .is_some_and(|secret| secret.expose_secret().starts_with(ACCESS_TOKEN));
-        let auth = if is_token {
-            AuthScheme::Bearer
-        } else {
-            AuthScheme::XGoogApiKey
+        let conversation = Conversation::start(&call.service_id, &mut call.request)?;
+        let kind = call.reply_kind();
+        let headers = headers::json_request(&destination, auth_scheme(&destination), kind)?;
+        let body = request::body(&conversation, call.request.intern_options)?;
+        let query = match kind {
+            ReplyKind::Final => None,
+            ReplyKind::Stream => Some(AS_EVENTS.to_owned()),
         };
-        let headers = upstream::headers(&destination, auth, stream)?;
-        let body = request::body(&turn, call.request.intern_options)?;
-        let context = Context::new(
-            self.place.name(),
-            call.service_id.as_str(),
-            &destination,
-            MAX_ERROR_TEXT_BYTES,
-        );
-        let pending = Pending::new(turn, model, &destination.url);
-        let query = stream.then(|| AS_EVENTS.to_owned());
-        let outgoing = Outgoing::post(headers, body)
-            .with_budget(call.budget)
-            .with_query(query);
-        let answer = answer::Reading::default();
-        let exchange = exchange(
-            self.client.clone(),
+        let pending = PendingReply::new(conversation, model, &destination.url);
+        let request = ProviderRequest {
+            client: &self.client,
+            service_name: self.api.service_name(),
+            service_id: &call.service_id,
             destination,
-            outgoing,
-            pending,
-            answer,
-            stream,
-        );
-        context.reply(stream, exchange).await
+            outgoing: Outgoing::post(headers, body)
+                .with_budget(call.budget)
+                .with_query(query),
+            reply_kind: kind,
+        };
+        request.exchange(CandidateReader::new(pending)).await
     }
 
     fn destination(&self, call: &Call, model: &str) -> Result<Destination, ServiceError> {
-        let id = turn::with_engine(&call.service_id, model)?;
-        let method = if call.request.stream {
-            "streamGenerateContent"
-        } else {
-            "generateContent"
+        let id = with_engine(&call.service_id, model)?;
+        let method = match call.reply_kind() {
+            ReplyKind::Final => "generateContent",
+            ReplyKind::Stream => "streamGenerateContent",
         };
         let endpoint = |default_path| Endpoint {
-            default_url: Some(self.place.default_url()),
+            default_url: Some(self.api.default_url()),
             default_path,
+            path_join: PathJoin::Overlap,
             operator_origins: &self.settings.operator_origins,
-            is_continued: true,
             secret: SecretNeed::Required,
         };
-        let base = Destination::choose_as(&endpoint(""), call, &id)?.url;
-        Destination::choose_as(&endpoint(&self.place.path(&base, method)), call, &id)
+        // The path depends on the base URL, which is found first.
+        let base = Destination::choose_for_id(&endpoint(""), call, &id)?.url;
+        let path = self.api.path(&base, method);
+        Destination::choose_for_id(&endpoint(&path), call, &id)
+    }
+}
+
+fn auth_scheme(destination: &Destination) -> AuthScheme {
+    match &destination.secret {
+        Some(secret) if secret.expose_secret().starts_with(ACCESS_TOKEN) => AuthScheme::Bearer,
+        Some(_) | None => AuthScheme::XGoogApiKey,
     }
 }
 
 impl Service for GeminiChat {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
-        Box::pin(self.answer(call))
+        Box::pin(self.chat(call))
     }
 }

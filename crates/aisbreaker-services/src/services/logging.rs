@@ -1,19 +1,20 @@
-//! `aisbreaker:logging`: passes on, and logs sizes and timing. Never content.
+//! `aisbreaker:logging`: forwards calls, and logs sizes and times, but never content.
 
 use aisbreaker_api::{ImageSource, Input, Output};
 use futures_util::StreamExt as _;
+use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{filter::inner_call, turn::milliseconds_since};
+use super::{conversation::milliseconds_since, filter::inner_call};
 use crate::{
     error::ServiceError,
     service::{Call, Event, Reply, ReplyFuture, Service},
 };
 
-/// How much of a service id, which is the caller's text, goes into the log.
+/// How much of a service id, which the caller wrote, goes into the log.
 const MAX_LOGGED_CHARS: usize = 100;
 
-/// Passes the call on, and logs at level `info` when it begins and when it ends: how much, and how
+/// Forwards the call, and logs its beginning and its end at level `info`: how much data, and how
 /// long it took.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
@@ -21,54 +22,50 @@ pub struct Logging;
 
 impl Service for Logging {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
-        Box::pin(logged(call))
+        Box::pin(forward_and_log(call))
     }
 }
 
-async fn logged(call: Call) -> Result<Reply, ServiceError> {
+async fn forward_and_log(call: Call) -> Result<Reply, ServiceError> {
     let registry = call.registry.clone();
     let call = inner_call(call)?;
-    // Only an id of a service is logged: any other may be anything that a caller wrote.
+    // Only the id of a registered service is logged; any other id may be arbitrary text.
     let service = registry.find(&call.service_id)?;
-    let mut record = Record::begin(&call);
+    let mut log = CallLog::begin(&call);
     match service.call(call).await {
         Err(error) => {
-            record.failed(&error);
+            log.failed(&error);
             Err(error)
         }
         Ok(Reply::Final(response)) => {
-            record.answered(&response.outputs);
+            log.answered(&response.outputs);
             Ok(Reply::Final(response))
         }
-        Ok(Reply::Stream(events)) => Ok(Reply::Stream(Box::pin(
-            events.inspect(move |event| record.observed(event)),
-        ))),
+        Ok(Reply::Stream(events)) => {
+            let events = events.inspect(move |event| log.observe(event));
+            Ok(Reply::Stream(Box::pin(events)))
+        }
     }
 }
 
-/// What is known of a call while it runs.
-struct Record {
+/// The log lines of one call.
+struct CallLog {
     service: String,
     started: Instant,
     pieces: usize,
 }
 
-impl Record {
+impl CallLog {
     fn begin(call: &Call) -> Self {
-        let service: String = call
-            .service_id
-            .as_str()
-            .chars()
-            .take(MAX_LOGGED_CHARS)
-            .collect();
+        let id = call.service_id.as_str();
+        let service: String = id.chars().take(MAX_LOGGED_CHARS).collect();
         let inputs = &call.request.inputs;
         let input_bytes: usize = inputs.iter().map(input_bytes).sum();
-        let stream = call.request.stream;
         tracing::info!(
             ?service,
             inputs = inputs.len(),
             input_bytes,
-            stream,
+            stream = call.request.stream,
             "service called"
         );
         Self {
@@ -78,7 +75,7 @@ impl Record {
         }
     }
 
-    fn observed(&mut self, event: &Result<Event, ServiceError>) {
+    fn observe(&mut self, event: &Result<Event, ServiceError>) {
         match event {
             Ok(Event::Progress(_)) => self.pieces = self.pieces.saturating_add(1),
             Ok(Event::Final(response)) => self.answered(&response.outputs),
@@ -86,36 +83,24 @@ impl Record {
         }
     }
 
-    fn answered(&mut self, outputs: &[Output]) {
-        let Self {
-            service,
-            started,
-            pieces,
-        } = self;
+    fn answered(&self, outputs: &[Output]) {
         let output_bytes: usize = outputs.iter().map(output_bytes).sum();
-        let milliseconds = milliseconds_since(*started);
         tracing::info!(
-            ?service,
+            service = ?self.service,
             outputs = outputs.len(),
             output_bytes,
-            pieces,
-            milliseconds,
+            pieces = self.pieces,
+            milliseconds = milliseconds_since(self.started),
             "service answered"
         );
     }
 
-    fn failed(&mut self, error: &ServiceError) {
-        let Self {
-            service,
-            started,
-            pieces,
-        } = self;
-        let milliseconds = milliseconds_since(*started);
+    fn failed(&self, error: &ServiceError) {
         tracing::info!(
-            ?service,
+            service = ?self.service,
             kind = kind_of(error),
-            pieces,
-            milliseconds,
+            pieces = self.pieces,
+            milliseconds = milliseconds_since(self.started),
             "service failed"
         );
     }
@@ -134,17 +119,15 @@ fn input_bytes(input: &Input) -> usize {
 fn output_bytes(output: &Output) -> usize {
     match output {
         Output::Text(text) => text.content.len(),
-        Output::Image(image) => image
-            .members
-            .values()
-            .filter_map(|value| value.as_str())
-            .map(str::len)
-            .sum(),
+        Output::Image(image) => {
+            let texts = image.members.values().filter_map(Value::as_str);
+            texts.map(str::len).sum()
+        }
         _ => 0,
     }
 }
 
-/// The kind of an error; its text may repeat what the caller or the provider said.
+/// Returns the kind of an error; its text may repeat content of the caller or the provider.
 fn kind_of(error: &ServiceError) -> &'static str {
     match error {
         ServiceError::BadRequest(_) => "bad request",

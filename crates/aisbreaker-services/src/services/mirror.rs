@@ -1,4 +1,4 @@
-//! `aisbreaker:mirror`: reverses what the service behind it says.
+//! `aisbreaker:mirror`: reverses the texts of the service behind it.
 
 use aisbreaker_api::{Output, Response};
 use futures_util::StreamExt as _;
@@ -12,18 +12,18 @@ use crate::{
 /// Reverses every text of the service behind it, character by character; each streamed piece by
 /// itself.
 ///
-/// The conversation state keeps the text as it was.
+/// The conversation state keeps the original text.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Mirror;
 
 impl Service for Mirror {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
-        Box::pin(mirrored(call))
+        Box::pin(mirror(call))
     }
 }
 
-async fn mirrored(call: Call) -> Result<Reply, ServiceError> {
+async fn mirror(call: Call) -> Result<Reply, ServiceError> {
     let registry = call.registry.clone();
     Ok(match registry.call(inner_call(call)?).await? {
         Reply::Final(response) => Reply::Final(mirror_response(response)),

@@ -1,46 +1,48 @@
-//! `aisbreaker:network`: hands a call on to another AIsBreaker server.
+//! `aisbreaker:network`: forwards a call to another AIsBreaker server.
 
 use std::time::Duration;
 
 use aisbreaker_api::{
-    ErrorObject, Origin, ProcessCall, Progress, Response,
+    ErrorObject, Origin, ProcessCall, Response,
     read::{self, JsonFault},
 };
 use aisbreaker_egress::{Client, Outgoing};
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::StatusCode;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{
+    event_stream::{AnswerReader, Step, StreamEnd, event_stream},
     filter::inner_service,
-    upstream::{self, Context, Messages, ReadEvents, Step},
 };
 use crate::{
-    destination::{Destination, Endpoint, SecretNeed},
-    error::ServiceError,
+    destination::Destination,
+    endpoint::{Endpoint, PathJoin, SecretNeed},
+    error::{ErrorDetail, ServiceError},
     providers::AuthScheme,
-    request_uri::request_uri,
-    service::{Call, Reply, ReplyFuture, Service},
+    service::{Call, Reply, ReplyFuture, ReplyKind, Service},
     sse::{Decoder, Message},
+    upstream::{
+        body::{read_error, read_whole},
+        error_context::ErrorContext,
+        headers::{self, is_event_stream},
+        send::send,
+        status::{error_status, is_error, reason, retry_after, unusable_status},
+    },
 };
-
-/// The header that tells how many AIsBreaker servers a call has passed.
-pub const HOPS_HEADER: &str = "x-aisbreaker-hops";
-/// How many AIsBreaker servers may hand a call on.
-pub const MAX_HOPS: u8 = 8;
 
 const DEFAULT_PATH: &str = "/api/v1/process";
 /// The original's name of the service, which is in its errors.
 const NAME: &str = "AIsNetworkClientService";
-/// How much of the other server's error text is passed on, in bytes: it may have a prefix from
+/// How much of the other server's error text is passed on, in bytes. It may have a prefix from
 /// every hop.
 const MAX_ERROR_TEXT_BYTES: usize = 16 * 1024;
 
-/// Hands `forward2ServiceProps` and the request on to the AIsBreaker server at `url`.
+/// Forwards `forward2ServiceProps` and the request to the AIsBreaker server at `url`.
 ///
 /// Answers, streams and errors are passed on as they come; the message of an error gets a prefix
-/// that names the hop. A call that has passed [`MAX_HOPS`] servers already is refused as a bad
-/// request: only a loop in what the caller wrote makes such a chain.
+/// that names the hop. A call that has passed [`MAX_HOPS`](super::MAX_HOPS) servers already is
+/// refused as a bad request, since only a loop in the caller's properties makes such a chain.
 #[derive(Clone, Debug)]
 pub struct Network {
     client: Client,
@@ -48,7 +50,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// The service; it has no default URL, and needs no secret.
+    /// Creates the service. It has no default URL, and needs no secret.
     #[must_use]
     pub fn new(client: Client) -> Self {
         Self {
@@ -57,41 +59,43 @@ impl Network {
         }
     }
 
-    /// Sets the origins to which sealed secrets may go besides those in the key.
+    /// Sets the origins to which sealed secrets may go in addition to those in the key.
     #[must_use]
     pub fn with_operator_origins(mut self, origins: Vec<Origin>) -> Self {
         self.operator_origins = origins;
         self
     }
 
-    async fn answer(&self, call: Call) -> Result<Reply, ServiceError> {
+    async fn forward(&self, call: Call) -> Result<Reply, ServiceError> {
         let endpoint = Endpoint {
             default_url: None,
             default_path: DEFAULT_PATH,
+            path_join: PathJoin::Append,
             operator_origins: &self.operator_origins,
-            is_continued: false,
             secret: SecretNeed::Optional,
         };
         let destination = Destination::choose(&endpoint, &call)?;
-        let stream = call.request.stream;
-        let mut headers = upstream::headers(&destination, AuthScheme::Bearer, stream)?;
-        headers.insert(HeaderName::from_static(HOPS_HEADER), next_hop(call.hops)?);
+        let kind = call.reply_kind();
+        let mut headers = headers::json_request(&destination, AuthScheme::Bearer, kind)?;
+        headers::add_hop(&mut headers, call.hops)?;
         let url = call.service.url.as_deref().unwrap_or("default").to_owned();
         let (inner_id, inner) = inner_service(call.service)?;
         let body = serde_json::to_vec(&ProcessCall {
             service: inner,
             request: call.request,
         })
-        .map_err(|error| ServiceError::Internal(error.to_string()))?;
+        .map_err(|error| ServiceError::Internal(ErrorDetail::from_source(error)))?;
         let target = format!("aisbreaker:network->{url}->{inner_id}");
-        let context = Context::new(NAME, &target, &destination, MAX_ERROR_TEXT_BYTES);
+        let context = ErrorContext::new(NAME, &target, &destination, MAX_ERROR_TEXT_BYTES);
         let outgoing = Outgoing::post(headers, body).with_budget(call.budget);
-        context
-            .reply(
-                stream,
-                exchange(self.client.clone(), destination, outgoing, stream),
-            )
-            .await
+        let exchange = exchange(self.client.clone(), destination, outgoing, kind);
+        context.reply(kind, exchange).await
+    }
+}
+
+impl Service for Network {
+    fn call(&self, call: Call) -> ReplyFuture<'_> {
+        Box::pin(self.forward(call))
     }
 }
 
@@ -99,162 +103,145 @@ async fn exchange(
     client: Client,
     destination: Destination,
     outgoing: Outgoing,
-    stream: bool,
+    kind: ReplyKind,
 ) -> Result<Reply, ServiceError> {
-    let (parts, body) = client
-        .send(&request_uri(&destination.url)?, outgoing)
-        .await?
-        .into_parts();
-    if upstream::is_error(parts.status) {
-        let retry_after = upstream::retry_after(&parts.headers);
-        return Err(refusal(
-            parts.status,
-            &upstream::read_error(body).await,
-            retry_after,
-        ));
+    let response = send(&client, &destination.url, outgoing).await?;
+    let (parts, body) = response.into_parts();
+    if is_error(parts.status) {
+        let retry_after = retry_after(&parts.headers);
+        let body = read_error(body).await;
+        return Err(error_of_response(parts.status, &body, retry_after));
     }
     if !parts.status.is_success() {
-        return Err(upstream::unusable_status(parts.status));
+        return Err(unusable_status(parts.status));
     }
-    if stream && upstream::is_event_stream(&parts.headers) {
+    let reader = ServerReader::default();
+    if kind == ReplyKind::Stream && is_event_stream(&parts.headers) {
         let decoder = Decoder::with_limit(body.max_collected_bytes());
-        let reader = Reader {
-            messages: Messages::new(body, decoder),
-        };
-        return Ok(Reply::Stream(upstream::events_of(reader)));
+        // Only the final event ends the stream, whatever the body's framing is.
+        let end = StreamEnd::UnframedBody;
+        return Ok(Reply::Stream(event_stream(body, decoder, end, reader)));
     }
-    let (answer, _held) = upstream::read_answer(body).await?;
-    Ok(Reply::Final(read_response(&answer)?))
+    let body = read_whole(body).await?;
+    Ok(Reply::Final(reader.read_whole(&body)?))
 }
 
-impl Service for Network {
-    fn call(&self, call: Call) -> ReplyFuture<'_> {
-        Box::pin(self.answer(call))
+/// Reads the answer of another AIsBreaker server.
+#[derive(Default)]
+struct ServerReader {
+    response: Option<Response>,
+}
+
+impl AnswerReader for ServerReader {
+    fn read_whole(self, body: &[u8]) -> Result<Response, ServiceError> {
+        read_response(body)
     }
-}
 
-/// The hop header of a call that has passed so many servers, if it may pass one more.
-pub(crate) fn next_hop(hops: u8) -> Result<HeaderValue, ServiceError> {
-    if hops >= MAX_HOPS {
-        return Err(ServiceError::BadRequest(format!(
-            "the call has passed {MAX_HOPS} AIsBreaker servers already; look for a loop in service.url and \
-             service.forward2ServiceProps"
-        )));
-    }
-    Ok(HeaderValue::from(u16::from(hops) + 1))
-}
-
-/// Reads the events of the other server.
-struct Reader {
-    messages: Messages,
-}
-
-impl ReadEvents for Reader {
-    async fn next(mut self) -> Result<Step<Self>, ServiceError> {
-        while let Some(message) = self.messages.next().await? {
-            match message.event.as_str() {
-                "ping" => {}
-                "final" => {
-                    let response = read_response(message.data.as_bytes())?;
-                    return Ok(Step::Final(Box::new(response), Box::new(self.messages)));
-                }
-                "error" => return Err(error_event(&message)),
-                // The original takes every other name for progress, and ignores what holds nothing.
-                _ if message.data.is_empty() || message.data == "[DONE]" => {}
-                _ => return Ok(Step::Progress(read_progress(&message)?, self)),
+    fn read_message(&mut self, message: &Message) -> Result<Step, ServiceError> {
+        let data = message.data.as_bytes();
+        match message.event.as_str() {
+            "ping" => Ok(Step::Skip),
+            "final" => {
+                self.response = Some(read_response(data)?);
+                Ok(Step::Last)
             }
+            "error" => Err(error_of_event(data)),
+            // As the original does: every other name is progress, and events without data are
+            // ignored.
+            _ if data.is_empty() || message.data == "[DONE]" => Ok(Step::Skip),
+            _ => Ok(Step::Progress(deserialize(parse(data)?)?)),
         }
-        Err(ServiceError::BadAnswer(
-            "the server's stream ended without a final answer".to_owned(),
-        ))
+    }
+
+    /// Pieces are passed on, not collected.
+    fn text_bytes(&self) -> usize {
+        0
+    }
+
+    fn finish(self, _end: StreamEnd) -> Result<Response, ServiceError> {
+        self.response.ok_or_else(|| {
+            ServiceError::BadAnswer("the server's stream ended without a final answer".into())
+        })
     }
 }
 
 fn read_response(json: &[u8]) -> Result<Response, ServiceError> {
-    let value = read::json(json).map_err(not_understood)?;
-    if let Some(error) = value.get("error").and_then(Value::as_object) {
-        return Err(told_error(error));
+    let value = parse(json)?;
+    match value.get("error") {
+        Some(Value::Object(error)) => Err(error_of_object(error)),
+        _ => deserialize(value),
     }
-    serde_json::from_value(value).map_err(|_other| not_ours())
 }
 
-fn read_progress(message: &Message) -> Result<Progress, ServiceError> {
-    let value = read::json(message.data.as_bytes()).map_err(not_understood)?;
-    serde_json::from_value(value).map_err(|_other| not_ours())
+fn parse(json: &[u8]) -> Result<Value, ServiceError> {
+    read::json(json).map_err(|fault: JsonFault| {
+        let text = format!("the server's answer {fault}");
+        ServiceError::BadAnswer(ErrorDetail::new(text).with_source(fault))
+    })
 }
 
-/// The place tells enough; the text of the error could repeat the answer.
-fn not_understood(fault: JsonFault) -> ServiceError {
-    ServiceError::BadAnswer(format!("the server's answer {fault}"))
+fn deserialize<T: DeserializeOwned>(value: Value) -> Result<T, ServiceError> {
+    // The text of serde's error could repeat the answer.
+    serde_json::from_value(value).map_err(|_shape| {
+        ServiceError::BadAnswer("the server's answer is not one of an AIsBreaker server".into())
+    })
 }
 
-fn not_ours() -> ServiceError {
-    ServiceError::BadAnswer("the server's answer is not one of an AIsBreaker server".to_owned())
-}
-
-fn error_event(message: &Message) -> ServiceError {
-    let mut value = read::json(message.data.as_bytes()).unwrap_or_default();
+fn error_of_event(json: &[u8]) -> ServiceError {
+    let mut value = read::json(json).unwrap_or_default();
     if let Some(inner) = value.get_mut("error").filter(|inner| inner.is_object()) {
         value = inner.take();
     }
     match value {
-        Value::Object(error) => told_error(&error),
+        Value::Object(error) => error_of_object(&error),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             ServiceError::BadAnswer(
-                "the server's stream ended with an error that cannot be read".to_owned(),
+                "the server's stream ended with an error that cannot be read".into(),
             )
         }
     }
 }
 
-/// The error of an answer with an error status.
-fn refusal(status: StatusCode, body: &Bytes, retry_after: Option<Duration>) -> ServiceError {
+/// Returns the error of a response with an error status.
+fn error_of_response(
+    status: StatusCode,
+    body: &[u8],
+    retry_after: Option<Duration>,
+) -> ServiceError {
     let value = read::json(body).unwrap_or_default();
-    let nothing = Map::new();
-    let told = value
-        .get("error")
-        .and_then(Value::as_object)
-        .unwrap_or(&nothing);
+    let error = match value.get("error") {
+        Some(Value::Object(error)) => error_object(error, status),
+        _ => error_object(&Map::new(), status),
+    };
     ServiceError::Provider {
-        error: Box::new(error_object(told, status)),
+        error: Box::new(error),
         retry_after,
     }
 }
 
-/// The error in an answer that seemed to be a success; it names its status itself.
-fn told_error(told: &Map<String, Value>) -> ServiceError {
-    let status = told
-        .get("statusCode")
-        .and_then(Value::as_u64)
-        .and_then(upstream::error_status);
-    let status = status.unwrap_or(StatusCode::BAD_GATEWAY);
+/// Returns the error of an answer whose status was a success; the error itself has the status.
+fn error_of_object(error: &Map<String, Value>) -> ServiceError {
+    let code = error.get("statusCode").and_then(Value::as_u64);
+    let status = code
+        .and_then(error_status)
+        .unwrap_or(StatusCode::BAD_GATEWAY);
     ServiceError::Provider {
-        error: Box::new(error_object(told, status)),
+        error: Box::new(error_object(error, status)),
         retry_after: None,
     }
 }
 
-fn error_object(told: &Map<String, Value>, status: StatusCode) -> ErrorObject {
+fn error_object(error: &Map<String, Value>, status: StatusCode) -> ErrorObject {
     let text = |name| {
-        told.get(name)
-            .and_then(Value::as_str)
-            .filter(|text: &&str| !text.is_empty())
+        let text = error.get(name)?.as_str()?;
+        (!text.is_empty()).then_some(text)
     };
-    let reason = upstream::reason(status);
-    let message = text("message").map_or_else(
-        || {
-            format!(
-                "the server answered with status {} {reason} and no error message",
-                status.as_u16()
-            )
-        },
-        str::to_owned,
-    );
-    let mut error = ErrorObject::new(
-        status.as_u16(),
-        text("statusText").unwrap_or(reason),
-        message,
-    );
-    error.kind = text("type").map(str::to_owned);
-    error
+    let (code, reason) = (status.as_u16(), reason(status));
+    let message = match text("message") {
+        Some(message) => message.to_owned(),
+        None => format!("the server answered with status {code} {reason} and no error message"),
+    };
+    let mut object = ErrorObject::new(code, text("statusText").unwrap_or(reason), message);
+    object.kind = text("type").map(str::to_owned);
+    object
 }

@@ -1,9 +1,9 @@
-//! `aisbreaker:nop`: passes on.
+//! `aisbreaker:nop`: forwards calls unchanged.
 
 use super::filter::inner_call;
 use crate::service::{Call, ReplyFuture, Service};
 
-/// Passes the call on to the service behind it, and the answer back.
+/// Forwards the call to the service behind it, and returns its reply.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Nop;

@@ -1,153 +1,106 @@
 //! `chat:openai.com`, and every other chat service with the protocol of OpenAI's chat completions.
 //!
-//! - `request` makes the provider's request of ours;
-//! - `answer` reads its answer out of one JSON value;
-//! - `stream` reads its answer out of a stream of events.
+//! - `request` writes the provider's request;
+//! - `completion` reads an answer of one JSON value;
+//! - `stream` reads a streamed answer, and is the reader for both.
 //!
 //! Source: the API reference of `POST /v1/chat/completions`.
 
-mod answer;
+mod completion;
 mod request;
 mod stream;
 
 use std::sync::Arc;
 
 use aisbreaker_api::{Origin, ServiceUrl};
-use aisbreaker_egress::{Client, Outgoing};
+use aisbreaker_egress::Client;
 
-use self::stream::Reading;
+use self::{request::StreamOptions, stream::CompletionReader};
 use super::{
-    exchange::exchange,
-    told::{self, MAX_ERROR_TEXT_BYTES, Pending},
-    turn::{self, Turn},
-    upstream::{self, Context},
+    provider_chat::{PreparedCall, ProviderChat},
+    settings::ServiceSettings,
 };
 use crate::{
-    destination::{Destination, Endpoint},
+    endpoint::PathJoin,
     error::ServiceError,
     providers::{Dialect, Provider},
-    service::{Call, Reply, ReplyFuture, Service},
-    usage::UsageRule,
+    service::{Call, Reply, ReplyFuture, ReplyKind, Service},
 };
 
 const OPERATION: &str = "/chat/completions";
-/// The provider to whose URLs everything is appended, as the original server does it.
+/// The provider to whose URLs the whole path is appended, as the original server does it.
 const OPENAI: &str = "openai.com";
 
 /// A chat service with the protocol of OpenAI's chat completions.
 ///
-/// The provider gets the messages of the conversation, the model, whether to stream, and what the
-/// request's `internOptions` hold; nothing else, but that a stream is asked for its usage if the
-/// provider wants to be asked. The model is the engine of the service id, else
-/// `internOptions.model`, else the default one.
+/// The provider gets the messages of the conversation, the model, whether to stream, and the
+/// request's `internOptions`. A stream also asks for its usage if the provider reports that on
+/// request only. The model is the engine of the service id, else `internOptions.model`, else that
+/// of the settings or the provider table.
 #[derive(Clone, Debug)]
-pub struct OpenAiChat {
-    client: Client,
-    provider: Arc<Provider>,
-    /// The name of the service, which is in its errors.
-    name: String,
-    default_path: String,
-    usage: Arc<UsageRule>,
-    default_engine: Option<String>,
-    operator_origins: Vec<Origin>,
-}
+pub struct OpenAiChat(ProviderChat);
 
 impl OpenAiChat {
-    /// The chat of a provider, which ought to speak the dialect.
+    /// Creates the chat of a provider that supports the dialect.
     #[must_use]
-    pub fn of(client: Client, provider: &Arc<Provider>) -> Self {
-        let spoken = provider.spoken(Dialect::OpenAi);
-        let prefix = spoken.map_or("", |spoken| &spoken.prefix);
-        Self {
+    pub fn new(client: Client, provider: &Arc<Provider>, settings: ServiceSettings) -> Self {
+        Self(ProviderChat::new(
             client,
-            name: told::service_name(&provider.id, "ChatService"),
-            default_path: format!("{prefix}{OPERATION}"),
-            usage: spoken
-                .map(|spoken| Arc::clone(&spoken.usage))
-                .unwrap_or_default(),
-            default_engine: provider.engine.clone(),
-            operator_origins: Vec::new(),
-            provider: Arc::clone(provider),
+            provider,
+            Dialect::OpenAi,
+            OPERATION,
+            settings,
+        ))
+    }
+
+    async fn chat(&self, call: Call) -> Result<Reply, ServiceError> {
+        let path_join = if self.is_openai() {
+            PathJoin::Append
+        } else {
+            PathJoin::Overlap
+        };
+        let mut prepared = self.0.prepare(call, path_join)?;
+        let stream = self.stream_options(&prepared);
+        let options = std::mem::take(&mut prepared.call.request.intern_options);
+        let body = request::body(&prepared.conversation, &prepared.model, options, stream);
+        self.0.send(prepared, body, CompletionReader::new).await
+    }
+
+    fn stream_options(&self, prepared: &PreparedCall) -> StreamOptions {
+        match prepared.call.reply_kind() {
+            ReplyKind::Final => StreamOptions::None,
+            ReplyKind::Stream if self.supports_usage_option(&prepared.destination.url) => {
+                StreamOptions::WithUsage
+            }
+            ReplyKind::Stream => StreamOptions::Plain,
         }
     }
 
-    /// Sets the engine where the caller names none.
-    #[must_use]
-    pub fn with_default_engine(mut self, engine: impl Into<String>) -> Self {
-        self.default_engine = Some(engine.into());
-        self
-    }
-
-    /// Sets the origins to which sealed secrets may go besides those in the key.
-    #[must_use]
-    pub fn with_operator_origins(mut self, origins: Vec<Origin>) -> Self {
-        self.operator_origins = origins;
-        self
-    }
-
-    async fn answer(&self, mut call: Call) -> Result<Reply, ServiceError> {
-        let endpoint = Endpoint {
-            default_url: self.provider.url.as_deref(),
-            default_path: &self.default_path,
-            operator_origins: &self.operator_origins,
-            is_continued: self.provider.id != OPENAI,
-            secret: self.provider.secret,
-        };
-        let destination = Destination::choose(&endpoint, &call)?;
-        let turn = Turn::begin(&call.service_id, &mut call.request)?;
-        let model = turn::engine(&call, self.default_engine.as_deref())?;
-        let mut headers = upstream::headers(&destination, self.provider.auth, call.request.stream)?;
-        for (name, value) in &self.provider.headers {
-            headers.entry(name).or_insert_with(|| value.clone());
+    /// Returns whether a stream from this URL must ask for its usage.
+    ///
+    /// At a URL of the caller or the key, `chat:openai.com` may be any compatible server, which may
+    /// not know the option.
+    fn supports_usage_option(&self, url: &ServiceUrl) -> bool {
+        let provider = &self.0.provider;
+        if !provider.stream_usage {
+            return false;
         }
-        let stream = match call.request.stream {
-            false => request::Stream::None,
-            true if self.is_asked_for_usage(&destination.url) => request::Stream::WithUsage,
-            true => request::Stream::Plain,
-        };
-        let body = request::body(&turn, &model, call.request.intern_options, stream);
-        let context = Context::new(
-            &self.name,
-            call.service_id.as_str(),
-            &destination,
-            MAX_ERROR_TEXT_BYTES,
-        );
-        let pending = Pending::new(turn, model, &destination.url);
-        let answer = Reading::new(Arc::clone(&self.usage));
-        let (stream, outgoing) = (
-            call.request.stream,
-            Outgoing::post(headers, body).with_budget(call.budget),
-        );
-        context
-            .reply(
-                stream,
-                exchange(
-                    self.client.clone(),
-                    destination,
-                    outgoing,
-                    pending,
-                    answer,
-                    stream,
-                ),
-            )
-            .await
+        if !self.is_openai() {
+            return true;
+        }
+        match provider.url.as_deref().map(Origin::parse) {
+            Some(Ok(own)) => own == *url.origin(),
+            Some(Err(_)) | None => false,
+        }
     }
-}
 
-impl OpenAiChat {
-    /// Whether a stream from this address must be asked for its usage. `chat:openai.com` is, by an
-    /// address of the caller's or the key's own, any compatible server, which may not know what it
-    /// is asked.
-    fn is_asked_for_usage(&self, url: &ServiceUrl) -> bool {
-        let is_own = |own: &str| Origin::parse(own).is_ok_and(|own| own == *url.origin());
-        let is_known =
-            self.provider.id != OPENAI || self.provider.url.as_deref().is_some_and(is_own);
-        self.provider.asks_for_usage && is_known
+    fn is_openai(&self) -> bool {
+        self.0.provider.id == OPENAI
     }
 }
 
 impl Service for OpenAiChat {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
-        Box::pin(self.answer(call))
+        Box::pin(self.chat(call))
     }
 }

@@ -343,10 +343,11 @@ async fn what_is_no_answer_is_an_error() {
                 .await
                 .map(|response| format!("{response:?}"))
         };
-        let Err(ServiceError::BadAnswer(text)) = told else {
+        let Err(ServiceError::BadAnswer(detail)) = told else {
             panic!("{name}: {told:?}")
         };
-        let text = text
+        let text = detail
+            .text()
             .strip_prefix("AnthropicComChatService(chat:anthropic.com/claude-test): ")
             .unwrap();
         assert!(text.starts_with(expected), "{name}: {text}");

@@ -27,9 +27,9 @@ fn told(result: &Result<Response, ServiceError>) -> String {
                 error.message.clone(),
             )
         }
-        Err(ServiceError::BadAnswer(text)) => ("bad answer".to_owned(), text.clone()),
-        Err(ServiceError::Unreachable(text)) => ("unreachable".to_owned(), text.clone()),
-        Err(ServiceError::Timeout(text)) => ("timeout".to_owned(), text.clone()),
+        Err(ServiceError::BadAnswer(detail)) => ("bad answer".to_owned(), detail.to_string()),
+        Err(ServiceError::Unreachable(detail)) => ("unreachable".to_owned(), detail.to_string()),
+        Err(ServiceError::Timeout(detail)) => ("timeout".to_owned(), detail.to_string()),
         Err(other) => panic!("not expected of a provider: {other:?}"),
     };
     let text = text

@@ -70,7 +70,7 @@ async fn a_filter_refuses_what_it_cannot_forward_to() {
     let allowed = (0..16).fold(json!({"serviceId": "chat:echo"}), |inner, _| {
         before("aisbreaker:nop", &inner)
     });
-    let bad = |text: &str| Err(ServiceError::BadRequest(text.to_owned()));
+    let bad = |text: &str| Err(ServiceError::BadRequest(text.into()));
     let rows = [
         (
             json!({"serviceId": "aisbreaker:mirror"}),

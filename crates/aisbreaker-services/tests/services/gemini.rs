@@ -133,12 +133,14 @@ async fn an_engine_does_not_climb_out_of_its_place() {
         request["internOptions"] = json!({"model": engine});
         let service = json!({"serviceId": "chat:gemini.google.com", "url": "http://127.0.0.1:1"});
         let told = answer(service, request).await.unwrap_err();
-        let ServiceError::BadRequest(text) = told else {
+        let ServiceError::BadRequest(detail) = told else {
             panic!("{engine}: {told:?}")
         };
         assert!(
-            text.contains("the name of the model must not have"),
-            "{engine}: {text}"
+            detail
+                .text()
+                .contains("the name of the model must not have"),
+            "{engine}: {detail}"
         );
     }
 }
@@ -180,7 +182,7 @@ async fn options_are_sent_on_and_openais_names_are_translated() {
     request["internOptions"] = json!({"generationConfig": []});
     let told = answer(json!({"serviceId": ID}), request).await.unwrap_err();
     let expected = "request.internOptions.generationConfig must be an object";
-    assert_eq!(told, ServiceError::BadRequest(expected.to_owned()));
+    assert_eq!(told, ServiceError::BadRequest(expected.into()));
 }
 
 #[tokio::test]
@@ -388,10 +390,11 @@ async fn what_is_no_answer_is_an_error() {
                 .await
                 .map(|response| format!("{response:?}"))
         };
-        let Err(ServiceError::BadAnswer(text)) = told else {
+        let Err(ServiceError::BadAnswer(detail)) = told else {
             panic!("{name}: {told:?}")
         };
-        let text = text
+        let text = detail
+            .text()
             .strip_prefix(&format!("GeminiGoogleComChatService({ID}): "))
             .unwrap();
         assert!(text.starts_with(expected), "{name}: {text}");

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 use aisbreaker_api::{ServiceId, ServicePattern};
 use aisbreaker_services::{
     Dialect, Provider as Row, Providers, SealedSecret, Tokens,
-    services::{OpenAiChat, SEALED_HEADER},
+    services::{OpenAiChat, SEALED_HEADER, ServiceSettings},
 };
 use serde_json::json;
 
@@ -245,7 +245,10 @@ fn registry() -> Registry {
     let services = standard(client.clone(), Options::default());
     let services = row.names().fold(services, |services, name| {
         let id = ServiceId::parse(format!("chat:{name}")).unwrap();
-        services.with(&id, OpenAiChat::of(client.clone(), &row))
+        services.with(
+            &id,
+            OpenAiChat::new(client.clone(), &row, ServiceSettings::default()),
+        )
     });
     services.build()
 }
@@ -446,7 +449,7 @@ async fn only_openai_has_a_default_engine() {
         .await
         .unwrap_err();
 
-        let has_none = matches!(&error, ServiceError::BadRequest(text) if text.contains("has no default model"));
+        let has_none = matches!(&error, ServiceError::BadRequest(detail) if detail.text().contains("has no default model"));
         assert_eq!(has_none, *id != "openai.com", "{id}: {error}");
     }
 }
@@ -458,7 +461,7 @@ fn the_tokens_of_an_answer_are_read_by_the_providers_own_rule() {
         let answer: Value = serde_json::from_slice(&golden.answer).unwrap();
 
         let told = row(id)
-            .spoken(Dialect::OpenAi)
+            .dialect(Dialect::OpenAi)
             .unwrap()
             .usage
             .read(&answer["usage"]);
@@ -508,7 +511,7 @@ fn every_row_of_the_table_has_a_line_and_golden_files() {
 /// Where the providers of the table are called for an operation of this dialect.
 fn addresses(dialect: Dialect, operation: &str) -> Vec<(String, String)> {
     let address = |provider: &Arc<Row>| {
-        let prefix = &provider.spoken(dialect)?.prefix;
+        let prefix = &provider.dialect(dialect)?.prefix;
         Some((
             provider.id.clone(),
             format!(

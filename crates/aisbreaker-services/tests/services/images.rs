@@ -260,10 +260,10 @@ async fn what_is_no_prompt_is_refused_before_anything_is_sent() {
         let told = answer(json!({"serviceId": id, "url": provider.url()}), request)
             .await
             .unwrap_err();
-        let ServiceError::BadRequest(text) = told else {
+        let ServiceError::BadRequest(detail) = told else {
             panic!("{id}: {told:?}")
         };
-        assert!(text.contains(expected), "{id}: {text}");
+        assert!(detail.text().contains(expected), "{id}: {detail}");
         assert_eq!(provider.connections(), 0, "{id}");
     }
 }
@@ -397,10 +397,10 @@ async fn what_is_no_answer_is_an_error() {
     for (id, script, expected) in rows {
         let provider = Provider::start([script]).await;
         let told = painted(id, &provider.url(), says("a")).await;
-        let Err(ServiceError::BadAnswer(text)) = told else {
+        let Err(ServiceError::BadAnswer(detail)) = told else {
             panic!("{id} {expected}: {told:?}")
         };
-        let (_, text) = text.split_once("): ").unwrap();
+        let (_, text) = detail.text().split_once("): ").unwrap();
         assert!(text.starts_with(expected), "{id}: {text}");
     }
 }

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 
 use aisbreaker_api::{Input, Origin, OutputText, ServicePattern};
 use aisbreaker_egress::{Bounds, MemoryBudget};
-use aisbreaker_services::{SealedSecret, services::callers};
+use aisbreaker_services::{SealedSecret, services::configurable_ids};
 use serde_json::json;
 
 use super::{
@@ -308,12 +308,14 @@ async fn a_stream_that_ends_anywhere_before_its_end_is_an_error() {
                 panic!("{}: no stream", line.id)
             };
             let last = events.collect::<Vec<_>>().await.pop().unwrap();
-            let Err(ServiceError::BadAnswer(text)) = &last else {
+            let Err(ServiceError::BadAnswer(detail)) = &last else {
                 panic!("{} at {end}: {last:?}", line.id)
             };
             assert!(
-                text.ends_with("the provider's answer was cut short"),
-                "{} at {end}: {text}",
+                detail
+                    .text()
+                    .ends_with("the provider's answer was cut short"),
+                "{} at {end}: {detail}",
                 line.id
             );
         }
@@ -364,12 +366,14 @@ async fn nothing_is_sent_without_a_secret_or_without_an_engine() {
 
         let id = format!("chat:{}", line.id);
         let nameless = answer(service(&id), says("a")).await.unwrap_err();
-        let ServiceError::BadRequest(text) = nameless else {
+        let ServiceError::BadRequest(detail) = nameless else {
             panic!("{}: {nameless:?}", line.id)
         };
         assert!(
-            text.contains(&format!("{id} has no default model: name one")),
-            "{}: {text}",
+            detail
+                .text()
+                .contains(&format!("{id} has no default model: name one")),
+            "{}: {detail}",
             line.id
         );
         assert_eq!(provider.connections(), 0, "{}", line.id);
@@ -390,7 +394,10 @@ async fn an_operator_may_set_an_engine_and_more_origins() {
     for (id, engine) in rows {
         let provider = Provider::start([provider::plain("418 I'm a teapot", "", "")]).await;
         let mut options = Options::default();
-        assert!(callers(&options.providers).contains(&id.to_owned()), "{id}");
+        assert!(
+            configurable_ids(&options.providers).contains(&id.to_owned()),
+            "{id}"
+        );
         options.engines.insert(id.to_owned(), engine.to_owned());
         options
             .operator_origins
@@ -532,12 +539,14 @@ async fn an_answer_that_is_too_long_is_an_error() {
     let registry = standard(client, Options::default()).build();
     for answer in ANSWERS {
         let told = ending(&registry, *answer, MemoryBudget::default()).await;
-        let Err(ServiceError::BadAnswer(text)) = told else {
+        let Err(ServiceError::BadAnswer(detail)) = told else {
             panic!("{answer:?}: {told:?}")
         };
         assert!(
-            text.ends_with("the service's answer is longer than 5 bytes"),
-            "{answer:?}: {text}"
+            detail
+                .text()
+                .ends_with("the service's answer is longer than 5 bytes"),
+            "{answer:?}: {detail}"
         );
     }
 }

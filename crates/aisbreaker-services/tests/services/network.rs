@@ -276,7 +276,7 @@ async fn answers_that_are_none_are_errors() {
             .pop()
             .unwrap();
         let expected = format!("{}{expected}", prefix(&provider.url()));
-        assert_eq!(told, Err(ServiceError::BadAnswer(expected)));
+        assert_eq!(told, Err(ServiceError::BadAnswer(expected.into())));
     }
 }
 
@@ -288,7 +288,7 @@ async fn a_server_that_cannot_be_reached_is_named() {
         "{}Error: connect ECONNREFUSED, the service refuses connections",
         prefix(&url)
     );
-    assert_eq!(told, ServiceError::Unreachable(text));
+    assert_eq!(told, ServiceError::Unreachable(text.into()));
 }
 
 #[tokio::test]
@@ -303,7 +303,7 @@ async fn a_loop_ends_after_eight_hops() {
     let told = registry.call(call.with_hops(8)).await.unwrap_err();
     let text = "the call has passed 8 AIsBreaker servers already; look for a loop in service.url and \
                 service.forward2ServiceProps";
-    assert_eq!(told, ServiceError::BadRequest(text.to_owned()));
+    assert_eq!(told, ServiceError::BadRequest(text.into()));
     assert_eq!(provider.received().len(), 1);
 }
 
@@ -339,7 +339,7 @@ async fn the_next_server_is_told_when_the_caller_does_not_know_the_secret() {
 
 #[tokio::test]
 async fn what_cannot_be_handed_on_is_refused() {
-    let bad = |text: &str| ServiceError::BadRequest(text.to_owned());
+    let bad = |text: &str| ServiceError::BadRequest(text.into());
     let url = "http://127.0.0.1:9";
     let rows = [
         (

@@ -157,7 +157,7 @@ async fn the_engine_of_the_id_wins_then_the_option_then_the_default() {
         .await
         .unwrap_err();
     let expected = "request.internOptions.model must be a string";
-    assert_eq!(error, ServiceError::BadRequest(expected.to_owned()));
+    assert_eq!(error, ServiceError::BadRequest(expected.into()));
 }
 
 #[tokio::test]
@@ -197,7 +197,11 @@ async fn an_engine_that_the_key_shuts_out_is_not_called_by_an_option() {
             "{}: the key does not allow this model of the service",
             id.trim_end_matches('/')
         );
-        assert_eq!(refused, ServiceError::Forbidden(text), "{id} {options}");
+        assert_eq!(
+            refused,
+            ServiceError::Forbidden(text.into()),
+            "{id} {options}"
+        );
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aisbreaker_api::{ErrorObject, Input, OutputText, ServiceId};
-use aisbreaker_services::services::{ReplicateChat, Settings};
+use aisbreaker_services::services::{ReplicateChat, ServiceSettings};
 use serde_json::json;
 
 use super::{
@@ -18,7 +18,7 @@ const PATH: &str = "/v1/models/meta/llama-test/predictions";
 /// The services, of which this one hardly pauses.
 fn hasty(timeouts: Timeouts) -> Registry {
     let id = ServiceId::parse("chat:replicate.com").unwrap();
-    let chat = ReplicateChat::new(client(timeouts), Settings::default());
+    let chat = ReplicateChat::new(client(timeouts), ServiceSettings::default());
     let chat = chat.with_first_pause(Duration::from_millis(1));
     standard(client(timeouts), Options::default())
         .with(&id, chat)
@@ -260,7 +260,7 @@ async fn an_id_does_not_lead_elsewhere() {
         let told = answered(&provider.url()).await.unwrap_err();
 
         let text = format!("ReplicateComChatService({ID}): the provider's answer has no usable id");
-        assert_eq!(told, ServiceError::BadAnswer(text), "{id}");
+        assert_eq!(told, ServiceError::BadAnswer(text.into()), "{id}");
         assert_eq!(provider.received().len(), 1, "{id}");
     }
 }
@@ -355,10 +355,10 @@ async fn what_the_service_cannot_send_is_refused_before_anything_is_sent() {
         let told = answer(json!({"serviceId": id, "url": provider.url()}), request)
             .await
             .unwrap_err();
-        let ServiceError::BadRequest(text) = told else {
+        let ServiceError::BadRequest(detail) = told else {
             panic!("{id}: {told:?}")
         };
-        assert!(text.contains(expected), "{id}: {text}");
+        assert!(detail.text().contains(expected), "{id}: {detail}");
         assert_eq!(provider.connections(), 0, "{id}");
     }
 }

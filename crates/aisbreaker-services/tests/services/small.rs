@@ -150,7 +150,7 @@ async fn dummy_refuses_unusable_properties() {
         let error = answer(properties.clone(), says("a")).await.err();
         assert_eq!(
             error,
-            expected.map(|text| ServiceError::BadRequest(text.to_owned())),
+            expected.map(|text| ServiceError::BadRequest(text.into())),
             "{properties}"
         );
     }
@@ -197,7 +197,7 @@ async fn a_state_of_somebody_else_is_refused() {
             .unwrap_err();
         assert_eq!(
             error,
-            ServiceError::BadRequest(expected.to_owned()),
+            ServiceError::BadRequest(expected.into()),
             "{service_id}"
         );
     }

@@ -12,7 +12,7 @@ fn read(provider: &str, dialect: Dialect, usage: &Value) -> Tokens {
     Providers::builtin()
         .find(provider)
         .expect(provider)
-        .spoken(dialect)
+        .dialect(dialect)
         .expect(provider)
         .usage
         .read(usage)

@@ -1,52 +1,62 @@
-//! Makes the provider's request.
+//! Writes the provider's request.
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::super::{
-    said::{Said, Speaker, instructions, turns},
-    turn::Turn,
+    conversation::Conversation,
+    transcript::{Part, Speaker, Turn, instructions, turns},
 };
+use crate::service::ReplyKind;
 
-/// How much the model may write where the caller does not say it; the protocol has no default.
+/// The most tokens of an answer if the caller sets no limit; the protocol has no default.
 const MAX_TOKENS: u64 = 4096;
 
-/// The body of the request: what `options` holds, and over it the conversation, the model and
-/// whether to stream. Their `system` is left as it is if the conversation has no instructions.
-pub(super) fn body(turn: &Turn, model: &str, options: Map<String, Value>, stream: bool) -> Bytes {
+/// Returns the body: the options, and over them the conversation, the model and whether to stream.
+///
+/// The caller's own `system` stays if the conversation has no instructions.
+pub(super) fn body(
+    conversation: &Conversation,
+    model: &str,
+    options: Map<String, Value>,
+    kind: ReplyKind,
+) -> Bytes {
     let mut body = options;
     if body.get("max_tokens").is_none_or(Value::is_null) {
-        body.insert("max_tokens".to_owned(), Value::from(MAX_TOKENS));
+        body.insert("max_tokens".to_owned(), MAX_TOKENS.into());
     }
-    if let Some(instructions) = instructions(turn) {
-        body.insert("system".to_owned(), Value::String(instructions));
+    if let Some(instructions) = instructions(conversation) {
+        body.insert("system".to_owned(), instructions.into());
     }
-    let messages = turns(turn)
-        .into_iter()
-        .map(|(speaker, said)| message(speaker, &said));
-    body.insert("messages".to_owned(), messages.collect());
-    body.insert("model".to_owned(), Value::from(model));
-    body.insert("stream".to_owned(), Value::Bool(stream));
+    let messages = turns(conversation).iter().map(message).collect();
+    body.insert("messages".to_owned(), messages);
+    body.insert("model".to_owned(), model.into());
+    let is_stream = kind == ReplyKind::Stream;
+    body.insert("stream".to_owned(), is_stream.into());
     Bytes::from(Value::Object(body).to_string())
 }
 
-fn message(speaker: Speaker, said: &[Said<'_>]) -> Value {
-    let role = match speaker {
+fn message(turn: &Turn<'_>) -> Value {
+    let role = match turn.speaker {
         Speaker::User => "user",
         Speaker::Assistant => "assistant",
     };
-    match said {
-        [Said::Text(text)] => json!({"role": role, "content": text}),
-        _ => json!({"role": role, "content": said.iter().map(block).collect::<Vec<_>>()}),
+    match &turn.parts[..] {
+        [Part::Text(text)] => json!({"role": role, "content": text}),
+        parts => {
+            let blocks: Vec<Value> = parts.iter().map(block).collect();
+            json!({"role": role, "content": blocks})
+        }
     }
 }
 
-fn block(said: &Said<'_>) -> Value {
-    match said {
-        Said::Text(text) => json!({"type": "text", "text": text}),
-        Said::ImageAt(url) => json!({"type": "image", "source": {"type": "url", "url": url}}),
-        Said::Image { media_type, base64 } => {
-            json!({"type": "image", "source": {"type": "base64", "media_type": media_type, "data": base64}})
+fn block(part: &Part<'_>) -> Value {
+    match part {
+        Part::Text(text) => json!({"type": "text", "text": text}),
+        Part::ImageUrl(url) => json!({"type": "image", "source": {"type": "url", "url": url}}),
+        Part::Image { media_type, base64 } => {
+            let source = json!({"type": "base64", "media_type": media_type, "data": base64});
+            json!({"type": "image", "source": source})
         }
     }
 }

@@ -8,18 +8,22 @@ use serde_json::{Map, Value};
 
 use super::{
     super::{
-        exchange::Settings,
-        told::{Pending, Told, object},
-        turn::{self, Turn},
-        upstream,
+        conversation::Conversation,
+        engine::choose_engine,
+        http_exchange::ProviderRequest,
+        provider_error::parse_object,
+        reply::{PendingReply, ProviderReply},
+        settings::ServiceSettings,
     },
-    Ready, paint, prompt,
+    prompt,
 };
 use crate::{
-    destination::{Destination, Endpoint, SecretNeed},
+    destination::Destination,
+    endpoint::{Endpoint, PathJoin, SecretNeed},
     error::ServiceError,
     providers::AuthScheme,
-    service::{Call, Reply, ReplyFuture, Service},
+    service::{Call, Reply, ReplyFuture, ReplyKind, Service},
+    upstream::headers,
     usage::Tokens,
 };
 
@@ -27,119 +31,116 @@ const NAME: &str = "OpenaiComTextToImageService";
 const DEFAULT_URL: &str = "https://api.openai.com";
 const DEFAULT_PATH: &str = "/v1/images/generations";
 const DEFAULT_ENGINE: &str = "gpt-image-1";
-/// How many pictures of an answer are read.
+/// The most images of an answer.
 const MAX_IMAGES: usize = 128;
 
-/// A service that makes pictures with the protocol of OpenAI's image generation.
+/// A service that makes images with the protocol of OpenAI's image generation.
 ///
-/// The provider gets the prompt, the model, and what the request's `internOptions` hold. The model
-/// is the engine of the service id, else `internOptions.model`, else that of the settings, else
+/// The provider gets the prompt, the model, and the request's `internOptions`. The model is the
+/// engine of the service id, else `internOptions.model`, else that of the settings, else
 /// `gpt-image-1`.
 #[derive(Clone, Debug)]
 pub struct OpenAiImages {
     client: Client,
-    settings: Settings,
+    settings: ServiceSettings,
 }
 
 impl OpenAiImages {
-    /// The service, with what the operator set.
+    /// Creates the service.
     #[must_use]
-    pub fn new(client: Client, settings: Settings) -> Self {
+    pub fn new(client: Client, settings: ServiceSettings) -> Self {
         Self { client, settings }
     }
 
-    async fn answer(&self, mut call: Call) -> Result<Reply, ServiceError> {
+    async fn generate(&self, mut call: Call) -> Result<Reply, ServiceError> {
         let endpoint = Endpoint {
             default_url: Some(DEFAULT_URL),
             default_path: DEFAULT_PATH,
+            path_join: PathJoin::Overlap,
             operator_origins: &self.settings.operator_origins,
-            is_continued: true,
             secret: SecretNeed::Required,
         };
         let destination = Destination::choose(&endpoint, &call)?;
-        let turn = Turn::begin(&call.service_id, &mut call.request)?;
-        let prompt = prompt(&call.service_id, &turn)?;
-        let model = turn::engine(
-            &call,
-            Some(self.settings.engine.as_deref().unwrap_or(DEFAULT_ENGINE)),
-        )?;
-        let stream = call.request.stream;
-        let headers = upstream::headers(&destination, AuthScheme::Bearer, false)?;
+        let conversation = Conversation::start(&call.service_id, &mut call.request)?;
+        let prompt = prompt(&call.service_id, &conversation)?;
+        let default_engine = self.settings.engine.as_deref().unwrap_or(DEFAULT_ENGINE);
+        let model = choose_engine(&call, Some(default_engine))?;
+        let reply_kind = call.reply_kind();
+        let headers = headers::json_request(&destination, AuthScheme::Bearer, ReplyKind::Final)?;
         let body = body(prompt, &model, call.request.intern_options);
-        let pending = Pending::new(turn, model, &destination.url);
-        let outgoing = Outgoing::post(headers, body).with_budget(call.budget);
-        let ready = Ready {
+        let pending = PendingReply::new(conversation, model, &destination.url);
+        let request = ProviderRequest {
+            client: &self.client,
+            service_name: NAME,
+            service_id: &call.service_id,
             destination,
-            outgoing,
-            pending,
-            stream,
+            outgoing: Outgoing::post(headers, body).with_budget(call.budget),
+            reply_kind,
         };
-        paint(NAME, &call.service_id, self.client.clone(), ready, read).await
+        request
+            .exchange_whole(move |body| Ok(pending.finish_without_state(read(body)?)))
+            .await
     }
 }
 
 impl Service for OpenAiImages {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
-        Box::pin(self.answer(call))
+        Box::pin(self.generate(call))
     }
 }
 
-/// The body of the request: what `options` holds, and over it the prompt and the model. Pictures
-/// that are not finished are not asked for.
+/// Returns the body: the options, and over them the prompt and the model. Partial images are not
+/// requested.
 fn body(prompt: String, model: &str, options: Map<String, Value>) -> String {
     let mut body = options;
     body.remove("stream");
     body.remove("partial_images");
-    body.insert("prompt".to_owned(), Value::String(prompt));
-    body.insert("model".to_owned(), Value::from(model));
+    body.insert("prompt".to_owned(), prompt.into());
+    body.insert("model".to_owned(), model.into());
     Value::Object(body).to_string()
 }
 
-fn read(body: &[u8]) -> Result<Told, ServiceError> {
-    let mut answer = object(body)?;
-    let bad = |problem: &str| ServiceError::BadAnswer(format!("the provider's answer {problem}"));
-    let images = answer
-        .get_mut("data")
-        .and_then(Value::as_array_mut)
-        .filter(|images| !images.is_empty());
-    let images = images.ok_or_else(|| bad("has no pictures"))?;
+fn read(body: &[u8]) -> Result<ProviderReply, ServiceError> {
+    let mut answer = parse_object(body)?;
+    let images = match answer.get_mut("data") {
+        Some(Value::Array(images)) if !images.is_empty() => images,
+        _ => return Err(bad("has no pictures")),
+    };
     if images.len() > MAX_IMAGES {
         return Err(bad("has too many pictures"));
     }
     let mut outputs = Vec::new();
     for (index, image) in (0..).zip(images) {
-        let output = take(image, "b64_json").map(|base64| OutputImage::base64(index, base64));
-        let output = output.or_else(|| Some(OutputImage::url(index, image.get("url")?.as_str()?)));
-        outputs.push(Output::Image(
-            output.ok_or_else(|| bad("has a picture without b64_json and url"))?,
-        ));
+        let Some(output) = output(index, image) else {
+            return Err(bad("has a picture without b64_json and url"));
+        };
+        outputs.push(Output::Image(output));
     }
-    let count = |name: &str| {
-        answer
-            .get("usage")
-            .and_then(|usage| usage.get(name)?.as_u64())
-    };
-    let tokens = Tokens {
-        input: count("input_tokens"),
-        output: count("output_tokens"),
-        ..Tokens::default()
-    };
-    let total = count("total_tokens");
-    Ok(Told {
+    let usage = answer.get("usage");
+    let count = |name: &str| usage?.get(name)?.as_u64();
+    Ok(ProviderReply {
         outputs,
-        tokens,
-        total,
-        whole: Some(Value::Object(answer)),
-        ..Told::default()
+        model: None,
+        tokens: Tokens {
+            input: count("input_tokens"),
+            output: count("output_tokens"),
+            ..Tokens::default()
+        },
+        total_tokens: count("total_tokens"),
+        json: Some(Value::Object(answer)),
     })
 }
 
-/// Takes a picture out of what the provider told, so that it is not sent twice.
-fn take(image: &mut Value, name: &str) -> Option<String> {
-    match image.as_object_mut()?.remove(name)? {
-        Value::String(base64) => Some(base64),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            None
-        }
+/// Returns one image. Its base64 is taken out of the provider's JSON, so that it is not sent twice.
+fn output(index: u32, image: &mut Value) -> Option<OutputImage> {
+    let members = image.as_object_mut()?;
+    if let Some(Value::String(base64)) = members.remove("b64_json") {
+        return Some(OutputImage::base64(index, base64));
     }
+    let url = members.get("url")?.as_str()?;
+    Some(OutputImage::url(index, url))
+}
+
+fn bad(problem: &str) -> ServiceError {
+    ServiceError::BadAnswer(format!("the provider's answer {problem}").into())
 }

@@ -1,68 +1,78 @@
-//! Makes the provider's request.
+//! Writes the provider's request.
 
 use aisbreaker_api::{ImageSource, Input, InputImage, Message, Output, Role};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::super::turn::{Turn, media_type};
+use super::super::{conversation::Conversation, media_type};
 
-/// Whether to stream, and whether to ask for the usage of the stream.
+/// Whether to stream, and whether the stream is to report its usage.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Stream {
+pub(super) enum StreamOptions {
     None,
     Plain,
     WithUsage,
 }
 
-/// The body of the request: what `options` holds, and over it the messages, the model and whether
-/// to stream. The caller's own `stream_options` are left as they are.
-pub(super) fn body(turn: &Turn, model: &str, options: Map<String, Value>, stream: Stream) -> Bytes {
+/// Returns the body: the options, and over them the messages, the model and whether to stream.
+///
+/// The caller's own `stream_options` are left as they are.
+pub(super) fn body(
+    conversation: &Conversation,
+    model: &str,
+    options: Map<String, Value>,
+    stream: StreamOptions,
+) -> Bytes {
+    let (is_stream, has_usage) = match stream {
+        StreamOptions::None => (false, false),
+        StreamOptions::Plain => (true, false),
+        StreamOptions::WithUsage => (true, true),
+    };
     let mut body = options;
-    body.insert("messages".to_owned(), Value::Array(messages(turn)));
-    body.insert("model".to_owned(), Value::from(model));
-    body.insert(
-        "stream".to_owned(),
-        Value::Bool(!matches!(stream, Stream::None)),
-    );
-    if matches!(stream, Stream::WithUsage) && !body.contains_key("stream_options") {
+    body.insert("messages".to_owned(), messages(conversation).into());
+    body.insert("model".to_owned(), model.into());
+    body.insert("stream".to_owned(), is_stream.into());
+    if has_usage && !body.contains_key("stream_options") {
         body.insert("stream_options".to_owned(), json!({"include_usage": true}));
     }
     Bytes::from(Value::Object(body).to_string())
 }
 
-fn messages(turn: &Turn) -> Vec<Value> {
+fn messages(conversation: &Conversation) -> Vec<Value> {
     let mut messages = Vec::new();
     let mut inputs: Vec<&Input> = Vec::new();
-    for earlier in turn.earlier() {
-        match earlier {
+    for message in conversation.history() {
+        match message {
             Message::Input(input) => inputs.push(input),
             Message::Output(output) => {
-                add_inputs(&mut messages, &std::mem::take(&mut inputs));
+                add_inputs(&mut messages, &inputs);
+                inputs.clear();
                 messages.extend(output_message(output));
             }
         }
     }
-    inputs.extend(turn.inputs());
+    inputs.extend(conversation.inputs());
     add_inputs(&mut messages, &inputs);
     messages
 }
 
-/// Adds what was said in a row: a message for each text; a text and the images beside it are one
-/// message in parts.
+/// Adds consecutive inputs: a message for each text, but a single message in parts for a text with
+/// images next to it.
 fn add_inputs(messages: &mut Vec<Value>, inputs: &[&Input]) {
-    for said in inputs.chunk_by(|one, next| role(one) == role(next)) {
-        let Some(role) = said.first().and_then(|input| role(input)) else {
+    for inputs_of_role in inputs.chunk_by(|one, next| role(one) == role(next)) {
+        let Some(role) = inputs_of_role.first().and_then(|input| role(input)) else {
             continue;
         };
-        if said.iter().any(|input| matches!(input, Input::Image(_))) {
-            let parts: Vec<Value> = said.iter().filter_map(|input| part(input)).collect();
+        let has_image = |input: &&Input| matches!(input, Input::Image(_));
+        if inputs_of_role.iter().any(has_image) {
+            let parts: Vec<Value> = inputs_of_role
+                .iter()
+                .filter_map(|input| part(input))
+                .collect();
             messages.push(json!({"role": role, "content": parts}));
         } else {
-            messages.extend(
-                said.iter()
-                    .filter_map(|input| text(input))
-                    .map(|text| message(role, text)),
-            );
+            let texts = inputs_of_role.iter().filter_map(|input| text(input));
+            messages.extend(texts.map(|text| message(role, text)));
         }
     }
 }
@@ -76,11 +86,10 @@ fn role(input: &Input) -> Option<Role> {
 }
 
 fn text(input: &Input) -> Option<&str> {
-    if let Input::Text(text) = input {
-        Some(&text.content)
-    } else {
-        None
-    }
+    let Input::Text(text) = input else {
+        return None;
+    };
+    Some(&text.content)
 }
 
 fn part(input: &Input) -> Option<Value> {
@@ -94,11 +103,10 @@ fn part(input: &Input) -> Option<Value> {
 }
 
 fn output_message(output: &Output) -> Option<Value> {
-    if let Output::Text(text) = output {
-        Some(message(text.role, &text.content))
-    } else {
-        None
-    }
+    let Output::Text(text) = output else {
+        return None;
+    };
+    Some(message(text.role, &text.content))
 }
 
 fn message(role: Role, content: &str) -> Value {
@@ -109,6 +117,8 @@ fn image_url(image: &InputImage) -> String {
     match &image.source {
         ImageSource::Url(url) => url.clone(),
         ImageSource::Base64(text) if text.starts_with("data:") => text.clone(),
-        ImageSource::Base64(base64) => format!("data:{};base64,{base64}", media_type(base64)),
+        ImageSource::Base64(base64) => {
+            format!("data:{};base64,{base64}", media_type::of_base64(base64))
+        }
     }
 }

@@ -1,76 +1,31 @@
-//! Reads the provider's answer out of a stream of events.
+//! Reads a streamed answer.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use aisbreaker_api::{Output, Progress};
+use aisbreaker_api::{Output, Progress, Response};
 use serde_json::Value;
 
 use super::{
     super::{
-        exchange::{Added, Answer, End, cut_short},
-        told::{self, Told, outputs_of},
+        event_stream::{AnswerReader, Step, StreamEnd},
+        provider_error::{self, parse_object},
+        reply::{PendingReply, ProviderReply, choice_index, cut_short, text_outputs},
     },
-    answer,
+    completion,
 };
 use crate::{error::ServiceError, sse::Message, usage::UsageRule};
 
-/// What the provider sends after its last piece.
+/// The data of the last message.
 const DONE: &str = "[DONE]";
 
-/// An answer that is being read.
-pub(super) struct Reading {
+/// Reads a chat completion, whole or streamed.
+pub(super) struct CompletionReader {
+    pending: PendingReply,
     usage: Arc<UsageRule>,
-    told: Collected,
-}
-
-impl Reading {
-    pub(super) fn new(usage: Arc<UsageRule>) -> Self {
-        Self {
-            usage,
-            told: Collected::default(),
-        }
-    }
-}
-
-impl Answer for Reading {
-    fn read(self, body: &[u8]) -> Result<Told, ServiceError> {
-        answer::read(body, &self.usage)
-    }
-
-    fn add(&mut self, message: &Message) -> Result<Added, ServiceError> {
-        if message.data.trim_end() == DONE {
-            return Ok(Added::Last);
-        }
-        Ok(self
-            .told
-            .add(message, &self.usage)?
-            .map_or(Added::Nothing, Added::Progress))
-    }
-
-    fn text_bytes(&self) -> usize {
-        self.told.text_bytes
-    }
-
-    fn end(self, end: End) -> Result<Told, ServiceError> {
-        if end == End::Unknown && !self.told.is_finished() {
-            return Err(cut_short());
-        }
-        if self.told.choices.is_empty() {
-            return Err(ServiceError::BadAnswer(
-                "the provider's stream ended without an answer".to_owned(),
-            ));
-        }
-        Ok(self.told.into_told())
-    }
-}
-
-/// What was told so far.
-#[derive(Default)]
-struct Collected {
     choices: BTreeMap<u32, Choice>,
     text_bytes: usize,
-    /// The model and the usage; the outputs are those of the choices.
-    told: Told,
+    /// Model and usage so far; the outputs come from the choices.
+    reply: ProviderReply,
 }
 
 #[derive(Default)]
@@ -79,23 +34,55 @@ struct Choice {
     is_finished: bool,
 }
 
-impl Collected {
-    /// Adds a message; what it adds to the answer, if anything.
-    fn add(
-        &mut self,
-        message: &Message,
-        usage: &UsageRule,
-    ) -> Result<Option<Progress>, ServiceError> {
+impl CompletionReader {
+    pub(super) fn new(pending: PendingReply, usage: Arc<UsageRule>) -> Self {
+        Self {
+            pending,
+            usage,
+            choices: BTreeMap::new(),
+            text_bytes: 0,
+            reply: ProviderReply::default(),
+        }
+    }
+
+    fn add_choice(&mut self, json: &Value, position: usize) -> Result<Vec<Output>, ServiceError> {
+        let index = choice_index(json, position)?;
+        let choice = self.choices.entry(index).or_default();
+        if let Some(reason) = json.get("finish_reason") {
+            choice.is_finished |= !reason.is_null();
+        }
+        let piece = completion::content_text(json.pointer("/delta/content"));
+        if piece.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.text_bytes = self.text_bytes.saturating_add(piece.len());
+        choice.text.push_str(&piece);
+        Ok(Progress::text(index, piece, true).outputs)
+    }
+}
+
+impl AnswerReader for CompletionReader {
+    fn read_whole(self, body: &[u8]) -> Result<Response, ServiceError> {
+        let reply = completion::read(body, &self.usage)?;
+        Ok(self.pending.finish(reply))
+    }
+
+    fn read_message(&mut self, message: &Message) -> Result<Step, ServiceError> {
+        if message.data.trim_end() == DONE {
+            return Ok(Step::Last);
+        }
         if message.data.is_empty() || message.event == "ping" {
-            return Ok(None);
+            return Ok(Step::Skip);
         }
-        let chunk = told::object(message.data.as_bytes())?;
+        let chunk = parse_object(message.data.as_bytes())?;
         if message.event == "error" {
-            return Err(told::error_event(chunk));
+            return Err(provider_error::of_event(chunk));
         }
-        self.told.model = answer::model(&chunk).or_else(|| self.told.model.take());
+        if let Some(model) = completion::model(&chunk) {
+            self.reply.model = Some(model);
+        }
         let chunk = Value::Object(chunk);
-        answer::count(&mut self.told, &chunk, usage);
+        completion::read_usage(&mut self.reply, &chunk, &self.usage);
         let mut outputs = Vec::new();
         let mut has_more_than_text = false;
         let choices = chunk.get("choices").and_then(Value::as_array);
@@ -104,55 +91,50 @@ impl Collected {
             has_more_than_text |= has_more_than_text_in(choice);
         }
         if outputs.is_empty() && !has_more_than_text {
-            return Ok(None);
+            return Ok(Step::Skip);
         }
         let mut progress = Progress::new(outputs);
         progress.intern_response = has_more_than_text.then_some(chunk);
-        Ok(Some(progress))
+        Ok(Step::Progress(progress))
     }
 
-    fn add_choice(&mut self, told: &Value, position: usize) -> Result<Vec<Output>, ServiceError> {
-        let index = told::index(told, position)?;
-        let choice = self.choices.entry(index).or_default();
-        choice.is_finished |= told
-            .get("finish_reason")
-            .is_some_and(|reason| !reason.is_null());
-        let piece = answer::text(told.pointer("/delta/content"));
-        if piece.is_empty() {
-            return Ok(Vec::new());
+    fn text_bytes(&self) -> usize {
+        self.text_bytes
+    }
+
+    fn finish(self, end: StreamEnd) -> Result<Response, ServiceError> {
+        let is_finished = self.choices.values().all(|choice| choice.is_finished);
+        if end == StreamEnd::UnframedBody && !is_finished {
+            return Err(cut_short());
         }
-        self.text_bytes = self.text_bytes.saturating_add(piece.len());
-        choice.text.push_str(&piece);
-        Ok(Progress::text(index, piece, true).outputs)
-    }
-
-    fn is_finished(&self) -> bool {
-        self.choices.values().all(|choice| choice.is_finished)
-    }
-
-    fn into_told(self) -> Told {
+        if self.choices.is_empty() {
+            return Err(ServiceError::BadAnswer(
+                "the provider's stream ended without an answer".into(),
+            ));
+        }
         let texts = self
             .choices
             .into_iter()
-            .map(|(index, choice)| (index, choice.text))
-            .collect();
-        Told {
-            outputs: outputs_of(texts),
-            ..self.told
-        }
+            .map(|(index, choice)| (index, choice.text));
+        let reply = ProviderReply {
+            outputs: text_outputs(texts.collect()),
+            ..self.reply
+        };
+        Ok(self.pending.finish(reply))
     }
 }
 
-/// Whether a choice says something that the API has no place for, such as the call of a tool.
+/// Returns whether a choice has content that the API has no member for, such as a tool call.
 fn has_more_than_text_in(choice: &Value) -> bool {
-    let delta = choice.get("delta").and_then(Value::as_object);
-    let says_something = |(name, value): (&String, &Value)| {
-        !matches!(name.as_str(), "role" | "content") && !is_nothing(value)
+    let Some(Value::Object(delta)) = choice.get("delta") else {
+        return false;
     };
-    delta.is_some_and(|delta| delta.iter().any(says_something))
+    delta
+        .iter()
+        .any(|(name, value)| !matches!(name.as_str(), "role" | "content") && !is_empty(value))
 }
 
-fn is_nothing(value: &Value) -> bool {
+fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.is_empty(),

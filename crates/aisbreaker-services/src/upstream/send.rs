@@ -1,15 +1,24 @@
-//! A service's URL as the HTTP client takes it.
+//! Sends a request to the URL of a service.
 
 use aisbreaker_api::ServiceUrl;
-use aisbreaker_egress::{Refusal, SendError};
-use http::Uri;
+use aisbreaker_egress::{Body, Client, Outgoing, Refusal, SendError};
+use http::{Response, Uri};
+
+/// Sends a request and waits for the head of the response, whatever its status is.
+pub(crate) async fn send(
+    client: &Client,
+    url: &ServiceUrl,
+    outgoing: Outgoing,
+) -> Result<Response<Body>, SendError> {
+    client.send(&request_uri(url)?, outgoing).await
+}
 
 /// Returns the URL as the HTTP client takes it, once it is certain that both read the same origin:
 /// secrets are bound to the origin of `url`.
 ///
 /// # Errors
 /// [`Refusal::InvalidUrl`] when the URL has characters that no request can carry.
-pub(crate) fn request_uri(url: &ServiceUrl) -> Result<Uri, SendError> {
+fn request_uri(url: &ServiceUrl) -> Result<Uri, SendError> {
     let origin = url.origin();
     let (scheme, default_port) = if origin.is_https() {
         ("https", 443)

@@ -1,0 +1,164 @@
+//! Where a service can be called, and the URL of a call to it.
+
+use aisbreaker_api::{Origin, ServiceId, ServiceUrl};
+
+use crate::error::{ErrorDetail, ServiceError};
+
+/// Where a service can be called, as the service itself defines it.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a service must decide each of these"
+)]
+pub struct Endpoint<'a> {
+    /// The base URL if neither the caller nor the key names one.
+    pub default_url: Option<&'a str>,
+    /// The path that is joined to a base URL (see [`ServiceUrl::resolve`]).
+    pub default_path: &'a str,
+    /// How the path is joined.
+    pub path_join: PathJoin,
+    /// Further origins to which the operator lets sealed secrets for this service go.
+    pub operator_origins: &'a [Origin],
+    /// Whether the service can be called without a secret.
+    pub secret: SecretNeed,
+}
+
+/// How a default path is joined to a base URL.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "there is no third way")]
+pub enum PathJoin {
+    /// The whole path is appended.
+    Append,
+    /// Leading segments of the path that the base URL ends with already are left out, so that
+    /// `https://a.example/v1` and `https://a.example` mean the same to `/v1/chat/completions`.
+    Overlap,
+}
+
+/// Whether a service can be called without a secret.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "a yes or no with a name")]
+pub enum SecretNeed {
+    /// It cannot.
+    Required,
+    /// It can.
+    Optional,
+}
+
+/// What is called: the id of the service, and the URL that the caller names, if any.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    pub(crate) id: &'a ServiceId,
+    pub(crate) url: Option<&'a str>,
+}
+
+impl Endpoint<'_> {
+    /// Returns the URL for a call without a sealed secret: that of the caller, else that of the
+    /// key's entry, else the default one.
+    pub(crate) fn unbound_url(
+        &self,
+        target: Target<'_>,
+        entry_url: Option<&str>,
+    ) -> Result<ServiceUrl, ServiceError> {
+        match target.url {
+            Some(url) => self.resolve(target.id, url, "service.url"),
+            None => self.default_url_or(target.id, entry_url),
+        }
+    }
+
+    /// Returns the URL for a call with a sealed secret, which is bound to the origins of `bound`.
+    pub(crate) fn bound_url(
+        &self,
+        target: Target<'_>,
+        bound: &[String],
+    ) -> Result<ServiceUrl, ServiceError> {
+        let Some(requested) = target.url else {
+            return self.default_url_or(target.id, bound.first().map(String::as_str));
+        };
+        let url = self.resolve(target.id, requested, "service.url")?;
+        if self.is_bound_to(bound, url.origin()) {
+            return Ok(url);
+        }
+        let text = format!(
+            "{}: the key does not allow its secret to be sent to this service.url; leave \
+             service.url out, or use a key that was made for this address",
+            target.id
+        );
+        Err(ServiceError::Forbidden(text.into()))
+    }
+
+    fn is_bound_to(&self, bound: &[String], origin: &Origin) -> bool {
+        let has_origin = |url: &str| Origin::parse(url).is_ok_and(|allowed| allowed == *origin);
+        let is_allowed_by_key = if bound.is_empty() {
+            self.default_url.is_some_and(has_origin)
+        } else {
+            bound.iter().any(|url| has_origin(url))
+        };
+        is_allowed_by_key || self.operator_origins.contains(origin)
+    }
+
+    /// Returns the URL if the caller names none.
+    fn default_url_or(
+        &self,
+        id: &ServiceId,
+        entry_url: Option<&str>,
+    ) -> Result<ServiceUrl, ServiceError> {
+        if let Some(url) = entry_url {
+            return self.resolve(id, url, "url in the key");
+        }
+        let Some(url) = self.default_url else {
+            let text = "service.url is missing, and this service has no default";
+            return Err(ServiceError::BadRequest(text.into()));
+        };
+        self.resolve(id, url, "default url of the service")
+    }
+
+    /// Joins the path to a base URL, which errors call `name`.
+    fn resolve(&self, id: &ServiceId, base: &str, name: &str) -> Result<ServiceUrl, ServiceError> {
+        let path = match self.path_join {
+            PathJoin::Append => self.default_path,
+            PathJoin::Overlap => without_overlap(base, self.default_path),
+        };
+        ServiceUrl::resolve(base, path, id.engine()).map_err(|invalid| {
+            let text = format!("{name} {invalid}");
+            ServiceError::BadRequest(ErrorDetail::new(text).with_source(invalid))
+        })
+    }
+}
+
+/// Returns `path` without the leading segments that `base` ends with.
+fn without_overlap<'a>(base: &str, path: &'a str) -> &'a str {
+    let base = base.strip_suffix('/').unwrap_or(base);
+    let slashes = path.match_indices('/').map(|(at, _)| at);
+    // The longest overlap counts.
+    for end in slashes.chain([path.len()]).rev() {
+        let (overlap, rest) = path.split_at(end);
+        if !overlap.is_empty() && base.ends_with(overlap) {
+            return rest;
+        }
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaves_out_the_segments_that_a_base_url_ends_with() {
+        let path = "/openai/v1/chat/completions";
+        let rows = [
+            ("https://a.example", path),
+            ("https://a.example/", path),
+            ("https://a.example/openai", "/v1/chat/completions"),
+            ("https://a.example/openai/v1", "/chat/completions"),
+            ("https://a.example/openai/v1/", "/chat/completions"),
+            ("https://a.example/openai/v1/chat/completions", ""),
+            ("https://a.example/v1", path),
+            ("https://a.example/openai/v", path),
+            ("https://a.example/notopenai", path),
+        ];
+        for (base, expected) in rows {
+            assert_eq!(without_overlap(base, path), expected, "{base}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Finds the service for an id.
+
+use std::{cmp::Reverse, fmt, sync::Arc, time::Duration};
+
+use aisbreaker_api::{ServiceId, ServicePattern};
+use aisbreaker_egress::Timeouts;
+use tokio::time::Instant;
+
+use super::{Call, Reply, Service, fallback};
+use crate::error::ServiceError;
+
+/// The services of a server; cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    /// Entries with more segments come first.
+    entries: Arc<Vec<Entry>>,
+    fallback_timeout: Duration,
+}
+
+struct Entry {
+    pattern: ServicePattern,
+    service: Arc<dyn Service>,
+}
+
+impl Registry {
+    /// Creates an empty builder.
+    #[must_use]
+    pub fn builder() -> RegistryBuilder {
+        RegistryBuilder::default()
+    }
+
+    /// Returns the ids under which services are registered, those with most segments first.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.pattern.as_str())
+    }
+
+    /// Returns the service whose id matches on most whole segments.
+    ///
+    /// # Errors
+    /// [`ServiceError::UnknownService`] when none matches.
+    pub fn find(&self, id: &ServiceId) -> Result<Arc<dyn Service>, ServiceError> {
+        let found = self.entries.iter().find(|entry| entry.pattern.matches(id));
+        match found {
+            Some(entry) => Ok(Arc::clone(&entry.service)),
+            None => Err(ServiceError::UnknownService {
+                service_id: id.as_str().to_owned(),
+            }),
+        }
+    }
+
+    /// Finds the service for a call and calls it.
+    ///
+    /// If that service fails before its answer begins, because it is unreachable, too slow, or
+    /// answers with status 408, 429 or 5xx, the fallbacks in the caller's key are called, one after
+    /// the other.
+    ///
+    /// # Errors
+    /// [`ServiceError::UnknownService`], or the error of the service.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the call.
+    pub async fn call(&self, call: Call) -> Result<Reply, ServiceError> {
+        let fallbacks = call.credentials.fallback_for(&call.service_id);
+        if fallbacks.is_empty() {
+            return self.find(&call.service_id)?.call(call).await;
+        }
+        let fallbacks = fallbacks.to_vec();
+        let deadline = Instant::now() + self.fallback_timeout;
+        fallback::call(self.clone(), call, fallbacks, deadline).await
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.ids()).finish()
+    }
+}
+
+/// Collects the services of a [`Registry`].
+pub struct RegistryBuilder {
+    entries: Vec<Entry>,
+    fallback_timeout: Duration,
+}
+
+impl RegistryBuilder {
+    /// Registers a service under an id; it replaces an earlier one under the same id.
+    ///
+    /// The service serves every id that begins with the whole segments of this one:
+    /// `chat:openai.com` serves `chat:openai.com/gpt-4o`.
+    #[must_use]
+    pub fn with(mut self, id: &ServiceId, service: impl Service) -> Self {
+        // An id without control characters is always a pattern.
+        if let Ok(pattern) = ServicePattern::parse(id.as_str()) {
+            self.entries.retain(|entry| entry.pattern != pattern);
+            self.entries.push(Entry {
+                pattern,
+                service: Arc::new(service),
+            });
+        }
+        self
+    }
+
+    /// Sets how long after the beginning of a call a fallback may still be called; 180 s by
+    /// default.
+    #[must_use]
+    pub fn with_fallback_timeout(mut self, timeout: Duration) -> Self {
+        self.fallback_timeout = timeout;
+        self
+    }
+
+    /// Returns the registry of all services registered so far.
+    #[must_use]
+    pub fn build(mut self) -> Registry {
+        self.entries
+            .sort_by_key(|entry| Reverse(entry.pattern.segment_count()));
+        Registry {
+            entries: Arc::new(self.entries),
+            fallback_timeout: self.fallback_timeout,
+        }
+    }
+}
+
+impl Default for RegistryBuilder {
+    fn default() -> Self {
+        Self {
+            entries: Vec::new(),
+            fallback_timeout: Timeouts::default().response,
+        }
+    }
+}
+
+impl fmt::Debug for RegistryBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.entries.iter().map(|entry| entry.pattern.as_str()))
+            .finish()
+    }
+}

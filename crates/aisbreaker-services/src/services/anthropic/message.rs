@@ -1,0 +1,151 @@
+//! Reads the provider's answer, whole or streamed.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use aisbreaker_api::{Progress, Response};
+use serde_json::{Map, Value};
+
+use super::super::{
+    event_stream::{AnswerReader, Step, StreamEnd},
+    provider_error::parse_object,
+    reply::{PendingReply, ProviderReply, cut_short, text_outputs},
+};
+use crate::{error::ServiceError, sse::Message, usage::UsageRule};
+
+/// How many counts of the usage are kept.
+const MAX_COUNTS: usize = 32;
+
+/// Reads a message of the provider, whole or streamed.
+pub(super) struct MessageReader {
+    pending: PendingReply,
+    usage_rule: Arc<UsageRule>,
+    text: String,
+    model: Option<String>,
+    /// The usage so far; later counts replace earlier ones.
+    usage: Map<String, Value>,
+}
+
+impl MessageReader {
+    pub(super) fn new(pending: PendingReply, usage_rule: Arc<UsageRule>) -> Self {
+        Self {
+            pending,
+            usage_rule,
+            text: String::new(),
+            model: None,
+            usage: Map::new(),
+        }
+    }
+
+    /// Reads the model and the usage of a message, or of a part of one.
+    fn read_metadata(&mut self, message: &Value) {
+        if let Some(model) = message.get("model").and_then(Value::as_str) {
+            self.model = Some(model.to_owned());
+        }
+        let Some(Value::Object(usage)) = message.get("usage") else {
+            return;
+        };
+        let counts = usage.iter().filter(|(_, count)| count.is_u64());
+        for (name, count) in counts.take(MAX_COUNTS) {
+            if self.usage.len() < MAX_COUNTS || self.usage.contains_key(name) {
+                self.usage.insert(name.clone(), count.clone());
+            }
+        }
+    }
+
+    /// Adds a content block or a delta of one. Content that is not text, such as a tool call, is
+    /// passed on as the provider's own event.
+    fn read_content(&mut self, event: &Value, member: &str, text_type: &str) -> Step {
+        let Some(content) = event.get(member) else {
+            return Step::Skip;
+        };
+        if !is_of_type(content, text_type) {
+            let mut progress = Progress::new(Vec::new());
+            progress.intern_response = Some(event.clone());
+            return Step::Progress(progress);
+        }
+        match text_of(content) {
+            "" => Step::Skip,
+            piece => {
+                self.text.push_str(piece);
+                Step::Progress(Progress::text(0, piece, true))
+            }
+        }
+    }
+
+    fn into_response(self, json: Option<Value>) -> Response {
+        let reply = ProviderReply {
+            outputs: text_outputs(BTreeMap::from([(0, self.text)])),
+            model: self.model,
+            tokens: self.usage_rule.read(&Value::Object(self.usage)),
+            total_tokens: None,
+            json,
+        };
+        self.pending.finish(reply)
+    }
+}
+
+impl AnswerReader for MessageReader {
+    fn read_whole(mut self, body: &[u8]) -> Result<Response, ServiceError> {
+        let answer = Value::Object(parse_object(body)?);
+        let Some(Value::Array(blocks)) = answer.get("content") else {
+            return Err(ServiceError::BadAnswer(
+                "the provider's answer has no content".into(),
+            ));
+        };
+        for block in blocks.iter().filter(|block| is_of_type(block, "text")) {
+            self.text.push_str(text_of(block));
+        }
+        self.read_metadata(&answer);
+        Ok(self.into_response(Some(answer)))
+    }
+
+    /// Events of an unknown type are skipped, as the API's versioning policy demands.
+    fn read_message(&mut self, message: &Message) -> Result<Step, ServiceError> {
+        if message.data.is_empty() || message.event == "ping" {
+            return Ok(Step::Skip);
+        }
+        let event = Value::Object(parse_object(message.data.as_bytes())?);
+        let kind = event.get("type").and_then(Value::as_str);
+        match kind.unwrap_or(&message.event) {
+            "message_start" => {
+                if let Some(started) = event.get("message") {
+                    self.read_metadata(started);
+                }
+                Ok(Step::Skip)
+            }
+            "content_block_start" => Ok(self.read_content(&event, "content_block", "text")),
+            "content_block_delta" => Ok(self.read_content(&event, "delta", "text_delta")),
+            "message_delta" => {
+                self.read_metadata(&event);
+                Ok(Step::Skip)
+            }
+            "message_stop" => Ok(Step::Last),
+            "error" => Err(ServiceError::BadAnswer(
+                "the provider ended its stream with an error, and did not say which".into(),
+            )),
+            _ => Ok(Step::Skip),
+        }
+    }
+
+    fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    fn finish(self, end: StreamEnd) -> Result<Response, ServiceError> {
+        match end {
+            StreamEnd::LastMessage => Ok(self.into_response(None)),
+            StreamEnd::CompleteBody | StreamEnd::UnframedBody => Err(cut_short()),
+        }
+    }
+}
+
+fn text_of(content: &Value) -> &str {
+    content
+        .get("text")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+fn is_of_type(value: &Value, name: &str) -> bool {
+    value.get("type").is_some_and(|kind| kind == name)
+}

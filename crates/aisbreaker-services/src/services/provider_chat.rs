@@ -1,0 +1,131 @@
+//! A chat with a provider of the table: everything that does not depend on the dialect.
+
+use std::sync::Arc;
+
+use aisbreaker_egress::{Client, Outgoing};
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::{
+    conversation::Conversation,
+    engine::choose_engine,
+    event_stream::AnswerReader,
+    http_exchange::ProviderRequest,
+    reply::{PendingReply, service_name},
+    settings::ServiceSettings,
+};
+use crate::{
+    destination::Destination,
+    endpoint::{Endpoint, PathJoin},
+    error::ServiceError,
+    providers::{Dialect, Provider},
+    service::{Call, Reply},
+    upstream::headers,
+    usage::UsageRule,
+};
+
+/// A provider of the table, called in one dialect.
+#[derive(Clone, Debug)]
+pub(super) struct ProviderChat {
+    client: Client,
+    pub(super) provider: Arc<Provider>,
+    settings: ServiceSettings,
+    /// The name of the service, which is in its errors.
+    name: String,
+    default_path: String,
+    usage: Arc<UsageRule>,
+}
+
+/// A call for which only the body of its request is missing.
+pub(super) struct PreparedCall {
+    pub(super) call: Call,
+    pub(super) destination: Destination,
+    pub(super) conversation: Conversation,
+    pub(super) model: String,
+    headers: HeaderMap,
+}
+
+impl ProviderChat {
+    /// Creates the chat; `operation` is the path behind the provider's prefix.
+    pub(super) fn new(
+        client: Client,
+        provider: &Arc<Provider>,
+        dialect: Dialect,
+        operation: &str,
+        settings: ServiceSettings,
+    ) -> Self {
+        let (prefix, usage) = match provider.dialect(dialect) {
+            Some(config) => (config.prefix.as_str(), Arc::clone(&config.usage)),
+            None => ("", Arc::default()),
+        };
+        Self {
+            client,
+            provider: Arc::clone(provider),
+            settings,
+            name: service_name(&provider.id, "ChatService"),
+            default_path: format!("{prefix}{operation}"),
+            usage,
+        }
+    }
+
+    /// Decides where the call goes, with which secret, and which model it is for.
+    pub(super) fn prepare(
+        &self,
+        mut call: Call,
+        path_join: PathJoin,
+    ) -> Result<PreparedCall, ServiceError> {
+        let endpoint = Endpoint {
+            default_url: self.provider.url.as_deref(),
+            default_path: &self.default_path,
+            path_join,
+            operator_origins: &self.settings.operator_origins,
+            secret: self.provider.secret,
+        };
+        let destination = Destination::choose(&endpoint, &call)?;
+        let conversation = Conversation::start(&call.service_id, &mut call.request)?;
+        let default_engine = self
+            .settings
+            .engine
+            .as_ref()
+            .or(self.provider.engine.as_ref());
+        let model = choose_engine(&call, default_engine.map(String::as_str))?;
+        let auth = self.provider.auth;
+        let mut headers = headers::json_request(&destination, auth, call.reply_kind())?;
+        self.provider.add_headers(&mut headers);
+        Ok(PreparedCall {
+            call,
+            destination,
+            conversation,
+            model,
+            headers,
+        })
+    }
+
+    /// Sends the request with this body, and reads the answer with the reader of the dialect.
+    pub(super) async fn send<R: AnswerReader>(
+        &self,
+        prepared: PreparedCall,
+        body: Bytes,
+        reader: fn(PendingReply, Arc<UsageRule>) -> R,
+    ) -> Result<Reply, ServiceError> {
+        let PreparedCall {
+            call,
+            destination,
+            conversation,
+            model,
+            headers,
+        } = prepared;
+        let pending = PendingReply::new(conversation, model, &destination.url);
+        let request = ProviderRequest {
+            client: &self.client,
+            service_name: &self.name,
+            service_id: &call.service_id,
+            destination,
+            reply_kind: call.reply_kind(),
+            outgoing: Outgoing::post(headers, body).with_budget(call.budget.clone()),
+        };
+        request
+            .exchange(reader(pending, Arc::clone(&self.usage)))
+            .await
+    }
+}

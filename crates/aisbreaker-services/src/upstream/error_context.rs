@@ -1,0 +1,146 @@
+//! Errors of a call: each names the service that failed, and none repeats a secret.
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::{
+    destination::Destination,
+    error::{ErrorDetail, ServiceError},
+    secret::mask,
+    service::{Reply, ReplyKind},
+};
+
+/// How the original's clients begin a secret that they do not have. Its end is the name of a class
+/// that is in the prefix of errors as well, so masking it would make the prefix unreadable.
+const PLACEHOLDER: &str = "NoAuthProvided-in-";
+
+/// Rewrites the errors of one call: adds a prefix that names the service, masks the secret, and
+/// truncates the provider's text.
+#[derive(Clone, Debug)]
+pub(crate) struct ErrorContext {
+    prefix: String,
+    secret: Option<SecretString>,
+    /// The host, unless the caller named it.
+    hidden_host: Option<String>,
+    max_text_bytes: usize,
+}
+
+impl ErrorContext {
+    /// Creates the context of a call of `target` by the service `name`.
+    ///
+    /// `target` is as the caller wrote it. At most `max_text_bytes` of the provider's text are
+    /// passed on.
+    pub(crate) fn new(
+        name: &str,
+        target: &str,
+        destination: &Destination,
+        max_text_bytes: usize,
+    ) -> Self {
+        let secret = match &destination.secret {
+            Some(secret) if !secret.expose_secret().starts_with(PLACEHOLDER) => Some(secret),
+            Some(_) | None => None,
+        };
+        let hidden_host = if destination.is_named_by_caller {
+            None
+        } else {
+            Some(destination.url.origin().host().to_owned())
+        };
+        Self {
+            prefix: format!("{name}({}): ", masked(target, secret)),
+            secret: secret.cloned(),
+            hidden_host,
+            max_text_bytes,
+        }
+    }
+
+    /// Returns the error with its secret masked, and with the prefix unless its text has it already.
+    pub(crate) fn explain(&self, error: ServiceError) -> ServiceError {
+        let detail = |detail: ErrorDetail| detail.map_text(|text| self.with_prefix(text));
+        match error {
+            ServiceError::BadRequest(cause) => ServiceError::BadRequest(detail(cause)),
+            ServiceError::Forbidden(cause) => ServiceError::Forbidden(detail(cause)),
+            ServiceError::BadAnswer(cause) => ServiceError::BadAnswer(detail(cause)),
+            ServiceError::Unreachable(cause) => {
+                ServiceError::Unreachable(detail(cause.map_text(|text| self.without_host(text))))
+            }
+            ServiceError::Overloaded(cause) => ServiceError::Overloaded(detail(cause)),
+            ServiceError::Timeout(cause) => ServiceError::Timeout(detail(cause)),
+            ServiceError::Provider {
+                mut error,
+                retry_after,
+            } => {
+                error.message = self.with_prefix(&error.message);
+                error.status_text = self.masked_and_truncated(&error.status_text);
+                error.kind = error.kind.map(|kind| self.masked_and_truncated(&kind));
+                ServiceError::Provider { error, retry_after }
+            }
+            ServiceError::MissingSecret { .. }
+            | ServiceError::UnknownService { .. }
+            | ServiceError::Internal(_) => error,
+        }
+    }
+
+    /// Runs the exchange with a provider, and explains every error of it.
+    ///
+    /// A stream begins at once, before the provider has answered, since clients wait only so long
+    /// for its head. Every error from here on is an error of the stream.
+    pub(crate) async fn reply(
+        self,
+        kind: ReplyKind,
+        exchange: impl Future<Output = Result<Reply, ServiceError>> + Send + 'static,
+    ) -> Result<Reply, ServiceError> {
+        match kind {
+            ReplyKind::Final => self.explain_reply(exchange.await),
+            ReplyKind::Stream => {
+                let events =
+                    async move { self.explain_reply(exchange.await).map(Reply::into_events) };
+                let events = stream::once(events).try_flatten();
+                Ok(Reply::Stream(Box::pin(events.fuse())))
+            }
+        }
+    }
+
+    fn explain_reply(self, reply: Result<Reply, ServiceError>) -> Result<Reply, ServiceError> {
+        match reply {
+            Err(error) => Err(self.explain(error)),
+            Ok(Reply::Final(response)) => Ok(Reply::Final(response)),
+            Ok(Reply::Stream(events)) => {
+                let events = events.map_err(move |error| self.explain(error));
+                Ok(Reply::Stream(Box::pin(events)))
+            }
+        }
+    }
+
+    fn with_prefix(&self, text: &str) -> String {
+        let text = self.masked_and_truncated(text);
+        if text.contains(&self.prefix) {
+            text
+        } else {
+            format!("{}{text}", self.prefix)
+        }
+    }
+
+    fn without_host(&self, text: &str) -> String {
+        match &self.hidden_host {
+            Some(host) => text.replace(host, "(the host of the service)"),
+            None => text.to_owned(),
+        }
+    }
+
+    fn masked_and_truncated(&self, text: &str) -> String {
+        let mut text = masked(text, self.secret.as_ref());
+        let mut end = self.max_text_bytes.min(text.len());
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text
+    }
+}
+
+fn masked(text: &str, secret: Option<&SecretString>) -> String {
+    match secret {
+        Some(secret) => mask(text, secret),
+        None => text.to_owned(),
+    }
+}
