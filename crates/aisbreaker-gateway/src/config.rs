@@ -42,7 +42,7 @@ pub struct Config {
     /// may be evicted.
     pub max_requests: usize,
     /// The memory budget of all request bodies, and of all responses that are collected or sent.
-    pub budget: MemoryBudget,
+    pub memory_budget: MemoryBudget,
     /// The part of it that one client may hold, in bytes.
     pub max_client_bytes: usize,
     /// The most counters in memory. Beyond it, new clients share one.
@@ -74,7 +74,7 @@ impl Config {
             max_body_bytes: 32 << 20,
             body_timeout: Duration::from_secs(60),
             max_requests: 10_000,
-            budget: MemoryBudget::default(),
+            memory_budget: MemoryBudget::default(),
             max_client_bytes: 192 << 20,
             max_counters: 4_000_000,
             shared_quotas: None,

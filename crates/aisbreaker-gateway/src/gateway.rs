@@ -87,7 +87,7 @@ impl Gateway {
                 max_bytes: config.max_body_bytes,
                 timeout: config.body_timeout,
             },
-            memories: ClientMemories::new(config.budget, config.max_client_bytes),
+            memories: ClientMemories::new(config.memory_budget, config.max_client_bytes),
             clock: Arc::clone(&clock),
         };
         Self(Arc::new(Inner {

@@ -262,7 +262,7 @@ impl From<MintError> for Failure {
             ),
             MintError::Internal(cause) => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the key could not be sealed; try again")
-                    .with_cause(cause.to_string())
+                    .with_cause(cause)
             }
         }
     }

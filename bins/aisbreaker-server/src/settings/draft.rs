@@ -109,7 +109,7 @@ impl Draft {
                 );
             }
         }
-        gateway.budget = MemoryBudget::new(limit_bytes);
+        gateway.memory_budget = MemoryBudget::new(limit_bytes);
         // One client cannot keep all others out, and each can do whatever is allowed at all.
         gateway.max_client_bytes = (limit_bytes / 4).max(largest);
     }

@@ -179,10 +179,14 @@ impl Given {
     /// Returns the strict policy with these exceptions.
     pub(super) fn egress_policy(&self) -> Result<Policy, Problem> {
         let mut policy = Policy::strict();
+        let mut problems = Vec::new();
         for exception in self.entries(is_comma)? {
-            policy = policy.allow(exception).map_err(unusable_entry)?;
+            match policy.clone().allow(exception) {
+                Ok(extended) => policy = extended,
+                Err(error) => problems.push(unusable_entry(error)),
+            }
         }
-        Ok(policy)
+        all_or_problems(policy, &problems)
     }
 
     pub(super) fn sealing_key(&self) -> Result<ServerKey, Problem> {
@@ -191,10 +195,14 @@ impl Given {
 
     pub(super) fn opening_keys(&self) -> Result<Vec<OpeningKey>, Problem> {
         let mut keys = Vec::new();
+        let mut problems = Vec::new();
         for entry in self.entries(char::is_whitespace)? {
-            keys.push(ServerKey::parse_for_opening(entry).map_err(unusable_entry)?);
+            match ServerKey::parse_for_opening(entry) {
+                Ok(key) => keys.push(key),
+                Err(error) => problems.push(unusable_entry(error)),
+            }
         }
-        Ok(keys)
+        all_or_problems(keys, &problems)
     }
 
     pub(super) fn api_key(&self) -> Result<SecretString, Problem> {
@@ -240,6 +248,14 @@ pub(super) fn unusable(error: impl std::fmt::Display) -> Problem {
 
 fn unusable_entry(error: impl std::fmt::Display) -> Problem {
     format!("has an unusable entry: {error}").into()
+}
+
+/// Returns the value of a list, unless there are problems: then all of them in one.
+fn all_or_problems<T>(value: T, problems: &[Problem]) -> Result<T, Problem> {
+    if problems.is_empty() {
+        return Ok(value);
+    }
+    Err(problems.join("; ").into())
 }
 
 fn is_comma(c: char) -> bool {
