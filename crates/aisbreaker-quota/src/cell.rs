@@ -215,8 +215,8 @@ impl Cell {
         }
     }
 
-    /// Returns the fine slot from which on at least `amount` of what `window` counts now no longer
-    /// counts.
+    /// Returns the first fine slot in which at least `amount` of what `window` counts now has
+    /// expired.
     pub(crate) fn clears_at(&self, amount: u64, window: Window) -> u64 {
         self.parts().clears_at(amount, window)
     }

@@ -1,7 +1,7 @@
-//! The overflow cells, which keys share that came after the table was full.
+//! The overflow cells, shared by the keys that a full table has no room for.
 //!
-//! Their number is fixed. A key's limits decide which one it uses, so that keys with like limits
-//! share. A key that later gets a cell of its own starts from what its overflow cell counts, since
+//! Their number is fixed. A key's limits decide which cell it uses, so keys with equal limits share
+//! one. A key that later gets a cell of its own starts from what its overflow cell counts, since
 //! some of that may be its own.
 
 use std::hash::BuildHasher;

@@ -1,5 +1,5 @@
-//! Ageing of a list: pairs that leave one window become pairs of the next coarser grid, and in the
-//! end are dropped.
+//! Ageing of a list: pairs that leave one window become pairs of the next coarser grid, until they
+//! leave the day and are dropped.
 
 use super::pair::Pair;
 use crate::slots::{REACH, coarse, day_of_hour, hour_of_fine};

@@ -27,8 +27,8 @@ pub(crate) fn lock_and_charge<K: Eq + Hash, const N: usize>(
     let charged = locked.lock(charges, states, |cell, limits, state| {
         cell.advance(slot);
         let mut fits = simple;
-        // The totals are not read again after the charge: a processor would wait for its own
-        // write.
+        // The totals are not read back after the charge, since the processor would have to wait for
+        // its own write.
         let mut totals = cell.used();
         for (total, limit) in totals.iter_mut().zip(limits.numbers()) {
             let more = total.checked_add(weight);
@@ -47,8 +47,8 @@ pub(crate) fn lock_and_charge<K: Eq + Hash, const N: usize>(
     charged == N
 }
 
-/// Refuses a request whose keys are all tracked and named once, and of which a limit has too little
-/// left; `None` in any other case.
+/// Refuses a request because a limit has too little left. Returns `None` unless that is so, and
+/// each key is tracked and named once.
 pub(crate) fn refuse_tracked<K: Eq + Hash, const N: usize>(
     locked: &mut Locked<'_, K, N>,
     charges: &[Charge<K>; N],

@@ -18,7 +18,7 @@ pub(crate) struct ExceededLimit {
     pub(crate) charge: usize,
     pub(crate) window: Window,
     pub(crate) remaining: u32,
-    /// The fine slot from which on it has enough left.
+    /// The first fine slot in which it has enough left.
     pub(crate) clears_at: u64,
 }
 
@@ -44,8 +44,8 @@ impl ExceededLimit {
 /// Returns why counters that count `used` cannot take what the request needs; `None` if they can.
 ///
 /// `needed` has for each charge what it needs of its counter. `clears_at` takes the index of a
-/// charge, an amount and a window. It returns the fine slot from which on that much of what the
-/// counter counts in the window no longer counts.
+/// charge, an amount and a window, and returns the first fine slot in which that much of what the
+/// counter counts in the window has expired.
 pub(crate) fn find_violation<K, const N: usize>(
     charges: &[Charge<K>; N],
     needed: &[u64; N],

@@ -1,4 +1,4 @@
-//! What can go wrong with a store. No error repeats the store's address or password.
+//! Errors of a store. None of them repeats its address or password.
 
 use crate::outcome::Refusal;
 

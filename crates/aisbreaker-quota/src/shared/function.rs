@@ -25,12 +25,12 @@ pub(super) struct Function {
     release: String,
 }
 
-/// What a call of the function does besides the charge itself.
+/// What a charge in the store does in addition.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ChargeOptions {
-    /// How much to charge in advance, as far as the limits have it.
+    /// How much to charge in advance, as far as the limits allow.
     pub(super) extra: u32,
-    /// What to release before the charge, whatever comes of that.
+    /// What to release before the charge, whether that is admitted or not.
     pub(super) unused: Option<Unused>,
     /// The time since the store's epoch to decide at, if it is not the store's own.
     pub(super) at: Option<Duration>,
@@ -62,7 +62,7 @@ impl Function {
         }
     }
 
-    /// Charges every counter what it `needed`, or none.
+    /// Returns the command that charges every counter what is `needed` of it, or none.
     pub(super) fn charge<K, const N: usize>(
         &self,
         keys: &CounterKeys<N>,
@@ -90,7 +90,8 @@ impl Function {
         command
     }
 
-    /// Charges a counter that no key names, to find out whether the store can decide.
+    /// Returns the command that charges a counter no key can name, to find out whether the store
+    /// can decide.
     pub(super) fn probe(&self, prefix: &str) -> Cmd {
         let keys = CounterKeys {
             names: vec![format!("{{{prefix}}}:probe")],
@@ -104,14 +105,15 @@ impl Function {
         )
     }
 
-    /// Reads counters, as they are `at` a time since the store's epoch if that is given.
+    /// Returns the command that reads counters. `at` is a time since the store's epoch, if it is
+    /// not the store's own.
     pub(super) fn peek(&self, names: &[String], at: Option<Duration>) -> Cmd {
         let mut command = call("FCALL_RO", &self.peek, names);
         command.arg(time_to_bytes(at));
         command
     }
 
-    /// Releases what was charged in advance and not used.
+    /// Returns the command that releases what was charged in advance and not used.
     pub(super) fn release(&self, names: &[String], unused: Unused) -> Cmd {
         let mut command = call("FCALL", &self.release, names);
         command.arg(unused.to_bytes());

@@ -4,9 +4,9 @@
 //! earlier than it should, and no more is admitted than the limits allow. At its end, what is left
 //! is released in the store. A charge that is too heavy for what is left releases it as well.
 //!
-//! In the meantime nobody else can have it: for each engine and group of counters, at most the
-//! lease and a quarter of what remained, for at most 0.6 s. What cannot be released counts until
-//! its window is over: the store may not answer, or its reply may have been lost.
+//! In the meantime no other engine can have it. For each engine and group of counters, that is at
+//! most the lease and a quarter of what remained, for at most 0.6 s. If the store does not answer
+//! or its reply is lost, nothing is released, and the lease counts until its window is over.
 
 mod local;
 
@@ -91,7 +91,7 @@ impl Leases {
         deadline: Instant,
     ) -> Result<Admitted<N>, SharedRefusal<N>> {
         let keys = store.keys(charges);
-        // No lease makes a weight possible that is above a limit.
+        // A weight above a limit is refused, whatever the lease.
         let _needed = keys.needed(charges, weight)?;
         // A counter that is named twice is charged twice, which a lease does not support.
         let group = if keys.names.len() == N {
@@ -163,8 +163,8 @@ impl Leases {
 }
 
 impl Groups {
-    /// Evicts quiet groups. It visits all groups, and so at most once in the time that a group
-    /// takes to become quiet.
+    /// Evicts quiet groups. Since that visits all groups, it happens at most once in the time that
+    /// a group takes to become quiet.
     fn evict_quiet(&mut self, now: Instant) {
         if let Some(evicted) = self.evicted
             && now.duration_since(evicted) < RATE_PERIOD

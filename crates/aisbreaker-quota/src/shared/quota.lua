@@ -188,7 +188,7 @@ end
 -- charges need of that counter, and the limits per minute, hour and day.
 -- args[2] is how much to charge in advance, of which at most a quarter of what remains is granted.
 -- args[3] is a time to decide at instead of this server's.
--- args[4] is what to release first, whatever comes of the charge.
+-- args[4] is what to release first, whether the charge is admitted or not.
 --
 -- If admitted, replies with the time, what was charged in advance and the standing of every
 -- counter; otherwise with the time and the counters as they are.

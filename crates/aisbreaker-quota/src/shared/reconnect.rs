@@ -25,7 +25,7 @@ use super::{
 
 /// After this many timeouts in a row, the store counts as down.
 const MAX_TIMEOUTS: u32 = 3;
-/// The first backoff after a failure. It doubles with each further failure.
+/// The first backoff after a failure. Each further failure doubles it.
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
 /// The longest backoff while the store is down.
 const MAX_BACKOFF: Duration = Duration::from_secs(1);

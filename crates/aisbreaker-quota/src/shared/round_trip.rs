@@ -84,7 +84,8 @@ impl RoundTrip {
         }
     }
 
-    /// Reads the standing of every limit, `at` a time since the store's epoch if that is given.
+    /// Reads the standing of every limit. `at` is a time since the store's epoch, if it is not the
+    /// store's own.
     pub(super) async fn peek<K: Display, const N: usize>(
         &self,
         charges: &[Charge<K>; N],
