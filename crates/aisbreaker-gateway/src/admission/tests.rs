@@ -15,8 +15,8 @@ use super::{
 use crate::{request::client::client_address, telemetry::metrics::Metrics};
 
 const MILLION: u32 = 1_000_000;
-/// A request without a key: the client's counters and the global ones, of the server and of the
-/// default quotas.
+/// The counters of a request without a key: per client and global, of the server's quotas and of
+/// the default quotas.
 const OF_A_CLIENT: usize = 2;
 const GLOBAL: usize = 2;
 
@@ -49,13 +49,13 @@ fn trusted_proxies() -> Vec<IpNet> {
     vec!["10.0.0.0/8".parse().unwrap()]
 }
 
-/// Numbers that look random and differ.
+/// Distinct numbers that look random.
 fn scatter(number: u32) -> u128 {
     u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
 }
 
-/// What a client that wants to be many writes: addresses of both kinds, ports, brackets, several
-/// lines, garbage.
+/// The fields of a client that pretends to be many: addresses of both families, ports, brackets,
+/// several lines, garbage.
 fn spoofed(number: u32) -> HeaderMap {
     let bits = scatter(number);
     let v4 = Ipv4Addr::from_bits(number.wrapping_mul(2_654_435_761));
@@ -86,7 +86,7 @@ fn request(admission: &Admission, peer: IpAddr, fields: &HeaderMap, now: Instant
 fn a_million_spoofed_clients_of_an_untrusted_peer_are_one() {
     let now = now();
 
-    // One of the peers makes all of them, the others enough to see that the address is what counts.
+    // One peer sends a million; the others send enough to show that only the address counts.
     let peers = [
         ("192.0.2.1", MILLION),
         ("2001:db8::1", 1_000),
@@ -120,7 +120,7 @@ fn clients_of_a_trusted_proxy_are_distinct_up_to_the_capacity() {
     let mut clients = HashSet::new();
 
     for number in 0..MILLION / 10 {
-        // The first line is what the client wrote, the second what the proxy added.
+        // The client wrote the first line, and the proxy added the second.
         let mut fields = spoofed(number);
         let client = Ipv6Addr::from_bits(scatter(number));
         fields.append(

@@ -22,7 +22,7 @@ fn joined(pieces: &[Bytes; 3]) -> Vec<u8> {
 }
 
 #[test]
-fn the_model_of_an_object_is_its_own_member_however_it_is_written() {
+fn model_of_an_object_is_found_in_any_json_spelling() {
     let found = |name: &str| Ok(Some(name.to_owned()));
     let rows = [
         (r#"{"model":"a"}"#, found("a")),
@@ -43,7 +43,7 @@ fn the_model_of_an_object_is_its_own_member_however_it_is_written() {
 }
 
 #[test]
-fn what_could_be_read_in_two_ways_is_refused() {
+fn ambiguous_bodies_are_refused() {
     let twice = "model is there twice";
     let long = format!(r#"{{"model":"{}"}}"#, "x".repeat(513));
     let name = "model must be 1 to 512 bytes without control characters";
@@ -104,7 +104,7 @@ fn what_could_be_read_in_two_ways_is_refused() {
     assert_eq!(
         model_in_json(b"{\"a\":\"\xff\"}"),
         Ok(None),
-        "what is passed over is not looked into"
+        "skipped values are not inspected"
     );
 }
 
@@ -284,8 +284,7 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    /// Replacing the name is what parsing, setting and writing would do, and all else is the same
-    /// bytes.
+    /// Replacing the name equals parsing, setting and writing it, and every other byte stays.
     #[test]
     fn a_renamed_object_is_the_object_with_another_model(
         members in prop::collection::vec(("[a-z\"\\\\]{1,4}", value(), any::<bool>()), 0..6),
@@ -313,7 +312,7 @@ proptest! {
         prop_assert!(renamed.ends_with(&body[model.span.end..]));
     }
 
-    /// What was put into a form is found in it, whatever the files hold.
+    /// The model of a form is found, whatever its files hold.
     #[test]
     fn the_field_of_a_form_is_found_among_files(
         files in prop::collection::vec((any::<bool>(), prop::collection::vec(prop_oneof![any::<u8>(), Just(b'-'), Just(b'\r'), Just(b'\n')], 0..60), "\r?\n?-{0,3}[bB]?"), 0..5),
@@ -337,7 +336,7 @@ proptest! {
         prop_assert_eq!(renamed, expected);
     }
 
-    /// Nothing that comes makes it panic.
+    /// No input causes a panic.
     #[test]
     fn any_bytes_are_read_or_refused(body in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(b"-b\r\n\":{}model;=".to_vec())], 0..200)) {
         let _read = model_in_json(&body);

@@ -23,8 +23,8 @@ fn key(entries: &[(&str, &str)]) -> Credentials {
     }
 }
 
-/// The services in short: id and the name of the model, if that is another one than the caller's.
-fn chosen(
+/// Resolves a model, and returns the services as text: the id, and the model if it is renamed.
+fn resolve(
     credentials: &Credentials,
     aliases: &[(&str, &str)],
     (dialect, operation): (Dialect, Operation),
@@ -42,18 +42,18 @@ fn chosen(
         dialect,
         operation,
     };
-    let told = |chosen: ResolvedService| match chosen.engine {
-        Some(engine) => format!("{} as {engine}", chosen.service_id),
-        None => chosen.service_id.to_string(),
+    let text = |service: ResolvedService| match service.engine {
+        Some(engine) => format!("{} as {engine}", service.service_id),
+        None => service.service_id.to_string(),
     };
     resolver
         .resolve(model)
-        .map(|all| all.into_iter().map(told).collect())
+        .map(|all| all.into_iter().map(text).collect())
         .map_err(|NoService(text)| text)
 }
 
 fn check(entries: &[(&str, &str)], at: (Dialect, Operation), model: &str, expected: &str) {
-    let found = chosen(
+    let found = resolve(
         &key(entries),
         &[("fast", "chat:groq.com/llama"), ("x", "y")],
         at,
@@ -115,7 +115,7 @@ fn a_bare_name_goes_to_the_first_service_that_speaks_the_dialect() {
         "openai/gpt-4o",
         "chat:openrouter.ai/openai/gpt-4o",
     );
-    // An entry that comes first decides, whatever stands behind it.
+    // The first matching entry decides.
     check(
         &[("chat:openai.com/a", "INVALID"), ("chat:openai.com", "o")],
         openai,
@@ -125,7 +125,7 @@ fn a_bare_name_goes_to_the_first_service_that_speaks_the_dialect() {
 }
 
 #[test]
-fn a_service_id_is_itself_and_an_alias_stands_for_one() {
+fn service_ids_and_aliases_name_their_service() {
     let [openai, anthropic] = DIALECTS;
     let all = [
         ("chat:openai.com", "o"),
@@ -154,7 +154,7 @@ fn a_service_id_is_itself_and_an_alias_stands_for_one() {
         "chat:openai.com",
         "chat:openai.com/gpt-4.1-mini as gpt-4.1-mini",
     );
-    // An entry for the model that the provider's row names is one for a service id without a model.
+    // An entry for the provider's default model also matches a service id without a model.
     let own = [("chat:openai.com/gpt-4.1-mini", "o")];
     check(
         &own,
@@ -186,7 +186,7 @@ fn pictures_may_have_a_service_of_their_own() {
 fn without_a_key_the_first_provider_of_the_dialect_is_called() {
     let [openai, anthropic] = DIALECTS;
     for credentials in [Credentials::None, Credentials::Caller("own".into())] {
-        let found = |at, model| chosen(&credentials, &[], at, model);
+        let found = |at, model| resolve(&credentials, &[], at, model);
         assert_eq!(
             found(openai, Some("m")),
             Ok(vec!["chat:openai.com/m".to_owned()])
@@ -204,7 +204,7 @@ fn without_a_key_the_first_provider_of_the_dialect_is_called() {
 }
 
 #[test]
-fn when_nothing_fits_the_services_of_the_key_are_named() {
+fn errors_list_the_services_of_the_key() {
     let [openai, anthropic] = DIALECTS;
     type Row = (
         &'static [(&'static str, &'static str)],
@@ -272,7 +272,7 @@ fn when_nothing_fits_the_services_of_the_key_are_named() {
     ];
     for (entries, at, model, expected) in rows {
         assert_eq!(
-            chosen(&key(entries), &[], at, model),
+            resolve(&key(entries), &[], at, model),
             Err(expected.to_owned()),
             "{entries:?} {model:?}"
         );
@@ -280,7 +280,7 @@ fn when_nothing_fits_the_services_of_the_key_are_named() {
 }
 
 #[test]
-fn what_is_wrong_with_a_named_service_is_told_when_it_is_called() {
+fn unusable_service_is_returned_for_the_call_to_report() {
     let [openai, _] = DIALECTS;
     check(
         &[("chat:openai.com", "INVALID"), ("", "INVALID")],
@@ -298,7 +298,7 @@ fn what_is_wrong_with_a_named_service_is_told_when_it_is_called() {
 }
 
 #[test]
-fn fallbacks_have_their_own_model_or_the_same_and_must_be_of_use() {
+fn usable_fallbacks_have_their_own_model_or_the_same() {
     let ids = [
         "chat:groq.com/llama",
         "chat:together",
@@ -322,7 +322,7 @@ fn fallbacks_have_their_own_model_or_the_same_and_must_be_of_use() {
     secrets[0].fallback = ids;
     let credentials = Credentials::Sealed { secrets, bearer };
     let found = |model| {
-        chosen(
+        resolve(
             &credentials,
             &[("mine", "chat:openai.com/gpt")],
             DIALECTS[0],
@@ -344,7 +344,7 @@ fn fallbacks_have_their_own_model_or_the_same_and_must_be_of_use() {
         found(Some("mine")),
         Ok([vec!["chat:openai.com/gpt as gpt".to_owned()], others("gpt")].concat())
     );
-    // Its model cannot be written into a request that names none.
+    // A request that names no model has nowhere to put its model.
     let without = vec!["chat:openai.com", "chat:together"];
     assert_eq!(
         found(None),

@@ -16,7 +16,7 @@ fn proxies() -> Vec<IpNet> {
         .collect()
 }
 
-/// The client of a request that comes from a trusted proxy with these lines of `X-Forwarded-For`.
+/// Returns the client of a request from a trusted proxy with these lines of `X-Forwarded-For`.
 fn behind_a_proxy(lines: &[&[u8]]) -> IpAddr {
     let lines = lines
         .iter()
@@ -25,7 +25,7 @@ fn behind_a_proxy(lines: &[&[u8]]) -> IpAddr {
 }
 
 #[test]
-fn the_client_is_the_right_most_address_that_is_no_trusted_proxy() {
+fn client_is_the_right_most_untrusted_address() {
     let rows: [(&str, &[&str], &str); 16] = [
         ("192.0.2.1", &["198.51.100.7"], "192.0.2.1"),
         ("192.0.2.1", &["198.51.100.7, 10.0.0.1"], "192.0.2.1"),
@@ -163,7 +163,7 @@ fn at_an_entry_that_cannot_be_read_the_walk_stops() {
     for entry in unreadable {
         let text = String::from_utf8_lossy(entry);
         let joined = |before: &[u8], after: &[u8]| [before, entry, after].concat();
-        // Alone, right-most, between trusted proxies, and where the walk does not come to.
+        // Alone, right-most, between trusted proxies, and left of where the walk ends.
         assert_eq!(behind_a_proxy(&[entry]), named("10.0.0.1"), "{text:?}");
         assert_eq!(
             behind_a_proxy(&[&joined(b"198.51.100.7,", b"")]),
@@ -214,7 +214,7 @@ fn ten_thousand_entries_are_read_from_the_right() {
             "{}",
             &line[..60]
         );
-        // The same in as many lines.
+        // The same entries, one per line.
         let lines: Vec<&[u8]> = line
             .split(',')
             .map(|entry| entry.trim().as_bytes())
@@ -251,7 +251,7 @@ fn other_fields_that_name_clients_are_ignored_even_from_a_trusted_proxy() {
             "{name}: {value}"
         );
 
-        // Nor do they stand in the way of the one that is read.
+        // Nor do they affect the one that is read.
         fields.insert(X_FORWARDED_FOR, HeaderValue::from_static("192.0.2.9"));
         let named: IpAddr = "192.0.2.9".parse().unwrap();
         assert_eq!(
