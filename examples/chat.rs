@@ -1,6 +1,6 @@
-//! Asks one question and prints the answer. The service is the first argument, `chat:dummy` by
-//! default.
-#![expect(clippy::print_stdout, reason = "an example talks to its terminal")]
+//! Sends one question and prints the response. The first argument is the service, by default
+//! `chat:dummy`.
+#![expect(clippy::print_stdout, reason = "an example prints to its terminal")]
 
 use aisbreaker_api::Request;
 use aisbreaker_examples::{Outcome, call};
@@ -19,7 +19,7 @@ async fn main() -> Outcome {
     .await?;
 
     let Reply::Final(response) = reply else {
-        return Err("no stream was asked for".into());
+        return Err("a streamed response was not requested".into());
     };
     println!("{}", response.text().unwrap_or("(no text)"));
     println!("{}", serde_json::to_string_pretty(&response.usage)?);

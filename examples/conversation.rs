@@ -1,6 +1,6 @@
-//! A conversation of two turns: the answer to the first carries the state that the second sends
+//! A conversation of two turns: the first response carries the state that the second request sends
 //! back.
-#![expect(clippy::print_stdout, reason = "an example talks to its terminal")]
+#![expect(clippy::print_stdout, reason = "an example prints to its terminal")]
 
 use aisbreaker_api::{ConversationState, Request};
 use aisbreaker_examples::{Outcome, call};
@@ -13,13 +13,13 @@ async fn main() -> Outcome {
         let request = Request::user_text(question).with_conversation_state(state);
 
         let Reply::Final(response) = call("chat:dummy", request).await? else {
-            return Err("no stream was asked for".into());
+            return Err("a streamed response was not requested".into());
         };
 
         println!("> {question}\n{}", response.text().unwrap_or("(no text)"));
         state = response.conversation_state;
     }
-    // The state is readable: two turns of an input and an output each.
+    // The client can read the state: two turns with an input and an output each.
     let messages = ConversationState::decode(&state.unwrap_or_default())?.messages;
     println!("{} messages", messages.len());
     if messages.len() == 4 {

@@ -1,5 +1,5 @@
-//! The gateway inside another hyper server, which keeps a path for itself and hands the rest on.
-#![expect(clippy::print_stdout, reason = "an example talks to its terminal")]
+//! The gateway inside another hyper server, which serves one path itself and passes the rest on.
+#![expect(clippy::print_stdout, reason = "an example prints to its terminal")]
 
 use std::convert::Infallible;
 
@@ -28,7 +28,7 @@ async fn main() -> Outcome {
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let base = format!("http://{}", listener.local_addr()?);
-    // Frees counters of idle clients; `aisbreaker_gateway::serve` does so by itself.
+    // Frees the counters of idle clients, as `aisbreaker_gateway::serve` does by itself.
     let maintained = gateway.clone();
     tokio::spawn(async move { maintained.maintain().await });
     let server = tokio::spawn(serve(listener, gateway));

@@ -1,9 +1,9 @@
-//! Mints a key: posts secrets, quotas and a span of time to the server, which seals them and keeps
+//! Mints a key: posts secrets, quotas and a lifetime to the server, which seals them and stores
 //! nothing.
 //!
-//! Prints the key alone, so that a shell can keep it:
+//! Prints only the key, so that a shell can store it:
 //! `export AISBREAKER_API_KEY=$(… --example mint)`.
-#![expect(clippy::print_stdout, reason = "an example talks to its terminal")]
+#![expect(clippy::print_stdout, reason = "an example prints to its terminal")]
 
 use aisbreaker_examples::{Outcome, post};
 use serde_json::json;
@@ -15,23 +15,19 @@ async fn main() -> Outcome {
         "requestAuthAndQuotas": {
             "requestQuotas": {"perClientRequestLimits": limits, "globalRequestLimits": limits},
             "serviceSecrets": [
-                // Goes to OpenAI's own address and nowhere else; name others in "url".
+                // Sent to OpenAI's own address and nowhere else, unless "url" names another.
                 {"serviceId": "chat:openai.com", "authSecret": "sk-..."},
                 {"serviceId": "chat:dummy", "authSecret": ""},
-                // No other service that needs a secret may be used with this key.
+                // Any other service that needs a secret is refused with this key.
                 {"serviceId": "", "authSecret": "INVALID"},
             ],
         },
         "expirationTimeSpan": "30d",
     });
 
-    let answer = post("/api/v1/oauth/token", &request).await?;
+    let response = post("/api/v1/oauth/token", &request).await?;
 
-    println!(
-        "{}",
-        answer["access_token"]
-            .as_str()
-            .ok_or("the answer has no key")?
-    );
+    let key = response["access_token"].as_str();
+    println!("{}", key.ok_or("the response has no key")?);
     Ok(())
 }

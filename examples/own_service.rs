@@ -1,6 +1,6 @@
-//! A service of one's own in one file: `chat:shout` answers in capitals, beside all the standard
-//! services.
-#![expect(clippy::print_stdout, reason = "an example talks to its terminal")]
+//! A custom service in one file: `chat:shout` responds in capitals. It is registered next to the
+//! standard services.
+#![expect(clippy::print_stdout, reason = "an example prints to its terminal")]
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ async fn main() -> Outcome {
         .with(&ServiceId::parse("chat:shout")?, Shout)
         .build();
 
-    // Filters stand before it as before any other service.
+    // A filter can be put in front of it, as in front of any other service.
     let service =
         ServiceProps::new("aisbreaker:mirror").with_forward_to(ServiceProps::new("chat:shout"));
     let call = Call::new(
@@ -48,13 +48,13 @@ async fn main() -> Outcome {
         registry.clone(),
     )?;
     let Reply::Final(response) = registry.call(call).await? else {
-        return Err("no stream was asked for".into());
+        return Err("a streamed response was not requested".into());
     };
 
     println!("{}", response.text().unwrap_or_default());
     if response.text() == Some("OLLEH") {
         Ok(())
     } else {
-        Err("not what it should have answered".into())
+        Err("the response should be OLLEH".into())
     }
 }

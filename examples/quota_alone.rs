@@ -1,5 +1,5 @@
-//! The quota crate by itself: two limits on one request, charged together or not at all.
-#![expect(clippy::print_stdout, reason = "an example talks to its terminal")]
+//! The quota crate alone: two limits on one request, charged together or not at all.
+#![expect(clippy::print_stdout, reason = "an example prints to its terminal")]
 #![expect(
     clippy::disallowed_methods,
     reason = "time is an argument of the crate; this program owns the clock"
@@ -15,7 +15,7 @@ fn main() -> Outcome {
     let five = NonZeroU32::new(5).ok_or("5 is not 0")?;
     let start = Instant::now();
     let engine = Engine::new(start, 10_000);
-    // Three a minute for each user, five a minute for all of them together.
+    // Three per minute for each user, five per minute for all users together.
     let request = |user: &'static str| {
         [
             Charge::new(user, Limits::per_minute(three)),
@@ -32,7 +32,7 @@ fn main() -> Outcome {
                 ..
             }) => {
                 println!("{user}: refused by limit {charge}, again in {retry_after:?}");
-                // The wait is exact: refused a moment before, admitted then.
+                // The wait is exact: the request is admitted at that time.
                 assert!(
                     engine
                         .charge(&request(user), NonZeroU32::MIN, start + retry_after)

@@ -1,5 +1,5 @@
-//! Asks one question and prints the answer piece by piece, as it is made.
-#![expect(clippy::print_stdout, reason = "an example talks to its terminal")]
+//! Sends one question and prints the response piece by piece, as it arrives.
+#![expect(clippy::print_stdout, reason = "an example prints to its terminal")]
 
 use std::io::Write as _;
 
@@ -16,7 +16,7 @@ async fn main() -> Outcome {
     let request = Request::user_text("Count to ten.").with_stream(true);
 
     let Reply::Stream(mut events) = call(&service_id, request).await? else {
-        return Err("a stream was asked for".into());
+        return Err("a streamed response was requested".into());
     };
 
     while let Some(event) = events.next().await {

@@ -1,5 +1,5 @@
-//! The token crate by itself: seals a payload of one's own for one host and opens it again.
-#![expect(clippy::print_stdout, reason = "an example talks to its terminal")]
+//! The token crate alone: seals a custom payload for one host and opens it again.
+#![expect(clippy::print_stdout, reason = "an example prints to its terminal")]
 #![expect(
     clippy::disallowed_methods,
     reason = "time is an argument of the crate; this program owns the clock"

@@ -1,6 +1,5 @@
-//! The well-behaved client: so many calls a second, whatever becomes of those before (an open
-//! loop). A call begins when it is due, not when the client gets round to it; its clock beats once
-//! a millisecond, which is in all figures.
+//! The well-behaved client: an open loop with a fixed rate of calls. Latency counts from when a
+//! call is due; the timer has a resolution of a millisecond, which is included in all figures.
 
 use std::{
     io,
@@ -9,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aisbreaker_benches::calls::{answered, connect};
+use aisbreaker_benches::calls::{connect, send};
 use tokio::{
     net::TcpStream,
     sync::Mutex,
@@ -19,32 +18,32 @@ use tokio::{
 
 use crate::{requests, target::Target};
 
-/// Calls a second.
+/// Calls per second.
 const RATE: u32 = 200;
-/// Connections that are kept.
+/// The number of kept connections.
 const KEPT: usize = 8;
-/// Every so many calls are on a fresh connection.
-const FRESH: usize = 20;
+/// Every such call uses a fresh connection.
+const FRESH_EVERY: usize = 20;
 /// A call that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(5);
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How calls of some seconds went.
+/// The outcomes of calls.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
-    /// Milliseconds from when a call was to begin until its whole answer was there, sorted.
+    /// Milliseconds from when a call was due until its response was complete, sorted.
     pub(crate) millis: Vec<f64>,
     pub(crate) errors: usize,
 }
 
 impl Calls {
-    /// The latency that this part of the calls does not exceed.
+    /// Returns the latency that `part` of every `of` calls do not exceed.
     pub(crate) fn quantile(&self, part: usize, of: usize) -> f64 {
         let at = (self.millis.len() * part / of).min(self.millis.len().saturating_sub(1));
         self.millis.get(at).copied().unwrap_or(f64::NAN)
     }
 }
 
-/// The connections of a client that are kept.
+/// A client with its kept connections.
 #[derive(Clone)]
 pub(crate) struct Client {
     address: SocketAddr,
@@ -62,22 +61,22 @@ impl Client {
         }
     }
 
-    /// Calls for this long.
+    /// Makes calls for this long.
     pub(crate) async fn call_for(&self, time: Duration) -> Calls {
         let count = usize::try_from(u64::from(RATE) * time.as_secs()).expect("a few thousand");
-        let begin = Instant::now();
+        let started = Instant::now();
         let mut calls = JoinSet::new();
         for number in 0..count {
-            let due = begin
+            let due = started
                 + time * u32::try_from(number).expect("a few")
                     / u32::try_from(count).expect("a few");
             sleep_until(due.into()).await;
             let client = self.clone();
             calls.spawn(async move {
-                let answered = timeout(PATIENCE, client.call(number)).await;
-                answered
-                    .is_ok_and(|answered| answered.is_ok())
-                    .then(|| due.elapsed().as_secs_f64() * 1e3)
+                match timeout(CALL_TIMEOUT, client.call(number)).await {
+                    Ok(Ok(())) => Some(due.elapsed().as_secs_f64() * 1e3),
+                    Ok(Err(_)) | Err(_) => None,
+                }
             });
         }
         let outcomes = calls.join_all().await;
@@ -90,15 +89,15 @@ impl Client {
     }
 
     async fn call(&self, number: usize) -> io::Result<()> {
-        if number.is_multiple_of(FRESH) {
-            return answered(&mut connect(self.address).await?, &self.request).await;
+        if number.is_multiple_of(FRESH_EVERY) {
+            return send(&mut connect(self.address).await?, &self.request).await;
         }
         let mut kept = self.kept[number % KEPT].lock().await;
         let mut stream = match kept.take() {
             Some(stream) => stream,
             None => connect(self.address).await?,
         };
-        answered(&mut stream, &self.request).await?;
+        send(&mut stream, &self.request).await?;
         *kept = Some(stream);
         Ok(())
     }

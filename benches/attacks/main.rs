@@ -1,9 +1,9 @@
-//! Measures how long a well-behaved client waits while others attack the server, against when
+//! Measures how long a well-behaved client waits while others attack the server, compared with when
 //! nobody does.
 //!
-//! Rounds without and with the attack take turns on one server process, a fresh one for each
-//! attack. Client, attackers and server share the processors of this machine, so attackers pace
-//! themselves; what they take is in the table. The server must have been built
+//! Rounds without and with the attack alternate on one server process, a fresh one for each attack.
+//! Client, attackers and server share the processors of this machine, so attackers limit their own
+//! pace; their CPU time is in the table. The server must have been built
 //! (`cargo build --release --locked -p aisbreaker-server`), and this process must be allowed to
 //! have some 11,000 files open (`ulimit -n`).
 #![forbid(unsafe_code)]
@@ -17,8 +17,8 @@
 mod attack;
 mod client;
 mod frames;
+mod measure;
 mod requests;
-mod round;
 mod table;
 mod target;
 
@@ -32,13 +32,13 @@ struct Args {
     /// Only attacks whose name contains this text
     #[arg(long, default_value = "")]
     only: String,
-    /// Rounds in which peace and attack take turns
+    /// Rounds, in each of which calls are measured without and with the attack
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// How long each of both is measured in a round
+    /// Seconds for which each is measured in a round
     #[arg(long, default_value_t = 3)]
     seconds: u64,
-    /// The server's release binary; by default the one beside this program
+    /// The server's release binary [default: aisbreaker-server in the directory of this program]
     #[arg(long)]
     server: Option<PathBuf>,
 }
@@ -47,18 +47,18 @@ fn main() {
     let args = Args::parse();
     let server = args
         .server
-        .unwrap_or_else(aisbreaker_benches::process::beside_this_program);
+        .unwrap_or_else(aisbreaker_benches::process::default_server);
     let chosen = attack::ALL
         .iter()
         .filter(|attack| attack.name.contains(&args.only));
     print!("{}", table::HEAD);
     for attack in chosen {
-        let outcome = round::measure(
+        let outcome = measure::measure(
             &server,
             attack,
             args.rounds,
             Duration::from_secs(args.seconds),
         );
-        print!("{}", table::line(attack, &outcome));
+        print!("{}", table::row(attack, &outcome));
     }
 }

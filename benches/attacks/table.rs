@@ -1,36 +1,34 @@
 //! The table, in Markdown.
 
-use crate::{attack::Attack, client::Calls, round::Outcome};
+use crate::{attack::Attack, measure::Outcome};
 
 pub(crate) const HEAD: &str = "\
-| attack | pace | p50 ms: peace, attack | p99 ms: peace | p99 ms: attack | p99: attack / peace | max ms | errors | \
+| attack | pace | p50 ms: without, with | p99 ms: without | p99 ms: with | p99: with / without | max ms | errors | \
 MB before, peak, after | sockets left | CPU: server, attackers |
 |---|---|---|---|---|---|---|---|---|---|---|
 ";
 
-/// One attack; medians over the rounds, with the smallest and the largest of them.
-pub(crate) fn line(attack: &Attack, outcome: &Outcome) -> String {
-    let rounds = &outcome.rounds;
-    let of =
-        |pick: &dyn Fn(&(Calls, Calls)) -> f64| -> Vec<f64> { rounds.iter().map(pick).collect() };
-    let p50 = [
-        of(&|(peace, _)| peace.quantile(50, 100)),
-        of(&|(_, war)| war.quantile(50, 100)),
-    ];
-    let p99 = [
-        of(&|(peace, _)| peace.quantile(99, 100)),
-        of(&|(_, war)| war.quantile(99, 100)),
-    ];
-    let ratio = of(&|(peace, war)| war.quantile(99, 100) / peace.quantile(99, 100));
-    let max = of(&|(_, war)| war.quantile(1, 1));
-    let errors: [usize; 2] = [
-        rounds.iter().map(|(peace, _)| peace.errors).sum(),
-        rounds.iter().map(|(_, war)| war.errors).sum(),
-    ];
+/// Returns the row of an attack: medians over the rounds, with the least and the most of them.
+pub(crate) fn row(attack: &Attack, outcome: &Outcome) -> String {
+    let mut p50 = [Vec::new(), Vec::new()];
+    let mut p99 = [Vec::new(), Vec::new()];
+    let mut ratios = Vec::new();
+    let mut max = 0.0_f64;
+    let mut errors = [0, 0];
+    for (undisturbed, attacked) in &outcome.rounds {
+        for (index, calls) in [undisturbed, attacked].into_iter().enumerate() {
+            p50[index].push(calls.quantile(50, 100));
+            p99[index].push(calls.quantile(99, 100));
+            errors[index] += calls.errors;
+        }
+        ratios.push(attacked.quantile(99, 100) / undisturbed.quantile(99, 100));
+        max = max.max(attacked.quantile(1, 1));
+    }
     let [before, peak, after] = outcome.memory;
     let [server, attackers] = outcome.processors;
     format!(
-        "| {} | {} | {:.2}, {:.2} | {} | {} | {} | {:.1} | {}, {} | {before:.0}, {peak:.0}, {after:.0} | {} | \
+        "| {} | {} | {:.2}, {:.2} | {} | {} | {} | {:.1} | {}, {} | {before:.0}, {peak:.0}, \
+         {after:.0} | {} | \
          {server:.2}, {attackers:.2} |\n",
         attack.name,
         attack.pace,
@@ -38,8 +36,8 @@ pub(crate) fn line(attack: &Attack, outcome: &Outcome) -> String {
         median(&p50[1]),
         with_spread(&p99[0]),
         with_spread(&p99[1]),
-        with_spread(&ratio),
-        max.iter().copied().fold(0.0, f64::max),
+        with_spread(&ratios),
+        max,
         errors[0],
         errors[1],
         outcome.sockets_left,

@@ -4,14 +4,15 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use aisbreaker_benches::{calls, gateway::UNLIMITED, process::Process};
 
-/// Where and with which key to call.
+/// The address to call, and the key to use.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) key: Arc<str>,
 }
 
-/// A server with its defaults, but for quotas that nobody spends and providers on this machine.
+/// Starts a server with its defaults, except that quotas are never exceeded and providers may be on
+/// this machine.
 pub(crate) fn start(server: &Path) -> (Process, Target) {
     let environment = [
         ("AISBREAKER_SERVER_QUOTAS", UNLIMITED),

@@ -1,14 +1,14 @@
-//! What does a whole `process` call cost without sockets: key opened, twelve limits charged,
-//! `chat:dummy` answering?
+//! What does a `process` call cost without sockets: opening the key, charging twelve limits, and
+//! the response of `chat:dummy`?
 
 #![expect(
     clippy::unwrap_used,
-    reason = "a benchmark that cannot go on has nothing better to do"
+    reason = "a benchmark that cannot go on must stop"
 )]
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use aisbreaker_benches::gateway::{Calls, MINT_REQUEST};
+use aisbreaker_benches::gateway::{GatewayClient, MINT_REQUEST};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -18,22 +18,24 @@ fn calls(c: &mut Criterion) {
         .enable_all()
         .build()
         .unwrap();
-    let calls = runtime.block_on(Calls::new());
+    let gateway = runtime.block_on(GatewayClient::new());
     let mut group = c.benchmark_group("gateway");
     group.throughput(Throughput::Elements(1));
     group.bench_function("process/dummy", |b| {
-        b.iter(|| runtime.block_on(calls.process(CLIENT, false)))
+        b.iter(|| runtime.block_on(gateway.process(CLIENT, false)))
     });
     group.bench_function("process/dummy-streamed", |b| {
-        b.iter(|| runtime.block_on(calls.process(CLIENT, true)))
+        b.iter(|| runtime.block_on(gateway.process(CLIENT, true)))
     });
     group.bench_function("process/bad-key", |b| {
-        b.iter(|| runtime.block_on(calls.process_with_bad_key(CLIENT)))
+        b.iter(|| runtime.block_on(gateway.process_with_bad_key(CLIENT)))
     });
     group.bench_function("mint", |b| {
-        b.iter(|| runtime.block_on(calls.post("/api/v1/oauth/token", None, MINT_REQUEST, CLIENT)))
+        b.iter(|| runtime.block_on(gateway.post("/api/v1/oauth/token", None, MINT_REQUEST, CLIENT)))
     });
-    group.bench_function("ping", |b| b.iter(|| runtime.block_on(calls.ping(CLIENT))));
+    group.bench_function("ping", |b| {
+        b.iter(|| runtime.block_on(gateway.ping(CLIENT)))
+    });
     group.finish();
 }
 

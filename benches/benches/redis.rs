@@ -1,34 +1,34 @@
-//! What does a decision over twelve limits cost in a shared store, beside twelve GCRA checks in one
-//! Lua script and `PING`?
+//! What does a decision over twelve limits cost in a shared store, compared with twelve GCRA checks
+//! in one Lua script and with `PING`?
 //!
-//! Client and server share the processors of this machine. With 64 in flight the time is that per
-//! answer; with one it is that of a round trip. Without a Redis or Valkey server nothing is
-//! measured, and that is said.
+//! Client and server share the processors of this machine. With 64 operations in flight the time is
+//! that per operation; with one it is that of a round trip. Without a Redis or Valkey server
+//! nothing is measured, and a message says so.
 
 use std::{hint::black_box, time::Duration};
 
-use aisbreaker_benches::store::{Question, Store};
+use aisbreaker_benches::store::{Operation, Store};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn redis(criterion: &mut Criterion) {
     let Some(store) = Store::start() else { return };
-    let questions = [
-        ("charge/admitted", Question::Charge),
-        ("charge/refused", Question::Refused),
-        ("gcra-12", Question::Gcra),
-        ("ping", Question::Ping),
+    let operations = [
+        ("charge/admitted", Operation::Charge),
+        ("charge/refused", Operation::Refused),
+        ("gcra-12", Operation::Gcra),
+        ("ping", Operation::Ping),
     ];
     let mut group = criterion.benchmark_group("redis");
     group
         .throughput(Throughput::Elements(1))
         .measurement_time(Duration::from_secs(3));
-    for (name, question) in questions {
+    for (name, operation) in operations {
         for (flight, in_flight) in [("one-in-flight", 1), ("64-in-flight", 64)] {
             group.bench_function(format!("{name}/{flight}"), |bench| {
                 bench.iter_custom(|count| {
-                    // As many for each that is in flight; the time is that of `count`.
+                    // `each` operations per task in flight; the result is the time of `count`.
                     let each = count.div_ceil(u64::from(in_flight));
-                    let time = store.ask(question, in_flight, each);
+                    let time = store.elapsed(operation, in_flight, each);
                     let share = Duration::from_nanos(
                         u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / each,
                     );

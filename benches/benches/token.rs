@@ -1,5 +1,5 @@
-//! What do sealing and opening a key cost, by size, and what does it cost to refuse one? Anchor: a
-//! v4.local token of `pasetors` with the same claims.
+//! What does it cost to seal and to open a key, by size, and to refuse one? Anchor: a v4.local
+//! token of `pasetors` with the same claims.
 
 #![expect(
     clippy::expect_used,
@@ -44,12 +44,12 @@ fn ring() -> KeyRing {
     KeyRing::new(ServerKey::from_bytes([7; 32]))
 }
 
-/// What a key's claims have besides the grant: `{"aud":…,"iat":…,"exp":…,"jti":…`.
+/// The length of a key's claims besides the grant: `{"aud":…,"iat":…,"exp":…,"jti":…`.
 const REGISTERED_BYTES: usize =
     r#"{"aud":"api.example.com","iat":1795396965,"exp":1826932965,"jti":"0123456789012345678901""#
         .len();
 
-/// A grant that makes claims of this many bytes, or nearly so for the smallest.
+/// Returns a grant that makes claims of this many bytes, or nearly so for the smallest.
 fn grant(claims_bytes: usize) -> Grant {
     if claims_bytes < 400 {
         return Grant::new(None, vec![ServiceSecret::new("", "".into())]);

@@ -1,25 +1,25 @@
-//! CPU time of threads, as Linux tells them in `/proc`.
+//! CPU time of threads, as Linux reports it in `/proc`.
 
 use std::{hint::black_box, path::PathBuf, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// The directory in `/proc` of the calling thread.
+/// Returns the directory of the calling thread in `/proc`.
 pub(crate) fn this_thread() -> PathBuf {
     std::fs::canonicalize("/proc/thread-self").expect("/proc is there")
 }
 
-/// Nanoseconds that a thread has spent on a processor.
+/// Returns the nanoseconds that a thread has spent on a processor.
 pub(crate) fn nanoseconds(thread: &std::path::Path) -> f64 {
     schedule(thread, 0)
 }
 
-/// Nanoseconds that a thread could have gone on but was given no processor.
+/// Returns the nanoseconds in which a thread was runnable but had no processor.
 pub(crate) fn without_processor(thread: &std::path::Path) -> f64 {
     schedule(thread, 1)
 }
 
-/// What all threads of this process have spent on a processor, those that ended included.
+/// Returns the CPU time of all threads of this process, including those that have ended.
 pub(crate) fn of_this_process() -> Duration {
     let spent = clock_gettime(ClockId::ProcessCPUTime);
     Duration::try_from(spent).expect("it is not negative")
@@ -33,7 +33,8 @@ fn schedule(thread: &std::path::Path, field: usize) -> f64 {
         .expect("schedstat has numbers")
 }
 
-/// Nanoseconds of CPU time per run of `operation`, over enough runs to take about `time`.
+/// Returns the nanoseconds of CPU time per run of `operation`, over enough runs to take about
+/// `time`.
 pub(crate) fn per_run(time: Duration, mut operation: impl FnMut()) -> f64 {
     let thread = this_thread();
     let mut measure = |runs: u32| {
@@ -51,7 +52,7 @@ pub(crate) fn per_run(time: Duration, mut operation: impl FnMut()) -> f64 {
     }
 }
 
-/// A sample of `per_run` over a fifth of a second: some kernels count CPU time in ticks of 4 ms.
+/// Returns a sample of [`per_run`] over 200 ms: some kernels count CPU time in ticks of 4 ms.
 pub(crate) fn sample<T>(mut operation: impl FnMut() -> T + 'static) -> crate::row::Sample {
     Box::new(move || per_run(Duration::from_millis(200), || drop(black_box(operation()))))
 }

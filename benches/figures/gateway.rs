@@ -1,15 +1,15 @@
-//! Rows about what threads that share a gateway cost each other.
+//! Rows about contention between threads that share a gateway.
 //!
-//! Two threads with one gateway, beside two threads that have one each: both fill two processors,
-//! so that the difference is what is shared, the counters and locks of the gateway and of its
-//! client, and the queues of the runtime.
+//! Two threads with one gateway are compared with two threads that have one each. Both fill two
+//! processors, so the difference is the cost of what is shared: the counters and locks of the
+//! gateway and of its client, and the queues of the runtime.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
 
-use aisbreaker_benches::{gateway::Calls, provider::Answers};
+use aisbreaker_benches::{gateway::GatewayClient, provider::ReplyOptions};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
@@ -17,16 +17,16 @@ use crate::{
     row::{Measurement, Sample},
 };
 
-/// Calls of one sample.
+/// Calls per sample.
 const CALLS: u32 = 16_384;
-/// How many callers there are, who have one call under way each.
+/// The number of callers, each with one call in flight.
 const CALLERS: u32 = 32;
 
-/// What is called.
+/// The service that is called.
 #[derive(Clone, Copy, Debug)]
 enum Service {
     Dummy,
-    /// By way of connections in memory, which the client keeps.
+    /// Through connections in memory, which the client pools.
     Provider,
 }
 
@@ -49,16 +49,16 @@ pub(crate) fn rows() -> Vec<Measurement> {
     ]
 }
 
-/// One gateway in a runtime with two threads.
+/// Measures one gateway in a runtime with two threads.
 fn shared(service: Service) -> Sample {
     let runtime = threads(2);
     let calls = runtime.block_on(gateway(service));
     Box::new(move || cpu_per_call(|| runtime.block_on(make_calls(&calls, service, CALLERS))))
 }
 
-/// A gateway each in a runtime with one thread each.
+/// Measures two gateways, each in a runtime with one thread.
 fn separate(service: Service) -> Sample {
-    let both = [(); 2].map(|()| {
+    let pair = [(); 2].map(|()| {
         let runtime = threads(1);
         let calls = runtime.block_on(gateway(service));
         (runtime, calls)
@@ -66,7 +66,7 @@ fn separate(service: Service) -> Sample {
     Box::new(move || {
         cpu_per_call(|| {
             std::thread::scope(|scope| {
-                for (runtime, calls) in &both {
+                for (runtime, calls) in &pair {
                     scope.spawn(|| runtime.block_on(make_calls(calls, service, CALLERS / 2)));
                 }
             });
@@ -82,15 +82,15 @@ fn threads(count: usize) -> Runtime {
         .expect("a runtime")
 }
 
-async fn gateway(service: Service) -> Arc<Calls> {
+async fn gateway(service: Service) -> Arc<GatewayClient> {
     Arc::new(match service {
-        Service::Dummy => Calls::new().await,
-        Service::Provider => Calls::with_provider(Answers::default()).await,
+        Service::Dummy => GatewayClient::new().await,
+        Service::Provider => GatewayClient::with_provider(ReplyOptions::default()).await,
     })
 }
 
-/// Makes all calls of so many callers, each of which is a client of its own.
-async fn make_calls(calls: &Arc<Calls>, service: Service, callers: u32) {
+/// Makes the calls of this many callers, each from another client address.
+async fn make_calls(calls: &Arc<GatewayClient>, service: Service, callers: u32) {
     let tasks: Vec<_> = (0..callers)
         .map(|caller| {
             let calls = Arc::clone(calls);
@@ -101,7 +101,7 @@ async fn make_calls(calls: &Arc<Calls>, service: Service, callers: u32) {
                         Service::Dummy => calls.process(client, false).await,
                         Service::Provider => calls.chat(client, false).await,
                     };
-                    // Otherwise a caller whose calls never wait would keep its thread.
+                    // Otherwise a caller whose calls never wait would occupy its thread.
                     tokio::task::yield_now().await;
                 }
             })

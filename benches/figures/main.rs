@@ -1,8 +1,8 @@
 //! Measures the figures that the design sets, all in one run, and prints a table: row, ours,
 //! anchor, ratio, goal, met.
 //!
-//! Ours and its anchor take turns in short rounds, so that a busy machine slows both; ratios are
-//! medians over the rounds. Times are CPU time of the measured threads.
+//! Our code and its anchor alternate in short rounds, so that a busy machine slows both down;
+//! ratios are medians over the rounds. Times are CPU time of the measured threads.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::expect_used,
@@ -16,13 +16,14 @@
 
 mod cpu;
 mod gateway;
-mod probe;
+mod memory;
 mod quota;
 mod redis;
 mod row;
 mod server;
 mod sweep;
 mod token;
+mod workload;
 
 use clap::Parser;
 
@@ -35,44 +36,42 @@ struct Args {
     /// Only rows whose name contains this text
     #[arg(long, default_value = "")]
     only: String,
-    /// Rounds in which ours and its anchor take turns
+    /// Rounds, in each of which our code and its anchor are measured once
     #[arg(long, default_value_t = 9)]
     rounds: usize,
-    /// The server's release binary; by default the one beside this program
+    /// The server's release binary [default: aisbreaker-server in the directory of this program]
     #[arg(long)]
     server: Option<std::path::PathBuf>,
-    /// Print one figure that needs a process of its own
+    /// Print one figure about memory, which needs a fresh process
     #[arg(long, hide = true)]
-    probe: Option<String>,
-    /// A directory in which `npm install jose@4.15` was run, to measure that peer with Node
+    memory: Option<String>,
+    /// A directory in which `npm install jose@4.15` was run, to compare with that library
     #[arg(long)]
     jose: Option<std::path::PathBuf>,
 }
 
 fn main() {
     let args = Args::parse();
-    if let Some(probe) = args.probe {
-        return println!("{}", probe::run(&probe));
+    if let Some(figure) = args.memory {
+        return println!("{}", memory::measure(&figure));
     }
     let server = args
         .server
-        .unwrap_or_else(aisbreaker_benches::process::beside_this_program);
-    let measurements = token::rows(args.jose)
+        .unwrap_or_else(aisbreaker_benches::process::default_server);
+    let mut measurements = token::rows(args.jose);
+    measurements.extend(quota::rows());
+    measurements.extend(sweep::rows());
+    measurements.extend(redis::rows());
+    measurements.extend(gateway::rows());
+    measurements.extend(server::rows(server));
+    measurements.retain(|measurement| measurement.name().contains(&args.only));
+    let rows: Vec<row::Row> = measurements
         .into_iter()
-        .chain(quota::rows())
-        .chain(sweep::rows())
-        .chain(redis::rows())
-        .chain(gateway::rows())
-        .chain(server::rows(server));
-    let chosen = measurements.filter(|measurement| measurement.name().contains(&args.only));
-    let rows: Vec<row::Row> = chosen
         .map(|measurement| measurement.measure(args.rounds))
         .collect();
     if args.json {
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&rows).expect("rows serialise")
-        );
+        let json = serde_json::to_string_pretty(&rows).expect("rows serialise");
+        println!("{json}");
     } else {
         print!("{}", row::table(&rows));
     }

@@ -1,19 +1,20 @@
-//! Rows about decisions in a shared store. The clients, and a Redis server for these rows alone,
-//! share the processors of this machine; times are elapsed ones.
+//! Rows about decisions in a shared store. The clients and a Redis server of their own share the
+//! processors of this machine; times are elapsed times.
 
-use std::{rc::Rc, time::Duration};
+use std::rc::Rc;
 
-use aisbreaker_benches::store::{Question, Store};
+use aisbreaker_benches::store::{Operation, Store};
 
 use crate::{
     quota,
     row::{Measurement, Sample},
 };
 
-/// How many are in flight where it is many, and how many questions each of them asks per round.
-const FLIGHT: u32 = 64;
+/// The number of tasks in flight under load.
+const IN_FLIGHT: u32 = 64;
+/// Operations of each of these tasks per round.
 const EACH: u32 = 300;
-/// Questions per round with one in flight.
+/// Operations per round with one task in flight.
 const ALONE: u32 = 3_000;
 
 pub(crate) fn rows() -> Vec<Measurement> {
@@ -24,23 +25,23 @@ pub(crate) fn rows() -> Vec<Measurement> {
             per_second,
             || {
                 pair(
-                    |store| per_second_of(store, Question::Charge),
-                    |store| per_second_of(store, Question::Gcra),
+                    |store| per_second_of(store, Operation::Charge),
+                    |store| per_second_of(store, Operation::Gcra),
                 )
             },
         )
         .at_least(1.7),
         Measurement::comparison("Redis: p50 with one in flight / PING", "µs", || {
             pair(
-                |store| latency(store, Question::Charge, 1, 50),
-                |store| latency(store, Question::Ping, 1, 50),
+                |store| latency(store, Operation::Charge, 1, 50),
+                |store| latency(store, Operation::Ping, 1, 50),
             )
         })
         .at_most(4.0),
         Measurement::comparison("Redis: p99 with one in flight / PING", "µs", || {
             pair(
-                |store| latency(store, Question::Charge, 1, 99),
-                |store| latency(store, Question::Ping, 1, 99),
+                |store| latency(store, Operation::Charge, 1, 99),
+                |store| latency(store, Operation::Ping, 1, 99),
             )
         }),
         Measurement::comparison(
@@ -48,8 +49,8 @@ pub(crate) fn rows() -> Vec<Measurement> {
             "µs",
             || {
                 pair(
-                    |store| latency(store, Question::Charge, FLIGHT, 50),
-                    |store| latency(store, Question::Gcra, FLIGHT, 50),
+                    |store| latency(store, Operation::Charge, IN_FLIGHT, 50),
+                    |store| latency(store, Operation::Gcra, IN_FLIGHT, 50),
                 )
             },
         ),
@@ -58,8 +59,8 @@ pub(crate) fn rows() -> Vec<Measurement> {
             "µs",
             || {
                 pair(
-                    |store| latency(store, Question::Charge, FLIGHT, 99),
-                    |store| latency(store, Question::Gcra, FLIGHT, 99),
+                    |store| latency(store, Operation::Charge, IN_FLIGHT, 99),
+                    |store| latency(store, Operation::Gcra, IN_FLIGHT, 99),
                 )
             },
         ),
@@ -70,13 +71,13 @@ pub(crate) fn rows() -> Vec<Measurement> {
                 let store = Rc::new(Store::start()?);
                 let mut nanoseconds = quota::hot_key();
                 let memory: Sample = Box::new(move || 1e9 / nanoseconds());
-                Some((per_second_of(store, Question::Charge), memory))
+                Some((per_second_of(store, Operation::Charge), memory))
             },
         ),
     ]
 }
 
-/// Two samples of one server; `None` without one.
+/// Returns two samples of one server. `None` where Redis is not installed.
 fn pair(
     ours: impl FnOnce(Rc<Store>) -> Sample,
     anchor: impl FnOnce(Rc<Store>) -> Sample,
@@ -85,23 +86,23 @@ fn pair(
     Some((ours(Rc::clone(&store)), anchor(store)))
 }
 
-fn per_second_of(store: Rc<Store>, question: Question) -> Sample {
+fn per_second_of(store: Rc<Store>, operation: Operation) -> Sample {
     Box::new(move || {
-        f64::from(FLIGHT * EACH) / store.ask(question, FLIGHT, EACH.into()).as_secs_f64()
+        f64::from(IN_FLIGHT * EACH)
+            / store
+                .elapsed(operation, IN_FLIGHT, EACH.into())
+                .as_secs_f64()
     })
 }
 
-/// Microseconds that so many in a hundred do not exceed.
-fn latency(store: Rc<Store>, question: Question, in_flight: u32, percent: usize) -> Sample {
+/// Measures this percentile of the latencies, in microseconds.
+fn latency(store: Rc<Store>, operation: Operation, in_flight: u32, percent: usize) -> Sample {
+    let each = if in_flight == 1 { ALONE } else { EACH };
     Box::new(move || {
-        let times = store.latencies(
-            question,
-            in_flight,
-            if in_flight == 1 { ALONE } else { EACH }.into(),
-        );
-        times
-            .get(times.len() * percent / 100)
-            .map_or(f64::NAN, Duration::as_secs_f64)
-            * 1e6
+        let latencies = store.latencies(operation, in_flight, each.into());
+        match latencies.get(latencies.len() * percent / 100) {
+            Some(latency) => latency.as_secs_f64() * 1e6,
+            None => f64::NAN,
+        }
     })
 }

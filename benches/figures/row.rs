@@ -1,4 +1,4 @@
-//! Rows of the table, and how ours and an anchor are measured in turns.
+//! The rows of the table, and the rounds in which our code and its anchor alternate.
 
 use std::fmt::Write as _;
 
@@ -11,11 +11,11 @@ pub(crate) struct Row {
     pub(crate) unit: &'static str,
     pub(crate) ours: Option<f64>,
     pub(crate) anchor: Option<f64>,
-    /// Ours divided by the anchor; without an anchor, ours itself.
+    /// `ours` divided by `anchor`; without an anchor, `ours` itself.
     pub(crate) ratio: Option<f64>,
-    /// `None` for what is told for comparison only.
+    /// `None` for a row that is for comparison only.
     pub(crate) goal: Option<f64>,
-    /// Whether the goal is the least that is to be reached; otherwise the most.
+    /// Whether the goal is a minimum; otherwise it is a maximum.
     pub(crate) is_least: bool,
     pub(crate) met: Option<bool>,
     /// The smallest and largest ratio of a round.
@@ -23,7 +23,7 @@ pub(crate) struct Row {
     pub(crate) note: &'static str,
 }
 
-/// Something that yields figures, one per round.
+/// Measures a figure, once per round.
 pub(crate) type Sample = Box<dyn FnMut() -> f64>;
 
 /// One row to be measured.
@@ -32,11 +32,11 @@ pub(crate) struct Measurement {
     unit: &'static str,
     goal: Option<Goal>,
     note: &'static str,
-    most_rounds: usize,
+    max_rounds: usize,
     kind: Kind,
 }
 
-/// What a ratio, or a figure by itself, is to reach.
+/// The goal of a ratio, or of a figure without an anchor.
 #[derive(Clone, Copy, Debug)]
 enum Goal {
     AtMost(f64),
@@ -47,15 +47,16 @@ enum Goal {
 type Pair = (Sample, Sample);
 
 enum Kind {
-    /// Ours against an anchor, where there is all that it takes; made when their turn comes, so
-    /// that they do not fill the caches of others.
+    /// Our code and an anchor, unless something that they need is missing. Created only when they
+    /// are measured, so that they do not occupy the caches of other rows.
     Ratio(Box<dyn FnOnce() -> Option<Pair>>),
-    /// A figure by itself.
+    /// A figure without an anchor.
     Absolute(Box<dyn FnOnce() -> Sample>),
-    NotYet,
+    NotMeasured,
 }
 
 impl Measurement {
+    /// Creates a ratio of our code to an anchor, with the most that it may be.
     pub(crate) fn ratio(
         name: &'static str,
         unit: &'static str,
@@ -63,32 +64,20 @@ impl Measurement {
         setup: impl FnOnce() -> Pair + 'static,
     ) -> Self {
         let kind = Kind::Ratio(Box::new(|| Some(setup())));
-        Self {
-            name,
-            unit,
-            goal: Some(Goal::AtMost(goal)),
-            note: "",
-            most_rounds: usize::MAX,
-            kind,
-        }
+        Self::new(name, unit, kind).at_most(goal)
     }
 
-    /// A ratio without a goal; `None` if something is missing that it takes.
+    /// Creates a ratio without a goal. `setup` returns `None` if something that it needs is
+    /// missing.
     pub(crate) fn comparison(
         name: &'static str,
         unit: &'static str,
         setup: impl FnOnce() -> Option<Pair> + 'static,
     ) -> Self {
-        Self {
-            name,
-            unit,
-            goal: None,
-            note: "",
-            most_rounds: usize::MAX,
-            kind: Kind::Ratio(Box::new(setup)),
-        }
+        Self::new(name, unit, Kind::Ratio(Box::new(setup)))
     }
 
+    /// Creates a figure without an anchor, with the most that it may be.
     pub(crate) fn absolute(
         name: &'static str,
         unit: &'static str,
@@ -96,24 +85,24 @@ impl Measurement {
         setup: impl FnOnce() -> Sample + 'static,
     ) -> Self {
         let kind = Kind::Absolute(Box::new(setup));
+        Self::new(name, unit, kind).at_most(goal)
+    }
+
+    /// Creates a row that cannot be measured here. `note` says why.
+    pub(crate) fn not_measured(name: &'static str, goal: f64, note: &'static str) -> Self {
+        Self::new(name, "", Kind::NotMeasured)
+            .at_most(goal)
+            .noted(note)
+    }
+
+    fn new(name: &'static str, unit: &'static str, kind: Kind) -> Self {
         Self {
             name,
             unit,
-            goal: Some(Goal::AtMost(goal)),
+            goal: None,
             note: "",
-            most_rounds: usize::MAX,
+            max_rounds: usize::MAX,
             kind,
-        }
-    }
-
-    pub(crate) fn not_measured(name: &'static str, goal: f64, note: &'static str) -> Self {
-        Self {
-            name,
-            unit: "",
-            goal: Some(Goal::AtMost(goal)),
-            note,
-            most_rounds: 0,
-            kind: Kind::NotYet,
         }
     }
 
@@ -132,9 +121,9 @@ impl Measurement {
         self
     }
 
-    /// For what takes long and does not vary.
+    /// Limits the rounds of a row that takes long and hardly varies.
     pub(crate) fn rounds_at_most(mut self, rounds: usize) -> Self {
-        self.most_rounds = rounds;
+        self.max_rounds = rounds;
         self
     }
 
@@ -148,10 +137,10 @@ impl Measurement {
     }
 
     pub(crate) fn measure(self, rounds: usize) -> Row {
-        let rounds = rounds.min(self.most_rounds);
+        let rounds = rounds.min(self.max_rounds);
         let (ours, anchor, ratios) = match self.kind {
             Kind::Ratio(setup) => match setup() {
-                Some((ours, anchor)) => in_turns(ours, anchor, rounds),
+                Some((ours, anchor)) => alternate(ours, anchor, rounds),
                 None => (None, None, Vec::new()),
             },
             Kind::Absolute(setup) => {
@@ -159,40 +148,37 @@ impl Measurement {
                 let ours: Vec<f64> = (0..rounds).map(|_| sample()).collect();
                 (median(&ours), None, ours)
             }
-            Kind::NotYet => (None, None, Vec::new()),
+            Kind::NotMeasured => (None, None, Vec::new()),
         };
         let ratio = median(&ratios);
-        let spread = Some((
-            ratios.iter().copied().fold(f64::MAX, f64::min),
-            ratios.iter().copied().fold(0.0, f64::max),
-        ));
+        let least = ratios.iter().copied().reduce(f64::min);
+        let most = ratios.iter().copied().reduce(f64::max);
+        let (goal, met) = match (self.goal, ratio) {
+            (None, _) => (None, None),
+            (Some(Goal::AtMost(goal)), ratio) => (Some(goal), ratio.map(|ratio| ratio <= goal)),
+            (Some(Goal::AtLeast(goal)), ratio) => (Some(goal), ratio.map(|ratio| ratio >= goal)),
+        };
         Row {
             row: self.name,
             unit: self.unit,
             ours,
             anchor,
             ratio,
+            goal,
             is_least: matches!(self.goal, Some(Goal::AtLeast(_))),
-            goal: self
-                .goal
-                .map(|(Goal::AtMost(goal) | Goal::AtLeast(goal))| goal),
-            met: ratio.zip(self.goal).map(|(ratio, goal)| match goal {
-                Goal::AtMost(goal) => ratio <= goal,
-                Goal::AtLeast(goal) => ratio >= goal,
-            }),
-            spread: spread.filter(|_| !ratios.is_empty()),
+            met,
+            spread: least.zip(most),
             note: self.note,
         }
     }
 }
 
-fn in_turns(
+fn alternate(
     mut ours: Sample,
     mut anchor: Sample,
     rounds: usize,
 ) -> (Option<f64>, Option<f64>, Vec<f64>) {
-    // The first of each warms up.
-    let (_, _) = (ours(), anchor());
+    let _warm_up = (ours(), anchor());
     let pairs: Vec<(f64, f64)> = (0..rounds).map(|_| (ours(), anchor())).collect();
     let column = |pick: fn(&(f64, f64)) -> f64| pairs.iter().map(pick).collect::<Vec<f64>>();
     (
@@ -208,40 +194,42 @@ fn median(figures: &[f64]) -> Option<f64> {
     sorted.get(sorted.len() / 2).copied()
 }
 
-/// The rows as a Markdown table.
+/// Returns the rows as a Markdown table.
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut text = String::from(
         "| row | ours | anchor | ratio | goal | met | spread |\n|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
-        let figure =
-            |figure: Option<f64>| figure.map_or("-".to_owned(), |figure| format!("{figure:.4}"));
-        let unit = |figure: Option<f64>| {
-            figure.map_or("-".to_owned(), |figure| format!("{figure:.1} {}", row.unit))
-        };
+        let with_unit = |figure: f64| format!("{figure:.1} {}", row.unit);
         let met = match (row.met, row.ratio) {
             (Some(true), _) => "yes",
             (Some(false), _) => "NO",
             (None, Some(_)) => "-",
             (None, None) => "not measured",
         };
-        let goal = row.goal.map_or("-".to_owned(), |goal| goal.to_string());
-        let spread = row.spread.map_or("-".to_owned(), |(low, high)| {
-            format!("{low:.3} to {high:.3}")
-        });
-        let note = if row.note.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", row.note)
+        let note = match row.note {
+            "" => String::new(),
+            note => format!(" ({note})"),
         };
         let _written = writeln!(
             text,
-            "| {}{note} | {} | {} | {} | {goal} | {met} | {spread} |",
+            "| {}{note} | {} | {} | {} | {} | {met} | {} |",
             row.row,
-            unit(row.ours),
-            unit(row.anchor),
-            figure(row.ratio),
+            cell(row.ours, with_unit),
+            cell(row.anchor, with_unit),
+            cell(row.ratio, |ratio| format!("{ratio:.4}")),
+            cell(row.goal, |goal| goal.to_string()),
+            cell(row.spread, |(least, most)| format!(
+                "{least:.3} to {most:.3}"
+            )),
         );
     }
     text
+}
+
+fn cell<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
+    match value {
+        Some(value) => show(value),
+        None => "-".to_owned(),
+    }
 }

@@ -1,4 +1,4 @@
-//! Rows about the server: its start, its memory, and a whole call over a socket.
+//! Rows about the server: its start, its memory, and a call over a socket.
 
 use std::{
     convert::Infallible,
@@ -10,8 +10,8 @@ use std::{
 };
 
 use aisbreaker_benches::{
-    gateway::{Calls, DUMMY_REQUEST, gateway},
-    process::{Process, is_whole, resident_bytes},
+    gateway::{DUMMY_REQUEST, GatewayClient, gateway},
+    process::{Process, is_complete, resident_bytes},
 };
 use aisbreaker_gateway::{Limits, serve};
 use http_body_util::Full;
@@ -19,7 +19,7 @@ use hyper::{body::Bytes, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 
 use crate::{
-    cpu,
+    cpu, memory,
     row::{Measurement, Sample},
 };
 
@@ -28,29 +28,29 @@ const PING: &[u8] = b"GET /api/v1/ping HTTP/1.1\r\nhost: localhost\r\n\r\n";
 const CALLS: u32 = 10_000;
 
 pub(crate) fn rows(server: PathBuf) -> Vec<Measurement> {
-    let of_the_process = of_the_process(server);
+    let process_rows = process_rows(server);
     let mut rows = vec![
         Measurement::ratio(
             "chat:dummy through process: CPU / hyper server with a constant",
             "ns",
             2.5,
-            || (calls_of_the_gateway(), calls_of_a_constant()),
+            || (gateway_calls(), constant_calls()),
         )
         .noted("CPU of the server's thread, without its log"),
         Measurement::absolute(
             "resident memory, a million known clients",
             "MB",
             250.0,
-            || crate::probe::sample("million-clients-megabytes"),
+            || memory::sample("million-clients-megabytes"),
         )
         .rounds_at_most(1),
     ];
-    rows.extend(of_the_process);
+    rows.extend(process_rows);
     rows
 }
 
-/// Rows about the program itself, which must have been built.
-fn of_the_process(server: PathBuf) -> [Measurement; 2] {
+/// Returns the rows about the program itself, which must have been built.
+fn process_rows(server: PathBuf) -> [Measurement; 2] {
     let (start_name, start_goal) = ("start to first answer, raw key", 30.0);
     let (memory_name, memory_goal) = ("resident memory, idle", 8.0);
     if !server.exists() {
@@ -75,37 +75,31 @@ fn of_the_process(server: PathBuf) -> [Measurement; 2] {
     ]
 }
 
-/// Starts the server; with it, the milliseconds until its first answer.
+/// Starts the server. Returns the milliseconds until its first response, too.
 #[expect(clippy::disallowed_methods, reason = "a measurement owns its clock")]
 fn start(server: &Path) -> (Process, f64) {
-    let begun = Instant::now();
+    let started = Instant::now();
     let (running, _log) = Process::start(server, &[]);
     let mut socket = TcpStream::connect(running.address()).expect("it accepts");
     call(&mut socket, PING);
-    (running, begun.elapsed().as_secs_f64() * 1e3)
+    (running, started.elapsed().as_secs_f64() * 1e3)
 }
 
-/// Sends a request and reads its answer, whose length is announced.
+/// Sends a request and reads the complete response.
 fn call(socket: &mut TcpStream, request: &[u8]) {
     socket.write_all(request).expect("it takes the request");
-    let mut answer = Vec::with_capacity(4096);
-    let mut piece = [0; 4096];
-    loop {
-        let read = socket.read(&mut piece).expect("it answers");
+    let mut response = Vec::with_capacity(4096);
+    let mut buffer = [0; 4096];
+    while !is_complete(&response) {
+        let read = socket.read(&mut buffer).expect("it responds");
         assert!(read > 0, "the server closed the connection");
-        answer.extend_from_slice(&piece[..read]);
-        if is_whole(&answer) {
-            assert!(
-                answer.starts_with(b"HTTP/1.1 200"),
-                "{}",
-                String::from_utf8_lossy(&answer)
-            );
-            return;
-        }
+        response.extend_from_slice(&buffer[..read]);
     }
+    let text = String::from_utf8_lossy(&response);
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
 }
 
-fn calls_of_the_gateway() -> Sample {
+fn gateway_calls() -> Sample {
     let (address, thread) = on_own_thread(|listener| {
         serve(
             listener,
@@ -118,32 +112,34 @@ fn calls_of_the_gateway() -> Sample {
         .enable_time()
         .build()
         .expect("a runtime");
-    // Keys of one server open at its twin.
-    let calls = runtime.block_on(Calls::new());
+    // Both gateways have the same server key, so that its key opens at the other one.
+    let client = runtime.block_on(GatewayClient::new());
     let request = format!(
-        "POST /api/v1/process HTTP/1.1\r\nhost: localhost\r\nauthorization: {}\r\ncontent-type: application/json\r\n\
+        "POST /api/v1/process HTTP/1.1\r\nhost: localhost\r\nauthorization: {}\r\n\
+         content-type: application/json\r\n\
          content-length: {}\r\n\r\n{DUMMY_REQUEST}",
-        calls.authorization(),
+        client.authorization(),
         DUMMY_REQUEST.len()
     );
     cpu_per_call(address, thread, request)
 }
 
-/// The floor: the same bytes in, as many bytes out, nothing in between.
-fn calls_of_a_constant() -> Sample {
+/// Measures the floor: the same bytes in, as many bytes out, and no work in between.
+fn constant_calls() -> Sample {
     let (address, thread) = on_own_thread(|listener| async move {
         loop {
             let (stream, _) = listener.accept().await.expect("it accepts");
             stream.set_nodelay(true).expect("it is a TCP socket");
             let service = service_fn(|_request| async {
-                let answer = Full::new(Bytes::from_static(&[b'x'; 600]));
-                Ok::<_, Infallible>(http::Response::new(answer))
+                let body = Full::new(Bytes::from_static(&[b'x'; 600]));
+                Ok::<_, Infallible>(http::Response::new(body))
             });
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     });
     let request = format!(
-        "POST /api/v1/process HTTP/1.1\r\nhost: localhost\r\nauthorization: {:x<1400}\r\ncontent-type: application/json\r\n\
+        "POST /api/v1/process HTTP/1.1\r\nhost: localhost\r\nauthorization: {:x<1400}\r\n\
+         content-type: application/json\r\n\
          content-length: {}\r\n\r\n{DUMMY_REQUEST}",
         "Bearer ",
         DUMMY_REQUEST.len()
@@ -151,12 +147,12 @@ fn calls_of_a_constant() -> Sample {
     cpu_per_call(address, thread, request)
 }
 
-/// Runs a server on a thread with a runtime of its own; its address, and the thread's directory in
-/// `/proc`.
+/// Runs a server on a new thread with its own runtime. Returns the server's address and the
+/// thread's directory in `/proc`.
 fn on_own_thread<F: Future>(
     server: impl FnOnce(tokio::net::TcpListener) -> F + Send + 'static,
 ) -> (SocketAddr, PathBuf) {
-    let (tell, told) = mpsc::channel();
+    let (sender, started) = mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -167,12 +163,13 @@ fn on_own_thread<F: Future>(
                 .await
                 .expect("a free port");
             let address = listener.local_addr().expect("it is bound");
-            tell.send((address, cpu::this_thread()))
-                .expect("somebody waits");
+            sender
+                .send((address, cpu::this_thread()))
+                .expect("the caller waits");
             server(listener).await;
         });
     });
-    told.recv().expect("the server starts")
+    started.recv().expect("the server starts")
 }
 
 fn cpu_per_call(address: SocketAddr, thread: PathBuf, request: String) -> Sample {

@@ -1,5 +1,4 @@
-//! Rows about freeing a million idle clients: what it costs, and whether anybody has to wait for
-//! it.
+//! Rows about freeing a million idle clients: the cost, and how long decisions wait for it.
 
 use std::{
     sync::{
@@ -13,14 +12,14 @@ use aisbreaker_quota::Engine;
 
 use crate::{
     cpu,
-    quota::{CLIENTS, Counter, decide, engine, now},
     row::Measurement,
+    workload::{CLIENTS, Counter, decide, engine, now},
 };
 
-/// What takes longer may be the kernel's doing.
+/// A gap or decision that takes longer may be due to the kernel.
 const NOTABLE: Duration = Duration::from_micros(30);
 
-/// Sweeps of which the shortest pauses are taken.
+/// The number of sweeps from which the shortest pause is taken.
 const REPEATS: usize = 5;
 
 pub(crate) fn rows() -> Vec<Measurement> {
@@ -39,7 +38,7 @@ pub(crate) fn rows() -> Vec<Measurement> {
             "sweep of a million idle clients: longest decision of another thread meanwhile",
             "ms",
             0.5,
-            || Box::new(|| shortest(|| longest_decision(true))),
+            || Box::new(|| shortest(|| longest_decision(Sweeps::SameEngine))),
         )
         .rounds_at_most(3)
         .noted("time without a processor left out; of five sweeps the one with the least"),
@@ -47,7 +46,7 @@ pub(crate) fn rows() -> Vec<Measurement> {
             "sweep of another engine: longest decision meanwhile",
             "ms",
             0.5,
-            || Box::new(|| shortest(|| longest_decision(false))),
+            || Box::new(|| shortest(|| longest_decision(Sweeps::OtherEngine))),
         )
         .rounds_at_most(3)
         .without_goal()
@@ -55,7 +54,7 @@ pub(crate) fn rows() -> Vec<Measurement> {
     ]
 }
 
-/// An engine with a million clients that have been idle for two days, as `later` has it.
+/// An engine with a million clients that, at `later`, have been idle for two days.
 struct Idle {
     engine: Engine<Counter>,
     later: Instant,
@@ -74,22 +73,23 @@ impl Idle {
         }
     }
 
-    /// Frees all of them: the milliseconds of CPU time in all, and the elapsed time of every step.
+    /// Frees all of them. Returns the CPU time of all steps in milliseconds, and the elapsed time
+    /// of each.
     fn sweep(&self) -> (f64, Vec<Duration>) {
         let thread = cpu::this_thread();
         let before = cpu::nanoseconds(&thread);
         let step = || {
-            let begun = now();
+            let started = now();
             self.engine.sweep(self.later);
-            begun.elapsed()
+            started.elapsed()
         };
         let steps = (0..self.engine.sweep_steps()).map(|_| step()).collect();
         ((cpu::nanoseconds(&thread) - before) / 1e6, steps)
     }
 }
 
-/// Milliseconds of the longest step. Each is taken as the shortest of three, since a busy machine
-/// interrupts some.
+/// Returns the milliseconds of the longest step. Each step counts as the shortest of three runs,
+/// since a busy machine interrupts some.
 fn longest_step() -> f64 {
     let steps = || {
         let idle = Idle::new();
@@ -109,52 +109,65 @@ fn longest_step() -> f64 {
         .map_or(0.0, |longest| longest.as_secs_f64() * 1e3)
 }
 
-/// A busy machine interrupts threads for milliseconds, and only makes what is measured longer: the
-/// least of some repeats is nearest to what the engine does.
+/// Returns the shortest of some repeats. Interruptions by a busy machine only make a measurement
+/// longer, so the shortest is the closest to the engine's own time.
 fn shortest(mut measure: impl FnMut() -> f64) -> f64 {
     (0..REPEATS).map(|_| measure()).fold(f64::MAX, f64::min)
 }
 
-/// Milliseconds of the longest decision, clock and all, of a thread that decides without a pause
-/// while another frees a million idle clients of the same engine, or else of another one. Time in
-/// which the kernel gave it no processor is left out; that in which it gave none to the other
-/// thread, which held a lock, is not.
-fn longest_decision(same: bool) -> f64 {
-    let (idle, other) = (Idle::new(), if same { None } else { Some(Idle::new()) });
-    let (together, is_over) = (Barrier::new(2), AtomicBool::new(false));
+/// Which engine is swept while another thread decides.
+#[derive(Clone, Copy)]
+enum Sweeps {
+    SameEngine,
+    OtherEngine,
+}
+
+/// Returns the milliseconds of the longest decision, including reading the clock, of a thread that
+/// decides without a pause while another one frees the idle clients of an engine.
+///
+/// Time in which the deciding thread had no processor does not count. Time in which the other one
+/// had none while it held a lock does.
+fn longest_decision(sweeps: Sweeps) -> f64 {
+    let idle = Idle::new();
+    let other = match sweeps {
+        Sweeps::SameEngine => None,
+        Sweeps::OtherEngine => Some(Idle::new()),
+    };
+    let (start, is_over) = (Barrier::new(2), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let decider = scope.spawn(|| {
-            together.wait();
+            start.wait();
             decide_until(&idle, &is_over)
         });
-        together.wait();
+        start.wait();
         other.as_ref().unwrap_or(&idle).sweep();
         is_over.store(true, Ordering::Relaxed);
         decider.join().expect("it does not panic") * 1e3
     })
 }
 
-/// Decides for all clients in turn, in an order that meets every stripe soon; the seconds of the
-/// longest decision.
+/// Decides for one client after the other, in an order that soon reaches every stripe. Returns the
+/// seconds of the longest decision.
 fn decide_until(idle: &Idle, is_over: &AtomicBool) -> f64 {
     let thread = cpu::this_thread();
     let (mut client, mut longest) = (0_u64, 0.0_f64);
-    let (mut ended, mut without) = (now(), cpu::without_processor(&thread));
+    let mut last_end = now();
+    let mut without_processor = cpu::without_processor(&thread);
     while !is_over.load(Ordering::Relaxed) {
         client = client.wrapping_add(0x9E37_79B9) % CLIENTS;
-        let begun = now();
-        if begun - ended > NOTABLE {
-            without = cpu::without_processor(&thread);
+        if now() - last_end > NOTABLE {
+            without_processor = cpu::without_processor(&thread);
         }
-        let begun = now();
+        let started = now();
         decide(&idle.engine, client, idle.later);
-        ended = now();
-        let mut took = (ended - begun).as_secs_f64();
-        if took > NOTABLE.as_secs_f64() {
-            let before = std::mem::replace(&mut without, cpu::without_processor(&thread));
-            took -= (without - before) / 1e9;
+        last_end = now();
+        let mut seconds = (last_end - started).as_secs_f64();
+        if seconds > NOTABLE.as_secs_f64() {
+            let before = without_processor;
+            without_processor = cpu::without_processor(&thread);
+            seconds -= (without_processor - before) / 1e9;
         }
-        longest = longest.max(took);
+        longest = longest.max(seconds);
     }
     longest
 }

@@ -18,7 +18,7 @@ use pasetors::{
 
 use crate::{cpu::sample, row::Measurement};
 
-/// The size of claims that the design's figures are about.
+/// The size of claims for which the design sets its figures.
 const CLAIMS_BYTES: usize = 890;
 const ISSUED: SystemTime = SystemTime::UNIX_EPOCH;
 const LIFETIME: Duration = Duration::from_secs(1_826_932_968);
@@ -72,7 +72,8 @@ fn jose_row(jose: Option<PathBuf>) -> Measurement {
     })
 }
 
-/// Nanoseconds of CPU time per key that Node takes with `jose`, as the original server does.
+/// Measures the nanoseconds of CPU time per key that Node takes with `jose`, as the original server
+/// does.
 fn node(directory: &Path) -> f64 {
     let output = Command::new("node")
         .args(["--input-type=module", "--eval", include_str!("jose.mjs")])
@@ -85,7 +86,7 @@ fn node(directory: &Path) -> f64 {
         .unwrap_or_else(|_| panic!("jose failed: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// A key whose claims, registered ones included, have the size in question.
+/// Seals a key whose claims, including the registered ones, have [`CLAIMS_BYTES`].
 fn sealed(ring: &KeyRing) -> String {
     let lifetime = LIFETIME.saturating_sub(Duration::from_secs(1_795_396_968));
     let key = ring
@@ -110,7 +111,8 @@ fn refusing(ring: KeyRing) -> impl FnMut() -> bool {
     move || ring.open::<Grant>(&key, &host, now()).is_err()
 }
 
-/// The whole check of the same claims in the peer's format: decrypt, parse, compare host and times.
+/// Returns the complete check of the same claims in the other library's format: decrypt, parse,
+/// compare host and times.
 fn pasetors() -> impl FnMut() -> Claims {
     let key = SymmetricKey::<V4>::from(&[7; 32]).expect("32 bytes are a key");
     let claims = Claims {

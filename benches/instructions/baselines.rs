@@ -1,16 +1,16 @@
-//! What calls took when somebody last looked, and how much more is too much.
+//! The committed figures of each case, and by how much they may be exceeded.
 
 use std::{collections::BTreeMap, fmt, fs, path::Path, process::Command};
 
 use serde::{Deserialize, Serialize};
 
-/// By how much of the baseline a call may take more instructions: hash tables and allocators do not
-/// do the same each time.
+/// The fraction by which a call may exceed the instructions of its baseline: hash tables and
+/// allocators vary between runs.
 const TOLERANCE: f64 = 0.03;
-/// How many allocations more a call may make: less than one for each call.
-const MORE_ALLOCATIONS: f64 = 0.5;
+/// By how many allocations a call may exceed its baseline: less than one per call.
+const ALLOCATION_TOLERANCE: f64 = 0.5;
 
-/// What one call takes.
+/// The cost of one call.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(crate) struct Figures {
     pub(crate) instructions: f64,
@@ -24,7 +24,7 @@ pub(crate) struct Baselines {
     cases: BTreeMap<String, Figures>,
 }
 
-/// Figures beside their baseline.
+/// Figures compared with their baseline.
 #[derive(Debug)]
 pub(crate) struct Verdict {
     found: Figures,
@@ -33,7 +33,7 @@ pub(crate) struct Verdict {
 }
 
 impl Baselines {
-    /// Those of a file; none if there is no file.
+    /// Reads a file. Returns no baselines if there is no file.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         if !path.exists() {
             return Ok(Self::default());
@@ -53,12 +53,12 @@ impl Baselines {
         &self.made_with
     }
 
-    /// Compares; what has no baseline is worse than none.
+    /// Compares figures with the baseline. A case without one counts as worse.
     pub(crate) fn judge(&self, case: &str, found: Figures) -> Verdict {
         let baseline = self.cases.get(case).copied();
         let is_worse = baseline.is_none_or(|baseline| {
             found.instructions > baseline.instructions * (1.0 + TOLERANCE)
-                || found.allocations > baseline.allocations + MORE_ALLOCATIONS
+                || found.allocations > baseline.allocations + ALLOCATION_TOLERANCE
         });
         Verdict {
             found,
@@ -77,11 +77,11 @@ impl Baselines {
 }
 
 impl Verdict {
-    /// So much better that the baseline would let it get worse again.
+    /// Returns whether the figures are so much better that the baseline should follow.
     fn is_better(&self) -> bool {
         self.baseline.is_some_and(|baseline| {
             self.found.instructions < baseline.instructions * (1.0 - TOLERANCE)
-                || self.found.allocations < baseline.allocations - MORE_ALLOCATIONS
+                || self.found.allocations < baseline.allocations - ALLOCATION_TOLERANCE
         })
     }
 }
@@ -107,7 +107,8 @@ impl fmt::Display for Verdict {
                 let percent = 100.0 * (instructions / baseline.instructions - 1.0);
                 write!(
                     f,
-                    "{instructions:>12.0} {:>12.0} {percent:>+7.2}%   {allocations:>8.2} {:>8.2}   {word}",
+                    "{instructions:>12.0} {:>12.0} {percent:>+7.2}%   {allocations:>8.2} \
+                     {:>8.2}   {word}",
                     baseline.instructions, baseline.allocations
                 )
             }
@@ -115,8 +116,8 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Whether the baselines are of a machine like this: valgrind tells programs of the machine's own
-/// instructions, and encryption uses the widest that there are.
+/// Returns whether the baselines apply to this machine: valgrind passes on which instructions the
+/// processor has, and encryption uses the widest ones.
 pub(crate) fn apply_here() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::arch::is_x86_feature_detected!("avx2");
@@ -124,20 +125,14 @@ pub(crate) fn apply_here() -> bool {
     return false;
 }
 
-/// What the figures depend on besides the code.
+/// Returns the versions of the tools that the figures depend on.
 fn tools() -> String {
     let version = |program: &str| {
-        let output = Command::new(program).arg("--version").output();
-        output.map_or_else(
-            |_missing| format!("no {program}"),
-            |output| {
-                String::from_utf8_lossy(&output.stdout)
-                    .lines()
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned()
-            },
-        )
+        let Ok(output) = Command::new(program).arg("--version").output() else {
+            return format!("no {program}");
+        };
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.lines().next().unwrap_or_default().to_owned()
     };
     [version("rustc"), version("valgrind"), version("ldd")].join(", ")
 }

@@ -1,4 +1,4 @@
-//! Runs a case below callgrind, and reads what it counted.
+//! Runs a case under callgrind and reads its counts.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use std::{
 
 use crate::cases::Case;
 
-/// Each is one allocation.
+/// A call of any of these is one allocation.
 const ALLOCATORS: [&str; 5] = [
     "malloc",
     "calloc",
@@ -18,36 +18,36 @@ const ALLOCATORS: [&str; 5] = [
     "aligned_alloc",
 ];
 
-/// What was counted of one call, each function by itself.
+/// The counts of one call, by function.
 #[derive(Debug, Default)]
 pub(crate) struct Profile {
-    /// Instructions of each function, without those that it calls.
+    /// Instructions of each function itself, without its callees.
     functions: HashMap<String, f64>,
     allocations: f64,
 }
 
 /// Measures one call of a case.
-pub(crate) fn of_one_call(case: Case) -> Result<Profile, String> {
+pub(crate) fn profile_one_call(case: Case) -> Result<Profile, String> {
     let folder = env::temp_dir().join(format!(
         "instructions-{}-{}",
         std::process::id(),
         case.name()
     ));
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let found = difference(case, &folder);
-    let _left_behind = fs::remove_dir_all(&folder);
-    found
+    let profile = difference(case, &folder);
+    let _removed_or_not = fs::remove_dir_all(&folder);
+    profile
 }
 
-/// Of so many calls and twice as many, both at once.
+/// Runs a number of calls and twice as many, both at once. Returns the difference per call.
 fn difference(case: Case, folder: &Path) -> Result<Profile, String> {
     let calls = case.calls();
-    let paths = [calls, 2 * calls].map(|calls| (calls, folder.join(calls.to_string())));
-    let started = paths
-        .each_ref()
-        .map(|(calls, path)| start(case, *calls, path));
+    let started = [calls, 2 * calls].map(|calls| {
+        let path = folder.join(calls.to_string());
+        (start(case, calls, &path), path)
+    });
     let mut counted = Vec::new();
-    for ((_, path), child) in paths.iter().zip(started) {
+    for (child, path) in started {
         let output = child?
             .wait_with_output()
             .map_err(|error| format!("valgrind: {error}"))?;
@@ -59,15 +59,16 @@ fn difference(case: Case, folder: &Path) -> Result<Profile, String> {
             ));
         }
         let text =
-            fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         counted.push(read(&text));
     }
     let [few, many] = <[Profile; 2]>::try_from(counted).expect("two were started");
-    Ok(few.until(&many, f64::from(calls)))
+    Ok(few.per_call(&many, f64::from(calls)))
 }
 
 fn start(case: Case, calls: u32, path: &Path) -> Result<Child, String> {
-    let this = env::current_exe().map_err(|error| format!("where this program is: {error}"))?;
+    let this = env::current_exe()
+        .map_err(|error| format!("cannot find the path of this program: {error}"))?;
     Command::new("valgrind")
         .args([
             "--tool=callgrind",
@@ -85,9 +86,9 @@ fn start(case: Case, calls: u32, path: &Path) -> Result<Child, String> {
         })
 }
 
-/// Reads callgrind's file ("Callgrind Format Specification" in valgrind's manual): the cost of
-/// lines after `fn=` is the function's own, but for the line after `calls=`, which is what a call
-/// of `cfn=` took.
+/// Parses callgrind's output ("Callgrind Format Specification" in valgrind's manual). The costs in
+/// the lines after `fn=` are the function's own, except the line after `calls=`, which is the cost
+/// of the callee in `cfn=`.
 fn read(text: &str) -> Profile {
     let mut profile = Profile::default();
     let (mut function, mut callee, mut is_call) = ("", "", false);
@@ -118,14 +119,15 @@ fn number(text: Option<&str>) -> f64 {
 }
 
 impl Profile {
-    /// What one of so many calls took, by which `more` counted more.
-    fn until(&self, more: &Self, calls: f64) -> Self {
-        let of_function = |(name, many): (&String, &f64)| {
-            let few = self.functions.get(name).copied().unwrap_or_default();
-            (name.clone(), (many - few) / calls)
-        };
+    /// Returns the counts per call, where `more` has this many calls more than `self`.
+    fn per_call(&self, more: &Self, calls: f64) -> Self {
+        let mut functions = HashMap::new();
+        for (name, many) in &more.functions {
+            let few = self.functions.get(name).unwrap_or(&0.0);
+            functions.insert(name.clone(), (many - few) / calls);
+        }
         Self {
-            functions: more.functions.iter().map(of_function).collect(),
+            functions,
             allocations: (more.allocations - self.allocations) / calls,
         }
     }
@@ -138,7 +140,7 @@ impl Profile {
         self.allocations
     }
 
-    /// The functions with the most instructions of their own, and how many.
+    /// Returns the functions with the most instructions of their own, and their instructions.
     pub(crate) fn top(&self, count: usize) -> Vec<(&str, f64)> {
         let mut all: Vec<_> = self
             .functions
@@ -156,8 +158,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_counts_where_it_was_made_but_costs_where_it_went() {
-        let text = "version: 1\nevents: Ir\n\nfn=main\n10 5\ncfn=malloc\ncalls=3 20\n10 300\n11 2\n\nfn=malloc\n20 300\n\n\
+    fn counts_calls_at_the_caller_and_costs_at_the_callee() {
+        let text = "version: 1\nevents: Ir\n\nfn=main\n10 5\ncfn=malloc\ncalls=3 20\n10 300\n\
+            11 2\n\nfn=malloc\n20 300\n\n\
             totals: 307\n";
 
         let profile = read(text);

@@ -1,4 +1,4 @@
-//! What is measured.
+//! The cases that are measured.
 
 use std::{
     hint::black_box,
@@ -9,8 +9,8 @@ use std::{
 
 use aisbreaker_benches::{
     claims::{grant, host, ring},
-    gateway::Calls,
-    provider::Answers,
+    gateway::GatewayClient,
+    provider::ReplyOptions,
 };
 use aisbreaker_quota::{Charge, Engine, Limits};
 use aisbreaker_token::Grant;
@@ -19,25 +19,25 @@ use clap::ValueEnum;
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const NOW: Duration = Duration::from_secs(1_795_396_965);
 
-/// Something that takes instructions.
+/// A case.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Case {
     /// Open a key with 890 bytes of claims
     Open,
     /// Decide over twelve limits
     Quota,
-    /// A whole call that passes through to a provider, JSON
+    /// A JSON call that is forwarded to a provider
     Json,
-    /// The same, streamed in 100 chunks, each of which comes by itself
+    /// The same, streamed in 100 chunks that arrive one by one
     Stream,
-    /// The same, streamed in 100 chunks that come at once
+    /// The same, streamed in 100 chunks that arrive at once
     Burst,
-    /// A whole call of `chat:dummy`
+    /// A call to `chat:dummy`
     Dummy,
 }
 
 impl Case {
-    /// How many calls are enough.
+    /// Returns how many calls are enough for a stable figure.
     pub(crate) fn calls(self) -> u32 {
         match self {
             Self::Open | Self::Quota => 1000,
@@ -46,7 +46,7 @@ impl Case {
         }
     }
 
-    /// As it is named at the command line.
+    /// Returns its name on the command line.
     pub(crate) fn name(self) -> String {
         self.to_possible_value()
             .expect("none is skipped")
@@ -58,24 +58,24 @@ impl Case {
         match self {
             Self::Open => open(calls),
             Self::Quota => decide(calls),
-            Self::Json => chat(calls, Answers::default()),
+            Self::Json => chat(calls, ReplyOptions::default()),
             Self::Stream => chat(
                 calls,
-                Answers {
+                ReplyOptions {
                     chunks: 100,
-                    by_itself: true,
-                    ..Answers::default()
+                    yields_after_chunk: true,
+                    ..ReplyOptions::default()
                 },
             ),
             Self::Burst => chat(
                 calls,
-                Answers {
+                ReplyOptions {
                     chunks: 100,
                     at_once: true,
-                    ..Answers::default()
+                    ..ReplyOptions::default()
                 },
             ),
-            Self::Dummy => ask_dummy(calls),
+            Self::Dummy => dummy(calls),
         }
     }
 }
@@ -93,14 +93,14 @@ fn open(calls: u32) {
     }
 }
 
-/// Of what the gateway charges: for one client and for all of them, of the server and of the key.
+/// Charges the counters of a request: of the server and of the key, per client and global.
 fn decide(calls: u32) {
     let epoch = Instant::now();
-    let engine = Engine::with_homes(epoch, 10_000, |(_, _, client): &(u8, [u64; 2], u64)| {
+    let engine = Engine::with_shard_by(epoch, 10_000, |(_, _, client): &(u8, [u64; 2], u64)| {
         *client
     });
     let limits = Limits::new(NonZeroU32::MAX, NonZeroU32::MAX, NonZeroU32::MAX);
-    let asked = [
+    let charges = [
         Charge::new((1, [0, 0], 42), limits),
         Charge::new((2, [7, 8], 42), limits),
         Charge::shared((3, [7, 8], 0), limits),
@@ -108,33 +108,30 @@ fn decide(calls: u32) {
     ];
     for _ in 0..calls {
         engine
-            .charge(black_box(&asked), NonZeroU32::MIN, epoch)
-            .expect("it is not spent");
+            .charge(black_box(&charges), NonZeroU32::MIN, epoch)
+            .expect("it is admitted");
     }
 }
 
-fn chat(calls: u32, answers: Answers) {
+fn chat(calls: u32, reply: ReplyOptions) {
     run(async {
-        let gateway = Calls::with_provider(answers).await;
+        let gateway = GatewayClient::with_provider(reply).await;
         for _ in 0..calls {
-            let answer = gateway.chat(CLIENT, answers.chunks > 0).await;
-            let end: &[u8] = if answers.chunks > 0 {
+            let response = gateway.chat(CLIENT, reply.chunks > 0).await;
+            let end: &[u8] = if reply.chunks > 0 {
                 b"null}]}\n\n"
             } else {
                 b"\"total_tokens\":315}}"
             };
-            assert!(
-                answer.ends_with(end),
-                "{}",
-                String::from_utf8_lossy(&answer)
-            );
+            let text = || String::from_utf8_lossy(&response);
+            assert!(response.ends_with(end), "{}", text());
         }
     });
 }
 
-fn ask_dummy(calls: u32) {
+fn dummy(calls: u32) {
     run(async {
-        let gateway = Calls::new().await;
+        let gateway = GatewayClient::new().await;
         for _ in 0..calls {
             black_box(gateway.process(CLIENT, false).await);
         }

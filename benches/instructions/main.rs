@@ -1,13 +1,13 @@
-//! How many instructions a call takes, as callgrind (valgrind) counts them: repeatable where times
-//! are not.
+//! Counts the instructions and allocations of a call with callgrind (valgrind), which are
+//! repeatable where times are not.
 //!
-//! `instructions` measures every case and compares it with `benches/instructions/baselines.json`:
-//! it fails when one takes more than the baseline and its tolerance. `instructions --write` makes
-//! what it measures the baseline. `instructions --top 20 json` tells in which functions the
-//! instructions of a case are.
+//! `instructions` measures every case and compares it with `benches/instructions/baselines.json`.
+//! It fails when one exceeds its baseline by more than the tolerance. `instructions --write` makes
+//! the measured figures the baseline. `instructions --top 20 json` lists the functions with the
+//! most instructions of a case.
 //!
-//! A case is run for some calls and for twice as many, each in a process of its own; the difference
-//! is that of the calls alone.
+//! A case runs for some calls and for twice as many, each in its own process; the difference is the
+//! cost of the calls alone.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::expect_used,
@@ -36,14 +36,14 @@ use self::{
 /// Counts the instructions and allocations of calls, and compares them with the committed ones.
 #[derive(Debug, Parser)]
 struct Args {
-    /// What to measure; all of it by default
+    /// Cases to measure; all by default
     #[arg(value_enum)]
     cases: Vec<Case>,
-    /// Make what is measured the baseline
+    /// Make the measured figures the baseline
     #[arg(long)]
     write: bool,
-    /// Also tell the functions that take the most, this many; the program needs its symbols for
-    /// that (`CARGO_PROFILE_RELEASE_STRIP=none`)
+    /// Also list this many functions with the most instructions; needs a build with symbols
+    /// (`CARGO_PROFILE_RELEASE_STRIP=none`)
     #[arg(long, default_value_t = 0)]
     top: usize,
     /// The file with the baselines
@@ -55,7 +55,7 @@ struct Args {
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 enum Role {
-    /// Run a case so often
+    /// Run a case this often
     #[command(hide = true)]
     Run {
         #[arg(value_enum)]
@@ -92,7 +92,7 @@ fn measure(args: &Args) -> Result<ExitCode, String> {
         "", "instructions", "baseline", "", "mallocs", "baseline"
     );
     for case in cases {
-        let profile = callgrind::of_one_call(case)?;
+        let profile = callgrind::profile_one_call(case)?;
         let found = Figures {
             instructions: profile.instructions(),
             allocations: profile.allocations(),
@@ -112,14 +112,15 @@ fn measure(args: &Args) -> Result<ExitCode, String> {
     }
     if !baselines::apply_here() {
         println!(
-            "The baselines are those of x86-64 with AVX2; this machine is another, so they say nothing here."
+            "The baselines are for x86-64 with AVX2; this machine is different, so they do not \
+             apply."
         );
         return Ok(ExitCode::SUCCESS);
     }
     if is_worse {
         eprintln!(
-            "A call takes more than it did. Find out why (--top 20). If it is worth it, make it the baseline: \
-             instructions --write. Baselines are of: {}.",
+            "A call takes more than its baseline. Find out why (--top 20). If it is worth it, \
+             make it the baseline: instructions --write. The baselines were measured with: {}.",
             baselines.made_with()
         );
         return Ok(ExitCode::FAILURE);

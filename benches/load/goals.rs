@@ -1,23 +1,22 @@
-//! The figures that the design sets, beside what was measured.
+//! The goals of the design, compared with what was measured.
 
 use std::{fmt::Write as _, fs, path::Path};
 
 use serde::Deserialize;
 
 use crate::{
-    measure::{Comparison, Middle},
-    report::with_spread,
-    scenarios::Outcome,
+    measure::{Comparison, Spread},
+    scenarios::PartResult,
 };
 
-/// A row of the table: what it is, what is to be reached, and how it comes of a comparison.
+/// A row of the table: its name, its goal, and how it follows from a comparison.
 struct Row {
     name: &'static str,
-    /// The part and the comparison in it that it is about.
-    of: (&'static str, usize),
+    /// The name of a part, and the index of a comparison in it.
+    source: (&'static str, usize),
     goal: Goal,
-    figure: fn(&Comparison) -> Middle,
-    /// Both figures, for those who want to see them.
+    figure: fn(&Comparison) -> Spread,
+    /// Shows the two figures that were compared.
     both: fn(&Comparison) -> String,
 }
 
@@ -30,14 +29,14 @@ enum Goal {
 const ROWS: [Row; 12] = [
     Row {
         name: "JSON call, CPU per request / bare proxy",
-        of: ("json", 0),
+        source: ("json", 0),
         goal: Goal::AtMost(1.25),
         figure: |c| c.ratio(|s| s.cpu),
         both: micros,
     },
     Row {
         name: "JSON call, requests per second / bare proxy, all on one machine",
-        of: ("json", 0),
+        source: ("json", 0),
         goal: Goal::AtLeast(0.85),
         figure: |c| c.ratio(|s| s.per_second),
         both: |c| {
@@ -47,56 +46,57 @@ const ROWS: [Row; 12] = [
     },
     Row {
         name: "stream of 100 chunks in a burst, a write for each: CPU per stream / bare proxy",
-        of: ("streams", 0),
+        source: ("streams", 0),
         goal: Goal::AtMost(0.6),
         figure: |c| c.ratio(|s| s.cpu),
         both: micros,
     },
     Row {
         name: "the same in one write",
-        of: ("streams", 1),
+        source: ("streams", 1),
         goal: Goal::AtMost(0.6),
         figure: |c| c.ratio(|s| s.cpu),
         both: micros,
     },
     Row {
         name: "stream of 100 chunks 10 ms apart, 64 at once: CPU per chunk / bare proxy",
-        of: ("streams", 2),
+        source: ("streams", 2),
         goal: Goal::AtMost(1.15),
         figure: |c| c.ratio(|s| s.cpu),
         both: micros,
     },
     Row {
         name: "first streamed byte, p50: ms over bare proxy",
-        of: ("first-byte", 0),
+        source: ("first-byte", 0),
         goal: Goal::AtMost(0.5),
         figure: |c| c.difference(|s| s.first_byte.p50),
         both: |c| millis(c.ours(|s| s.first_byte.p50), c.other(|s| s.first_byte.p50)),
     },
     Row {
         name: "1000 calls per second, open loop: p50 / bare proxy",
-        of: ("steady", 0),
+        source: ("steady", 0),
         goal: Goal::AtMost(1.15),
         figure: |c| c.ratio(|s| s.answer.p50),
         both: |c| millis(c.ours(|s| s.answer.p50), c.other(|s| s.answer.p50)),
     },
     Row {
         name: "70 % load, open loop: p99 / bare proxy at the same rate",
-        of: ("busy", 0),
+        source: ("busy", 0),
         goal: Goal::None,
         figure: |c| c.ratio(|s| s.answer.p99),
         both: |c| millis(c.ours(|s| s.answer.p99), c.other(|s| s.answer.p99)),
     },
     Row {
-        name: "`chat:dummy` through `process`, with its log: CPU per request / hyper server with a constant",
-        of: ("dummy", 0),
+        name: "`chat:dummy` through `process`, with its log: CPU per request / hyper server with \
+               a constant",
+        source: ("dummy", 0),
         goal: Goal::AtMost(2.5),
         figure: |c| c.ratio(|s| s.cpu),
         both: micros,
     },
     Row {
         name: "resident memory at the JSON load, MB",
-        of: ("json", 0),
+        source: ("json", 0),
         goal: Goal::AtMost(15.0),
         figure: |c| c.ours(|s| s.resident),
         both: |c| {
@@ -106,14 +106,14 @@ const ROWS: [Row; 12] = [
     },
     Row {
         name: "CPU of the load generator per JSON request, µs",
-        of: ("json", 0),
+        source: ("json", 0),
         goal: Goal::None,
         figure: |c| c.ours(|s| s.load_cpu),
         both: |_| String::new(),
     },
     Row {
         name: "CPU of the provider per JSON request, µs",
-        of: ("json", 0),
+        source: ("json", 0),
         goal: Goal::None,
         figure: |c| c.ours(|s| s.provider_cpu),
         both: |_| String::new(),
@@ -125,11 +125,11 @@ fn micros(comparison: &Comparison) -> String {
     format!("{:.1} / {:.1} µs", ours.median, other.median)
 }
 
-fn millis(ours: Middle, other: Middle) -> String {
+fn millis(ours: Spread, other: Spread) -> String {
     format!("{:.3} / {:.3} ms", ours.median, other.median)
 }
 
-/// A row that another program measured.
+/// A row measured by the program `figures`.
 #[derive(Debug, Deserialize)]
 struct Measured {
     row: String,
@@ -143,31 +143,36 @@ struct Measured {
     spread: Option<(f64, f64)>,
 }
 
-/// The table of all rows.
-pub(crate) fn table(outcome: &impl Fn(&str) -> Outcome, results: &Path) -> String {
+/// Returns the table of all rows.
+pub(crate) fn table(results_of: &impl Fn(&str) -> PartResult, results: &Path) -> String {
     let mut text = String::from(
-        "\n## The figures of the design\n\nA median, and in brackets the least and the most of all rounds.\n\n\
+        "\n## The figures of the design\n\nThe median of all rounds, and in brackets the least \
+         and the most of them.\n\n\
          | what | measured | goal | met | ours / other |\n|---|---|---|---|---|\n",
     );
     for row in &ROWS {
-        let Some(comparison) = outcome(row.of.0).comparisons.into_iter().nth(row.of.1) else {
+        let Some(comparison) = results_of(row.source.0)
+            .comparisons
+            .into_iter()
+            .nth(row.source.1)
+        else {
             continue;
         };
         let figure = (row.figure)(&comparison);
         let (goal, met) = match row.goal {
-            Goal::AtMost(goal) => (format!("≤ {goal}"), told(figure.median <= goal)),
-            Goal::AtLeast(goal) => (format!("≥ {goal}"), told(figure.median >= goal)),
+            Goal::AtMost(goal) => (format!("≤ {goal}"), yes_or_no(figure.median <= goal)),
+            Goal::AtLeast(goal) => (format!("≥ {goal}"), yes_or_no(figure.median >= goal)),
             Goal::None => (String::new(), ""),
         };
-        let (measured, both) = (with_spread(figure, 3), (row.both)(&comparison));
+        let (measured, both) = (figure.with_digits(3), (row.both)(&comparison));
         let _written = writeln!(
             text,
             "| {} | {measured} | {goal} | {met} | {both} |",
             row.name
         );
     }
-    if let Some((clients, megabytes)) = outcome("clients").memory.last() {
-        let met = told(*megabytes <= 250.0);
+    if let Some((clients, megabytes)) = results_of("clients").memory.last() {
+        let met = yes_or_no(*megabytes <= 250.0);
         let _written = writeln!(
             text,
             "| resident memory, {clients} known clients, MB | {megabytes:.1} | ≤ 250 | {met} | |"
@@ -184,26 +189,33 @@ fn measured(row: &Measured) -> String {
     let Some(ratio) = row.ratio else {
         return String::new();
     };
-    let spread = row.spread.map_or_else(String::new, |(least, most)| {
+    let spread = show(row.spread, |(least, most)| {
         format!(" ({least:.3}–{most:.3})")
     });
     let sign = if row.is_least { '≥' } else { '≤' };
-    let goal = row
-        .goal
-        .map_or_else(String::new, |goal| format!("{sign} {goal}"));
-    let figure =
-        |figure: Option<f64>| figure.map_or_else(String::new, |figure| format!("{figure:.1}"));
+    let goal = show(row.goal, |goal| format!("{sign} {goal}"));
+    let met = row.met.map_or("", yes_or_no);
+    let one_digit = |figure: f64| format!("{figure:.1}");
     let both = match row.anchor {
-        Some(_) => format!("{} / {} {}", figure(row.ours), figure(row.anchor), row.unit),
+        Some(anchor) => {
+            let ours = show(row.ours, one_digit);
+            format!("{ours} / {anchor:.1} {}", row.unit)
+        }
         None => row.unit.clone(),
     };
     format!(
-        "| {} | {ratio:.3}{spread} | {goal} | {} | {both} |\n",
-        row.row,
-        row.met.map_or("", told)
+        "| {} | {ratio:.3}{spread} | {goal} | {met} | {both} |\n",
+        row.row
     )
 }
 
-fn told(is_met: bool) -> &'static str {
+fn show<T>(value: Option<T>, format: impl Fn(T) -> String) -> String {
+    match value {
+        Some(value) => format(value),
+        None => String::new(),
+    }
+}
+
+fn yes_or_no(is_met: bool) -> &'static str {
     if is_met { "yes" } else { "**no**" }
 }

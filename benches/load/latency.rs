@@ -16,18 +16,17 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    pub(crate) fn note(&mut self, time: Duration) {
-        // It grows as it must.
+    pub(crate) fn record(&mut self, time: Duration) {
         self.0
             .record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
-            .expect("a time of days fits");
+            .expect("it grows");
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
         self.0.add(&other.0).expect("it grows");
     }
 
-    /// Milliseconds within which this part of all came.
+    /// Returns the milliseconds at this quantile.
     pub(crate) fn millis_at(&self, quantile: f64) -> f64 {
         nanoseconds(self.0.value_at_quantile(quantile)) / 1e6
     }
@@ -42,7 +41,7 @@ impl Latencies {
         }
     }
 
-    /// Points of the distribution: a quantile, and the milliseconds at it.
+    /// Returns points of the distribution: a quantile, and the milliseconds at it.
     pub(crate) fn points(&self) -> Vec<(f64, f64)> {
         let quantiles = (0..=40).map(|step| 1.0 - 10f64.powf(-f64::from(step) / 10.0));
         quantiles
@@ -59,7 +58,7 @@ fn nanoseconds(count: u64) -> f64 {
     count as f64
 }
 
-/// Milliseconds within which parts of all came.
+/// The quantiles of a distribution, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Summary {
     pub(crate) p50: f64,

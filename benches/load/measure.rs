@@ -1,4 +1,4 @@
-//! Ours and another, measured in turns.
+//! Comparisons: the server and an anchor, measured alternately.
 
 use std::time::Duration;
 
@@ -6,39 +6,40 @@ use aisbreaker_benches::process::{Process, cpu_seconds};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    closed::{Loop, Outcome},
+    closed_loop::{ClosedLoop, LoopResult},
     latency::{Latencies, Summary},
-    open::Schedule,
+    open_loop::OpenLoop,
     target::Target,
 };
 
 /// What was measured of one server in one round.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Sample {
-    /// Answers, or chunks of streams.
+    /// Responses, or chunks of streams.
     pub(crate) operations: f64,
     pub(crate) per_second: f64,
     /// Microseconds of CPU time of the server per operation.
     pub(crate) cpu: f64,
-    /// The same of the provider, and of this program.
+    /// The same for the provider, and for this program.
     pub(crate) provider_cpu: f64,
     pub(crate) load_cpu: f64,
-    /// Milliseconds until an answer was whole, until its body began, and of chunks on their way.
+    /// Milliseconds until a response was complete, until its body began, and from the write to the
+    /// read of a chunk.
     pub(crate) answer: Summary,
     pub(crate) first_byte: Summary,
     pub(crate) chunk: Summary,
-    /// Milliseconds that requests of an open loop were sent late.
+    /// Milliseconds by which requests of an open loop were sent late.
     pub(crate) lateness: Summary,
-    /// Megabytes of the server at the end.
+    /// Resident megabytes of the server at the end.
     pub(crate) resident: f64,
 }
 
-/// Both in all rounds.
+/// The samples of both in all rounds.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Comparison {
     pub(crate) name: String,
     pub(crate) rounds: Vec<Pair>,
-    /// The distributions of all answer times.
+    /// The distributions of all response times: quantiles, and the milliseconds at them.
     pub(crate) ours: Vec<(f64, f64)>,
     pub(crate) other: Vec<(f64, f64)>,
 }
@@ -49,18 +50,18 @@ pub(crate) struct Pair {
     pub(crate) other: Sample,
 }
 
-/// A figure of a sample.
+/// Picks a figure of a sample.
 pub(crate) type Figure = fn(&Sample) -> f64;
 
-/// A median, and the least and the most of all rounds.
+/// The median, least and most of a figure over all rounds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Middle {
+pub(crate) struct Spread {
     pub(crate) median: f64,
     pub(crate) least: f64,
     pub(crate) most: f64,
 }
 
-impl Middle {
+impl Spread {
     pub(crate) fn of(figures: impl Iterator<Item = f64>) -> Self {
         let mut sorted: Vec<f64> = figures.collect();
         sorted.sort_by(f64::total_cmp);
@@ -71,10 +72,20 @@ impl Middle {
             most: at(sorted.len().saturating_sub(1)),
         }
     }
+
+    /// Shows the median, with the least and the most in brackets.
+    pub(crate) fn with_digits(self, digits: usize) -> String {
+        let Self {
+            median,
+            least,
+            most,
+        } = self;
+        format!("{median:.digits$} ({least:.digits$}–{most:.digits$})")
+    }
 }
 
 impl Comparison {
-    /// Measures both in turns, in changing order, after a round that does not count.
+    /// Measures both in each round, in alternating order, after a round that does not count.
     pub(crate) fn measure(
         name: impl Into<String>,
         (ours, other): (&Target, &Target),
@@ -82,7 +93,7 @@ impl Comparison {
         mut measured: impl FnMut(&Target) -> (Sample, Latencies),
     ) -> Self {
         let name = name.into();
-        eprint(&format!("{name}: "));
+        progress(&format!("{name}: "));
         let (_, _) = (measured(other), measured(ours));
         let mut all = (Latencies::default(), Latencies::default());
         let mut pairs = Vec::new();
@@ -100,7 +111,7 @@ impl Comparison {
                 ours: ours.0,
                 other: other.0,
             });
-            eprint(".");
+            progress(".");
         }
         let comparison = Self {
             name,
@@ -108,7 +119,7 @@ impl Comparison {
             ours: all.0.points(),
             other: all.1.points(),
         };
-        eprint(&format!(
+        progress(&format!(
             " CPU {:.2} µs of {:.2}, ratio {:.3}; per second {:.0} of {:.0}\n",
             comparison.ours(|sample| sample.cpu).median,
             comparison.other(|sample| sample.cpu).median,
@@ -119,24 +130,24 @@ impl Comparison {
         comparison
     }
 
-    pub(crate) fn ours(&self, figure: Figure) -> Middle {
-        Middle::of(self.rounds.iter().map(|pair| figure(&pair.ours)))
+    pub(crate) fn ours(&self, figure: Figure) -> Spread {
+        Spread::of(self.rounds.iter().map(|pair| figure(&pair.ours)))
     }
 
-    pub(crate) fn other(&self, figure: Figure) -> Middle {
-        Middle::of(self.rounds.iter().map(|pair| figure(&pair.other)))
+    pub(crate) fn other(&self, figure: Figure) -> Spread {
+        Spread::of(self.rounds.iter().map(|pair| figure(&pair.other)))
     }
 
-    pub(crate) fn ratio(&self, figure: Figure) -> Middle {
-        Middle::of(
+    pub(crate) fn ratio(&self, figure: Figure) -> Spread {
+        Spread::of(
             self.rounds
                 .iter()
                 .map(|pair| figure(&pair.ours) / figure(&pair.other)),
         )
     }
 
-    pub(crate) fn difference(&self, figure: Figure) -> Middle {
-        Middle::of(
+    pub(crate) fn difference(&self, figure: Figure) -> Spread {
+        Spread::of(
             self.rounds
                 .iter()
                 .map(|pair| figure(&pair.ours) - figure(&pair.other)),
@@ -144,34 +155,34 @@ impl Comparison {
     }
 }
 
-/// Tells whoever waits how far it is.
-#[expect(clippy::print_stderr, reason = "progress is for whoever waits")]
-pub(crate) fn eprint(text: &str) {
+/// Prints progress to standard error.
+#[expect(clippy::print_stderr, reason = "progress is for the terminal")]
+pub(crate) fn progress(text: &str) {
     eprint!("{text}");
 }
 
 /// How a closed loop is run in each round.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Closed {
+pub(crate) struct ClosedRun {
     pub(crate) connections: usize,
-    pub(crate) most_under_way: usize,
+    pub(crate) max_in_flight: usize,
     pub(crate) time: Duration,
-    /// Chunks of streams count instead of whole answers.
+    /// Whether chunks of streams are counted instead of responses.
     pub(crate) counts_chunks: bool,
 }
 
-impl Closed {
-    /// So many connections, all of them busy.
-    pub(crate) fn of(connections: usize, time: Duration) -> Self {
+impl ClosedRun {
+    /// Creates a run with this many connections, all of them busy.
+    pub(crate) fn new(connections: usize, time: Duration) -> Self {
         Self {
             connections,
-            most_under_way: connections,
+            max_in_flight: connections,
             time,
             counts_chunks: false,
         }
     }
 
-    /// Runs it once; with the sample, the times of all answers.
+    /// Runs the loop once. Returns the latencies of all responses, too.
     pub(crate) fn run(self, target: &Target, provider: Option<&Process>) -> (Sample, Latencies) {
         let warm_up = Duration::from_millis(200).max(self.time / 5);
         let process = &target.process;
@@ -182,58 +193,59 @@ impl Closed {
                 cpu_seconds(std::process::id()),
             ]
         };
-        let mut looks = Vec::with_capacity(2);
+        let mut observed = Vec::with_capacity(2);
         let mut resident = 0.0;
-        let run = Loop {
+        let closed_loop = ClosedLoop {
             address: process.address(),
             request: &target.request,
-            number: None,
+            write_number: None,
             first_number: 0,
             connections: self.connections,
-            most_under_way: self.most_under_way,
+            max_in_flight: self.max_in_flight,
             warm_up,
             time: self.time,
-            most_calls: u64::MAX,
+            max_calls: u64::MAX,
         };
-        let outcome = run.run(|| {
-            looks.push(spent());
+        let result = closed_loop.run(|| {
+            observed.push(spent());
             resident = process.resident_bytes() / 1e6;
         });
         let operations = if self.counts_chunks {
-            outcome.chunks
+            result.chunks
         } else {
-            outcome.answers
+            result.answers
         };
-        (
-            sample(&outcome, operations, [looks[0], looks[1]], resident),
-            outcome.latencies,
-        )
+        let sample = sample(&result, operations, [observed[0], observed[1]], resident);
+        (sample, result.latencies)
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "nobody counts that far")]
-fn sample(outcome: &Outcome, operations: u64, looks: [[f64; 3]; 2], resident: f64) -> Sample {
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a run has far fewer than 2^52 operations"
+)]
+fn sample(result: &LoopResult, operations: u64, cpu: [[f64; 3]; 2], resident: f64) -> Sample {
     let operations = operations as f64;
-    let per_operation = |column: usize| (looks[1][column] - looks[0][column]) * 1e6 / operations;
+    let per_operation = |column: usize| (cpu[1][column] - cpu[0][column]) * 1e6 / operations;
     Sample {
         operations,
-        per_second: operations / outcome.seconds,
+        per_second: operations / result.seconds,
         cpu: per_operation(0),
         provider_cpu: per_operation(1),
         load_cpu: per_operation(2),
-        answer: outcome.latencies.summary(),
-        first_byte: outcome.first_bytes.summary(),
-        chunk: outcome.chunk_delays.summary(),
+        answer: result.latencies.summary(),
+        first_byte: result.first_bytes.summary(),
+        chunk: result.chunk_delays.summary(),
         lateness: Summary::default(),
         resident,
     }
 }
 
-/// Runs an open loop once.
-pub(crate) fn open(target: &Target, rate: f64, time: Duration) -> (Sample, Latencies) {
+/// Runs an open loop once. Returns the latencies of all responses, too.
+pub(crate) fn run_open_loop(target: &Target, rate: f64, time: Duration) -> (Sample, Latencies) {
     let process = &target.process;
     let before = process.cpu_seconds();
-    let schedule = Schedule {
+    let open_loop = OpenLoop {
         address: process.address(),
         request: &target.request,
         rate,
@@ -241,12 +253,12 @@ pub(crate) fn open(target: &Target, rate: f64, time: Duration) -> (Sample, Laten
         warm_up: time / 5,
         time,
     };
-    let (latencies, lateness) = schedule.run();
+    let (latencies, lateness) = open_loop.run();
     let operations = rate * time.as_secs_f64();
     let sample = Sample {
         operations,
         per_second: rate,
-        // Those before it was measured cost as much.
+        // The requests of the warm-up cost as much.
         cpu: (process.cpu_seconds() - before) * 1e6 / (operations * 1.2),
         answer: latencies.summary(),
         lateness: lateness.summary(),

@@ -1,9 +1,9 @@
-//! Other gateways, measured as ours is.
+//! Other gateways, measured like the server.
 
 use std::{
     collections::HashMap,
     fs,
-    io::{BufReader, Read as _},
+    io::{self, Read},
     net::TcpStream,
     os::unix::process::CommandExt as _,
     path::Path,
@@ -12,20 +12,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aisbreaker_benches::{process::Process, provider::Answers};
+use aisbreaker_benches::{process::Process, provider::ReplyOptions};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 
 use crate::{
-    measure::{Closed, Comparison},
-    scenarios::{Outcome, Plan},
-    target::{Target, chat, provider, role},
+    measure::{ClosedRun, Comparison},
+    scenarios::{PartResult, Plan},
+    target::{Target, bare_proxy, chat_request, provider},
 };
 
 /// How long a gateway may take to start.
-const PATIENCE: Duration = Duration::from_secs(120);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How one is started and called. `{port}` and `{provider}` (`host:port`) in the command, the
+/// How a gateway is started and called. `{port}` and `{provider}` (`host:port`) in the command, the
 /// environment, the path and the header fields are replaced.
 #[derive(Debug, Deserialize)]
 struct Peer {
@@ -37,27 +37,23 @@ struct Peer {
     path: String,
     #[serde(default)]
     headers: HashMap<String, String>,
-    /// How many connections send requests; 64 unless it cannot take as many.
+    /// How many connections send requests; by default 64.
     connections: Option<usize>,
 }
 
-/// Measures each of the gateways that a file names (JSON) against the floor.
-pub(crate) fn measure(file: &Path, plan: &Plan) -> Outcome {
+/// Measures each of the gateways in a JSON file against the bare proxy.
+pub(crate) fn measure(file: &Path, plan: &Plan) -> PartResult {
     let text = fs::read_to_string(file).expect("the file with the other gateways can be read");
     let peers: Vec<Peer> = serde_json::from_str(&text).expect("a list as --help has it");
-    let comparisons = peers
-        .iter()
-        .map(|peer| against_the_floor(peer, plan))
-        .collect();
-    Outcome {
+    let comparisons = peers.iter().map(|peer| compare(peer, plan)).collect();
+    PartResult {
         comparisons,
-        ..Outcome::default()
+        ..PartResult::default()
     }
 }
 
-fn against_the_floor(peer: &Peer, plan: &Plan) -> Comparison {
-    let provider = provider(Answers::default());
-    let floor = role(&["floor", &provider.address().to_string()]);
+fn compare(peer: &Peer, plan: &Plan) -> Comparison {
+    let provider = provider(ReplyOptions::default());
     let port = free_port();
     let fill = |text: &str| {
         text.replace("{port}", &port.to_string())
@@ -65,12 +61,10 @@ fn against_the_floor(peer: &Peer, plan: &Plan) -> Comparison {
     };
     let mut command = Command::new("sh");
     command.args(["-c", &format!("exec {}", fill(&peer.command))]);
-    command.envs(
-        peer.environment
-            .iter()
-            .map(|(name, value)| (name, fill(value))),
-    );
-    let child = started(command, port);
+    for (name, value) in &peer.environment {
+        command.env(name, fill(value));
+    }
+    let child = start(command, port);
     let _group = Group(Pid::from_child(&child));
     let process = Process::adopt(child, ([127, 0, 0, 1], port).into());
     let fields: String = peer
@@ -78,25 +72,24 @@ fn against_the_floor(peer: &Peer, plan: &Plan) -> Comparison {
         .iter()
         .map(|(name, value)| format!("{name}: {}\r\n", fill(value)))
         .collect();
-    let request = chat(&fields, &fill(&peer.path));
-    let floor = Target {
-        process: floor,
+    let request = chat_request(&fields, &fill(&peer.path));
+    let anchor = Target {
+        process: bare_proxy(provider.address()),
         request: request.clone(),
     };
-    let closed = Closed::of(peer.connections.unwrap_or(64), plan.time);
-    let targets = (&Target { process, request }, &floor);
+    let closed = ClosedRun::new(peer.connections.unwrap_or(64), plan.time);
+    let targets = (&Target { process, request }, &anchor);
     Comparison::measure(peer.name.as_str(), targets, plan.rounds, |target| {
         closed.run(target, Some(&provider))
     })
 }
 
-/// All processes of one gateway, which end with it.
+/// All processes of one gateway, killed on drop.
 struct Group(Pid);
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // What has ended already need not be ended.
-        let _ended = kill_process_group(self.0, Signal::KILL);
+        let _ended_already = kill_process_group(self.0, Signal::KILL);
     }
 }
 
@@ -105,33 +98,29 @@ fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
-/// Starts it, drops what it prints, and waits until it accepts connections.
-fn started(mut command: Command, port: u16) -> Child {
+/// Starts a gateway, discards its output, and waits until it accepts connections.
+fn start(mut command: Command, port: u16) -> Child {
     let mut child = command
         .process_group(0)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("there is a shell");
-    for output in [
-        child
-            .stdout
-            .take()
-            .map(|output| Box::new(output) as Box<dyn std::io::Read + Send>),
-        child
-            .stderr
-            .take()
-            .map(|output| Box::new(output) as Box<dyn std::io::Read + Send>),
-    ] {
-        let mut output = BufReader::new(output.expect("it is piped"));
-        thread::spawn(move || std::io::copy(&mut output.by_ref(), &mut std::io::sink()));
-    }
-    let begun = Instant::now();
+    drain(child.stdout.take().expect("it is piped"));
+    drain(child.stderr.take().expect("it is piped"));
+    let started = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(begun.elapsed() < PATIENCE, "it does not listen at its port");
+        assert!(
+            started.elapsed() < START_TIMEOUT,
+            "it does not listen on its port"
+        );
         thread::sleep(Duration::from_millis(100));
     }
-    // Some listen before they can answer.
+    // Some listen before they can respond.
     thread::sleep(Duration::from_secs(2));
     child
+}
+
+fn drain(mut output: impl Read + Send + 'static) {
+    thread::spawn(move || io::copy(&mut output, &mut io::sink()));
 }

@@ -18,40 +18,40 @@ pub(crate) struct Line<'a> {
     pub(crate) is_ours: bool,
 }
 
-/// The words of a plot.
-pub(crate) struct Words<'a> {
+/// The title of a plot and the labels of its axes.
+pub(crate) struct Labels<'a> {
     pub(crate) title: &'a str,
     pub(crate) x: &'a str,
     pub(crate) y: &'a str,
 }
 
-/// Lines over a logarithmic x axis that begins at one.
-pub(crate) fn over_powers(
+/// Draws lines over a logarithmic x axis that begins at 1.
+pub(crate) fn logarithmic(
     path: &Path,
-    words: &Words<'_>,
+    labels: &Labels<'_>,
     lines: &[Line<'_>],
-    label: fn(&f64) -> String,
+    tick: fn(&f64) -> String,
 ) {
     let (most_x, most_y) = most(lines);
     draw(
         path,
-        words,
+        labels,
         lines,
         (1f64..most_x).log_scale(),
         most_y,
-        label,
+        tick,
     );
 }
 
-/// Lines over an even x axis.
-pub(crate) fn over_numbers(
+/// Draws lines over a linear x axis.
+pub(crate) fn linear(
     path: &Path,
-    words: &Words<'_>,
+    labels: &Labels<'_>,
     lines: &[Line<'_>],
-    label: fn(&f64) -> String,
+    tick: fn(&f64) -> String,
 ) {
     let (most_x, most_y) = most(lines);
-    draw(path, words, lines, 0f64..most_x, most_y, label);
+    draw(path, labels, lines, 0f64..most_x, most_y, tick);
 }
 
 fn most(lines: &[Line<'_>]) -> (f64, f64) {
@@ -65,11 +65,11 @@ fn most(lines: &[Line<'_>]) -> (f64, f64) {
 
 fn draw<X>(
     path: &Path,
-    words: &Words<'_>,
+    labels: &Labels<'_>,
     lines: &[Line<'_>],
     x: X,
     most_y: f64,
-    label: fn(&f64) -> String,
+    tick: fn(&f64) -> String,
 ) where
     X: AsRangedCoord<Value = f64>,
     X::CoordDescType: ValueFormatter<f64>,
@@ -77,7 +77,7 @@ fn draw<X>(
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
     area.fill(&WHITE).expect("a plot is drawn");
     let mut chart = ChartBuilder::on(&area)
-        .caption(words.title, ("sans-serif", 18))
+        .caption(labels.title, ("sans-serif", 18))
         .margin(14)
         .x_label_area_size(44)
         .y_label_area_size(64)
@@ -86,9 +86,9 @@ fn draw<X>(
     chart
         .configure_mesh()
         .light_line_style(WHITE)
-        .x_desc(words.x)
-        .y_desc(words.y)
-        .x_label_formatter(&label)
+        .x_desc(labels.x)
+        .y_desc(labels.y)
+        .x_label_formatter(&tick)
         .draw()
         .expect("axes are drawn");
     for line in lines {

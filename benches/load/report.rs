@@ -1,37 +1,38 @@
-//! The report: the method, which is written by hand, and the tables and plots of what was measured.
+//! The report: the method and the profile, which are written by hand, and the tables and plots of
+//! what was measured.
 
 use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use crate::{
     goals,
-    measure::{Comparison, Figure, Middle},
-    plot::{self, Line, Words},
-    scenarios::{Outcome, file},
+    measure::{Comparison, Figure, Spread},
+    plot::{self, Labels, Line},
+    scenarios::{PartResult, result_file},
 };
 
 const METHOD: &str = include_str!("method.md");
 const PROFILE: &str = include_str!("profile.md");
 
-/// Writes the report from all results that there are.
+/// Writes the report from all results in this directory.
 pub(crate) fn write(results: &Path, docs: &Path) {
     let plots = docs.join("performance");
     fs::create_dir_all(&plots).expect("a directory for plots");
-    let outcome = |part: &str| {
-        let text = fs::read_to_string(file(results, part)).unwrap_or_default();
-        serde_json::from_str::<Outcome>(&text).unwrap_or_default()
+    let results_of = |part: &str| {
+        let text = fs::read_to_string(result_file(results, part)).unwrap_or_default();
+        serde_json::from_str::<PartResult>(&text).unwrap_or_default()
     };
     let mut text = format!("{METHOD}\n{}", machine());
-    text += &goals::table(&outcome, results);
-    text += &distributions(&outcome, &plots);
-    text += &scale(&outcome, &plots);
-    text += &memory(&outcome, &plots);
-    text += &peers(&outcome("peers"));
+    text += &goals::table(&results_of, results);
+    text += &distributions(&results_of, &plots);
+    text += &scale(&results_of, &plots);
+    text += &memory(&results_of, &plots);
+    text += &peers(&results_of("peers"));
     text.push('\n');
     text += PROFILE;
     fs::write(docs.join("performance.md"), text).expect("the report is written");
 }
 
-/// What it was measured on.
+/// Describes the machine.
 fn machine() -> String {
     let first_line = |path: &str, begin: &str| {
         let text = fs::read_to_string(path).unwrap_or_default();
@@ -48,7 +49,8 @@ fn machine() -> String {
     };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     format!(
-        "## What it was measured on\n\n{processors} processors ({}), Linux {}, {}; server of commit {}, written {}.\n",
+        "## Machine\n\n{processors} processors ({}), Linux {}, {}; server of commit {}, written \
+         {}.\n",
         first_line("/proc/cpuinfo", "model name"),
         output("uname", &["-r"]),
         output("rustc", &["--version"]),
@@ -58,7 +60,7 @@ fn machine() -> String {
 }
 
 fn points(comparison: &Comparison, name: &'static str) -> [Line<'static>; 2] {
-    // A quantile q is drawn at 1 / (1 - q), so that each nine takes as much room.
+    // A quantile q is drawn at 1 / (1 - q), so that each further nine takes the same space.
     let drawn = |points: &[(f64, f64)]| {
         points
             .iter()
@@ -85,12 +87,14 @@ fn percentile(x: &f64) -> String {
     format!("{} %", (percent * 1e4).round() / 1e4)
 }
 
-/// Times of answers at a fixed rate.
-fn distributions(outcome: &impl Fn(&str) -> Outcome, plots: &Path) -> String {
+/// Returns the section about response times at a fixed rate.
+fn distributions(results_of: &impl Fn(&str) -> PartResult, plots: &Path) -> String {
     let mut text = String::from(
-        "\n## How long answers take\n\nOpen loop: requests are due at a fixed rate. Milliseconds from when each was due \
-         until its answer was whole: the median of the rounds, and the least and the most of them.\n\n\
-         | load | server | p50 | p90 | p99 | p99.9 | sent late, p50 |\n|---|---|---|---|---|---|---|\n",
+        "\n## Response times\n\nOpen loop: requests are due at a fixed rate. Milliseconds from \
+         when each was due until its response was complete: the median of the rounds, and the \
+         least and the most of them.\n\n\
+         | load | server | p50 | p90 | p99 | p99.9 | sent late, p50 |\n\
+         |---|---|---|---|---|---|---|\n",
     );
     let mut images = String::new();
     let figures: [Figure; 5] = [
@@ -107,25 +111,25 @@ fn distributions(outcome: &impl Fn(&str) -> Outcome, plots: &Path) -> String {
             "Answer times at 70 % of what the slower one does at most",
         ),
     ] {
-        for comparison in outcome(part).comparisons {
+        for comparison in results_of(part).comparisons {
             for (server, pick) in [
                 ("aisbreaker", Comparison::ours as fn(&_, _) -> _),
                 ("bare proxy", Comparison::other),
             ] {
                 let cells = figures
-                    .map(|figure| with_spread(pick(&comparison, figure), 3))
+                    .map(|figure| pick(&comparison, figure).with_digits(3))
                     .join(" | ");
                 let _written = writeln!(text, "| {} | {server} | {cells} |", comparison.name);
             }
             let path = plots.join(format!("latency-{part}.svg"));
-            let words = Words {
+            let labels = Labels {
                 title,
                 x: "part of all answers",
                 y: "milliseconds",
             };
-            plot::over_powers(
+            plot::logarithmic(
                 &path,
-                &words,
+                &labels,
                 &points(&comparison, "aisbreaker"),
                 percentile,
             );
@@ -135,19 +139,21 @@ fn distributions(outcome: &impl Fn(&str) -> Outcome, plots: &Path) -> String {
     text + &images
 }
 
-/// Throughput and cost over connections and streams.
-fn scale(outcome: &impl Fn(&str) -> Outcome, plots: &Path) -> String {
-    let connections = outcome("connections").comparisons;
+/// Returns the section about throughput and cost by number of connections and streams.
+fn scale(results_of: &impl Fn(&str) -> PartResult, plots: &Path) -> String {
+    let connections = results_of("connections").comparisons;
     let mut text = String::from(
-        "\n## Scale\n\nClosed loop, JSON, over the number of open connections, of which at most 1000 have a call under way:\n\n\
-         | connections | per second | of bare proxy | µs CPU per request | bare proxy | ratio | p99, ms | bare proxy, ms |\n\
+        "\n## Scale\n\nClosed loop, JSON, by number of open connections, of which at most 1000 \
+         have a call in flight:\n\n\
+         | connections | per second | of bare proxy | µs CPU per request | bare proxy | ratio | \
+         p99, ms | bare proxy, ms |\n\
          |---|---|---|---|---|---|---|---|\n",
     );
     for comparison in &connections {
         let rate: Figure = |s| s.per_second;
         text += &scale_row(comparison, rate, |s| s.answer.p99);
     }
-    let cost = |pick: fn(&Comparison, Figure) -> Middle| {
+    let cost = |pick: fn(&Comparison, Figure) -> Spread| {
         let point = |comparison: &Comparison| {
             Some((
                 comparison.name.parse().ok()?,
@@ -171,22 +177,23 @@ fn scale(outcome: &impl Fn(&str) -> Outcome, plots: &Path) -> String {
             is_ours: false,
         },
     ];
-    let words = Words {
+    let labels = Labels {
         title: "CPU per request",
         x: "open connections",
         y: "microseconds of CPU per request",
     };
-    plot::over_powers(&plots.join("cpu.svg"), &words, &lines, |x| {
+    plot::logarithmic(&plots.join("cpu.svg"), &labels, &lines, |x| {
         format!("{x:.0}")
     });
     text += "\n![CPU per request](performance/cpu.svg)\n";
-    let streams = outcome("open-streams");
+    let streams = results_of("open-streams");
     if streams.comparisons.is_empty() {
         return text;
     }
-    text += "\nStreams that are open at once, up to 5000 chunks a second in all; \
-             times are those of a chunk from the provider's write to the client's read:\n\n\
-             | streams | chunks per second | of bare proxy | µs CPU per chunk | bare proxy | ratio | p99, ms | bare proxy, ms |\n\
+    text += "\nConcurrent streams, up to 5000 chunks per second in all; \
+             times are from the provider's write of a chunk to the client's read:\n\n\
+             | streams | chunks per second | of bare proxy | µs CPU per chunk | bare proxy | \
+             ratio | p99, ms | bare proxy, ms |\n\
              |---|---|---|---|---|---|---|---|\n";
     for comparison in &streams.comparisons {
         text += &scale_row(comparison, |s| s.per_second, |s| s.chunk.p99);
@@ -210,14 +217,14 @@ fn scale_row(comparison: &Comparison, rate: Figure, time: Figure) -> String {
         comparison.ratio(rate).median,
         comparison.ours(|s| s.cpu).median,
         comparison.other(|s| s.cpu).median,
-        with_spread(comparison.ratio(|s| s.cpu), 2),
+        comparison.ratio(|s| s.cpu).with_digits(2),
         comparison.ours(time).median,
         comparison.other(time).median,
     )
 }
 
-/// Memory over clients and over calls.
-fn memory(outcome: &impl Fn(&str) -> Outcome, plots: &Path) -> String {
+/// Returns the section about memory by number of clients and calls.
+fn memory(results_of: &impl Fn(&str) -> PartResult, plots: &Path) -> String {
     let mut text = String::from("\n## Memory\n");
     let millions = |x: &f64| format!("{:.1} M", x / 1e6);
     for (part, title, what) in [
@@ -232,7 +239,7 @@ fn memory(outcome: &impl Fn(&str) -> Outcome, plots: &Path) -> String {
             "calls",
         ),
     ] {
-        let memory = outcome(part).memory;
+        let memory = results_of(part).memory;
         let (Some(first), Some(last)) = (memory.first(), memory.last()) else {
             continue;
         };
@@ -242,9 +249,9 @@ fn memory(outcome: &impl Fn(&str) -> Outcome, plots: &Path) -> String {
             points: memory.clone(),
             is_ours: true,
         }];
-        plot::over_numbers(
+        plot::linear(
             &path,
-            &Words {
+            &Labels {
                 title,
                 x: what,
                 y: "megabytes",
@@ -255,26 +262,29 @@ fn memory(outcome: &impl Fn(&str) -> Outcome, plots: &Path) -> String {
         let tenth = memory.get(memory.len() / 10).unwrap_or(first);
         let _written = writeln!(
             text,
-            "\n{title}: {:.1} MB at the start, {:.1} MB after {:.0} {what}, {:.1} MB after {:.0}.\n\n![{title}](performance/{part}.svg)",
+            "\n{title}: {:.1} MB at the start, {:.1} MB after {:.0} {what}, {:.1} MB after \
+             {:.0}.\n\n![{title}](performance/{part}.svg)",
             first.1, tenth.1, tenth.0, last.1, last.0
         );
     }
     text
 }
 
-/// Other gateways, measured as ours is.
-fn peers(outcome: &Outcome) -> String {
-    if outcome.comparisons.is_empty() {
+/// Returns the section about other gateways.
+fn peers(result: &PartResult) -> String {
+    if result.comparisons.is_empty() {
         return String::new();
     }
     let mut text = String::from(
-        "\n## Other gateways\n\nThe same provider, the same JSON request of 1 kB, 64 connections, in turns with the same bare proxy, \
-         set up as in `benches/load/peers`, which tells what each of them does and does not do: none has keys or quotas of \
-         its own here, as ours has.\n\n\
-         | gateway | requests per second | of bare proxy | µs CPU per request | of bare proxy | p50, ms | resident MB |\n\
+        "\n## Other gateways\n\nThe same provider, the same JSON request of 1 kB and 64 \
+         connections, measured alternately with the same bare proxy, and set up as in \
+         `benches/load/peers`. That folder says what each of them does: unlike aisbreaker, none \
+         of them checks keys or quotas here, except for LiteLLM's master key.\n\n\
+         | gateway | requests per second | of bare proxy | µs CPU per request | of bare proxy | \
+         p50, ms | resident MB |\n\
          |---|---|---|---|---|---|---|\n",
     );
-    for comparison in &outcome.comparisons {
+    for comparison in &result.comparisons {
         let _written = writeln!(
             text,
             "| {} | {:.0} | {:.3} | {:.1} | {} | {:.2} | {:.0} |",
@@ -282,18 +292,10 @@ fn peers(outcome: &Outcome) -> String {
             comparison.ours(|s| s.per_second).median,
             comparison.ratio(|s| s.per_second).median,
             comparison.ours(|s| s.cpu).median,
-            with_spread(comparison.ratio(|s| s.cpu), 2),
+            comparison.ratio(|s| s.cpu).with_digits(2),
             comparison.ours(|s| s.answer.p50).median,
             comparison.ours(|s| s.resident).median,
         );
     }
     text
-}
-
-/// A median, and behind it the least and the most.
-pub(crate) fn with_spread(middle: Middle, digits: usize) -> String {
-    format!(
-        "{:.digits$} ({:.digits$}–{:.digits$})",
-        middle.median, middle.least, middle.most
-    )
 }

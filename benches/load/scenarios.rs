@@ -1,20 +1,20 @@
-//! What is measured, each part by itself: with it, what the report tells of it.
+//! The parts of the measurement. The report has a section for each.
 
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use aisbreaker_benches::provider::Answers;
+use aisbreaker_benches::provider::ReplyOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    closed::{Loop, Number},
-    measure::{Closed, Comparison, eprint, open},
-    target::{Setup, Target, behind_a_proxy, dummies, of_client},
+    closed_loop::{ClosedLoop, WriteNumber},
+    measure::{ClosedRun, Comparison, progress, run_open_loop},
+    target::{Setup, Target, behind_proxy, dummy_and_constant, set_client},
 };
 
-/// How long and how often everything is measured.
+/// What is measured, how long and how often.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) server: PathBuf,
@@ -23,20 +23,20 @@ pub(crate) struct Plan {
     pub(crate) soak_calls: u64,
 }
 
-/// What came of one part.
+/// The results of one part.
 #[derive(Debug, Default, Deserialize, Serialize)]
-pub(crate) struct Outcome {
+pub(crate) struct PartResult {
     pub(crate) comparisons: Vec<Comparison>,
-    /// Megabytes of ours after so many clients, or calls.
+    /// Numbers of clients or calls, and the resident megabytes of the server after them.
     pub(crate) memory: Vec<(f64, f64)>,
-    /// Bytes per open stream: ours, and the floor.
+    /// Bytes per open stream: of the server, and of the bare proxy.
     pub(crate) bytes_per_stream: Option<(f64, f64)>,
 }
 
-/// A part, its name, and how it is measured.
-pub(crate) type Part = (&'static str, fn(&Plan) -> Outcome);
+/// The name of a part, and how it is measured.
+pub(crate) type Part = (&'static str, fn(&Plan) -> PartResult);
 
-/// All of them, in the order of the report.
+/// All parts, in the order of the report.
 pub(crate) const ALL: [Part; 10] = [
     ("json", json),
     ("streams", streams),
@@ -50,109 +50,112 @@ pub(crate) const ALL: [Part; 10] = [
     ("soak", soak),
 ];
 
-/// Calls that may be under way, however many connections there are.
-const MOST_UNDER_WAY: usize = 1_000;
+/// The most calls in flight, however many connections there are.
+const MAX_IN_FLIGHT: usize = 1_000;
 
-const JSON: Answers = Answers {
-    chunks: 0,
-    pause_millis: 0,
-    at_once: false,
-    by_itself: false,
-};
-
-fn compared(name: &str, plan: &Plan, answers: Answers, closed: Closed) -> Comparison {
-    let setup = Setup::start(&plan.server, answers);
-    Comparison::measure(name, (&setup.ours, &setup.floor), plan.rounds, |target| {
-        closed.run(target, Some(&setup.provider))
-    })
+fn compare(name: &str, plan: &Plan, reply: ReplyOptions, closed: ClosedRun) -> Comparison {
+    let setup = Setup::start(&plan.server, reply);
+    Comparison::measure(
+        name,
+        (&setup.ours, &setup.bare_proxy),
+        plan.rounds,
+        |target| closed.run(target, Some(&setup.provider)),
+    )
 }
 
-fn of(comparisons: impl IntoIterator<Item = Comparison>) -> Outcome {
-    Outcome {
+fn result(comparisons: impl IntoIterator<Item = Comparison>) -> PartResult {
+    PartResult {
         comparisons: comparisons.into_iter().collect(),
-        ..Outcome::default()
+        ..PartResult::default()
     }
 }
 
-fn json(plan: &Plan) -> Outcome {
-    of([compared("JSON", plan, JSON, Closed::of(64, plan.time))])
+fn json(plan: &Plan) -> PartResult {
+    result([compare(
+        "JSON",
+        plan,
+        ReplyOptions::default(),
+        ClosedRun::new(64, plan.time),
+    )])
 }
 
-fn streams(plan: &Plan) -> Outcome {
-    let burst = Answers {
+fn streams(plan: &Plan) -> PartResult {
+    let burst = ReplyOptions {
         chunks: 100,
-        pause_millis: 0,
-        at_once: false,
-        by_itself: false,
+        ..ReplyOptions::default()
     };
-    let block = Answers {
+    let block = ReplyOptions {
         at_once: true,
         ..burst
     };
-    let spaced = Answers {
+    let spaced = ReplyOptions {
         pause_millis: 10,
         ..burst
     };
-    let chunks = Closed {
+    let chunks = ClosedRun {
         counts_chunks: true,
-        ..Closed::of(64, plan.time * 2)
+        ..ClosedRun::new(64, plan.time * 2)
     };
-    of([
-        compared(
+    result([
+        compare(
             "burst, a write for each chunk",
             plan,
             burst,
-            Closed::of(16, plan.time),
+            ClosedRun::new(16, plan.time),
         ),
-        compared("burst, one write", plan, block, Closed::of(16, plan.time)),
-        compared("10 ms apart", plan, spaced, chunks),
+        compare(
+            "burst, one write",
+            plan,
+            block,
+            ClosedRun::new(16, plan.time),
+        ),
+        compare("10 ms apart", plan, spaced, chunks),
     ])
 }
 
-fn first_byte(plan: &Plan) -> Outcome {
-    let answers = Answers {
+fn first_byte(plan: &Plan) -> PartResult {
+    let reply = ReplyOptions {
         chunks: 2,
         pause_millis: 5,
-        at_once: false,
-        by_itself: false,
+        ..ReplyOptions::default()
     };
-    of([compared(
+    result([compare(
         "first byte",
         plan,
-        answers,
-        Closed::of(1, plan.time),
+        reply,
+        ClosedRun::new(1, plan.time),
     )])
 }
 
-fn steady(plan: &Plan) -> Outcome {
-    let setup = Setup::start(&plan.server, JSON);
+fn steady(plan: &Plan) -> PartResult {
+    let setup = Setup::start(&plan.server, ReplyOptions::default());
     let time = plan.time * 2;
-    let targets = (&setup.ours, &setup.floor);
-    of([Comparison::measure(
+    let targets = (&setup.ours, &setup.bare_proxy);
+    result([Comparison::measure(
         "1000 per second",
         targets,
         plan.rounds,
-        |target| open(target, 1_000.0, time),
+        |target| run_open_loop(target, 1_000.0, time),
     )])
 }
 
-/// At 70 % of what the slower of both does at most.
-fn busy(plan: &Plan) -> Outcome {
-    let setup = Setup::start(&plan.server, JSON);
-    let closed = Closed::of(64, plan.time);
+/// At 70 % of the highest rate of the slower one.
+fn busy(plan: &Plan) -> PartResult {
+    let setup = Setup::start(&plan.server, ReplyOptions::default());
+    let closed = ClosedRun::new(64, plan.time);
     let most = |target: &Target| closed.run(target, None).0.per_second;
-    let rate = (0.7 * most(&setup.ours).min(most(&setup.floor))).round();
-    let (targets, time) = ((&setup.ours, &setup.floor), plan.time * 2);
+    let rate = (0.7 * most(&setup.ours).min(most(&setup.bare_proxy))).round();
+    let (targets, time) = ((&setup.ours, &setup.bare_proxy), plan.time * 2);
     let name = format!("{rate} per second");
-    of([Comparison::measure(name, targets, plan.rounds, |target| {
-        open(target, rate, time)
+    result([Comparison::measure(name, targets, plan.rounds, |target| {
+        run_open_loop(target, rate, time)
     })])
 }
 
-fn dummy(plan: &Plan) -> Outcome {
-    let (ours, constant) = dummies(&plan.server);
-    let closed = Closed::of(64, plan.time);
-    of([Comparison::measure(
+fn dummy(plan: &Plan) -> PartResult {
+    let (ours, constant) = dummy_and_constant(&plan.server);
+    let closed = ClosedRun::new(64, plan.time);
+    result([Comparison::measure(
         "chat:dummy",
         (&ours, &constant),
         plan.rounds,
@@ -160,94 +163,104 @@ fn dummy(plan: &Plan) -> Outcome {
     )])
 }
 
-fn connections(plan: &Plan) -> Outcome {
-    of([1, 10, 100, 1_000, 10_000].map(|connections| {
-        let most_under_way = MOST_UNDER_WAY.min(connections);
-        let closed = Closed {
-            most_under_way,
-            ..Closed::of(connections, plan.time)
+fn connections(plan: &Plan) -> PartResult {
+    result([1, 10, 100, 1_000, 10_000].map(|connections| {
+        let max_in_flight = MAX_IN_FLIGHT.min(connections);
+        let closed = ClosedRun {
+            max_in_flight,
+            ..ClosedRun::new(connections, plan.time)
         };
-        compared(&connections.to_string(), plan, JSON, closed)
+        compare(
+            &connections.to_string(),
+            plan,
+            ReplyOptions::default(),
+            closed,
+        )
     }))
 }
 
-/// The more streams, the farther apart are the chunks of each, so that up to 5000 a second are to
-/// be passed on.
-fn open_streams(plan: &Plan) -> Outcome {
-    let mut outcome = Outcome::default();
+/// The more streams, the longer the pause between the chunks of each, so that up to 5000 chunks a
+/// second are forwarded.
+fn open_streams(plan: &Plan) -> PartResult {
+    let mut outcome = PartResult::default();
     for streams in [1u32, 50, 500, 5_000] {
-        let answers = Answers {
+        let reply = ReplyOptions {
             chunks: 1_000,
             pause_millis: u64::from(streams / 5).max(10),
-            at_once: false,
-            by_itself: false,
+            ..ReplyOptions::default()
         };
-        let connections = usize::try_from(streams).expect("it is not much");
-        let closed = Closed {
+        let connections = usize::try_from(streams).expect("it is small");
+        let closed = ClosedRun {
             counts_chunks: true,
-            ..Closed::of(connections, plan.time * 2)
+            ..ClosedRun::new(connections, plan.time * 2)
         };
-        let setup = Setup::start(&plan.server, answers);
-        let idle = [&setup.ours, &setup.floor].map(|target| target.process.resident_bytes());
-        let targets = (&setup.ours, &setup.floor);
+        let setup = Setup::start(&plan.server, reply);
+        let idle = [&setup.ours, &setup.bare_proxy].map(|target| target.process.resident_bytes());
+        let targets = (&setup.ours, &setup.bare_proxy);
         let comparison = Comparison::measure(streams.to_string(), targets, plan.rounds, |target| {
             closed.run(target, Some(&setup.provider))
         });
         let per_stream = |megabytes: f64, idle: f64| (megabytes * 1e6 - idle) / f64::from(streams);
-        let [ours, floor] = [
+        let [ours, bare_proxy] = [
             comparison.ours(|s| s.resident),
             comparison.other(|s| s.resident),
         ];
         outcome.bytes_per_stream = Some((
             per_stream(ours.median, idle[0]),
-            per_stream(floor.median, idle[1]),
+            per_stream(bare_proxy.median, idle[1]),
         ));
         outcome.comparisons.push(comparison);
     }
     outcome
 }
 
-/// Memory after a call of each of up to a million clients.
-fn clients(plan: &Plan) -> Outcome {
+/// Memory after one call of each of up to a million clients.
+fn clients(plan: &Plan) -> PartResult {
     const STEP: u64 = 100_000;
-    let target = behind_a_proxy(&plan.server);
-    memory("clients", &target, Some(of_client), STEP, 10)
+    let target = behind_proxy(&plan.server);
+    memory("clients", &target, Some(set_client), STEP, 10)
 }
 
-/// Memory while very many calls go through.
-fn soak(plan: &Plan) -> Outcome {
-    let setup = Setup::start(&plan.server, JSON);
+/// Memory over very many calls.
+fn soak(plan: &Plan) -> PartResult {
+    let setup = Setup::start(&plan.server, ReplyOptions::default());
     memory("calls", &setup.ours, None, plan.soak_calls / 40, 40)
 }
 
-fn memory(what: &str, target: &Target, number: Option<Number>, step: u64, steps: u32) -> Outcome {
+fn memory(
+    what: &str,
+    target: &Target,
+    write_number: Option<WriteNumber>,
+    step: u64,
+    steps: u32,
+) -> PartResult {
     let megabytes = || target.process.resident_bytes() / 1e6;
     let mut memory = vec![(0.0, megabytes())];
-    for turn in 0..steps {
-        let run = Loop {
+    for done_before in 0..steps {
+        let closed_loop = ClosedLoop {
             address: target.process.address(),
             request: &target.request,
-            number,
-            first_number: step * u64::from(turn),
+            write_number,
+            first_number: step * u64::from(done_before),
             connections: 64,
-            most_under_way: 64,
+            max_in_flight: 64,
             warm_up: Duration::ZERO,
             time: Duration::from_secs(3_600),
-            most_calls: step,
+            max_calls: step,
         };
-        let _outcome = run.run(|| {});
+        let _result = closed_loop.run(|| {});
         let done =
-            f64::from(turn + 1) * f64::from(u32::try_from(step).expect("a step is not much"));
+            f64::from(done_before + 1) * f64::from(u32::try_from(step).expect("a step is small"));
         memory.push((done, megabytes()));
-        eprint(&format!("{done} {what}: {:.1} MB\n", megabytes()));
+        progress(&format!("{done} {what}: {:.1} MB\n", megabytes()));
     }
-    Outcome {
+    PartResult {
         memory,
-        ..Outcome::default()
+        ..PartResult::default()
     }
 }
 
-/// Where what came of a part is kept between runs.
-pub(crate) fn file(directory: &Path, part: &str) -> PathBuf {
+/// Returns the file in which the results of a part are kept between runs.
+pub(crate) fn result_file(directory: &Path, part: &str) -> PathBuf {
     directory.join(format!("{part}.json"))
 }

@@ -1,4 +1,4 @@
-//! What is measured: processes with their requests.
+//! The processes that are measured, and their requests.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -10,53 +10,57 @@ use aisbreaker_benches::{
     calls,
     gateway::{DUMMY_REQUEST, UNLIMITED, chat_body, chat_mint_request},
     process::Process,
-    provider::Answers,
+    provider::ReplyOptions,
 };
 
-/// A server and the request that is sent to it.
+/// A server process and the request that is sent to it.
 pub(crate) struct Target {
     pub(crate) process: Process,
     pub(crate) request: Vec<u8>,
 }
 
-/// A provider, ours before it, and the floor before it.
+/// A provider, with the server and the bare proxy in front of it.
 pub(crate) struct Setup {
     pub(crate) provider: Process,
     pub(crate) ours: Target,
-    pub(crate) floor: Target,
+    pub(crate) bare_proxy: Target,
 }
 
 impl Setup {
-    /// All of them, each in a process of its own.
-    pub(crate) fn start(server: &Path, answers: Answers) -> Self {
-        let provider = provider(answers);
+    /// Starts all of them, each in its own process.
+    pub(crate) fn start(server: &Path, reply: ReplyOptions) -> Self {
+        let provider = provider(reply);
         let ours = ours(server, provider.address());
-        let floor = role(&["floor", &provider.address().to_string()]);
-        // The same bytes, so that both have the same to read.
-        let floor = Target {
-            process: floor,
+        // Both get the same bytes.
+        let bare_proxy = Target {
+            process: bare_proxy(provider.address()),
             request: ours.request.clone(),
         };
         Self {
             provider,
             ours,
-            floor,
+            bare_proxy,
         }
     }
 }
 
-/// A provider with these answers.
-pub(crate) fn provider(answers: Answers) -> Process {
-    let (chunks, pause) = (answers.chunks.to_string(), answers.pause_millis.to_string());
+/// Starts a provider that replies like this.
+pub(crate) fn provider(reply: ReplyOptions) -> Process {
+    let (chunks, pause) = (reply.chunks.to_string(), reply.pause_millis.to_string());
     let mut arguments = vec!["provider", "--chunks", &chunks, "--pause-millis", &pause];
-    if answers.at_once {
+    if reply.at_once {
         arguments.push("--at-once");
     }
     role(&arguments)
 }
 
-/// This program in another role.
-pub(crate) fn role(arguments: &[&str]) -> Process {
+/// Starts a bare proxy in front of the provider at this address.
+pub(crate) fn bare_proxy(provider: SocketAddr) -> Process {
+    role(&["floor", &provider.to_string()])
+}
+
+/// Starts this program in another role.
+fn role(arguments: &[&str]) -> Process {
     let this = std::env::current_exe().expect("this program has a path");
     let mut command = Command::new(this);
     command.args(arguments);
@@ -64,8 +68,8 @@ pub(crate) fn role(arguments: &[&str]) -> Process {
     process
 }
 
-/// The server, with its defaults but for quotas that nobody spends and a provider on this machine;
-/// it writes its log, and somebody reads it.
+/// Starts the server with its defaults, except that quotas are never exceeded and providers may be
+/// on this machine. Its log is written and read.
 pub(crate) fn server(server: &Path, more: &[(&str, &str)]) -> Process {
     let mut environment = vec![
         ("AISBREAKER_SERVER_QUOTAS", UNLIMITED),
@@ -80,32 +84,33 @@ pub(crate) fn server(server: &Path, more: &[(&str, &str)]) -> Process {
 
 fn ours(path: &Path, provider: SocketAddr) -> Target {
     let process = server(path, &[]);
-    let key = calls::minted(
+    let key = calls::mint_with(
         process.address(),
         &chat_mint_request(&format!("http://{provider}")),
     );
-    let request = chat(
+    let request = chat_request(
         &format!("authorization: Bearer {key}\r\n"),
         "/v1/chat/completions",
     );
     Target { process, request }
 }
 
-/// A chat request of 1 kB with these further fields.
-pub(crate) fn chat(fields: &str, path: &str) -> Vec<u8> {
+/// Returns a chat request of 1 kB with these further header fields.
+pub(crate) fn chat_request(fields: &str, path: &str) -> Vec<u8> {
     let body = chat_body(false);
     format!(
-        "POST {path} HTTP/1.1\r\nhost: localhost\r\n{fields}content-type: application/json\r\naccept: application/json\r\n\
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\n{fields}content-type: application/json\r\n\
+         accept: application/json\r\n\
          user-agent: load/1.0\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )
     .into_bytes()
 }
 
-/// The server and a constant, both without a provider.
-pub(crate) fn dummies(path: &Path) -> (Target, Target) {
+/// Starts the server with a request to `chat:dummy`, and a server that responds with a constant.
+pub(crate) fn dummy_and_constant(path: &Path) -> (Target, Target) {
     let process = server(path, &[]);
-    let request = calls::dummy(&calls::mint(process.address()));
+    let request = calls::dummy_request(&calls::mint(process.address()));
     let constant = Target {
         process: role(&["constant"]),
         request: request.clone(),
@@ -113,26 +118,25 @@ pub(crate) fn dummies(path: &Path) -> (Target, Target) {
     (Target { process, request }, constant)
 }
 
-/// The server behind a proxy that tells it of a client; the place of the client's address in the
-/// request is fixed.
-pub(crate) fn behind_a_proxy(path: &Path) -> Target {
+/// Starts the server behind a trusted proxy. The request has room for the address of a client.
+pub(crate) fn behind_proxy(path: &Path) -> Target {
     let process = server(path, &[("AISBREAKER_TRUSTED_PROXIES", "127.0.0.0/8")]);
     let key = calls::mint(process.address());
     let framing = format!(
         "{FORWARDED}010.000.000.000\r\ncontent-length: {}\r\n\r\n",
         DUMMY_REQUEST.len()
     );
-    let request = format!("{}{DUMMY_REQUEST}", calls::head(&key, &framing)).into_bytes();
+    let request = format!("{}{DUMMY_REQUEST}", calls::request_head(&key, &framing)).into_bytes();
     Target { process, request }
 }
 
 const FORWARDED: &str = "x-forwarded-for: ";
 
-/// Makes this the request of another client, of a million.
-pub(crate) fn of_client(request: &mut [u8], number: u64) {
-    let at = memchr::memmem::find(request, FORWARDED.as_bytes()).expect("it names a client")
+/// Makes this the request of another client, one of a million.
+pub(crate) fn set_client(request: &mut [u8], number: u64) {
+    let at = memchr::memmem::find(request, FORWARDED.as_bytes()).expect("it has a client")
         + FORWARDED.len();
-    let number = u32::try_from(number % 1_000_000).expect("a million is not much");
+    let number = u32::try_from(number % 1_000_000).expect("it is below a million");
     let address = Ipv4Addr::from_bits(0x0b00_0000 + number).to_string();
     request[at..at + 15].copy_from_slice(format!("{address:15}").as_bytes());
 }

@@ -1,4 +1,4 @@
-//! Connections that call as fast as they are answered, on a thread of their own.
+//! Connections that call as fast as they are answered, on their own thread.
 
 use std::{
     net::SocketAddr,
@@ -13,14 +13,14 @@ use std::{
 use aisbreaker_benches::calls;
 use tokio::task::JoinSet;
 
-/// Calls under way.
+/// Running calls.
 pub(crate) struct Load {
     thread: JoinHandle<()>,
     calls: Arc<Mutex<Calls>>,
     is_over: Arc<AtomicBool>,
 }
 
-/// How calls went, in the order of their ends.
+/// The outcomes of calls, in the order in which they ended.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Calls {
     pub(crate) millis: Vec<f64>,
@@ -29,9 +29,9 @@ pub(crate) struct Calls {
 
 impl Load {
     pub(crate) fn start(address: SocketAddr, key: &str, connections: usize) -> Self {
-        let request: Arc<[u8]> = calls::dummy(key).into();
+        let request: Arc<[u8]> = calls::dummy_request(key).into();
         let (calls, is_over) = (Arc::<Mutex<Calls>>::default(), Arc::<AtomicBool>::default());
-        let (told, seen) = (Arc::clone(&calls), Arc::clone(&is_over));
+        let (calls_of_thread, thread_is_over) = (Arc::clone(&calls), Arc::clone(&is_over));
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -40,9 +40,12 @@ impl Load {
             runtime.block_on(async {
                 let mut tasks = JoinSet::new();
                 for _ in 0..connections {
-                    let (request, told, seen) =
-                        (Arc::clone(&request), Arc::clone(&told), Arc::clone(&seen));
-                    tasks.spawn(async move { call_on(address, &request, &told, &seen).await });
+                    let request = Arc::clone(&request);
+                    let calls = Arc::clone(&calls_of_thread);
+                    let is_over = Arc::clone(&thread_is_over);
+                    tasks.spawn(async move {
+                        call_repeatedly(address, &request, &calls, &is_over).await;
+                    });
                 }
                 tasks.join_all().await;
             });
@@ -55,36 +58,41 @@ impl Load {
     }
 
     pub(crate) fn so_far(&self) -> Calls {
-        self.calls.lock().expect("nobody panics").clone()
+        self.calls.lock().expect("no caller panics").clone()
     }
 
     pub(crate) fn end(self) -> Calls {
         self.is_over.store(true, Ordering::Relaxed);
-        self.thread.join().expect("nobody panics");
+        self.thread.join().expect("no caller panics");
         Arc::try_unwrap(self.calls)
             .expect("all have ended")
             .into_inner()
-            .expect("nobody panics")
+            .expect("no caller panics")
     }
 }
 
-async fn call_on(address: SocketAddr, request: &[u8], calls: &Mutex<Calls>, is_over: &AtomicBool) {
+async fn call_repeatedly(
+    address: SocketAddr,
+    request: &[u8],
+    calls: &Mutex<Calls>,
+    is_over: &AtomicBool,
+) {
     let mut stream = calls::connect(address).await.expect("it accepts");
     while !is_over.load(Ordering::Relaxed) {
-        let begun = Instant::now();
-        let answered = calls::answered(&mut stream, request).await;
-        let millis = begun.elapsed().as_secs_f64() * 1e3;
-        if answered.is_err() {
+        let started = Instant::now();
+        let outcome = calls::send(&mut stream, request).await;
+        let millis = started.elapsed().as_secs_f64() * 1e3;
+        if outcome.is_err() {
             stream = calls::connect(address).await.expect("it accepts");
         }
-        let mut calls = calls.lock().expect("nobody panics");
-        calls.errors += usize::from(answered.is_err());
+        let mut calls = calls.lock().expect("no caller panics");
+        calls.errors += usize::from(outcome.is_err());
         calls.millis.push(millis);
     }
 }
 
 impl Calls {
-    /// Those that are not among the earlier ones.
+    /// Returns the calls that ended after `earlier` was taken.
     pub(crate) fn since(mut self, earlier: &Self) -> Self {
         self.millis.drain(..earlier.millis.len());
         Self {
@@ -93,7 +101,7 @@ impl Calls {
         }
     }
 
-    /// The latency that this many in a hundred do not exceed.
+    /// Returns this percentile of the latencies.
     pub(crate) fn quantile(&self, percent: usize) -> f64 {
         let mut sorted = self.millis.clone();
         sorted.sort_by(f64::total_cmp);

@@ -1,11 +1,12 @@
-//! Measures what sharing quotas through Redis costs a call, and what happens to calls while Redis
-//! is gone.
+//! Measures the cost of sharing quotas through Redis, and what happens to calls while Redis is
+//! unreachable.
 //!
-//! First table: the server counting in memory, in Redis, and in Redis with leases, in turns; 64
-//! connections that call as fast as they are answered. Second table: some of them (`--connections`)
-//! while Redis is stopped (SIGSTOP) and while it is killed, from a second before to two seconds
-//! after. All calls are of `chat:dummy` with one key, so that its counters are as hot as can be.
-//! Client, servers and Redis share the processors of this machine. The server must have been built
+//! First table: servers that count in memory, in Redis, and in Redis with leases, measured in
+//! rotation with 64 connections that call as fast as they are answered. Second table: fewer
+//! connections (`--connections`) while Redis is stopped (SIGSTOP) and while it is killed, from a
+//! second before to two seconds after. All calls are to `chat:dummy` with one key, so that its
+//! counters are as contended as possible. Client, servers and Redis share the processors of this
+//! machine. The server must have been built
 //! (`cargo build --release --locked -p aisbreaker-server`).
 #![forbid(unsafe_code)]
 #![expect(
@@ -26,108 +27,118 @@ use std::{
 
 use aisbreaker_benches::{
     gateway::UNLIMITED,
-    process::{Process, beside_this_program, cpu_seconds, resident_bytes},
+    process::{Process, cpu_seconds, default_server, resident_bytes},
 };
 use clap::Parser;
 use load::{Calls, Load};
 use redis_server::RedisServer;
 
-/// Measures what sharing quotas through Redis costs, and what happens while it is gone.
+/// Measures the cost of sharing quotas through Redis, and what happens while it is unreachable.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Rounds in which the servers take turns
+    /// Rounds, in each of which every server is measured once
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// How long each is measured in a round
+    /// Seconds for which each is measured in a round
     #[arg(long, default_value_t = 2)]
     seconds: u64,
-    /// Connections that call while Redis goes
+    /// Connections that call while Redis becomes unreachable
     #[arg(long, default_value_t = 8)]
     connections: usize,
-    /// The server's release binary; by default the one beside this program
+    /// The server's release binary [default: aisbreaker-server in the directory of this program]
     #[arg(long)]
     server: Option<PathBuf>,
 }
 
 fn main() {
     let args = Args::parse();
-    let server = args.server.clone().unwrap_or_else(beside_this_program);
+    let program = args.server.clone().unwrap_or_else(default_server);
     let Some(mut redis) = RedisServer::start(&[]) else {
         return;
     };
     let url = redis.url();
     let store = ("AISBREAKER_REDIS_URL", &*url);
+    let leases = ("AISBREAKER_QUOTA_LEASE", "100");
     let servers = [
-        ("memory", Subject::start(&server, &[])),
-        ("Redis", Subject::start(&server, &[store])),
+        ("memory", Server::start(&program, &[])),
+        ("Redis", Server::start(&program, &[store])),
         (
             "Redis, leases of up to 100",
-            Subject::start(&server, &[store, ("AISBREAKER_QUOTA_LEASE", "100")]),
+            Server::start(&program, &[store, leases]),
         ),
     ];
+
+    print_costs(&args, &servers);
+    let stats = redis.cli(&["INFO", "commandstats"]);
+    let calls = stats
+        .lines()
+        .find(|line| line.starts_with("cmdstat_fcall:"))
+        .unwrap_or("no calls");
+    println!("\nRedis reports: {calls}\n");
+    let [_, (_, server), _] = &servers;
+    print_outages(&args, server, &mut redis);
+}
+
+/// Prints what a call costs, by where quotas are counted.
+fn print_costs(args: &Args, servers: &[(&str, Server); 3]) {
     println!(
-        "| counted in | calls per second | p50 ms | p99 ms | CPU of the server per call | / memory |"
+        "| counted in | calls per second | p50 ms | p99 ms | CPU of the server per call | / \
+         memory |"
     );
     println!("|---|---|---|---|---|---|");
-    let mut rounds: Vec<Vec<Figures>> = Vec::new();
+    let time = Duration::from_secs(args.seconds);
+    let mut rounds: Vec<[Figures; 3]> = Vec::new();
     for _ in 0..args.rounds {
-        let time = Duration::from_secs(args.seconds);
         rounds.push(
             servers
-                .iter()
-                .map(|(_, subject)| subject.figures(64, time))
-                .collect(),
+                .each_ref()
+                .map(|(_, server)| server.figures(64, time)),
         );
     }
     for (index, (name, _)) in servers.iter().enumerate() {
         let column =
             |pick: fn(&Figures) -> f64| median(rounds.iter().map(|round| pick(&round[index])));
-        let ratio = median(
-            rounds
-                .iter()
-                .map(|round| round[index].cpu_micros / round[0].cpu_micros),
-        );
+        let ratios = rounds
+            .iter()
+            .map(|round| round[index].cpu_micros / round[0].cpu_micros);
         println!(
-            "| {name} | {:.0} | {:.2} | {:.2} | {:.1} µs | {ratio:.2} |",
+            "| {name} | {:.0} | {:.2} | {:.2} | {:.1} µs | {:.2} |",
             column(|figures| figures.per_second),
             column(|figures| figures.p50),
             column(|figures| figures.p99),
             column(|figures| figures.cpu_micros),
+            median(ratios),
         );
-    }
-    let stats = redis.cli(&["INFO", "commandstats"]);
-    let of_calls = stats
-        .lines()
-        .find(|line| line.starts_with("cmdstat_fcall:"))
-        .unwrap_or("no calls");
-    println!("\nRedis says: {of_calls}\n");
-    println!(
-        "| Redis is | calls | errors | p50 ms: before, after | p99 ms: before, after | longest ms | server MB |"
-    );
-    println!("|---|---|---|---|---|---|---|");
-    for round in 0..args.rounds {
-        let (_, subject) = &servers[1];
-        gone(round, subject, args.connections, "stopped", || {
-            redis.pause()
-        });
-        redis.resume();
-        subject.wait_until_back();
-        gone(round, subject, args.connections, "killed", || redis.stop());
-        redis.start_again();
-        subject.wait_until_back();
     }
 }
 
-/// Calls around the moment at which the store goes.
-fn gone(round: usize, subject: &Subject, connections: usize, name: &str, go: impl FnOnce()) {
-    let load = Load::start(subject.process.address(), &subject.key, connections);
+/// Prints how calls fare while Redis is unreachable.
+fn print_outages(args: &Args, server: &Server, redis: &mut RedisServer) {
+    println!(
+        "| Redis is | calls | errors | p50 ms: before, after | p99 ms: before, after | longest ms \
+         | server MB |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    for round in 0..args.rounds {
+        outage(round, server, args.connections, "stopped", || redis.pause());
+        redis.resume();
+        server.wait_for_store();
+        outage(round, server, args.connections, "killed", || redis.stop());
+        redis.start_again();
+        server.wait_for_store();
+    }
+}
+
+/// Measures calls around the moment at which the store becomes unreachable.
+fn outage(round: usize, server: &Server, connections: usize, name: &str, interrupt: impl FnOnce()) {
+    let load = Load::start(server.process.address(), &server.key, connections);
     std::thread::sleep(Duration::from_secs(1));
     let before = load.so_far();
-    go();
+    interrupt();
     std::thread::sleep(Duration::from_secs(2));
     let after = load.so_far().since(&before);
     load.end();
-    let memory = resident_bytes(subject.process.id()) / 1e6;
+    let memory = resident_bytes(server.process.id()) / 1e6;
     println!(
         "| {name} ({round}) | {} | {} | {:.2}, {:.2} | {:.2}, {:.2} | {:.1} | {memory:.0} |",
         after.millis.len(),
@@ -141,12 +152,12 @@ fn gone(round: usize, subject: &Subject, connections: usize, name: &str, go: imp
 }
 
 /// A server and a key for it.
-struct Subject {
+struct Server {
     process: Process,
     key: String,
 }
 
-/// What was measured of one server in one round.
+/// The figures of one server in one round.
 struct Figures {
     per_second: f64,
     p50: f64,
@@ -154,7 +165,7 @@ struct Figures {
     cpu_micros: f64,
 }
 
-impl Subject {
+impl Server {
     fn start(server: &Path, environment: &[(&str, &str)]) -> Self {
         let basis = [
             ("AISBREAKER_SERVER_QUOTAS", UNLIMITED),
@@ -173,7 +184,7 @@ impl Subject {
         std::thread::sleep(time);
         let calls: Calls = load.end();
         let spent = cpu_seconds(self.process.id()) - before;
-        let count = f64::from(u32::try_from(calls.millis.len()).expect("some thousand"));
+        let count = f64::from(u32::try_from(calls.millis.len()).expect("some thousands"));
         Figures {
             per_second: count / time.as_secs_f64(),
             p50: calls.quantile(50),
@@ -182,8 +193,8 @@ impl Subject {
         }
     }
 
-    /// The longest wait for a store that came and went several times is ten seconds.
-    fn wait_until_back(&self) {
+    /// Waits until the server uses the store again: at most ten seconds after several outages.
+    fn wait_for_store(&self) {
         std::thread::sleep(Duration::from_secs(11));
     }
 }

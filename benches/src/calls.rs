@@ -1,4 +1,4 @@
-//! Calls to a server in a process of its own, over sockets.
+//! HTTP requests to a server in another process, over sockets.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -9,91 +9,88 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     gateway::{DUMMY_REQUEST, MINT_REQUEST},
-    process::is_whole,
+    process::is_complete,
 };
 
-/// A key that is never spent, of the server at this address.
+/// Mints a key with quotas that are never exceeded.
 #[must_use]
 pub fn mint(address: SocketAddr) -> String {
-    minted(address, MINT_REQUEST)
+    mint_with(address, MINT_REQUEST)
 }
 
-/// The key that the server at this address makes of a request.
+/// Mints a key with this request body.
 #[must_use]
-pub fn minted(address: SocketAddr, request: &str) -> String {
+pub fn mint_with(address: SocketAddr, body: &str) -> String {
     let mut socket = TcpStream::connect(address).expect("it accepts");
     let request = format!(
         "POST /api/v1/oauth/token HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{request}",
-        request.len()
+         content-length: {}\r\n\r\n{body}",
+        body.len()
     );
     socket
         .write_all(request.as_bytes())
         .expect("it takes the request");
-    let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
-    while !is_whole(&answer) {
-        let read = socket.read(&mut piece).expect("it answers");
-        answer.extend_from_slice(&piece[..read]);
+    let (mut response, mut buffer) = (Vec::new(), [0; 4096]);
+    while !is_complete(&response) {
+        let read = socket.read(&mut buffer).expect("it responds");
+        response.extend_from_slice(&buffer[..read]);
     }
-    let text = String::from_utf8(answer).expect("it answers in UTF-8");
-    let (_, body) = text.split_once("\r\n\r\n").expect("it has a body");
-    let body: serde_json::Value = serde_json::from_str(body).expect("it is JSON");
-    body["access_token"]
+    let text = String::from_utf8(response).expect("it responds in UTF-8");
+    let (_, json) = text.split_once("\r\n\r\n").expect("it has a body");
+    let token: serde_json::Value = serde_json::from_str(json).expect("it is JSON");
+    token["access_token"]
         .as_str()
         .expect("it has a key")
         .to_owned()
 }
 
-/// The head of a call with this key, without its end, and with whatever framing is named.
+/// Returns the head of a `process` request with this key, up to and including `framing`: further
+/// header fields and, if the head is to end there, the empty line.
 #[must_use]
-pub fn head(key: &str, framing: &str) -> String {
+pub fn request_head(key: &str, framing: &str) -> String {
     format!(
         "POST /api/v1/process HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n\
          content-type: application/json\r\n{framing}"
     )
 }
 
-/// A whole call with this key and body.
+/// Returns a whole `process` request with this key and body.
 #[must_use]
-pub fn call(key: &str, body: &str) -> Vec<u8> {
-    format!(
-        "{}{body}",
-        head(key, &format!("content-length: {}\r\n\r\n", body.len()))
-    )
-    .into_bytes()
+pub fn request(key: &str, body: &str) -> Vec<u8> {
+    let framing = format!("content-length: {}\r\n\r\n", body.len());
+    format!("{}{body}", request_head(key, &framing)).into_bytes()
 }
 
-/// A call of `chat:dummy`.
+/// Returns a whole request to `chat:dummy`.
 #[must_use]
-pub fn dummy(key: &str) -> Vec<u8> {
-    call(key, DUMMY_REQUEST)
+pub fn dummy_request(key: &str) -> Vec<u8> {
+    request(key, DUMMY_REQUEST)
 }
 
-/// A connection to this address that sends at once what it is given.
+/// Connects to this address, without Nagle's algorithm.
 ///
 /// # Errors
-/// If there is none.
+/// When the connection cannot be made.
 pub async fn connect(address: SocketAddr) -> io::Result<tokio::net::TcpStream> {
     let stream = tokio::net::TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
-/// Sends a call and waits for the whole of its answer.
+/// Sends a request and waits for the complete response.
 ///
 /// # Errors
-/// If the answer is cut short, or is not 200.
-pub async fn answered(stream: &mut tokio::net::TcpStream, request: &[u8]) -> io::Result<()> {
+/// When the response is cut short or not 200.
+pub async fn send(stream: &mut tokio::net::TcpStream, request: &[u8]) -> io::Result<()> {
     stream.write_all(request).await?;
-    let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
-    while !is_whole(&answer) {
-        match stream.read(&mut piece).await? {
+    let (mut response, mut buffer) = (Vec::new(), [0; 4096]);
+    while !is_complete(&response) {
+        match stream.read(&mut buffer).await? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            read => answer.extend_from_slice(&piece[..read]),
+            read => response.extend_from_slice(&buffer[..read]),
         }
     }
-    let is_ok = answer.starts_with(b"HTTP/1.1 200");
-    if is_ok {
+    if response.starts_with(b"HTTP/1.1 200") {
         Ok(())
     } else {
         Err(io::ErrorKind::InvalidData.into())

@@ -3,20 +3,20 @@
 use aisbreaker_token::{Grant, Host, KeyRing, ServerKey, ServiceSecret};
 use serde::{Deserialize, Serialize};
 
-/// The host of all keys here.
+/// Returns the host that all keys are bound to.
 #[must_use]
 pub fn host() -> Host {
     Host::parse("api.example.com").expect("it is a host name")
 }
 
-/// A ring with one key, always the same.
+/// Creates a ring with one key, always the same.
 #[must_use]
 pub fn ring() -> KeyRing {
     KeyRing::new(ServerKey::from_bytes([7; 32]))
 }
 
-/// The documentation's grant, with a last secret as long as makes all claims of its key
-/// `claims_bytes` long.
+/// Returns the grant of the documentation, padded by a last secret so that the claims of its key
+/// have `claims_bytes` bytes in all.
 #[must_use]
 pub fn grant(claims_bytes: usize) -> Grant {
     let json = r#"{
@@ -32,11 +32,11 @@ pub fn grant(claims_bytes: usize) -> Grant {
     }"#;
     let mut grant: Grant = serde_json::from_str(json).expect("it is a grant");
     let registered = r#"{"aud":"api.example.com","iat":1795396968,"exp":1826932968,"jti":"0123456789012345678901","#;
-    let so_far = serde_json::to_vec(&grant).expect("it serialises").len() + registered.len() - 1;
+    let unpadded = serde_json::to_vec(&grant).expect("it serialises").len() + registered.len() - 1;
     let entry = r#",{"serviceId":"","authSecret":""}"#.len();
     let padding = "x".repeat(
         claims_bytes
-            .checked_sub(so_far + entry)
+            .checked_sub(unpadded + entry)
             .expect("the grant is smaller than that"),
     );
     grant
@@ -45,19 +45,19 @@ pub fn grant(claims_bytes: usize) -> Grant {
     grant
 }
 
-/// A payload of any kind, for codecs that are compared with.
+/// The claims of a key as a plain payload, for the codecs of other libraries.
 #[derive(Debug, Deserialize, Serialize)]
 #[expect(clippy::exhaustive_structs, reason = "only for benchmarks")]
 pub struct Claims {
-    /// Who may use it.
+    /// Audience.
     pub aud: String,
-    /// From when.
+    /// Issued at, in seconds since 1970.
     pub iat: u64,
-    /// Until when.
+    /// Expiry, in seconds since 1970.
     pub exp: u64,
-    /// Its name.
+    /// Key id.
     pub jti: String,
-    /// What it grants.
+    /// Quotas and secrets.
     #[serde(flatten)]
     pub grant: Grant,
 }

@@ -1,4 +1,4 @@
-//! A gateway to call without sockets, and a provider behind it without sockets either.
+//! A gateway in this process, called without sockets, with or without a provider behind it.
 
 use std::{net::IpAddr, sync::LazyLock};
 
@@ -14,15 +14,15 @@ use http::{Method, Request, header};
 use http_body_util::{BodyExt as _, Full};
 use tokio::sync::mpsc;
 
-use crate::provider::{Answers, answer_all};
+use crate::provider::{ReplyOptions, serve_connection};
 
-/// Quotas that are never spent.
+/// Quotas that are never exceeded.
 pub const UNLIMITED: &str = r#"{
     "perClientRequestLimits": {"requestsPerMinute": 4000000000, "requestsPerHour": 4000000000, "requestsPerDay": 4000000000},
     "globalRequestLimits": {"requestsPerMinute": 4000000000, "requestsPerHour": 4000000000, "requestsPerDay": 4000000000}
 }"#;
 
-/// A request for a key that is never spent.
+/// Body of a request for a key with quotas that are never exceeded.
 pub const MINT_REQUEST: &str = r#"{"requestAuthAndQuotas": {
     "requestQuotas": {
         "perClientRequestLimits": {"requestsPerMinute": 4000000000, "requestsPerHour": 4000000000, "requestsPerDay": 4000000000},
@@ -36,14 +36,14 @@ pub const MINT_REQUEST: &str = r#"{"requestAuthAndQuotas": {
     ]
 }, "expirationTimeSpan": "30d"}"#;
 
-/// Where the provider in this process is called; nothing is dialled.
+/// Origin of the provider in this process; nothing is dialled.
 const PROVIDER: &str = "http://127.0.0.1:8000";
 
-/// A call of `chat:dummy`.
+/// Body of a request to `chat:dummy`.
 pub const DUMMY_REQUEST: &str = r#"{"service":{"serviceId":"chat:dummy"},"request":{"inputs":[{"text":{"role":"user","content":"What is a gateway?"}}]}}"#;
 const DUMMY_STREAM_REQUEST: &str = r#"{"service":{"serviceId":"chat:dummy"},"request":{"inputs":[{"text":{"role":"user","content":"What is a gateway?"}}],"stream":true}}"#;
 
-/// A request for a key that is never spent, for a provider at this address.
+/// Returns the body of a request for a key whose OpenAI secret is bound to this address.
 #[must_use]
 pub fn chat_mint_request(provider: &str) -> String {
     let mut request: serde_json::Value = serde_json::from_str(MINT_REQUEST).expect("it is JSON");
@@ -51,7 +51,7 @@ pub fn chat_mint_request(provider: &str) -> String {
     request.to_string()
 }
 
-/// A body of a chat request of 1 kB.
+/// Returns the body of a chat request, 1 kB long.
 #[must_use]
 pub fn chat_body(is_streamed: bool) -> String {
     let text = "How does a sliding window count requests? ".repeat(22);
@@ -61,7 +61,7 @@ pub fn chat_body(is_streamed: bool) -> String {
     )
 }
 
-/// A gateway whose quotas are never spent.
+/// Creates a gateway whose quotas are never exceeded.
 #[must_use]
 pub fn gateway() -> Gateway {
     gateway_with(Client::new(Policy::strict(), Timeouts::default()))
@@ -80,27 +80,27 @@ fn gateway_with(client: Client) -> Gateway {
     )
 }
 
-/// Calls a gateway without sockets.
+/// A client of a gateway in this process, with a key for it.
 #[derive(Debug)]
-pub struct Calls {
+pub struct GatewayClient {
     gateway: Gateway,
     key: String,
     bad_key: String,
 }
 
-impl Calls {
-    /// A gateway and a key for it.
+impl GatewayClient {
+    /// Creates a gateway and mints a key.
     pub async fn new() -> Self {
         Self::of(gateway(), MINT_REQUEST).await
     }
 
-    /// A gateway and a key for it, with a provider in this process, whose answers these are.
-    pub async fn with_provider(answers: Answers) -> Self {
+    /// Creates a gateway with a provider in this process that replies like this, and mints a key.
+    pub async fn with_provider(reply: ReplyOptions) -> Self {
         let policy = Policy::strict().allow(PROVIDER).expect("it is an origin");
         let (sender, mut connections) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(connection) = connections.recv().await {
-                tokio::spawn(answer_all(connection, answers));
+                tokio::spawn(serve_connection(connection, reply));
             }
         });
         let client = Client::new(policy, Timeouts::default()).with_in_memory_servers(sender);
@@ -108,38 +108,29 @@ impl Calls {
     }
 
     async fn of(gateway: Gateway, mint_request: impl Into<Bytes>) -> Self {
-        let mut calls = Self {
+        let mut this = Self {
             gateway,
             key: String::new(),
             bad_key: String::new(),
         };
         let client = IpAddr::from([192, 0, 2, 1]);
-        let answer = calls
+        let body = this
             .post("/api/v1/oauth/token", None, mint_request, client)
             .await;
-        let answer: serde_json::Value = serde_json::from_slice(&answer).expect("it is JSON");
-        calls.key = format!(
-            "Bearer {}",
-            answer["access_token"].as_str().expect("it has a key")
-        );
-        calls.bad_key = format!(
-            "{}A",
-            calls
-                .key
-                .trim_end_matches('A')
-                .strip_suffix(|_: char| true)
-                .unwrap_or_default()
-        );
-        calls
+        let token: serde_json::Value = serde_json::from_slice(&body).expect("it is JSON");
+        let key = token["access_token"].as_str().expect("it has a key");
+        this.key = format!("Bearer {key}");
+        this.bad_key = altered(&this.key);
+        this
     }
 
-    /// The value of `Authorization`.
+    /// Returns the value of `Authorization`.
     #[must_use]
     pub fn authorization(&self) -> &str {
         &self.key
     }
 
-    /// Asks the dummy.
+    /// Calls `chat:dummy`.
     pub async fn process(&self, client: IpAddr, stream: bool) -> Bytes {
         let body = if stream {
             DUMMY_STREAM_REQUEST
@@ -150,7 +141,7 @@ impl Calls {
             .await
     }
 
-    /// Asks the provider, as its own clients would.
+    /// Calls the provider in its own protocol.
     pub async fn chat(&self, client: IpAddr, is_streamed: bool) -> Bytes {
         static BODIES: LazyLock<[String; 2]> = LazyLock::new(|| [false, true].map(chat_body));
         let body = BODIES[usize::from(is_streamed)].as_str();
@@ -158,7 +149,7 @@ impl Calls {
             .await
     }
 
-    /// Asks with a key that was altered.
+    /// Calls `chat:dummy` with an altered key.
     pub async fn process_with_bad_key(&self, client: IpAddr) -> Bytes {
         self.post(
             "/api/v1/process",
@@ -169,7 +160,7 @@ impl Calls {
         .await
     }
 
-    /// Greets.
+    /// Calls `GET /api/v1/ping`.
     pub async fn ping(&self, client: IpAddr) -> Bytes {
         let request = Request::get("/api/v1/ping")
             .body(Full::default())
@@ -192,13 +183,8 @@ impl Calls {
         if let Some(value) = authorization {
             request = request.header(header::AUTHORIZATION, value);
         }
-        self.send(
-            request
-                .body(Full::new(body.into()))
-                .expect("it is a request"),
-            client,
-        )
-        .await
+        let request = request.body(Full::new(body.into()));
+        self.send(request.expect("it is a request"), client).await
     }
 
     async fn send(&self, request: Request<Full<Bytes>>, client: IpAddr) -> Bytes {
@@ -207,7 +193,15 @@ impl Calls {
             .into_body()
             .collect()
             .await
-            .expect("an answer that is not cut off");
+            .expect("a complete response");
         body.to_bytes()
     }
+}
+
+/// Returns the key with another end.
+fn altered(key: &str) -> String {
+    let mut key = key.trim_end_matches('A').to_owned();
+    key.pop();
+    key.push('A');
+    key
 }

@@ -1,7 +1,7 @@
--- Twelve limits as most gateways check them: GCRA, by this server's time, a key for each limit, all or none.
+-- Checks twelve limits as most gateways do: GCRA by the server's clock, one key per limit, all or none.
 --
--- KEYS: a theoretical arrival time in microseconds each. ARGV: for each key the interval of its limit and its window, in
--- microseconds. Answers with 1, or with 0, which limit refused and how long to wait.
+-- KEYS: the theoretical arrival time of each limit, in microseconds. ARGV: for each key the emission interval and the
+-- window, in microseconds. Returns {1}, or {0, index of the limit that refused, wait in microseconds}.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local arrivals = {}

@@ -1,4 +1,4 @@
-//! What benchmarks and the table of figures share.
+//! What the benchmarks and the measuring programs of this package share.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::missing_panics_doc,

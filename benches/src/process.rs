@@ -1,5 +1,4 @@
-//! The server's release binary in a process of its own, and what that takes, as Linux tells it in
-//! `/proc`.
+//! Server processes, and their CPU time and memory as Linux reports them in `/proc`.
 
 use std::{
     fs,
@@ -9,17 +8,23 @@ use std::{
     process::{ChildStderr, Command, Stdio},
 };
 
-/// A raw 32-byte server key; it seals nothing of worth.
+/// A raw 32-byte server key; it seals nothing of value.
 const SERVER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
-/// Where the server's binary is unless told: beside this program.
+/// Returns the path of the server's binary, which is by default in the directory of this program.
 #[must_use]
-pub fn beside_this_program() -> PathBuf {
-    let this = std::env::current_exe().expect("this program has a path");
-    this.with_file_name("aisbreaker-server")
+pub fn default_server() -> PathBuf {
+    sibling("aisbreaker-server")
 }
 
-/// A server process that ends with its owner.
+/// Returns the path of another program in the directory of this one.
+#[must_use]
+pub fn sibling(name: &str) -> PathBuf {
+    let this = std::env::current_exe().expect("this program has a path");
+    this.with_file_name(name)
+}
+
+/// A server process, killed on drop.
 #[derive(Debug)]
 pub struct Process {
     child: std::process::Child,
@@ -27,8 +32,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts the server with this environment and waits until it listens; with it, the rest of its
-    /// log.
+    /// Starts the server with this environment and waits until it listens. Returns the rest of its
+    /// log, too.
     #[must_use]
     pub fn start(server: &Path, environment: &[(&str, &str)]) -> (Self, BufReader<ChildStderr>) {
         let mut command = Command::new(server);
@@ -43,13 +48,14 @@ impl Process {
         Self::spawn(command)
     }
 
-    /// Starts a server that tells in JSON on its standard error where it listens, and waits for
-    /// that; with it, the rest of what it tells there.
+    /// Starts a program that writes its address to standard error as a JSON member `address`, and
+    /// waits for that. Returns the rest of its standard error, too.
     #[must_use]
     pub fn spawn(mut command: Command) -> (Self, BufReader<ChildStderr>) {
-        let child = command.stderr(Stdio::piped()).spawn();
-        let child =
-            child.expect("build the server first: cargo build --release -p aisbreaker-server");
+        let child = command
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("build the server first: cargo build --release -p aisbreaker-server");
         let mut process = Self {
             child,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -59,36 +65,39 @@ impl Process {
             .by_ref()
             .lines()
             .map_while(Result::ok)
-            .find_map(|line| listening_at(&line));
+            .find_map(|line| listen_address(&line));
         process.address = address.expect("it listens");
         (process, log)
     }
 
-    /// A process that was started already, and listens at this address.
+    /// Creates the handle of a process that listens at this address already.
     #[must_use]
     pub fn adopt(child: std::process::Child, address: SocketAddr) -> Self {
         Self { child, address }
     }
 
-    /// Where it listens.
+    /// Returns the address it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Seconds of CPU time that it and the processes that it has started have had.
+    /// Returns the CPU time in seconds of the process and all below it.
     #[must_use]
     pub fn cpu_seconds(&self) -> f64 {
-        family(self.id()).into_iter().map(cpu_seconds).sum()
+        process_tree(self.id()).into_iter().map(cpu_seconds).sum()
     }
 
-    /// Resident memory of all of them in bytes.
+    /// Returns the resident memory in bytes of the process and all below it.
     #[must_use]
     pub fn resident_bytes(&self) -> f64 {
-        family(self.id()).into_iter().map(resident_bytes).sum()
+        process_tree(self.id())
+            .into_iter()
+            .map(resident_bytes)
+            .sum()
     }
 
-    /// Its process id.
+    /// Returns the process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -97,37 +106,33 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _gone = self.child.wait();
+        let _ended_already = self.child.kill();
+        let _reaped = self.child.wait();
     }
 }
 
-fn listening_at(line: &str) -> Option<SocketAddr> {
+fn listen_address(line: &str) -> Option<SocketAddr> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     line["address"].as_str()?.parse().ok()
 }
 
-/// A process and all below it.
-fn family(pid: u32) -> Vec<u32> {
+/// Returns the ids of a process and all below it.
+fn process_tree(pid: u32) -> Vec<u32> {
     let threads = fs::read_dir(format!("/proc/{pid}/task"))
         .into_iter()
         .flatten()
         .flatten();
-    let children =
-        threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    let children: Vec<u32> = children
-        .flat_map(|text| {
-            text.split(' ')
-                .filter_map(|pid| pid.parse().ok())
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    std::iter::once(pid)
-        .chain(children.into_iter().flat_map(family))
-        .collect()
+    let mut pids = vec![pid];
+    for thread in threads {
+        let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        for child in children.split_whitespace() {
+            pids.extend(child.parse().map(process_tree).unwrap_or_default());
+        }
+    }
+    pids
 }
 
-/// Resident memory of a process in bytes.
+/// Returns the resident memory of a process in bytes.
 #[must_use]
 pub fn resident_bytes(pid: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
@@ -143,49 +148,44 @@ pub fn resident_bytes(pid: u32) -> f64 {
     kilobytes * 1024.0
 }
 
-/// How many sockets a process has open.
+/// Returns the number of sockets that a process has open.
 #[must_use]
 pub fn open_sockets(pid: u32) -> usize {
     let files = fs::read_dir(format!("/proc/{pid}/fd"))
         .expect("the process lives")
         .flatten();
-    let is_socket = |path: PathBuf| path.to_string_lossy().starts_with("socket:");
     files
         .filter_map(|file| fs::read_link(file.path()).ok())
-        .filter(|path| is_socket(path.clone()))
+        .filter(|target| target.to_string_lossy().starts_with("socket:"))
         .count()
 }
 
-/// Seconds of CPU time that all threads of a process have had.
+/// Returns the CPU time in seconds of all living threads of a process.
 #[must_use]
 pub fn cpu_seconds(pid: u32) -> f64 {
     let threads = fs::read_dir(format!("/proc/{pid}/task"))
         .expect("the process lives")
         .flatten();
-    let spent = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("schedstat")).ok();
-    let nanoseconds = |text: String| {
-        text.split(' ')
-            .next()
-            .and_then(|figure| figure.parse::<f64>().ok())
-    };
-    threads
-        .filter_map(spent)
-        .filter_map(nanoseconds)
-        .sum::<f64>()
-        / 1e9
+    let mut nanoseconds = 0.0;
+    for thread in threads {
+        // A thread may have ended meanwhile.
+        let schedule = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+        let spent = schedule.split(' ').next().unwrap_or_default();
+        nanoseconds += spent.parse().unwrap_or(0.0);
+    }
+    nanoseconds / 1e9
 }
 
-/// Whether this is an answer of HTTP/1 from its first to its last byte; its length must be
-/// announced.
+/// Returns whether this is a complete HTTP/1.1 response. It must have a `content-length`.
 #[must_use]
-pub fn is_whole(answer: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(answer);
+pub fn is_complete(response: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(response);
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         return false;
     };
     let length = head
         .lines()
         .find_map(|line| line.strip_prefix("content-length: "))
-        .expect("it says its length");
+        .expect("it has a length");
     body.len() >= length.parse().expect("it is a number")
 }

@@ -1,6 +1,6 @@
-//! A Redis server of its own, and what is asked of it: a decision over twelve limits, twelve GCRA
-//! checks in one script as an anchor, and nothing but an answer (`PING`). All go over one
-//! connection each, of the same kind.
+//! A Redis server and the operations that are measured on it: a decision over twelve limits, twelve
+//! GCRA checks in one script as an anchor, and `PING` as the floor. The engine and the anchors have
+//! one connection each, of the same kind.
 
 use std::{
     num::NonZeroU32,
@@ -21,10 +21,10 @@ use tokio::{runtime::Runtime, task::JoinSet};
 #[path = "../../crates/aisbreaker-quota/tests/support/redis_server.rs"]
 mod redis_server;
 
-/// What is asked.
+/// One operation of the store.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub enum Question {
+pub enum Operation {
     /// A decision over twelve limits, admitted.
     Charge,
     /// The same, refused by the last of its counters.
@@ -35,24 +35,25 @@ pub enum Question {
     Ping,
 }
 
-/// A server, and a runtime of one thread that asks it.
+/// A server, and a single-threaded runtime with a client of it.
 #[derive(Debug)]
 pub struct Store {
     runtime: Runtime,
-    asker: Asker,
+    client: StoreClient,
     _server: redis_server::RedisServer,
 }
 
 #[derive(Clone, Debug)]
-struct Asker {
+struct StoreClient {
     engine: SharedEngine,
     connection: MultiplexedConnection,
-    /// The hash by which the server knows the script.
-    gcra: String,
+    /// The hash of the GCRA script.
+    gcra_hash: String,
 }
 
 impl Store {
-    /// A new server; `None` where there is no program for it, said on standard error.
+    /// Starts a server. Returns `None` where Redis is not installed, after a message on standard
+    /// error.
     #[must_use]
     pub fn start() -> Option<Self> {
         let server = redis_server::RedisServer::start(&[])?;
@@ -60,54 +61,54 @@ impl Store {
             .enable_all()
             .build()
             .expect("a runtime");
-        let asker = runtime.block_on(Asker::new(&server.url()));
+        let client = runtime.block_on(StoreClient::new(&server.url()));
         Some(Self {
             runtime,
-            asker,
+            client,
             _server: server,
         })
     }
 
-    /// The time until so many questions are answered one after the other, by each of so many that
-    /// ask at once.
+    /// Runs `in_flight` tasks at once, each of which repeats the operation `each` times. Returns
+    /// the time until all have finished.
     #[must_use]
-    pub fn ask(&self, question: Question, in_flight: u32, each: u64) -> Duration {
+    pub fn elapsed(&self, operation: Operation, in_flight: u32, each: u64) -> Duration {
         self.runtime.block_on(async {
-            let begun = now();
+            let started = now();
             let mut tasks = JoinSet::new();
             for _ in 0..in_flight {
-                let mut asker = self.asker.clone();
+                let mut client = self.client.clone();
                 tasks.spawn(async move {
                     for _ in 0..each {
-                        asker.ask(question).await;
+                        client.run(operation).await;
                     }
                 });
             }
             tasks.join_all().await;
-            begun.elapsed()
+            started.elapsed()
         })
     }
 
-    /// The same, but the time of each answer, in ascending order.
+    /// Runs the same tasks. Returns the latency of every operation, in ascending order.
     #[must_use]
-    pub fn latencies(&self, question: Question, in_flight: u32, each: u64) -> Vec<Duration> {
+    pub fn latencies(&self, operation: Operation, in_flight: u32, each: u64) -> Vec<Duration> {
         self.runtime.block_on(async {
             let mut tasks = JoinSet::new();
             for _ in 0..in_flight {
-                let mut asker = self.asker.clone();
+                let mut client = self.client.clone();
                 tasks.spawn(async move {
-                    let mut times = Vec::new();
+                    let mut latencies = Vec::new();
                     for _ in 0..each {
-                        let begun = now();
-                        asker.ask(question).await;
-                        times.push(begun.elapsed());
+                        let started = now();
+                        client.run(operation).await;
+                        latencies.push(started.elapsed());
                     }
-                    times
+                    latencies
                 });
             }
-            let mut times = tasks.join_all().await.concat();
-            times.sort_unstable();
-            times
+            let mut all = tasks.join_all().await.concat();
+            all.sort_unstable();
+            all
         })
     }
 }
@@ -117,7 +118,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
-impl Asker {
+impl StoreClient {
     async fn new(url: &str) -> Self {
         let mut options = SharedOptions::default();
         options.deadline = Duration::from_secs(10);
@@ -128,57 +129,56 @@ impl Asker {
             .wait_for(|state| *state == StoreState::Up)
             .await
             .expect("it is found");
-        let info = url.into_connection_info().expect("it is an address");
-        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let info = url
+            .into_connection_info()
+            .expect("it is an address")
+            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let client = redis::Client::open(info).expect("it is an address");
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
-        let connection = client
+        let mut connection = client
             .get_multiplexed_async_connection_with_config(&config)
-            .await;
-        let mut connection = connection.expect("it accepts");
-        let mut loading = redis::cmd("SCRIPT");
-        loading.arg("LOAD").arg(include_str!("gcra.lua"));
-        let gcra = loading
+            .await
+            .expect("it accepts");
+        let gcra_hash = redis::cmd("SCRIPT")
+            .arg("LOAD")
+            .arg(include_str!("gcra.lua"))
             .query_async::<String>(&mut connection)
             .await
             .expect("it takes the script");
-        let asker = Self {
-            engine,
-            connection,
-            gcra,
-        };
-        asker
-            .engine
+        // Uses up the limit of `Operation::Refused`.
+        engine
             .charge(&charges(NonZeroU32::MIN), NonZeroU32::MIN)
             .await
             .expect("the first is admitted");
-        asker
+        Self {
+            engine,
+            connection,
+            gcra_hash,
+        }
     }
 
-    async fn ask(&mut self, question: Question) {
-        match question {
-            Question::Charge => {
-                let answer = self.engine.charge(&charges(MANY), NonZeroU32::MIN).await;
-                answer.expect("it is admitted");
+    async fn run(&mut self, operation: Operation) {
+        match operation {
+            Operation::Charge => {
+                let decision = self.engine.charge(&charges(MANY), NonZeroU32::MIN).await;
+                decision.expect("it is admitted");
             }
-            Question::Refused => {
-                let answer = self
-                    .engine
-                    .charge(&charges(NonZeroU32::MIN), NonZeroU32::MIN)
-                    .await;
-                answer.expect_err("it is refused");
+            Operation::Refused => {
+                let charges = charges(NonZeroU32::MIN);
+                let decision = self.engine.charge(&charges, NonZeroU32::MIN).await;
+                decision.expect_err("it is refused");
             }
-            Question::Gcra => {
-                let answer = gcra(&self.gcra)
+            Operation::Gcra => {
+                let reply = gcra(&self.gcra_hash)
                     .query_async::<Vec<i64>>(&mut self.connection)
                     .await;
-                assert_eq!(answer.expect("it answers"), [1], "it is admitted");
+                assert_eq!(reply.expect("it replies"), [1], "it is admitted");
             }
-            Question::Ping => {
-                let answer = redis::cmd("PING")
+            Operation::Ping => {
+                let reply = redis::cmd("PING")
                     .query_async::<String>(&mut self.connection)
                     .await;
-                assert_eq!(answer.expect("it answers"), "PONG", "nothing else");
+                assert_eq!(reply.expect("it replies"), "PONG");
             }
         }
     }
@@ -194,7 +194,7 @@ const NAMES: [&str; 4] = [
     "server/g",
 ];
 
-/// The charges of a request; the last counter's limits are these.
+/// Returns the charges of a request. `last` is the limit per day of the last counter.
 fn charges(last: NonZeroU32) -> [Charge<&'static str>; 4] {
     let [first, second, third, fourth] = NAMES;
     let wide = Limits::new(MANY, MANY, MANY);
@@ -206,7 +206,8 @@ fn charges(last: NonZeroU32) -> [Charge<&'static str>; 4] {
     ]
 }
 
-/// Twelve checks of limits of one per microsecond, so that none is ever reached.
+/// Returns the command for twelve checks, of limits of one per microsecond, which are never
+/// reached.
 fn gcra(hash: &str) -> Cmd {
     let mut command = redis::cmd("EVALSHA");
     command.arg(hash).arg(3 * NAMES.len());

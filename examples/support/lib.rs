@@ -1,7 +1,7 @@
-//! What the examples that call a server share: where it is, with which key, and how to call it.
+//! Shared code of the examples that call a server: its address, the key, and how to call it.
 //!
-//! `AISBREAKER_SERVER_URL` (default `http://localhost:3000`) and `AISBREAKER_API_KEY` (default:
-//! none) are the variables of all AIsBreaker clients.
+//! They are configured by the variables of all AIsBreaker clients: `AISBREAKER_SERVER_URL` (by
+//! default `http://localhost:3000`) and `AISBREAKER_API_KEY` (by default none).
 #![forbid(unsafe_code)]
 
 use std::{error::Error, sync::Arc};
@@ -16,19 +16,19 @@ use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 
-/// What every example answers.
+/// The result of an example.
 pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// The base URL of the server to call.
+/// Returns the base URL of the server to call.
 #[must_use]
 pub fn server_url() -> String {
     variable("AISBREAKER_SERVER_URL").unwrap_or_else(|| "http://localhost:3000".to_owned())
 }
 
-/// An outbound client that may call this server although it is not public, nor `https`.
+/// Creates an outbound client that may call this server although it is neither public nor `https`.
 ///
 /// # Errors
-/// When the URL of the server is not one.
+/// When the URL of the server is invalid.
 pub fn client() -> Outcome<Client> {
     Ok(Client::new(
         Policy::strict().allow(&server_url())?,
@@ -36,10 +36,10 @@ pub fn client() -> Outcome<Client> {
     ))
 }
 
-/// Posts JSON to a path of the server.
+/// Posts JSON to a path of the server and returns the response.
 ///
 /// # Errors
-/// When the server cannot be reached, or answers with anything but success.
+/// When the server cannot be reached or does not respond with success.
 pub async fn post(path: &str, body: &Value) -> Outcome<Value> {
     let url = parse_url(&[&server_url(), path].concat())?;
     let headers =
@@ -48,24 +48,27 @@ pub async fn post(path: &str, body: &Value) -> Outcome<Value> {
         .send(&url, Outgoing::post(headers, body.to_string()))
         .await?;
     let status = response.status();
-    let body: Value = serde_json::from_slice(&response.into_body().collect().await?.to_bytes())?;
+    let bytes = response.into_body().collect().await?.to_bytes();
+    let json: Value = serde_json::from_slice(&bytes)?;
     if status.is_success() {
-        Ok(body)
+        Ok(json)
     } else {
-        Err(format!("{status}: {body}").into())
+        Err(format!("{status}: {json}").into())
     }
 }
 
-/// Calls a service of the server, with the key of the environment.
+/// Calls a service of the server with the key from the environment.
 ///
-/// The server is itself a service for this crate, `aisbreaker:network`, which stands before the one
-/// that answers.
+/// For the library, the server is itself a service, `aisbreaker:network`, which forwards the
+/// request to the one in `service_id`.
 ///
 /// # Errors
-/// What the server answers, as text.
+/// When the server cannot be reached, or with the error that it returns.
 pub async fn call(service_id: &str, request: Request) -> Outcome<Reply> {
-    let key = variable("AISBREAKER_API_KEY");
-    let credentials = key.map_or(Credentials::None, |key| Credentials::Caller(key.into()));
+    let credentials = match variable("AISBREAKER_API_KEY") {
+        Some(key) => Credentials::Caller(key.into()),
+        None => Credentials::None,
+    };
     let registry = standard(client()?, Options::default()).build();
     let service = ServiceProps::new("aisbreaker:network")
         .with_url(server_url())
@@ -75,8 +78,6 @@ pub async fn call(service_id: &str, request: Request) -> Outcome<Reply> {
 }
 
 fn variable(name: &str) -> Option<String> {
-    std::env::var_os(name)?
-        .into_string()
-        .ok()
-        .filter(|value| !value.is_empty())
+    let value = std::env::var_os(name)?.into_string().ok()?;
+    (!value.is_empty()).then_some(value)
 }

@@ -1,42 +1,84 @@
-//! The command line.
+//! The command line. Its flags and the list in `--help` come from the table of settings.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
 
-use clap::{Parser, Subcommand};
+use clap::{Arg, ArgMatches, Command, value_parser};
 
-/// What stands below the options in `--help`.
-const ENVIRONMENT: &str = "\
-Every setting has a key in the configuration file and an environment variable; a flag beats the environment, \
-the environment beats the file. The most important ones:
-  AUTH_ENCRYPTION_KEYPHRASE               the phrase (10 characters or more) or 32-byte key that seals API keys
-  AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES   former ones that still open API keys, separated by spaces
-  AISBREAKER_PUBLIC_HOSTS                 host names this server answers to, separated by commas
-  AISBREAKER_MINT_SECRET                  what those who mint API keys must know; without it, anyone mints
-  AISBREAKER_EGRESS_ALLOW                 origins or networks that may be called besides public https ones
-  AISBREAKER_TRUSTED_PROXIES              networks of the proxies in front of this server
-  AISBREAKER_STATE_FILE                   file in which quota counters outlive a restart
-  AISBREAKER_REDIS_URL                    Redis or Valkey in which several servers count together
-The README lists all of them.";
+use crate::settings::{Flags, Setting, table::SETTINGS};
 
-/// An AI gateway whose API keys are the database. Without a subcommand, it serves.
-#[derive(Debug, Parser)]
-#[command(version, after_help = ENVIRONMENT)]
-pub(crate) struct Args {
-    /// The configuration file (TOML) [env: AISBREAKER_CONFIG]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+const KEYGEN: &str = "keygen";
 
-    /// Address and port to listen on [env: AISBREAKER_LISTEN; PORT sets the port] [default:
-    /// 127.0.0.1:3000]
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub(crate) listen: Option<String>,
+const PRECEDENCE: &str = "\
+Every setting has an environment variable, and most have a key in the configuration file. A flag \
+beats the environment, the environment beats the file.";
 
-    #[command(subcommand)]
-    pub(crate) command: Option<Command>,
+/// What the command line asks for.
+pub(crate) enum Args {
+    /// Serve, with these flags.
+    Serve(Flags),
+    /// Print a fresh server key.
+    Keygen,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Prints a fresh 32-byte key for AUTH_ENCRYPTION_KEYPHRASE
-    Keygen,
+impl Args {
+    /// Parses the command line. Ends the process after `--help`, `--version` and mistakes.
+    pub(crate) fn parse() -> Self {
+        let matches = command().get_matches();
+        match matches.subcommand_name() {
+            Some(_) => Self::Keygen,
+            None => Self::Serve(flags(&matches)),
+        }
+    }
+}
+
+fn command() -> Command {
+    let keygen =
+        Command::new(KEYGEN).about("Prints a fresh 32-byte key for AUTH_ENCRYPTION_KEYPHRASE");
+    Command::new(env!("CARGO_PKG_NAME"))
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("An AI gateway whose API keys are the database. Without a subcommand, it serves.")
+        .after_help(format!("{PRECEDENCE}\n'--help' lists all settings."))
+        .after_long_help(list_settings())
+        .args(SETTINGS.iter().filter_map(arg))
+        .subcommand(keygen)
+}
+
+/// Returns the argument of a setting that has a flag.
+fn arg(setting: &Setting) -> Option<Arg> {
+    let flag = setting.flag?;
+    let mut help = format!("{} [env: {}]", setting.help, setting.variable);
+    if let Some(default) = setting.default {
+        help.push_str(&format!(" [default: {default}]"));
+    }
+    let arg = Arg::new(flag.name)
+        .long(flag.name)
+        .value_name(flag.value)
+        .value_parser(value_parser!(OsString))
+        .help(help);
+    Some(arg)
+}
+
+fn flags(matches: &ArgMatches) -> Flags {
+    let mut flags = Flags::new();
+    for flag in SETTINGS.iter().filter_map(|setting| setting.flag) {
+        if let Some(value) = matches.get_one::<OsString>(flag.name) {
+            flags.insert(flag.name, value.clone());
+        }
+    }
+    flags
+}
+
+/// Lists all settings: the variable, and below it what it is for, its key and its default.
+fn list_settings() -> String {
+    let mut text = format!("{PRECEDENCE}\n\nSettings:");
+    for setting in SETTINGS {
+        text.push_str(&format!("\n  {}\n      {}", setting.variable, setting.help));
+        if let Some(key) = setting.key {
+            text.push_str(&format!(" [key: {key}]"));
+        }
+        if let Some(default) = setting.default {
+            text.push_str(&format!(" [default: {default}]"));
+        }
+    }
+    text
 }

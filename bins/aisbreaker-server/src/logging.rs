@@ -1,11 +1,12 @@
-//! Where log lines go and which are written.
+//! The log: where its lines go, in which format, and which are written.
 
-mod pace;
+mod rate_limit;
 
 use std::{
     io::{self, BufWriter, Write},
-    num::NonZeroU64,
+    num::NonZeroU32,
     str::FromStr,
+    sync::mpsc,
     time::Duration,
 };
 
@@ -17,10 +18,36 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-pub(crate) use self::pace::Pace;
+pub(crate) use self::rate_limit::RateLimit;
 use crate::panics;
 
-/// How log lines are written.
+/// How long flushing the last lines may take.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// For how long lines are collected into one write.
+const BATCH_TIME: Duration = Duration::from_millis(5);
+/// How many lines wait for a slow reader of standard error; further ones are dropped.
+const MAX_QUEUED_LINES: usize = 8_192;
+
+/// Which lines are written, and how.
+#[derive(Debug)]
+pub(crate) struct LogOptions {
+    pub(crate) filter: EnvFilter,
+    pub(crate) format: Format,
+    pub(crate) max_per_second: NonZeroU32,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            filter: EnvFilter::new("info"),
+            format: Format::Text,
+            // More than the default quotas admit, and some 20 GB a day under a flood.
+            max_per_second: NonZeroU32::new(1_000).unwrap_or(NonZeroU32::MAX),
+        }
+    }
+}
+
+/// The format of a line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Format {
     Text,
@@ -39,75 +66,70 @@ impl FromStr for Format {
     }
 }
 
-/// How long the last lines may take.
-const FLUSH_TIME: Duration = Duration::from_secs(1);
-/// For how long lines are collected.
-const BATCH_TIME: Duration = Duration::from_millis(5);
-/// How many lines wait for a slow reader of standard error; further ones are dropped.
-const WAITING_LINES: usize = 8_192;
+/// Parses a filter in the syntax of [`EnvFilter`].
+pub(crate) fn parse_filter(text: &str) -> Result<EnvFilter, &'static str> {
+    EnvFilter::try_new(text).map_err(|_syntax| "is not a log filter such as info or debug")
+}
 
-/// Starts logging to standard error, from a thread of its own: whoever reads the log slowly, or not
-/// at all, must not stop requests. Hand the guard to [`finish`] at the end, and poll [`Pace::tell`]
-/// until then.
-pub(crate) fn start(
-    filter: EnvFilter,
-    format: Format,
-    per_second: NonZeroU64,
-) -> (WorkerGuard, Pace<SystemClock>) {
-    let writer = NonBlockingBuilder::default()
-        .buffered_lines_limit(WAITING_LINES)
-        .lossy(true);
-    let (writer, guard) = writer.finish(Batches(BufWriter::new(io::stderr())));
+/// Starts logging to standard error from a separate thread, so that a slow reader of the log, or
+/// none at all, does not stop requests.
+///
+/// Pass the guard to [`finish`] at the end, and poll [`RateLimit::report`] until then.
+pub(crate) fn start(options: LogOptions) -> (WorkerGuard, RateLimit<SystemClock>) {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(MAX_QUEUED_LINES)
+        .lossy(true)
+        .finish(BatchWriter(BufWriter::new(io::stderr())));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .with_target(false);
-    let layer = match format {
+    let formatted = match options.format {
         Format::Text => lines
             .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
             .boxed(),
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
-    let pace = Pace::new(per_second, SystemClock::new());
-    let layer = layer
-        .with_filter(pace.clone())
-        .with_filter(filter)
+    let rate_limit = RateLimit::new(options.max_per_second, SystemClock::new());
+    let filtered = formatted
+        .with_filter(rate_limit.clone())
+        .with_filter(options.filter)
         .with_filter(filter_fn(is_safe));
-    tracing_subscriber::registry().with(layer).init();
-    panics::tell_log();
-    (guard, pace)
+    tracing_subscriber::registry().with(filtered).init();
+    panics::report_to_log();
+    (guard, rate_limit)
 }
 
-/// Writes together what comes within a moment: a write, and waking the thread that does it, cost
-/// more than a line.
-struct Batches<W: Write>(BufWriter<W>);
+/// Writes the queued lines, for a bounded time: if nobody reads them, the process ends all the
+/// same.
+pub(crate) fn finish(guard: WorkerGuard) {
+    let (flushed, is_flushed) = mpsc::channel();
+    std::thread::spawn(move || {
+        drop(guard);
+        flushed.send(())
+    });
+    let _flushed_in_time = is_flushed.recv_timeout(FLUSH_TIMEOUT);
+}
 
-impl<W: Write> Write for Batches<W> {
+/// Returns whether a line is free of secrets. Dependencies do not know which bytes and header
+/// fields are secret, so what they log below `WARN` is never written, whatever the filter says.
+fn is_safe(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("aisbreaker") || *metadata.level() <= Level::WARN
+}
+
+/// Writes the lines of a few milliseconds together: a write, and waking the thread that does it,
+/// cost more than a line.
+struct BatchWriter<W: Write>(BufWriter<W>);
+
+impl<W: Write> Write for BatchWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
     }
 
-    /// Asked for when no line waits any more.
+    /// Called when the queue is empty.
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()?;
         #[expect(clippy::disallowed_methods, reason = "this thread does nothing else")]
         std::thread::sleep(BATCH_TIME);
         Ok(())
     }
-}
-
-/// Writes the lines that wait, for a bounded time: nobody may read them, and the process is to end
-/// all the same.
-pub(crate) fn finish(guard: WorkerGuard) {
-    let (tell, told) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        drop(guard);
-        tell.send(())
-    });
-    let _in_time = told.recv_timeout(FLUSH_TIME);
-}
-
-/// Libraries below this project know nothing of its secrets, so what they say of bytes and header
-/// fields at lower levels is never logged, whatever the filter says.
-fn is_safe(metadata: &Metadata<'_>) -> bool {
-    metadata.target().starts_with("aisbreaker") || *metadata.level() <= Level::WARN
 }

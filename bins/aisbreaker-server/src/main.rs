@@ -1,41 +1,40 @@
-//! The aisbreaker server: reads its settings, serves the gateway, ends in order.
+//! The aisbreaker server: reads its settings, serves the gateway and shuts down in order.
 #![forbid(unsafe_code)]
 
 mod args;
-mod files;
 mod logging;
+mod open_files;
 mod panics;
 mod run;
 mod settings;
-mod state;
+mod state_file;
 
-use std::process::ExitCode;
+use std::{error::Error, process::ExitCode};
 
-use args::{Args, Command};
-use clap::Parser as _;
+use args::Args;
 
 fn main() -> ExitCode {
-    panics::tell_terminal();
-    let args = Args::parse();
-    let outcome = match args.command {
-        Some(Command::Keygen) => run::keygen(),
-        None => settings::load(&args, std::env::vars_os())
-            .map_err(Into::into)
-            .and_then(run::serve),
-    };
-    match outcome {
+    panics::report_to_terminal();
+    match execute(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(error.as_ref());
+            report(error.as_ref());
             ExitCode::FAILURE
         }
     }
 }
 
+fn execute(args: Args) -> Result<(), Box<dyn Error>> {
+    match args {
+        Args::Keygen => run::keygen(),
+        Args::Serve(flags) => run::serve(settings::load(flags, std::env::vars_os())?),
+    }
+}
+
 #[expect(
     clippy::print_stderr,
-    reason = "the last words of the process go to its terminal, with or without a log"
+    reason = "the reason for a failure goes to the terminal, with or without a log"
 )]
-fn complain(error: &dyn std::error::Error) {
+fn report(error: &dyn Error) {
     eprintln!("aisbreaker-server: {error}");
 }

@@ -1,24 +1,27 @@
-//! What is told of a panic: where it happened. Its message is not, since it may repeat a secret or
-//! what a request says.
+//! Panic messages. Only the place of a panic is reported: its message may repeat a secret or the
+//! content of a request.
 
 use std::panic::{Location, PanicHookInfo};
 
-/// Until there is a log, panics are told on the terminal.
+/// Reports panics to the terminal, until there is a log.
 #[expect(clippy::print_stderr, reason = "there is no log yet")]
-pub(crate) fn tell_terminal() {
+pub(crate) fn report_to_terminal() {
     std::panic::set_hook(Box::new(|info| {
-        eprintln!("aisbreaker-server: panicked at {}", place(info))
+        eprintln!("aisbreaker-server: panicked at {}", location(info))
     }));
 }
 
-/// From now on, panics are told in the log.
-pub(crate) fn tell_log() {
+/// Reports panics to the log from now on.
+pub(crate) fn report_to_log() {
     std::panic::set_hook(Box::new(|info| {
-        tracing::error!(place = place(info), "a fault of this server: it panicked");
+        tracing::error!(
+            place = location(info),
+            "a fault of this server: it panicked"
+        );
     }));
 }
 
-fn place(info: &PanicHookInfo<'_>) -> String {
+fn location(info: &PanicHookInfo<'_>) -> String {
     info.location()
         .map_or_else(|| "an unknown place".to_owned(), Location::to_string)
 }
@@ -27,17 +30,18 @@ fn place(info: &PanicHookInfo<'_>) -> String {
 mod tests {
     use std::{
         fmt,
+        num::NonZeroU32,
         process::{Command, Output},
     };
 
     use tracing_subscriber::EnvFilter;
 
     use super::*;
-    use crate::logging::{self, Format};
+    use crate::logging::{self, Format, LogOptions};
 
-    /// No 12 bytes of it are anything else.
+    /// No 12 bytes of it occur anywhere else.
     const CANARY: &str = "qX7vKp2mZt9wLr4cYb8nHs3d";
-    /// Tells a process of this test's own what to do.
+    /// Variable that selects what the child process does.
     const PART: &str = "PANICS_TEST_PART";
     const PARTS: [&str; 3] = ["terminal", "text", "json"];
 
@@ -49,21 +53,28 @@ mod tests {
         }
     }
 
-    /// A test of its own only in the process that the other test starts: there is one hook, and one
-    /// log, in a process.
+    /// Runs in the child process that the other test starts, since a process has one panic hook and
+    /// one log.
     #[test]
     #[ignore = "the test below runs it"]
-    fn panics_in_a_process_of_its_own() {
+    fn panics_in_a_child_process() {
         let Some(part) = std::env::var_os(PART) else {
             return;
         };
-        tell_terminal();
-        let log = match part.to_str() {
+        report_to_terminal();
+        let format = match part.to_str() {
             Some("text") => Some(Format::Text),
             Some("json") => Some(Format::Json),
             _ => None,
-        }
-        .map(|format| logging::start(EnvFilter::new("trace"), format, std::num::NonZeroU64::MAX).0);
+        };
+        let log = format.map(|format| {
+            let options = LogOptions {
+                filter: EnvFilter::new("trace"),
+                format,
+                max_per_second: NonZeroU32::MAX,
+            };
+            logging::start(options).0
+        });
 
         let panics: [fn(); 5] = [
             || panic!("a text: {CANARY}"),
@@ -73,7 +84,7 @@ mod tests {
             || tracing::error!(canary = ?PanicsWhenShown, "while a line is written"),
         ];
         for panic in panics {
-            // Without a log, nobody shows the value of the last one.
+            // Without a log, nothing formats the value of the last one.
             let _panicked = std::thread::Builder::new()
                 .name(CANARY.to_owned())
                 .spawn(panic)
@@ -87,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_tells_where_it_happened_and_not_what_it_says() {
+    fn a_panic_is_reported_by_its_place_and_without_its_message() {
         for part in PARTS {
             let Output {
                 status,
@@ -96,7 +107,7 @@ mod tests {
             } = Command::new(std::env::current_exe().unwrap())
                 .args([
                     "--exact",
-                    "panics::tests::panics_in_a_process_of_its_own",
+                    "panics::tests::panics_in_a_child_process",
                     "--ignored",
                     "--nocapture",
                 ])
@@ -105,25 +116,25 @@ mod tests {
                 .output()
                 .unwrap();
 
-            let told = String::from_utf8([stderr, stdout].concat()).unwrap();
+            let output = String::from_utf8([stderr, stdout].concat()).unwrap();
             assert!(
-                status.success() && told.contains("1 passed"),
-                "{part}: {told}"
+                status.success() && output.contains("1 passed"),
+                "{part}: {output}"
             );
-            let places = told
+            let places = output
                 .lines()
                 .filter(|line| line.contains("src/panics.rs:"))
                 .count();
             let expected = if part == "terminal" { 4 } else { 5 };
-            assert_eq!(places, expected, "{part}: {told}");
+            assert_eq!(places, expected, "{part}: {output}");
             assert_eq!(
-                told.matches("ERROR").count(),
+                output.matches("ERROR").count(),
                 if part == "terminal" { 0 } else { 5 },
-                "{part}: {told}"
+                "{part}: {output}"
             );
             for piece in CANARY.as_bytes().windows(12) {
                 let piece = str::from_utf8(piece).unwrap();
-                assert!(!told.contains(piece), "{part}: {piece} is told: {told}");
+                assert!(!output.contains(piece), "{part}: {piece} in {output}");
             }
         }
     }

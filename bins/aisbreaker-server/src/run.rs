@@ -1,6 +1,6 @@
-//! Running the server: from its settings to its orderly end.
+//! Runs the server: from its settings to its orderly shutdown.
 
-use std::{error::Error, io, net::SocketAddr, time::Duration};
+use std::{error::Error, future, io, net::SocketAddr, time::Duration};
 
 use aisbreaker_egress as egress;
 use aisbreaker_gateway::{Config, Gateway, Limits, SystemClock};
@@ -10,12 +10,13 @@ use secrecy::ExposeSecret as _;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
 };
 
 use crate::{
-    files, logging,
-    settings::{Settings, StateSettings, StoreSettings},
-    state::StateFile,
+    logging, open_files,
+    settings::{Settings, StateSettings},
+    state_file::StateFile,
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -23,7 +24,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 /// Prints a fresh server key.
 #[expect(
     clippy::print_stdout,
-    reason = "printing the key is what the subcommand is for"
+    reason = "the subcommand exists to print the key"
 )]
 pub(crate) fn keygen() -> Outcome {
     let key = ServerKey::generate()?;
@@ -32,80 +33,93 @@ pub(crate) fn keygen() -> Outcome {
     Ok(())
 }
 
-/// Serves until a signal ends it.
+/// Serves until a signal ends the process.
 pub(crate) fn serve(settings: Settings) -> Outcome {
     let Settings {
-        log_filter,
-        log_format,
+        listen,
+        metrics_listen,
+        log,
         mut gateway,
         limits,
         egress,
         timeouts,
         bounds,
         services,
-        ..
+        store,
+        state,
+        has_random_key,
+        unknown_variables,
     } = settings;
-    let (log, pace) = logging::start(log_filter, log_format, settings.log_per_second);
-    files::raise_limit(&limits, &bounds);
-    for variable in &settings.unknown_variables {
-        tracing::warn!(variable, "this environment variable is not a setting");
-    }
-    if settings.has_random_key {
-        tracing::warn!(
-            "no AUTH_ENCRYPTION_KEYPHRASE: keys are sealed with a random key and END WITH THIS PROCESS; make a lasting \
-             one with 'aisbreaker-server keygen'"
-        );
-    }
+    let (log, log_limit) = logging::start(log);
+    open_files::raise_limit(&limits, &bounds);
+    warn_about_settings(&unknown_variables, has_random_key);
+
     let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
     let relay = Relay::new(client.clone(), services.providers.clone());
     gateway.relay = Some(relay.with_operator_origins(services.operator_origins.clone()));
     let registry = services::standard(client, services).build();
-    let state = settings
-        .state
-        .map(|state| open_state(state, &mut gateway))
-        .transpose()?;
+    let state = match state {
+        Some(state) => Some(open_state_file(&state, &mut gateway)?),
+        None => None,
+    };
+
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let outcome = runtime.block_on(async {
-        gateway.shared_quotas = settings.store.map(StoreSettings::start).transpose()?;
+        if let Some(store) = store {
+            gateway.shared_quotas = Some(store.start()?);
+        }
         let gateway = Gateway::new(gateway, registry, SystemClock::new());
         let outcome = tokio::select! {
-            outcome = run(settings.listen, settings.metrics_listen, gateway.clone(), limits) => outcome,
-            () = pace.tell() => Ok(()),
+            outcome = run(listen, metrics_listen, gateway.clone(), limits) => outcome,
+            () = log_limit.report() => Ok(()),
             () = write_state(state.as_ref(), &gateway) => Ok(()),
         };
-        if let Some((state, _)) = &state {
-            state.write_last(&gateway).await;
+        if let Some((file, _)) = &state {
+            file.write_last(&gateway).await;
         }
         outcome
     });
-    // What is left are connections that had their time; they must not delay the end.
+    // What is left are connections that had their time to drain; they must not delay the end.
     runtime.shutdown_background();
     logging::finish(log);
     outcome
 }
 
-/// Takes hold of the state file and lets the gateway go on from what is in it; also how often to
-/// write it.
-fn open_state(
-    StateSettings { path, interval }: StateSettings,
-    gateway: &mut Config,
-) -> Result<(StateFile, Duration), String> {
-    let (state, saved) = StateFile::open(&path, gateway.max_counters, &SystemClock::new())
-        .map_err(|problem| format!("{} {problem}", StateSettings::VARIABLE))?;
-    gateway.saved_counters = saved;
-    Ok((state, interval))
-}
-
-/// Keeps the state file up to date for as long as it is polled.
-async fn write_state(state: Option<&(StateFile, Duration)>, gateway: &Gateway) {
-    match state {
-        Some((state, interval)) => state.write_each(*interval, gateway).await,
-        None => std::future::pending().await,
+fn warn_about_settings(unknown_variables: &[String], has_random_key: bool) {
+    for variable in unknown_variables {
+        tracing::warn!(variable, "this environment variable is not a setting");
+    }
+    if has_random_key {
+        tracing::warn!(
+            "AUTH_ENCRYPTION_KEYPHRASE is not set: API keys are sealed with a random key and END \
+             WITH THIS PROCESS; make a lasting one with 'aisbreaker-server keygen'"
+        );
     }
 }
 
+/// Opens the state file and passes the saved counters to the gateway. Returns the file and the time
+/// between two writes of it.
+fn open_state_file(
+    state: &StateSettings,
+    gateway: &mut Config,
+) -> Result<(StateFile, Duration), String> {
+    let (file, saved) = StateFile::open(&state.path, gateway.max_counters, &SystemClock::new())
+        .map_err(|problem| format!("AISBREAKER_STATE_FILE {problem}"))?;
+    gateway.saved_counters = saved;
+    Ok((file, state.interval))
+}
+
+/// Writes the state file at intervals for as long as it is polled; does nothing without one.
+async fn write_state(state: Option<&(StateFile, Duration)>, gateway: &Gateway) {
+    match state {
+        Some((file, interval)) => file.write_at_intervals(*interval, gateway).await,
+        None => future::pending().await,
+    }
+}
+
+/// Listens and serves. The first signal starts the drain, the second one ends it.
 async fn run(
     listen: SocketAddr,
     metrics_listen: Option<SocketAddr>,
@@ -115,26 +129,34 @@ async fn run(
     let mut signals = Signals::new()?;
     let listener = bind(listen).await?;
     if let Some(address) = metrics_listen {
-        let listener = bind(address).await?;
-        tracing::info!(address = %listener.local_addr()?, "metrics at /metrics");
-        // Until the runtime ends, so that the end can be watched.
-        tokio::spawn(aisbreaker_gateway::serve_metrics(listener, gateway.clone()));
+        let metrics_listener = bind(address).await?;
+        tracing::info!(address = %metrics_listener.local_addr()?, "metrics at /metrics");
+        // Served until the runtime ends, so that the shutdown can be watched.
+        tokio::spawn(aisbreaker_gateway::serve_metrics(
+            metrics_listener,
+            gateway.clone(),
+        ));
     }
-    gateway.store_is_known().await;
-    tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");
-    let (first, told) = tokio::sync::oneshot::channel::<()>();
+    gateway.wait_for_store().await;
+    tracing::info!(
+        address = %listener.local_addr()?,
+        version = env!("CARGO_PKG_VERSION"),
+        "listening"
+    );
+
+    let (start_drain, drain_started) = oneshot::channel::<()>();
     let served = aisbreaker_gateway::serve(listener, gateway, limits, async {
-        // An error means that nobody can tell any more, which is the end as well.
-        let _told = told.await;
+        // An error means that the sender is gone, which ends the server as well.
+        let _started_or_gone = drain_started.await;
     });
-    let ended_at_once = async {
+    let second_signal = async {
         signals.next().await;
-        let _served_already = first.send(());
+        let _already_stopped = start_drain.send(());
         signals.next().await;
     };
     tokio::select! {
         () = served => tracing::info!("stopped"),
-        () = ended_at_once => tracing::warn!("stopped at once by a second signal"),
+        () = second_signal => tracing::warn!("stopped at once by a second signal"),
     }
     Ok(())
 }

@@ -1,5 +1,4 @@
-//! The conversation state: earlier inputs and outputs as base64 of `{"messages":[…]}`, readable by
-//! the client.
+//! The conversation state: base64 of `{"messages":[…]}`, which a client may read.
 
 use base64ct::{Base64, Base64Unpadded, Encoding};
 use serde::Serialize;
@@ -11,26 +10,29 @@ use crate::{
     response::Output,
 };
 
-/// The inputs and outputs of a conversation, oldest first.
+/// The inputs and outputs of a conversation.
+///
+/// A response carries it to the client as text, and the client sends it back unchanged with the next
+/// request. It is neither encrypted nor authenticated.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ConversationState {
-    /// What was said.
+    /// The messages, oldest first.
     pub messages: Vec<Message>,
 }
 
-/// One thing that was said in a conversation.
+/// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(clippy::exhaustive_enums, reason = "the two sides of a conversation")]
 pub enum Message {
-    /// By the user or the system.
+    /// A message to the service.
     Input(Input),
-    /// By the service.
+    /// A message from the service.
     Output(Output),
 }
 
-/// The text is not a conversation state.
+/// Why a text is not a conversation state.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "is not a conversation state of an earlier answer; send it back unchanged, or leave it out"
@@ -42,29 +44,26 @@ impl ConversationState {
     /// Reads a state from base64 of either alphabet, padded or not.
     ///
     /// # Errors
-    /// [`InvalidState`] when the text is anything else.
+    /// Returns [`InvalidState`] for any other text.
     pub fn decode(text: &str) -> Result<Self, InvalidState> {
-        let standard: String = text
-            .trim_end_matches('=')
-            .chars()
-            .map(|c| match c {
-                '-' => '+',
-                '_' => '/',
-                other => other,
-            })
-            .collect();
-        let json = Base64Unpadded::decode_vec(&standard).map_err(|_error| InvalidState)?;
-        let value = serde_json::from_slice(&json).map_err(|_error| InvalidState)?;
+        let unpadded = text.trim_end_matches('=');
+        let standard: String = unpadded.chars().map(to_standard_alphabet).collect();
+        let Ok(json) = Base64Unpadded::decode_vec(&standard) else {
+            return Err(InvalidState);
+        };
+        let Ok(value) = serde_json::from_slice(&json) else {
+            return Err(InvalidState);
+        };
         Self::from_value(value).ok_or(InvalidState)
     }
 
-    /// The state as standard padded base64.
+    /// Returns the state as padded base64 of the standard alphabet.
     #[must_use]
     pub fn encode(&self) -> String {
         Base64::encode_string(serde_json::to_string(self).unwrap_or_default().as_bytes())
     }
 
-    /// Adds this turn's inputs and outputs.
+    /// Appends the inputs and outputs of a turn.
     #[must_use]
     pub fn with_turn(mut self, inputs: &[Input], outputs: &[Output]) -> Self {
         self.messages
@@ -75,20 +74,29 @@ impl ConversationState {
     }
 
     fn from_value(value: Value) -> Option<Self> {
-        let Value::Array(messages) = take(&mut object(value, "").ok()?, "messages")? else {
+        let mut members = object(value, "").ok()?;
+        let Value::Array(values) = take(&mut members, "messages")? else {
             return None;
         };
-        let messages = messages.into_iter().map(message).collect::<Option<_>>()?;
+        let messages = values.into_iter().map(message).collect::<Option<_>>()?;
         Some(Self { messages })
     }
 }
 
+fn to_standard_alphabet(url_safe: char) -> char {
+    match url_safe {
+        '-' => '+',
+        '_' => '/',
+        other => other,
+    }
+}
+
 fn message(value: Value) -> Option<Message> {
-    let mut map = object(value, "").ok()?;
-    if let Some(input) = take(&mut map, "input") {
+    let mut members = object(value, "").ok()?;
+    if let Some(input) = take(&mut members, "input") {
         return Some(Message::Input(Input::from_value(input, "").ok()?));
     }
-    let output = take(&mut map, "output")?;
+    let output = take(&mut members, "output")?;
     Some(Message::Output(serde_json::from_value(output).ok()?))
 }
 
@@ -108,7 +116,11 @@ mod tests {
         let text = String::from_utf8(json).unwrap();
         assert_eq!(
             text,
-            r#"{"messages":[{"input":{"text":{"role":"user","content":"hi"}}},{"output":{"text":{"index":0,"role":"assistant","content":"Grüße?>","isDelta":false,"isProcessing":false}}}]}"#
+            concat!(
+                r#"{"messages":[{"input":{"text":{"role":"user","content":"hi"}}},"#,
+                r#"{"output":{"text":{"index":0,"role":"assistant","content":"Grüße?>","#,
+                r#""isDelta":false,"isProcessing":false}}}]}"#,
+            )
         );
     }
 
@@ -127,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_everything_else() {
+    fn rejects_anything_else() {
         let encoded = |json: &str| Base64::encode_string(json.as_bytes());
         let rows = [
             "?",

@@ -1,17 +1,62 @@
-//! Wire types of the AIsBreaker HTTP API (`/api/v1`).
+//! The wire types of the AIsBreaker HTTP API (`/api/v1`).
 //!
-//! - [`ServiceId`] names a service (`task:vendor/engine`); [`ServicePattern`] selects services by
-//!   whole segments.
-//! - [`ServiceUrl`] and [`Origin`] say where a service is called.
-//! - [`ProcessCall`] is the body of `POST /api/v1/process`; [`Response`] and [`Progress`] are its
-//!   answers.
-//! - [`ConversationState`] is the opaque text that carries a conversation from turn to turn.
-//! - [`ErrorObject`] is the body of every error.
-//! - [`read`] reads JSON of callers with errors that name the member.
+//! AIsBreaker is a gateway to AI services: one request format, whichever provider responds. This
+//! crate defines what travels between a client and the gateway. It contains no server, no async
+//! runtime and no secrets, so a client can use it alone.
 //!
-//! No server, no runtime, no secrets: a client can use this crate alone.
-#![doc = ""]
-#![doc = include_str!("../README.md")]
+//! | Type | Purpose |
+//! |---|---|
+//! | [`ServiceId`] | the name of a service: `task:vendor/engine` |
+//! | [`ServicePattern`] | a prefix of service ids, by whole segments |
+//! | [`ServiceUrl`], [`Origin`] | where a service is called, and what a secret is bound to |
+//! | [`ProcessCall`], [`Request`] | the body of `POST /api/v1/process` |
+//! | [`Response`], [`Progress`] | the response, and the events of a streamed one |
+//! | [`ConversationState`] | the text that carries a conversation from request to request |
+//! | [`ErrorBody`], [`ErrorObject`] | the body of every error response |
+//!
+//! # Example
+//!
+//! A client serializes a call, and a server reads it:
+//!
+//! ```
+//! use aisbreaker_api::{ProcessCall, Request, ServiceProps};
+//!
+//! let call = ProcessCall {
+//!     service: ServiceProps::new("chat:openai.com/gpt-4o"),
+//!     request: Request::user_text("Hello!").with_stream(true),
+//! };
+//! let body = serde_json::to_vec(&call)?;
+//!
+//! assert_eq!(ProcessCall::from_json(&body)?, call);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Services and secrets are selected by whole segments of the service id, never by a prefix of the
+//! text:
+//!
+//! ```
+//! use aisbreaker_api::{ServiceId, ServicePattern};
+//!
+//! let pattern = ServicePattern::parse("chat:openai.com")?;
+//! assert!(pattern.matches(&ServiceId::parse("chat:openai.com/gpt-4o")?));
+//! assert!(!pattern.matches(&ServiceId::parse("chat:openai.community")?));
+//! # Ok::<(), aisbreaker_api::InvalidServiceId>(())
+//! ```
+//!
+//! # Guarantees
+//!
+//! - **Bounded memory.** [`ProcessCall::from_json`] refuses a body of more than 200 000 JSON values
+//!   before it parses it, so parsing takes at most a small multiple of the body's length.
+//! - **Canonical URLs.** A [`ServiceUrl`] means the same to every parser: its text is canonical by
+//!   the WHATWG URL standard, and neither a path nor an engine can change its [`Origin`].
+//! - **No echo.** No error of this crate repeats content that a client sent.
+//!
+//! # Errors
+//!
+//! [`InvalidRequest`] names the member at fault by its path, such as
+//! `request.inputs[0].text.content`. [`InvalidServiceId`], [`InvalidUrl`] and [`InvalidState`] say
+//! why a single text is refused. The readers in [`read`] let other request bodies be read by the
+//! same rules.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -24,11 +69,15 @@ mod service_id;
 mod service_url;
 
 pub use conversation::{ConversationState, InvalidState, Message};
-pub use error::{ErrorBody, ErrorObject};
+pub use error::{ErrorBody, ErrorObject, InvalidRequest};
 pub use request::{
-    ImageSource, Input, InputImage, InputText, InvalidRequest, ProcessCall, Request, Role,
-    ServiceProps,
+    ImageSource, Input, InputImage, InputText, ProcessCall, Request, Role, ServiceProps,
 };
 pub use response::{Output, OutputImage, OutputText, Progress, Response, ServiceUsage, Usage};
 pub use service_id::{InvalidServiceId, ServiceId, ServicePattern};
 pub use service_url::{InvalidUrl, Origin, ServiceUrl};
+
+/// Runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

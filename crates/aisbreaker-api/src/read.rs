@@ -1,86 +1,89 @@
-//! Reading JSON by hand, so that a refusal names the member and never repeats what the caller sent.
+//! Hand-written readers for JSON whose errors name a member and never repeat its value.
 //!
-//! `path` is always the member's path for the refusal, such as `request.inputs[0]`.
+//! `path` is the path of the value in the request body, such as `request.inputs[0]`; errors carry
+//! it.
 
 use serde_json::{Map, Value};
 
-use crate::request::InvalidRequest;
+use crate::error::InvalidRequest;
 
-/// How many values a JSON text may hold. A value takes up to a hundred times its text in memory, so
-/// that a text of 30 MB could take gigabytes; honest ones of that size are long strings.
+/// How many values a JSON text may hold.
+///
+/// A parsed value takes up to a hundred times the memory of its text, so 30 MB of tiny values could
+/// take gigabytes. Genuine requests of that size consist of long strings.
 const MAX_VALUES: usize = 200_000;
 
-/// Why a text is not used as JSON.
+/// Why a text is refused as JSON.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonFault {
-    /// It is not JSON.
+    /// The text is not valid JSON.
     #[error("is not valid JSON (line {line} column {column})")]
     Syntax {
-        /// The line of the fault, from 1.
+        /// The line of the fault, counted from 1.
         line: usize,
-        /// The column of the fault, from 1.
+        /// The column of the fault, counted from 1.
         column: usize,
     },
-    /// It holds more than 200 000 values.
+    /// The text holds more than 200 000 values.
     #[error("holds more than {MAX_VALUES} values")]
     TooManyValues,
 }
 
-/// Parses a JSON text in memory bounded by a small multiple of its length.
+/// Parses a JSON text, using memory bounded by a small multiple of its length.
 ///
 /// # Errors
-/// The [`JsonFault`] that applies; nothing of the text is repeated in it.
+/// Returns the [`JsonFault`] that applies. It repeats nothing of the text.
 pub fn json(bytes: &[u8]) -> Result<Value, JsonFault> {
-    check_count(bytes)?;
+    check_value_count(bytes)?;
     serde_json::from_slice(bytes).map_err(|error| JsonFault::Syntax {
         line: error.line(),
         column: error.column(),
     })
 }
 
-/// Checks that a JSON text holds no more than 200 000 values, without parsing it.
+/// Checks that a JSON text holds at most 200 000 values, without parsing it.
 ///
 /// # Errors
-/// [`JsonFault::TooManyValues`].
-pub fn check_count(bytes: &[u8]) -> Result<(), JsonFault> {
-    let has_few = bytes.len() <= MAX_VALUES || has_few_values(bytes);
-    if has_few {
+/// Returns [`JsonFault::TooManyValues`] if it may hold more.
+pub fn check_value_count(bytes: &[u8]) -> Result<(), JsonFault> {
+    // Every value takes at least one byte.
+    if bytes.len() <= MAX_VALUES || max_value_count(bytes) <= MAX_VALUES {
         Ok(())
     } else {
         Err(JsonFault::TooManyValues)
     }
 }
 
-/// Parses a request body; a UTF-8 byte order mark is skipped.
+/// Parses a request body, skipping a UTF-8 byte order mark.
 ///
 /// # Errors
-/// [`InvalidRequest`] with the place of the fault.
+/// Returns [`InvalidRequest`] with the line and column of the fault.
 pub fn body(bytes: &[u8]) -> Result<Value, InvalidRequest> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    json(bytes).map_err(|fault| InvalidRequest::new("request body", fault.to_string()))
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    json(text).map_err(|fault| InvalidRequest::new("request body", fault.to_string()))
 }
 
-/// Counts commas and opening brackets outside of strings: no JSON text has more values than these
-/// and one.
-fn has_few_values(bytes: &[u8]) -> bool {
-    let (mut in_string, mut is_escaped, mut values) = (false, false, 1_usize);
+/// Returns an upper bound for the number of values in a JSON text: one, plus the commas and opening
+/// brackets outside of strings.
+fn max_value_count(bytes: &[u8]) -> usize {
+    let (mut in_string, mut is_escaped, mut count) = (false, false, 1_usize);
     for byte in bytes {
         match (in_string, byte) {
             (true, _) if is_escaped => is_escaped = false,
             (true, b'\\') => is_escaped = true,
             (_, b'"') => in_string = !in_string,
-            (false, b',' | b'[' | b'{') => values = values.saturating_add(1),
+            (false, b',' | b'[' | b'{') => count = count.saturating_add(1),
             _ => {}
         }
     }
-    values <= MAX_VALUES
+    count
 }
 
-/// The members of an object.
+/// Returns the members of an object.
 ///
 /// # Errors
-/// [`InvalidRequest`] when the value is none.
+/// Returns [`InvalidRequest`] if the value is not an object.
 pub fn object(value: Value, path: &str) -> Result<Map<String, Value>, InvalidRequest> {
     if let Value::Object(map) = value {
         Ok(map)
@@ -89,10 +92,10 @@ pub fn object(value: Value, path: &str) -> Result<Map<String, Value>, InvalidReq
     }
 }
 
-/// The entries of a list.
+/// Returns the entries of a list.
 ///
 /// # Errors
-/// [`InvalidRequest`] when the value is none.
+/// Returns [`InvalidRequest`] if the value is not a list.
 pub fn list(value: Value, path: &str) -> Result<Vec<Value>, InvalidRequest> {
     if let Value::Array(values) = value {
         Ok(values)
@@ -101,10 +104,10 @@ pub fn list(value: Value, path: &str) -> Result<Vec<Value>, InvalidRequest> {
     }
 }
 
-/// A text.
+/// Returns the text of a string.
 ///
 /// # Errors
-/// [`InvalidRequest`] when the value is none.
+/// Returns [`InvalidRequest`] if the value is not a string.
 pub fn string(value: Value, path: &str) -> Result<String, InvalidRequest> {
     if let Value::String(text) = value {
         Ok(text)
@@ -113,25 +116,28 @@ pub fn string(value: Value, path: &str) -> Result<String, InvalidRequest> {
     }
 }
 
-/// Takes a member out of `map`; absent and `null` are the same.
+/// Takes an optional member out of `map`. A member that is `null` counts as absent.
 pub fn take(map: &mut Map<String, Value>, name: &str) -> Option<Value> {
     map.remove(name).filter(|value| !value.is_null())
 }
 
-/// Takes a member out of `map` that must be there.
+/// Takes a required member out of `map`.
 ///
 /// # Errors
-/// [`InvalidRequest`] when it is absent or `null`.
+/// Returns [`InvalidRequest`] if the member is absent or `null`.
 pub fn required(
     map: &mut Map<String, Value>,
     name: &str,
     path: &str,
 ) -> Result<Value, InvalidRequest> {
-    take(map, name).ok_or_else(|| InvalidRequest::new(path, "is missing"))
+    match take(map, name) {
+        Some(value) => Ok(value),
+        None => Err(InvalidRequest::new(path, "is missing")),
+    }
 }
 
-/// What JavaScript takes for true.
-pub(crate) fn truth(value: Option<&Value>) -> bool {
+/// Returns whether the value is truthy in JavaScript.
+pub(crate) fn is_truthy(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null | Value::Bool(false)) => false,
         Some(Value::Bool(true) | Value::Array(_) | Value::Object(_)) => true,
@@ -145,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_that_would_expand_are_refused_and_long_strings_are_not() {
+    fn refuses_too_many_values_but_not_long_strings() {
         let values = |count: usize| format!("[{}]", vec!["0"; count].join(","));
         let nested = format!(
             "{}{}",

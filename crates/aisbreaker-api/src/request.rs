@@ -3,79 +3,64 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::read::{self, object, required, string, take, truth};
+use crate::{
+    error::InvalidRequest,
+    read::{self, is_truthy, object, required, string, take},
+};
 
-/// Why a request body is refused: the member, and what is wrong with it, without its value.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{member} {problem}")]
-#[non_exhaustive]
-pub struct InvalidRequest {
-    /// The member's path, such as `request.inputs[0].text.content`.
-    pub member: String,
-    /// What is wrong with it, such as `must be a string`.
-    pub problem: String,
-}
-
-impl InvalidRequest {
-    /// Names a member and what is wrong with it; `problem` must not repeat the member's value.
-    pub fn new(member: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self {
-            member: member.into(),
-            problem: problem.into(),
-        }
-    }
-}
-
-/// One call: which service, and what to do.
+/// A call of a service: which one, and the request to it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "an envelope with two members, as the API defines it"
 )]
 pub struct ProcessCall {
-    /// The service and its properties.
+    /// Which service to call, and how.
     pub service: ServiceProps,
-    /// The request to it.
+    /// The request to the service.
     pub request: Request,
 }
 
 impl ProcessCall {
-    /// Reads the JSON body of a call; a UTF-8 byte order mark is skipped.
+    /// Reads the JSON body of a call, skipping a UTF-8 byte order mark.
     ///
     /// # Errors
-    /// [`InvalidRequest`] naming the first member that is missing or of a wrong type.
+    /// Returns [`InvalidRequest`] for the first member that is missing or has the wrong type.
     pub fn from_json(body: &[u8]) -> Result<Self, InvalidRequest> {
-        let mut body = object(read::body(body)?, "request body")?;
-        let service =
-            ServiceProps::from_value(required(&mut body, "service", "service")?, "service")?;
-        let request = Request::from_value(required(&mut body, "request", "request")?)?;
-        Ok(Self { service, request })
+        let mut members = object(read::body(body)?, "request body")?;
+        let service = required(&mut members, "service", "service")?;
+        let service_props = ServiceProps::from_value(service, "service")?;
+        let request = required(&mut members, "request", "request")?;
+        Ok(Self {
+            service: service_props,
+            request: Request::from_value(request)?,
+        })
     }
 }
 
-/// The properties that choose and shape a service.
+/// The properties that select and configure a service.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct ServiceProps {
-    /// The id of the service, as sent.
+    /// The service id as the client wrote it.
     pub service_id: String,
-    /// Where to call it, if not at its default URL.
+    /// The base URL to call, if not the default one of the service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The service behind this one, for services that forward.
+    /// The next service, for a service that forwards requests.
     #[serde(
         rename = "forward2ServiceProps",
         skip_serializing_if = "Option::is_none"
     )]
     pub forward_to: Option<Box<Self>>,
-    /// All other members, for the service itself.
+    /// All other members, which only the service interprets.
     #[serde(flatten)]
     pub options: Map<String, Value>,
 }
 
 impl ServiceProps {
-    /// Properties that hold a service id alone.
+    /// Creates properties with a service id and nothing else.
     #[must_use]
     pub fn new(service_id: impl Into<String>) -> Self {
         Self {
@@ -86,35 +71,39 @@ impl ServiceProps {
         }
     }
 
-    /// Sets the URL.
+    /// Sets the base URL to call.
     #[must_use]
     pub fn with_url(mut self, url: impl Into<String>) -> Self {
         self.url = Some(url.into());
         self
     }
 
-    /// Sets the service behind this one.
+    /// Sets the service to forward requests to.
     #[must_use]
     pub fn with_forward_to(mut self, inner: Self) -> Self {
         self.forward_to = Some(Box::new(inner));
         self
     }
 
-    /// Reads properties from JSON; `path` names the value in errors.
+    /// Reads properties from JSON. `path` names the value in errors.
     ///
     /// # Errors
-    /// [`InvalidRequest`] when a member is missing or of a wrong type.
+    /// Returns [`InvalidRequest`] for a member that is missing or has the wrong type.
     pub fn from_value(value: Value, path: &str) -> Result<Self, InvalidRequest> {
         let mut options = object(value, path)?;
         let id_path = format!("{path}.serviceId");
         let service_id = string(required(&mut options, "serviceId", &id_path)?, &id_path)?;
-        let url = take(&mut options, "url")
-            .map(|url| string(url, &format!("{path}.url")))
-            .transpose()?;
-        let forward_to = take(&mut options, "forward2ServiceProps")
-            .map(|inner| Self::from_value(inner, &format!("{path}.forward2ServiceProps")))
-            .transpose()?
-            .map(Box::new);
+        let url = match take(&mut options, "url") {
+            Some(url) => Some(string(url, &format!("{path}.url"))?),
+            None => None,
+        };
+        let forward_to = match take(&mut options, "forward2ServiceProps") {
+            Some(inner) => {
+                let inner_path = format!("{path}.forward2ServiceProps");
+                Some(Box::new(Self::from_value(inner, &inner_path)?))
+            }
+            None => None,
+        };
         Ok(Self {
             service_id,
             url,
@@ -124,31 +113,31 @@ impl ServiceProps {
     }
 }
 
-/// What the service is asked to do.
+/// The request to a service.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Request {
-    /// What the user says this turn; at least one.
+    /// The inputs of this turn; at least one.
     pub inputs: Vec<Input>,
-    /// The state of the answer before, if the conversation goes on.
+    /// The state that the previous response returned, if this request continues a conversation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversation_state: Option<String>,
-    /// What kind of output is wanted.
+    /// The kind of output that the client wants.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested: Option<Value>,
-    /// Who the end user is, for the provider.
+    /// The end user, as the client identifies it to the provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_user: Option<Value>,
-    /// Members for the provider's own request, such as `temperature`.
+    /// Members to merge into the provider's own request, such as `temperature`.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub intern_options: Map<String, Value>,
-    /// Whether the answer is to come in pieces.
+    /// Whether to stream the response.
     pub stream: bool,
 }
 
 impl Request {
-    /// A request with these inputs and nothing else.
+    /// Creates a request with these inputs and nothing else.
     #[must_use]
     pub fn new(inputs: Vec<Input>) -> Self {
         Self {
@@ -161,20 +150,20 @@ impl Request {
         }
     }
 
-    /// A request with one text of the user.
+    /// Creates a request with one text from the user.
     #[must_use]
     pub fn user_text(content: impl Into<String>) -> Self {
         Self::new(vec![Input::user_text(content)])
     }
 
-    /// Continues the conversation that `state` holds.
+    /// Sets the state of the conversation to continue; `None` starts a new one.
     #[must_use]
     pub fn with_conversation_state(mut self, state: Option<String>) -> Self {
         self.conversation_state = state;
         self
     }
 
-    /// Asks for the answer in pieces, or in one.
+    /// Sets whether to stream the response.
     #[must_use]
     pub fn with_stream(mut self, stream: bool) -> Self {
         self.stream = stream;
@@ -184,23 +173,18 @@ impl Request {
     fn from_value(value: Value) -> Result<Self, InvalidRequest> {
         let mut map = object(value, "request")?;
         let inputs = inputs(required(&mut map, "inputs", "request.inputs")?)?;
-        let state_path = "request.conversationState";
-        let conversation_state = take(&mut map, "conversationState")
-            .map(|state| string(state, state_path))
-            .transpose()?;
-        let intern_options = take(&mut map, "internOptions")
-            .map(|options| object(options, "request.internOptions"))
-            .transpose()?
-            .unwrap_or_default();
+        let conversation_state = conversation_state(&mut map)?;
+        let intern_options = match take(&mut map, "internOptions") {
+            Some(options) => object(options, "request.internOptions")?,
+            None => Map::new(),
+        };
         Ok(Self {
             inputs,
-            // The bash client sends the text "null" after an answer without state.
-            conversation_state: conversation_state
-                .filter(|state| !matches!(state.as_str(), "" | "null")),
+            conversation_state,
             requested: take(&mut map, "requested"),
             client_user: take(&mut map, "clientUser"),
             intern_options,
-            stream: truth(map.get("stream")),
+            stream: is_truthy(map.get("stream")),
         })
     }
 }
@@ -220,32 +204,43 @@ fn inputs(value: Value) -> Result<Vec<Input>, InvalidRequest> {
         .collect()
 }
 
-/// Who speaks.
+/// Reads the conversation state; an empty text counts as absent.
+fn conversation_state(map: &mut Map<String, Value>) -> Result<Option<String>, InvalidRequest> {
+    let Some(value) = take(map, "conversationState") else {
+        return Ok(None);
+    };
+    let state = string(value, "request.conversationState")?;
+    // The bash client sends the text "null" after a response without a state.
+    let is_absent = matches!(state.as_str(), "" | "null");
+    Ok((!is_absent).then_some(state))
+}
+
+/// The author of an input or output.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(clippy::exhaustive_enums, reason = "the three roles of the API")]
 pub enum Role {
-    /// The person.
+    /// The person who uses the service.
     User,
-    /// Instructions to the service.
+    /// The operator or developer, who instructs the service.
     System,
-    /// The service.
+    /// The service itself.
     Assistant,
 }
 
-/// One thing said to a service.
+/// One input to a service.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Input {
     /// A text.
     Text(InputText),
-    /// A picture.
+    /// An image.
     Image(InputImage),
 }
 
 impl Input {
-    /// A text of the user.
+    /// Creates a text from the user.
     #[must_use]
     pub fn user_text(content: impl Into<String>) -> Self {
         Self::Text(InputText {
@@ -254,33 +249,18 @@ impl Input {
         })
     }
 
-    /// Reads an input from JSON; `path` names the value in errors.
+    /// Reads an input from JSON. `path` names the value in errors.
     ///
     /// # Errors
-    /// [`InvalidRequest`] when it is neither text nor image, or a member is of a wrong type.
+    /// Returns [`InvalidRequest`] if the input is neither a text nor an image, or for a member that
+    /// is missing or has the wrong type.
     pub fn from_value(value: Value, path: &str) -> Result<Self, InvalidRequest> {
-        let mut map = object(value, path)?;
-        if let Some(text) = take(&mut map, "text") {
-            let path = format!("{path}.text");
-            let mut text = object(text, &path)?;
-            let content_path = format!("{path}.content");
-            let content = string(
-                required(&mut text, "content", &content_path)?,
-                &content_path,
-            )?;
-            return Ok(Self::Text(InputText {
-                role: role(&mut text, &path)?,
-                content,
-            }));
+        let mut members = object(value, path)?;
+        if let Some(text) = take(&mut members, "text") {
+            return InputText::from_value(text, &format!("{path}.text")).map(Self::Text);
         }
-        if let Some(image) = take(&mut map, "image") {
-            let path = format!("{path}.image");
-            let mut image = object(image, &path)?;
-            let source = image_source(&mut image, &path)?;
-            return Ok(Self::Image(InputImage {
-                role: role(&mut image, &path)?,
-                source,
-            }));
+        if let Some(image) = take(&mut members, "image") {
+            return InputImage::from_value(image, &format!("{path}.image")).map(Self::Image);
         }
         Err(InvalidRequest::new(
             path,
@@ -289,46 +269,84 @@ impl Input {
     }
 }
 
-/// A text said to a service.
+/// A text for a service.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "role and content are all that the API has"
 )]
 pub struct InputText {
-    /// Who says it.
+    /// The author.
     pub role: Role,
-    /// What is said.
+    /// The text.
     pub content: String,
 }
 
-/// A picture shown to a service.
+impl InputText {
+    fn from_value(value: Value, path: &str) -> Result<Self, InvalidRequest> {
+        let mut members = object(value, path)?;
+        let content_path = format!("{path}.content");
+        let content = required(&mut members, "content", &content_path)?;
+        Ok(Self {
+            content: string(content, &content_path)?,
+            role: role(&mut members, path)?,
+        })
+    }
+}
+
+/// An image for a service.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "role and source are all that the API has"
 )]
 pub struct InputImage {
-    /// Who shows it.
+    /// The author.
     pub role: Role,
-    /// Where the picture is.
+    /// The image, or where to fetch it.
     #[serde(flatten)]
     pub source: ImageSource,
 }
 
-/// A picture, by address or by content.
+impl InputImage {
+    fn from_value(value: Value, path: &str) -> Result<Self, InvalidRequest> {
+        let mut members = object(value, path)?;
+        Ok(Self {
+            source: ImageSource::from_members(&mut members, path)?,
+            role: role(&mut members, path)?,
+        })
+    }
+}
+
+/// An image, by URL or by content.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(clippy::exhaustive_enums, reason = "the two forms of the API")]
 pub enum ImageSource {
-    /// The address of the picture, for the provider to fetch.
+    /// A URL from which the provider fetches the image.
     Url(String),
-    /// The picture itself in base64, or a whole `data:` URL.
+    /// The image in base64, or a complete `data:` URL.
     Base64(String),
 }
 
-fn role(map: &mut Map<String, Value>, path: &str) -> Result<Role, InvalidRequest> {
-    let Some(value) = take(map, "role") else {
+impl ImageSource {
+    fn from_members(members: &mut Map<String, Value>, path: &str) -> Result<Self, InvalidRequest> {
+        if let Some(url) = take(members, "url") {
+            return string(url, &format!("{path}.url")).map(Self::Url);
+        }
+        if let Some(base64) = take(members, "base64") {
+            return string(base64, &format!("{path}.base64")).map(Self::Base64);
+        }
+        Err(InvalidRequest::new(
+            path,
+            "must have a member url or base64",
+        ))
+    }
+}
+
+/// Reads the `role` of an input, which is the user's if absent.
+fn role(members: &mut Map<String, Value>, path: &str) -> Result<Role, InvalidRequest> {
+    let Some(value) = take(members, "role") else {
         return Ok(Role::User);
     };
     match value.as_str() {
@@ -340,20 +358,4 @@ fn role(map: &mut Map<String, Value>, path: &str) -> Result<Role, InvalidRequest
             "must be user, system or assistant",
         )),
     }
-}
-
-fn image_source(map: &mut Map<String, Value>, path: &str) -> Result<ImageSource, InvalidRequest> {
-    if let Some(url) = take(map, "url") {
-        return Ok(ImageSource::Url(string(url, &format!("{path}.url"))?));
-    }
-    if let Some(base64) = take(map, "base64") {
-        return Ok(ImageSource::Base64(string(
-            base64,
-            &format!("{path}.base64"),
-        )?));
-    }
-    Err(InvalidRequest::new(
-        path,
-        "must have a member url or base64",
-    ))
 }

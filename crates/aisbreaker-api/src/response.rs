@@ -1,29 +1,29 @@
-//! The answers to `POST /api/v1/process`.
+//! The response to `POST /api/v1/process`, and the progress events of a streamed one.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::request::Role;
 
-/// The final answer of a service.
+/// The response of a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Response {
-    /// What the service says.
+    /// The outputs of this turn.
     pub outputs: Vec<Output>,
-    /// The conversation so far, for the next request.
+    /// The state of the conversation, for the client to send with its next request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation_state: Option<String>,
-    /// What it took.
+    /// The service that responded, and the tokens and time used.
     pub usage: Usage,
-    /// The provider's own answer.
+    /// The provider's own response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intern_response: Option<Value>,
 }
 
 impl Response {
-    /// An answer without conversation state and without a provider's own answer.
+    /// Creates a response without a conversation state and without a provider's own response.
     #[must_use]
     pub fn new(outputs: Vec<Output>, usage: Usage) -> Self {
         Self {
@@ -34,7 +34,7 @@ impl Response {
         }
     }
 
-    /// The content of the first text among the outputs.
+    /// Returns the content of the first text output.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         self.outputs.iter().find_map(|output| match output {
@@ -44,12 +44,12 @@ impl Response {
     }
 }
 
-/// A piece of an answer, while the answer is being made.
+/// A part of a response, streamed before the response is complete.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Progress {
-    /// The pieces.
+    /// The outputs, or deltas of them.
     pub outputs: Vec<Output>,
     /// The provider's own event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,7 +57,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Progress with these pieces.
+    /// Creates an event with these outputs.
     #[must_use]
     pub fn new(outputs: Vec<Output>) -> Self {
         Self {
@@ -66,51 +66,51 @@ impl Progress {
         }
     }
 
-    /// A piece of the text with this index.
+    /// Creates an event with a delta of the text at `index`.
     #[must_use]
-    pub fn text(index: u32, piece: impl Into<String>, is_processing: bool) -> Self {
+    pub fn text(index: u32, delta: impl Into<String>, is_processing: bool) -> Self {
         let text = OutputText {
             is_delta: Some(true),
             is_processing: Some(is_processing),
-            ..OutputText::new(index, piece)
+            ..OutputText::new(index, delta)
         };
         Self::new(vec![Output::Text(text)])
     }
 }
 
-/// One thing that a service says.
+/// One output of a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Output {
     /// A text.
     Text(OutputText),
-    /// A picture.
+    /// An image.
     Image(OutputImage),
 }
 
-/// A text, or a piece of one.
+/// A text, or a delta of one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct OutputText {
-    /// Which of several texts this is; the first is 0.
+    /// The position among the texts of the response, counted from 0.
     #[serde(default)]
     pub index: u32,
-    /// Who says it.
+    /// The author.
     pub role: Role,
-    /// What is said.
+    /// The text, or the delta.
     pub content: String,
-    /// Whether `content` is to be appended to what came before.
+    /// Whether `content` is a delta, to be appended to the text so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is_delta: Option<bool>,
-    /// Whether more is to come.
+    /// Whether the text is incomplete: more deltas follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is_processing: Option<bool>,
 }
 
 impl OutputText {
-    /// A text of the assistant that tells nothing of streaming.
+    /// Creates a text from the assistant, with the streaming members absent.
     #[must_use]
     pub fn new(index: u32, content: impl Into<String>) -> Self {
         Self {
@@ -122,7 +122,7 @@ impl OutputText {
         }
     }
 
-    /// A whole text of the assistant, marked as being neither a piece nor unfinished.
+    /// Creates a text from the assistant, marked as neither a delta nor incomplete.
     #[must_use]
     pub fn complete(index: u32, content: impl Into<String>) -> Self {
         Self {
@@ -133,15 +133,15 @@ impl OutputText {
     }
 }
 
-/// A picture: members are passed on as they are.
+/// An image, with all members of the provider.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct OutputImage {
-    /// Which of several pictures this is; the first is 0.
+    /// The position among the images of the response, counted from 0.
     #[serde(default)]
     pub index: u32,
-    /// Who made it.
+    /// The author.
     pub role: Role,
     /// All other members, such as `url` or `base64`.
     #[serde(flatten)]
@@ -149,13 +149,13 @@ pub struct OutputImage {
 }
 
 impl OutputImage {
-    /// A picture of the assistant with this content in base64.
+    /// Creates an image from the assistant with this base64 content.
     #[must_use]
     pub fn base64(index: u32, content: impl Into<String>) -> Self {
         Self::with_member(index, "base64", content.into())
     }
 
-    /// A picture of the assistant at this address.
+    /// Creates an image from the assistant at this URL.
     #[must_use]
     pub fn url(index: u32, url: impl Into<String>) -> Self {
         Self::with_member(index, "url", url.into())
@@ -171,34 +171,34 @@ impl OutputImage {
     }
 }
 
-/// What an answer took.
+/// The service that responded, and the tokens and time it used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Usage {
-    /// Which service answered.
+    /// The service that responded.
     pub service: ServiceUsage,
-    /// Tokens read by the provider, where it tells.
+    /// The number of input tokens, if the provider reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_tokens: Option<u64>,
-    /// Tokens written by the provider, where it tells.
+    /// The number of output tokens, if the provider reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_tokens: Option<u64>,
-    /// Both together, where the provider tells.
+    /// The total number of tokens, if the provider reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_tokens: Option<u64>,
-    /// Time from the request to the answer.
+    /// Milliseconds from the request to the complete response.
     pub total_milliseconds: u64,
-    /// What the caller should know about this answer.
+    /// Warnings about this response for the client.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// Members of other servers that this crate does not know.
+    /// Members that other servers add and this crate does not know.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
 impl Usage {
-    /// Usage of the service with this id; everything else is empty.
+    /// Creates the usage of the service with this id, with everything else empty.
     #[must_use]
     pub fn new(service_id: impl Into<String>) -> Self {
         let service = ServiceUsage {
@@ -218,17 +218,17 @@ impl Usage {
     }
 }
 
-/// Which service answered.
+/// The service that responded.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct ServiceUsage {
-    /// Its id, as asked for.
+    /// The service id as the client requested it.
     pub service_id: String,
-    /// The model that answered, as the provider names it.
+    /// The model that responded, by the provider's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
-    /// Where it was called.
+    /// The URL that was called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }

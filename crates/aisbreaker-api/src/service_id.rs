@@ -1,76 +1,79 @@
 //! Service ids (`task:vendor/engine`) and patterns over them.
 //!
-//! Everything that picks a service or a secret by id compares whole segments, so that
-//! `chat:openai.com` never stands for `chat:openai.community`.
+//! Services and secrets are selected by whole segments, so that `chat:openai.com` never selects
+//! `chat:openai.community`.
 
 use std::fmt;
 
-/// Longest accepted service id in bytes.
-const MAX_LEN: usize = 512;
+/// The maximum length of a service id or pattern.
+const MAX_BYTES: usize = 512;
 
-/// The name of a service: a task, and optionally a vendor and an engine, as in
+/// The id of a service: a task, then optionally a vendor and an engine, as in
 /// `chat:openai.com/gpt-4o`.
 ///
-/// An engine may hold slashes (`chat:huggingface.co/microsoft/DialoGPT-large`). A trailing slash or
-/// a missing vendor is kept in the text, but makes no segment.
+/// An engine may contain slashes (`chat:huggingface.co/microsoft/DialoGPT-large`). Trailing slashes
+/// remain in the text, but add no segment.
 #[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct ServiceId(String);
 
-/// Why a text is not a service id.
+/// Why a text is not a service id or pattern.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidServiceId {
     /// The text is empty.
     #[error("must not be empty")]
     Empty,
-    /// The text is over 512 bytes long.
+    /// The text is longer than 512 bytes.
     #[error("must not be longer than 512 bytes")]
     TooLong,
-    /// The text has a control character.
+    /// The text contains a control character.
     #[error("must not contain control characters")]
     Control,
 }
 
 impl ServiceId {
-    /// Reads a service id: 1 to 512 bytes without control characters.
+    /// Parses a service id: 1 to 512 bytes without control characters.
     ///
     /// # Errors
-    /// The [`InvalidServiceId`] that applies.
+    /// Returns the [`InvalidServiceId`] that applies.
     pub fn parse(text: impl Into<String>) -> Result<Self, InvalidServiceId> {
-        let text = text.into();
-        if text.is_empty() {
+        let id = text.into();
+        if id.is_empty() {
             return Err(InvalidServiceId::Empty);
         }
-        check_text(&text)?;
-        Ok(Self(text))
+        check_text(&id)?;
+        Ok(Self(id))
     }
 
-    /// The id as it was written.
+    /// Returns the id exactly as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What stands before the colon: `chat` of `chat:openai.com/gpt-4o`.
+    /// Returns the part before the colon: `chat` of `chat:openai.com/gpt-4o`.
     #[must_use]
     pub fn task(&self) -> &str {
         split_task(&self.0).0
     }
 
-    /// What stands between the colon and the first slash: `openai.com` of `chat:openai.com/gpt-4o`.
+    /// Returns the part between the colon and the first slash after it: `openai.com` of
+    /// `chat:openai.com/gpt-4o`.
     #[must_use]
     pub fn vendor(&self) -> Option<&str> {
         let rest = split_task(&self.0).1?;
-        Some(rest.split_once('/').map_or(rest, |(vendor, _)| vendor))
-            .filter(|vendor| !vendor.is_empty())
+        match rest.split_once('/') {
+            Some((vendor, _)) => non_empty(vendor),
+            None => non_empty(rest),
+        }
     }
 
-    /// What stands behind the vendor's slash: `gpt-4o` of `chat:openai.com/gpt-4o`; it may hold
-    /// slashes itself.
+    /// Returns the part after the vendor's slash: `gpt-4o` of `chat:openai.com/gpt-4o`. It may
+    /// contain slashes.
     #[must_use]
     pub fn engine(&self) -> Option<&str> {
         let (_, engine) = split_task(&self.0).1?.split_once('/')?;
-        Some(engine.trim_end_matches('/')).filter(|engine| !engine.is_empty())
+        non_empty(engine.trim_end_matches('/'))
     }
 }
 
@@ -80,51 +83,54 @@ impl fmt::Display for ServiceId {
     }
 }
 
-/// A service id, or the front part of one on a segment boundary, that stands for all ids that begin
-/// so.
+/// A prefix of service ids that ends at a segment boundary, and matches all ids that begin with it.
 ///
-/// `""` matches every id, `chat:` a whole task, `chat:openai.com` that vendor with any engine.
+/// `""` matches every id, `chat:` all ids of that task, and `chat:openai.com` that vendor with any
+/// engine.
 #[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct ServicePattern(String);
 
 impl ServicePattern {
-    /// Reads a pattern: at most 512 bytes without control characters; may be empty.
+    /// Parses a pattern: at most 512 bytes without control characters. It may be empty.
     ///
     /// # Errors
-    /// The [`InvalidServiceId`] that applies.
+    /// Returns the [`InvalidServiceId`] that applies.
     pub fn parse(text: impl Into<String>) -> Result<Self, InvalidServiceId> {
-        let text = text.into();
-        check_text(&text)?;
-        Ok(Self(text))
+        let pattern = text.into();
+        check_text(&pattern)?;
+        Ok(Self(pattern))
     }
 
-    /// The pattern as it was written.
+    /// Returns the pattern exactly as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether every segment of the pattern equals the id's segment at its place.
+    /// Returns whether each segment of the pattern equals the corresponding segment of the id.
     #[must_use]
     pub fn matches(&self, id: &ServiceId) -> bool {
         if self.0.is_empty() {
             return true;
         }
         let (task, rest) = split_task(&self.0);
-        let Some(behind_task) = id.0.strip_prefix(task) else {
+        let Some(after_task) = id.0.strip_prefix(task) else {
             return false;
         };
-        let rest = rest.map_or("", |rest| rest.trim_end_matches('/'));
-        if rest.is_empty() {
-            return behind_task.is_empty() || behind_task.starts_with(':');
+        let path = rest.unwrap_or_default().trim_end_matches('/');
+        if path.is_empty() {
+            return after_task.is_empty() || after_task.starts_with(':');
         }
-        let behind = behind_task
-            .strip_prefix(':')
-            .and_then(|behind| behind.strip_prefix(rest));
-        behind.is_some_and(|behind| behind.is_empty() || behind.starts_with('/'))
+        let Some(id_path) = after_task.strip_prefix(':') else {
+            return false;
+        };
+        match id_path.strip_prefix(path) {
+            Some(after_path) => after_path.is_empty() || after_path.starts_with('/'),
+            None => false,
+        }
     }
 
-    /// How many whole segments the pattern fixes: 0 for `""`, 1 for `chat:`, 2 for
+    /// Returns how many segments the pattern fixes: 0 for `""`, 1 for `chat:`, 2 for
     /// `chat:openai.com`.
     #[must_use]
     pub fn segment_count(&self) -> usize {
@@ -133,7 +139,7 @@ impl ServicePattern {
 }
 
 fn check_text(text: &str) -> Result<(), InvalidServiceId> {
-    if text.len() > MAX_LEN {
+    if text.len() > MAX_BYTES {
         return Err(InvalidServiceId::TooLong);
     }
     if text.chars().any(char::is_control) {
@@ -143,19 +149,24 @@ fn check_text(text: &str) -> Result<(), InvalidServiceId> {
 }
 
 fn split_task(text: &str) -> (&str, Option<&str>) {
-    text.split_once(':')
-        .map_or((text, None), |(task, rest)| (task, Some(rest)))
+    match text.split_once(':') {
+        Some((task, rest)) => (task, Some(rest)),
+        None => (text, None),
+    }
 }
 
-/// The task, then what slashes divide; trailing empty segments do not count.
+/// Returns the task, then the segments between slashes. Trailing empty segments do not count.
 fn segments(text: &str) -> impl Iterator<Item = &str> {
     let (task, rest) = split_task(text);
-    let task = Some(task).filter(|_| !text.is_empty());
-    let rest = rest
-        .map(|rest| rest.trim_end_matches('/'))
-        .filter(|rest| !rest.is_empty());
-    task.into_iter()
-        .chain(rest.into_iter().flat_map(|rest| rest.split('/')))
+    let first = if text.is_empty() { None } else { Some(task) };
+    let path = non_empty(rest.unwrap_or_default().trim_end_matches('/'));
+    first
+        .into_iter()
+        .chain(path.into_iter().flat_map(|path| path.split('/')))
+}
+
+fn non_empty(text: &str) -> Option<&str> {
+    if text.is_empty() { None } else { Some(text) }
 }
 
 #[cfg(test)]
@@ -223,13 +234,15 @@ mod tests {
     }
 
     #[test]
-    fn matching_texts_is_matching_segments() {
+    fn matching_equals_comparison_by_segment() {
         let mut texts = vec![String::new()];
         for length in 0..5 {
-            let longer = texts.iter().filter(|text| text.len() == length);
-            let longer =
-                longer.flat_map(|text| ["a", ":", "/"].map(|more| format!("{text}{more}")));
-            texts.extend(longer.collect::<Vec<_>>());
+            let longest: Vec<_> = texts.iter().filter(|text| text.len() == length).collect();
+            let longer: Vec<_> = longest
+                .iter()
+                .flat_map(|text| ["a", ":", "/"].map(|next| format!("{text}{next}")))
+                .collect();
+            texts.extend(longer);
         }
         for (pattern, id) in texts
             .iter()
@@ -249,8 +262,8 @@ mod tests {
     }
 
     #[test]
-    fn refuses_empty_long_and_control_text() {
-        let long = "x".repeat(MAX_LEN + 1);
+    fn rejects_empty_long_and_control_text() {
+        let long = "x".repeat(MAX_BYTES + 1);
         let rows = [
             ("", InvalidServiceId::Empty),
             (long.as_str(), InvalidServiceId::TooLong),

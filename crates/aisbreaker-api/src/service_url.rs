@@ -1,4 +1,4 @@
-//! Where a service is called: the URL rules of the API, and origins (RFC 6454) to bind secrets to.
+//! The URLs at which services are called, and the origins (RFC 6454) that secrets are bound to.
 
 mod canonical;
 
@@ -6,74 +6,78 @@ use std::{fmt, sync::Arc};
 
 use url::Url;
 
-/// Tells that the service's default path is not to be appended; removed before use.
+/// Keeps the default path of the service from being appended; removed from the URL.
 const NO_DEFAULT_PATH: &str = "#no-default-path";
-/// Stands for the engine of the service id.
+/// Replaced by the engine of the service id.
 const ENGINE: &str = "${engine}";
-/// Longest accepted URL in bytes.
-const MAX_LEN: usize = 2048;
-/// Longest host name in bytes, without a trailing dot.
-const MAX_NAME_LEN: usize = 253;
+/// The maximum length of a base URL.
+const MAX_URL_BYTES: usize = 2048;
+/// The maximum length of a host name in DNS, without a trailing dot.
+const MAX_HOST_BYTES: usize = 253;
 
-/// A checked absolute `http` or `https` URL at which a service is called.
+/// A validated absolute `http` or `https` URL at which a service is called.
 ///
-/// Its text is canonical (WHATWG URL standard): lower-case host, IDNA and odd IPv4 spellings
-/// resolved, no userinfo, no fragment.
+/// Its text is canonical by the WHATWG URL standard: the host is in lower case, with IDNA and
+/// unusual spellings of IPv4 addresses resolved. It has neither userinfo nor a fragment.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ServiceUrl {
     text: String,
     origin: Origin,
 }
 
-/// Why a text is not usable as a service URL.
+/// Why a text is not a service URL.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidUrl {
-    /// Over 2048 bytes.
+    /// The URL is longer than 2048 bytes.
     #[error("is longer than 2048 bytes")]
     TooLong,
-    /// Not an absolute `http://` or `https://` URL, or with characters that URLs or host names do
-    /// not have.
+    /// The text is not an absolute `http://` or `https://` URL, or contains characters that are not
+    /// allowed in URLs or host names.
     #[error("is not an absolute http or https URL")]
     NotAbsolute,
-    /// Has a user name or password.
+    /// The URL contains a user name or password.
     #[error("must not contain a user name or password")]
     Userinfo,
-    /// Has a query without `#no-default-path`, or a fragment.
+    /// The URL contains a query without `#no-default-path`, or another fragment.
     #[error("must not contain a query or fragment, unless it ends with #no-default-path")]
     QueryOrFragment,
-    /// Has `${engine}`, but the service id names no engine.
+    /// The URL contains `${engine}`, but the service id has no engine.
     #[error("contains ${{engine}}, but the service id names no engine")]
     NoEngine,
-    /// Has `${engine}`, and the engine would lead to another path.
+    /// The URL contains `${engine}`, and the engine has a segment `.` or `..`, which would lead to
+    /// another path.
     #[error(
         "contains ${{engine}}, but the engine of the service id has '.' or '..' between its slashes"
     )]
     EngineLeavesPath,
-    /// Has `${engine}` in the host or port.
+    /// The URL contains `${engine}` in its host or port.
     #[error("must not contain ${{engine}} before the path")]
     EngineInHost,
 }
 
 impl ServiceUrl {
-    /// Makes the URL of a service from its base, its default path and the engine of its id.
+    /// Resolves the URL of a service from a base URL, the default path of the service and the
+    /// engine of its id.
     ///
-    /// One trailing slash of `base` is dropped and `default_path` appended, unless `base` contains
-    /// `#no-default-path`, which is removed. `${engine}` is replaced by `engine`, percent-encoded
-    /// but for its slashes.
+    /// `default_path` is appended to `base`, after dropping one trailing slash. If `base` contains
+    /// `#no-default-path`, that fragment is removed instead and nothing is appended. `${engine}` is
+    /// replaced by `engine`, percent-encoded except for slashes.
     ///
     /// # Errors
-    /// The [`InvalidUrl`] that applies; nothing of `base` is repeated in it.
+    /// Returns the [`InvalidUrl`] that applies. It repeats nothing of `base`.
     pub fn resolve(
         base: &str,
         default_path: &str,
         engine: Option<&str>,
     ) -> Result<Self, InvalidUrl> {
-        if base.len() > MAX_LEN {
+        if base.len() > MAX_URL_BYTES {
             return Err(InvalidUrl::TooLong);
         }
-        // Before the default path is appended, or it would become the host of "https://".
-        authority(base).ok_or(InvalidUrl::NotAbsolute)?;
+        // Checked before the default path is appended, which would become the host of "https://".
+        if authority(base).is_none() {
+            return Err(InvalidUrl::NotAbsolute);
+        }
         let text = if !base.bytes().any(|byte| matches!(byte, b'?' | b'#')) {
             [base.strip_suffix('/').unwrap_or(base), default_path].concat()
         } else if base.contains(NO_DEFAULT_PATH) {
@@ -84,21 +88,21 @@ impl ServiceUrl {
         Self::parse_absolute(insert_engine(text, engine)?)
     }
 
-    /// Reads a base URL by itself, to learn its origin before it is used.
+    /// Parses a base URL on its own, to learn its origin before it is resolved.
     ///
     /// # Errors
-    /// As [`ServiceUrl::resolve`]; a missing engine is no error here.
+    /// Returns the same errors as [`ServiceUrl::resolve`], except that no engine is required.
     pub fn parse_base(base: &str) -> Result<Self, InvalidUrl> {
         Self::resolve(base, "", Some("engine"))
     }
 
-    /// The URL as text, ready for a request.
+    /// Returns the URL as text, ready for a request.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Scheme, host and port.
+    /// Returns the scheme, host and port.
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin
@@ -111,7 +115,7 @@ impl ServiceUrl {
         }
     }
 
-    /// Reads a URL that may be written in another way than the canonical one.
+    /// Parses a URL that may not be canonical.
     fn canonicalize(text: &str) -> Result<Self, InvalidUrl> {
         let authority = authority(text).ok_or(InvalidUrl::NotAbsolute)?;
         if text.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
@@ -123,7 +127,9 @@ impl ServiceUrl {
         if text.contains('#') {
             return Err(InvalidUrl::QueryOrFragment);
         }
-        let url = Url::parse(text).map_err(|_syntax| InvalidUrl::NotAbsolute)?;
+        let Ok(url) = Url::parse(text) else {
+            return Err(InvalidUrl::NotAbsolute);
+        };
         let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
             return Err(InvalidUrl::NotAbsolute);
         };
@@ -131,7 +137,10 @@ impl ServiceUrl {
             return Err(InvalidUrl::NotAbsolute);
         }
         let origin = Origin {
-            https: url.scheme() == "https",
+            scheme: match url.scheme() {
+                "https" => Scheme::Https,
+                _ => Scheme::Http,
+            },
             host: host.into(),
             port,
         };
@@ -148,39 +157,45 @@ impl fmt::Display for ServiceUrl {
     }
 }
 
-/// Scheme, host and port of a URL (RFC 6454): what a sealed secret is bound to.
+/// The scheme, host and port of a URL (RFC 6454), which a sealed secret is bound to.
 ///
-/// Two origins are equal only if all three are; a trailing dot makes another host.
+/// Origins are equal only if all three are. A trailing dot makes a different host.
 #[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Origin {
-    https: bool,
+    scheme: Scheme,
     host: Arc<str>,
     port: u16,
 }
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
+enum Scheme {
+    Http,
+    Https,
+}
+
 impl Origin {
-    /// Reads an origin such as `https://api.openai.com` or `http://localhost:11434`; a path is
+    /// Parses an origin such as `https://api.openai.com` or `http://localhost:11434`. A path is
     /// ignored.
     ///
     /// # Errors
-    /// As [`ServiceUrl::parse_base`].
+    /// Returns the same errors as [`ServiceUrl::parse_base`].
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
         ServiceUrl::parse_base(text).map(|url| url.origin)
     }
 
-    /// Whether the scheme is `https`; otherwise it is `http`.
+    /// Returns whether the scheme is `https`; otherwise it is `http`.
     #[must_use]
     pub fn is_https(&self) -> bool {
-        self.https
+        self.scheme == Scheme::Https
     }
 
-    /// The canonical host: lower case, IPv6 in brackets.
+    /// Returns the canonical host: a name in lower case, or an address, IPv6 in brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port, the scheme's own where none was written.
+    /// Returns the port: the default one of the scheme if the URL names none.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -189,13 +204,12 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, own_port) = if self.https {
-            ("https", 443)
-        } else {
-            ("http", 80)
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
         };
         write!(f, "{scheme}://{}", self.host)?;
-        if self.port == own_port {
+        if self.port == self.scheme.default_port() {
             Ok(())
         } else {
             write!(f, ":{}", self.port)
@@ -203,31 +217,45 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What stands between `scheme://` and the path, if the text begins so.
+impl Scheme {
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// Returns the part of an `http` or `https` URL between `://` and the path, unless it is empty.
 fn authority(text: &str) -> Option<&str> {
     let (scheme, rest) = text.split_once("://")?;
     if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
         return None;
     }
-    let end = rest
-        .bytes()
-        .position(|byte| matches!(byte, b'/' | b'?' | b'#' | b'\\'))
-        .unwrap_or(rest.len());
-    let authority = rest.get(..end)?;
-    Some(authority).filter(|authority| !authority.is_empty())
+    let is_end = |byte| matches!(byte, b'/' | b'?' | b'#' | b'\\');
+    let end = rest.bytes().position(is_end).unwrap_or(rest.len());
+    match rest.get(..end)? {
+        "" => None,
+        authority => Some(authority),
+    }
 }
 
-/// Whether a canonical host is an address or a name of letters, digits, `-`, `.` and `_` that DNS
-/// can carry. The URL standard lets names have more (`a,b`, `${x}`), which other readers may take
-/// for something else.
+/// Returns whether a canonical host is an address, or a name of letters, digits, `-`, `.` and `_`
+/// that fits into DNS.
+///
+/// The URL standard allows further characters in names (`a,b`, `${x}`), which other parsers may
+/// interpret differently.
 fn is_host(host: &str) -> bool {
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    if host.starts_with('[') {
+        return true;
+    }
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     let name = host.strip_suffix('.').unwrap_or(host);
-    host.starts_with('[') || (1..=MAX_NAME_LEN).contains(&name.len()) && host.bytes().all(is_name)
+    (1..=MAX_HOST_BYTES).contains(&name.len()) && host.bytes().all(is_allowed)
 }
 
 fn insert_engine(text: String, engine: Option<&str>) -> Result<String, InvalidUrl> {
-    // Few have one: no search for the whole of it then.
+    // Most URLs have no `$`, and looking for one byte is faster than looking for the placeholder.
     if !text.bytes().any(|byte| byte == b'$') || !text.contains(ENGINE) {
         return Ok(text);
     }
@@ -235,30 +263,28 @@ fn insert_engine(text: String, engine: Option<&str>) -> Result<String, InvalidUr
         return Err(InvalidUrl::EngineInHost);
     }
     let engine = engine.ok_or(InvalidUrl::NoEngine)?;
-    if engine
-        .split('/')
-        .any(|segment| matches!(segment, "." | ".."))
-    {
+    let mut segments = engine.split('/');
+    if segments.any(|segment| matches!(segment, "." | "..")) {
         return Err(InvalidUrl::EngineLeavesPath);
     }
     Ok(text.replace(ENGINE, &percent_encode(engine)))
 }
 
-/// Percent-encodes all but unreserved characters (RFC 3986 section 2.3) and slashes.
+/// Percent-encodes everything except unreserved characters (RFC 3986 section 2.3) and slashes.
 fn percent_encode(text: &str) -> String {
     use fmt::Write as _;
-    text.bytes()
-        .fold(String::with_capacity(text.len()), |mut out, byte| {
-            match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                    out.push(char::from(byte))
-                }
-                other => {
-                    let _written = write!(out, "%{other:02X}");
-                }
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                encoded.push(char::from(byte));
             }
-            out
-        })
+            other => {
+                let _always_ok = write!(encoded, "%{other:02X}");
+            }
+        }
+    }
+    encoded
 }
 
 #[cfg(test)]
@@ -268,7 +294,7 @@ mod tests {
     const PATH: &str = "/v1/chat/completions";
 
     #[test]
-    fn an_engine_leads_to_no_other_path() {
+    fn engine_cannot_leave_the_path() {
         let resolve =
             |engine| ServiceUrl::resolve("https://a.example", "/models/${engine}", Some(engine));
         for engine in ["..", "../files", "a/../../files", "a/.", ".", "a/.."] {
@@ -293,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn appends_the_default_path_unless_told_not_to() {
+    fn appends_default_path_unless_base_forbids_it() {
         let rows = [
             ("https://a.example", "https://a.example/v1/chat/completions"),
             (
@@ -333,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn replaces_the_engine_percent_encoded_but_for_slashes() {
+    fn percent_encodes_engine_except_slashes() {
         let url = ServiceUrl::resolve(
             "https://a.example/m/${engine}#no-default-path",
             "",
@@ -347,9 +373,9 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_could_mislead() {
-        let long = format!("https://{}", "a".repeat(MAX_LEN));
-        let long_host = format!("https://{}a.example/", "a.".repeat(MAX_NAME_LEN / 2 - 3));
+    fn rejects_ambiguous_urls() {
+        let long = format!("https://{}", "a".repeat(MAX_URL_BYTES));
+        let long_host = format!("https://{}a.example/", "a.".repeat(MAX_HOST_BYTES / 2 - 3));
         let rows = [
             ("", InvalidUrl::NotAbsolute),
             ("a.example", InvalidUrl::NotAbsolute),

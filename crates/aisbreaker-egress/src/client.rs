@@ -1,9 +1,9 @@
-//! The client: sends a request on a kept connection or a new one.
+//! The client: sends a request on an idle connection or a new one.
 
 #[cfg(test)]
 mod tls_tests;
 
-use std::{fmt, sync::Arc, task::Waker};
+use std::{fmt, sync::Arc};
 
 use http::{HeaderValue, Request, Response, Uri, header};
 use http_body_util::Full;
@@ -34,7 +34,7 @@ const INVALID_URL: SendError = SendError::Forbidden(Refusal::InvalidUrl);
 /// An HTTP client that connects only where its [`Policy`] allows. Clones share one pool of
 /// connections.
 ///
-/// If a kept connection fails before any byte of a request was written, the client sends the
+/// If an idle connection fails before any byte of a request was written, the client sends the
 /// request again on another connection. Once a byte may have been written it does not, since the
 /// server may have acted on it.
 #[derive(Clone)]
@@ -158,7 +158,7 @@ impl Client {
         }))
     }
 
-    /// Sends a request on a kept connection or a new one. Returns the response with the lease of
+    /// Sends a request on an idle connection or a new one. Returns the response with the lease of
     /// the connection that its body arrives on.
     async fn exchange(
         &self,
@@ -166,16 +166,9 @@ impl Client {
         mut lease: Lease,
     ) -> Result<(Response<Incoming>, Lease), SendError> {
         loop {
-            while lease
-                .connection
-                .as_mut()
-                .is_some_and(|connection| !connection.is_reusable(Waker::noop()))
-            {
-                lease.replace_connection();
-            }
-            let kept = lease.connection.take();
-            let is_new = kept.is_none();
-            let mut connection = match kept {
+            let idle = lease.take_reusable();
+            let is_new = idle.is_none();
+            let mut connection = match idle {
                 Some(connection) => connection,
                 None => self.connect(lease.origin()).await?,
             };
@@ -189,7 +182,6 @@ impl Client {
                     _ => return Err(broken.into_error()),
                 },
             }
-            lease.replace_connection();
         }
     }
 

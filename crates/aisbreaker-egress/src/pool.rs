@@ -142,15 +142,23 @@ impl Lease {
         &self.origin
     }
 
-    /// Replaces the connection by another idle one, or by none. The old one is closed.
-    pub(crate) fn replace_connection(&mut self) {
+    /// Takes the connection of this lease, or else an idle one, that can carry another request.
+    /// Drops those that cannot.
+    pub(crate) fn take_reusable(&mut self) -> Option<Connection> {
+        loop {
+            let mut connection = match self.connection.take() {
+                Some(connection) => connection,
+                None => self.take_idle()?,
+            };
+            if connection.is_reusable(Waker::noop()) {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn take_idle(&self) -> Option<Connection> {
         let mut state = self.pool.lock();
-        let idle = match state.origins.get_mut(&self.origin) {
-            Some(origin_state) => origin_state.take_idle(),
-            None => None,
-        };
-        drop(state);
-        self.connection = idle;
+        state.origins.get_mut(&self.origin)?.take_idle()
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::{
     fmt,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
-/// Where a gateway reads the time. Tests step one by hand.
+/// The source of time of a gateway. Tests step a manual one.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Wall time, for expiry.
+    /// Returns wall time, for expiry.
     fn wall(&self) -> SystemTime;
-    /// Monotonic time, for quotas and durations.
+    /// Returns monotonic time, for quotas and durations.
     fn monotonic(&self) -> Instant;
 }
 
@@ -19,7 +19,7 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 pub struct SystemClock;
 
 impl SystemClock {
-    /// The clocks of the operating system.
+    /// Creates a handle to the clocks of the operating system.
     #[must_use]
     pub const fn new() -> Self {
         Self
@@ -28,7 +28,7 @@ impl SystemClock {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "this is the clock that everyone else is given"
+    reason = "this is the clock that everything else is given"
 )]
 impl Clock for SystemClock {
     fn wall(&self) -> SystemTime {
@@ -38,4 +38,10 @@ impl Clock for SystemClock {
     fn monotonic(&self) -> Instant {
         Instant::now()
     }
+}
+
+/// Returns whole seconds, rounded up.
+pub(crate) fn ceil_seconds(time: Duration) -> u64 {
+    let started = u64::from(time.subsec_nanos() > 0);
+    time.as_secs().saturating_add(started)
 }

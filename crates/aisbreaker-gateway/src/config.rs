@@ -1,4 +1,4 @@
-//! What a gateway is told once, in parsed types.
+//! The configuration of a gateway, in parsed types.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -8,19 +8,22 @@ use aisbreaker_token::{Host, KeyRing, RequestLimits, RequestQuotas};
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-use crate::{admit::SavedCounters, mint::MintPolicy, quotas::SharedQuotas};
+use crate::{
+    admission::{SavedCounters, backend::SharedQuotas},
+    api::token::MintPolicy,
+};
 
-/// How a gateway behaves. [`Config::new`] has the defaults; set what differs.
+/// The configuration of a gateway. [`Config::new`] sets the defaults; change what differs.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Seals new keys, opens old ones.
+    /// Seals new keys and opens existing ones.
     pub keys: KeyRing,
-    /// The key of requests without `Authorization`.
+    /// The key of requests without credentials.
     pub default_key: Option<SecretString>,
-    /// The hosts this gateway answers to; empty: the `Host` field of each request decides.
+    /// The host names of this gateway. Empty: the `Host` field of each request decides.
     pub public_hosts: Vec<Host>,
-    /// Peers whose `X-Forwarded-For` and `X-Forwarded-Host` are believed.
+    /// Peers whose `X-Forwarded-For` and `X-Forwarded-Host` are trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// Quotas of the whole server.
     pub server_quotas: RequestQuotas,
@@ -30,33 +33,33 @@ pub struct Config {
     pub minting: MintPolicy,
     /// The longest lifetime of a key.
     pub max_expiration: Duration,
-    /// The largest request body in bytes, after inflating.
+    /// The largest request body in bytes, after decoding.
     pub max_body_bytes: usize,
-    /// The longest pause while a request body is read. Besides, a body must come at 1 KiB a second
-    /// on average, counted from this long after its beginning.
+    /// The longest pause while a request body is received. After that time, a body must also have
+    /// arrived at 1 KiB a second on average.
     pub body_timeout: Duration,
-    /// How many requests may be under way; further ones get 503, and a connection whose requests do
-    /// not come whole gives way.
+    /// The most requests in flight. Further ones get 503, and connections with incomplete requests
+    /// may be evicted.
     pub max_requests: usize,
-    /// What the bodies of all requests, and all answers that are collected or sent, hold together.
-    pub budget: MemoryBudget,
-    /// How much of it one client holds, in bytes.
+    /// The memory budget of all request bodies, and of all responses that are collected or sent.
+    pub memory_budget: MemoryBudget,
+    /// The part of it that one client may hold, in bytes.
     pub max_client_bytes: usize,
-    /// How many counters are tracked at most; beyond it, new clients share one.
+    /// The most counters in memory. Beyond it, new clients share one.
     pub max_counters: usize,
-    /// Counters that several servers share; `None`: this gateway counts by itself.
+    /// Counters that several servers share. `None`: this gateway counts alone.
     pub shared_quotas: Option<SharedQuotas>,
-    /// Passes requests in the providers' own protocols on; `None`: only this server's own API is
-    /// there.
+    /// Forwards requests in the providers' own protocols. `None`: only the server's own API is
+    /// served.
     pub relay: Option<Relay>,
-    /// After how long without an event a client is told that a passed-on stream is alive.
+    /// The idle time after which a forwarded stream gets a keep-alive.
     pub stream_keep_alive: Duration,
-    /// Counters to go on from; `None`: all of them start empty.
+    /// Counters to resume. `None`: all start at zero.
     pub saved_counters: Option<SavedCounters>,
 }
 
 impl Config {
-    /// The defaults, with these server keys.
+    /// Creates the default configuration with these server keys.
     #[must_use]
     pub fn new(keys: KeyRing) -> Self {
         Self {
@@ -71,7 +74,7 @@ impl Config {
             max_body_bytes: 32 << 20,
             body_timeout: Duration::from_secs(60),
             max_requests: 10_000,
-            budget: MemoryBudget::default(),
+            memory_budget: MemoryBudget::default(),
             max_client_bytes: 192 << 20,
             max_counters: 4_000_000,
             shared_quotas: None,
@@ -90,7 +93,7 @@ fn quotas(per_client: [u32; 3], global: [u32; 3]) -> RequestQuotas {
 }
 
 fn limits([minute, hour, day]: [u32; 3]) -> RequestLimits {
-    let at_least_one = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+    let at_least_one = |limit| NonZeroU32::new(limit).unwrap_or(NonZeroU32::MIN);
     RequestLimits {
         requests_per_minute: at_least_one(minute),
         requests_per_hour: at_least_one(hour),

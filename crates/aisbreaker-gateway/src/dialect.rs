@@ -1,27 +1,35 @@
-//! Errors as each dialect has them.
+//! Errors as bytes, in the dialect of the client.
 //!
-//! Source: the API references of OpenAI and Anthropic, and what their servers answer.
+//! Source: the API references of OpenAI and Anthropic, and the responses of their servers.
 
 use aisbreaker_services::Dialect;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::{
-    answer::{self, Failure},
-    body::ResponseBody,
-    operation,
+    failure::Failure,
+    route::operation::{self, PathDialect},
 };
 
-/// Headers that clients of Anthropic's API send, and others do not.
+/// Fields that only clients of Anthropic's API send.
 const ANTHROPIC_HEADERS: [&str; 2] = ["anthropic-version", "x-api-key"];
 
-/// In which dialect a request is to be answered; `None` is our own API.
+/// Returns the dialect of a request; `None` is the server's own API.
+///
+/// Where a path belongs to both dialects, the fields that only Anthropic's clients send decide.
 pub(crate) fn of(path: &str, headers: &HeaderMap) -> Option<Dialect> {
-    operation::dialect(path, || {
-        ANTHROPIC_HEADERS
-            .iter()
-            .any(|name| headers.contains_key(*name))
-    })
+    match operation::dialect(path)? {
+        PathDialect::Only(dialect) => Some(dialect),
+        PathDialect::Either => {
+            let mut fields = ANTHROPIC_HEADERS.iter();
+            let is_anthropic = fields.any(|name| headers.contains_key(*name));
+            Some(if is_anthropic {
+                Dialect::Anthropic
+            } else {
+                Dialect::OpenAi
+            })
+        }
+    }
 }
 
 /// OpenAI's error object.
@@ -39,8 +47,7 @@ struct OpenAiBody<'a> {
     error: OpenAiError<'a>,
 }
 
-/// What the stream of a response ends with: the event of that API, and the member that clients look
-/// for.
+/// The error event of the Responses API, with the `error` member that generic clients look for.
 #[derive(Debug, Serialize)]
 struct OpenAiEvent<'a> {
     #[serde(rename = "type")]
@@ -67,92 +74,86 @@ struct AnthropicBody<'a> {
     request_id: Option<&'a str>,
 }
 
-/// An answer that tells of a failure.
-pub(crate) fn failed(
-    failure: Failure,
+/// Returns the body of the response that reports a failure.
+pub(crate) fn error_body(
+    failure: &Failure,
     dialect: Option<Dialect>,
     request_id: &HeaderValue,
-) -> Response<ResponseBody> {
-    let mut response = match dialect {
-        None => return failure.into_response(),
-        Some(Dialect::OpenAi) => answer::json(
-            failure.status,
-            &OpenAiBody {
-                error: openai(&failure),
-            },
-        ),
-        Some(Dialect::Anthropic) => {
-            let request_id = request_id.to_str().ok();
-            let error = anthropic(&failure);
-            answer::json(
-                failure.status,
-                &AnthropicBody {
-                    kind: "error",
-                    error,
-                    request_id,
-                },
-            )
-        }
-    };
-    response.headers_mut().extend(failure.headers);
-    response
+) -> Vec<u8> {
+    match dialect {
+        None => to_json(&failure.error_body()),
+        Some(Dialect::OpenAi) => to_json(&OpenAiBody {
+            error: openai(failure),
+        }),
+        Some(Dialect::Anthropic) => to_json(&AnthropicBody {
+            kind: "error",
+            error: anthropic(failure),
+            request_id: request_id.to_str().ok(),
+        }),
+    }
 }
 
-/// The last event of a stream that failed; `is_named` says that its events have names.
-pub(crate) fn error_event(failure: &Failure, dialect: Dialect, is_named: bool) -> Vec<u8> {
-    match dialect {
-        Dialect::OpenAi if is_named => {
-            let OpenAiError {
-                message,
-                param,
-                code,
-                ..
-            } = openai(failure);
+/// Whether the events of a stream carry an `event:` line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum EventNames {
+    Present,
+    Absent,
+}
+
+/// Returns the last event of a stream that failed.
+pub(crate) fn error_event(failure: &Failure, dialect: Dialect, names: EventNames) -> Vec<u8> {
+    match (dialect, names) {
+        (Dialect::OpenAi, EventNames::Present) => {
+            let error = openai(failure);
             event(
                 "event: error\n",
                 &OpenAiEvent {
                     kind: "error",
-                    code,
-                    message,
-                    param,
-                    error: openai(failure),
+                    code: error.code,
+                    message: error.message,
+                    param: error.param,
+                    error,
                 },
             )
         }
-        Dialect::OpenAi => event(
+        (Dialect::OpenAi, EventNames::Absent) => event(
             "",
             &OpenAiBody {
                 error: openai(failure),
             },
         ),
-        Dialect::Anthropic => {
-            let error = anthropic(failure);
-            event(
-                "event: error\n",
-                &AnthropicBody {
-                    kind: "error",
-                    error,
-                    request_id: None,
-                },
-            )
-        }
+        (Dialect::Anthropic, _) => event(
+            "event: error\n",
+            &AnthropicBody {
+                kind: "error",
+                error: anthropic(failure),
+                request_id: None,
+            },
+        ),
     }
+}
+
+fn to_json(body: &impl Serialize) -> Vec<u8> {
+    // Serializing the types above does not fail.
+    serde_json::to_vec(body).unwrap_or_default()
 }
 
 fn event(name: &str, data: &impl Serialize) -> Vec<u8> {
     let mut bytes = format!("{name}data: ").into_bytes();
-    // Writing to a vector cannot fail, nor can serialising the types above.
+    // Neither writing to a vector nor serializing the types above fails.
     let _written = serde_json::to_writer(&mut bytes, data);
     bytes.extend_from_slice(b"\n\n");
     bytes
 }
 
 fn openai(failure: &Failure) -> OpenAiError<'_> {
-    let is_of_model = failure.param == Some("model");
+    let is_model_error = failure.param == Some("model");
     let (kind, code) = match failure.status {
         StatusCode::UNAUTHORIZED => ("invalid_request_error", Some("invalid_api_key")),
         StatusCode::FORBIDDEN => ("permission_error", Some("permission_denied")),
-        StatusCode::NOT_FOUND if is_of_model => ("invalid_request_error", Some("model_not_found")),
+        StatusCode::NOT_FOUND if is_model_error => {
+            ("invalid_request_error", Some("model_not_found"))
+        }
         StatusCode::PAYLOAD_TOO_LARGE => ("invalid_request_error", Some("request_too_large")),
         StatusCode::TOO_MANY_REQUESTS if failure.is_final() => {
             ("insufficient_quota", Some("insufficient_quota"))

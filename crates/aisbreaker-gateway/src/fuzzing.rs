@@ -1,5 +1,7 @@
-//! Private functions that read what strangers send, for the fuzz targets in `fuzz/`. Not part of
-//! the crate's interface: it is built only by the fuzzer, and by the test that replays the corpora.
+//! Private functions that parse untrusted input, for the fuzz targets in `fuzz/`.
+//!
+//! Not part of the public API: it is built only for the fuzzer, and for the tests that replay the
+//! corpora.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -8,94 +10,116 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri};
 use ipnet::IpNet;
 
-use crate::{identity, inflate::Coding, mint, model, parse::ParseFault, relay};
+use crate::{
+    api::token::{lifetime, mint_request::MintRequest},
+    client_id::ClientId,
+    provider_api::model,
+    request::{
+        client,
+        error::RequestError,
+        host::{self, Sender},
+        inflate::ContentCoding,
+    },
+    response::sse_boundary,
+};
 
-/// The address of the client of a request.
+/// Returns the address of the client of a request.
 pub fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
-    identity::client_address(peer, headers, proxies)
+    client::client_address(peer, headers, proxies)
 }
 
-/// What the client at this address is counted by.
+/// Returns the number that the client at this address is counted by.
 pub fn client_number(address: IpAddr) -> u64 {
-    identity::ClientId::of(address).number()
+    ClientId::of(address).as_u64()
 }
 
-/// The host of a request.
+/// Returns the host of a request.
 pub fn host(
     uri: &Uri,
     headers: &HeaderMap,
     is_trusted: bool,
     public_hosts: &[Host],
 ) -> Option<Host> {
-    identity::host(uri, headers, is_trusted, public_hosts).ok()
+    let sender = if is_trusted {
+        Sender::TrustedProxy
+    } else {
+        Sender::Untrusted
+    };
+    host::host(uri, headers, sender, public_hosts).ok()
 }
 
-/// A span of time.
-pub fn span(text: &str) -> Option<Duration> {
-    crate::span::parse(text)
+/// Parses a lifetime.
+pub fn lifetime(text: &str) -> Option<Duration> {
+    lifetime::parse(text)
 }
 
-/// The grant, the lifetime and the warnings of a request for a key.
+/// Returns the grant, the lifetime and the warnings of a request for a key.
 ///
 /// # Errors
-/// The message of its refusal.
+/// The message of the refusal.
 pub fn mint(
     body: &[u8],
     max_expiration: Duration,
 ) -> Result<(Grant, Duration, Vec<String>), String> {
-    mint::parse(body, max_expiration)
-        .map(mint::MintRequest::into_parts)
-        .map_err(|refusal| refusal.to_string())
+    match MintRequest::parse(body, max_expiration) {
+        Ok(request) => Ok((request.grant, request.lifetime, request.warnings)),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
-/// What became of a body with a content coding.
+/// The outcome of decoding a body.
 #[derive(Debug, Eq, PartialEq)]
 #[expect(
     clippy::exhaustive_enums,
     reason = "the fuzz target answers every variant"
 )]
 pub enum Inflated {
-    /// The coding is not known.
-    Unknown,
-    /// The body without its coding.
+    /// The coding is not supported.
+    Unsupported,
+    /// The decoded body.
     Body(Bytes),
-    /// It is over the limit.
+    /// The decoded body is over the limit.
     TooLarge,
-    /// It is not of that coding.
+    /// The body is not in that coding.
     Corrupt,
 }
 
-/// Undoes a content coding.
+/// Decodes a body.
 pub fn inflate(coding: &[u8], body: Bytes, limit: usize) -> Inflated {
-    let Some(coding) = Coding::parse(coding) else {
-        return Inflated::Unknown;
+    let Some(coding) = ContentCoding::parse(coding) else {
+        return Inflated::Unsupported;
     };
     match coding.decode(body, limit, |_| Ok(())) {
         Ok(body) => Inflated::Body(body),
-        Err(ParseFault::TooLarge { .. }) => Inflated::TooLarge,
+        Err(RequestError::TooLarge { .. }) => Inflated::TooLarge,
         Err(_) => Inflated::Corrupt,
     }
 }
 
-/// The model that a body names, and the body with another one in three pieces.
+/// Returns the model that a body names, and the body with another name in its place, in three pieces.
 ///
 /// # Errors
-/// The message of its refusal.
-pub fn renamed(
+/// The message of the refusal.
+pub fn replace_model(
     body: &Bytes,
     content_type: Option<&HeaderValue>,
     other: &str,
 ) -> Result<Option<(String, [Bytes; 3])>, String> {
     let model = match content_type {
-        Some(content_type) => model::of_multipart(body, content_type),
-        None => model::of_json(body),
+        Some(content_type) => model::model_in_multipart(body, content_type),
+        None => model::model_in_json(body),
     };
     let model = model.map_err(|refusal| refusal.to_string())?;
-    Ok(model.map(|model| (model.name.clone(), model::renamed(body, &model, other))))
+    Ok(model.map(|model| {
+        (
+            model.name.clone(),
+            model::replace_model(body, &model, other),
+        )
+    }))
 }
 
-/// What of a stream of events is passed on of each piece, and at its end, with how much of it is
-/// held back meanwhile.
-pub fn passed_on(pieces: &[Bytes]) -> (Vec<(Bytes, usize)>, Bytes) {
-    relay::passed_on(pieces)
+/// Returns what is forwarded of each piece of an event stream, with how much is held back then, and
+/// what is forwarded at its end.
+pub fn forwarded(pieces: &[Bytes]) -> (Vec<(Bytes, usize)>, Bytes) {
+    sse_boundary::forwarded(pieces)
 }

@@ -1,585 +1,319 @@
-//! The gateway: one request in, one answer out.
+//! The gateway: one request in, one response out.
 
-use std::{
-    fmt, io,
-    net::IpAddr,
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, io, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use aisbreaker_api::ProcessCall;
-use aisbreaker_services::{Registry, ServiceError};
+use aisbreaker_services::Registry;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, CONNECTION, CONTENT_TYPE},
-    request::Parts,
-};
+use http::{Method, Request, Response, request::Parts};
 use http_body::Body;
 
 use crate::{
-    admit::{self, Admission, NotAdmitted},
-    answer::{self, Failure},
-    authenticate::{self, Key},
-    body::ResponseBody,
+    admission::{Admission, backend::Backend, counters},
+    api::{info, process::ProcessApi, quota, token::Minter},
+    authenticate::Authenticator,
     clock::Clock,
     config::Config,
-    dialect, greet,
-    identity::{self, ClientId},
-    lifecycle::Lifecycle,
-    metrics::Metrics,
-    mint,
-    operation::{self, Operation},
-    parse::{self, Asked, Authorization, Head},
-    process::{self, Admitted, Incoming},
-    quota,
-    quotas::Quotas,
-    record::Record,
-    relay::{
-        self, Asking,
-        models::{self, Asker, ModelLists},
+    cors, dialect,
+    failure::Failure,
+    in_flight::InFlight,
+    memory::ClientMemories,
+    pipeline::Pipeline,
+    provider_api::{OperationRequest, ProviderApi},
+    request::{
+        body::BodyLimits,
+        head::{Endpoints, check_host, check_size},
+        host::HostPolicy,
     },
-    route::{Action, Route},
-    shares::Shares,
-    status,
+    response::{self, ResponseBody},
+    route::{Action, Route, RouteError, operation::Operation},
+    telemetry::{access_log::AccessLog, metrics::Metrics},
 };
 
-/// How often one part of the idle counters is freed.
-const SWEEP_EVERY: Duration = Duration::from_millis(250);
-/// How long to wait for word of the shared quota store.
-const STORE_PATIENCE: Duration = Duration::from_secs(1);
+/// How often a part of the idle counters is freed.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+/// How long to wait until it is known whether the shared quota store answers.
+const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// An AIsBreaker gateway. Cheap to clone; clones share counters and everything else.
+/// Why the gateway itself does not serve a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum GatewayError {
+    /// Too many requests are in flight.
+    TooManyRequests,
+    /// The gateway accepts no new requests.
+    Draining,
+    /// The readiness probe while the gateway drains.
+    NotReady,
+    /// The code of the gateway panicked.
+    Panicked,
+}
+
+/// An AIsBreaker gateway. Cheap to clone; clones share all state.
 #[derive(Clone)]
-pub struct Gateway(Arc<Shared>);
+pub struct Gateway(Arc<Inner>);
 
-struct Shared {
-    config: Config,
-    registry: Registry,
-    quotas: Quotas,
-    /// Whether something was charged since the counters were last written down.
-    has_changed: AtomicBool,
+struct Inner {
+    pipeline: Pipeline,
+    process: ProcessApi,
+    minter: Minter,
+    /// `None`: only the server's own API is served.
+    provider_api: Option<ProviderApi>,
+    host_policy: HostPolicy,
+    max_requests: usize,
+    in_flight: InFlight,
     metrics: Metrics,
-    shares: Shares,
-    model_lists: ModelLists,
     clock: Arc<dyn Clock>,
-    lifecycle: Lifecycle,
 }
 
 impl Gateway {
-    /// A gateway to these services.
+    /// Creates a gateway to these services.
     #[must_use]
-    pub fn new(mut config: Config, registry: Registry, clock: impl Clock) -> Self {
+    pub fn new(config: Config, registry: Registry, clock: impl Clock) -> Self {
         let metrics = Metrics::new(config.shared_quotas.is_some());
-        let counters = match config.saved_counters.take() {
+        let counters = match config.saved_counters {
             Some(saved) => saved.into_counters(),
-            None => admit::counters(clock.monotonic(), config.max_counters),
+            None => counters::counters(clock.monotonic(), config.max_counters),
         };
-        let quotas = Quotas::new(
-            counters,
-            config.shared_quotas.take(),
-            metrics.quotas.clone(),
-        );
-        let lifecycle = Lifecycle::new();
-        let shares = Shares::new(config.budget.clone(), config.max_client_bytes);
-        let clock = Arc::new(clock);
-        let has_changed = AtomicBool::new(false);
-        let model_lists = ModelLists::default();
-        Self(Arc::new(Shared {
-            config,
-            registry,
-            quotas,
-            has_changed,
+        let backend = Backend::new(counters, config.shared_quotas, metrics.quotas.clone());
+        let keys = Arc::new(config.keys);
+        let clock: Arc<dyn Clock> = Arc::new(clock);
+        let pipeline = Pipeline {
+            authenticator: Authenticator {
+                keys: Arc::clone(&keys),
+                default_key: config.default_key,
+            },
+            admission: Admission::new(backend, config.server_quotas, config.default_quotas),
+            body_limits: BodyLimits {
+                max_bytes: config.max_body_bytes,
+                timeout: config.body_timeout,
+            },
+            memories: ClientMemories::new(config.memory_budget, config.max_client_bytes),
+            clock: Arc::clone(&clock),
+        };
+        Self(Arc::new(Inner {
+            pipeline,
+            process: ProcessApi { registry },
+            minter: Minter {
+                keys,
+                policy: config.minting,
+                max_lifetime: config.max_expiration,
+            },
+            provider_api: config
+                .relay
+                .map(|relay| ProviderApi::new(relay, config.stream_keep_alive)),
+            host_policy: HostPolicy {
+                public_hosts: config.public_hosts,
+                trusted_proxies: config.trusted_proxies,
+            },
+            max_requests: config.max_requests,
+            in_flight: InFlight::default(),
             metrics,
-            shares,
-            model_lists,
             clock,
-            lifecycle,
         }))
     }
 
     /// Answers one request from the peer at this address.
     ///
-    /// Never fails: what goes wrong is in the answer. The body of the answer must be read or
-    /// dropped; until then the request counts as being under way.
+    /// Never fails: errors are responses. The body of the response must be read or dropped; until
+    /// then the request is in flight.
     ///
     /// # Cancel safety
-    /// Dropping the future, or the body of the answer, ends the call to the provider at once.
+    /// Dropping the future, or the body of the response, cancels the call to the provider.
     pub async fn handle<B: Body<Data = Bytes>>(
         &self,
         request: Request<B>,
         peer: IpAddr,
     ) -> Response<ResponseBody> {
+        let inner = &*self.0;
         let (parts, body) = request.into_parts();
         let route = Route::of(parts.uri.path());
-        let client = identity::client_address(peer, &parts.headers, &self.0.config.trusted_proxies);
-        let (in_flight, count) = self.0.lifecycle.begin();
-        let request = (&parts.method, &parts.headers);
-        let mut record =
-            Record::start(request, route, client, Arc::clone(&self.0.clock), in_flight);
-        let is_head = parts.method == Method::HEAD;
-        let is_probe = route.is_some_and(Route::is_probe);
-        let answered = match route {
-            _ if count > self.0.config.max_requests && !is_probe => Err(too_many_requests()),
-            Some(route) => {
-                let answered = self.route(route, &parts, body, (peer, client), &mut record);
-                AssertUnwindSafe(answered)
-                    .catch_unwind()
-                    .await
-                    .unwrap_or_else(|_panic| Err(panicked()))
+        let client = inner.host_policy.client_address(peer, &parts.headers);
+        let (guard, in_flight) = inner.in_flight.enter();
+        let clock = Arc::clone(&inner.clock);
+        let logged = (&parts.method, &parts.headers);
+        let mut log = AccessLog::start(logged, route.ok(), client, clock, guard);
+        let is_probe = route.is_ok_and(Route::is_probe);
+        let outcome = if in_flight > inner.max_requests && !is_probe {
+            Err(GatewayError::TooManyRequests.into())
+        } else {
+            let served = inner.serve(route, (&parts, body), (peer, client), &mut log);
+            match AssertUnwindSafe(served).catch_unwind().await {
+                Ok(outcome) => outcome,
+                Err(_panic) => Err(GatewayError::Panicked.into()),
             }
-            None => Err(nothing_at(parts.uri.path())),
         };
-        let mut response = answered.unwrap_or_else(|mut failure| {
-            if let Some(cause) = failure.cause.take() {
-                record.cause(cause);
-            }
-            dialect::failed(
-                failure,
-                dialect::of(parts.uri.path(), &parts.headers),
-                record.id(),
-            )
-        });
-        answer::finish(&mut response, record.id().clone(), is_head);
-        record.status(response.status());
-        response.body_mut().attach(record);
+        let mut response = match outcome {
+            Ok(response) => response,
+            Err(failure) => error_response(failure, &parts, &mut log),
+        };
+        let is_head = parts.method == Method::HEAD;
+        response::finish(&mut response, log.request_id().clone(), is_head);
+        log.set_status(response.status());
+        response.body_mut().attach(log);
         response
     }
 
-    /// Whether as many requests are under way as may be.
+    /// Returns whether as many requests are in flight as may be.
     pub(crate) fn is_full(&self) -> bool {
-        self.0.lifecycle.in_flight() >= self.0.config.max_requests
+        self.0.in_flight.count() >= self.0.max_requests
     }
 
-    /// From now on no request is taken but those that ask how the server is: `/readyz` and all else
-    /// answer 503.
+    /// Stops accepting requests, health probes excepted: `/readyz` and everything else answer 503.
     pub fn start_draining(&self) {
-        self.0.lifecycle.start_draining();
+        self.0.in_flight.start_draining();
     }
 
-    /// Waits until no request is under way.
+    /// Waits until no request is in flight.
     pub async fn idle(&self) {
-        self.0.lifecycle.idle().await;
+        self.0.in_flight.idle().await;
     }
 
-    /// Frees counters of idle clients, a little at a time, and logs when a shared store is gone or
-    /// back, for as long as it is polled. [`serve`](crate::serve) does so by itself.
+    /// Frees counters of idle clients, a few at a time, and logs when a shared store goes down or
+    /// comes back, for as long as it is polled. [`serve`](crate::serve) polls it.
     pub async fn maintain(&self) {
-        futures_util::future::join(self.sweep(), self.0.quotas.watch_store()).await;
+        let admission = &self.0.pipeline.admission;
+        futures_util::future::join(self.sweep(), admission.watch_store()).await;
     }
 
-    /// What there is to count and to measure, as the text that Prometheus reads.
+    /// Returns the metrics in the OpenMetrics text format.
     #[must_use]
     pub fn metrics(&self) -> String {
-        self.0.metrics.text(self.0.quotas.local.len())
+        let counters = self.0.pipeline.admission.counter_count();
+        self.0.metrics.text(counters)
     }
 
-    /// Waits until it is known whether the shared quota store answers, for a second at most; at
-    /// once without one. Before that, requests are taken as if it did not.
-    pub async fn store_is_known(&self) {
-        let _unknown = tokio::time::timeout(STORE_PATIENCE, self.0.quotas.store_is_known()).await;
-    }
-
-    /// Writes down the counters of this gateway, for
-    /// [`SavedCounters::read`](crate::SavedCounters::read), while it goes on answering. Nothing in
-    /// them is secret: ids of keys, addresses of clients, numbers.
+    /// Waits until it is known whether the shared quota store answers, for a second at most.
     ///
-    /// Blocks as `to` does, and takes small pieces of time from those who are charged meanwhile.
+    /// Returns at once without a shared store. Until then, requests are handled as if it were down.
+    pub async fn wait_for_store(&self) {
+        let known = self.0.pipeline.admission.wait_for_store();
+        let _in_time = tokio::time::timeout(STORE_TIMEOUT, known).await;
+    }
+
+    /// Writes the counters, for [`SavedCounters::read`](crate::SavedCounters::read), while the
+    /// gateway goes on serving. They hold no secrets: ids of keys, addresses of clients, numbers.
+    ///
+    /// Blocks as `to` does, and delays charges for short moments.
     ///
     /// # Errors
     /// The first error of `to`.
     pub fn write_counters(&self, mut to: impl io::Write) -> io::Result<()> {
-        let Shared {
-            quotas,
-            clock,
-            has_changed,
-            ..
+        let Inner {
+            pipeline, clock, ..
         } = &*self.0;
-        // Before anything is read: what is charged from now on may be missing, and then changes
-        // this again.
-        has_changed.swap(false, Ordering::AcqRel);
-        let written =
-            admit::write_counters(&quotas.local, (clock.monotonic(), clock.wall()), &mut to);
-        if written.is_err() {
-            has_changed.store(true, Ordering::Release);
-        }
-        written
+        let now = (clock.monotonic(), clock.wall());
+        pipeline.admission.write_counters(now, &mut to)
     }
 
-    /// Whether something was charged that [`write_counters`](Self::write_counters) has not written
-    /// yet.
+    /// Returns whether anything was charged since [`write_counters`](Self::write_counters).
     #[must_use]
     pub fn has_unwritten_counters(&self) -> bool {
-        self.0.has_changed.load(Ordering::Acquire)
+        self.0.pipeline.admission.has_unwritten()
     }
 
-    /// Says that what was written last is lost.
+    /// Notes that what was written last is lost.
     pub fn forget_written_counters(&self) {
-        self.0.has_changed.store(true, Ordering::Release);
+        self.0.pipeline.admission.mark_unwritten();
     }
 
     async fn sweep(&self) {
-        let mut ticks = tokio::time::interval(SWEEP_EVERY);
+        let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.0.quotas.local.sweep(self.0.clock.monotonic());
+            self.0.pipeline.admission.sweep(self.0.clock.monotonic());
         }
     }
+}
 
-    async fn route<B: Body<Data = Bytes>>(
+impl Inner {
+    /// Routes a request to its surface.
+    async fn serve<B: Body<Data = Bytes>>(
         &self,
-        route: Route,
-        parts: &Parts,
-        body: B,
+        route: Result<Route, RouteError>,
+        (parts, body): (&Parts, B),
         (peer, client): (IpAddr, IpAddr),
-        record: &mut Record,
+        log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, Failure> {
-        parse::check_head_size(&parts.headers)?;
-        let head = parse::head(parts, client, peer, &self.0.config);
+        let route = route?;
+        check_size(&parts.headers)?;
+        let host = self.host_policy.host(peer, &parts.uri, &parts.headers);
+        let endpoints = Endpoints { client, host };
         if !route.is_probe() {
-            parse::check_host(parts, &head)?;
+            check_host(parts.version, &endpoints)?;
         }
         match route.action(&parts.method) {
-            Action::Preflight => return Ok(answer::preflight(route, &parts.headers)),
-            Action::Nothing => return Ok(answer::no_content()),
-            Action::WrongMethod => return Err(wrong_method(route)),
+            Action::Preflight => {
+                let mut response = response::no_content();
+                cors::write_preflight(route.methods(), &parts.headers, response.headers_mut());
+                return Ok(response);
+            }
+            Action::NoContent => return Ok(response::no_content()),
+            Action::MethodNotAllowed => {
+                let allowed = route.methods();
+                return Err(RouteError::MethodNotAllowed { allowed }.into());
+            }
             Action::Serve => {}
         }
-        let is_draining = self.0.lifecycle.is_draining();
+        let is_draining = self.in_flight.is_draining();
         if is_draining && !route.is_probe() {
-            return Err(draining());
+            return Err(GatewayError::Draining.into());
         }
+        let (pipeline, request) = (&self.pipeline, (parts, endpoints));
         match route {
-            Route::Root => Ok(greet::root()),
-            Route::Ping => Ok(greet::ping()),
-            Route::Version => Ok(greet::version(parts.uri.query())),
-            Route::Healthy => Ok(greet::healthy()),
-            Route::Ready => Ok(greet::ready(is_draining)),
-            Route::Mint => self.mint(head?, parts, body, record).await,
-            Route::Process => self.process(head?, parts, body, record).await,
-            Route::Quota => self.quota(&head?, parts, record).await,
-            Route::Hello => Ok(greet::hello()),
-            Route::Relay(operation) => self.relay(operation, head?, parts, body, record).await,
+            Route::Root => Ok(info::root()),
+            Route::Ping => Ok(info::ping()),
+            Route::Version => Ok(info::version(parts.uri.query())),
+            Route::Hello => Ok(info::hello()),
+            Route::Health => Ok(info::health()),
+            Route::Ready if is_draining => Err(GatewayError::NotReady.into()),
+            Route::Ready => Ok(info::ready()),
+            Route::Token => self.minter.serve(pipeline, request, body, log).await,
+            Route::Process => self.process.serve(pipeline, request, body, log).await,
+            Route::Quota => quota::serve(pipeline, request, log).await,
+            Route::Provider(operation) => self.serve_provider(operation, request, body, log).await,
         }
     }
 
-    async fn mint<B: Body<Data = Bytes>>(
-        &self,
-        head: Head,
-        parts: &Parts,
-        body: B,
-        record: &mut Record,
-    ) -> Result<Response<ResponseBody>, Failure> {
-        let Shared {
-            config,
-            shares,
-            clock,
-            ..
-        } = &*self.0;
-        let body = parse::json_body(&parts.headers, body, config, &shares.of(head.client)).await?;
-        // What it costs to inflate and parse is paid for before.
-        let early = if body.is_costly() {
-            Some(self.charge(None, &head, record).await?)
-        } else {
-            None
-        };
-        let max_expiration = config.max_expiration;
-        let request = match (
-            body.parsed(move |body| mint::parse(body, max_expiration))
-                .await,
-            &early,
-        ) {
-            (Ok((request, held)), _) => {
-                record.hold(held);
-                request
-            }
-            (Err(fault), None) => return Err(fault.into()),
-            (Err(fault), Some(admission)) => {
-                return charged(Err(fault.into()), |headers| admission.describe(headers));
-            }
-        };
-        let admission = match early {
-            Some(admission) => admission,
-            None => self.charge(None, &head, record).await?,
-        };
-        let minted = mint::seal(&request, &parts.headers, &head.host, config, clock.wall());
-        let minted = minted.map_err(Failure::from).and_then(|(id, response)| {
-            record.key(id);
-            within_budget(response, record)
-        });
-        charged(minted, |headers| admission.describe(headers))
-    }
-
-    async fn process<B: Body<Data = Bytes>>(
-        &self,
-        head: Head,
-        parts: &Parts,
-        body: B,
-        record: &mut Record,
-    ) -> Result<Response<ResponseBody>, Failure> {
-        let Shared {
-            config,
-            registry,
-            shares,
-            ..
-        } = &*self.0;
-        let share = shares.of(head.client);
-        let Asked {
-            head,
-            authorization,
-            hops,
-            body,
-        } = parse::process(head, parts, body, config, &share).await?;
-        // What it costs to inflate and parse is paid for before.
-        let ((call, held), admitted) = if body.is_costly() {
-            let admitted = self.admit(&head, authorization, record).await?;
-            match body.parsed(|body| ProcessCall::from_json(body)).await {
-                Ok(read) => (read, admitted),
-                Err(fault) => {
-                    let admission = admitted.admission;
-                    return charged(Err(fault.into()), |headers| admission.describe(headers));
-                }
-            }
-        } else {
-            let call = body.parsed(|body| ProcessCall::from_json(body)).await?;
-            (call, self.admit(&head, authorization, record).await?)
-        };
-        record.hold(held);
-        let incoming = Incoming { call, hops, share };
-        let (outcome, admission) = process::process(incoming, admitted, registry, record).await;
-        let outcome = outcome
-            .map_err(Failure::from)
-            .and_then(|response| within_budget(response, record));
-        charged(outcome, |headers| {
-            admission.describe(headers);
-            // Of a stream, which begins before its service has answered, they are in the log only.
-            process::tell_attempts(record.attempted(), headers);
-        })
-    }
-
-    async fn relay<B: Body<Data = Bytes>>(
+    async fn serve_provider<B: Body<Data = Bytes>>(
         &self,
         operation: Operation,
-        head: Head,
-        parts: &Parts,
+        (parts, endpoints): (&Parts, Endpoints),
         body: B,
-        record: &mut Record,
+        log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, Failure> {
-        let Shared { config, shares, .. } = &*self.0;
-        let Some(relay) = &config.relay else {
-            return Err(nothing_here());
+        let dialect = dialect::of(parts.uri.path(), &parts.headers);
+        let (Some(provider_api), Some(dialect)) = (&self.provider_api, dialect) else {
+            return Err(RouteError::NotFound.into());
         };
-        let dialect = dialect::of(parts.uri.path(), &parts.headers).ok_or_else(nothing_here)?;
-        let authorization = parse::any_authorization(&parts.headers, dialect)?;
-        let hops = parse::hops(&parts.headers)?;
-        let has_body = parts.method == Method::POST;
-        let form = has_body
-            .then(|| parse::body_form(&parts.headers, operation.takes_forms()))
-            .transpose()?;
-        let share = shares.of(head.client);
-        let body = parse::received(&parts.headers, body, config, &share).await?;
-        let Admitted { caller, admission } = self.admit(&head, authorization, record).await?;
-        let passed_on = async {
-            if operation == Operation::Models {
-                let now = self.0.clock.monotonic();
-                record.hold(share.held());
-                let asker = Asker {
-                    caller: &caller,
-                    dialect,
-                    hops,
-                    budget: share.budget(),
-                    now,
-                };
-                return within_budget(
-                    models::list(&asker, relay, &self.0.model_lists).await?,
-                    record,
-                );
-            }
-            let was_coded = body.is_coded();
-            let (model, body) = if let Some(form) =
-                form.filter(|_| !(operation.may_be_empty() && body.is_empty()))
-            {
-                let content_type = parts.headers.get(CONTENT_TYPE).cloned();
-                let read = move |body: &Bytes| {
-                    Ok((
-                        relay::model_in(content_type.as_ref(), form, body)?,
-                        body.clone(),
-                    ))
-                };
-                let (read, held) = body.parsed(read).await?;
-                record.hold(held);
-                read
-            } else {
-                (None, Bytes::new())
-            };
-            let share = Arc::clone(&share);
-            let asking = Asking {
-                operation,
-                dialect,
-                parts,
-                hops,
-                body,
-                was_coded,
-                model,
-                share,
-            };
-            relay::pass_on(asking, &caller, (relay, config), record).await
+        let request = OperationRequest {
+            operation,
+            dialect,
+            parts,
+            endpoints,
+            body,
         };
-        let outcome = passed_on.await;
-        charged(outcome, |headers| admission.describe_where_absent(headers))
+        provider_api.serve(&self.pipeline, request, log).await
     }
+}
 
-    async fn quota(
-        &self,
-        head: &Head,
-        parts: &Parts,
-        record: &mut Record,
-    ) -> Result<Response<ResponseBody>, Failure> {
-        let Shared {
-            config,
-            quotas,
-            clock,
-            ..
-        } = &*self.0;
-        let client = ClientId::of(head.client);
-        // Opening a key takes its time.
-        quota::charge(quotas, client, clock.monotonic())?;
-        record.charged();
-        let authorization = parse::authorization(&parts.headers)?;
-        let wall = clock.wall();
-        let caller = authenticate::authenticate(authorization, &head.host, config, wall)?;
-        if let Some(key) = caller.key {
-            record.key(key.id);
-        }
-        quota::tell(
-            quotas,
-            caller.key,
-            client,
-            config,
-            (wall, || clock.monotonic()),
-        )
-        .await
+/// Creates the response that reports a failure, and logs its cause.
+fn error_response(
+    mut failure: Failure,
+    parts: &Parts,
+    log: &mut AccessLog,
+) -> Response<ResponseBody> {
+    if let Some(cause) = failure.cause.take() {
+        log.set_cause(cause);
     }
-
-    /// Finds out who calls, and charges the request to all its quotas.
-    async fn admit(
-        &self,
-        head: &Head,
-        authorization: Authorization,
-        record: &mut Record,
-    ) -> Result<Admitted, Failure> {
-        let Shared { config, clock, .. } = &*self.0;
-        let caller = authenticate::authenticate(authorization, &head.host, config, clock.wall())?;
-        if let Some(key) = caller.key {
-            record.key(key.id);
-        }
-        let admission = self.charge(caller.key, head, record).await?;
-        Ok(Admitted { caller, admission })
-    }
-
-    async fn charge(
-        &self,
-        key: Option<Key>,
-        head: &Head,
-        record: &mut Record,
-    ) -> Result<Admission, NotAdmitted> {
-        let Shared {
-            config,
-            quotas,
-            has_changed,
-            clock,
-            ..
-        } = &*self.0;
-        let admission =
-            admit::admit(quotas, key, head.client, config, || clock.monotonic()).await?;
-        record.charged();
-        if !has_changed.load(Ordering::Relaxed) {
-            has_changed.store(true, Ordering::Release);
-        }
-        Ok(admission)
-    }
+    let dialect = dialect::of(parts.uri.path(), &parts.headers);
+    response::error(failure, dialect, log.request_id())
 }
 
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gateway")
-            .field("registry", &self.0.registry)
+            .field("registry", &self.0.process.registry)
             .finish_non_exhaustive()
     }
-}
-
-/// Adds to an answer, good or bad, how the quotas stand after it was charged.
-fn charged(
-    outcome: Result<Response<ResponseBody>, Failure>,
-    describe: impl FnOnce(&mut HeaderMap),
-) -> Result<Response<ResponseBody>, Failure> {
-    match outcome {
-        Ok(mut response) => {
-            describe(response.headers_mut());
-            Ok(response)
-        }
-        Err(mut failure) => {
-            describe(&mut failure.headers);
-            Err(failure)
-        }
-    }
-}
-
-/// A whole answer takes memory until its client has taken it, and its request none any more.
-fn within_budget(
-    mut response: Response<ResponseBody>,
-    record: &mut Record,
-) -> Result<Response<ResponseBody>, Failure> {
-    let body = response.body_mut();
-    if !body.is_stream()
-        && let Some(held) = record.held()
-    {
-        body.count(held)?;
-    }
-    Ok(response)
-}
-
-fn nothing_here() -> Failure {
-    Failure::new(
-        StatusCode::NOT_FOUND,
-        "there is nothing at this path; see /api/v1/version",
-    )
-}
-
-/// Most who miss a path of a provider's API have a base URL of the other kind.
-fn nothing_at(path: &str) -> Failure {
-    if operation::is_near(path) {
-        let text = "there is nothing at this path; the base URL of OpenAI's clients ends with /v1 here, that of \
-                    Anthropic's has no path";
-        return Failure::new(StatusCode::NOT_FOUND, text);
-    }
-    nothing_here()
-}
-
-fn too_many_requests() -> Failure {
-    status::overloaded("this server is overloaded: too many requests are under way; try again")
-}
-
-/// What the panic says may repeat a secret, so it is dropped unread.
-fn panicked() -> Failure {
-    ServiceError::Internal("the gateway panicked".into()).into()
-}
-
-fn draining() -> Failure {
-    status::overloaded("this server is shutting down; try again")
-        .with_header(CONNECTION, HeaderValue::from_static("close"))
-}
-
-fn wrong_method(route: Route) -> Failure {
-    Failure::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        format!("this path takes {}", route.allowed()),
-    )
-    .with_header(ALLOW, HeaderValue::from_static(route.allowed()))
 }

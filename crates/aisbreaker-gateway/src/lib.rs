@@ -1,81 +1,77 @@
-//! The AIsBreaker HTTP surface as one hyper service.
+//! The AIsBreaker gateway as one hyper service.
 //!
-//! [`Gateway::handle`] answers one request; call it from any hyper server, or let [`serve`] run the
-//! accept loop with connection cap, timeouts and graceful drain. One request is a chain of stages,
-//! each in a module of its own and each consuming the value of the one before:
+//! [`Gateway::handle`] answers one request. Call it from any hyper server, or let [`serve`] run the
+//! accept loop with connection limits, timeouts and graceful drain.
 //!
-//! | Stage | Module | Makes | Refuses with |
+//! A request passes a chain of stages. Each has a module of its own and consumes the value of the
+//! stage before, so a stage left out does not compile:
+//!
+//! | Stage | Module | Creates | Refuses with |
 //! |---|---|---|---|
-//! | accept | `serve` | a connection task | a closed connection |
-//! | parse | `parse`, `receive` | `Asked`, and of its body what it says | 400, 408, 413, 415, 421, 431, 503 |
-//! | authenticate | `authenticate` | `Caller` | 401 |
-//! | admit | `admit` | `Admission` | 429 |
-//! | resolve, call | `process`, `relay`, `mint` | the answer's head | 401 to 504 |
-//! | stream | `events`, `relay::passing` | the answer's body | an `error` event |
+//! | accept | `server` | a connection task | a closed connection |
+//! | parse | `request` | `Head`, `ReceivedBody` | 400, 408, 413, 415, 421, 431, 503 |
+//! | authenticate | `authenticate` | `Authenticated` | 401 |
+//! | admit | `admission` | `Admitted` | 429, 503 |
+//! | resolve | `provider_api::resolve`, the registry | a service | 404 |
+//! | call | `api::process`, `provider_api::forward` | the head of the response | 401 to 504 |
+//! | stream | `response` | the body of the response | an `error` event |
 //!
-//! A body that takes its time to read is read after it was admitted, so that it is paid for.
+//! `pipeline` runs the stages from parse to admit for every surface. The surfaces are `api`, the
+//! server's own API below `/api/v1`, and `provider_api`, the providers' APIs below `/v1`.
 //!
-//! Requests under `/v1` are in the protocol of a provider, and passed on as they are: `operation`
-//! has their paths, `model` finds the model in their bodies, `relay` does the rest, and `dialect`
-//! says errors as their clients understand them.
-//!
-//! Errors become statuses in one place, `status`. What is logged is in one place, `record`.
+//! Errors get their status in `status` and nowhere else, and `dialect` renders them for the clients
+//! of each API. `telemetry::access_log` writes the log line.
 #![doc = ""]
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-// For the checks of the fuzz targets, which are built inside this crate's tests as well.
+// The checks of the fuzz targets are also built into this crate's tests.
 #[cfg(test)]
 extern crate self as aisbreaker_gateway;
 
-mod admit;
-mod answer;
+mod admin;
+mod admission;
+mod api;
 mod authenticate;
-mod body;
+mod client_id;
 mod clock;
 mod config;
+mod cors;
 mod dialect;
-mod events;
-mod form;
+mod failure;
+mod form_urlencoded;
 #[cfg(test)]
 mod fuzz_corpus;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;
-mod greet;
-mod identity;
-mod inflate;
-mod lifecycle;
-mod metrics;
-mod mint;
-mod model;
-mod operation;
-mod parse;
-mod process;
-mod quota;
-mod quotas;
-mod receive;
-mod record;
-mod relay;
+mod in_flight;
+mod memory;
+mod pipeline;
+mod provider_api;
+mod request;
+mod response;
 mod route;
-mod serve;
-mod serve_metrics;
-mod shares;
-mod span;
+#[cfg(test)]
+mod secrecy_tests;
+mod server;
+#[doc(hidden)]
+pub mod stages;
 mod status;
-mod wiped;
+mod telemetry;
 
-pub use admit::SavedCounters;
+pub use admin::serve_metrics;
+pub use admission::{
+    SavedCounters,
+    backend::{OnStoreFailure, SharedQuotas},
+};
 pub use aisbreaker_quota::SnapshotError;
-pub use body::ResponseBody;
+pub use api::token::{InvalidQuotas, MintPolicy, quotas_from_json};
 pub use clock::{Clock, SystemClock};
 pub use config::Config;
 pub use gateway::Gateway;
-pub use mint::{InvalidQuotas, MintPolicy, quotas_from_json};
-pub use quotas::{OnStoreFailure, SharedQuotas};
-pub use record::FREE_TARGET;
-pub use relay::CutOff;
-pub use serve::{Limits, serve};
-pub use serve_metrics::serve_metrics;
+pub use response::{ResponseBody, passthrough::ResponseCut};
+pub use server::{Limits, serve};
+pub use telemetry::access_log::UNCHARGED_TARGET;

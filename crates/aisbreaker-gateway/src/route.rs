@@ -1,8 +1,21 @@
 //! The router: one `match` on the path, one on the method.
 
+pub(crate) mod operation;
+
 use http::Method;
 
-use crate::operation::{self, Operation};
+use self::operation::Operation;
+
+/// Why a request has no route.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum RouteError {
+    NotFound,
+    /// The path would exist under another base URL.
+    WrongBaseUrl,
+    MethodNotAllowed {
+        allowed: &'static str,
+    },
+}
 
 /// What a path stands for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -10,101 +23,105 @@ pub(crate) enum Route {
     Root,
     Ping,
     Version,
-    Mint,
+    Token,
     Process,
     Quota,
-    Healthy,
+    Health,
     Ready,
-    /// What agents of Anthropic ask first.
+    /// The first request of Anthropic's agents.
     Hello,
     /// An operation of a provider's own API.
-    Relay(Operation),
+    Provider(Operation),
 }
 
-/// What a request asks for.
+/// What a request to a route calls for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Action {
-    /// Do what the route does.
     Serve,
-    /// Tell a browser what it may send (CORS preflight).
+    /// A CORS preflight.
     Preflight,
-    /// Answer with an empty 204.
-    Nothing,
-    /// The route does not do that.
-    WrongMethod,
+    /// An empty 204.
+    NoContent,
+    MethodNotAllowed,
 }
 
 impl Route {
-    /// The route of a path, with or without a trailing slash. Clients that were given a base URL
-    /// with a slash at its end send two slashes at the beginning.
-    pub(crate) fn of(path: &str) -> Option<Self> {
-        let path = operation::slash_free(path);
-        let below = path
+    /// Returns the route of a path, with or without a trailing slash or a second leading one.
+    ///
+    /// # Errors
+    /// [`RouteError::NotFound`] and [`RouteError::WrongBaseUrl`].
+    pub(crate) fn of(path: &str) -> Result<Self, RouteError> {
+        let trimmed = operation::trim_slashes(path);
+        let api_path = trimmed
             .strip_prefix("/api/v1alpha1")
-            .or_else(|| path.strip_prefix("/api/v1"));
-        match (path, below) {
-            ("", _) => Some(Self::Root),
-            ("/healthz", _) => Some(Self::Healthy),
-            ("/readyz", _) => Some(Self::Ready),
-            ("/api/hello", _) => Some(Self::Hello),
-            (_, Some("/ping")) => Some(Self::Ping),
-            (_, Some("/version")) => Some(Self::Version),
-            (_, Some("/oauth/token")) => Some(Self::Mint),
-            (_, Some("/process")) => Some(Self::Process),
-            (_, Some("/quota")) => Some(Self::Quota),
-            _ => Operation::of(path).map(Self::Relay),
+            .or_else(|| trimmed.strip_prefix("/api/v1"));
+        match (trimmed, api_path) {
+            ("", _) => Ok(Self::Root),
+            ("/healthz", _) => Ok(Self::Health),
+            ("/readyz", _) => Ok(Self::Ready),
+            ("/api/hello", _) => Ok(Self::Hello),
+            (_, Some("/ping")) => Ok(Self::Ping),
+            (_, Some("/version")) => Ok(Self::Version),
+            (_, Some("/oauth/token")) => Ok(Self::Token),
+            (_, Some("/process")) => Ok(Self::Process),
+            (_, Some("/quota")) => Ok(Self::Quota),
+            _ => match Operation::of(trimmed) {
+                Some(operation) => Ok(Self::Provider(operation)),
+                None if operation::has_wrong_base(path) => Err(RouteError::WrongBaseUrl),
+                None => Err(RouteError::NotFound),
+            },
         }
     }
 
-    /// What this method asks of the route.
+    /// Returns what a request with this method calls for.
     pub(crate) fn action(self, method: &Method) -> Action {
         match (self, method) {
             (_, &Method::OPTIONS) => Action::Preflight,
-            (Self::Relay(operation), method) if operation.has(method) => Action::Serve,
-            (Self::Relay(_), _) => Action::WrongMethod,
-            (Self::Process, &Method::HEAD) => Action::Nothing,
-            (Self::Process | Self::Mint, &Method::POST) => Action::Serve,
-            (Self::Process | Self::Mint, _) => Action::WrongMethod,
+            (Self::Provider(operation), method) if operation.has_method(method) => Action::Serve,
+            (Self::Provider(_), _) => Action::MethodNotAllowed,
+            (Self::Process, &Method::HEAD) => Action::NoContent,
+            (Self::Process | Self::Token, &Method::POST) => Action::Serve,
+            (Self::Process | Self::Token, _) => Action::MethodNotAllowed,
             (_, &Method::GET | &Method::HEAD) => Action::Serve,
-            _ => Action::WrongMethod,
+            _ => Action::MethodNotAllowed,
         }
     }
 
-    /// The methods of the route, for `Allow`.
-    pub(crate) fn allowed(self) -> &'static str {
+    /// Returns the methods of the route, for `Allow`.
+    pub(crate) fn methods(self) -> &'static str {
         match self {
             Self::Process => "POST, HEAD, OPTIONS",
-            Self::Mint => "POST, OPTIONS",
-            Self::Relay(operation) => operation.allowed(),
+            Self::Token => "POST, OPTIONS",
+            Self::Provider(operation) => operation.methods(),
             Self::Root
             | Self::Ping
             | Self::Version
             | Self::Quota
-            | Self::Healthy
+            | Self::Health
             | Self::Ready
             | Self::Hello => "GET, HEAD, OPTIONS",
         }
     }
 
-    /// The route's own path, for logs.
+    /// Returns the path of the route, for logs.
     pub(crate) fn template(self) -> &'static str {
         match self {
             Self::Root => "/",
             Self::Ping => "/api/v1/ping",
             Self::Version => "/api/v1/version",
-            Self::Mint => "/api/v1/oauth/token",
+            Self::Token => "/api/v1/oauth/token",
             Self::Process => "/api/v1/process",
             Self::Quota => "/api/v1/quota",
-            Self::Healthy => "/healthz",
+            Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Hello => "/api/hello",
-            Self::Relay(operation) => operation.template(),
+            Self::Provider(operation) => operation.template(),
         }
     }
 
-    /// Whether probes call it, under whatever host name they like.
+    /// Returns whether probes use the route. They may send any host name.
     pub(crate) fn is_probe(self) -> bool {
-        matches!(self, Self::Healthy | Self::Ready)
+        matches!(self, Self::Health | Self::Ready)
     }
 }
 
@@ -119,14 +136,20 @@ mod tests {
             ("/api/v1/ping", Some(Route::Ping)),
             ("/api/v1/ping/", Some(Route::Ping)),
             ("/api/v1alpha1/version", Some(Route::Version)),
-            ("/api/v1/oauth/token", Some(Route::Mint)),
+            ("/api/v1/oauth/token", Some(Route::Token)),
             ("/api/v1alpha1/process", Some(Route::Process)),
             ("/api/v1/quota/", Some(Route::Quota)),
-            ("/healthz", Some(Route::Healthy)),
+            ("/healthz", Some(Route::Health)),
             ("/readyz/", Some(Route::Ready)),
             ("/api/hello", Some(Route::Hello)),
-            ("/v1/embeddings/", Some(Route::Relay(Operation::Embeddings))),
-            ("//v1/embeddings", Some(Route::Relay(Operation::Embeddings))),
+            (
+                "/v1/embeddings/",
+                Some(Route::Provider(Operation::Embeddings)),
+            ),
+            (
+                "//v1/embeddings",
+                Some(Route::Provider(Operation::Embeddings)),
+            ),
             ("/api/v1", None),
             ("/api/v2/ping", None),
             ("/api/v1alpha1x/ping", None),
@@ -136,7 +159,7 @@ mod tests {
             ("/API/v1/ping", None),
         ];
         for (path, route) in rows {
-            assert_eq!(Route::of(path), route, "{path}");
+            assert_eq!(Route::of(path).ok(), route, "{path}");
         }
     }
 }

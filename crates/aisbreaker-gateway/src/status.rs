@@ -1,43 +1,86 @@
-//! Where errors become HTTP: one `match` per error enum and no `_` arm, so that a new variant does
-//! not compile until somebody has chosen its status.
-
-use std::time::Duration;
+//! Where errors get their HTTP status.
+//!
+//! There is one `match` per error enum and no `_` arm, so a new variant does not compile until
+//! somebody has chosen its status.
 
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_services::ServiceError;
 use http::{
     HeaderValue, StatusCode,
-    header::{ACCEPT_ENCODING, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ACCEPT_ENCODING, ALLOW, CONNECTION, WWW_AUTHENTICATE},
 };
 
 use crate::{
-    admit::{NotAdmitted, Refused},
-    answer::{Failure, X_SHOULD_RETRY},
-    authenticate::AuthFault,
-    identity::HostFault,
-    mint::MintFault,
-    parse::ParseFault,
+    admission::refusal::{Exceeded, NotAdmitted},
+    api::{quota::QuotaError, token::MintError},
+    authenticate::AuthenticationError,
+    clock::ceil_seconds,
+    failure::Failure,
+    gateway::GatewayError,
+    provider_api::error::ProviderApiError,
+    request::error::{HostError, RequestError},
+    route::RouteError,
 };
 
-/// Clients that sleep out `Retry-After` should not do so for longer than this.
-const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 const INVALID_TOKEN: HeaderValue = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
-/// RFC 6749 section 5.2 wants the scheme of the client told.
-const BASIC: HeaderValue = HeaderValue::from_static(r#"Basic realm="aisbreaker", charset="UTF-8""#);
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
+/// RFC 6749 section 5.2 requires the scheme that the client used.
+const BASIC: HeaderValue = HeaderValue::from_static(r#"Basic realm="aisbreaker", charset="UTF-8""#);
 
-/// What every bad key gets, whatever is wrong with it.
-const BAD_KEY: &str = "Invalid aisbreaker access token: it is not valid at this host, has expired or was altered. \
-                       Mint a new one with POST /api/v1/oauth/token";
+/// Follows the message about a missing secret, for clients that only know of API keys.
+const MISSING_SECRET_HINT: &str =
+    "; the API key must be a key of this server that has a secret for it, or that secret itself";
+/// The message for every invalid key, whatever is wrong with it.
+const INVALID_KEY: &str = "Invalid aisbreaker access token: it is not valid at this host, has expired or was altered. \
+                           Mint a new one with POST /api/v1/oauth/token";
 
-impl From<HostFault> for Failure {
-    fn from(fault: HostFault) -> Self {
-        match fault {
-            HostFault::Unreadable => Self::new(
+impl From<GatewayError> for Failure {
+    fn from(error: GatewayError) -> Self {
+        match error {
+            GatewayError::TooManyRequests => Self::overloaded(
+                "this server is overloaded: too many requests are in flight; try again",
+            ),
+            GatewayError::Draining => Self::overloaded("this server is shutting down; try again")
+                .with_header(CONNECTION, HeaderValue::from_static("close")),
+            GatewayError::NotReady => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "this server is shutting down",
+            ),
+            // The panic message may hold a secret, so it is dropped.
+            GatewayError::Panicked => ServiceError::Internal("the gateway panicked".into()).into(),
+        }
+    }
+}
+
+impl From<RouteError> for Failure {
+    fn from(error: RouteError) -> Self {
+        match error {
+            RouteError::NotFound => Self::new(
+                StatusCode::NOT_FOUND,
+                "this server has no such path; see /api/v1/version",
+            ),
+            RouteError::WrongBaseUrl => Self::new(
+                StatusCode::NOT_FOUND,
+                "this server has no such path; OpenAI's clients need a base URL that ends with /v1, \
+                 Anthropic's one without a path",
+            ),
+            RouteError::MethodNotAllowed { allowed } => Self::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                format!("this path accepts {allowed}"),
+            )
+            .with_header(ALLOW, HeaderValue::from_static(allowed)),
+        }
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::Invalid => Self::new(
                 StatusCode::BAD_REQUEST,
                 "the request must name exactly one valid host in its Host field",
             ),
-            HostFault::NotOurs => Self::new(
+            HostError::Misdirected => Self::new(
                 StatusCode::MISDIRECTED_REQUEST,
                 "this server does not answer to the host of the request; use one of its public host names",
             ),
@@ -45,47 +88,47 @@ impl From<HostFault> for Failure {
     }
 }
 
-impl From<ParseFault> for Failure {
-    fn from(fault: ParseFault) -> Self {
-        match fault {
-            ParseFault::Host(fault) => fault.into(),
-            ParseFault::HeadTooLarge => Self::new(
+impl From<RequestError> for Failure {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Host(error) => error.into(),
+            RequestError::HeadTooLarge => Self::new(
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "the header fields of the request are too large",
             ),
-            ParseFault::ContentType { accepted } => Self::new(
+            RequestError::MediaType { accepted } => Self::new(
                 StatusCode::BAD_REQUEST,
                 format!("the Content-Type of the request must be {accepted}"),
             ),
-            ParseFault::ContentEncoding => Self::new(
+            RequestError::ContentCoding => Self::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "the Content-Encoding of the request must be gzip, deflate or none",
             )
             .with_header(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate")),
-            ParseFault::Inflate => Self::new(
+            RequestError::Inflate => Self::new(
                 StatusCode::BAD_REQUEST,
-                "the request body is not what its Content-Encoding says",
+                "the request body is not encoded as its Content-Encoding says",
             ),
-            ParseFault::TooLarge { limit } => Self::new(
+            RequestError::TooLarge { limit } => Self::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
-                format!(
-                    "the request body is larger than {limit} bytes, the most that this server takes"
-                ),
+                format!("the request body is larger than {limit} bytes, the limit of this server"),
             ),
-            ParseFault::Slow => Self::new(
+            RequestError::Timeout => Self::new(
                 StatusCode::REQUEST_TIMEOUT,
-                "the request body did not come in time; send it without pauses",
+                "the request body did not arrive in time; send it without pauses",
             ),
-            ParseFault::Busy => overloaded(
+            RequestError::Busy => Self::overloaded(
                 "this server is overloaded: too many large requests are being read; try again",
             ),
-            ParseFault::Overloaded(spent) => ServiceError::from(spent).into(),
-            ParseFault::Cut => Self::new(StatusCode::BAD_REQUEST, "the request body ended early"),
-            ParseFault::Field { name } => Self::new(
+            RequestError::OutOfMemory(spent) => ServiceError::from(spent).into(),
+            RequestError::Incomplete => {
+                Self::new(StatusCode::BAD_REQUEST, "the request body ended early")
+            }
+            RequestError::InvalidField { name } => Self::new(
                 StatusCode::BAD_REQUEST,
-                format!("the request field {name} is not valid, or there twice"),
+                format!("the header field {name} is invalid or repeated"),
             ),
-            ParseFault::Body(invalid) => invalid.into(),
+            RequestError::Content(invalid) => invalid.into(),
         }
     }
 }
@@ -96,22 +139,22 @@ impl From<InvalidRequest> for Failure {
     }
 }
 
-impl From<AuthFault> for Failure {
-    fn from(fault: AuthFault) -> Self {
-        match fault {
-            AuthFault::BadKey(cause) => Self::new(StatusCode::UNAUTHORIZED, BAD_KEY)
+impl From<AuthenticationError> for Failure {
+    fn from(error: AuthenticationError) -> Self {
+        match error {
+            AuthenticationError::InvalidKey(cause) => Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
                 .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
-                .because(cause.to_string()),
-            AuthFault::BadDefaultKey(cause) => Self::new(
+                .with_cause(cause.to_string()),
+            AuthenticationError::InvalidDefaultKey(cause) => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "this server's default key is not valid at this host; send a key of your own in Authorization",
             )
             .with_header(WWW_AUTHENTICATE, BEARER)
-            .because(format!("default key refused: {cause}")),
-            AuthFault::BadPattern => Self::new(StatusCode::UNAUTHORIZED, BAD_KEY)
+            .with_cause(format!("default key refused: {cause}")),
+            AuthenticationError::InvalidServiceId => Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
                 .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
-                .because("key names a service id that cannot be one"),
-            AuthFault::NotBearer => Self::new(
+                .with_cause("key names a service id that cannot be one"),
+            AuthenticationError::NotBearer => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "Authorization must be 'Bearer' and an aisbreaker key or the secret of the service",
             )
@@ -123,62 +166,103 @@ impl From<AuthFault> for Failure {
 impl From<NotAdmitted> for Failure {
     fn from(not_admitted: NotAdmitted) -> Self {
         match not_admitted {
-            NotAdmitted::Refused(refused) => refused.into(),
-            NotAdmitted::Unavailable(cause) => overloaded(
+            NotAdmitted::Exceeded(exceeded) => exceeded.into(),
+            NotAdmitted::Unavailable(cause) => Self::overloaded(
                 "this server cannot count requests at the moment, and so takes none; try again",
             )
-            .because(cause.to_string()),
+            .with_cause(cause.to_string()),
         }
     }
 }
 
-impl From<Refused> for Failure {
-    fn from(refused: Refused) -> Self {
-        let mut failure = spent(refused.message(), refused.retry_after);
-        refused.describe(&mut failure.headers);
+impl From<Exceeded> for Failure {
+    fn from(exceeded: Exceeded) -> Self {
+        let mut failure = Self::quota_exceeded(exceeded.message(), exceeded.retry_after);
+        exceeded.write_headers(&mut failure.headers);
         failure
     }
 }
 
-/// A quota is spent, and there is this long to wait; without a time, for ever.
-pub(crate) fn spent(message: impl Into<String>, wait: Option<Duration>) -> Failure {
-    let mut failure = Failure::new(StatusCode::TOO_MANY_REQUESTS, message);
-    if let Some(wait) = wait {
-        failure = failure.with_header(RETRY_AFTER, seconds_rounded_up(wait));
+impl From<QuotaError> for Failure {
+    fn from(error: QuotaError) -> Self {
+        match error {
+            QuotaError::Exceeded {
+                limit,
+                unit,
+                retry_after,
+            } => {
+                let seconds = ceil_seconds(retry_after).max(1);
+                let message = format!(
+                    "quotas were asked for too often: no more than {limit} per minute{unit}; try again in {seconds} s"
+                );
+                Self::quota_exceeded(message, Some(retry_after))
+            }
+            QuotaError::TooHeavy => Self::quota_exceeded("quotas cannot be asked for", None),
+            QuotaError::Unavailable(cause) => Self::overloaded(
+                "this server cannot tell at the moment how quotas stand; try again",
+            )
+            .with_cause(cause.to_string()),
+        }
     }
-    if wait.is_none_or(|wait| wait > LONGEST_SLEEP) {
-        failure = failure.with_header(X_SHOULD_RETRY, HeaderValue::from_static("false"));
-    }
-    failure
 }
 
-impl From<MintFault> for Failure {
-    fn from(fault: MintFault) -> Self {
-        match fault {
-            MintFault::Request(invalid) => invalid.into(),
-            MintFault::UnknownClient => Self::new(
+impl From<ProviderApiError> for Failure {
+    fn from(error: ProviderApiError) -> Self {
+        match error {
+            ProviderApiError::NoService(problem) => {
+                Self::new(StatusCode::NOT_FOUND, problem).with_param("model")
+            }
+            ProviderApiError::UnknownModel => {
+                Self::new(StatusCode::NOT_FOUND, "there is no such model").with_param("model")
+            }
+            ProviderApiError::ModelIsKey => Self::new(
+                StatusCode::BAD_REQUEST,
+                "model holds an aisbreaker key; name a model",
+            )
+            .with_param("model"),
+            ProviderApiError::KeyInQuery => Self::new(
+                StatusCode::BAD_REQUEST,
+                "the query holds a key, which would go to the provider; send it in Authorization",
+            ),
+            ProviderApiError::Service(error) => {
+                let lacks_secret = matches!(error, ServiceError::MissingSecret { .. });
+                let mut failure = Self::from(error);
+                if lacks_secret {
+                    failure.message.push_str(MISSING_SECRET_HINT);
+                }
+                failure
+            }
+        }
+    }
+}
+
+impl From<MintError> for Failure {
+    fn from(error: MintError) -> Self {
+        match error {
+            MintError::Request(invalid) => invalid.into(),
+            MintError::UnknownClient => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "this server mints keys only for those who know its secret: send it as clientSecret, or as the password \
                  of HTTP Basic authentication",
             )
             .with_kind("invalid_client")
             .with_header(WWW_AUTHENTICATE, BASIC),
-            MintFault::ForbiddenService { index } => Self::new(
+            MintError::ForbiddenService { index } => Self::new(
                 StatusCode::FORBIDDEN,
                 format!(
                     "requestAuthAndQuotas.serviceSecrets[{index}].serviceId is none of the services for which this \
                      server seals secrets"
                 ),
             ),
-            MintFault::TooLong { chars, maximum } => Self::new(
+            MintError::TooLong { chars, maximum } => Self::new(
                 StatusCode::BAD_REQUEST,
                 format!(
                     "the key would have {chars} characters, more than {maximum}: seal fewer or shorter serviceSecrets"
                 ),
             ),
-            MintFault::Internal(cause) => {
+            MintError::Internal(cause) => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the key could not be sealed; try again")
-                    .because(cause)
+                    .with_cause(cause)
             }
         }
     }
@@ -200,11 +284,11 @@ impl From<ServiceError> for Failure {
                     .filter(|status| status.is_client_error() || status.is_server_error())
                     .unwrap_or(StatusCode::BAD_GATEWAY);
                 let cause = format!("provider answered {}", status.as_u16());
-                let mut failure = Self::new(status, error.message).because(cause);
+                let mut failure = Self::new(status, error.message).with_cause(cause);
                 failure.status_text = Some(error.status_text);
                 failure.kind = error.kind;
                 if let Some(wait) = retry_after {
-                    failure = failure.with_header(RETRY_AFTER, seconds_rounded_up(wait));
+                    failure = failure.with_retry_after(wait);
                 }
                 if status == StatusCode::UNAUTHORIZED {
                     failure = failure.with_header(WWW_AUTHENTICATE, BEARER);
@@ -213,24 +297,13 @@ impl From<ServiceError> for Failure {
             }
             ServiceError::BadAnswer(_) => Self::new(StatusCode::BAD_GATEWAY, message),
             ServiceError::Unreachable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, message),
-            ServiceError::Overloaded(_) => overloaded(message),
+            ServiceError::Overloaded(_) => Self::overloaded(message),
             ServiceError::Timeout(_) => Self::new(StatusCode::GATEWAY_TIMEOUT, message),
             ServiceError::Internal(cause) => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "this server has a fault; try again",
             )
-            .because(cause.to_string()),
+            .with_cause(cause.to_string()),
         }
     }
-}
-
-/// This server has too much to do; a moment later it may have less.
-pub(crate) fn overloaded(message: impl Into<String>) -> Failure {
-    Failure::new(StatusCode::SERVICE_UNAVAILABLE, message)
-        .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
-}
-
-/// Whole seconds, rounded up, at least one (RFC 9110 section 10.2.3).
-fn seconds_rounded_up(wait: Duration) -> HeaderValue {
-    HeaderValue::from(crate::admit::whole_seconds(wait).max(1))
 }

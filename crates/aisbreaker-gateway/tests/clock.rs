@@ -1,4 +1,4 @@
-//! What depends on time, with a clock that is set by hand.
+//! Expiry and quotas on a manual clock.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -18,8 +18,7 @@ use serde_json::{Value, json};
 
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
-/// A clock that stands still unless it is told to go on. Both hands move together; the wall clock
-/// can be set alone.
+/// A manual clock. Both clocks advance together; the wall clock can also be set alone.
 #[derive(Clone, Debug)]
 struct ManualClock(Arc<Mutex<(SystemTime, Instant)>>);
 
@@ -122,7 +121,7 @@ async fn a_key_is_refused_from_its_expiry_second_on() {
 }
 
 #[tokio::test]
-async fn a_clock_set_back_by_more_than_a_minute_refuses_keys_from_the_future() {
+async fn clock_set_back_over_a_minute_refuses_keys_from_the_future() {
     let clock = ManualClock::new();
     let gateway = gateway(&clock);
     let key = mint(&gateway, 10, "1h").await;
@@ -150,7 +149,7 @@ async fn a_clock_set_back_gives_no_quota_anew() {
 }
 
 #[tokio::test]
-async fn the_announced_wait_is_over_when_it_says() {
+async fn announced_wait_ends_on_time() {
     let clock = ManualClock::new();
     let gateway = gateway(&clock);
     let key = mint(&gateway, 2, "1h").await;
@@ -161,8 +160,8 @@ async fn the_announced_wait_is_over_when_it_says() {
 
     let (status, headers, body) = ask(&gateway, &key).await;
 
-    // The first request stops counting 60.6 s after the beginning of its slot of 0.6 s, 40.477 s
-    // from now.
+    // The first request leaves the window 60.6 s after the start of its 0.6 s slot: 40.477 s from
+    // now.
     assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(headers["retry-after"], "41");
     assert_eq!(headers["x-should-retry"], "false");

@@ -1,5 +1,5 @@
-//! A panic of a service, or of the gateway itself, is an error like any other: it tells nothing and
-//! ends nothing else.
+//! A panic of a service, or of the gateway, is an error like any other: it reveals nothing and
+//! affects no other request.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -26,7 +26,7 @@ use hyper::body::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 
-/// What panics say; no 12 bytes of it are anything else.
+/// The panic message; no 12 bytes of it occur anywhere else.
 const CANARY: &str = "Zr8kVw3nTq6yBm1xHd5jPg9c";
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
@@ -101,7 +101,7 @@ async fn send(gateway: &Gateway, request: Request<Full<Bytes>>) -> (Parts, Strin
     (parts, String::from_utf8(body.to_vec()).unwrap())
 }
 
-/// What is logged on this thread.
+/// The log of this thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -123,7 +123,7 @@ impl Log {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// The line of the request with this id.
+    /// Returns the line of the request with this id.
     fn of(&self, id: &str) -> Value {
         let lines = self.text();
         let mut lines = lines
@@ -174,7 +174,7 @@ fn assert_silent(row: &str, told: &str) {
 }
 
 #[tokio::test]
-async fn a_service_that_panics_before_it_answers_is_an_error_of_the_server() {
+async fn panic_before_the_response_is_an_internal_error() {
     let (log, _logging) = Log::start();
     let gateway = gateway(SystemClock::new());
     let rows = [
@@ -183,7 +183,7 @@ async fn a_service_that_panics_before_it_answers_is_an_error_of_the_server() {
         ("panics:in", false),
         ("panics:in", true),
     ];
-    // A service that streams unasked is waited for, so its panic comes before the answer as well.
+    // A stream that was not requested is collected, so its panic also precedes the response.
     for (service, streams) in rows.into_iter().chain([("panics:stream", false)]) {
         let row = format!("{service} {streams}");
 
@@ -210,7 +210,7 @@ async fn a_service_that_panics_before_it_answers_is_an_error_of_the_server() {
 }
 
 #[tokio::test]
-async fn a_service_that_panics_in_its_stream_ends_it_with_an_error_event() {
+async fn panic_in_a_stream_ends_it_with_an_error_event() {
     let (log, _logging) = Log::start();
     let gateway = gateway(SystemClock::new());
 
@@ -233,7 +233,7 @@ async fn a_service_that_panics_in_its_stream_ends_it_with_an_error_event() {
 }
 
 #[tokio::test]
-async fn a_service_that_panics_after_its_answer_takes_nothing_of_it_back() {
+async fn panic_after_the_final_event_changes_nothing() {
     let (log, _logging) = Log::start();
 
     let (_, body) = send(&gateway(SystemClock::new()), request("panics:after", true)).await;
@@ -247,8 +247,8 @@ async fn a_service_that_panics_after_its_answer_takes_nothing_of_it_back() {
 }
 
 #[tokio::test]
-async fn a_panic_of_the_gateway_itself_is_an_error_of_the_server() {
-    /// The gateway asks for the wall time when it opens or seals a key.
+async fn panic_of_the_gateway_is_an_internal_error() {
+    /// The gateway reads wall time when it opens or seals a key.
     #[derive(Debug)]
     struct NoWall(SystemClock);
 
@@ -286,8 +286,8 @@ async fn a_panic_of_the_gateway_itself_is_an_error_of_the_server() {
 }
 
 #[tokio::test]
-async fn a_panic_harms_no_other_request_on_its_connection() {
-    // Without a log, what is logged here first would stay unlogged in the other tests.
+async fn panic_does_not_affect_other_requests_on_the_connection() {
+    // Without a log here, call sites that run first would stay disabled in the other tests.
     let (_log, _logging) = Log::start();
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .await
@@ -309,7 +309,7 @@ async fn a_panic_harms_no_other_request_on_its_connection() {
             .unwrap();
     let connection = tokio::spawn(connection);
 
-    // One that lasts, in the middle of which all the others panic.
+    // A long request, during which all others panic.
     let mut lasting = request("chat:dummy", true);
     let inputs = json!([{"text": {"role": "user", "content": "Hi"}}]);
     let dummy = json!({"serviceId": "chat:dummy", "delayMillis": 1});

@@ -1,4 +1,4 @@
-//! What answers tell of the quotas, against an oracle that keeps a log of all that was admitted.
+//! The quota headers, compared with an oracle that keeps an exact log of admissions.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -18,15 +18,15 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 
-/// Milliseconds of a window, and its name.
+/// The windows: milliseconds and name.
 const WINDOWS: [(u64, &str); 3] = [(60_000, "minute"), (3_600_000, "hour"), (86_400_000, "day")];
-/// Of the server, per client and in all, for each tempo of requests.
+/// The server's limits, per client and global, for each rate of requests.
 const SERVER_QUOTAS: [[[u32; 3]; 2]; 3] = [
     [[9, 40, 90], [17, 70, 150]],
     [[30, 9, 90], [60, 20, 150]],
     [[30, 20, 12], [60, 50, 33]],
 ];
-/// Per client and in all, of three keys.
+/// The limits of three keys, per client and global.
 const KEY_QUOTAS: [[[u32; 3]; 2]; 3] = [
     [[3, 12, 30], [5, 20, 60]],
     [[8, 5, 6], [100, 13, 16]],
@@ -43,7 +43,7 @@ const TEMPI: [[usize; 5]; 3] = [
     [0, 7, 100_000, 900_000, 5_000_000],
 ];
 
-/// A clock that is set by hand, in milliseconds since its beginning.
+/// A manual clock, in milliseconds since its start.
 #[derive(Clone, Debug)]
 struct ManualClock {
     begin: Instant,
@@ -77,7 +77,7 @@ impl ManualClock {
     }
 }
 
-/// One counter: its three limits and the times of all that was admitted, in milliseconds.
+/// One counter: its three limits, and the times of all admissions in milliseconds.
 #[derive(Clone, Debug)]
 struct Counter {
     limits: [u32; 3],
@@ -92,8 +92,7 @@ impl Counter {
         }
     }
 
-    /// The times that count in a window: those of the current hundredth of the window and of the
-    /// hundred before it.
+    /// Returns the times that count in a window: those in the current slot and the hundred before.
     fn counting(&self, window: usize, now: u64) -> impl Iterator<Item = u64> {
         let slot = WINDOWS[window].0 / 100;
         self.admitted
@@ -106,7 +105,7 @@ impl Counter {
         u64::from(self.limits[window]) - u64::try_from(self.counting(window, now).count()).unwrap()
     }
 
-    /// Milliseconds until the oldest that counts no longer does.
+    /// Returns the milliseconds until the oldest counted admission leaves the window.
     fn reset(&self, window: usize, now: u64) -> u64 {
         let slot = WINDOWS[window].0 / 100;
         self.counting(window, now)
@@ -115,7 +114,7 @@ impl Counter {
     }
 }
 
-/// All counters, as the contract has them.
+/// All counters, as the contract defines them.
 struct Oracle {
     server_client: Vec<Counter>,
     server: Counter,
@@ -123,7 +122,7 @@ struct Oracle {
     key: Vec<Counter>,
 }
 
-/// What refuses a request, and for how many milliseconds.
+/// The limit that refuses a request, and for how many milliseconds.
 #[derive(Debug)]
 struct Refusal {
     is_of_server: bool,
@@ -148,8 +147,8 @@ impl Oracle {
         }
     }
 
-    /// Charges a request, or says what refuses it the longest; of equals, the first of: client and
-    /// global of the server's and the key's as they are charged, and the shortest window.
+    /// Charges a request, or returns the limit that refuses it longest. On a tie, the counter that
+    /// is charged first wins, then the shortest window.
     fn charge(&mut self, key: usize, client: usize, now: u64) -> Option<Refusal> {
         let counters = [
             (true, true, &mut self.server_client[client]),
@@ -183,7 +182,7 @@ impl Oracle {
         worst
     }
 
-    /// Every limit of a key for a client: name, limit, remaining, milliseconds until reset.
+    /// Returns every limit of a key for a client: name, limit, remaining, milliseconds until reset.
     fn limits(&self, key: usize, client: usize, now: u64) -> Vec<(String, u32, u64, u64)> {
         let counters = [
             ("client", &self.key_client[key][client]),
@@ -206,7 +205,7 @@ impl Oracle {
     }
 }
 
-/// A list of strings with integer parameters, by the grammar of RFC 9651 sections 3.1 and 3.3.
+/// Parses a list of strings with integer parameters (RFC 9651 sections 3.1 and 3.3).
 fn list(text: &str) -> Vec<(String, BTreeMap<String, u64>)> {
     let (mut rest, mut members) = (text, Vec::new());
     loop {
@@ -278,8 +277,8 @@ async fn send(
     }
 }
 
-/// A gateway with the server's quotas, and the keys; they were minted at another gateway, which
-/// counts for itself.
+/// Creates a gateway with the server's quotas, and the keys. Another gateway mints them, so that
+/// minting is not counted.
 async fn gateway_and_keys(clock: &ManualClock, tempo: usize) -> (Gateway, Vec<String>) {
     let start = |server_quotas: Option<Value>| {
         let mut config = Config::new(KeyRing::new(ServerKey::from_bytes([7; 32])));
@@ -308,7 +307,7 @@ fn seconds(millis: u64) -> u64 {
     millis.div_ceil(1_000)
 }
 
-/// Checks all that an answer tells of the quotas.
+/// Checks every quota header of a response.
 fn check(
     row: &str,
     answer: &Answer,
@@ -420,7 +419,7 @@ fn check(
     assert_eq!(answer.body["error"]["message"], message, "{row}");
 }
 
-/// Numbers that look random and are the same each time.
+/// Deterministic numbers that look random.
 struct Numbers(u64);
 
 impl Numbers {
@@ -434,7 +433,7 @@ impl Numbers {
 }
 
 #[tokio::test]
-async fn every_answer_tells_exactly_how_its_quotas_stand() {
+async fn every_response_reports_its_exact_quotas() {
     let mut refusals = BTreeMap::new();
     for (seed, tempo) in (0..12).map(|seed| (seed, usize::try_from(seed).unwrap() % TEMPI.len())) {
         let clock = ManualClock::new();
@@ -489,7 +488,7 @@ async fn every_answer_tells_exactly_how_its_quotas_stand() {
     );
 }
 
-/// Asks how the quotas stand, which changes nothing.
+/// Queries the quotas, which charges none of them.
 async fn ask(
     row: &str,
     gateway: &Gateway,

@@ -1,8 +1,8 @@
-//! DNS that changes its mind, against the whole gateway: a name that is public when it is looked at
-//! first and private later, or both at once, leads no secret and no request to the private address.
+//! DNS rebinding, against the whole gateway: a name that resolves to a public address first and to
+//! a private one later, or to both at once, leads no secret and no request to the private address.
 //!
-//! 127.0.0.2 stands for a public address: the operator allows it. At 127.0.0.1 stands a trap, at
-//! the same port.
+//! 127.0.0.2 represents a public address: the operator allows it. A trap listens at the same port
+//! of 127.0.0.1.
 #![expect(clippy::unwrap_used, reason = "a failed step of a test fails the test")]
 
 use std::{
@@ -30,10 +30,10 @@ const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const SECRET: &str = "sk-sealed-canary";
 const PUBLIC: &str = "127.0.0.2";
 const PRIVATE: &str = "127.0.0.1";
-/// Passes for public, and nobody has it.
+/// A public address that nobody has.
 const NOWHERE: &str = "2000::1";
 
-/// Answers each lookup with the next of its answers, and fails when there are no more.
+/// Resolves each name to the next of its answers, and fails when there are none left.
 #[derive(Clone, Default)]
 struct Script(Arc<Mutex<VecDeque<Vec<IpAddr>>>>);
 
@@ -65,7 +65,7 @@ impl Resolve for Script {
     }
 }
 
-/// A gateway whose names are resolved by a script, and the trap.
+/// A gateway with scripted name resolution, and the trap.
 struct Scene {
     gateway: Gateway,
     client: Client,
@@ -76,7 +76,7 @@ struct Scene {
 impl Scene {
     fn new(policy: Policy) -> Self {
         let names = Script::default();
-        // Short, since no route leads to some of the addresses.
+        // Short, since some of the addresses are unreachable.
         let timeouts = Timeouts::default()
             .with_connect(Duration::from_secs(1))
             .with_response(Duration::from_secs(10));
@@ -128,7 +128,7 @@ impl Scene {
         )
     }
 
-    /// A key whose secret is bound to this address, for everything.
+    /// Mints a key whose secret is bound to this address, for every service.
     async fn key(&self, url: &str) -> String {
         let secrets = json!([{"serviceId": "", "authSecret": SECRET, "url": url}]);
         let body = json!({"requestAuthAndQuotas": {"serviceSecrets": secrets}});
@@ -138,7 +138,7 @@ impl Scene {
         answer["access_token"].as_str().unwrap().to_owned()
     }
 
-    /// The status of a call, also of one that fails as a stream.
+    /// Returns the status of a call, or of the error event of its stream.
     async fn call(&self, bearer: &str, service: &Value, is_stream: bool) -> u16 {
         let inputs = json!([{"text": {"role": "user", "content": "Hi"}}]);
         let body = json!({"service": service, "request": {"inputs": inputs, "stream": is_stream}});
@@ -156,8 +156,8 @@ impl Scene {
     }
 }
 
-/// A provider with OpenAI's protocol that is also a server of ours, and takes each connection for
-/// one request.
+/// A provider with OpenAI's protocol that is also an aisbreaker server, with one request per
+/// connection.
 async fn provider(listener: TcpListener, seen: Arc<Mutex<Vec<String>>>) {
     while let Ok((mut stream, _)) = listener.accept().await {
         let head = read_request(&mut stream).await;
@@ -180,7 +180,7 @@ async fn provider(listener: TcpListener, seen: Arc<Mutex<Vec<String>>>) {
     }
 }
 
-/// The head of a request whose body is read to its end.
+/// Reads a request to its end, and returns its head.
 async fn read_request(stream: &mut TcpStream) -> String {
     let mut read = Vec::new();
     loop {
@@ -202,7 +202,7 @@ async fn read_request(stream: &mut TcpStream) -> String {
     }
 }
 
-/// The services that call out, by themselves and behind another one.
+/// The services that call out, directly and behind a filter.
 fn services(url: &str) -> Vec<Value> {
     let chat = json!({"serviceId": "chat:openai.com", "url": url});
     let hop = json!({"serviceId": "aisbreaker:network", "url": url,
@@ -211,7 +211,7 @@ fn services(url: &str) -> Vec<Value> {
     vec![chat, hop, behind]
 }
 
-/// Name, the answers of the resolver, and the statuses of as many calls.
+/// A name, the answers of the resolver, and the statuses of as many calls.
 type Row = (
     &'static str,
     &'static [&'static [&'static str]],
@@ -219,7 +219,7 @@ type Row = (
 );
 
 #[tokio::test]
-async fn a_name_that_is_public_first_and_private_next_leads_nobody_in() {
+async fn rebinding_a_name_to_a_private_address_gains_nothing() {
     let scene = Scene::new(Policy::strict().allow("127.0.0.2/32").unwrap());
     let seen = Arc::new(Mutex::new(Vec::new()));
     let listener = TcpListener::bind((PUBLIC, scene.port())).await.unwrap();
@@ -292,8 +292,8 @@ async fn a_name_that_is_public_first_and_private_next_leads_nobody_in() {
 }
 
 #[tokio::test]
-async fn a_private_address_is_no_way_out_when_the_public_one_fails() {
-    // Nobody listens at 127.0.0.2 here.
+async fn private_address_is_not_tried_when_the_public_one_fails() {
+    // Nothing listens at 127.0.0.2 here.
     let scene = Scene::new(Policy::strict().allow("127.0.0.2/32").unwrap());
     let url = format!("http://rebind.example:{}", scene.port());
     let key = scene.key(&url).await;
@@ -318,7 +318,7 @@ async fn a_private_address_is_no_way_out_when_the_public_one_fails() {
 }
 
 #[tokio::test]
-async fn by_https_and_without_exceptions_it_is_no_other() {
+async fn rebinding_gains_nothing_over_https_without_exceptions() {
     let scene = Scene::new(Policy::strict());
     scene.client.load_certificates().await.unwrap();
     let url = format!("https://rebind.example:{}", scene.port());
@@ -344,7 +344,7 @@ async fn by_https_and_without_exceptions_it_is_no_other() {
         for (answer, is_tried) in rows {
             scene.names.set(&[answer]);
             let status = scene.call(bearer, &services(&url)[0], false).await;
-            // No route leads to the public address, or nobody answers there.
+            // The public address is unreachable, or nothing answers there.
             let is_expected = if is_tried {
                 matches!(status, 503 | 504)
             } else {

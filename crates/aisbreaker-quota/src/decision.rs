@@ -1,17 +1,26 @@
-//! One decision: all counters of a request are locked, moved on to now, checked, and then all
-//! charged or none.
+//! One decision: all counters of a request are locked, advanced to now and checked; then all of
+//! them are charged, or none.
+//!
+//! [`fast_path`] has the common cases. [`Decision`] has the general one, in which keys may be new,
+//! share an overflow cell, or be named more than once.
+
+mod fast_path;
+mod violation;
 
 use std::array;
 use std::hash::Hash;
 
-use crate::answer::{Admitted, CellState, Refusal, Standings};
+pub(crate) use self::fast_path::{lock_and_charge, refuse_tracked};
+pub(crate) use self::violation::{Violation, find_violation};
 use crate::cell::Cell;
-use crate::limits::{Charge, Window};
+use crate::charge::Charge;
+use crate::outcome::{Admitted, Refusal};
 use crate::overflow::{Cells, Overflow};
-use crate::slots::{Moment, pick};
+use crate::slots::Moment;
+use crate::standings::{CellState, Standings};
 use crate::table::{Locked, Table};
 
-/// A decision under way: the locks are held, and every counter has been moved on to `now`.
+/// A decision in progress, with the stripes of its counters locked.
 pub(crate) struct Decision<'a, K, const N: usize> {
     table: &'a Table<K>,
     overflow: &'a Overflow,
@@ -20,181 +29,25 @@ pub(crate) struct Decision<'a, K, const N: usize> {
     locked: Locked<'a, K, N>,
     /// What each counter counts in each window.
     used: [[u32; 3]; N],
-    /// For keys that are not tracked, where they are counted instead; `None` for those that are.
-    newcomers: [Option<Newcomer>; N],
-    /// The shared cells, once a newcomer needs them. Locked last.
-    shared: Option<Cells<'a>>,
+    /// Where the keys that are not tracked are counted; `None` for tracked keys.
+    untracked: [Option<Untracked>; N],
+    /// The overflow cells, once an untracked key needs them. Locked last.
+    overflow_cells: Option<Cells<'a>>,
+    /// How many keys have room reserved in the table but are not inserted yet.
     reserved: usize,
 }
 
-/// How a key that is not tracked is counted.
+/// Where a key that is not tracked is counted.
 #[derive(Clone, Debug)]
-enum Newcomer {
-    /// In a cell of its own, which starts like this.
-    Own(Cell),
-    /// In the shared cell of this class of limits.
-    Shared(usize),
-}
-
-/// A limit that has not enough left, and the fine slot from which on it would.
-pub(crate) struct Obstacle {
-    pub(crate) charge: usize,
-    pub(crate) window: Window,
-    pub(crate) remaining: u32,
-    pub(crate) clears: u64,
-}
-
-/// Why a request cannot be admitted.
-pub(crate) enum Verdict {
-    /// Of the limits that have not enough left, the one with the longest wait.
-    Exceeded(Obstacle),
-    /// More is asked than this limit ever has.
-    TooHeavy { charge: usize, window: Window },
-}
-
-/// Finds why `asked` of each charge cannot be admitted where the counters count `used`; `frees`
-/// tells from which fine slot on that much less of what a charge's counter counts in a window does.
-pub(crate) fn verdict<K, const N: usize>(
-    charges: &[Charge<K>; N],
-    asked: &[u64; N],
-    used: &[[u32; 3]; N],
-    mut frees: impl FnMut(usize, u64, Window) -> u64,
-) -> Option<Verdict> {
-    let mut worst: Option<Obstacle> = None;
-    for (((index, charge), counted), asked) in charges.iter().enumerate().zip(used).zip(asked) {
-        for window in Window::ALL {
-            let limit = u64::from(charge.limits.of(window).get());
-            let used = pick(*counted, window);
-            let excess = u64::from(used).saturating_add(*asked).saturating_sub(limit);
-            if excess == 0 {
-                continue;
-            }
-            if *asked > limit {
-                return Some(Verdict::TooHeavy {
-                    charge: index,
-                    window,
-                });
-            }
-            let clears = frees(index, excess, window);
-            if worst.as_ref().is_none_or(|worst| clears > worst.clears) {
-                let remaining = charge.limits.of(window).get().saturating_sub(used);
-                worst = Some(Obstacle {
-                    charge: index,
-                    window,
-                    remaining,
-                    clears,
-                });
-            }
-        }
-    }
-    worst.map(Verdict::Exceeded)
-}
-
-/// Takes all locks and the usual decision: every key is tracked and named once, and every limit has
-/// room. Whether it was; if not, nothing is charged.
-///
-/// Charges each counter as soon as it is found to have room, and takes that back if a later one has
-/// none. With all locks held until then nobody can tell, and each counter is looked up once.
-#[inline]
-pub(crate) fn lock_and_charge<K: Eq + Hash, const N: usize>(
-    locked: &mut Locked<'_, K, N>,
-    charges: &[Charge<K>; N],
-    weight: u32,
-    now: Moment,
-    states: &mut [CellState; N],
-) -> bool {
-    let (slot, simple) = (now.slot(), !locked.has_twins());
-    let charged = locked.lock(charges, states, |cell, limits, state| {
-        cell.advance(slot);
-        let mut fits = simple;
-        // What the cell counts is not read again after the charge: a processor would wait for its
-        // own write.
-        let mut totals = cell.used();
-        for (total, limit) in totals.iter_mut().zip(limits.numbers()) {
-            let more = total.checked_add(weight);
-            fits &= more.is_some_and(|more| more <= limit);
-            *total = more.unwrap_or(u32::MAX);
-        }
-        if fits {
-            cell.add(weight);
-            *state = cell.state(totals);
-        }
-        fits
-    });
-    if charged < N {
-        take_back(locked, charges, weight, charged);
-    }
-    charged == N
-}
-
-/// The usual refusal: every key is tracked and named once, and a limit has not enough left. `None`
-/// if it is another case, which [`Decision`] is for; here each counter is looked up once, since
-/// refusals come in floods.
-pub(crate) fn refuse<K: Eq + Hash, const N: usize>(
-    locked: &mut Locked<'_, K, N>,
-    charges: &[Charge<K>; N],
-    weight: u32,
-    now: Moment,
-) -> Option<Refusal<N>> {
-    if locked.has_twins() {
-        return None;
-    }
-    let (slot, mut used, mut states) = (now.slot(), [[0; 3]; N], [CellState::UNUSED; N]);
-    for (((index, charge), used), state) in
-        charges.iter().enumerate().zip(&mut used).zip(&mut states)
-    {
-        let cell = locked.cell(index, &charge.key)?;
-        cell.advance(slot);
-        *used = cell.used();
-        *state = cell.state(*used);
-    }
-    let frees = |index: usize, excess, window| {
-        let cell = charges
-            .get(index)
-            .and_then(|charge| locked.cell(index, &charge.key));
-        cell.map_or(0, |cell| cell.frees(excess, window))
-    };
-    let Verdict::Exceeded(Obstacle {
-        charge,
-        window,
-        remaining,
-        clears,
-    }) = verdict(charges, &[u64::from(weight); N], &used, frees)?
-    else {
-        return None;
-    };
-    let limit = charges.get(charge)?.limits.of(window);
-    let (retry_after, standings) = (now.until(clears), Standings::new(now, charges, states));
-    Some(Refusal::Exceeded {
-        charge,
-        window,
-        limit,
-        remaining,
-        retry_after,
-        standings,
-    })
-}
-
-/// Undoes the charges of the first `charged` turns.
-#[cold]
-fn take_back<K: Eq + Hash, const N: usize>(
-    locked: &mut Locked<'_, K, N>,
-    charges: &[Charge<K>; N],
-    weight: u32,
-    charged: usize,
-) {
-    for turn in 0..charged {
-        let charge = locked
-            .visited_at(turn)
-            .and_then(|index| Some((index, charges.get(index)?)));
-        if let Some(cell) = charge.and_then(|(index, charge)| locked.cell(index, &charge.key)) {
-            cell.take_back(weight);
-        }
-    }
+enum Untracked {
+    /// In this new cell of its own.
+    New(Cell),
+    /// In the overflow cell of this class of limits.
+    Overflow(usize),
 }
 
 impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
-    /// A decision on these charges, whose stripes are locked.
+    /// Creates a decision on these charges, whose stripes are locked.
     pub(crate) fn new(
         locked: Locked<'a, K, N>,
         table: &'a Table<K>,
@@ -202,7 +55,6 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
         charges: &'a [Charge<K>; N],
         now: Moment,
     ) -> Self {
-        let newcomers = [const { None }; N];
         Self {
             table,
             overflow,
@@ -210,166 +62,174 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
             now,
             locked,
             used: [[0; 3]; N],
-            newcomers,
-            shared: None,
+            untracked: [const { None }; N],
+            overflow_cells: None,
             reserved: 0,
         }
     }
 
-    /// The general case: new keys, a key named twice, refusals.
+    /// Charges `weight` to every counter, or to none.
     #[cold]
     #[inline(never)]
     pub(crate) fn charge(mut self, weight: u32) -> Result<Admitted<N>, Refusal<N>> {
-        if !self.look_up() {
-            self.place_newcomers(Table::reserve);
+        if !self.advance_tracked() {
+            self.place_untracked(Table::reserve);
         }
-        let answer = match self.refusal(weight) {
+        let result = match self.refusal(weight) {
             Some(refusal) => Err(refusal),
             None => {
                 self.commit(weight);
-                let states = self.states();
                 Ok(Admitted {
-                    standings: self.standings(states),
+                    standings: self.standings(),
                 })
             }
         };
-        if self.reserved > 0 {
-            self.table.release(self.reserved);
-        }
-        answer
+        self.release_reserved();
+        result
     }
 
-    /// Charges without a check. A decision that some counter cannot count is left out.
+    /// Charges `weight` to every counter without a check of the limits. Charges nothing if a
+    /// counter cannot hold that much.
     pub(crate) fn record(mut self, weight: u32) {
-        if !self.look_up() {
-            self.place_newcomers(Table::reserve);
+        if !self.advance_tracked() {
+            self.place_untracked(Table::reserve);
         }
-        let asked = |index| self.times(index).saturating_mul(u64::from(weight));
-        let fits = |(index, [_, _, day]): (usize, &[u32; 3])| {
-            u64::from(*day).saturating_add(asked(index)) <= u64::from(u32::MAX)
-        };
-        if self.used.iter().enumerate().all(fits) {
+        let mut fits = true;
+        for (index, [_, _, day]) in self.used.iter().enumerate() {
+            let total = u64::from(*day).saturating_add(self.needed(index, weight));
+            fits &= total <= u64::from(u32::MAX);
+        }
+        if fits {
             self.commit(weight);
         }
-        if self.reserved > 0 {
-            self.table.release(self.reserved);
-        }
+        self.release_reserved();
     }
 
+    /// Reads the standing of every limit.
     pub(crate) fn peek(mut self) -> Standings<N> {
-        if !self.look_up() {
-            self.place_newcomers(|table| !table.is_full());
+        if !self.advance_tracked() {
+            self.place_untracked(|table| !table.is_full());
         }
-        let states = self.states();
-        self.standings(states)
+        self.standings()
     }
 
-    /// Reads all tracked counters, moved on to now; whether that is all of them.
-    fn look_up(&mut self) -> bool {
+    /// Advances and reads all tracked counters. Returns whether every key is tracked.
+    fn advance_tracked(&mut self) -> bool {
         let slot = self.now.slot();
-        let mut all = true;
+        let mut all_tracked = true;
         for ((index, charge), used) in self.charges.iter().enumerate().zip(&mut self.used) {
             match self.locked.cell(index, &charge.key) {
                 Some(cell) => {
                     cell.advance(slot);
                     *used = cell.used();
                 }
-                None => all = false,
+                None => all_tracked = false,
             }
         }
-        all
+        all_tracked
     }
 
-    /// Finds a place for every key that is not tracked; `has_room` says whether one more can be.
+    /// Finds a place for every key that is not tracked. `take_room` returns whether the table has
+    /// room for one more key, and may reserve it.
     #[cold]
-    fn place_newcomers(&mut self, has_room: fn(&Table<K>) -> bool) {
+    fn place_untracked(&mut self, take_room: fn(&Table<K>) -> bool) {
         for (index, charge) in self.charges.iter().enumerate() {
             if self.locked.cell(index, &charge.key).is_some() {
                 continue;
             }
-            let twin =
+            let duplicate =
                 (0..index).find(|&earlier| self.locked.is_same(earlier, index, self.charges));
-            let newcomer = match twin {
-                Some(twin) => self.newcomers.get(twin).cloned().flatten(),
-                None => Some(self.newcomer(charge, has_room)),
+            let place = match duplicate {
+                Some(earlier) => self.untracked.get(earlier).cloned().flatten(),
+                None => Some(self.place(charge, take_room)),
             };
-            let used = match &newcomer {
-                Some(Newcomer::Own(cell)) => cell.used(),
-                Some(Newcomer::Shared(class)) => {
-                    self.shared_cell(*class).map_or([0; 3], |cell| cell.used())
-                }
+            let totals = match &place {
+                Some(Untracked::New(cell)) => cell.used(),
+                Some(Untracked::Overflow(class)) => match self.overflow_cell(*class) {
+                    Some(cell) => cell.used(),
+                    None => [0; 3],
+                },
                 None => [0; 3],
             };
-            if let (Some(to), Some(counted)) =
-                (self.newcomers.get_mut(index), self.used.get_mut(index))
-            {
-                (*to, *counted) = (newcomer, used);
+            if let Some(entry) = self.untracked.get_mut(index) {
+                *entry = place;
+            }
+            if let Some(used) = self.used.get_mut(index) {
+                *used = totals;
             }
         }
     }
 
-    fn newcomer(&mut self, charge: &Charge<K>, has_room: fn(&Table<K>) -> bool) -> Newcomer {
-        let slot = self.table.not_before(self.now.slot());
-        let room = has_room(self.table);
-        if room {
+    fn place(&mut self, charge: &Charge<K>, take_room: fn(&Table<K>) -> bool) -> Untracked {
+        let slot = self.table.first_slot(self.now.slot());
+        let has_room = take_room(self.table);
+        if has_room {
             self.reserved = self.reserved.saturating_add(1);
             if !self.overflow.is_active(slot) {
-                return Newcomer::Own(Cell::fresh(slot));
+                return Untracked::New(Cell::fresh(slot));
             }
         }
         let class = self.overflow.class(charge.limits);
-        let mut shared = self.shared_cell(class);
-        if let Some(cell) = &mut shared {
-            cell.advance(slot);
-        }
-        match shared {
-            // Some of what the shared cell counts may be this key's.
-            Some(cell) if room => Newcomer::Own(cell.inherited()),
-            _ => Newcomer::Shared(class),
+        let Some(cell) = self.overflow_cell(class) else {
+            return Untracked::Overflow(class);
+        };
+        cell.advance(slot);
+        if has_room {
+            // Some of what the overflow cell counts may be this key's.
+            Untracked::New(cell.inherited())
+        } else {
+            Untracked::Overflow(class)
         }
     }
 
-    fn shared_cell(&mut self, class: usize) -> Option<&mut Cell> {
-        self.shared
+    fn overflow_cell(&mut self, class: usize) -> Option<&mut Cell> {
+        self.overflow_cells
             .get_or_insert_with(|| self.overflow.lock())
             .get_mut(class)
     }
 
-    /// How many charges up to the one at `index` name its counter; almost always this one alone.
+    /// Returns what the charge at `index`, together with earlier ones to the same counter, needs of
+    /// it.
     #[inline]
-    fn times(&self, index: usize) -> u64 {
-        if !self.locked.has_twins() {
-            return 1;
-        }
-        let twins = (0..index).filter(|&earlier| self.locked.is_same(earlier, index, self.charges));
-        u64::try_from(twins.count())
-            .unwrap_or(u64::MAX)
-            .saturating_add(1)
+    fn needed(&self, index: usize, weight: u32) -> u64 {
+        self.occurrences(index).saturating_mul(u64::from(weight))
     }
 
-    /// Why `weight` cannot be charged to every counter, if it cannot.
+    /// Returns how many charges up to and including the one at `index` name its counter: almost
+    /// always one.
+    #[inline]
+    fn occurrences(&self, index: usize) -> u64 {
+        if !self.locked.may_have_duplicates() {
+            return 1;
+        }
+        let earlier = (0..index)
+            .filter(|&earlier| self.locked.is_same(earlier, index, self.charges))
+            .count();
+        u64::try_from(earlier).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    /// Returns why `weight` cannot be charged to every counter; `None` if it can.
     fn refusal(&mut self, weight: u32) -> Option<Refusal<N>> {
         let mut fits = true;
         for ((index, charge), used) in self.charges.iter().enumerate().zip(&self.used) {
-            let asked = self.times(index).saturating_mul(u64::from(weight));
+            let needed = self.needed(index, weight);
             for (used, limit) in used.iter().zip(charge.limits.numbers()) {
-                fits &= u64::from(*used).saturating_add(asked) <= u64::from(limit);
+                fits &= u64::from(*used).saturating_add(needed) <= u64::from(limit);
             }
         }
         if fits { None } else { self.explain(weight) }
     }
 
-    /// Says what refuses.
     #[cold]
     fn explain(&mut self, weight: u32) -> Option<Refusal<N>> {
-        let asked = array::from_fn(|index| self.times(index).saturating_mul(u64::from(weight)));
+        let needed = array::from_fn(|index| self.needed(index, weight));
         let (charges, used) = (self.charges, self.used);
-        let frees = |index, excess, window| {
-            self.counter(index)
-                .map_or(0, |cell| cell.frees(excess, window))
+        let clears_at = |index, excess, window| match self.counter(index) {
+            Some(cell) => cell.clears_at(excess, window),
+            None => 0,
         };
-        match verdict(charges, &asked, &used, frees)? {
-            Verdict::TooHeavy { charge, window } => {
+        match find_violation(charges, &needed, &used, clears_at)? {
+            Violation::TooHeavy { charge, window } => {
                 let limit = charges.get(charge)?.limits.of(window);
                 Some(Refusal::TooHeavy {
                     charge,
@@ -377,88 +237,81 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
                     limit,
                 })
             }
-            Verdict::Exceeded(Obstacle {
-                charge,
-                window,
-                remaining,
-                clears,
-            }) => {
-                let limit = charges.get(charge)?.limits.of(window);
-                let states = self.states();
-                let (retry_after, standings) = (self.now.until(clears), self.standings(states));
-                Some(Refusal::Exceeded {
-                    charge,
-                    window,
-                    limit,
-                    remaining,
-                    retry_after,
-                    standings,
-                })
-            }
+            Violation::Exceeded(exceeded) => exceeded.refusal(charges, self.standings()),
         }
     }
 
-    /// Charges every counter; all of them have room.
+    /// Charges every counter. All of them have room.
     fn commit(&mut self, weight: u32) {
         for (index, charge) in self.charges.iter().enumerate() {
             match self.locked.cell(index, &charge.key) {
                 Some(cell) => cell.add(weight),
-                None => self.commit_newcomer(index, charge, weight),
+                None => self.commit_untracked(index, charge, weight),
             }
         }
     }
 
-    fn commit_newcomer(&mut self, index: usize, charge: &Charge<K>, weight: u32) {
-        match self.newcomers.get(index).cloned().flatten() {
-            Some(Newcomer::Own(mut cell)) => {
+    fn commit_untracked(&mut self, index: usize, charge: &Charge<K>, weight: u32) {
+        match self.untracked.get(index).cloned().flatten() {
+            Some(Untracked::New(mut cell)) => {
                 cell.add(weight);
                 self.locked.insert(index, charge.key.clone(), cell);
                 self.reserved = self.reserved.saturating_sub(1);
             }
-            Some(Newcomer::Shared(class)) => {
-                let adds = self.adds_to_shared(index, class);
+            Some(Untracked::Overflow(class)) => {
+                if !self.raises_overflow_cell(index, class) {
+                    return;
+                }
                 let overflow = self.overflow;
-                if let Some(cell) = self.shared_cell(class).filter(|_| adds) {
+                if let Some(cell) = self.overflow_cell(class) {
                     cell.add(weight);
-                    overflow.note(cell.last());
+                    overflow.record_use(cell.last());
                 }
             }
             None => {}
         }
     }
 
-    /// Whether the charge at `index` raises its shared cell. Of several keys in one request that
-    /// share a cell, the one charged most often does: the cell must count no less than any key in
-    /// it, and need not count their sum.
-    fn adds_to_shared(&self, index: usize, class: usize) -> bool {
-        let same = |earlier: &usize| matches!(self.newcomers.get(*earlier), Some(Some(Newcomer::Shared(other))) if *other == class);
-        let before = (0..index)
-            .filter(same)
-            .map(|earlier| self.times(earlier))
+    /// Reports whether the charge at `index` raises its overflow cell.
+    ///
+    /// An overflow cell must count no less than any key in it, and need not count their sum. So of
+    /// several keys in one request that share a cell, the one charged most often raises it.
+    fn raises_overflow_cell(&self, index: usize, class: usize) -> bool {
+        let shares_cell = |earlier: &usize| {
+            let place = self.untracked.get(*earlier);
+            matches!(place, Some(Some(Untracked::Overflow(other))) if *other == class)
+        };
+        let most_before = (0..index)
+            .filter(shares_cell)
+            .map(|earlier| self.occurrences(earlier))
             .max();
-        before.is_none_or(|before| self.times(index) > before)
+        most_before.is_none_or(|most| self.occurrences(index) > most)
     }
 
-    /// The counter of the charge at `index`, wherever it is.
+    /// Gives up reserved room that no key was inserted into.
+    fn release_reserved(&self) {
+        if self.reserved > 0 {
+            self.table.release(self.reserved);
+        }
+    }
+
+    /// Returns the counter of the charge at `index`, wherever it is.
     fn counter(&mut self, index: usize) -> Option<&mut Cell> {
         let charge = self.charges.get(index)?;
         if let Some(cell) = self.locked.cell(index, &charge.key) {
             return Some(cell);
         }
-        match self.newcomers.get_mut(index)?.as_mut()? {
-            Newcomer::Own(cell) => Some(cell),
-            Newcomer::Shared(class) => self.shared.as_mut()?.get_mut(*class),
+        match self.untracked.get_mut(index)?.as_mut()? {
+            Untracked::New(cell) => Some(cell),
+            Untracked::Overflow(class) => self.overflow_cells.as_mut()?.get_mut(*class),
         }
     }
 
-    fn states(&mut self) -> [CellState; N] {
-        array::from_fn(|index| {
-            self.counter(index)
-                .map_or(CellState::UNUSED, |cell| cell.state(cell.used()))
-        })
-    }
-
-    fn standings(&self, states: [CellState; N]) -> Standings<N> {
+    fn standings(&mut self) -> Standings<N> {
+        let states = array::from_fn(|index| match self.counter(index) {
+            Some(cell) => cell.state(cell.used()),
+            None => CellState::UNUSED,
+        });
         Standings::new(self.now, self.charges, states)
     }
 }

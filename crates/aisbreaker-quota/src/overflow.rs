@@ -1,8 +1,8 @@
-//! The cells shared by all keys that came after the table was full.
+//! The overflow cells, shared by the keys that a full table has no room for.
 //!
-//! There is a fixed number of them; which one a key uses follows from its limits, so that keys with
-//! like limits share. A key that gets a cell of its own later starts from what its shared cell
-//! counts, since some of that may be its own.
+//! Their number is fixed. A key's limits decide which cell it uses, so keys with equal limits share
+//! one. A key that later gets a cell of its own starts from what its overflow cell counts, since
+//! some of that may be its own.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,38 +11,39 @@ use dashmap::{RwLock, RwLockWriteGuard};
 use foldhash::quality::RandomState;
 
 use crate::cell::Cell;
-use crate::limits::{Limits, Window};
+use crate::limits::Limits;
 use crate::slots::{REACH, coarse};
+use crate::window::Window;
 
-/// Shared cells, and so classes of limits told apart at best.
+/// The number of overflow cells, and the most classes of limits that can be kept apart.
 const CELLS: usize = 64;
 
-/// The shared cells and since when they matter.
+/// The overflow cells, and until when they matter.
 #[derive(Debug)]
 pub(crate) struct Overflow {
-    /// Decides which limits share a cell. Random, so that nobody can choose limits that share one;
-    /// kept with the cells.
+    /// Decides which limits share a cell. It is random, so that nobody can choose limits that
+    /// collide, and it belongs to the cells: a snapshot keeps both.
     seed: u64,
     cells: RwLock<Vec<Cell>>,
-    /// One more than the latest fine slot charged here; zero if none ever was.
+    /// One more than the latest fine slot charged here; zero if there was no charge.
     used_until: AtomicU64,
 }
 
-/// The shared cells under their one lock.
+/// The overflow cells under their one lock.
 pub(crate) type Cells<'a> = RwLockWriteGuard<'a, Vec<Cell>>;
 
 impl Overflow {
-    /// How many shared cells there are.
+    /// The number of overflow cells.
     pub(crate) const CELLS: usize = CELLS;
 
+    /// Creates cells that count nothing, with a random seed.
     pub(crate) fn new() -> Self {
         let cells = (0..CELLS).map(|_| Cell::fresh(0)).collect();
-        Self::restored(RandomState::default().hash_one(CELLS), cells, 0)
+        Self::from_parts(RandomState::default().hash_one(CELLS), cells, 0)
     }
 
-    /// Shared cells as they stood, at most as many as there are; those that are missing count
-    /// nothing.
-    pub(crate) fn restored(seed: u64, mut cells: Vec<Cell>, used_until: u64) -> Self {
+    /// Creates the overflow from the parts in a snapshot. Missing cells count nothing.
+    pub(crate) fn from_parts(seed: u64, mut cells: Vec<Cell>, used_until: u64) -> Self {
         cells.resize(Self::CELLS, Cell::fresh(0));
         Self {
             seed,
@@ -55,49 +56,49 @@ impl Overflow {
         self.seed
     }
 
-    /// One more than the latest fine slot charged here; to be called under the lock.
+    /// Returns one more than the latest fine slot charged here. Call it under the lock.
     pub(crate) fn used_until(&self) -> u64 {
         self.used_until.load(Ordering::Relaxed)
     }
 
-    /// The shared cell of keys with these limits.
+    /// Returns the index of the overflow cell for keys with these limits.
     pub(crate) fn class(&self, limits: Limits) -> usize {
-        let hash = limits
-            .numbers()
-            .into_iter()
-            .fold(self.seed, |hash, limit| mixed(hash ^ u64::from(limit)));
-        // The upper six bits of 64: one of 64 cells.
+        let mut hash = self.seed;
+        for limit in limits.numbers() {
+            hash = mix(hash ^ u64::from(limit));
+        }
+        // The upper six of 64 bits select one of 64 cells.
         usize::try_from(hash >> 58).unwrap_or(0)
     }
 
-    /// Whether any shared cell may count something at fine slot `now`.
+    /// Reports whether any overflow cell may count something at fine slot `now`.
     pub(crate) fn is_active(&self, now: u32) -> bool {
-        let until = self.used_until.load(Ordering::Relaxed);
-        let last = until
-            .checked_sub(1)
-            .map(|slot| u32::try_from(slot).unwrap_or(u32::MAX));
-        let today = coarse(now, Window::Day);
-        last.is_some_and(|last| today.saturating_sub(coarse(last, Window::Day)) <= REACH)
+        let Some(latest) = self.used_until().checked_sub(1) else {
+            return false;
+        };
+        let last_used = u32::try_from(latest).unwrap_or(u32::MAX);
+        coarse(now, Window::Day).saturating_sub(coarse(last_used, Window::Day)) <= REACH
     }
 
-    /// Locks the shared cells; to be called after all other locks of a decision are taken.
+    /// Locks the overflow cells. Call it after all other locks of a decision are taken.
     pub(crate) fn lock(&self) -> Cells<'_> {
         self.cells.write()
     }
 
-    /// Notes that a shared cell was charged at fine slot `now`; to be called under the lock.
-    pub(crate) fn note(&self, now: u32) {
+    /// Records that an overflow cell was charged at fine slot `now`. Call it under the lock.
+    pub(crate) fn record_use(&self, now: u32) {
         self.used_until
             .fetch_max(u64::from(now).saturating_add(1), Ordering::Relaxed);
     }
 }
 
-/// The finalizer of SplitMix64: every bit of the input changes about half of the output. Written
-/// out because a hasher of a library may be another one in its next version, which would give
-/// limits other cells than those they filled.
-const fn mixed(bits: u64) -> u64 {
-    let bits = bits.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+/// The finalizer of SplitMix64: every bit of the input changes about half of the output.
+///
+/// It is written out because a library may change its hasher between versions, which would assign
+/// limits to other cells than those they filled before a restart.
+const fn mix(mut bits: u64) -> u64 {
+    bits = bits.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     bits ^ (bits >> 31)
 }

@@ -1,7 +1,10 @@
-//! The claims of an opened key, read in one pass: registered claims (RFC 7519 section 4.1) go to
-//! [`Registered`], all other members to the payload's own `Deserialize`.
+//! The claims of a key: the registered ones (RFC 7519 section 4.1) and the payload.
+//!
+//! Both are parsed in one pass. Registered claims go to [`RegisteredClaims`], all other members to
+//! the `Deserialize` implementation of the payload.
 
-mod filter;
+mod grant;
+mod payload;
 mod registered;
 mod validity;
 
@@ -12,30 +15,32 @@ use serde::{
     de::{IgnoredAny, MapAccess, Visitor},
 };
 
-use crate::SealError;
+use crate::error::SealError;
 
-pub(crate) use registered::Registered;
-use registered::{Claim, Text};
-pub(crate) use validity::Times;
+pub use grant::{Grant, RequestLimits, RequestQuotas, ServiceSecret};
+pub(crate) use registered::RegisteredClaims;
+use registered::{Claim, JsonStr};
+pub(crate) use validity::Validity;
 
-/// Reads claims that hold a payload of type `P`.
+/// Parses claims with a payload of type `P`.
 ///
-/// On an error `registered` holds what was read before it.
-pub(crate) fn read<'de, P: Deserialize<'de>>(
+/// On an error, `registered` holds the claims read so far.
+pub(crate) fn parse<'de, P: Deserialize<'de>>(
     json: &'de str,
-    registered: &mut Registered<'de>,
+    registered: &mut RegisteredClaims<'de>,
 ) -> Result<P, serde_json::Error> {
-    let mut json = serde_json::Deserializer::from_str(json);
-    let payload = P::deserialize(filter::Members::new(&mut json, registered))?;
-    json.end()?;
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let members = payload::PayloadMembers::new(&mut deserializer, registered);
+    let payload = P::deserialize(members)?;
+    deserializer.end()?;
     Ok(payload)
 }
 
-/// Checks that a payload's JSON is an object whose members can stand beside the registered claims.
-pub(crate) fn require_payload_members(json: &[u8]) -> Result<(), SealError> {
-    struct Names;
+/// Checks that a payload is a JSON object without members named like a registered claim.
+pub(crate) fn check_payload(json: &[u8]) -> Result<(), SealError> {
+    struct FirstReserved;
 
-    impl<'de> Visitor<'de> for Names {
+    impl<'de> Visitor<'de> for FirstReserved {
         type Value = Option<Claim>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,14 +49,14 @@ pub(crate) fn require_payload_members(json: &[u8]) -> Result<(), SealError> {
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<Claim>, A::Error> {
             let mut reserved = None;
-            while let Some((Text(name), IgnoredAny)) = map.next_entry()? {
+            while let Some((JsonStr(name), IgnoredAny)) = map.next_entry()? {
                 reserved = reserved.or(Claim::from_name(&name));
             }
             Ok(reserved)
         }
     }
 
-    match serde_json::Deserializer::from_slice(json).deserialize_map(Names) {
+    match serde_json::Deserializer::from_slice(json).deserialize_map(FirstReserved) {
         Ok(None) => Ok(()),
         Ok(Some(claim)) => Err(SealError::ReservedMember(claim.name())),
         Err(_) => Err(SealError::NotAnObject),

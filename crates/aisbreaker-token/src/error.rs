@@ -1,141 +1,141 @@
-//! What can go wrong, one enum per family of operations.
+//! The errors of the crate, one type per operation.
 
 use std::time::Duration;
 
-use crate::{KeyId, ServerKeyId};
+use crate::ids::{KeyId, ServerKeyId};
 
-/// Why no [`ServerKey`](crate::ServerKey) could be made.
+/// Why a [`ServerKey`](crate::ServerKey) could not be created.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// The phrase has fewer characters than this.
+    /// The phrase is too short.
     #[error("key phrase is shorter than {minimum_chars} characters")]
     TooShort {
-        /// The fewest characters that are accepted.
+        /// The minimum length of a phrase.
         minimum_chars: usize,
     },
-    /// Argon2id could not run; in practice, 64 MiB of memory were not to be had.
+    /// Argon2id failed, in practice because it could not allocate 64 MiB of memory.
     #[error("key could not be derived from the phrase")]
     Derivation,
-    /// The operating system gave no random bytes.
+    /// The operating system returned no random bytes.
     #[error(transparent)]
     Randomness(#[from] RandomnessError),
 }
 
-/// Why a key could not be added to a [`KeyRing`](crate::KeyRing).
+/// Why a server key could not be added to a [`KeyRing`](crate::KeyRing).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RingError {
-    /// Two different server keys have the same id, by a chance of one in 2^36: replace one of them.
+    /// Two different server keys have the same id, which happens by chance once in 2^36 pairs.
     #[error("two different server keys have the same id {0}; replace one of them")]
     SameId(ServerKeyId),
 }
 
-/// Why [`KeyRing::seal`](crate::KeyRing::seal) made no key.
+/// Why [`KeyRing::seal`](crate::KeyRing::seal) did not create a key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
-    /// The payload could not be written as JSON.
-    #[error("payload cannot be written as JSON")]
+    /// The payload could not be serialized to JSON.
+    #[error("payload cannot be serialized to JSON")]
     Payload(#[source] serde_json::Error),
-    /// The payload's JSON is not an object, so it has no members to put beside the claims.
+    /// The payload is not a JSON object, so its members cannot be combined with the claims.
     #[error("payload is not a JSON object")]
     NotAnObject,
     /// The payload has a member with the name of a registered claim.
     #[error("payload has a member {0:?}, which is the name of a registered claim")]
     ReservedMember(&'static str),
-    /// The key would have more characters than [`MAX_SEAL_CHARS`](crate::MAX_SEAL_CHARS).
+    /// The key would be longer than [`MAX_SEAL_CHARS`](crate::MAX_SEAL_CHARS).
     #[error("key would have {chars} characters, more than {maximum_chars}")]
     TooLong {
-        /// What the key would have.
+        /// The length that the key would have.
         chars: usize,
-        /// What it may have.
+        /// The maximum length.
         maximum_chars: usize,
     },
-    /// The lifetime is under a second or ends after the year 9999, or the clock is set before 1970.
+    /// The lifetime is under a second or ends after the year 9999, or `now` is before 1970.
     #[error("lifetime is under a second or ends after the year 9999")]
     Lifetime,
-    /// The operating system gave no random bytes.
+    /// The operating system returned no random bytes.
     #[error(transparent)]
     Randomness(#[from] RandomnessError),
 }
 
-/// Why [`KeyRing::open`](crate::KeyRing::open) refused a key. For the log only.
+/// Why [`KeyRing::open`](crate::KeyRing::open) refused a key, for the server's log only.
 ///
-/// Servers must answer all of these alike: the holder of a bad key learns that it is bad, not why.
-/// No variant carries text of the key.
+/// A server must respond the same way to every variant: the holder of a bad key learns that it is
+/// bad, not why. No variant contains text of the key.
 #[expect(
     clippy::exhaustive_enums,
     reason = "the server answers every variant, so a new one is a breaking change"
 )]
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum OpenError {
-    /// It does not start with [`PREFIX`](crate::PREFIX): not one of these keys at all.
+    /// The text does not start with [`PREFIX`](crate::PREFIX), so it is another kind of credential.
     #[error("not an aisbreaker key")]
     NoPrefix,
-    /// Longer than [`MAX_OPEN_CHARS`](crate::MAX_OPEN_CHARS); refused unread.
+    /// The key is longer than [`MAX_OPEN_CHARS`](crate::MAX_OPEN_CHARS).
     #[error("key is too long")]
     TooLong,
-    /// Not five parts with the second one empty, or a part that is not canonical base64url, or cut
-    /// short.
+    /// The key is truncated, does not have five parts with the second one empty, or has a part that
+    /// is not canonical base64url.
     #[error("key is malformed")]
     Malformed,
-    /// Its header is none that this crate writes: another format version, algorithm or member
-    /// order.
+    /// The header differs from the ones that this crate writes, in its version, algorithm or order
+    /// of members.
     #[error("key has an unsupported header")]
     UnsupportedHeader,
-    /// Its header names a server key that is not in the ring: sealed elsewhere, or with a key since
-    /// removed.
+    /// The header names a server key that is not in the ring, because another server sealed the key
+    /// or the server key was removed.
     #[error("key was sealed with a server key that is not in the ring")]
     UnknownServerKey,
-    /// Altered, or sealed with another server key.
+    /// The key was altered, or sealed with another server key of the same id.
     #[error("key is not authentic")]
     NotAuthentic {
-        /// The ring's key that it names. `None` for the original server's keys, which name none.
+        /// The server key that the header names. `None` for a legacy key, which names none.
         server_key: Option<ServerKeyId>,
     },
-    /// Authentic, but its registered claims cannot be used.
+    /// The key is authentic, but its registered claims are not valid.
     #[error("key has unusable claims: {fault}")]
     InvalidClaims {
-        /// The ring's key that it names. `None` for the original server's keys, which name none.
+        /// The server key that the header names. `None` for a legacy key, which names none.
         server_key: Option<ServerKeyId>,
-        /// What is wrong.
+        /// What is wrong with them.
         fault: ClaimsFault,
     },
-    /// Authentic, but past its expiry by this long.
+    /// The key is authentic, but has expired.
     #[error("key {id} expired {ago:?} ago")]
     Expired {
-        /// Which key.
+        /// The id of the key.
         id: KeyId,
-        /// How long ago; zero at the very second of expiry.
+        /// The time since its `exp`; zero at that very moment.
         ago: Duration,
     },
-    /// Authentic, but issued this long after now, which is more than clocks may differ.
+    /// The key is authentic, but its `iat` is further ahead than clocks may differ.
     #[error("key {id} was issued {ahead:?} in the future")]
     IssuedInFuture {
-        /// Which key.
+        /// The id of the key.
         id: KeyId,
-        /// How far its `iat` is ahead of the clock.
+        /// The time until its `iat`.
         ahead: Duration,
     },
-    /// Authentic, but not to be used before this long from now.
+    /// The key is authentic, but not valid yet.
     #[error("key {id} is not valid before {wait:?} from now")]
     NotYetValid {
-        /// Which key.
+        /// The id of the key.
         id: KeyId,
-        /// How far its `nbf` is ahead of the clock.
+        /// The time until its `nbf`.
         wait: Duration,
     },
-    /// Authentic, but bound to another host.
+    /// The key is authentic, but bound to another host.
     #[error("key {id} is bound to another host")]
     WrongHost {
-        /// Which key.
+        /// The id of the key.
         id: KeyId,
     },
-    /// Authentic and valid here, but its payload is not of the type asked for.
+    /// The key is valid, but its payload is not of the requested type.
     #[error("key {id} has a payload of another type")]
     Payload {
-        /// Which key.
+        /// The id of the key.
         id: KeyId,
     },
 }
@@ -144,21 +144,21 @@ pub enum OpenError {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClaimsFault {
-    /// The claims are not one JSON object.
+    /// The claims are not a single JSON object.
     #[error("not a JSON object")]
     NotAnObject,
-    /// This claim is required.
+    /// This required claim is absent.
     #[error("{0} is missing")]
     Missing(&'static str),
-    /// This claim is there twice.
-    #[error("{0} is there twice")]
+    /// This claim is present twice.
+    #[error("{0} is present twice")]
     Duplicate(&'static str),
     /// This claim has a value of the wrong type or form.
     #[error("{0} is not valid")]
     Invalid(&'static str),
 }
 
-/// The operating system gave no random bytes.
+/// The operating system returned no random bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the operating system gave no random bytes")]
+#[error("the operating system returned no random bytes")]
 pub struct RandomnessError(#[source] pub(crate) getrandom::Error);

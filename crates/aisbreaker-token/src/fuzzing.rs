@@ -1,9 +1,9 @@
-//! For the fuzz targets in `fuzz/` alone, and not part of the crate's interface: it is built only
-//! by the fuzzer, and by the test that replays the corpora.
+//! Access for the fuzz targets in `fuzz/`, built only by the fuzzer and by the test that replays
+//! the corpora. It is not part of the public API.
 
 use crate::KeyRing;
 
-/// Seals these bytes as all claims of a key, whatever they are.
+/// Seals any bytes as the claims of a key.
 pub fn seal_claims(ring: &KeyRing, claims: &[u8]) -> String {
     crate::sealing::seal_claims(ring, claims)
 }

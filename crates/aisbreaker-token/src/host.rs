@@ -1,13 +1,13 @@
-//! Host names in the one form that keys are bound to.
+//! Hosts in the canonical form that keys are bound to.
 
 use std::{fmt, net::Ipv6Addr, str::FromStr, sync::Arc};
 
-/// The longest host name that DNS can carry.
+/// The maximum length of a host name in DNS.
 const MAX_NAME_BYTES: usize = 253;
 
-/// A canonical host: lower case, without port and without trailing dot.
+/// A canonical host: in lower case, without a port and without a trailing dot.
 ///
-/// An IPv6 address keeps its brackets and is written as [`Ipv6Addr`] writes it. Cloning is cheap.
+/// An IPv6 address is in brackets, in the form that [`Ipv6Addr`] displays. Cloning is cheap.
 ///
 /// ```
 /// use aisbreaker_token::Host;
@@ -20,24 +20,23 @@ const MAX_NAME_BYTES: usize = 253;
 pub struct Host(Arc<str>);
 
 impl Host {
-    /// Reads a host as it stands in a `Host` header or a URL's authority: a name or an address, and
-    /// perhaps a port, which is checked and dropped.
+    /// Parses the host of a `Host` header or a URL: a name or an address, with an optional port.
     ///
-    /// Names have 1 to 253 ASCII letters, digits, `-`, `.` and `_`, without empty labels; one
-    /// trailing dot is dropped. Nothing is trimmed, and nothing is looked up. IPv4 addresses are
-    /// taken as names.
+    /// The port is validated and dropped. A name has 1 to 253 ASCII letters, digits, `-`, `.` and
+    /// `_`, without empty labels; one trailing dot is dropped. An IPv4 address counts as a name.
+    /// White space is not trimmed, and nothing is resolved.
     ///
     /// # Errors
-    /// [`HostError`] for everything else.
+    /// Returns [`HostError`] for any other text.
     pub fn parse(text: &str) -> Result<Self, HostError> {
-        match text.strip_prefix('[') {
+        let host = match text.strip_prefix('[') {
             Some(bracketed) => Self::from_ipv6(bracketed),
             None => Self::from_name(text),
-        }
-        .ok_or(HostError)
+        };
+        host.ok_or(HostError)
     }
 
-    /// The canonical text.
+    /// Returns the canonical text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -47,23 +46,25 @@ impl Host {
         if !rest.is_empty() && !is_port(rest.strip_prefix(':')?) {
             return None;
         }
-        let address: Ipv6Addr = address.parse().ok()?;
-        Some(Self(format!("[{address}]").into()))
+        let ip: Ipv6Addr = address.parse().ok()?;
+        Some(Self(format!("[{ip}]").into()))
     }
 
     fn from_name(text: &str) -> Option<Self> {
-        let name = match text.split_once(':') {
+        let without_port = match text.split_once(':') {
             Some((name, port)) if is_port(port) => name,
             Some(_) => return None,
             None => text,
         };
-        let name = name.strip_suffix('.').unwrap_or(name);
-        let is_valid = name.len() <= MAX_NAME_BYTES && name.split('.').all(is_label);
-        is_valid.then(|| Self(name.to_ascii_lowercase().into()))
+        let name = without_port.strip_suffix('.').unwrap_or(without_port);
+        if name.len() > MAX_NAME_BYTES || !name.split('.').all(is_label) {
+            return None;
+        }
+        Some(Self(name.to_ascii_lowercase().into()))
     }
 }
 
-/// RFC 3986 lets the port after the colon be empty.
+/// Returns whether a text is a port. RFC 3986 allows an empty one after the colon.
 fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
         && (text.is_empty() || text.parse::<u16>().is_ok())
@@ -96,7 +97,7 @@ impl FromStr for Host {
     }
 }
 
-/// The text given to [`Host::parse`] is not a host.
+/// The error of [`Host::parse`] for a text that is not a host.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not a host name, an IPv4 address or a bracketed IPv6 address, each with an optional port")]
 #[non_exhaustive]
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_have_one_spelling() {
+    fn parses_hosts_into_one_spelling() {
         for (text, expected) in [
             ("API.Example.com:3000", Some("api.example.com")),
             ("api.example.com.", Some("api.example.com")),

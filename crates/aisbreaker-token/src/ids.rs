@@ -1,14 +1,18 @@
-//! Names for keys that are safe to log: of an API key, and of the server key that sealed it.
+//! The ids of an API key and of the server key that sealed it. Neither is a secret.
 
 use std::fmt;
 
-use crate::encoding;
+use sha2::{Digest as _, Sha256};
 
-/// Names one API key, for logs, counters and revocation. It is not a secret and opens nothing.
+use crate::base64url;
+
+/// The id of an API key, for logs, counters and revocation.
 ///
-/// For a key of version 2 it is the 128 random bits of its `jti` (of a `jti` of another form, as
-/// other implementations may write it, the SHA-256), for one of the original server's keys the
-/// SHA-256 of its text. `Display` writes base64url: 22 or 43 characters.
+/// It is not a secret and opens nothing. A key of version 2 is identified by the 128 random bits of
+/// its `jti`. If another implementation wrote a `jti` of another form, the id is the SHA-256 of the
+/// `jti`. A legacy key has no `jti`, so its id is the SHA-256 of its text.
+///
+/// `Display` writes base64url: 22 characters for random bits, 43 for a digest.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct KeyId(IdBytes);
 
@@ -23,24 +27,22 @@ impl KeyId {
         Self(IdBytes::Random(bytes))
     }
 
+    /// Returns `None` for an empty `jti`.
     pub(crate) fn from_jti(jti: &str) -> Option<Self> {
-        let random = encoding::decode_array(jti.as_bytes()).map(Self::from_random);
-        random.or_else(|| (!jti.is_empty()).then(|| Self::digest_of(jti)))
+        if jti.is_empty() {
+            return None;
+        }
+        match base64url::decode_array(jti.as_bytes()) {
+            Some(bytes) => Some(Self::from_random(bytes)),
+            None => Some(Self::digest_of(jti)),
+        }
     }
 
-    fn digest_of(text: &str) -> Self {
-        use sha2::Digest as _;
-        Self(IdBytes::Digest(
-            sha2::Sha256::digest(text.as_bytes()).into(),
-        ))
+    pub(crate) fn digest_of(text: &str) -> Self {
+        Self(IdBytes::Digest(Sha256::digest(text.as_bytes()).into()))
     }
 
-    #[cfg(feature = "legacy")]
-    pub(crate) fn of_original(text: &str) -> Self {
-        Self::digest_of(text)
-    }
-
-    /// The 16 bytes of a `jti`, or the 32 of a digest.
+    /// Returns the 16 random bytes of a `jti`, or the 32 bytes of a digest.
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             IdBytes::Random(bytes) => bytes,
@@ -51,7 +53,7 @@ impl KeyId {
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&encoding::encode(self.as_bytes()))
+        f.pad(&base64url::encode(self.as_bytes()))
     }
 }
 
@@ -61,24 +63,25 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// Names a server key: the `kid` of the API keys that it sealed. It is not a secret and is the same
-/// on every server with that key.
+/// The id of a server key: the `kid` of the API keys that it seals.
+///
+/// It is not a secret, and every server with the same key has the same id.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ServerKeyId([u8; Self::CHARS]);
 
 impl ServerKeyId {
-    /// How many base64url characters it has.
+    /// The length in base64url characters.
     pub(crate) const CHARS: usize = 6;
 
-    /// The first six characters of the base64url text of five derived bytes: 36 bits.
+    /// Takes the first six base64url characters, 36 bits, of five derived bytes.
     pub(crate) fn from_derived(bytes: [u8; 5]) -> Self {
-        let mut text = [0; encoding::encoded_len(5)];
-        encoding::encode_into(&bytes, &mut text);
+        let mut text = [0; base64url::encoded_len(5)];
+        base64url::encode_into(&bytes, &mut text);
         let [a, b, c, d, e, f, _] = text;
         Self([a, b, c, d, e, f])
     }
 
-    /// Its text.
+    /// Returns the id as text: six base64url characters.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default()
     }

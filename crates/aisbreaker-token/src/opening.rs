@@ -1,4 +1,4 @@
-//! Opening keys: from text to a payload that is authentic and valid here and now.
+//! Opening keys: from text to a payload that is authentic, and valid now and for this host.
 
 use std::{fmt, time::SystemTime};
 
@@ -6,27 +6,23 @@ use chacha20poly1305::{AeadInOut as _, Tag, XNonce};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use zeroize::Zeroizing;
 
+#[cfg(feature = "legacy")]
+use crate::legacy;
 use crate::{
-    ClaimsFault, Host, KeyId, KeyRing, MAX_OPEN_CHARS, OpenError, PREFIX, ServerKeyId,
-    claims::{self, Registered, Times},
-    encoding,
-    header::{self, Header},
-    ring::RingKey,
-    sealing::{NONCE_BYTES, TAG_BYTES},
+    claims::{self, RegisteredClaims, Validity},
+    error::{ClaimsFault, OpenError},
+    format::{
+        EncryptedParts, MAX_OPEN_CHARS, NONCE_BYTES, PREFIX, Version,
+        header::{self, Header},
+    },
+    host::Host,
+    ids::{KeyId, ServerKeyId},
+    ring::{KeyRing, RingKey},
 };
 
-/// The format of a key.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Version {
-    /// This crate's format.
-    V2,
-    /// The original AIsBreaker server's format; opened only with feature `legacy`.
-    Original,
-}
-
-/// A key that was opened: authentic, for this host, and valid at the time given. Only
-/// [`KeyRing::open`] makes one.
+/// An opened key: authentic, for this host, and valid at the given time.
+///
+/// Only [`KeyRing::open`] creates one.
 pub struct Opened<P> {
     id: KeyId,
     version: Version,
@@ -36,32 +32,32 @@ pub struct Opened<P> {
 }
 
 impl<P> Opened<P> {
-    /// Names the key.
+    /// Returns the id of the key.
     pub fn id(&self) -> KeyId {
         self.id
     }
 
-    /// Which format the key has.
+    /// Returns the version of the key's format.
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// When the key was made. `None` only for a key of the original server that does not tell.
+    /// Returns when the key was sealed. `None` only for a legacy key without `iat`.
     pub fn issued_at(&self) -> Option<SystemTime> {
         self.issued_at
     }
 
-    /// The first moment at which the key is refused.
+    /// Returns the first moment at which the key is refused.
     pub fn expires_at(&self) -> SystemTime {
         self.expires_at
     }
 
-    /// What was sealed.
+    /// Returns the payload.
     pub fn payload(&self) -> &P {
         &self.payload
     }
 
-    /// What was sealed, without the rest.
+    /// Returns the payload, dropping the rest.
     pub fn into_payload(self) -> P {
         self.payload
     }
@@ -78,149 +74,138 @@ impl<P> fmt::Debug for Opened<P> {
 }
 
 impl KeyRing {
-    /// Opens a key and returns the payload inside it.
+    /// Opens a key and returns its payload.
     ///
-    /// Checked in this order: prefix; length (over [`MAX_OPEN_CHARS`] characters are refused
-    /// unread); header; authenticity; `exp` (refused from that very second on); `iat` (at most 60
-    /// seconds ahead of `now`); `nbf` if there is one; host. Of the original server's keys `iat` is
-    /// not checked, as that server does not either.
+    /// The checks run in this order:
     ///
-    /// Refusing a key costs the same however many server keys are in the ring, except that the
-    /// phrases are tried one by one on the original server's keys.
+    /// 1. the prefix;
+    /// 2. the length, at most [`MAX_OPEN_CHARS`], before anything else is read;
+    /// 3. the header;
+    /// 4. the authentication tag;
+    /// 5. `exp`, the first second at which the key is refused;
+    /// 6. `iat`, at most 60 seconds ahead of `now`. It is not checked in a legacy key, since the
+    ///    original server does not check it either;
+    /// 7. `nbf`, if present;
+    /// 8. the host.
+    ///
+    /// Refusing a key costs the same however many server keys are in the ring, except for a legacy
+    /// key, on which the phrases are tried one by one.
     ///
     /// # Errors
-    /// [`OpenError`], by cause, for the log. Answer all of them alike.
+    /// Returns the [`OpenError`] of the first check that fails, for the log. Respond the same way
+    /// to all of them.
     pub fn open<P: DeserializeOwned>(
         &self,
         key: &str,
         host: &Host,
         now: SystemTime,
     ) -> Result<Opened<P>, OpenError> {
-        let text = key
-            .strip_prefix(PREFIX)
-            .ok_or(OpenError::NoPrefix)?
-            .as_bytes();
+        let Some(text) = key.strip_prefix(PREFIX) else {
+            return Err(OpenError::NoPrefix);
+        };
         if key.len() > MAX_OPEN_CHARS {
             return Err(OpenError::TooLong);
         }
         #[cfg(feature = "legacy")]
-        if let Some(rest) = crate::original::strip_header(text) {
-            let claims = crate::original::decrypt(&self.original, rest)?;
-            let authentic = Authentic {
-                version: Version::Original,
-                key: None,
-                claims,
+        if let Some(rest) = legacy::strip_header(text.as_bytes()) {
+            let authentic = AuthenticClaims {
+                version: Version::V1,
+                server_key: None,
+                json: legacy::decrypt(&self.legacy, rest)?,
             };
-            return authentic.accept(|_| Ok(KeyId::of_original(key)), host, now);
+            return authentic.open(|_| Ok(KeyId::digest_of(key)), host, now);
         }
-        let (header, rest) = text
-            .split_first_chunk::<{ header::CHARS }>()
-            .ok_or(OpenError::Malformed)?;
-        let ring_key = self.find(header).ok_or_else(|| refuse_header(header))?;
-        let claims = decrypt(ring_key, rest)?;
-        let authentic = Authentic {
-            version: Version::V2,
-            key: Some(ring_key.id()),
-            claims,
+        let Some((header, rest)) = text.as_bytes().split_first_chunk::<{ header::CHARS }>() else {
+            return Err(OpenError::Malformed);
         };
-        authentic.accept(|registered| registered.key_id(), host, now)
+        let Some(server_key) = self.find(header) else {
+            return Err(refuse_header(header));
+        };
+        let authentic = AuthenticClaims {
+            version: Version::V2,
+            server_key: Some(server_key.id()),
+            json: decrypt(server_key, rest)?,
+        };
+        authentic.open(|registered| registered.key_id(), host, now)
     }
 }
 
 fn refuse_header(header: &Header) -> OpenError {
-    if header::has_the_form(header) {
+    if header::is_well_formed(header) {
         OpenError::UnknownServerKey
     } else {
         OpenError::UnsupportedHeader
     }
 }
 
+/// Decrypts the text after the header.
 fn decrypt(key: &RingKey, text: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-    let Sealed {
+    let Some(parts) = EncryptedParts::<NONCE_BYTES>::decode(text) else {
+        return Err(OpenError::Malformed);
+    };
+    let EncryptedParts {
         nonce,
-        mut buffer,
+        ciphertext: mut buffer,
         tag,
-    } = split::<NONCE_BYTES>(text).ok_or(OpenError::Malformed)?;
-    key.cipher()
-        .decrypt_inout_detached(
-            &XNonce::from(nonce),
-            &key.header,
-            buffer.as_mut_slice().into(),
-            &Tag::from(tag),
-        )
-        .or(Err(OpenError::NotAuthentic {
+    } = parts;
+    let outcome = key.cipher().decrypt_inout_detached(
+        &XNonce::from(nonce),
+        &key.header,
+        buffer.as_mut_slice().into(),
+        &Tag::from(tag),
+    );
+    match outcome {
+        Ok(()) => Ok(buffer),
+        Err(_) => Err(OpenError::NotAuthentic {
             server_key: Some(key.id()),
-        }))?;
-    Ok(buffer)
+        }),
+    }
 }
 
-/// The parts of a key that follow its header, decoded.
-pub(crate) struct Sealed<const NONCE: usize> {
-    pub(crate) nonce: [u8; NONCE],
-    pub(crate) buffer: Zeroizing<Vec<u8>>,
-    pub(crate) tag: [u8; TAG_BYTES],
-}
-
-/// Splits and decodes `..nonce.ciphertext.tag`. Only the ciphertext's length is free, and no
-/// character of base64url is a dot, so that the dots are where they must be or the text is refused.
-pub(crate) fn split<const NONCE: usize>(text: &[u8]) -> Option<Sealed<NONCE>> {
-    let text = text.strip_prefix(b"..")?;
-    let (nonce, text) = text.split_at_checked(encoding::encoded_len(NONCE))?;
-    let text = text.strip_prefix(b".")?;
-    let (text, tag) =
-        text.split_at_checked(text.len().checked_sub(encoding::encoded_len(TAG_BYTES))?)?;
-    let ciphertext = text.strip_suffix(b".")?;
-
-    let mut buffer = Zeroizing::new(vec![0; encoding::decoded_len(ciphertext.len())]);
-    encoding::decode_into(ciphertext, &mut buffer)?;
-    Some(Sealed {
-        nonce: encoding::decode_array(nonce)?,
-        buffer,
-        tag: encoding::decode_array(tag)?,
-    })
-}
-
-/// The claims of an authentic key, not yet known to be valid here and now.
-struct Authentic {
+/// The decrypted claims of an authentic key, not validated yet.
+struct AuthenticClaims {
     version: Version,
-    key: Option<ServerKeyId>,
-    claims: Zeroizing<Vec<u8>>,
+    server_key: Option<ServerKeyId>,
+    json: Zeroizing<Vec<u8>>,
 }
 
-impl Authentic {
-    /// Checks the claims and takes out the payload.
+impl AuthenticClaims {
+    /// Validates the claims and returns the payload.
     ///
-    /// Claims and payload are read in one pass. Only when that fails, the claims are read once more
-    /// without the payload, so that the claims are judged before it.
-    fn accept<P: DeserializeOwned>(
+    /// The registered claims and the payload are parsed in one pass. Only if that fails are the
+    /// claims parsed again without the payload, so that a fault of the claims takes precedence.
+    fn open<P: DeserializeOwned>(
         self,
-        id: impl FnOnce(&Registered<'_>) -> Result<KeyId, ClaimsFault>,
+        key_id: impl FnOnce(&RegisteredClaims<'_>) -> Result<KeyId, ClaimsFault>,
         host: &Host,
         now: SystemTime,
     ) -> Result<Opened<P>, OpenError> {
-        let unusable = |fault| OpenError::InvalidClaims {
-            server_key: self.key,
-            fault,
+        let server_key = self.server_key;
+        let invalid = |fault| OpenError::InvalidClaims { server_key, fault };
+        let Ok(json) = str::from_utf8(&self.json) else {
+            return Err(invalid(ClaimsFault::NotAnObject));
         };
-        let json = str::from_utf8(&self.claims).or(Err(unusable(ClaimsFault::NotAnObject)))?;
 
-        let mut registered = Registered::new(self.version);
-        let payload = claims::read::<P>(json, &mut registered);
+        let mut registered = RegisteredClaims::new(self.version);
+        let payload = claims::parse::<P>(json, &mut registered);
         if payload.is_err() {
-            registered = Registered::new(self.version);
-            if claims::read::<IgnoredAny>(json, &mut registered).is_err() {
-                return Err(unusable(
-                    registered.fault.unwrap_or(ClaimsFault::NotAnObject),
-                ));
+            registered = RegisteredClaims::new(self.version);
+            if claims::parse::<IgnoredAny>(json, &mut registered).is_err() {
+                let fault = registered.fault.unwrap_or(ClaimsFault::NotAnObject);
+                return Err(invalid(fault));
             }
         }
 
-        let id = id(&registered).map_err(unusable)?;
-        let Times {
+        let id = key_id(&registered).map_err(invalid)?;
+        let Validity {
             issued_at,
             expires_at,
-        } = registered.check(id, host, now, unusable)?;
-        let payload = payload.or(Err(OpenError::Payload { id }))?;
+        } = registered
+            .check(id, host, now)
+            .map_err(|error| error.into_open_error(server_key))?;
+        let Ok(payload) = payload else {
+            return Err(OpenError::Payload { id });
+        };
         Ok(Opened {
             id,
             version: self.version,

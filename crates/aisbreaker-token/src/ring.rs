@@ -1,4 +1,4 @@
-//! The key ring: one server key that seals, any number that open.
+//! The key ring: one server key to seal with, any number of them to open with.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -6,81 +6,81 @@ use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305};
 use subtle::ConstantTimeEq as _;
 
 #[cfg(feature = "legacy")]
-use crate::original::OriginalKey;
+use crate::legacy::LegacyKey;
 use crate::{
-    OpeningKey, RingError, ServerKey, ServerKeyId,
-    header::{self, Header},
-    server_key::DerivedKey,
+    error::RingError,
+    format::header::{self, Header},
+    ids::ServerKeyId,
+    server_key::{DerivedKey, OpeningKey, ServerKey},
 };
 
-/// Seals keys with one server key and opens keys of all its server keys.
+/// A set of server keys: seals keys with one of them, and opens keys sealed with any of them.
 ///
-/// The server key of a key is found by its header in one step, however many there are; a key that
-/// names another one is refused without trying any. Immutable once built: share it in an `Arc`.
+/// The header of a key names its server key, so one lookup finds it, however many are in the ring.
+/// A key that names an unknown server key is refused without trying any. A ring is immutable once
+/// built and can be shared in an `Arc`.
 pub struct KeyRing {
     pub(crate) sealing: Arc<RingKey>,
     opening: HashMap<Header, Arc<RingKey>>,
-    /// Keys of the original server name no server key, so these are tried in the order of
-    /// configuration.
+    /// Tried in this order, since a legacy key does not name its server key.
     #[cfg(feature = "legacy")]
-    pub(crate) original: Vec<OriginalKey>,
+    pub(crate) legacy: Vec<LegacyKey>,
 }
 
-/// A server key with the header of the keys that it seals.
+/// A server key, and the header of the keys that it seals.
 pub(crate) struct RingKey {
     pub(crate) header: Header,
     pub(crate) key: DerivedKey,
 }
 
 impl KeyRing {
-    /// A ring that seals with this server key, and opens what it sealed.
+    /// Creates a ring that seals and opens with this server key.
     pub fn new(sealing: ServerKey) -> Self {
         let ServerKey {
             raw: _,
             derived,
             #[cfg(feature = "legacy")]
-            original,
+            legacy,
         } = sealing;
-        let sealing = Arc::new(RingKey::new(derived));
+        let key = Arc::new(RingKey::new(derived));
         Self {
-            opening: HashMap::from([(sealing.header, Arc::clone(&sealing))]),
-            sealing,
+            opening: HashMap::from([(key.header, Arc::clone(&key))]),
+            sealing: key,
             #[cfg(feature = "legacy")]
-            original: vec![original],
+            legacy: vec![legacy],
         }
     }
 
-    /// The same ring, which opens what this server key sealed too. Adding one key twice changes
-    /// nothing.
+    /// Adds a server key to open with. Adding the same key again has no effect.
     ///
     /// # Errors
-    /// [`RingError::SameId`] when the ring has another key with the same id.
+    /// Returns [`RingError::SameId`] if the ring has a different server key with the same id.
     pub fn with_opening_key(mut self, key: impl Into<OpeningKey>) -> Result<Self, RingError> {
-        let key = key.into();
-        if let Some(derived) = key.derived {
-            self.add(derived)?;
+        let opening = key.into();
+        if let Some(derived) = opening.derived {
+            self.insert(derived)?;
         }
         #[cfg(feature = "legacy")]
-        if !self.original.contains(&key.original) {
-            self.original.push(key.original);
+        if !self.legacy.contains(&opening.legacy) {
+            self.legacy.push(opening.legacy);
         }
         Ok(self)
     }
 
-    /// The `kid` of the keys that this ring seals.
+    /// Returns the id of the server key that this ring seals with.
     pub fn sealing_key_id(&self) -> ServerKeyId {
         self.sealing.id()
     }
 
-    /// The server key whose API keys have this header.
+    /// Returns the server key whose API keys have this header.
     pub(crate) fn find(&self, header: &Header) -> Option<&RingKey> {
         self.opening.get(header).map(Arc::as_ref)
     }
 
-    fn add(&mut self, derived: DerivedKey) -> Result<(), RingError> {
+    fn insert(&mut self, derived: DerivedKey) -> Result<(), RingError> {
         let key = RingKey::new(derived);
         match self.opening.get(&key.header) {
-            Some(known) if known.encrypts_like(&key) => Ok(()),
+            Some(known) if known.is_same_key(&key) => Ok(()),
             Some(_) => Err(RingError::SameId(key.id())),
             None => {
                 self.opening.insert(key.header, Arc::new(key));
@@ -92,16 +92,10 @@ impl KeyRing {
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let opening: Vec<_> = self.opening.values().map(|key| key.id()).collect();
         f.debug_struct("KeyRing")
             .field("sealing", &self.sealing_key_id())
-            .field(
-                "opening",
-                &self
-                    .opening
-                    .values()
-                    .map(|key| key.id())
-                    .collect::<Vec<_>>(),
-            )
+            .field("opening", &opening)
             .finish_non_exhaustive()
     }
 }
@@ -122,7 +116,7 @@ impl RingKey {
         XChaCha20Poly1305::new((&*self.key.encryption).into())
     }
 
-    fn encrypts_like(&self, other: &Self) -> bool {
+    fn is_same_key(&self, other: &Self) -> bool {
         self.key
             .encryption
             .ct_eq(other.key.encryption.as_slice())

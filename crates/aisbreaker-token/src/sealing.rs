@@ -1,4 +1,4 @@
-//! Making keys.
+//! Sealing payloads into new keys.
 
 use std::{
     fmt,
@@ -12,27 +12,29 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::{
-    Host, KeyId, KeyRing, MAX_SEAL_CHARS, PREFIX, RandomnessError, SealError, claims, encoding,
-    header, ring::RingKey,
+    base64url, claims,
+    error::{RandomnessError, SealError},
+    format::{MAX_SEAL_CHARS, NONCE_BYTES, PREFIX, TAG_BYTES, header},
+    host::Host,
+    ids::KeyId,
+    ring::{KeyRing, RingKey},
 };
 
-/// How many bytes of a nonce and of a tag stand in a key.
-pub(crate) const NONCE_BYTES: usize = 24;
-pub(crate) const TAG_BYTES: usize = 16;
-
-/// The last second of the year 9999, the end of what most date formats can write.
+/// The last second of the year 9999, which most date formats cannot exceed.
 const LAST_SECOND: u64 = 253_402_300_799;
 
-/// All characters of a key but those of the encrypted claims: the prefix, the header and two dots,
-/// the nonce and a dot, a dot and the tag.
-const FIXED_CHARS: usize = PREFIX
+/// The length of a key without its ciphertext: the prefix, the header, the nonce, the tag, and four
+/// dots.
+const OVERHEAD_CHARS: usize = PREFIX
     .len()
     .saturating_add(header::CHARS)
     .saturating_add(4)
-    .saturating_add(encoding::encoded_len(NONCE_BYTES))
-    .saturating_add(encoding::encoded_len(TAG_BYTES));
+    .saturating_add(base64url::encoded_len(NONCE_BYTES))
+    .saturating_add(base64url::encoded_len(TAG_BYTES));
 
-/// A freshly made key. Its text is a secret: wiped on drop, shown only by [`expose`](Self::expose).
+/// A newly sealed key.
+///
+/// Its text is a secret, wiped on drop. Only [`expose`](Self::expose) returns it.
 pub struct SealedKey {
     text: SecretString,
     id: KeyId,
@@ -40,22 +42,17 @@ pub struct SealedKey {
 }
 
 impl SealedKey {
-    /// The key's text, to be handed to its owner.
+    /// Returns the secret text of the key, for its holder.
     pub fn expose(&self) -> &str {
         self.text.expose_secret()
     }
 
-    /// The key's text, as a secret.
-    pub fn into_secret(self) -> SecretString {
-        self.text
-    }
-
-    /// Its public name.
+    /// Returns the id of the key.
     pub fn id(&self) -> KeyId {
         self.id
     }
 
-    /// How long it lives, in whole seconds.
+    /// Returns the lifetime of the key, in whole seconds.
     pub fn expires_in(&self) -> Duration {
         self.expires_in
     }
@@ -71,17 +68,20 @@ impl fmt::Debug for SealedKey {
 }
 
 impl KeyRing {
-    /// Seals a payload into a new key for this host, from now on and for this lifetime in whole
-    /// seconds.
+    /// Seals a payload into a new key for this host, valid from `now` on.
     ///
-    /// The payload is anything that serialises to a JSON object without the members `iss`, `sub`,
-    /// `aud`, `exp`, `nbf`, `iat` and `jti`. Its JSON is written twice, once to learn its length,
-    /// so that the buffer never moves and can be wiped.
+    /// `lifetime` is rounded down to whole seconds. The payload is any type that serializes to a
+    /// JSON object without the members `iss`, `sub`, `aud`, `exp`, `nbf`, `iat` and `jti`. It is
+    /// serialized twice, first to learn its length, so that the buffer never reallocates and can be
+    /// wiped.
     ///
     /// # Errors
-    /// [`SealError::Payload`], [`SealError::NotAnObject`] and [`SealError::ReservedMember`] for the
-    /// payload; [`SealError::TooLong`] when the key would have more than [`MAX_SEAL_CHARS`]
-    /// characters; [`SealError::Lifetime`]; [`SealError::Randomness`].
+    /// - [`SealError::Payload`], [`SealError::NotAnObject`] or [`SealError::ReservedMember`] if the
+    ///   payload cannot be sealed.
+    /// - [`SealError::TooLong`] if the key would be longer than [`MAX_SEAL_CHARS`].
+    /// - [`SealError::Lifetime`] if the lifetime is under a second or ends after the year 9999, or
+    ///   `now` is before 1970.
+    /// - [`SealError::Randomness`] if the operating system returns no random bytes.
     pub fn seal<P: Serialize + ?Sized>(
         &self,
         payload: &P,
@@ -89,12 +89,12 @@ impl KeyRing {
         now: SystemTime,
         lifetime: Duration,
     ) -> Result<SealedKey, SealError> {
-        let system = |bytes: &mut [u8]| getrandom::fill(bytes).map_err(RandomnessError);
-        self.seal_with(payload, host, now, lifetime, system)
+        let os_random = |bytes: &mut [u8]| getrandom::fill(bytes).map_err(RandomnessError);
+        self.seal_with_random(payload, host, now, lifetime, os_random)
     }
 
-    /// Seals with randomness from this source: first the 16 bytes of the `jti`, then the nonce.
-    pub(crate) fn seal_with<P: Serialize + ?Sized>(
+    /// Seals with random bytes from `random`: first the 16 bytes of the `jti`, then the nonce.
+    pub(crate) fn seal_with_random<P: Serialize + ?Sized>(
         &self,
         payload: &P,
         host: &Host,
@@ -102,18 +102,8 @@ impl KeyRing {
         lifetime: Duration,
         mut random: impl FnMut(&mut [u8]) -> Result<(), RandomnessError>,
     ) -> Result<SealedKey, SealError> {
-        let issued_at = now
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .ok()
-            .map(|since| since.as_secs());
-        let expires_in = lifetime.as_secs();
-        let (Some(issued_at), 1..) = (issued_at, expires_in) else {
-            return Err(SealError::Lifetime);
-        };
-        let expiry = issued_at
-            .checked_add(expires_in)
-            .filter(|&expiry| expiry <= LAST_SECOND);
-        let expiry = expiry.ok_or(SealError::Lifetime)?;
+        let lifetime_seconds = lifetime.as_secs();
+        let (issued_at, expiry) = dates(now, lifetime_seconds).ok_or(SealError::Lifetime)?;
 
         let (mut jti, mut nonce) = ([0; 16], [0; NONCE_BYTES]);
         random(&mut jti)?;
@@ -122,25 +112,38 @@ impl KeyRing {
 
         let registered =
             format!(r#"{{"aud":"{host}","iat":{issued_at},"exp":{expiry},"jti":"{id}""#);
-        let claims = write_claims(&registered, payload)?;
-        let text = encrypt(&self.sealing, nonce, claims);
+        let claims = serialize_claims(&registered, payload)?;
         Ok(SealedKey {
-            text,
+            text: encrypt(&self.sealing, nonce, claims),
             id,
-            expires_in: Duration::from_secs(expires_in),
+            expires_in: Duration::from_secs(lifetime_seconds),
         })
     }
 }
 
-/// Appends the payload's members to the open object of the registered claims.
-fn write_claims<P: Serialize + ?Sized>(
+/// Returns `iat` and `exp`, in seconds since 1970.
+fn dates(now: SystemTime, lifetime_seconds: u64) -> Option<(u64, u64)> {
+    if lifetime_seconds == 0 {
+        return None;
+    }
+    let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    let issued_at = since_epoch.as_secs();
+    let expiry = issued_at.checked_add(lifetime_seconds)?;
+    if expiry > LAST_SECOND {
+        return None;
+    }
+    Some((issued_at, expiry))
+}
+
+/// Appends the members of the payload to the registered claims, an object still open.
+fn serialize_claims<P: Serialize + ?Sized>(
     registered: &str,
     payload: &P,
 ) -> Result<Zeroizing<Vec<u8>>, SealError> {
-    let mut counter = Counter(0);
+    let mut counter = ByteCounter(0);
     serde_json::to_writer(&mut counter, payload).map_err(SealError::Payload)?;
     let claims_bytes = registered.len().saturating_add(counter.0);
-    let chars = FIXED_CHARS.saturating_add(encoding::encoded_len(claims_bytes));
+    let chars = OVERHEAD_CHARS.saturating_add(base64url::encoded_len(claims_bytes));
     if chars > MAX_SEAL_CHARS {
         return Err(SealError::TooLong {
             chars,
@@ -150,9 +153,9 @@ fn write_claims<P: Serialize + ?Sized>(
 
     let mut claims = Zeroizing::new(Vec::with_capacity(claims_bytes));
     claims.extend_from_slice(registered.as_bytes());
-    serde_json::to_writer(Bounded(&mut claims), payload).map_err(SealError::Payload)?;
+    serde_json::to_writer(FixedCapacity(&mut claims), payload).map_err(SealError::Payload)?;
     let members = claims.get_mut(registered.len()..).unwrap_or_default();
-    claims::require_payload_members(members)?;
+    claims::check_payload(members)?;
     match members {
         [b'{', b'}'] => {
             claims.truncate(registered.len());
@@ -166,7 +169,7 @@ fn write_claims<P: Serialize + ?Sized>(
 
 #[expect(
     clippy::expect_used,
-    reason = "the cipher takes up to 256 GiB, and text of ASCII parts is UTF-8"
+    reason = "the cipher accepts up to 256 GiB, and all parts of the text are ASCII"
 )]
 fn encrypt(
     key: &RingKey,
@@ -182,24 +185,24 @@ fn encrypt(
         )
         .expect("claims are short");
 
-    let chars = FIXED_CHARS.saturating_add(encoding::encoded_len(claims.len()));
+    let chars = OVERHEAD_CHARS.saturating_add(base64url::encoded_len(claims.len()));
     let mut text = Vec::with_capacity(chars);
     text.extend_from_slice(PREFIX.as_bytes());
     text.extend_from_slice(&key.header);
     text.extend_from_slice(b"..");
-    encoding::append(&nonce, &mut text);
+    base64url::append(&nonce, &mut text);
     text.push(b'.');
-    encoding::append(&claims, &mut text);
+    base64url::append(&claims, &mut text);
     text.push(b'.');
-    encoding::append(&tag, &mut text);
+    base64url::append(&tag, &mut text);
     debug_assert_eq!(text.len(), chars);
     String::from_utf8(text).expect("text is ASCII").into()
 }
 
-/// Counts what is written.
-struct Counter(usize);
+/// Counts the bytes written to it.
+struct ByteCounter(usize);
 
-impl Write for Counter {
+impl Write for ByteCounter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0 = self.0.saturating_add(bytes.len());
         Ok(bytes.len())
@@ -210,16 +213,14 @@ impl Write for Counter {
     }
 }
 
-/// Writes into the spare capacity of a buffer, which never grows: growing would leave a copy behind
-/// unwiped.
-struct Bounded<'a>(&'a mut Vec<u8>);
+/// Writes into the spare capacity of a buffer and never grows it, since growing would leave behind
+/// a copy that is not wiped.
+struct FixedCapacity<'a>(&'a mut Vec<u8>);
 
-impl Write for Bounded<'_> {
+impl Write for FixedCapacity<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.len() > self.0.capacity().saturating_sub(self.0.len()) {
-            return Err(io::Error::other(
-                "payload is longer the second time it is written",
-            ));
+            return Err(io::Error::other("payload grew between two serializations"));
         }
         self.0.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -230,7 +231,7 @@ impl Write for Bounded<'_> {
     }
 }
 
-/// Seals claims as they are, to see how odd ones are opened.
+/// Seals any bytes as the claims of a key, to test how invalid claims are opened.
 #[cfg(any(fuzzing, test))]
 pub(crate) fn seal_claims(ring: &KeyRing, claims: &[u8]) -> String {
     encrypt(&ring.sealing, [9; NONCE_BYTES], claims.to_vec().into())
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn seals_the_very_text_of_another_implementation() {
+    fn seals_the_same_text_as_another_implementation() {
         let vectors: Vec<Vector> =
             serde_json::from_str(include_str!("../tests/vectors/v2-keys.json")).unwrap();
         for vector in vectors {
@@ -276,7 +277,7 @@ mod tests {
 
             let host = Host::parse(&vector.host).unwrap();
             let sealed = ring
-                .seal_with(&vector.payload, &host, now, lifetime, random)
+                .seal_with_random(&vector.payload, &host, now, lifetime, random)
                 .unwrap();
 
             assert_eq!(sealed.expose(), vector.key, "{}", vector.name);
@@ -291,13 +292,13 @@ mod tests {
     }
 
     #[test]
-    fn without_randomness_there_is_no_key() {
+    fn seals_nothing_without_random_bytes() {
         let ring = KeyRing::new(ServerKey::from_bytes([1; 32]));
         let host = Host::parse("h.example").unwrap();
         let failing = |_: &mut [u8]| Err(RandomnessError(getrandom::Error::UNSUPPORTED));
 
         let payload = serde_json::json!({});
-        let sealed = ring.seal_with(
+        let sealed = ring.seal_with_random(
             &payload,
             &host,
             SystemTime::UNIX_EPOCH,
@@ -309,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn payload_that_grows_between_its_two_writings_is_refused() {
+    fn refuses_payload_that_grows_between_serializations() {
         struct Growing(std::cell::Cell<usize>);
 
         impl Serialize for Growing {
@@ -321,7 +322,7 @@ mod tests {
             }
         }
 
-        let claims = write_claims("{}", &Growing(1.into()));
+        let claims = serialize_claims("{}", &Growing(1.into()));
 
         assert!(matches!(claims, Err(SealError::Payload(_))));
     }

@@ -1,4 +1,4 @@
-//! Server keys: where they come from, and what is derived from them.
+//! Server keys: generated, parsed or derived from a phrase, and the keys derived from them.
 
 use std::fmt;
 
@@ -9,118 +9,128 @@ use sha2::Sha256;
 use zeroize::{Zeroize as _, Zeroizing};
 
 #[cfg(feature = "legacy")]
-use crate::original::OriginalKey;
-use crate::{KeyError, RandomnessError, ServerKeyId, encoding};
+use crate::legacy::LegacyKey;
+use crate::{
+    base64url,
+    error::{KeyError, RandomnessError},
+    ids::ServerKeyId,
+};
 
-/// The fewest characters of a phrase that seals.
+/// The minimum length of a phrase to seal with.
 const MIN_PHRASE_CHARS: usize = 10;
 
-/// Argon2id's salt. It is public and fixed, so that servers with one phrase agree without talking;
-/// it names the format version, so that a later version gets other keys from the same phrase.
+/// The salt of Argon2id.
+///
+/// It is public and fixed, so that all servers derive the same key from a phrase. It names the
+/// format version, so that a later version derives other keys from the same phrase.
 const PHRASE_SALT: &[u8] = b"aisbreaker.org/jwt/v2 phrase";
 const PHRASE_MEMORY_KIB: u32 = 64 * 1024;
 const PHRASE_PASSES: u32 = 3;
 const PHRASE_LANES: u32 = 1;
 
-/// HKDF's `info` for the content encryption key.
+/// The `info` of HKDF for the content encryption key.
 const ENCRYPTION_LABEL: &[u8] = b"aisbreaker.org/jwt/v2 XC20P key";
-/// HKDF's `info` for the `kid`.
+/// The `info` of HKDF for the `kid`.
 const ID_LABEL: &[u8] = b"aisbreaker.org/jwt/v2 kid";
 
-/// The secret of a server: seals and opens API keys. Wiped on drop; never printed, cloned or
-/// serialised.
+/// The secret key of a server, which seals and opens API keys.
+///
+/// It is wiped on drop, and cannot be printed, cloned or serialized.
 pub struct ServerKey {
-    /// The configured 32 bytes; `None` when a phrase was configured.
+    /// The configured 32 bytes. `None` for a key derived from a phrase.
     pub(crate) raw: Option<Zeroizing<[u8; 32]>>,
     pub(crate) derived: DerivedKey,
     #[cfg(feature = "legacy")]
-    pub(crate) original: OriginalKey,
+    pub(crate) legacy: LegacyKey,
 }
 
 impl ServerKey {
-    /// Draws a fresh random key.
+    /// Generates a random key.
     ///
     /// # Errors
-    /// [`KeyError::Randomness`] when the operating system gives no random bytes.
+    /// Returns [`KeyError::Randomness`] if the operating system returns no random bytes.
     pub fn generate() -> Result<Self, KeyError> {
         let mut bytes = Zeroizing::new([0; 32]);
         getrandom::fill(bytes.as_mut_slice()).map_err(RandomnessError)?;
         Ok(Self::from_bytes(*bytes))
     }
 
-    /// Takes 32 bytes that are already uniformly random. For anything that a person thought of, use
-    /// [`from_phrase`](Self::from_phrase).
+    /// Creates a key from 32 uniformly random bytes.
+    ///
+    /// Use [`from_phrase`](Self::from_phrase) for a secret that a person chose.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         let raw = Zeroizing::new(bytes);
         Self {
             derived: DerivedKey::from_root(&raw),
             #[cfg(feature = "legacy")]
-            original: OriginalKey::from_text(&Zeroizing::new(encoding::encode(raw.as_slice()))),
+            legacy: LegacyKey::from_phrase(&Zeroizing::new(base64url::encode(raw.as_slice()))),
             raw: Some(raw),
         }
     }
 
-    /// Derives a key from a phrase by Argon2id with 64 MiB, three passes and one lane: about a
-    /// fifth of a second, once at start.
+    /// Derives a key from a phrase by Argon2id with 64 MiB of memory, three passes and one lane.
     ///
-    /// The phrase's UTF-8 bytes count as they are: neither trimmed nor normalised.
+    /// This takes about a fifth of a second, so do it once at startup. The UTF-8 bytes of the
+    /// phrase are neither trimmed nor normalized.
     ///
     /// # Errors
-    /// [`KeyError::TooShort`] under ten characters, [`KeyError::Derivation`] when there is too
-    /// little memory.
+    /// Returns [`KeyError::TooShort`] for a phrase under ten characters, and
+    /// [`KeyError::Derivation`] if there is not enough memory.
     pub fn from_phrase(phrase: &str) -> Result<Self, KeyError> {
-        require_chars(phrase, MIN_PHRASE_CHARS)?;
+        check_min_chars(phrase, MIN_PHRASE_CHARS)?;
         Ok(Self {
             raw: None,
-            derived: DerivedKey::from_root(&*stretch(phrase)?),
+            derived: DerivedKey::from_root(&*derive_root(phrase)?),
             #[cfg(feature = "legacy")]
-            original: OriginalKey::from_text(phrase),
+            legacy: LegacyKey::from_phrase(phrase),
         })
     }
 
-    /// Reads a configured text: 43 characters of canonical base64url are the 32 bytes of a key, and
-    /// everything else is a phrase.
+    /// Parses a configured key.
+    ///
+    /// A text of 43 characters of canonical base64url is the 32 bytes of a key. Any other text is a
+    /// phrase.
     ///
     /// # Errors
-    /// Those of [`from_phrase`](Self::from_phrase).
+    /// Returns the same errors as [`from_phrase`](Self::from_phrase).
     pub fn parse(text: &str) -> Result<Self, KeyError> {
-        match encoding::decode_array(text.as_bytes()) {
+        match base64url::decode_array(text.as_bytes()) {
             Some(bytes) => Ok(Self::from_bytes(bytes)),
             None => Self::from_phrase(text),
         }
     }
 
-    /// Reads a configured text as [`parse`](Self::parse) does, for opening only.
+    /// Parses a configured key like [`parse`](Self::parse), to open with it only.
     ///
-    /// With feature `legacy` a phrase may be of any length but zero. One under ten characters opens
-    /// nothing but keys of the original server, which allowed such phrases; no other server can
-    /// have sealed with it.
+    /// With the feature `legacy`, a phrase may be shorter than ten characters, but not empty. It
+    /// opens only legacy keys then, since only the original server seals with such a phrase.
     ///
     /// # Errors
-    /// Those of [`from_phrase`](Self::from_phrase).
+    /// Returns the same errors as [`from_phrase`](Self::from_phrase).
     pub fn parse_for_opening(text: &str) -> Result<OpeningKey, KeyError> {
         #[cfg(feature = "legacy")]
         if text.chars().count() < MIN_PHRASE_CHARS {
-            require_chars(text, 1)?;
+            check_min_chars(text, 1)?;
             return Ok(OpeningKey {
                 derived: None,
-                original: OriginalKey::from_text(text),
+                legacy: LegacyKey::from_phrase(text),
             });
         }
         Self::parse(text).map(OpeningKey::from)
     }
 
-    /// Its public name, the `kid` of the keys that it seals.
+    /// Returns the id of the key, the `kid` of the API keys that it seals.
     pub fn id(&self) -> ServerKeyId {
         self.derived.id
     }
 
-    /// The secret text that [`parse`](Self::parse) turns into this key again: 43 characters of
-    /// base64url. `None` for a key that came from a phrase, which is not kept.
+    /// Returns the secret text of the key, for [`parse`](Self::parse) to read: 43 characters of
+    /// base64url.
+    ///
+    /// Returns `None` for a key derived from a phrase, since the phrase is not kept.
     pub fn expose_text(&self) -> Option<SecretString> {
-        self.raw
-            .as_ref()
-            .map(|raw| encoding::encode(raw.as_slice()).into())
+        let raw = self.raw.as_ref()?;
+        Some(base64url::encode(raw.as_slice()).into())
     }
 }
 
@@ -130,17 +140,19 @@ impl fmt::Debug for ServerKey {
     }
 }
 
-/// A server key that only opens: a former [`ServerKey`], or one from
-/// [`ServerKey::parse_for_opening`]. Wiped on drop; never printed, cloned or serialised.
+/// A server key that opens API keys, but does not seal them.
+///
+/// It comes from a [`ServerKey`] or from [`ServerKey::parse_for_opening`]. It is wiped on drop, and
+/// cannot be printed, cloned or serialized.
 pub struct OpeningKey {
-    /// `None` for a phrase that is too short to have sealed anything but original keys.
+    /// `None` for a phrase so short that only the original server can have sealed with it.
     pub(crate) derived: Option<DerivedKey>,
     #[cfg(feature = "legacy")]
-    pub(crate) original: OriginalKey,
+    pub(crate) legacy: LegacyKey,
 }
 
 impl OpeningKey {
-    /// The `kid` of the keys that it opens. `None` when it opens only keys of the original server.
+    /// Returns the id of the key, or `None` if it opens only legacy keys.
     pub fn id(&self) -> Option<ServerKeyId> {
         self.derived.as_ref().map(|derived| derived.id)
     }
@@ -151,7 +163,7 @@ impl From<ServerKey> for OpeningKey {
         Self {
             derived: Some(key.derived),
             #[cfg(feature = "legacy")]
-            original: key.original,
+            legacy: key.legacy,
         }
     }
 }
@@ -165,7 +177,7 @@ impl fmt::Debug for OpeningKey {
     }
 }
 
-/// What version 2 uses of a server key.
+/// The keys that version 2 derives from a server key.
 pub(crate) struct DerivedKey {
     pub(crate) id: ServerKeyId,
     pub(crate) encryption: Zeroizing<[u8; 32]>,
@@ -174,7 +186,7 @@ pub(crate) struct DerivedKey {
 impl DerivedKey {
     #[expect(
         clippy::expect_used,
-        reason = "HKDF-SHA-256 gives up to 8160 bytes; these are 32 and 5"
+        reason = "HKDF-SHA-256 outputs up to 8160 bytes; these are 32 and 5"
     )]
     fn from_root(root: &[u8; 32]) -> Self {
         let hkdf = Hkdf::<Sha256>::new(None, root);
@@ -190,17 +202,18 @@ impl DerivedKey {
     }
 }
 
-fn require_chars(phrase: &str, minimum_chars: usize) -> Result<(), KeyError> {
+fn check_min_chars(phrase: &str, minimum_chars: usize) -> Result<(), KeyError> {
     if phrase.chars().count() < minimum_chars {
         return Err(KeyError::TooShort { minimum_chars });
     }
     Ok(())
 }
 
-fn stretch(phrase: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
-    let derivation = |_| KeyError::Derivation;
-    let params = Params::new(PHRASE_MEMORY_KIB, PHRASE_PASSES, PHRASE_LANES, Some(32))
-        .map_err(derivation)?;
+/// Stretches a phrase into the root that all keys are derived from.
+fn derive_root(phrase: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    let Ok(params) = Params::new(PHRASE_MEMORY_KIB, PHRASE_PASSES, PHRASE_LANES, Some(32)) else {
+        return Err(KeyError::Derivation);
+    };
     let mut memory = vec![Block::new(); params.block_count()];
     let mut root = Zeroizing::new([0; 32]);
     let outcome = Argon2::new(Algorithm::Argon2id, argon2::Version::V0x13, params)
@@ -211,8 +224,10 @@ fn stretch(phrase: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
             &mut memory,
         );
     memory.iter_mut().for_each(Block::zeroize);
-    outcome.map_err(derivation)?;
-    Ok(root)
+    match outcome {
+        Ok(()) => Ok(root),
+        Err(_) => Err(KeyError::Derivation),
+    }
 }
 
 #[cfg(test)]
@@ -245,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn generated_keys_differ_and_survive_as_text() {
+    fn generated_keys_differ_and_round_trip_as_text() {
         let [one, other] = [(); 2].map(|()| ServerKey::generate().unwrap());
 
         let text = one.expose_text().unwrap();
@@ -262,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn sealing_phrases_have_ten_characters() {
+    fn sealing_phrases_have_at_least_ten_characters() {
         let too_short = Err(KeyError::TooShort { minimum_chars: 10 });
         for phrase in ["", "a", "123456789", "ünïcödé🔑🔑"] {
             assert_eq!(
@@ -281,7 +296,7 @@ mod tests {
 
     #[cfg(feature = "legacy")]
     #[test]
-    fn short_phrases_open_only_original_keys() {
+    fn short_phrases_open_only_legacy_keys() {
         assert_eq!(ServerKey::parse_for_opening("a").unwrap().id(), None);
         assert_eq!(
             ServerKey::parse_for_opening(RAW).unwrap().id(),
@@ -295,7 +310,7 @@ mod tests {
 
     #[cfg(not(feature = "legacy"))]
     #[test]
-    fn short_phrases_open_nothing_and_are_refused() {
+    fn short_phrases_are_refused_without_legacy_keys() {
         assert_eq!(
             ServerKey::parse_for_opening("123456789").map(|key| key.id()),
             Err(KeyError::TooShort { minimum_chars: 10 })

@@ -1,5 +1,4 @@
-//! `Debug` and `Display` of every public type that holds a secret, or comes of one, show no piece
-//! of it.
+//! `Debug` and `Display` of public types that hold or derive from a secret show no part of it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -17,14 +16,15 @@ use serde_json::json;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-// No 12 bytes of these are anything else.
+// No 12 consecutive bytes of these occur anywhere else.
 const SECRET: &str = "Rk5wTz8nXv2bLq7mGd4yJc9hPs3f";
 const PHRASE: &str = "Wm3tKb9xQf6vNz2rHj8cYd5gLp7s";
 const FORMER_PHRASE: &str = "Bt6yMn4kVx8jCq3wRz7fGh2dSp5l";
 const SHORT_PHRASE: &str = "Zk7#q";
 const RAW: &str = "QmV4Tz9rWk2LpXc7Nf5JhYb8DgSs3vUa6EoRtKi1Gqw";
 
-/// What is to be seen nowhere: secrets, and the 32 bytes of a server key as text and as numbers.
+/// Returns what no output may contain: parts of secrets, and of the bytes of a server key as
+/// numbers.
 fn pieces(key: &str) -> Vec<String> {
     let texts = [SECRET, PHRASE, FORMER_PHRASE, RAW, key];
     let windows = texts.iter().flat_map(|text| text.as_bytes().windows(12));
@@ -56,7 +56,7 @@ fn now() -> SystemTime {
 }
 
 #[test]
-fn debug_output_shows_no_piece_of_a_secret() {
+fn debug_output_shows_no_part_of_a_secret() {
     assert!(
         ServerKey::parse(RAW).unwrap().expose_text().is_some(),
         "it is a key, not a phrase"
@@ -88,7 +88,7 @@ fn debug_output_shows_no_piece_of_a_secret() {
         vec![ServiceSecret::new("", SECRET.repeat(1_000).into())],
     );
     let not_a_grant = json!({"serviceSecrets": [SECRET, {SECRET: SECRET}]});
-    let not_a_grant = ring.seal(&not_a_grant, &host(), now(), HOUR).unwrap();
+    let sealed_not_a_grant = ring.seal(&not_a_grant, &host(), now(), HOUR).unwrap();
     let not_an_object = || ring.seal(SECRET, &host(), now(), HOUR).unwrap_err();
     let seal_errors: [SealError; 2] = [
         ring.seal(&too_long, &host(), now(), HOUR).unwrap_err(),
@@ -98,7 +98,7 @@ fn debug_output_shows_no_piece_of_a_secret() {
         refused(&key, HOUR),
         refused(&key.replace("..", "..A"), HOUR),
         refused(SECRET, HOUR),
-        refused(not_a_grant.expose(), HOUR / 2),
+        refused(sealed_not_a_grant.expose(), HOUR / 2),
     ];
     let key_error: KeyError = ServerKey::parse("Zk7#q").unwrap_err();
     let rows = [

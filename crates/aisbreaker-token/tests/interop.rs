@@ -1,8 +1,8 @@
-//! Another implementation (`interop/interop.py`, on Python's joserfc) opens our keys, and we open
-//! its keys.
+//! An independent implementation (`interop/interop.py`, built on joserfc for Python) opens keys of
+//! this crate, and this crate opens its keys.
 //!
-//! Needs `python3`, or the interpreter that `AISBREAKER_PYTHON` names, with
-//! `interop/requirements.txt`. Without these the tests are skipped, unless
+//! The tests need `python3`, or the interpreter in `AISBREAKER_PYTHON`, with the packages of
+//! `interop/requirements.txt`. Without them the tests are skipped, unless
 //! `AISBREAKER_REQUIRE_INTEROP` is `1`.
 
 #![expect(
@@ -54,7 +54,7 @@ fn is_missing() -> bool {
         "the packages of tests/interop/requirements.txt are not installed"
     );
     if !found {
-        // Not by `eprintln!`, which the test harness hides.
+        // Written directly, since the test harness hides the output of `eprintln!`.
         let skipped =
             "\n!!! SKIPPED: the packages of tests/interop/requirements.txt are not installed\n\n";
         io::stderr().write_all(skipped.as_bytes()).unwrap();
@@ -62,7 +62,7 @@ fn is_missing() -> bool {
     !found
 }
 
-fn ask(requests: &Value) -> Vec<Value> {
+fn run_interop(requests: &Value) -> Vec<Value> {
     let mut command = python();
     let mut child = command
         .arg("interop.py")
@@ -86,7 +86,10 @@ fn python_opens_what_we_seal() {
     if is_missing() {
         return;
     }
-    let payload = json!({"requestQuotas": null, "serviceSecrets": [{"serviceId": "", "authSecret": "ü\"\\🔑"}]});
+    let payload = json!({
+        "requestQuotas": null,
+        "serviceSecrets": [{"serviceId": "", "authSecret": "ü\"\\🔑"}],
+    });
     let servers = [RAW, PHRASE].map(|text| (text, KeyRing::new(ServerKey::parse(text).unwrap())));
     let sealed = servers.each_ref().map(|(_, ring)| {
         ring.seal(&payload, &host(), now(), Duration::from_secs(60))
@@ -98,18 +101,24 @@ fn python_opens_what_we_seal() {
         .map(|((text, _), key)| json!({"do": "open", "server_key": text, "key": key.expose()}))
         .collect();
 
-    let answers = ask(&requests.into());
+    let responses = run_interop(&requests.into());
 
-    for (((text, ring), key), answer) in servers.iter().zip(&sealed).zip(answers) {
+    for (((text, ring), key), response) in servers.iter().zip(&sealed).zip(responses) {
         let kid = ring.sealing_key_id().to_string();
-        let header = json!({"ver": "aisbreaker.org/jwt/v2", "typ": "JWT", "alg": "dir", "enc": "XC20P", "kid": kid});
-        assert_eq!(answer["header"], header, "{text}");
+        let header = json!({
+            "ver": "aisbreaker.org/jwt/v2",
+            "typ": "JWT",
+            "alg": "dir",
+            "enc": "XC20P",
+            "kid": kid,
+        });
+        assert_eq!(response["header"], header, "{text}");
         let mut claims = payload.clone();
         claims["aud"] = "api.example.com".into();
         claims["iat"] = NOW.into();
         claims["exp"] = (NOW + 60).into();
         claims["jti"] = key.id().to_string().into();
-        assert_eq!(answer["claims"], claims, "{text}");
+        assert_eq!(response["claims"], claims, "{text}");
     }
 }
 
@@ -127,12 +136,12 @@ fn we_open_what_python_seals() {
     });
     let seal = |text: &str| json!({"do": "seal", "server_key": text, "claims": claims});
 
-    let answers = ask(&json!([seal(RAW), seal(PHRASE)]));
+    let responses = run_interop(&json!([seal(RAW), seal(PHRASE)]));
 
-    for (text, answer) in [RAW, PHRASE].iter().zip(answers) {
+    for (text, response) in [RAW, PHRASE].iter().zip(responses) {
         let ring = KeyRing::new(ServerKey::parse(text).unwrap());
         let opened = ring
-            .open::<Value>(answer["key"].as_str().unwrap(), &host(), now())
+            .open::<Value>(response["key"].as_str().unwrap(), &host(), now())
             .unwrap();
         assert_eq!(opened.id().to_string(), "AAAAAAAAAAAAAAAAAAAAAA", "{text}");
         assert_eq!(

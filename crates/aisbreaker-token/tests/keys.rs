@@ -1,5 +1,5 @@
-//! Keys of version 2, seen from outside: what is sealed opens again, here and now and with this
-//! server key.
+//! Keys of version 2 through the public API: a sealed key opens with the same server key, for its
+//! host and within its lifetime.
 
 mod shared;
 
@@ -36,7 +36,7 @@ fn opens_what_it_sealed() {
 }
 
 #[test]
-fn two_keys_of_one_payload_share_neither_id_nor_text() {
+fn keys_of_one_payload_differ_in_id_and_text() {
     let ring = ring(1);
 
     let [one, other] = [(); 2].map(|()| ring.seal(&note(), &host(), now(), HOUR).unwrap());
@@ -46,16 +46,22 @@ fn two_keys_of_one_payload_share_neither_id_nor_text() {
 }
 
 #[test]
-fn grant_comes_back_whole() {
+fn grant_round_trips() {
     let json = json!({
         "requestQuotas": {
-            "perClientRequestLimits": {"requestsPerMinute": 60, "requestsPerHour": 600, "requestsPerDay": 600},
-            "globalRequestLimits": {"requestsPerMinute": 1, "requestsPerHour": 2, "requestsPerDay": u32::MAX},
+            "perClientRequestLimits":
+                {"requestsPerMinute": 60, "requestsPerHour": 600, "requestsPerDay": 600},
+            "globalRequestLimits":
+                {"requestsPerMinute": 1, "requestsPerHour": 2, "requestsPerDay": u32::MAX},
         },
         "serviceSecrets": [
             {"serviceId": "aisbreaker:network", "authSecret": "{{secret}}"},
             {"serviceId": "chat:", "authSecret": "ünï \" \\ 🔑", "url": "https://one.example"},
-            {"serviceId": "", "authSecret": "", "url": ["https://one.example", "https://two.example"]},
+            {
+                "serviceId": "",
+                "authSecret": "",
+                "url": ["https://one.example", "https://two.example"],
+            },
         ],
     });
     let ring = ring(1);
@@ -77,9 +83,9 @@ fn grant_comes_back_whole() {
 }
 
 #[test]
-fn grants_with_impossible_quotas_are_refused_not_half_read() {
+fn refuses_grants_with_invalid_quotas() {
     let ring = ring(1);
-    let limits = |value: Value| json!({"requestsPerMinute": 1, "requestsPerHour": 1, "requestsPerDay": value});
+    let limits = |per_day: Value| json!({"requestsPerMinute": 1, "requestsPerHour": 1, "requestsPerDay": per_day});
     for value in [
         json!(0),
         json!(-1),
@@ -89,7 +95,10 @@ fn grants_with_impossible_quotas_are_refused_not_half_read() {
         json!(1u64 << 32),
         json!([]),
     ] {
-        let quotas = json!({"perClientRequestLimits": limits(value.clone()), "globalRequestLimits": limits(json!(1))});
+        let quotas = json!({
+            "perClientRequestLimits": limits(value.clone()),
+            "globalRequestLimits": limits(json!(1)),
+        });
         let sealed = ring
             .seal(&json!({"requestQuotas": quotas}), &host(), now(), HOUR)
             .unwrap();
@@ -105,7 +114,7 @@ fn grants_with_impossible_quotas_are_refused_not_half_read() {
 }
 
 #[test]
-fn payload_is_any_json_object() {
+fn any_json_object_round_trips() {
     let ring = ring(1);
     let round_trip = |payload: Value| {
         let sealed = ring.seal(&payload, &host(), now(), HOUR).unwrap();
@@ -142,7 +151,7 @@ fn payload_is_any_json_object() {
 }
 
 #[test]
-fn seals_no_payload_that_is_not_an_object() {
+fn seals_only_json_objects() {
     for payload in [
         json!(null),
         json!([]),
@@ -162,7 +171,7 @@ fn seals_no_payload_that_is_not_an_object() {
 }
 
 #[test]
-fn seals_no_payload_with_the_name_of_a_registered_claim() {
+fn seals_no_payload_with_a_registered_claim() {
     for name in ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"] {
         let payload = BTreeMap::from([("a", 1), (name, 2), ("z", 3)]);
 
@@ -176,7 +185,7 @@ fn seals_no_payload_with_the_name_of_a_registered_claim() {
 }
 
 #[test]
-fn seals_no_payload_that_serde_cannot_write() {
+fn seals_no_payload_that_serde_cannot_serialize() {
     let by_number_pair = BTreeMap::from([((1, 2), 3)]);
 
     let sealed = ring(1).seal(&by_number_pair, &host(), now(), HOUR);
@@ -218,7 +227,7 @@ fn lifetime_has_bounds() {
 }
 
 #[test]
-fn is_valid_from_a_minute_before_issue_until_the_second_of_expiry() {
+fn opens_from_a_minute_before_issue_until_expiry() {
     let ring = ring(1);
     let key = seal(&ring);
     let id = ring.open::<Note>(&key, &host(), now()).unwrap().id();
@@ -278,7 +287,7 @@ fn is_valid_from_a_minute_before_issue_until_the_second_of_expiry() {
 }
 
 #[test]
-fn opens_only_for_the_host_it_was_sealed_for() {
+fn opens_only_for_its_host() {
     let ring = ring(1);
     let sealed = ring
         .seal(
@@ -304,7 +313,7 @@ fn opens_only_for_the_host_it_was_sealed_for() {
 }
 
 #[test]
-fn server_keys_rotate_by_id() {
+fn rotated_server_keys_are_found_by_id() {
     let (old, new) = (ring(1), ring(2));
     let (old_key, new_key) = (seal(&old), seal(&new));
     let both = ring(2)
@@ -320,27 +329,27 @@ fn server_keys_rotate_by_id() {
 }
 
 #[test]
-fn one_server_key_twice_is_fine_and_two_with_one_id_are_not() {
-    // Found by search: the ids of these two differ in none of their 36 bits.
-    let colliding = |number: u64| {
+fn ring_accepts_a_duplicate_key_and_refuses_a_colliding_id() {
+    // Found by search: the ids of these two keys are equal in all 36 bits.
+    let server_key = |number: u64| {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&number.to_le_bytes());
         ServerKey::from_bytes(bytes)
     };
-    let id = colliding(76852).id();
-    assert_eq!(colliding(62051).id(), id);
+    let id = server_key(76852).id();
+    assert_eq!(server_key(62051).id(), id);
 
-    let twice = KeyRing::new(colliding(76852))
-        .with_opening_key(colliding(76852))
+    let duplicate = KeyRing::new(server_key(76852))
+        .with_opening_key(server_key(76852))
         .unwrap();
-    let clash = KeyRing::new(colliding(76852))
-        .with_opening_key(colliding(62051))
+    let collision = KeyRing::new(server_key(76852))
+        .with_opening_key(server_key(62051))
         .unwrap_err();
-    let claimed = seal(&KeyRing::new(colliding(62051)));
+    let claimed = seal(&KeyRing::new(server_key(62051)));
 
-    assert_eq!(clash, RingError::SameId(id));
+    assert_eq!(collision, RingError::SameId(id));
     assert_eq!(
-        refusal(&twice, &claimed),
+        refusal(&duplicate, &claimed),
         OpenError::NotAuthentic {
             server_key: Some(id)
         }

@@ -1,4 +1,5 @@
-//! The settings of services and providers, which only the configuration file has.
+//! The settings of services and providers: whole tables, which only the configuration file can
+//! hold.
 
 use aisbreaker_api::Origin;
 use aisbreaker_services::{
@@ -7,108 +8,107 @@ use aisbreaker_services::{
 };
 use toml::{Table, Value};
 
-use super::parse::Reader;
+use super::{faults::Faults, sources::Sources};
 
 const SERVICES: &str = "services";
-/// Rows of the provider table, and rules of how usage is read, as in the table that is built in.
-const PROVIDERS: [&str; 2] = ["provider", "usage"];
+const PROVIDER: &str = "provider";
+const USAGE: &str = "usage";
 
-impl Reader {
-    /// The rows `[[provider]]` with their rules `[usage.<name>]`, and the tables
-    /// `[services."<id>"]` of the file.
-    pub(super) fn services(&mut self) -> Options {
-        let mut options = Options::default();
-        self.providers(&mut options);
-        match self.values.take_from_file(SERVICES) {
-            None => {}
-            Some(Value::Table(services)) => {
-                let known = services::configurable_ids(&options.providers);
-                for (id, value) in services {
-                    self.service(&id, value, &known, &mut options);
+/// Reads the rows `[[provider]]`, the usage rules `[usage.<name>]` that they refer to, and the
+/// tables `[services."<id>"]`.
+pub(super) fn read(sources: &mut Sources, faults: &mut Faults) -> Options {
+    let mut options = Options::default();
+    read_providers(sources, faults, &mut options);
+    match sources.take_from_file(SERVICES) {
+        None => {}
+        Some(Value::Table(services)) => {
+            let known = services::configurable_ids(&options.providers);
+            for (id, value) in services {
+                let name = format!("{SERVICES}.\"{id}\"");
+                if !known.contains(&id) {
+                    faults.add(
+                        &name,
+                        "is not a service that calls a provider, such as \"chat:openai.com\"",
+                    );
                 }
+                read_service(&id, &name, value, faults, &mut options);
             }
-            Some(_) => self.faults.add(SERVICES, "must be a table"),
         }
-        options
+        Some(_) => faults.add(SERVICES, "must be a table"),
     }
+    options
+}
 
-    fn providers(&mut self, options: &mut Options) {
-        let members = PROVIDERS.into_iter().filter_map(|name| {
-            let value = self.values.take_from_file(name)?;
-            Some((name.to_owned(), value))
-        });
-        let table: Table = members.collect();
-        let rows = match table.try_into::<ProviderRows>() {
-            Ok(rows) => rows,
-            Err(error) => {
-                // Other messages repeat values.
-                let is_of_names = |text: &&str| {
-                    text.starts_with("unknown field") || text.starts_with("missing field")
-                };
-                let message = Some(error.message()).filter(is_of_names);
-                let problem =
-                    message.unwrap_or("a member is not of its kind, as the README shows it");
-                return self.faults.add(
-                    "provider",
-                    format_args!("has a row that cannot be read: {problem}"),
-                );
-            }
-        };
-        match options.providers.with_rows(rows) {
-            Ok(providers) => options.providers = providers,
-            Err(invalid) => self
-                .faults
-                .add("provider", format_args!("has an unusable row: {invalid}")),
+fn read_providers(sources: &mut Sources, faults: &mut Faults, options: &mut Options) {
+    let mut table = Table::new();
+    for name in [PROVIDER, USAGE] {
+        if let Some(value) = sources.take_from_file(name) {
+            table.insert(name.to_owned(), value);
         }
     }
-
-    fn service(&mut self, id: &str, value: Value, known: &[String], options: &mut Options) {
-        let name = format!("{SERVICES}.\"{id}\"");
-        let Value::Table(mut members) = value else {
-            return self.faults.add(&name, "must be a table");
-        };
-        if !known.iter().any(|known| known == id) {
-            self.faults.add(
-                &name,
-                "is not a service that calls a provider, such as \"chat:openai.com\"",
+    let rows = match table.try_into::<ProviderRows>() {
+        Ok(rows) => rows,
+        Err(error) => {
+            let problem = shown(error.message());
+            return faults.add(
+                PROVIDER,
+                format_args!("has a row that cannot be read: {problem}"),
             );
         }
-        if let Some(origins) = self.origins(&name, &mut members) {
-            options.operator_origins.insert(id.to_owned(), origins);
-        }
-        if let Some(engine) = members.remove("engine") {
-            match engine.as_str() {
-                Some(engine) if !id.starts_with("aisbreaker:") && !engine.is_empty() => {
+    };
+    match options.providers.with_rows(rows) {
+        Ok(providers) => options.providers = providers,
+        Err(invalid) => faults.add(PROVIDER, format_args!("has an unusable row: {invalid}")),
+    }
+}
+
+/// Returns the parser's message if it names a member; others repeat values.
+fn shown(message: &str) -> &str {
+    if message.starts_with("unknown field") || message.starts_with("missing field") {
+        message
+    } else {
+        "a member is not of its kind, as the README shows it"
+    }
+}
+
+fn read_service(id: &str, name: &str, value: Value, faults: &mut Faults, options: &mut Options) {
+    let Value::Table(members) = value else {
+        return faults.add(name, "must be a table");
+    };
+    for (member, value) in members {
+        let name = format!("{name}.{member}");
+        match member.as_str() {
+            "origins" => match origins(&value) {
+                Some(origins) => {
+                    options.operator_origins.insert(id.to_owned(), origins);
+                }
+                None => faults.add(
+                    &name,
+                    "must be a list of origins such as https://llm.example.com",
+                ),
+            },
+            "engine" => match value.as_str() {
+                Some(engine) if !engine.is_empty() && !id.starts_with("aisbreaker:") => {
                     options.engines.insert(id.to_owned(), engine.to_owned());
                 }
-                Some(_) | None => {
-                    let problem = "must be a string, and is for services of providers only";
-                    self.faults.add(&format!("{name}.engine"), problem);
-                }
-            }
-        }
-        for unknown in members.keys() {
-            self.faults.add(
-                &format!("{name}.{unknown}"),
-                "in the configuration file is not a setting",
-            );
+                Some(_) | None => faults.add(
+                    &name,
+                    "must be a string, and is for services of providers only",
+                ),
+            },
+            _ => faults.add(&name, "in the configuration file is not a setting"),
         }
     }
+}
 
-    /// Takes `origins` out of the members of a service.
-    fn origins(&mut self, name: &str, members: &mut Table) -> Option<Vec<Origin>> {
-        let value = members.remove("origins")?;
-        let texts = value.as_array().cloned().unwrap_or_else(|| vec![value]);
-        let origins: Option<Vec<Origin>> = texts
-            .iter()
-            .map(|text| text.as_str().and_then(|text| Origin::parse(text).ok()))
-            .collect();
-        if origins.is_none() {
-            self.faults.add(
-                &format!("{name}.origins"),
-                "must be a list of origins such as https://llm.example.com",
-            );
-        }
-        origins
-    }
+/// Parses a list of origins, or a single one. `None` if one of them is not an origin.
+fn origins(value: &Value) -> Option<Vec<Origin>> {
+    let entries = match value.as_array() {
+        Some(entries) => entries.as_slice(),
+        None => std::slice::from_ref(value),
+    };
+    entries
+        .iter()
+        .map(|entry| Origin::parse(entry.as_str()?).ok())
+        .collect()
 }

@@ -1,10 +1,18 @@
 //! The server as its clients see it: the real binary, real sockets on loopback, and providers that
-//! misbehave on demand. One module per part of the HTTP contract.
+//! fail on demand.
 //!
-//! All modules are one test binary on purpose: it is linked once, and its tests run side by side,
-//! each with servers and providers of its own. Nothing here sleeps; tests wait for an answer, a
-//! line of the log, the end of a socket, or, where they are about time, for the pieces of a slow
-//! stream.
+//! One module per area of the HTTP contract:
+//!
+//! - [`own_api`]: the server's own API below `/api/v1`.
+//! - [`provider_api`]: the providers' own APIs below `/v1`.
+//! - [`limits`]: quotas, memory, connections, time, and clients that exhaust them.
+//! - [`secrets`]: where secrets may go, and where they must never appear.
+//! - [`shutdown`]: what ends with a disconnect, a signal or a fault, and leaves nothing behind.
+//! - [`operator`]: settings and logs.
+//!
+//! All modules are one test binary on purpose: it is linked once, and its tests run concurrently,
+//! each with its own servers and providers. Nothing here sleeps. Tests wait for a response, a log
+//! line, the end of a socket, or, where they are about time, for the events of a paced stream.
 
 #[cfg(test)]
 mod support;
@@ -14,76 +22,14 @@ mod support;
 mod redis_server;
 
 #[cfg(test)]
-mod asking;
+mod limits;
 #[cfg(test)]
-mod bodies;
+mod operator;
 #[cfg(test)]
-mod bounds;
+mod own_api;
 #[cfg(test)]
-mod canaries;
+mod provider_api;
 #[cfg(test)]
-mod clients;
+mod secrets;
 #[cfg(test)]
-mod dialects;
-#[cfg(test)]
-mod drain;
-#[cfg(test)]
-mod egress;
-#[cfg(test)]
-mod fallback;
-#[cfg(test)]
-mod faults;
-#[cfg(test)]
-mod floods;
-#[cfg(test)]
-mod greetings;
-#[cfg(test)]
-mod heads;
-#[cfg(test)]
-mod hogs;
-#[cfg(test)]
-mod keys;
-#[cfg(test)]
-mod leaving;
-#[cfg(test)]
-mod leftovers;
-#[cfg(test)]
-mod lifecycle;
-#[cfg(test)]
-mod logs;
-#[cfg(test)]
-mod memory;
-#[cfg(test)]
-mod mint_policy;
-#[cfg(test)]
-mod minting;
-#[cfg(test)]
-mod model_lists;
-#[cfg(test)]
-mod network;
-#[cfg(test)]
-mod openai;
-#[cfg(test)]
-mod passing;
-#[cfg(test)]
-mod process;
-#[cfg(test)]
-mod providers;
-#[cfg(test)]
-mod quotas;
-#[cfg(test)]
-mod services;
-#[cfg(test)]
-mod settings;
-#[cfg(test)]
-mod shared_store;
-#[cfg(test)]
-mod slow_clients;
-#[cfg(test)]
-mod state_file;
-#[cfg(test)]
-mod surface;
-#[cfg(test)]
-mod two_readers;
-#[cfg(test)]
-mod ways_out;
+mod shutdown;

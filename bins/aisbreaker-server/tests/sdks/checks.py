@@ -1,4 +1,4 @@
-"""What the checks of all SDKs for Python share: where the server is, its keys, and what the provider saw."""
+"""What the checks of all Python SDKs share: the server, its keys, and the state of the provider."""
 import base64
 import hashlib
 import json
@@ -12,28 +12,28 @@ from provider_openai import PNG
 
 SERVER = os.environ["SDKS_SERVER"]
 PROVIDER = os.environ["SDKS_PROVIDER"]
-# Straight at the provider, without our server: shows that what is checked is true of the provider itself.
+# Without the server in between, to show that the checks hold for the provider itself.
 IS_DIRECT = SERVER == PROVIDER
 SECRETS = {"openai": "sk-provider-openai", "anthropic": "sk-ant-provider"}
 PNG_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
-PNG_TOLD = f"image/png of {len(PNG)} bytes, {hashlib.sha256(PNG).hexdigest()}"
-# Not text, and with what looks like the end of a part in it.
+PNG_DESCRIPTION = f"image/png of {len(PNG)} bytes, {hashlib.sha256(PNG).hexdigest()}"
+# Not text, and it contains what looks like the end of a part.
 RECORDING = bytes(range(256)) * 1500 + b"\r\n--\r\n--boundary--\r\nchat:openai.com/whisper-1"
-RECORDING_TOLD = f"said.wav of {len(RECORDING)} bytes, {hashlib.sha256(RECORDING).hexdigest()}"
-# How long a refusal may take that no SDK has to wait for.
+RECORDING_DESCRIPTION = f"said.wav of {len(RECORDING)} bytes, {hashlib.sha256(RECORDING).hexdigest()}"
+# How long a refusal may take that an SDK must not retry.
 AT_ONCE_SECONDS = 2.0
 
 
 def mint(dialect, per_day=100_000):
-    """An aisbreaker key for both services of the provider."""
+    """Mints an aisbreaker key for both services of the provider."""
     if IS_DIRECT:
         return SECRETS[dialect]
     limits = {"requestsPerMinute": per_day, "requestsPerHour": per_day, "requestsPerDay": per_day}
     if per_day == 1:
-        # The day alone is spent.
+        # Only the daily limit is tight.
         limits |= {"requestsPerMinute": 100, "requestsPerHour": 100}
     services = {"chat:openai.com": SECRETS["openai"], "chat:anthropic.com": SECRETS["anthropic"]}
-    asked = {
+    minting = {
         "requestAuthAndQuotas": {
             "requestQuotas": {"perClientRequestLimits": limits, "globalRequestLimits": limits},
             "serviceSecrets": [
@@ -41,52 +41,52 @@ def mint(dialect, per_day=100_000):
             ],
         }
     }
-    address, body = SERVER + "/api/v1/oauth/token", json.dumps(asked).encode()
+    address, body = SERVER + "/api/v1/oauth/token", json.dumps(minting).encode()
     request = urllib.request.Request(address, body, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        told = json.load(answer)
-    assert "warnings" not in told, told
-    return told["access_token"]
+    with urllib.request.urlopen(request, timeout=20) as response:
+        minted = json.load(response)
+    assert "warnings" not in minted, minted
+    return minted["access_token"]
 
 
-def seen(closed=""):
-    """What the provider saw; `closed` waits until the stream of that model was left."""
-    with urllib.request.urlopen(f"{PROVIDER}/seen?closed={closed}", timeout=20) as answer:
-        return json.load(answer)
+def provider_state(closed=""):
+    """Returns what the provider has received. With `closed`, waits until the client of that model has disconnected."""
+    with urllib.request.urlopen(f"{PROVIDER}/seen?closed={closed}", timeout=20) as response:
+        return json.load(response)
 
 
-# Of other scripts.
-REFUSED_BEFORE = len(seen()["refused"])
+# How many calls of other scripts were refused.
+REFUSED_BEFORE = len(provider_state()["refused"])
 
 
 def assert_retried_by_the_sdk(model):
-    """Three calls, of which the SDK itself made the second and the third."""
-    assert seen()["calls"][model] == ["0", "1", "2"], seen()["calls"][model]
+    """Asserts three calls, of which the SDK made the second and the third as retries."""
+    assert provider_state()["calls"][model] == ["0", "1", "2"], provider_state()["calls"][model]
 
 
-def assert_left(model):
-    assert model in seen(closed=model)["closed"], f"the provider did not see that the client of {model} left"
+def assert_disconnect_seen(model):
+    assert model in provider_state(closed=model)["closed"], f"the provider did not see the client of {model} disconnect"
 
 
-def raised(kind, act):
-    """The error of this kind that `act` raises."""
+def expect_error(error_class, action):
+    """Returns the error of this class that `action` must raise."""
     try:
-        found = act()
-    except kind as error:
+        result = action()
+    except error_class as error:
         return error
-    raise AssertionError(f"no {kind.__name__}, but {found!r}")
+    raise AssertionError(f"no {error_class.__name__}, but {result!r}")
 
 
-def raised_at_once(kind, act):
-    begun = time.monotonic()
-    error = raised(kind, act)
-    took = time.monotonic() - begun
-    assert took < AT_ONCE_SECONDS, f"{kind.__name__} came after {took:.1f} s only"
+def expect_error_at_once(error_class, action):
+    start = time.monotonic()
+    error = expect_error(error_class, action)
+    elapsed = time.monotonic() - start
+    assert elapsed < AT_ONCE_SECONDS, f"{error_class.__name__} took {elapsed:.1f} s"
     return error
 
 
 def run(*checks):
-    """Runs the checks in order, up to the first that fails."""
+    """Runs the checks in order, until one fails."""
     for check in checks:
         try:
             check()
@@ -95,5 +95,5 @@ def run(*checks):
             print(f"FAILED: {check.__name__}")
             sys.exit(1)
         print(f"ok: {check.__name__}")
-    refused = seen()["refused"][REFUSED_BEFORE:]
+    refused = provider_state()["refused"][REFUSED_BEFORE:]
     assert IS_DIRECT or not refused, f"the provider refused {refused}"

@@ -1,4 +1,4 @@
-"""LangChain's integration of Anthropic, unchanged but for `base_url` and `api_key`."""
+"""LangChain's integration of Anthropic, unchanged except for `base_url` and `api_key`."""
 import base64
 
 import anthropic
@@ -8,13 +8,13 @@ from langchain_core.tools import tool
 
 from checks import (
     IS_DIRECT,
-    PNG_TOLD,
+    PNG_DESCRIPTION,
     SERVER,
-    assert_left,
+    assert_disconnect_seen,
     assert_retried_by_the_sdk,
     mint,
-    raised,
-    raised_at_once,
+    expect_error,
+    expect_error_at_once,
     run,
 )
 from provider_anthropic import CHAT
@@ -29,14 +29,14 @@ def model(name=CHAT, key=KEY):
 
 @tool
 def weather(city: str) -> str:
-    """What the weather is in a city."""
+    """Returns the weather in a city."""
     return f"snow in {city}"
 
 
 def chat_answers():
-    told = model().invoke("hello, Tromsø")
+    reply = model().invoke("hello, Tromsø")
 
-    assert told.content == "You said: hello, Tromsø" and told.usage_metadata["output_tokens"] == 6, told
+    assert reply.content == "You said: hello, Tromsø" and reply.usage_metadata["output_tokens"] == 6, reply
 
 
 def chat_takes_service_ids():
@@ -51,55 +51,55 @@ def chat_streams():
 def chat_uses_tools():
     with_tools = model().bind_tools([weather])
     messages = [HumanMessage("What is the weather?")]
-    called = with_tools.invoke(messages)
-    told = with_tools.invoke([*messages, called, weather.invoke(called.tool_calls[0])])
+    first = with_tools.invoke(messages)
+    reply = with_tools.invoke([*messages, first, weather.invoke(first.tool_calls[0])])
 
-    assert called.tool_calls[0]["args"] == {"city": "Tromsø"}, called
-    assert told.content == "The tool says: snow in Tromsø", told
-
-
-def chat_sees_pictures():
-    picture = {"type": "image", "base64": base64.b64encode(PNG).decode(), "mime_type": "image/png"}
-
-    assert model().invoke([HumanMessage([picture])]).content == f"You said: {PNG_TOLD}"
+    assert first.tool_calls[0]["args"] == {"city": "Tromsø"}, first
+    assert reply.content == "The tool says: snow in Tromsø", reply
 
 
-def a_429_is_retried():
+def chat_accepts_images():
+    image = {"type": "image", "base64": base64.b64encode(PNG).decode(), "mime_type": "image/png"}
+
+    assert model().invoke([HumanMessage([image])]).content == f"You said: {PNG_DESCRIPTION}"
+
+
+def rate_limit_errors_are_retried():
     assert model("flaky-429-langchain-anthropic").invoke("hello").content == "You said: hello"
     assert_retried_by_the_sdk("flaky-429-langchain-anthropic")
 
 
-def a_stream_that_is_left_is_closed_at_the_provider():
+def abandoned_stream_is_closed_at_the_provider():
     stream = model("endless-langchain-anthropic").stream("hello")
     for _ in range(3):
         next(stream)
     stream.close()
-    assert_left("endless-langchain-anthropic")
+    assert_disconnect_seen("endless-langchain-anthropic")
 
 
-def a_cut_stream_is_an_error():
-    # Without our server between, it is an error of the connection.
-    act = lambda: list(model("cut-langchain-anthropic").stream("hello"))
-    error = raised(Exception if IS_DIRECT else anthropic.APIError, act)
+def truncated_stream_is_an_error():
+    # Without the server in between, it is an error of the connection.
+    action = lambda: list(model("cut-langchain-anthropic").stream("hello"))
+    error = expect_error(Exception if IS_DIRECT else anthropic.APIError, action)
     assert IS_DIRECT or "cut short" in error.message, repr(error)
 
 
-def a_spent_day_is_told_at_once():
+def spent_daily_quota_fails_at_once():
     if IS_DIRECT:
         return
     spent = model(key=mint("anthropic", per_day=1))
     spent.invoke("hello")
-    for act in (lambda: spent.invoke("hello"), lambda: list(spent.stream("hello"))):
-        raised_at_once(anthropic.RateLimitError, act)
+    for action in (lambda: spent.invoke("hello"), lambda: list(spent.stream("hello"))):
+        expect_error_at_once(anthropic.RateLimitError, action)
 
 
 def bad_keys_are_refused():
-    raised_at_once(anthropic.AuthenticationError, lambda: model(key="aisbreaker_" + "A" * 80).invoke("hello"))
+    expect_error_at_once(anthropic.AuthenticationError, lambda: model(key="aisbreaker_" + "A" * 80).invoke("hello"))
 
 
-def what_is_not_there_is_not_found():
+def unknown_models_are_not_found():
     for name in ("claude-none", "chat:nowhere.example/claude"):
-        raised(anthropic.NotFoundError, lambda: model(name).invoke("hello"))
+        expect_error(anthropic.NotFoundError, lambda: model(name).invoke("hello"))
 
 
 run(
@@ -107,11 +107,11 @@ run(
     chat_takes_service_ids,
     chat_streams,
     chat_uses_tools,
-    chat_sees_pictures,
-    a_429_is_retried,
-    a_stream_that_is_left_is_closed_at_the_provider,
-    a_cut_stream_is_an_error,
-    a_spent_day_is_told_at_once,
+    chat_accepts_images,
+    rate_limit_errors_are_retried,
+    abandoned_stream_is_closed_at_the_provider,
+    truncated_stream_is_an_error,
+    spent_daily_quota_fails_at_once,
     bad_keys_are_refused,
-    what_is_not_there_is_not_found,
+    unknown_models_are_not_found,
 )

@@ -1,13 +1,13 @@
-// OpenAI's SDK for Node, unchanged but for `baseURL` and `apiKey`.
+// OpenAI's SDK for Node, unchanged except for `baseURL` and `apiKey`.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import OpenAI, { toFile } from "openai";
 
 const SERVER = process.env.SDKS_SERVER;
 const PROVIDER = process.env.SDKS_PROVIDER;
-// Straight at the provider, without our server.
+// Without the server in between.
 const IS_DIRECT = SERVER === PROVIDER;
-// How long a refusal may take that no SDK has to wait for.
+// How long a refusal may take that an SDK must not retry.
 const AT_ONCE_MILLIS = 2000;
 const PNG = Buffer.from(
   "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
@@ -23,11 +23,11 @@ const TOOL = {
   },
 };
 
-/** An aisbreaker key for the provider. */
+/** Mints an aisbreaker key for the provider. */
 async function mint(perDay = 100000) {
   if (IS_DIRECT) return "sk-provider-openai";
-  const soon = Math.max(perDay, 100);
-  const limits = { requestsPerMinute: soon, requestsPerHour: soon, requestsPerDay: perDay };
+  const perMinute = Math.max(perDay, 100);
+  const limits = { requestsPerMinute: perMinute, requestsPerHour: perMinute, requestsPerDay: perDay };
   const requestAuthAndQuotas = {
     requestQuotas: { perClientRequestLimits: limits, globalRequestLimits: limits },
     serviceSecrets: [
@@ -35,29 +35,29 @@ async function mint(perDay = 100000) {
       { serviceId: "chat:anthropic.com", authSecret: "sk-ant-provider", url: PROVIDER },
     ],
   };
-  const answer = await fetch(`${SERVER}/api/v1/oauth/token`, {
+  const response = await fetch(`${SERVER}/api/v1/oauth/token`, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ requestAuthAndQuotas }),
   });
-  assert.equal(answer.status, 200, await answer.clone().text());
-  return (await answer.json()).access_token;
+  assert.equal(response.status, 200, await response.clone().text());
+  return (await response.json()).access_token;
 }
 
 const clientOf = (apiKey) => new OpenAI({ baseURL: `${SERVER}/v1`, apiKey });
 const KEY = await mint();
 const client = clientOf(KEY);
-const asked = (content) => [{ role: "user", content }];
+const conversation = (content) => [{ role: "user", content }];
 const chat = (model, more = {}, by = client) =>
-  by.chat.completions.create({ model, messages: asked("hello"), ...more });
+  by.chat.completions.create({ model, messages: conversation("hello"), ...more });
 
-/** What the provider saw; `closed` waits until the stream of that model was left. */
-async function seen(closed = "") {
+/** Returns what the provider has received. With `closed`, waits until the client of that model has disconnected. */
+async function providerState(closed = "") {
   return (await fetch(`${PROVIDER}/seen?closed=${closed}`)).json();
 }
 
-async function assertLeft(model) {
-  assert.ok((await seen(model)).closed.includes(model), `the provider did not see that the client of ${model} left`);
+async function assertDisconnectSeen(model) {
+  assert.ok((await providerState(model)).closed.includes(model), `the provider did not see the client of ${model} disconnect`);
 }
 
 async function textOf(stream) {
@@ -72,32 +72,33 @@ async function collected(stream) {
   return events;
 }
 
-/** The error of this kind that `act` throws. */
-async function thrown(kind, act) {
-  let found;
+/** Returns the error of this class that `action` must throw. */
+async function expectError(errorClass, action) {
+  let result;
   try {
-    found = await act();
+    result = await action();
   } catch (error) {
-    assert.ok(error instanceof kind, `no ${kind.name}, but ${error?.stack}`);
+    assert.ok(error instanceof errorClass, `no ${errorClass.name}, but ${error?.stack}`);
     return error;
   }
-  assert.fail(`no ${kind.name}, but ${JSON.stringify(found)}`);
+  assert.fail(`no ${errorClass.name}, but ${JSON.stringify(result)}`);
 }
 
-async function thrownAtOnce(kind, act) {
-  const begun = performance.now();
-  const error = await thrown(kind, act);
-  const took = performance.now() - begun;
-  assert.ok(took < AT_ONCE_MILLIS, `${kind.name} came after ${took} ms only`);
+async function expectErrorAtOnce(errorClass, action) {
+  const start = performance.now();
+  const error = await expectError(errorClass, action);
+  const elapsed = performance.now() - start;
+  assert.ok(elapsed < AT_ONCE_MILLIS, `${errorClass.name} took ${elapsed} ms`);
   return error;
 }
 
-const told = (kind, content) =>
-  `${kind} of ${content.length} bytes, ${createHash("sha256").update(content).digest("hex")}`;
+/** Describes content as the provider does. */
+const description = (name, content) =>
+  `${name} of ${content.length} bytes, ${createHash("sha256").update(content).digest("hex")}`;
 
 const checks = {
   async chatAnswers() {
-    const completion = await chat(MODEL, { messages: asked("hello, Tromsø ☃") });
+    const completion = await chat(MODEL, { messages: conversation("hello, Tromsø ☃") });
     assert.equal(completion.choices[0].message.content, "You said: hello, Tromsø ☃");
     assert.equal(completion.usage.total_tokens, 16);
     assert.match(completion._request_id, /^req_openai_/);
@@ -119,26 +120,26 @@ const checks = {
   },
 
   async chatUsesTools() {
-    const messages = asked("What is the weather?");
-    const called = (await chat(MODEL, { messages, tools: [TOOL] })).choices[0].message;
-    const [call] = called.tool_calls;
+    const messages = conversation("What is the weather?");
+    const first = (await chat(MODEL, { messages, tools: [TOOL] })).choices[0].message;
+    const [call] = first.tool_calls;
     assert.deepEqual(JSON.parse(call.function.arguments), { city: "Tromsø" });
-    messages.push(called, { role: "tool", tool_call_id: call.id, content: "snow" });
+    messages.push(first, { role: "tool", tool_call_id: call.id, content: "snow" });
     const last = await chat(MODEL, { messages, tools: [TOOL] });
     assert.equal(last.choices[0].message.content, "The tool says: snow");
-    const streamed = client.chat.completions.stream({ model: MODEL, messages: asked("weather?"), tools: [TOOL] });
-    const [piecemeal] = (await streamed.finalMessage()).tool_calls;
-    assert.deepEqual(JSON.parse(piecemeal.function.arguments), { city: "Tromsø" });
+    const streamed = client.chat.completions.stream({ model: MODEL, messages: conversation("weather?"), tools: [TOOL] });
+    const [streamedCall] = (await streamed.finalMessage()).tool_calls;
+    assert.deepEqual(JSON.parse(streamedCall.function.arguments), { city: "Tromsø" });
   },
 
-  async chatSeesPictures() {
+  async chatAcceptsImages() {
     const url = `data:image/png;base64,${PNG.toString("base64")}`;
     const parts = [
       { type: "text", text: "what is it?" },
       { type: "image_url", image_url: { url } },
     ];
-    const { message } = (await chat(MODEL, { messages: asked(parts) })).choices[0];
-    assert.equal(message.content, `You said: what is it? | ${told("image/png", PNG)}`);
+    const { message } = (await chat(MODEL, { messages: conversation(parts) })).choices[0];
+    assert.equal(message.content, `You said: what is it? | ${description("image/png", PNG)}`);
   },
 
   async chatAnswersInJson() {
@@ -146,11 +147,11 @@ const checks = {
     assert.deepEqual(JSON.parse(message.content), { said: "You said: hello" });
   },
 
-  async responsesAreCreatedKeptAndDeleted() {
+  async responsesAreCreatedRetrievedAndDeleted() {
     const created = await client.responses.create({ model: MODEL, input: "hello" });
     const read = await client.responses.retrieve(created.id);
     await client.responses.delete(created.id);
-    await thrown(OpenAI.NotFoundError, () => client.responses.retrieve(created.id));
+    await expectError(OpenAI.NotFoundError, () => client.responses.retrieve(created.id));
     assert.deepEqual([created.output_text, read.output_text], ["You said: hello", "You said: hello"]);
   },
 
@@ -167,33 +168,33 @@ const checks = {
     assert.equal(whole.choices[0].text, "You said: hello");
   },
 
-  async embeddingsComeAsNumbers() {
+  async embeddingsAreNumbers() {
     for (const more of [{}, { encoding_format: "float" }]) {
       const input = ["one", "three"];
       const { data } = await client.embeddings.create({ model: "text-embedding-3-small", input, ...more });
-      const wanted = input.map((text) => [text.length, Buffer.from(text).reduce((sum, byte) => sum + byte, 0) % 1000]);
-      assert.deepEqual(data.map((each) => [...each.embedding]), wanted);
+      const expected = input.map((text) => [text.length, Buffer.from(text).reduce((sum, byte) => sum + byte, 0) % 1000]);
+      assert.deepEqual(data.map((each) => [...each.embedding]), expected);
     }
   },
 
-  async imagesAreMadeAndEdited() {
-    const made = await client.images.generate({ model: "gpt-image-1", prompt: "a dot" });
+  async imagesAreGeneratedAndEdited() {
+    const generated = await client.images.generate({ model: "gpt-image-1", prompt: "a dot" });
     const content = Buffer.concat([PNG, Buffer.from("\r\n--edited")]);
     const image = await toFile(content, "dot.png", { type: "image/png" });
     const edited = await client.images.edit({ model: "gpt-image-1", prompt: "a bigger dot", image });
-    assert.equal(made.data[0].b64_json, PNG.toString("base64"));
+    assert.equal(generated.data[0].b64_json, PNG.toString("base64"));
     assert.equal(edited.data[0].b64_json, content.toString("base64"));
   },
 
-  async speechIsReadAndWritten() {
+  async speechIsSynthesisedAndTranscribed() {
     const recording = Buffer.concat([...Array(1500).fill(VALUES), Buffer.from("\r\n--\r\n--boundary--\r\n")]);
     for (const prefix of IS_DIRECT ? [""] : ["", "chat:openai.com/"]) {
       const file = await toFile(recording, "said.wav", { type: "audio/wav" });
-      const heard = await client.audio.transcriptions.create({ model: `${prefix}whisper-1`, file });
-      assert.equal(heard.text, told("said.wav", recording));
+      const transcription = await client.audio.transcriptions.create({ model: `${prefix}whisper-1`, file });
+      assert.equal(transcription.text, description("said.wav", recording));
       const audio = await client.audio.speech.create({ model: `${prefix}tts-1`, voice: "alloy", input: "hello" });
-      const wanted = Buffer.concat([...Array(400).fill(VALUES), Buffer.from("hello")]);
-      assert.ok(wanted.equals(Buffer.from(await audio.arrayBuffer())), "the audio is not the provider's");
+      const expected = Buffer.concat([...Array(400).fill(VALUES), Buffer.from("hello")]);
+      assert.ok(expected.equals(Buffer.from(await audio.arrayBuffer())), "the audio is not the provider's");
     }
   },
 
@@ -206,58 +207,58 @@ const checks = {
     const names = (await collected(client.models.list())).map((model) => model.id);
     assert.ok(names.includes(MODEL) && names.includes("whisper-1"), names.join());
     assert.equal((await client.models.retrieve(MODEL)).owned_by, "openai");
-    const missing = await thrown(OpenAI.NotFoundError, () => client.models.retrieve("gpt-none"));
+    const missing = await expectError(OpenAI.NotFoundError, () => client.models.retrieve("gpt-none"));
     assert.equal(missing.code, "model_not_found");
   },
 
-  async a429IsRetried() {
+  async rateLimitErrorsAreRetried() {
     assert.equal((await chat("flaky-429-node")).choices[0].message.content, "You said: hello");
     assert.equal(await textOf(await chat("flaky-429-node-streamed", { stream: true })), "You said: hello");
-    const { calls } = await seen();
-    // Three calls, of which the SDK itself made the second and the third.
+    const { calls } = await providerState();
+    // Three calls, of which the SDK made the second and the third as retries.
     assert.deepEqual(calls["flaky-429-node"], ["0", "1", "2"]);
     assert.deepEqual(calls["flaky-429-node-streamed"], ["0", "1", "2"]);
   },
 
-  async aStreamThatIsLeftIsClosedAtTheProvider() {
+  async abandonedStreamIsClosedAtTheProvider() {
     const left = await chat("endless-node", { stream: true });
     let count = 0;
     for await (const _ of left) if (++count === 5) break;
-    await assertLeft("endless-node");
+    await assertDisconnectSeen("endless-node");
     const aborted = await chat("endless-node-aborted", { stream: true });
     aborted.controller.abort();
-    await assertLeft("endless-node-aborted");
+    await assertDisconnectSeen("endless-node-aborted");
     const early = await chat("slow-first-node-left", { stream: true });
     early.controller.abort();
-    await assertLeft("slow-first-node-left");
+    await assertDisconnectSeen("slow-first-node-left");
   },
 
-  async aCutStreamIsAnError() {
-    // Without our server between, it is an error of the connection.
+  async truncatedStreamIsAnError() {
+    // Without the server in between, it is an error of the connection.
     const kind = IS_DIRECT ? Error : OpenAI.APIError;
-    const acts = [
+    const actions = [
       async () => textOf(await chat("cut-node", { stream: true })),
       async () => collected(await client.responses.create({ model: "cut-node-2", input: "hello", stream: true })),
     ];
-    for (const act of acts) {
-      const error = await thrown(kind, act);
+    for (const action of actions) {
+      const error = await expectError(kind, action);
       assert.ok(IS_DIRECT || error.message.includes("cut short"), error.message);
     }
   },
 
-  async keepAlivesOfASlowStreamAreNoEvents() {
+  async keepAlivesAreNotEvents() {
     assert.equal(await textOf(await chat("slow-first-node", { stream: true })), "You said: hello");
     const raw = await chat("slow-first-node-raw", { stream: true }).asResponse();
     const lines = (await raw.text()).split("\n");
     assert.ok(IS_DIRECT || lines.includes(": keep-alive"), lines.join("\n"));
   },
 
-  async aSpentDayIsToldAtOnce() {
+  async spentDailyQuotaFailsAtOnce() {
     if (IS_DIRECT) return;
     for (const stream of [false, true]) {
       const spent = clientOf(await mint(1));
       await chat(MODEL, {}, spent);
-      const error = await thrownAtOnce(OpenAI.RateLimitError, () => chat(MODEL, { stream }, spent));
+      const error = await expectErrorAtOnce(OpenAI.RateLimitError, () => chat(MODEL, { stream }, spent));
       assert.equal(error.code, "insufficient_quota");
       assert.match(error.message, /day limit exceeded/);
       assert.equal(error.headers.get("x-should-retry"), "false");
@@ -266,21 +267,21 @@ const checks = {
 
   async badKeysAreRefused() {
     for (const key of [`aisbreaker_${"A".repeat(80)}`, `${KEY.slice(0, -4)}AAAA`]) {
-      const error = await thrownAtOnce(OpenAI.AuthenticationError, () => chat(MODEL, {}, clientOf(key)));
+      const error = await expectErrorAtOnce(OpenAI.AuthenticationError, () => chat(MODEL, {}, clientOf(key)));
       assert.equal(error.code, "invalid_api_key");
     }
   },
 
-  async whatIsNotThereIsNotFound() {
+  async unknownModelsAreNotFound() {
     for (const model of ["gpt-none", "chat:nowhere.example/gpt-4o"]) {
-      const error = await thrown(OpenAI.NotFoundError, () => chat(model));
+      const error = await expectError(OpenAI.NotFoundError, () => chat(model));
       assert.equal(error.code, "model_not_found", model);
     }
   },
 };
 
-// Of other scripts.
-const refusedBefore = (await seen()).refused.length;
+// How many calls of other scripts were refused.
+const refusedBefore = (await providerState()).refused.length;
 for (const [name, check] of Object.entries(checks)) {
   try {
     await check();
@@ -290,5 +291,5 @@ for (const [name, check] of Object.entries(checks)) {
   }
   console.log(`ok: ${name}`);
 }
-const refused = (await seen()).refused.slice(refusedBefore);
+const refused = (await providerState()).refused.slice(refusedBefore);
 assert.ok(IS_DIRECT || refused.length === 0, `the provider refused ${refused}`);

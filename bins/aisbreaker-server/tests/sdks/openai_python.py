@@ -1,4 +1,4 @@
-"""OpenAI's SDK for Python, unchanged but for `base_url` and `api_key`."""
+"""OpenAI's SDK for Python, unchanged except for `base_url` and `api_key`."""
 import asyncio
 import base64
 import json
@@ -8,19 +8,19 @@ from pydantic import BaseModel
 
 from checks import (
     IS_DIRECT,
-    PNG_TOLD,
+    PNG_DESCRIPTION,
     PNG_URL,
     RECORDING,
-    RECORDING_TOLD,
+    RECORDING_DESCRIPTION,
     SERVER,
-    assert_left,
+    assert_disconnect_seen,
     assert_retried_by_the_sdk,
     mint,
-    raised,
-    raised_at_once,
+    expect_error,
+    expect_error_at_once,
     run,
 )
-from provider_openai import MODELS, PNG, spoken, vector
+from provider_openai import MODELS, PNG, audio_of, vector
 
 BASE_URL = SERVER + "/v1"
 KEY = mint("openai")
@@ -34,12 +34,12 @@ TOOL = {
 }
 
 
-def asked(text):
+def conversation(text):
     return [{"role": "user", "content": text}]
 
 
 def chat(model="gpt-4o", text="hello", **more):
-    return client.chat.completions.create(model=model, messages=asked(text), **more)
+    return client.chat.completions.create(model=model, messages=conversation(text), **more)
 
 
 def text_of(stream):
@@ -70,50 +70,50 @@ def chat_streams():
 
 
 def chat_uses_tools():
-    messages = asked("What is the weather?")
-    called = client.chat.completions.create(model="gpt-4o", messages=messages, tools=[TOOL]).choices[0]
-    call = called.message.tool_calls[0]
-    messages += [called.message, {"role": "tool", "tool_call_id": call.id, "content": "snow"}]
-    told = client.chat.completions.create(model="gpt-4o", messages=messages, tools=[TOOL])
+    messages = conversation("What is the weather?")
+    first = client.chat.completions.create(model="gpt-4o", messages=messages, tools=[TOOL]).choices[0]
+    call = first.message.tool_calls[0]
+    messages += [first.message, {"role": "tool", "tool_call_id": call.id, "content": "snow"}]
+    reply = client.chat.completions.create(model="gpt-4o", messages=messages, tools=[TOOL])
 
-    assert called.finish_reason == "tool_calls" and call.function.name == "weather", called
+    assert first.finish_reason == "tool_calls" and call.function.name == "weather", first
     assert json.loads(call.function.arguments) == {"city": "Tromsø"}, call
-    assert told.choices[0].message.content == "The tool says: snow", told
+    assert reply.choices[0].message.content == "The tool says: snow", reply
 
 
 def chat_streams_tools():
-    with client.chat.completions.stream(model="gpt-4o", messages=asked("weather?"), tools=[TOOL]) as stream:
+    with client.chat.completions.stream(model="gpt-4o", messages=conversation("weather?"), tools=[TOOL]) as stream:
         whole = stream.get_final_completion()
 
     call = whole.choices[0].message.tool_calls[0].function
     assert (call.name, json.loads(call.arguments)) == ("weather", {"city": "Tromsø"}), whole
 
 
-def chat_sees_pictures():
+def chat_accepts_images():
     parts = [{"type": "text", "text": "what is it?"}, {"type": "image_url", "image_url": {"url": PNG_URL}}]
     completion = chat(text=parts)
 
-    assert completion.choices[0].message.content == f"You said: what is it? | {PNG_TOLD}", completion
+    assert completion.choices[0].message.content == f"You said: what is it? | {PNG_DESCRIPTION}", completion
 
 
 def chat_answers_in_json():
-    class Told(BaseModel):
+    class Reply(BaseModel):
         saying: str
         number: int
 
     loose = chat(response_format={"type": "json_object"}).choices[0].message.content
-    parsed = client.chat.completions.parse(model="gpt-4o", messages=asked("hello"), response_format=Told)
+    parsed = client.chat.completions.parse(model="gpt-4o", messages=conversation("hello"), response_format=Reply)
 
     assert json.loads(loose) == {"said": "You said: hello"}, loose
-    assert parsed.choices[0].message.parsed == Told(saying="You said: hello", number=7), parsed
+    assert parsed.choices[0].message.parsed == Reply(saying="You said: hello", number=7), parsed
 
 
-def responses_are_created_kept_and_deleted():
+def responses_are_created_retrieved_and_deleted():
     created = client.responses.create(model="gpt-4o", input="hello")
     read = client.responses.retrieve(created.id)
     items = client.responses.input_items.list(created.id).data
     client.responses.delete(created.id)
-    gone = raised(openai.NotFoundError, lambda: client.responses.retrieve(created.id))
+    gone = expect_error(openai.NotFoundError, lambda: client.responses.retrieve(created.id))
 
     assert created.output_text == read.output_text == "You said: hello", (created, read)
     assert created.usage.input_tokens_details.cached_tokens == 4, created
@@ -132,18 +132,19 @@ def responses_stream():
     assert events[-1].type == "response.completed" and final.output_text == "You said: hello", final
 
 
-def responses_use_tools_and_see_pictures():
+def responses_use_tools_and_accept_images():
     tool = {"type": "function", "name": "weather", "strict": False, "parameters": TOOL["function"]["parameters"]}
-    items = asked("What is the weather?")
-    called = client.responses.create(model="gpt-4o", input=items, tools=[tool])
-    items += called.output
-    items.append({"type": "function_call_output", "call_id": called.output[0].call_id, "output": "snow"})
-    told = client.responses.create(model="gpt-4o", input=items, tools=[tool])
-    seen = client.responses.create(model="gpt-4o", input=asked([{"type": "input_image", "image_url": PNG_URL, "detail": "low"}]))
+    items = conversation("What is the weather?")
+    first = client.responses.create(model="gpt-4o", input=items, tools=[tool])
+    items += first.output
+    items.append({"type": "function_call_output", "call_id": first.output[0].call_id, "output": "snow"})
+    reply = client.responses.create(model="gpt-4o", input=items, tools=[tool])
+    image = {"type": "input_image", "image_url": PNG_URL, "detail": "low"}
+    with_image = client.responses.create(model="gpt-4o", input=conversation([image]))
 
-    assert json.loads(called.output[0].arguments) == {"city": "Tromsø"}, called
-    assert told.output_text == "The tool says: snow", told
-    assert seen.output_text == f"You said: {PNG_TOLD}", seen
+    assert json.loads(first.output[0].arguments) == {"city": "Tromsø"}, first
+    assert reply.output_text == "The tool says: snow", reply
+    assert with_image.output_text == f"You said: {PNG_DESCRIPTION}", with_image
 
 
 def completions_answer_and_stream():
@@ -154,7 +155,7 @@ def completions_answer_and_stream():
     assert "".join(chunk.choices[0].text for chunk in stream) == "You said: hello"
 
 
-def embeddings_come_as_numbers():
+def embeddings_are_numbers():
     for more in ({}, {"encoding_format": "float"}):
         found = client.embeddings.create(model="text-embedding-3-small", input=["one", "Tromsø"], **more)
         assert [each.embedding for each in found.data] == [vector("one"), vector("Tromsø")], (more, found)
@@ -162,27 +163,27 @@ def embeddings_come_as_numbers():
     assert tokens.data[0].embedding == vector("3 tokens"), tokens
 
 
-def images_are_made_and_edited():
-    made = client.images.generate(model="gpt-image-1", prompt="a dot", n=2)
-    # Large, and with what looks like the end of a part in it.
+def images_are_generated_and_edited():
+    generated = client.images.generate(model="gpt-image-1", prompt="a dot", n=2)
+    # Large, and it contains what looks like the end of a part.
     image = ("dot.png", PNG + b"\r\n--edited" + bytes(5_000_000), "image/png")
     edited = client.images.edit(model="gpt-image-1", prompt="a bigger dot", image=image)
     both = client.images.edit(model="gpt-image-1", prompt="a bigger dot", image=[image, image])
 
-    assert [base64.b64decode(each.b64_json) for each in made.data] == [PNG, PNG], made
+    assert [base64.b64decode(each.b64_json) for each in generated.data] == [PNG, PNG], generated
     assert [base64.b64decode(each.b64_json) for each in edited.data] == [image[1]], edited
     assert [base64.b64decode(each.b64_json) for each in both.data] == [image[1]] * 2, both
 
 
-def speech_is_read_and_written():
+def speech_is_synthesised_and_transcribed():
     for model in ("tts-1",) if IS_DIRECT else ("tts-1", "chat:openai.com/tts-1"):
         audio = client.audio.speech.create(model=model, voice="alloy", input="hello").content
-        assert audio == spoken("hello"), f"{model}: {len(audio)} bytes of {len(spoken('hello'))}"
+        assert audio == audio_of("hello"), f"{model}: {len(audio)} bytes of {len(audio_of('hello'))}"
     for model in ("whisper-1",) if IS_DIRECT else ("whisper-1", "openai.com/whisper-1"):
         file = ("said.wav", RECORDING, "audio/wav")
-        heard = client.audio.transcriptions.create(model=model, file=file)
+        transcription = client.audio.transcriptions.create(model=model, file=file)
         text = client.audio.transcriptions.create(model=model, file=file, response_format="text")
-        assert heard.text == text.strip() == RECORDING_TOLD, (model, heard, text)
+        assert transcription.text == text.strip() == RECORDING_DESCRIPTION, (model, transcription, text)
 
 
 def moderations_answer():
@@ -196,62 +197,62 @@ def moderations_answer():
 def models_are_listed_and_found():
     listed = [model.id for model in client.models.list()]
     found = client.models.retrieve("gpt-4o")
-    missing = raised(openai.NotFoundError, lambda: client.models.retrieve("gpt-none"))
+    missing = expect_error(openai.NotFoundError, lambda: client.models.retrieve("gpt-none"))
 
-    # Those of other services are told with their service.
+    # Models of other services are listed with their service.
     assert [name for name in listed if "/" not in name] == MODELS, listed
     assert IS_DIRECT or "anthropic.com/claude-sonnet-4-5" in listed, listed
     assert (found.id, found.owned_by) == ("gpt-4o", "openai"), found
     assert missing.code == "model_not_found", missing.body
 
 
-def every_address_of_the_api_serves():
+def every_base_url_works():
     for path in ("/v1/",) if IS_DIRECT else ("/v1/", "/openai/v1", "/openai/v1/"):
         other = openai.OpenAI(base_url=SERVER + path, api_key=KEY)
-        told = other.chat.completions.create(model="gpt-4o", messages=asked("hello"))
-        assert told.choices[0].message.content == "You said: hello", (path, told)
+        reply = other.chat.completions.create(model="gpt-4o", messages=conversation("hello"))
+        assert reply.choices[0].message.content == "You said: hello", (path, reply)
         assert other.models.retrieve("gpt-4o").id == "gpt-4o", path
 
 
-def many_calls_at_once_get_their_own_answers():
+def concurrent_calls_get_their_own_answers():
     async def main():
         async with openai.AsyncOpenAI(base_url=BASE_URL, api_key=KEY) as client:
 
-            async def ask(number):
+            async def call(number):
                 stream = await client.chat.completions.create(
-                    model="gpt-4o", messages=asked(f"number {number}"), stream=True
+                    model="gpt-4o", messages=conversation(f"number {number}"), stream=True
                 )
                 return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
 
-            return await asyncio.gather(*(ask(number) for number in range(40)))
+            return await asyncio.gather(*(call(number) for number in range(40)))
 
     assert asyncio.run(main()) == [f"You said: number {number}" for number in range(40)]
 
 
-def a_429_is_retried():
+def rate_limit_errors_are_retried():
     assert chat("flaky-429-python").choices[0].message.content == "You said: hello"
     assert text_of(chat("flaky-429-python-streamed", stream=True)) == "You said: hello"
     for model in ("flaky-429-python", "flaky-429-python-streamed"):
         assert_retried_by_the_sdk(model)
 
 
-def a_stream_that_is_left_is_closed_at_the_provider():
+def abandoned_stream_is_closed_at_the_provider():
     stream = chat("endless-python", stream=True)
     for _, chunk in zip(range(5), stream):
         assert chunk.choices[0].delta.content in ("", "again "), chunk
     stream.close()
-    assert_left("endless-python")
+    assert_disconnect_seen("endless-python")
 
     chat("slow-first-python-left", stream=True).close()
-    assert_left("slow-first-python-left")
+    assert_disconnect_seen("slow-first-python-left")
 
 
-def an_async_stream_that_is_cancelled_is_closed_at_the_provider():
+def cancelled_async_stream_is_closed_at_the_provider():
     async def main():
         begun = asyncio.Event()
 
         async def read():
-            stream = await client.chat.completions.create(model="endless-async", messages=asked("hello"), stream=True)
+            stream = await client.chat.completions.create(model="endless-async", messages=conversation("hello"), stream=True)
             async for _ in stream:
                 begun.set()
 
@@ -260,24 +261,24 @@ def an_async_stream_that_is_cancelled_is_closed_at_the_provider():
             await asyncio.wait_for(begun.wait(), 10)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await asyncio.to_thread(assert_left, "endless-async")
+            await asyncio.to_thread(assert_disconnect_seen, "endless-async")
 
     asyncio.run(main())
 
 
-def a_cut_stream_is_an_error():
-    # Without our server between, it is an error of the connection.
+def truncated_stream_is_an_error():
+    # Without the server in between, it is an error of the connection.
     kind = Exception if IS_DIRECT else openai.APIError
-    streamed = raised(kind, lambda: text_of(chat("cut-python", stream=True)))
+    streamed = expect_error(kind, lambda: text_of(chat("cut-python", stream=True)))
     respond = lambda: list(client.responses.create(model="cut-python-responses", input="hello", stream=True))
-    responded = raised(kind, respond)
+    responded = expect_error(kind, respond)
     for error in (streamed, responded):
         assert IS_DIRECT or "cut short" in error.message, repr(error)
 
 
-def keep_alives_of_a_slow_stream_are_no_events():
+def keep_alives_are_not_events():
     assert text_of(chat("slow-first-python", stream=True)) == "You said: hello"
-    messages = asked("hello")
+    messages = conversation("hello")
     with client.chat.completions.with_streaming_response.create(
         model="slow-first-raw", messages=messages, stream=True
     ) as raw:
@@ -287,15 +288,15 @@ def keep_alives_of_a_slow_stream_are_no_events():
     assert events[-1].type == "response.completed", events
 
 
-def a_spent_day_is_told_at_once():
+def spent_daily_quota_fails_at_once():
     if IS_DIRECT:
         return
-    messages = asked("hello")
+    messages = conversation("hello")
     for streamed in (False, True):
         spent = openai.OpenAI(base_url=BASE_URL, api_key=mint("openai", per_day=1))
         spent.chat.completions.create(model="gpt-4o", messages=messages)
-        act = lambda: spent.chat.completions.create(model="gpt-4o", messages=messages, stream=streamed)
-        error = raised_at_once(openai.RateLimitError, act)
+        action = lambda: spent.chat.completions.create(model="gpt-4o", messages=messages, stream=streamed)
+        error = expect_error_at_once(openai.RateLimitError, action)
         assert error.code == "insufficient_quota" and "day limit exceeded" in error.message, error.body
         assert error.response.headers["x-should-retry"] == "false", error.response.headers
         assert int(error.response.headers["retry-after"]) > 30, error.response.headers
@@ -304,16 +305,16 @@ def a_spent_day_is_told_at_once():
 def bad_keys_are_refused():
     for key in ("aisbreaker_" + "A" * 80, KEY[:-4] + "AAAA"):
         other = openai.OpenAI(base_url=BASE_URL, api_key=key)
-        for act in (lambda: other.models.list(), lambda: other.responses.create(model="gpt-4o", input="hello")):
-            error = raised_at_once(openai.AuthenticationError, act)
+        for action in (lambda: other.models.list(), lambda: other.responses.create(model="gpt-4o", input="hello")):
+            error = expect_error_at_once(openai.AuthenticationError, action)
             assert error.code == "invalid_api_key", error.body
 
 
-def what_is_not_there_is_not_found():
-    error = raised(openai.NotFoundError, lambda: chat("gpt-none"))
+def unknown_models_are_not_found():
+    error = expect_error(openai.NotFoundError, lambda: chat("gpt-none"))
     assert error.code == "model_not_found" and "gpt-none" in error.message, error.body
     for model in () if IS_DIRECT else ("chat:nowhere.example/gpt-4o", "chat:groq.com/llama", "anthropic.com/claude"):
-        error = raised(openai.NotFoundError, lambda: chat(model))
+        error = expect_error(openai.NotFoundError, lambda: chat(model))
         assert error.code == "model_not_found" and error.param == "model", (model, error.body)
         assert "chat:openai.com" in error.message and "chat:anthropic.com" in error.message, (model, error.body)
 
@@ -324,25 +325,25 @@ run(
     chat_streams,
     chat_uses_tools,
     chat_streams_tools,
-    chat_sees_pictures,
+    chat_accepts_images,
     chat_answers_in_json,
-    responses_are_created_kept_and_deleted,
+    responses_are_created_retrieved_and_deleted,
     responses_stream,
-    responses_use_tools_and_see_pictures,
+    responses_use_tools_and_accept_images,
     completions_answer_and_stream,
-    embeddings_come_as_numbers,
-    images_are_made_and_edited,
-    speech_is_read_and_written,
+    embeddings_are_numbers,
+    images_are_generated_and_edited,
+    speech_is_synthesised_and_transcribed,
     moderations_answer,
     models_are_listed_and_found,
-    every_address_of_the_api_serves,
-    many_calls_at_once_get_their_own_answers,
-    a_429_is_retried,
-    a_stream_that_is_left_is_closed_at_the_provider,
-    an_async_stream_that_is_cancelled_is_closed_at_the_provider,
-    a_cut_stream_is_an_error,
-    keep_alives_of_a_slow_stream_are_no_events,
-    a_spent_day_is_told_at_once,
+    every_base_url_works,
+    concurrent_calls_get_their_own_answers,
+    rate_limit_errors_are_retried,
+    abandoned_stream_is_closed_at_the_provider,
+    cancelled_async_stream_is_closed_at_the_provider,
+    truncated_stream_is_an_error,
+    keep_alives_are_not_events,
+    spent_daily_quota_fails_at_once,
     bad_keys_are_refused,
-    what_is_not_there_is_not_found,
+    unknown_models_are_not_found,
 )

@@ -1,8 +1,8 @@
-"""Anthropic's dialect, after its public API reference. What is answered tells what was received."""
+"""Anthropic's dialect, after its public API reference. Each response describes its request."""
 import json
 import re
 
-from provider_openai import picture_told, words
+from provider_openai import describe_image, words
 
 CHAT = "claude-sonnet-4-5"
 MODELS = [CHAT, "claude-haiku-4-5"]
@@ -16,24 +16,25 @@ def headers(number):
     }
 
 
-def error(refused, number):
+def error(refusal, number):
     kinds = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
-    told = {"type": kinds.get(refused.status, "invalid_request_error"), "message": refused.message}
-    return {"type": "error", "error": told, "request_id": f"req_anthropic_{number}"}
+    members = {"type": kinds.get(refusal.status, "invalid_request_error"), "message": refusal.message}
+    return {"type": "error", "error": members, "request_id": f"req_anthropic_{number}"}
 
 
-def answer(call):
-    # Clients differ in which version they know.
+def serve(call):
+    # Clients know different versions.
     versions = call.headers.get_all("anthropic-version", [])
-    call.expect(len(versions) == 1 and re.fullmatch(r"20\d\d-\d\d-\d\d", versions[0]), "anthropic-version: header is required")
+    is_valid = len(versions) == 1 and re.fullmatch(r"20\d\d-\d\d-\d\d", versions[0])
+    call.require(is_valid, "anthropic-version: header is required")
     if call.query.get("beta") == "true":
-        call.expect(call.headers.get("anthropic-beta"), "anthropic-beta: header is required")
+        call.require(call.headers.get("anthropic-beta"), "anthropic-beta: header is required")
     if call.path == "/v1/messages" and call.method == "POST":
         message(call)
     elif call.path == "/v1/messages/count_tokens" and call.method == "POST":
         request = call.json()
-        call.named(request.get("model"), MODELS)
-        call.send_json({"input_tokens": sum(len(said(each["content"], call).split()) for each in request["messages"])})
+        call.select_model(request.get("model"), MODELS)
+        call.send_json({"input_tokens": sum(len(text_of(each["content"], call).split()) for each in request["messages"])})
     elif call.path == "/v1/models" and call.method == "GET":
         listed = [model(name) for name in MODELS]
         call.send_json({"data": listed, "has_more": False, "first_id": MODELS[0], "last_id": MODELS[-1]})
@@ -47,24 +48,24 @@ def answer(call):
 
 
 def model(name):
-    told = {"type": "model", "id": name, "display_name": name.title(), "created_at": "2025-09-29T00:00:00Z"}
-    return told | {"lifecycle": "active", "max_input_tokens": 200_000, "max_tokens": 64_000}
+    members = {"type": "model", "id": name, "display_name": name.title(), "created_at": "2025-09-29T00:00:00Z"}
+    return members | {"lifecycle": "active", "max_input_tokens": 200_000, "max_tokens": 64_000}
 
 
-def said(content, call):
+def text_of(content, call):
     if isinstance(content, str):
         return content
-    call.expect(isinstance(content, list), "content: neither text nor a list")
+    call.require(isinstance(content, list), "content: neither text nor a list")
     texts = []
     for block in content:
         if block.get("type") == "text":
             texts.append(block["text"])
         elif block.get("type") == "image":
             source = block["source"]
-            call.expect(source["type"] == "base64", "source: base64 is required")
-            texts.append(picture_told(f"data:{source['media_type']};base64,{source['data']}", call))
+            call.require(source["type"] == "base64", "source: base64 is required")
+            texts.append(describe_image(f"data:{source['media_type']};base64,{source['data']}", call))
         elif block.get("type") == "tool_result":
-            texts.append(said(block["content"], call))
+            texts.append(text_of(block["content"], call))
         else:
             call.refuse(f"a content block of type {block.get('type')!r}")
     return " | ".join(texts)
@@ -72,10 +73,10 @@ def said(content, call):
 
 def message(call):
     request = call.json()
-    call.named(request.get("model"), MODELS)
-    call.expect(isinstance(request.get("max_tokens"), int), "max_tokens: Field required")
+    call.select_model(request.get("model"), MODELS)
+    call.require(isinstance(request.get("max_tokens"), int), "max_tokens: Field required")
     messages = request.get("messages")
-    call.expect(isinstance(messages, list) and messages, "messages: Field required")
+    call.require(isinstance(messages, list) and messages, "messages: Field required")
     block = block_of(request, messages, call)
     reason = "tool_use" if block["type"] == "tool_use" else "end_turn"
     usage = {"input_tokens": 12, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 3, "output_tokens": 6}
@@ -96,19 +97,19 @@ def message(call):
 
 
 def block_of(request, messages, call):
-    """What is answered: a tool that is to be used, or a text."""
+    """Returns the content block of the response: a tool call or a text."""
     content = messages[-1]["content"]
     results = [block for block in content if isinstance(block, dict) and block.get("type") == "tool_result"]
     if results:
         earlier = [each["content"] for each in messages[:-1] if isinstance(each["content"], list)]
         ids = [block["id"] for blocks in earlier for block in blocks if block["type"] == "tool_use"]
-        call.expect(ids == [block["tool_use_id"] for block in results], "the tool_use has another id")
-        return {"type": "text", "text": f"The tool says: {said(content, call)}", "citations": None}
+        call.require(ids == [block["tool_use_id"] for block in results], "the tool_use has another id")
+        return {"type": "text", "text": f"The tool says: {text_of(content, call)}", "citations": None}
     if request.get("tools"):
         tool = request["tools"][0]
-        call.expect(tool["input_schema"]["type"] == "object", "tools: input_schema is required")
+        call.require(tool["input_schema"]["type"] == "object", "tools: input_schema is required")
         return {"type": "tool_use", "id": f"toolu_{call.id}", "name": tool["name"], "input": {"city": "Troms\u00f8"}}
-    return {"type": "text", "text": f"You said: {said(content, call)}", "citations": None}
+    return {"type": "text", "text": f"You said: {text_of(content, call)}", "citations": None}
 
 
 def event(kind, members):

@@ -1,4 +1,4 @@
-"""OpenAI's dialect, after its public API reference. What is answered tells what was received."""
+"""OpenAI's dialect, after its public API reference. Each response describes its request."""
 import base64
 import hashlib
 import json
@@ -14,7 +14,7 @@ TRANSCRIPTION = "whisper-1"
 MODERATION = "omni-moderation-latest"
 COMPLETION = "gpt-3.5-turbo-instruct"
 MODELS = [CHAT, EMBEDDING, IMAGE, SPEECH, TRANSCRIPTION, MODERATION, COMPLETION]
-# A picture of one pixel.
+# An image of one pixel.
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -29,12 +29,12 @@ def headers(number):
     }
 
 
-def error(refused, _number):
-    kind = {401: "invalid_request_error", 429: "requests"}.get(refused.status, "invalid_request_error")
-    return {"error": {"message": refused.message, "type": kind, "param": None, "code": refused.code}}
+def error(refusal, _number):
+    kind = {401: "invalid_request_error", 429: "requests"}.get(refusal.status, "invalid_request_error")
+    return {"error": {"message": refusal.message, "type": kind, "param": None, "code": refusal.code}}
 
 
-def answer(call):
+def serve(call):
     routes = {
         ("POST", "/v1/chat/completions"): chat,
         ("POST", "/v1/completions"): completion,
@@ -69,10 +69,10 @@ def list_models(call):
     call.send_json({"object": "list", "data": [model(name) for name in MODELS]})
 
 
-def picture_told(url, call):
-    """What is in an image, so that whoever sent it can tell whether it came whole."""
+def describe_image(url, call):
+    """Describes an image, so that the client can check that it arrived complete."""
     kind, found, data = url.removeprefix("data:").partition(";base64,")
-    call.expect(url.startswith("data:") and found, "the image is no data URL")
+    call.require(url.startswith("data:") and found, "the image is no data URL")
     try:
         content = base64.b64decode(data, validate=True)
     except ValueError:
@@ -80,37 +80,37 @@ def picture_told(url, call):
     return f"{kind} of {len(content)} bytes, {hashlib.sha256(content).hexdigest()}"
 
 
-def said(content, call):
+def text_of(content, call):
     if isinstance(content, str):
         return content
-    call.expect(isinstance(content, list), "content: neither text nor a list")
+    call.require(isinstance(content, list), "content: neither text nor a list")
     texts = []
     for part in content:
         if part.get("type") in ("text", "input_text", "output_text"):
             texts.append(part["text"])
         elif part.get("type") == "image_url":
-            texts.append(picture_told(part["image_url"]["url"], call))
+            texts.append(describe_image(part["image_url"]["url"], call))
         elif part.get("type") == "input_image":
-            texts.append(picture_told(part["image_url"], call))
+            texts.append(describe_image(part["image_url"], call))
         else:
             call.refuse(f"a content part of type {part.get('type')!r}")
     return " | ".join(texts)
 
 
-def tool_answer(request, last, call):
-    """The function call that is asked for, or what the tool told."""
+def tool_reply(request, last, call):
+    """Returns the text that repeats the result of a tool, or else a call of the first tool."""
     if last["role"] == "tool":
-        asked = [tool for message in request["messages"] for tool in message.get("tool_calls") or []]
-        call.expect([tool["id"] for tool in asked] == [last["tool_call_id"]], "the tool call has another id")
-        return f"The tool says: {said(last['content'], call)}", None
+        requested = [tool for message in request["messages"] for tool in message.get("tool_calls") or []]
+        call.require([tool["id"] for tool in requested] == [last["tool_call_id"]], "the tool call has another id")
+        return f"The tool says: {text_of(last['content'], call)}", None
     tool = request["tools"][0]
-    call.expect(tool["type"] == "function" and tool["function"]["parameters"]["type"] == "object", "tools: no function")
+    call.require(tool["type"] == "function" and tool["function"]["parameters"]["type"] == "object", "tools: no function")
     function = {"name": tool["function"]["name"], "arguments": '{"city":"Troms\u00f8"}'}
     return None, {"id": f"call_{call.id}", "type": "function", "function": function}
 
 
 def formatted(text, form):
-    """The text as JSON, if that is asked for."""
+    """Returns the text, as JSON if the request asks for that."""
     if form.get("type") == "json_object":
         return json.dumps({"said": text})
     if form.get("type") == "json_schema":
@@ -121,15 +121,15 @@ def formatted(text, form):
 
 def chat(call):
     request = call.json()
-    call.named(request.get("model"), [CHAT])
+    call.select_model(request.get("model"), [CHAT])
     messages = request.get("messages")
-    call.expect(isinstance(messages, list) and messages, "messages: a list is required")
-    call.expect(all(each.get("role") in ("system", "developer", "user", "assistant", "tool") for each in messages), "role")
+    call.require(isinstance(messages, list) and messages, "messages: a list is required")
+    call.require(all(each.get("role") in ("system", "developer", "user", "assistant", "tool") for each in messages), "role")
     last, tool = messages[-1], None
     if request.get("tools"):
-        text, tool = tool_answer(request, last, call)
+        text, tool = tool_reply(request, last, call)
     else:
-        text = formatted(f"You said: {said(last['content'], call)}", request.get("response_format") or {})
+        text = formatted(f"You said: {text_of(last['content'], call)}", request.get("response_format") or {})
     reason = "tool_calls" if tool else "stop"
     usage = {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16}
     if request.get("stream"):
@@ -147,7 +147,7 @@ def chat_head(call, kind):
 
 
 def words(text):
-    """The pieces in which a text is streamed."""
+    """Splits a text into the pieces of its stream."""
     return re.findall(r"\S+ *", text)
 
 
@@ -181,7 +181,7 @@ def chat_events(call, request, text, tool, reason, usage):
 
 def completion(call):
     request = call.json()
-    call.named(request.get("model"), [COMPLETION])
+    call.select_model(request.get("model"), [COMPLETION])
     prompt = request["prompt"] if isinstance(request["prompt"], str) else request["prompt"][0]
     text = f"You said: {prompt}"
     head = {"id": f"cmpl-{call.id}", "object": "text_completion", "created": CREATED, "model": call.model}
@@ -197,13 +197,13 @@ def completion(call):
 
 def respond(call):
     request = call.json()
-    call.named(request.get("model"), [CHAT])
-    asked = request.get("input")
-    last = asked if isinstance(asked, str) else asked[-1]
+    call.select_model(request.get("model"), [CHAT])
+    requested = request.get("input")
+    last = requested if isinstance(requested, str) else requested[-1]
     tool = None
     if isinstance(last, dict) and last.get("type") == "function_call_output":
-        ids = [each.get("call_id") for each in asked if each.get("type") == "function_call"]
-        call.expect(ids == [last["call_id"]], "the function call has another id")
+        ids = [each.get("call_id") for each in requested if each.get("type") == "function_call"]
+        call.require(ids == [last["call_id"]], "the function call has another id")
         text = f"The tool says: {last['output']}"
     elif request.get("tools"):
         tool = {"type": "function_call", "id": f"fc_{call.id}", "call_id": f"call_{call.id}", "status": "completed"}
@@ -211,10 +211,10 @@ def respond(call):
         text = None
     else:
         content = last if isinstance(last, str) else last["content"]
-        text = formatted(f"You said: {said(content, call)}", (request.get("text") or {}).get("format") or {})
+        text = formatted(f"You said: {text_of(content, call)}", (request.get("text") or {}).get("format") or {})
     response = response_object(call, request, tool or message_item(call, text))
     if request.get("store", True):
-        call.memory.responses[response["id"]] = response
+        call.call_log.responses[response["id"]] = response
     if request.get("stream"):
         call.send_chunked(response_events(call, response, text), "text/event-stream; charset=utf-8")
     else:
@@ -268,9 +268,9 @@ def response_events(call, response, text):
     part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
 
     def begin():
-        begun = response | {"status": "in_progress", "output": [], "usage": None}
-        yield event("response.created", {"response": begun})
-        yield event("response.in_progress", {"response": begun})
+        started = response | {"status": "in_progress", "output": [], "usage": None}
+        yield event("response.created", {"response": started})
+        yield event("response.in_progress", {"response": started})
         empty = {"content": []} if text is not None else {"arguments": ""}
         yield event("response.output_item.added", {"output_index": 0, "item": item | {"status": "in_progress"} | empty})
         if text is not None:
@@ -298,7 +298,7 @@ def response_events(call, response, text):
 
 def stored_response(call):
     response_id, _, rest = call.path.removeprefix("/v1/responses/").partition("/")
-    responses = call.memory.responses
+    responses = call.call_log.responses
     if response_id not in responses:
         call.refuse(f"Response with id '{response_id}' not found.", 404)
     if (call.method, rest) == ("GET", ""):
@@ -316,18 +316,18 @@ def stored_response(call):
 
 
 def vector(text):
-    """Two numbers that tell the text's length and whether it came whole."""
+    """Returns the length of a text and a checksum."""
     return [float(len(text)), float(sum(text.encode()) % 1000)]
 
 
 def embed(call):
     request = call.json()
-    call.named(request.get("model"), [EMBEDDING])
+    call.select_model(request.get("model"), [EMBEDDING])
     texts = request["input"] if isinstance(request["input"], list) else [request["input"]]
-    # Numbers of tokens are allowed as well.
+    # Lists of token numbers are allowed as well.
     texts = [text if isinstance(text, str) else f"{len(text)} tokens" for text in texts]
     form = request.get("encoding_format", "float")
-    call.expect(form in ("float", "base64"), "encoding_format: float or base64")
+    call.require(form in ("float", "base64"), "encoding_format: float or base64")
 
     def written(numbers):
         return numbers if form == "float" else base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
@@ -338,46 +338,46 @@ def embed(call):
 
 def generate_image(call):
     request = call.json()
-    call.named(request.get("model"), [IMAGE])
-    call.expect(request.get("prompt"), "prompt: required")
-    images_told(call, [PNG] * request.get("n", 1))
+    call.select_model(request.get("model"), [IMAGE])
+    call.require(request.get("prompt"), "prompt: required")
+    send_images(call, [PNG] * request.get("n", 1))
 
 
 def edit_image(call):
     parts = call.form()
     fields = {name: content.decode() for name, file, content in parts if file is None}
     images = [content for name, file, content in parts if name in ("image", "image[]") and file]
-    call.named(fields.get("model"), [IMAGE])
-    call.expect(fields.get("prompt") and images, "prompt, image: required")
-    images_told(call, images)
+    call.select_model(fields.get("model"), [IMAGE])
+    call.require(fields.get("prompt") and images, "prompt, image: required")
+    send_images(call, images)
 
 
-def images_told(call, images):
-    told = [{"b64_json": base64.b64encode(image).decode()} for image in images]
+def send_images(call, images):
+    encoded = [{"b64_json": base64.b64encode(image).decode()} for image in images]
     details = {"text_tokens": 2, "image_tokens": 0}
     usage = {"input_tokens": 2, "input_tokens_details": details, "output_tokens": 8, "total_tokens": 10}
-    call.send_json({"created": CREATED, "data": told, "usage": usage})
+    call.send_json({"created": CREATED, "data": encoded, "usage": usage})
 
 
-def spoken(text):
-    """Bytes of every value, that end with the text."""
+def audio_of(text):
+    """Returns bytes of every value, followed by the text."""
     return bytes(range(256)) * 400 + text.encode()
 
 
 def speak(call):
     request = call.json()
-    call.named(request.get("model"), [SPEECH])
-    call.expect(request.get("voice") and request.get("input"), "voice, input: required")
-    audio = spoken(request["input"])
+    call.select_model(request.get("model"), [SPEECH])
+    call.require(request.get("voice") and request.get("input"), "voice, input: required")
+    audio = audio_of(request["input"])
     call.send_chunked([audio[at : at + 9973] for at in range(0, len(audio), 9973)], "audio/mpeg")
 
 
 def transcribe(call):
     parts = call.form()
     fields = {name: content.decode() for name, file, content in parts if file is None}
-    call.named(fields.get("model"), [TRANSCRIPTION])
+    call.select_model(fields.get("model"), [TRANSCRIPTION])
     files = [(file, content) for name, file, content in parts if name == "file" and file]
-    call.expect(len(files) == 1, "file: exactly one is required")
+    call.require(len(files) == 1, "file: exactly one is required")
     name, content = files[0]
     text = f"{name} of {len(content)} bytes, {hashlib.sha256(content).hexdigest()}"
     if fields.get("response_format") == "text":
@@ -388,7 +388,7 @@ def transcribe(call):
 
 def moderate(call):
     request = call.json()
-    call.named(request.get("model", MODERATION), [MODERATION])
+    call.select_model(request.get("model", MODERATION), [MODERATION])
     names = ["harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm"]
     names += ["self-harm/instructions", "self-harm/intent", "sexual", "sexual/minors", "violence", "violence/graphic"]
     flagged = "fight" in request["input"]

@@ -1,8 +1,8 @@
-//! Conversation states: what is read is written so that the same is read again.
+//! A decoded conversation state survives encoding and decoding.
 
 use aisbreaker_api::ConversationState;
 
-/// Reads the text as a state.
+/// Decodes the data as a conversation state.
 pub fn check(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else {
         return;

@@ -1,12 +1,12 @@
-//! Bodies of `POST /api/v1/process`: what is read is written so that the same is read again, and a
-//! refusal names the place, never the content.
+//! A parsed body of `POST /api/v1/process` survives serialization and parsing, and an error names a
+//! member but never repeats content.
 
 use aisbreaker_api::{ConversationState, ProcessCall, ServiceId};
 
-/// Stands in seeds where callers have secrets and prompts.
+/// The text that seeds contain in place of secrets and prompts.
 const CONTENT: &str = "Q7zPrivate";
 
-/// Reads the bytes as a body.
+/// Parses the data as a request body.
 pub fn check(data: &[u8]) {
     let call = match ProcessCall::from_json(data) {
         Ok(call) => call,
@@ -15,7 +15,7 @@ pub fn check(data: &[u8]) {
             assert!(!text.contains(CONTENT), "{text}");
             return assert!(
                 text.len() < 200 + 30 * 128,
-                "{} bytes of refusal",
+                "an error of {} bytes",
                 text.len()
             );
         }
@@ -28,23 +28,19 @@ pub fn check(data: &[u8]) {
 
     let written = serde_json::to_vec(&call).unwrap_or_default();
     assert_eq!(ProcessCall::from_json(&written).as_ref(), Ok(&call));
-    let marked = [b"\xef\xbb\xbf", &*written].concat();
+    let with_mark = [b"\xef\xbb\xbf", &*written].concat();
     assert_eq!(
-        ProcessCall::from_json(&marked).as_ref(),
+        ProcessCall::from_json(&with_mark).as_ref(),
         Ok(&call),
         "with a byte order mark"
     );
 
-    // What the call holds is for the other readers to refuse, without a panic.
+    // The members of the call may still be invalid, but parsing them must not panic.
     let _id = ServiceId::parse(&call.service.service_id);
-    let state = call
-        .request
-        .conversation_state
-        .as_deref()
-        .map(ConversationState::decode);
-    let state = state
-        .and_then(Result::ok)
-        .unwrap_or_default()
-        .with_turn(&call.request.inputs, &[]);
+    let earlier = match call.request.conversation_state.as_deref() {
+        Some(text) => ConversationState::decode(text).unwrap_or_default(),
+        None => ConversationState::default(),
+    };
+    let state = earlier.with_turn(&call.request.inputs, &[]);
     assert_eq!(ConversationState::decode(&state.encode()), Ok(state));
 }

@@ -1,8 +1,8 @@
-//! Service ids and patterns against a comparison of plain texts.
+//! Service ids and patterns agree with a plain text comparison.
 
 use aisbreaker_api::{InvalidServiceId, ServiceId, ServicePattern};
 
-/// The first line is a pattern, the rest an id.
+/// Parses the first line as a pattern and the rest as a service id.
 pub fn check(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else {
         return;
@@ -30,21 +30,20 @@ pub fn check(data: &[u8]) {
     assert_eq!((pattern.as_str(), id.as_str()), (pattern_text, id_text));
     assert_eq!(
         pattern.matches(&id),
-        begins_with(id_text, pattern_text),
+        is_segment_prefix(pattern_text, id_text),
         "{pattern_text:?} on {id_text:?}"
     );
-    assert_eq!(written(&id), normal(id_text), "{id_text:?}");
-    let itself = ServicePattern::parse(id_text);
-    assert!(
-        itself.as_ref().is_ok_and(|itself| itself.matches(&id)),
-        "{id_text:?} matches itself"
-    );
-    let count = |pattern: &ServicePattern| pattern.segment_count();
-    let is_longer = itself.is_ok_and(|itself| count(&pattern) > count(&itself));
-    assert!(
-        !is_longer || !pattern.matches(&id),
-        "{pattern_text:?} is longer than {id_text:?}"
-    );
+    assert_eq!(from_segments(&id), normalized(id_text), "{id_text:?}");
+    let Ok(same) = ServicePattern::parse(id_text) else {
+        unreachable!("{id_text:?} is a service id, but not a pattern");
+    };
+    assert!(same.matches(&id), "{id_text:?} does not match itself");
+    if pattern.segment_count() > same.segment_count() {
+        assert!(
+            !pattern.matches(&id),
+            "{pattern_text:?} has more segments than {id_text:?}"
+        );
+    }
 }
 
 fn fault(text: &str) -> Option<InvalidServiceId> {
@@ -55,8 +54,8 @@ fn fault(text: &str) -> Option<InvalidServiceId> {
     }
 }
 
-/// The same text without what makes no segment: slashes at the end, and then a colon at the end.
-fn normal(text: &str) -> String {
+/// Removes the characters that add no segment: trailing slashes, then a trailing colon.
+fn normalized(text: &str) -> String {
     match text.split_once(':') {
         Some((task, rest)) if rest.trim_end_matches('/').is_empty() => task.to_owned(),
         Some((task, rest)) => format!("{task}:{}", rest.trim_end_matches('/')),
@@ -64,20 +63,21 @@ fn normal(text: &str) -> String {
     }
 }
 
-/// Whether the one is the other's beginning, up to where a segment ends.
-fn begins_with(id: &str, pattern: &str) -> bool {
-    let (id, normal_pattern) = (normal(id), normal(pattern));
-    let end = if normal_pattern.contains(':') {
-        '/'
-    } else {
-        ':'
-    };
-    let rest = id.strip_prefix(&normal_pattern);
-    pattern.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(end))
+/// Returns whether the pattern is a prefix of the id that ends at a segment boundary.
+fn is_segment_prefix(pattern: &str, id: &str) -> bool {
+    if pattern.is_empty() {
+        return true;
+    }
+    let prefix = normalized(pattern);
+    let boundary = if prefix.contains(':') { '/' } else { ':' };
+    match normalized(id).strip_prefix(&prefix) {
+        Some(rest) => rest.is_empty() || rest.starts_with(boundary),
+        None => false,
+    }
 }
 
-/// The id put together from its parts.
-fn written(id: &ServiceId) -> String {
+/// Assembles the id from its segments.
+fn from_segments(id: &ServiceId) -> String {
     match (id.vendor(), id.engine()) {
         (None, None) => id.task().to_owned(),
         (vendor, None) => format!("{}:{}", id.task(), vendor.unwrap_or_default()),

@@ -1,4 +1,4 @@
-//! Service URLs: three readers agree on the origin, and neither path nor engine can move it.
+//! Three parsers agree on the origin of a service URL, and neither path nor engine can change it.
 
 use std::net::Ipv6Addr;
 
@@ -8,7 +8,7 @@ use url::Url;
 
 const PATHS: [&str; 3] = ["", "/v1/chat/completions", "/m/${engine}/x"];
 
-/// The first line is a base URL, the rest an engine.
+/// Resolves the first line as a base URL, with the rest as the engine.
 pub fn check(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else {
         return;
@@ -26,10 +26,10 @@ pub fn check(data: &[u8]) {
         assert_eq!(
             bound.as_ref(),
             Ok(origin),
-            "{base:?} with {path:?} and {engine:?} leads to {url}"
+            "{base:?} with {path:?} and {engine:?} resolves to {url}"
         );
-        is_canonical(&url);
-        reads_alike(&url, origin);
+        assert_canonical(&url);
+        assert_parsers_agree(&url, origin);
     }
     if let Ok(origin) = &bound {
         assert_eq!(
@@ -50,25 +50,23 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// The text of a URL stands for itself.
-fn is_canonical(url: &ServiceUrl) {
+/// Resolving a canonical text again returns the same text.
+fn assert_canonical(url: &ServiceUrl) {
     let text = url.as_str();
     assert!(!text.contains(['#', '\\']) && text.is_ascii(), "{text}");
-    // A placeholder that only the replacing of another one made is replaced when the text is read
-    // again.
+    // Replacing one placeholder may form another, which would be replaced now.
     if text.len() <= 2000 && !text.contains("${engine}") {
         let again = ServiceUrl::resolve(&format!("{text}#no-default-path"), "/ignored", None);
         assert_eq!(again.as_ref().map(ServiceUrl::as_str), Ok(text));
     }
 }
 
-/// What the `url` and the `http` crate make of the text is what its origin says.
-fn reads_alike(url: &ServiceUrl, origin: &Origin) {
+/// The crates `url` and `http` parse the same origin.
+fn assert_parsers_agree(url: &ServiceUrl, origin: &Origin) {
     let scheme = if origin.is_https() { "https" } else { "http" };
-    let own_port = if origin.is_https() { 443 } else { 80 };
+    let default_port = if origin.is_https() { 443 } else { 80 };
 
-    let parsed = Url::parse(url.as_str());
-    let parsed = parsed.unwrap_or_else(|error| unreachable!("{error}: {url}"));
+    let parsed = Url::parse(url.as_str()).unwrap_or_else(|error| unreachable!("{error}: {url}"));
     assert_eq!((parsed.username(), parsed.password()), ("", None), "{url}");
     assert_eq!(
         parsed.origin().ascii_serialization(),
@@ -76,17 +74,17 @@ fn reads_alike(url: &ServiceUrl, origin: &Origin) {
         "{url}"
     );
 
-    // That crate refuses some texts; then nothing is sent.
+    // The `http` crate rejects some URLs, and no request is sent to them.
     let Ok(uri) = url.as_str().parse::<Uri>() else {
         return;
     };
-    let read = (
+    let parsed_origin = (
         uri.scheme_str(),
         uri.host(),
-        uri.port_u16().unwrap_or(own_port),
+        uri.port_u16().unwrap_or(default_port),
     );
     assert_eq!(
-        read,
+        parsed_origin,
         (Some(scheme), Some(origin.host()), origin.port()),
         "{url}"
     );

@@ -5,12 +5,12 @@
 //! same.
 
 pub mod called_host;
+pub mod forwarded_events;
 pub mod forwarded_for;
 pub mod inflate;
+pub mod lifetime;
 pub mod mint;
 pub mod model;
-pub mod passed_events;
-pub mod span;
 
 /// Panics if something does not hold.
 pub type Check = fn(&[u8]);
@@ -22,6 +22,6 @@ pub const TARGETS: [(&str, Check); 7] = [
     ("inflate", inflate::check),
     ("mint", mint::check),
     ("model", model::check),
-    ("passed_events", passed_events::check),
-    ("span", span::check),
+    ("forwarded_events", forwarded_events::check),
+    ("lifetime", lifetime::check),
 ];

@@ -20,13 +20,13 @@ static HOST: LazyLock<Option<Host>> = LazyLock::new(|| Host::parse("api.example.
 
 /// Reads the bytes as a body.
 pub fn check(data: &[u8]) {
-    let (grant, span, warnings) = match fuzzing::mint(data, MAXIMUM) {
+    let (grant, lifetime, warnings) = match fuzzing::mint(data, MAXIMUM) {
         Ok(read) => read,
         Err(error) => return assert!(!error.contains(SECRET) && error.len() < 300, "{error}"),
     };
     assert!(
-        (1..=MAXIMUM.as_secs()).contains(&span.as_secs()),
-        "{span:?}"
+        (1..=MAXIMUM.as_secs()).contains(&lifetime.as_secs()),
+        "{lifetime:?}"
     );
     assert!(
         warnings.len() <= 20 && warnings.iter().all(|warning| warning.len() < 500),
@@ -40,7 +40,7 @@ pub fn check(data: &[u8]) {
     ) else {
         return;
     };
-    let key = match RING.seal(&grant, host, now, span) {
+    let key = match RING.seal(&grant, host, now, lifetime) {
         Ok(key) => key,
         Err(error) => return assert!(matches!(error, SealError::TooLong { .. }), "{error}"),
     };

@@ -1,7 +1,7 @@
 //! The model in a body: what is found is what other readers find, and nothing but its name is
 //! replaced.
 
-use aisbreaker_gateway::fuzzing::renamed;
+use aisbreaker_gateway::fuzzing::replace_model;
 use bytes::Bytes;
 use http::HeaderValue;
 use serde_json::Value;
@@ -11,11 +11,11 @@ const OTHER: &str = "another/model:1";
 /// Reads the bytes as JSON, and as a form.
 pub fn check(data: &[u8]) {
     let body = Bytes::copy_from_slice(data);
-    if let Ok(found) = renamed(&body, None, OTHER) {
+    if let Ok(found) = replace_model(&body, None, OTHER) {
         check_json(&body, found);
     }
     let content_type = HeaderValue::from_static("multipart/form-data; boundary=b");
-    if let Ok(Some((name, pieces))) = renamed(&body, Some(&content_type), OTHER) {
+    if let Ok(Some((name, pieces))) = replace_model(&body, Some(&content_type), OTHER) {
         check_pieces(&body, &pieces);
         assert_eq!(pieces[1], OTHER);
         let field = [pieces[0].as_ref(), name.as_bytes(), pieces[2].as_ref()].concat();
@@ -59,7 +59,7 @@ fn check_pieces(body: &Bytes, [before, _, behind]: &[Bytes; 3]) {
 /// The new name is found where the old one was.
 fn check_again(pieces: &[Bytes; 3], content_type: Option<&HeaderValue>) {
     let whole = Bytes::from(pieces.concat());
-    let (name, again) = renamed(&whole, content_type, "x")
+    let (name, again) = replace_model(&whole, content_type, "x")
         .expect("a body as good")
         .expect("its model");
     assert_eq!(

@@ -1,10 +1,11 @@
-//! A cell against the plainest oracle: a log of every charge and the definition of the grid.
+//! A cell, checked against a log of every charge and the definition of the grid.
 
 use proptest::prelude::*;
 
-use super::{Cell, INLINE, MAX_PAIRS};
-use crate::limits::Window;
-use crate::slots::{self, REACH, coarse, expiry};
+use super::list::MAX_PAIRS;
+use super::{Cell, INLINE};
+use crate::slots::{REACH, coarse, expiry};
+use crate::window::Window;
 
 /// Every charge as `(fine slot, weight)`.
 #[derive(Default)]
@@ -29,10 +30,6 @@ impl Log {
     }
 }
 
-fn numbers(of: impl Fn(Window) -> u32) -> [u32; 3] {
-    Window::ALL.map(of)
-}
-
 fn steps() -> impl Strategy<Value = u32> {
     prop_oneof![
         4 => Just(0_u32),
@@ -44,10 +41,16 @@ fn steps() -> impl Strategy<Value = u32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 200,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn counts_exactly_what_the_grid_says(charges in prop::collection::vec((steps(), 0_u32..9), 1..600)) {
+    fn counts_match_the_slot_grid(
+        charges in prop::collection::vec((steps(), 0_u32..9), 1..600),
+    ) {
         let mut cell = Cell::fresh(0);
         let mut log = Log::default();
         let mut now = 0;
@@ -59,7 +62,7 @@ proptest! {
                 log.0.push((now, weight));
             }
 
-            prop_assert_eq!(cell.used(), numbers(|window| log.used(now, window)));
+            prop_assert_eq!(cell.used(), Window::ALL.map(|window| log.used(now, window)));
             for window in Window::ALL.into_iter().filter(|window| log.used(now, *window) > 0) {
                 prop_assert_eq!(cell.state(cell.used()).oldest(window), log.oldest(now, window));
             }
@@ -67,8 +70,9 @@ proptest! {
     }
 
     #[test]
-    fn frees_an_amount_at_the_very_slot(
-        charges in prop::collection::vec((steps(), 1_u32..9), 1..300), amount in 1_u32..2_000
+    fn clears_an_amount_at_the_exact_slot(
+        charges in prop::collection::vec((steps(), 1_u32..9), 1..300),
+        amount in 1_u32..2_000,
     ) {
         let mut cell = Cell::fresh(0);
         let mut log = Log::default();
@@ -83,15 +87,16 @@ proptest! {
         for window in Window::ALL {
             let used = log.used(now, window);
             let amount = amount.min(used);
-            let at = u32::try_from(cell.frees(u64::from(amount), window)).unwrap();
-            prop_assert!(used - log.used(at - 1, window) < amount, "later than needed: {:?}", window);
+            let at = u32::try_from(cell.clears_at(u64::from(amount), window)).unwrap();
+            prop_assert!(used - log.used(at - 1, window) < amount, "too late: {:?}", window);
             prop_assert!(used - log.used(at, window) >= amount, "too early: {:?}", window);
         }
     }
 
     #[test]
-    fn unpacks_what_was_packed_and_nothing_that_was_cut_or_changed(
-        charges in prop::collection::vec((steps(), 1_u32..9), 0..400), at in any::<prop::sample::Index>()
+    fn unpack_restores_packed_cells_and_rejects_damaged_ones(
+        charges in prop::collection::vec((steps(), 1_u32..9), 0..400),
+        at in any::<prop::sample::Index>(),
     ) {
         let mut cell = Cell::fresh(7);
         let mut now = 7;
@@ -110,22 +115,26 @@ proptest! {
             cell.advance(later);
             copy.advance(later);
             prop_assert_eq!(copy.state(copy.used()), cell.state(cell.used()));
-            for window in Window::ALL.into_iter().filter(|window| slots::pick(cell.used(), *window) > 0) {
-                prop_assert_eq!(copy.frees(1, window), cell.frees(1, window));
+            for window in Window::ALL {
+                if window.pick(cell.used()) > 0 {
+                    prop_assert_eq!(copy.clears_at(1, window), cell.clears_at(1, window));
+                }
             }
         }
         let cut = at.index(bytes.len());
         prop_assert!(Cell::unpack(&bytes[..cut]).is_none());
-        // The counts: of the pairs, or of the windows.
-        let of_a_count = cut / 4 * 4 + 4;
-        if (4..16).contains(&of_a_count) || (of_a_count >= 20 && of_a_count % 8 == 0 && of_a_count < bytes.len()) {
-            bytes[of_a_count] ^= 1;
-            prop_assert!(Cell::unpack(&bytes).is_none(), "{of_a_count}");
+        // A changed count no longer fits the others: that of a window, or that of a pair.
+        let count = cut / 4 * 4 + 4;
+        let is_of_window = (4..16).contains(&count);
+        let is_of_pair = count >= 20 && count % 8 == 0 && count < bytes.len();
+        if is_of_window || is_of_pair {
+            bytes[count] ^= 1;
+            prop_assert!(Cell::unpack(&bytes).is_none(), "{count}");
         }
     }
 
     #[test]
-    fn inherited_counter_never_stands_lower(
+    fn inherited_cell_never_counts_less(
         charges in prop::collection::vec((steps(), 1_u32..9), 1..200),
         later in prop::collection::vec(steps(), 1..50),
     ) {
@@ -174,7 +183,7 @@ fn longest_list_stays_within_its_bound() {
 }
 
 #[test]
-fn memory_of_a_long_list_is_given_back_after_an_idle_day() {
+fn long_list_is_freed_after_an_idle_day() {
     let mut cell = Cell::fresh(0);
     for now in 0..300 {
         cell.advance(now);
@@ -212,11 +221,14 @@ fn clock_that_steps_back_counts_as_standing_still() {
         Window::ALL.map(|window| cell.state(cell.used()).oldest(window)),
         [1_000, 1_000 / 60, 0]
     );
-    assert_eq!(cell.frees(2, Window::Minute), expiry(1_000, Window::Minute));
+    assert_eq!(
+        cell.clears_at(2, Window::Minute),
+        expiry(1_000, Window::Minute)
+    );
 }
 
 #[test]
-fn expiry_is_more_than_a_window_and_at_most_one_percent_more() {
+fn slots_expire_within_one_percent_after_the_window() {
     for (window, fine) in [
         (Window::Minute, 1_u64),
         (Window::Hour, 60),

@@ -1,23 +1,22 @@
-//! Where a store is.
+//! The address of a store, and how to connect to it.
 
 use std::{fmt, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo as _, RedisResult, TlsCertificates,
-    Value,
-    aio::{ConnectionLike, MultiplexedConnection},
+    AsyncConnectionConfig, Client, IntoConnectionInfo as _, RedisResult, TlsCertificates,
     cluster::{ClusterClient, ClusterClientBuilder},
-    cluster_async::ClusterConnection,
     io::tcp::TcpSettings,
 };
 
+use super::connection::Connection;
 use super::error::InvalidStore;
 
-/// The longest time in which a connection is made, or an attempt counts as failed.
+/// How long an attempt to connect may take.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A call is never sent twice: the rest of a lease would be given back twice. A key that has moved
-/// is a failure, after which the cluster is looked at anew.
+/// A cluster client never repeats a call by itself, since that would release the rest of a lease
+/// twice. A call to a key that has moved fails instead, and the client then refreshes its view of
+/// the cluster.
 const CLUSTER_RETRIES: u32 = 0;
 
 /// The schemes of a single server.
@@ -31,7 +30,7 @@ const SCHEMES: [&str; 7] = [
     "valkey+unix",
 ];
 
-/// The address of a store, with what it takes to be let in. A secret: `Debug` shows nothing of it.
+/// The address of a store with its credentials. It is a secret: `Debug` shows nothing of it.
 pub struct StoreAddress(Kind);
 
 enum Kind {
@@ -39,96 +38,71 @@ enum Kind {
     Cluster(Box<ClusterClient>),
 }
 
-/// A connection to a store. Clones share it.
-#[derive(Clone)]
-pub(super) enum Connection {
-    Single(MultiplexedConnection),
-    Cluster(ClusterConnection),
-}
-
 impl StoreAddress {
-    /// Reads an address: `redis://user:password@host:port/database`, or with another scheme
-    /// `rediss` (TLS), `valkey`, `valkeys` (TLS) or `unix`. Of a cluster, some nodes:
-    /// `redis+cluster://user:password@host:port,host:port`, with TLS `rediss+cluster`. Reserved
-    /// characters of user and password are percent-encoded.
+    /// Parses an address such as `redis://user:password@host:port/database`.
+    ///
+    /// Other schemes for a single server are `rediss` (TLS), `valkey`, `valkeys` (TLS) and `unix`.
+    /// The address of a cluster has some of its nodes:
+    /// `redis+cluster://user:password@host:port,host:port`, or `rediss+cluster` with TLS. Reserved
+    /// characters in user and password are percent-encoded.
     ///
     /// # Errors
-    /// [`InvalidStore::Url`] for all else, without repeating it. Certificates are always verified,
-    /// so `#insecure` is refused as well.
+    /// [`InvalidStore::Url`] for anything else; it does not repeat the address. Certificates are
+    /// always verified, so `#insecure` is an error as well.
     pub fn parse(url: &str) -> Result<Self, InvalidStore> {
-        Self::read(url, None)
+        Self::parse_kind(url, None)
     }
 
-    /// Like [`parse`](Self::parse), for a store with TLS whose certificate is of this authority and
-    /// no other: its certificate, in PEM.
+    /// Parses an address like [`parse`](Self::parse), of a server whose certificate must be issued
+    /// by this CA and no other. `ca_certificate` is in PEM.
     ///
     /// # Errors
-    /// As [`parse`](Self::parse), and [`InvalidStore::Authority`] if that is no certificate, or the
-    /// address is not one of a single server with TLS: the nodes of a cluster are verified by the
-    /// authorities of the system alone.
-    pub fn parse_trusting(url: &str, authority: &[u8]) -> Result<Self, InvalidStore> {
+    /// As [`parse`](Self::parse), and [`InvalidStore::CaCertificate`] if the certificate cannot be
+    /// read, or if the address is not that of a single server with TLS. The nodes of a cluster can
+    /// only be verified by the CAs of the system.
+    pub fn parse_with_ca(url: &str, ca_certificate: &[u8]) -> Result<Self, InvalidStore> {
         if !url.starts_with("rediss://") && !url.starts_with("valkeys://") {
-            return Err(InvalidStore::Authority);
+            return Err(InvalidStore::CaCertificate);
         }
-        Self::read(url, Some(authority))
+        Self::parse_kind(url, Some(ca_certificate))
     }
 
-    fn read(url: &str, authority: Option<&[u8]>) -> Result<Self, InvalidStore> {
-        let certificates = authority.map(|authority| TlsCertificates {
-            client_tls: None,
-            root_cert: Some(authority.to_vec()),
-        });
-        let (scheme, rest) = url.split_once("://").ok_or(InvalidStore::Url)?;
+    fn parse_kind(url: &str, ca_certificate: Option<&[u8]>) -> Result<Self, InvalidStore> {
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Err(InvalidStore::Url);
+        };
         if rest.contains('#') {
             return Err(InvalidStore::Url);
         }
-        match scheme.split_once("+cluster") {
-            Some((scheme, "")) => {
-                cluster(scheme, rest).map(|client| Self(Kind::Cluster(Box::new(client))))
-            }
-            _ if SCHEMES.contains(&scheme) => {
-                let info = url
-                    .into_connection_info()
-                    .map_err(|_shows_it| InvalidStore::Url)?;
-                if info.redis_settings().db() < 0 {
-                    return Err(InvalidStore::Url);
-                }
-                let info = info.set_tcp_settings(tcp_settings());
-                let client = match certificates {
-                    None => Client::open(info).map_err(|_shows_it| InvalidStore::Url),
-                    Some(certificates) => Client::build_with_tls(info, certificates)
-                        .map_err(|_shows_it| InvalidStore::Authority),
-                };
-                client.map(|client| Self(Kind::Single(Box::new(client))))
-            }
-            _ => Err(InvalidStore::Url),
+        if let Some((node_scheme, "")) = scheme.split_once("+cluster") {
+            let client = cluster(node_scheme, rest)?;
+            return Ok(Self(Kind::Cluster(Box::new(client))));
         }
+        if !SCHEMES.contains(&scheme) {
+            return Err(InvalidStore::Url);
+        }
+        let client = single(url, ca_certificate)?;
+        Ok(Self(Kind::Single(Box::new(client))))
     }
 
+    /// Connects to the store.
     pub(super) async fn connect(&self) -> RedisResult<Connection> {
         match &self.0 {
             Kind::Single(client) => {
-                // Decisions have a deadline of their own.
+                // There is no timeout for replies, since decisions have a deadline of their own.
                 let config = AsyncConnectionConfig::new()
                     .set_connection_timeout(Some(CONNECT_TIMEOUT))
                     .set_response_timeout(None);
-                client
+                let connection = client
                     .get_multiplexed_async_connection_with_config(&config)
-                    .await
-                    .map(Connection::Single)
+                    .await?;
+                Ok(Connection::Single(connection))
             }
-            Kind::Cluster(client) => client.get_async_connection().await.map(Connection::Cluster),
+            Kind::Cluster(client) => {
+                let connection = client.get_async_connection().await?;
+                Ok(Connection::Cluster(connection))
+            }
         }
-    }
-}
-
-impl Connection {
-    pub(super) async fn query(&mut self, command: &Cmd) -> RedisResult<Value> {
-        match self {
-            Self::Single(connection) => connection.req_packed_command(command).await,
-            Self::Cluster(connection) => connection.req_packed_command(command).await,
-        }?
-        .extract_error()
     }
 }
 
@@ -138,31 +112,51 @@ impl fmt::Debug for StoreAddress {
     }
 }
 
+// Errors of the redis crate are dropped below, since they may repeat the address.
+
+fn single(url: &str, ca_certificate: Option<&[u8]>) -> Result<Client, InvalidStore> {
+    let info = url
+        .into_connection_info()
+        .map_err(|_shows_url| InvalidStore::Url)?;
+    if info.redis_settings().db() < 0 {
+        return Err(InvalidStore::Url);
+    }
+    let tuned = info.set_tcp_settings(tcp_settings());
+    let Some(certificate) = ca_certificate else {
+        return Client::open(tuned).map_err(|_shows_url| InvalidStore::Url);
+    };
+    let certificates = TlsCertificates {
+        client_tls: None,
+        root_cert: Some(certificate.to_vec()),
+    };
+    Client::build_with_tls(tuned, certificates).map_err(|_shows_url| InvalidStore::CaCertificate)
+}
+
 fn cluster(scheme: &str, rest: &str) -> Result<ClusterClient, InvalidStore> {
     if !matches!(scheme, "redis" | "rediss" | "valkey" | "valkeys") {
         return Err(InvalidStore::Url);
     }
-    let (credentials, nodes) = rest
-        .rsplit_once('@')
-        .map_or(("", rest), |(who, nodes)| (who, nodes));
+    let (credentials, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
     let separator = if credentials.is_empty() { "" } else { "@" };
-    let nodes = nodes.trim_end_matches('/').split(',');
-    let nodes: Result<Vec<_>, _> = nodes
-        .map(|node| format!("{scheme}://{credentials}{separator}{node}").into_connection_info())
-        .collect();
-    let nodes = nodes.map_err(|_shows_it| InvalidStore::Url)?;
-    if nodes.iter().any(|node| node.redis_settings().db() != 0) {
-        return Err(InvalidStore::Url);
+    let mut nodes = Vec::new();
+    for host in hosts.trim_end_matches('/').split(',') {
+        let node = format!("{scheme}://{credentials}{separator}{host}")
+            .into_connection_info()
+            .map_err(|_shows_url| InvalidStore::Url)?;
+        if node.redis_settings().db() != 0 {
+            return Err(InvalidStore::Url);
+        }
+        nodes.push(node);
     }
     ClusterClientBuilder::new(nodes)
         .tcp_settings(tcp_settings())
         .connection_timeout(CONNECT_TIMEOUT)
         .retries(CLUSTER_RETRIES)
         .build()
-        .map_err(|_shows_it| InvalidStore::Url)
+        .map_err(|_shows_url| InvalidStore::Url)
 }
 
-/// A decision is one small packet; it must not wait for the next one.
+/// A decision is one small packet, which must not wait for the next one.
 fn tcp_settings() -> TcpSettings {
     TcpSettings::default().set_nodelay(true)
 }

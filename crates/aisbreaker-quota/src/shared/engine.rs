@@ -1,166 +1,109 @@
-//! The shared engine as its users see it.
+//! The shared engine: its public interface.
 
-use std::{
-    fmt::{self, Display},
-    num::NonZeroU32,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, fmt::Display, num::NonZeroU32, sync::Arc};
 
-use tokio::{sync::watch, task::AbortHandle, time::Instant};
+use tokio::sync::watch;
 
 use super::{
     address::StoreAddress,
     error::{InvalidStore, SharedRefusal, StoreError},
+    function::ChargeOptions,
     lease::Leases,
-    link::{Link, StoreState},
-    message::{self, Besides, Decided, Names},
+    options::SharedOptions,
+    reconnect::StoreState,
+    round_trip::RoundTrip,
 };
-use crate::{
-    answer::{Admitted, Standings},
-    limits::Charge,
-};
+use crate::{charge::Charge, outcome::Admitted, standings::Standings};
 
-/// The longest prefix of names.
-const MAX_PREFIX: usize = 100;
-
-/// How a [`SharedEngine`] behaves. [`SharedOptions::default`] has the defaults; set what differs.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct SharedOptions {
-    /// How long a decision waits for the store at most: 20 ms, unless set.
-    pub deadline: Duration,
-    /// What the names of the counters begin with, in braces: `aisbreaker`, unless set. Engines with
-    /// one prefix share counters. In a cluster it decides on which node they are.
-    pub prefix: String,
-    /// How many charges may be taken from the store in advance for counters that are charged often,
-    /// to be used within 0.6 seconds by this engine alone; `None`, unless set: none.
-    pub lease: Option<NonZeroU32>,
-}
-
-impl Default for SharedOptions {
-    fn default() -> Self {
-        Self {
-            deadline: Duration::from_millis(20),
-            prefix: "aisbreaker".to_owned(),
-            lease: None,
-        }
-    }
-}
-
-impl SharedOptions {
-    /// Whether an engine can be started with these options.
-    ///
-    /// # Errors
-    /// As [`SharedEngine::start`].
-    pub fn check(&self) -> Result<(), InvalidStore> {
-        let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '{' | '}');
-        let is_fit =
-            (1..=MAX_PREFIX).contains(&self.prefix.len()) && self.prefix.chars().all(is_plain);
-        if is_fit {
-            Ok(())
-        } else {
-            Err(InvalidStore::Prefix)
-        }
-    }
-}
-
-/// Counts charges in a store that other processes use as well, and decides what is admitted.
+/// Counts charges in a store that other processes use as well, and decides which requests are
+/// admitted.
 ///
-/// It promises what [`Engine`](crate::Engine) does, by the clock of the store: no more than a limit
-/// in any interval as long as its window, counted for all processes together; all counters of a
-/// decision or none; exact waits. A decision is one round trip. Cheap to clone; clones share the
-/// connection.
+/// It gives the guarantees of [`Engine`](crate::Engine), by the clock of the store and for all
+/// processes together: no interval as long as a window admits more than its limit, a decision
+/// charges all counters or none, and waits are exact. A decision takes one round trip. Clones are
+/// cheap and share the connection.
 #[derive(Clone)]
-pub struct SharedEngine(Arc<Shared>);
-
-pub(super) struct Shared {
-    pub(super) link: Arc<Link>,
-    options: SharedOptions,
-    leases: Option<Leases>,
-    keeper: AbortHandle,
+pub struct SharedEngine {
+    store: Arc<RoundTrip>,
+    leases: Option<Arc<Leases>>,
 }
 
 impl SharedEngine {
-    /// An engine whose counters are in the store at this address. Connects in the background, with
-    /// a task of the runtime that this is called in; that task ends with the last clone.
+    /// Creates an engine whose counters are in the store at `address`.
+    ///
+    /// It connects in the background, in a task of the current runtime that ends with the last
+    /// clone.
     ///
     /// # Errors
-    /// [`InvalidStore::Prefix`] if the prefix is empty, longer than 100 bytes, or has spaces or
-    /// braces.
+    /// [`InvalidStore::Prefix`] as in [`SharedOptions::check`].
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn start(address: StoreAddress, options: SharedOptions) -> Result<Self, InvalidStore> {
-        options.check()?;
-        let link = Arc::new(Link::new());
-        let probe = link.function.probe(&options.prefix);
-        let (kept, deadline) = (Arc::clone(&link), options.deadline);
-        let keeper =
-            tokio::spawn(async move { kept.keep(address, probe, deadline).await }).abort_handle();
-        let leases = options.lease.map(Leases::new);
-        Ok(Self(Arc::new(Shared {
-            link,
-            options,
-            leases,
-            keeper,
-        })))
+        let leases = options.lease.map(|most| Arc::new(Leases::new(most)));
+        let store = Arc::new(RoundTrip::start(address, options)?);
+        Ok(Self { store, leases })
     }
 
     /// Charges `weight` to every counter in `charges`, or to none.
     ///
-    /// A counter is named in the store by what its key displays; keys that display alike are one
-    /// counter. Otherwise as [`Engine::charge`](crate::Engine::charge).
+    /// The `Display` output of a key names its counter in the store, so keys that display alike are
+    /// one counter. Everything else is as in [`Engine::charge`](crate::Engine::charge).
     ///
     /// # Errors
-    /// [`SharedRefusal::Quota`] if a limit has not enough left, [`SharedRefusal::Store`] if nobody
-    /// can tell. A charge that missed its deadline may be counted all the same: the store is
-    /// stricter for it, never more generous.
+    /// [`SharedRefusal::Quota`] if a limit has too little left or is below the weight,
+    /// [`SharedRefusal::Store`] if the store did not decide. A charge that timed out may still be
+    /// counted: the store is then stricter, never more generous.
     ///
     /// # Cancel safety
-    /// A charge that is dropped on its way may be counted.
+    /// A charge whose future is dropped before it completes may be counted.
     pub async fn charge<K: Display, const N: usize>(
         &self,
         charges: &[Charge<K>; N],
         weight: NonZeroU32,
     ) -> Result<Admitted<N>, SharedRefusal<N>> {
-        let deadline = self.0.deadline();
-        match &self.0.leases {
-            Some(leases) => leases.charge(&self.0, charges, weight, deadline).await,
-            None => {
-                let decided = self
-                    .0
-                    .decide(charges, weight, Besides::default(), deadline)
-                    .await;
-                decided.map(|(admitted, _)| admitted)
-            }
+        if let Some(leases) = &self.leases {
+            let deadline = self.store.deadline();
+            return leases.charge(&self.store, charges, weight, deadline).await;
         }
+        self.charge_with(charges, weight, ChargeOptions::default())
+            .await
     }
 
-    /// Like [`charge`](Self::charge), at a time since the beginning of 2024 instead of the store's
-    /// own. For tests.
+    /// Charges like [`charge`](Self::charge), but `at` a time since the beginning of 2024 instead
+    /// of the store's own, and without a lease.
     ///
     /// # Errors
     /// As [`charge`](Self::charge).
-    #[doc(hidden)]
+    #[cfg(feature = "test-util")]
     pub async fn charge_at<K: Display, const N: usize>(
         &self,
         charges: &[Charge<K>; N],
         weight: NonZeroU32,
-        at: Duration,
+        at: std::time::Duration,
     ) -> Result<Admitted<N>, SharedRefusal<N>> {
-        let besides = Besides {
+        let options = ChargeOptions {
             at: Some(at),
-            ..Besides::default()
+            ..ChargeOptions::default()
         };
-        let decided = self
-            .0
-            .decide(charges, weight, besides, self.0.deadline())
-            .await;
-        decided.map(|(admitted, _)| admitted)
+        self.charge_with(charges, weight, options).await
     }
 
-    /// Tells every limit of `charges` as it stands, charging nothing.
+    async fn charge_with<K: Display, const N: usize>(
+        &self,
+        charges: &[Charge<K>; N],
+        weight: NonZeroU32,
+        options: ChargeOptions,
+    ) -> Result<Admitted<N>, SharedRefusal<N>> {
+        let deadline = self.store.deadline();
+        let (admitted, _) = self
+            .store
+            .charge(charges, weight, options, deadline)
+            .await?;
+        Ok(admitted)
+    }
+
+    /// Returns the standing of every limit in `charges`, without charging anything.
     ///
     /// # Errors
     /// [`StoreError`] if the store does not answer.
@@ -168,88 +111,34 @@ impl SharedEngine {
         &self,
         charges: &[Charge<K>; N],
     ) -> Result<Standings<N>, StoreError> {
-        self.0.peek(charges, None, self.0.deadline()).await
+        self.store.peek(charges, None).await
     }
 
-    /// Like [`peek`](Self::peek), at a time since the beginning of 2024 instead of the store's own.
-    /// For tests.
+    /// Returns the standings like [`peek`](Self::peek), but `at` a time since the beginning of 2024
+    /// instead of the store's own.
     ///
     /// # Errors
     /// As [`peek`](Self::peek).
-    #[doc(hidden)]
+    #[cfg(feature = "test-util")]
     pub async fn peek_at<K: Display, const N: usize>(
         &self,
         charges: &[Charge<K>; N],
-        at: Duration,
+        at: std::time::Duration,
     ) -> Result<Standings<N>, StoreError> {
-        self.0.peek(charges, Some(at), self.0.deadline()).await
+        self.store.peek(charges, Some(at)).await
     }
 
-    /// Whether the store answers, now and whenever that changes.
+    /// Returns a receiver of the store's state: the current one, and every change.
     #[must_use]
     pub fn states(&self) -> watch::Receiver<StoreState> {
-        self.0.link.states()
+        self.store.states()
     }
 }
 
 impl fmt::Debug for SharedEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedEngine")
-            .field("options", &self.0.options)
+            .field("options", self.store.options())
             .finish_non_exhaustive()
     }
 }
-
-impl Shared {
-    /// When a decision that begins now is given up.
-    pub(super) fn deadline(&self) -> Instant {
-        let now = Instant::now();
-        now.checked_add(self.options.deadline).unwrap_or(now)
-    }
-
-    pub(super) fn names<K: Display, const N: usize>(&self, charges: &[Charge<K>; N]) -> Names<N> {
-        Names::new(&self.options.prefix, charges)
-    }
-
-    /// Charges; and how much was charged besides.
-    pub(super) async fn decide<K: Display, const N: usize>(
-        &self,
-        charges: &[Charge<K>; N],
-        weight: NonZeroU32,
-        besides: Besides,
-        deadline: Instant,
-    ) -> Result<(Admitted<N>, u32), SharedRefusal<N>> {
-        let names = self.names(charges);
-        let asked = message::asked(&names, charges, weight)?;
-        let command = self.link.function.charge(&names, charges, &asked, besides);
-        let answer = self.link.ask(&command, deadline).await?;
-        match message::decided(&answer, &names, charges, &asked) {
-            Some(Decided::Admitted { standings, extra }) => Ok((Admitted { standings }, extra)),
-            Some(Decided::Refused(refusal)) => Err(refusal.into()),
-            None => Err(message::unreadable().into()),
-        }
-    }
-
-    async fn peek<K: Display, const N: usize>(
-        &self,
-        charges: &[Charge<K>; N],
-        at: Option<Duration>,
-        deadline: Instant,
-    ) -> Result<Standings<N>, StoreError> {
-        let names = self.names(charges);
-        let answer = self
-            .link
-            .ask(&self.link.function.peek(&names.keys, at), deadline)
-            .await?;
-        message::peeked(&answer, &names, charges).ok_or_else(message::unreadable)
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.keeper.abort();
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,397 +1,260 @@
 //! Leases: charges taken from the store in advance, for counters that one process charges often.
 //!
-//! A lease lives until the end of the slot it was charged in, so that what is admitted on it counts
-//! from no earlier than it should: there are never more admitted than the limits say. What is left
-//! at its end is given back to the store, and what a heavier charge finds too little is given back
-//! with that charge. Meanwhile nobody else can have it: for each engine and group at most the lease
-//! and a quarter of what remained, for at most 0.6 s. What cannot be given back, since the store
-//! does not answer or nobody has heard its answer, counts until its window is over.
+//! A lease ends with the slot it was charged in. What is admitted on it therefore counts from no
+//! earlier than it should, and no more is admitted than the limits allow. At its end, what is left
+//! is released in the store. A charge that is too heavy for what is left releases it as well.
+//!
+//! In the meantime no other engine can have it. For each engine and group of counters, that is at
+//! most the lease and a quarter of what remained, for at most 0.6 s. If the store does not answer
+//! or its reply is lost, nothing is released, and the lease counts until its window is over.
+
+mod local;
 
 use std::{
     collections::HashMap,
     fmt::Display,
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
 use tokio::{
-    sync::Mutex as Turn,
+    sync::Mutex,
     time::{Instant, sleep_until, timeout_at},
 };
 
+use self::local::{LocalDecision, Permits, RepeatedRefusal, without_permits};
 use super::{
-    engine::Shared,
     error::{SharedRefusal, StoreError},
-    message::{self, Back, Besides, Names},
+    function::ChargeOptions,
+    keys::CounterKeys,
+    round_trip::RoundTrip,
 };
-use crate::{
-    answer::{Admitted, CellState, Refusal, Standings},
-    limits::{Charge, Limits, Window},
-    slots::Moment,
-};
+use crate::{charge::Charge, limits::Limits, outcome::Admitted};
 
-/// How many groups of counters are watched; further ones are charged one by one.
+/// The most groups that can have leases. The counters of further groups are charged one by one.
 const MAX_GROUPS: usize = 10_000;
-/// For how long after a refusal the store is not asked again: others may have given back something
-/// by then.
-const LONGEST_REFUSAL: Duration = Duration::from_millis(50);
-/// Within this time the charges of a group are counted, to tell how many come.
-const PERIOD: Duration = Duration::from_millis(600);
+/// The period over which the charges of a group are counted, to estimate how many come.
+const RATE_PERIOD: Duration = Duration::from_millis(600);
 
 /// The leases of one engine.
 pub(super) struct Leases {
-    /// Charges in advance at most.
-    most: u32,
-    groups: Mutex<Groups>,
+    /// The most charges to take in advance.
+    max_permits: u32,
+    groups: std::sync::Mutex<Groups>,
 }
 
 #[derive(Default)]
 struct Groups {
-    known: HashMap<Group, Arc<Turn<Lease>>>,
-    /// When quiet ones were last looked for.
-    cleared: Option<Instant>,
+    leases: HashMap<Group, Arc<Mutex<Lease>>>,
+    /// When quiet groups were last evicted.
+    evicted: Option<Instant>,
 }
 
 /// The counters of a decision and their limits.
 #[derive(Clone, Eq, Hash, PartialEq)]
 struct Group {
-    keys: Vec<String>,
+    names: Vec<String>,
     limits: Vec<Limits>,
 }
 
-/// What is known of a group without asking.
+/// The lease of a group.
 #[derive(Default)]
 struct Lease {
-    held: Option<Held>,
-    /// When the current period began, and the charges in it and in the one before.
-    period: Option<Instant>,
+    local: Option<LocalDecision>,
+    rate: Rate,
+}
+
+/// How often a group is charged.
+#[derive(Default)]
+struct Rate {
+    period_start: Option<Instant>,
+    /// The charges in the current period, and in the one before.
     charges: [u32; 2],
 }
 
-enum Held {
-    Permits(Permits),
-    Refusal(Refused),
-}
-
-/// Charges in advance.
-struct Permits {
-    left: u32,
-    /// From here on they are void.
-    until: Instant,
-    seen: Seen,
-}
-
-/// How a group stood when the store was asked.
-struct Seen {
-    asked: Instant,
-    now: Moment,
-    states: Vec<CellState>,
-}
-
-struct Refused {
-    charge: usize,
-    window: Window,
-    limit: NonZeroU32,
-    remaining: u32,
-    retry_after: Duration,
-    weight: NonZeroU32,
-    seen: Seen,
-}
-
 impl Leases {
-    pub(super) fn new(most: NonZeroU32) -> Self {
+    pub(super) fn new(max_permits: NonZeroU32) -> Self {
         Self {
-            most: most.get(),
-            groups: Mutex::default(),
+            max_permits: max_permits.get(),
+            groups: std::sync::Mutex::default(),
         }
     }
 
-    /// Charges from what is held, or asks the store and has it charge some in advance if many come.
+    /// Decides locally if possible. Otherwise charges in the store, and takes some charges in
+    /// advance if the group is charged often.
     pub(super) async fn charge<K: Display, const N: usize>(
         &self,
-        shared: &Arc<Shared>,
+        store: &Arc<RoundTrip>,
         charges: &[Charge<K>; N],
         weight: NonZeroU32,
         deadline: Instant,
     ) -> Result<Admitted<N>, SharedRefusal<N>> {
-        let names = shared.names(charges);
-        // Nothing held can change that.
-        let _possible = message::asked(&names, charges, weight)?;
-        // A counter named twice is charged twice, which a lease does not know of.
-        let group = (names.keys.len() == N)
-            .then(|| self.group(&names, charges))
-            .flatten();
+        let keys = store.keys(charges);
+        // A weight above a limit is refused, whatever the lease.
+        let _needed = keys.needed(charges, weight)?;
+        // A counter that is named twice is charged twice, which a lease does not support.
+        let group = if keys.names.len() == N {
+            self.group(&keys, charges)
+        } else {
+            None
+        };
         let Some(group) = group else {
-            let decided = shared
-                .decide(charges, weight, Besides::default(), deadline)
-                .await;
-            return decided.map(|(admitted, _)| admitted);
+            let options = ChargeOptions::default();
+            let (admitted, _) = store.charge(charges, weight, options, deadline).await?;
+            return Ok(admitted);
         };
         let mut lease = timeout_at(deadline, group.lock())
             .await
             .map_err(|_elapsed| StoreError::Timeout)?;
         let begun = Instant::now();
-        if let Some(answer) = lease.answer(charges, weight, begun) {
-            return answer;
+        if let Some(result) = lease.decide(charges, weight, begun) {
+            return result;
         }
-        // With what is left of a lease still charged, the store might refuse what it could admit.
-        let back = lease.held.take().and_then(Held::back);
-        let extra = lease.expected(begun).min(self.most);
-        match shared
-            .decide(
-                charges,
-                weight,
-                Besides {
-                    extra,
-                    back,
-                    at: None,
-                },
-                deadline,
-            )
-            .await
-        {
+        // The rest of the lease is released first, or the store might refuse what it can admit.
+        let options = ChargeOptions {
+            unused: lease.local.take().and_then(LocalDecision::into_unused),
+            extra: lease.rate.expected(begun).min(self.max_permits),
+            at: None,
+        };
+        match store.charge(charges, weight, options, deadline).await {
+            Ok((admitted, 0)) => Ok(admitted),
             Ok((admitted, extra)) => {
-                let seen = Seen::new(&admitted.standings, begun);
-                let until = begun
-                    .checked_add(admitted.standings.now.left_of_slot())
-                    .unwrap_or(begun);
-                if extra > 0 {
-                    lease.held = Some(Held::Permits(Permits {
-                        left: extra,
-                        until,
-                        seen,
-                    }));
-                    tokio::spawn(end(
-                        Arc::clone(shared),
-                        names.keys,
-                        Arc::clone(&group),
-                        until,
-                    ));
-                }
+                let permits = Permits::new(extra, &admitted.standings, begun);
+                let until = permits.until();
+                lease.local = Some(LocalDecision::Admit(permits));
+                let (store, group) = (Arc::clone(store), Arc::clone(&group));
+                tokio::spawn(release_at_end(store, keys.names, group, until));
                 Ok(Admitted {
-                    standings: as_if_unused(admitted.standings, extra),
+                    standings: without_permits(admitted.standings, extra),
                 })
             }
             Err(SharedRefusal::Quota(refusal)) => {
-                lease.held = Refused::new(&refusal, weight, begun).map(Held::Refusal);
+                lease.local =
+                    RepeatedRefusal::new(&refusal, weight, begun).map(LocalDecision::Refuse);
                 Err(refusal.into())
             }
-            Err(error) => Err(error),
+            Err(SharedRefusal::Store(error)) => Err(error.into()),
         }
     }
 
-    /// The lease of these counters; `None` if there are too many groups at the moment.
+    /// Returns the lease of these counters; `None` if there are too many groups at the moment.
     fn group<K, const N: usize>(
         &self,
-        names: &Names<N>,
+        keys: &CounterKeys<N>,
         charges: &[Charge<K>; N],
-    ) -> Option<Arc<Turn<Lease>>> {
-        let limits = charges.iter().map(Charge::limits).collect();
+    ) -> Option<Arc<Mutex<Lease>>> {
         let group = Group {
-            keys: names.keys.clone(),
-            limits,
+            names: keys.names.clone(),
+            limits: charges.iter().map(Charge::limits).collect(),
         };
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lease) = groups.known.get(&group) {
+        if let Some(lease) = groups.leases.get(&group) {
             return Some(Arc::clone(lease));
         }
-        if groups.known.len() >= MAX_GROUPS {
-            groups.clear(Instant::now());
+        if groups.leases.len() >= MAX_GROUPS {
+            groups.evict_quiet(Instant::now());
         }
-        let has_room = groups.known.len() < MAX_GROUPS;
-        has_room.then(|| Arc::clone(groups.known.entry(group).or_default()))
+        if groups.leases.len() >= MAX_GROUPS {
+            return None;
+        }
+        Some(Arc::clone(groups.leases.entry(group).or_default()))
     }
 }
 
 impl Groups {
-    /// Forgets groups that are quiet; looks at them all, and so not more often than they can have
-    /// become quiet.
-    fn clear(&mut self, now: Instant) {
-        if self
-            .cleared
-            .is_some_and(|cleared| now.duration_since(cleared) < PERIOD)
+    /// Evicts quiet groups. Since that visits all groups, it happens at most once in the time that
+    /// a group takes to become quiet.
+    fn evict_quiet(&mut self, now: Instant) {
+        if let Some(evicted) = self.evicted
+            && now.duration_since(evicted) < RATE_PERIOD
         {
             return;
         }
-        self.cleared = Some(now);
-        let is_quiet = |lease: &Lease| {
-            lease.held.is_none()
-                && lease
-                    .period
-                    .is_none_or(|begun| now.duration_since(begun) > PERIOD)
-        };
-        // One that is locked is in use.
-        self.known
-            .retain(|_, lease| lease.try_lock().map_or(true, |lease| !is_quiet(&lease)));
+        self.evicted = Some(now);
+        self.leases.retain(|_, lease| match lease.try_lock() {
+            Ok(lease) => !lease.is_quiet(now),
+            Err(_in_use) => true,
+        });
     }
 }
 
 impl Lease {
-    /// Answers from what is held, if that is possible.
-    fn answer<K, const N: usize>(
+    /// Decides without the store, if possible.
+    fn decide<K, const N: usize>(
         &mut self,
         charges: &[Charge<K>; N],
         weight: NonZeroU32,
         now: Instant,
     ) -> Option<Result<Admitted<N>, SharedRefusal<N>>> {
-        match self.held.as_mut()? {
-            Held::Permits(permits) if now < permits.until => {
-                permits.left = permits.left.checked_sub(weight.get())?;
-                let (standings, left) = (permits.seen.standings(charges, now)?, permits.left);
-                self.count(now);
-                Some(Ok(Admitted {
-                    standings: as_if_unused(standings, left),
-                }))
+        match self.local.as_mut()? {
+            LocalDecision::Admit(permits) => {
+                let standings = permits.take(charges, weight, now)?;
+                self.rate.record(now);
+                Some(Ok(Admitted { standings }))
             }
-            Held::Refusal(refused) => refused
-                .repeated(charges, weight, now)
-                .map(|refusal| Err(refusal.into())),
-            Held::Permits(_) => None,
+            LocalDecision::Refuse(refusal) => {
+                let refusal = refusal.repeat(charges, weight, now)?;
+                Some(Err(refusal.into()))
+            }
         }
     }
 
-    /// Counts a charge, and tells how many come in a period: none, until there were some.
+    fn is_quiet(&self, now: Instant) -> bool {
+        self.local.is_none() && self.rate.is_quiet(now)
+    }
+}
+
+impl Rate {
+    /// Records a charge and returns how many more to expect in a period: none at first.
     fn expected(&mut self, now: Instant) -> u32 {
-        self.count(now);
-        let [current, before] = self.charges;
-        current.max(before).saturating_sub(1)
+        self.record(now);
+        let [current, previous] = self.charges;
+        current.max(previous).saturating_sub(1)
     }
 
-    fn count(&mut self, now: Instant) {
-        let age = self.period.map(|begun| now.duration_since(begun));
-        if age.is_none_or(|age| age >= PERIOD) {
-            let [current, _] = self.charges;
-            let is_next = age.is_some_and(|age| age < PERIOD.saturating_mul(2));
-            (self.period, self.charges) = (Some(now), [0, if is_next { current } else { 0 }]);
+    fn record(&mut self, now: Instant) {
+        let [current, _] = self.charges;
+        let age = self.period_start.map(|start| now.duration_since(start));
+        match age {
+            Some(age) if age < RATE_PERIOD => {}
+            Some(age) if age < RATE_PERIOD.saturating_mul(2) => self.start_period(now, current),
+            Some(_) | None => self.start_period(now, 0),
         }
-        let [current, _] = &mut self.charges;
-        *current = current.saturating_add(1);
+        let [count, _] = &mut self.charges;
+        *count = count.saturating_add(1);
+    }
+
+    fn start_period(&mut self, now: Instant, previous: u32) {
+        self.period_start = Some(now);
+        self.charges = [0, previous];
+    }
+
+    fn is_quiet(&self, now: Instant) -> bool {
+        self.period_start
+            .is_none_or(|start| now.duration_since(start) > RATE_PERIOD)
     }
 }
 
-impl Held {
-    /// What of it is not used.
-    fn back(self) -> Option<Back> {
-        match self {
-            Self::Permits(Permits {
-                left: amount @ 1..,
-                seen,
-                ..
-            }) => Some(Back {
-                slot: seen.now.slot(),
-                amount,
-            }),
-            Self::Permits(_) | Self::Refusal(_) => None,
-        }
-    }
-}
-
-impl Seen {
-    fn new<const N: usize>(standings: &Standings<N>, asked: Instant) -> Self {
-        Self {
-            asked,
-            now: standings.now,
-            states: standings.states.to_vec(),
-        }
-    }
-
-    fn standings<K, const N: usize>(
-        &self,
-        charges: &[Charge<K>; N],
-        now: Instant,
-    ) -> Option<Standings<N>> {
-        let states = self.states.as_slice().try_into().ok()?;
-        Some(Standings::new(
-            self.now.after(now.duration_since(self.asked)),
-            charges,
-            states,
-        ))
-    }
-}
-
-impl Refused {
-    fn new<const N: usize>(
-        refusal: &Refusal<N>,
-        weight: NonZeroU32,
-        asked: Instant,
-    ) -> Option<Self> {
-        let Refusal::Exceeded {
-            charge,
-            window,
-            limit,
-            remaining,
-            retry_after,
-            standings,
-        } = *refusal
-        else {
-            return None;
-        };
-        let seen = Seen::new(&standings, asked);
-        Some(Self {
-            charge,
-            window,
-            limit,
-            remaining,
-            retry_after,
-            weight,
-            seen,
-        })
-    }
-
-    /// The same refusal a little later, while it can be trusted.
-    fn repeated<K, const N: usize>(
-        &self,
-        charges: &[Charge<K>; N],
-        weight: NonZeroU32,
-        now: Instant,
-    ) -> Option<Refusal<N>> {
-        let age = now.duration_since(self.seen.asked);
-        let retry_after = self
-            .retry_after
-            .checked_sub(age)
-            .filter(|wait| !wait.is_zero())?;
-        if age >= LONGEST_REFUSAL || weight != self.weight {
-            return None;
-        }
-        let standings = self.seen.standings(charges, now)?;
-        let Self {
-            charge,
-            window,
-            limit,
-            remaining,
-            ..
-        } = *self;
-        Some(Refusal::Exceeded {
-            charge,
-            window,
-            limit,
-            remaining,
-            retry_after,
-            standings,
-        })
-    }
-}
-
-/// What is held and not used yet does not count, as far as this engine is concerned.
-fn as_if_unused<const N: usize>(mut standings: Standings<N>, held: u32) -> Standings<N> {
-    for state in &mut standings.states {
-        state.used = state.used.map(|used| used.saturating_sub(held));
-    }
-    standings
-}
-
-/// Gives back what is left of a lease when it ends.
-async fn end(shared: Arc<Shared>, keys: Vec<String>, group: Arc<Turn<Lease>>, until: Instant) {
+/// Releases what is left of a lease when it ends.
+///
+/// The next charge of the group waits for that, so that it is not refused because of permits that
+/// this engine has no use for. If the store does not answer, they count until their window is over.
+async fn release_at_end(
+    store: Arc<RoundTrip>,
+    names: Vec<String>,
+    group: Arc<Mutex<Lease>>,
+    until: Instant,
+) {
     sleep_until(until).await;
     let mut lease = group.lock().await;
-    let is_over =
-        |held: &mut Held| matches!(held, Held::Permits(permits) if permits.until <= until);
-    if let Some(back) = lease.held.take_if(is_over).and_then(Held::back) {
-        // The next charge waits for it: it is not to be refused for what this engine has no use
-        // for. If the store does not answer, what was taken counts until its window is over.
-        let command = shared.link.function.give_back(&keys, back);
-        let _not_given_back = shared.link.ask(&command, shared.deadline()).await;
+    let has_ended = |local: &mut LocalDecision| match local {
+        LocalDecision::Admit(permits) => permits.until() <= until,
+        LocalDecision::Refuse(_) => false,
+    };
+    let ended = lease.local.take_if(has_ended);
+    if let Some(unused) = ended.and_then(LocalDecision::into_unused) {
+        let _not_released = store.release(&names, unused).await;
     }
 }
 

@@ -1,23 +1,24 @@
 #!lua name=@NAME@
--- Counters with sliding windows of a minute, an hour and a day, charged together or not at all.
+-- Sliding-window counters per minute, hour and day, charged all together or not at all.
 --
--- A counter is a string, packed as src/cell/packed.rs has it: a header, then pairs of slot and count, oldest first, those
--- of the day, of the hour and of the minute. Slots of a minute take 600 ms from EPOCH on; 60 of them are one of the hour,
--- 24 of those one of the day. A slot counts while it is at most REACH slots old.
+-- A counter is a string in the format of src/cell/packed.rs: a header, then pairs of slot and
+-- count, oldest first: day slots, then hour slots, then fine slots. Fine slots take 600 ms from
+-- EPOCH on. An hour slot is 60 of them, a day slot 24 hour slots. A slot counts while it is at most
+-- REACH slots old.
 
-local EPOCH = 1704067200 -- 2024-01-01, the beginning of a slot of each window
+local EPOCH = 1704067200 -- 2024-01-01, where slots of all windows begin
 local REACH = 100
 local LIFE = 88200 -- seconds after its last charge in which a counter may still count something
 local HEADER = '<I4I4I4I4I2I2'
 
 local pack, unpack_pair, sub, floor
 
--- To be called first by each function: while a library is loaded, Lua's own libraries are not there yet.
+-- Each function calls this first: Lua's libraries are not available while this one is loaded.
 local function bind()
   pack, unpack_pair, sub, floor = struct.pack, struct.unpack, string.sub, math.floor
 end
 
--- The time of this server, or the one in `set`: seconds since EPOCH and microseconds.
+-- Returns the time in seconds and microseconds since EPOCH: the one in `set`, or this server's.
 local function time(set)
   if set ~= '' then
     local seconds, micros = struct.unpack('<I4I4', set)
@@ -27,8 +28,9 @@ local function time(set)
   return math.max(tonumber(now[1]) - EPOCH, 0), tonumber(now[2])
 end
 
--- The first pairs of `part` that have left their window by slot `now`: where the rest begins, and what they count.
-local function leaving(part, now)
+-- Finds the pairs at the head of `part` that have left their window by slot `now`. Returns where
+-- the other pairs begin, and what those that left count.
+local function expired(part, now)
   local at, amount, length = 1, 0, #part
   while at <= length do
     local slot, count = unpack_pair('<I4I4', part, at)
@@ -39,7 +41,7 @@ local function leaving(part, now)
   return at, amount
 end
 
--- `older` with the first pairs of `part`, up to `rest`, as pairs of slots that are `ratio` times as long.
+-- Returns `older` with the pairs of `part` before `rest` appended, in slots `ratio` times as long.
 local function folded(older, part, rest, ratio)
   local pieces, slot, count = {}, nil, 0
   if #older > 0 then
@@ -59,52 +61,63 @@ local function folded(older, part, rest, ratio)
   return older .. table.concat(pieces)
 end
 
--- Whether the pair that begins part of `body`, after `before` pairs, has left its window by slot `now`. A part that is empty
--- has none: `after` pairs in, the next one begins.
-local function leaves(body, before, after, now)
+-- Reports whether the first pair of a part of `body` has left its window by slot `now`. The part
+-- has the pairs after the first `before` and up to `after`; an empty part has none that could.
+local function has_expired(body, before, after, now)
   return before < after and now - unpack_pair('<I4', body, before * 8 + 1) > REACH
 end
 
--- Moves a counter on to slot `now`, which is ahead of its latest one: a list that something leaves is taken apart.
-local function settle(cell, now)
+-- Advances a counter to slot `now`, which is later than its latest one. Its list is only taken
+-- apart if a pair has left its window.
+local function advance(cell, now)
   local body, count = cell.body, #cell.body / 8
   local hour = floor(now / 60)
   local day = floor(hour / 24)
-  if not (leaves(body, cell.hours, count, now) or leaves(body, cell.days, cell.hours, hour) or leaves(body, 0, cell.days, day)) then
+  if not (has_expired(body, cell.hours, count, now)
+      or has_expired(body, cell.days, cell.hours, hour)
+      or has_expired(body, 0, cell.days, day)) then
     return
   end
   local days, hours = sub(body, 1, cell.days * 8), sub(body, cell.days * 8 + 1, cell.hours * 8)
   local minutes = sub(body, cell.hours * 8 + 1)
-  local rest, gone = leaving(minutes, now)
+  local rest, gone = expired(minutes, now)
   if rest > 1 then
-    hours, minutes, cell.minute = folded(hours, minutes, rest, 60), sub(minutes, rest), cell.minute - gone
+    hours, minutes = folded(hours, minutes, rest, 60), sub(minutes, rest)
+    cell.minute = cell.minute - gone
   end
-  rest, gone = leaving(hours, hour)
+  rest, gone = expired(hours, hour)
   if rest > 1 then
-    days, hours, cell.hour = folded(days, hours, rest, 24), sub(hours, rest), cell.hour - gone
+    days, hours = folded(days, hours, rest, 24), sub(hours, rest)
+    cell.hour = cell.hour - gone
   end
-  rest, gone = leaving(days, day)
+  rest, gone = expired(days, day)
   if rest > 1 then
     days, cell.day = sub(days, rest), cell.day - gone
   end
-  cell.days, cell.hours, cell.body = #days / 8, (#days + #hours) / 8, days .. hours .. minutes
+  cell.days, cell.hours = #days / 8, (#days + #hours) / 8
+  cell.body = days .. hours .. minutes
 end
 
--- The counter in `value`, moved on to slot `now`; a clock behind the counter's latest slot counts as standing at it. Of its
--- pairs, `body`, the first `days` are of the day, and those after them up to `hours` of the hour.
+-- Reads the counter in `value` and advances it to slot `now`. A clock behind the counter's latest
+-- slot counts as standing at it. `body` has the pairs: the first `days` of them in day slots, those
+-- after them up to `hours` in hour slots.
 local function open(value, now)
   if not value then
     return { last = now, minute = 0, hour = 0, day = 0, days = 0, hours = 0, body = '' }
   end
   local last, minute, hour, day, days, hours = unpack_pair(HEADER, value)
-  local cell = { last = last, minute = minute, hour = hour, day = day, days = days, hours = hours, body = sub(value, 21) }
+  local cell = {
+    last = last, minute = minute, hour = hour, day = day,
+    days = days, hours = hours, body = sub(value, 21),
+  }
   if now > last then
     cell.last = now
-    settle(cell, now)
+    advance(cell, now)
   end
   return cell
 end
 
+-- Adds `amount` in the counter's latest slot.
 local function add(cell, amount)
   local body, slot, count = cell.body, nil, 0
   if #body > cell.hours * 8 then
@@ -119,10 +132,13 @@ local function add(cell, amount)
 end
 
 local function packed(cell)
-  return pack(HEADER, cell.last, cell.minute, cell.hour, cell.day, cell.days, cell.hours) .. cell.body
+  local header = pack(
+    HEADER, cell.last, cell.minute, cell.hour, cell.day, cell.days, cell.hours)
+  return header .. cell.body
 end
 
--- What a counter counts in each window, and the slot of the oldest charge of each, in the window's own grid.
+-- Returns what a counter counts in each window, and the slot of the oldest charge in each, in the
+-- window's own grid.
 local function standing(cell)
   local body, days, hours = cell.body, cell.days, cell.hours
   local day, hour, minute
@@ -141,10 +157,10 @@ local function standing(cell)
   return pack('<I4I4I4I4I4I4', cell.minute, cell.hour, cell.day, day or 0, hour or 0, minute or 0)
 end
 
--- Takes back from what was charged in a slot of each counter, where that is still told apart; `what` has the slot and how
--- much.
-local function take_back(keys, what)
-  local slot, amount = unpack_pair('<I4I4', what)
+-- Subtracts an amount that was charged in a fine slot from every counter that has not folded that
+-- slot yet. `unused` has the slot and the amount.
+local function release_unused(keys, unused)
+  local slot, amount = unpack_pair('<I4I4', unused)
   for index = 1, #keys do
     local value = redis.call('GET', keys[index])
     local cell = value and open(value, 0)
@@ -155,7 +171,9 @@ local function take_back(keys, what)
         if found == slot and count >= amount then
           local changed = count > amount and pack('<I4I4', slot, count - amount) or ''
           cell.body = sub(cell.body, 1, at - 1) .. changed .. sub(cell.body, at + 8)
-          cell.minute, cell.hour, cell.day = cell.minute - amount, cell.hour - amount, cell.day - amount
+          cell.minute = cell.minute - amount
+          cell.hour = cell.hour - amount
+          cell.day = cell.day - amount
           redis.call('SET', keys[index], packed(cell), 'KEEPTTL')
         end
         break
@@ -164,62 +182,72 @@ local function take_back(keys, what)
   end
 end
 
--- Charges every counter, or none. The first argument has five numbers for each charge: the counter's place among `keys`,
--- what this charge and those before it ask of the counter, and its limits per minute, hour and day. The second is what is
--- wanted besides, of which a quarter of what remains is given at most; the third a time to go by instead of this server's;
--- the fourth what is given back before, whatever comes of the charge. Answers with the time, what was given besides and the
--- standing of each counter, or with the time and the counters as they are.
+-- Charges every counter, or none.
+--
+-- args[1] has five numbers for each charge: the index of its counter in `keys`, what it and earlier
+-- charges need of that counter, and the limits per minute, hour and day.
+-- args[2] is how much to charge in advance, of which at most a quarter of what remains is granted.
+-- args[3] is a time to decide at instead of this server's.
+-- args[4] is what to release first, whether the charge is admitted or not.
+--
+-- If admitted, replies with the time, what was charged in advance and the standing of every
+-- counter; otherwise with the time and the counters as they are.
 local function charge(keys, args)
   bind()
   local seconds, micros = time(args[3])
   local now = floor((seconds * 1000000 + micros) / 600000)
-  if args[4] ~= '' then take_back(keys, args[4]) end
+  if args[4] ~= '' then release_unused(keys, args[4]) end
   local values = redis.call('MGET', unpack(keys))
-  local cells, asked = {}, {}
+  local cells, needed = {}, {}
   for index = 1, #keys do
     cells[index] = open(values[index], now)
   end
-  local asks, left = args[1], 4294967295
-  for at = 1, #asks, 18 do
-    local index, wanted, per_minute, per_hour, per_day = struct.unpack('<I2I4I4I4I4', asks, at)
+  local charges, left = args[1], 4294967295
+  for at = 1, #charges, 18 do
+    local index, amount, per_minute, per_hour, per_day =
+      struct.unpack('<I2I4I4I4I4', charges, at)
     local cell = cells[index]
-    local least = math.min(per_minute - cell.minute, per_hour - cell.hour, per_day - cell.day) - wanted
+    local least = math.min(
+      per_minute - cell.minute, per_hour - cell.hour, per_day - cell.day) - amount
     if least < 0 then
-      local answer = { pack('<I1I4I4', 0, seconds, micros) }
-      for place = 1, #keys do answer[place + 1] = values[place] or '' end
-      return answer
+      local reply = { pack('<I1I4I4', 0, seconds, micros) }
+      for place = 1, #keys do reply[place + 1] = values[place] or '' end
+      return reply
     end
     left = math.min(left, least)
-    asked[index] = math.max(asked[index] or 0, wanted)
+    needed[index] = math.max(needed[index] or 0, amount)
   end
   local extra = math.min(tonumber(args[2]), floor(left / 4))
   local pieces = { pack('<I1I4I4I4', 1, seconds, micros, extra) }
   for index = 1, #keys do
     local cell = cells[index]
-    add(cell, asked[index] + extra)
+    add(cell, needed[index] + extra)
     redis.call('SETEX', keys[index], LIFE, packed(cell))
     pieces[index + 1] = standing(cell)
   end
   return { table.concat(pieces) }
 end
 
--- The time, and the counters as they are.
+-- Replies with the time and the counters as they are. args[1] is a time to use instead of this
+-- server's.
 local function peek(keys, args)
   bind()
   local seconds, micros = time(args[1])
-  local answer = { pack('<I1I4I4', 0, seconds, micros) }
+  local reply = { pack('<I1I4I4', 0, seconds, micros) }
   local values = redis.call('MGET', unpack(keys))
-  for place = 1, #keys do answer[place + 1] = values[place] or '' end
-  return answer
+  for place = 1, #keys do reply[place + 1] = values[place] or '' end
+  return reply
 end
 
--- Gives back what the argument says.
-local function give_back(keys, args)
+-- Releases what args[1] has: the slot and the amount.
+local function release(keys, args)
   bind()
-  take_back(keys, args[1])
+  release_unused(keys, args[1])
   return 'OK'
 end
 
 redis.register_function('@NAME@_charge', charge)
-redis.register_function{ function_name = '@NAME@_peek', callback = peek, flags = { 'no-writes' } }
-redis.register_function('@NAME@_give_back', give_back)
+redis.register_function{
+  function_name = '@NAME@_peek', callback = peek, flags = { 'no-writes' },
+}
+redis.register_function('@NAME@_release', release)

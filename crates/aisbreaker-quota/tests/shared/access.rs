@@ -1,18 +1,20 @@
-//! Addresses, passwords, rights and TLS.
+//! Addresses, passwords, access rights and TLS.
 
 use std::path::Path;
 use std::process::Command;
 
-use aisbreaker_quota::Charge;
 use aisbreaker_quota::shared::{InvalidStore, SharedEngine, SharedOptions, StoreAddress};
-
 use tokio::time::timeout;
 
+use crate::oracle::number;
 use crate::redis_server::{RedisServer, free_port, skipped};
-use crate::{PATIENCE, cause, is_up, number, options, per_day, remaining, start};
+use crate::support::{
+    PATIENCE, options, options_with_lease, per_day, remaining, start, wait_until_down,
+    wait_until_up,
+};
 
 const PASSWORD: &str = "Pz7tBk4xMv9qWn2rLc6y";
-/// All that an engine may need.
+/// The rights that an engine needs.
 const RIGHTS: [&str; 9] = [
     "+fcall",
     "+fcall_ro",
@@ -25,14 +27,15 @@ const RIGHTS: [&str; 9] = [
     "~{aisbreaker}:*",
 ];
 
-fn assert_is_secret(shown: &str) {
+/// No part of the password is in `text`.
+fn assert_hides_password(text: &str) {
     for piece in PASSWORD.as_bytes().windows(12) {
-        assert!(!shown.contains(str::from_utf8(piece).unwrap()), "{shown}");
+        assert!(!text.contains(str::from_utf8(piece).unwrap()), "{text}");
     }
 }
 
 #[test]
-fn addresses_are_read_or_refused_without_being_repeated() {
+fn addresses_are_parsed_or_rejected_without_being_repeated() {
     let good = [
         "redis://127.0.0.1",
         "redis://127.0.0.1:6379/3",
@@ -81,11 +84,11 @@ fn addresses_are_read_or_refused_without_being_repeated() {
             "{url}"
         );
     }
-    assert_is_secret(&InvalidStore::Url.to_string());
+    assert_hides_password(&InvalidStore::Url.to_string());
 }
 
 #[tokio::test]
-async fn prefixes_are_words() {
+async fn prefixes_without_spaces_and_braces_are_valid() {
     for (prefix, is_good) in [
         ("a", true),
         ("a-1:b", true),
@@ -109,7 +112,7 @@ async fn prefixes_are_words() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_as_such_and_never_repeated() {
+async fn wrong_password_is_reported_and_never_repeated() {
     let Some(redis) = RedisServer::start(&["--requirepass", "right:/@word"]) else {
         return;
     };
@@ -117,27 +120,27 @@ async fn a_wrong_password_is_told_as_such_and_never_repeated() {
     let url = |password: &str| format!("redis://:{password}@127.0.0.1:{port}/");
     for wrong in [format!("redis://127.0.0.1:{port}/"), url(PASSWORD)] {
         let engine = start(&wrong, options());
-        let told = cause(&engine).await;
+        let cause = wait_until_down(&engine).await;
         assert!(
-            told.contains("NOAUTH")
-                || told.contains("WRONGPASS")
-                || told.contains("authentication"),
-            "{told}"
+            cause.contains("NOAUTH")
+                || cause.contains("WRONGPASS")
+                || cause.contains("authentication"),
+            "{cause}"
         );
-        assert_is_secret(&format!("{told} {engine:?} {:?}", engine.states()));
+        assert_hides_password(&format!("{cause} {engine:?} {:?}", engine.states()));
     }
-    is_up(&start(&url("right%3A%2F%40word"), options())).await;
+    wait_until_up(&start(&url("right%3A%2F%40word"), options())).await;
 }
 
 #[tokio::test]
-async fn databases_are_apart() {
+async fn databases_are_separate() {
     let Some(redis) = RedisServer::start(&[]) else {
         return;
     };
     let at = |database: u8| start(&format!("{}{database}", redis.url()), options());
     let (one, two) = (at(1), at(2));
-    is_up(&one).await;
-    is_up(&two).await;
+    wait_until_up(&one).await;
+    wait_until_up(&two).await;
     one.charge(&per_day("a", 9), number(4)).await.unwrap();
     assert_eq!(
         (
@@ -149,7 +152,7 @@ async fn databases_are_apart() {
 }
 
 #[tokio::test]
-async fn these_rights_suffice_and_none_of_them_can_be_left_out() {
+async fn documented_rights_suffice_and_each_is_necessary() {
     let Some(redis) = RedisServer::start(&[]) else {
         return;
     };
@@ -165,59 +168,50 @@ async fn these_rights_suffice_and_none_of_them_can_be_left_out() {
         redis.cli(&["FUNCTION", "FLUSH"]);
     };
     grant(&RIGHTS);
-    let mut leasing = options();
-    leasing.lease = Some(number(10));
-    let engine = start(&url, leasing);
-    is_up(&engine).await;
-    let charges = [Charge::new(
-        "a",
-        aisbreaker_quota::Limits::per_day(number(1_000)),
-    )];
+    let engine = start(&url, options_with_lease(10));
+    wait_until_up(&engine).await;
+    let charges = per_day("a", 1_000);
     for _ in 0..50 {
         engine.charge(&charges, number(1)).await.unwrap();
     }
     engine.peek(&charges).await.unwrap();
 
-    // Those for what is only done now and then are seen where it is done.
-    for left_out in RIGHTS
+    // The others are only needed now and then, see the next test.
+    for missing in RIGHTS
         .iter()
         .filter(|right| !["+fcall_ro", "+get", "+set"].contains(right))
     {
         let rights: Vec<&str> = RIGHTS
             .iter()
             .copied()
-            .filter(|right| right != left_out)
+            .filter(|right| right != missing)
             .collect();
         grant(&rights);
-        let told = cause(&start(&url, options())).await;
+        let cause = wait_until_down(&start(&url, options())).await;
         assert!(
-            told.contains("NOPERM") || told.contains("response error"),
-            "{left_out}: {told}"
+            cause.contains("NOPERM") || cause.contains("response error"),
+            "{missing}: {cause}"
         );
     }
 }
 
 #[tokio::test]
-async fn peeking_and_giving_back_need_the_rest_of_the_rights() {
+async fn peek_and_release_need_the_other_rights() {
     let Some(redis) = RedisServer::start(&[]) else {
         return;
     };
     let charges = per_day("a", 1_000);
-    for (left_out, object) in [("+fcall_ro", "fcall_ro"), ("+get", "get"), ("+set", "set")] {
+    for (missing, object) in [("+fcall_ro", "fcall_ro"), ("+get", "get"), ("+set", "set")] {
         redis.cli(&["ACL", "LOG", "RESET"]);
-        let rights = RIGHTS.iter().copied().filter(|right| *right != left_out);
+        let rights = RIGHTS.iter().copied().filter(|right| *right != missing);
         let password = format!(">{PASSWORD}");
         let user = ["ACL", "SETUSER", "gate", "reset", "on", &password]
             .into_iter()
             .chain(rights);
         assert_eq!(redis.cli(&user.collect::<Vec<_>>()).trim(), "OK");
-        let mut leasing = options();
-        leasing.lease = Some(number(10));
-        let engine = start(
-            &format!("redis://gate:{PASSWORD}@127.0.0.1:{}/", redis.port),
-            leasing,
-        );
-        is_up(&engine).await;
+        let url = format!("redis://gate:{PASSWORD}@127.0.0.1:{}/", redis.port);
+        let engine = start(&url, options_with_lease(10));
+        wait_until_up(&engine).await;
 
         let denied = timeout(PATIENCE, async {
             while !redis
@@ -231,17 +225,20 @@ async fn peeking_and_giving_back_need_the_rest_of_the_rights() {
         });
         denied
             .await
-            .unwrap_or_else(|_elapsed| panic!("nobody missed {left_out}"));
+            .unwrap_or_else(|_elapsed| panic!("{missing} is not needed"));
     }
 }
 
-/// Keys and certificates in this directory: an authority, and a server of this name.
-fn certify(directory: &Path, name: &str) {
+/// Creates a CA, and the key and certificate of a server with this name.
+fn create_certificates(directory: &Path, name: &str) {
     let script = format!(
-        "set -e; openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout ca.key -out ca.crt -subj /CN=authority; \
-         openssl req -newkey rsa:2048 -nodes -keyout redis.key -out redis.csr -subj /CN={name}; \
-         printf 'subjectAltName=DNS:{name}' > san; \
-         openssl x509 -req -in redis.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out redis.crt -extfile san"
+        "set -e
+         openssl req -x509 -newkey rsa:2048 -nodes -days 2 \
+           -keyout ca.key -out ca.crt -subj /CN=authority
+         openssl req -newkey rsa:2048 -nodes -keyout redis.key -out redis.csr -subj /CN={name}
+         printf 'subjectAltName=DNS:{name}' > san
+         openssl x509 -req -in redis.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 \
+           -out redis.crt -extfile san"
     );
     let output = Command::new("sh")
         .args(["-c", &script])
@@ -255,69 +252,64 @@ fn certify(directory: &Path, name: &str) {
     );
 }
 
-#[tokio::test]
-async fn a_store_with_tls_must_be_who_it_says_by_an_authority_that_is_trusted() {
-    if Command::new("openssl").arg("version").output().is_err() {
-        assert!(
-            std::env::var_os("AISBREAKER_REQUIRE_REDIS").is_none(),
-            "there is no openssl"
-        );
-        return skipped("no openssl to make certificates with; install openssl");
-    }
-    let directory = std::env::temp_dir().join(format!("aisbreaker-tls-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    certify(&directory, "localhost");
+/// Starts a server with the certificates in `directory`. Returns its port for TLS as well.
+fn start_tls_server(directory: &Path) -> Option<(RedisServer, u16)> {
     let file = |name: &str| directory.join(name).to_str().unwrap().to_owned();
-    let (port, certificate, key, authority) = (
-        free_port(),
-        file("redis.crt"),
-        file("redis.key"),
-        file("ca.crt"),
-    );
-    let tls = [
+    let port = free_port();
+    let redis = RedisServer::start(&[
         "--tls-port",
         &port.to_string(),
         "--tls-auth-clients",
         "no",
         "--tls-cert-file",
-        &certificate,
-    ];
-    let Some(redis) = RedisServer::start(
-        &[
-            &tls[..],
-            &["--tls-key-file", &key, "--tls-ca-cert-file", &authority],
-        ]
-        .concat(),
-    ) else {
+        &file("redis.crt"),
+        "--tls-key-file",
+        &file("redis.key"),
+        "--tls-ca-cert-file",
+        &file("ca.crt"),
+    ])?;
+    Some((redis, port))
+}
+
+#[tokio::test]
+async fn tls_certificate_must_match_the_host_and_a_trusted_ca() {
+    if Command::new("openssl").arg("version").output().is_err() {
+        assert!(
+            std::env::var_os("AISBREAKER_REQUIRE_REDIS").is_none(),
+            "AISBREAKER_REQUIRE_REDIS is set, and openssl is not installed"
+        );
+        return skipped("openssl is not installed");
+    }
+    let directory = std::env::temp_dir().join(format!("aisbreaker-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    create_certificates(&directory, "localhost");
+    let Some((redis, port)) = start_tls_server(&directory) else {
         return;
     };
-    let authority = std::fs::read(&authority).unwrap();
+    let ca = std::fs::read(directory.join("ca.crt")).unwrap();
     let url = |host: &str| format!("rediss://{host}:{port}/");
     let trusting = |url: &str| {
-        SharedEngine::start(
-            StoreAddress::parse_trusting(url, &authority).unwrap(),
-            options(),
-        )
-        .unwrap()
+        let address = StoreAddress::parse_with_ca(url, &ca).unwrap();
+        SharedEngine::start(address, options()).unwrap()
     };
 
-    is_up(&trusting(&url("localhost"))).await;
+    wait_until_up(&trusting(&url("localhost"))).await;
     let refused = [
-        ("of nobody we know", start(&url("localhost"), options())),
-        ("of another name", trusting(&url("127.0.0.1"))),
+        ("unknown CA", start(&url("localhost"), options())),
+        ("another host", trusting(&url("127.0.0.1"))),
     ];
     for (row, engine) in refused {
-        let told = cause(&engine).await;
+        let cause = wait_until_down(&engine).await;
         assert!(
-            told.contains("TLS") || told.contains("I/O error"),
-            "{row}: {told}"
+            cause.contains("TLS") || cause.contains("I/O error"),
+            "{row}: {cause}"
         );
     }
-    let no_authority = StoreAddress::parse_trusting(&url("localhost"), b"no certificate");
-    assert_eq!(no_authority.err(), Some(InvalidStore::Authority));
+    let no_certificate = StoreAddress::parse_with_ca(&url("localhost"), b"no certificate");
+    assert_eq!(no_certificate.err(), Some(InvalidStore::CaCertificate));
     assert_eq!(
-        StoreAddress::parse_trusting(&redis.url(), &authority).err(),
-        Some(InvalidStore::Authority)
+        StoreAddress::parse_with_ca(&redis.url(), &ca).err(),
+        Some(InvalidStore::CaCertificate)
     );
     std::fs::remove_dir_all(&directory).unwrap();
 }

@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use aisbreaker_quota::shared::{SharedRefusal, StoreError};
 use aisbreaker_quota::{Charge, Limits};
-
 use tokio::time::{Instant, timeout};
 
-use crate::recovery::{ask, ask_until_down};
+use crate::oracle::number;
+use crate::reconnect::{charge_until_down, try_charge};
 use crate::redis_server::RedisServer;
-use crate::store::engine;
-use crate::{PATIENCE, is_up, number, options, per_day, remaining, start};
+use crate::support::{
+    PATIENCE, connect_to, options_with_deadline, options_with_lease, per_day, remaining,
+    wait_until_up,
+};
 
+/// Starts the cluster.
 fn nodes() -> Option<[RedisServer; 3]> {
     let arguments = [
         "--cluster-enabled",
@@ -27,8 +30,8 @@ fn nodes() -> Option<[RedisServer; 3]> {
         .each_ref()
         .map(|node| format!("127.0.0.1:{}", node.port));
     let [first, second, third] = addresses.each_ref().map(String::as_str);
-    let made = nodes[0].cli(&["--cluster", "create", first, second, third, "--cluster-yes"]);
-    assert!(made.contains("All 16384 slots covered"), "{made}");
+    let created = nodes[0].cli(&["--cluster", "create", first, second, third, "--cluster-yes"]);
+    assert!(created.contains("All 16384 slots covered"), "{created}");
     for node in &nodes {
         while !node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {}
     }
@@ -36,16 +39,13 @@ fn nodes() -> Option<[RedisServer; 3]> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_decides_as_one_server_and_all_counters_are_on_one_node() {
+async fn cluster_decides_like_one_server_with_all_counters_on_one_node() {
     let Some(mut nodes) = nodes() else { return };
     let url = format!(
         "redis+cluster://127.0.0.1:{},127.0.0.1:{}/",
         nodes[0].port, nodes[1].port
     );
-    let mut leasing = options();
-    leasing.lease = Some(number(20));
-    let engine = start(&url, leasing);
-    is_up(&engine).await;
+    let engine = connect_to(&url, options_with_lease(20)).await;
     let charges = ["a", "b", "c", "d"].map(|key| Charge::new(key, Limits::per_day(number(100))));
 
     for _ in 0..60 {
@@ -73,9 +73,9 @@ async fn a_cluster_decides_as_one_server_and_all_counters_are_on_one_node() {
     assert!(remaining(&engine, &per_day("a", 100)).await <= 40);
 
     nodes[place].stop();
-    let answer = engine.charge(&charges, number(1)).await;
-    assert!(matches!(answer, Err(SharedRefusal::Store(_))), "{answer:?}");
-    let _noticed = engine.charge(&charges, number(1)).await;
+    let result = engine.charge(&charges, number(1)).await;
+    assert!(matches!(result, Err(SharedRefusal::Store(_))), "{result:?}");
+    let _may_fail = engine.charge(&charges, number(1)).await;
     assert_eq!(
         engine.charge(&charges, number(1)).await,
         Err(StoreError::Down.into())
@@ -83,38 +83,36 @@ async fn a_cluster_decides_as_one_server_and_all_counters_are_on_one_node() {
 }
 
 #[tokio::test]
-async fn a_cluster_s_leases_come_back_and_so_does_a_node_that_was_gone() {
+async fn cluster_releases_leases_and_recovers_from_a_lost_node() {
+    const DEADLINE: Duration = Duration::from_millis(500);
     let Some(mut nodes) = nodes() else { return };
     let url = format!("redis+cluster://127.0.0.1:{}", nodes[0].port);
-    let mut leasing = options();
-    leasing.lease = Some(number(50));
-    let (leasing, mut hasty) = (engine(&url, leasing).await, options());
-    hasty.deadline = Duration::from_millis(500);
-    let hasty = engine(&url, hasty).await;
+    let leasing = connect_to(&url, options_with_lease(50)).await;
+    let hasty = connect_to(&url, options_with_deadline(DEADLINE)).await;
     let charges = per_day("a", 100);
 
     for _ in 0..20 {
         leasing.charge(&charges, number(1)).await.unwrap();
     }
-    let back = timeout(PATIENCE, async {
+    let released = timeout(PATIENCE, async {
         while remaining(&hasty, &charges).await != 80 {}
     });
-    back.await.expect("what was charged in advance comes back");
+    released.await.expect("unused permits are released");
 
-    let home = nodes
+    let owner = nodes
         .iter()
         .position(|node| node.cli(&["DBSIZE"]).trim() != "0")
         .unwrap();
-    nodes[home].stop();
+    nodes[owner].stop();
     let begun = Instant::now();
-    ask_until_down(&hasty).await;
+    charge_until_down(&hasty).await;
     assert!(
-        begun.elapsed() < Duration::from_millis(500) * 10,
-        "it was given up after {:?}",
+        begun.elapsed() < DEADLINE * 10,
+        "the store was down after {:?}",
         begun.elapsed()
     );
 
-    nodes[home].start_again();
-    is_up(&hasty).await;
-    assert_eq!(ask(&hasty).await, Ok(()));
+    nodes[owner].start_again();
+    wait_until_up(&hasty).await;
+    assert_eq!(try_charge(&hasty).await, Ok(()));
 }

@@ -1,4 +1,4 @@
-//! Many engines at once on the counters of one store.
+//! Several engines at once on the counters of one store.
 
 use aisbreaker_quota::{Charge, Limits, shared::SharedEngine};
 use tokio::task::JoinSet;
@@ -6,21 +6,21 @@ use tokio::task::JoinSet;
 use crate::{
     oracle::number,
     redis_server::RedisServer,
-    store::{charge, engine, patient, per_minute},
+    support::{charge, connect, options_with_prefix, per_minute},
 };
 
-/// Engines with connections of their own.
+/// The number of engines, each with a connection of its own.
 const ENGINES: usize = 4;
-/// Tasks of each engine.
+/// The number of tasks of each engine.
 const TASKS: usize = 8;
 
-/// How many of so many requests, each from every task of every engine at the same time, are
+/// Makes `requests` charges from every task of every engine at once, and returns how many are
 /// admitted.
 async fn admitted(
     engines: &[SharedEngine],
     key: &'static str,
     limit: u32,
-    asked: usize,
+    requests: usize,
     weight: u32,
 ) -> u32 {
     let mut tasks = JoinSet::new();
@@ -29,7 +29,7 @@ async fn admitted(
             let engine = engine.clone();
             tasks.spawn(async move {
                 let mut admitted = 0;
-                for _ in 0..asked {
+                for _ in 0..requests {
                     admitted += u32::from(
                         charge(&engine, &per_minute(key, limit), weight)
                             .await
@@ -46,7 +46,7 @@ async fn admitted(
 async fn engines(server: &RedisServer) -> Vec<SharedEngine> {
     let mut engines = Vec::new();
     for _ in 0..ENGINES {
-        engines.push(engine(&server.url(), patient("many")).await);
+        engines.push(connect(server, options_with_prefix("many")).await);
     }
     engines
 }
@@ -58,13 +58,13 @@ async fn four_engines_on_one_key_admit_exactly_the_limit() {
     };
     let engines = engines(&server).await;
 
-    for (key, limit, asked, weight, expected) in [
+    for (key, limit, requests, weight, expected) in [
         ("one", 100, 10, 1, 100),
         ("none refused", 320, 10, 1, 320),
         ("heavy", 100, 4, 7, 14),
     ] {
         assert_eq!(
-            admitted(&engines, key, limit, asked, weight).await,
+            admitted(&engines, key, limit, requests, weight).await,
             expected,
             "{key}"
         );
@@ -72,7 +72,7 @@ async fn four_engines_on_one_key_admit_exactly_the_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_counters_both_are_charged_or_none_whoever_asks() {
+async fn engines_charge_both_counters_or_neither() {
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };

@@ -1,19 +1,19 @@
-//! What is in the store: the counters that were charged, and they leave it by themselves.
+//! The keys in the store: one for each counter that was charged, and all of them expire.
 
 use aisbreaker_quota::{Charge, Limits};
 
 use crate::{
     oracle::number,
     redis_server::RedisServer,
-    store::{charge, engine, patient, per_minute},
+    support::{charge, connect, options_with_prefix, per_minute},
 };
 
 #[tokio::test]
-async fn every_counter_expires_a_day_after_its_last_charge_and_a_refusal_makes_none() {
+async fn counters_expire_a_day_after_their_last_charge() {
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };
-    let engine = engine(&server.url(), patient("expiry")).await;
+    let engine = connect(&server, options_with_prefix("expiry")).await;
     let names = |pattern: &str| {
         let mut names: Vec<_> = server
             .cli(&["KEYS", pattern])
@@ -36,19 +36,19 @@ async fn every_counter_expires_a_day_after_its_last_charge_and_a_refusal_makes_n
         names("*"),
         ["{expiry}:all:all", "{expiry}:own:ada", "{expiry}:probe"]
     );
-    // Longer than a day's charge counts, 87 264 s, and shorter than 25 hours.
+    // Longer than a charge counts in the day, 87 264 s, and shorter than 25 hours.
     for name in names("*") {
-        let left: u32 = server.cli(&["TTL", &name]).trim().parse().unwrap();
-        assert!((87_265..90_000).contains(&left), "{name}: {left}");
+        let ttl: u32 = server.cli(&["TTL", &name]).trim().parse().unwrap();
+        assert!((87_265..90_000).contains(&ttl), "{name}: {ttl}");
     }
 }
 
 #[tokio::test]
-async fn looking_for_the_store_charges_no_key() {
+async fn probe_charges_no_key() {
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };
-    let engine = engine(&server.url(), patient("probed")).await;
+    let engine = connect(&server, options_with_prefix("probed")).await;
 
     let standings = engine.peek(&per_minute("probe", 5)).await.unwrap();
 
@@ -56,12 +56,12 @@ async fn looking_for_the_store_charges_no_key() {
 }
 
 #[tokio::test]
-async fn as_many_counters_as_anybody_likes_are_charged_together() {
+async fn hundreds_of_counters_are_charged_together() {
     const MANY: usize = 300;
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };
-    let engine = engine(&server.url(), patient("many")).await;
+    let engine = connect(&server, options_with_prefix("many")).await;
     let charges: [_; MANY] =
         std::array::from_fn(|key| Charge::new(key, Limits::per_day(number(2))));
 

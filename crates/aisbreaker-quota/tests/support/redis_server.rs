@@ -1,4 +1,4 @@
-//! A Redis or Valkey server of a test's own, on a free port of this machine.
+//! A Redis or Valkey server for one test, on a free local port.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -8,31 +8,31 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// A server that ends when it is dropped. Nothing of it is left behind.
+/// A server that is stopped, and its files removed, when it is dropped.
 #[derive(Debug)]
 pub(crate) struct RedisServer {
     child: Child,
-    /// Its port on 127.0.0.1.
+    /// The port on 127.0.0.1.
     pub(crate) port: u16,
     arguments: Vec<String>,
     directory: PathBuf,
 }
 
 impl RedisServer {
-    /// A server with these further arguments; `None`, said loudly, where there is no program for
-    /// it.
+    /// Starts a server with these further arguments. Without an installed server, prints that the
+    /// test is skipped and returns `None`.
     ///
     /// # Panics
-    /// If there is none although `AISBREAKER_REQUIRE_REDIS` is set.
+    /// If no server is installed although `AISBREAKER_REQUIRE_REDIS` is set.
     pub(crate) fn start(arguments: &[&str]) -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let Some(program) = program() else {
             let required = std::env::var_os("AISBREAKER_REQUIRE_REDIS").is_some();
             assert!(
                 !required,
-                "AISBREAKER_REQUIRE_REDIS is set, and there is no redis-server"
+                "AISBREAKER_REQUIRE_REDIS is set, and redis-server is not installed"
             );
-            skipped("no redis-server or valkey-server to test against; install redis-server");
+            skipped("neither redis-server nor valkey-server is installed");
             return None;
         };
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -43,7 +43,7 @@ impl RedisServer {
             .iter()
             .map(|argument| (*argument).to_owned())
             .collect();
-        // The port is free now; if somebody else takes it first, the next one is tried.
+        // If another process takes the port first, the next one is tried.
         let started = (0..10).find_map(|_| {
             let port = free_port();
             let directory = directory.to_str()?;
@@ -59,28 +59,28 @@ impl RedisServer {
         })
     }
 
-    /// Its address as a client is told it.
+    /// Returns the server's address for clients.
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    /// Stops its process where it is: connections stay open, nothing is answered.
+    /// Suspends the process: connections stay open, but nothing is answered.
     pub(crate) fn pause(&self) {
         self.signal("STOP");
     }
 
-    /// Ends a pause.
+    /// Resumes the process.
     pub(crate) fn resume(&self) {
         self.signal("CONT");
     }
 
-    /// Ends its process; what it knew is gone.
+    /// Kills the process. Its data is lost.
     pub(crate) fn stop(&mut self) {
         let _ended_already = self.child.kill();
         self.child.wait().expect("its end");
     }
 
-    /// Starts it again on the same port, empty.
+    /// Starts a stopped server again on the same port, without data.
     pub(crate) fn start_again(&mut self) {
         let directory = self.directory.to_str().expect("a plain path");
         let program = program().expect("it was there before");
@@ -88,7 +88,7 @@ impl RedisServer {
             launch(program, self.port, directory, &self.arguments).expect("the port is still free");
     }
 
-    /// What `redis-cli` prints for this command.
+    /// Returns what `redis-cli` prints for this command.
     pub(crate) fn cli(&self, command: &[&str]) -> String {
         let port = self.port.to_string();
         let answer = Command::new("redis-cli")
@@ -116,9 +116,10 @@ impl Drop for RedisServer {
     }
 }
 
-/// Says it past the test harness, which keeps what a test prints to itself unless it fails.
+/// Prints that a test is skipped. This writes to standard error directly, since the test harness
+/// captures what a passing test prints.
 pub(crate) fn skipped(why: &str) {
-    let _unheard = writeln!(std::io::stderr(), "SKIPPED: {why}");
+    let _ignored = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
 
 fn program() -> Option<&'static str> {
@@ -132,13 +133,13 @@ fn program() -> Option<&'static str> {
     ["redis-server", "valkey-server"].into_iter().find(runs)
 }
 
-/// A port that nobody has at the moment.
+/// Returns a port that is free at the moment.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its address").port()
 }
 
-/// The process, once it takes connections; `None` if it ends before.
+/// Starts the process and waits until it accepts connections; `None` if it exits before.
 fn launch(program: &str, port: u16, directory: &str, arguments: &[String]) -> Option<Child> {
     let mut child = Command::new(program)
         .args([
@@ -153,12 +154,12 @@ fn launch(program: &str, port: u16, directory: &str, arguments: &[String]) -> Op
         .args(arguments)
         .stdout(Stdio::piped())
         .spawn()
-        .expect("the server's program runs");
-    let mut lines = BufReader::new(child.stdout.take().expect("its output"))
+        .expect("the server starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("its stdout"))
         .lines()
         .map_while(Result::ok);
     if lines.any(|line| line.contains("Ready to accept connections")) {
-        // Reads on, so that the server never waits for a full pipe.
+        // Keeps reading, so that the server never blocks on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         return Some(child);
     }

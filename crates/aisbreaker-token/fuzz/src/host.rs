@@ -1,10 +1,10 @@
-//! Host names: one spelling, and no character that could mean something elsewhere.
+//! A parsed host has one spelling, without characters that another parser may interpret.
 
 use std::net::Ipv6Addr;
 
 use aisbreaker_token::Host;
 
-/// Reads the text as a host.
+/// Parses the data as a host.
 pub fn check(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else {
         return;
@@ -18,7 +18,7 @@ pub fn check(data: &[u8]) {
     assert_eq!(
         Host::parse(name).as_ref(),
         Ok(&host),
-        "{text:?} reads as {name:?}"
+        "{text:?} parses as {name:?}"
     );
     assert_eq!(
         Host::parse(&format!("{name}:443")).as_ref(),
@@ -30,38 +30,35 @@ pub fn check(data: &[u8]) {
         Ok(&host),
         "{text:?} in upper case"
     );
-    match name
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
+    match bracketed(name) {
         Some(address) => {
-            assert_eq!(
-                address
-                    .parse::<Ipv6Addr>()
-                    .map(|ip| ip.to_string())
-                    .as_deref(),
-                Ok(address)
-            )
+            let parsed: Result<Ipv6Addr, _> = address.parse();
+            assert_eq!(parsed.map(|ip| ip.to_string()).as_deref(), Ok(address));
         }
         None => {
-            assert!(is_plain_name(name), "{text:?} reads as {name:?}");
+            assert!(is_plain_name(name), "{text:?} parses as {name:?}");
             assert!(
                 text.to_ascii_lowercase().starts_with(name),
-                "{text:?} reads as {name:?}"
+                "{text:?} parses as {name:?}"
             );
         }
     }
-    let rest = name.bytes().find(
-        |byte| !matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'[' | b']' | b':'),
-    );
-    assert_eq!(rest, None, "{name:?}");
+    let other = name.bytes().find(|byte| !is_allowed(*byte));
+    assert_eq!(other, None, "{name:?}");
 }
 
-/// A name without port or trailing dot that has to be taken.
+fn is_allowed(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.[]:".contains(&byte)
+}
+
+fn bracketed(name: &str) -> Option<&str> {
+    name.strip_prefix('[')?.strip_suffix(']')
+}
+
+/// Returns whether a text is a name, without port or trailing dot, that must be accepted.
 fn is_plain_name(text: &str) -> bool {
-    let labels = || text.split('.');
     (1..=253).contains(&text.len())
-        && labels().all(|label| !label.is_empty())
+        && text.split('.').all(|label| !label.is_empty())
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))

@@ -1,15 +1,15 @@
-//! Keys of version 2 with any characters changed: only the very text that was sealed opens.
+//! Of all edits of a key of version 2, only the exact text that was sealed opens.
 
 use super::{
-    open_text::refuse_unless_sealed,
+    open_text::assert_only_sealed_opens,
     vectors::{KEYS, RING, edited},
 };
 
-/// The first byte chooses the key, the others edit it.
+/// Selects a key by the first byte and edits it by the others.
 pub fn check(data: &[u8]) {
-    let Some((choice, edits)) = data.split_first() else {
+    let Some((selector, edits)) = data.split_first() else {
         return;
     };
-    let key = &KEYS[usize::from(*choice) % KEYS.len()];
-    refuse_unless_sealed(&RING, &KEYS, &edited(&key.text, edits));
+    let key = &KEYS[usize::from(*selector) % KEYS.len()];
+    assert_only_sealed_opens(&RING, &KEYS, &edited(&key.text, edits));
 }

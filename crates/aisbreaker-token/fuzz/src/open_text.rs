@@ -1,30 +1,30 @@
-//! Any text at all: it never opens, unless it is one of the keys that were sealed.
+//! No text opens, unless it is a key that was sealed.
 
 use aisbreaker_token::{KeyRing, MAX_OPEN_CHARS, OpenError, PREFIX};
 use serde_json::{Map, Value};
 
 use super::vectors::{KEYS, RING, Sealed};
 
-/// Opens the text as it is, and as what stands after the prefix, after the header and in the
-/// ciphertext.
+/// Opens the data as a whole text, as the text after the prefix, as the text after the header, and
+/// as a ciphertext.
 pub fn check(data: &[u8]) {
-    let text = String::from_utf8_lossy(data);
+    let data = String::from_utf8_lossy(data);
     let header = KEYS[0]
         .text
         .split_once("..")
         .map_or("", |(header, _)| header);
     for text in [
-        text.to_string(),
-        format!("{PREFIX}{text}"),
-        format!("{header}{text}"),
-        format!("{header}..AAECAwQFBgcICQoLDA0ODxAREhMUFRYX.{text}.hS4DENvbAJIJdIZYvrk6GA"),
+        data.to_string(),
+        format!("{PREFIX}{data}"),
+        format!("{header}{data}"),
+        format!("{header}..AAECAwQFBgcICQoLDA0ODxAREhMUFRYX.{data}.hS4DENvbAJIJdIZYvrk6GA"),
     ] {
-        refuse_unless_sealed(&RING, &KEYS, &text);
+        assert_only_sealed_opens(&RING, &KEYS, &text);
     }
 }
 
-/// Asserts that the text opens exactly if it is one of these keys.
-pub(super) fn refuse_unless_sealed(ring: &KeyRing, keys: &[Sealed], text: &str) {
+/// Asserts that a text opens exactly if it is one of the sealed keys.
+pub(super) fn assert_only_sealed_opens(ring: &KeyRing, keys: &[Sealed], text: &str) {
     for key in keys {
         let opened = ring.open::<Map<String, Value>>(text, &key.host, key.now);
         let is_sealed = keys

@@ -1,4 +1,4 @@
-//! Payloads of any shape: what is sealed comes back, here, now, and nowhere else.
+//! A payload of any shape round-trips, at its host and before its expiry only.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use super::vectors::{KEYS, RING};
 
 const RESERVED: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
 
-/// Two bytes of lifetime in seconds, then the payload as JSON.
+/// Reads two bytes as the lifetime in seconds and the rest as a JSON payload, then seals and opens
+/// it.
 pub fn check(data: &[u8]) {
     let Some((lifetime, json)) = data.split_first_chunk::<2>() else {
         return;
@@ -27,8 +28,9 @@ pub fn check(data: &[u8]) {
     let text = sealed.expose();
     assert!(text.len() <= MAX_SEAL_CHARS, "{} characters", text.len());
 
-    let opened = RING.open::<Map<String, Value>>(text, host, now);
-    let opened = opened.unwrap_or_else(|error| unreachable!("{error}: {payload}"));
+    let opened = RING
+        .open::<Map<String, Value>>(text, host, now)
+        .unwrap_or_else(|error| unreachable!("{error}: {payload}"));
     assert_eq!(
         (opened.id(), opened.expires_at()),
         (sealed.id(), now + lifetime)
@@ -36,10 +38,10 @@ pub fn check(data: &[u8]) {
     assert_eq!(Value::Object(opened.into_payload()), payload);
 
     let refusal = |host: &Host, now| RING.open::<Map<String, Value>>(text, host, now).err();
-    let elsewhere = Host::parse("other.example.com").ok();
+    let other_host = Host::parse("other.example.com").ok();
     let id = sealed.id();
     assert_eq!(
-        elsewhere.and_then(|host| refusal(&host, now)),
+        other_host.and_then(|host| refusal(&host, now)),
         Some(OpenError::WrongHost { id })
     );
     assert_eq!(
@@ -49,7 +51,7 @@ pub fn check(data: &[u8]) {
             ago: Duration::ZERO
         })
     );
-    opens_alike_as_grant(text, &payload);
+    assert_same_grant(text, &payload);
 }
 
 fn may_refuse(error: &SealError, payload: &Value, lifetime: Duration) -> bool {
@@ -63,8 +65,8 @@ fn may_refuse(error: &SealError, payload: &Value, lifetime: Duration) -> bool {
         || matches!(error, SealError::NotAnObject) && !payload.is_object()
 }
 
-/// The grant in a key is the grant that plain serde reads of the payload.
-fn opens_alike_as_grant(text: &str, payload: &Value) {
+/// A key opens to the same grant that serde alone deserializes from the payload.
+fn assert_same_grant(text: &str, payload: &Value) {
     let opened = RING.open::<Grant>(text, &KEYS[0].host, KEYS[0].now);
     let plain = serde_json::from_value::<Grant>(payload.clone());
     let json = |grant: &Grant| serde_json::to_value(grant).unwrap_or_default();

@@ -1,12 +1,12 @@
-//! The registered claims, each at most once, with its value of the type that its use asks for.
+//! The registered claims, each present at most once and with a value of the expected type.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use crate::{ClaimsFault, Version};
+use crate::{error::ClaimsFault, format::Version};
 
-/// A claim name that RFC 7519 registers. Payloads must not use these names.
+/// A claim that RFC 7519 registers. A payload must not have a member of the same name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub(crate) enum Claim {
@@ -46,26 +46,26 @@ impl Claim {
     }
 }
 
-/// The registered claims of one key, as far as they have been read.
+/// The registered claims of a key.
 #[derive(Debug)]
-pub(crate) struct Registered<'de> {
+pub(crate) struct RegisteredClaims<'de> {
     pub(super) version: Version,
-    /// One bit for each claim that has been met.
-    met: u8,
+    /// The claims read so far, one bit each.
+    seen: u8,
     pub(crate) subject: Option<Cow<'de, str>>,
     pub(crate) audience: Option<Cow<'de, str>>,
-    pub(crate) expiry: Option<Seconds>,
-    pub(crate) not_before: Option<Seconds>,
-    pub(crate) issued_at: Option<Seconds>,
+    pub(crate) expiry: Option<NumericDate>,
+    pub(crate) not_before: Option<NumericDate>,
+    pub(crate) issued_at: Option<NumericDate>,
     pub(crate) id: Option<Cow<'de, str>>,
     pub(crate) fault: Option<ClaimsFault>,
 }
 
-impl<'de> Registered<'de> {
+impl<'de> RegisteredClaims<'de> {
     pub(crate) fn new(version: Version) -> Self {
         Self {
             version,
-            met: 0,
+            seen: 0,
             subject: None,
             audience: None,
             expiry: None,
@@ -76,118 +76,132 @@ impl<'de> Registered<'de> {
         }
     }
 
-    /// Takes the value that follows the name of this claim.
+    /// Reads the value of a claim whose name was just read.
     ///
-    /// Claims that are of no use to this version may have values of any type, but they too come
-    /// only once.
-    pub(super) fn take<A: MapAccess<'de>>(
+    /// A claim that this version of the format does not use may have a value of any type, but must
+    /// not be present twice either.
+    pub(super) fn read_value<A: MapAccess<'de>>(
         &mut self,
         claim: Claim,
         map: &mut A,
     ) -> Result<(), A::Error> {
         let bit = claim as u8;
-        if self.met & bit != 0 {
+        if self.seen & bit != 0 {
             self.fault = Some(ClaimsFault::Duplicate(claim.name()));
             return Err(A::Error::custom("duplicate claim"));
         }
-        self.met |= bit;
-        let outcome = match (claim, self.version) {
-            (Claim::Expiry, _) => map.next_value().map(|value| self.expiry = Some(value)),
-            (Claim::NotBefore, _) => map.next_value().map(|value| self.not_before = Some(value)),
-            (Claim::IssuedAt, _) => map.next_value().map(|value| self.issued_at = Some(value)),
-            (Claim::Audience, Version::V2) => map
-                .next_value()
-                .map(|Text(text)| self.audience = Some(text)),
-            (Claim::Id, Version::V2) => map.next_value().map(|Text(text)| self.id = Some(text)),
-            (Claim::Subject, Version::Original) => {
-                map.next_value().map(|Text(text)| self.subject = Some(text))
-            }
-            (Claim::Issuer | Claim::Subject | Claim::Audience | Claim::Id, _) => {
-                map.next_value().map(|IgnoredAny| ())
-            }
-        };
+        self.seen |= bit;
+        let outcome = self.read_used_value(claim, map);
         if outcome.is_err() {
             self.fault = Some(ClaimsFault::Invalid(claim.name()));
         }
         outcome
     }
+
+    fn read_used_value<A: MapAccess<'de>>(
+        &mut self,
+        claim: Claim,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        match (claim, self.version) {
+            (Claim::Expiry, _) => self.expiry = Some(map.next_value()?),
+            (Claim::NotBefore, _) => self.not_before = Some(map.next_value()?),
+            (Claim::IssuedAt, _) => self.issued_at = Some(map.next_value()?),
+            (Claim::Audience, Version::V2) => {
+                let JsonStr(text) = map.next_value()?;
+                self.audience = Some(text);
+            }
+            (Claim::Id, Version::V2) => {
+                let JsonStr(text) = map.next_value()?;
+                self.id = Some(text);
+            }
+            (Claim::Subject, Version::V1) => {
+                let JsonStr(text) = map.next_value()?;
+                self.subject = Some(text);
+            }
+            (Claim::Issuer | Claim::Subject | Claim::Audience | Claim::Id, _) => {
+                let IgnoredAny = map.next_value()?;
+            }
+        }
+        Ok(())
+    }
 }
 
-/// A NumericDate of RFC 7519: seconds since 1970.
+/// A `NumericDate` of RFC 7519: seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Seconds {
+pub(crate) enum NumericDate {
     Whole(u64),
-    /// Negative or fractional. Only the original server let such a number into a key.
+    /// A negative or fractional number, which only the original server sealed.
     Other(f64),
 }
 
-impl Seconds {
-    /// The time since 1970; what lies before counts as 1970. `None` for a fraction in a key of
-    /// version 2.
+impl NumericDate {
+    /// Returns the time since 1970, or zero for a date before it.
+    ///
+    /// `None` is a number that is not a date in this version of the format.
     pub(crate) fn since_epoch(self, version: Version) -> Option<Duration> {
         match (self, version) {
             (Self::Whole(seconds), _) => Some(Duration::from_secs(seconds)),
             (Self::Other(_), Version::V2) => None,
-            (Self::Other(seconds), Version::Original) => {
+            (Self::Other(seconds), Version::V1) => {
                 Duration::try_from_secs_f64(seconds.max(0.0)).ok()
             }
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Seconds {
+impl<'de> Deserialize<'de> for NumericDate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct SecondsVisitor;
+        struct DateVisitor;
 
-        impl Visitor<'_> for SecondsVisitor {
-            type Value = Seconds;
+        impl Visitor<'_> for DateVisitor {
+            type Value = NumericDate;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a number of seconds")
             }
 
-            fn visit_u64<E: Error>(self, seconds: u64) -> Result<Seconds, E> {
-                Ok(Seconds::Whole(seconds))
+            fn visit_u64<E: Error>(self, seconds: u64) -> Result<NumericDate, E> {
+                Ok(NumericDate::Whole(seconds))
             }
 
-            fn visit_i64<E: Error>(self, _: i64) -> Result<Seconds, E> {
-                // serde_json gives only negative numbers as `i64`, and how far before 1970 they lie
-                // is of no use.
-                Ok(Seconds::Other(-1.0))
+            fn visit_i64<E: Error>(self, _: i64) -> Result<NumericDate, E> {
+                // serde_json calls this for negative numbers only, all of which count as 1970.
+                Ok(NumericDate::Other(-1.0))
             }
 
-            fn visit_f64<E: Error>(self, seconds: f64) -> Result<Seconds, E> {
-                Ok(Seconds::Other(seconds))
+            fn visit_f64<E: Error>(self, seconds: f64) -> Result<NumericDate, E> {
+                Ok(NumericDate::Other(seconds))
             }
         }
 
-        deserializer.deserialize_any(SecondsVisitor)
+        deserializer.deserialize_any(DateVisitor)
     }
 }
 
-/// A string, borrowed unless it is written with escapes.
-pub(super) struct Text<'de>(pub(super) Cow<'de, str>);
+/// A JSON string, borrowed unless it contains escapes.
+pub(super) struct JsonStr<'de>(pub(super) Cow<'de, str>);
 
-impl<'de> Deserialize<'de> for Text<'de> {
+impl<'de> Deserialize<'de> for JsonStr<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
+        struct StrVisitor;
 
-        impl<'de> Visitor<'de> for TextVisitor {
-            type Value = Text<'de>;
+        impl<'de> Visitor<'de> for StrVisitor {
+            type Value = JsonStr<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
 
-            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<JsonStr<'de>, E> {
+                Ok(JsonStr(Cow::Borrowed(text)))
             }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
+            fn visit_str<E: Error>(self, text: &str) -> Result<JsonStr<'de>, E> {
+                Ok(JsonStr(Cow::Owned(text.to_owned())))
             }
         }
 
-        deserializer.deserialize_str(TextVisitor)
+        deserializer.deserialize_str(StrVisitor)
     }
 }

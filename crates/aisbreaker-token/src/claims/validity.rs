@@ -1,29 +1,61 @@
-//! Whether the registered claims of an authentic key are valid here and now.
+//! The checks of the registered claims of an authentic key.
 
 use std::time::{Duration, SystemTime};
 
-use super::registered::{Claim, Registered, Seconds};
-use crate::{ClaimsFault, Host, KeyId, OpenError, Version};
+use super::registered::{Claim, NumericDate, RegisteredClaims};
+use crate::{
+    error::{ClaimsFault, OpenError},
+    format::Version,
+    host::Host,
+    ids::{KeyId, ServerKeyId},
+};
 
-/// How far `iat` may be ahead of the clock: servers that share a key need not agree to the second.
-const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(60);
+/// How far `iat` may be ahead of the clock, since the clocks of servers with one key may differ.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// What the original server's `sub` has after the host.
-const ORIGINAL_SUBJECT_END: &str = "#aisbreaker";
+/// The end of the `sub` of a legacy key, after the host.
+const LEGACY_SUBJECT_SUFFIX: &str = "#aisbreaker";
 
-/// When a key was made and when it ends.
-pub(crate) struct Times {
+/// When a key was issued, and when it expires.
+pub(crate) struct Validity {
     pub(crate) issued_at: Option<SystemTime>,
     pub(crate) expires_at: SystemTime,
 }
 
-impl Registered<'_> {
-    /// The name of a key of version 2.
+/// Why a key is refused for its claims.
+pub(crate) enum ClaimsError {
+    /// A claim has no usable value.
+    Fault(ClaimsFault),
+    /// The values are usable, but the key is not valid now or for this host.
+    NotValid(OpenError),
+}
+
+impl ClaimsError {
+    /// Converts the error. `server_key` is the one that the key names.
+    pub(crate) fn into_open_error(self, server_key: Option<ServerKeyId>) -> OpenError {
+        match self {
+            Self::Fault(fault) => OpenError::InvalidClaims { server_key, fault },
+            Self::NotValid(error) => error,
+        }
+    }
+}
+
+impl From<ClaimsFault> for ClaimsError {
+    fn from(fault: ClaimsFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<OpenError> for ClaimsError {
+    fn from(error: OpenError) -> Self {
+        Self::NotValid(error)
+    }
+}
+
+impl RegisteredClaims<'_> {
+    /// Returns the id of a key of version 2.
     pub(crate) fn key_id(&self) -> Result<KeyId, ClaimsFault> {
-        let jti = self
-            .id
-            .as_deref()
-            .ok_or(ClaimsFault::Missing(Claim::Id.name()))?;
+        let jti = required(Claim::Id, self.id.as_deref())?;
         KeyId::from_jti(jti).ok_or(ClaimsFault::Invalid(Claim::Id.name()))
     }
 
@@ -33,81 +65,80 @@ impl Registered<'_> {
         id: KeyId,
         host: &Host,
         now: SystemTime,
-        unusable: impl Fn(ClaimsFault) -> OpenError,
-    ) -> Result<Times, OpenError> {
+    ) -> Result<Validity, ClaimsError> {
         let now = now
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
 
-        let expiry = self.time(Claim::Expiry, self.expiry).map_err(&unusable)?;
-        let expiry = expiry.ok_or_else(|| unusable(ClaimsFault::Missing(Claim::Expiry.name())))?;
+        let expiry = required(Claim::Expiry, self.date(Claim::Expiry, self.expiry)?)?;
         if let Some(ago) = now.checked_sub(expiry) {
-            return Err(OpenError::Expired { id, ago });
+            return Err(OpenError::Expired { id, ago }.into());
         }
 
-        let issued_at = self
-            .time(Claim::IssuedAt, self.issued_at)
-            .map_err(&unusable)?;
+        let issued_at = self.date(Claim::IssuedAt, self.issued_at)?;
+        // The original server does not check `iat` either.
         if self.version == Version::V2 {
-            let issued_at =
-                issued_at.ok_or_else(|| unusable(ClaimsFault::Missing(Claim::IssuedAt.name())))?;
-            let ahead = issued_at.saturating_sub(now);
-            if ahead > MAX_CLOCK_DIFFERENCE {
-                return Err(OpenError::IssuedInFuture { id, ahead });
+            let ahead = required(Claim::IssuedAt, issued_at)?.saturating_sub(now);
+            if ahead > MAX_CLOCK_SKEW {
+                return Err(OpenError::IssuedInFuture { id, ahead }.into());
             }
         }
 
-        let not_before = self
-            .time(Claim::NotBefore, self.not_before)
-            .map_err(&unusable)?;
+        let not_before = self.date(Claim::NotBefore, self.not_before)?;
         let wait = not_before.unwrap_or_default().saturating_sub(now);
         if !wait.is_zero() {
-            return Err(OpenError::NotYetValid { id, wait });
+            return Err(OpenError::NotYetValid { id, wait }.into());
         }
 
-        if !self.is_for(host).map_err(&unusable)? {
-            return Err(OpenError::WrongHost { id });
+        if !self.is_for(host)? {
+            return Err(OpenError::WrongHost { id }.into());
         }
 
-        let expires_at = SystemTime::UNIX_EPOCH.checked_add(expiry);
-        Ok(Times {
-            expires_at: expires_at
-                .ok_or_else(|| unusable(ClaimsFault::Invalid(Claim::Expiry.name())))?,
-            issued_at: issued_at.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since)),
+        let Some(expires_at) = SystemTime::UNIX_EPOCH.checked_add(expiry) else {
+            return Err(ClaimsFault::Invalid(Claim::Expiry.name()).into());
+        };
+        let issued_at = match issued_at {
+            Some(since_epoch) => SystemTime::UNIX_EPOCH.checked_add(since_epoch),
+            None => None,
+        };
+        Ok(Validity {
+            issued_at,
+            expires_at,
         })
     }
 
-    fn time(
+    /// Returns the value of a date claim as the time since 1970.
+    fn date(
         &self,
         claim: Claim,
-        seconds: Option<Seconds>,
+        value: Option<NumericDate>,
     ) -> Result<Option<Duration>, ClaimsFault> {
-        match seconds.map(|seconds| seconds.since_epoch(self.version)) {
-            None => Ok(None),
-            Some(Some(since)) => Ok(Some(since)),
-            Some(None) => Err(ClaimsFault::Invalid(claim.name())),
+        let Some(date) = value else {
+            return Ok(None);
+        };
+        match date.since_epoch(self.version) {
+            Some(since_epoch) => Ok(Some(since_epoch)),
+            None => Err(ClaimsFault::Invalid(claim.name())),
         }
     }
 
     fn is_for(&self, host: &Host) -> Result<bool, ClaimsFault> {
         match self.version {
             Version::V2 => {
-                let audience = self
-                    .audience
-                    .as_deref()
-                    .ok_or(ClaimsFault::Missing(Claim::Audience.name()))?;
+                let audience = required(Claim::Audience, self.audience.as_deref())?;
                 Ok(audience == host.as_str())
             }
-            Version::Original => {
-                let subject = self
-                    .subject
-                    .as_deref()
-                    .ok_or(ClaimsFault::Missing(Claim::Subject.name()))?;
-                let name = subject.strip_suffix(ORIGINAL_SUBJECT_END);
-                Ok(name
-                    .and_then(|name| Host::parse(name).ok())
-                    .is_some_and(|sealed| sealed == *host))
+            Version::V1 => {
+                let subject = required(Claim::Subject, self.subject.as_deref())?;
+                let Some(name) = subject.strip_suffix(LEGACY_SUBJECT_SUFFIX) else {
+                    return Ok(false);
+                };
+                Ok(Host::parse(name).is_ok_and(|sealed| sealed == *host))
             }
         }
     }
+}
+
+fn required<T>(claim: Claim, value: Option<T>) -> Result<T, ClaimsFault> {
+    value.ok_or(ClaimsFault::Missing(claim.name()))
 }

@@ -1,5 +1,5 @@
-//! Authentic keys with claims that this crate would never write: only someone with the server key
-//! can make these, so they are made here.
+//! Authentic keys with claims that this crate never writes. Only a holder of the server key can
+//! seal them.
 
 use std::time::Duration;
 
@@ -26,21 +26,21 @@ fn id() -> KeyId {
     KeyId::from_jti(ID).unwrap()
 }
 
-fn unusable(fault: ClaimsFault) -> OpenError {
+fn invalid(fault: ClaimsFault) -> OpenError {
     let server_key = Some(ServerKey::from_bytes([1; 32]).id());
     OpenError::InvalidClaims { server_key, fault }
 }
 
-/// Usable claims with one replacement.
+/// Returns valid claims with one replacement.
 fn claims(from: &str, to: &str) -> String {
-    let usable =
+    let valid =
         r#"{"aud":"h.example","iat":1000000,"exp":1000001,"jti":"AAAAAAAAAAAAAAAAAAAAAA","a":1}"#;
-    assert!(usable.contains(from), "{from}");
-    usable.replacen(from, to, 1)
+    assert!(valid.contains(from), "{from}");
+    valid.replacen(from, to, 1)
 }
 
 #[test]
-fn usable_claims_open_however_they_are_written() {
+fn valid_claims_open_in_any_json_spelling() {
     for (name, claims) in [
         ("as sealed", claims("", "")),
         ("spaces", claims(",", " ,\n ")),
@@ -61,7 +61,7 @@ fn usable_claims_open_however_they_are_written() {
 }
 
 #[test]
-fn unusable_claims_are_refused_by_name() {
+fn invalid_claims_are_refused_by_name() {
     use ClaimsFault::{Duplicate, Invalid, Missing, NotAnObject};
     for (name, claims, fault) in [
         (
@@ -135,7 +135,7 @@ fn unusable_claims_are_refused_by_name() {
         ),
         ("exp twice", claims("{", r#"{"exp":9,"#), Duplicate("exp")),
         (
-            "exp twice, once escaped",
+            "exp twice, once with an escape",
             claims("{", r#"{"\u0065xp":9,"#),
             Duplicate("exp"),
         ),
@@ -158,16 +158,16 @@ fn unusable_claims_are_refused_by_name() {
     ] {
         let refused = open_claims::<Value>(claims.as_bytes()).unwrap_err();
 
-        assert_eq!(refused, unusable(fault), "{name}");
+        assert_eq!(refused, invalid(fault), "{name}");
     }
     assert_eq!(
         open_claims::<Value>(b"{\"\xff\":1}").unwrap_err(),
-        unusable(NotAnObject)
+        invalid(NotAnObject)
     );
 }
 
 #[test]
-fn checks_come_in_their_order() {
+fn checks_run_in_documented_order() {
     #[derive(Debug, Deserialize)]
     struct Other {
         #[expect(dead_code, reason = "only its absence matters")]
@@ -209,7 +209,7 @@ fn checks_come_in_their_order() {
         (
             "claims before all",
             claims("1000001", "{}"),
-            unusable(ClaimsFault::Invalid("exp")),
+            invalid(ClaimsFault::Invalid("exp")),
         ),
     ] {
         assert_eq!(
@@ -221,7 +221,7 @@ fn checks_come_in_their_order() {
 }
 
 #[test]
-fn payload_that_reads_nothing_still_has_its_claims_checked() {
+fn claims_are_checked_for_payload_that_reads_nothing() {
     #[derive(Debug)]
     struct Lazy;
 
@@ -237,7 +237,7 @@ fn payload_that_reads_nothing_still_has_its_claims_checked() {
 }
 
 #[test]
-fn a_jti_of_another_form_names_the_key_too() {
+fn jti_of_another_form_identifies_the_key() {
     let claims =
         |jti: &str| format!(r#"{{"aud":"h.example","iat":1000000,"exp":1000001,"jti":"{jti}"}}"#);
     let id = |jti: &str| open_claims::<Value>(claims(jti).as_bytes()).unwrap().id();
@@ -251,7 +251,7 @@ fn a_jti_of_another_form_names_the_key_too() {
     .map(id);
 
     for (i, one) in ids.iter().enumerate() {
-        assert!(!ids[..i].contains(one), "{one} names two keys");
+        assert!(!ids[..i].contains(one), "two keys have the id {one}");
         assert_eq!(one.as_bytes().len(), 32);
     }
 }

@@ -1,7 +1,7 @@
 """Opens and seals aisbreaker keys of version 2 without any code of the Rust crate.
 
-It follows the README's section "Key format" and nothing else. Requests are a JSON list on standard input,
-answers a JSON list on standard output:
+It follows only the section "Key format" of the README. It reads a JSON list of requests from standard input and writes a
+JSON list of responses to standard output:
 
     {"do": "open", "server_key": TEXT, "key": TEXT}      ->  {"header": {...}, "claims": {...}}
     {"do": "seal", "server_key": TEXT, "claims": {...}}  ->  {"key": TEXT}
@@ -30,7 +30,7 @@ REGISTRY = jwe.JWERegistry(
 
 
 def root_of(server_key: str) -> bytes:
-    """32 bytes: decoded from 43 characters of base64url, or stretched from a phrase."""
+    """Returns 32 bytes: decoded from 43 characters of base64url, or derived from a phrase."""
     if re.fullmatch(r"[A-Za-z0-9_-]{43}", server_key):
         return base64.urlsafe_b64decode(server_key + "=")
     return hash_secret_raw(
@@ -46,7 +46,7 @@ def root_of(server_key: str) -> bytes:
 
 
 def derive(server_key: str) -> tuple[OctKey, str]:
-    """The content encryption key and the kid."""
+    """Returns the content encryption key and the kid."""
     root = root_of(server_key)
 
     def expand(label: bytes, length: int) -> bytes:
@@ -68,15 +68,15 @@ def open_key(server_key: str, key: str) -> dict:
 def seal_key(server_key: str, claims: dict) -> dict:
     encryption_key, kid = derive(server_key)
     header = {"ver": "aisbreaker.org/jwt/v2", "typ": "JWT", "alg": "dir", "enc": "XC20P", "kid": kid}
-    # Spaces, escapes and member order in the claims are free; these differ from what the Rust crate writes.
+    # Spaces, escapes and the order of the claims are free, and these differ from what the Rust crate writes.
     plaintext = json.dumps(claims, indent=1).encode()
     return {"key": PREFIX + jwe.encrypt_compact(header, plaintext, encryption_key, registry=REGISTRY)}
 
 
-def answer(request: dict) -> dict:
+def respond(request: dict) -> dict:
     if request["do"] == "open":
         return open_key(request["server_key"], request["key"])
     return seal_key(request["server_key"], request["claims"])
 
 
-json.dump([answer(request) for request in json.load(sys.stdin)], sys.stdout)
+json.dump([respond(request) for request in json.load(sys.stdin)], sys.stdout)

@@ -1,4 +1,4 @@
-//! What the tests of keys have in common.
+//! Helpers for the tests of keys.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up must fail")]
 

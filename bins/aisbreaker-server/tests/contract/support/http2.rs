@@ -1,4 +1,4 @@
-//! A client that speaks HTTP/2 from the first byte.
+//! A client that speaks HTTP/2 with prior knowledge.
 
 use std::net::SocketAddr;
 
@@ -12,95 +12,84 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{runtime::Runtime, task::JoinHandle};
 
-use super::Server;
+use super::{Server, current_thread_runtime};
 
-/// The answers to these requests, made one after the other on one connection.
-pub(crate) fn http2(server: &Server, requests: Vec<Request<String>>) -> Vec<(Parts, String)> {
-    runtime().block_on(async {
-        let (mut client, driver) = connect(server).await;
-        let mut answers = Vec::new();
+/// Sends these requests one after the other on one connection.
+pub(crate) fn send_over_http2(
+    server: &Server,
+    requests: Vec<Request<String>>,
+) -> Vec<(Parts, String)> {
+    current_thread_runtime().block_on(async {
+        let (mut client, driver) = connect(server.address()).await;
+        let mut responses = Vec::new();
         for request in requests {
-            let (head, body) = client
-                .send_request(request)
-                .await
-                .expect("an answer")
-                .into_parts();
-            let body = body.collect().await.expect("a whole body").to_bytes();
-            answers.push((
-                head,
-                String::from_utf8(body.into()).expect("a body in UTF-8"),
-            ));
+            let response = client.send_request(request).await.expect("a response");
+            let (head, incoming) = response.into_parts();
+            let body = incoming.collect().await.expect("a whole body").to_bytes();
+            let text = String::from_utf8(body.into()).expect("a body in UTF-8");
+            responses.push((head, text));
         }
         drop(client);
         driver.await.expect("no panic").expect("an orderly end");
-        answers
+        responses
     })
 }
 
-/// The first piece of the answer to a request; then the client gives the stream up, but not the
-/// connection.
-pub(crate) fn http2_beginning(server: &Server, request: Request<String>) -> String {
-    runtime().block_on(async {
-        let (mut client, driver) = connect(server).await;
-        let mut answer = client.send_request(request).await.expect("an answer");
-        let frame = answer
-            .body_mut()
-            .frame()
-            .await
-            .expect("a body")
-            .expect("a piece of it");
-        drop(answer);
-        // A second answer shows that the connection is in order.
+/// Returns the first piece of a response, then resets the stream and checks that the connection is
+/// still usable.
+pub(crate) fn http2_first_piece_then_reset(server: &Server, request: Request<String>) -> String {
+    current_thread_runtime().block_on(async {
+        let (mut client, driver) = connect(server.address()).await;
+        let mut response = client.send_request(request).await.expect("a response");
+        let first = first_piece(response.body_mut()).await;
+        drop(response);
         let ping = Request::get("http://localhost/api/v1/ping")
             .body(String::new())
             .expect("a request");
-        assert_eq!(
-            client.send_request(ping).await.expect("an answer").status(),
-            200
-        );
+        let pong = client.send_request(ping).await.expect("a response");
+        assert_eq!(pong.status(), 200);
         drop(client);
         driver.await.expect("no panic").expect("an orderly end");
-        String::from_utf8(frame.into_data().expect("data").into()).expect("a body in UTF-8")
+        String::from_utf8(first.into()).expect("a body in UTF-8")
     })
 }
 
-/// Makes a request and takes nothing of the body of its answer, on a connection in order, until
-/// `end` returns.
-pub(crate) fn http2_untaken(
+/// Sends a request and leaves the body of its response unread, on a connection that is otherwise
+/// served, until `until` returns.
+pub(crate) fn http2_unread_response(
     server: &Server,
     request: Request<String>,
-    end: impl FnOnce() + Send + 'static,
+    until: impl FnOnce() + Send + 'static,
 ) {
-    runtime().block_on(async {
-        let (mut client, _driver) = connect(server).await;
-        // As long as it is held and not read, its stream gets no more capacity.
-        let answer = client.send_request(request).await.expect("an answer");
-        assert_eq!(answer.status(), 200);
-        // On a thread of its own, since the connection must go on: it takes all that the server
-        // writes.
-        tokio::task::spawn_blocking(end).await.expect("no panic");
-        drop(answer);
+    current_thread_runtime().block_on(async {
+        let (mut client, _driver) = connect(server.address()).await;
+        // While the response is held unread, the server gets no more capacity for its stream.
+        let response = client.send_request(request).await.expect("a response");
+        assert_eq!(response.status(), 200);
+        // On another thread, since this one drives the connection.
+        tokio::task::spawn_blocking(until).await.expect("no panic");
+        drop(response);
     });
 }
 
-/// Streams that have begun, several on each connection. Dropping them ends the connections.
+/// Streams of which the first piece has arrived, several on each connection. Dropping them closes
+/// the connections.
 pub(crate) struct Http2Streams {
     runtime: Runtime,
     streams: Vec<(Bytes, Incoming)>,
-    /// Connections end when nobody can make requests on them.
+    /// A connection ends when the handle that can send requests on it is dropped.
     _clients: Vec<SendRequest<String>>,
 }
 
 impl Http2Streams {
-    /// The answers to this request, made so often on each of so many connections, of which the
-    /// first piece has come.
+    /// Sends the request on this many streams of this many connections, and waits for the first
+    /// piece of each response.
     pub(crate) fn begin(
         server: SocketAddr,
         request: &Request<String>,
         (connections, streams): (usize, usize),
     ) -> Self {
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime
+        let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
@@ -108,15 +97,14 @@ impl Http2Streams {
         let (mut begun, mut clients) = (Vec::new(), Vec::new());
         runtime.block_on(async {
             for _ in 0..connections {
-                let (mut client, _driver) = connect_to(server).await;
+                let (mut client, _driver) = connect(server).await;
                 for _ in 0..streams {
-                    let answer = client
+                    let response = client
                         .send_request(request.clone())
                         .await
-                        .expect("an answer");
-                    let mut body = answer.into_body();
-                    let first = body.frame().await.expect("a body").expect("a piece of it");
-                    begun.push((first.into_data().expect("data"), body));
+                        .expect("a response");
+                    let mut body = response.into_body();
+                    begun.push((first_piece(&mut body).await, body));
                 }
                 clients.push(client);
             }
@@ -128,7 +116,7 @@ impl Http2Streams {
         }
     }
 
-    /// The whole bodies, as far as they are whole.
+    /// Reads all bodies to their end. The body of a stream that was cut is `None`.
     pub(crate) fn finish(self) -> Vec<Option<String>> {
         let Self {
             runtime,
@@ -148,18 +136,12 @@ impl Http2Streams {
     }
 }
 
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime")
+async fn first_piece(body: &mut Incoming) -> Bytes {
+    let frame = body.frame().await.expect("a body").expect("a frame of it");
+    frame.into_data().expect("data")
 }
 
-async fn connect(server: &Server) -> (SendRequest<String>, JoinHandle<hyper::Result<()>>) {
-    connect_to(server.address()).await
-}
-
-async fn connect_to(server: SocketAddr) -> (SendRequest<String>, JoinHandle<hyper::Result<()>>) {
+async fn connect(server: SocketAddr) -> (SendRequest<String>, JoinHandle<hyper::Result<()>>) {
     let stream = tokio::net::TcpStream::connect(server)
         .await
         .expect("a connection");

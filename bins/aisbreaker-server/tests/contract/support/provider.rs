@@ -1,331 +1,171 @@
-//! A provider that does what its script says, and remembers what it was sent.
+//! A provider that follows a script and records the requests it receives.
+
+mod wire;
 
 use std::{
     collections::HashMap,
     fmt,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use serde_json::Value;
-use tokio::net::TcpSocket;
 
-use super::PATIENCE;
+pub(crate) use self::wire::Wire;
+use super::{PATIENCE, only_value};
 
 /// A request as the provider received it.
 #[derive(Clone, Debug)]
-pub(crate) struct Received {
+pub(crate) struct ReceivedRequest {
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
-impl Received {
-    /// The value of a header that is there at most once.
+impl ReceivedRequest {
+    /// Returns the value of a header field, which must occur at most once.
+    #[track_caller]
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self
-            .headers
-            .iter()
-            .filter(|(present, _)| present.eq_ignore_ascii_case(name));
-        let value = values.next().map(|(_, value)| value.as_str());
-        assert!(values.next().is_none(), "{name} is there twice: {self:?}");
-        value
+        only_value(&self.headers, name)
     }
 
+    /// Returns the body as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("JSON for the provider")
     }
 }
 
-/// The connection on which a provider answers.
-pub(crate) struct Wire {
-    stream: TcpStream,
-    /// The provider has ended the connection.
-    is_over: bool,
-}
+type Script = dyn Fn(&ReceivedRequest, &mut Wire) + Send + Sync;
 
-impl Wire {
-    /// A whole answer.
-    pub(crate) fn answer(&mut self, status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) {
-        let body = body.as_ref();
-        let length = body.len().to_string();
-        self.head(status, &[headers, &[("Content-Length", &length)]].concat());
-        self.write(body);
-    }
-
-    /// A whole answer in JSON.
-    pub(crate) fn json(&mut self, status: u16, body: &Value) {
-        self.answer(
-            status,
-            &[("Content-Type", "application/json")],
-            body.to_string(),
-        );
-    }
-
-    /// The head of an answer.
-    pub(crate) fn head(&mut self, status: u16, headers: &[(&str, &str)]) {
-        let fields: String = headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {value}\r\n"))
-            .collect();
-        self.write(format!("HTTP/1.1 {status} Whatever\r\n{fields}\r\n"));
-    }
-
-    /// The head of a stream in chunks.
-    pub(crate) fn stream(&mut self) {
-        self.head(
-            200,
-            &[
-                ("Content-Type", "text/event-stream"),
-                ("Transfer-Encoding", "chunked"),
-            ],
-        );
-    }
-
-    pub(crate) fn chunk(&mut self, bytes: impl AsRef<[u8]>) {
-        let bytes = bytes.as_ref();
-        self.write([format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat());
-    }
-
-    /// Writes a chunk unless the other side takes nothing for half a second; whether it was
-    /// written.
-    pub(crate) fn chunk_in_time(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        self.stream
-            .set_write_timeout(Some(Duration::from_millis(500)))
-            .expect("a write timeout");
-        let bytes = bytes.as_ref();
-        let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
-        self.stream.write_all(&chunk).is_ok()
-    }
-
-    /// Writes this chunk again and again until the server closes the connection, which it must do.
-    pub(crate) fn chunk_until_closed(&mut self, bytes: impl AsRef<[u8]>) {
-        let bytes = bytes.as_ref();
-        let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
-        while self.stream.write_all(&chunk).is_ok() {}
-    }
-
-    /// The end of a stream in chunks.
-    pub(crate) fn end(&mut self) {
-        self.write("0\r\n\r\n");
-    }
-
-    /// A stream from its head to its end.
-    pub(crate) fn whole_stream(&mut self, events: impl AsRef<[u8]>) {
-        self.stream();
-        self.chunk(events);
-        self.end();
-    }
-
-    /// Ends the connection in the middle of whatever was going on.
-    pub(crate) fn cut(&mut self) {
-        let _closed = self.stream.shutdown(Shutdown::Both);
-        self.is_over = true;
-    }
-
-    /// Breaks the connection off, which the other side sees as a reset.
-    pub(crate) fn reset(&mut self) {
-        let stream = self.stream.try_clone().expect("the same connection");
-        let _set = TcpSocket::from_std_stream(stream).set_zero_linger();
-        self.is_over = true;
-    }
-
-    /// Does nothing for this long, or until the server has closed the connection.
-    pub(crate) fn pause(&mut self, time: Duration) {
-        self.stream
-            .set_read_timeout(Some(time))
-            .expect("a read timeout");
-        let _closed_or_not = self.stream.peek(&mut [0]);
-        self.stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("a read timeout");
-    }
-
-    /// Writes every byte by itself, with a pause after every sixteenth.
-    pub(crate) fn trickle(&mut self, bytes: impl AsRef<[u8]>, pause: Duration) {
-        for bytes in bytes.as_ref().chunks(16) {
-            bytes.iter().for_each(|byte| self.write([*byte]));
-            self.pause(pause);
-        }
-    }
-
-    /// Writes these bytes again and again until the server closes the connection, which it must do:
-    /// nothing is read for longer than a test's patience, and no more is written than this many
-    /// bytes.
-    pub(crate) fn flood(&mut self, bytes: impl AsRef<[u8]>, limit: usize) {
-        let bytes = bytes.as_ref();
-        self.stream
-            .set_write_timeout(Some(PATIENCE))
-            .expect("a write timeout");
-        let is_taken = |_: &usize| self.stream.write_all(bytes).is_ok();
-        let written = (0..limit / bytes.len()).take_while(is_taken).count();
-        assert!(
-            written < limit / bytes.len(),
-            "the server takes more than {limit} bytes"
-        );
-        self.is_over = true;
-    }
-
-    /// Writes bytes; a server that has gone is no failure.
-    pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
-        let _written = self.stream.write_all(bytes.as_ref());
-    }
-
-    /// Waits until the server closes the connection, however long that takes.
-    pub(crate) fn hold(&mut self) {
-        self.stream.set_read_timeout(None).expect("no read timeout");
-        self.wait_until_closed();
-        self.is_over = true;
-    }
-
-    /// Waits until the server closes the connection; whether it did.
-    pub(crate) fn wait_until_closed(&mut self) -> bool {
-        let mut byte = [0];
-        match self.stream.read(&mut byte) {
-            Ok(0) => true,
-            Ok(_) => false,
-            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
-        }
-    }
-}
-
-type Script = dyn Fn(&Received, &mut Wire) + Send + Sync;
-
-/// A provider on a port of its own; it lives until the tests are over.
+/// A provider on its own port, which serves until the test process ends.
 pub(crate) struct Provider {
     address: SocketAddr,
-    seen: Arc<Seen>,
+    state: Arc<State>,
 }
 
 #[derive(Default)]
-struct Seen {
+struct State {
     connections: AtomicUsize,
-    requests: Mutex<Vec<Received>>,
-    /// Requests are not remembered.
-    is_forgetful: bool,
-    panics: AtomicUsize,
     open: Mutex<HashMap<usize, TcpStream>>,
+    requests: Mutex<Vec<ReceivedRequest>>,
+    /// Whether requests are left out of `requests`.
+    is_unrecorded: bool,
+    panics: AtomicUsize,
+}
+
+impl State {
+    fn open(&self) -> MutexGuard<'_, HashMap<usize, TcpStream>> {
+        self.open.lock().expect("no panic in the provider")
+    }
+
+    fn requests(&self) -> MutexGuard<'_, Vec<ReceivedRequest>> {
+        self.requests.lock().expect("no panic in the provider")
+    }
 }
 
 impl Provider {
-    /// A provider that answers every request as the script says; a script that returns keeps the
-    /// connection.
-    pub(crate) fn start(script: impl Fn(&Received, &mut Wire) + Send + Sync + 'static) -> Self {
-        Self::start_with(Seen::default(), script)
+    /// Starts a provider that runs the script for every request. A connection stays open when the
+    /// script returns, unless the script ended it.
+    pub(crate) fn start(
+        script: impl Fn(&ReceivedRequest, &mut Wire) + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_with(State::default(), script)
     }
 
-    /// A provider for more requests than are worth to be remembered.
-    pub(crate) fn forgetful(script: impl Fn(&Received, &mut Wire) + Send + Sync + 'static) -> Self {
-        Self::start_with(
-            Seen {
-                is_forgetful: true,
-                ..Seen::default()
-            },
-            script,
-        )
+    /// Starts a provider that does not record its requests, for tests that send very many.
+    pub(crate) fn without_recording(
+        script: impl Fn(&ReceivedRequest, &mut Wire) + Send + Sync + 'static,
+    ) -> Self {
+        let state = State {
+            is_unrecorded: true,
+            ..State::default()
+        };
+        Self::start_with(state, script)
     }
 
     fn start_with(
-        seen: Seen,
-        script: impl Fn(&Received, &mut Wire) + Send + Sync + 'static,
+        state: State,
+        script: impl Fn(&ReceivedRequest, &mut Wire) + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address");
-        let seen = Arc::new(seen);
-        let (script, provider): (Arc<Script>, _) = (
-            Arc::new(script),
-            Self {
-                address,
-                seen: Arc::clone(&seen),
-            },
-        );
+        let provider = Self {
+            address,
+            state: Arc::new(state),
+        };
+        let script: Arc<Script> = Arc::new(script);
+        let shared_state = Arc::clone(&provider.state);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let id = seen.connections.fetch_add(1, Ordering::SeqCst);
-                let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
-                let again = stream.try_clone().expect("the same connection");
-                seen.open
-                    .lock()
-                    .expect("no panic in the provider")
-                    .insert(id, again);
-                std::thread::spawn(move || serve(stream, &*script, (&seen, id)));
+                let id = shared_state.connections.fetch_add(1, Ordering::SeqCst);
+                let handle = stream.try_clone().expect("a second handle of the socket");
+                shared_state.open().insert(id, handle);
+                let (script, state) = (Arc::clone(&script), Arc::clone(&shared_state));
+                std::thread::spawn(move || serve(stream, &*script, (&state, id)));
             }
         });
         provider
     }
 
-    /// A provider that answers every request alike, in JSON.
-    pub(crate) fn with_answer(status: u16, body: Value) -> Self {
+    /// Starts a provider that sends the same JSON response to every request.
+    pub(crate) fn with_response(status: u16, body: Value) -> Self {
         Self::start(move |_, wire| wire.json(status, &body))
     }
 
-    /// A provider that is never to be called; what is sent to it is seen all the same.
+    /// Starts a provider that must not be called, and records what it is sent nevertheless.
     pub(crate) fn trap() -> Self {
         Self::start(|_, wire| wire.json(200, &serde_json::json!({"trapped": true})))
     }
 
+    /// Returns the address on which it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
+    /// Returns the port on which it listens.
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// The base URL.
+    /// Returns the base URL.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// How many connections were made, with or without a request.
+    /// Returns how many connections were accepted, with or without a request.
     pub(crate) fn connections(&self) -> usize {
-        self.seen.connections.load(Ordering::SeqCst)
+        self.state.connections.load(Ordering::SeqCst)
     }
 
-    /// How many scripts have panicked.
+    /// Returns how many scripts have panicked.
     pub(crate) fn panics(&self) -> usize {
-        self.seen.panics.load(Ordering::SeqCst)
+        self.state.panics.load(Ordering::SeqCst)
     }
 
-    /// How many connections are open.
-    pub(crate) fn open(&self) -> usize {
-        self.seen
-            .open
-            .lock()
-            .expect("no panic in the provider")
-            .len()
+    /// Returns how many connections are open.
+    pub(crate) fn open_connections(&self) -> usize {
+        self.state.open().len()
     }
 
-    /// Closes all connections, those that wait for another request too.
+    /// Closes all connections, including idle ones.
     pub(crate) fn close_all(&self) {
-        for stream in self
-            .seen
-            .open
-            .lock()
-            .expect("no panic in the provider")
-            .values()
-        {
+        for stream in self.state.open().values() {
             let _closed = stream.shutdown(Shutdown::Both);
         }
     }
 
-    /// Every request so far.
-    pub(crate) fn requests(&self) -> Vec<Received> {
-        self.seen
-            .requests
-            .lock()
-            .expect("no panic in the provider")
-            .clone()
+    /// Returns all requests so far.
+    pub(crate) fn requests(&self) -> Vec<ReceivedRequest> {
+        self.state.requests().clone()
     }
 
-    /// The one request that was made.
-    pub(crate) fn sole_request(&self) -> Received {
+    /// Returns the only request that was made.
+    pub(crate) fn only_request(&self) -> ReceivedRequest {
         let mut requests = self.requests();
         assert_eq!(requests.len(), 1, "requests to the provider: {requests:?}");
         requests.remove(0)
@@ -340,73 +180,63 @@ impl fmt::Debug for Provider {
     }
 }
 
-/// Serves a connection to its end.
-fn serve(stream: TcpStream, script: &Script, (seen, id): (&Seen, usize)) {
+/// Serves a connection until it ends.
+fn serve(stream: TcpStream, script: &Script, (state, id): (&State, usize)) {
     stream
         .set_read_timeout(Some(PATIENCE))
         .expect("a read timeout");
     stream.set_nodelay(true).expect("no delay");
-    let open = Open { seen, id };
-    let mut wire = Wire {
-        stream: stream.try_clone().expect("the same connection"),
-        is_over: false,
-    };
+    let _open = OpenConnection { state, id };
+    let mut wire = Wire::new(stream.try_clone().expect("a second handle of the socket"));
     let mut reader = BufReader::new(stream);
-    while !wire.is_over
-        && let Some(received) = receive(&mut reader)
+    while !wire.has_ended()
+        && let Some(request) = receive(&mut reader)
     {
-        if !seen.is_forgetful {
-            seen.requests
-                .lock()
-                .expect("no panic in the provider")
-                .push(received.clone());
+        if !state.is_unrecorded {
+            state.requests().push(request.clone());
         }
-        script(&received, &mut wire);
+        script(&request, &mut wire);
     }
-    drop(open);
 }
 
-/// A connection that is open until this is dropped, also by a script that panics.
-struct Open<'a> {
-    seen: &'a Seen,
+/// Counts a connection as open until it is dropped, which a script that panics does as well.
+struct OpenConnection<'a> {
+    state: &'a State,
     id: usize,
 }
 
-impl Drop for Open<'_> {
+impl Drop for OpenConnection<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.seen.panics.fetch_add(1, Ordering::SeqCst);
+            self.state.panics.fetch_add(1, Ordering::SeqCst);
         }
-        if let Ok(mut open) = self.seen.open.lock() {
+        if let Ok(mut open) = self.state.open.lock() {
             open.remove(&self.id);
         }
     }
 }
 
-fn receive(reader: &mut BufReader<TcpStream>) -> Option<Received> {
-    let line = line(reader)?;
-    let mut words = line.split(' ');
-    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+fn receive(reader: &mut BufReader<TcpStream>) -> Option<ReceivedRequest> {
+    let request_line = read_line(reader)?;
+    let mut words = request_line.split(' ');
+    let method = words.next()?.to_owned();
+    let target = words.next()?.to_owned();
     let mut headers = Vec::new();
     loop {
-        let line = self::line(reader)?;
+        let line = read_line(reader)?;
         if line.is_empty() {
             break;
         }
         let (name, value) = line.split_once(':')?;
         headers.push((name.to_owned(), value.trim().to_owned()));
     }
-    let length = headers
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    let mut body = vec![
-        0;
-        length
-            .and_then(|(_, value)| value.parse().ok())
-            .unwrap_or(0)
-    ];
+    let length = match only_value(&headers, "Content-Length") {
+        Some(value) => value.parse().unwrap_or(0),
+        None => 0,
+    };
+    let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Received {
+    Some(ReceivedRequest {
         method,
         target,
         headers,
@@ -414,13 +244,13 @@ fn receive(reader: &mut BufReader<TcpStream>) -> Option<Received> {
     })
 }
 
-fn line(reader: &mut BufReader<TcpStream>) -> Option<String> {
+fn read_line(reader: &mut BufReader<TcpStream>) -> Option<String> {
     let mut line = Vec::new();
     reader.read_until(b'\n', &mut line).ok()?;
     String::from_utf8(line.strip_suffix(b"\r\n")?.to_owned()).ok()
 }
 
-/// The text of a server-sent event without a name.
+/// A server-sent event without a name.
 pub(crate) fn sse(data: &Value) -> String {
     format!("data: {data}\n\n")
 }

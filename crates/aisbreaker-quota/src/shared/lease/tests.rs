@@ -1,7 +1,12 @@
-//! What a lease answers by itself, and when it does not.
+//! What a lease decides without the store, and when it does not.
 
-use super::*;
-use crate::{Standing, slots::Moment};
+use super::{local::StandingsAt, *};
+use crate::{
+    outcome::Refusal,
+    slots::Moment,
+    standings::{CellState, Standing, Standings},
+    window::Window,
+};
 
 fn number(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).unwrap()
@@ -15,19 +20,26 @@ fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// A counter that counts so much, charged in the slot of a second after the beginning, and asked
-/// for then.
-fn seen(used: u32, asked: Instant) -> Seen {
+/// A counter that counts `used`, charged and read one second after the store's epoch.
+fn standings_at(used: u32, begun: Instant) -> StandingsAt {
     let state = CellState {
         used: [used; 3],
         slots: [1, 0, 0],
-        hours: 0,
-        minutes: 0,
+        hours_start: 0,
+        minutes_start: 0,
     };
-    Seen {
-        asked,
+    StandingsAt {
+        begun,
         now: Moment::at(millis(1_000)),
         states: vec![state],
+    }
+}
+
+fn permits(until: Instant, begun: Instant) -> Permits {
+    Permits {
+        left: 5,
+        until,
+        standings: standings_at(6, begun),
     }
 }
 
@@ -36,56 +48,51 @@ fn per_minute<const N: usize>(standings: &Standings<N>) -> Standing {
 }
 
 #[test]
-fn charges_in_advance_are_used_one_by_one_until_their_slot_is_over() {
+fn permits_are_used_one_by_one_until_their_slot_ends() {
     let now = Instant::now();
-    let permits = Permits {
-        left: 5,
-        until: now + millis(200),
-        seen: seen(6, now),
-    };
     let mut lease = Lease {
-        held: Some(Held::Permits(permits)),
+        local: Some(LocalDecision::Admit(permits(now + millis(200), now))),
         ..Lease::default()
     };
-    let mut answer = |weight, after| lease.answer(&charges(), number(weight), now + millis(after));
+    let mut decide = |weight, after| lease.decide(&charges(), number(weight), now + millis(after));
 
     // One was charged and five are held: of ten, nine are left, and less with each that is used.
     for (weight, after, remaining, reset) in
         [(1, 0, 8, 60_200), (2, 150, 6, 60_050), (1, 199, 5, 60_001)]
     {
-        let standing = per_minute(answer(weight, after).unwrap().unwrap().standings());
+        let standing = per_minute(decide(weight, after).unwrap().unwrap().standings());
         assert_eq!(
             (standing.remaining, standing.reset),
             (remaining, millis(reset)),
             "{after}"
         );
     }
-    assert_eq!(answer(2, 199), None, "only one is left");
-    assert_eq!(answer(1, 200), None, "the slot is over");
+    assert_eq!(decide(2, 199), None, "only one is left");
+    assert_eq!(decide(1, 200), None, "the slot has ended");
 }
 
 #[test]
-fn refusal_is_repeated_for_50_ms_for_the_same_weight_only_and_its_wait_goes_down() {
+fn refusal_is_repeated_for_50_ms_for_the_same_weight() {
     let now = Instant::now();
-    let refused = |wait| Refused {
+    let refusal = |wait| RepeatedRefusal {
         charge: 0,
         window: Window::Minute,
         limit: number(10),
         remaining: 0,
         retry_after: millis(wait),
         weight: number(3),
-        seen: seen(10, now),
+        standings: standings_at(10, now),
     };
     for (name, wait, weight, after, expected) in [
         ("at once", 900, 3, 0, Some(900)),
-        ("later", 900, 3, 49, Some(851)),
+        ("later, with a shorter wait", 900, 3, 49, Some(851)),
         ("too late", 900, 3, 50, None),
         ("another weight", 900, 2, 0, None),
         ("before its wait is over", 20, 3, 19, Some(1)),
         ("when its wait is over", 20, 3, 20, None),
     ] {
-        let repeated = refused(wait).repeated(&charges(), number(weight), now + millis(after));
-        let told = repeated.map(|refusal| match refusal {
+        let repeated = refusal(wait).repeat(&charges(), number(weight), now + millis(after));
+        let waits = repeated.map(|refusal| match refusal {
             Refusal::Exceeded {
                 retry_after,
                 standings,
@@ -100,14 +107,14 @@ fn refusal_is_repeated_for_50_ms_for_the_same_weight_only_and_its_wait_goes_down
             }
             Refusal::TooHeavy { .. } => panic!("{name}: {refusal}"),
         });
-        assert_eq!(told, expected.map(millis), "{name}");
+        assert_eq!(waits, expected.map(millis), "{name}");
     }
 }
 
 #[test]
-fn as_many_are_expected_as_came_in_this_period_or_the_one_before() {
+fn expected_charges_follow_this_period_or_the_previous_one() {
     let now = Instant::now();
-    let mut lease = Lease::default();
+    let mut rate = Rate::default();
     for (after, expected) in [
         (0, 0),
         (1, 1),
@@ -120,58 +127,56 @@ fn as_many_are_expected_as_came_in_this_period_or_the_one_before() {
         (1_800, 0),
         (2_400, 0),
         (2_401, 1),
-        // A pause forgets.
+        // A pause resets the estimate.
         (9_000, 0),
     ] {
-        assert_eq!(lease.expected(now + millis(after)), expected, "{after}");
+        assert_eq!(rate.expected(now + millis(after)), expected, "{after}");
     }
 }
 
 #[test]
-fn groups_that_are_quiet_are_forgotten_when_there_are_too_many_and_those_in_use_are_not() {
+fn quiet_groups_are_evicted_and_those_in_use_are_kept() {
     let now = Instant::now();
     let group = |name: &str| Group {
-        keys: vec![name.to_owned()],
+        names: vec![name.to_owned()],
         limits: Vec::new(),
     };
-    let used = |held, period| {
-        Arc::new(Turn::new(Lease {
-            held,
-            period,
+    let lease = |local, period_start| {
+        let rate = Rate {
+            period_start,
             charges: [1, 0],
-        }))
+        };
+        Arc::new(Mutex::new(Lease { local, rate }))
     };
-    let permits = Permits {
-        left: 5,
-        until: now,
-        seen: seen(6, now),
-    };
-    let locked = used(None, None);
-    let _turn = locked.try_lock().unwrap();
+    let locked = lease(None, None);
+    let _guard = locked.try_lock().unwrap();
     let mut groups = Groups::default();
     for (name, lease) in [
-        ("new", used(None, None)),
-        ("holds", used(Some(Held::Permits(permits)), None)),
-        ("busy", used(None, Some(now))),
-        ("quiet", used(None, now.checked_sub(millis(601)))),
+        ("new", lease(None, None)),
+        (
+            "holds",
+            lease(Some(LocalDecision::Admit(permits(now, now))), None),
+        ),
+        ("busy", lease(None, Some(now))),
+        ("quiet", lease(None, now.checked_sub(millis(601)))),
         ("locked", Arc::clone(&locked)),
     ] {
-        groups.known.insert(group(name), lease);
+        groups.leases.insert(group(name), lease);
     }
 
-    groups.clear(now);
+    groups.evict_quiet(now);
     let mut left: Vec<_> = groups
-        .known
+        .leases
         .keys()
-        .map(|group| group.keys.concat())
+        .map(|group| group.names.concat())
         .collect();
     left.sort_unstable();
     assert_eq!(left, ["busy", "holds", "locked"]);
 
-    // It is not tried again before others can have become quiet.
-    groups.known.insert(group("new"), used(None, None));
-    groups.clear(now + millis(599));
-    assert_eq!(groups.known.len(), 4);
-    groups.clear(now + millis(600));
-    assert!(!groups.known.contains_key(&group("new")));
+    // The next eviction waits until others can have become quiet.
+    groups.leases.insert(group("new"), lease(None, None));
+    groups.evict_quiet(now + millis(599));
+    assert_eq!(groups.leases.len(), 4);
+    groups.evict_quiet(now + millis(600));
+    assert!(!groups.leases.contains_key(&group("new")));
 }

@@ -1,0 +1,123 @@
+//! The settings while they are read. Some depend on others and are combined once all are known.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use aisbreaker_egress::MemoryBudget;
+use aisbreaker_token::{KeyRing, OpeningKey, RingError, ServerKey};
+
+use super::{Settings, StateSettings, faults::Faults, given::Source, store::StoreDraft};
+
+/// The memory of all bodies together, unless it is set or single bodies may be larger.
+const DEFAULT_BUFFERED_BYTES: usize = 512 << 20;
+
+/// Settings so far, and values from which [`finish`](Self::finish) makes more of them.
+pub(super) struct Draft {
+    pub(super) settings: Settings,
+    port: Option<u16>,
+    pub(super) opening_keys: Vec<OpeningKey>,
+    pub(super) max_buffered_bytes: Option<usize>,
+    pub(super) store: StoreDraft,
+    pub(super) state_file: Option<PathBuf>,
+    pub(super) state_interval: Duration,
+}
+
+impl Draft {
+    /// Creates a draft of the defaults, with the random key that seals unless another one is set.
+    pub(super) fn new(random: ServerKey) -> Self {
+        Self {
+            settings: Settings::new(KeyRing::new(random)),
+            port: None,
+            opening_keys: Vec::new(),
+            max_buffered_bytes: None,
+            store: StoreDraft::default(),
+            state_file: None,
+            state_interval: Duration::from_secs(60),
+        }
+    }
+
+    /// Sets the port of the default address. Must be called before
+    /// [`set_listen`](Self::set_listen).
+    pub(super) fn set_port(&mut self, port: u16) {
+        self.port = Some(port);
+        self.settings.listen.set_port(port);
+    }
+
+    /// Sets the address. `PORT` replaces the port of an address from the file, since the
+    /// environment beats the file. It does not change an address that was given by flag or
+    /// variable, which is more specific.
+    pub(super) fn set_listen(&mut self, mut address: SocketAddr, source: Source) {
+        if let (Some(port), Source::File) = (self.port, source) {
+            address.set_port(port);
+        }
+        self.settings.listen = address;
+    }
+
+    /// Replaces the random key.
+    pub(super) fn set_sealing_key(&mut self, key: ServerKey) {
+        self.settings.gateway.keys = KeyRing::new(key);
+        self.settings.has_random_key = false;
+    }
+
+    /// Combines what was read.
+    ///
+    /// # Errors
+    /// The faults found before, and those of settings that do not fit together.
+    pub(super) fn finish(mut self, mut faults: Faults) -> Result<Settings, Faults> {
+        self.share_budget(&mut faults);
+        let mut settings = self.settings;
+        settings.store = self.store.finish(&mut faults);
+        settings.state = self.state_file.map(|path| StateSettings {
+            path,
+            interval: self.state_interval,
+        });
+        match with_opening_keys(settings.gateway.keys, self.opening_keys) {
+            Ok(keys) if faults.is_empty() => {
+                settings.gateway.keys = keys;
+                Ok(settings)
+            }
+            Ok(_) => Err(faults),
+            Err(error) => {
+                let problem = format_args!("has an unusable entry: {error}");
+                faults.add("AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES", problem);
+                Err(faults)
+            }
+        }
+    }
+
+    /// Gives requests and responses one memory budget. If it is not set, it has room for the
+    /// largest of each with all that is derived from it; if it is set, each must fit by itself.
+    fn share_budget(&mut self, faults: &mut Faults) {
+        let Settings {
+            gateway, bounds, ..
+        } = &mut self.settings;
+        let body = gateway.max_body_bytes;
+        let response = bounds.max_collected_bytes;
+        // For a response: its text, the whole of it, and both in the state, in base64, with the
+        // request. For a service that repeats its request: each event of its stream.
+        let largest = ((response * 13 + body * 7) / 3).max(body * 6);
+        let limit_bytes = self
+            .max_buffered_bytes
+            .unwrap_or(largest.max(DEFAULT_BUFFERED_BYTES));
+        for (variable, bytes) in [
+            ("AISBREAKER_MAX_BODY_BYTES", body),
+            ("AISBREAKER_MAX_ANSWER_BYTES", response),
+        ] {
+            if bytes > limit_bytes {
+                faults.add(
+                    variable,
+                    "must not be larger than AISBREAKER_MAX_BUFFERED_BYTES",
+                );
+            }
+        }
+        gateway.memory_budget = MemoryBudget::new(limit_bytes);
+        // One client cannot keep all others out, and each can do whatever is allowed at all.
+        gateway.max_client_bytes = (limit_bytes / 4).max(largest);
+    }
+}
+
+fn with_opening_keys(mut ring: KeyRing, keys: Vec<OpeningKey>) -> Result<KeyRing, RingError> {
+    for key in keys {
+        ring = ring.with_opening_key(key)?;
+    }
+    Ok(ring)
+}

@@ -1,0 +1,276 @@
+//! One value as the operator gave it, and the parsers that turn it into a typed setting.
+
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+    path::PathBuf,
+    time::Duration,
+};
+
+use aisbreaker_api::ServicePattern;
+use aisbreaker_egress::Policy;
+use aisbreaker_gateway::quotas_from_json;
+use aisbreaker_token::{Host, OpeningKey, PREFIX, RequestQuotas, ServerKey};
+use ipnet::IpNet;
+use secrecy::SecretString;
+use toml::Value;
+
+/// The longest duration of a setting; clocks overflow beyond it.
+const MAX_DURATION: Duration = Duration::from_secs(100 * 366 * 86_400);
+/// The largest number of a setting.
+const MAX_COUNT: u32 = 1_000_000_000;
+/// The shortest secret for minting, in characters: as short as a phrase that seals.
+const MIN_MINT_SECRET_CHARS: usize = 10;
+
+/// What is wrong with a value, as a continuation of its setting's name: "must be a list of
+/// strings". It never repeats the value.
+pub(super) type Problem = Cow<'static, str>;
+
+/// Where a value was given, the weakest first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Source {
+    File,
+    Environment,
+    Flag,
+}
+
+/// A value and the name under which it was given. It may be a secret, so it has no `Debug`.
+pub(super) struct Given {
+    pub(super) name: String,
+    pub(super) source: Source,
+    value: Value,
+}
+
+/// A value that is checked later, together with others, and the name to report it under.
+pub(super) struct Named<T> {
+    pub(super) name: String,
+    pub(super) value: T,
+}
+
+impl Given {
+    pub(super) fn new(name: &str, source: Source, value: Value) -> Self {
+        Self {
+            name: name.to_owned(),
+            source,
+            value,
+        }
+    }
+
+    /// Returns the value as text, exactly as it was given.
+    pub(super) fn text(&self) -> Result<Cow<'_, str>, Problem> {
+        match &self.value {
+            Value::String(text) => Ok(Cow::Borrowed(text)),
+            Value::Integer(number) => Ok(Cow::Owned(number.to_string())),
+            Value::Float(_)
+            | Value::Boolean(_)
+            | Value::Datetime(_)
+            | Value::Array(_)
+            | Value::Table(_) => Err("must be a string".into()),
+        }
+    }
+
+    /// Returns the text with its name, to be checked together with other settings.
+    pub(super) fn named_text(&self) -> Result<Named<String>, Problem> {
+        Ok(self.named(self.text()?.into_owned()))
+    }
+
+    /// Returns what is in the file of this name.
+    pub(super) fn named_file(&self) -> Result<Named<Vec<u8>>, Problem> {
+        match std::fs::read(self.path()?) {
+            Ok(bytes) => Ok(self.named(bytes)),
+            Err(error) => Err(format!("cannot be read: {error}").into()),
+        }
+    }
+
+    pub(super) fn path(&self) -> Result<PathBuf, Problem> {
+        Ok(self.text()?.into_owned().into())
+    }
+
+    fn named<T>(&self, value: T) -> Named<T> {
+        Named {
+            name: self.name.clone(),
+            value,
+        }
+    }
+
+    /// Parses the text without the white space around it. The error of `parse` is the problem.
+    pub(super) fn parsed<T>(
+        &self,
+        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+    ) -> Result<T, Problem> {
+        Ok(parse(self.text()?.trim())?)
+    }
+
+    /// Returns a whole number from 1 to [`MAX_COUNT`].
+    pub(super) fn number(&self) -> Result<NonZeroU32, Problem> {
+        match self.text()?.trim().parse::<NonZeroU32>() {
+            Ok(number) if number.get() <= MAX_COUNT => Ok(number),
+            Ok(_) | Err(_) => Err("must be a whole number from 1 to 1000000000".into()),
+        }
+    }
+
+    /// Returns [`number`](Self::number) as a count of bytes, connections and the like.
+    pub(super) fn count(&self) -> Result<usize, Problem> {
+        Ok(self.number()?.get() as usize)
+    }
+
+    pub(super) fn duration(&self) -> Result<Duration, Problem> {
+        match humantime::parse_duration(self.text()?.trim()) {
+            Ok(duration) if !duration.is_zero() && duration <= MAX_DURATION => Ok(duration),
+            Ok(_) | Err(_) => {
+                Err("must be a duration over zero and up to 100 years, such as 30s or 5m".into())
+            }
+        }
+    }
+
+    pub(super) fn address(&self) -> Result<SocketAddr, Problem> {
+        self.parsed(|text| {
+            text.parse().map_err(
+                |_syntax| "must be an IP address and a port, such as 127.0.0.1:3000 or [::]:3000",
+            )
+        })
+    }
+
+    pub(super) fn port(&self) -> Result<u16, Problem> {
+        self.parsed(|text| text.parse().map_err(|_syntax| "must be a port number"))
+    }
+
+    /// Returns the entries of a list: an array in the file, a text with separators elsewhere.
+    fn entries(&self, is_separator: fn(char) -> bool) -> Result<Vec<&str>, Problem> {
+        let entries: Option<Vec<&str>> = match &self.value {
+            Value::String(text) => Some(text.split(is_separator).map(str::trim).collect()),
+            Value::Array(values) => values.iter().map(Value::as_str).collect(),
+            Value::Integer(_)
+            | Value::Float(_)
+            | Value::Boolean(_)
+            | Value::Datetime(_)
+            | Value::Table(_) => None,
+        };
+        let Some(mut entries) = entries else {
+            return Err("must be a list of strings".into());
+        };
+        entries.retain(|entry| !entry.is_empty());
+        Ok(entries)
+    }
+
+    pub(super) fn hosts(&self) -> Result<Vec<Host>, Problem> {
+        let mut hosts = Vec::new();
+        for entry in self.entries(is_comma)? {
+            let Ok(host) = Host::parse(entry) else {
+                return Err("has an entry that is not a host name".into());
+            };
+            hosts.push(host);
+        }
+        Ok(hosts)
+    }
+
+    pub(super) fn networks(&self) -> Result<Vec<IpNet>, Problem> {
+        let mut networks = Vec::new();
+        for entry in self.entries(is_comma)? {
+            let Some(network) = network(entry) else {
+                return Err("has an entry that is not a network such as 10.0.0.0/8".into());
+            };
+            networks.push(network);
+        }
+        Ok(networks)
+    }
+
+    /// Returns the strict policy with these exceptions.
+    pub(super) fn egress_policy(&self) -> Result<Policy, Problem> {
+        let mut policy = Policy::strict();
+        let mut problems = Vec::new();
+        for exception in self.entries(is_comma)? {
+            match policy.clone().allow(exception) {
+                Ok(extended) => policy = extended,
+                Err(error) => problems.push(unusable_entry(error)),
+            }
+        }
+        all_or_problems(policy, &problems)
+    }
+
+    pub(super) fn sealing_key(&self) -> Result<ServerKey, Problem> {
+        ServerKey::parse(&self.text()?).map_err(unusable)
+    }
+
+    pub(super) fn opening_keys(&self) -> Result<Vec<OpeningKey>, Problem> {
+        let mut keys = Vec::new();
+        let mut problems = Vec::new();
+        for entry in self.entries(char::is_whitespace)? {
+            match ServerKey::parse_for_opening(entry) {
+                Ok(key) => keys.push(key),
+                Err(error) => problems.push(unusable_entry(error)),
+            }
+        }
+        all_or_problems(keys, &problems)
+    }
+
+    pub(super) fn api_key(&self) -> Result<SecretString, Problem> {
+        let text = self.text()?;
+        if !text.starts_with(PREFIX) {
+            return Err(format!("must be a key that starts with {PREFIX}").into());
+        }
+        Ok(text.into_owned().into())
+    }
+
+    pub(super) fn mint_secret(&self) -> Result<SecretString, Problem> {
+        let text = self.text()?;
+        if text.chars().count() < MIN_MINT_SECRET_CHARS {
+            return Err(format!("is shorter than {MIN_MINT_SECRET_CHARS} characters").into());
+        }
+        Ok(text.into_owned().into())
+    }
+
+    pub(super) fn service_patterns(&self) -> Result<Vec<ServicePattern>, Problem> {
+        let entries = self.entries(is_comma)?;
+        let patterns: Result<Vec<_>, _> = entries.into_iter().map(ServicePattern::parse).collect();
+        match patterns {
+            Ok(patterns) if !patterns.is_empty() => Ok(patterns),
+            Ok(_) | Err(_) => {
+                Err("must be a list of service ids such as chat:openai.com or chat:".into())
+            }
+        }
+    }
+
+    /// Returns quotas given as JSON, or as a table of the file with the same members.
+    pub(super) fn quotas(&self) -> Result<RequestQuotas, Problem> {
+        let json = match self.value.as_str() {
+            Some(json) => Cow::Borrowed(json),
+            None => Cow::Owned(serde_json::to_string(&self.value).map_err(unusable)?),
+        };
+        quotas_from_json(&json).map_err(unusable)
+    }
+}
+
+pub(super) fn unusable(error: impl std::fmt::Display) -> Problem {
+    format!("is unusable: {error}").into()
+}
+
+fn unusable_entry(error: impl std::fmt::Display) -> Problem {
+    format!("has an unusable entry: {error}").into()
+}
+
+/// Returns the value of a list, unless there are problems: then all of them in one.
+fn all_or_problems<T>(value: T, problems: &[Problem]) -> Result<T, Problem> {
+    if problems.is_empty() {
+        return Ok(value);
+    }
+    Err(problems.join("; ").into())
+}
+
+fn is_comma(c: char) -> bool {
+    c == ','
+}
+
+/// Parses a network, or a single address as the network of itself. An IPv6-mapped IPv4 network is
+/// refused: addresses are compared in their IPv4 form, so it would never match.
+fn network(text: &str) -> Option<IpNet> {
+    let network = match text.parse() {
+        Ok(network) => network,
+        Err(_) => IpNet::from(text.parse::<IpAddr>().ok()?),
+    };
+    match network {
+        IpNet::V6(v6) if v6.network().to_ipv4_mapped().is_some() => None,
+        IpNet::V4(_) | IpNet::V6(_) => Some(network),
+    }
+}

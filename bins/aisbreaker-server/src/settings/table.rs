@@ -1,0 +1,485 @@
+//! Every setting of the server, one row each.
+//!
+//! To add a setting:
+//! 1. Add a row to [`SETTINGS`]. Loading, `--help`, its flag and the check for unknown names follow
+//!    from it.
+//! 2. If it needs a parser that `Given` does not have, add that in `given.rs`.
+//! 3. If it needs a new place, add a field to `Settings`, with its default in `Settings::new`. If
+//!    it only makes sense together with another setting, add the field to `Draft` and combine the
+//!    two in `Draft::finish`.
+//! 4. Add it to the table in the README; a test fails until it is there.
+//!
+//! Services and providers are not here but in `services.rs`: they are whole tables, which only the
+//! configuration file can hold.
+
+use super::{
+    setting::{Flag, PLAIN, Setting},
+    store,
+};
+use crate::logging;
+
+/// Names the configuration file, so it is read before all others.
+pub(super) const CONFIG: Setting = Setting {
+    variable: "AISBREAKER_CONFIG",
+    flag: Some(Flag {
+        name: "config",
+        value: "FILE",
+    }),
+    help: "Configuration file (TOML)",
+    ..PLAIN
+};
+
+/// All settings, in the order in which they are read and listed.
+pub(crate) static SETTINGS: &[Setting] = &[
+    // Where it listens.
+    CONFIG,
+    // Before `listen`, which it changes.
+    Setting {
+        variable: "PORT",
+        help: "Port to listen on, unless --listen or AISBREAKER_LISTEN is given",
+        apply: |draft, value| {
+            draft.set_port(value.port()?);
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("listen"),
+        variable: "AISBREAKER_LISTEN",
+        flag: Some(Flag {
+            name: "listen",
+            value: "ADDRESS:PORT",
+        }),
+        help: "IP address and port to listen on",
+        default: Some("127.0.0.1:3000"),
+        apply: |draft, value| {
+            draft.set_listen(value.address()?, value.source);
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("metrics.listen"),
+        variable: "AISBREAKER_METRICS_LISTEN",
+        help: "IP address and port that serve GET /metrics; none if unset",
+        apply: |draft, value| {
+            draft.settings.metrics_listen = Some(value.address()?);
+            Ok(())
+        },
+        ..PLAIN
+    },
+    // API keys.
+    Setting {
+        key: Some("keys.sealing"),
+        variable: "AUTH_ENCRYPTION_KEYPHRASE",
+        help: "Phrase (10 characters or more) or 32-byte key that seals API keys; if unset, a \
+               random one that ends with the process",
+        ignores_empty: false,
+        apply: |draft, value| {
+            draft.set_sealing_key(value.sealing_key()?);
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("keys.opening"),
+        variable: "AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES",
+        help: "Former phrases or keys that still open API keys, separated by spaces",
+        apply: |draft, value| {
+            draft.opening_keys = value.opening_keys()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("default_api_key"),
+        variable: "DEFAULT_AISBREAKER_API_KEY",
+        help: "API key of requests without an Authorization header",
+        apply: |draft, value| {
+            draft.settings.gateway.default_key = Some(value.api_key()?);
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("mint.secret"),
+        variable: "AISBREAKER_MINT_SECRET",
+        help: "Secret (10 characters or more) that is required to mint API keys; if unset, anyone \
+               may mint",
+        ignores_empty: false,
+        apply: |draft, value| {
+            draft.settings.gateway.minting.secret = Some(value.mint_secret()?);
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("mint.services"),
+        variable: "AISBREAKER_MINT_SERVICES",
+        help: "Services whose secrets may be sealed, separated by commas; all if unset",
+        ignores_empty: false,
+        apply: |draft, value| {
+            draft.settings.gateway.minting.services = Some(value.service_patterns()?);
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("max_expiration"),
+        variable: "AISBREAKER_MAX_EXPIRATION",
+        help: "Longest lifetime of an API key",
+        default: Some("400d"),
+        apply: |draft, value| {
+            draft.settings.gateway.max_expiration = value.duration()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    // Hosts, clients and destinations.
+    Setting {
+        key: Some("public_hosts"),
+        variable: "AISBREAKER_PUBLIC_HOSTS",
+        help: "Host names this server answers to, separated by commas; any if unset",
+        apply: |draft, value| {
+            draft.settings.gateway.public_hosts = value.hosts()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("trusted_proxies"),
+        variable: "AISBREAKER_TRUSTED_PROXIES",
+        help: "Networks of the proxies in front of this server, separated by commas",
+        apply: |draft, value| {
+            draft.settings.gateway.trusted_proxies = value.networks()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("egress.allow"),
+        variable: "AISBREAKER_EGRESS_ALLOW",
+        help: "Origins or networks that may be called although they are not public or not https, \
+               separated by commas",
+        apply: |draft, value| {
+            draft.settings.egress = value.egress_policy()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    // Quotas.
+    Setting {
+        key: Some("quotas.server"),
+        variable: "AISBREAKER_SERVER_QUOTAS",
+        help: "Quotas of the whole server, as JSON requestQuotas",
+        apply: |draft, value| {
+            draft.settings.gateway.server_quotas = value.quotas()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("quotas.default"),
+        variable: "AISBREAKER_DEFAULT_QUOTAS",
+        help: "Quotas of requests without an API key and of keys that carry none, as JSON \
+               requestQuotas",
+        apply: |draft, value| {
+            draft.settings.gateway.default_quotas = value.quotas()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("max_counters"),
+        variable: "AISBREAKER_MAX_COUNTERS",
+        help: "Most quota counters kept in memory; beyond it, new clients share some",
+        default: Some("4000000"),
+        apply: |draft, value| {
+            draft.settings.gateway.max_counters = value.count()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("state_file"),
+        variable: "AISBREAKER_STATE_FILE",
+        help: "File in which quota counters outlive a restart; none if unset",
+        apply: |draft, value| {
+            draft.state_file = Some(value.path()?);
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("state_interval"),
+        variable: "AISBREAKER_STATE_INTERVAL",
+        help: "Time between two writes of the state file",
+        default: Some("1m"),
+        requires: Some("AISBREAKER_STATE_FILE"),
+        apply: |draft, value| {
+            draft.state_interval = value.duration()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    // The quota store that several servers share.
+    Setting {
+        key: Some("redis.url"),
+        variable: "AISBREAKER_REDIS_URL",
+        help: "Redis or Valkey in which several servers count together; none if unset",
+        apply: |draft, value| {
+            draft.store.url = Some(value.named_text()?);
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("redis.ca_file"),
+        variable: "AISBREAKER_REDIS_CA_FILE",
+        help: "Certificate (PEM) of the only authority trusted for Redis; the system's if unset",
+        requires: Some("AISBREAKER_REDIS_URL"),
+        apply: |draft, value| {
+            draft.store.ca_file = Some(value.named_file()?);
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("redis.prefix"),
+        variable: "AISBREAKER_REDIS_PREFIX",
+        help: "Prefix of the counters' names in Redis",
+        default: Some("aisbreaker"),
+        requires: Some("AISBREAKER_REDIS_URL"),
+        apply: |draft, value| draft.store.set_prefix(&value.text()?),
+        ..PLAIN
+    },
+    Setting {
+        key: Some("redis.timeout"),
+        variable: "AISBREAKER_REDIS_TIMEOUT",
+        help: "Longest wait for Redis",
+        default: Some("20ms"),
+        requires: Some("AISBREAKER_REDIS_URL"),
+        apply: |draft, value| {
+            draft.store.options.deadline = value.duration()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("quotas.on_store_failure"),
+        variable: "AISBREAKER_QUOTA_ON_STORE_FAILURE",
+        help: "Requests while Redis is unreachable: local (a share of each limit), closed \
+               (refused) or open (admitted)",
+        default: Some("local"),
+        requires: Some("AISBREAKER_REDIS_URL"),
+        apply: |draft, value| {
+            draft.store.on_failure = value.parsed(store::on_failure)?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("replicas"),
+        variable: "AISBREAKER_REPLICAS",
+        help: "Number of servers that share Redis; 1, with a warning, if unset",
+        requires: Some("AISBREAKER_REDIS_URL"),
+        apply: |draft, value| {
+            draft.store.servers = Some(value.number()?);
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("quotas.lease"),
+        variable: "AISBREAKER_QUOTA_LEASE",
+        help: "Most charges taken from Redis in advance for a busy counter; none if unset",
+        requires: Some("AISBREAKER_REDIS_URL"),
+        apply: |draft, value| {
+            draft.store.options.lease = Some(value.number()?);
+            Ok(())
+        },
+        ..PLAIN
+    },
+    // Sizes and counts.
+    Setting {
+        key: Some("max_connections"),
+        variable: "AISBREAKER_MAX_CONNECTIONS",
+        help: "Most open connections from clients",
+        default: Some("10000"),
+        apply: |draft, value| {
+            draft.settings.limits.max_connections = value.count()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("max_requests"),
+        variable: "AISBREAKER_MAX_REQUESTS",
+        help: "Most requests in progress; further ones get 503",
+        default: Some("10000"),
+        apply: |draft, value| {
+            draft.settings.gateway.max_requests = value.count()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("max_provider_connections"),
+        variable: "AISBREAKER_MAX_PROVIDER_CONNECTIONS",
+        help: "Most calls in progress to one provider",
+        default: Some("5000"),
+        apply: |draft, value| {
+            draft.settings.bounds.max_calls_per_origin = value.count()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("max_body_bytes"),
+        variable: "AISBREAKER_MAX_BODY_BYTES",
+        help: "Largest request body, in bytes",
+        default: Some("33554432"),
+        apply: |draft, value| {
+            draft.settings.gateway.max_body_bytes = value.count()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("max_answer_bytes"),
+        variable: "AISBREAKER_MAX_ANSWER_BYTES",
+        help: "Largest response of a provider that is buffered before it is sent on, in bytes",
+        default: Some("16777216"),
+        apply: |draft, value| {
+            draft.settings.bounds.max_collected_bytes = value.count()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("max_buffered_bytes"),
+        variable: "AISBREAKER_MAX_BUFFERED_BYTES",
+        help: "Memory of all bodies together, in bytes; if unset, 536870912, or more where larger \
+               bodies are allowed",
+        apply: |draft, value| {
+            draft.max_buffered_bytes = Some(value.count()?);
+            Ok(())
+        },
+        ..PLAIN
+    },
+    // Times.
+    Setting {
+        key: Some("header_timeout"),
+        variable: "AISBREAKER_HEADER_TIMEOUT",
+        help: "Longest time to a complete request head",
+        default: Some("30s"),
+        apply: |draft, value| {
+            draft.settings.limits.header_timeout = value.duration()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("body_timeout"),
+        variable: "AISBREAKER_BODY_TIMEOUT",
+        help: "Longest pause while a request body is read",
+        default: Some("60s"),
+        apply: |draft, value| {
+            draft.settings.gateway.body_timeout = value.duration()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("connect_timeout"),
+        variable: "AISBREAKER_CONNECT_TIMEOUT",
+        help: "Longest time to connect to a provider",
+        default: Some("10s"),
+        apply: |draft, value| {
+            draft.settings.timeouts.connect = value.duration()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("provider_timeout"),
+        variable: "AISBREAKER_PROVIDER_TIMEOUT",
+        help: "Longest time until the head of a provider's response",
+        default: Some("180s"),
+        apply: |draft, value| {
+            draft.settings.timeouts.response = value.duration()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("stream_idle_timeout"),
+        variable: "AISBREAKER_STREAM_IDLE_TIMEOUT",
+        help: "Longest pause in a provider's response",
+        default: Some("300s"),
+        apply: |draft, value| {
+            draft.settings.timeouts.idle = value.duration()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("stream_keep_alive"),
+        variable: "AISBREAKER_STREAM_KEEP_ALIVE",
+        help: "Pause in a stream of /v1 after which its client gets a keep-alive",
+        default: Some("15s"),
+        apply: |draft, value| {
+            draft.settings.gateway.stream_keep_alive = value.duration()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("drain_timeout"),
+        variable: "AISBREAKER_DRAIN_TIMEOUT",
+        help: "Longest time to finish requests on shutdown",
+        default: Some("30s"),
+        apply: |draft, value| {
+            draft.settings.limits.drain_timeout = value.duration()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    // The log.
+    Setting {
+        key: Some("log.filter"),
+        variable: "AISBREAKER_LOG",
+        help: "Log filter, such as info or debug",
+        default: Some("info"),
+        apply: |draft, value| {
+            draft.settings.log.filter = value.parsed(logging::parse_filter)?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("log.format"),
+        variable: "AISBREAKER_LOG_FORMAT",
+        help: "Log format: text or json",
+        default: Some("text"),
+        apply: |draft, value| {
+            draft.settings.log.format = value.parsed(str::parse)?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("log.max_per_second"),
+        variable: "AISBREAKER_LOG_MAX_PER_SECOND",
+        help: "Most log lines in a second",
+        default: Some("1000"),
+        apply: |draft, value| {
+            draft.settings.log.max_per_second = value.number()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! The rows of the table agree with each other, with the defaults and with the README.
+
+use aisbreaker_token::ServerKey;
+use toml::Value;
+
+use super::SETTINGS;
+use crate::settings::{
+    draft::Draft,
+    given::{Given, Source},
+};
+
+#[test]
+fn every_stated_default_is_the_default() {
+    let default = shown(&draft());
+    for setting in SETTINGS {
+        let Some(text) = setting.default else {
+            continue;
+        };
+        let value = Value::String(text.to_owned());
+        let given = Given::new(setting.variable, Source::Flag, value);
+        let mut draft = draft();
+
+        (setting.apply)(&mut draft, &given).unwrap();
+
+        assert_eq!(shown(&draft), default, "{}", setting.variable);
+    }
+}
+
+#[test]
+fn the_readme_lists_every_setting() {
+    let readme = include_str!("../../../../../README.md");
+    for setting in SETTINGS {
+        for name in setting.key.into_iter().chain([setting.variable]) {
+            assert!(readme.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+}
+
+#[test]
+fn names_are_unique_and_required_settings_exist() {
+    for (index, setting) in SETTINGS.iter().enumerate() {
+        for other in &SETTINGS[..index] {
+            assert_ne!(setting.variable, other.variable);
+            assert!(setting.key.is_none() || setting.key != other.key);
+        }
+        if let Some(required) = setting.requires {
+            let mut variables = SETTINGS.iter().map(|setting| setting.variable);
+            assert!(variables.any(|variable| variable == required), "{required}");
+        }
+    }
+}
+
+fn draft() -> Draft {
+    Draft::new(ServerKey::from_bytes([7; 32]))
+}
+
+fn shown(draft: &Draft) -> String {
+    let Draft {
+        settings,
+        store,
+        state_interval,
+        ..
+    } = draft;
+    let (options, on_failure) = (&store.options, store.on_failure);
+    format!("{settings:?} {options:?} {on_failure:?} {state_interval:?}")
+}

@@ -1,0 +1,292 @@
+//! The state file, in which quota counters outlive the process. The gateway defines its content;
+//! this module decides when it is written and ensures that there is always a complete one.
+//!
+//! It is written at intervals while requests are charged, and once more at the end: when all
+//! requests have finished, when the drain timeout is over, or at once after a second signal. A
+//! killed process loses the charges since the last write, so that up to that many more requests are
+//! admitted, and none fewer.
+//!
+//! The file holds no secrets: key ids, client addresses and numbers. It is readable only by the
+//! server's user all the same.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
+    io::{self, BufWriter},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use aisbreaker_gateway::{Clock, Gateway, SavedCounters};
+use rustix::fs::{FlockOperation, flock};
+
+/// How long the end of the process waits for the last write: enough for the largest file on a slow
+/// disk.
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A state file, locked by this process.
+#[derive(Debug)]
+pub(crate) struct StateFile(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    /// Whether the last write failed. Locked for the whole of a write, so that there is one at a
+    /// time.
+    has_failed: Mutex<bool>,
+    /// Locks out other servers for as long as it is open.
+    _lock: File,
+}
+
+impl StateFile {
+    /// Locks and reads the file at `path`, which need not exist. A file that does not hold counters
+    /// is renamed, and counters start empty.
+    ///
+    /// # Errors
+    /// What is wrong with the path, as a continuation of its setting's name: "is a directory".
+    pub(crate) fn open(
+        path: &Path,
+        max_counters: usize,
+        clock: &impl Clock,
+    ) -> Result<(Self, Option<SavedCounters>), String> {
+        let path = resolve(path)?;
+        let lock = lock(&path)?;
+        // Tests whether files can be created here, and removes what a killed server left.
+        let scratch = with_suffix(&path, ".tmp");
+        if let Err(error) = create(&scratch).and_then(|_empty| fs::remove_file(&scratch)) {
+            let shown = path.display();
+            return Err(format!(
+                "is in a directory where no file can be created: {shown}: {error}"
+            ));
+        }
+        let saved = read(&path, max_counters, clock)?;
+        Ok((
+            Self(Arc::new(Inner {
+                path,
+                has_failed: Mutex::new(false),
+                _lock: lock,
+            })),
+            saved,
+        ))
+    }
+
+    /// Writes the file at this interval, if something was charged in it, for as long as it is
+    /// polled.
+    pub(crate) async fn write_at_intervals(&self, interval: Duration, gateway: &Gateway) {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // The first tick is immediate, when there is nothing to write yet.
+        ticks.tick().await;
+        loop {
+            ticks.tick().await;
+            self.write(gateway).await;
+        }
+    }
+
+    /// Writes the file for the last time, if something was charged since the last write. Gives up
+    /// after a timeout, so that a disk that hangs does not keep the process.
+    pub(crate) async fn write_last(&self, gateway: &Gateway) {
+        if tokio::time::timeout(LAST_WRITE_TIMEOUT, self.write(gateway))
+            .await
+            .is_err()
+        {
+            let file = self.0.path.display();
+            tracing::warn!(
+                %file,
+                "the state file was not written in time: a restart forgets the charges since the \
+                 last write"
+            );
+        }
+    }
+
+    async fn write(&self, gateway: &Gateway) {
+        let (inner, gateway) = (Arc::clone(&self.0), gateway.clone());
+        // A write continues if this future is dropped, and the next one waits for it.
+        let _written = tokio::task::spawn_blocking(move || inner.write(&gateway)).await;
+    }
+}
+
+impl Inner {
+    fn write(&self, gateway: &Gateway) {
+        let mut has_failed = self
+            .has_failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !gateway.has_unwritten_counters() {
+            return;
+        }
+        let file = self.path.display();
+        match replace(&self.path, |to| gateway.write_counters(to)) {
+            Ok(()) if *has_failed => tracing::info!(%file, "the state file is written again"),
+            Ok(()) => tracing::debug!(%file, "the state file is written"),
+            Err(error) => {
+                gateway.forget_written_counters();
+                if !*has_failed {
+                    tracing::warn!(
+                        %file,
+                        %error,
+                        "the state file cannot be written: a restart would forget the charges \
+                         since the last write"
+                    );
+                }
+                *has_failed = true;
+                return;
+            }
+        }
+        *has_failed = false;
+    }
+}
+
+/// Resolves links to the file. A path without a file is returned as it is, if it can name one.
+fn resolve(path: &Path) -> Result<PathBuf, String> {
+    let shown = path.display();
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => {
+            fs::canonicalize(path).map_err(|error| format!("cannot be found: {shown}: {error}"))
+        }
+        Ok(found) if found.is_dir() => Err(format!("is a directory, not a file: {shown}")),
+        Ok(_) => Err(format!("is not a regular file: {shown}")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if fs::symlink_metadata(path).is_ok() {
+                return Err(format!("is a link to nothing: {shown}"));
+            }
+            if path.file_name().is_none() {
+                return Err(format!("is not the path of a file: {shown}"));
+            }
+            Ok(path.to_owned())
+        }
+        Err(error) => Err(format!("cannot be used: {shown}: {error}")),
+    }
+}
+
+/// Locks out other servers. The lock file is never removed: otherwise two servers could lock one
+/// each.
+fn lock(path: &Path) -> Result<File, String> {
+    let lock_path = with_suffix(path, ".lock");
+    let shown = lock_path.display();
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&lock_path)
+        .map_err(|error| format!("cannot be locked: {shown}: {error}"))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
+            Err(format!("is in use by another server: {}", path.display()))
+        }
+        Err(error) => Err(format!("cannot be locked: {shown}: {error}")),
+    }
+}
+
+fn read(
+    path: &Path,
+    max_counters: usize,
+    clock: &impl Clock,
+) -> Result<Option<SavedCounters>, String> {
+    let file = path.display();
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            tracing::info!(%file, "there is no state file yet: counters start empty");
+            return Ok(None);
+        }
+        Err(error) => return Err(format!("cannot be read: {file}: {error}")),
+    };
+    match SavedCounters::read(&bytes, max_counters, clock) {
+        Ok(saved) => {
+            tracing::info!(%file, counters = saved.count(), "counters go on from the state file");
+            Ok(Some(saved))
+        }
+        Err(reason) => {
+            let renamed = set_aside(path, clock.wall()).map_err(|error| {
+                format!("cannot be read ({reason}) nor set aside: {file}: {error}")
+            })?;
+            tracing::warn!(
+                %file,
+                aside = %renamed.display(),
+                %reason,
+                "the state file was unusable and is set aside: counters start empty"
+            );
+            Ok(None)
+        }
+    }
+}
+
+/// Renames the file to a name that is not in use, and returns that.
+fn set_aside(path: &Path, wall: SystemTime) -> io::Result<PathBuf> {
+    let seconds = wall
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    for attempt in 0..1_000 {
+        let suffix = match attempt {
+            0 => format!(".unreadable-{seconds}"),
+            _ => format!(".unreadable-{seconds}-{attempt}"),
+        };
+        let aside = with_suffix(path, &suffix);
+        if fs::symlink_metadata(&aside).is_err() {
+            fs::rename(path, &aside)?;
+            return Ok(aside);
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Replaces the file atomically by what `write` writes.
+fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let scratch = with_suffix(path, ".tmp");
+    let replaced = write_and_rename(&scratch, path, write);
+    if replaced.is_err() {
+        // Frees space on a full disk at once; the next write would remove it as well.
+        let _removed_or_not = fs::remove_file(&scratch);
+    }
+    replaced
+}
+
+fn write_and_rename(
+    scratch: &Path,
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut writer = BufWriter::new(create(scratch)?);
+    write(&mut writer)?;
+    let file = writer
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?;
+    file.sync_all()?;
+    fs::rename(scratch, path)?;
+    File::open(directory(path))?.sync_all()
+}
+
+/// Creates a file for this user only, replacing what a killed server may have left.
+fn create(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// Returns the path with this suffix added to its file name.
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}

@@ -1,0 +1,6 @@
+//! What the operator configures, and what the log shows.
+
+mod listen_address;
+mod logs;
+mod settings;
+mod settings_file;

@@ -1,0 +1,24 @@
+//! The providers' own APIs below `/v1`.
+
+mod body_ambiguity;
+mod credentials;
+mod errors;
+mod fallback;
+mod model_lists;
+mod requests;
+mod responses;
+mod streams;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::support::ReceivedRequest;
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// A number in the JSON body of a request.
+fn number(request: &ReceivedRequest, name: &str) -> usize {
+    let number = request.json()[name].as_u64().expect("a number");
+    usize::try_from(number).expect("a small number")
+}

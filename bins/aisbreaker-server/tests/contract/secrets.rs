@@ -1,0 +1,6 @@
+//! Where secrets may go, and where they must never appear.
+
+mod egress;
+mod memory_residue;
+mod secret_exfiltration;
+mod secret_leaks;

@@ -1,0 +1,216 @@
+//! Where requests are counted: in the memory of this server, or in a store that several servers
+//! share.
+
+use std::{num::NonZeroU32, time::Instant};
+
+use aisbreaker_quota::{
+    Charge, Standings,
+    shared::{SharedEngine, SharedRefusal, StoreError, StoreState},
+};
+
+use super::{
+    counters::{COUNTERS, Charges, CounterId, Counters},
+    refusal::NotAdmitted,
+};
+use crate::telemetry::metrics::{CountedBy, QuotaMetrics};
+
+/// Counters that several servers share.
+#[derive(Clone, Debug)]
+pub struct SharedQuotas {
+    engine: SharedEngine,
+    on_failure: OnStoreFailure,
+    servers: NonZeroU32,
+}
+
+/// What happens to requests while the shared store does not answer.
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "each of them is a value of a setting"
+)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnStoreFailure {
+    /// Each server counts alone, up to its share of each limit.
+    #[default]
+    Local,
+    /// They are refused with 503.
+    Closed,
+    /// They are admitted without being counted.
+    Open,
+}
+
+impl SharedQuotas {
+    /// Creates counters in this store, which this many servers share.
+    #[must_use]
+    pub const fn new(
+        engine: SharedEngine,
+        on_failure: OnStoreFailure,
+        servers: NonZeroU32,
+    ) -> Self {
+        Self {
+            engine,
+            on_failure,
+            servers,
+        }
+    }
+}
+
+/// The counters of a gateway.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    /// All counters; with a shared store, those of what this server admitted.
+    pub(crate) local: Counters,
+    shared: Option<SharedQuotas>,
+    metrics: QuotaMetrics,
+}
+
+impl Backend {
+    pub(crate) fn new(
+        local: Counters,
+        shared: Option<SharedQuotas>,
+        metrics: QuotaMetrics,
+    ) -> Self {
+        Self {
+            local,
+            shared,
+            metrics,
+        }
+    }
+
+    /// Charges one request to all its counters, or to none.
+    ///
+    /// Returns `None` for a request that is admitted without being counted.
+    pub(crate) async fn charge(
+        &self,
+        charges: &Charges,
+        now: impl Fn() -> Instant,
+    ) -> Result<Option<Standings<COUNTERS>>, NotAdmitted> {
+        let Some(shared) = &self.shared else {
+            return self.charge_local(charges, CountedBy::Memory, now());
+        };
+        let started = now();
+        let outcome = shared.engine.charge(charges, NonZeroU32::MIN).await;
+        self.metrics.observe_store(
+            now().saturating_duration_since(started),
+            outcome.as_ref().err(),
+        );
+        match outcome {
+            Ok(admitted) => {
+                // Counted locally as well, in case the store fails a moment later.
+                self.local
+                    .record(&shares(charges, shared.servers), NonZeroU32::MIN, now());
+                self.metrics.count_decision(CountedBy::Store, true);
+                Ok(Some(*admitted.standings()))
+            }
+            Err(SharedRefusal::Quota(refusal)) => {
+                self.metrics.count_decision(CountedBy::Store, false);
+                Err(NotAdmitted::Exceeded(refusal.into()))
+            }
+            Err(SharedRefusal::Store(error)) => match shared.on_failure {
+                OnStoreFailure::Local => {
+                    self.charge_local(&shares(charges, shared.servers), CountedBy::Share, now())
+                }
+                OnStoreFailure::Closed => {
+                    self.metrics.count_decision(CountedBy::Nobody, false);
+                    Err(NotAdmitted::Unavailable(error))
+                }
+                OnStoreFailure::Open => {
+                    self.metrics.count_decision(CountedBy::Nobody, true);
+                    Ok(None)
+                }
+            },
+        }
+    }
+
+    fn charge_local(
+        &self,
+        charges: &Charges,
+        by: CountedBy,
+        now: Instant,
+    ) -> Result<Option<Standings<COUNTERS>>, NotAdmitted> {
+        let outcome = self.local.charge(charges, NonZeroU32::MIN, now);
+        self.metrics.count_decision(by, outcome.is_ok());
+        match outcome {
+            Ok(admitted) => Ok(Some(*admitted.standings())),
+            Err(refusal) => Err(NotAdmitted::Exceeded(refusal.into())),
+        }
+    }
+
+    /// Returns the state of these counters without charging anything.
+    ///
+    /// While the store is down and servers count alone, these are the counters of this server's
+    /// shares, and the flag is true.
+    pub(crate) async fn peek<const N: usize>(
+        &self,
+        charges: &[Charge<CounterId>; N],
+        now: impl Fn() -> Instant,
+    ) -> Result<(Standings<N>, bool), StoreError> {
+        let Some(shared) = &self.shared else {
+            return Ok((self.local.peek(charges, now()), false));
+        };
+        match (shared.engine.peek(charges).await, shared.on_failure) {
+            (Ok(standings), _) => Ok((standings, false)),
+            (Err(_gone), OnStoreFailure::Local) => Ok((
+                self.local.peek(&shares(charges, shared.servers), now()),
+                true,
+            )),
+            (Err(gone), OnStoreFailure::Closed | OnStoreFailure::Open) => Err(gone),
+        }
+    }
+
+    /// Waits until it is known whether the store answers.
+    pub(crate) async fn wait_for_store(&self) {
+        if let Some(shared) = &self.shared {
+            let is_known = |state: &StoreState| !matches!(state, StoreState::Connecting);
+            let mut states = shared.engine.states();
+            // An error means that the engine is gone.
+            let _never = states.wait_for(is_known).await;
+        }
+    }
+
+    /// Logs each time the store goes down or comes back, for as long as it is polled.
+    pub(crate) async fn watch_store(&self) {
+        let Some(shared) = &self.shared else {
+            return std::future::pending().await;
+        };
+        let mut states = shared.engine.states();
+        let mut was_up = None;
+        loop {
+            let state = states.borrow_and_update().clone();
+            self.metrics.set_store_up(state == StoreState::Up);
+            match state {
+                StoreState::Connecting => {}
+                StoreState::Up if was_up == Some(true) => {}
+                StoreState::Up => {
+                    was_up = Some(true);
+                    tracing::info!("the quota store is reachable: requests are counted there");
+                }
+                StoreState::Down(_) if was_up == Some(false) => {}
+                StoreState::Down(cause) => {
+                    was_up = Some(false);
+                    tracing::warn!(%cause, "the quota store is not reachable: {}", shared.on_failure.plan());
+                }
+            }
+            if states.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl OnStoreFailure {
+    fn plan(self) -> &'static str {
+        match self {
+            Self::Local => "this server counts by itself, up to its share of each limit",
+            Self::Closed => "requests are refused",
+            Self::Open => "requests are admitted UNCOUNTED",
+        }
+    }
+}
+
+/// Returns the same charges with this server's share of each limit: rounded down, at least one.
+fn shares<const N: usize>(
+    charges: &[Charge<CounterId>; N],
+    servers: NonZeroU32,
+) -> [Charge<CounterId>; N] {
+    charges.map(|charge| charge.with_limits(charge.limits().share(servers)))
+}

@@ -1,0 +1,99 @@
+//! The counters as bytes, which outlive the process.
+
+use std::{
+    io,
+    time::{Instant, SystemTime},
+};
+
+use aisbreaker_quota::{Engine, RestoreOptions, SnapshotError};
+
+use super::counters::{CounterId, Counters, Scope, shard_by};
+use crate::{client_id::ClientId, clock::Clock};
+
+/// Counters that [`Gateway::write_counters`](crate::Gateway::write_counters) wrote, for a gateway to
+/// resume.
+#[derive(Debug)]
+pub struct SavedCounters(Counters);
+
+impl SavedCounters {
+    /// Reads counters, which continue on the clock of the new gateway.
+    ///
+    /// `max_counters` is that of the new configuration; it does not bound what is read. The time
+    /// since the counters were written is measured by the wall clock; if that was set back, no time
+    /// has passed.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] if the bytes are incomplete, altered, or not from a gateway.
+    pub fn read(
+        bytes: &[u8],
+        max_counters: usize,
+        clock: &impl Clock,
+    ) -> Result<Self, SnapshotError> {
+        // Wall time first: time between the two readings must not age the counters.
+        let wall = clock.wall();
+        let options = RestoreOptions {
+            now: clock.monotonic(),
+            wall,
+            capacity: max_counters,
+            shard_by: Some(shard_by),
+        };
+        Engine::restore(bytes, &options, decode).map(Self)
+    }
+
+    /// Returns the number of counters.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn into_counters(self) -> Counters {
+        self.0
+    }
+}
+
+/// Writes all counters.
+pub(crate) fn write_counters(
+    counters: &Counters,
+    (now, wall): (Instant, SystemTime),
+    to: &mut impl io::Write,
+) -> io::Result<()> {
+    counters.snapshot(now, wall, encode, |bytes| to.write_all(bytes))?;
+    to.flush()
+}
+
+/// Encodes the scope in one byte, the name of the key in 16, and the client, if any, in eight.
+fn encode(counter: &CounterId, to: &mut Vec<u8>) {
+    to.push(match counter.scope {
+        Scope::Server => 0,
+        Scope::Default => 1,
+        Scope::Key => 2,
+        Scope::QuotaQuery => 3,
+    });
+    to.extend_from_slice(&counter.key);
+    if let Some(client) = counter.client {
+        to.extend_from_slice(&client.as_u64().to_le_bytes());
+    }
+}
+
+fn decode(bytes: &[u8]) -> Option<CounterId> {
+    let (scope, rest) = bytes.split_first()?;
+    let scope = match scope {
+        0 => Scope::Server,
+        1 => Scope::Default,
+        2 => Scope::Key,
+        3 => Scope::QuotaQuery,
+        _ => return None,
+    };
+    let (key, rest) = rest.split_first_chunk()?;
+    let client = match rest {
+        [] => None,
+        rest => Some(ClientId::from_u64(u64::from_le_bytes(
+            rest.try_into().ok()?,
+        ))),
+    };
+    Some(CounterId {
+        scope,
+        key: *key,
+        client,
+    })
+}

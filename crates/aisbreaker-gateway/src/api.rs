@@ -1,0 +1,6 @@
+//! The server's own API, below `/api/v1`.
+
+pub(crate) mod info;
+pub(crate) mod process;
+pub(crate) mod quota;
+pub(crate) mod token;

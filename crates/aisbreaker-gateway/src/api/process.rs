@@ -1,0 +1,157 @@
+//! `POST /api/v1/process`: calls a service of the registry.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use aisbreaker_api::ProcessCall;
+use aisbreaker_services::{Call, Event, EventStream, Registry, Reply, ServiceError, Tokens};
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
+use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE, request::Parts};
+use http_body::Body;
+
+use crate::{
+    authenticate::Caller,
+    failure::Failure,
+    memory::ClientMemory,
+    pipeline::{Admitted, Pipeline, parse_and_admit},
+    request::head::{Endpoints, Head, Surface},
+    response::{
+        self, ResponseBody,
+        events::{EventBytes, service_panicked},
+        hold_memory, with_headers, write_attempts, write_stream_headers,
+    },
+    telemetry::access_log::AccessLog,
+};
+
+/// The `process` surface.
+#[derive(Clone, Debug)]
+pub struct ProcessApi {
+    pub(crate) registry: Registry,
+}
+
+/// A request to `process`, parsed.
+#[derive(Debug)]
+pub struct ProcessRequest {
+    pub(crate) call: ProcessCall,
+    /// The memory that the call and its response are held of.
+    pub(crate) memory: Arc<ClientMemory>,
+}
+
+impl ProcessApi {
+    /// Takes a request through all stages.
+    pub(crate) async fn serve<B: Body<Data = Bytes>>(
+        &self,
+        pipeline: &Pipeline,
+        (parts, endpoints): (&Parts, Endpoints),
+        body: B,
+        log: &mut AccessLog,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let head = Head::read(parts, endpoints, Surface::Process)?;
+        let memory = pipeline.memory(&head);
+        let body = pipeline.receive(&head, body, &memory).await?;
+        let admit = async |log: &mut AccessLog| {
+            let authenticated = pipeline.authenticate(head, log)?;
+            pipeline.admit(authenticated, log).await
+        };
+        let parse = |body: &Bytes| ProcessCall::from_json(body);
+        let (call, admitted) = parse_and_admit(body, parse, admit, log).await?;
+        self.call(ProcessRequest { call, memory }, admitted, log)
+            .await
+    }
+
+    /// Calls the service of an admitted request.
+    ///
+    /// # Errors
+    /// Errors that occur before a stream begins, with the state of the quotas.
+    pub async fn call(
+        &self,
+        request: ProcessRequest,
+        admitted: Admitted,
+        log: &mut AccessLog,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let hops = admitted.hops();
+        let (caller, permit) = admitted.into_parts();
+        let outcome = match self.call_service(request, caller, hops, log).await {
+            Ok(response) => hold_memory(response, log),
+            Err(error) => Err(error.into()),
+        };
+        with_headers(permit.report(outcome), |headers| {
+            // A stream begins before its service has answered, so its attempts are only logged.
+            write_attempts(log.attempts(), headers);
+        })
+    }
+
+    async fn call_service(
+        &self,
+        ProcessRequest { call, memory }: ProcessRequest,
+        caller: Caller,
+        hops: u8,
+        log: &mut AccessLog,
+    ) -> Result<Response<ResponseBody>, ServiceError> {
+        let is_stream = call.request.stream;
+        let credentials = Arc::new(caller.credentials);
+        let call = Call::new(
+            call.service,
+            call.request,
+            credentials,
+            self.registry.clone(),
+        )?
+        .with_hops(hops)
+        .with_budget(memory.budget().clone());
+        self.registry.find(&call.service_id)?;
+        log.set_service(call.service_id.as_str());
+        log.set_attempts(call.attempts.clone());
+        // Calling inside the future catches a panic before the service's own future begins.
+        let responded = AssertUnwindSafe(async {
+            let reply = self.registry.call(call).await?;
+            respond(reply, is_stream, memory, log).await
+        });
+        match responded.catch_unwind().await {
+            Ok(outcome) => outcome,
+            Err(_panic) => Err(service_panicked()),
+        }
+    }
+}
+
+async fn respond(
+    reply: Reply,
+    is_stream: bool,
+    memory: Arc<ClientMemory>,
+    log: &mut AccessLog,
+) -> Result<Response<ResponseBody>, ServiceError> {
+    let response = match (reply, is_stream) {
+        (Reply::Stream(events), true) => return Ok(event_stream(events, memory)),
+        (Reply::Final(response), true) => {
+            let events = stream::iter([Ok(Event::Final(response))]).boxed();
+            return Ok(event_stream(events, memory));
+        }
+        (Reply::Final(response), false) => response,
+        (Reply::Stream(events), false) => final_response(events).await?,
+        (other, _) => {
+            let cause = format!("unknown kind of reply: {other:?}");
+            return Err(ServiceError::Internal(cause.into()));
+        }
+    };
+    log.set_tokens(Tokens::of(&response.usage));
+    Ok(response::json(StatusCode::OK, &response))
+}
+
+fn event_stream(events: EventStream, memory: Arc<ClientMemory>) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::events(EventBytes::new(events, memory)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    write_stream_headers(headers);
+    response
+}
+
+/// Returns the final response of a service that streams although the request did not.
+async fn final_response(mut events: EventStream) -> Result<aisbreaker_api::Response, ServiceError> {
+    while let Some(event) = events.next().await {
+        if let Event::Final(response) = event? {
+            return Ok(response);
+        }
+    }
+    Err(ServiceError::BadAnswer(
+        "the service ended without a final answer".into(),
+    ))
+}

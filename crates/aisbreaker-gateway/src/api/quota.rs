@@ -1,0 +1,175 @@
+//! `GET /api/v1/quota`: reports the state of the quotas of a key.
+
+use std::{
+    fmt::Write as _,
+    num::NonZeroU32,
+    time::{Duration, SystemTime},
+};
+
+use aisbreaker_quota::{Refusal, Standing, Standings, shared::StoreError};
+use http::{HeaderValue, Response, StatusCode, header::CACHE_CONTROL, request::Parts};
+use serde::Serialize;
+
+use crate::{
+    authenticate::Key,
+    clock::ceil_seconds,
+    failure::Failure,
+    pipeline::Pipeline,
+    request::head::{Endpoints, Head, Surface},
+    response::{self, ResponseBody},
+    telemetry::access_log::AccessLog,
+};
+
+/// The quota queries per minute of one client.
+const PER_CLIENT: NonZeroU32 = NonZeroU32::new(60).unwrap();
+/// The quota queries per minute of all clients.
+const GLOBAL: NonZeroU32 = NonZeroU32::new(600).unwrap();
+
+/// Why a quota query is not answered.
+#[derive(Debug)]
+pub(crate) enum QuotaError {
+    /// There were too many queries.
+    Exceeded {
+        limit: NonZeroU32,
+        /// What the limit counts besides the minute.
+        unit: &'static str,
+        retry_after: Duration,
+    },
+    /// The limit admits no query at all.
+    TooHeavy,
+    /// The shared store does not answer.
+    Unavailable(StoreError),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct QuotaResponse {
+    /// The id of the key, as in the server's log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_id: Option<String>,
+    /// When the key expires (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in_seconds: Option<u64>,
+    /// Whether the limits are the server's default quotas.
+    are_default_quotas: bool,
+    /// Whether the limits are this server's share, since the shared store is down.
+    are_shares: bool,
+    limits: Vec<Limit>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Limit {
+    scope: &'static str,
+    window: &'static str,
+    limit: NonZeroU32,
+    remaining: u32,
+    /// Seconds until the oldest counted request leaves the window, rounded up; 0 if none counts.
+    reset_seconds: u64,
+}
+
+/// Answers a quota query.
+pub(crate) async fn serve(
+    pipeline: &Pipeline,
+    (parts, endpoints): (&Parts, Endpoints),
+    log: &mut AccessLog,
+) -> Result<Response<ResponseBody>, Failure> {
+    if let Err(error) = endpoints.host {
+        return Err(error.into());
+    }
+    // Charged before the key is opened, which takes time.
+    charge(pipeline, &endpoints)?;
+    log.mark_charged();
+    let head = Head::read(parts, endpoints, Surface::Quota)?;
+    let authenticated = pipeline.authenticate(head, log)?;
+    let key = authenticated.caller().key.as_ref();
+    let now = || pipeline.clock.monotonic();
+    let peeked = pipeline.admission.peek(key, authenticated.client(), now);
+    let (standings, are_shares) = peeked.await.map_err(QuotaError::Unavailable)?;
+    let body = QuotaResponse {
+        key_id: key.map(|key| key.id.to_string()),
+        expires_at: key.and_then(|key| rfc3339(key.expires_at)),
+        expires_in_seconds: key.map(|key| seconds_until(key.expires_at, pipeline.clock.wall())),
+        are_default_quotas: has_default_quotas(key),
+        are_shares,
+        limits: limits(&standings),
+    };
+    let mut response = response::json(StatusCode::OK, &body);
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+fn charge(pipeline: &Pipeline, endpoints: &Endpoints) -> Result<(), QuotaError> {
+    let limits = (PER_CLIENT, GLOBAL);
+    let now = pipeline.clock.monotonic();
+    let charged = pipeline
+        .admission
+        .charge_quota_query(endpoints.client, limits, now);
+    match charged {
+        Ok(()) => Ok(()),
+        Err(Refusal::Exceeded {
+            charge,
+            limit,
+            retry_after,
+            ..
+        }) => Err(QuotaError::Exceeded {
+            limit,
+            unit: if charge == 0 { " and client" } else { "" },
+            retry_after,
+        }),
+        Err(Refusal::TooHeavy { .. }) => Err(QuotaError::TooHeavy),
+    }
+}
+
+fn has_default_quotas(key: Option<&Key>) -> bool {
+    match key {
+        Some(key) => key.quotas.is_none(),
+        None => true,
+    }
+}
+
+/// Returns whole seconds, 0 if the time is over.
+fn seconds_until(time: SystemTime, now: SystemTime) -> u64 {
+    time.duration_since(now).unwrap_or_default().as_secs()
+}
+
+/// Formats a time as RFC 3339 does. Returns `None` from the year 10000 on, which has no such form.
+fn rfc3339(time: SystemTime) -> Option<String> {
+    let mut text = String::new();
+    write!(text, "{}", humantime::format_rfc3339_seconds(time)).ok()?;
+    Some(text)
+}
+
+fn limits(standings: &Standings<2>) -> Vec<Limit> {
+    let limit = |(charge, standing): (usize, Standing)| Limit {
+        scope: if charge == 0 { "client" } else { "global" },
+        window: standing.window.name(),
+        limit: standing.limit,
+        remaining: standing.remaining,
+        reset_seconds: ceil_seconds(standing.reset),
+    };
+    standings.iter().map(limit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expiry_after_the_year_9999_is_left_out() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!(
+            rfc3339(at(1_795_396_968)).as_deref(),
+            Some("2026-11-23T01:22:48Z")
+        );
+        assert_eq!(
+            rfc3339(at(253_402_300_799)).as_deref(),
+            Some("9999-12-31T23:59:59Z")
+        );
+        assert_eq!(rfc3339(at(253_402_300_800)), None);
+    }
+}

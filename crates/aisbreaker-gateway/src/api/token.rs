@@ -1,0 +1,139 @@
+//! `POST /api/v1/oauth/token`: seals what the caller sends into a key.
+
+pub(crate) mod lifetime;
+pub(crate) mod mint_request;
+mod policy;
+mod secret_json;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use aisbreaker_api::InvalidRequest;
+use aisbreaker_token::{Host, KeyRing, SealError, SealedKey};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CACHE_CONTROL, request::Parts};
+use http_body::Body;
+use serde::Serialize;
+
+use self::mint_request::{MintRequest, invalid_lifetime};
+pub use self::{
+    mint_request::{InvalidQuotas, quotas_from_json},
+    policy::MintPolicy,
+};
+use crate::{
+    failure::Failure,
+    pipeline::{Pipeline, parse_and_admit},
+    request::head::{Endpoints, Head, Surface},
+    response::{self, ResponseBody, hold_memory},
+    telemetry::access_log::AccessLog,
+};
+
+/// Why no key was minted.
+#[derive(Debug)]
+pub(crate) enum MintError {
+    /// The request cannot be sealed.
+    Request(InvalidRequest),
+    /// Minting requires a secret, which the caller did not send.
+    UnknownClient,
+    /// This server seals no secrets for the service at this index.
+    ForbiddenService { index: usize },
+    /// The key would be too long.
+    TooLong { chars: usize, maximum: usize },
+    /// The server failed.
+    Internal(String),
+}
+
+impl From<InvalidRequest> for MintError {
+    fn from(invalid: InvalidRequest) -> Self {
+        Self::Request(invalid)
+    }
+}
+
+/// The token surface.
+#[derive(Clone, Debug)]
+pub(crate) struct Minter {
+    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) policy: MintPolicy,
+    pub(crate) max_lifetime: Duration,
+}
+
+/// The response of a token endpoint (RFC 6749 section 5.1).
+#[derive(Serialize)]
+struct TokenResponse<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: u64,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    warnings: &'a [String],
+}
+
+impl Minter {
+    /// Takes a request through all stages. Minting takes no credentials but its own.
+    pub(crate) async fn serve<B: Body<Data = Bytes>>(
+        &self,
+        pipeline: &Pipeline,
+        (parts, endpoints): (&Parts, Endpoints),
+        body: B,
+        log: &mut AccessLog,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let head = Head::read(parts, endpoints, Surface::Token)?;
+        let body = pipeline
+            .receive(&head, body, &pipeline.memory(&head))
+            .await?;
+        let max_lifetime = self.max_lifetime;
+        let parse = move |body: &Bytes| MintRequest::parse(body, max_lifetime);
+        let admit = async |log: &mut AccessLog| pipeline.admit_anonymous(head.client, log).await;
+        let (request, permit) = parse_and_admit(body, parse, admit, log).await?;
+        let now = pipeline.clock.wall();
+        let outcome = match self.mint(&request, &parts.headers, &head.host, now) {
+            Ok(key) => {
+                log.set_key(key.id());
+                hold_memory(token_response(&key, &request.warnings), log)
+            }
+            Err(error) => Err(error.into()),
+        };
+        permit.report(outcome)
+    }
+
+    /// Seals a key for this host, if the caller may mint it.
+    pub(crate) fn mint(
+        &self,
+        request: &MintRequest,
+        headers: &HeaderMap,
+        host: &Host,
+        now: SystemTime,
+    ) -> Result<SealedKey, MintError> {
+        self.policy
+            .check_caller(headers, request.client_secret.as_ref())?;
+        self.policy.check_services(&request.grant)?;
+        let sealed = self.keys.seal(&request.grant, host, now, request.lifetime);
+        match sealed {
+            Ok(key) => Ok(key),
+            Err(SealError::TooLong {
+                chars,
+                maximum_chars,
+            }) => Err(MintError::TooLong {
+                chars,
+                maximum: maximum_chars,
+            }),
+            Err(SealError::Lifetime) => Err(invalid_lifetime(self.max_lifetime).into()),
+            Err(error) => Err(MintError::Internal(error.to_string())),
+        }
+    }
+}
+
+pub(crate) fn token_response(key: &SealedKey, warnings: &[String]) -> Response<ResponseBody> {
+    let body = TokenResponse {
+        access_token: key.expose(),
+        token_type: "Bearer",
+        expires_in: key.expires_in().as_secs(),
+        warnings,
+    };
+    let mut response = response::json(StatusCode::OK, &body);
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,327 @@
+//! The body of a request for a key, parsed and checked.
+//!
+//! No error repeats any of it, since it holds secrets.
+
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+
+use aisbreaker_api::{
+    InvalidRequest, ServiceId, ServicePattern, ServiceUrl,
+    read::{self, required, take},
+};
+use aisbreaker_token::{Grant, RequestLimits, RequestQuotas, ServiceSecret};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value};
+
+use super::{
+    lifetime,
+    secret_json::{self, ZeroizingValue, list, object, string},
+};
+
+/// The lifetime of a key whose request names none.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(2 * 3_600);
+/// The most warnings in one response; a request may have any number of unknown members.
+const MAX_WARNINGS: usize = 20;
+/// The longest name of an unknown member in a warning, in characters.
+const MAX_WARNED_NAME_CHARS: usize = 100;
+/// The most fallbacks of one service.
+const MAX_FALLBACKS: usize = 8;
+/// The longest alias of a model in bytes.
+const MAX_ALIAS_LEN: usize = 128;
+
+/// A request for a key.
+#[derive(Debug)]
+pub(crate) struct MintRequest {
+    pub(crate) grant: Grant,
+    pub(crate) lifetime: Duration,
+    /// What proves that the caller may mint, where that is restricted.
+    pub(crate) client_secret: Option<SecretString>,
+    /// What the caller should know about members that were ignored.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl MintRequest {
+    /// Parses the body of a request for a key that lives for `max_lifetime` at most.
+    ///
+    /// # Errors
+    /// [`InvalidRequest`] naming the first member at fault.
+    pub(crate) fn parse(body: &[u8], max_lifetime: Duration) -> Result<Self, InvalidRequest> {
+        let mut reader = Reader::default();
+        let mut members = object(secret_json::body(body)?, "request body")?;
+        let span = take(&mut members, "expirationTimeSpan");
+        let lifetime = parse_lifetime(span, max_lifetime)?;
+        let auth = required(&mut members, "requestAuthAndQuotas", "requestAuthAndQuotas")?;
+        let _any_client_id = members.remove("clientId");
+        let client_secret = client_secret(members.remove("clientSecret"));
+        reader.warn_about(&members, "");
+        let grant = reader.grant(auth)?;
+        Ok(Self {
+            grant,
+            lifetime,
+            client_secret,
+            warnings: reader.warnings,
+        })
+    }
+}
+
+/// Returns the client secret; anything but a string is ignored.
+fn client_secret(value: Option<ZeroizingValue>) -> Option<SecretString> {
+    let secret = string(value?.into_inner(), "clientSecret").ok()?;
+    Some(SecretString::from(secret))
+}
+
+/// The JSON does not describe quotas.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(transparent)]
+#[non_exhaustive]
+pub struct InvalidQuotas(InvalidRequest);
+
+/// Parses `requestQuotas` from JSON, with the checks and messages of minting.
+///
+/// # Errors
+/// [`InvalidQuotas`] naming the first member that is missing or not a whole number from 1 to
+/// 4294967295.
+pub fn quotas_from_json(json: &str) -> Result<RequestQuotas, InvalidQuotas> {
+    let invalid =
+        |problem: &str| InvalidQuotas(InvalidRequest::new("requestQuotas", problem.to_owned()));
+    let Ok(value) = serde_json::from_str(json) else {
+        return Err(invalid("is not valid JSON"));
+    };
+    let mut reader = Reader::default();
+    let quotas = reader
+        .quotas(value, "requestQuotas")
+        .map_err(InvalidQuotas)?;
+    if reader.warnings.is_empty() {
+        Ok(quotas)
+    } else {
+        Err(invalid("has a member that is not known"))
+    }
+}
+
+fn parse_lifetime(value: Option<Value>, maximum: Duration) -> Result<Duration, InvalidRequest> {
+    let Some(value) = value else {
+        return Ok(DEFAULT_LIFETIME.min(maximum));
+    };
+    match value.as_str().and_then(lifetime::parse) {
+        Some(span) if span.as_secs() >= 1 && span <= maximum => Ok(span),
+        Some(_) | None => Err(invalid_lifetime(maximum)),
+    }
+}
+
+/// Returns the error for an `expirationTimeSpan` that is unreadable or out of bounds.
+pub(super) fn invalid_lifetime(maximum: Duration) -> InvalidRequest {
+    let maximum = match (maximum.as_secs() / 86_400, maximum.as_secs() % 86_400) {
+        (days @ 1.., 0) => format!("{days}d"),
+        _ => humantime::format_duration(maximum).to_string(),
+    };
+    InvalidRequest::new(
+        "expirationTimeSpan",
+        format!("must be a span of time such as '30d', from 1s to {maximum}"),
+    )
+}
+
+/// Reads members, and collects warnings about unknown ones.
+#[derive(Default)]
+struct Reader {
+    warnings: Vec<String>,
+}
+
+impl Reader {
+    fn grant(&mut self, value: Value) -> Result<Grant, InvalidRequest> {
+        let path = "requestAuthAndQuotas";
+        let mut map = object(value, path)?;
+        let quotas = match take(&mut map, "requestQuotas") {
+            Some(quotas) => Some(self.quotas(quotas, &format!("{path}.requestQuotas"))?),
+            None => None,
+        };
+        let secrets = match take(&mut map, "serviceSecrets") {
+            Some(secrets) => self.secrets(secrets, &format!("{path}.serviceSecrets"))?,
+            None => Vec::new(),
+        };
+        let aliases = match take(&mut map, "modelAliases") {
+            Some(aliases) => model_aliases(aliases, &format!("{path}.modelAliases"))?,
+            None => BTreeMap::new(),
+        };
+        self.warn_about(&map, "requestAuthAndQuotas.");
+        Ok(Grant::new(quotas, secrets).with_model_aliases(aliases))
+    }
+
+    fn quotas(&mut self, value: Value, path: &str) -> Result<RequestQuotas, InvalidRequest> {
+        let mut map = object(value, path)?;
+        let quotas = RequestQuotas {
+            per_client_request_limits: self.limits(&mut map, "perClientRequestLimits", path)?,
+            global_request_limits: self.limits(&mut map, "globalRequestLimits", path)?,
+        };
+        self.warn_about(&map, &format!("{path}."));
+        Ok(quotas)
+    }
+
+    fn limits(
+        &mut self,
+        map: &mut Map<String, Value>,
+        name: &str,
+        path: &str,
+    ) -> Result<RequestLimits, InvalidRequest> {
+        let path = format!("{path}.{name}");
+        let mut map = object(required(map, name, &path)?, &path)?;
+        let limits = RequestLimits {
+            requests_per_minute: limit(&mut map, "requestsPerMinute", &path)?,
+            requests_per_hour: limit(&mut map, "requestsPerHour", &path)?,
+            requests_per_day: limit(&mut map, "requestsPerDay", &path)?,
+        };
+        self.warn_about(&map, &format!("{path}."));
+        Ok(limits)
+    }
+
+    fn secrets(&mut self, value: Value, path: &str) -> Result<Vec<ServiceSecret>, InvalidRequest> {
+        let mut secrets = Vec::new();
+        for (index, entry) in list(value, path)?.into_iter().enumerate() {
+            secrets.push(self.secret(entry.into_inner(), &format!("{path}[{index}]"))?);
+        }
+        Ok(secrets)
+    }
+
+    fn secret(&mut self, value: Value, path: &str) -> Result<ServiceSecret, InvalidRequest> {
+        let mut map = object(value, path)?;
+        let id_path = format!("{path}.serviceId");
+        let service_id = string(required(&mut map, "serviceId", &id_path)?, &id_path)?;
+        ServicePattern::parse(&service_id)
+            .map_err(|error| InvalidRequest::new(&id_path, error.to_string()))?;
+        let secret_path = format!("{path}.authSecret");
+        let secret = SecretString::from(string(
+            required(&mut map, "authSecret", &secret_path)?,
+            &secret_path,
+        )?);
+        if secret.expose_secret().chars().any(char::is_control) {
+            return Err(InvalidRequest::new(
+                secret_path,
+                "must not contain control characters",
+            ));
+        }
+        let urls = match take(&mut map, "url") {
+            Some(url) => urls(url, &format!("{path}.url"))?,
+            None => Vec::new(),
+        };
+        let fallback = match take(&mut map, "fallback") {
+            Some(fallback) => fallbacks(fallback, &format!("{path}.fallback"))?,
+            None => Vec::new(),
+        };
+        self.warn_about(&map, &format!("{path}."));
+        Ok(ServiceSecret::new(service_id, secret)
+            .with_url(urls)
+            .with_fallback(fallback))
+    }
+
+    fn warn_about(&mut self, unknown: &Map<String, Value>, prefix: &str) {
+        let room = MAX_WARNINGS.saturating_sub(self.warnings.len());
+        for name in unknown.keys().take(room) {
+            let name: String = name.chars().take(MAX_WARNED_NAME_CHARS).collect();
+            let warning = format!("{prefix}{name} is not known and was ignored");
+            self.warnings.push(warning);
+        }
+    }
+}
+
+/// Parses model aliases. The target of an alias must name a service and a model.
+fn model_aliases(value: Value, path: &str) -> Result<BTreeMap<String, String>, InvalidRequest> {
+    let aliases = object(value, path)?.into_inner();
+    let mut read = BTreeMap::new();
+    for (alias, target) in aliases {
+        if !(1..=MAX_ALIAS_LEN).contains(&alias.len()) || alias.chars().any(char::is_control) {
+            let problem = format!(
+                "has a name that is not 1 to {MAX_ALIAS_LEN} bytes without control characters"
+            );
+            return Err(InvalidRequest::new(path, problem));
+        }
+        let path = format!("{path}.{alias}");
+        let target = string(target, &path)?;
+        let id = service_id(&target, &path)?;
+        if id.vendor().is_none() || id.engine().is_none() {
+            return Err(InvalidRequest::new(
+                path,
+                "must be a service id with a model, such as 'chat:openai.com/gpt-4o'",
+            ));
+        }
+        read.insert(alias, target);
+    }
+    Ok(read)
+}
+
+/// Parses the services that are called when one fails.
+fn fallbacks(value: Value, path: &str) -> Result<Vec<String>, InvalidRequest> {
+    let values = one_or_more(value, path)?;
+    if values.len() > MAX_FALLBACKS {
+        return Err(InvalidRequest::new(
+            path,
+            format!("must not name more than {MAX_FALLBACKS} services"),
+        ));
+    }
+    let mut fallbacks = Vec::with_capacity(values.len());
+    for value in values {
+        let id = string(value, path)?;
+        if service_id(&id, path)?.vendor().is_none() {
+            return Err(InvalidRequest::new(
+                path,
+                "must be service ids, such as 'chat:groq.com/llama-3.1-8b'",
+            ));
+        }
+        fallbacks.push(id);
+    }
+    Ok(fallbacks)
+}
+
+/// Returns the values of a list, or the one value that stands for a list of one.
+fn one_or_more(value: Value, path: &str) -> Result<Vec<Value>, InvalidRequest> {
+    if value.is_array() {
+        read::list(value, path)
+    } else {
+        Ok(vec![value])
+    }
+}
+
+fn service_id(text: &str, path: &str) -> Result<ServiceId, InvalidRequest> {
+    ServiceId::parse(text).map_err(|error| InvalidRequest::new(path, error.to_string()))
+}
+
+fn urls(value: Value, path: &str) -> Result<Vec<String>, InvalidRequest> {
+    let values = one_or_more(value, path)?;
+    if values.is_empty() {
+        return Err(InvalidRequest::new(path, "must not be empty"));
+    }
+    let mut urls = Vec::with_capacity(values.len());
+    for value in values {
+        let url = string(value, path)?;
+        ServiceUrl::parse_base(&url)
+            .map_err(|error| InvalidRequest::new(path, error.to_string()))?;
+        urls.push(url);
+    }
+    Ok(urls)
+}
+
+fn limit(
+    map: &mut Map<String, Value>,
+    name: &str,
+    path: &str,
+) -> Result<NonZeroU32, InvalidRequest> {
+    let path = format!("{path}.{name}");
+    let value = required(map, name, &path)?;
+    match whole_number(&value) {
+        Some(limit) => Ok(limit),
+        None => {
+            let problem = format!("must be a whole number from 1 to {}", u32::MAX);
+            Err(InvalidRequest::new(path, problem))
+        }
+    }
+}
+
+/// JSON has one kind of number, so `60.0` is as whole as `60`.
+fn whole_number(value: &Value) -> Option<NonZeroU32> {
+    let number = value.as_number()?;
+    let whole = match number.as_u64() {
+        Some(whole) => whole,
+        None => {
+            let text = number.to_string();
+            text.strip_suffix(".0")?.parse().ok()?
+        }
+    };
+    u32::try_from(whole).ok().and_then(NonZeroU32::new)
+}

@@ -1,0 +1,49 @@
+//! The `application/x-www-form-urlencoded` format (WHATWG URL section 5.1).
+
+/// Decodes one name or value. Malformed escapes are kept, and invalid UTF-8 is replaced.
+pub(crate) fn decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        match (first, tail) {
+            (b'+', _) => bytes.push(b' '),
+            (b'%', [high, low, after @ ..])
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                bytes.push(hex(*high) << 4 | hex(*low));
+                rest = after;
+            }
+            (other, _) => bytes.push(*other),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => (digit | 0x20) - b'a' + 10,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decodes_escapes_and_keeps_malformed_ones() {
+        let rows = [
+            ("Ada+L%C3%B6we", "Ada L\u{f6}we"),
+            ("%2B%2b%3A", "++:"),
+            ("%", "%"),
+            ("%2", "%2"),
+            ("%zz", "%zz"),
+            ("%ff", "\u{fffd}"),
+            ("", ""),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(decode(text), expected, "{text}");
+        }
+    }
+}

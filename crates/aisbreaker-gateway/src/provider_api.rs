@@ -1,0 +1,163 @@
+//! The providers' own APIs, below `/v1`: a request is forwarded in the provider's protocol.
+//!
+//! The bytes stay as they came. Only four things change: the credential, model aliases, hop-by-hop
+//! headers, and cookies (removed).
+//!
+//! - `resolve` finds the services to call;
+//! - `model` finds and replaces the model in a body;
+//! - `headers` filters header fields in both directions;
+//! - `models` lists the models of all services.
+
+pub(crate) mod error;
+mod forward;
+mod headers;
+pub(crate) mod model;
+mod models;
+pub(crate) mod resolve;
+
+use std::time::Duration;
+
+use aisbreaker_services::{Dialect, Relay};
+use bytes::Bytes;
+use http::{Method, Response, header::CONTENT_TYPE, request::Parts};
+use http_body::Body;
+
+pub use self::{forward::ProxiedRequest, models::ModelListQuery};
+use self::{
+    model::{BodyModel, model_in},
+    models::ModelListCache,
+};
+use crate::{
+    failure::Failure,
+    pipeline::{Admitted, Pipeline},
+    request::{
+        body::ReceivedBody,
+        head::{ContentFormat, Endpoints, Head, Surface},
+    },
+    response::{ResponseBody, hold_memory},
+    route::operation::{Operation, OperationContent},
+    telemetry::access_log::AccessLog,
+};
+
+/// The surface of the providers' own APIs.
+#[derive(Debug)]
+pub struct ProviderApi {
+    relay: Relay,
+    model_lists: ModelListCache,
+    /// The idle time of a stream after which a keep-alive is sent.
+    keep_alive: Duration,
+}
+
+/// A request for an operation, as its route knows it.
+pub(crate) struct OperationRequest<'a, B> {
+    pub(crate) operation: Operation,
+    pub(crate) dialect: Dialect,
+    pub(crate) parts: &'a Parts,
+    pub(crate) endpoints: Endpoints,
+    pub(crate) body: B,
+}
+
+impl ProviderApi {
+    pub(crate) fn new(relay: Relay, keep_alive: Duration) -> Self {
+        Self {
+            relay,
+            model_lists: ModelListCache::default(),
+            keep_alive,
+        }
+    }
+
+    /// Takes a request through all stages. Every request is paid for before its body is parsed.
+    pub(crate) async fn serve<B: Body<Data = Bytes>>(
+        &self,
+        pipeline: &Pipeline,
+        request: OperationRequest<'_, B>,
+        log: &mut AccessLog,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let OperationRequest {
+            operation,
+            dialect,
+            parts,
+            endpoints,
+            body,
+        } = request;
+        let content = if parts.method == Method::POST {
+            Some(operation.content())
+        } else {
+            None
+        };
+        let head = Head::read(parts, endpoints, Surface::Provider { dialect, content })?;
+        let format = head.content.format;
+        let memory = pipeline.memory(&head);
+        let body = pipeline.receive(&head, body, &memory).await?;
+        let authenticated = pipeline.authenticate(head, log)?;
+        let admitted = pipeline.admit(authenticated, log).await?;
+        if operation == Operation::Models {
+            let now = pipeline.clock.monotonic();
+            let query = ModelListQuery {
+                dialect,
+                memory,
+                now,
+            };
+            return self.list_models(query, &admitted, log).await;
+        }
+        let is_coded = body.is_coded();
+        let outcome = match parse_model(body, format, operation, parts, log).await {
+            Ok((model, body)) => {
+                let request = ProxiedRequest {
+                    operation,
+                    dialect,
+                    parts,
+                    body,
+                    was_coded: is_coded,
+                    model,
+                    memory,
+                };
+                self.forward(request, &admitted, log).await
+            }
+            Err(failure) => Err(failure),
+        };
+        admitted.report_where_absent(outcome)
+    }
+
+    /// Lists the models of all services that an admitted caller can use.
+    ///
+    /// # Errors
+    /// Status 404 if no service can be listed, and the error of a service if none answers.
+    pub async fn list_models(
+        &self,
+        query: ModelListQuery,
+        admitted: &Admitted,
+        log: &mut AccessLog,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        log.hold_request_memory(query.memory.empty_hold());
+        let outcome = match self.model_list(&query, admitted).await {
+            Ok(response) => hold_memory(response, log),
+            Err(error) => Err(error.into()),
+        };
+        admitted.report_where_absent(outcome)
+    }
+}
+
+/// Finds the model in a body. Returns the decoded body as well.
+async fn parse_model(
+    body: ReceivedBody,
+    format: Option<ContentFormat>,
+    operation: Operation,
+    parts: &Parts,
+    log: &mut AccessLog,
+) -> Result<(Option<BodyModel>, Bytes), Failure> {
+    let Some(format) = format else {
+        return Ok((None, Bytes::new()));
+    };
+    if operation.content() == OperationContent::JsonOrEmpty && body.is_empty() {
+        return Ok((None, Bytes::new()));
+    }
+    let content_type = parts.headers.get(CONTENT_TYPE).cloned();
+    let parse = move |body: &Bytes| {
+        let model = model_in(body, format, content_type.as_ref())?;
+        Ok((model, body.clone()))
+    };
+    let (parsed, hold) = body.parse(parse).await?;
+    log.hold_request_memory(hold);
+    Ok(parsed)
+}

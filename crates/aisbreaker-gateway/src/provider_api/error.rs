@@ -1,0 +1,32 @@
+//! Why a request to a provider's API fails before the provider answers.
+
+use aisbreaker_services::ServiceError;
+
+use super::resolve::NoService;
+
+/// Why a request to a provider's API fails before the provider answers.
+#[derive(Debug)]
+pub(crate) enum ProviderApiError {
+    /// No service can be called; the text says why, and which services there are.
+    NoService(String),
+    /// The path names a model that cannot exist.
+    UnknownModel,
+    /// The model is an aisbreaker key, which would go to the log and to the provider.
+    ModelIsKey,
+    /// The query holds an aisbreaker key, which would go to the provider.
+    KeyInQuery,
+    /// The call failed.
+    Service(ServiceError),
+}
+
+impl From<NoService> for ProviderApiError {
+    fn from(NoService(problem): NoService) -> Self {
+        Self::NoService(problem)
+    }
+}
+
+impl From<ServiceError> for ProviderApiError {
+    fn from(error: ServiceError) -> Self {
+        Self::Service(error)
+    }
+}

@@ -1,0 +1,328 @@
+//! The call and the response of one operation.
+
+use std::sync::Arc;
+
+use aisbreaker_egress::{Outgoing, Payload};
+use aisbreaker_services::{
+    Attempts, Dialect, DialectConfig, ForwardedRequest, ServiceError, is_retryable_status,
+};
+use aisbreaker_token::PREFIX;
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Response,
+    header::{ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_ENCODING},
+    request, response,
+};
+use tokio::time::Instant;
+
+use super::{
+    ProviderApi,
+    error::ProviderApiError,
+    headers,
+    model::{BodyModel, replace_model},
+    models,
+    resolve::{ResolvedService, Resolver},
+};
+use crate::{
+    failure::Failure,
+    form_urlencoded,
+    memory::ClientMemory,
+    pipeline::Admitted,
+    request::{credentials::is_key, media_type},
+    response::{
+        ResponseBody,
+        passthrough::{PassthroughBody, StreamOptions},
+        sse_boundary::BodyEnd,
+        write_attempts, write_stream_headers,
+    },
+    route::operation::{self, Operation},
+    telemetry::access_log::AccessLog,
+};
+
+/// A request to forward, with its body complete.
+#[derive(Debug)]
+pub struct ProxiedRequest<'a> {
+    pub(crate) operation: Operation,
+    pub(crate) dialect: Dialect,
+    pub(crate) parts: &'a request::Parts,
+    pub(crate) body: Bytes,
+    /// Whether the body came with a content coding, which was decoded.
+    pub(crate) was_coded: bool,
+    /// The model that the body names.
+    pub(crate) model: Option<BodyModel>,
+    /// The memory that the request and its response are held of.
+    pub(crate) memory: Arc<ClientMemory>,
+}
+
+/// The response of the last service that was called.
+struct ProviderResponse<'a> {
+    service: &'a ResolvedService,
+    parts: response::Parts,
+    body: aisbreaker_egress::Body,
+}
+
+impl ProviderApi {
+    /// Forwards an admitted request, and the provider's response.
+    ///
+    /// # Errors
+    /// Errors that occur before the provider's response, with the attempts in the headers.
+    pub async fn forward(
+        &self,
+        request: ProxiedRequest<'_>,
+        admitted: &Admitted,
+        log: &mut AccessLog,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let services = self.resolve(&request, admitted)?;
+        let attempts = Attempts::default();
+        let called = self.call(&request, &services, admitted, &attempts).await;
+        if let Some(last) = attempts.last() {
+            log.set_service(&last);
+        }
+        // A single attempt adds nothing to the status and the service.
+        let reported = if services.len() > 1 {
+            attempts
+        } else {
+            Attempts::default()
+        };
+        log.set_attempts(reported.clone());
+        let provided = match called {
+            Ok(provided) => provided,
+            Err(error) => {
+                let mut failure = Failure::from(ProviderApiError::from(error));
+                write_attempts(&reported, &mut failure.headers);
+                return Err(failure);
+            }
+        };
+        drop(log.take_reservation());
+        let mut response = self.respond(provided, &request, log)?;
+        write_attempts(&reported, response.headers_mut());
+        Ok(response)
+    }
+
+    /// Finds the services for a request: the first, and those to call when it fails.
+    fn resolve(
+        &self,
+        request: &ProxiedRequest<'_>,
+        admitted: &Admitted,
+    ) -> Result<Vec<ResolvedService>, ProviderApiError> {
+        let model = request.requested_model()?;
+        let resolver = Resolver::new(
+            self.relay.providers(),
+            admitted.caller(),
+            request.dialect,
+            request.operation,
+        );
+        Ok(resolver.resolve(model.as_deref())?)
+    }
+
+    /// Calls one service after the other until one responds well enough.
+    async fn call<'a>(
+        &self,
+        request: &ProxiedRequest<'_>,
+        services: &'a [ResolvedService],
+        admitted: &Admitted,
+        attempts: &Attempts,
+    ) -> Result<ProviderResponse<'a>, ServiceError> {
+        let deadline = self.relay.deadline();
+        let mut outcome = None;
+        for service in services {
+            if outcome.is_some() && Instant::now() >= deadline {
+                break;
+            }
+            let outgoing = request.outgoing(service, admitted, deadline);
+            let sent = self.relay.send(outgoing).await;
+            let (status, is_retryable) = match &sent {
+                Ok((parts, _)) => (parts.status, is_retryable_status(parts.status.as_u16())),
+                // The outcome of the service before says more.
+                Err(error) if outcome.is_some() && error.is_before_call() => continue,
+                Err(error) => (Failure::from(error.clone()).status, is_retryable(error)),
+            };
+            attempts.record(&service.service_id, status.as_u16());
+            outcome = Some(sent.map(|(parts, body)| ProviderResponse {
+                service,
+                parts,
+                body,
+            }));
+            if !is_retryable {
+                break;
+            }
+        }
+        match outcome {
+            Some(outcome) => outcome,
+            // Not expected: there is always a first service.
+            None => Err(ServiceError::Internal("no service to call".into())),
+        }
+    }
+
+    /// Creates the response, with the provider's status, fields and bytes.
+    fn respond(
+        &self,
+        provided: ProviderResponse<'_>,
+        request: &ProxiedRequest<'_>,
+        log: &mut AccessLog,
+    ) -> Result<Response<ResponseBody>, ServiceError> {
+        let ProviderResponse {
+            service,
+            parts,
+            body,
+        } = provided;
+        let Some(dialect) = service.provider.dialect(request.dialect) else {
+            return Err(ServiceError::Internal(
+                "a provider forgot its dialect".into(),
+            ));
+        };
+        if let Some(id) = provider_request_id(&parts) {
+            log.set_provider_request_id(id);
+        }
+        let kind = BodyKind::of(&parts);
+        let body = self.passthrough(body, kind, &parts, dialect, request);
+        let mut response = Response::new(ResponseBody::passthrough(body));
+        *response.status_mut() = parts.status;
+        *response.headers_mut() = headers::for_client(parts.headers);
+        let headers = response.headers_mut();
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
+        if kind == BodyKind::EventStream {
+            write_stream_headers(headers);
+        }
+        Ok(response)
+    }
+
+    fn passthrough(
+        &self,
+        body: aisbreaker_egress::Body,
+        kind: BodyKind,
+        parts: &response::Parts,
+        dialect: &DialectConfig,
+        request: &ProxiedRequest<'_>,
+    ) -> PassthroughBody {
+        let usage = Arc::clone(&dialect.usage);
+        let memory = Arc::clone(&request.memory);
+        match kind {
+            BodyKind::EventStream => {
+                let options = StreamOptions {
+                    dialect: request.dialect,
+                    body_end: if aisbreaker_egress::is_framed(parts) {
+                        BodyEnd::Framed
+                    } else {
+                        BodyEnd::CloseDelimited
+                    },
+                    keep_alive: self.keep_alive,
+                    usage,
+                };
+                PassthroughBody::events(body, options, memory)
+            }
+            BodyKind::Json => PassthroughBody::json(body, usage, memory),
+            BodyKind::Opaque => PassthroughBody::opaque(body, usage, memory),
+        }
+    }
+}
+
+/// What the body of a provider's response holds, as far as it can be read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum BodyKind {
+    EventStream,
+    Json,
+    /// Another type, or with a content coding.
+    Opaque,
+}
+
+impl BodyKind {
+    fn of(parts: &response::Parts) -> Self {
+        if parts.headers.contains_key(CONTENT_ENCODING) {
+            Self::Opaque
+        } else if media_type::is(&parts.headers, "text/event-stream") {
+            Self::EventStream
+        } else if media_type::is(&parts.headers, "application/json") {
+            Self::Json
+        } else {
+            Self::Opaque
+        }
+    }
+}
+
+fn provider_request_id(parts: &response::Parts) -> Option<&HeaderValue> {
+    match parts.headers.get("x-request-id") {
+        Some(id) => Some(id),
+        None => parts.headers.get("request-id"),
+    }
+}
+
+/// Returns whether another provider may do better after this error.
+fn is_retryable(error: &ServiceError) -> bool {
+    matches!(
+        error,
+        ServiceError::Unreachable(_) | ServiceError::Timeout(_)
+    )
+}
+
+impl ProxiedRequest<'_> {
+    /// Returns the model that the path or the body names.
+    fn requested_model(&self) -> Result<Option<String>, ProviderApiError> {
+        let model = if self.operation == Operation::Model {
+            Some(models::model_in_path(self.parts.uri.path())?)
+        } else {
+            self.model.as_ref().map(|model| model.name.clone())
+        };
+        if model.as_deref().is_some_and(is_key) {
+            return Err(ProviderApiError::ModelIsKey);
+        }
+        if let Some(query) = self.parts.uri.query()
+            && form_urlencoded::decode(query).contains(PREFIX)
+        {
+            return Err(ProviderApiError::KeyInQuery);
+        }
+        Ok(model)
+    }
+
+    /// Returns the request to one service.
+    fn outgoing<'a>(
+        &'a self,
+        service: &'a ResolvedService,
+        admitted: &'a Admitted,
+        deadline: Instant,
+    ) -> ForwardedRequest<'a> {
+        let fields = headers::for_provider(&self.parts.headers, self.was_coded);
+        let query = self.parts.uri.query().map(str::to_owned);
+        let outgoing = Outgoing::new(self.method(), fields, self.payload(service))
+            .with_query(query)
+            .with_budget(self.memory.budget().clone())
+            .with_deadline(deadline);
+        ForwardedRequest {
+            service_id: &service.service_id,
+            provider: &service.provider,
+            dialect: self.dialect,
+            path: self.path(),
+            credentials: &admitted.caller().credentials,
+            hops: admitted.hops(),
+            outgoing,
+        }
+    }
+
+    /// A `HEAD` request becomes a `GET`, whose content is dropped later.
+    fn method(&self) -> Method {
+        if self.parts.method == Method::HEAD {
+            Method::GET
+        } else {
+            self.parts.method.clone()
+        }
+    }
+
+    /// Returns the body, with the provider's name of the model where it differs.
+    fn payload(&self, service: &ResolvedService) -> Payload {
+        match (&self.model, &service.engine) {
+            (Some(model), Some(engine)) => {
+                Payload::from_pieces(replace_model(&self.body, model, engine))
+            }
+            (Some(_) | None, _) => self.body.clone().into(),
+        }
+    }
+
+    /// Returns the path after the base of the provider's API.
+    fn path(&self) -> &str {
+        if self.operation == Operation::Model {
+            return "/models/${engine}";
+        }
+        let path = operation::trim_slashes(self.parts.uri.path());
+        operation::strip_base(path).unwrap_or_default()
+    }
+}

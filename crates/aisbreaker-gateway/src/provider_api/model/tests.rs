@@ -1,0 +1,346 @@
+//! Tables of rules, and random bodies against simple oracles.
+
+use http::HeaderValue;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn named(body: &str) -> Result<Option<String>, String> {
+    model_in_json(body.as_bytes())
+        .map(|model| model.map(|model| model.name))
+        .map_err(|fault| fault.to_string())
+}
+
+fn in_form(body: &[u8], content_type: &str) -> Result<Option<BodyModel>, String> {
+    model_in_multipart(body, &HeaderValue::from_str(content_type).unwrap())
+        .map_err(|fault| fault.to_string())
+}
+
+fn joined(pieces: &[Bytes; 3]) -> Vec<u8> {
+    pieces.concat()
+}
+
+#[test]
+fn model_of_an_object_is_found_in_any_json_spelling() {
+    let found = |name: &str| Ok(Some(name.to_owned()));
+    let rows = [
+        (r#"{"model":"a"}"#, found("a")),
+        (
+            r#"{ "x" : {"model":"b"} , "mod\u0065l" : "\u0061\/" }"#,
+            found("a/"),
+        ),
+        (r#"{"x":"\"model\":\"b\"","model":"a"}"#, found("a")),
+        ("\u{feff}\n{\"model\":\"a\"}\n", found("a")),
+        (r#"{"model":null}"#, Ok(None)),
+        (r#"{"models":"a"," model":"b"}"#, Ok(None)),
+        ("{}", Ok(None)),
+        (r#"{"x":"\ud800","model":"a"}"#, found("a")),
+    ];
+    for (body, expected) in rows {
+        assert_eq!(named(body), expected, "{body}");
+    }
+}
+
+#[test]
+fn ambiguous_bodies_are_refused() {
+    let twice = "model is there twice";
+    let long = format!(r#"{{"model":"{}"}}"#, "x".repeat(513));
+    let name = "model must be 1 to 512 bytes without control characters";
+    let object = "request body must be a JSON object";
+    let rows = [
+        (r#"{"model":"a","model":"a"}"#, twice),
+        (r#"{"model":"a","\u006dodel":"b"}"#, twice),
+        (r#"{"model":null,"model":"b"}"#, twice),
+        (
+            r#"{"model":"a","MODEL":"b"}"#,
+            "model must be written in small letters",
+        ),
+        (
+            r#"{"\u004dodel":"b","model":"a"}"#,
+            "model must be written in small letters",
+        ),
+        (r#"{"Model":"a"}"#, "model must be written in small letters"),
+        (r#"{"model":["a"]}"#, "model must be a string"),
+        (r#"{"model":1}"#, "model must be a string"),
+        (r#"{"model":""}"#, name),
+        (r#"{"model":"a\n"}"#, name),
+        (&long, name),
+        ("[]", object),
+        (r#""model""#, object),
+        ("", "request body is not valid JSON at line 1 column 0"),
+        (
+            r#"{"model":"a"} x"#,
+            "request body is not valid JSON at line 1 column 15",
+        ),
+        (
+            r#"{"model":"a"}{"model":"b"}"#,
+            "request body is not valid JSON at line 1 column 14",
+        ),
+        (
+            r#"{"model":"a",}"#,
+            "request body is not valid JSON at line 1 column 14",
+        ),
+        (
+            r#"{'model':"a"}"#,
+            "request body is not valid JSON at line 1 column 2",
+        ),
+        (
+            "\u{feff}\u{feff}{}",
+            "request body is not valid JSON at line 1 column 1",
+        ),
+    ];
+    for (body, expected) in rows {
+        let shown = named(body).expect_err(body).replace(", ", " ");
+        assert!(
+            shown.starts_with(expected.split(" at ").next().unwrap()),
+            "{body}: {shown}"
+        );
+    }
+    assert!(
+        model_in_json(b"{\"\xff\":1}").is_err() && model_in_json(b"{\"model\":\"\xff\"}").is_err(),
+        "not UTF-8"
+    );
+    assert_eq!(
+        model_in_json(b"{\"a\":\"\xff\"}"),
+        Ok(None),
+        "skipped values are not inspected"
+    );
+}
+
+#[test]
+fn deep_values_are_passed_over() {
+    let deep = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
+    assert_eq!(
+        named(&format!(r#"{{"x":{deep},"model":"a"}}"#)),
+        Ok(Some("a".to_owned()))
+    );
+}
+
+#[test]
+fn only_the_name_is_replaced() {
+    let body = Bytes::from_static(br#"{"a":1.50,"model" : "x\u0079" ,"b":"xy"}"#);
+    let model = model_in_json(&body).unwrap().unwrap();
+    assert_eq!(
+        joined(&replace_model(&body, &model, "q\"\\\u{e9}")),
+        "{\"a\":1.50,\"model\" : \"q\\\"\\\\\u{e9}\" ,\"b\":\"xy\"}".as_bytes()
+    );
+}
+
+const PART: &str = "Content-Disposition: form-data; name=\"model\"";
+
+fn form(head: &str, content: &str) -> Vec<u8> {
+    format!("--b\r\n{head}\r\n\r\n{content}\r\n--b--\r\n").into_bytes()
+}
+
+const TYPE: &str = "multipart/form-data; boundary=b";
+
+#[test]
+fn the_model_of_a_form_is_its_field() {
+    let heads = [
+        PART,
+        "content-disposition:form-data;name=model",
+        "Content-Type: text/plain\r\nContent-Disposition: FORM-DATA ; NAME = \"model\"",
+        "Content-Disposition: form-data; name=\"model\"\r\nContent-Transfer-Encoding: 8BIT",
+    ];
+    for head in heads {
+        assert_eq!(
+            in_form(&form(head, "a"), TYPE)
+                .unwrap()
+                .map(|model| model.name)
+                .as_deref(),
+            Some("a"),
+            "{head}"
+        );
+    }
+    let types = [
+        "multipart/form-data; boundary=\"b\"",
+        "Multipart/Form-Data;charset=utf-8; Boundary=b",
+    ];
+    for content_type in types {
+        assert!(
+            in_form(&form(PART, "a"), content_type).unwrap().is_some(),
+            "{content_type}"
+        );
+    }
+    for head in [
+        "Content-Disposition: form-data; name=\"models\"",
+        "Content-Disposition: form-data; name=\"file\"; filename=\"model\"",
+        "Content-Disposition: form-data; name=\"model[]\"",
+    ] {
+        assert_eq!(in_form(&form(head, "a"), TYPE), Ok(None), "{head}");
+    }
+    let around = [b"\r\n".as_slice(), &form(PART, "a"), b"epilogue\r\n"].concat();
+    assert!(in_form(&around, TYPE).unwrap().is_some());
+    assert_eq!(in_form(b"--b--", TYPE), Ok(None));
+}
+
+#[test]
+fn a_form_that_could_be_read_in_two_ways_is_refused() {
+    let heads = [
+        "",
+        "Content-Type: text/plain",
+        "Content-Disposition: attachment; name=\"model\"",
+        "Content-Disposition: form-data",
+        "Content-Disposition: form-data; name=\"model\"; name=\"x\"",
+        "Content-Disposition: form-data; name=\"model",
+        "Content-Disposition: form-data; name=mo del",
+        "Content-Disposition: form-data; name=\"x\"; name*=utf-8''model",
+        "Content-Disposition: form-data; name=\"Model\"",
+        "Content-Disposition: form-data; name=\" model\"",
+        "Content-Disposition: form-data; name=\"mod%65l\"",
+        "Content-Disposition: form-data; name=\"mod\\el\"",
+        "Content-Disposition: form-data; name=\"x\"; name*0=\"model\"",
+        "Content-Disposition: form-data; name=\"model\"; filename=\"a\"",
+        "Content-Disposition: form-data; name=\"model\"; filename*=utf-8''a",
+        "Content-Disposition: form-data; name=\"model\"\r\nContent-Transfer-Encoding: base64",
+        "Content-Disposition: form-data; name=\"x\"\r\nContent-Disposition: form-data; name=\"model\"",
+        "Content-Disposition: form-data; name=\"x\"\nContent-Disposition: form-data; name=\"model\"",
+        " Content-Disposition: form-data; name=\"model\"",
+        "Content-Disposition: form-data;\r\n name=\"model\"",
+        "Content-Disposition : form-data; name=\"model\"",
+    ];
+    for head in heads {
+        assert!(in_form(&form(head, "a"), TYPE).is_err(), "{head:?}");
+    }
+    let two = [
+        &form(PART, "a")[..form(PART, "a").len() - 7],
+        &form(PART, "b"),
+    ]
+    .concat();
+    let file = |content: &str| {
+        let file = form(
+            "Content-Disposition: form-data; name=\"f\"; filename=\"f\"",
+            content,
+        );
+        [&file[..file.len() - 7], &form(PART, "a")].concat()
+    };
+    let hidden = |end: &str| file(&format!("x{end}--b{end}{PART}{end}{end}b"));
+    assert!(in_form(&file("x"), TYPE).unwrap().is_some());
+    let bodies: [(&str, Vec<u8>); 13] = [
+        (
+            "a text before",
+            [b"{\"model\":\"b\"}\r\n".as_slice(), &form(PART, "a")].concat(),
+        ),
+        ("a delimiter behind a line feed", hidden("\n")),
+        ("a delimiter behind a carriage return", hidden("\r")),
+        ("a delimiter behind nothing", file("x--b--")),
+        (
+            "a part behind the end",
+            [form(PART, "a"), form(PART, "b")].concat(),
+        ),
+        ("two fields", two),
+        ("no end", form(PART, "a")[..60].to_vec()),
+        ("nothing", Vec::new()),
+        (
+            "line feeds",
+            String::from_utf8(form(PART, "a"))
+                .unwrap()
+                .replace("\r\n", "\n")
+                .into_bytes(),
+        ),
+        ("no text", form(PART, "")),
+        ("another boundary", b"--c\r\n".to_vec()),
+        ("text behind a delimiter", b"--bx\r\n\r\n".to_vec()),
+        (
+            "a head that does not end",
+            [b"--b\r\n".as_slice(), PART.as_bytes(), b"\r\n--b--\r\n"].concat(),
+        ),
+    ];
+    for (row, body) in bodies {
+        assert!(in_form(&body, TYPE).is_err(), "{row}");
+    }
+    for content_type in [
+        "multipart/form-data",
+        "multipart/mixed; boundary=b",
+        "multipart/form-data; boundary=",
+        "multipart/form-data; boundary=b; boundary=c",
+        "multipart/form-data; boundary=b; boundary*=utf-8''c",
+        "multipart/form-data; boundary=b; boundary*0=c",
+        "multipart/form-data; boundary=\"b",
+    ] {
+        assert!(
+            in_form(&form(PART, "a"), content_type).is_err(),
+            "{content_type}"
+        );
+    }
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "[\\PC\"\\\\]{0,8}".prop_map(Value::from),
+        Just(json!("model"))
+    ];
+    leaf.prop_recursive(3, 20, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec(("model|[a-z]{1,3}", inner), 0..4)
+                .prop_map(|members| members.into_iter().collect()),
+        ]
+    })
+}
+
+proptest! {
+    /// Replacing the name equals parsing, setting and writing it, and every other byte stays.
+    #[test]
+    fn a_renamed_object_is_the_object_with_another_model(
+        members in prop::collection::vec(("[a-z\"\\\\]{1,4}", value(), any::<bool>()), 0..6),
+        place in 0_usize..6,
+        name in "[a-z/:.\"\\\\é]{1,20}",
+        other in "[ -~é]{0,20}",
+        blank in "[ \n\t]{0,3}",
+    ) {
+        let text = |text: &str, is_escaped: bool| {
+            if is_escaped { format!("\"{}\"", text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>()) } else { json!(text).to_string() }
+        };
+        let mut written: Vec<String> = members.iter().map(|(key, value, is_escaped)| format!("{}{blank}:{value}", text(key, *is_escaped))).collect();
+        let escaped = place % 2 == 0;
+        written.insert(place.min(written.len()), format!("{}:{blank}{}", text("model", escaped), text(&name, !escaped)));
+        let body = Bytes::from(format!("{blank}{{{blank}{}{blank}}}{blank}", written.join(",")));
+
+        let model = model_in_json(&body).unwrap().unwrap();
+        prop_assert_eq!(&model.name, &name);
+        let renamed = joined(&replace_model(&body, &model, &other));
+
+        let mut expected: Value = serde_json::from_slice(&body).unwrap();
+        expected["model"] = json!(other);
+        prop_assert_eq!(serde_json::from_slice::<Value>(&renamed).unwrap(), expected);
+        prop_assert_eq!(&renamed[..model.span.start], &body[..model.span.start]);
+        prop_assert!(renamed.ends_with(&body[model.span.end..]));
+    }
+
+    /// The model of a form is found, whatever its files hold.
+    #[test]
+    fn the_field_of_a_form_is_found_among_files(
+        files in prop::collection::vec((any::<bool>(), prop::collection::vec(prop_oneof![any::<u8>(), Just(b'-'), Just(b'\r'), Just(b'\n')], 0..60), "\r?\n?-{0,3}[bB]?"), 0..5),
+        place in 0_usize..5,
+        name in "[a-z/:.-]{1,20}",
+    ) {
+        let boundary = "bB-b";
+        let part = |head: &str, content: &[u8]| [format!("--{boundary}\r\n{head}\r\n\r\n").as_bytes(), content, b"\r\n"].concat();
+        let mut parts: Vec<Vec<u8>> = files.iter().map(|(is_file, content, end)| {
+            let head = if *is_file { "Content-Disposition: form-data; name=\"image[]\"; filename=\"model\"\r\nContent-Type: image/png" } else { "Content-Disposition: form-data; name=\"prompt\"" };
+            part(head, &[content, end.as_bytes()].concat())
+        }).collect();
+        parts.insert(place.min(parts.len()), part(PART, name.as_bytes()));
+        let body = Bytes::from([parts.concat(), format!("--{boundary}--\r\n").into_bytes()].concat());
+        let content_type = format!("multipart/form-data; boundary={boundary}");
+
+        let model = in_form(&body, &content_type).unwrap().unwrap();
+        prop_assert_eq!(&model.name, &name);
+        let renamed = joined(&replace_model(&body, &model, "other"));
+        let expected = [&body[..model.span.start], b"other", &body[model.span.end..]].concat();
+        prop_assert_eq!(renamed, expected);
+    }
+
+    /// No input causes a panic.
+    #[test]
+    fn any_bytes_are_read_or_refused(body in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(b"-b\r\n\":{}model;=".to_vec())], 0..200)) {
+        let _read = model_in_json(&body);
+        let _read = in_form(&body, TYPE);
+        let _read = in_form(&[b"--b\r\n".as_slice(), &body].concat(), TYPE);
+    }
+}

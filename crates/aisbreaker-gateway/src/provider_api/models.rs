@@ -1,0 +1,271 @@
+//! `GET /v1/models`: one list of the models of all services of a key, in the dialect of the caller.
+//!
+//! A model has the name under which it can be used: its own where a bare name leads to its provider,
+//! else `vendor/model`.
+
+mod cache;
+mod listed_model;
+
+use std::{sync::Arc, time::Duration};
+
+use aisbreaker_egress::{MemoryReservation, Outgoing};
+use aisbreaker_services::{Dialect, ForwardedRequest, ServiceError};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use serde::Deserialize;
+use serde_json::{Map, Value, value::RawValue};
+use tokio::time::timeout;
+
+pub(crate) use self::cache::ModelListCache;
+use self::listed_model::{ListedModel, alias_model, encode_list};
+use super::{
+    ProviderApi,
+    error::ProviderApiError,
+    resolve::{ResolvedService, Resolver},
+};
+use crate::{
+    form_urlencoded,
+    memory::ClientMemory,
+    pipeline::Admitted,
+    response::{self, ResponseBody},
+    route::operation::{self, Operation},
+};
+
+/// The most services that are queried for one list.
+const MAX_SERVICES: usize = 20;
+/// How long one service may take. A list without its models is better than none.
+const SERVICE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest list of one service in bytes, the most models in it, and the longest model: whoever
+/// names a provider in a key may also be that provider.
+const MAX_LIST_BYTES: usize = 4 << 20;
+const MAX_MODELS: usize = 1_000;
+const MAX_MODEL_BYTES: usize = 64 << 10;
+/// How many models are converted before other tasks get a turn.
+const MODELS_PER_TURN: usize = 50;
+/// The largest page of Anthropic's API.
+const ANTHROPIC_PAGE: &str = "limit=1000";
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// A query for the list of models.
+#[derive(Debug)]
+pub struct ModelListQuery {
+    pub(crate) dialect: Dialect,
+    pub(crate) memory: Arc<ClientMemory>,
+    pub(crate) now: std::time::Instant,
+}
+
+/// The models of one service, with the memory that they hold.
+struct ServiceModels {
+    models: Vec<ListedModel>,
+    reservation: MemoryReservation,
+}
+
+/// Returns the model that the path of a request names.
+pub(super) fn model_in_path(path: &str) -> Result<String, ProviderApiError> {
+    let path = operation::strip_base(operation::trim_slashes(path)).unwrap_or_default();
+    let name = path.strip_prefix("/models/").unwrap_or_default();
+    // A plus in a path is a plus.
+    let name = form_urlencoded::decode(&name.replace('+', "%2B"));
+    let has_odd_segment = name
+        .split('/')
+        .any(|segment| matches!(segment, "" | "." | ".."));
+    if has_odd_segment || name.chars().any(char::is_control) {
+        return Err(ProviderApiError::UnknownModel);
+    }
+    Ok(name)
+}
+
+impl ProviderApi {
+    /// Returns the list of models for an admitted caller, from the cache if it is fresh.
+    pub(super) async fn model_list(
+        &self,
+        query: &ModelListQuery,
+        admitted: &Admitted,
+    ) -> Result<Response<ResponseBody>, ProviderApiError> {
+        let caller = admitted.caller();
+        let cache_key = caller.key.as_ref().map(|key| (key.id, query.dialect));
+        if let Some(cache_key) = cache_key
+            && let Some(list) = self.model_lists.get(cache_key, query.now)
+        {
+            return Ok(response::full(StatusCode::OK, JSON, list));
+        }
+        let providers = self.relay.providers();
+        let resolver = Resolver::new(providers, caller, query.dialect, Operation::Models);
+        let mut services = resolver.all();
+        services.truncate(MAX_SERVICES);
+        if services.is_empty() {
+            let problem = "the key has no service whose models can be listed";
+            return Err(resolver.no_service(problem).into());
+        }
+        let fetches = services
+            .iter()
+            .map(|service| self.service_models(service, query, admitted, &resolver));
+        let fetched = join_all(fetches).await;
+        let is_complete = fetched.iter().all(Result::is_ok);
+        let (mut models, mut reservations) = (Vec::new(), Vec::new());
+        let mut first_error = None;
+        for ((service, _), outcome) in services.iter().zip(fetched) {
+            match outcome {
+                Ok(of_service) => {
+                    models.extend(of_service.models);
+                    reservations.push(of_service.reservation);
+                }
+                Err(error) => {
+                    let service = service.service_id.as_str();
+                    tracing::debug!(service, %error, "no list of models");
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        if let (true, Some(error)) = (models.is_empty(), first_error) {
+            return Err(error.into());
+        }
+        for (alias, target) in &caller.model_aliases {
+            models.extend(ListedModel::new(alias_model(alias, target), query.dialect));
+        }
+        let list = Bytes::from(encode_list(&models, query.dialect));
+        if let (true, Some(cache_key)) = (is_complete, cache_key) {
+            self.model_lists.put(cache_key, query.now, list.clone());
+        }
+        Ok(response::full(StatusCode::OK, JSON, list))
+    }
+
+    /// Returns the models of one service that can be used.
+    async fn service_models(
+        &self,
+        (service, dialect): &(ResolvedService, Dialect),
+        query: &ModelListQuery,
+        admitted: &Admitted,
+        resolver: &Resolver<'_>,
+    ) -> Result<ServiceModels, ServiceError> {
+        let id = &service.service_id;
+        let fetch = self.fetch_list(service, *dialect, query, admitted);
+        let Ok(fetched) = timeout(SERVICE_TIMEOUT, fetch).await else {
+            let problem = format!("{id}: the provider took too long to list its models");
+            return Err(ServiceError::Timeout(problem.into()));
+        };
+        let list = fetched?;
+        let Some(raw_models) = split_list(&list) else {
+            let problem = format!("{id}: the list of models is not JSON, or too long");
+            return Err(ServiceError::BadAnswer(problem.into()));
+        };
+        let mut converted = ServiceModels {
+            models: Vec::new(),
+            reservation: query.memory.budget().reservation(),
+        };
+        let mut length = 0_usize;
+        for (index, raw) in raw_models.into_iter().take(MAX_MODELS).enumerate() {
+            if index % MODELS_PER_TURN == MODELS_PER_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+            let Some(model) = convert(raw, service, query.dialect, resolver) else {
+                continue;
+            };
+            length = length.saturating_add(model.json.get().len());
+            converted.reservation.hold(length)?;
+            converted.models.push(model);
+        }
+        Ok(converted)
+    }
+
+    /// Fetches the list of a service from its provider.
+    async fn fetch_list(
+        &self,
+        service: &ResolvedService,
+        dialect: Dialect,
+        query: &ModelListQuery,
+        admitted: &Admitted,
+    ) -> Result<Bytes, ServiceError> {
+        let page = match dialect {
+            Dialect::OpenAi => None,
+            Dialect::Anthropic => Some(ANTHROPIC_PAGE.to_owned()),
+        };
+        let outgoing = Outgoing::new(Method::GET, HeaderMap::new(), Bytes::new())
+            .with_query(page)
+            .with_budget(query.memory.budget().clone());
+        let request = ForwardedRequest {
+            service_id: &service.service_id,
+            provider: &service.provider,
+            dialect,
+            path: "/models",
+            credentials: &admitted.caller().credentials,
+            hops: admitted.hops(),
+            outgoing,
+        };
+        self.relay.fetch(request).await
+    }
+}
+
+/// Splits a list into its models, unparsed.
+fn split_list(list: &[u8]) -> Option<Vec<&RawValue>> {
+    #[derive(Deserialize)]
+    struct Page<'a> {
+        #[serde(borrow)]
+        data: Option<Vec<&'a RawValue>>,
+    }
+
+    if list.len() > MAX_LIST_BYTES {
+        return None;
+    }
+    // Some providers return the bare list, and some null for an empty one.
+    if list.trim_ascii_start().starts_with(b"[") {
+        return serde_json::from_slice(list).ok();
+    }
+    let page: Page<'_> = serde_json::from_slice(list).ok()?;
+    Some(page.data.unwrap_or_default())
+}
+
+/// Converts a model for the list; `None` if it is malformed or cannot be used.
+fn convert(
+    raw: &RawValue,
+    service: &ResolvedService,
+    dialect: Dialect,
+    resolver: &Resolver<'_>,
+) -> Option<ListedModel> {
+    if raw.get().len() > MAX_MODEL_BYTES {
+        return None;
+    }
+    let model = serde_json::from_str(raw.get()).ok()?;
+    ListedModel::new(with_usable_name(model, service, resolver)?, dialect)
+}
+
+/// Gives a model the name under which it can be used, if it can be.
+fn with_usable_name(
+    mut model: Map<String, Value>,
+    service: &ResolvedService,
+    resolver: &Resolver<'_>,
+) -> Option<Map<String, Value>> {
+    let id = model.get("id")?.as_str()?.to_owned();
+    let vendor = service.service_id.vendor()?;
+    if !resolver.has_model(vendor, &id) {
+        return None;
+    }
+    let name = if leads_to(resolver, &id, vendor) {
+        id
+    } else {
+        format!("{vendor}/{id}")
+    };
+    model.insert("id".to_owned(), Value::from(name));
+    model
+        .entry("owned_by")
+        .or_insert_with(|| Value::from(vendor));
+    Some(model)
+}
+
+/// Returns whether the bare name of a model leads to this vendor.
+fn leads_to(resolver: &Resolver<'_>, model: &str, vendor: &str) -> bool {
+    let Ok(services) = resolver.resolve(Some(model)) else {
+        return false;
+    };
+    match services.first() {
+        Some(first) => {
+            let is_renamed = first
+                .engine
+                .as_deref()
+                .is_some_and(|engine| engine != model);
+            first.service_id.vendor() == Some(vendor) && !is_renamed
+        }
+        None => false,
+    }
+}

@@ -1,0 +1,369 @@
+//! The resolve stage: which services are called for a model.
+//!
+//! - An alias of the key stands for a service id.
+//! - A service id (`chat:openai.com/gpt-4o`, or `openai.com/gpt-4o` without its task) names itself.
+//! - Anything else is the bare name of a model, which goes to the first service of the key whose
+//!   provider speaks the dialect.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use aisbreaker_api::{ServiceId, ServicePattern};
+use aisbreaker_services::{
+    Credential, Credentials, Dialect, Provider, Providers, SealedSecret, SecretNeed,
+};
+
+use crate::{authenticate::Caller, route::operation::Operation};
+
+const CHAT: &str = "chat";
+/// The task of services that make images.
+const IMAGE: &str = "text-to-image";
+/// The most service ids of a key that an error lists.
+const MAX_NAMED: usize = 20;
+
+/// A service that can be called.
+#[derive(Clone, Debug)]
+pub(crate) struct ResolvedService {
+    pub(crate) service_id: ServiceId,
+    pub(crate) provider: Arc<Provider>,
+    /// The provider's name of the model; `None`: that of the caller.
+    pub(crate) engine: Option<String>,
+}
+
+/// No service can be called, for this reason.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct NoService(pub(crate) String);
+
+/// Finds the services of a caller.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Resolver<'a> {
+    pub(crate) providers: &'a Providers,
+    pub(crate) credentials: &'a Credentials,
+    pub(crate) aliases: &'a BTreeMap<String, String>,
+    pub(crate) dialect: Dialect,
+    pub(crate) operation: Operation,
+}
+
+impl<'a> Resolver<'a> {
+    pub(crate) fn new(
+        providers: &'a Providers,
+        caller: &'a Caller,
+        dialect: Dialect,
+        operation: Operation,
+    ) -> Self {
+        Self {
+            providers,
+            credentials: &caller.credentials,
+            aliases: &caller.model_aliases,
+            dialect,
+            operation,
+        }
+    }
+
+    /// Returns the service for a model, or for a request that names none, followed by its fallbacks.
+    pub(crate) fn resolve(&self, model: Option<&str>) -> Result<Vec<ResolvedService>, NoService> {
+        let first = self.first(model)?;
+        if self.operation.is_provider_bound() {
+            return Ok(vec![first]);
+        }
+        let fallback_model = first.engine.as_deref().or(model);
+        let mut fallbacks = Vec::new();
+        for id in self.credentials.fallback_for(&first.service_id) {
+            fallbacks.extend(self.fallback(id, fallback_model));
+        }
+        let mut services = vec![first];
+        services.append(&mut fallbacks);
+        Ok(services)
+    }
+
+    fn first(&self, model: Option<&str>) -> Result<ResolvedService, NoService> {
+        let Some(model) = model else {
+            return self.for_bare_name(None);
+        };
+        let alias = self.aliases.get(model);
+        let target = alias.map_or(model, String::as_str);
+        if let Some(id) = self.as_service_id(target) {
+            return self.for_service_id(&id);
+        }
+        let service = self.for_bare_name(Some(target))?;
+        Ok(ResolvedService {
+            engine: alias.cloned(),
+            ..service
+        })
+    }
+
+    /// Returns the service id that a model name is, if it is one.
+    fn as_service_id(&self, model: &str) -> Option<ServiceId> {
+        if let Some((CHAT | IMAGE, _)) = model.split_once(':') {
+            return ServiceId::parse(model).ok();
+        }
+        let vendor = model.split('/').next()?;
+        // Without a dot it may be a model such as `openai/gpt-4o`, which resellers have.
+        let is_known = vendor.contains('.') && self.providers.find(vendor).is_some();
+        let is_in_key = || {
+            let mut entries = self.entries();
+            entries.any(|entry| vendor_of(&entry.pattern) == Some(vendor))
+        };
+        if is_known || is_in_key() {
+            ServiceId::parse(format!("{CHAT}:{model}")).ok()
+        } else {
+            None
+        }
+    }
+
+    /// Returns the service with this id, under whichever name of its provider the key has.
+    fn for_service_id(&self, id: &ServiceId) -> Result<ResolvedService, NoService> {
+        let dialect = self.dialect.name();
+        let Some(provider) = id.vendor().and_then(|vendor| self.providers.find(vendor)) else {
+            return Err(
+                self.no_service(&format!("{id} is not known to speak the {dialect} dialect"))
+            );
+        };
+        if provider.dialect(self.dialect).is_none() {
+            return Err(self.no_service(&format!("{id} does not speak the {dialect} dialect")));
+        }
+        let Some(engine) = id.engine().or(provider.engine.as_deref()) else {
+            return Err(self.no_service(&format!("{id} names no model; write {id}/<model>")));
+        };
+        for name in id.vendor().into_iter().chain(provider.names()) {
+            // The pattern of the key is matched with the provider's default engine as well.
+            let Some(service) = self.service(id.task(), name, provider, Some(engine)) else {
+                continue;
+            };
+            if self.is_in_key(&service.service_id) {
+                return Ok(ResolvedService {
+                    engine: Some(engine.to_owned()),
+                    ..service
+                });
+            }
+        }
+        Err(self.no_service(&format!("the key has no service for {id}")))
+    }
+
+    /// Returns whether the key has an entry for this service. Without a key, every service is there.
+    fn is_in_key(&self, id: &ServiceId) -> bool {
+        match self.credentials {
+            Credentials::None | Credentials::Caller(_) => true,
+            Credentials::Sealed { secrets, .. } => {
+                secrets.iter().any(|entry| entry.pattern.matches(id))
+            }
+        }
+    }
+
+    /// Returns the first service whose provider speaks the dialect and which can be used for a model
+    /// of this name.
+    fn for_bare_name(&self, model: Option<&str>) -> Result<ResolvedService, NoService> {
+        if let Credentials::None | Credentials::Caller(_) = self.credentials {
+            return match self.at_first_provider(model) {
+                Some(service) => Ok(service),
+                None => Err(self.no_service("no provider is known")),
+            };
+        }
+        let mut unusable = None;
+        for entry in self.entries() {
+            let Some(service) = self.for_entry(entry, model) else {
+                continue;
+            };
+            if self.is_usable(&service) {
+                return Ok(service);
+            }
+            // The key names this provider, so the error should be about it.
+            if vendor_of(&entry.pattern).is_some() {
+                unusable.get_or_insert(service);
+            }
+        }
+        if let Some(service) = unusable {
+            return Ok(service);
+        }
+        let dialect = self.dialect.name();
+        let problem = match model {
+            None => format!(
+                "the request names no model, and the key has no service that speaks the {dialect} dialect"
+            ),
+            Some(_) => {
+                format!("the key has no service for this model that speaks the {dialect} dialect")
+            }
+        };
+        Err(self.no_service(&problem))
+    }
+
+    fn at_first_provider(&self, model: Option<&str>) -> Option<ResolvedService> {
+        let provider = self.providers.first(self.dialect)?;
+        self.service(CHAT, &provider.id, provider, model)
+    }
+
+    /// Returns the service of an entry of the key, if it fits this operation and model.
+    fn for_entry(&self, entry: &SealedSecret, model: Option<&str>) -> Option<ResolvedService> {
+        let task = task_of(&entry.pattern).unwrap_or(CHAT);
+        if task != CHAT && !(task == IMAGE && self.operation.makes_images()) {
+            return None;
+        }
+        let service = match vendor_of(&entry.pattern) {
+            None => self.at_first_provider(model)?,
+            Some(vendor) => {
+                let provider = self.providers.find(vendor)?;
+                provider.dialect(self.dialect)?;
+                self.service(task, vendor, provider, model)?
+            }
+        };
+        if entry.pattern.matches(&service.service_id) {
+            Some(service)
+        } else {
+            None
+        }
+    }
+
+    fn service(
+        &self,
+        task: &str,
+        vendor: &str,
+        provider: &Arc<Provider>,
+        model: Option<&str>,
+    ) -> Option<ResolvedService> {
+        let id = match model {
+            None => [task, ":", vendor].concat(),
+            Some(model) => [task, ":", vendor, "/", model].concat(),
+        };
+        Some(ResolvedService {
+            service_id: ServiceId::parse(id).ok()?,
+            provider: Arc::clone(provider),
+            engine: None,
+        })
+    }
+
+    /// Returns the service that is called when another one failed, with its own model or that of the
+    /// other one.
+    fn fallback(&self, id: &ServiceId, model: Option<&str>) -> Option<ResolvedService> {
+        let vendor = id.vendor()?;
+        let provider = self.providers.find(vendor)?;
+        provider.dialect(self.dialect)?;
+        let engine = match (model, id.engine()) {
+            (Some(_), Some(own)) => Some(own),
+            (model, None) => model,
+            // The request has no model that this one could replace.
+            (None, Some(_)) => return None,
+        };
+        let service = ResolvedService {
+            engine: engine.map(str::to_owned),
+            ..self.service(id.task(), vendor, provider, engine)?
+        };
+        if self.is_usable(&service) {
+            Some(service)
+        } else {
+            None
+        }
+    }
+
+    fn is_usable(&self, service: &ResolvedService) -> bool {
+        match self.credentials.for_service(&service.service_id) {
+            Credential::Bound { .. } | Credential::Unbound(_) => true,
+            Credential::None => service.provider.secret == SecretNeed::Optional,
+            Credential::Blocked => false,
+        }
+    }
+
+    /// Returns the services of the key, each provider once, with the dialect to list its models in:
+    /// this one if the provider speaks it.
+    pub(crate) fn all(&self) -> Vec<(ResolvedService, Dialect)> {
+        if let Credentials::None | Credentials::Caller(_) = self.credentials {
+            let first = self.at_first_provider(None);
+            return Vec::from_iter(first.map(|service| (service, self.dialect)));
+        }
+        let mut all: Vec<(ResolvedService, Dialect)> = Vec::new();
+        for entry in self.entries() {
+            let Some((service, dialect)) = self.for_entry_in_any_dialect(entry) else {
+                continue;
+            };
+            let is_new = all
+                .iter()
+                .all(|(known, _)| known.service_id.vendor() != service.service_id.vendor());
+            if is_new && self.is_usable(&service) {
+                all.push((service, dialect));
+            }
+        }
+        all
+    }
+
+    /// Returns the service of an entry as it is written, with the engine that it is limited to.
+    fn for_entry_in_any_dialect(&self, entry: &SealedSecret) -> Option<(ResolvedService, Dialect)> {
+        let other = match self.dialect {
+            Dialect::OpenAi => Dialect::Anthropic,
+            Dialect::Anthropic => Dialect::OpenAi,
+        };
+        let id = ServiceId::parse(entry.pattern.as_str()).ok();
+        let engine = id.as_ref().and_then(ServiceId::engine);
+        for dialect in [self.dialect, other] {
+            let resolver = Resolver { dialect, ..*self };
+            if let Some(service) = resolver.for_entry(entry, engine) {
+                return Some((service, dialect));
+            }
+        }
+        None
+    }
+
+    /// Returns whether this model of a provider can be used with the key.
+    pub(crate) fn has_model(&self, vendor: &str, model: &str) -> bool {
+        let Some(provider) = self.providers.find(vendor) else {
+            return false;
+        };
+        match self.service(CHAT, vendor, provider, Some(model)) {
+            Some(service) => self.is_usable(&service),
+            None => false,
+        }
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &SealedSecret> {
+        let secrets = match self.credentials {
+            Credentials::None | Credentials::Caller(_) => &[][..],
+            Credentials::Sealed { secrets, .. } => secrets,
+        };
+        secrets.iter()
+    }
+
+    /// Creates the error for a problem, with the services that the key has.
+    pub(crate) fn no_service(&self, problem: &str) -> NoService {
+        let mut text = problem.to_owned();
+        if matches!(self.credentials, Credentials::Sealed { .. }) {
+            text.push_str("; the services in the key are: ");
+            self.list_services(&mut text);
+        }
+        NoService(text)
+    }
+
+    fn list_services(&self, text: &mut String) {
+        let usable = self.entries().filter(|entry| !entry.is_blocked());
+        for (index, entry) in usable.enumerate() {
+            if index == MAX_NAMED {
+                text.push_str(", and more");
+                return;
+            }
+            if index > 0 {
+                text.push_str(", ");
+            }
+            text.push_str(match entry.pattern.as_str() {
+                "" => "any",
+                id => id,
+            });
+        }
+        if text.ends_with(": ") {
+            text.push_str("none");
+        }
+    }
+}
+
+fn vendor_of(pattern: &ServicePattern) -> Option<&str> {
+    let (_, rest) = pattern.as_str().split_once(':')?;
+    match rest.split('/').next() {
+        Some("") | None => None,
+        vendor => vendor,
+    }
+}
+
+fn task_of(pattern: &ServicePattern) -> Option<&str> {
+    match pattern.as_str().split(':').next() {
+        Some("") | None => None,
+        task => task,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,362 @@
+//! The content of a request: received within bounds of time and memory, then parsed where that does
+//! not stall other requests.
+
+use std::{
+    fmt,
+    pin::{Pin, pin},
+    sync::{Arc, LazyLock, Weak},
+    time::Duration,
+};
+
+use aisbreaker_api::InvalidRequest;
+use bytes::Bytes;
+use http_body::Body;
+use http_body_util::BodyExt as _;
+use tokio::{
+    sync::Semaphore,
+    task::coop::unconstrained,
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::{
+    memory::{ClientMemory, MemoryHold},
+    request::{
+        error::RequestError, head::Content, inflate::ContentCoding, secret_buffer::SecretBuffer,
+    },
+};
+
+/// The largest content that is cheap to parse. Anything larger, or with a content coding, is
+/// charged to the quotas before it is parsed.
+const MAX_CHEAP_BYTES: usize = 64 << 10;
+/// The largest content that is parsed on a thread of the runtime.
+const MAX_INLINE_BYTES: usize = 1 << 20;
+/// How long content waits for a worker.
+const WORKER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The minimum average rate of content, so that a client which sends a byte now and then does not
+/// stay forever.
+const MIN_BYTES_PER_SECOND: u64 = 1_024;
+/// Parses and inflates large content, on at most as many threads as leave a processor to the
+/// runtime.
+static WORKERS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    Arc::new(Semaphore::new(processors.saturating_sub(1).max(1)))
+});
+/// How long the rest of refused content is read: many clients look for a response only after they
+/// have sent everything.
+const DISCARD_TIME: Duration = Duration::from_secs(3);
+
+/// The bounds of content.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyLimits {
+    /// The largest content in bytes, after decoding.
+    pub(crate) max_bytes: usize,
+    /// The longest pause.
+    pub(crate) timeout: Duration,
+}
+
+/// Content that was received completely, with the memory that it holds.
+#[derive(Debug)]
+pub(crate) struct ReceivedBody {
+    coding: ContentCoding,
+    body: SecretBytes,
+    hold: MemoryHold,
+    max_bytes: usize,
+}
+
+/// Content that may hold secrets.
+struct SecretBytes(Bytes);
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl ReceivedBody {
+    /// Receives content, as its header section announced it.
+    pub(crate) async fn receive<B: Body<Data = Bytes>>(
+        body: B,
+        content: Content,
+        limits: BodyLimits,
+        memory: &Arc<ClientMemory>,
+    ) -> Result<Self, RequestError> {
+        let mut hold = memory.empty_hold();
+        let body = collect(body, content, limits, &mut hold).await?;
+        Ok(Self {
+            coding: content.coding,
+            body: SecretBytes(body),
+            hold,
+            max_bytes: limits.max_bytes,
+        })
+    }
+
+    /// Returns whether parsing this takes long enough that it must be charged first.
+    pub(crate) fn is_costly(&self) -> bool {
+        self.is_coded() || self.body.0.len() > MAX_CHEAP_BYTES
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.body.0.is_empty()
+    }
+
+    /// Returns whether this came with a content coding.
+    pub(crate) fn is_coded(&self) -> bool {
+        self.coding != ContentCoding::Identity
+    }
+
+    /// Decodes and parses the content. Returns the memory that it holds as well.
+    pub(crate) async fn parse<T: Send + 'static>(
+        self,
+        parse: impl FnOnce(&Bytes) -> Result<T, InvalidRequest> + Send + 'static,
+    ) -> Result<(T, MemoryHold), RequestError> {
+        let is_coded = self.is_coded();
+        let Self {
+            coding,
+            body: SecretBytes(received),
+            mut hold,
+            max_bytes,
+        } = self;
+        if !is_coded && received.len() <= MAX_INLINE_BYTES {
+            return Ok((parse(&received)?, hold));
+        }
+        run_on_worker(move |waiter| {
+            if !is_coded {
+                return Ok((parse(&received)?, hold));
+            }
+            let received_bytes = received.len();
+            let decoded = coding.decode(received, max_bytes, |decoded_bytes| {
+                waiter.check()?;
+                Ok(hold.resize(decoded_bytes.saturating_add(received_bytes))?)
+            })?;
+            hold.resize(decoded.len())?;
+            Ok((parse(&decoded)?, hold))
+        })
+        .await
+    }
+}
+
+/// The request that waits for a worker.
+struct Waiter(Weak<()>);
+
+impl Waiter {
+    /// Fails once the request is gone, so that nobody works in vain.
+    fn check(&self) -> Result<(), RequestError> {
+        if self.0.strong_count() > 0 {
+            Ok(())
+        } else {
+            Err(RequestError::Incomplete)
+        }
+    }
+}
+
+/// Runs work of up to a tenth of a second on a thread outside the runtime.
+///
+/// The work keeps its worker and everything it owns until it ends, even if the request is gone.
+async fn run_on_worker<T: Send + 'static>(
+    work: impl FnOnce(&Waiter) -> Result<T, RequestError> + Send + 'static,
+) -> Result<T, RequestError> {
+    let permit = timeout(WORKER_TIMEOUT, Arc::clone(&WORKERS).acquire_owned()).await;
+    // The semaphore is never closed, so only the time can be over.
+    let Ok(Ok(permit)) = permit else {
+        return Err(RequestError::Busy);
+    };
+    let alive = Arc::new(());
+    let waiter = Waiter(Arc::downgrade(&alive));
+    let task = tokio::task::spawn_blocking(move || {
+        let outcome = match waiter.check() {
+            Ok(()) => work(&waiter),
+            Err(gone) => Err(gone),
+        };
+        drop(permit);
+        outcome
+    });
+    let joined = task.await;
+    drop(alive);
+    match joined {
+        Ok(outcome) => outcome,
+        // Panics of requests become responses in the gateway.
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_cancelled) => Err(RequestError::Incomplete),
+    }
+}
+
+/// Collects content that arrives steadily and within the limits. A single frame is not copied.
+async fn collect<B: Body<Data = Bytes>>(
+    body: B,
+    content: Content,
+    limits: BodyLimits,
+    hold: &mut MemoryHold,
+) -> Result<Bytes, RequestError> {
+    let limit = limits.max_bytes;
+    let mut body = pin!(body);
+    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+        if !content.expects_continue {
+            discard(body).await;
+        }
+        return Err(RequestError::TooLarge { limit });
+    }
+    let mut first = Bytes::new();
+    let mut joined = SecretBuffer::default();
+    let mut pace = Pace::start(limits.timeout);
+    // A client that sends empty frames as fast as it can spends the task's budget; the deadline
+    // must hold nevertheless.
+    while let Some(frame) = unconstrained(timeout_at(pace.deadline, body.frame()))
+        .await
+        .map_err(|_elapsed| RequestError::Timeout)?
+    {
+        let Ok(data) = frame
+            .map_err(|_broken| RequestError::Incomplete)?
+            .into_data()
+        else {
+            continue;
+        };
+        pace.advance(data.len());
+        let length = first.len().max(joined.len()).saturating_add(data.len());
+        if let Err(error) = check_length(length, limit, hold) {
+            drop((first, joined));
+            hold.release();
+            discard(body).await;
+            return Err(error);
+        }
+        if first.is_empty() && joined.is_empty() {
+            first = data;
+        } else {
+            joined.extend(&std::mem::take(&mut first));
+            joined.extend(&data);
+        }
+    }
+    if joined.is_empty() {
+        Ok(first)
+    } else {
+        Ok(joined.into())
+    }
+}
+
+fn check_length(length: usize, limit: usize, hold: &mut MemoryHold) -> Result<(), RequestError> {
+    if length > limit {
+        return Err(RequestError::TooLarge { limit });
+    }
+    Ok(hold.resize(length)?)
+}
+
+/// The deadline of the next frame: at most the longest pause away, and less if the content has been
+/// slower than the minimum rate.
+///
+/// A fast beginning earns no time for later.
+struct Pace {
+    longest_pause: Duration,
+    deadline: Instant,
+}
+
+impl Pace {
+    fn start(longest_pause: Duration) -> Self {
+        Self {
+            longest_pause,
+            deadline: Instant::now() + longest_pause,
+        }
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        // A frame can be a single byte, so milliseconds would be too coarse.
+        let nanos = bytes.saturating_mul(1_000_000_000) / MIN_BYTES_PER_SECOND;
+        let earned = self.deadline + Duration::from_nanos(nanos);
+        self.deadline = earned.min(Instant::now() + self.longest_pause);
+    }
+}
+
+/// Reads and drops the rest of the content, for a bounded time.
+async fn discard<B: Body<Data = Bytes>>(mut body: Pin<&mut B>) {
+    let rest = async { while let Some(Ok(_frame)) = body.frame().await {} };
+    let _in_time = unconstrained(timeout(DISCARD_TIME, rest)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use aisbreaker_egress::MemoryBudget;
+    use futures_util::{Stream, StreamExt as _, stream};
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+    use crate::memory::ClientMemories;
+
+    /// Returns content of `count` frames of `length` bytes, with a pause before each.
+    fn pieces(
+        count: usize,
+        length: usize,
+        pause: Duration,
+    ) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> {
+        stream::iter(0..count).then(move |_| async move {
+            tokio::time::sleep(pause).await;
+            Ok(Frame::data(Bytes::from(vec![b'x'; length])))
+        })
+    }
+
+    async fn read(
+        pieces: impl Stream<Item = Result<Frame<Bytes>, Infallible>>,
+    ) -> (Result<usize, RequestError>, u64) {
+        let body = StreamBody::new(Box::pin(pieces));
+        let content = Content {
+            format: None,
+            coding: ContentCoding::Identity,
+            expects_continue: false,
+        };
+        let limits = BodyLimits {
+            max_bytes: 32 << 20,
+            timeout: Duration::from_secs(60),
+        };
+        let clients = ClientMemories::new(MemoryBudget::default(), usize::MAX);
+        let mut hold = clients.for_client([192, 0, 2, 1].into()).empty_hold();
+        let begun = Instant::now();
+        let collected = collect(body, content, limits, &mut hold).await;
+        (collected.map(|body| body.len()), begun.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn content_must_neither_pause_nor_trickle() {
+        let seconds = Duration::from_secs;
+        let (paused, after) = read(pieces(2, 1_000_000, seconds(61))).await;
+        assert!(
+            matches!(paused, Err(RequestError::Timeout)) && after == 60,
+            "a pause: {paused:?} after {after} s"
+        );
+
+        let (trickled, after) = read(pieces(1_000_000, 1, seconds(1))).await;
+        assert!(
+            matches!(trickled, Err(RequestError::Timeout)) && after == 60,
+            "a trickle: {trickled:?} after {after} s"
+        );
+
+        // Everything but the end at once, then a trickle.
+        let (hogged, after) =
+            read(pieces(1, 8 << 20, Duration::ZERO).chain(pieces(1_000, 1, seconds(1)))).await;
+        assert!(
+            matches!(hogged, Err(RequestError::Timeout)) && after == 60,
+            "a hog: {hogged:?} after {after} s"
+        );
+
+        // Two kilobytes a second, for five minutes.
+        let (slow, after) = read(pieces(30, 20_480, seconds(10))).await;
+        assert_eq!(slow.unwrap(), 30 * 20_480);
+        assert_eq!(after, 300);
+
+        // As fast, in pieces of a byte.
+        let (fine, after) = read(pieces(200_000, 1, Duration::from_micros(500))).await;
+        assert!(
+            matches!(fine, Ok(200_000)),
+            "in pieces of a byte: {fine:?} after {after} s"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_panic_on_a_worker_resumes_in_the_request() {
+        let work = tokio::spawn(run_on_worker(|_| -> Result<(), RequestError> {
+            panic!("what it says")
+        }));
+
+        assert!(work.await.unwrap_err().is_panic());
+    }
+}

@@ -1,0 +1,157 @@
+//! The credentials that a request carries.
+
+use aisbreaker_services::{Dialect, services::SEALED_HEADER};
+use aisbreaker_token::PREFIX;
+use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::request::{error::RequestError, field::singleton};
+
+const SEALED: HeaderName = HeaderName::from_static(SEALED_HEADER);
+/// The fields of the providers' own SDKs, in place of `Authorization`.
+const API_KEY_FIELDS: [HeaderName; 2] = [
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+];
+
+/// The credentials of a request.
+#[derive(Debug)]
+pub(crate) enum Authorization {
+    /// No field carries any.
+    Absent,
+    /// A bearer value that the caller knows.
+    Bearer(SecretString),
+    /// A bearer value from another aisbreaker server, which took it out of a sealed key: the
+    /// caller of that server does not know it.
+    Entrusted(SecretString),
+    /// Another scheme than `Bearer`, or no value.
+    Unusable,
+}
+
+impl Authorization {
+    /// Returns whether the value is meant to be an aisbreaker key.
+    fn has_key(&self) -> bool {
+        match self {
+            Self::Bearer(secret) | Self::Entrusted(secret) => is_key(secret.expose_secret()),
+            Self::Absent | Self::Unusable => false,
+        }
+    }
+}
+
+/// Returns whether a bearer value is meant to be an aisbreaker key. Anything else is the secret of
+/// a service.
+///
+/// Keys in quotes or after a second `Bearer`, as mistakes in shells produce them, do not open, but
+/// they must not reach a provider either. A secret in which the prefix continues a word, such as
+/// `sk-aisbreaker_x`, is not a key.
+pub(crate) fn is_key(bearer: &str) -> bool {
+    if bearer.starts_with(PREFIX) {
+        return true;
+    }
+    for (at, _) in bearer.match_indices(PREFIX) {
+        let before = bearer.get(..at).and_then(|text| text.chars().next_back());
+        match before {
+            Some(c) if c.is_ascii_alphanumeric() || c == '-' || c == '_' => {}
+            Some(_) | None => return true,
+        }
+    }
+    false
+}
+
+/// Reads `Authorization`.
+pub(crate) fn authorization(headers: &HeaderMap) -> Result<Authorization, RequestError> {
+    let Some(value) = singleton(headers, AUTHORIZATION)? else {
+        return Ok(Authorization::Absent);
+    };
+    let text = std::str::from_utf8(value).map_err(|_not_utf8| RequestError::InvalidField {
+        name: AUTHORIZATION,
+    })?;
+    let Some((scheme, secret)) = text.split_once(' ') else {
+        return Ok(Authorization::Unusable);
+    };
+    let secret = secret.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") || secret.is_empty() {
+        return Ok(Authorization::Unusable);
+    }
+    Ok(with_secret(headers, secret))
+}
+
+/// Reads `Authorization` and the fields of the providers' SDKs.
+///
+/// Of several values, an aisbreaker key wins, then the field that is usual in the dialect.
+pub(crate) fn any_authorization(
+    headers: &HeaderMap,
+    dialect: Dialect,
+) -> Result<Authorization, RequestError> {
+    let bearer = authorization(headers)?;
+    let mut api_keys = Vec::with_capacity(API_KEY_FIELDS.len());
+    for name in API_KEY_FIELDS {
+        let Some(value) = singleton(headers, name.clone())? else {
+            continue;
+        };
+        let text = std::str::from_utf8(value)
+            .map_err(|_not_utf8| RequestError::InvalidField { name })?
+            .trim();
+        if !text.is_empty() {
+            api_keys.push(with_secret(headers, text));
+        }
+    }
+    if bearer.has_key() {
+        return Ok(bearer);
+    }
+    if let Some(at) = api_keys.iter().position(Authorization::has_key) {
+        return Ok(api_keys.swap_remove(at));
+    }
+    let is_usable = match bearer {
+        Authorization::Bearer(_) | Authorization::Entrusted(_) => true,
+        Authorization::Absent | Authorization::Unusable => false,
+    };
+    if api_keys.is_empty() || is_usable && dialect == Dialect::OpenAi {
+        return Ok(bearer);
+    }
+    Ok(api_keys.swap_remove(0))
+}
+
+fn with_secret(headers: &HeaderMap, secret: &str) -> Authorization {
+    let secret = SecretString::from(secret);
+    if headers.contains_key(SEALED) {
+        Authorization::Entrusted(secret)
+    } else {
+        Authorization::Bearer(secret)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mangled_key_is_not_a_provider_secret() {
+        let keys = [
+            "aisbreaker_x",
+            "\"aisbreaker_x\"",
+            "'aisbreaker_x",
+            "`aisbreaker_x`",
+            "\u{feff}aisbreaker_x",
+            "Bearer aisbreaker_x",
+            "Bearer Bearer aisbreaker_x",
+            "token=aisbreaker_x",
+            "a b aisbreaker_x",
+        ];
+        for key in keys {
+            assert!(is_key(key), "{key}");
+        }
+        let secrets = [
+            "sk-aisbreaker_x",
+            "x_aisbreaker_x",
+            "AISBREAKER_x",
+            "aisbreaker",
+            "",
+            "Bearer",
+            "Bearer sk-x",
+        ];
+        for secret in secrets {
+            assert!(!is_key(secret), "{secret}");
+        }
+    }
+}

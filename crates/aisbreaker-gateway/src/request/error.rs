@@ -1,0 +1,66 @@
+//! Why a request cannot be read.
+
+use aisbreaker_api::InvalidRequest;
+use aisbreaker_egress::BudgetSpent;
+use http::HeaderName;
+
+/// Why the host of a request is not known.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum HostError {
+    /// Missing, repeated, or not a host name.
+    Invalid,
+    /// Not a host name of this server.
+    Misdirected,
+}
+
+/// Why a request cannot be read.
+#[derive(Debug)]
+pub(crate) enum RequestError {
+    Host(HostError),
+    /// The header section has too many bytes or fields.
+    HeadTooLarge,
+    /// A header field is repeated or malformed.
+    InvalidField {
+        name: HeaderName,
+    },
+    /// The media type is not one that the route accepts.
+    MediaType {
+        accepted: &'static str,
+    },
+    /// The content coding is not supported.
+    ContentCoding,
+    /// The content is not in the coding that `Content-Encoding` names.
+    Inflate,
+    /// The content is larger than the limit, in bytes.
+    TooLarge {
+        limit: usize,
+    },
+    /// The content paused or trickled.
+    Timeout,
+    /// The client's memory, or that of all bodies, is in use.
+    OutOfMemory(BudgetSpent),
+    /// All workers for large bodies stayed busy.
+    Busy,
+    /// The connection broke before the content was complete.
+    Incomplete,
+    /// The content is not what the route accepts.
+    Content(InvalidRequest),
+}
+
+impl From<HostError> for RequestError {
+    fn from(error: HostError) -> Self {
+        Self::Host(error)
+    }
+}
+
+impl From<BudgetSpent> for RequestError {
+    fn from(spent: BudgetSpent) -> Self {
+        Self::OutOfMemory(spent)
+    }
+}
+
+impl From<InvalidRequest> for RequestError {
+    fn from(invalid: InvalidRequest) -> Self {
+        Self::Content(invalid)
+    }
+}

@@ -1,0 +1,221 @@
+//! The body of a response, which ends the access log line when it is over.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use aisbreaker_services::{ServiceError, Tokens};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::{
+    memory::{ClientMemory, MemoryHold},
+    response::{
+        events::EventBytes,
+        passthrough::{PassthroughBody, ResponseCut},
+    },
+    telemetry::access_log::AccessLog,
+};
+
+/// The largest frame of a complete body in bytes. The next poll shows that the client reads.
+const MAX_FRAME_BYTES: usize = 64 << 10;
+
+/// The body of a response of the gateway: empty, complete, a stream of events, or the body of a
+/// provider's response.
+///
+/// Dropping it before its end cancels the call to the provider.
+pub struct ResponseBody {
+    content: Content,
+    log: Option<AccessLog>,
+}
+
+enum Content {
+    Empty,
+    /// A complete body, and the memory that the copy of its end is held of.
+    Full(Bytes, Option<Arc<ClientMemory>>),
+    Events(EventBytes),
+    Passthrough(Box<PassthroughBody>),
+}
+
+impl ResponseBody {
+    pub(crate) fn empty() -> Self {
+        Self {
+            content: Content::Empty,
+            log: None,
+        }
+    }
+
+    pub(crate) fn full(bytes: Bytes) -> Self {
+        let content = if bytes.is_empty() {
+            Content::Empty
+        } else {
+            Content::Full(bytes, None)
+        };
+        Self { content, log: None }
+    }
+
+    /// Holds memory for a complete body until the client has read it.
+    pub(crate) fn hold(&mut self, hold: MemoryHold) -> Result<(), ServiceError> {
+        if let Content::Full(bytes, memory) = &mut self.content {
+            *memory = Some(Arc::clone(hold.memory()));
+            *bytes = hold.attach(std::mem::take(bytes))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn events(events: EventBytes) -> Self {
+        Self {
+            content: Content::Events(events),
+            log: None,
+        }
+    }
+
+    pub(crate) fn passthrough(body: PassthroughBody) -> Self {
+        // hyper would never poll an empty body for its end.
+        let content = if body.is_empty() {
+            Content::Empty
+        } else {
+            Content::Passthrough(Box::new(body))
+        };
+        Self { content, log: None }
+    }
+
+    /// Keeps the access log line until the body is over.
+    pub(crate) fn attach(&mut self, mut log: AccessLog) {
+        if matches!(self.content, Content::Empty) {
+            log.mark_complete();
+        }
+        self.log = Some(log);
+    }
+
+    /// Drops the content, since a response to `HEAD` has none. Returns its length, if known.
+    pub(crate) fn drop_content(&mut self) -> Option<usize> {
+        match std::mem::replace(&mut self.content, Content::Empty) {
+            Content::Full(bytes, _) => Some(bytes.len()),
+            Content::Empty | Content::Events(_) | Content::Passthrough(_) => None,
+        }
+    }
+
+    /// Returns whether the content arrives piece by piece.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self.content, Content::Events(_) | Content::Passthrough(_))
+    }
+
+    fn complete(&mut self) {
+        if let Some(mut log) = self.log.take() {
+            log.mark_complete();
+        }
+    }
+
+    /// Ends a stream: its tokens and what went wrong go into the log.
+    fn end(&mut self) {
+        let (cause, tokens) = match &self.content {
+            Content::Events(events) => (events.failure(), events.tokens()),
+            Content::Passthrough(body) => (body.failure(), body.tokens()),
+            Content::Empty | Content::Full(..) => (None, Tokens::default()),
+        };
+        if let Some(log) = &mut self.log {
+            log.set_tokens(tokens);
+            if let Some(cause) = cause {
+                log.set_cause(cause.to_owned());
+            }
+        }
+        self.content = Content::Empty;
+        self.complete();
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = ResponseCut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseCut>>> {
+        let this = &mut *self;
+        match &mut this.content {
+            Content::Empty => Poll::Ready(None),
+            Content::Full(bytes, memory) => {
+                let frame = next_frame(bytes, memory.as_ref());
+                if bytes.is_empty() {
+                    this.content = Content::Empty;
+                    this.complete();
+                }
+                Poll::Ready(Some(Ok(Frame::data(frame))))
+            }
+            Content::Events(events) => match std::task::ready!(events.poll_bytes(cx)) {
+                Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                None => {
+                    this.end();
+                    Poll::Ready(None)
+                }
+            },
+            Content::Passthrough(body) => match std::task::ready!(body.poll_bytes(cx)) {
+                Some(Ok(bytes)) => {
+                    // hyper may stop polling at Content-Length and never see the end.
+                    if body.is_complete() {
+                        this.end();
+                    }
+                    Poll::Ready(Some(Ok(Frame::data(bytes))))
+                }
+                Some(Err(cut)) => {
+                    this.end();
+                    Poll::Ready(Some(Err(cut)))
+                }
+                None => {
+                    this.end();
+                    Poll::Ready(None)
+                }
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.content, Content::Empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Empty => SizeHint::with_exact(0),
+            Content::Full(bytes, _) => {
+                SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+            }
+            Content::Events(_) => SizeHint::default(),
+            Content::Passthrough(body) => body.size_hint(),
+        }
+    }
+}
+
+/// Returns the next frame of a complete body. The last of several is a copy, so that a client which
+/// does not read it does not hold the memory of all.
+fn next_frame(bytes: &mut Bytes, memory: Option<&Arc<ClientMemory>>) -> Bytes {
+    if bytes.len() <= MAX_FRAME_BYTES {
+        return std::mem::take(bytes);
+    }
+    let frame = bytes.split_to(MAX_FRAME_BYTES);
+    if bytes.len() <= MAX_FRAME_BYTES {
+        let copy = Bytes::copy_from_slice(bytes);
+        match memory.map(|memory| memory.empty_hold().attach(copy.clone())) {
+            Some(Ok(held)) => *bytes = held,
+            // Without room for a copy, the original stays, and stays held.
+            Some(Err(_)) => {}
+            None => *bytes = copy,
+        }
+    }
+    frame
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.content {
+            Content::Empty => "ResponseBody::Empty",
+            Content::Full(..) => "ResponseBody::Full(..)",
+            Content::Events(_) => "ResponseBody::Events(..)",
+            Content::Passthrough(_) => "ResponseBody::Passthrough(..)",
+        })
+    }
+}

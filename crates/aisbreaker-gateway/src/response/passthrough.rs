@@ -1,0 +1,397 @@
+//! Forwards the body of a provider's response.
+//!
+//! The bytes stay as they came. Two things are added to an event stream: keep-alives while it is
+//! idle, and an error event where it was cut.
+
+use std::{
+    fmt,
+    future::Future as _,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use aisbreaker_egress::{MemoryBudget, MemoryReservation, SendError};
+use aisbreaker_services::{Dialect, ServiceError, Tokens, UsageRule, last_usage};
+use bytes::Bytes;
+use http_body::SizeHint;
+use tokio::time::{Instant, Sleep};
+
+use super::{
+    coalesce::CoalescedBody,
+    sse_boundary::{BodyEnd, EventTracker, TAIL_BYTES, keep_tail},
+};
+use crate::{dialect, failure::Failure, memory::ClientMemory};
+
+/// The body of a provider's response on its way to the client.
+pub(crate) struct PassthroughBody {
+    /// `None` after the end.
+    body: Option<CoalescedBody>,
+    content: Content,
+    usage: Arc<UsageRule>,
+    /// Every frame is held of this until the client has read it.
+    memory: Arc<ClientMemory>,
+    failure: Option<String>,
+}
+
+/// What a body holds, as far as that matters here.
+enum Content {
+    Events(EventStream),
+    Json(JsonEnds),
+    Other,
+}
+
+struct EventStream {
+    events: EventTracker,
+    dialect: Dialect,
+    body_end: BodyEnd,
+    keep_alive: KeepAlive,
+}
+
+/// How an event stream is forwarded.
+#[derive(Debug)]
+pub(crate) struct StreamOptions {
+    pub(crate) dialect: Dialect,
+    pub(crate) body_end: BodyEnd,
+    /// The idle time after which a keep-alive is sent.
+    pub(crate) keep_alive: Duration,
+    pub(crate) usage: Arc<UsageRule>,
+}
+
+/// The provider's response was cut. The client sees its connection break.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the response was cut")]
+#[non_exhaustive]
+pub struct ResponseCut;
+
+impl PassthroughBody {
+    /// Forwards a JSON body.
+    pub(crate) fn json(
+        body: aisbreaker_egress::Body,
+        usage: Arc<UsageRule>,
+        memory: Arc<ClientMemory>,
+    ) -> Self {
+        let content = Content::Json(JsonEnds::new(memory.budget()));
+        Self::unjoined(body, content, usage, memory)
+    }
+
+    /// Forwards a body that is not read.
+    pub(crate) fn opaque(
+        body: aisbreaker_egress::Body,
+        usage: Arc<UsageRule>,
+        memory: Arc<ClientMemory>,
+    ) -> Self {
+        Self::unjoined(body, Content::Other, usage, memory)
+    }
+
+    fn unjoined(
+        body: aisbreaker_egress::Body,
+        content: Content,
+        usage: Arc<UsageRule>,
+        memory: Arc<ClientMemory>,
+    ) -> Self {
+        Self {
+            body: Some(CoalescedBody::unjoined(body)),
+            content,
+            usage,
+            memory,
+            failure: None,
+        }
+    }
+
+    /// Forwards an event stream.
+    pub(crate) fn events(
+        body: aisbreaker_egress::Body,
+        options: StreamOptions,
+        memory: Arc<ClientMemory>,
+    ) -> Self {
+        let StreamOptions {
+            dialect,
+            body_end,
+            keep_alive,
+            usage,
+        } = options;
+        let stream = EventStream {
+            events: EventTracker::new(Arc::clone(&usage), body_end, memory.budget()),
+            dialect,
+            body_end,
+            keep_alive: KeepAlive::new(keep_alive),
+        };
+        Self {
+            body: Some(CoalescedBody::new(body)),
+            content: Content::Events(stream),
+            usage,
+            memory,
+            failure: None,
+        }
+    }
+
+    /// Returns why the body was cut, for the log.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// Returns the tokens that the provider reported so far.
+    pub(crate) fn tokens(&self) -> Tokens {
+        match &self.content {
+            Content::Events(stream) => stream.events.tokens(),
+            Content::Json(ends) => ends.tokens(&self.usage),
+            Content::Other => Tokens::default(),
+        }
+    }
+
+    /// Returns whether everything was forwarded, as far as is known without polling.
+    pub(crate) fn is_complete(&self) -> bool {
+        let Some(body) = &self.body else {
+            return true;
+        };
+        match &self.content {
+            // The end of a stream may need an error event.
+            Content::Events(_) => false,
+            Content::Json(_) | Content::Other => body.is_end_stream(),
+        }
+    }
+
+    /// Returns whether there is nothing to forward. Only meaningful before the first poll.
+    pub(crate) fn is_empty(&self) -> bool {
+        match &self.body {
+            Some(body) => body.is_end_stream(),
+            None => true,
+        }
+    }
+
+    /// Returns the length, where it is known and nothing will be added.
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        match (&self.content, &self.body) {
+            (Content::Json(_) | Content::Other, Some(body)) => body.size_hint(),
+            (Content::Json(_) | Content::Other, None) => SizeHint::with_exact(0),
+            (Content::Events(_), _) => SizeHint::default(),
+        }
+    }
+
+    /// Polls for the next frame; `None` at the end.
+    pub(crate) fn poll_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, ResponseCut>>> {
+        loop {
+            let Some(body) = &mut self.body else {
+                return Poll::Ready(None);
+            };
+            match body.poll_frame(cx) {
+                Poll::Pending => return self.poll_keep_alive(cx).map(|bytes| Some(Ok(bytes))),
+                Poll::Ready(Some(Ok(data))) => {
+                    let bytes = self.forward(data);
+                    if !bytes.is_empty() {
+                        return Poll::Ready(Some(self.hold(bytes)));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(self.cut(error.into())),
+                Poll::Ready(None) => return Poll::Ready(self.end()),
+            }
+        }
+    }
+
+    fn poll_keep_alive(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        match &mut self.content {
+            Content::Events(stream) if stream.events.is_between() => {
+                ready!(stream.keep_alive.poll(cx));
+                Poll::Ready(Bytes::from_static(keep_alive(stream.dialect)))
+            }
+            Content::Events(_) | Content::Json(_) | Content::Other => Poll::Pending,
+        }
+    }
+
+    /// Returns the bytes that can be forwarded now, which may be none.
+    fn forward(&mut self, data: Bytes) -> Bytes {
+        match &mut self.content {
+            Content::Other => data,
+            Content::Json(ends) => {
+                ends.push(&data);
+                data
+            }
+            Content::Events(stream) => {
+                let bytes = stream.events.push(&data);
+                if !bytes.is_empty() {
+                    stream.keep_alive.reset();
+                }
+                bytes
+            }
+        }
+    }
+
+    /// Holds memory for a frame until the client has read it.
+    fn hold(&mut self, bytes: Bytes) -> Result<Bytes, ResponseCut> {
+        match self.memory.empty_hold().attach(bytes) {
+            Ok(held) => Ok(held),
+            Err(error) => self.cut(error).unwrap_or(Err(ResponseCut)),
+        }
+    }
+
+    /// Handles the end of the body.
+    fn end(&mut self) -> Option<Result<Bytes, ResponseCut>> {
+        let Content::Events(stream) = &mut self.content else {
+            self.body = None;
+            return None;
+        };
+        let rest = stream.events.finish();
+        if stream.body_end == BodyEnd::CloseDelimited && !stream.events.is_over() {
+            return self.cut(SendError::Cut.into());
+        }
+        self.body = None;
+        if rest.is_empty() {
+            return None;
+        }
+        Some(Ok(rest))
+    }
+
+    /// Ends an event stream with an error event. Any other body can only break off.
+    fn cut(&mut self, error: ServiceError) -> Option<Result<Bytes, ResponseCut>> {
+        self.body = None;
+        let failure = Failure::from(error);
+        self.failure = Some(format!("answer was cut: {}", failure.message));
+        let Content::Events(EventStream {
+            events, dialect, ..
+        }) = &self.content
+        else {
+            return Some(Err(ResponseCut));
+        };
+        let mut bytes = dialect::error_event(&failure, *dialect, events.names());
+        if !events.is_between() {
+            bytes.splice(..0, *b"\n\n");
+        }
+        Some(Ok(bytes.into()))
+    }
+}
+
+impl fmt::Debug for PassthroughBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PassthroughBody(..)")
+    }
+}
+
+/// Returns what clients of a dialect accept as a keep-alive.
+fn keep_alive(dialect: Dialect) -> &'static [u8] {
+    match dialect {
+        // Some clients take a comment with a blank line for an event without data.
+        Dialect::OpenAi => b": keep-alive\n",
+        Dialect::Anthropic => b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
+    }
+}
+
+/// Both ends of a JSON body: most providers report usage at the end, some at the beginning.
+///
+/// Both are dropped if the memory budget has no room for them.
+struct JsonEnds {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    reservation: MemoryReservation,
+}
+
+impl JsonEnds {
+    fn new(budget: &MemoryBudget) -> Self {
+        Self {
+            head: Vec::new(),
+            tail: Vec::new(),
+            reservation: budget.reservation(),
+        }
+    }
+
+    fn push(&mut self, data: &[u8]) {
+        let kept = self.head.len().saturating_add(self.tail.len());
+        let most = kept
+            .saturating_add(data.len().saturating_mul(2))
+            .min(2 * TAIL_BYTES);
+        if self.reservation.hold(most).is_err() {
+            (self.head, self.tail) = (Vec::new(), Vec::new());
+            self.reservation.release();
+            return;
+        }
+        let room = TAIL_BYTES.saturating_sub(self.head.len());
+        let beginning = data.get(..room.min(data.len())).unwrap_or_default();
+        self.head.extend_from_slice(beginning);
+        keep_tail(&mut self.tail, data);
+    }
+
+    fn tokens(&self, rule: &UsageRule) -> Tokens {
+        match last_usage(&self.tail).or_else(|| last_usage(&self.head)) {
+            Some(usage) => rule.read(&usage),
+            None => Tokens::default(),
+        }
+    }
+}
+
+/// The timer of keep-alives.
+struct KeepAlive {
+    interval: Duration,
+    idle_since: Option<Instant>,
+    /// Created at the first wait. It is rearmed only when it fires, not for every event.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl KeepAlive {
+    fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            idle_since: None,
+            timer: None,
+        }
+    }
+
+    /// Starts the idle time anew.
+    fn reset(&mut self) {
+        self.idle_since = None;
+    }
+
+    /// Completes once the stream has been idle for the interval.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let idle_since = *self.idle_since.get_or_insert_with(Instant::now);
+        let interval = self.interval;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(interval)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            let rest = interval.saturating_sub(idle_since.elapsed());
+            if rest.is_zero() {
+                timer.set(tokio::time::sleep(interval));
+                self.idle_since = Some(Instant::now());
+                return Poll::Ready(());
+            }
+            timer.set(tokio::time::sleep(rest));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_kept_ends_of_json_are_held_of_the_budget() {
+        let rule: UsageRule = serde_json::from_value(json!({"input": ["i"]})).unwrap();
+        let json = format!(
+            "{{\"x\":\"{}\",\"usage\":{{\"i\":3}}}}",
+            "x".repeat(100_000)
+        );
+        let budget = MemoryBudget::new(2 * TAIL_BYTES);
+        let mut first = JsonEnds::new(&budget);
+        let mut second = JsonEnds::new(&budget);
+        for piece in json.as_bytes().chunks(7_000) {
+            first.push(piece);
+            second.push(piece);
+            // The budget does not count so few bytes.
+            assert!(
+                second.head.len() + second.tail.len() < TAIL_BYTES,
+                "there was room for the first only"
+            );
+        }
+        assert_eq!(first.tokens(&rule).input, Some(3));
+        assert_eq!(budget.held_bytes(), 2 * TAIL_BYTES);
+        drop((first, second));
+        assert_eq!(budget.held_bytes(), 0);
+    }
+}

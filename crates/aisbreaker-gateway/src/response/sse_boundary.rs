@@ -1,0 +1,449 @@
+//! Where the events of a forwarded stream end, and what they report.
+//!
+//! Source: WHATWG HTML section 9.2, and the API references of OpenAI and Anthropic.
+
+use std::sync::{Arc, LazyLock};
+
+use aisbreaker_egress::{MemoryBudget, MemoryReservation};
+use aisbreaker_services::{Tokens, UsageRule, last_usage};
+use bytes::{Bytes, BytesMut};
+use memchr::memmem::{self, Finder};
+
+use crate::dialect::EventNames;
+
+/// The most bytes of an incomplete event that are held back. A longer one is forwarded as it comes.
+const MAX_HELD_BYTES: usize = 1 << 20;
+/// What the last event of a stream holds, by dialect and API. Inside a text, the quotes would be
+/// escaped.
+const LAST_EVENTS: [&[u8]; 4] = [
+    b"\"message_stop\"",
+    b"\"response.completed\"",
+    b"\"response.failed\"",
+    b"\"response.incomplete\"",
+];
+/// Finds events that may report usage. Built once, since every event is searched.
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
+/// The data that ends a stream of chat completions.
+const DONE: &[u8] = b"[DONE]";
+
+/// The most bytes of both ends of a response that are kept to find its usage in.
+pub(super) const TAIL_BYTES: usize = 16 << 10;
+
+/// How the end of a body is recognized (RFC 9112 section 6.3).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum BodyEnd {
+    /// By its length or its last chunk, so that a cut is an error.
+    Framed,
+    /// By the end of the connection, so that only the events show whether it was cut.
+    CloseDelimited,
+}
+
+/// Tracks the events of a stream while it is forwarded.
+///
+/// An incomplete event is held back, so that a stream which is cut can end in an error event with
+/// nothing incomplete before it.
+#[derive(Debug)]
+pub(super) struct EventTracker {
+    held: BytesMut,
+    reservation: MemoryReservation,
+    /// The client has received the beginning of an incomplete event.
+    is_inside: bool,
+    /// The end of what the client has received of it, which may report usage.
+    tail: Vec<u8>,
+    /// `None` until the first event with data.
+    names: Option<EventNames>,
+    body_end: BodyEnd,
+    /// Whether the last event was seen. Only looked for in close-delimited bodies.
+    is_over: bool,
+    usage: Arc<UsageRule>,
+    tokens: Tokens,
+}
+
+impl EventTracker {
+    pub(super) fn new(usage: Arc<UsageRule>, body_end: BodyEnd, budget: &MemoryBudget) -> Self {
+        Self {
+            held: BytesMut::new(),
+            reservation: budget.reservation(),
+            is_inside: false,
+            tail: Vec::new(),
+            names: None,
+            body_end,
+            is_over: false,
+            usage,
+            tokens: Tokens::default(),
+        }
+    }
+
+    /// Takes bytes of the provider and returns what can be forwarded now, which may be nothing.
+    pub(super) fn push(&mut self, bytes: &Bytes) -> Bytes {
+        let ready = if self.held.is_empty() {
+            let end = end_of_events(bytes, 0);
+            self.held
+                .extend_from_slice(bytes.get(end..).unwrap_or_default());
+            bytes.slice(..end)
+        } else {
+            // The end of an event may span both.
+            let from = self.held.len().saturating_sub(3);
+            self.held.extend_from_slice(bytes);
+            let end = end_of_events(&self.held, from);
+            self.held.split_to(end).freeze()
+        };
+        if !ready.is_empty() {
+            self.is_inside = false;
+            self.inspect(&ready);
+        }
+        let has_room = self.reservation.hold(self.held.len()).is_ok();
+        if self.held.len() <= MAX_HELD_BYTES && has_room && !self.is_inside {
+            return ready;
+        }
+        self.is_inside |= !self.held.is_empty();
+        let rest = self.take_held();
+        keep_tail(&mut self.tail, &rest);
+        if ready.is_empty() {
+            rest
+        } else {
+            [ready, rest].concat().into()
+        }
+    }
+
+    /// Returns what is held back at the end of the body.
+    pub(super) fn finish(&mut self) -> Bytes {
+        let rest = self.take_held();
+        self.inspect(&rest);
+        rest
+    }
+
+    fn take_held(&mut self) -> Bytes {
+        self.reservation.release();
+        self.held.split().freeze()
+    }
+
+    /// Returns whether the client has received complete events only, so that others can follow.
+    pub(super) fn is_between(&self) -> bool {
+        !self.is_inside
+    }
+
+    /// Returns whether the event came that ends a stream in the provider's protocol.
+    ///
+    /// Only meaningful for close-delimited bodies.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Returns whether the events have names, as far as is known.
+    pub(super) fn names(&self) -> EventNames {
+        self.names.unwrap_or(EventNames::Absent)
+    }
+
+    /// Returns the tokens that were reported so far.
+    pub(super) fn tokens(&self) -> Tokens {
+        self.tokens
+    }
+
+    fn inspect(&mut self, events: &[u8]) {
+        // Comments, which some providers send first, have no names.
+        if self.names.is_none() && lines(events).any(|line| line.starts_with(b"data:")) {
+            let is_named = lines(events).any(|line| line.starts_with(b"event:"));
+            self.names = Some(if is_named {
+                EventNames::Present
+            } else {
+                EventNames::Absent
+            });
+        }
+        if self.body_end == BodyEnd::CloseDelimited {
+            self.is_over |= holds_last_event(events);
+        }
+        if !self.tail.is_empty() {
+            let mut tail = std::mem::take(&mut self.tail);
+            keep_tail(&mut tail, lines(events).next().unwrap_or_default());
+            self.count(&tail);
+        }
+        if USAGE.find(events).is_some() {
+            for line in lines(events).filter(|line| line.starts_with(b"data:")) {
+                self.count(line);
+            }
+        }
+    }
+
+    fn count(&mut self, line: &[u8]) {
+        if let Some(usage) = last_usage(line) {
+            self.tokens = self.usage.read(&usage).or(self.tokens);
+        }
+    }
+}
+
+fn holds_last_event(events: &[u8]) -> bool {
+    let is_done = |line: &[u8]| match line.strip_prefix(b"data:") {
+        Some(data) => data.trim_ascii() == DONE,
+        None => false,
+    };
+    lines(events).any(is_done)
+        || LAST_EVENTS
+            .iter()
+            .any(|last| memmem::find(events, last).is_some())
+}
+
+/// Keeps the last [`TAIL_BYTES`] of everything that was pushed.
+pub(super) fn keep_tail(tail: &mut Vec<u8>, data: &[u8]) {
+    let skipped = data.len().saturating_sub(TAIL_BYTES);
+    let data = data.get(skipped..).unwrap_or_default();
+    let length = tail.len().saturating_add(data.len());
+    let excess = length.saturating_sub(TAIL_BYTES);
+    tail.drain(..excess.min(tail.len()));
+    tail.extend_from_slice(data);
+}
+
+/// Returns the lines, ended by a line feed, a carriage return, or both.
+fn lines(events: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(events);
+    std::iter::from_fn(move || {
+        let bytes = rest?;
+        let Some(end) = memchr::memchr2(b'\n', b'\r', bytes) else {
+            rest = None;
+            return Some(bytes);
+        };
+        let (line, line_end_and_rest) = bytes.split_at_checked(end)?;
+        rest = line_end_and_rest.get(1..);
+        Some(line)
+    })
+}
+
+/// Returns where the last complete event ends, which is after the last blank line, or 0.
+///
+/// Blank lines before `from` are not looked for. A carriage return at the very end may be half of
+/// a line break, so it ends nothing.
+fn end_of_events(bytes: &[u8], from: usize) -> usize {
+    let is_end = |at: usize| matches!(bytes.get(at), Some(b'\n' | b'\r'));
+    let searched = bytes.get(from..).unwrap_or_default();
+    for at in memchr::memrchr2_iter(b'\n', b'\r', searched).map(|at| at.saturating_add(from)) {
+        let start = match bytes.get(at) {
+            Some(b'\r') if at.saturating_add(1) == bytes.len() => continue,
+            // The carriage return of a pair is handled with its line feed.
+            Some(b'\r') if bytes.get(at.saturating_add(1)) == Some(&b'\n') => continue,
+            Some(b'\n') if at > 0 && bytes.get(at - 1) == Some(&b'\r') => at - 1,
+            _ => at,
+        };
+        if start > 0 && is_end(start - 1) {
+            return at.saturating_add(1);
+        }
+    }
+    0
+}
+
+/// Returns what is forwarded of each piece, with how much is held back then, and what at the end; for
+/// the fuzz target.
+#[cfg(any(fuzzing, test))]
+pub(crate) fn forwarded(pieces: &[Bytes]) -> (Vec<(Bytes, usize)>, Bytes) {
+    let mut events = EventTracker::new(
+        Arc::default(),
+        BodyEnd::CloseDelimited,
+        &MemoryBudget::default(),
+    );
+    let forwarded = pieces
+        .iter()
+        .map(|piece| (events.push(piece), events.held.len()))
+        .collect();
+    (forwarded, events.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use aisbreaker_services::sse::Decoder;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn events() -> EventTracker {
+        let rule = serde_json::from_value(json!({"input": ["i"], "output": ["o"]})).unwrap();
+        EventTracker::new(
+            Arc::new(rule),
+            BodyEnd::CloseDelimited,
+            &MemoryBudget::default(),
+        )
+    }
+
+    /// Returns what is forwarded of these pieces, how much of it before the end, and the tracker.
+    fn passed(pieces: impl IntoIterator<Item = Vec<u8>>) -> (Vec<u8>, usize, EventTracker) {
+        let mut events = events();
+        let mut passed = Vec::new();
+        for piece in pieces {
+            passed.extend_from_slice(&events.push(&piece.into()));
+            assert!(events.held.len() <= MAX_HELD_BYTES);
+        }
+        let before_the_end = passed.len();
+        passed.extend_from_slice(&events.finish());
+        (passed, before_the_end, events)
+    }
+
+    #[test]
+    fn an_incomplete_event_is_held_back_unless_it_is_long() {
+        let mut events = events();
+        assert_eq!(events.push(&"data: a\n\ndata: b".into()), "data: a\n\n");
+        assert!(events.is_between());
+        assert_eq!(events.push(&"c\n".into()), "");
+        assert_eq!(
+            events.push(&"\ndata: d\n\n".into()),
+            "data: bc\n\ndata: d\n\n"
+        );
+
+        let long = Bytes::from(vec![b'x'; MAX_HELD_BYTES]);
+        assert_eq!(events.push(&"data: ".into()), "");
+        assert_eq!(events.push(&long).len(), MAX_HELD_BYTES + 6);
+        assert!(!events.is_between());
+        assert_eq!(events.push(&"y".into()), "y");
+        assert_eq!(events.push(&"z\n\ndata: e".into()), "z\n\n");
+        assert!(events.is_between());
+        assert_eq!(events.finish(), "data: e");
+    }
+
+    #[test]
+    fn no_more_is_held_back_than_the_budget_allows() {
+        let mut events = EventTracker::new(
+            Arc::default(),
+            BodyEnd::Framed,
+            &MemoryBudget::new(16 << 10),
+        );
+        assert_eq!(events.push(&vec![b'x'; 16 << 10].into()).len(), 0);
+        assert_eq!(events.push(&"y".into()).len(), (16 << 10) + 1);
+        assert!(!events.is_between());
+    }
+
+    #[test]
+    fn the_last_event_with_usage_reports_it() {
+        let stream = b"event: a\ndata: {\"usage\":null}\n\ndata: {\"m\":{\"usage\":{\"i\":3,\"o\":1}}}\r\n\r\n\
+            data: {\"text\":\"\\\"usage\\\":{\\\"i\\\":9}\"}\n\ndata: {\"usage\":{\"o\":7}}\n\ndata: [DONE]\n\n";
+        for length in 1..stream.len() {
+            let (passed, _, events) = passed(stream.chunks(length).map(<[u8]>::to_vec));
+            assert_eq!(passed, stream, "{length}");
+            let tokens = events.tokens();
+            assert_eq!(
+                (tokens.input, tokens.output),
+                (Some(3), Some(7)),
+                "{length}"
+            );
+            assert!(
+                events.is_over() && events.names() == EventNames::Present,
+                "{length}"
+            );
+        }
+    }
+
+    #[test]
+    fn usage_is_found_at_the_end_of_a_long_event() {
+        let picture = "x".repeat(3 << 20);
+        let stream = format!(
+            "event: a\ndata: {{\"b\":\"{picture}\",\"usage\":{{\"i\":3,\"o\":7}},\"c\":{{}}}}\n\ndata: {{\"b\":1}}\n\n"
+        );
+        for length in [
+            7_777,
+            1 << 20,
+            (2 << 20) + 1,
+            stream.len() - 40,
+            stream.len() - 30,
+            stream.len(),
+        ] {
+            let (passed, _, events) = passed(stream.as_bytes().chunks(length).map(<[u8]>::to_vec));
+            assert!(passed == stream.as_bytes(), "{length}");
+            assert_eq!(
+                (events.tokens().input, events.tokens().output),
+                (Some(3), Some(7)),
+                "{length}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_events_with_data_decide_on_names_and_the_end() {
+        let rows = [
+            (": at work\n\nevent: a\ndata: 1\n\n", true, false),
+            (": at work\n\ndata: 1\n\n: event:\n\n", false, false),
+            (": at work\r\revent: a\rdata: 1\r\r", true, false),
+            (
+                "data: {\"text\":\"data: [DONE] message_stop \\\"response.completed\\\"\"}\n\n",
+                false,
+                false,
+            ),
+            ("data: 1\n\ndata:[DONE]\n\n", false, true),
+            ("data: 1\r\n\r\ndata: [DONE] \r\n\r\n", false, true),
+            (
+                "event: a\ndata: {\"type\": \"message_stop\"}\n\n",
+                true,
+                true,
+            ),
+            (
+                "event: a\ndata: {\"type\":\"response.incomplete\"}\n\n",
+                true,
+                true,
+            ),
+        ];
+        for (stream, is_named, is_over) in rows {
+            for length in 1..=stream.len() {
+                let (_, _, events) = passed(stream.as_bytes().chunks(length).map(<[u8]>::to_vec));
+                assert_eq!(
+                    (events.names() == EventNames::Present, events.is_over()),
+                    (is_named, is_over),
+                    "{stream:?} {length}"
+                );
+            }
+        }
+    }
+
+    proptest! {
+        /// Bytes stay the same however they arrive, and every complete event is forwarded before
+        /// the end.
+        #[test]
+        fn all_bytes_are_forwarded(
+            parts in prop::collection::vec(prop::sample::select(vec!["\n", "\r", "\r\n", "data: x", "event: y", "\n\n", ""]), 0..40),
+            cuts in prop::collection::vec(1_usize..9, 1..20),
+        ) {
+            let stream = parts.concat().into_bytes();
+            let mut rest = stream.as_slice();
+            let mut pieces = Vec::new();
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (piece, more) = rest.split_at((*cut).min(rest.len()));
+                pieces.push(piece.to_vec());
+                rest = more;
+            }
+            let (passed, before_the_end, _) = passed(pieces);
+            prop_assert_eq!(&passed, &stream);
+            // What is held back holds no complete event, a carriage return at the very end aside.
+            let kept = &stream[before_the_end..];
+            let kept = kept.strip_suffix(b"\r").unwrap_or(kept);
+            let mut decoder = Decoder::new();
+            decoder.feed(Bytes::copy_from_slice(kept));
+            prop_assert_eq!(decoder.take(), Ok(None), "{:?}", String::from_utf8_lossy(kept));
+        }
+    }
+
+    #[test]
+    fn the_last_event_ends_after_its_blank_line() {
+        let rows: [(&[u8], usize); 14] = [
+            (b"data: a\n\n", 9),
+            (b"data: a\n\ndata: b", 9),
+            (b"data: a\n\ndata: b\n", 9),
+            (b"data: a\r\n\r\n", 11),
+            (b"data: a\r\n\r", 0),
+            (b"data: a\r\r", 0),
+            (b"data: a\r\rx", 9),
+            (b"data: a\n\r\nx", 10),
+            (b"data: a\n", 0),
+            (b"data: a\r\n", 0),
+            (b"a\n\n\n\nb", 5),
+            (b"\n", 0),
+            (b"", 0),
+            (b"a\r\nb\r\n\r\nc\r\n", 8),
+        ];
+        for (bytes, expected) in rows {
+            assert_eq!(
+                end_of_events(bytes, 0),
+                expected,
+                "{}",
+                String::from_utf8_lossy(bytes)
+            );
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! The operations of the providers' own APIs that are served, and their paths.
+//!
+//! Source: the API references of OpenAI and Anthropic.
+
+use std::borrow::Cow;
+
+use aisbreaker_services::Dialect;
+use http::Method;
+
+/// An operation of a provider's API.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Operation {
+    ChatCompletions,
+    Completions,
+    Responses,
+    ResponseCompaction,
+    ResponseInputTokens,
+    /// Reads or deletes one response.
+    Response,
+    ResponseCancel,
+    ResponseInputItems,
+    Embeddings,
+    ImageGenerations,
+    ImageEdits,
+    ImageVariations,
+    Speech,
+    Transcriptions,
+    Translations,
+    Moderations,
+    Models,
+    Model,
+    Messages,
+    CountTokens,
+}
+
+/// The content of a `POST` operation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum OperationContent {
+    Json,
+    JsonOrMultipart,
+    JsonOrEmpty,
+}
+
+/// The API that a path belongs to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum PathDialect {
+    Only(Dialect),
+    /// Both APIs have the path, or neither.
+    Either,
+}
+
+/// What is known of an operation.
+struct Row {
+    /// The path, which is also how the operation is logged.
+    template: &'static str,
+    /// The methods, as in `Allow`.
+    methods: &'static str,
+    /// The API that has the operation; `None`: both.
+    dialect: Option<Dialect>,
+    content: OperationContent,
+}
+
+const POST: &str = "POST, OPTIONS";
+const GET: &str = "GET, HEAD, OPTIONS";
+const MODELS: &str = "/v1/models";
+const MODEL: &str = "/v1/models/{id}";
+const MESSAGES: &str = "/v1/messages";
+const BASE: &str = "/v1";
+/// The prefixes of paths that belong to one API only.
+const PREFIXES: [(&str, Dialect); 2] = [
+    ("/openai", Dialect::OpenAi),
+    ("/anthropic", Dialect::Anthropic),
+];
+/// The longest id of a response.
+const MAX_ID_LEN: usize = 256;
+
+impl Row {
+    const fn openai(methods: &'static str, template: &'static str) -> Self {
+        Self {
+            template,
+            methods,
+            dialect: Some(Dialect::OpenAi),
+            content: OperationContent::Json,
+        }
+    }
+
+    const fn anthropic(methods: &'static str, template: &'static str) -> Self {
+        Self {
+            dialect: Some(Dialect::Anthropic),
+            ..Self::openai(methods, template)
+        }
+    }
+
+    const fn both(methods: &'static str, template: &'static str) -> Self {
+        Self {
+            dialect: None,
+            ..Self::openai(methods, template)
+        }
+    }
+
+    const fn with_content(self, content: OperationContent) -> Self {
+        Self { content, ..self }
+    }
+}
+
+impl Operation {
+    const ALL: [Self; 20] = [
+        Self::ChatCompletions,
+        Self::Completions,
+        Self::Responses,
+        Self::ResponseCompaction,
+        Self::ResponseInputTokens,
+        Self::Response,
+        Self::ResponseCancel,
+        Self::ResponseInputItems,
+        Self::Embeddings,
+        Self::ImageGenerations,
+        Self::ImageEdits,
+        Self::ImageVariations,
+        Self::Speech,
+        Self::Transcriptions,
+        Self::Translations,
+        Self::Moderations,
+        Self::Models,
+        Self::Model,
+        Self::Messages,
+        Self::CountTokens,
+    ];
+
+    /// The table of operations.
+    const fn row(self) -> Row {
+        use OperationContent::{JsonOrEmpty, JsonOrMultipart};
+        match self {
+            Self::ChatCompletions => Row::openai(POST, "/v1/chat/completions"),
+            Self::Completions => Row::openai(POST, "/v1/completions"),
+            Self::Responses => Row::openai(POST, "/v1/responses"),
+            Self::ResponseCompaction => Row::openai(POST, "/v1/responses/compact"),
+            Self::ResponseInputTokens => Row::openai(POST, "/v1/responses/input_tokens"),
+            Self::Response => Row::openai("GET, HEAD, DELETE, OPTIONS", "/v1/responses/{id}"),
+            Self::ResponseCancel => {
+                Row::openai(POST, "/v1/responses/{id}/cancel").with_content(JsonOrEmpty)
+            }
+            Self::ResponseInputItems => Row::openai(GET, "/v1/responses/{id}/input_items"),
+            Self::Embeddings => Row::openai(POST, "/v1/embeddings"),
+            Self::ImageGenerations => Row::openai(POST, "/v1/images/generations"),
+            Self::ImageEdits => Row::openai(POST, "/v1/images/edits").with_content(JsonOrMultipart),
+            Self::ImageVariations => {
+                Row::openai(POST, "/v1/images/variations").with_content(JsonOrMultipart)
+            }
+            Self::Speech => Row::openai(POST, "/v1/audio/speech"),
+            Self::Transcriptions => {
+                Row::openai(POST, "/v1/audio/transcriptions").with_content(JsonOrMultipart)
+            }
+            Self::Translations => {
+                Row::openai(POST, "/v1/audio/translations").with_content(JsonOrMultipart)
+            }
+            Self::Moderations => Row::openai(POST, "/v1/moderations"),
+            Self::Models => Row::both(GET, MODELS),
+            Self::Model => Row::both(GET, MODEL),
+            Self::Messages => Row::anthropic(POST, MESSAGES),
+            Self::CountTokens => Row::anthropic(POST, "/v1/messages/count_tokens"),
+        }
+    }
+
+    /// Returns the operation of a path without a trailing slash.
+    pub(crate) fn of(path: &str) -> Option<Self> {
+        let (prefix, path) = split_prefix(path);
+        let template = match path.strip_prefix(MODELS) {
+            Some(model) if model.len() > 1 && model.starts_with('/') => Cow::Borrowed(MODEL),
+            Some(_) | None => template_of(path)?,
+        };
+        for operation in Self::ALL {
+            let row = operation.row();
+            if row.template == template {
+                let is_elsewhere =
+                    prefix.is_some() && row.dialect.is_some() && prefix != row.dialect;
+                return if is_elsewhere { None } else { Some(operation) };
+            }
+        }
+        None
+    }
+
+    /// Returns the methods, for `Allow`.
+    pub(crate) fn methods(self) -> &'static str {
+        self.row().methods
+    }
+
+    pub(crate) fn has_method(self, method: &Method) -> bool {
+        let mut methods = self.methods().split(", ");
+        methods.any(|name| name == method.as_str())
+    }
+
+    /// Returns the path in the provider's API, for logs.
+    pub(crate) fn template(self) -> &'static str {
+        self.row().template
+    }
+
+    pub(crate) fn content(self) -> OperationContent {
+        self.row().content
+    }
+
+    /// Returns whether the operation concerns an object that only one provider has.
+    pub(crate) fn is_provider_bound(self) -> bool {
+        match self {
+            Self::Response | Self::ResponseCancel | Self::ResponseInputItems | Self::Model => true,
+            Self::ChatCompletions
+            | Self::Completions
+            | Self::Responses
+            | Self::ResponseCompaction
+            | Self::ResponseInputTokens
+            | Self::Embeddings
+            | Self::ImageGenerations
+            | Self::ImageEdits
+            | Self::ImageVariations
+            | Self::Speech
+            | Self::Transcriptions
+            | Self::Translations
+            | Self::Moderations
+            | Self::Models
+            | Self::Messages
+            | Self::CountTokens => false,
+        }
+    }
+
+    /// Returns whether the operation makes images, for which a key may have a service of its own.
+    pub(crate) fn makes_images(self) -> bool {
+        matches!(
+            self,
+            Self::ImageGenerations | Self::ImageEdits | Self::ImageVariations
+        )
+    }
+}
+
+/// Returns the path with `{id}` in place of the id of a response.
+///
+/// Anything that the provider could take for another path is not an id.
+fn template_of(path: &str) -> Option<Cow<'_, str>> {
+    let Some(rest) = path.strip_prefix("/v1/responses/") else {
+        return Some(Cow::Borrowed(path));
+    };
+    // Neither looks like an id, which has a prefix such as `resp_`.
+    if matches!(rest, "compact" | "input_tokens") {
+        return Some(Cow::Borrowed(path));
+    }
+    let (id, subpath) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if !(1..=MAX_ID_LEN).contains(&id.len()) || !id.bytes().all(is_allowed) {
+        return None;
+    }
+    Some(Cow::Owned(format!("/v1/responses/{{id}}{subpath}")))
+}
+
+/// Splits off the prefix of a path that belongs to one API only.
+fn split_prefix(path: &str) -> (Option<Dialect>, &str) {
+    for (prefix, dialect) in PREFIXES {
+        if let Some(rest) = strip_segments(path, prefix) {
+            return (Some(dialect), rest);
+        }
+    }
+    (None, path)
+}
+
+/// Strips whole segments from the beginning of a path.
+fn strip_segments<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
+    let rest = path.strip_prefix(prefix)?;
+    if rest.is_empty() || rest.starts_with('/') {
+        Some(rest)
+    } else {
+        None
+    }
+}
+
+/// Returns the dialect of a path, whether or not an operation is there. `None` is the server's own
+/// API.
+pub(crate) fn dialect(path: &str) -> Option<PathDialect> {
+    let (prefix, path) = split_prefix(trim_slashes(path));
+    if let Some(dialect) = prefix {
+        return Some(PathDialect::Only(dialect));
+    }
+    strip_base(path)?;
+    if strip_segments(path, MESSAGES).is_some() {
+        return Some(PathDialect::Only(Dialect::Anthropic));
+    }
+    if strip_segments(path, MODELS).is_some() || Operation::of(path).is_none() {
+        return Some(PathDialect::Either);
+    }
+    Some(PathDialect::Only(Dialect::OpenAi))
+}
+
+/// Returns whether a path without an operation looks like one with a wrong base URL: it has `/v1`,
+/// or would be an operation with it.
+pub(crate) fn has_wrong_base(path: &str) -> bool {
+    let path = trim_slashes(path);
+    strip_base(path).is_some() || Operation::of(&format!("{BASE}{path}")).is_some()
+}
+
+/// Returns what follows the base of a provider's API.
+pub(crate) fn strip_base(path: &str) -> Option<&str> {
+    let (_, path) = split_prefix(path);
+    strip_segments(path, BASE)
+}
+
+/// Returns the path without a trailing slash and without a second leading one, which come from base
+/// URLs that end in a slash.
+pub(crate) fn trim_slashes(path: &str) -> &str {
+    let path = if path.starts_with("//") {
+        path.get(1..).unwrap_or_default()
+    } else {
+        path
+    };
+    path.strip_suffix('/').unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_operations_below_every_base() {
+        let rows = [
+            ("/v1/chat/completions", Some(Operation::ChatCompletions)),
+            (
+                "/openai/v1/chat/completions",
+                Some(Operation::ChatCompletions),
+            ),
+            ("/anthropic/v1/messages", Some(Operation::Messages)),
+            ("/v1/messages/count_tokens", Some(Operation::CountTokens)),
+            ("/v1/models", Some(Operation::Models)),
+            ("/v1/models/openai.com/gpt-4o", Some(Operation::Model)),
+            ("/v1/models/", None),
+            ("/v1/modelsx", None),
+            ("/v1/responses/{id}", None),
+            ("/openai", None),
+            ("/openaiv1/models", None),
+            ("/v1/responses/resp_1-a", Some(Operation::Response)),
+            (
+                "/v1/responses/resp_1/cancel",
+                Some(Operation::ResponseCancel),
+            ),
+            (
+                "/v1/responses/resp_1/input_items",
+                Some(Operation::ResponseInputItems),
+            ),
+            ("/v1/responses/compact", Some(Operation::ResponseCompaction)),
+            (
+                "/v1/responses/input_tokens",
+                Some(Operation::ResponseInputTokens),
+            ),
+            ("/v1/responses/..", None),
+            ("/v1/responses/%2e%2e", None),
+            ("/v1/responses/a%2Fb", None),
+            ("/v1/responses/a/other", None),
+            ("/openai/v1/messages", None),
+            ("/anthropic/v1/chat/completions", None),
+            ("/v1/files", None),
+            ("/v1chat/completions", None),
+            ("/v2/chat/completions", None),
+            ("/v1", None),
+        ];
+        for (path, expected) in rows {
+            assert_eq!(Operation::of(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_operation_is_found_by_its_own_path() {
+        for operation in Operation::ALL {
+            let path = operation.template().replace("{id}", "x");
+            assert_eq!(Operation::of(&path), Some(operation), "{path}");
+        }
+        // A variant that is missing in the list would come last.
+        assert_eq!(Operation::ALL.len(), Operation::CountTokens as usize + 1);
+    }
+
+    #[test]
+    fn a_path_with_a_wrong_base_url_is_recognized() {
+        let rows = [
+            ("/v1/v1/messages", true),
+            ("/chat/completions", true),
+            ("/messages/", true),
+            ("/v1/files", true),
+            ("/api/v2/ping", false),
+            ("/", false),
+            ("/favicon.ico", false),
+        ];
+        for (path, expected) in rows {
+            assert_eq!(has_wrong_base(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_path_below_a_base_has_a_dialect() {
+        let openai = Some(PathDialect::Only(Dialect::OpenAi));
+        let anthropic = Some(PathDialect::Only(Dialect::Anthropic));
+        let either = Some(PathDialect::Either);
+        let rows = [
+            ("/v1/chat/completions", openai),
+            ("/v1/messages", anthropic),
+            ("/v1/messages/batches", anthropic),
+            ("/v1/models", either),
+            ("//v1/models/gpt-4o/", either),
+            ("/v1/nothing", either),
+            ("/v1/v1/messages", either),
+            ("/v1", either),
+            ("/anthropic/v1/models", anthropic),
+            ("/anthropic/nothing", anthropic),
+            ("/openai/v1/models", openai),
+            ("/openai/v1/messages", openai),
+            ("/api/v1/process", None),
+            ("/", None),
+        ];
+        for (path, expected) in rows {
+            assert_eq!(dialect(path), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The accept stage: connections within limits, and graceful drain.
+
+mod activity;
+mod connection;
+mod eviction;
+mod tracked_body;
+mod tracked_io;
+mod write_progress;
+
+use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use hyper_util::{
+    rt::{TokioExecutor, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::{JoinError, JoinSet},
+    time::{Instant, sleep, timeout_at},
+};
+
+use crate::gateway::Gateway;
+use connection::Connection;
+use eviction::ConnectionTable;
+
+/// The pause after an error of `accept`, such as a lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The least time that connections get to flush their responses once all requests have ended.
+const FLUSH_TIME: Duration = Duration::from_secs(2);
+/// The most time that requests which are cut off get to be dropped, which logs them.
+const DROP_TIME: Duration = Duration::from_secs(1);
+/// The most open streams of an HTTP/2 connection.
+const MAX_STREAMS: u32 = 200;
+/// The largest decoded header list of an HTTP/2 request, in bytes.
+const MAX_HEADER_LIST: u32 = 64 << 10;
+/// How much of a response hyper reads ahead of an HTTP/2 client, in bytes. About twice as much can be
+/// buffered.
+const MAX_SEND_BUFFER: usize = 64 << 10;
+/// The read buffer of a connection, and so the largest HTTP/1 request head, in bytes.
+const MAX_BUFFER: usize = 128 << 10;
+
+/// The limits of connections.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The longest time to a complete request head, and the longest idle time of a connection. A
+    /// response may wait ten times as long for its client to read.
+    pub header_timeout: Duration,
+    /// The most open connections. Beyond it, a connection is evicted for which the server has only
+    /// waited for two seconds (a quarter of a second before its first request). If there is none,
+    /// the new connection gets 503.
+    pub max_connections: usize,
+    /// How long requests in flight may take to finish once the server shuts down.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(30),
+            max_connections: 10_000,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Serves HTTP/1.1 and HTTP/2 (with prior knowledge) until `shutdown` completes, then drains.
+///
+/// On shutdown the listener is closed at once. Requests in flight have `limits.drain_timeout` to
+/// finish before they are cut off; new ones on open connections get 503.
+///
+/// # Cancel safety
+/// Dropping the future closes the listener and all connections at once.
+pub async fn serve(
+    listener: TcpListener,
+    gateway: Gateway,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
+    let mut connections = JoinSet::new();
+    let close = watch::Sender::new(false);
+    let builder = Arc::new(http_builder(&limits));
+    let table = ConnectionTable::new(limits.max_connections);
+    let mut refusals = Refusals::default();
+    {
+        let mut shutdown = pin!(shutdown);
+        let mut maintenance = pin!(gateway.maintain());
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                () = &mut maintenance => {}
+                Some(ended) = connections.join_next() => log_panic(ended),
+                accepted = listener.accept() => {
+                    let Some((stream, peer)) = accepted_or_pause(accepted).await else { continue };
+                    let Some(slot) = table.acquire().await else {
+                        refusals.refuse(&stream);
+                        continue;
+                    };
+                    let connection = Connection::new(gateway.clone(), peer.ip(), limits.header_timeout, &slot);
+                    let (builder, close) = (Arc::clone(&builder), close.subscribe());
+                    connections.spawn(async move {
+                        connection.run(stream, &builder, close).await;
+                        drop(slot);
+                    });
+                }
+            }
+        }
+    }
+    drop(listener);
+    drain(&gateway, &limits, &close, connections).await;
+}
+
+fn http_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(MAX_BUFFER);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .max_send_buf_size(MAX_SEND_BUFFER)
+        .keep_alive_interval(limits.header_timeout)
+        .keep_alive_timeout(limits.header_timeout);
+    builder
+}
+
+/// Returns the accepted connection. After an error of the server itself, pauses.
+async fn accepted_or_pause(
+    accepted: io::Result<(TcpStream, SocketAddr)>,
+) -> Option<(TcpStream, SocketAddr)> {
+    match accepted {
+        Ok(connection) => Some(connection),
+        Err(error) if is_connection_error(&error) => None,
+        Err(error) => {
+            tracing::error!(%error, "cannot accept connections");
+            sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+/// Returns whether a client left before its connection was accepted.
+fn is_connection_error(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}
+
+fn log_panic(ended: Result<(), JoinError>) {
+    if ended.is_err_and(|error| error.is_panic()) {
+        tracing::error!("a connection was dropped: this server has a fault");
+    }
+}
+
+/// Connections that were refused since the last warning.
+#[derive(Default)]
+struct Refusals {
+    last_warning: Option<Instant>,
+    refused: u64,
+}
+
+impl Refusals {
+    /// Refuses a connection with 503, without waiting for its client. Warns at most once a second.
+    fn refuse(&mut self, stream: &TcpStream) {
+        let body = r#"{"error":{"message":"too many connections; try again","statusCode":503,"statusText":"Service Unavailable"}}"#;
+        let response = format!(
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
+             access-control-allow-origin: *\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        // A fresh socket accepts this much at once; a client that is gone does not matter.
+        let _sent = stream.try_write(response.as_bytes());
+        self.refused = self.refused.saturating_add(1);
+        let now = Instant::now();
+        if self
+            .last_warning
+            .is_none_or(|last| now.duration_since(last) >= Duration::from_secs(1))
+        {
+            tracing::warn!(refused = self.refused, "too many connections");
+            *self = Self {
+                last_warning: Some(now),
+                refused: 0,
+            };
+        }
+    }
+}
+
+/// Lets requests in flight finish and their responses be flushed, both before the same deadline.
+async fn drain(
+    gateway: &Gateway,
+    limits: &Limits,
+    close: &watch::Sender<bool>,
+    mut connections: JoinSet<()>,
+) {
+    let deadline = Instant::now() + limits.drain_timeout;
+    gateway.start_draining();
+    tracing::info!("draining");
+    if timeout_at(deadline, gateway.idle()).await.is_err() {
+        tracing::warn!("requests are cut off: they did not finish in time");
+    }
+    close.send_replace(true);
+    let flushed = async { while connections.join_next().await.is_some() {} };
+    if timeout_at(deadline.max(Instant::now() + FLUSH_TIME), flushed)
+        .await
+        .is_err()
+    {
+        let dropped = async {
+            connections.shutdown().await;
+            gateway.idle().await;
+        };
+        let _logged = timeout_at(Instant::now() + DROP_TIME, dropped).await;
+    }
+}

@@ -1,0 +1,258 @@
+//! What happens on a connection: its requests, their bodies, and the bodies of their responses.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::write_progress::WriteProgress;
+
+/// How long the server waits for the client of a connection before the connection may be evicted:
+/// clients pause all the time.
+const GRACE: Duration = Duration::from_secs(2);
+/// The same before the first request: most clients send one at once.
+const GRACE_BEFORE_FIRST_REQUEST: Duration = Duration::from_millis(250);
+
+/// The activity of a connection, shared by its socket, its bodies and the eviction.
+pub(super) struct Activity {
+    started: AtomicUsize,
+    in_flight: AtomicUsize,
+    /// For each incomplete request body: the last time that a useful amount arrived.
+    request_bodies: Mutex<Vec<Arc<AtomicTime>>>,
+    /// For each response body: when the frame was returned that the client has not read yet.
+    response_bodies: Mutex<Vec<Arc<AtomicTime>>>,
+    pub(super) writes: WriteProgress,
+    opened: Instant,
+    /// When the last request started or ended, in milliseconds after the connection was opened.
+    changed_millis: AtomicU64,
+    eviction: Notify,
+    /// The index of the connection in the connection table.
+    pub(super) index: AtomicUsize,
+}
+
+impl Activity {
+    pub(super) fn new() -> Self {
+        let opened = Instant::now();
+        Self {
+            started: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
+            request_bodies: Mutex::default(),
+            response_bodies: Mutex::default(),
+            writes: WriteProgress::new(opened),
+            opened,
+            changed_millis: AtomicU64::new(0),
+            eviction: Notify::new(),
+            index: AtomicUsize::new(0),
+        }
+    }
+
+    /// Starts a request, which ends when the guard is dropped.
+    pub(super) fn start_request(self: &Arc<Self>) -> RequestGuard {
+        self.started.fetch_add(1, Ordering::Relaxed);
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.note_change();
+        RequestGuard(Arc::clone(self))
+    }
+
+    /// Returns the number of requests that ever started.
+    pub(super) fn started(&self) -> usize {
+        self.started.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of requests in flight.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Returns since when the server has only waited for the client: for a request, for the rest of
+    /// one, or for the client to read. `None` within the grace period.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        let grace = if self.started() > 0 {
+            GRACE
+        } else {
+            GRACE_BEFORE_FIRST_REQUEST
+        };
+        let since = self.client_wait()?;
+        if since.elapsed() >= grace {
+            Some(since)
+        } else {
+            None
+        }
+    }
+
+    fn client_wait(&self) -> Option<Instant> {
+        if let Some(since) = self.writes.blocked_since() {
+            return Some(since);
+        }
+        let bodies = lock(&self.request_bodies);
+        if self.in_flight() > bodies.len() {
+            return None;
+        }
+        let oldest = bodies.iter().filter_map(|body| body.get()).min();
+        let changed = self.changed_millis.load(Ordering::Relaxed);
+        Some(self.at(oldest.unwrap_or(changed)))
+    }
+
+    /// Returns since when most requests have been incomplete. `None` if they are not, or within the
+    /// grace period.
+    pub(super) fn stalled_since(&self) -> Option<Instant> {
+        let bodies = lock(&self.request_bodies);
+        let mut stalled = 0_usize;
+        let mut earliest = None;
+        for millis in bodies.iter().filter_map(|body| body.get()) {
+            let since = self.at(millis);
+            if since.elapsed() >= GRACE {
+                stalled = stalled.saturating_add(1);
+                earliest = Some(earliest.map_or(since, |other: Instant| other.min(since)));
+            }
+        }
+        if stalled.saturating_mul(2) > self.in_flight() {
+            earliest
+        } else {
+            None
+        }
+    }
+
+    /// Returns how long the slowest response has waited for the client to read a frame.
+    pub(super) fn longest_unread(&self) -> Duration {
+        let bodies = lock(&self.response_bodies);
+        match bodies.iter().filter_map(|body| body.get()).min() {
+            Some(since) => self.at(since).elapsed(),
+            None => Duration::ZERO,
+        }
+    }
+
+    /// Returns how many responses have waited for the client for longer than this.
+    pub(super) fn unread_longer_than(&self, time: Duration) -> usize {
+        let bodies = lock(&self.response_bodies);
+        let unread = bodies.iter().filter_map(|body| body.get());
+        unread
+            .filter(|since| self.at(*since).elapsed() > time)
+            .count()
+    }
+
+    fn at(&self, millis: u64) -> Instant {
+        self.opened + Duration::from_millis(millis)
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Asks the connection to close, to make room for another one.
+    pub(super) fn request_eviction(&self) {
+        self.eviction.notify_one();
+    }
+
+    /// Waits until the connection is asked to close.
+    pub(super) async fn eviction_requested(&self) {
+        self.eviction.notified().await;
+    }
+
+    fn note_change(&self) {
+        self.changed_millis.store(self.millis(), Ordering::Relaxed);
+    }
+}
+
+/// A request in flight on its connection.
+pub(super) struct RequestGuard(Arc<Activity>);
+
+impl RequestGuard {
+    /// Starts tracking an incomplete request body.
+    pub(super) fn track_request_body(&self) -> BodyTimer {
+        let timer = BodyTimer::new(&self.0, BodySide::Request);
+        timer.restart();
+        timer
+    }
+
+    /// Starts tracking a response body, of which the client has not been sent a frame yet.
+    pub(super) fn track_response_body(&self) -> BodyTimer {
+        BodyTimer::new(&self.0, BodySide::Response)
+    }
+}
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.note_change();
+    }
+}
+
+#[derive(Clone, Copy)]
+enum BodySide {
+    Request,
+    Response,
+}
+
+/// Since when a body has waited for the client. Tracking ends when this is dropped.
+pub(super) struct BodyTimer {
+    activity: Arc<Activity>,
+    side: BodySide,
+    since: Arc<AtomicTime>,
+}
+
+impl BodyTimer {
+    fn new(activity: &Arc<Activity>, side: BodySide) -> Self {
+        let timer = Self {
+            activity: Arc::clone(activity),
+            side,
+            since: Arc::default(),
+        };
+        lock(timer.timers()).push(Arc::clone(&timer.since));
+        timer
+    }
+
+    /// The body waits from now on.
+    pub(super) fn restart(&self) {
+        self.since.set(self.activity.millis());
+    }
+
+    /// The body does not wait.
+    pub(super) fn stop(&self) {
+        self.since.clear();
+    }
+
+    fn timers(&self) -> &Mutex<Vec<Arc<AtomicTime>>> {
+        match self.side {
+            BodySide::Request => &self.activity.request_bodies,
+            BodySide::Response => &self.activity.response_bodies,
+        }
+    }
+}
+
+impl Drop for BodyTimer {
+    fn drop(&mut self) {
+        let mut timers = lock(self.timers());
+        let mut entries = timers.iter();
+        if let Some(index) = entries.position(|other| Arc::ptr_eq(other, &self.since)) {
+            timers.swap_remove(index);
+        }
+    }
+}
+
+/// A time in milliseconds after the connection was opened, plus one; 0: none.
+#[derive(Default)]
+struct AtomicTime(AtomicU64);
+
+impl AtomicTime {
+    fn get(&self) -> Option<u64> {
+        self.0.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    fn set(&self, millis: u64) {
+        self.0.store(millis.saturating_add(1), Ordering::Relaxed);
+    }
+
+    fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+fn lock(timers: &Mutex<Vec<Arc<AtomicTime>>>) -> MutexGuard<'_, Vec<Arc<AtomicTime>>> {
+    timers.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,129 @@
+//! The bodies of a request and its response, which record when they wait for the client.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::activity::{BodyTimer, RequestGuard};
+use crate::response::{ResponseBody, passthrough::ResponseCut};
+
+/// The bytes of a body that count as progress: a client that sends so many within the grace period
+/// is not merely waited for.
+const USEFUL_BYTES: usize = 16 << 10;
+
+/// The body of a request.
+pub(super) struct TrackedRequestBody {
+    body: Incoming,
+    /// `None` once the body is complete.
+    timer: Option<BodyTimer>,
+    /// The bytes that arrived since the timer was restarted.
+    received: usize,
+}
+
+impl TrackedRequestBody {
+    pub(super) fn new(body: Incoming, request: &RequestGuard) -> Self {
+        let timer = if body.is_end_stream() {
+            None
+        } else {
+            Some(request.track_request_body())
+        };
+        Self {
+            body,
+            timer,
+            received: 0,
+        }
+    }
+
+    fn note_bytes(&mut self, bytes: usize) {
+        self.received = self.received.saturating_add(bytes);
+        if let Some(timer) = &self.timer
+            && self.received >= USEFUL_BYTES
+        {
+            timer.restart();
+            self.received = 0;
+        }
+    }
+}
+
+impl Body for TrackedRequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.note_bytes(frame.data_ref().map_or(0, Bytes::len));
+            }
+            Poll::Ready(None | Some(Err(_))) => self.timer = None,
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of a response. Its request ends when this is dropped.
+pub(super) struct TrackedResponseBody {
+    body: ResponseBody,
+    /// `None` until the first frame.
+    timer: Option<BodyTimer>,
+    request: RequestGuard,
+}
+
+impl TrackedResponseBody {
+    pub(super) fn new(body: ResponseBody, request: RequestGuard) -> Self {
+        Self {
+            body,
+            timer: None,
+            request,
+        }
+    }
+}
+
+impl Body for TrackedResponseBody {
+    type Data = Bytes;
+    type Error = ResponseCut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseCut>>> {
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        // A poll shows that the client has read the frame before.
+        if let Poll::Ready(Some(_)) = polled {
+            let request = &this.request;
+            let timer = this
+                .timer
+                .get_or_insert_with(|| request.track_response_body());
+            timer.restart();
+        } else if let Some(timer) = &this.timer {
+            timer.stop();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

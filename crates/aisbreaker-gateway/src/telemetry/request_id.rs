@@ -1,0 +1,89 @@
+//! The id of a request in `x-request-id`, the log and error bodies.
+
+use std::cell::RefCell;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The longest `x-request-id` that is accepted from a caller.
+const MAX_LEN: usize = 128;
+const ID_BYTES: usize = 16;
+/// How many random ids a thread draws with one system call.
+const BATCH: usize = 64;
+const HEX_DIGITS: [u8; 16] = *b"0123456789abcdef";
+
+/// Returns the caller's request id if it is safe to log, else a random one of 128 bits.
+pub(crate) fn of_request(headers: &HeaderMap) -> HeaderValue {
+    match headers.get(X_REQUEST_ID) {
+        Some(id) if is_loggable(id) => id.clone(),
+        Some(_) | None => random(),
+    }
+}
+
+/// Returns whether an id that somebody else chose may appear in the log.
+pub(crate) fn is_loggable(id: &HeaderValue) -> bool {
+    let bytes = id.as_bytes();
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
+    !bytes.is_empty() && bytes.len() <= MAX_LEN && bytes.iter().all(is_token)
+}
+
+fn random() -> HeaderValue {
+    thread_local! {
+        static BATCHED: RefCell<Vec<[u8; ID_BYTES]>> = const { RefCell::new(Vec::new()) };
+    }
+    let none = HeaderValue::from_static("none");
+    let id = BATCHED.with_borrow_mut(|batched| {
+        if batched.is_empty() {
+            let mut bytes = [[0; ID_BYTES]; BATCH];
+            if getrandom::fill(bytes.as_flattened_mut()).is_err() {
+                return None;
+            }
+            batched.extend_from_slice(&bytes);
+        }
+        batched.pop()
+    });
+    match id {
+        Some(id) => {
+            let text: [[u8; 2]; ID_BYTES] = id.map(hex);
+            HeaderValue::from_bytes(text.as_flattened()).unwrap_or(none)
+        }
+        None => none,
+    }
+}
+
+fn hex(byte: u8) -> [u8; 2] {
+    [
+        HEX_DIGITS[usize::from(byte >> 4)],
+        HEX_DIGITS[usize::from(byte & 15)],
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn random_request_ids_are_unique() {
+        let ids: HashSet<_> = (0..10 * BATCH).map(|_| random()).collect();
+
+        assert_eq!(ids.len(), 10 * BATCH);
+    }
+
+    #[test]
+    fn keeps_a_loggable_request_id_and_replaces_any_other() {
+        let id_for = |value: &str| {
+            let value = HeaderValue::from_str(value).unwrap();
+            let headers = HeaderMap::from_iter([(X_REQUEST_ID, value)]);
+            of_request(&headers).to_str().unwrap().to_owned()
+        };
+
+        assert_eq!(id_for("req-1.a:b/c"), "req-1.a:b/c");
+        for bad in ["", "two words", "a\"b", &"x".repeat(MAX_LEN + 1)] {
+            let id = id_for(bad);
+            assert_eq!(id.len(), 32, "{bad:?} became {id}");
+        }
+    }
+}

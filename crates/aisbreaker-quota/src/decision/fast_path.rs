@@ -1,0 +1,106 @@
+//! The two common outcomes of a decision, for tracked keys that are each named once: everything
+//! admitted, or a limit exceeded. Both look up each counter once.
+
+use std::hash::Hash;
+
+use super::violation::{Violation, find_violation};
+use crate::charge::Charge;
+use crate::outcome::Refusal;
+use crate::slots::Moment;
+use crate::standings::{CellState, Standings};
+use crate::table::Locked;
+
+/// Takes all locks, and charges every counter if each key is tracked and named once and every limit
+/// has room. Returns whether it charged; if not, nothing is charged.
+///
+/// Each counter is charged as soon as it is found to have room, and the charge is undone if a later
+/// counter has none. No other thread can observe that, since all locks are held by then.
+#[inline]
+pub(crate) fn lock_and_charge<K: Eq + Hash, const N: usize>(
+    locked: &mut Locked<'_, K, N>,
+    charges: &[Charge<K>; N],
+    weight: u32,
+    now: Moment,
+    states: &mut [CellState; N],
+) -> bool {
+    let (slot, simple) = (now.slot(), !locked.may_have_duplicates());
+    let charged = locked.lock(charges, states, |cell, limits, state| {
+        cell.advance(slot);
+        let mut fits = simple;
+        // The totals are not read back after the charge, since the processor would have to wait for
+        // its own write.
+        let mut totals = cell.used();
+        for (total, limit) in totals.iter_mut().zip(limits.numbers()) {
+            let more = total.checked_add(weight);
+            fits &= more.is_some_and(|more| more <= limit);
+            *total = more.unwrap_or(u32::MAX);
+        }
+        if fits {
+            cell.add(weight);
+            *state = cell.state(totals);
+        }
+        fits
+    });
+    if charged < N {
+        undo_charges(locked, charges, weight, charged);
+    }
+    charged == N
+}
+
+/// Refuses a request because a limit has too little left. Returns `None` unless that is so, and
+/// each key is tracked and named once.
+pub(crate) fn refuse_tracked<K: Eq + Hash, const N: usize>(
+    locked: &mut Locked<'_, K, N>,
+    charges: &[Charge<K>; N],
+    weight: u32,
+    now: Moment,
+) -> Option<Refusal<N>> {
+    if locked.may_have_duplicates() {
+        return None;
+    }
+    let (slot, mut used, mut states) = (now.slot(), [[0; 3]; N], [CellState::UNUSED; N]);
+    for (((index, charge), used), state) in
+        charges.iter().enumerate().zip(&mut used).zip(&mut states)
+    {
+        let cell = locked.cell(index, &charge.key)?;
+        cell.advance(slot);
+        *used = cell.used();
+        *state = cell.state(*used);
+    }
+    let clears_at = |index: usize, excess, window| {
+        let Some(charge) = charges.get(index) else {
+            return 0;
+        };
+        match locked.cell(index, &charge.key) {
+            Some(cell) => cell.clears_at(excess, window),
+            None => 0,
+        }
+    };
+    match find_violation(charges, &[u64::from(weight); N], &used, clears_at)? {
+        Violation::Exceeded(exceeded) => {
+            exceeded.refusal(charges, Standings::new(now, charges, states))
+        }
+        Violation::TooHeavy { .. } => None,
+    }
+}
+
+/// Undoes the charges of the first `charged` visits.
+#[cold]
+fn undo_charges<K: Eq + Hash, const N: usize>(
+    locked: &mut Locked<'_, K, N>,
+    charges: &[Charge<K>; N],
+    weight: u32,
+    charged: usize,
+) {
+    for nth in 0..charged {
+        let Some(index) = locked.nth_visited(nth) else {
+            continue;
+        };
+        let Some(charge) = charges.get(index) else {
+            continue;
+        };
+        if let Some(cell) = locked.cell(index, &charge.key) {
+            cell.undo_add(weight);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The result of a decision: admitted, or refused and why.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::standings::Standings;
+use crate::window::Window;
+
+/// Proof that a request was charged to all `N` counters, with their standings after the charge.
+///
+/// Only an engine creates one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Admitted<const N: usize> {
+    pub(crate) standings: Standings<N>,
+}
+
+impl<const N: usize> Admitted<N> {
+    /// Returns the standing of every limit right after the charge.
+    #[must_use]
+    pub const fn standings(&self) -> &Standings<N> {
+        &self.standings
+    }
+}
+
+/// Why [`Engine::charge`](crate::Engine::charge) refused a request; nothing was charged.
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "the server answers every variant, so a new one is a breaking change"
+)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Refusal<const N: usize> {
+    /// At least one limit has too little left. The fields describe the limit with the longest
+    /// wait.
+    #[error("limit of {limit} per {} exceeded, admitted again in {retry_after:?}", .window.name())]
+    Exceeded {
+        /// Index of the charge that the limit belongs to, in the order they were given.
+        charge: usize,
+        /// The window of the limit.
+        window: Window,
+        /// The limit.
+        limit: NonZeroU32,
+        /// How much of it is left: too little for the request.
+        remaining: u32,
+        /// Time until every limit admits the same request, provided nothing else is charged. At
+        /// any moment before, the request is refused; from that moment on, it is admitted.
+        retry_after: Duration,
+        /// The standing of every limit of the request.
+        standings: Standings<N>,
+    },
+    /// The weight is above a limit, so the request can never be admitted. The fields describe the
+    /// first such limit.
+    #[error("weight is above the limit of {limit} per {}", .window.name())]
+    TooHeavy {
+        /// Index of the charge that the limit belongs to, in the order they were given.
+        charge: usize,
+        /// The window of the limit.
+        window: Window,
+        /// The limit.
+        limit: NonZeroU32,
+    },
+}

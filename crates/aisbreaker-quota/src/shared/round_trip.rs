@@ -1,0 +1,116 @@
+//! Decisions in the store, one round trip each.
+
+use std::{fmt::Display, num::NonZeroU32, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, task::AbortHandle, time::Instant};
+
+use super::{
+    address::StoreAddress,
+    error::{InvalidStore, SharedRefusal, StoreError},
+    function::{ChargeOptions, Unused},
+    keys::CounterKeys,
+    options::SharedOptions,
+    reconnect::{Reconnect, StoreState},
+    reply::{self, ChargeReply},
+};
+use crate::{charge::Charge, outcome::Admitted, standings::Standings};
+
+/// Takes decisions in the store, and ends the task that reconnects when it is dropped.
+pub(super) struct RoundTrip {
+    connection: Arc<Reconnect>,
+    options: SharedOptions,
+    reconnect_task: AbortHandle,
+}
+
+impl RoundTrip {
+    /// Starts to connect in the background.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(super) fn start(
+        address: StoreAddress,
+        options: SharedOptions,
+    ) -> Result<Self, InvalidStore> {
+        options.check()?;
+        let connection = Arc::new(Reconnect::new());
+        let probe = connection.function.probe(&options.prefix);
+        let (reconnect, deadline) = (Arc::clone(&connection), options.deadline);
+        let task = tokio::spawn(async move { reconnect.run(address, probe, deadline).await });
+        Ok(Self {
+            connection,
+            options,
+            reconnect_task: task.abort_handle(),
+        })
+    }
+
+    pub(super) const fn options(&self) -> &SharedOptions {
+        &self.options
+    }
+
+    pub(super) fn states(&self) -> watch::Receiver<StoreState> {
+        self.connection.states()
+    }
+
+    /// Returns when a decision that begins now times out.
+    pub(super) fn deadline(&self) -> Instant {
+        let now = Instant::now();
+        now.checked_add(self.options.deadline).unwrap_or(now)
+    }
+
+    pub(super) fn keys<K: Display, const N: usize>(
+        &self,
+        charges: &[Charge<K>; N],
+    ) -> CounterKeys<N> {
+        CounterKeys::new(&self.options.prefix, charges)
+    }
+
+    /// Charges every counter, or none. Returns how much was charged in advance as well.
+    pub(super) async fn charge<K: Display, const N: usize>(
+        &self,
+        charges: &[Charge<K>; N],
+        weight: NonZeroU32,
+        options: ChargeOptions,
+        deadline: Instant,
+    ) -> Result<(Admitted<N>, u32), SharedRefusal<N>> {
+        let keys = self.keys(charges);
+        let needed = keys.needed(charges, weight)?;
+        let function = &self.connection.function;
+        let command = function.charge(&keys, charges, &needed, options);
+        let reply = self.connection.call(&command, deadline).await?;
+        match reply::read_charge(&reply, &keys, charges, &needed) {
+            Some(ChargeReply::Admitted { standings, extra }) => Ok((Admitted { standings }, extra)),
+            Some(ChargeReply::Refused(refusal)) => Err(refusal.into()),
+            None => Err(reply::unreadable().into()),
+        }
+    }
+
+    /// Reads the standing of every limit. `at` is a time since the store's epoch, if it is not the
+    /// store's own.
+    pub(super) async fn peek<K: Display, const N: usize>(
+        &self,
+        charges: &[Charge<K>; N],
+        at: Option<Duration>,
+    ) -> Result<Standings<N>, StoreError> {
+        let deadline = self.deadline();
+        let keys = self.keys(charges);
+        let command = self.connection.function.peek(&keys.names, at);
+        let reply = self.connection.call(&command, deadline).await?;
+        reply::read_peek(&reply, &keys, charges).ok_or_else(reply::unreadable)
+    }
+
+    /// Releases what was charged in advance and not used.
+    pub(super) async fn release(&self, names: &[String], unused: Unused) -> Result<(), StoreError> {
+        let command = self.connection.function.release(names, unused);
+        let _ok = self.connection.call(&command, self.deadline()).await?;
+        Ok(())
+    }
+}
+
+impl Drop for RoundTrip {
+    fn drop(&mut self) {
+        self.reconnect_task.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! How much of each limit is used and left at the moment of a decision.
+
+use std::cmp::Reverse;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::charge::Charge;
+use crate::limits::Limits;
+use crate::slots::{self, Moment};
+use crate::window::Window;
+
+/// One limit at the moment of a decision.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Standing {
+    /// The window of the limit.
+    pub window: Window,
+    /// How much is admitted per window.
+    pub limit: NonZeroU32,
+    /// How much this limit still admits now. A request also needs room in its other limits.
+    pub remaining: u32,
+    /// Time until the oldest counted charge leaves the window, exact to the nanosecond; zero if
+    /// nothing is counted. With nothing remaining, this is the wait for a weight of one.
+    pub reset: Duration,
+}
+
+/// Every limit of a decision over `N` counters, as it stood right after the decision.
+///
+/// The figures are computed on access, from a copy of the counters' state that the decision took
+/// under its locks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Standings<const N: usize> {
+    pub(crate) now: Moment,
+    pub(crate) limits: [Limits; N],
+    pub(crate) states: [CellState; N],
+}
+
+impl<const N: usize> Standings<N> {
+    #[inline]
+    pub(crate) fn new<K>(now: Moment, charges: &[Charge<K>; N], states: [CellState; N]) -> Self {
+        Self {
+            now,
+            limits: charges.each_ref().map(|charge| charge.limits),
+            states,
+        }
+    }
+
+    /// Returns the limit for `window` of the charge at index `charge`, in the order they were
+    /// given; `None` past the end.
+    #[must_use]
+    pub fn of(&self, charge: usize, window: Window) -> Option<Standing> {
+        let limit = self.limits.get(charge)?.of(window);
+        let state = self.states.get(charge)?;
+        let used = window.pick(state.used);
+        let reset = match used {
+            0 => Duration::ZERO,
+            _ => self.now.until(slots::expiry(state.oldest(window), window)),
+        };
+        Some(Standing {
+            window,
+            limit,
+            remaining: limit.get().saturating_sub(used),
+            reset,
+        })
+    }
+
+    /// Iterates over the three limits of the charge at index `charge`, shortest window first;
+    /// empty past the end.
+    pub fn of_charge(&self, charge: usize) -> impl Iterator<Item = Standing> + '_ {
+        Window::ALL
+            .into_iter()
+            .filter_map(move |window| self.of(charge, window))
+    }
+
+    /// Iterates over every limit with the index of its charge, in the order of the charges,
+    /// shortest window first.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, Standing)> + '_ {
+        (0..N).flat_map(move |charge| {
+            self.of_charge(charge)
+                .map(move |standing| (charge, standing))
+        })
+    }
+
+    /// Returns the limit with the least remaining and the index of its charge; `None` only without
+    /// charges.
+    ///
+    /// On a tie, this is the one that resets last, since it decides the wait.
+    #[must_use]
+    pub fn tightest(&self) -> Option<(usize, Standing)> {
+        self.iter()
+            .min_by_key(|(_, standing)| (standing.remaining, Reverse(standing.reset)))
+    }
+}
+
+/// A cell's totals, and enough of its list to find the oldest charge in each window.
+///
+/// A decision copies it as it is and computes nothing from it, since most callers never look.
+#[derive(Clone, Copy, Debug, Eq)]
+pub(crate) struct CellState {
+    /// What the cell counts in each window.
+    pub(crate) used: [u32; 3],
+    /// The first slot of each part of the list, or all slots of a short list: day slots in
+    /// `..hours_start`, hour slots in `hours_start..minutes_start`, then fine slots.
+    pub(crate) slots: [u32; 3],
+    pub(crate) hours_start: u8,
+    pub(crate) minutes_start: u8,
+}
+
+impl CellState {
+    /// The state of a counter that was never charged.
+    pub(crate) const UNUSED: Self = Self {
+        used: [0; 3],
+        slots: [0; 3],
+        hours_start: 0,
+        minutes_start: 0,
+    };
+
+    /// Returns the slot of the oldest charge that counts in `window`, in that window's grid; any
+    /// slot if none counts.
+    pub(crate) fn oldest(&self, window: Window) -> u32 {
+        let first = match window {
+            Window::Minute => self.minutes_start,
+            Window::Hour => self.hours_start,
+            Window::Day => 0,
+        };
+        let slot = self.slots.get(usize::from(first)).map_or(0, |slot| *slot);
+        match window {
+            Window::Day if first < self.hours_start => slot,
+            Window::Day if first < self.minutes_start => slots::day_of_hour(slot),
+            Window::Hour if first < self.minutes_start => slot,
+            Window::Day | Window::Hour | Window::Minute => slots::coarse(slot, window),
+        }
+    }
+}
+
+/// Two states are equal if they yield the same standings, whatever their lists look like.
+impl PartialEq for CellState {
+    fn eq(&self, other: &Self) -> bool {
+        let counts = |window: &Window| window.pick(self.used) > 0;
+        let same_oldest = |window| self.oldest(window) == other.oldest(window);
+        self.used == other.used && Window::ALL.into_iter().filter(counts).all(same_oldest)
+    }
+}

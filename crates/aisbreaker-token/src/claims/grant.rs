@@ -1,0 +1,170 @@
+//! The standard payload: quotas, service secrets and model aliases.
+//!
+//! These types are plain data. Enforcing quotas and the destinations of secrets is up to the
+//! server.
+
+use std::{collections::BTreeMap, num::NonZeroU32};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// What a key permits: the payload that the AIsBreaker server seals.
+///
+/// Its JSON is `{"requestQuotas": {…}, "serviceSecrets": […], "modelAliases": {…}}`. All members
+/// are optional, and unknown members are ignored.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Grant {
+    /// How often the key may be used. If `None`, the server's defaults apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_quotas: Option<RequestQuotas>,
+    /// The secrets for services. Their order is significant to the server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub service_secrets: Vec<ServiceSecret>,
+    /// Aliases of models. Each maps to a service id with an engine, such as
+    /// `chat:groq.com/llama-3.1-8b`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub model_aliases: BTreeMap<String, String>,
+}
+
+impl Grant {
+    /// Creates a grant with these quotas and secrets, and without model aliases.
+    pub fn new(request_quotas: Option<RequestQuotas>, service_secrets: Vec<ServiceSecret>) -> Self {
+        Self {
+            request_quotas,
+            service_secrets,
+            model_aliases: BTreeMap::new(),
+        }
+    }
+
+    /// Sets the model aliases.
+    #[must_use]
+    pub fn with_model_aliases(mut self, model_aliases: BTreeMap<String, String>) -> Self {
+        self.model_aliases = model_aliases;
+        self
+    }
+}
+
+/// The request limits of a key, for each client and for all clients together.
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "fixed by the key format; named fields keep the two apart"
+)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestQuotas {
+    /// The limits for each client.
+    pub per_client_request_limits: RequestLimits,
+    /// The limits for all clients together.
+    pub global_request_limits: RequestLimits,
+}
+
+/// The maximum number of requests per minute, hour and day. All three are required.
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "fixed by the key format; named fields keep the three apart"
+)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestLimits {
+    /// The maximum in any minute.
+    pub requests_per_minute: NonZeroU32,
+    /// The maximum in any hour.
+    pub requests_per_hour: NonZeroU32,
+    /// The maximum in any day.
+    pub requests_per_day: NonZeroU32,
+}
+
+/// A secret for the services that match an id.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct ServiceSecret {
+    /// The id of the services, such as `chat:openai.com`. Empty matches all services.
+    pub service_id: String,
+    /// The secret that authenticates to the service. It may be empty.
+    #[serde(serialize_with = "serialize_secret")]
+    pub auth_secret: SecretString,
+    /// The URLs to which the secret may be sent.
+    ///
+    /// Empty means the default URL of the service. In JSON, the member is absent, a string or a
+    /// list of strings.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "serialize_one_or_many",
+        deserialize_with = "deserialize_one_or_many"
+    )]
+    pub url: Vec<String>,
+    /// The ids of the services to call, in order, if this one fails.
+    ///
+    /// In JSON, the member is absent, a string or a list of strings.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "serialize_one_or_many",
+        deserialize_with = "deserialize_one_or_many"
+    )]
+    pub fallback: Vec<String>,
+}
+
+impl ServiceSecret {
+    /// Creates a secret for the services that match this id, to be sent to their default URL.
+    pub fn new(service_id: impl Into<String>, auth_secret: SecretString) -> Self {
+        Self {
+            service_id: service_id.into(),
+            auth_secret,
+            url: Vec::new(),
+            fallback: Vec::new(),
+        }
+    }
+
+    /// Sets the services to call if this one fails.
+    #[must_use]
+    pub fn with_fallback(mut self, fallback: Vec<String>) -> Self {
+        self.fallback = fallback;
+        self
+    }
+
+    /// Sets the URLs to which the secret may be sent.
+    #[must_use]
+    pub fn with_url(mut self, url: Vec<String>) -> Self {
+        self.url = url;
+        self
+    }
+}
+
+/// Serializes a secret into the plaintext of a key, the only JSON that contains one.
+fn serialize_secret<S: Serializer>(
+    secret: &SecretString,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose_secret())
+}
+
+fn serialize_one_or_many<S: Serializer>(
+    texts: &[String],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match texts {
+        [text] => text.serialize(serializer),
+        texts => texts.serialize(serializer),
+    }
+}
+
+fn deserialize_one_or_many<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(text) => vec![text],
+        OneOrMany::Many(texts) => texts,
+    })
+}
