@@ -2,11 +2,17 @@
 
 use aisbreaker_api::ErrorObject;
 use aisbreaker_egress::Timeouts;
-use aisbreaker_services::{ServiceError, services::{Options, standard}};
+use aisbreaker_services::{
+    ServiceError,
+    services::{Options, standard},
+};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use crate::support::{answer, call_with, client, events, golden, json_bytes, json_of, pieces, scripted_provider as provider, texts, user_text, scripted_provider::Provider};
+use crate::support::{
+    SECRET, answer, call_with, client, events, golden, json_bytes, json_of, pieces,
+    scripted_provider as provider, scripted_provider::Provider, texts, user_text,
+};
 
 fn service(provider: &Provider) -> Value {
     json!({"serviceId": "chat:anthropic.com/claude-test", "url": provider.url()})
@@ -276,7 +282,10 @@ async fn an_error_in_a_stream_has_the_status_of_its_type() {
         ("what_comes_next_year", 502, "Bad Gateway"),
     ];
     for (kind, status, status_text) in rows {
-        let body = format!("{piece}event: error\ndata: {}\n\n", error_body(kind, "Later."));
+        let body = format!(
+            "{piece}event: error\ndata: {}\n\n",
+            error_body(kind, "Later.")
+        );
         let provider = Provider::start([provider::stream([body.as_bytes()])]).await;
         let mut events = events(service(&provider), user_text("a")).await;
 

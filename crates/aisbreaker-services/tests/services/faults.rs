@@ -5,11 +5,18 @@ use std::time::Duration;
 
 use aisbreaker_api::Response;
 use aisbreaker_egress::Timeouts;
-use aisbreaker_services::{Event, Reply, ServiceError, services::{Options, standard}};
+use aisbreaker_services::{
+    Event, Reply, ServiceError,
+    services::{Options, standard},
+};
 use futures_util::StreamExt as _;
 use serde_json::json;
 
-use crate::support::{call_with, client, scripted_provider as provider, user_text, scripted_provider::{Act, Provider}};
+use crate::support::{
+    SECRET, call_with, client, scripted_provider as provider,
+    scripted_provider::{Act, Provider},
+    user_text,
+};
 
 const PIECE: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
 const FINISHED: &str =

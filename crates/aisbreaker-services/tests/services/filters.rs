@@ -1,13 +1,21 @@
 //! `aisbreaker:mirror`, `aisbreaker:nop` and `aisbreaker:logging`.
 
-use std::{fmt::{Write as _, self}, sync::{Arc, Mutex}};
+use std::{
+    fmt::{self, Write as _},
+    sync::{Arc, Mutex},
+};
 
 use aisbreaker_api::{Output, OutputText, Response, ServiceId, ServicePattern, Usage};
 use aisbreaker_egress::Timeouts;
-use aisbreaker_services::{Call, Credential, Credentials, Reply, ReplyFuture, SealedSecret, Service, ServiceError, services::{Options, standard}};
+use aisbreaker_services::{
+    Call, Credential, Credentials, Reply, ReplyFuture, SealedSecret, Service, ServiceError,
+    services::{Options, standard},
+};
 use serde_json::{Value, json};
 
-use crate::support::{answer, call_with, client, json_of, pieces, state_of, streamed, texts, user_text};
+use crate::support::{
+    answer, call_with, client, json_of, pieces, state_of, streamed, texts, user_text,
+};
 
 fn before(filter: &str, inner: &Value) -> Value {
     json!({"serviceId": filter, "forward2ServiceProps": inner})

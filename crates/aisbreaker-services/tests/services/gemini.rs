@@ -7,7 +7,11 @@ use aisbreaker_api::ErrorObject;
 use aisbreaker_services::{Credentials, Reply, ServiceError};
 use serde_json::{Value, json};
 
-use crate::support::{answer, call_with, events, golden, json_bytes, json_of, pieces, registry, scripted_provider as provider, sealed_call, streamed, texts, user_text, scripted_provider::Provider};
+use crate::support::{
+    SECRET, answer, call_with, events, golden, json_bytes, json_of, pieces, registry,
+    scripted_provider as provider, scripted_provider::Provider, sealed_call, streamed, texts,
+    user_text,
+};
 
 const ID: &str = "chat:gemini.google.com/gemini-test";
 const VERTEX: &str = "chat:gemini.vertexai.google.com/gemini-test";
@@ -312,8 +316,13 @@ async fn a_blocked_prompt_is_an_error_with_the_reason() {
         ),
     ];
     for (feedback, kind, words) in rows {
-        let provider_json = json!({"promptFeedback": feedback, "usageMetadata": {"promptTokenCount": 3}});
-        let provider = Provider::start([json_bytes(provider_json.to_string()), stream_of(&[provider_json])]).await;
+        let provider_json =
+            json!({"promptFeedback": feedback, "usageMetadata": {"promptTokenCount": 3}});
+        let provider = Provider::start([
+            json_bytes(provider_json.to_string()),
+            stream_of(&[provider_json]),
+        ])
+        .await;
         let text = format!(
             "the provider blocked the prompt {words}, or set request.internOptions.safetySettings"
         );

@@ -3,12 +3,22 @@
 
 use std::{fs, path::PathBuf, sync::Arc};
 
-use aisbreaker_api::{ConversationState, Input, Origin, Output, OutputText, ServicePattern};
+use aisbreaker_api::{
+    ConversationState, Input, Origin, Output, OutputText, Response, ServicePattern,
+};
 use aisbreaker_egress::{Bounds, MemoryBudget};
-use aisbreaker_services::{Credentials, SealedSecret, ServiceError, services::configurable_ids};
+use aisbreaker_services::{
+    Credentials, Event, Reply, SealedSecret, ServiceError, services::configurable_ids,
+};
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use crate::support::{SECRET, answer, call_with, registry, scripted_provider as provider, user_text, scripted_provider::{Provider, Received}};
+use crate::support::{
+    SECRET, answer, call_with, check_head, golden, golden_json, json_bytes, registry,
+    scripted_provider as provider,
+    scripted_provider::{Provider, Received},
+    sealed_call, state_of, streamed, texts, user_text,
+};
 
 /// A service, and what of its requests is not in the golden body.
 struct Line {

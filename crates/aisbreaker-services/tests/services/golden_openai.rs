@@ -3,14 +3,23 @@
 
 mod table;
 
-use std::{fs, collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
 
 use aisbreaker_api::{Response, ServiceId, ServicePattern};
 use aisbreaker_egress::Timeouts;
-use aisbreaker_services::{Dialect, Provider as Row, Providers, Registry, SealedSecret, ServiceError, Tokens, services::{OpenAiChat, Options, SEALED_HEADER, ServiceSettings, standard}};
+use aisbreaker_services::{
+    Call, Credentials, Dialect, Event, Provider as Row, Providers, Registry, Reply, SealedSecret,
+    ServiceError, Tokens,
+    services::{OpenAiChat, Options, SEALED_HEADER, ServiceSettings, standard},
+};
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use crate::support::{SECRET, client, scripted_provider as provider, texts, scripted_provider::{Provider, Received}};
+use crate::support::{
+    SECRET, answer, call_with, client, scripted_provider as provider,
+    scripted_provider::{Provider, Received},
+    streamed, texts,
+};
 
 const OPERATION: &str = "/chat/completions";
 /// The headers of every request to a provider, none of which is a credential.
@@ -85,7 +94,11 @@ impl Golden {
         ];
         let (input, output) = (self.count("input"), self.count("output"));
         let expected = [input, output, Some(input.unwrap() + output.unwrap())];
-        assert_eq!(tokens, if has_usage { expected } else { [None; 3] }, "{row}");
+        assert_eq!(
+            tokens,
+            if has_usage { expected } else { [None; 3] },
+            "{row}"
+        );
     }
 }
 

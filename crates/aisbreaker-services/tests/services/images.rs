@@ -7,7 +7,10 @@ use aisbreaker_services::{Credentials, Reply, ServiceError};
 use base64ct::{Base64, Encoding as _};
 use serde_json::{Value, json};
 
-use crate::support::{answer, call_with, check_head, events, golden, golden_json, json_bytes, json_of, registry, scripted_provider as provider, sealed_call, user_text, scripted_provider::Provider};
+use crate::support::{
+    SECRET, answer, call_with, check_head, events, golden, golden_json, json_bytes, json_of,
+    registry, scripted_provider as provider, scripted_provider::Provider, sealed_call, user_text,
+};
 
 const OPENAI: &str = "text-to-image:openai.com";
 const STABILITY: &str = "text-to-image:stability.ai";
@@ -241,8 +244,16 @@ async fn unusable_prompts_are_refused_before_anything_is_sent() {
             picture,
             "makes pictures of texts only; leave image inputs out",
         ),
-        (DUMMY, user_text(" "), "needs a text that says what to paint"),
-        (OPENAI, user_text(""), "needs a text that says what to paint"),
+        (
+            DUMMY,
+            user_text(" "),
+            "needs a text that says what to paint",
+        ),
+        (
+            OPENAI,
+            user_text(""),
+            "needs a text that says what to paint",
+        ),
         (
             STABILITY,
             user_text("\n"),
@@ -330,7 +341,8 @@ async fn a_refusal_has_the_providers_status_and_retry_after() {
 
 #[tokio::test]
 async fn a_filtered_image_is_an_error_with_the_reason() {
-    let provider_json = json!({"image": "", "finish_reason": "CONTENT_FILTERED", "seed": 1}).to_string();
+    let provider_json =
+        json!({"image": "", "finish_reason": "CONTENT_FILTERED", "seed": 1}).to_string();
     let provider = Provider::start([json_bytes(provider_json)]).await;
     let text = "StabilityAiTextToImageService(text-to-image:stability.ai): the provider withholds the picture \
                 (CONTENT_FILTERED); change the prompt";

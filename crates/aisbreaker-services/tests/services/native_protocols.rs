@@ -2,11 +2,17 @@
 
 use aisbreaker_api::Origin;
 use aisbreaker_egress::{Bounds, MemoryBudget, Timeouts};
-use aisbreaker_services::{Registry, Reply, ServiceError, services::{Options, configurable_ids, standard}};
+use aisbreaker_services::{
+    Registry, Reply, ServiceError,
+    services::{Options, configurable_ids, standard},
+};
 use futures_util::StreamExt as _;
 use serde_json::json;
 
-use crate::support::{call_with, client, golden, json_bytes, registry, scripted_provider as provider, sealed_call, streamed, user_text, scripted_provider::Provider};
+use crate::support::{
+    call_with, client, golden, json_bytes, registry, scripted_provider as provider,
+    scripted_provider::Provider, sealed_call, streamed, user_text,
+};
 
 #[tokio::test]
 async fn an_operator_may_set_an_engine_and_further_origins() {

@@ -3,10 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use aisbreaker_api::{ErrorObject, ServicePattern};
-use aisbreaker_services::{Credentials, SealedSecret, ServiceError, services::{HOPS_HEADER, SEALED_HEADER}};
+use aisbreaker_services::{
+    Credentials, SealedSecret, ServiceError,
+    services::{HOPS_HEADER, SEALED_HEADER},
+};
 use serde_json::{Value, json};
 
-use crate::support::{SECRET, answer, call_with, events, registry, scripted_provider as provider, user_text, scripted_provider::{Act, Provider}};
+use crate::support::{
+    SECRET, answer, call_with, events, json_of, pieces, registry, scripted_provider as provider,
+    scripted_provider::{Act, Provider},
+    user_text,
+};
 
 fn service(url: &str) -> Value {
     json!({
@@ -42,7 +49,9 @@ fn provider_error(url: &str, status: u16, text: &str, message: &str) -> ServiceE
 #[tokio::test]
 async fn forwards_the_call_and_returns_the_answer_unchanged() {
     let provider = Provider::start([provider::json("200 OK", &final_answer())]).await;
-    let response = answer(service(&provider.url()), user_text("a")).await.unwrap();
+    let response = answer(service(&provider.url()), user_text("a"))
+        .await
+        .unwrap();
 
     assert_eq!(json_of(&response), final_answer());
     let received = provider.request();

@@ -4,10 +4,16 @@ use std::sync::Arc;
 
 use aisbreaker_api::{ErrorObject, ServicePattern};
 use aisbreaker_egress::Timeouts;
-use aisbreaker_services::{Credentials, SealedSecret, ServiceError, services::{Options, standard}};
+use aisbreaker_services::{
+    Credentials, SealedSecret, ServiceError,
+    services::{Options, standard},
+};
 use serde_json::{Value, json};
 
-use crate::support::{SECRET, answer, call_with, client, json_of, registry, scripted_provider as provider, state_of, user_text, scripted_provider::Provider};
+use crate::support::{
+    SECRET, answer, call_with, client, json_of, registry, scripted_provider as provider,
+    scripted_provider::Provider, state_of, texts, user_text,
+};
 
 fn completion(content: &str) -> Value {
     json!({
@@ -70,7 +76,9 @@ async fn sends_what_the_caller_requested_and_nothing_else() {
 #[tokio::test]
 async fn answers_with_the_providers_text_and_usage() {
     let provider = Provider::start([provider::json("200 OK", &completion("Hi."))]).await;
-    let response = answer(service(&provider), user_text("Hello")).await.unwrap();
+    let response = answer(service(&provider), user_text("Hello"))
+        .await
+        .unwrap();
 
     let mut response_json = json_of(&response);
     assert!(response_json["usage"]["totalMilliseconds"].take().is_u64());
@@ -105,7 +113,9 @@ async fn answers_with_the_providers_text_and_usage() {
 async fn the_second_turn_includes_the_first() {
     let answers = ["One.", "Two."].map(|text| provider::json("200 OK", &completion(text)));
     let provider = Provider::start(answers).await;
-    let first = answer(service(&provider), user_text("first")).await.unwrap();
+    let first = answer(service(&provider), user_text("first"))
+        .await
+        .unwrap();
     let mut request = user_text("second");
     request["conversationState"] = json!(first.conversation_state);
     let second = answer(service(&provider), request).await.unwrap();
@@ -211,7 +221,8 @@ async fn every_choice_with_text_is_an_output() {
         {"index": 0, "message": {"role": "assistant", "content": "A"}},
         {"index": 2, "message": {"role": "assistant", "content": null, "tool_calls": [{"id": "x"}]}},
     ]);
-    provider_json.as_object_mut()
+    provider_json
+        .as_object_mut()
         .unwrap()
         .retain(|name, _| name == "choices");
     let provider = Provider::start([provider::json("200 OK", &provider_json)]).await;
@@ -264,7 +275,9 @@ async fn passes_on_the_providers_error_without_the_secret() {
     ];
     for (body, expected, kind) in rows {
         let provider = Provider::start([provider::json("401 Unauthorized", &body)]).await;
-        let error = answer(service(&provider), user_text("a")).await.unwrap_err();
+        let error = answer(service(&provider), user_text("a"))
+            .await
+            .unwrap_err();
         let message = format!("OpenaiComChatService(chat:openai.com/gpt-test): {expected}");
         let mut object = ErrorObject::new(401, "Unauthorized", message);
         object.kind = kind.map(str::to_owned);

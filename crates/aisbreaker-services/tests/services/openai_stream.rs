@@ -1,11 +1,18 @@
 //! `chat:openai.com` with streaming.
 
 use aisbreaker_egress::Timeouts;
-use aisbreaker_services::{Event, Reply, ServiceError, services::{Options, standard}};
+use aisbreaker_services::{
+    Event, Reply, ServiceError,
+    services::{Options, standard},
+};
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 
-use crate::support::{call_with, client, json_of, pieces, registry, reply, scripted_provider as provider, state_of, streamed, texts, user_text, scripted_provider::{Act, Provider}};
+use crate::support::{
+    call_with, client, json_of, pieces, registry, reply, scripted_provider as provider,
+    scripted_provider::{Act, Provider},
+    state_of, streamed, texts, user_text,
+};
 
 fn service(provider: &Provider) -> Value {
     json!({"serviceId": "chat:openai.com", "url": provider.url()})
@@ -202,7 +209,8 @@ async fn dropping_a_stream_closes_the_connection_to_the_provider() {
     let mut script = provider::open_stream([piece("a").as_bytes()]);
     script.push(Act::Hold);
     let provider = Provider::start([script]).await;
-    let Ok(Reply::Stream(mut events)) = reply(service(&provider), streamed(user_text("a"))).await else {
+    let Ok(Reply::Stream(mut events)) = reply(service(&provider), streamed(user_text("a"))).await
+    else {
         panic!("no stream")
     };
     events.next().await.unwrap().unwrap();
@@ -219,7 +227,8 @@ async fn a_stream_that_is_not_polled_is_not_collected() {
         piece(&"x".repeat(10_000)).as_bytes(),
     )));
     let provider = Provider::start([script]).await;
-    let Ok(Reply::Stream(events)) = reply(service(&provider), streamed(user_text("a"))).await else {
+    let Ok(Reply::Stream(events)) = reply(service(&provider), streamed(user_text("a"))).await
+    else {
         panic!("no stream")
     };
     let read: Vec<_> = events.take(3).collect().await;

@@ -2,13 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aisbreaker_api::{ConversationState, ErrorObject, Input, Output, OutputText, Response, ServiceId};
+use aisbreaker_api::{
+    ConversationState, ErrorObject, Input, Output, OutputText, Response, ServiceId,
+};
 use aisbreaker_egress::Timeouts;
-use aisbreaker_services::{Credentials, Event, Registry, Reply, ServiceError, services::{Options, ReplicateChat, ServiceSettings, standard}};
+use aisbreaker_services::{
+    Credentials, Event, Registry, Reply, ServiceError,
+    services::{Options, ReplicateChat, ServiceSettings, standard},
+};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use crate::support::{answer, check_head, client, golden, golden_json, json_bytes, json_of, scripted_provider as provider, sealed_call, state_of, streamed, texts, user_text, scripted_provider::Provider};
+use crate::support::{
+    SECRET, answer, check_head, client, golden, golden_json, json_bytes, json_of, registry,
+    scripted_provider as provider, scripted_provider::Provider, sealed_call, state_of, streamed,
+    texts, user_text,
+};
 
 const ID: &str = "chat:replicate.com/meta/llama-test";
 const PATH: &str = "/v1/models/meta/llama-test/predictions";
@@ -279,7 +288,10 @@ async fn a_prediction_that_never_finishes_times_out() {
 #[tokio::test]
 async fn a_stream_has_the_answer_in_one_piece() {
     let provider = Provider::start([unfinished(json!(null)), finished()]).await;
-    let Reply::Stream(events) = asked(&provider.url(), streamed(user_text("a"))).await.unwrap() else {
+    let Reply::Stream(events) = asked(&provider.url(), streamed(user_text("a")))
+        .await
+        .unwrap()
+    else {
         panic!("no stream")
     };
     let events: Vec<_> = events.map(|event| event.unwrap()).collect().await;
@@ -412,7 +424,10 @@ async fn a_prediction_without_a_result_is_an_error() {
     let mut odd = golden_json("replicate.com", "answer.json");
     odd["output"] = json!([{"x": 1}]);
     let rows = [
-        (provider_json("failed", json!("Out of memory.")), "Out of memory."),
+        (
+            provider_json("failed", json!("Out of memory.")),
+            "Out of memory.",
+        ),
         (
             provider_json("failed", json!(null)),
             "the provider's answer says that the prediction failed, and not why",

@@ -1,7 +1,7 @@
 //! Streams that end early, late or wrong: each ends with its answer or with an error.
 
-use crate::support::{scripted_provider as provider, scripted_provider::Act};
 use super::faults::{CUT, FINISHED, PIECE, TOO_MANY, check, send};
+use crate::support::{scripted_provider as provider, scripted_provider::Act};
 
 #[tokio::test]
 async fn a_stream_ends_with_its_answer_or_an_error() {
@@ -164,4 +164,3 @@ async fn an_unframed_stream_must_show_that_it_is_complete() {
     let framed = vec![send(format!("HTTP/1.1 200 OK\r\n{framed}\r\n{PIECE}"))];
     check("framed", true, framed, "ok a").await;
 }
-
