@@ -111,10 +111,13 @@ impl Caller {
     ) -> Result<Self, AuthenticationError> {
         let (id, expires_at) = (opened.id(), opened.expires_at());
         let grant = opened.into_payload();
-        let mut secrets = Vec::with_capacity(grant.service_secrets.len());
-        for entry in grant.service_secrets {
-            secrets.push(sealed_secret(entry)?);
-        }
+        // Collects in place, without an allocation.
+        let secrets: Result<Vec<_>, _> = grant
+            .service_secrets
+            .into_iter()
+            .map(sealed_secret)
+            .collect();
+        let secrets = secrets?;
         Ok(Self {
             key: Some(Key {
                 id,

@@ -20,11 +20,7 @@ struct Attempt {
 impl Attempts {
     /// Records that a service was called and answered with this status.
     pub fn record(&self, service_id: &ServiceId, status: u16) {
-        let service_id = service_id
-            .as_str()
-            .chars()
-            .map(|c| if is_printable(c) { c } else { '?' })
-            .collect();
+        let service_id = service_id.as_str().replace(|c: char| !is_printable(c), "?");
         self.lock().push(Attempt { service_id, status });
     }
 
