@@ -13,7 +13,7 @@ use aisbreaker_services::{
 use futures_util::{StreamExt as _, stream};
 use http::HeaderMap;
 
-// No 12 bytes of these are anything else.
+// No 12 consecutive bytes of these occur anywhere else.
 const SEALED: &str = "Hq8vNx3kTz6wRb2mYc9jLd5gPf7s";
 const BEARER: &str = "Vt4yKm9qXz7cWj2nRh6dGb8fLp3s";
 const CALLERS: &str = "Jw6zPt2xBk8vMq4nCr9hYd3gSf5l";
@@ -81,8 +81,7 @@ fn debug_output_shows_no_piece_of_a_secret() {
     let mut headers = HeaderMap::from_iter([(name, secret_value.clone())]);
     headers.insert("x-api-key", secret_header("", &CALLERS.into()).unwrap());
     let client = Client::new(Policy::strict(), Timeouts::default());
-    // A service may put a secret into what it answers or sends; that is content, and not shown
-    // either.
+    // A service may put a secret into its answer. That is content, which is not shown either.
     let mut response = Response::new(Vec::new(), Usage::new(SEALED));
     response.conversation_state = Some(SEALED.to_owned());
     let events = stream::iter([Ok(Event::Final(response.clone()))]).boxed();

@@ -1,4 +1,4 @@
-//! `chat:anthropic.com` beside its golden files: options, usage, faults.
+//! `chat:anthropic.com` apart from its golden files: options, usage, faults.
 
 use aisbreaker_api::ErrorObject;
 use aisbreaker_egress::Timeouts;
@@ -6,12 +6,12 @@ use aisbreaker_services::{
     ServiceError,
     services::{Options, standard},
 };
-use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use crate::support::{
-    SECRET, answer, call_with, client, events, golden, json_bytes, json_of, pieces,
-    scripted_provider as provider, scripted_provider::Provider, texts, user_text,
+    SECRET, answer, bad_answer, call_with, client, events, golden, json_bytes, json_of, pieces,
+    provider::{self, Provider},
+    texts, user_text,
 };
 
 fn service(provider: &Provider) -> Value {
@@ -130,7 +130,7 @@ async fn a_base_url_may_end_with_the_beginning_of_the_path() {
 #[tokio::test]
 async fn an_answer_without_text_has_no_outputs() {
     let call = json!([{"type": "tool_use", "id": "t", "name": "n", "input": {}}]);
-    // A type that is not known may have a text that is not for the reader.
+    // A block of an unknown type may have a text that is not for the reader.
     let unknown = json!([{"type": "redacted_note", "text": "not an answer"}]);
     for content in [json!([]), call, unknown] {
         let provider_json = message(content, json!({"input_tokens": 3}));
@@ -155,7 +155,7 @@ async fn content_that_is_not_text_is_passed_on_unchanged() {
         json!({"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": "{}"}}),
     ];
     let stop = json!({"type": "message_stop"});
-    // The names of the events are in the data as well.
+    // The data has the names of the events as well.
     let body: String = events
         .iter()
         .chain([&stop])
@@ -299,7 +299,7 @@ async fn an_error_in_a_stream_has_the_status_of_its_type() {
                 None
             )))
         );
-        assert_eq!(events.len(), 1, "{kind}: the piece before it");
+        assert_eq!(events.len(), 1, "{kind}: only the piece before it");
     }
 }
 
@@ -334,30 +334,13 @@ async fn unusable_answers_are_errors() {
         ("nothing", true, "\n", "the provider's answer was cut short"),
     ];
     for (name, stream, body, expected) in rows {
-        let script = if stream {
-            provider::stream([body.as_bytes()])
-        } else {
-            json_bytes(body)
-        };
-        let provider = Provider::start([script]).await;
-        let result = if stream {
-            events(service(&provider), user_text("a"))
-                .await
-                .pop()
-                .unwrap()
-                .map(|event| format!("{event:?}"))
-        } else {
-            answer(service(&provider), user_text("a"))
-                .await
-                .map(|response| format!("{response:?}"))
-        };
-        let Err(ServiceError::BadAnswer(detail)) = result else {
-            panic!("{name}: {result:?}")
-        };
-        let text = detail
-            .text()
-            .strip_prefix("AnthropicComChatService(chat:anthropic.com/claude-test): ")
-            .unwrap();
+        let text = bad_answer(
+            service,
+            stream,
+            body,
+            "AnthropicComChatService(chat:anthropic.com/claude-test): ",
+        )
+        .await;
         assert!(text.starts_with(expected), "{name}: {text}");
     }
 }

@@ -1,5 +1,4 @@
-//! Providers that are broken or hostile: every fault is an error, and none a hang or a short
-//! success.
+//! Broken and hostile providers: every fault is an error, never a hang or a short answer.
 
 use std::time::Duration;
 
@@ -13,17 +12,18 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 
 use crate::support::{
-    SECRET, call_with, client, scripted_provider as provider,
-    scripted_provider::{Act, Provider},
+    SECRET, call_with, client, provider,
+    provider::{Act, Provider},
     user_text,
 };
 
-const PIECE: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
-const FINISHED: &str =
+pub(super) const PIECE: &str =
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
+pub(super) const FINISHED: &str =
     "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
 
-/// How a call ends, in short: its text, or the kind of error and its text without the prefix.
-fn told(result: &Result<Response, ServiceError>) -> String {
+/// Returns how a call ended: its text, or the kind of its error and the text without the prefix.
+fn summary(result: &Result<Response, ServiceError>) -> String {
     let (kind, text) = match result {
         Ok(response) => return format!("ok {}", response.text().unwrap_or_default()),
         Err(ServiceError::Provider { error, retry_after }) => {
@@ -64,10 +64,10 @@ async fn outcome(url: &str, stream: bool, timeouts: Timeouts) -> String {
         }
         Ok(other) => panic!("{other:?}"),
     };
-    told(&result)
+    summary(&result)
 }
 
-async fn check(name: &str, stream: bool, script: Vec<Act>, expected: &str) {
+pub(super) async fn check(name: &str, stream: bool, script: Vec<Act>, expected: &str) {
     let provider = Provider::start([script]).await;
     let outcome = outcome(&provider.url(), stream, Timeouts::default()).await;
     assert_eq!(outcome, expected, "{name}, stream: {stream}");
@@ -78,11 +78,11 @@ async fn check(name: &str, stream: bool, script: Vec<Act>, expected: &str) {
     );
 }
 
-fn send(bytes: impl Into<Vec<u8>>) -> Act {
+pub(super) fn send(bytes: impl Into<Vec<u8>>) -> Act {
     Act::Send(bytes.into())
 }
 
-const CUT: &str = "bad answer: the service's answer was cut short or is not valid HTTP";
+pub(super) const CUT: &str = "bad answer: the service's answer was cut short or is not valid HTTP";
 
 #[tokio::test]
 async fn faults_before_the_body_are_errors_whole_and_streamed() {
@@ -266,7 +266,7 @@ async fn unusable_bodies_are_errors_whole_and_streamed() {
     }
 }
 
-const TOO_MANY: &str = "bad answer: the provider's answer has too many choices";
+pub(super) const TOO_MANY: &str = "bad answer: the provider's answer has too many choices";
 
 #[tokio::test]
 async fn a_body_of_the_wrong_length_is_an_error() {
@@ -339,7 +339,7 @@ async fn a_stalled_provider_times_out() {
             expected,
             "{name}, stream: {stream}"
         );
-        provider.was_left().await;
+        provider.was_closed().await;
     }
 }
 

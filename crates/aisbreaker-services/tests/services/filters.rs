@@ -108,10 +108,10 @@ async fn a_filter_refuses_targets_that_it_cannot_call() {
     }
 }
 
-/// Says which secret it got.
-struct Teller;
+/// Answers with the kind of secret it got.
+struct SecretKind;
 
-impl Service for Teller {
+impl Service for SecretKind {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
         Box::pin(async move {
             let credential = call.credentials.for_service(&call.service_id);
@@ -131,27 +131,30 @@ impl Service for Teller {
 
 #[tokio::test]
 async fn a_filter_looks_up_the_secret_of_the_service_behind_it() {
-    let id = ServiceId::parse("chat:teller").unwrap();
+    let id = ServiceId::parse("chat:secret-kind").unwrap();
     let registry = standard(client(Timeouts::default()), Options::default())
-        .with(&id, Teller)
+        .with(&id, SecretKind)
         .build();
-    let service = before("aisbreaker:mirror", &json!({"serviceId": "chat:teller"}));
+    let service = before(
+        "aisbreaker:mirror",
+        &json!({"serviceId": "chat:secret-kind"}),
+    );
     let mut call = call_with(&registry, service, streamed(user_text("a")));
-    let pattern = ServicePattern::parse("chat:teller").unwrap();
+    let pattern = ServicePattern::parse("chat:secret-kind").unwrap();
     let secrets = vec![SealedSecret::new(pattern, "s".into(), Vec::new())];
     call.credentials = Arc::new(Credentials::Sealed {
         secrets,
         bearer: None,
     });
 
-    // A service that answers whole though a stream was asked for is passed on as it is.
+    // A whole answer to a request for a stream is passed on as it is.
     let Ok(Reply::Final(response)) = registry.call(call).await else {
         panic!("no answer")
     };
     assert_eq!(response.text(), Some("dnuob"));
 }
 
-/// Writes down what is logged, as `name=value` of every field.
+/// Collects what is logged, as `name=value` of every field.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<String>>);
 

@@ -1,5 +1,5 @@
-//! `chat:gemini.google.com` and `chat:gemini.vertexai.google.com` beside their golden files:
-//! addresses, secrets, options, faults.
+//! `chat:gemini.google.com` and `chat:gemini.vertexai.google.com` apart from their golden
+//! files: URLs, secrets, options, faults.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use aisbreaker_services::{Credentials, Reply, ServiceError};
 use serde_json::{Value, json};
 
 use crate::support::{
-    SECRET, answer, call_with, events, golden, json_bytes, json_of, pieces, registry,
-    scripted_provider as provider, scripted_provider::Provider, sealed_call, streamed, texts,
-    user_text,
+    SECRET, answer, bad_answer, call_with, events, golden, json_bytes, json_of, pieces,
+    provider::{self, Provider},
+    registry, sealed_call, texts, user_text,
 };
 
 const ID: &str = "chat:gemini.google.com/gemini-test";
@@ -20,11 +20,11 @@ fn service(provider: &Provider) -> Value {
     json!({"serviceId": ID, "url": provider.url()})
 }
 
-fn answered() -> Vec<provider::Act> {
+fn golden_answer() -> Vec<provider::Act> {
     json_bytes(golden("gemini.google.com", "answer.json"))
 }
 
-/// Events of a stream.
+/// Returns a script that streams these events.
 fn stream_of(events: &[Value]) -> Vec<provider::Act> {
     let body: String = events
         .iter()
@@ -63,7 +63,7 @@ async fn a_base_url_may_name_the_version_or_a_project() {
         ),
     ];
     for (id, base, expected) in rows {
-        let provider = Provider::start([answered()]).await;
+        let provider = Provider::start([golden_answer()]).await;
         let url = format!("{}{base}", provider.url());
         answer(json!({"serviceId": id, "url": url}), user_text("a"))
             .await
@@ -85,7 +85,7 @@ async fn an_access_token_is_sent_as_a_bearer_value_unlike_a_key() {
     ];
     for id in [ID, VERTEX] {
         for (secret, bearer, key) in rows {
-            let provider = Provider::start([answered()]).await;
+            let provider = Provider::start([golden_answer()]).await;
             let mut call = call_with(
                 &registry,
                 json!({"serviceId": id, "url": provider.url()}),
@@ -108,7 +108,7 @@ async fn an_access_token_is_sent_as_a_bearer_value_unlike_a_key() {
 async fn an_engine_in_an_option_leaves_the_service_id_unchanged() {
     let registry = registry();
     for id in ["chat:gemini.google.com", "chat:gemini", "chat:gemini/"] {
-        let provider = Provider::start([answered()]).await;
+        let provider = Provider::start([golden_answer()]).await;
         let mut request = user_text("a");
         request["internOptions"] = json!({"model": "my model/of-option"});
         let call = sealed_call(
@@ -172,7 +172,7 @@ async fn options_are_sent_with_openais_names_translated() {
         ),
     ];
     for (options, mut expected) in rows {
-        let provider = Provider::start([answered()]).await;
+        let provider = Provider::start([golden_answer()]).await;
         let mut request = user_text("a");
         request["internOptions"] = options.clone();
         answer(service(&provider), request).await.unwrap();
@@ -207,7 +207,7 @@ async fn candidates_become_outputs_by_their_index() {
     assert_eq!(
         response.usage.service.engine.as_deref(),
         Some("gemini-test"),
-        "the model that was asked for"
+        "the requested model"
     );
 }
 
@@ -381,30 +381,13 @@ async fn unusable_answers_are_errors() {
         ("nothing", true, "\n", "the provider's answer was cut short"),
     ];
     for (name, stream, body, expected) in rows {
-        let script = if stream {
-            provider::stream([body.as_bytes()])
-        } else {
-            json_bytes(body)
-        };
-        let provider = Provider::start([script]).await;
-        let result = if stream {
-            events(service(&provider), user_text("a"))
-                .await
-                .pop()
-                .unwrap()
-                .map(|event| format!("{event:?}"))
-        } else {
-            answer(service(&provider), user_text("a"))
-                .await
-                .map(|response| format!("{response:?}"))
-        };
-        let Err(ServiceError::BadAnswer(detail)) = result else {
-            panic!("{name}: {result:?}")
-        };
-        let text = detail
-            .text()
-            .strip_prefix(&format!("GeminiGoogleComChatService({ID}): "))
-            .unwrap();
+        let text = bad_answer(
+            service,
+            stream,
+            body,
+            &format!("GeminiGoogleComChatService({ID}): "),
+        )
+        .await;
         assert!(text.starts_with(expected), "{name}: {text}");
     }
 }

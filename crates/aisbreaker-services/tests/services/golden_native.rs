@@ -1,37 +1,31 @@
-//! The chats with protocols of their own, against their golden files: what the provider is sent,
-//! and what is made of its answer, streamed and not.
+//! The chats with protocols of their own, against their golden files: the request that the provider
+//! gets, and the response made of its answer, whole and streamed.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
-use aisbreaker_api::{
-    ConversationState, Input, Origin, Output, OutputText, Response, ServicePattern,
-};
-use aisbreaker_egress::{Bounds, MemoryBudget};
-use aisbreaker_services::{
-    Credentials, Event, Reply, SealedSecret, ServiceError, services::configurable_ids,
-};
+use aisbreaker_api::{ConversationState, Input, Output, OutputText, Response};
+use aisbreaker_services::{Credentials, Event, Reply, ServiceError};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use crate::support::{
-    SECRET, answer, call_with, check_head, golden, golden_json, json_bytes, registry,
-    scripted_provider as provider,
-    scripted_provider::{Provider, Received},
-    sealed_call, state_of, streamed, texts, user_text,
+    SECRET, answer, call_with, check_head, golden, golden_json, json_bytes,
+    provider::{self, Provider, Received},
+    registry, sealed_call, state_of, streamed, texts, user_text,
 };
 
-/// A service, and what of its requests is not in the golden body.
+/// A service, and the parts of its requests outside the golden body.
 struct Line {
     id: &'static str,
     engine: &'static str,
-    /// The path where the key names only an origin; plain and streamed.
+    /// The path if the key names only an origin, whole and streamed.
     paths: [&'static str; 2],
-    /// The header of the secret, with what stands before it.
+    /// The header of the secret, and the prefix of its value.
     secret: (&'static str, &'static str),
-    /// Other headers than every request has.
+    /// Headers that other services do not send.
     headers: &'static [(&'static str, &'static str)],
-    /// Whether the body tells that a stream is wanted.
-    tells_stream: bool,
+    /// Whether the body has a member `stream`.
+    has_stream_member: bool,
 }
 
 const LINES: &[Line] = &[
@@ -41,7 +35,7 @@ const LINES: &[Line] = &[
         paths: ["/v1/messages", "/v1/messages"],
         secret: ("x-api-key", ""),
         headers: &[("anthropic-version", "2023-06-01")],
-        tells_stream: true,
+        has_stream_member: true,
     },
     Line {
         id: "gemini.google.com",
@@ -52,7 +46,7 @@ const LINES: &[Line] = &[
         ],
         secret: ("x-goog-api-key", ""),
         headers: &[],
-        tells_stream: false,
+        has_stream_member: false,
     },
     Line {
         id: "gemini.vertexai.google.com",
@@ -63,7 +57,7 @@ const LINES: &[Line] = &[
         ],
         secret: ("x-goog-api-key", ""),
         headers: &[],
-        tells_stream: false,
+        has_stream_member: false,
     },
 ];
 
@@ -114,7 +108,7 @@ impl Line {
         let start = format!("POST {}", self.paths[usize::from(is_streamed)]);
         check_head(received, &start, &headers);
         let mut expected = golden_json(self.id, "request.json");
-        if is_streamed && self.tells_stream {
+        if is_streamed && self.has_stream_member {
             expected["stream"] = json!(true);
         }
         assert_eq!(received.body, expected, "{}", self.id);
@@ -123,18 +117,18 @@ impl Line {
     fn check_answer(&self, response: &Response) {
         let expected = golden_json(self.id, "expected.json");
         let usage = &response.usage;
-        let provider_json = json!({
+        let summary = json!({
             "outputs": texts(&response.outputs),
             "engine": usage.service.engine,
             "tokens": {
                 "input": usage.input_tokens, "output": usage.output_tokens, "total": usage.total_tokens,
             },
         });
-        assert_eq!(provider_json, expected, "{}", self.id);
+        assert_eq!(summary, expected, "{}", self.id);
         let state = state_of(response);
-        let said = state["messages"].as_array().unwrap().len();
+        let messages = state["messages"].as_array().unwrap().len();
         assert_eq!(
-            said,
+            messages,
             2 + 7 + 1,
             "{}: the conversation with this turn",
             self.id

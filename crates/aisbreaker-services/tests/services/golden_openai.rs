@@ -1,5 +1,5 @@
-//! Every provider of the table that speaks OpenAI's dialect, against its golden files: what it is
-//! sent, and what is made of its answer, streamed and not.
+//! Every provider of the table that supports OpenAI's dialect, against its golden files: the request
+//! that it gets, and the response made of its answer, whole and streamed.
 
 mod table;
 
@@ -15,9 +15,10 @@ use aisbreaker_services::{
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
+use self::table::{LINES, Line, MESSAGES};
 use crate::support::{
-    SECRET, answer, call_with, client, scripted_provider as provider,
-    scripted_provider::{Provider, Received},
+    SECRET, answer, call_with, client, provider,
+    provider::{Provider, Received},
     streamed, texts,
 };
 
@@ -54,17 +55,17 @@ impl Golden {
         }
     }
 
-    /// The id of the service with the engine that is asked for.
+    /// Returns the id of the service with the requested engine.
     fn service_id(&self, name: &str) -> String {
         format!("chat:{name}/{}", self.request["model"].as_str().unwrap())
     }
 
-    /// What the provider must receive.
+    /// Returns the request that the provider must get.
     fn request(&self, is_streamed: bool) -> Value {
         let mut request = self.request.clone();
         if is_streamed {
             request["stream"] = json!(true);
-            // At another address, OpenAI's may be any compatible server.
+            // At another URL, OpenAI's service may be any compatible server.
             if self.expected["asksForStreamUsage"] == true && self.id != "openai.com" {
                 request["stream_options"] = json!({"include_usage": true});
             }
@@ -102,8 +103,8 @@ impl Golden {
     }
 }
 
-/// The services, with every provider in OpenAI's dialect: `gemini.google.com` has a chat with
-/// Google's own as well, which stands before it.
+/// Returns the services with every provider in OpenAI's dialect, also `gemini.google.com`, whose
+/// chat otherwise uses Google's own protocol.
 fn registry() -> Registry {
     let client = client(Timeouts::default());
     let row = row("gemini.google.com");
@@ -122,13 +123,13 @@ fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
-/// The line without the origin.
+/// Returns the URL without its origin.
 fn path_of(url: &str) -> &str {
     let behind_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
     &behind_scheme[behind_scheme.find('/').unwrap()..]
 }
 
-/// A call with a key whose only secret is for this provider, and goes to this address.
+/// Returns a call with a key whose only secret is for this provider and bound to this URL.
 fn sealed_call(
     registry: &Registry,
     service_id: &str,
@@ -166,7 +167,7 @@ fn check_request(received: &Received, &(id, url, (header, scheme)): &Line, expec
     assert_eq!(received.body, *expected, "{id}");
 }
 
-/// Checks the path, and that there is no header beside the ordinary ones and that of the secret.
+/// Checks the path, and that the headers are the ordinary ones and that of the secret.
 fn check_head(received: &Received, id: &str, url: &str, credential: Option<&str>) {
     let start = format!("POST {} HTTP/1.1\r\n", path_of(url));
     assert!(received.head.starts_with(&start), "{id}: {}", received.head);
@@ -348,15 +349,12 @@ fn every_row_of_the_table_has_golden_files() {
     let openai = LINES
         .iter()
         .map(|(id, url, _)| ((*id).to_owned(), (*url).to_owned()));
-    assert_eq!(
-        addresses(Dialect::OpenAi, OPERATION),
-        openai.collect::<Vec<_>>()
-    );
+    assert_eq!(urls(Dialect::OpenAi, OPERATION), openai.collect::<Vec<_>>());
     let anthropic = MESSAGES
         .iter()
         .map(|(id, url)| ((*id).to_owned(), (*url).to_owned()));
     assert_eq!(
-        addresses(Dialect::Anthropic, "/messages"),
+        urls(Dialect::Anthropic, "/messages"),
         anthropic.collect::<Vec<_>>()
     );
 
@@ -373,9 +371,9 @@ fn every_row_of_the_table_has_golden_files() {
     );
 }
 
-/// Where the providers of the table are called for an operation of this dialect.
-fn addresses(dialect: Dialect, operation: &str) -> Vec<(String, String)> {
-    let address = |provider: &Arc<Row>| {
+/// Returns the URLs of the providers for an operation of this dialect.
+fn urls(dialect: Dialect, operation: &str) -> Vec<(String, String)> {
+    let url = |provider: &Arc<Row>| {
         let prefix = &provider.dialect(dialect)?.prefix;
         Some((
             provider.id.clone(),
@@ -385,7 +383,7 @@ fn addresses(dialect: Dialect, operation: &str) -> Vec<(String, String)> {
             ),
         ))
     };
-    Providers::builtin().iter().filter_map(address).collect()
+    Providers::builtin().iter().filter_map(url).collect()
 }
 
 fn row(id: &str) -> Arc<Row> {

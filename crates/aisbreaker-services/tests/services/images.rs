@@ -1,4 +1,4 @@
-//! The services that make pictures: the requests they make, and what they make of the answers.
+//! The services that make images: their requests, and how they read answers.
 
 use std::sync::Arc;
 
@@ -8,16 +8,18 @@ use base64ct::{Base64, Encoding as _};
 use serde_json::{Value, json};
 
 use crate::support::{
-    SECRET, answer, call_with, check_head, events, golden, golden_json, json_bytes, json_of,
-    registry, scripted_provider as provider, scripted_provider::Provider, sealed_call, user_text,
+    SECRET, answer, call_with, check_head, check_refused_unsent, events, golden, golden_json,
+    json_bytes, json_of, pieces,
+    provider::{self, Provider},
+    registry, sealed_call, user_text,
 };
 
 const OPENAI: &str = "text-to-image:openai.com";
 const STABILITY: &str = "text-to-image:stability.ai";
 const DUMMY: &str = "text-to-image:dummy";
 
-/// The secret's header and that it is sealed, and what every JSON answer is asked for with.
-fn secret_headers(content_type: &str) -> [(&'static str, String); 4] {
+/// Returns the headers of a JSON request with a sealed secret.
+fn request_headers(content_type: &str) -> [(&'static str, String); 4] {
     [
         ("authorization", format!("Bearer {SECRET}")),
         ("x-aisbreaker-sealed", "1".to_owned()),
@@ -26,7 +28,7 @@ fn secret_headers(content_type: &str) -> [(&'static str, String); 4] {
     ]
 }
 
-fn otter(options: Value) -> Value {
+fn otter_request(options: Value) -> Value {
     json!({
         "inputs": [
             {"text": {"role": "user", "content": "A baby otter"}},
@@ -36,7 +38,7 @@ fn otter(options: Value) -> Value {
     })
 }
 
-async fn painted(id: &str, url: &str, request: Value) -> Result<Response, ServiceError> {
+async fn paint(id: &str, url: &str, request: Value) -> Result<Response, ServiceError> {
     let registry = registry();
     let Reply::Final(response) = registry
         .call(sealed_call(&registry, id, url, request))
@@ -48,7 +50,7 @@ async fn painted(id: &str, url: &str, request: Value) -> Result<Response, Servic
 }
 
 fn check_golden_head(provider: &Provider, path: &str, content_type: &str) {
-    let headers = secret_headers(content_type);
+    let headers = request_headers(content_type);
     let headers: Vec<_> = headers
         .iter()
         .map(|(name, value)| (*name, value.as_str()))
@@ -62,7 +64,7 @@ async fn openai_gets_its_golden_request_and_is_understood() {
     let options = json!({
         "n": 2, "size": "1024x1024", "quality": "low", "stream": true, "partial_images": 2, "prompt": "x",
     });
-    let response = painted(OPENAI, &provider.url(), otter(options))
+    let response = paint(OPENAI, &provider.url(), otter_request(options))
         .await
         .unwrap();
 
@@ -95,14 +97,14 @@ async fn openai_gets_its_golden_request_and_is_understood() {
 
 #[tokio::test]
 async fn an_image_may_be_a_url() {
-    let told =
+    let provider_json =
         json!({"created": 1, "data": [{"url": "https://a.example/1.png", "revised_prompt": "r"}]});
-    let provider = Provider::start([json_bytes(told.to_string())]).await;
+    let provider = Provider::start([json_bytes(provider_json.to_string())]).await;
     let id = "text-to-image:openai.com/dall-e-3";
-    let response = painted(
+    let response = paint(
         id,
         &format!("{}/v1/", provider.url()),
-        otter(json!({"model": "other"})),
+        otter_request(json!({"model": "other"})),
     )
     .await
     .unwrap();
@@ -111,7 +113,7 @@ async fn an_image_may_be_a_url() {
     let image =
         json!({"image": {"index": 0, "role": "assistant", "url": "https://a.example/1.png"}});
     assert_eq!(json_of(&response.outputs), json!([image]));
-    assert_eq!(response.intern_response, Some(told));
+    assert_eq!(response.intern_response, Some(provider_json));
     assert_eq!(response.usage.total_tokens, None);
 }
 
@@ -120,7 +122,7 @@ async fn stability_gets_its_golden_request_and_is_understood() {
     let provider =
         Provider::start([json_bytes(golden("images.stability.ai", "answer.json"))]).await;
     let options = json!({"output_format": "webp", "seed": 7, "style_preset": null, "prompt": "x"});
-    let response = painted(STABILITY, &provider.url(), otter(options))
+    let response = paint(STABILITY, &provider.url(), otter_request(options))
         .await
         .unwrap();
 
@@ -159,7 +161,7 @@ async fn stability_engines_are_paths_and_sd3_models_are_fields() {
         };
         let id = format!("{STABILITY}{engine}");
         let url = format!("{}/v2beta", provider.url());
-        painted(&id, &url, otter(options)).await.unwrap();
+        paint(&id, &url, otter_request(options)).await.unwrap();
 
         let received = provider.request();
         let start = format!("POST /v2beta/stable-image/generate/{path} HTTP/1.1\r\n");
@@ -183,7 +185,7 @@ async fn a_prompt_cannot_break_out_of_its_form_field() {
     let prompt = "a\r\n--aisbreaker-form-0\r\nContent-Disposition: form-data; name=\"seed\"\r\n\r\n1\r\n--aisbreaker-form-1--";
     let mut request = user_text(prompt);
     request["internOptions"] = json!({"x\"\r\ny": "z"});
-    painted(STABILITY, &provider.url(), request).await.unwrap();
+    paint(STABILITY, &provider.url(), request).await.unwrap();
 
     let received = provider.request();
     assert_eq!(
@@ -213,7 +215,7 @@ async fn images_are_streamed_as_one_piece() {
         let provider = Provider::start(scripts).await;
         let (pieces, response) = pieces(
             json!({"serviceId": id, "url": provider.url()}),
-            otter(json!({})),
+            otter_request(json!({})),
         )
         .await;
 
@@ -227,7 +229,7 @@ async fn images_are_streamed_as_one_piece() {
 async fn unusable_prompts_are_refused_before_anything_is_sent() {
     let picture =
         json!({"inputs": [{"text": {"content": "a"}}, {"image": {"base64": "iVBORw0KGgo="}}]});
-    let structured = otter(json!({"x": {}}));
+    let structured = otter_request(json!({"x": {}}));
     let rows = [
         (
             DUMMY,
@@ -266,15 +268,7 @@ async fn unusable_prompts_are_refused_before_anything_is_sent() {
         ),
     ];
     for (id, request, expected) in rows {
-        let provider = Provider::start([]).await;
-        let error = answer(json!({"serviceId": id, "url": provider.url()}), request)
-            .await
-            .unwrap_err();
-        let ServiceError::BadRequest(detail) = error else {
-            panic!("{id}: {error:?}")
-        };
-        assert!(detail.text().contains(expected), "{id}: {detail}");
-        assert_eq!(provider.connections(), 0, "{id}");
+        check_refused_unsent(id, request, expected).await;
     }
 }
 
@@ -348,7 +342,7 @@ async fn a_filtered_image_is_an_error_with_the_reason() {
                 (CONTENT_FILTERED); change the prompt";
     let mut error = ErrorObject::new(400, "Bad Request", text);
     error.kind = Some("CONTENT_FILTERED".to_owned());
-    let result = painted(STABILITY, &provider.url(), user_text("a")).await;
+    let result = paint(STABILITY, &provider.url(), user_text("a")).await;
     assert_eq!(
         result,
         Err(ServiceError::Provider {
@@ -407,7 +401,7 @@ async fn unusable_answers_are_errors() {
     ];
     for (id, script, expected) in rows {
         let provider = Provider::start([script]).await;
-        let result = painted(id, &provider.url(), user_text("a")).await;
+        let result = paint(id, &provider.url(), user_text("a")).await;
         let Err(ServiceError::BadAnswer(detail)) = result else {
             panic!("{id} {expected}: {result:?}")
         };

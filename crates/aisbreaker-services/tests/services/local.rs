@@ -6,7 +6,7 @@ use aisbreaker_services::{Providers, ServiceError};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::support::{answer, json_of, pieces, state_of, streamed, texts};
+use crate::support::{answer, json_of, pieces, registry, state_of, texts, user_text};
 
 const DUMMY_ANSWER: &str = "Hello, this is the reponse to 'What is JavaScript?' from DummyAssistantService ... \
                             To get a useful answer, choose a different service/serviceId ...";
@@ -177,11 +177,11 @@ async fn echo_repeats_every_text() {
     assert_eq!(state_of(&response)["messages"].as_array().unwrap().len(), 5);
 
     let (pieces, streamed) = pieces(json!({"serviceId": "chat:echo"}), request).await;
-    let said: Vec<&str> = pieces
+    let streamed_texts: Vec<&str> = pieces
         .iter()
         .flat_map(|piece| texts(&piece.outputs))
         .collect();
-    assert_eq!(said, ["[ECHO] a", "[ECHO] b"]);
+    assert_eq!(streamed_texts, ["[ECHO] a", "[ECHO] b"]);
     assert_eq!(streamed.outputs, response.outputs);
 }
 

@@ -10,8 +10,9 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 
 use crate::support::{
-    call_with, client, golden, json_bytes, registry, scripted_provider as provider,
-    scripted_provider::Provider, sealed_call, streamed, user_text,
+    call_with, client, golden, json_bytes,
+    provider::{self, Provider},
+    registry, sealed_call, streamed, user_text,
 };
 
 #[tokio::test]
@@ -79,11 +80,11 @@ async fn an_operators_row_replaces_a_service_with_its_own_protocol() {
     );
 }
 
-/// More than is held without being counted.
+/// More than the memory budget leaves uncounted.
 const LONG_BYTES: usize = 20_000;
 
-/// Ids of services with protocols of their own, and an answer to each; a chat that streams has a
-/// stream too.
+/// Services with protocols of their own, with the golden file of an answer each; a chat that streams
+/// has its stream as well.
 const ANSWERS: &[(&str, &str, &str)] = &[
     ("chat:anthropic.com/m", "anthropic.com", "answer.json"),
     ("chat:anthropic.com/m", "anthropic.com", "stream.txt"),
@@ -110,9 +111,8 @@ const ANSWERS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// How a call ends for which this answer is given, made longer by spaces, or by what is said in a
-/// stream.
-async fn ending(
+/// Returns how a call ends whose answer is made longer: by spaces, or in a stream by its text.
+async fn outcome_of_long_answer(
     registry: &Registry,
     answer: (&str, &str, &str),
     budget: MemoryBudget,
@@ -152,12 +152,12 @@ async fn collected_bytes_count_against_the_calls_memory_budget() {
     let registry = registry();
     for answer in ANSWERS {
         assert_eq!(
-            ending(&registry, *answer, MemoryBudget::new(1 << 20)).await,
+            outcome_of_long_answer(&registry, *answer, MemoryBudget::new(1 << 20)).await,
             Ok(()),
             "{answer:?}"
         );
 
-        let spent = ending(&registry, *answer, MemoryBudget::new(3)).await;
+        let spent = outcome_of_long_answer(&registry, *answer, MemoryBudget::new(3)).await;
         assert!(
             matches!(spent, Err(ServiceError::Overloaded(_))),
             "{answer:?}: {spent:?}"
@@ -172,7 +172,7 @@ async fn an_answer_that_is_too_long_is_an_error() {
     let client = client(Timeouts::default()).with_bounds(bounds);
     let registry = standard(client, Options::default()).build();
     for answer in ANSWERS {
-        let result = ending(&registry, *answer, MemoryBudget::default()).await;
+        let result = outcome_of_long_answer(&registry, *answer, MemoryBudget::default()).await;
         let Err(ServiceError::BadAnswer(detail)) = result else {
             panic!("{answer:?}: {result:?}")
         };
@@ -197,7 +197,7 @@ async fn a_silent_provider_times_out() {
             .unwrap_err();
 
         assert!(matches!(error, ServiceError::Timeout(_)), "{id}: {error:?}");
-        provider.was_left().await;
+        provider.was_closed().await;
     }
 }
 
@@ -217,6 +217,6 @@ async fn dropping_a_call_closes_the_connection_to_the_provider() {
             told = asking => panic!("{id}: {told:?}"),
             () = received => {}
         }
-        provider.was_left().await;
+        provider.was_closed().await;
     }
 }

@@ -1,18 +1,18 @@
-//! `aisbreaker:network`: what another AIsBreaker server is asked, and what is made of its answers.
+//! `aisbreaker:network`: requests to another AIsBreaker server, and how its answers are read.
 
 use std::{sync::Arc, time::Duration};
 
 use aisbreaker_api::{ErrorObject, ServicePattern};
 use aisbreaker_services::{
-    Credentials, SealedSecret, ServiceError,
+    Credentials, Reply, SealedSecret, ServiceError,
     services::{HOPS_HEADER, SEALED_HEADER},
 };
 use serde_json::{Value, json};
 
 use crate::support::{
-    SECRET, answer, call_with, events, json_of, pieces, registry, scripted_provider as provider,
-    scripted_provider::{Act, Provider},
-    user_text,
+    SECRET, answer, call_with, events, json_of, pieces, provider,
+    provider::{Act, Provider},
+    registry, user_text,
 };
 
 fn service(url: &str) -> Value {
@@ -313,7 +313,7 @@ async fn a_loop_ends_after_eight_hops() {
 #[tokio::test]
 async fn a_sealed_secret_is_marked_for_the_next_server() {
     let registry = registry();
-    for (secret, bearer, is_told) in [
+    for (secret, bearer, is_marked) in [
         ("sk-sealed", Some("Bearer sk-sealed"), true),
         ("{{secret}}", Some("Bearer sk-own"), false),
         ("", None, false),
@@ -334,7 +334,7 @@ async fn a_sealed_secret_is_marked_for_the_next_server() {
         assert_eq!(received.header("authorization"), bearer, "{secret:?}");
         assert_eq!(
             received.header(SEALED_HEADER),
-            is_told.then_some("1"),
+            is_marked.then_some("1"),
             "{secret:?}"
         );
     }

@@ -1,4 +1,4 @@
-//! `chat:openai.com` without streaming: the request it makes, and what it makes of the answer.
+//! `chat:openai.com` without streaming: its requests, and how it reads answers.
 
 use std::sync::Arc;
 
@@ -11,8 +11,9 @@ use aisbreaker_services::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    SECRET, answer, call_with, client, json_of, registry, scripted_provider as provider,
-    scripted_provider::Provider, state_of, texts, user_text,
+    SECRET, answer, call_with, client, json_of,
+    provider::{self, Provider},
+    registry, state_of, texts, user_text,
 };
 
 fn completion(content: &str) -> Value {
@@ -232,7 +233,7 @@ async fn every_choice_with_text_is_an_output() {
     assert_eq!(
         response.usage.service.engine.as_deref(),
         Some("gpt-test"),
-        "the model that was asked for"
+        "the requested model"
     );
     assert_eq!(response.usage.total_tokens, None);
     assert_eq!(response.intern_response, Some(provider_json));

@@ -9,9 +9,9 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 
 use crate::support::{
-    call_with, client, json_of, pieces, registry, reply, scripted_provider as provider,
-    scripted_provider::{Act, Provider},
-    state_of, streamed, texts, user_text,
+    call_with, client, json_of, pieces, provider,
+    provider::{Act, Provider},
+    registry, reply, state_of, streamed, texts, user_text,
 };
 
 fn service(provider: &Provider) -> Value {
@@ -27,8 +27,8 @@ fn piece(text: &str) -> String {
     delta(&json!([{"index": 0, "delta": {"content": text}, "finish_reason": null}]))
 }
 
-/// A whole stream as OpenAI sends it.
-fn whole() -> String {
+/// Returns a whole stream as OpenAI sends it.
+fn whole_stream() -> String {
     [
         delta(&json!([{"index": 0, "delta": {"role": "assistant", "content": "", "refusal": null}}])),
         piece("Grüße"),
@@ -44,7 +44,7 @@ fn whole() -> String {
 
 #[tokio::test]
 async fn streams_pieces_and_then_the_whole_answer() {
-    let provider = Provider::start([provider::stream([whole().as_bytes()])]).await;
+    let provider = Provider::start([provider::stream([whole_stream().as_bytes()])]).await;
     let (pieces, response) = pieces(service(&provider), user_text("Hello")).await;
 
     let piece = |text: &str| {
@@ -91,7 +91,7 @@ async fn a_stream_from_openai_itself_requests_its_usage() {
         (json!({}), json!({"include_usage": true})),
         (json!({"stream_options": null}), json!(null)),
     ] {
-        let provider = Provider::start([provider::stream([whole().as_bytes()])]).await;
+        let provider = Provider::start([provider::stream([whole_stream().as_bytes()])]).await;
         let row = json!({"provider": [
             {"id": "openai.com", "url": provider.url(), "openai": "/v1", "engine": "gpt", "stream_usage": true},
         ]});
@@ -120,7 +120,7 @@ async fn a_stream_from_openai_itself_requests_its_usage() {
 
 #[tokio::test]
 async fn a_stream_is_the_same_however_it_is_cut() {
-    let whole = whole();
+    let whole = whole_stream();
     let bytes = whole.as_bytes();
     let mut scripts: Vec<_> = (0..=bytes.len())
         .map(|at| provider::stream([&bytes[..at], &bytes[at..]]))
@@ -135,11 +135,11 @@ async fn a_stream_is_the_same_however_it_is_cut() {
         let Reply::Stream(events) = registry.call(call).await.unwrap() else {
             panic!("no stream")
         };
-        let mut said = Vec::new();
+        let mut chars = Vec::new();
         for event in events.collect::<Vec<_>>().await {
             match event.unwrap() {
                 Event::Progress(progress) => {
-                    said.extend(texts(&progress.outputs).join("|").chars())
+                    chars.extend(texts(&progress.outputs).join("|").chars())
                 }
                 Event::Final(response) => {
                     assert_eq!(response.text(), Some("Grüße, Welt"), "cut at {cut}")
@@ -147,7 +147,7 @@ async fn a_stream_is_the_same_however_it_is_cut() {
             }
         }
         assert_eq!(
-            said.iter().collect::<String>(),
+            chars.iter().collect::<String>(),
             "Grüße, Welt",
             "cut at {cut}"
         );
@@ -170,8 +170,8 @@ async fn several_choices_are_kept_apart() {
     let provider = Provider::start([provider::stream([body.as_bytes()])]).await;
     let (pieces, response) = pieces(service(&provider), user_text("a")).await;
 
-    let said: Vec<_> = pieces.iter().map(|piece| texts(&piece.outputs)).collect();
-    assert_eq!(said, [vec!["a", "x"], vec!["y"], vec!["b"]]);
+    let streamed: Vec<_> = pieces.iter().map(|piece| texts(&piece.outputs)).collect();
+    assert_eq!(streamed, [vec!["a", "x"], vec!["y"], vec!["b"]]);
     assert_eq!(texts(&response.outputs), ["ab", "xy"]);
 }
 
@@ -217,7 +217,7 @@ async fn dropping_a_stream_closes_the_connection_to_the_provider() {
 
     drop(events);
 
-    provider.was_left().await;
+    provider.was_closed().await;
 }
 
 #[tokio::test]
@@ -234,18 +234,18 @@ async fn a_stream_that_is_not_polled_is_not_collected() {
     let read: Vec<_> = events.take(3).collect().await;
 
     assert_eq!(read.iter().filter(|event| event.is_ok()).count(), 3);
-    provider.was_left().await;
+    provider.was_closed().await;
 }
 
 #[tokio::test]
 async fn the_answer_ends_even_if_the_provider_holds_the_connection() {
-    let mut script = provider::open_stream([whole().as_bytes()]);
+    let mut script = provider::open_stream([whole_stream().as_bytes()]);
     script.push(Act::Hold);
     let provider = Provider::start([script]).await;
     let (_, response) = pieces(service(&provider), user_text("a")).await;
 
     assert_eq!(response.text(), Some("Grüße, Welt"));
-    provider.was_left().await;
+    provider.was_closed().await;
 }
 
 #[tokio::test]

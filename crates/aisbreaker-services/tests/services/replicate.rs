@@ -1,4 +1,4 @@
-//! `chat:replicate.com`: predictions, those that take a while too.
+//! `chat:replicate.com`: predictions that finish at once, later or never.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,16 +14,17 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use crate::support::{
-    SECRET, answer, check_head, client, golden, golden_json, json_bytes, json_of, registry,
-    scripted_provider as provider, scripted_provider::Provider, sealed_call, state_of, streamed,
-    texts, user_text,
+    SECRET, answer, check_head, check_refused_unsent, client, golden, golden_json, json_bytes,
+    json_of,
+    provider::{self, Provider},
+    registry, sealed_call, state_of, streamed, texts, user_text,
 };
 
 const ID: &str = "chat:replicate.com/meta/llama-test";
 const PATH: &str = "/v1/models/meta/llama-test/predictions";
 
-/// The services, of which this one hardly pauses.
-fn hasty(timeouts: Timeouts) -> Registry {
+/// Returns the services, with this one polling almost without pauses.
+fn hasty_registry(timeouts: Timeouts) -> Registry {
     let id = ServiceId::parse("chat:replicate.com").unwrap();
     let chat = ReplicateChat::new(client(timeouts), ServiceSettings::default());
     let chat = chat.with_first_pause(Duration::from_millis(1));
@@ -32,15 +33,15 @@ fn hasty(timeouts: Timeouts) -> Registry {
         .build()
 }
 
-async fn asked(url: &str, request: Value) -> Result<Reply, ServiceError> {
-    let registry = hasty(Timeouts::default());
+async fn predict(url: &str, request: Value) -> Result<Reply, ServiceError> {
+    let registry = hasty_registry(Timeouts::default());
     registry
         .call(sealed_call(&registry, ID, url, request))
         .await
 }
 
-async fn answered(url: &str) -> Result<Response, ServiceError> {
-    let Reply::Final(response) = asked(url, user_text("a")).await? else {
+async fn predict_whole(url: &str) -> Result<Response, ServiceError> {
+    let Reply::Final(response) = predict(url, user_text("a")).await? else {
         panic!("a stream")
     };
     Ok(response)
@@ -50,7 +51,7 @@ fn finished() -> Vec<provider::Act> {
     json_bytes(golden("replicate.com", "answer.json"))
 }
 
-/// An unfinished prediction with this place to look at it.
+/// Returns an unfinished prediction with this URL for polling.
 fn unfinished(get: Value) -> Vec<provider::Act> {
     let mut provider_json = golden_json("replicate.com", "unfinished.json");
     provider_json["urls"] = json!({"get": get});
@@ -73,7 +74,7 @@ async fn the_provider_gets_its_golden_request_and_is_understood() {
         "conversationState": earlier.encode(),
         "internOptions": {"temperature": 0.5, "prompt": "x"},
     });
-    let Reply::Final(response) = asked(&provider.url(), request).await.unwrap() else {
+    let Reply::Final(response) = predict(&provider.url(), request).await.unwrap() else {
         panic!("a stream")
     };
 
@@ -188,7 +189,7 @@ async fn an_unfinished_prediction_is_polled_until_it_is_finished() {
     ] {
         provider.then(script);
     }
-    let response = answered(&provider.url()).await.unwrap();
+    let response = predict_whole(&provider.url()).await.unwrap();
 
     assert_eq!(response.text(), Some("Paris."));
     assert_eq!(
@@ -207,9 +208,9 @@ async fn an_unfinished_prediction_is_polled_until_it_is_finished() {
         ("x-aisbreaker-sealed", "1"),
         ("accept", "application/json"),
     ];
-    for (look, path) in received[1..].iter().zip(paths) {
-        check_head(look, &format!("GET {path}"), &headers);
-        assert_eq!(look.bytes, b"", "{path}");
+    for (poll, path) in received[1..].iter().zip(paths) {
+        check_head(poll, &format!("GET {path}"), &headers);
+        assert_eq!(poll.bytes, b"", "{path}");
     }
     assert_eq!(received.len(), 4);
 }
@@ -226,7 +227,7 @@ async fn the_secret_does_not_follow_a_prediction_to_another_origin() {
     ];
     for get in rows {
         let provider = Provider::start([unfinished(get.clone()), finished()]).await;
-        let response = answered(&provider.url()).await.unwrap();
+        let response = predict_whole(&provider.url()).await.unwrap();
 
         assert_eq!(response.text(), Some("Paris."), "{get}");
         let received = provider.received();
@@ -239,9 +240,9 @@ async fn the_secret_does_not_follow_a_prediction_to_another_origin() {
     }
     assert_eq!(elsewhere.connections(), 0);
 
-    // What stands before the path of the call stands before that of the look as well.
+    // A prefix of the call's path is a prefix of the poll's path as well.
     let provider = Provider::start([unfinished(json!(null)), finished()]).await;
-    answered(&format!("{}/proxy", provider.url()))
+    predict_whole(&format!("{}/proxy", provider.url()))
         .await
         .unwrap();
     let head = &provider.received()[1].head;
@@ -264,7 +265,7 @@ async fn a_prediction_id_cannot_lead_to_another_path() {
         let mut provider_json = golden_json("replicate.com", "unfinished.json");
         provider_json["id"] = id.clone();
         let provider = Provider::start([json_bytes(provider_json.to_string())]).await;
-        let error = answered(&provider.url()).await.unwrap_err();
+        let error = predict_whole(&provider.url()).await.unwrap_err();
 
         let text = format!("ReplicateComChatService({ID}): the provider's answer has no usable id");
         assert_eq!(error, ServiceError::BadAnswer(text.into()), "{id}");
@@ -276,7 +277,7 @@ async fn a_prediction_id_cannot_lead_to_another_path() {
 async fn a_prediction_that_never_finishes_times_out() {
     let scripts = std::iter::repeat_with(|| unfinished(json!(null))).take(100);
     let provider = Provider::start(scripts).await;
-    let registry = hasty(Timeouts::default().with_response(Duration::from_millis(300)));
+    let registry = hasty_registry(Timeouts::default().with_response(Duration::from_millis(300)));
     let error = registry
         .call(sealed_call(&registry, ID, &provider.url(), user_text("a")))
         .await
@@ -288,7 +289,7 @@ async fn a_prediction_that_never_finishes_times_out() {
 #[tokio::test]
 async fn a_stream_has_the_answer_in_one_piece() {
     let provider = Provider::start([unfinished(json!(null)), finished()]).await;
-    let Reply::Stream(events) = asked(&provider.url(), streamed(user_text("a")))
+    let Reply::Stream(events) = predict(&provider.url(), streamed(user_text("a")))
         .await
         .unwrap()
     else {
@@ -319,7 +320,7 @@ async fn an_output_is_a_text_or_a_list_of_texts() {
     for (output, expected) in rows {
         provider_json["output"] = output.clone();
         let provider = Provider::start([json_bytes(provider_json.to_string())]).await;
-        let response = answered(&provider.url()).await.unwrap();
+        let response = predict_whole(&provider.url()).await.unwrap();
         assert_eq!(texts(&response.outputs), expected, "{output}");
     }
 }
@@ -361,15 +362,7 @@ async fn unusable_requests_are_refused_before_anything_is_sent() {
         (ID, image, "takes no image inputs"),
     ];
     for (id, request, expected) in rows {
-        let provider = Provider::start([]).await;
-        let error = answer(json!({"serviceId": id, "url": provider.url()}), request)
-            .await
-            .unwrap_err();
-        let ServiceError::BadRequest(detail) = error else {
-            panic!("{id}: {error:?}")
-        };
-        assert!(detail.text().contains(expected), "{id}: {detail}");
-        assert_eq!(provider.connections(), 0, "{id}");
+        check_refused_unsent(id, request, expected).await;
     }
 }
 
@@ -409,13 +402,13 @@ async fn a_refusal_keeps_status_and_retry_after_when_polled_too() {
     };
     for scripts in [vec![refused()], vec![unfinished(json!(null)), refused()]] {
         let provider = Provider::start(scripts).await;
-        assert_eq!(answered(&provider.url()).await, Err(expected.clone()));
+        assert_eq!(predict_whole(&provider.url()).await, Err(expected.clone()));
     }
 }
 
 #[tokio::test]
 async fn a_prediction_without_a_result_is_an_error() {
-    let result = |status: &str, error: Value| {
+    let ended = |status: &str, error: Value| {
         let mut provider_json = golden_json("replicate.com", "answer.json");
         provider_json["status"] = json!(status);
         provider_json["error"] = error;
@@ -424,24 +417,21 @@ async fn a_prediction_without_a_result_is_an_error() {
     let mut odd = golden_json("replicate.com", "answer.json");
     odd["output"] = json!([{"x": 1}]);
     let rows = [
+        (ended("failed", json!("Out of memory.")), "Out of memory."),
         (
-            provider_json("failed", json!("Out of memory.")),
-            "Out of memory.",
-        ),
-        (
-            provider_json("failed", json!(null)),
+            ended("failed", json!(null)),
             "the provider's answer says that the prediction failed, and not why",
         ),
         (
-            provider_json("canceled", json!(null)),
+            ended("canceled", json!(null)),
             "the provider's answer says that the prediction was canceled",
         ),
         (
-            provider_json("aborted", json!(null)),
+            ended("aborted", json!(null)),
             "the provider's answer says that the prediction was canceled",
         ),
         (
-            provider_json("unheard-of", json!(null)),
+            ended("unheard-of", json!(null)),
             "the provider's answer has no status of a prediction",
         ),
         (
@@ -463,7 +453,7 @@ async fn a_prediction_without_a_result_is_an_error() {
             vec![unfinished(json!(null)), json_bytes(&body)],
         ] {
             let provider = Provider::start(scripts).await;
-            let error = answered(&provider.url()).await.unwrap_err();
+            let error = predict_whole(&provider.url()).await.unwrap_err();
             assert_eq!(
                 error.to_string(),
                 format!("ReplicateComChatService({ID}): {expected}"),

@@ -1,7 +1,7 @@
 //! Streams that end early, late or wrong: each ends with its answer or with an error.
 
 use super::faults::{CUT, FINISHED, PIECE, TOO_MANY, check, send};
-use crate::support::{scripted_provider as provider, scripted_provider::Act};
+use crate::support::{provider, provider::Act};
 
 #[tokio::test]
 async fn a_stream_ends_with_its_answer_or_an_error() {

@@ -1,17 +1,19 @@
 //! Calls of services, and checks of the requests that providers receive.
 
-pub(crate) mod scripted_provider;
+pub(crate) mod provider;
 
-use std::sync::Arc;
+use std::{fs, path::PathBuf, sync::Arc};
 
-use aisbreaker_api::{ConversationState, Output, ProcessCall, Progress, Response};
+use aisbreaker_api::{ConversationState, Output, ProcessCall, Progress, Response, ServicePattern};
 use aisbreaker_egress::{Client, Policy, Timeouts};
 use aisbreaker_services::{
-    Call, Credentials, Event, Registry, Reply, ServiceError,
+    Call, Credentials, Event, Registry, Reply, SealedSecret, ServiceError,
     services::{Options, standard},
 };
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
+
+use self::provider::{Provider, Received};
 
 /// The caller's own secret in these tests.
 pub(crate) const SECRET: &str = "sk-secret-of-the-caller-0123456789";

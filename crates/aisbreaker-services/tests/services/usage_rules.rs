@@ -1,9 +1,9 @@
-//! What the rules of the provider table make of the usage objects that providers send.
+//! Usage objects of providers, read by the rules of the provider table.
 
 use aisbreaker_services::{Dialect, Providers, Tokens};
 use serde_json::{Value, json};
 
-/// What is told: input, output, cached, reasoning.
+/// Counts of input, output, cached and reasoning tokens.
 type Counts = [Option<u64>; 4];
 
 fn read(provider: &str, dialect: Dialect, usage: &Value) -> Tokens {
@@ -66,7 +66,7 @@ fn chats_count_cached_tokens_and_reasoning_once() {
         "prompt_tokens_details": {"cached_tokens": 4}, "completion_tokens_details": {"reasoning_tokens": 93},
     });
     let of_gemini_without_total = json!({"prompt_tokens": 9, "completion_tokens": 1});
-    let beside = json!({
+    let top_level = json!({
         "prompt_tokens": 47, "completion_tokens": 30, "total_tokens": 77,
         "cached_tokens": 32, "reasoning_tokens": 20,
     });
@@ -144,7 +144,7 @@ fn chats_count_cached_tokens_and_reasoning_once() {
                 [Some(9), Some(5), None, Some(0)],
             ),
             (
-                "told thinking",
+                "counted thinking",
                 "gemini.google.com",
                 of_gemini_with_details,
                 [Some(9), Some(94), Some(4), Some(93)],
@@ -156,15 +156,15 @@ fn chats_count_cached_tokens_and_reasoning_once() {
                 [Some(9), Some(1), None, None],
             ),
             (
-                "beside the others",
+                "counts at the top level",
                 "together.ai",
-                beside.clone(),
+                top_level.clone(),
                 [Some(47), Some(30), Some(32), Some(20)],
             ),
             (
-                "beside the others",
+                "counts at the top level",
                 "moonshot.ai",
-                beside,
+                top_level,
                 [Some(47), Some(30), Some(32), Some(20)],
             ),
             (

@@ -1,9 +1,9 @@
-//! Where the providers of the table are called, and in which header they expect their secret.
+//! The URLs of the providers of the table, and the headers of their secrets.
 
 const BEARER: (&str, &str) = ("authorization", "Bearer ");
 
-/// A provider, where its chat is called if the key does not say where, and the header of the secret
-/// with its scheme.
+/// A provider, the URL of its chat if the key names none, and the header of its secret with the
+/// scheme.
 pub(super) type Line = (&'static str, &'static str, (&'static str, &'static str));
 
 pub(super) const LINES: &[Line] = &[
@@ -117,7 +117,7 @@ pub(super) const LINES: &[Line] = &[
     ),
 ];
 
-/// Where providers are called in Anthropic's dialect.
+/// Providers and their URLs in Anthropic's dialect.
 pub(super) const MESSAGES: &[(&str, &str)] = &[
     ("anthropic.com", "https://api.anthropic.com/v1/messages"),
     (

@@ -1,4 +1,4 @@
-//! A provider that does what its script says, and records what it was asked.
+//! A provider that follows its scripts and records its requests.
 
 use std::{
     collections::VecDeque,
@@ -19,7 +19,7 @@ use tokio::{
 pub(crate) enum Act {
     /// Sends these bytes.
     Send(Vec<u8>),
-    /// Sends these bytes again and again until nobody takes them.
+    /// Sends these bytes again and again until the other side closes the connection.
     Flood(Vec<u8>),
     /// Closes the connection.
     Close,
@@ -29,13 +29,13 @@ pub(crate) enum Act {
     Hold,
 }
 
-/// A request as it came.
+/// A request as the provider received it.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     pub(crate) head: String,
-    /// The body, if it is JSON; else null.
+    /// The body as JSON; null if it is none.
     pub(crate) body: Value,
-    /// The body as it came.
+    /// The bytes of the body.
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -59,11 +59,11 @@ struct Shared {
     received: Mutex<Vec<Received>>,
     connections: Mutex<usize>,
     /// A permit for every connection that the other side closed while it was held or flooded.
-    left: Semaphore,
+    closed: Semaphore,
 }
 
 impl Provider {
-    /// Answers one request after the other, on any connection, by one script each.
+    /// Starts a provider that answers each request, on any connection, by the next script.
     pub(crate) async fn start(scripts: impl IntoIterator<Item = Vec<Act>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -71,7 +71,7 @@ impl Provider {
             scripts: Mutex::new(scripts.into_iter().collect()),
             received: Mutex::default(),
             connections: Mutex::default(),
-            left: Semaphore::new(0),
+            closed: Semaphore::new(0),
         });
         let task = tokio::spawn(serve(listener, Arc::clone(&shared)));
         Self {
@@ -85,7 +85,7 @@ impl Provider {
         format!("http://{}", self.address)
     }
 
-    /// Adds the answer to one more request.
+    /// Adds the script for one more request.
     pub(crate) fn then(&self, script: Vec<Act>) {
         self.shared.scripts.lock().unwrap().push_back(script);
     }
@@ -94,7 +94,7 @@ impl Provider {
         self.shared.received.lock().unwrap().clone()
     }
 
-    /// The only request.
+    /// Returns the only request.
     pub(crate) fn request(&self) -> Received {
         let received = self.received();
         assert_eq!(received.len(), 1, "requests");
@@ -106,9 +106,10 @@ impl Provider {
     }
 
     /// Waits until the other side has closed a connection that was held or flooded.
-    pub(crate) async fn was_left(&self) {
-        let left = tokio::time::timeout(Duration::from_secs(10), self.shared.left.acquire());
-        left.await
+    pub(crate) async fn was_closed(&self) {
+        let closed = tokio::time::timeout(Duration::from_secs(10), self.shared.closed.acquire());
+        closed
+            .await
             .expect("the connection stays open")
             .unwrap()
             .forget();
@@ -121,13 +122,13 @@ impl Drop for Provider {
     }
 }
 
-/// An address at which nothing listens.
+/// Returns a URL at which nothing listens.
 pub(crate) async fn closed_port() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}", listener.local_addr().unwrap())
 }
 
-/// A script that answers with a status, further header lines and a body.
+/// Returns a script that answers with a status, further header lines and a body.
 pub(crate) fn plain(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<Act> {
     let body = body.as_ref();
     let mut answer = format!(
@@ -139,7 +140,7 @@ pub(crate) fn plain(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<
     vec![Act::Send(answer)]
 }
 
-/// A script that answers with JSON.
+/// Returns a script that answers with JSON.
 pub(crate) fn json(status: &str, body: &Value) -> Vec<Act> {
     plain(
         status,
@@ -151,7 +152,7 @@ pub(crate) fn json(status: &str, body: &Value) -> Vec<Act> {
 /// The head of a chunked stream of events.
 pub(crate) const EVENTS_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n";
 
-/// One chunk of a chunked body.
+/// Returns one chunk of a chunked body.
 pub(crate) fn chunk(bytes: &[u8]) -> Vec<u8> {
     let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
     chunk.extend_from_slice(bytes);
@@ -159,8 +160,8 @@ pub(crate) fn chunk(bytes: &[u8]) -> Vec<u8> {
     chunk
 }
 
-/// A script that answers with a stream of events in these pieces, each a chunk of its own, and ends
-/// it cleanly.
+/// Returns a script that answers with a stream of events in these pieces, each a chunk of its own,
+/// and ends it cleanly.
 pub(crate) fn stream<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Act> {
     let mut acts = open_stream(pieces);
     acts.push(Act::Send(b"0\r\n\r\n".to_vec()));
@@ -187,7 +188,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         *shared.connections.lock().unwrap() += 1;
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
-            // A connection that breaks is what many scripts want.
+            // Many scripts break the connection on purpose.
             let _broken_or_not = converse(socket, &shared).await;
         });
     }
@@ -211,7 +212,7 @@ async fn converse(mut socket: TcpStream, shared: &Shared) -> std::io::Result<()>
                 Act::Send(bytes) => socket.write_all(&bytes).await?,
                 Act::Flood(bytes) => {
                     while socket.write_all(&bytes).await.is_ok() {}
-                    shared.left.add_permits(1);
+                    shared.closed.add_permits(1);
                     return Ok(());
                 }
                 Act::Close => return socket.shutdown().await,
@@ -219,7 +220,7 @@ async fn converse(mut socket: TcpStream, shared: &Shared) -> std::io::Result<()>
                 Act::Hold => {
                     let mut rest = [0; 64];
                     while matches!(socket.read(&mut rest).await, Ok(1..)) {}
-                    shared.left.add_permits(1);
+                    shared.closed.add_permits(1);
                     return Ok(());
                 }
             }
