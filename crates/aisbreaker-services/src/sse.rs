@@ -441,11 +441,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decodes_a_stream_the_same_however_it_is_cut(stream in stream(), cuts in prop::collection::vec(0..200_usize, 0..20)) {
+        fn decodes_a_stream_the_same_however_it_is_cut(
+            stream in stream(),
+            cuts in prop::collection::vec(0..200_usize, 0..20),
+        ) {
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(stream.len())).collect();
             cuts.extend([0, stream.len()]);
             cuts.sort_unstable();
-            let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &stream[pair[0]..pair[1]]).collect();
+            let pieces: Vec<&[u8]> =
+                cuts.windows(2).map(|pair| &stream[pair[0]..pair[1]]).collect();
             let single: Vec<&[u8]> = stream.chunks(1).collect();
 
             for limit in [12, MAX_BYTES] {

@@ -53,7 +53,7 @@ impl ErrorContext {
         }
     }
 
-    /// Returns the error with its secret masked, and with the prefix unless its text has it already.
+    /// Returns the error with the secret masked, and with the prefix unless its text has it.
     pub(crate) fn explain(&self, error: ServiceError) -> ServiceError {
         let detail = |detail: ErrorDetail| detail.map_text(|text| self.with_prefix(text));
         match error {

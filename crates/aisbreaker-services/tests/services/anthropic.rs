@@ -19,7 +19,8 @@ fn service(provider: &Provider) -> Value {
 }
 
 fn message(content: Value, usage: Value) -> Value {
-    json!({"type": "message", "role": "assistant", "model": "m", "content": content, "usage": usage})
+    json!({"type": "message", "role": "assistant", "model": "m", "content": content,
+        "usage": usage})
 }
 
 #[tokio::test]
@@ -27,7 +28,8 @@ async fn options_are_sent_except_those_that_the_call_sets() {
     let provider = Provider::start([json_bytes(golden("anthropic.com", "answer.json"))]).await;
     let mut request = user_text("a");
     request["internOptions"] = json!({
-        "max_tokens": 10, "model": "other", "messages": [], "stream": true, "tools": [{"name": "t"}],
+        "max_tokens": 10, "model": "other", "messages": [], "stream": true,
+        "tools": [{"name": "t"}],
         "system": [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}],
     });
     answer(service(&provider), request).await.unwrap();
@@ -151,8 +153,10 @@ async fn an_answer_without_text_has_no_outputs() {
 #[tokio::test]
 async fn content_that_is_not_text_is_passed_on_unchanged() {
     let events = [
-        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": "t", "name": "n"}}),
-        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": "{}"}}),
+        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use",
+            "id": "t", "name": "n"}}),
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta",
+            "partial_json": "{}"}}),
     ];
     let stop = json!({"type": "message_stop"});
     // The data has the names of the events as well.

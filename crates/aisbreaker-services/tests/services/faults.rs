@@ -125,7 +125,8 @@ async fn faults_before_the_body_are_errors_whole_and_streamed() {
         (
             "429 with a date by the provider's clock",
             |body| {
-                let dates = "date: Wed, 21 Oct 2015 07:27:00 GMT\r\nretry-after: Wed, 21 Oct 2015 07:28:00 GMT\r\n";
+                let dates = "date: Wed, 21 Oct 2015 07:27:00 GMT\r\n\
+                             retry-after: Wed, 21 Oct 2015 07:28:00 GMT\r\n";
                 provider::plain("429 Nope", dates, body)
             },
             "429 Too Many Requests after 60s: No.",
@@ -163,7 +164,8 @@ async fn faults_before_the_body_are_errors_whole_and_streamed() {
         (
             "redirect",
             |_| provider::plain("302 Found", "location: http://127.0.0.1:1/\r\n", ""),
-            "bad answer: the service answered with status 302 instead of an answer; redirects are not followed",
+            "bad answer: the service answered with status 302 instead of an answer; redirects are \
+             not followed",
         ),
         (
             "status without meaning",

@@ -191,7 +191,8 @@ async fn logging_logs_sizes_and_times_but_never_content() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(log.clone());
     let dummy = json!({"serviceId": "chat:dummy", "delayMillis": 1});
-    let failing = json!({"serviceId": "chat:openai.com/\u{202e}model".to_owned() + &"x".repeat(200), "url": "x"});
+    let failing_id = format!("chat:openai.com/\u{202e}model{}", "x".repeat(200));
+    let failing = json!({"serviceId": failing_id, "url": "x"});
     let unknown = json!({"serviceId": "chat:what-a-caller-wrote"});
     answer(before("aisbreaker:logging", &dummy), user_text("canary"))
         .await

@@ -152,16 +152,20 @@ async fn an_engine_cannot_leave_its_place_in_the_path() {
 async fn options_are_sent_with_openais_names_translated() {
     let rows = [
         (
-            json!({"temperature": 0, "top_p": 0.5, "max_tokens": 7, "stop": "x", "n": 2, "model": "m", "stream": true}),
+            json!({"temperature": 0, "top_p": 0.5, "max_tokens": 7, "stop": "x", "n": 2,
+                "model": "m", "stream": true}),
             json!({"generationConfig": {
-                "temperature": 0, "topP": 0.5, "maxOutputTokens": 7, "stopSequences": ["x"], "candidateCount": 2,
+                "temperature": 0, "topP": 0.5, "maxOutputTokens": 7, "stopSequences": ["x"],
+                "candidateCount": 2,
             }}),
         ),
         (
-            json!({"generationConfig": {"temperature": 1, "responseMimeType": "application/json"}, "temperature": 0,
+            json!({"generationConfig": {"temperature": 1, "responseMimeType": "application/json"},
+                "temperature": 0,
                    "stop": ["x", "y"], "top_p": null}),
             json!({"generationConfig": {
-                "temperature": 1, "responseMimeType": "application/json", "stopSequences": ["x", "y"],
+                "temperature": 1, "responseMimeType": "application/json",
+                "stopSequences": ["x", "y"],
             }}),
         ),
         (
@@ -213,7 +217,8 @@ async fn candidates_become_outputs_by_their_index() {
 
 #[tokio::test]
 async fn content_that_is_not_text_is_passed_on_unchanged() {
-    let call = json!({"candidates": [{"content": {"parts": [{"functionCall": {"name": "f"}}]}, "finishReason": "STOP"}]});
+    let call = json!({"candidates": [{"content": {"parts": [{"functionCall": {"name": "f"}}]},
+        "finishReason": "STOP"}]});
     let provider = Provider::start([
         stream_of(std::slice::from_ref(&call)),
         json_bytes(call.to_string()),
@@ -248,7 +253,10 @@ fn provider_error(
 
 #[tokio::test]
 async fn a_refusal_has_the_providers_status_and_retry_after() {
-    let error = |code: u16, status: &str| json!({"error": {"code": code, "message": format!("no {SECRET}"), "status": status}});
+    let error = |code: u16, status: &str| {
+        let message = format!("no {SECRET}");
+        json!({"error": {"code": code, "message": message, "status": status}})
+    };
     let rows = [
         (
             "400 Bad Request",

@@ -121,7 +121,8 @@ impl Line {
             "outputs": texts(&response.outputs),
             "engine": usage.service.engine,
             "tokens": {
-                "input": usage.input_tokens, "output": usage.output_tokens, "total": usage.total_tokens,
+                "input": usage.input_tokens, "output": usage.output_tokens,
+                "total": usage.total_tokens,
             },
         });
         assert_eq!(summary, expected, "{}", self.id);

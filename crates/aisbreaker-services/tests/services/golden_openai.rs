@@ -1,5 +1,5 @@
-//! Every provider of the table that supports OpenAI's dialect, against its golden files: the request
-//! that it gets, and the response made of its answer, whole and streamed.
+//! Every provider of the table that supports OpenAI's dialect, against its golden files: the
+//! request that it gets, and the response made of its answer, whole and streamed.
 
 mod table;
 
@@ -315,7 +315,8 @@ async fn only_openai_has_a_default_engine() {
         .await
         .unwrap_err();
 
-        let has_none = matches!(&error, ServiceError::BadRequest(detail) if detail.text().contains("has no default model"));
+        let has_none = matches!(&error, ServiceError::BadRequest(detail)
+            if detail.text().contains("has no default model"));
         assert_eq!(has_none, *id != "openai.com", "{id}: {error}");
     }
 }

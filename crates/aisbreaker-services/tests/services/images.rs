@@ -62,7 +62,8 @@ fn check_golden_head(provider: &Provider, path: &str, content_type: &str) {
 async fn openai_gets_its_golden_request_and_is_understood() {
     let provider = Provider::start([json_bytes(golden("images.openai.com", "answer.json"))]).await;
     let options = json!({
-        "n": 2, "size": "1024x1024", "quality": "low", "stream": true, "partial_images": 2, "prompt": "x",
+        "n": 2, "size": "1024x1024", "quality": "low", "stream": true, "partial_images": 2,
+        "prompt": "x",
     });
     let response = paint(OPENAI, &provider.url(), otter_request(options))
         .await
@@ -75,7 +76,10 @@ async fn openai_gets_its_golden_request_and_is_understood() {
     );
     let mut response_json = json_of(&response);
     assert!(response_json["usage"]["totalMilliseconds"].take().is_u64());
-    let image = |index: u32, base64: &str| json!({"image": {"index": index, "role": "assistant", "base64": base64}});
+    let image = |index: u32, base64: &str| {
+        let image = json!({"index": index, "role": "assistant", "base64": base64});
+        json!({"image": image})
+    };
     let mut rest = golden_json("images.openai.com", "answer.json");
     rest["data"] = json!([{}, {}]);
     assert_eq!(
@@ -88,7 +92,8 @@ async fn openai_gets_its_golden_request_and_is_understood() {
                     "engine": "gpt-image-1",
                     "url": format!("{}/v1/images/generations", provider.url()),
                 },
-                "inputTokens": 14, "outputTokens": 544, "totalTokens": 558, "totalMilliseconds": null,
+                "inputTokens": 14, "outputTokens": 544, "totalTokens": 558,
+                "totalMilliseconds": null,
             },
             "internResponse": rest,
         })
@@ -182,7 +187,8 @@ async fn stability_engines_are_paths_and_sd3_models_are_fields() {
 async fn a_prompt_cannot_break_out_of_its_form_field() {
     let provider =
         Provider::start([json_bytes(golden("images.stability.ai", "answer.json"))]).await;
-    let prompt = "a\r\n--aisbreaker-form-0\r\nContent-Disposition: form-data; name=\"seed\"\r\n\r\n1\r\n--aisbreaker-form-1--";
+    let prompt = "a\r\n--aisbreaker-form-0\r\nContent-Disposition: form-data; name=\"seed\"\r\n\r\n\
+                  1\r\n--aisbreaker-form-1--";
     let mut request = user_text(prompt);
     request["internOptions"] = json!({"x\"\r\ny": "z"});
     paint(STABILITY, &provider.url(), request).await.unwrap();
@@ -297,7 +303,8 @@ async fn the_secret_goes_nowhere_else_and_nothing_is_sent_without_it() {
 
 #[tokio::test]
 async fn a_refusal_has_the_providers_status_and_retry_after() {
-    let openai = json!({"error": {"message": format!("no {SECRET}"), "type": "image_generation_user_error"}});
+    let openai = json!({"error": {"message": format!("no {SECRET}"),
+        "type": "image_generation_user_error"}});
     let stability = json!({"id": "x", "name": "rate_limit", "errors": [format!("no {SECRET}")]});
     let rows = [
         (
@@ -338,8 +345,8 @@ async fn a_filtered_image_is_an_error_with_the_reason() {
     let provider_json =
         json!({"image": "", "finish_reason": "CONTENT_FILTERED", "seed": 1}).to_string();
     let provider = Provider::start([json_bytes(provider_json)]).await;
-    let text = "StabilityAiTextToImageService(text-to-image:stability.ai): the provider withholds the picture \
-                (CONTENT_FILTERED); change the prompt";
+    let text = "StabilityAiTextToImageService(text-to-image:stability.ai): the provider withholds \
+                the picture (CONTENT_FILTERED); change the prompt";
     let mut error = ErrorObject::new(400, "Bad Request", text);
     error.kind = Some("CONTENT_FILTERED".to_owned());
     let result = paint(STABILITY, &provider.url(), user_text("a")).await;

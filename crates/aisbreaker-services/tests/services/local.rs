@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use crate::support::{answer, json_of, pieces, registry, state_of, texts, user_text};
 
-const DUMMY_ANSWER: &str = "Hello, this is the reponse to 'What is JavaScript?' from DummyAssistantService ... \
-                            To get a useful answer, choose a different service/serviceId ...";
+const DUMMY_ANSWER: &str = "Hello, this is the reponse to 'What is JavaScript?' from \
+                            DummyAssistantService ... To get a useful answer, choose a different \
+                            service/serviceId ...";
 
 #[test]
 fn registers_every_service() {
@@ -99,12 +100,14 @@ async fn dummy_streams_word_by_word() {
     assert_eq!(
         json_of(&pieces[0]),
         json!({"outputs": [{"text":
-            {"index": 0, "role": "assistant", "content": "Hello, ", "isDelta": true, "isProcessing": true}}]})
+            {"index": 0, "role": "assistant", "content": "Hello, ", "isDelta": true,
+                "isProcessing": true}}]})
     );
     assert_eq!(
         json_of(&pieces[21]),
         json!({"outputs": [{"text":
-            {"index": 0, "role": "assistant", "content": "...", "isDelta": true, "isProcessing": false}}]})
+            {"index": 0, "role": "assistant", "content": "...", "isDelta": true,
+                "isProcessing": false}}]})
     );
     let whole: String = pieces
         .iter()
@@ -187,8 +190,8 @@ async fn echo_repeats_every_text() {
 
 #[tokio::test]
 async fn an_invalid_conversation_state_is_refused() {
-    let expected = "request.conversationState is not a conversation state of an earlier answer; send it back \
-                    unchanged, or leave it out";
+    let expected = "request.conversationState is not a conversation state of an earlier answer; \
+                    send it back unchanged, or leave it out";
     for service_id in ["chat:dummy", "chat:echo", "chat:openai.com"] {
         let mut request = user_text("a");
         request["conversationState"] = json!("AAAA");

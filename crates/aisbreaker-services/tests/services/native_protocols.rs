@@ -83,8 +83,8 @@ async fn an_operators_row_replaces_a_service_with_its_own_protocol() {
 /// More than the memory budget leaves uncounted.
 const LONG_BYTES: usize = 20_000;
 
-/// Services with protocols of their own, with the golden file of an answer each; a chat that streams
-/// has its stream as well.
+/// Services with protocols of their own, with the golden file of an answer each; a chat that
+/// streams has its stream as well.
 const ANSWERS: &[(&str, &str, &str)] = &[
     ("chat:anthropic.com/m", "anthropic.com", "answer.json"),
     ("chat:anthropic.com/m", "anthropic.com", "stream.txt"),

@@ -79,10 +79,12 @@ async fn forwards_the_call_and_returns_the_answer_unchanged() {
 #[tokio::test]
 async fn forwards_a_stream() {
     let progress = json!({"outputs": [{"text":
-        {"index": 0, "role": "assistant", "content": "Moin", "isDelta": true, "isProcessing": false}}],
+        {"index": 0, "role": "assistant", "content": "Moin", "isDelta": true,
+            "isProcessing": false}}],
         "internResponse": {"b": 1}});
     let body = format!(
-        ": hello\n\nevent: ping\ndata: {{}}\n\nevent: progress\ndata: {progress}\n\nevent: final\ndata: {}\n\n",
+        ": hello\n\nevent: ping\ndata: {{}}\n\nevent: progress\ndata: {progress}\n\n\
+         event: final\ndata: {}\n\n",
         final_answer()
     );
     let provider = Provider::start([provider::stream(body.as_bytes().chunks(7))]).await;
@@ -304,8 +306,8 @@ async fn a_loop_ends_after_eight_hops() {
     assert_eq!(provider.request().header(HOPS_HEADER), Some("8"));
 
     let error = registry.call(call.with_hops(8)).await.unwrap_err();
-    let text = "the call has passed 8 AIsBreaker servers already; look for a loop in service.url and \
-                service.forward2ServiceProps";
+    let text = "the call has passed 8 AIsBreaker servers already; look for a loop in service.url \
+                and service.forward2ServiceProps";
     assert_eq!(error, ServiceError::BadRequest(text.into()));
     assert_eq!(provider.received().len(), 1);
 }
@@ -350,11 +352,13 @@ async fn calls_that_cannot_be_forwarded_are_refused() {
             bad("service.forward2ServiceProps is missing"),
         ),
         (
-            json!({"serviceId": "aisbreaker:proxy", "forward2ServiceProps": {"serviceId": "chat:dummy"}}),
+            json!({"serviceId": "aisbreaker:proxy",
+                "forward2ServiceProps": {"serviceId": "chat:dummy"}}),
             bad("service.url is missing, and this service has no default"),
         ),
         (
-            json!({"serviceId": "aisbreaker:network", "url": url, "forward2ServiceProps": {"serviceId": "\n"}}),
+            json!({"serviceId": "aisbreaker:network", "url": url,
+                "forward2ServiceProps": {"serviceId": "\n"}}),
             bad("service.forward2ServiceProps.serviceId must not contain control characters"),
         ),
     ];
@@ -370,9 +374,11 @@ async fn calls_that_cannot_be_forwarded_are_refused() {
 #[tokio::test]
 async fn mirror_reverses_an_answer_from_two_hops_away() {
     let provider = Provider::start([provider::json("200 OK", &final_answer())]).await;
-    let far = json!({"serviceId": "aisbreaker:network", "url": "https://far.example", "forward2ServiceProps":
+    let far = json!({"serviceId": "aisbreaker:network", "url": "https://far.example",
+        "forward2ServiceProps":
         {"serviceId": "aisbreaker:does-not-exist-here"}});
-    let near = json!({"serviceId": "aisbreaker:proxy", "url": provider.url(), "forward2ServiceProps": far});
+    let near = json!({"serviceId": "aisbreaker:proxy", "url": provider.url(),
+        "forward2ServiceProps": far});
     let service = json!({"serviceId": "aisbreaker:mirror", "forward2ServiceProps": near});
     let registry = registry();
     let mut call = call_with(&registry, service, user_text("a"));

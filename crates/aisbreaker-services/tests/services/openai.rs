@@ -19,7 +19,8 @@ use crate::support::{
 fn completion(content: &str) -> Value {
     json!({
         "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-test-2025",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}],
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": content},
+            "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
     })
 }
@@ -39,7 +40,8 @@ async fn sends_what_the_caller_requested_and_nothing_else() {
             {"image": {"role": "user", "base64": "/9j/4AAQ"}},
             {"image": {"role": "user", "base64": "data:image/webp;base64,UklGR"}},
         ],
-        "internOptions": {"temperature": 0.1, "max_tokens": 5, "stream": true, "messages": [], "model": "other"},
+        "internOptions": {"temperature": 0.1, "max_tokens": 5, "stream": true, "messages": [],
+            "model": "other"},
     });
     answer(service(&provider), request).await.unwrap();
 
@@ -84,7 +86,8 @@ async fn answers_with_the_providers_text_and_usage() {
     let mut response_json = json_of(&response);
     assert!(response_json["usage"]["totalMilliseconds"].take().is_u64());
     let output = json!({"text":
-        {"index": 0, "role": "assistant", "content": "Hi.", "isDelta": false, "isProcessing": false}});
+        {"index": 0, "role": "assistant", "content": "Hi.", "isDelta": false,
+            "isProcessing": false}});
     assert_eq!(
         response_json,
         json!({
@@ -220,7 +223,8 @@ async fn every_choice_with_text_is_an_output() {
     provider_json["choices"] = json!([
         {"index": 1, "message": {"role": "assistant", "content": [{"type": "text", "text": "B"}]}},
         {"index": 0, "message": {"role": "assistant", "content": "A"}},
-        {"index": 2, "message": {"role": "assistant", "content": null, "tool_calls": [{"id": "x"}]}},
+        {"index": 2, "message": {"role": "assistant", "content": null,
+            "tool_calls": [{"id": "x"}]}},
     ]);
     provider_json
         .as_object_mut()

@@ -19,7 +19,8 @@ fn service(provider: &Provider) -> Value {
 }
 
 fn delta(choices: &Value) -> String {
-    let chunk = json!({"id": "c", "object": "chat.completion.chunk", "model": "gpt-test", "choices": choices});
+    let chunk = json!({"id": "c", "object": "chat.completion.chunk", "model": "gpt-test",
+        "choices": choices});
     format!("data: {chunk}\n\n")
 }
 
@@ -30,12 +31,15 @@ fn piece(text: &str) -> String {
 /// Returns a whole stream as OpenAI sends it.
 fn whole_stream() -> String {
     [
-        delta(&json!([{"index": 0, "delta": {"role": "assistant", "content": "", "refusal": null}}])),
+        delta(&json!([
+            {"index": 0, "delta": {"role": "assistant", "content": "", "refusal": null}},
+        ])),
         piece("Grüße"),
         ": keep-alive\r\n\r\n".to_owned(),
         piece(", Welt"),
         delta(&json!([{"index": 0, "delta": {}, "finish_reason": "stop"}])),
-        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2,\"total_tokens\":7}}\n\n"
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2,\
+         \"total_tokens\":7}}\n\n"
             .to_owned(),
         "data: [DONE]\n\n".to_owned(),
     ]
@@ -49,11 +53,13 @@ async fn streams_pieces_and_then_the_whole_answer() {
 
     let piece = |text: &str| {
         json!({"outputs": [{"text":
-            {"index": 0, "role": "assistant", "content": text, "isDelta": true, "isProcessing": true}}]})
+            {"index": 0, "role": "assistant", "content": text, "isDelta": true,
+                "isProcessing": true}}]})
     };
     assert_eq!(json_of(&pieces), json!([piece("Grüße"), piece(", Welt")]));
     let output = json!({"text":
-        {"index": 0, "role": "assistant", "content": "Grüße, Welt", "isDelta": false, "isProcessing": false}});
+        {"index": 0, "role": "assistant", "content": "Grüße, Welt", "isDelta": false,
+            "isProcessing": false}});
     let mut response_json = json_of(&response);
     assert!(response_json["usage"]["totalMilliseconds"].take().is_u64());
     assert_eq!(
@@ -80,7 +86,8 @@ async fn streams_pieces_and_then_the_whole_answer() {
     assert_eq!(
         received.body,
         json!({
-            "model": "gpt-4.1-mini", "stream": true, "messages": [{"role": "user", "content": "Hello"}],
+            "model": "gpt-4.1-mini", "stream": true,
+            "messages": [{"role": "user", "content": "Hello"}],
         })
     );
 }
@@ -93,7 +100,8 @@ async fn a_stream_from_openai_itself_requests_its_usage() {
     ] {
         let provider = Provider::start([provider::stream([whole_stream().as_bytes()])]).await;
         let row = json!({"provider": [
-            {"id": "openai.com", "url": provider.url(), "openai": "/v1", "engine": "gpt", "stream_usage": true},
+            {"id": "openai.com", "url": provider.url(), "openai": "/v1", "engine": "gpt",
+                "stream_usage": true},
         ]});
         let mut services = Options::default();
         services.providers = services
@@ -162,7 +170,10 @@ async fn a_stream_is_the_same_however_it_is_cut() {
 #[tokio::test]
 async fn several_choices_are_kept_apart() {
     let body = [
-        delta(&json!([{"index": 0, "delta": {"content": "a"}}, {"index": 1, "delta": {"content": "x"}}])),
+        delta(&json!([
+            {"index": 0, "delta": {"content": "a"}},
+            {"index": 1, "delta": {"content": "x"}},
+        ])),
         delta(&json!([{"index": 1, "delta": {"content": "y"}}])),
         delta(&json!([{"index": 0, "delta": {"content": "b"}}])),
     ]
@@ -198,7 +209,8 @@ async fn a_whole_answer_is_streamed_as_one_piece() {
     let (pieces, response) = pieces(service(&provider), user_text("a")).await;
 
     let piece = json!({"outputs": [{"text":
-        {"index": 0, "role": "assistant", "content": "Hi.", "isDelta": true, "isProcessing": true}}]});
+        {"index": 0, "role": "assistant", "content": "Hi.", "isDelta": true,
+            "isProcessing": true}}]});
     assert_eq!(json_of(&pieces), json!([piece]));
     assert_eq!(response.text(), Some("Hi."));
     assert_eq!(response.intern_response, Some(body));

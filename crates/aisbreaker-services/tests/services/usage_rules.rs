@@ -63,7 +63,8 @@ fn chats_count_cached_tokens_and_reasoning_once() {
     let of_gemini = json!({"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 103});
     let of_gemini_with_details = json!({
         "prompt_tokens": 9, "completion_tokens": 94, "total_tokens": 103,
-        "prompt_tokens_details": {"cached_tokens": 4}, "completion_tokens_details": {"reasoning_tokens": 93},
+        "prompt_tokens_details": {"cached_tokens": 4},
+        "completion_tokens_details": {"reasoning_tokens": 93},
     });
     let of_gemini_without_total = json!({"prompt_tokens": 9, "completion_tokens": 1});
     let top_level = json!({
@@ -253,7 +254,8 @@ fn cache_reads_and_writes_of_messages_count_as_input() {
     let cached = json!({
         "input_tokens": 21, "cache_creation_input_tokens": 188, "cache_read_input_tokens": 1000,
         "cache_creation": {"ephemeral_5m_input_tokens": 188, "ephemeral_1h_input_tokens": 0},
-        "output_tokens": 393, "output_tokens_details": {"thinking_tokens": 300}, "service_tier": "standard",
+        "output_tokens": 393, "output_tokens_details": {"thinking_tokens": 300},
+        "service_tier": "standard",
     });
     let uncached = json!({
         "input_tokens": 21, "cache_creation_input_tokens": null, "cache_read_input_tokens": null,
@@ -293,7 +295,8 @@ fn cache_reads_and_writes_of_messages_count_as_input() {
 #[test]
 fn final_counts_of_messages_complete_the_first_ones() {
     let start = json!({
-        "input_tokens": 25, "cache_creation_input_tokens": 10, "cache_read_input_tokens": 100, "output_tokens": 1,
+        "input_tokens": 25, "cache_creation_input_tokens": 10, "cache_read_input_tokens": 100,
+        "output_tokens": 1,
     });
     let rows = [
         (
@@ -304,7 +307,8 @@ fn final_counts_of_messages_complete_the_first_ones() {
         (
             "all again",
             json!({
-                "input_tokens": 30, "cache_creation_input_tokens": 10, "cache_read_input_tokens": 100,
+                "input_tokens": 30, "cache_creation_input_tokens": 10,
+                "cache_read_input_tokens": 100,
                 "output_tokens": 15, "server_tool_use": {"web_search_requests": 1},
             }),
             [Some(140), Some(15), Some(100), None],

@@ -150,7 +150,8 @@ pub(crate) fn json(status: &str, body: &Value) -> Vec<Act> {
 }
 
 /// The head of a chunked stream of events.
-pub(crate) const EVENTS_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n";
+pub(crate) const EVENTS_HEAD: &str = "HTTP/1.1 200 OK\r\n\
+    content-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n";
 
 /// Returns one chunk of a chunked body.
 pub(crate) fn chunk(bytes: &[u8]) -> Vec<u8> {
