@@ -2,8 +2,9 @@
 //!
 //! Source: the API references of OpenAI and Anthropic, and the responses of their servers.
 
+use aisbreaker_egress::X_API_KEY;
 use aisbreaker_services::Dialect;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::{
@@ -12,7 +13,8 @@ use crate::{
 };
 
 /// Fields that only clients of Anthropic's API send.
-const ANTHROPIC_HEADERS: [&str; 2] = ["anthropic-version", "x-api-key"];
+const ANTHROPIC_HEADERS: [HeaderName; 2] =
+    [HeaderName::from_static("anthropic-version"), X_API_KEY];
 
 /// Returns the dialect of a request; `None` is the server's own API.
 ///
@@ -21,8 +23,9 @@ pub(crate) fn of(path: &str, headers: &HeaderMap) -> Option<Dialect> {
     match operation::dialect(path)? {
         PathDialect::Only(dialect) => Some(dialect),
         PathDialect::Either => {
-            let mut fields = ANTHROPIC_HEADERS.iter();
-            let is_anthropic = fields.any(|name| headers.contains_key(*name));
+            let is_anthropic = ANTHROPIC_HEADERS
+                .iter()
+                .any(|name| headers.contains_key(name));
             Some(if is_anthropic {
                 Dialect::Anthropic
             } else {

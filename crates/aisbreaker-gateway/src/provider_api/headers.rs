@@ -3,6 +3,7 @@
 //! All are forwarded except hop-by-hop fields, fields that identify the caller or the provider's
 //! host, and our own.
 
+use aisbreaker_egress::{API_KEY, X_API_KEY, X_GOOG_API_KEY};
 use aisbreaker_token::PREFIX;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use memchr::memmem;
@@ -24,9 +25,9 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 /// Request fields that identify the caller, and cookies, which are for our host.
 const CALLER_FIELDS: [HeaderName; 11] = [
     header::AUTHORIZATION,
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("api-key"),
-    HeaderName::from_static("x-goog-api-key"),
+    X_API_KEY,
+    API_KEY,
+    X_GOOG_API_KEY,
     header::COOKIE,
     header::FORWARDED,
     header::VIA,

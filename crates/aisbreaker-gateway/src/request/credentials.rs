@@ -1,5 +1,6 @@
 //! The credentials that a request carries.
 
+use aisbreaker_egress::{API_KEY, X_API_KEY};
 use aisbreaker_services::{Dialect, services::SEALED_HEADER};
 use aisbreaker_token::PREFIX;
 use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
@@ -9,10 +10,7 @@ use crate::request::{error::RequestError, field::singleton};
 
 const SEALED: HeaderName = HeaderName::from_static(SEALED_HEADER);
 /// The fields of the providers' own SDKs, in place of `Authorization`.
-const API_KEY_FIELDS: [HeaderName; 2] = [
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("api-key"),
-];
+const API_KEY_FIELDS: [HeaderName; 2] = [X_API_KEY, API_KEY];
 
 /// The credentials of a request.
 #[derive(Debug)]

@@ -1,39 +1,46 @@
-//! Server-sent events: how the bytes are cut changes nothing, and a slow reading of the standard
-//! agrees.
+//! Server-sent events: how the bytes are cut changes nothing, and a slow implementation of the
+//! standard gives the same messages.
 
 use aisbreaker_services::sse::{DecodeError, Decoder, MAX_BYTES, Message};
 use bytes::Bytes;
 
 type Decoded = (Vec<Message>, Result<(), DecodeError>);
 
-/// A byte for the limit, a byte for the cuts, then the stream.
+/// When messages are taken out of the decoder.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Take {
+    AfterEachPiece,
+    AtTheEnd,
+}
+
+/// Checks an input: a byte for the limit, a byte for the cuts, then the stream.
 pub fn check(data: &[u8]) {
     let Some(([small_limit, cut], stream)) = data.split_first_chunk::<2>() else {
         return;
     };
     let cut = usize::from(*cut).max(1);
     for limit in [usize::from(*small_limit), MAX_BYTES] {
-        let whole = decode(limit, &[stream], true);
+        let whole = decode(limit, &[stream], Take::AfterEachPiece);
         let pieces: Vec<&[u8]> = stream.chunks(cut).collect();
         let bytes: Vec<&[u8]> = stream.chunks(1).collect();
         let growing: Vec<&[u8]> = growing(stream);
         assert_eq!(
-            decode(limit, &pieces, true),
+            decode(limit, &pieces, Take::AfterEachPiece),
             whole,
             "pieces of {cut}, limit {limit}"
         );
         assert_eq!(
-            decode(limit, &bytes, true),
+            decode(limit, &bytes, Take::AfterEachPiece),
             whole,
             "single bytes, limit {limit}"
         );
         assert_eq!(
-            decode(limit, &growing, true),
+            decode(limit, &growing, Take::AfterEachPiece),
             whole,
             "growing pieces, limit {limit}"
         );
         assert_eq!(
-            decode(limit, &pieces, false),
+            decode(limit, &pieces, Take::AtTheEnd),
             whole,
             "taken at the end, limit {limit}"
         );
@@ -49,14 +56,14 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// All messages of a stream that comes in these pieces, and how it ends.
-fn decode(limit: usize, pieces: &[&[u8]], take_at_once: bool) -> Decoded {
+/// Returns all messages of a stream that comes in these pieces, and how it ends.
+fn decode(limit: usize, pieces: &[&[u8]], take: Take) -> Decoded {
     let mut decoder = Decoder::with_limit(limit);
     let mut messages = Vec::new();
     let mut end = Ok(());
     for piece in pieces {
         decoder.feed(Bytes::copy_from_slice(piece));
-        if take_at_once {
+        if take == Take::AfterEachPiece {
             end = take_all(&mut decoder, &mut messages);
         }
         if end.is_err() {
@@ -86,7 +93,7 @@ fn take_all(decoder: &mut Decoder, messages: &mut Vec<Message>) -> Result<(), De
     Ok(())
 }
 
-/// Pieces of one byte, two, three and so on.
+/// Returns pieces of one byte, two, three and so on.
 fn growing(stream: &[u8]) -> Vec<&[u8]> {
     let (mut rest, mut pieces) = (stream, Vec::new());
     while !rest.is_empty() {
@@ -97,13 +104,13 @@ fn growing(stream: &[u8]) -> Vec<&[u8]> {
     pieces
 }
 
-/// Section 9.2.6 of the HTML standard, line by line, with the two differences that the module
-/// names.
+/// Decodes a stream line by line as section 9.2.6 of the HTML standard says, with the two
+/// differences that the module documents.
 fn by_the_standard(stream: &[u8]) -> Decoded {
     let stream = stream.strip_prefix(b"\xef\xbb\xbf").unwrap_or(stream);
     let (mut messages, mut event, mut data) = (Vec::new(), Vec::new(), None::<Vec<u8>>);
     let mut lines = lines(stream);
-    // The blank line that may have been forgotten.
+    // The last blank line, which may be missing.
     lines.push(Vec::new());
     for line in lines {
         if line.is_empty() {
@@ -132,7 +139,7 @@ fn by_the_standard(stream: &[u8]) -> Decoded {
     (messages, Ok(()))
 }
 
-/// The lines of a stream, which end at a line feed, a carriage return or both.
+/// Returns the lines of a stream, which end with a line feed, a carriage return or both.
 fn lines(stream: &[u8]) -> Vec<Vec<u8>> {
     let (mut lines, mut line, mut before) = (Vec::new(), Vec::new(), 0);
     for byte in stream {
