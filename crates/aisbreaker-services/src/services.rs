@@ -3,8 +3,17 @@
 //! [`standard`] registers them all. Each can be registered alone, and other services can be added.
 //! Another provider with OpenAI's or Anthropic's protocol is another row of the provider table.
 //!
-//! A service with a protocol of its own has a folder with the same parts as the others: a `request`
-//! that writes the provider's request, and readers of its answer.
+//! - Chats, each with a folder for its protocol (a `request` that writes the provider's request, and
+//!   a reader of its answer): `anthropic`, `gemini`, `openai`, `replicate`; and `images`.
+//! - Services without a provider: `dummy`, `echo`.
+//! - Services in front of another service (`filter`): `logging`, `mirror`, `nop`; and `network`,
+//!   which forwards to another server.
+//!
+//! A call of a provider takes this way: `engine` chooses the model, `conversation` takes state and
+//! inputs out of the request, `transcript` arranges them for protocols with two speakers,
+//! `http_exchange` sends the request, and the reader makes the response, whole or through
+//! `event_stream`. `provider_chat` has these steps for the providers of the table; `reply` and
+//! `provider_error` have what all readers share.
 
 mod anthropic;
 mod conversation;

@@ -181,11 +181,11 @@ impl Decoder {
         if line.is_empty() {
             return self.dispatch();
         }
-        let (field, value) = match line.iter().position(|byte| *byte == b':') {
+        let (field, rest) = match line.iter().position(|byte| *byte == b':') {
             Some(colon) => (&line[..colon], &line[colon + 1..]),
             None => (line, &[][..]),
         };
-        let value = value.strip_prefix(b" ").unwrap_or(value);
+        let value = rest.strip_prefix(b" ").unwrap_or(rest);
         match field {
             b"data" => self.add_data(value)?,
             b"event" => self.event = value.to_vec(),

@@ -196,8 +196,8 @@ pub fn last_usage(json: &[u8]) -> Option<Value> {
 }
 
 fn parse_object_after_colon(json: &[u8]) -> Option<Value> {
-    let value = json.trim_ascii_start().strip_prefix(b":")?;
-    let value = value.trim_ascii_start();
+    let after_colon = json.trim_ascii_start().strip_prefix(b":")?;
+    let value = after_colon.trim_ascii_start();
     if !value.starts_with(b"{") {
         return None;
     }

@@ -60,11 +60,10 @@ impl Registry {
     /// # Cancel safety
     /// Dropping the future cancels the call.
     pub async fn call(&self, call: Call) -> Result<Reply, ServiceError> {
-        let fallbacks = call.credentials.fallback_for(&call.service_id);
+        let fallbacks = call.credentials.fallback_for(&call.service_id).to_vec();
         if fallbacks.is_empty() {
             return self.find(&call.service_id)?.call(call).await;
         }
-        let fallbacks = fallbacks.to_vec();
         let deadline = Instant::now() + self.fallback_timeout;
         fallback::call(self.clone(), call, fallbacks, deadline).await
     }

@@ -1,12 +1,11 @@
 //! One HTTP exchange with a provider: the request, then an answer of one JSON value or a stream.
 
 use aisbreaker_api::{Response, ServiceId};
-use aisbreaker_egress::{Body, Client, Outgoing, is_framed};
-use http::response;
+use aisbreaker_egress::{Client, Outgoing, is_framed};
 
 use super::{
     event_stream::{AnswerReader, StreamEnd, event_stream},
-    provider_error::{self, MAX_ERROR_TEXT_BYTES},
+    provider_error::{MAX_ERROR_TEXT_BYTES, of_response},
     reply::whole_reply,
 };
 use crate::{
@@ -15,11 +14,10 @@ use crate::{
     service::{Reply, ReplyKind},
     sse::Decoder,
     upstream::{
-        self,
-        body::{CollectedBody, read_error, read_whole},
+        body::{CollectedBody, read_whole},
         error_context::ErrorContext,
         headers::is_event_stream,
-        status::{is_error, retry_after, unusable_status},
+        send::send_for_success,
     },
 };
 
@@ -41,7 +39,8 @@ impl ProviderRequest<'_> {
         let (client, kind) = (self.client.clone(), self.reply_kind);
         let (destination, outgoing) = (self.destination, self.outgoing);
         let exchange = async move {
-            let (parts, body) = send(&client, &destination, outgoing).await?;
+            let (parts, body) =
+                send_for_success(&client, &destination.url, outgoing, of_response).await?;
             if kind == ReplyKind::Stream && is_event_stream(&parts.headers) {
                 let end = if is_framed(&parts) {
                     StreamEnd::CompleteBody
@@ -51,8 +50,8 @@ impl ProviderRequest<'_> {
                 let events = event_stream(body, Decoder::new(), end, reader);
                 return Ok(Reply::Stream(events));
             }
-            let body = read_whole(body).await?;
-            Ok(whole_reply(reader.read_whole(&body)?, kind))
+            let answer = read_whole(body).await?;
+            Ok(whole_reply(reader.read_whole(&answer)?, kind))
         };
         context.reply(kind, exchange).await
     }
@@ -66,8 +65,8 @@ impl ProviderRequest<'_> {
         let (client, kind) = (self.client.clone(), self.reply_kind);
         let (destination, outgoing) = (self.destination, self.outgoing);
         let exchange = async move {
-            let body = fetch(&client, &destination, outgoing).await?;
-            Ok(whole_reply(read(&body)?, kind))
+            let answer = fetch(&client, &destination, outgoing).await?;
+            Ok(whole_reply(read(&answer)?, kind))
         };
         context.reply(kind, exchange).await
     }
@@ -93,29 +92,6 @@ pub(super) async fn fetch(
     destination: &Destination,
     outgoing: Outgoing,
 ) -> Result<CollectedBody, ServiceError> {
-    let (_, body) = send(client, destination, outgoing).await?;
+    let (_, body) = send_for_success(client, &destination.url, outgoing, of_response).await?;
     read_whole(body).await
-}
-
-/// Sends a request and returns the successful response, whose body is still to be read.
-async fn send(
-    client: &Client,
-    destination: &Destination,
-    outgoing: Outgoing,
-) -> Result<(response::Parts, Body), ServiceError> {
-    let response = upstream::send::send(client, &destination.url, outgoing).await?;
-    let (parts, body) = response.into_parts();
-    if is_error(parts.status) {
-        let retry_after = retry_after(&parts.headers);
-        let body = read_error(body).await;
-        return Err(provider_error::of_response(
-            parts.status,
-            &body,
-            retry_after,
-        ));
-    }
-    if !parts.status.is_success() {
-        return Err(unusable_status(parts.status));
-    }
-    Ok((parts, body))
 }

@@ -23,11 +23,11 @@ use crate::{
     service::{Call, Reply, ReplyFuture, ReplyKind, Service},
     sse::{Decoder, Message},
     upstream::{
-        body::{read_error, read_whole},
+        body::read_whole,
         error_context::ErrorContext,
         headers::{self, is_event_stream},
-        send::send,
-        status::{error_status, is_error, reason, retry_after, unusable_status},
+        send::send_for_success,
+        status::{error_status, reason},
     },
 };
 
@@ -105,16 +105,8 @@ async fn exchange(
     outgoing: Outgoing,
     kind: ReplyKind,
 ) -> Result<Reply, ServiceError> {
-    let response = send(&client, &destination.url, outgoing).await?;
-    let (parts, body) = response.into_parts();
-    if is_error(parts.status) {
-        let retry_after = retry_after(&parts.headers);
-        let body = read_error(body).await;
-        return Err(error_of_response(parts.status, &body, retry_after));
-    }
-    if !parts.status.is_success() {
-        return Err(unusable_status(parts.status));
-    }
+    let (parts, body) =
+        send_for_success(&client, &destination.url, outgoing, error_of_response).await?;
     let reader = ServerReader::default();
     if kind == ReplyKind::Stream && is_event_stream(&parts.headers) {
         let decoder = Decoder::with_limit(body.max_collected_bytes());
@@ -122,8 +114,8 @@ async fn exchange(
         let end = StreamEnd::UnframedBody;
         return Ok(Reply::Stream(event_stream(body, decoder, end, reader)));
     }
-    let body = read_whole(body).await?;
-    Ok(Reply::Final(reader.read_whole(&body)?))
+    let answer = read_whole(body).await?;
+    Ok(Reply::Final(reader.read_whole(&answer)?))
 }
 
 /// Reads the answer of another AIsBreaker server.

@@ -115,14 +115,15 @@ impl ProviderChat {
             model,
             headers,
         } = prepared;
+        let reply_kind = call.reply_kind();
         let pending = PendingReply::new(conversation, model, &destination.url);
         let request = ProviderRequest {
             client: &self.client,
             service_name: &self.name,
             service_id: &call.service_id,
             destination,
-            reply_kind: call.reply_kind(),
-            outgoing: Outgoing::post(headers, body).with_budget(call.budget.clone()),
+            outgoing: Outgoing::post(headers, body).with_budget(call.budget),
+            reply_kind,
         };
         request
             .exchange(reader(pending, Arc::clone(&self.usage)))

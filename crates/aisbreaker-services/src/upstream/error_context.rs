@@ -92,9 +92,9 @@ impl ErrorContext {
         match kind {
             ReplyKind::Final => self.explain_reply(exchange.await),
             ReplyKind::Stream => {
-                let events =
+                let reply =
                     async move { self.explain_reply(exchange.await).map(Reply::into_events) };
-                let events = stream::once(events).try_flatten();
+                let events = stream::once(reply).try_flatten();
                 Ok(Reply::Stream(Box::pin(events.fuse())))
             }
         }

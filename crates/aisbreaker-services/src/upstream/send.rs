@@ -1,8 +1,16 @@
 //! Sends a request to the URL of a service.
 
+use std::time::Duration;
+
 use aisbreaker_api::ServiceUrl;
 use aisbreaker_egress::{Body, Client, Outgoing, Refusal, SendError};
-use http::{Response, Uri};
+use http::{Response, StatusCode, Uri, response};
+
+use super::{
+    body::read_error,
+    status::{is_error, retry_after, unusable_status},
+};
+use crate::error::ServiceError;
 
 /// Sends a request and waits for the head of the response, whatever its status is.
 pub(crate) async fn send(
@@ -11,6 +19,27 @@ pub(crate) async fn send(
     outgoing: Outgoing,
 ) -> Result<Response<Body>, SendError> {
     client.send(&request_uri(url)?, outgoing).await
+}
+
+/// Sends a request and returns the successful response, whose body is still to be read.
+///
+/// # Errors
+/// For a response with an error status, `error_of` its status, its body and its `Retry-After`.
+pub(crate) async fn send_for_success(
+    client: &Client,
+    url: &ServiceUrl,
+    outgoing: Outgoing,
+    error_of: fn(StatusCode, &[u8], Option<Duration>) -> ServiceError,
+) -> Result<(response::Parts, Body), ServiceError> {
+    let (parts, body) = send(client, url, outgoing).await?.into_parts();
+    if is_error(parts.status) {
+        let retry_after = retry_after(&parts.headers);
+        return Err(error_of(parts.status, &read_error(body).await, retry_after));
+    }
+    if !parts.status.is_success() {
+        return Err(unusable_status(parts.status));
+    }
+    Ok((parts, body))
 }
 
 /// Returns the URL as the HTTP client takes it, once it is certain that both read the same origin:

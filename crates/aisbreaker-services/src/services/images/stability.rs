@@ -56,8 +56,10 @@ impl StabilityImages {
 
     async fn generate(&self, mut call: Call) -> Result<Reply, ServiceError> {
         let default_engine = self.settings.engine.as_deref().unwrap_or(DEFAULT_ENGINE);
-        let engine = call.service_id.engine().unwrap_or(default_engine);
-        let engine = engine.to_owned();
+        let engine = match call.service_id.engine() {
+            Some(engine) => engine.to_owned(),
+            None => default_engine.to_owned(),
+        };
         let destination = self.destination(&call, &engine)?;
         let conversation = Conversation::start(&call.service_id, &mut call.request)?;
         let reply_kind = call.reply_kind();
