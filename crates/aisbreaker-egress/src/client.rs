@@ -5,7 +5,7 @@ mod tls_tests;
 
 use std::{fmt, sync::Arc};
 
-use http::{HeaderValue, Request, Response, Uri, header};
+use http::{HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
@@ -206,6 +206,7 @@ impl fmt::Debug for Client {
 fn prepare(url: &Uri, origin: &Origin, outgoing: Outgoing) -> Result<PreparedRequest, SendError> {
     let target = target(url, outgoing.query.as_deref())?;
     let host = HeaderValue::from_str(origin.authority().as_str());
+    let lacks_content = outgoing.body.is_empty() && expects_content(&outgoing.method);
     let mut request = Request::new(Full::new(outgoing.body.into_pieces()));
     *request.method_mut() = outgoing.method;
     *request.uri_mut() = target;
@@ -213,7 +214,19 @@ fn prepare(url: &Uri, origin: &Origin, outgoing: Outgoing) -> Result<PreparedReq
     request
         .headers_mut()
         .insert(header::HOST, host.map_err(|_invalid| INVALID_URL)?);
+    if lacks_content {
+        // hyper writes the length of a body, but none for a request without one.
+        request
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     Ok(request)
+}
+
+/// Whether requests of this method usually have content, so that one without says so: some servers
+/// answer 411 otherwise (RFC 9110 section 8.6).
+fn expects_content(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
 /// Returns the request target (RFC 9112 section 3.2.1): only the path and the query are written.

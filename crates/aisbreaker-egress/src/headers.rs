@@ -76,6 +76,8 @@ pub(crate) fn prepare(mut headers: HeaderMap) -> HeaderMap {
             value.set_sensitive(true);
         }
     }
+    // Never the caller's: tokens, errors and the ends of streams are read from a response while it
+    // passes, and the bounds on its size count bytes that no decoder has yet to inflate.
     headers.insert(
         header::ACCEPT_ENCODING,
         HeaderValue::from_static("identity"),

@@ -213,6 +213,45 @@ async fn headers_do_not_change_where_a_request_goes() {
 }
 
 #[tokio::test]
+async fn only_methods_with_content_state_a_length_of_zero() {
+    let rows = [
+        (Method::POST, "", Some("0")),
+        (Method::PUT, "", Some("0")),
+        (Method::PATCH, "", Some("0")),
+        (Method::POST, "hello", Some("5")),
+        (Method::GET, "", None),
+        (Method::DELETE, "", None),
+    ];
+    for (method, body, expected) in rows {
+        let (listener, base) = listen().await;
+        let server = tokio::spawn(async move {
+            let mut stream = accept(&listener).await;
+            let mut read = Vec::new();
+            while !read.ends_with(b"\r\n\r\n") && !read.ends_with(b"hello") {
+                assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0);
+            }
+            let response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            stream.write_all(response).await.unwrap();
+            String::from_utf8(read).unwrap().to_lowercase()
+        });
+
+        let outgoing = Outgoing::new(method.clone(), HeaderMap::new(), body);
+        timeout(GUARD, client().send(&url(&base), outgoing))
+            .await
+            .expect("the client hangs")
+            .unwrap();
+
+        let head = server.await.unwrap();
+        let lengths: Vec<&str> = head
+            .lines()
+            .filter_map(|line| line.strip_prefix("content-length: "))
+            .collect();
+        assert_eq!(lengths, expected.as_slice(), "{method} {body:?}");
+        assert!(!head.contains("transfer-encoding"), "{method}");
+    }
+}
+
+#[tokio::test]
 async fn redirects_are_not_followed() {
     for status in [301, 302, 303, 307, 308] {
         let (listener, base) = listen().await;

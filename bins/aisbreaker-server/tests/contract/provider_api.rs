@@ -4,6 +4,7 @@ mod body_ambiguity;
 mod credentials;
 mod errors;
 mod fallback;
+mod headers;
 mod model_lists;
 mod requests;
 mod responses;

@@ -1,13 +1,15 @@
 //! Filters header fields between client and provider.
 //!
 //! All are forwarded except hop-by-hop fields, fields that identify the caller or the provider's
-//! host, and our own.
+//! host, and our own. Which request fields are not for a provider is in [`families`].
 
-use aisbreaker_egress::{API_KEY, X_API_KEY, X_GOOG_API_KEY};
+mod families;
+
 use aisbreaker_token::PREFIX;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use memchr::memmem;
 
+use self::families::is_for_provider;
 use crate::form_urlencoded;
 
 /// Hop-by-hop fields (RFC 9110 section 7.6.1).
@@ -21,20 +23,6 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
-];
-/// Request fields that identify the caller, and cookies, which are for our host.
-const CALLER_FIELDS: [HeaderName; 11] = [
-    header::AUTHORIZATION,
-    X_API_KEY,
-    API_KEY,
-    X_GOOG_API_KEY,
-    header::COOKIE,
-    header::FORWARDED,
-    header::VIA,
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("true-client-ip"),
-    HeaderName::from_static("cf-connecting-ip"),
-    HeaderName::from_static("x-client-ip"),
 ];
 /// Response fields about the provider's host, and those that this server sets.
 const HOST_FIELDS: [HeaderName; 9] = [
@@ -52,7 +40,6 @@ const HOST_FIELDS: [HeaderName; 9] = [
 /// Capacity for fields that are added later, so that the map does not grow.
 const ADDED_FIELDS: usize = 12;
 const OWN_PREFIX: &str = "x-aisbreaker-";
-const FORWARDED_PREFIX: &str = "x-forwarded-";
 const CORS_PREFIX: &str = "access-control-";
 
 /// Returns the request fields for a provider.
@@ -62,7 +49,7 @@ pub(super) fn for_provider(headers: &HeaderMap, was_coded: bool) -> HeaderMap {
     for (name, value) in headers {
         let is_hop_by_hop = HOP_BY_HOP.contains(name) || connection_options.contains(name);
         let is_decoded = was_coded && name == header::CONTENT_ENCODING;
-        if !is_hop_by_hop && !is_decoded && !is_callers(name) && !holds_key(value) {
+        if !is_hop_by_hop && !is_decoded && is_for_provider(name.as_str()) && !holds_key(value) {
             forwarded.append(name, value.clone());
         }
     }
@@ -86,13 +73,6 @@ pub(super) fn for_client(mut headers: HeaderMap) -> HeaderMap {
     }
     headers.reserve(ADDED_FIELDS);
     headers
-}
-
-/// Returns whether a field identifies the caller, or is one of ours.
-fn is_callers(name: &HeaderName) -> bool {
-    CALLER_FIELDS.contains(name)
-        || name.as_str().starts_with(FORWARDED_PREFIX)
-        || name.as_str().starts_with(OWN_PREFIX)
 }
 
 /// Returns whether a value holds an aisbreaker key, even percent-encoded as in a `Referer`.
@@ -167,6 +147,7 @@ mod tests {
             ("x-mine", "aisbreaker_abc"),
             ("x-too", "Bearer aisbreaker_abc"),
             ("x-three", "x-aisbreaker_abc"),
+            ("x-four", "https://a.example/?key=%61isbreaker%5Fabc"),
             ("referer", "https://a.example/?key=%61isbreaker%5Fabc"),
         ];
         let all: Vec<_> = kept.into_iter().chain(dropped).collect();
@@ -177,6 +158,105 @@ mod tests {
             !inflated.contains_key("content-encoding"),
             "the coding was undone"
         );
+    }
+
+    #[test]
+    fn families_and_kinds_decide_which_fields_a_provider_gets() {
+        let kept = [
+            "accept",
+            "accept-language",
+            "anthropic-beta",
+            "anthropic-dangerous-direct-browser-access",
+            "cf-aig-cache-ttl",
+            "content-type",
+            "http-referer",
+            "idempotency-key",
+            "openai-organization",
+            "openai-project",
+            "traceparent",
+            "tracestate",
+            "user-agent",
+            "x-amzn-bedrock-trace",
+            "x-client-request-id",
+            "x-goog-api-client",
+            "x-goog-user-project",
+            "x-request-id",
+            "x-session-id",
+            "x-stainless-os",
+            "x-stainless-retry-count",
+            "x-title",
+            // A name that only begins like a family is not of it.
+            "cfg",
+            "flyer-id",
+            "secret-sauce",
+            "viable",
+            "x-ship",
+            "x-tip",
+        ];
+        let dropped = [
+            "access-control-request-headers",
+            "baggage",
+            "cdn-loop",
+            "cf-access-jwt-assertion",
+            "cf-aig-authorization",
+            "cf-connecting-ip",
+            "cf-ipcountry",
+            "client-cert",
+            "client-cert-chain",
+            "cloudfront-viewer-address",
+            "cluster-client-ip",
+            "dnt",
+            "fastly-client-ip",
+            "fly-client-ip",
+            "forwarded",
+            "origin",
+            "priority",
+            "referer",
+            "remote-user",
+            "remote_user",
+            "sec-ch-ua",
+            "sec-fetch-site",
+            "ssl-client-cert",
+            "ssl_client_verify",
+            "some-access-token",
+            "true-client-ip",
+            "upgrade-insecure-requests",
+            "via",
+            "x-amz-cf-id",
+            "x-amzn-oidc-data",
+            "x-appengine-country",
+            "x-arr-log-id",
+            "x-auth-request-user",
+            "x-azure-clientip",
+            "x-b3-traceid",
+            "x-client-cert",
+            "x-client-data",
+            "x-cloud-trace-context",
+            "x-cluster-client-ip",
+            "x-envoy-external-address",
+            "x-forwarded",
+            "x-forwarded-for",
+            "x_forwarded_for",
+            "x-goog-authenticated-user-id",
+            "x-goog-iap-jwt-assertion",
+            "x-ms-client-principal",
+            "x-ms-token-aad-id-token",
+            "x-new-cdn-client-ip",
+            "x-nf-geo",
+            "x-original-url",
+            "x-real-ip",
+            "x-serverless-authorization",
+            "x-ssl-client-verify",
+            "x-tls-cipher",
+            "x-unknown-jwt-assertion",
+            "x-vercel-ip-country",
+        ];
+        for (names, is_kept) in [(&kept[..], true), (&dropped[..], false)] {
+            for name in names {
+                let fields = for_provider(&map(&[(name, "a")]), false);
+                assert_eq!(fields.contains_key(*name), is_kept, "{name}");
+            }
+        }
     }
 
     #[test]
