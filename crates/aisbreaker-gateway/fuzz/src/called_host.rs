@@ -1,11 +1,11 @@
-//! The host of a request, against a slow and simple reading of the design (section 3.5).
+//! The host of a request, compared with a slow and simple implementation of the same rules.
 
 use aisbreaker_gateway::fuzzing;
 use aisbreaker_token::Host;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-/// The first line is `t` for a request of a trusted proxy, the second the request target, and each
-/// further line a field: `H` and a value of `Host`, or `F` and a value of `X-Forwarded-Host`.
+/// The first line is `t` for a request from a trusted proxy, and the second is the request target.
+/// Each further line is a field: `H` and a value of `Host`, or `F` and a value of `X-Forwarded-Host`.
 pub fn check(data: &[u8]) {
     let mut lines = data.split(|byte| *byte == b'\n');
     let is_trusted = lines.next() == Some(b"t");

@@ -1,13 +1,12 @@
-//! A stream of events on its way: every byte goes on, and no half event while another piece is
-//! waited for.
+//! Forwarded event streams: every byte is forwarded, and no incomplete event before the end.
 
 use aisbreaker_gateway::fuzzing::forwarded;
 use bytes::Bytes;
 
-/// How much of an event is held back at most, in bytes.
+/// The most bytes of an event that are held back.
 const MAX_HELD_BYTES: usize = 1 << 20;
 
-/// The first bytes say how the others are cut.
+/// The first bytes choose where the others are cut.
 pub fn check(data: &[u8]) {
     let Some((cuts, stream)) = data.split_at_checked(4) else {
         return;
@@ -37,7 +36,7 @@ pub fn check(data: &[u8]) {
     assert_eq!(gone, stream);
 }
 
-/// Whether the last line is blank, and there is one before it.
+/// Returns whether the last line is blank and follows another line.
 fn ends_an_event(bytes: &[u8]) -> bool {
     let ends = [
         b"\n\n".as_slice(),

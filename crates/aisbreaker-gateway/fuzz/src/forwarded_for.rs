@@ -1,4 +1,4 @@
-//! The client of a request, against a slow and simple reading of the design (section 3.5).
+//! The client of a request, compared with a slow and simple implementation of the same rules.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,8 +6,8 @@ use aisbreaker_gateway::fuzzing;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-/// The first line is the peer, the second the trusted proxies with spaces between, and each further
-/// line is a line of `X-Forwarded-For`.
+/// The first line is the peer, and the second lists the trusted proxies, separated by spaces. Each
+/// further line is a field line of `X-Forwarded-For`.
 pub fn check(data: &[u8]) {
     let mut lines = data.split(|byte| *byte == b'\n');
     let mut words = || str::from_utf8(lines.next().unwrap_or_default()).unwrap_or_default();
@@ -42,7 +42,7 @@ pub fn check(data: &[u8]) {
     counts_as_one(found);
 }
 
-/// All lines joined, read from the right until somebody is not trusted or an entry cannot be read.
+/// Joins all lines, and reads from the right to the first untrusted or unreadable entry.
 fn client(peer: IpAddr, values: &[HeaderValue], proxies: &[IpNet]) -> IpAddr {
     let mut client = plain(peer);
     let lines: Vec<&[u8]> = values.iter().map(HeaderValue::as_bytes).collect();
@@ -59,13 +59,13 @@ fn client(peer: IpAddr, values: &[HeaderValue], proxies: &[IpNet]) -> IpAddr {
     client
 }
 
-/// An address, perhaps with brackets, perhaps with a port.
+/// Parses an address, perhaps with brackets, perhaps with a port.
 fn address(text: &str) -> Option<IpAddr> {
     if let Some(rest) = text.strip_prefix('[') {
         let (inside, after) = rest.split_once(']')?;
         let port = after.strip_prefix(':').map_or(after.is_empty(), is_port);
-        // Only an address with a port may have a zone, as `SocketAddr` reads it; it says nothing of
-        // who it is.
+        // As in `SocketAddr`, only an address with a port may have a zone, which does not identify
+        // the client.
         let inside = inside.split_once('%').map_or(inside, |(address, zone)| {
             let is_zone = !after.is_empty() && is_number(zone) && zone.parse::<u32>().is_ok();
             if is_zone { address } else { inside }
@@ -92,7 +92,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Mapped addresses are the IPv4 addresses that they map.
+/// Returns the IPv4 address of an IPv4-mapped address.
 fn plain(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address, IpAddr::V4),
@@ -100,7 +100,7 @@ fn plain(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Whether any of the networks has this address, bit by bit.
+/// Returns whether any of the networks contains this address, compared bit by bit.
 fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
     let bits = |address: IpAddr| match address {
         IpAddr::V4(v4) => v4.octets().to_vec(),
@@ -115,7 +115,7 @@ fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
     })
 }
 
-/// IPv6 counts by its first 64 bits, IPv4 by all of it, and the two are never taken for each other.
+/// IPv6 addresses count by their first 64 bits and IPv4 addresses by all; the two never collide.
 fn counts_as_one(address: IpAddr) {
     let number = fuzzing::client_number(address);
     match address {

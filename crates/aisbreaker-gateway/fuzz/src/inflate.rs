@@ -1,4 +1,4 @@
-//! Content codings: never more than the limit, the same below it, and all that was packed.
+//! Content codings: the limit holds, does not change shorter results, and round trips are exact.
 
 use std::io::Write as _;
 
@@ -9,8 +9,7 @@ use flate2::{
     write::{GzEncoder, ZlibEncoder},
 };
 
-/// The first line is the coding, the byte after it the limit in steps of 64 bytes, and the rest the
-/// body.
+/// The first line is the coding, the next byte the limit in steps of 64 bytes, and the rest the body.
 pub fn check(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == b'\n');
     let (Some(coding), Some(rest)) = (parts.next(), parts.next()) else {
@@ -44,7 +43,7 @@ pub fn check(data: &[u8]) {
     comes_back(body, limit);
 }
 
-/// What was packed is had again if it is not over the limit.
+/// Encoded content decodes to itself if it is not over the limit.
 fn comes_back(body: &[u8], limit: usize) {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());

@@ -1,8 +1,7 @@
-//! What holds for any input, one module for each fuzz target.
+//! The properties that hold for any input, one module per fuzz target.
 //!
-//! The fuzz targets call these functions with what the fuzzer makes up, and the test `fuzz_corpus`
-//! of the crate calls them with every file of `corpus/`, so that a stable toolchain checks the
-//! same.
+//! The fuzz targets call these functions with generated input. The test `fuzz_corpus` of the crate
+//! calls them with every file of `corpus/`, so a stable toolchain checks them as well.
 
 pub mod called_host;
 pub mod forwarded_events;
@@ -12,10 +11,10 @@ pub mod lifetime;
 pub mod mint;
 pub mod model;
 
-/// Panics if something does not hold.
+/// Panics if a property does not hold.
 pub type Check = fn(&[u8]);
 
-/// Every target with its check.
+/// Every target and its check.
 pub const TARGETS: [(&str, Check); 7] = [
     ("called_host", called_host::check),
     ("forwarded_for", forwarded_for::check),

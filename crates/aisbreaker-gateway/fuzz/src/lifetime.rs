@@ -1,8 +1,8 @@
-//! Spans of time: `expirationTimeSpan` reads as it is written.
+//! `expirationTimeSpan`: formatting a parsed lifetime and parsing it again returns the same.
 
 use aisbreaker_gateway::fuzzing::lifetime;
 
-/// Longer texts are none, whatever they say.
+/// Longer texts are refused.
 const MAX_BYTES: usize = 100;
 
 /// Parses the text as a lifetime.
@@ -46,7 +46,7 @@ pub fn check(data: &[u8]) {
     assert_eq!(lifetime(&spaced), Some(found), "{text:?} is {spaced}");
 }
 
-/// A whole number and a unit in lower case, as most people write it.
+/// Parses a whole number and a unit in lower case, the most common form.
 fn plain(text: &str) -> Option<(u64, u64)> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(unit_at);
@@ -61,7 +61,7 @@ fn plain(text: &str) -> Option<(u64, u64)> {
     Some((number.parse().ok()?, seconds))
 }
 
-/// The same with `.5`, up to where a floating-point number is exact.
+/// Parses the same with `.5`, as far as floating-point numbers are exact.
 fn and_a_half(text: &str) -> Option<(u64, u64)> {
     let (number, unit) = text.split_once(".5")?;
     let (whole, seconds) = plain(&format!("{number}s"))

@@ -1,5 +1,5 @@
-//! Requests for keys: what is read can be sealed and comes out of the key as it was sent, and a
-//! refusal never repeats a secret.
+//! Requests for keys: an accepted grant can be sealed and opens unchanged, and a refusal never
+//! repeats a secret.
 
 use std::{
     sync::LazyLock,
@@ -11,14 +11,14 @@ use aisbreaker_token::{Grant, Host, KeyRing, SealError, ServerKey};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-/// Stands in seeds where callers have secrets.
+/// The secret in the seeds.
 const SECRET: &str = "Q7zPrivate";
 const MAXIMUM: Duration = Duration::from_secs(400 * 86_400);
 
 static RING: LazyLock<KeyRing> = LazyLock::new(|| KeyRing::new(ServerKey::from_bytes([7; 32])));
 static HOST: LazyLock<Option<Host>> = LazyLock::new(|| Host::parse("api.example.com").ok());
 
-/// Reads the bytes as a body.
+/// Parses the bytes as a body.
 pub fn check(data: &[u8]) {
     let (grant, lifetime, warnings) = match fuzzing::mint(data, MAXIMUM) {
         Ok(read) => read,
@@ -50,7 +50,7 @@ pub fn check(data: &[u8]) {
     assert_eq!(json(opened.payload()), json(&grant));
 }
 
-/// The secrets are those of the body, in its order, with nothing of them lost.
+/// The secrets are those of the body, complete and in its order.
 fn says_what_was_sent(grant: &Grant, data: &[u8]) {
     let data = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
     let body: Value = serde_json::from_slice(data).unwrap_or_default();

@@ -1,5 +1,4 @@
-//! The model in a body: what is found is what other readers find, and nothing but its name is
-//! replaced.
+//! The model in a body: it is the one that other parsers find, and only its name is replaced.
 
 use aisbreaker_gateway::fuzzing::replace_model;
 use bytes::Bytes;
@@ -8,7 +7,7 @@ use serde_json::Value;
 
 const OTHER: &str = "another/model:1";
 
-/// Reads the bytes as JSON, and as a form.
+/// Parses the bytes as JSON, and as a form.
 pub fn check(data: &[u8]) {
     let body = Bytes::copy_from_slice(data);
     if let Ok(found) = replace_model(&body, None, OTHER) {
@@ -27,7 +26,7 @@ pub fn check(data: &[u8]) {
 
 fn check_json(body: &Bytes, found: Option<(String, [Bytes; 3])>) {
     let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    // What it passes over, it does not look into.
+    // Skipped values are not inspected.
     let Ok(value) = serde_json::from_slice::<Value>(text) else {
         return;
     };
@@ -47,7 +46,7 @@ fn check_json(body: &Bytes, found: Option<(String, [Bytes; 3])>) {
     check_again(&pieces, None);
 }
 
-/// What stands around the name is the same as before.
+/// The bytes around the name stay the same.
 fn check_pieces(body: &Bytes, [before, _, behind]: &[Bytes; 3]) {
     assert!(
         body.starts_with(before)

@@ -1,13 +1,12 @@
-//! What holds for any input, one module for each fuzz target.
+//! The properties that hold for any input, one module per fuzz target.
 //!
-//! The fuzz targets call these functions with what the fuzzer makes up, and the test `fuzz_corpus`
-//! of the crate calls them with every file of `corpus/`, so that a stable toolchain checks the
-//! same.
+//! The fuzz targets call these functions with generated input. The test `fuzz_corpus` of the crate
+//! calls them with every file of `corpus/`, so a stable toolchain checks them as well.
 
 pub mod sse;
 
-/// Panics if something does not hold.
+/// Panics if a property does not hold.
 pub type Check = fn(&[u8]);
 
-/// Every target with its check.
+/// Every target and its check.
 pub const TARGETS: [(&str, Check); 1] = [("sse", sse::check)];

@@ -1,12 +1,12 @@
-//! Server-sent events: how the bytes are cut changes nothing, and a slow reading of the standard
-//! agrees.
+//! Server-sent events: the result does not depend on how the bytes are cut, and equals that of a
+//! slow implementation of the standard.
 
 use aisbreaker_services::sse::{DecodeError, Decoder, MAX_BYTES, Message};
 use bytes::Bytes;
 
 type Decoded = (Vec<Message>, Result<(), DecodeError>);
 
-/// A byte for the limit, a byte for the cuts, then the stream.
+/// The input: a byte for the limit, a byte for the cuts, then the stream.
 pub fn check(data: &[u8]) {
     let Some(([small_limit, cut], stream)) = data.split_first_chunk::<2>() else {
         return;
@@ -49,7 +49,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// All messages of a stream that comes in these pieces, and how it ends.
+/// Returns all messages of a stream in these pieces, and how it ends.
 fn decode(limit: usize, pieces: &[&[u8]], take_at_once: bool) -> Decoded {
     let mut decoder = Decoder::with_limit(limit);
     let mut messages = Vec::new();
@@ -86,7 +86,7 @@ fn take_all(decoder: &mut Decoder, messages: &mut Vec<Message>) -> Result<(), De
     Ok(())
 }
 
-/// Pieces of one byte, two, three and so on.
+/// Returns pieces of one byte, two, three and so on.
 fn growing(stream: &[u8]) -> Vec<&[u8]> {
     let (mut rest, mut pieces) = (stream, Vec::new());
     while !rest.is_empty() {
@@ -97,13 +97,13 @@ fn growing(stream: &[u8]) -> Vec<&[u8]> {
     pieces
 }
 
-/// Section 9.2.6 of the HTML standard, line by line, with the two differences that the module
-/// names.
+/// Implements section 9.2.6 of the HTML standard line by line, with the two differences that the
+/// module documents.
 fn by_the_standard(stream: &[u8]) -> Decoded {
     let stream = stream.strip_prefix(b"\xef\xbb\xbf").unwrap_or(stream);
     let (mut messages, mut event, mut data) = (Vec::new(), Vec::new(), None::<Vec<u8>>);
     let mut lines = lines(stream);
-    // The blank line that may have been forgotten.
+    // The last blank line may be missing.
     lines.push(Vec::new());
     for line in lines {
         if line.is_empty() {
@@ -132,7 +132,7 @@ fn by_the_standard(stream: &[u8]) -> Decoded {
     (messages, Ok(()))
 }
 
-/// The lines of a stream, which end at a line feed, a carriage return or both.
+/// Returns the lines of a stream, which end at a line feed, a carriage return or both.
 fn lines(stream: &[u8]) -> Vec<Vec<u8>> {
     let (mut lines, mut line, mut before) = (Vec::new(), Vec::new(), 0);
     for byte in stream {
