@@ -119,11 +119,6 @@ impl MemoryHold {
         self.reservation.hold(bytes)
     }
 
-    /// Resizes the hold to zero bytes.
-    pub(crate) fn release(&mut self) {
-        self.reservation.release();
-    }
-
     /// Returns the client's memory that this is a part of.
     pub(crate) fn memory(&self) -> &Arc<ClientMemory> {
         &self.memory

@@ -3,7 +3,7 @@
 
 use std::{
     fmt,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{Arc, LazyLock, Weak},
     time::Duration,
 };
@@ -41,10 +41,6 @@ static WORKERS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     Arc::new(Semaphore::new(processors.saturating_sub(1).max(1)))
 });
-/// How long the rest of refused content is read: many clients look for a response only after they
-/// have sent everything.
-const DISCARD_TIME: Duration = Duration::from_secs(3);
-
 /// The bounds of content.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyLimits {
@@ -81,7 +77,7 @@ impl ReceivedBody {
         memory: &Arc<ClientMemory>,
     ) -> Result<Self, RequestError> {
         let mut hold = memory.empty_hold();
-        let body = collect(body, content, limits, &mut hold).await?;
+        let body = collect(body, limits, &mut hold).await?;
         Ok(Self {
             coding: content.coding,
             body: SecretBytes(body),
@@ -183,16 +179,12 @@ async fn run_on_worker<T: Send + 'static>(
 /// Collects content that arrives steadily and within the limits. A single frame is not copied.
 async fn collect<B: Body<Data = Bytes>>(
     body: B,
-    content: Content,
     limits: BodyLimits,
     hold: &mut MemoryHold,
 ) -> Result<Bytes, RequestError> {
     let limit = limits.max_bytes;
     let mut body = pin!(body);
     if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
-        if !content.expects_continue {
-            discard(body).await;
-        }
         return Err(RequestError::TooLarge { limit });
     }
     let mut first = Bytes::new();
@@ -212,12 +204,7 @@ async fn collect<B: Body<Data = Bytes>>(
         };
         pace.advance(data.len());
         let length = first.len().max(joined.len()).saturating_add(data.len());
-        if let Err(error) = check_length(length, limit, hold) {
-            drop((first, joined));
-            hold.release();
-            discard(body).await;
-            return Err(error);
-        }
+        check_length(length, limit, hold)?;
         if first.is_empty() && joined.is_empty() {
             first = data;
         } else {
@@ -265,12 +252,6 @@ impl Pace {
     }
 }
 
-/// Reads and drops the rest of the content, for a bounded time.
-async fn discard<B: Body<Data = Bytes>>(mut body: Pin<&mut B>) {
-    let rest = async { while let Some(Ok(_frame)) = body.frame().await {} };
-    let _in_time = unconstrained(timeout(DISCARD_TIME, rest)).await;
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
@@ -299,11 +280,6 @@ mod tests {
         pieces: impl Stream<Item = Result<Frame<Bytes>, Infallible>>,
     ) -> (Result<usize, RequestError>, u64) {
         let body = StreamBody::new(Box::pin(pieces));
-        let content = Content {
-            format: None,
-            coding: ContentCoding::Identity,
-            expects_continue: false,
-        };
         let limits = BodyLimits {
             max_bytes: 32 << 20,
             timeout: Duration::from_secs(60),
@@ -311,7 +287,7 @@ mod tests {
         let clients = ClientMemories::new(MemoryBudget::default(), usize::MAX);
         let mut hold = clients.for_client([192, 0, 2, 1].into()).empty_hold();
         let begun = Instant::now();
-        let collected = collect(body, content, limits, &mut hold).await;
+        let collected = collect(body, limits, &mut hold).await;
         (collected.map(|body| body.len()), begun.elapsed().as_secs())
     }
 

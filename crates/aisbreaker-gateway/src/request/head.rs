@@ -6,7 +6,7 @@ use aisbreaker_services::{Dialect, services::HOPS_HEADER};
 use aisbreaker_token::Host;
 use http::{
     HeaderMap, HeaderName, Version,
-    header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT},
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
     request::Parts,
 };
 
@@ -70,8 +70,6 @@ pub(crate) struct Content {
     /// `None` where no content is expected.
     pub(crate) format: Option<ContentFormat>,
     pub(crate) coding: ContentCoding,
-    /// The client waits for `100 Continue` before it sends.
-    pub(crate) expects_continue: bool,
 }
 
 /// The format of content.
@@ -105,7 +103,6 @@ impl Head {
             Surface::Token | Surface::Process | Surface::Provider { .. } => Content {
                 format: format(headers, surface)?,
                 coding: coding(headers)?,
-                expects_continue: headers.contains_key(EXPECT),
             },
         };
         Ok(Self {
@@ -122,7 +119,6 @@ impl Content {
     const NONE: Self = Self {
         format: None,
         coding: ContentCoding::Identity,
-        expects_continue: false,
     };
 }
 

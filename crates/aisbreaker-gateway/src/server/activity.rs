@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -31,6 +31,12 @@ pub(super) struct Activity {
     /// When the last request started or ended, in milliseconds after the connection was opened.
     changed_millis: AtomicU64,
     eviction: Notify,
+    /// The bytes that the client sent.
+    received: AtomicU64,
+    /// How many of them belonged to requests that were read to their end.
+    consumed: AtomicU64,
+    /// Whether a request body was dropped before its end.
+    has_unread_body: AtomicBool,
     /// The index of the connection in the connection table.
     pub(super) index: AtomicUsize,
 }
@@ -47,6 +53,9 @@ impl Activity {
             opened,
             changed_millis: AtomicU64::new(0),
             eviction: Notify::new(),
+            received: AtomicU64::new(0),
+            consumed: AtomicU64::new(0),
+            has_unread_body: AtomicBool::new(false),
             index: AtomicUsize::new(0),
         }
     }
@@ -55,6 +64,7 @@ impl Activity {
     pub(super) fn start_request(self: &Arc<Self>) -> RequestGuard {
         self.started.fetch_add(1, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.note_consumed();
         self.note_change();
         RequestGuard(Arc::clone(self))
     }
@@ -154,6 +164,25 @@ impl Activity {
         self.eviction.notified().await;
     }
 
+    /// Notes that the client sent bytes.
+    pub(super) fn note_received(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.received.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Notes that a head, or a whole request, was read.
+    fn note_consumed(&self) {
+        let received = self.received.load(Ordering::Relaxed);
+        self.consumed.store(received, Ordering::Relaxed);
+    }
+
+    /// Returns whether the client may still be sending a request that nobody reads: its body was
+    /// dropped, or its head was refused.
+    pub(super) fn has_unread_request(&self) -> bool {
+        self.has_unread_body.load(Ordering::Relaxed)
+            || self.received.load(Ordering::Relaxed) > self.consumed.load(Ordering::Relaxed)
+    }
+
     fn note_change(&self) {
         self.changed_millis.store(self.millis(), Ordering::Relaxed);
     }
@@ -163,6 +192,11 @@ impl Activity {
 pub(super) struct RequestGuard(Arc<Activity>);
 
 impl RequestGuard {
+    /// Returns whether the body of a request on this connection was dropped before its end.
+    pub(super) fn has_unread_body(&self) -> bool {
+        self.0.has_unread_body.load(Ordering::Relaxed)
+    }
+
     /// Starts tracking an incomplete request body.
     pub(super) fn track_request_body(&self) -> BodyTimer {
         let timer = BodyTimer::new(&self.0, BodySide::Request);
@@ -210,6 +244,16 @@ impl BodyTimer {
     /// The body waits from now on.
     pub(super) fn restart(&self) {
         self.since.set(self.activity.millis());
+    }
+
+    /// The body was read to its end.
+    pub(super) fn note_complete(&self) {
+        self.activity.note_consumed();
+    }
+
+    /// The body was dropped before its end.
+    pub(super) fn note_unread(&self) {
+        self.activity.has_unread_body.store(true, Ordering::Relaxed);
     }
 
     /// The body does not wait.

@@ -3,9 +3,12 @@
 use std::{convert::Infallible, future::poll_fn, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use aisbreaker_egress::repoll::SelfWake;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
 use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{rt::TokioExecutor, server::conn::auto};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
 #[cfg(any(target_os = "android", target_os = "linux"))]
 use socket2::SockRef;
 use tokio::{
@@ -149,7 +152,7 @@ impl Connection {
                 request,
             )
         });
-        let io = TrackedIo::new(stream, Arc::clone(&self.activity));
+        let io = TokioIo::new(TrackedIo::new(stream, Arc::clone(&self.activity)));
         let mut connection = pin!(builder.serve_connection(io, service));
         let mut ticks = interval_at(Instant::now() + self.header_timeout, self.header_timeout);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -210,7 +213,13 @@ async fn respond(
         // Most likely a client sends many requests and completes none of them.
         connections.evict_one(Activity::stalled_since);
     }
+    let is_http1 = request.version() < Version::HTTP_2;
     let tracked = request.map(|body| TrackedRequestBody::new(body, &guard));
-    let response = gateway.handle(tracked, peer).await;
+    let mut response = gateway.handle(tracked, peer).await;
+    if is_http1 && guard.has_unread_body() {
+        // The client learns that the rest of its request is not read (RFC 9112 section 9.6).
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
     Ok(response.map(|body| TrackedResponseBody::new(body, guard)))
 }

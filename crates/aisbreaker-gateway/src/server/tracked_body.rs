@@ -50,6 +50,16 @@ impl TrackedRequestBody {
     }
 }
 
+impl Drop for TrackedRequestBody {
+    fn drop(&mut self) {
+        if let Some(timer) = &self.timer
+            && !self.body.is_end_stream()
+        {
+            timer.note_unread();
+        }
+    }
+}
+
 impl Body for TrackedRequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
@@ -63,7 +73,12 @@ impl Body for TrackedRequestBody {
             Poll::Ready(Some(Ok(frame))) => {
                 self.note_bytes(frame.data_ref().map_or(0, Bytes::len));
             }
-            Poll::Ready(None | Some(Err(_))) => self.timer = None,
+            Poll::Ready(None) => {
+                if let Some(timer) = self.timer.take() {
+                    timer.note_complete();
+                }
+            }
+            Poll::Ready(Some(Err(_))) => self.timer = None,
             Poll::Pending => {}
         }
         polled
