@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_with_a_user_name_or_a_bad_port_has_no_origin() {
+    fn url_with_user_name_or_invalid_port_has_no_origin() {
         for text in [
             "/path",
             "a.example:443",

@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_callers_own_secret_goes_where_the_caller_says() {
+    fn callers_own_secret_goes_to_the_callers_url() {
         let expected = Ok("own https://mine.example/v1".to_owned());
         assert_eq!(
             choose(

@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn decodes_as_the_standard_says() {
+    fn decodes_per_the_standard() {
         type Row = (
             &'static str,
             &'static [u8],
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_too_long_after_the_messages_before_it() {
+    fn refuses_an_oversized_event_after_earlier_ones() {
         let before = Message {
             event: String::new(),
             data: "a".to_owned(),
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_utf_8() {
+    fn refuses_invalid_utf8() {
         for stream in [&b"data: \xff\n\n"[..], b"event: \xc3\ndata: a\n\n"] {
             assert_eq!(
                 decode(MAX_BYTES, &[stream]),
@@ -441,7 +441,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decodes_a_stream_the_same_however_it_is_cut(
+        fn decoding_does_not_depend_on_chunk_boundaries(
             stream in stream(),
             cuts in prop::collection::vec(0..200_usize, 0..20),
         ) {

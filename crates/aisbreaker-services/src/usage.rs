@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_subtracted_must_be_present_and_must_not_exceed_the_rest() {
+    fn subtracted_counts_must_be_present_and_not_exceed_the_rest() {
         let rule = rule("output = [\"all - read - x.y + more\", \"written\"]");
         let rows = [
             (json!({"all": 9, "read": 2, "x": {"y": 1}}), Some(6)),

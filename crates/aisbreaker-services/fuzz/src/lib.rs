@@ -1,8 +1,7 @@
-//! Properties that hold for any input, one module for each fuzz target.
+//! The properties that hold for any input, one module per fuzz target.
 //!
-//! The fuzz targets call these functions with the fuzzer's inputs. The test `fuzz_corpus` of the
-//! crate calls them with every file of `corpus/`, so that a stable toolchain checks the same
-//! properties.
+//! The fuzz targets call these functions with generated input. The test `fuzz_corpus` of the crate
+//! calls them with every file of `corpus/`, so a stable toolchain checks them as well.
 
 pub mod sse;
 

@@ -1,5 +1,5 @@
-//! Server-sent events: how the bytes are cut changes nothing, and a slow implementation of the
-//! standard gives the same messages.
+//! Server-sent events: the result does not depend on how the bytes are cut, and equals that of a
+//! slow implementation of the standard.
 
 use aisbreaker_services::sse::{DecodeError, Decoder, MAX_BYTES, Message};
 use bytes::Bytes;
@@ -13,7 +13,7 @@ enum Take {
     AtTheEnd,
 }
 
-/// Checks an input: a byte for the limit, a byte for the cuts, then the stream.
+/// The input: a byte for the limit, a byte for the cuts, then the stream.
 pub fn check(data: &[u8]) {
     let Some(([small_limit, cut], stream)) = data.split_first_chunk::<2>() else {
         return;
@@ -56,7 +56,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// Returns all messages of a stream that comes in these pieces, and how it ends.
+/// Returns all messages of a stream in these pieces, and how it ends.
 fn decode(limit: usize, pieces: &[&[u8]], take: Take) -> Decoded {
     let mut decoder = Decoder::with_limit(limit);
     let mut messages = Vec::new();
@@ -104,13 +104,13 @@ fn growing(stream: &[u8]) -> Vec<&[u8]> {
     pieces
 }
 
-/// Decodes a stream line by line as section 9.2.6 of the HTML standard says, with the two
-/// differences that the module documents.
+/// Implements section 9.2.6 of the HTML standard line by line, with the two differences that the
+/// module documents.
 fn by_the_standard(stream: &[u8]) -> Decoded {
     let stream = stream.strip_prefix(b"\xef\xbb\xbf").unwrap_or(stream);
     let (mut messages, mut event, mut data) = (Vec::new(), Vec::new(), None::<Vec<u8>>);
     let mut lines = lines(stream);
-    // The last blank line, which may be missing.
+    // The last blank line may be missing.
     lines.push(Vec::new());
     for line in lines {
         if line.is_empty() {
@@ -139,7 +139,7 @@ fn by_the_standard(stream: &[u8]) -> Decoded {
     (messages, Ok(()))
 }
 
-/// Returns the lines of a stream, which end with a line feed, a carriage return or both.
+/// Returns the lines of a stream, which end at a line feed, a carriage return or both.
 fn lines(stream: &[u8]) -> Vec<Vec<u8>> {
     let (mut lines, mut line, mut before) = (Vec::new(), Vec::new(), 0);
     for byte in stream {

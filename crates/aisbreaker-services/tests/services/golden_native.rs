@@ -168,7 +168,7 @@ async fn each_provider_gets_its_golden_request_and_is_understood() {
 }
 
 #[tokio::test]
-async fn each_provider_is_understood_however_its_stream_is_cut() {
+async fn streams_of_each_provider_are_parsed_at_any_chunk_boundaries() {
     let registry = registry();
     for line in LINES {
         let stream = golden(line.id, "stream.txt");

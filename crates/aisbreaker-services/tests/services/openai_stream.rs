@@ -127,7 +127,7 @@ async fn a_stream_from_openai_itself_requests_its_usage() {
 }
 
 #[tokio::test]
-async fn a_stream_is_the_same_however_it_is_cut() {
+async fn stream_does_not_depend_on_chunk_boundaries() {
     let whole = whole_stream();
     let bytes = whole.as_bytes();
     let mut scripts: Vec<_> = (0..=bytes.len())
