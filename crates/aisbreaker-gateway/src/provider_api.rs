@@ -98,10 +98,10 @@ impl ProviderApi {
                 memory,
                 now,
             };
-            return self.list_models(query, &admitted, log).await;
+            return self.list_models(query, admitted, log).await;
         }
         let is_coded = body.is_coded();
-        let outcome = match parse_model(body, format, operation, parts, log).await {
+        match parse_model(body, format, operation, parts, log).await {
             Ok((model, body)) => {
                 let request = ProxiedRequest {
                     operation,
@@ -112,11 +112,10 @@ impl ProviderApi {
                     model,
                     memory,
                 };
-                self.forward(request, &admitted, log).await
+                self.forward(request, admitted, log).await
             }
-            Err(failure) => Err(failure),
-        };
-        admitted.report_where_absent(outcome)
+            Err(failure) => admitted.report_where_absent(Err(failure)),
+        }
     }
 
     /// Lists the models of all services that an admitted caller can use.
@@ -126,11 +125,11 @@ impl ProviderApi {
     pub async fn list_models(
         &self,
         query: ModelListQuery,
-        admitted: &Admitted,
+        admitted: Admitted,
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, Failure> {
         log.hold_request_memory(query.memory.empty_hold());
-        let outcome = match self.model_list(&query, admitted).await {
+        let outcome = match self.model_list(&query, &admitted).await {
             Ok(response) => hold_memory(response, log),
             Err(error) => Err(error.into()),
         };

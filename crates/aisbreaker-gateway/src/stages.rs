@@ -73,7 +73,7 @@
 //! ) -> Result<(), Failure> {
 //!     let authenticated: Authenticated = pipeline.authenticate(head, log)?;
 //!     let admitted: Admitted = pipeline.admit(authenticated, log).await?;
-//!     api.forward(request, &admitted, log).await?;
+//!     api.forward(request, admitted, log).await?;
 //!     Ok(())
 //! }
 //! ```
@@ -91,7 +91,7 @@
 //!     log: &mut AccessLog,
 //! ) -> Result<(), Failure> {
 //!     let admitted: Admitted = pipeline.admit(head, log).await?;
-//!     api.forward(request, &admitted, log).await?;
+//!     api.forward(request, admitted, log).await?;
 //!     Ok(())
 //! }
 //! ```
@@ -109,7 +109,7 @@
 //!     log: &mut AccessLog,
 //! ) -> Result<(), Failure> {
 //!     let authenticated: Authenticated = pipeline.authenticate(head, log)?;
-//!     api.forward(request, &authenticated, log).await?;
+//!     api.forward(request, authenticated, log).await?;
 //!     Ok(())
 //! }
 //! ```
@@ -123,7 +123,7 @@
 //!     admitted: Admitted,
 //!     log: &mut AccessLog,
 //! ) -> Result<(), Failure> {
-//!     api.list_models(query, &admitted, log).await?;
+//!     api.list_models(query, admitted, log).await?;
 //!     Ok(())
 //! }
 //! ```
@@ -137,7 +137,7 @@
 //!     authenticated: Authenticated,
 //!     log: &mut AccessLog,
 //! ) -> Result<(), Failure> {
-//!     api.list_models(query, &authenticated, log).await?;
+//!     api.list_models(query, authenticated, log).await?;
 //!     Ok(())
 //! }
 //! ```

@@ -85,13 +85,14 @@ pub(crate) async fn serve(
     let head = Head::read(parts, endpoints, Surface::Quota)?;
     let authenticated = pipeline.authenticate(head, log)?;
     let key = authenticated.caller().key.as_ref();
+    let wall = pipeline.clock.wall();
     let now = || pipeline.clock.monotonic();
     let peeked = pipeline.admission.peek(key, authenticated.client(), now);
     let (standings, are_shares) = peeked.await.map_err(QuotaError::Unavailable)?;
     let body = QuotaResponse {
         key_id: key.map(|key| key.id.to_string()),
         expires_at: key.and_then(|key| rfc3339(key.expires_at)),
-        expires_in_seconds: key.map(|key| seconds_until(key.expires_at, pipeline.clock.wall())),
+        expires_in_seconds: key.map(|key| seconds_until(key.expires_at, wall)),
         are_default_quotas: has_default_quotas(key),
         are_shares,
         limits: limits(&standings),

@@ -1,6 +1,6 @@
 //! The call and the response of one operation.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use aisbreaker_egress::{Outgoing, Payload};
 use aisbreaker_services::{
@@ -40,7 +40,6 @@ use crate::{
 };
 
 /// A request to forward, with its body complete.
-#[derive(Debug)]
 pub struct ProxiedRequest<'a> {
     pub(crate) operation: Operation,
     pub(crate) dialect: Dialect,
@@ -65,16 +64,27 @@ impl ProviderApi {
     /// Forwards an admitted request, and the provider's response.
     ///
     /// # Errors
-    /// Errors that occur before the provider's response, with the attempts in the headers.
+    /// Errors that occur before the provider's response, with the attempts and the state of the
+    /// quotas in the headers.
     pub async fn forward(
         &self,
         request: ProxiedRequest<'_>,
+        admitted: Admitted,
+        log: &mut AccessLog,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let outcome = self.call_and_respond(&request, &admitted, log).await;
+        admitted.report_where_absent(outcome)
+    }
+
+    async fn call_and_respond(
+        &self,
+        request: &ProxiedRequest<'_>,
         admitted: &Admitted,
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, Failure> {
-        let services = self.resolve(&request, admitted)?;
+        let services = self.resolve(request, admitted)?;
         let attempts = Attempts::default();
-        let called = self.call(&request, &services, admitted, &attempts).await;
+        let called = self.call(request, &services, admitted, &attempts).await;
         if let Some(last) = attempts.last() {
             log.set_service(&last);
         }
@@ -94,7 +104,7 @@ impl ProviderApi {
             }
         };
         drop(log.take_reservation());
-        let mut response = self.respond(provided, &request, log)?;
+        let mut response = self.respond(provided, request, log)?;
         write_attempts(&reported, response.headers_mut());
         Ok(response)
     }
@@ -253,6 +263,16 @@ fn is_retryable(error: &ServiceError) -> bool {
         error,
         ServiceError::Unreachable(_) | ServiceError::Timeout(_)
     )
+}
+
+/// Shows no header field and no content: both may hold secrets.
+impl fmt::Debug for ProxiedRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProxiedRequest")
+            .field("operation", &self.operation)
+            .field("dialect", &self.dialect)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ProxiedRequest<'_> {

@@ -330,7 +330,13 @@ impl<'a> Resolver<'a> {
     }
 
     fn list_services(&self, text: &mut String) {
-        let usable = self.entries().filter(|entry| !entry.is_blocked());
+        let mut usable = self
+            .entries()
+            .filter(|entry| !entry.is_blocked())
+            .peekable();
+        if usable.peek().is_none() {
+            text.push_str("none");
+        }
         for (index, entry) in usable.enumerate() {
             if index == MAX_NAMED {
                 text.push_str(", and more");
@@ -343,9 +349,6 @@ impl<'a> Resolver<'a> {
                 "" => "any",
                 id => id,
             });
-        }
-        if text.ends_with(": ") {
-            text.push_str("none");
         }
     }
 }

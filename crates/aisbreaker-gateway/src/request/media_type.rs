@@ -12,8 +12,11 @@ pub(crate) fn essence(value: &HeaderValue) -> &[u8] {
 /// Returns whether the content is of this type, whatever its parameters are.
 pub(crate) fn is(headers: &HeaderMap, expected: &str) -> bool {
     match headers.get(CONTENT_TYPE) {
-        Some(value) => essence(value).eq_ignore_ascii_case(expected.as_bytes()),
-        None => false,
+        // A value that is not ASCII is no media type.
+        Some(value) if value.to_str().is_ok() => {
+            essence(value).eq_ignore_ascii_case(expected.as_bytes())
+        }
+        Some(_) | None => false,
     }
 }
 

@@ -35,8 +35,10 @@ pub(super) struct Activity {
     received: AtomicU64,
     /// How many of them belonged to requests that were read to their end.
     consumed: AtomicU64,
-    /// Whether a request body was dropped before its end.
+    /// Whether the body of the last request was dropped before its end.
     has_unread_body: AtomicBool,
+    /// Whether that body is too long to have arrived with the head.
+    has_long_unread_body: AtomicBool,
     /// The index of the connection in the connection table.
     pub(super) index: AtomicUsize,
 }
@@ -56,6 +58,7 @@ impl Activity {
             received: AtomicU64::new(0),
             consumed: AtomicU64::new(0),
             has_unread_body: AtomicBool::new(false),
+            has_long_unread_body: AtomicBool::new(false),
             index: AtomicUsize::new(0),
         }
     }
@@ -64,6 +67,8 @@ impl Activity {
     pub(super) fn start_request(self: &Arc<Self>) -> RequestGuard {
         self.started.fetch_add(1, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        // hyper has read the request before to its end, if there was one.
+        self.has_unread_body.store(false, Ordering::Relaxed);
         self.note_consumed();
         self.note_change();
         RequestGuard(Arc::clone(self))
@@ -192,9 +197,9 @@ impl Activity {
 pub(super) struct RequestGuard(Arc<Activity>);
 
 impl RequestGuard {
-    /// Returns whether the body of a request on this connection was dropped before its end.
-    pub(super) fn has_unread_body(&self) -> bool {
-        self.0.has_unread_body.load(Ordering::Relaxed)
+    /// Returns whether the connection must close since a long request body was dropped unread.
+    pub(super) fn has_long_unread_body(&self) -> bool {
+        self.0.has_long_unread_body.load(Ordering::Relaxed)
     }
 
     /// Starts tracking an incomplete request body.
@@ -215,6 +220,14 @@ impl Drop for RequestGuard {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.0.note_change();
     }
+}
+
+/// How much of a request body is unread.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum UnreadLength {
+    /// So little that hyper can drain it if it has arrived, and keep the connection.
+    Short,
+    Long,
 }
 
 #[derive(Clone, Copy)]
@@ -252,8 +265,12 @@ impl BodyTimer {
     }
 
     /// The body was dropped before its end.
-    pub(super) fn note_unread(&self) {
+    pub(super) fn note_unread(&self, length: UnreadLength) {
         self.activity.has_unread_body.store(true, Ordering::Relaxed);
+        if length == UnreadLength::Long {
+            let is_long = &self.activity.has_long_unread_body;
+            is_long.store(true, Ordering::Relaxed);
+        }
     }
 
     /// The body does not wait.

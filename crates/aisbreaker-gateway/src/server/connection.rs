@@ -216,7 +216,7 @@ async fn respond(
     let is_http1 = request.version() < Version::HTTP_2;
     let tracked = request.map(|body| TrackedRequestBody::new(body, &guard));
     let mut response = gateway.handle(tracked, peer).await;
-    if is_http1 && guard.has_unread_body() {
+    if is_http1 && guard.has_long_unread_body() {
         // The client learns that the rest of its request is not read (RFC 9112 section 9.6).
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);

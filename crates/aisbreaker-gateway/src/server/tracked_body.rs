@@ -9,12 +9,15 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::activity::{BodyTimer, RequestGuard};
+use super::activity::{BodyTimer, RequestGuard, UnreadLength};
 use crate::response::{ResponseBody, passthrough::ResponseCut};
 
 /// The bytes of a body that count as progress: a client that sends so many within the grace period
 /// is not merely waited for.
 const USEFUL_BYTES: usize = 16 << 10;
+
+/// The longest unread body for which the connection may be kept.
+const MAX_DRAINED_BYTES: u64 = 8 << 10;
 
 /// The body of a request.
 pub(super) struct TrackedRequestBody {
@@ -55,7 +58,11 @@ impl Drop for TrackedRequestBody {
         if let Some(timer) = &self.timer
             && !self.body.is_end_stream()
         {
-            timer.note_unread();
+            let length = match self.body.size_hint().exact() {
+                Some(..=MAX_DRAINED_BYTES) => UnreadLength::Short,
+                Some(_) | None => UnreadLength::Long,
+            };
+            timer.note_unread(length);
         }
     }
 }

@@ -64,7 +64,9 @@ impl TrackedIo {
     fn note_read(&mut self, bytes: &[u8]) {
         self.activity.note_received(bytes.len());
         if self.protocol == Protocol::Unknown {
-            self.protocol = if bytes.starts_with(HTTP2_PREFACE_START) {
+            // The first read may be shorter than the preface.
+            let compared = bytes.len().min(HTTP2_PREFACE_START.len());
+            self.protocol = if bytes.get(..compared) == HTTP2_PREFACE_START.get(..compared) {
                 Protocol::Http2
             } else {
                 Protocol::Http1

@@ -1,6 +1,6 @@
 //! Refusals that are sent while the client still sends its request (RFC 9112 section 9.6).
 
-use crate::support::{Connection, Request, Server, service};
+use crate::support::{Request, Server};
 
 /// Refusals that do not need the content, with the status of each.
 fn refusals(body: &[u8]) -> Vec<(&'static str, Request, u16)> {
@@ -63,12 +63,15 @@ fn refusal_does_not_wait_for_content_that_never_comes() {
 }
 
 #[test]
-fn connection_of_a_refused_request_ends() {
+fn connection_ends_after_a_long_unread_body() {
     let server = Server::start(&[]);
-    let mut connection: Connection = server.connect();
-    let request = Request::post("/api/v1/nothing", service("x").to_string());
-    connection.write(&request.to_bytes());
-    assert_eq!(connection.response_to("POST").status, 404);
+    let mut connection = server.connect();
+    let request = Request::post("/api/v1/nothing", vec![b' '; 100_000]);
+    assert!(connection.try_write(&request.to_bytes()));
 
+    let response = connection.response_to("POST");
+
+    assert_eq!(response.status, 404);
+    assert_eq!(response.header("connection"), Some("close"));
     assert_eq!(connection.read_to_end(), b"");
 }
