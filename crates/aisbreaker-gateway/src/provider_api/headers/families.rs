@@ -8,6 +8,10 @@
 /// Returns whether a field, by its name in lower case, is forwarded to a provider.
 pub(super) fn is_for_provider(name: &str) -> bool {
     let name = name.as_bytes();
+    // Half the fields of an SDK's request: no search for these.
+    if name.starts_with(b"x-stainless-") {
+        return true;
+    }
     let stem = match name {
         [b'x', b'-' | b'_', stem @ ..] => stem,
         _ => name,
@@ -164,7 +168,12 @@ fn is_of_kind(name: &[u8]) -> bool {
 }
 
 fn is_of_any(stem: &[u8], families: &[&str]) -> bool {
-    families.iter().any(|family| is_of(stem, family.as_bytes()))
+    // The second letter rules most of them out.
+    let second = stem.get(1);
+    families.iter().any(|family| {
+        let family = family.as_bytes();
+        family.get(1) == second && is_of(stem, family)
+    })
 }
 
 fn is_of(stem: &[u8], family: &[u8]) -> bool {
