@@ -164,11 +164,11 @@ fn assert_fault(row: &str, (parts, body): &(Parts, String)) {
 }
 
 #[track_caller]
-fn assert_silent(row: &str, told: &str) {
+fn assert_silent(row: &str, text: &str) {
     for piece in CANARY.as_bytes().windows(12) {
         assert!(
-            !told.contains(str::from_utf8(piece).unwrap()),
-            "{row}: {told}"
+            !text.contains(str::from_utf8(piece).unwrap()),
+            "{row}: {text}"
         );
     }
 }
@@ -195,9 +195,9 @@ async fn panic_before_the_response_is_an_internal_error() {
             "{row}: it was charged"
         );
         let line = log.of(service);
-        let told = (&line["status"], &line["service"], &line["cause"]);
+        let logged = (&line["status"], &line["service"], &line["cause"]);
         assert_eq!(
-            told,
+            logged,
             (&json!(500), &json!(service), &json!("the service panicked")),
             "{row}: {line}"
         );

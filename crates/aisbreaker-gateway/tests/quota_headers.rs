@@ -359,10 +359,10 @@ fn check(
         .iter()
         .min_by_key(|(_, _, remaining, reset)| (*remaining, Reverse(*reset)))
         .unwrap();
-    let told = refused.map_or((tightest.1, tightest.2, tightest.3), |refusal| {
+    let reported = refused.map_or((tightest.1, tightest.2, tightest.3), |refusal| {
         (refusal.limit, 0, refusal.wait)
     });
-    let (limit, remaining, reset) = told;
+    let (limit, remaining, reset) = reported;
     assert_eq!(
         answer.header("x-ratelimit-limit-requests"),
         Some(&*limit.to_string()),

@@ -36,8 +36,8 @@ use crate::{
 const MAX_SERVICES: usize = 20;
 /// How long one service may take. A list without its models is better than none.
 const SERVICE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest list of one service in bytes, the most models in it, and the longest model: whoever
-/// names a provider in a key may also be that provider.
+/// The longest list of one service in bytes, the most models in it, and the longest model. The
+/// holder of a key may also be the provider that it names.
 const MAX_LIST_BYTES: usize = 4 << 20;
 const MAX_MODELS: usize = 1_000;
 const MAX_MODEL_BYTES: usize = 64 << 10;

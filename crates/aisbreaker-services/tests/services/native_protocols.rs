@@ -207,14 +207,14 @@ async fn dropping_a_call_closes_the_connection_to_the_provider() {
     for (id, ..) in ANSWERS {
         let provider = Provider::start([vec![provider::Act::Hold]]).await;
         let call = sealed_call(&registry, id, &provider.url(), user_text("a"));
-        let asking = registry.call(call);
+        let calling = registry.call(call);
         let received = async {
             while provider.received().is_empty() {
                 tokio::task::yield_now().await
             }
         };
         tokio::select! {
-            told = asking => panic!("{id}: {told:?}"),
+            reply = calling => panic!("{id}: {reply:?}"),
             () = received => {}
         }
         provider.was_closed().await;
