@@ -34,8 +34,8 @@ const DROP_TIME: Duration = Duration::from_secs(1);
 const MAX_STREAMS: u32 = 200;
 /// The largest decoded header list of an HTTP/2 request, in bytes.
 const MAX_HEADER_LIST: u32 = 64 << 10;
-/// How much of a response hyper reads ahead of an HTTP/2 client, in bytes. About twice as much can be
-/// buffered.
+/// How much of a response hyper reads ahead of an HTTP/2 client, in bytes. About twice as much can
+/// be buffered.
 const MAX_SEND_BUFFER: usize = 64 << 10;
 /// The read buffer of a connection, and so the largest HTTP/1 request head, in bytes.
 const MAX_BUFFER: usize = 128 << 10;
@@ -47,9 +47,9 @@ pub struct Limits {
     /// The longest time to a complete request head, and the longest idle time of a connection. A
     /// response may wait ten times as long for its client to read.
     pub header_timeout: Duration,
-    /// The most open connections. Beyond it, a connection is evicted for which the server has only
-    /// waited for two seconds (a quarter of a second before its first request). If there is none,
-    /// the new connection gets 503.
+    /// The most open connections. One more evicts a connection that has kept the server waiting for
+    /// two seconds (before its first request: for a quarter of a second). If there is none, the new
+    /// connection gets 503.
     pub max_connections: usize,
     /// How long requests in flight may take to finish once the server shuts down.
     pub drain_timeout: Duration,
@@ -97,7 +97,8 @@ pub async fn serve(
                         refusals.refuse(&stream);
                         continue;
                     };
-                    let connection = Connection::new(gateway.clone(), peer.ip(), limits.header_timeout, &slot);
+                    let connection =
+                        Connection::new(gateway.clone(), peer.ip(), limits.header_timeout, &slot);
                     let (builder, close) = (Arc::clone(&builder), close.subscribe());
                     connections.spawn(async move {
                         connection.run(stream, &builder, close).await;
@@ -169,10 +170,14 @@ struct Refusals {
 impl Refusals {
     /// Refuses a connection with 503, without waiting for its client. Warns at most once a second.
     fn refuse(&mut self, stream: &TcpStream) {
-        let body = r#"{"error":{"message":"too many connections; try again","statusCode":503,"statusText":"Service Unavailable"}}"#;
+        let body = concat!(
+            r#"{"error":{"message":"too many connections; try again","#,
+            r#""statusCode":503,"statusText":"Service Unavailable"}}"#
+        );
         let response = format!(
-            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
-             access-control-allow-origin: *\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
+             retry-after: 1\r\naccess-control-allow-origin: *\r\nconnection: close\r\n\
+             content-length: {}\r\n\r\n{body}",
             body.len()
         );
         // A fresh socket accepts this much at once; a client that is gone does not matter.

@@ -159,12 +159,12 @@ impl Activity {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Asks the connection to close, to make room for another one.
+    /// Requests that the connection close, to make room for another one.
     pub(super) fn request_eviction(&self) {
         self.eviction.notify_one();
     }
 
-    /// Waits until the connection is asked to close.
+    /// Waits until an eviction is requested.
     pub(super) async fn eviction_requested(&self) {
         self.eviction.notified().await;
     }

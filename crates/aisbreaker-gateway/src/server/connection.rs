@@ -161,8 +161,10 @@ impl Connection {
         let mut self_wake = SelfWake::default();
         loop {
             tokio::select! {
-                // An error is the client's; the requests that it cut are in the log.
-                _ended = poll_fn(|cx| self_wake.poll(cx, |cx| connection.as_mut().poll(cx))) => return,
+                // Errors are caused by the client; the access log has the requests cut off.
+                _ended = poll_fn(|cx| {
+                    self_wake.poll(cx, |cx| connection.as_mut().poll(cx))
+                }) => return,
                 _changed = close.changed(), if phase == Phase::Open => {
                     phase = Phase::Closing;
                     connection.as_mut().graceful_shutdown();

@@ -76,8 +76,8 @@ impl ConnectionTable {
         timeout(EVICTION_TIMEOUT, freed).await.ok()?.ok()
     }
 
-    /// Asks the connection to close that could have been evicted for the longest time. Returns
-    /// whether there is one.
+    /// Requests the eviction of the connection that has been evictable for the longest time, and
+    /// returns whether there is one.
     pub(super) fn evict_one(&self, evictable_since: EvictableSince) -> bool {
         let random = getrandom::u64().unwrap_or_default() >> 32;
         let start = usize::try_from(random).unwrap_or_default();
@@ -90,8 +90,8 @@ impl ConnectionTable {
         }
     }
 
-    /// Examines connections from an index on, and returns the one that could have been evicted for
-    /// the longest time.
+    /// Examines connections from an index on, and returns the one that has been evictable for the
+    /// longest time.
     fn longest_evictable(
         &self,
         start: usize,
