@@ -5,7 +5,8 @@ use aisbreaker_token::Host;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 /// The first line is `t` for a request from a trusted proxy, and the second is the request target.
-/// Each further line is a field: `H` and a value of `Host`, or `F` and a value of `X-Forwarded-Host`.
+/// Each further line is a field: `H` and a value of `Host`, or `F` and a value of
+/// `X-Forwarded-Host`.
 pub fn check(data: &[u8]) {
     let mut lines = data.split(|byte| *byte == b'\n');
     let is_trusted = lines.next() == Some(b"t");

@@ -39,7 +39,7 @@ pub fn check(data: &[u8]) {
         plain(peer),
         "nobody is trusted"
     );
-    counts_as_one(found);
+    check_client_number(found);
 }
 
 /// Joins all lines, and reads from the right to the first untrusted or unreadable entry.
@@ -116,7 +116,7 @@ fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
 }
 
 /// IPv6 addresses count by their first 64 bits and IPv4 addresses by all; the two never collide.
-fn counts_as_one(address: IpAddr) {
+fn check_client_number(address: IpAddr) {
     let number = fuzzing::client_number(address);
     match address {
         IpAddr::V4(v4) => {

@@ -9,7 +9,8 @@ use flate2::{
     write::{GzEncoder, ZlibEncoder},
 };
 
-/// The first line is the coding, the next byte the limit in steps of 64 bytes, and the rest the body.
+/// The first line is the coding, the next byte the limit in steps of 64 bytes, and the rest the
+/// body.
 pub fn check(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == b'\n');
     let (Some(coding), Some(rest)) = (parts.next(), parts.next()) else {
@@ -40,11 +41,11 @@ pub fn check(data: &[u8]) {
         (Inflated::TooLarge, _) => assert_ne!(large, Inflated::Unsupported),
         (Inflated::Corrupt, _) => assert_eq!(large, Inflated::Corrupt),
     }
-    comes_back(body, limit);
+    check_round_trip(body, limit);
 }
 
 /// Encoded content decodes to itself if it is not over the limit.
-fn comes_back(body: &[u8], limit: usize) {
+fn check_round_trip(body: &[u8], limit: usize) {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
     let packed = [

@@ -27,7 +27,7 @@ pub fn check(data: &[u8]) {
             "{text:?}"
         );
     }
-    if let Some((number, seconds)) = and_a_half(text) {
+    if let Some((number, seconds)) = whole_and_a_half(text) {
         let millis = u128::from(seconds) * (u128::from(number) * 1_000 + 500);
         assert_eq!(
             found.map(|lifetime| lifetime.as_millis()),
@@ -61,8 +61,8 @@ fn plain(text: &str) -> Option<(u64, u64)> {
     Some((number.parse().ok()?, seconds))
 }
 
-/// Parses the same with `.5`, as far as floating-point numbers are exact.
-fn and_a_half(text: &str) -> Option<(u64, u64)> {
+/// Parses a whole number plus `.5` and a unit, as far as floating-point numbers are exact.
+fn whole_and_a_half(text: &str) -> Option<(u64, u64)> {
     let (number, unit) = text.split_once(".5")?;
     let (whole, seconds) = plain(&format!("{number}s"))
         .zip(plain(&format!("1{unit}")))

@@ -32,7 +32,7 @@ pub fn check(data: &[u8]) {
         warnings.len() <= 20 && warnings.iter().all(|warning| warning.len() < 500),
         "{warnings:?}"
     );
-    says_what_was_sent(&grant, data);
+    check_secrets(&grant, data);
 
     let (now, Some(host)) = (
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_396_965),
@@ -51,7 +51,7 @@ pub fn check(data: &[u8]) {
 }
 
 /// The secrets are those of the body, complete and in its order.
-fn says_what_was_sent(grant: &Grant, data: &[u8]) {
+fn check_secrets(grant: &Grant, data: &[u8]) {
     let data = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
     let body: Value = serde_json::from_slice(data).unwrap_or_default();
     let sent = &body["requestAuthAndQuotas"];

@@ -18,7 +18,7 @@ pub fn check(data: &[u8]) {
         check_pieces(&body, &pieces);
         assert_eq!(pieces[1], OTHER);
         let field = [pieces[0].as_ref(), name.as_bytes(), pieces[2].as_ref()].concat();
-        assert_eq!(field, body, "the name is what stands at its place");
+        assert_eq!(field, body, "the name and the bytes around it are the body");
         assert!(pieces[0].ends_with(b"\r\n\r\n") && pieces[2].starts_with(b"\r\n--b"));
         check_again(&pieces, Some(&content_type));
     }
@@ -40,7 +40,7 @@ fn check_json(body: &Bytes, found: Option<(String, [Bytes; 3])>) {
     expected["model"] = Value::from(OTHER);
     let text = whole.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&whole);
     assert_eq!(
-        serde_json::from_slice::<Value>(text).expect("JSON still"),
+        serde_json::from_slice::<Value>(text).expect("the renamed body is JSON"),
         expected
     );
     check_again(&pieces, None);
@@ -59,8 +59,8 @@ fn check_pieces(body: &Bytes, [before, _, behind]: &[Bytes; 3]) {
 fn check_again(pieces: &[Bytes; 3], content_type: Option<&HeaderValue>) {
     let whole = Bytes::from(pieces.concat());
     let (name, again) = replace_model(&whole, content_type, "x")
-        .expect("a body as good")
-        .expect("its model");
+        .expect("the renamed body is accepted")
+        .expect("the renamed body has a model");
     assert_eq!(
         (name.as_str(), &again[0], &again[2]),
         (OTHER, &pieces[0], &pieces[2])
