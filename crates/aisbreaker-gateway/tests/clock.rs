@@ -25,7 +25,7 @@ struct ManualClock(Arc<Mutex<(SystemTime, Instant)>>);
 impl ManualClock {
     #[expect(
         clippy::disallowed_methods,
-        reason = "an instant can only be had from the system"
+        reason = "only the system can provide an instant"
     )]
     fn new() -> Self {
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
@@ -102,7 +102,7 @@ async fn mint(gateway: &Gateway, per_minute: u32, span: &str) -> String {
     answer["access_token"].as_str().unwrap().to_owned()
 }
 
-async fn ask(gateway: &Gateway, key: &str) -> (StatusCode, HeaderMap, Value) {
+async fn process(gateway: &Gateway, key: &str) -> (StatusCode, HeaderMap, Value) {
     let inputs = json!([{"text": {"role": "user", "content": "Hi"}}]);
     let body = json!({"service": {"serviceId": "chat:dummy"}, "request": {"inputs": inputs}});
     post(gateway, "/api/v1/process", Some(key), &body).await
@@ -115,9 +115,9 @@ async fn a_key_is_refused_from_its_expiry_second_on() {
     let key = mint(&gateway, 10, "1h").await;
 
     clock.advance(Duration::from_secs(3_600) - Duration::from_millis(1));
-    assert_eq!(ask(&gateway, &key).await.0, StatusCode::OK);
+    assert_eq!(process(&gateway, &key).await.0, StatusCode::OK);
     clock.advance(Duration::from_millis(1));
-    assert_eq!(ask(&gateway, &key).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(process(&gateway, &key).await.0, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
@@ -127,9 +127,9 @@ async fn clock_set_back_over_a_minute_refuses_keys_from_the_future() {
     let key = mint(&gateway, 10, "1h").await;
 
     clock.set_wall_back(Duration::from_secs(60));
-    assert_eq!(ask(&gateway, &key).await.0, StatusCode::OK);
+    assert_eq!(process(&gateway, &key).await.0, StatusCode::OK);
     clock.set_wall_back(Duration::from_secs(1));
-    let (status, headers, _) = ask(&gateway, &key).await;
+    let (status, headers, _) = process(&gateway, &key).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert_eq!(
         headers["www-authenticate"],
@@ -138,14 +138,17 @@ async fn clock_set_back_over_a_minute_refuses_keys_from_the_future() {
 }
 
 #[tokio::test]
-async fn a_clock_set_back_gives_no_quota_anew() {
+async fn setting_the_clock_back_restores_no_quota() {
     let clock = ManualClock::new();
     let gateway = gateway(&clock);
     let key = mint(&gateway, 1, "1h").await;
 
-    assert_eq!(ask(&gateway, &key).await.0, StatusCode::OK);
+    assert_eq!(process(&gateway, &key).await.0, StatusCode::OK);
     clock.set_wall_back(Duration::from_secs(50));
-    assert_eq!(ask(&gateway, &key).await.0, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(
+        process(&gateway, &key).await.0,
+        StatusCode::TOO_MANY_REQUESTS
+    );
 }
 
 #[tokio::test]
@@ -154,11 +157,11 @@ async fn announced_wait_ends_on_time() {
     let gateway = gateway(&clock);
     let key = mint(&gateway, 2, "1h").await;
     clock.advance(Duration::from_millis(123));
-    assert_eq!(ask(&gateway, &key).await.0, StatusCode::OK);
+    assert_eq!(process(&gateway, &key).await.0, StatusCode::OK);
     clock.advance(Duration::from_secs(20));
-    assert_eq!(ask(&gateway, &key).await.0, StatusCode::OK);
+    assert_eq!(process(&gateway, &key).await.0, StatusCode::OK);
 
-    let (status, headers, body) = ask(&gateway, &key).await;
+    let (status, headers, body) = process(&gateway, &key).await;
 
     // The first request leaves the window 60.6 s after the start of its 0.6 s slot: 40.477 s from
     // now.
@@ -172,7 +175,8 @@ async fn announced_wait_ends_on_time() {
             .unwrap()
             .starts_with("\"client-minute\";r=0;t=41, ")
     );
-    let expected = "Request quota exceeded: client requests per minute limit exceeded (2 per minute and client; ";
+    let expected = "Request quota exceeded: client requests per minute limit exceeded \
+                    (2 per minute and client; ";
     assert!(
         body["error"]["message"]
             .as_str()
@@ -182,7 +186,10 @@ async fn announced_wait_ends_on_time() {
     );
 
     clock.advance(Duration::from_millis(40_476));
-    assert_eq!(ask(&gateway, &key).await.0, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(
+        process(&gateway, &key).await.0,
+        StatusCode::TOO_MANY_REQUESTS
+    );
     clock.advance(Duration::from_millis(1));
-    assert_eq!(ask(&gateway, &key).await.0, StatusCode::OK);
+    assert_eq!(process(&gateway, &key).await.0, StatusCode::OK);
 }

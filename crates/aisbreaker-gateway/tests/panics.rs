@@ -87,7 +87,10 @@ fn gateway(clock: impl Clock) -> Gateway {
 
 fn request(service: &str, streams: bool) -> Request<Full<Bytes>> {
     let inputs = json!([{"text": {"role": "user", "content": "Hi"}}]);
-    let body = json!({"service": {"serviceId": service}, "request": {"inputs": inputs, "stream": streams}});
+    let body = json!({
+        "service": {"serviceId": service},
+        "request": {"inputs": inputs, "stream": streams},
+    });
     Request::post("http://localhost/api/v1/process")
         .header("host", "localhost")
         .header("x-request-id", service)
@@ -153,8 +156,11 @@ fn assert_fault(row: &str, (parts, body): &(Parts, String)) {
     assert_eq!(parts.headers["content-type"], "application/json", "{row}");
     assert_eq!(parts.headers["access-control-allow-origin"], "*", "{row}");
     assert!(parts.headers.contains_key("x-request-id"), "{row}");
-    let expected = json!({"error": {"message": "this server has a fault; try again", "statusCode": 500,
-                                    "statusText": "Internal Server Error"}});
+    let expected = json!({"error": {
+        "message": "this server has a fault; try again",
+        "statusCode": 500,
+        "statusText": "Internal Server Error",
+    }});
     assert_eq!(
         serde_json::from_str::<Value>(body).unwrap(),
         expected,
@@ -222,8 +228,8 @@ async fn panic_in_a_stream_ends_it_with_an_error_event() {
     assert_eq!(
         events[1..],
         [
-            "event: error\ndata: {\"error\":{\"message\":\"this server has a fault; try again\",\"statusCode\":500,\
-             \"statusText\":\"Internal Server Error\"}}",
+            "event: error\ndata: {\"error\":{\"message\":\"this server has a fault; try again\",\
+             \"statusCode\":500,\"statusText\":\"Internal Server Error\"}}",
             ""
         ],
         "{body}"

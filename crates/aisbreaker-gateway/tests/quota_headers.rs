@@ -239,7 +239,13 @@ fn list(text: &str) -> Vec<(String, BTreeMap<String, u64>)> {
 }
 
 fn quotas([per_client, global]: [[u32; 3]; 2]) -> Value {
-    let limits = |[minute, hour, day]: [u32; 3]| json!({"requestsPerMinute": minute, "requestsPerHour": hour, "requestsPerDay": day});
+    let limits = |[minute, hour, day]: [u32; 3]| {
+        json!({
+            "requestsPerMinute": minute,
+            "requestsPerHour": hour,
+            "requestsPerDay": day,
+        })
+    };
     json!({"perClientRequestLimits": limits(per_client), "globalRequestLimits": limits(global)})
 }
 
@@ -295,7 +301,10 @@ async fn gateway_and_keys(clock: &ManualClock, tempo: usize) -> (Gateway, Vec<St
     let mut keys = Vec::new();
     let mint = start(None);
     for key in KEY_QUOTAS {
-        let request = json!({"requestAuthAndQuotas": {"requestQuotas": quotas(key)}, "expirationTimeSpan": "400d"});
+        let request = json!({
+            "requestAuthAndQuotas": {"requestQuotas": quotas(key)},
+            "expirationTimeSpan": "400d",
+        });
         let answer = send(&mint, Request::post("/api/v1/oauth/token"), 1, request).await;
         keys.push(answer.body["access_token"].as_str().unwrap().to_owned());
     }
@@ -414,7 +423,8 @@ fn check(
     };
     let window = WINDOWS[refusal.window].1;
     let message = format!(
-        "{quota} quota exceeded: {who} requests per {window} limit exceeded ({limit} per {window}{counted}; try again in {wait} s)"
+        "{quota} quota exceeded: {who} requests per {window} limit exceeded \
+         ({limit} per {window}{counted}; try again in {wait} s)"
     );
     assert_eq!(answer.body["error"]["message"], message, "{row}");
 }
@@ -469,7 +479,7 @@ async fn every_response_reports_its_exact_quotas() {
                     .or_insert(0) += 1;
             }
             if numbers.below(4) == 0 {
-                ask(
+                check_quota_endpoint(
                     &row,
                     &gateway,
                     &oracle,
@@ -489,7 +499,7 @@ async fn every_response_reports_its_exact_quotas() {
 }
 
 /// Queries the quotas, which charges none of them.
-async fn ask(
+async fn check_quota_endpoint(
     row: &str,
     gateway: &Gateway,
     oracle: &Oracle,
@@ -500,19 +510,22 @@ async fn ask(
     let request = Request::get("/api/v1/quota").header("authorization", bearer);
     let answer = send(gateway, request, client, Value::Null).await;
     assert_eq!(answer.status, 200, "{row}: {}", answer.body);
-    let limits = oracle.limits(key, client, now).into_iter().map(|(name, limit, remaining, reset)| {
+    let mut limits = Vec::new();
+    for (name, limit, remaining, reset) in oracle.limits(key, client, now) {
         let (scope, window) = name.split_once('-').unwrap();
-        json!({"scope": scope, "window": window, "limit": limit, "remaining": remaining, "resetSeconds": seconds(reset)})
-    });
-    assert_eq!(
-        answer.body["limits"],
-        Value::Array(limits.collect()),
-        "{row}"
-    );
+        limits.push(json!({
+            "scope": scope,
+            "window": window,
+            "limit": limit,
+            "remaining": remaining,
+            "resetSeconds": seconds(reset),
+        }));
+    }
+    assert_eq!(answer.body["limits"], Value::Array(limits), "{row}");
     assert_eq!(answer.body["areDefaultQuotas"], false, "{row}");
     assert_eq!(
         answer.header("ratelimit"),
         None,
-        "{row}: asking is not charged to these"
+        "{row}: a query is not charged to these quotas"
     );
 }

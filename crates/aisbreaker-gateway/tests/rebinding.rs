@@ -163,7 +163,8 @@ async fn provider(listener: TcpListener, seen: Arc<Mutex<Vec<String>>>) {
         let head = read_request(&mut stream).await;
         let chat = json!({"choices": [{"message": {"role": "assistant", "content": "ok"}}]});
         let ours = json!({
-            "outputs": [], "usage": {"service": {"serviceId": "chat:dummy"}, "totalMilliseconds": 1},
+            "outputs": [],
+            "usage": {"service": {"serviceId": "chat:dummy"}, "totalMilliseconds": 1},
         });
         let body = if head.contains("/api/v1/process ") {
             ours
@@ -172,7 +173,8 @@ async fn provider(listener: TcpListener, seen: Arc<Mutex<Vec<String>>>) {
         }
         .to_string();
         let answer = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\
+             content-length: {}\r\n\r\n{body}",
             body.len()
         );
         seen.lock().unwrap().push(head);

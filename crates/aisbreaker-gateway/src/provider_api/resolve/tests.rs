@@ -174,7 +174,7 @@ fn service_ids_and_aliases_name_their_service() {
 }
 
 #[test]
-fn pictures_may_have_a_service_of_their_own() {
+fn images_may_have_a_separate_service() {
     let images = (Dialect::OpenAi, Operation::ImageGenerations);
     let entries = [("text-to-image:openai.com", "i"), ("chat:openai.com", "o")];
     check(&entries, images, "m", "text-to-image:openai.com/m");
@@ -221,39 +221,43 @@ fn errors_list_the_services_of_the_key() {
             ],
             anthropic,
             Some("claude"),
-            "the key has no service for this model that speaks the Anthropic dialect; the services in the key are: \
-             chat:openai.com, chat:dummy",
+            "the key has no service for this model that speaks the Anthropic dialect; the services \
+             in the key are: chat:openai.com, chat:dummy",
         ),
         (
             &[("chat:openai.com/one", "o")],
             openai,
             None,
-            "the request names no model, and the key has no service that speaks the OpenAI dialect; the services in the \
-             key are: chat:openai.com/one",
+            "the request names no model, and the key has no service that speaks the OpenAI \
+             dialect; the services in the key are: chat:openai.com/one",
         ),
         (
             &[("chat:openai.com", "o")],
             openai,
             Some("groq.com/m"),
-            "the key has no service for chat:groq.com/m; the services in the key are: chat:openai.com",
+            "the key has no service for chat:groq.com/m; the services in the key are: \
+             chat:openai.com",
         ),
         (
             &[("", "o")],
             anthropic,
             Some("chat:openai.com/m"),
-            "chat:openai.com/m does not speak the Anthropic dialect; the services in the key are: any",
+            "chat:openai.com/m does not speak the Anthropic dialect; the services in the key \
+             are: any",
         ),
         (
             &[("", "o")],
             openai,
             Some("chat:nobody.example/m"),
-            "chat:nobody.example/m is not known to speak the OpenAI dialect; the services in the key are: any",
+            "chat:nobody.example/m is not known to speak the OpenAI dialect; the services in the \
+             key are: any",
         ),
         (
             &[("", "o")],
             openai,
             Some("chat:groq.com"),
-            "chat:groq.com names no model; write chat:groq.com/<model>; the services in the key are: any",
+            "chat:groq.com names no model; write chat:groq.com/<model>; the services in the key \
+             are: any",
         ),
         (
             &[],
@@ -266,8 +270,8 @@ fn errors_list_the_services_of_the_key() {
             &[("text-to-image:openai.com", "o")],
             openai,
             Some("m"),
-            "the key has no service for this model that speaks the OpenAI dialect; the services in the key are: \
-             text-to-image:openai.com",
+            "the key has no service for this model that speaks the OpenAI dialect; the services in \
+             the key are: text-to-image:openai.com",
         ),
     ];
     for (entries, at, model, expected) in rows {

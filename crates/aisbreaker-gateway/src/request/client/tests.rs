@@ -116,7 +116,7 @@ fn an_address_is_read_in_every_form_that_proxies_write() {
 }
 
 #[test]
-fn at_an_entry_that_cannot_be_read_the_walk_stops() {
+fn the_walk_stops_at_an_unreadable_entry() {
     let unreadable: [&[u8]; 40] = [
         b"",
         b" ",
