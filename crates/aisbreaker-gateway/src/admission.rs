@@ -2,7 +2,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod counters;
-mod headers;
+mod ratelimit_headers;
 pub(crate) mod refusal;
 mod saved;
 
@@ -149,7 +149,7 @@ impl Permit {
     /// Writes the state of the quotas into response headers.
     pub(crate) fn write_headers(&self, to: &mut HeaderMap) {
         if let Some(standings) = &self.standings {
-            headers::write(standings, None, to);
+            ratelimit_headers::write(standings, None, to);
         }
     }
 
@@ -157,7 +157,7 @@ impl Permit {
     /// provider reported its own.
     pub(crate) fn write_headers_where_absent(&self, to: &mut HeaderMap) {
         if let Some(standings) = &self.standings {
-            headers::write_where_absent(standings, to);
+            ratelimit_headers::write_where_absent(standings, to);
         }
     }
 }

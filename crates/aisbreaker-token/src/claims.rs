@@ -4,7 +4,7 @@
 //! the `Deserialize` implementation of the payload.
 
 mod grant;
-mod payload;
+mod payload_deserializer;
 mod registered;
 mod validity;
 
@@ -30,7 +30,7 @@ pub(crate) fn parse<'de, P: Deserialize<'de>>(
     registered: &mut RegisteredClaims<'de>,
 ) -> Result<P, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let members = payload::PayloadMembers::new(&mut deserializer, registered);
+    let members = payload_deserializer::PayloadMembers::new(&mut deserializer, registered);
     let payload = P::deserialize(members)?;
     deserializer.end()?;
     Ok(payload)

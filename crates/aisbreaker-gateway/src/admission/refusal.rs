@@ -7,7 +7,7 @@ use http::HeaderMap;
 
 use super::{
     counters::{COUNTERS, KEY_CLIENT, SERVER_CLIENT, SERVER_GLOBAL},
-    headers,
+    ratelimit_headers,
 };
 use crate::clock::ceil_seconds;
 
@@ -90,7 +90,7 @@ impl Exceeded {
     /// Writes the state of the quotas into response headers.
     pub(crate) fn write_headers(&self, to: &mut HeaderMap) {
         if let Some(standings) = &self.standings {
-            headers::write(standings, Some((self.counter, self.window)), to);
+            ratelimit_headers::write(standings, Some((self.counter, self.window)), to);
         }
     }
 }

@@ -18,8 +18,8 @@ use secrecy::ExposeSecret as _;
 
 use self::candidates::CandidateReader;
 use super::{
+    choose_engine::{choose_engine, with_engine},
     conversation::Conversation,
-    engine::{choose_engine, with_engine},
     http_exchange::ProviderRequest,
     reply::PendingReply,
     settings::ServiceSettings,

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::{
+    choose_engine::choose_engine,
     conversation::Conversation,
-    engine::choose_engine,
     event_stream::AnswerReader,
     http_exchange::ProviderRequest,
     reply::{PendingReply, service_name},

@@ -19,8 +19,8 @@ use aisbreaker_egress::Client;
 
 use self::{model::Model, prediction_call::PredictionCall};
 use super::{
+    choose_engine::choose_engine,
     conversation::Conversation,
-    engine::choose_engine,
     http_exchange::error_context,
     reply::{PendingReply, whole_reply},
     settings::ServiceSettings,

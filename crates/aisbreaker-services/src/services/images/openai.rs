@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::{
     super::{
+        choose_engine::choose_engine,
         conversation::Conversation,
-        engine::choose_engine,
         http_exchange::ProviderRequest,
         provider_error::parse_object,
         reply::{PendingReply, ProviderReply},

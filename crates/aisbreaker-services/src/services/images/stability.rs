@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 
 use super::{
     super::{
+        choose_engine::with_engine,
         conversation::Conversation,
-        engine::with_engine,
         http_exchange::ProviderRequest,
         provider_error::{of_withheld_answer, parse_object},
         reply::{PendingReply, ProviderReply},
