@@ -86,28 +86,25 @@ impl Given {
     /// Returns a path, without one line end after it.
     pub(super) fn path(&self) -> Result<PathBuf, Problem> {
         let text = self.text()?;
-        let line = text.strip_suffix('\n').unwrap_or(&text);
-        let path = line.strip_suffix('\r').unwrap_or(line);
+        let path = without_line_end(&text);
         if path.is_empty() {
             return Err("must be a path".into());
         }
         Ok(path.into())
     }
 
-    /// Returns a secret. Whatever surrounds it in an environment variable was put there by a shell,
-    /// an editor or a mounted file: one line end is dropped, anything else is a problem.
+    /// Returns a secret. Shells, editors and mounted files surround the value of an environment
+    /// variable with more: one line end is dropped, anything else is a problem. A value in the
+    /// settings file is exact.
     fn secret(&self) -> Result<Cow<'_, str>, Problem> {
         let text = self.text()?;
         if self.source != Source::Environment {
             return Ok(text);
         }
-        let secret = match text.strip_suffix('\n') {
-            Some(line) => Cow::Owned(line.strip_suffix('\r').unwrap_or(line).to_owned()),
-            None => text,
-        };
-        match surrounding_problem(&secret) {
+        let secret = without_line_end(&text);
+        match surrounding_problem(secret) {
             Some(problem) => Err(problem.into()),
-            None => Ok(secret),
+            None => Ok(Cow::Owned(secret.to_owned())),
         }
     }
 
@@ -287,6 +284,12 @@ fn unusable_entry(error: impl std::fmt::Display) -> Problem {
     format!("has an unusable entry: {error}").into()
 }
 
+/// Returns the text without one line end of any system after it.
+fn without_line_end(text: &str) -> &str {
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    line.strip_suffix('\r').unwrap_or(line)
+}
+
 /// Returns what is wrong around a secret from the environment, if anything is.
 fn surrounding_problem(secret: &str) -> Option<&'static str> {
     let ends = [secret.chars().next(), secret.chars().next_back()];
@@ -294,9 +297,9 @@ fn surrounding_problem(secret: &str) -> Option<&'static str> {
     if has_end(|c| c == '\u{feff}') {
         Some("must not begin or end with a byte order mark")
     } else if has_end(|c| c.is_whitespace() || c.is_control()) {
-        Some("must not begin or end with white space")
+        Some("must not begin or end with white space, except in the settings file")
     } else if has_end(|c| matches!(c, '"' | '\'')) {
-        Some("must not begin or end with a quotation mark")
+        Some("must not begin or end with a quotation mark, except in the settings file")
     } else {
         None
     }

@@ -118,6 +118,7 @@ fn line_end_is_not_part_of_the_file_name() {
         let directory = TempDirectory::new();
         let path = format!("{}{line_end}", directory.file().to_str().unwrap());
         let mut server = start(Path::new(&path), &[]);
+        assert_eq!(server.process("", &dummy_call()).status, 200);
         server.signal("TERM");
         server.wait_for_exit();
         assert_eq!(directory.names(), ["counters"], "{line_end:?}");

@@ -106,11 +106,12 @@ fn shortest_keyphrase_has_ten_characters() {
     assert_eq!(server.process(&key, &dummy_call()).status, 200);
 }
 
-/// Files of variables end their lines with it, on Windows with two characters.
+/// Files of variables end their lines with it, on Windows with two characters of which a shell
+/// leaves the first.
 #[test]
 fn one_line_end_after_a_secret_is_dropped() {
     let key = Server::start(&[]).mint_with_secrets(&json!([]));
-    for line_end in ["\n", "\r\n"] {
+    for line_end in ["\n", "\r\n", "\r"] {
         let with_end = |text: &str| format!("{text}{line_end}");
         let server = Server::start(&[
             ("AUTH_ENCRYPTION_KEYPHRASE", &*with_end(KEY)),
@@ -143,7 +144,7 @@ fn secrets_surrounded_by_anything_else_prevent_the_start() {
     ];
     let frames = [
         ("", "\n\n"),
-        ("", "\r"),
+        ("", "\r\r"),
         ("", " "),
         ("\t", ""),
         ("\n", ""),
