@@ -48,11 +48,13 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
         store,
         state,
         has_random_key,
+        nearly_raw_keys,
         unknown_variables,
     } = settings;
     let (log, log_limit) = logging::start(log);
     open_files::raise_limit(&limits, &bounds);
-    warn_about_settings(&unknown_variables, has_random_key);
+    warn_about_settings(&unknown_variables, &nearly_raw_keys, has_random_key);
+    tracing::info!(kid = %gateway.keys.sealing_key_id(), "server key that seals API keys");
 
     let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
     let relay = Relay::new(client.clone(), services.providers.clone());
@@ -87,9 +89,20 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
     outcome
 }
 
-fn warn_about_settings(unknown_variables: &[String], has_random_key: bool) {
+fn warn_about_settings(
+    unknown_variables: &[String],
+    nearly_raw_keys: &[String],
+    has_random_key: bool,
+) {
     for variable in unknown_variables {
         tracing::warn!(variable, "this environment variable is not a setting");
+    }
+    for setting in nearly_raw_keys {
+        tracing::warn!(
+            setting,
+            "this phrase looks like a 32-byte key, but a key has 43 characters of base64url: it is \
+             used as a phrase"
+        );
     }
     if has_random_key {
         tracing::warn!(

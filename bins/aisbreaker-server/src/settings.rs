@@ -49,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) state: Option<StateSettings>,
     /// Whether API keys are sealed with a random key, and so end with this process.
     pub(crate) has_random_key: bool,
+    /// Settings with a phrase that looks like a mistyped 32-byte key, by name.
+    pub(crate) nearly_raw_keys: Vec<String>,
     /// Variables that look like settings but are none.
     pub(crate) unknown_variables: Vec<String>,
 }
@@ -76,6 +78,7 @@ impl Settings {
             store: None,
             state: None,
             has_random_key: true,
+            nearly_raw_keys: Vec::new(),
             unknown_variables: Vec::new(),
         }
     }

@@ -5,7 +5,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use aisbreaker_egress::MemoryBudget;
 use aisbreaker_token::{KeyRing, OpeningKey, RingError, ServerKey};
 
-use super::{Settings, StateSettings, faults::Faults, given::Source, store::StoreDraft};
+use super::{
+    Settings, StateSettings,
+    faults::Faults,
+    given::{Given, Problem, Source},
+    store::StoreDraft,
+};
 
 /// The memory of all bodies together, unless it is set or single bodies may be larger.
 const DEFAULT_BUFFERED_BYTES: usize = 512 << 20;
@@ -56,6 +61,14 @@ impl Draft {
     pub(super) fn set_sealing_key(&mut self, key: ServerKey) {
         self.settings.gateway.keys = KeyRing::new(key);
         self.settings.has_random_key = false;
+    }
+
+    /// Remembers the name of a setting if one of its keys is nearly a 32-byte key.
+    pub(super) fn note_nearly_raw_key(&mut self, given: &Given) -> Result<(), Problem> {
+        if given.has_nearly_raw_key()? {
+            self.settings.nearly_raw_keys.push(given.name.clone());
+        }
+        Ok(())
     }
 
     /// Combines what was read.

@@ -83,8 +83,29 @@ impl Given {
         }
     }
 
+    /// Returns a path, without one line end after it.
     pub(super) fn path(&self) -> Result<PathBuf, Problem> {
-        Ok(self.text()?.into_owned().into())
+        let text = self.text()?;
+        let path = without_line_end(&text);
+        if path.is_empty() {
+            return Err("must be a path".into());
+        }
+        Ok(path.into())
+    }
+
+    /// Returns a secret. Shells, editors and mounted files surround the value of an environment
+    /// variable with more: one line end is dropped, anything else is a problem. A value in the
+    /// settings file is exact.
+    fn secret(&self) -> Result<Cow<'_, str>, Problem> {
+        let text = self.text()?;
+        if self.source != Source::Environment {
+            return Ok(text);
+        }
+        let secret = without_line_end(&text);
+        match surrounding_problem(secret) {
+            Some(problem) => Err(problem.into()),
+            None => Ok(Cow::Owned(secret.to_owned())),
+        }
     }
 
     fn named<T>(&self, value: T) -> Named<T> {
@@ -190,13 +211,26 @@ impl Given {
     }
 
     pub(super) fn sealing_key(&self) -> Result<ServerKey, Problem> {
-        ServerKey::parse(&self.text()?).map_err(unusable)
+        ServerKey::parse(&self.secret()?).map_err(unusable)
+    }
+
+    /// Returns whether a key of this setting is a phrase that looks like a 32-byte key with a
+    /// character too many or too few.
+    pub(super) fn has_nearly_raw_key(&self) -> Result<bool, Problem> {
+        let keys = self.entries(char::is_whitespace)?;
+        Ok(keys.into_iter().any(is_nearly_raw_key))
     }
 
     pub(super) fn opening_keys(&self) -> Result<Vec<OpeningKey>, Problem> {
         let mut keys = Vec::new();
         let mut problems = Vec::new();
         for entry in self.entries(char::is_whitespace)? {
+            if self.source == Source::Environment
+                && let Some(problem) = surrounding_problem(entry)
+            {
+                problems.push(format!("has an entry that {problem}").into());
+                continue;
+            }
             match ServerKey::parse_for_opening(entry) {
                 Ok(key) => keys.push(key),
                 Err(error) => problems.push(unusable_entry(error)),
@@ -206,7 +240,7 @@ impl Given {
     }
 
     pub(super) fn api_key(&self) -> Result<SecretString, Problem> {
-        let text = self.text()?;
+        let text = self.secret()?;
         if !text.starts_with(PREFIX) {
             return Err(format!("must be a key that starts with {PREFIX}").into());
         }
@@ -214,7 +248,7 @@ impl Given {
     }
 
     pub(super) fn mint_secret(&self) -> Result<SecretString, Problem> {
-        let text = self.text()?;
+        let text = self.secret()?;
         if text.chars().count() < MIN_MINT_SECRET_CHARS {
             return Err(format!("is shorter than {MIN_MINT_SECRET_CHARS} characters").into());
         }
@@ -248,6 +282,36 @@ pub(super) fn unusable(error: impl std::fmt::Display) -> Problem {
 
 fn unusable_entry(error: impl std::fmt::Display) -> Problem {
     format!("has an unusable entry: {error}").into()
+}
+
+/// Returns the text without one line end of any system after it.
+fn without_line_end(text: &str) -> &str {
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    line.strip_suffix('\r').unwrap_or(line)
+}
+
+/// Returns what is wrong around a secret from the environment, if anything is.
+fn surrounding_problem(secret: &str) -> Option<&'static str> {
+    let ends = [secret.chars().next(), secret.chars().next_back()];
+    let has_end = |is_it: fn(char) -> bool| ends.into_iter().flatten().any(is_it);
+    if has_end(|c| c == '\u{feff}') {
+        Some("must not begin or end with a byte order mark")
+    } else if has_end(|c| c.is_whitespace() || c.is_control()) {
+        Some("must not begin or end with white space, except in the settings file")
+    } else if has_end(|c| matches!(c, '"' | '\'')) {
+        Some("must not begin or end with a quotation mark, except in the settings file")
+    } else {
+        None
+    }
+}
+
+/// Returns whether a key is one character longer or shorter than 32 bytes in base64url, which makes
+/// it a phrase.
+fn is_nearly_raw_key(key: &str) -> bool {
+    let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    // Padding is one character too many.
+    let unpadded = key.strip_suffix('=').unwrap_or(key);
+    matches!(key.len(), 42 | 44) && unpadded.bytes().all(is_base64url)
 }
 
 /// Returns the value of a list, unless there are problems: then all of them in one.

@@ -77,7 +77,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         ignores_empty: false,
         apply: |draft, value| {
             draft.set_sealing_key(value.sealing_key()?);
-            Ok(())
+            draft.note_nearly_raw_key(value)
         },
         ..PLAIN
     },
@@ -87,7 +87,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         help: "Former phrases or keys that still open API keys, separated by spaces",
         apply: |draft, value| {
             draft.opening_keys = value.opening_keys()?;
-            Ok(())
+            draft.note_nearly_raw_key(value)
         },
         ..PLAIN
     },

@@ -111,6 +111,20 @@ fn wait_for_write(server: &Server) {
     });
 }
 
+/// Files of variables end their lines with it; a script on Unix keeps the first half of Windows'.
+#[test]
+fn line_end_is_not_part_of_the_file_name() {
+    for line_end in ["\n", "\r\n", "\r"] {
+        let directory = TempDirectory::new();
+        let path = format!("{}{line_end}", directory.file().to_str().unwrap());
+        let mut server = start(Path::new(&path), &[]);
+        assert_eq!(server.process("", &dummy_call()).status, 200);
+        server.signal("TERM");
+        server.wait_for_exit();
+        assert_eq!(directory.names(), ["counters"], "{line_end:?}");
+    }
+}
+
 #[test]
 fn restart_keeps_every_charge() {
     let directory = TempDirectory::new();

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::support::{ConfigFile, KEY, Server, call, dummy_call, refused_start, run, service};
+use crate::support::{
+    ConfigFile, KEY, Request, Server, call, dummy_call, refused_start, run, service,
+};
 
 #[test]
 fn all_faults_are_reported_at_once_without_values() {
@@ -102,6 +104,125 @@ fn shortest_keyphrase_has_ten_characters() {
     let server = Server::start(&[("AUTH_ENCRYPTION_KEYPHRASE", "1234567890")]);
     let key = server.mint_with_secrets(&json!([]));
     assert_eq!(server.process(&key, &dummy_call()).status, 200);
+}
+
+/// Files of variables end their lines with it, on Windows with two characters of which a shell
+/// leaves the first.
+#[test]
+fn one_line_end_after_a_secret_is_dropped() {
+    let key = Server::start(&[]).mint_with_secrets(&json!([]));
+    for line_end in ["\n", "\r\n", "\r"] {
+        let with_end = |text: &str| format!("{text}{line_end}");
+        let server = Server::start(&[
+            ("AUTH_ENCRYPTION_KEYPHRASE", &*with_end(KEY)),
+            ("DEFAULT_AISBREAKER_API_KEY", &*with_end(&key)),
+        ]);
+        assert_eq!(server.process(&key, &dummy_call()).status, 200);
+        assert_eq!(server.process("", &dummy_call()).status, 200);
+
+        let rotated = Server::start(&[
+            ("AUTH_ENCRYPTION_KEYPHRASE", "another phrase"),
+            ("AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES", &*with_end(KEY)),
+        ]);
+        assert_eq!(rotated.process(&key, &dummy_call()).status, 200);
+
+        let secret = with_end("minting-secret");
+        let minting = Server::start(&[("AISBREAKER_MINT_SECRET", &*secret)]);
+        let body = json!({"requestAuthAndQuotas": {}, "clientSecret": "minting-secret"});
+        assert_eq!(minting.send(&Request::mint(&body)).status, 200);
+    }
+}
+
+#[test]
+fn secrets_surrounded_by_anything_else_prevent_the_start() {
+    let api_key = Server::start(&[]).mint_with_secrets(&json!([]));
+    let secrets = [
+        ("AUTH_ENCRYPTION_KEYPHRASE", KEY),
+        ("AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES", KEY),
+        ("DEFAULT_AISBREAKER_API_KEY", &*api_key),
+        ("AISBREAKER_MINT_SECRET", "minting-secret"),
+    ];
+    let frames = [
+        ("", "\n\n"),
+        ("", "\r\r"),
+        ("", " "),
+        ("\t", ""),
+        ("\n", ""),
+        ("", "\u{a0}"),
+        ("\u{feff}", ""),
+        ("\"", "\""),
+        ("'", "'"),
+        ("\"", "\"\r\n"),
+    ];
+    for (before, after) in frames {
+        let frame = format!("{before}x{after}");
+        // White space separates the phrases that only open.
+        let is_blank = frame
+            .replace('x', "")
+            .chars()
+            .all(|c| c.is_ascii_whitespace())
+            || after == "\u{a0}";
+        let framed: Vec<_> = secrets
+            .iter()
+            .filter(|(name, _)| !(is_blank && name.starts_with("AUTH_ADDITIONAL")))
+            .map(|(name, secret)| (*name, format!("{before}{secret}{after}")))
+            .collect();
+        let environment: Vec<_> = framed.iter().map(|(name, text)| (*name, &**text)).collect();
+        let errors = refused_start(&[], &environment);
+        for (name, _) in environment {
+            assert!(
+                errors.contains(name),
+                "{frame:?}: {name} is not in:\n{errors}"
+            );
+        }
+        for (_, secret) in secrets {
+            assert!(
+                !errors.contains(secret),
+                "{frame:?}: a value is repeated:\n{errors}"
+            );
+        }
+    }
+}
+
+#[test]
+fn phrases_that_are_nearly_raw_keys_are_warned_about() {
+    let shorter = &KEY[1..];
+    let padded = format!("{KEY}=");
+    let rows = [
+        (KEY, "another phrase", vec![]),
+        (shorter, KEY, vec!["AUTH_ENCRYPTION_KEYPHRASE"]),
+        (&padded, KEY, vec!["AUTH_ENCRYPTION_KEYPHRASE"]),
+        (KEY, shorter, vec!["AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES"]),
+    ];
+    for (sealing, opening, expected) in rows {
+        let server = Server::start(&[
+            ("AUTH_ENCRYPTION_KEYPHRASE", sealing),
+            ("AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES", opening),
+        ]);
+        let log = server.log();
+        let warned: Vec<_> = [
+            "AUTH_ENCRYPTION_KEYPHRASE",
+            "AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES",
+        ]
+        .into_iter()
+        .filter(|name| log.contains(name))
+        .collect();
+        assert_eq!(warned, expected, "{log}");
+        assert!(!log.contains(shorter), "a value is repeated:\n{log}");
+    }
+}
+
+#[test]
+fn id_of_the_server_key_is_logged_at_start() {
+    let kid_of = |server: &Server| {
+        let line = server.wait_for_log("the id of the key", |line| line["kid"].is_string());
+        line["kid"].as_str().unwrap().to_owned()
+    };
+    let kid = kid_of(&Server::start(&[]));
+    assert_eq!(kid.len(), 6);
+    assert_eq!(kid_of(&Server::start(&[])), kid);
+    let other = Server::start(&[("AUTH_ENCRYPTION_KEYPHRASE", "another phrase")]);
+    assert_ne!(kid_of(&other), kid);
 }
 
 #[test]
