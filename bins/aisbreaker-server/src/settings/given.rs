@@ -83,28 +83,17 @@ impl Given {
         }
     }
 
-    /// Returns a path, without one line end after it.
     pub(super) fn path(&self) -> Result<PathBuf, Problem> {
-        let text = self.text()?;
-        let path = without_line_end(&text);
-        if path.is_empty() {
-            return Err("must be a path".into());
-        }
-        Ok(path.into())
+        Ok(self.text()?.into_owned().into())
     }
 
-    /// Returns a secret. Shells, editors and mounted files surround the value of an environment
-    /// variable with more: one line end is dropped, anything else is a problem. A value in the
-    /// settings file is exact.
+    /// Returns a secret. From the environment, it must not be surrounded by what editors, shells and
+    /// mounted files add; a value in the settings file is exact.
     fn secret(&self) -> Result<Cow<'_, str>, Problem> {
         let text = self.text()?;
-        if self.source != Source::Environment {
-            return Ok(text);
-        }
-        let secret = without_line_end(&text);
-        match surrounding_problem(secret) {
-            Some(problem) => Err(problem.into()),
-            None => Ok(Cow::Owned(secret.to_owned())),
+        match surrounding_problem(&text) {
+            Some(problem) if self.source == Source::Environment => Err(problem.into()),
+            Some(_) | None => Ok(text),
         }
     }
 
@@ -282,12 +271,6 @@ pub(super) fn unusable(error: impl std::fmt::Display) -> Problem {
 
 fn unusable_entry(error: impl std::fmt::Display) -> Problem {
     format!("has an unusable entry: {error}").into()
-}
-
-/// Returns the text without one line end of any system after it.
-fn without_line_end(text: &str) -> &str {
-    let line = text.strip_suffix('\n').unwrap_or(text);
-    line.strip_suffix('\r').unwrap_or(line)
 }
 
 /// Returns what is wrong around a secret from the environment, if anything is.

@@ -32,6 +32,8 @@ pub(super) struct Sources {
 
 impl Sources {
     /// Creates the sources without a configuration file, which [`read_file`](Self::read_file) adds.
+    /// Of the environment, one line end after each value is dropped: shells and mounted files leave
+    /// it there.
     pub(super) fn new(
         flags: Flags,
         environment: impl Iterator<Item = (OsString, OsString)>,
@@ -40,7 +42,7 @@ impl Sources {
         for (name, value) in environment {
             // A name that is not UTF-8 is not one of a setting.
             if let Ok(name) = name.into_string() {
-                variables.insert(name, value);
+                variables.insert(name, without_line_end(value));
             }
         }
         Self {
@@ -169,5 +171,21 @@ fn text(name: &str, source: Source, value: &OsStr, faults: &mut Faults) -> Optio
             faults.add(name, "is not valid UTF-8");
             None
         }
+    }
+}
+
+/// Returns a value without one line end of any system after it.
+fn without_line_end(value: OsString) -> OsString {
+    match value.into_string() {
+        Ok(mut text) => {
+            for end in ['\n', '\r'] {
+                if text.ends_with(end) {
+                    text.pop();
+                }
+            }
+            text.into()
+        }
+        // Only a path need not be UTF-8.
+        Err(value) => value,
     }
 }

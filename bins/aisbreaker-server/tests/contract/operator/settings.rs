@@ -109,7 +109,7 @@ fn shortest_keyphrase_has_ten_characters() {
 /// Files of variables end their lines with it, on Windows with two characters of which a shell
 /// leaves the first.
 #[test]
-fn one_line_end_after_a_secret_is_dropped() {
+fn one_line_end_after_a_variable_is_dropped() {
     let key = Server::start(&[]).mint_with_secrets(&json!([]));
     for line_end in ["\n", "\r\n", "\r"] {
         let with_end = |text: &str| format!("{text}{line_end}");
@@ -130,6 +130,11 @@ fn one_line_end_after_a_secret_is_dropped() {
         let minting = Server::start(&[("AISBREAKER_MINT_SECRET", &*secret)]);
         let body = json!({"requestAuthAndQuotas": {}, "clientSecret": "minting-secret"});
         assert_eq!(minting.send(&Request::mint(&body)).status, 200);
+
+        let file = ConfigFile::new("max_body_bytes = 1000\n");
+        let configured = Server::start(&[("AISBREAKER_CONFIG", &*with_end(file.path()))]);
+        let body = call(service("chat:dummy"), &"x".repeat(1000));
+        assert_eq!(configured.process("", &body).status, 413);
     }
 }
 
