@@ -328,3 +328,34 @@ fn other_streams_of_a_closing_connection_complete() {
     assert!(has_goaway, "the connection ended without GOAWAY");
     assert!(text.contains("event: final\n"), "{text}");
 }
+
+/// Thirty clients hold more than a hundred megabytes, and then they are gone.
+#[test]
+fn memory_of_a_burst_is_given_back() {
+    let server = Server::start(&[]);
+    let request = Request::process(&echo(2 * MEGABYTE)).to_bytes();
+    server.process("", &dummy_call());
+    let before = server.resident_memory();
+
+    let unread: Vec<_> = (10..40)
+        .map(|client| {
+            let mut connection =
+                Connection::open_from(Ipv4Addr::new(127, 0, 0, client), server.address());
+            connection.write(&request);
+            (connection.head().status, connection)
+        })
+        .collect();
+
+    let held = server.resident_memory() - before;
+    assert!(
+        held > 100 * MEGABYTE,
+        "only {} MB were held",
+        held / MEGABYTE
+    );
+    drop(unread);
+    // The allocator returns what is free after ten seconds.
+    let mut ticker = Ticker::start(600);
+    while server.resident_memory() > before + 25 * MEGABYTE {
+        ticker.tick();
+    }
+}
