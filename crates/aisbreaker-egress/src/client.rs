@@ -61,7 +61,7 @@ impl Client {
             connector,
             timeouts,
             bounds: Bounds::default(),
-            pool: Pool::default(),
+            pool: Pool::new(timeouts),
         }
     }
 
@@ -99,7 +99,7 @@ impl Client {
     #[must_use]
     pub fn with_own_pool(&self) -> Self {
         Self {
-            pool: Pool::default(),
+            pool: Pool::new(self.timeouts),
             ..self.clone()
         }
     }
@@ -147,6 +147,9 @@ impl Client {
         let (response, lease) = timeout_at(deadline, self.exchange(request, lease))
             .await
             .map_err(|_elapsed| SendError::Timeout(Stage::Response))??;
+        if headers::has_foreign_transfer_coding(response.headers()) {
+            return Err(SendError::TransferCoding);
+        }
         Ok(response.map(|incoming| {
             Body::new(
                 incoming,

@@ -44,6 +44,23 @@ pub fn is_framed(parts: &response::Parts) -> bool {
         || parts.headers.contains_key(header::CONTENT_LENGTH)
 }
 
+/// Whether the body has a transfer coding other than `chunked`, which the HTTP library removes.
+/// `identity`, which an older HTTP/1.1 had, changes nothing.
+pub(crate) fn has_foreign_transfer_coding(headers: &HeaderMap) -> bool {
+    let is_foreign = |value: &HeaderValue| match value.to_str() {
+        Ok(codings) => codings.split(',').map(str::trim).any(|coding| {
+            !coding.is_empty()
+                && !coding.eq_ignore_ascii_case("chunked")
+                && !coding.eq_ignore_ascii_case("identity")
+        }),
+        Err(_not_text) => true,
+    };
+    headers
+        .get_all(header::TRANSFER_ENCODING)
+        .iter()
+        .any(is_foreign)
+}
+
 /// Whether the content has this media type, whatever its parameters are (RFC 9110 section 8.3.1).
 #[must_use]
 pub fn has_media_type(headers: &HeaderMap, media_type: &str) -> bool {

@@ -3,6 +3,7 @@
 mod body_ambiguity;
 mod broken_connections;
 mod credentials;
+mod early_answers;
 mod errors;
 mod fallback;
 mod headers;

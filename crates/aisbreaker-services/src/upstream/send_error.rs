@@ -17,6 +17,10 @@ impl From<SendError> for ServiceError {
                 Self::Overloaded(detail(text.to_owned()))
             }
             SendError::Timeout(stage) => Self::Timeout(detail(timeout_text(*stage).to_owned())),
+            SendError::TransferCoding => {
+                let text = "the service's answer has a transfer coding that was not asked for";
+                Self::BadAnswer(detail(text.to_owned()))
+            }
             SendError::Cut => {
                 let text = "the service's answer was cut short or is not valid HTTP";
                 Self::BadAnswer(detail(text.to_owned()))
