@@ -12,7 +12,7 @@ use crate::support::{
     service_at,
 };
 
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 5;
 const PADDING_BYTES: usize = 3 << 20;
 
 /// Starts a provider that reads the head of each request, answers, and closes with the rest unread.
