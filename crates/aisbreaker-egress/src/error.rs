@@ -26,7 +26,8 @@ pub enum SendError {
     /// which no request of this client accepts.
     #[error("the response has a transfer coding that was not asked for")]
     TransferCoding,
-    /// The connection broke, the response ended early, or it is not HTTP.
+    /// The connection broke, the response ended early, or it is not HTTP, or it is another protocol
+    /// (101) that was not asked for.
     #[error("the response was cut short or is not valid HTTP")]
     Cut,
 }

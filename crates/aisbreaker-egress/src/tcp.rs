@@ -23,6 +23,8 @@ use tokio::net::TcpStream;
 /// The most bytes of a response up to its head: more than the largest head, so that it is only
 /// reached by interim responses (RFC 9110 section 15.2) without end.
 const MAX_HEAD_BYTES: usize = 256 * 1024;
+/// The most reads up to the head of a response, which interim responses reach that come one by one.
+const MAX_HEAD_READS: usize = 1000;
 /// Largest single read in bytes while the head of a response is awaited.
 const HEAD_READ_BYTES: usize = 8 * 1024;
 
@@ -40,13 +42,20 @@ pub(crate) struct ReadMode {
     is_head_awaited: AtomicBool,
     is_probe: AtomicBool,
     head_bytes: AtomicUsize,
+    head_reads: AtomicUsize,
 }
 
 impl ReadMode {
     /// Bounds what is read from now on, until [`end_head`](Self::end_head).
     pub(crate) fn begin_head(&self) {
         self.head_bytes.store(0, Ordering::Relaxed);
+        self.head_reads.store(0, Ordering::Relaxed);
         self.is_head_awaited.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether anything was read since [`begin_head`](Self::begin_head).
+    pub(crate) fn has_read(&self) -> bool {
+        self.head_bytes.load(Ordering::Relaxed) > 0
     }
 
     pub(crate) fn end_head(&self) {
@@ -104,7 +113,8 @@ impl Tcp {
             }
         };
         let before = self.mode.head_bytes.fetch_add(length, Ordering::Relaxed);
-        if before + length > MAX_HEAD_BYTES {
+        let reads = self.mode.head_reads.fetch_add(1, Ordering::Relaxed);
+        if before + length > MAX_HEAD_BYTES || reads >= MAX_HEAD_READS {
             let text = "the head of the response is too long, or interim responses do not end";
             return Poll::Ready(Err(io::Error::other(text)));
         }

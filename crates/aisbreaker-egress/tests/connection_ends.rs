@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use aisbreaker_egress::{Client, Outgoing, Policy, SendError, Timeouts, parse_url};
 use bytes::Bytes;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, Method, Uri};
 use http_body_util::BodyExt as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -168,6 +168,74 @@ async fn endless_interim_responses_are_cut() {
 }
 
 #[tokio::test]
+async fn interim_responses_that_trickle_are_cut() {
+    let (listener, url) = listen().await;
+    let client = client(Timeouts::default());
+    let server = async {
+        let mut stream = accept(&listener).await;
+        stream.set_nodelay(true).unwrap();
+        read_head(&mut stream).await;
+        let mut written = 0;
+        while stream.write_all(b"HTTP/1.1 100 -\r\n\r\n").await.is_ok() {
+            written += 1;
+            tokio::task::yield_now().await;
+        }
+        written
+    };
+    let (response, written) = tokio::join!(post(&client, &url, "hello"), server);
+    assert_eq!(response, Err(SendError::Cut));
+    assert!(written > 100);
+}
+
+#[tokio::test]
+async fn unrequested_protocol_is_refused() {
+    let (listener, url) = listen().await;
+    let client = client(Timeouts::default());
+    let server = async {
+        let mut stream = accept(&listener).await;
+        read_head(&mut stream).await;
+        let answer =
+            b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+        stream
+    };
+    let (response, _stream) = tokio::join!(post(&client, &url, "hello"), server);
+    assert_eq!(response, Err(SendError::Cut));
+}
+
+/// The server reads each second request on a connection, and closes it without an answer.
+#[tokio::test]
+async fn only_safe_methods_are_sent_again_once_they_were_written() {
+    for (method, expected) in [(Method::GET, Ok(200)), (Method::POST, Err(SendError::Cut))] {
+        let (listener, url) = listen().await;
+        let client = client(Timeouts::default());
+        tokio::spawn(async move {
+            loop {
+                let mut stream = accept(&listener).await;
+                read_head(&mut stream).await;
+                stream.write_all(OK.as_bytes()).await.unwrap();
+                read_head(&mut stream).await;
+            }
+        });
+        let mut last = Ok(0);
+        for _ in 0..2 {
+            let mut outgoing = Outgoing::post(HeaderMap::new(), "");
+            outgoing.method = method.clone();
+            let response = timeout(GUARD, client.send(&url, outgoing)).await.unwrap();
+            last = match response {
+                Ok(response) => {
+                    let status = response.status().as_u16();
+                    response.into_body().collect().await.unwrap();
+                    Ok(status)
+                }
+                Err(error) => Err(error),
+            };
+        }
+        assert_eq!(last, expected, "{method}");
+    }
+}
+
+#[tokio::test]
 async fn some_interim_responses_are_skipped() {
     let (listener, url) = listen().await;
     let client = client(Timeouts::default());
@@ -199,6 +267,9 @@ async fn only_the_chunked_transfer_coding_is_accepted() {
         ("gzip", Err(SendError::TransferCoding)),
         ("Chunked", Ok((200, Bytes::from_static(b"a")))),
         ("identity, chunked", Ok((200, Bytes::from_static(b"a")))),
+        ("chunked, identity", Err(SendError::TransferCoding)),
+        ("chunked, chunked", Err(SendError::TransferCoding)),
+        ("identity", Ok((200, Bytes::from_static(body.as_bytes())))),
     ];
     for (codings, expected) in rows {
         let (listener, url) = listen().await;
