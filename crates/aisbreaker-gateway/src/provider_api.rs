@@ -97,6 +97,7 @@ impl ProviderApi {
                 dialect,
                 memory,
                 now,
+                headers: &parts.headers,
             };
             return self.list_models(query, admitted, log).await;
         }
@@ -124,7 +125,7 @@ impl ProviderApi {
     /// Status 404 if no service can be listed, and the error of a service if none answers.
     pub async fn list_models(
         &self,
-        query: ModelListQuery,
+        query: ModelListQuery<'_>,
         admitted: Admitted,
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, Failure> {
