@@ -1,6 +1,7 @@
 //! The providers' own APIs below `/v1`.
 
 mod body_ambiguity;
+mod body_formats;
 mod credentials;
 mod errors;
 mod fallback;
