@@ -115,7 +115,7 @@ impl ProviderApi {
                 };
                 self.forward(request, admitted, log).await
             }
-            Err(failure) => admitted.report_where_absent(Err(failure)),
+            Err(failure) => admitted.report_beside_provider(Err(failure)),
         }
     }
 
@@ -134,7 +134,7 @@ impl ProviderApi {
             Ok(response) => hold_memory(response, log),
             Err(error) => Err(error.into()),
         };
-        admitted.report_where_absent(outcome)
+        admitted.report_beside_provider(outcome)
     }
 }
 

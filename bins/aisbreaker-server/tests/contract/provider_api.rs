@@ -6,6 +6,7 @@ mod credentials;
 mod errors;
 mod fallback;
 mod headers;
+mod limit_headers;
 mod model_lists;
 mod requests;
 mod responses;

@@ -73,7 +73,7 @@ impl ProviderApi {
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, Failure> {
         let outcome = self.call_and_respond(&request, &admitted, log).await;
-        admitted.report_where_absent(outcome)
+        admitted.report_beside_provider(outcome)
     }
 
     async fn call_and_respond(

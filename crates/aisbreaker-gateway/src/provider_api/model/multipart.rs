@@ -345,9 +345,11 @@ fn parse_value<'a>(name: &str, text: &'a str) -> Option<(String, &'a str)> {
 /// Returns whether a file name without quotes is one for every parser: none can find another
 /// parameter in it.
 fn is_bare_file_name(text: &str) -> bool {
-    let is_quoted_within = text.contains(['"', '\\']);
     let is_split_by = |c: char| c.is_whitespace() || c == ',';
-    !is_quoted_within && !(text.contains('=') && text.contains(is_split_by))
+    if text.contains('=') && text.contains(is_split_by) {
+        return false;
+    }
+    !text.contains(['"', '\\'])
 }
 
 /// Returns the text up to the closing quote, and what follows it.
