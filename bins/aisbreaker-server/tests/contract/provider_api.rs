@@ -2,11 +2,13 @@
 
 mod body_ambiguity;
 mod broken_connections;
+mod body_formats;
 mod credentials;
 mod early_answers;
 mod errors;
 mod fallback;
 mod headers;
+mod limit_headers;
 mod model_lists;
 mod requests;
 mod responses;

@@ -46,7 +46,6 @@ fn assert_openai_list(list: &Value) {
             "gpt-4o",
             "openai.com/openai.com/odd",
             "groq.com/llama",
-            "anthropic.com/claude-x",
             "fast"
         ]
     );
@@ -54,39 +53,27 @@ fn assert_openai_list(list: &Value) {
         list["data"][0],
         json!({"id": "gpt-4o", "object": "model", "created": 1_700_000_000, "owned_by": "system", "extra": [1]})
     );
-    let claude = &list["data"][3];
+    let llama = &list["data"][2];
     assert_eq!(
-        (&claude["object"], &claude["created"], &claude["owned_by"]),
-        (
-            &json!("model"),
-            &json!(1_739_923_200),
-            &json!("anthropic.com")
-        )
+        (&llama["object"], &llama["created"], &llama["owned_by"]),
+        (&json!("model"), &json!(0), &json!("groq.com"))
     );
 }
 
 fn assert_anthropic_list(list: &Value) {
-    assert_eq!(
-        ids(list),
-        [
-            "openai.com/gpt-4o",
-            "openai.com/openai.com/odd",
-            "groq.com/llama",
-            "claude-x",
-            "fast"
-        ]
-    );
+    assert_eq!(ids(list), ["claude-x", "clever"]);
     assert_eq!(
         (&list["has_more"], &list["first_id"], &list["last_id"]),
-        (&json!(false), &json!("openai.com/gpt-4o"), &json!("fast"))
+        (&json!(false), &json!("claude-x"), &json!("clever"))
     );
-    assert_eq!(list["data"][0]["created_at"], "2023-11-14T22:13:20Z");
+    let (claude, alias) = (&list["data"][0], &list["data"][1]);
+    assert_eq!(claude["created_at"], "2025-02-19T00:00:00Z");
     assert_eq!(
-        (&list["data"][3]["display_name"], &list["data"][2]["type"]),
+        (&claude["display_name"], &alias["type"]),
         (&json!("Claude X"), &json!("model"))
     );
     assert_eq!(
-        (&list["data"][0]["lifecycle"], &list["data"][4]["lifecycle"]),
+        (&claude["lifecycle"], &alias["lifecycle"]),
         (&json!("active"), &json!("active"))
     );
 }
@@ -105,7 +92,12 @@ fn models_of_all_services_have_callable_names() {
             {"serviceId": "", "authSecret": "INVALID"},
         ]),
     );
-    grant_body["requestAuthAndQuotas"]["modelAliases"] = json!({"fast": "chat:groq.com/llama"});
+    grant_body["requestAuthAndQuotas"]["modelAliases"] = json!({
+        "fast": "chat:groq.com/llama",
+        "clever": "chat:anthropic.com/claude-x",
+        "..": "chat:groq.com/llama",
+        "gone": "chat:cohere.com/command",
+    });
     let key = server.mint(&grant_body);
 
     let openai_response = server.send(&Request::get("/v1/models").bearer(&key));
@@ -118,6 +110,192 @@ fn models_of_all_services_have_callable_names() {
             .header("anthropic-version", "2023-06-01"),
     );
     assert_anthropic_list(&anthropic_response.json());
+}
+
+#[test]
+fn models_of_the_other_dialect_are_not_listed() {
+    let provider = model_provider();
+    let server = Server::with_loopback_egress(&[]);
+    let services = [("chat:openai.com", false), ("chat:anthropic.com", true)];
+    for (service, is_anthropic) in services {
+        let secrets = json!([{"serviceId": service, "authSecret": "s", "url": provider.url()}]);
+        let key = server.mint_with_secrets(&secrets);
+        let openai = Request::get("/v1/models").bearer(&key);
+        let anthropic = Request::get("/v1/models").header("x-api-key", &key);
+        let bearer_anthropic = openai.clone().header("anthropic-version", "2023-06-01");
+        let rows = [
+            (openai, false),
+            (anthropic, true),
+            (bearer_anthropic, true),
+            (Request::get("/openai/v1/models").bearer(&key), false),
+            (Request::get("/anthropic/v1/models").bearer(&key), true),
+        ];
+        for (request, asks_anthropic) in rows {
+            let response = server.send(&request);
+            if asks_anthropic == is_anthropic {
+                assert_eq!(response.status, 200, "{service}: {request:?}");
+            } else {
+                assert_eq!(response.status, 404, "{service}: {request:?}");
+                assert!(response.message().ends_with(service), "{response:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn provider_is_asked_with_the_fields_of_the_caller() {
+    let provider = model_provider();
+    let server = Server::with_loopback_egress(&[]);
+    let key = server.mint_with_secrets(
+        &json!([{"serviceId": "chat:openai.com", "authSecret": "o", "url": provider.url()}]),
+    );
+    let kept = [
+        ("openai-project", "project"),
+        ("user-agent", "sdk/1"),
+        ("x-stainless-lang", "js"),
+    ];
+    let dropped = [
+        ("cookie", "canary"),
+        ("x-forwarded-for", "192.0.2.1"),
+        ("if-none-match", "\"a\""),
+        ("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("range", "bytes=0-1"),
+        ("accept", "text/html"),
+        ("content-type", "application/json"),
+    ];
+    let list = |organization: &str| {
+        let mut request = Request::get("/v1/models").bearer(&key);
+        for (name, value) in kept.iter().chain(&dropped) {
+            request = request.header(name, value);
+        }
+        let request = request.header("OpenAI-Organization", organization);
+        assert_eq!(server.send(&request).status, 200);
+        provider.requests()
+    };
+
+    assert_eq!(list("one").len(), 1);
+    // The list depends on the account.
+    assert_eq!(list("two").len(), 2);
+    let received = list("two");
+    assert_eq!(received.len(), 2, "the second list is cached");
+    for (request, organization) in received.iter().zip(["one", "two"]) {
+        assert_eq!(request.header("openai-organization"), Some(organization));
+        assert_eq!(request.header("authorization"), Some("Bearer o"));
+        for (name, value) in kept {
+            assert_eq!(request.header(name), Some(value), "{name}");
+        }
+        for (name, value) in dropped {
+            assert_ne!(request.header(name), Some(value), "{name}");
+        }
+    }
+}
+
+/// Ids of models as providers have them, and worse.
+const ODD_IDS: [&str; 22] = [
+    "gpt-4o",
+    "/models/a",
+    "/",
+    "//",
+    "a//b",
+    "a/b/c",
+    "dir/",
+    "C:\\models\\a.gguf",
+    "a b",
+    "a+b",
+    "a%2Fb",
+    "a%b",
+    "a?b=c#d",
+    "${engine}",
+    "Modell \u{e4}\u{1f600}",
+    "chat:openai.com/a",
+    "openai.com/a",
+    "groq.com/a",
+    "groq.com",
+    "alias",
+    "models/gemini",
+    "a:b@c;d,e",
+];
+
+fn percent_encoded(text: &str, kept: &[u8]) -> String {
+    let encode = |byte: u8| match byte {
+        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => char::from(byte).to_string(),
+        byte if kept.contains(&byte) => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut pieces = text.split('%');
+    let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
+    for piece in pieces {
+        let (code, rest) = piece.split_at(2);
+        bytes.push(u8::from_str_radix(code, 16).expect("an escape"));
+        bytes.extend(rest.as_bytes());
+    }
+    String::from_utf8(bytes).expect("text")
+}
+
+#[test]
+fn every_listed_model_is_retrievable() {
+    let unlistable = ["..", ".", "a/../b", "a/./b", "a\nb", "", &"x".repeat(600)];
+    let models: Vec<Value> = ODD_IDS
+        .iter()
+        .chain(&unlistable)
+        .map(|id| json!({"id": id, "object": "model"}))
+        .collect();
+    let provider = Provider::start(move |request, wire| match &*request.target {
+        "/v1/models" | "/openai/v1/models" => wire.json(200, &json!({"data": models.clone()})),
+        _ => wire.json(200, &json!({"object": "model"})),
+    });
+    let server = Server::with_loopback_egress(&[]);
+    let secret = |id: &str| json!({"serviceId": id, "authSecret": "s", "url": provider.url()});
+    let mut body = grant(
+        &ample_quotas(),
+        &json!([secret("chat:openai.com"), secret("chat:groq.com")]),
+    );
+    body["requestAuthAndQuotas"]["modelAliases"] = json!({"alias": "chat:groq.com/gpt-4o"});
+    let key = server.mint(&body);
+    let list = server.send(&Request::get("/v1/models").bearer(&key)).json();
+    let listed = ids(&list);
+    // An id that ends with a slash is none with the vendor before it.
+    let unnamed_at_groq = ["/", "//", "dir/"].len();
+    assert_eq!(
+        listed.len(),
+        2 * ODD_IDS.len() + 1 - unnamed_at_groq,
+        "{listed:?}"
+    );
+
+    for name in listed {
+        let mut paths = vec![
+            percent_encoded(name, b"-._~"),
+            percent_encoded(name, b"-._~/:@!$'"),
+        ];
+        // A slash at the end of a path is ignored.
+        paths.truncate(if name.ends_with('/') { 1 } else { 2 });
+        for path in paths {
+            let response = server.send(&Request::get(&format!("/v1/models/{path}")).bearer(&key));
+            assert_eq!(
+                response.status,
+                200,
+                "{name} as {path}: {}",
+                response.text()
+            );
+            let target = provider.requests().pop().expect("a request").target;
+            let (_, model) = target.split_once("/v1/models/").expect("a model");
+            assert!(!format!("/{model}/").contains("//"), "{name}: {target}");
+            let model = percent_decoded(model);
+            let is_it = [
+                name == model,
+                name == format!("openai.com/{model}"),
+                name == format!("chat:openai.com/{model}"),
+                name == format!("groq.com/{model}"),
+                name == format!("chat:groq.com/{model}"),
+                (name, &*model) == ("alias", "gpt-4o"),
+            ];
+            assert!(is_it.contains(&true), "{name} as {path}: {target}");
+        }
+    }
 }
 
 #[test]
