@@ -295,7 +295,9 @@ impl From<ServiceError> for Failure {
                 }
                 failure
             }
-            ServiceError::BadAnswer(_) => Self::new(StatusCode::BAD_GATEWAY, message),
+            ServiceError::NoAnswer(_) | ServiceError::BadAnswer(_) => {
+                Self::new(StatusCode::BAD_GATEWAY, message)
+            }
             ServiceError::Unreachable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, message),
             ServiceError::Overloaded(_) => Self::overloaded(message),
             ServiceError::Timeout(_) => Self::new(StatusCode::GATEWAY_TIMEOUT, message),

@@ -42,6 +42,10 @@ pub enum ServiceError {
         /// How long the provider asks the caller to wait (`Retry-After`).
         retry_after: Option<Duration>,
     },
+    /// The connection to the provider broke, or brought something other than HTTP, before the head of
+    /// the provider's answer was complete (502).
+    #[error(transparent)]
+    NoAnswer(ErrorDetail),
     /// The provider's answer could not be understood, or was cut short (502).
     #[error(transparent)]
     BadAnswer(ErrorDetail),
@@ -69,6 +73,7 @@ impl ServiceError {
             | Self::Forbidden(_)
             | Self::UnknownService { .. } => true,
             Self::Provider { .. }
+            | Self::NoAnswer(_)
             | Self::BadAnswer(_)
             | Self::Unreachable(_)
             | Self::Overloaded(_)
@@ -84,6 +89,7 @@ impl ServiceError {
             Self::Provider { error, .. } if is_retryable_status(error.status_code) => {
                 Some(error.status_code)
             }
+            Self::NoAnswer(_) => Some(502),
             Self::Unreachable(_) => Some(503),
             Self::Timeout(_) => Some(504),
             Self::Provider { .. }

@@ -134,7 +134,7 @@ impl Relay {
         };
         let response = match send(&self.client, &destination.url, outgoing).await {
             Ok(response) => response,
-            Err(error) => return Err(explain(error.into())),
+            Err(error) => return Err(explain(error)),
         };
         let (parts, body) = response.into_parts();
         // A client would follow a redirect with its key.

@@ -1,6 +1,7 @@
 //! The providers' own APIs below `/v1`.
 
 mod body_ambiguity;
+mod broken_connections;
 mod credentials;
 mod errors;
 mod fallback;

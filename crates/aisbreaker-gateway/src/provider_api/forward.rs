@@ -145,7 +145,10 @@ impl ProviderApi {
                 Ok((parts, _)) => (parts.status, is_retryable_status(parts.status.as_u16())),
                 // The outcome of the service before says more.
                 Err(error) if outcome.is_some() && error.is_before_call() => continue,
-                Err(error) => (Failure::from(error.clone()).status, is_retryable(error)),
+                Err(error) => {
+                    let is_retryable = error.retryable_status().is_some();
+                    (Failure::from(error.clone()).status, is_retryable)
+                }
             };
             attempts.record(&service.service_id, status.as_u16());
             outcome = Some(sent.map(|(parts, body)| ProviderResponse {
@@ -255,14 +258,6 @@ fn provider_request_id(parts: &response::Parts) -> Option<&HeaderValue> {
         Some(id) => Some(id),
         None => parts.headers.get("request-id"),
     }
-}
-
-/// Returns whether another provider may do better after this error.
-fn is_retryable(error: &ServiceError) -> bool {
-    matches!(
-        error,
-        ServiceError::Unreachable(_) | ServiceError::Timeout(_)
-    )
 }
 
 /// Shows no header field and no content: both may hold secrets.

@@ -50,8 +50,9 @@ impl Registry {
 
     /// Finds the service for a call and calls it.
     ///
-    /// If that service fails before its answer begins, because it is unreachable, too slow, or
-    /// answers with status 408, 429 or 5xx, the fallbacks in the caller's key are called, one after
+    /// If that service fails before its answer begins, because it is unreachable, too slow,
+    /// breaks off before the head of its answer is complete, or answers with status 408, 429 or
+    /// 5xx, the fallbacks in the caller's key are called, one after
     /// the other.
     ///
     /// # Errors

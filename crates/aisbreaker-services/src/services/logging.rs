@@ -135,6 +135,7 @@ fn kind_of(error: &ServiceError) -> &'static str {
         ServiceError::Forbidden(_) => "forbidden",
         ServiceError::UnknownService { .. } => "unknown service",
         ServiceError::Provider { .. } => "provider error",
+        ServiceError::NoAnswer(_) => "no answer",
         ServiceError::BadAnswer(_) => "bad answer",
         ServiceError::Unreachable(_) => "unreachable",
         ServiceError::Overloaded(_) => "overloaded",

@@ -59,6 +59,7 @@ impl ErrorContext {
         match error {
             ServiceError::BadRequest(cause) => ServiceError::BadRequest(detail(cause)),
             ServiceError::Forbidden(cause) => ServiceError::Forbidden(detail(cause)),
+            ServiceError::NoAnswer(cause) => ServiceError::NoAnswer(detail(cause)),
             ServiceError::BadAnswer(cause) => ServiceError::BadAnswer(detail(cause)),
             ServiceError::Unreachable(cause) => {
                 ServiceError::Unreachable(detail(cause.map_text(|text| self.without_host(text))))

@@ -8,17 +8,26 @@ use http::{Response, StatusCode, Uri, response};
 
 use super::{
     body::read_error,
+    send_error::no_answer,
     status::{is_error, retry_after, unusable_status},
 };
 use crate::error::ServiceError;
 
 /// Sends a request and waits for the head of the response, whatever its status is.
+///
+/// # Errors
+/// [`ServiceError::NoAnswer`] for a connection that breaks before the head is complete: another
+/// provider may do better.
 pub(crate) async fn send(
     client: &Client,
     url: &ServiceUrl,
     outgoing: Outgoing,
-) -> Result<Response<Body>, SendError> {
-    client.send(&request_uri(url)?, outgoing).await
+) -> Result<Response<Body>, ServiceError> {
+    let uri = request_uri(url)?;
+    match client.send(&uri, outgoing).await {
+        Ok(response) => Ok(response),
+        Err(error) => Err(no_answer(error)),
+    }
 }
 
 /// Sends a request and returns the successful response, whose body is still to be read.

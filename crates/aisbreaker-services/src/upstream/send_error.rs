@@ -25,6 +25,16 @@ impl From<SendError> for ServiceError {
     }
 }
 
+/// Returns the error of a call that failed before the head of its answer was complete.
+pub(crate) fn no_answer(error: SendError) -> ServiceError {
+    if error != SendError::Cut {
+        return error.into();
+    }
+    let text = "the connection to the service broke before its answer came, or what came is not \
+                valid HTTP; try again";
+    ServiceError::NoAnswer(ErrorDetail::new(text).with_source(error))
+}
+
 impl From<CollectError> for ServiceError {
     fn from(error: CollectError) -> Self {
         match error {

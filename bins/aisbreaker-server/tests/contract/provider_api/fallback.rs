@@ -9,12 +9,11 @@ use crate::support::{
     service, streamed,
 };
 
-/// Starts a provider whose response depends on the model: the status that the model names, a closed
-/// connection for `closed`, or a valid answer.
+/// Starts a provider whose response depends on the model: the status that the model names, or a valid
+/// answer.
 fn provider() -> Provider {
     Provider::start(
         |received, wire| match received.json()["model"].as_str().unwrap() {
-            "closed" => wire.close(),
             model => match model.parse() {
                 Ok(status) => wire.respond(
                     status,
@@ -144,13 +143,7 @@ fn errors_not_worth_retrying_are_returned_at_once() {
         &provider,
         &json!("chat:groq.com/good"),
     );
-    for (model, status) in [
-        ("400", 400),
-        ("401", 401),
-        ("404", 404),
-        ("422", 422),
-        ("closed", 502),
-    ] {
+    for (model, status) in [("400", 400), ("401", 401), ("404", 404), ("422", 422)] {
         let response = send_chat(&server, &key, model, model);
         assert_eq!(response.status, status, "{model}");
         let attempts = format!("\"chat:openai.com/{model}\";status={status}");
