@@ -146,6 +146,17 @@ impl Piece {
         }
     }
 
+    /// Returns a copy of the value, as [`Piece::into_value`] does.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        let value = self.value.clone();
+        if self.has_halves {
+            remove(value)
+        } else {
+            value
+        }
+    }
+
     /// Joins a text of this piece to what `joiner` has of the pieces before.
     pub fn join<'a>(&self, joiner: &mut HalfJoiner, text: Cow<'a, str>) -> Cow<'a, str> {
         let is_whole = !self.has_halves && !joiner.is_pending();
