@@ -2,6 +2,7 @@
 
 mod body_ambiguity;
 mod broken_connections;
+mod complete_urls;
 mod credentials;
 mod errors;
 mod fallback;

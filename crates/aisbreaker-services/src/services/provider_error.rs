@@ -34,10 +34,10 @@ const KINDS: [&str; 3] = ["/error/type", "/error/status", "/name"];
 /// [`ServiceError::BadAnswer`] when it is none, and the provider's error when it has a member
 /// `error`.
 pub(super) fn parse_object(json: &[u8]) -> Result<Map<String, Value>, ServiceError> {
-    match parse_piece(json)?.into_value() {
-        Value::Object(object) => Ok(object),
-        _ => Err(not_an_object()),
-    }
+    let Value::Object(object) = parse_piece(json)?.into_value() else {
+        return Err(not_an_object());
+    };
+    Ok(object)
 }
 
 /// Parses an answer as [`parse_object`] does, but keeps halves of characters, for answers that come

@@ -19,6 +19,10 @@ const MAX_START_BYTES: usize = 1024;
 const LINE_STARTS: [&[u8]; 5] = [b"data", b"event", b"id", b"retry", b":"];
 
 /// The answer to a request for a stream.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart at once, never kept in numbers"
+)]
 pub(crate) enum StreamedAnswer {
     /// Server-sent events, of which the decoder has the first bytes.
     Events(Body, Decoder),
@@ -49,7 +53,7 @@ pub(crate) async fn read_streamed(
         let Some(data) = next_data(&mut body).await? else {
             break;
         };
-        start = joined(start, data);
+        start = joined(&start, data);
         form = form_of(&start, default);
     }
     match form.unwrap_or(default) {
@@ -105,7 +109,7 @@ fn ends_name(text: &[u8]) -> bool {
     matches!(text.first(), Some(b':' | b'\r' | b'\n'))
 }
 
-fn joined(start: Bytes, more: Bytes) -> Bytes {
+fn joined(start: &Bytes, more: Bytes) -> Bytes {
     if start.is_empty() {
         return more;
     }
