@@ -10,6 +10,7 @@ mod hop_errors;
 mod hops;
 mod http_versions;
 mod keys;
+mod lenient_json;
 mod malformed_requests;
 mod mint_policy;
 mod minting;

@@ -1,8 +1,9 @@
 //! The providers' own APIs below `/v1`.
 
 mod body_ambiguity;
-mod broken_connections;
 mod body_formats;
+mod broken_connections;
+mod complete_urls;
 mod credentials;
 mod early_answers;
 mod errors;

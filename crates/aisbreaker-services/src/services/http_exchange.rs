@@ -12,11 +12,10 @@ use crate::{
     destination::Destination,
     error::ServiceError,
     service::{Reply, ReplyKind},
-    sse::Decoder,
     upstream::{
+        answer_form::{StreamedAnswer, read_streamed},
         body::{CollectedBody, read_whole},
         error_context::ErrorContext,
-        headers::is_event_stream,
         send::send_for_success,
     },
 };
@@ -41,16 +40,21 @@ impl ProviderRequest<'_> {
         let exchange = async move {
             let (parts, body) =
                 send_for_success(&client, &destination.url, outgoing, of_response).await?;
-            if kind == ReplyKind::Stream && is_event_stream(&parts.headers) {
-                let end = if is_framed(&parts) {
-                    StreamEnd::CompleteBody
-                } else {
-                    StreamEnd::UnframedBody
-                };
-                let events = event_stream(body, Decoder::new(), end, reader);
-                return Ok(Reply::Stream(events));
-            }
-            let answer = read_whole(body).await?;
+            let answer = match kind {
+                ReplyKind::Final => read_whole(body).await?,
+                ReplyKind::Stream => match read_streamed(&parts.headers, body).await? {
+                    StreamedAnswer::Whole(answer) => answer,
+                    StreamedAnswer::Events(body, decoder) => {
+                        let end = if is_framed(&parts) {
+                            StreamEnd::CompleteBody
+                        } else {
+                            StreamEnd::UnframedBody
+                        };
+                        let events = event_stream(body, decoder, end, reader);
+                        return Ok(Reply::Stream(events));
+                    }
+                },
+            };
             Ok(whole_reply(reader.read_whole(&answer)?, kind))
         };
         context.reply(kind, exchange).await

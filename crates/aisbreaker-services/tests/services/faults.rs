@@ -36,6 +36,7 @@ fn summary(result: &Result<Response, ServiceError>) -> String {
             )
         }
         Err(ServiceError::BadAnswer(detail)) => ("bad answer".to_owned(), detail.to_string()),
+        Err(ServiceError::NoAnswer(detail)) => ("no answer".to_owned(), detail.to_string()),
         Err(ServiceError::Unreachable(detail)) => ("unreachable".to_owned(), detail.to_string()),
         Err(ServiceError::Timeout(detail)) => ("timeout".to_owned(), detail.to_string()),
         Err(other) => panic!("not expected of a provider: {other:?}"),
@@ -84,22 +85,25 @@ pub(super) fn send(bytes: impl Into<Vec<u8>>) -> Act {
 
 pub(super) const CUT: &str = "bad answer: the service's answer was cut short or is not valid HTTP";
 
+const BROKEN: &str = "no answer: the connection to the service broke before its answer came, or \
+                      what came is not valid HTTP; try again";
+
 #[tokio::test]
 async fn faults_before_the_body_are_errors_whole_and_streamed() {
     let error = json!({"error": {"message": "No."}}).to_string();
     type Row = (&'static str, fn(&str) -> Vec<Act>, &'static str);
     let rows: [Row; 17] = [
-        ("reset", |_| vec![Act::Reset], CUT),
-        ("closed", |_| vec![Act::Close], CUT),
+        ("reset", |_| vec![Act::Reset], BROKEN),
+        ("closed", |_| vec![Act::Close], BROKEN),
         (
             "closed in the head",
             |_| vec![send("HTTP/1.1 200 OK\r\ncontent-ty"), Act::Close],
-            CUT,
+            BROKEN,
         ),
         (
             "not HTTP",
             |_| vec![send("SSH-2.0-OpenSSH_9\r\n"), Act::Close],
-            CUT,
+            BROKEN,
         ),
         (
             "401",

@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use aisbreaker_api::{Progress, Response};
+use aisbreaker_api::{
+    Progress, Response,
+    read::{HalfJoiner, Piece},
+};
 use serde_json::{Map, Value};
 
 use super::super::{
     event_stream::{AnswerReader, Step, StreamEnd},
-    provider_error::parse_object,
+    provider_error::{parse_object, parse_piece},
     reply::{PendingReply, ProviderReply, cut_short, text_outputs},
 };
 use crate::{error::ServiceError, sse::Message, usage::UsageRule};
@@ -20,6 +23,7 @@ pub(super) struct MessageReader {
     pending: PendingReply,
     usage_rule: Arc<UsageRule>,
     text: String,
+    halves: HalfJoiner,
     model: Option<String>,
     /// The usage so far; later counts replace earlier ones.
     usage: Map<String, Value>,
@@ -31,6 +35,7 @@ impl MessageReader {
             pending,
             usage_rule,
             text: String::new(),
+            halves: HalfJoiner::default(),
             model: None,
             usage: Map::new(),
         }
@@ -54,25 +59,25 @@ impl MessageReader {
 
     /// Adds a content block or a delta of one. Content that is not text, such as a tool call, is
     /// passed on as the provider's own event.
-    fn read_content(&mut self, event: &Value, member: &str, text_type: &str) -> Step {
-        let Some(content) = event.get(member) else {
+    fn read_content(&mut self, event: Piece, member: &str, text_type: &str) -> Step {
+        let Some(content) = event.value().get(member) else {
             return Step::Skip;
         };
         if !is_of_type(content, text_type) {
             let mut progress = Progress::new(Vec::new());
-            progress.intern_response = Some(event.clone());
+            progress.intern_response = Some(event.into_value());
             return Step::Progress(progress);
         }
-        match text_of(content) {
-            "" => Step::Skip,
-            piece => {
-                self.text.push_str(piece);
-                Step::Progress(Progress::text(0, piece, true))
-            }
+        let text = event.join(&mut self.halves, text_of(content).into());
+        if text.is_empty() {
+            return Step::Skip;
         }
+        self.text.push_str(&text);
+        Step::Progress(Progress::text(0, text, true))
     }
 
-    fn into_response(self, json: Option<Value>) -> Response {
+    fn into_response(mut self, json: Option<Value>) -> Response {
+        self.text.extend(self.halves.end());
         let reply = ProviderReply {
             outputs: text_outputs(BTreeMap::from([(0, self.text)])),
             model: self.model,
@@ -104,7 +109,8 @@ impl AnswerReader for MessageReader {
         if message.data.is_empty() || message.event == "ping" {
             return Ok(Step::Skip);
         }
-        let event = Value::Object(parse_object(message.data.as_bytes())?);
+        let piece = parse_piece(message.data.as_bytes())?;
+        let event = piece.value();
         let kind = event.get("type").and_then(Value::as_str);
         match kind.unwrap_or(&message.event) {
             "message_start" => {
@@ -113,10 +119,10 @@ impl AnswerReader for MessageReader {
                 }
                 Ok(Step::Skip)
             }
-            "content_block_start" => Ok(self.read_content(&event, "content_block", "text")),
-            "content_block_delta" => Ok(self.read_content(&event, "delta", "text_delta")),
+            "content_block_start" => Ok(self.read_content(piece, "content_block", "text")),
+            "content_block_delta" => Ok(self.read_content(piece, "delta", "text_delta")),
             "message_delta" => {
-                self.read_metadata(&event);
+                self.read_metadata(event);
                 Ok(Step::Skip)
             }
             "message_stop" => Ok(Step::Last),
