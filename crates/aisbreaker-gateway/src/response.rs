@@ -2,14 +2,16 @@
 //!
 //! - `body` is the body of every response;
 //! - `events` encodes the events of this server's own API;
-//! - `passthrough` forwards the body of a provider, `coalesce` joins its frames, and `sse_boundary`
-//!   finds where its events end.
+//! - `passthrough` forwards the body of a provider, `coalesce` joins its frames, `sse_boundary`
+//!   holds incomplete events back, `event_lines` splits them, and `stream_end` finds the last one.
 
 pub(crate) mod body;
 mod coalesce;
+mod event_lines;
 pub(crate) mod events;
 pub(crate) mod passthrough;
 pub(crate) mod sse_boundary;
+mod stream_end;
 
 use aisbreaker_services::{Attempts, Dialect};
 use bytes::Bytes;

@@ -3,7 +3,9 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use aisbreaker_api::ProcessCall;
-use aisbreaker_services::{Call, Event, EventStream, Registry, Reply, ServiceError, Tokens};
+use aisbreaker_services::{
+    Call, Event, EventStream, Registry, Reply, ReportedTokens, ServiceError, Tokens,
+};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE, request::Parts};
@@ -90,7 +92,7 @@ impl ProcessApi {
     ) -> Result<Response<ResponseBody>, ServiceError> {
         let is_stream = call.request.stream;
         let credentials = Arc::new(caller.credentials);
-        let call = Call::new(
+        let mut call = Call::new(
             call.service,
             call.request,
             credentials,
@@ -101,10 +103,14 @@ impl ProcessApi {
         self.registry.find(&call.service_id)?;
         log.set_service(call.service_id.as_str());
         log.set_attempts(call.attempts.clone());
+        if is_stream {
+            call.tokens = ReportedTokens::kept();
+        }
+        let reported = call.tokens.clone();
         // Calling inside the future catches a panic before the service's own future begins.
         let responded = AssertUnwindSafe(async {
             let reply = self.registry.call(call).await?;
-            respond(reply, is_stream, memory, log).await
+            respond(reply, is_stream, (memory, reported), log).await
         });
         match responded.catch_unwind().await {
             Ok(outcome) => outcome,
@@ -116,14 +122,14 @@ impl ProcessApi {
 async fn respond(
     reply: Reply,
     is_stream: bool,
-    memory: Arc<ClientMemory>,
+    (memory, reported): (Arc<ClientMemory>, ReportedTokens),
     log: &mut AccessLog,
 ) -> Result<Response<ResponseBody>, ServiceError> {
     let response = match (reply, is_stream) {
-        (Reply::Stream(events), true) => return Ok(event_stream(events, memory)),
+        (Reply::Stream(events), true) => return Ok(event_stream(events, reported, memory)),
         (Reply::Final(response), true) => {
             let events = stream::iter([Ok(Event::Final(response))]).boxed();
-            return Ok(event_stream(events, memory));
+            return Ok(event_stream(events, reported, memory));
         }
         (Reply::Final(response), false) => response,
         (Reply::Stream(events), false) => final_response(events).await?,
@@ -136,8 +142,13 @@ async fn respond(
     Ok(response::json(StatusCode::OK, &response))
 }
 
-fn event_stream(events: EventStream, memory: Arc<ClientMemory>) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::events(EventBytes::new(events, memory)));
+fn event_stream(
+    events: EventStream,
+    reported: ReportedTokens,
+    memory: Arc<ClientMemory>,
+) -> Response<ResponseBody> {
+    let events = EventBytes::new(events, reported, memory);
+    let mut response = Response::new(ResponseBody::events(events));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     write_stream_headers(headers);

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use aisbreaker_services::{Event, EventStream, ServiceError, Tokens};
+use aisbreaker_services::{Event, EventStream, ReportedTokens, ServiceError, Tokens};
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -25,18 +25,26 @@ pub(crate) struct EventBytes {
     /// The last event was returned, and only the end of the service's stream is awaited.
     is_over: bool,
     failure: Option<String>,
-    tokens: Tokens,
+    /// Those of the final response.
+    tokens: Option<Tokens>,
+    reported: ReportedTokens,
     /// Every frame is held of this until the client has read it.
     memory: Arc<ClientMemory>,
 }
 
 impl EventBytes {
-    pub(crate) fn new(events: EventStream, memory: Arc<ClientMemory>) -> Self {
+    /// Creates the encoder; `reported` has the tokens before the final event.
+    pub(crate) fn new(
+        events: EventStream,
+        reported: ReportedTokens,
+        memory: Arc<ClientMemory>,
+    ) -> Self {
         Self {
             events: Some(events),
             is_over: false,
             failure: None,
-            tokens: Tokens::default(),
+            tokens: None,
+            reported,
             memory,
         }
     }
@@ -46,9 +54,14 @@ impl EventBytes {
         self.failure.as_deref()
     }
 
-    /// Returns the tokens that the service reported.
+    /// Returns the tokens that the service reported so far.
     pub(crate) fn tokens(&self) -> Tokens {
-        self.tokens
+        self.tokens.unwrap_or_else(|| self.reported.get())
+    }
+
+    /// Returns whether the last event was returned.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over || self.events.is_none()
     }
 
     /// Polls for the next frame; `None` at the end.
@@ -73,7 +86,7 @@ impl EventBytes {
                 }
                 Poll::Ready(Some(Ok(Event::Final(response)))) => {
                     write_event(&mut frame, "final", &response);
-                    self.tokens = Tokens::of(&response.usage);
+                    self.tokens = Some(Tokens::of(&response.usage));
                     self.is_over = true;
                 }
                 Poll::Ready(Some(Err(error))) => self.fail(&mut frame, error),
@@ -158,7 +171,11 @@ mod tests {
 
     fn frames(events: EventStream) -> Vec<String> {
         let clients = ClientMemories::new(MemoryBudget::default(), usize::MAX);
-        let mut bytes = EventBytes::new(events, clients.for_client([192, 0, 2, 1].into()));
+        let mut bytes = EventBytes::new(
+            events,
+            ReportedTokens::default(),
+            clients.for_client([192, 0, 2, 1].into()),
+        );
         let mut frames = Vec::new();
         let mut cx = Context::from_waker(Waker::noop());
         loop {

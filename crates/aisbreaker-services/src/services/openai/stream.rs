@@ -13,10 +13,12 @@ use super::{
     },
     completion,
 };
-use crate::{error::ServiceError, sse::Message, usage::UsageRule};
-
-/// The data of the last message.
-const DONE: &str = "[DONE]";
+use crate::{
+    error::ServiceError,
+    sse::Message,
+    stream_end::{ERROR, is_done, is_finish_reason},
+    usage::UsageRule,
+};
 
 /// Reads a chat completion, whole or streamed.
 pub(super) struct CompletionReader {
@@ -48,9 +50,8 @@ impl CompletionReader {
     fn add_choice(&mut self, json: &Value, position: usize) -> Result<Vec<Output>, ServiceError> {
         let index = choice_index(json, position)?;
         let choice = self.choices.entry(index).or_default();
-        if let Some(reason) = json.get("finish_reason") {
-            choice.is_finished |= !reason.is_null();
-        }
+        let reason = json.get("finish_reason").and_then(Value::as_str);
+        choice.is_finished |= is_finish_reason(reason);
         let piece = completion::content_text(json.pointer("/delta/content"));
         if piece.is_empty() {
             return Ok(Vec::new());
@@ -68,14 +69,14 @@ impl AnswerReader for CompletionReader {
     }
 
     fn read_message(&mut self, message: &Message) -> Result<Step, ServiceError> {
-        if message.data.trim_end() == DONE {
+        if is_done(message.data.as_bytes()) {
             return Ok(Step::Last);
         }
         if message.data.is_empty() || message.event == "ping" {
             return Ok(Step::Skip);
         }
         let chunk = parse_object(message.data.as_bytes())?;
-        if message.event == "error" {
+        if message.event == ERROR {
             return Err(provider_error::of_event(chunk));
         }
         if let Some(model) = completion::model(&chunk) {
@@ -83,6 +84,7 @@ impl AnswerReader for CompletionReader {
         }
         let chunk = Value::Object(chunk);
         completion::read_usage(&mut self.reply, &chunk, &self.usage);
+        self.pending.report(self.reply.tokens);
         let mut outputs = Vec::new();
         let mut has_more_than_text = false;
         let choices = chunk.get("choices").and_then(Value::as_array);
