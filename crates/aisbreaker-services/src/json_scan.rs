@@ -5,6 +5,9 @@
 
 use std::borrow::Cow;
 
+/// How many places are tried where a member may be, since each costs a scan up to the end.
+const MAX_TRIES: usize = 32;
+
 /// Iterates over the members of the object that `json` is.
 pub(crate) fn members(json: &[u8]) -> Members<'_> {
     Members(Items::new(json, b'{', b'}'))
@@ -36,19 +39,19 @@ pub(crate) fn text(value: &[u8]) -> Option<Cow<'_, str>> {
 pub(crate) fn member_near_end<'a>(json: &'a [u8], name: &str) -> Option<Cow<'a, str>> {
     let quoted = format!("\"{name}\"");
     let json = json.trim_ascii_end();
-    memchr::memmem::find_iter(json, quoted.as_bytes()).find_map(|at| {
-        let after_name = json.get(at.saturating_add(quoted.len())..)?;
-        let value = after_name
-            .trim_ascii_start()
-            .strip_prefix(b":")?
-            .trim_ascii_start();
-        let (value, rest) = value.split_at_checked(value_end(value)?)?;
-        if closing_brace(rest)? == rest.len() {
-            text(value)
-        } else {
-            None
-        }
-    })
+    memchr::memmem::rfind_iter(json, quoted.as_bytes())
+        .take(MAX_TRIES)
+        .find_map(|at| {
+            let after_name = json.get(at.saturating_add(quoted.len())..)?;
+            let after_colon = after_name.trim_ascii_start().strip_prefix(b":")?;
+            let value = after_colon.trim_ascii_start();
+            let (value, rest) = value.split_at_checked(value_end(value)?)?;
+            if closing_brace(rest)? == rest.len() {
+                text(value)
+            } else {
+                None
+            }
+        })
 }
 
 /// Iterates over the members of an object: the quoted name and the value of each.

@@ -126,9 +126,10 @@ impl StreamProgress {
     }
 
     /// Reads the last event of a body, whose blank line is missing: it may have been cut anywhere.
-    /// Returns whether it is whole.
+    /// Returns whether it is whole, as far as is known.
     pub fn read_unended_event(&mut self, name: &[u8], data: &[u8]) -> bool {
-        let is_whole = is_done(data) || is_whole_object(data);
+        let is_unknown = self.kind == StreamKind::Other;
+        let is_whole = is_unknown || is_done(data) || is_whole_object(data);
         if is_whole {
             self.read_event(name, data);
         }

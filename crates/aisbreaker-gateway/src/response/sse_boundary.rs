@@ -128,6 +128,11 @@ impl EventTracker {
         if events_end == bytes.len() || (events_end == 0 && self.is_inside) {
             return events_end;
         }
+        // A long line is not searched again with every piece of it.
+        let searched = bytes.get(from.max(events_end)..).unwrap_or_default();
+        if memchr::memchr2(b'\n', b'\r', searched).is_none() {
+            return events_end;
+        }
         let mark = bytes
             .len()
             .saturating_sub(self.without_first_mark(bytes).len());
