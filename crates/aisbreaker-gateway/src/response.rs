@@ -2,6 +2,7 @@
 //!
 //! - `body` is the body of every response;
 //! - `events` encodes the events of this server's own API;
+//! - `keep_alive` times what is sent while a stream pauses;
 //! - `passthrough` forwards the body of a provider, `coalesce` joins its frames, `sse_boundary`
 //!   holds incomplete events back, `event_lines` splits them, and `stream_end` finds the last one.
 
@@ -9,6 +10,7 @@ pub(crate) mod body;
 mod coalesce;
 mod event_lines;
 pub(crate) mod events;
+mod keep_alive;
 pub(crate) mod passthrough;
 pub(crate) mod sse_boundary;
 mod stream_end;

@@ -4,13 +4,15 @@ use std::{
     io::Write as _,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use aisbreaker_services::{Event, EventStream, ReportedTokens, ServiceError, Tokens};
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::keep_alive::{COMMENT, KeepAlive};
 use crate::{failure::Failure, memory::ClientMemory};
 
 /// Events that are ready together leave in one frame of about this many bytes.
@@ -28,15 +30,18 @@ pub(crate) struct EventBytes {
     /// Those of the final response.
     tokens: Option<Tokens>,
     reported: ReportedTokens,
+    keep_alive: KeepAlive,
     /// Every frame is held of this until the client has read it.
     memory: Arc<ClientMemory>,
 }
 
 impl EventBytes {
-    /// Creates the encoder; `reported` has the tokens before the final event.
+    /// Creates the encoder; `reported` has the tokens before the final event, and `keep_alive` is the
+    /// idle time after which a comment is sent.
     pub(crate) fn new(
         events: EventStream,
         reported: ReportedTokens,
+        keep_alive: Duration,
         memory: Arc<ClientMemory>,
     ) -> Self {
         Self {
@@ -45,6 +50,7 @@ impl EventBytes {
             failure: None,
             tokens: None,
             reported,
+            keep_alive: KeepAlive::new(keep_alive),
             memory,
         }
     }
@@ -73,13 +79,16 @@ impl EventBytes {
             if self.is_over {
                 if frame.is_empty() {
                     // Services use this poll to make their connection reusable.
-                    let _end = std::task::ready!(next(events, cx));
+                    let _end = ready!(next(events, cx));
                     self.events = None;
                 }
                 break;
             }
             match next(events, cx) {
-                Poll::Pending if frame.is_empty() => return Poll::Pending,
+                Poll::Pending if frame.is_empty() => {
+                    ready!(self.keep_alive.poll(cx));
+                    return Poll::Ready(Some(Bytes::from_static(COMMENT)));
+                }
                 Poll::Pending => break,
                 Poll::Ready(Some(Ok(Event::Progress(progress)))) => {
                     write_event(&mut frame, "progress", &progress)
@@ -98,6 +107,7 @@ impl EventBytes {
                 }
             }
         }
+        self.keep_alive.reset();
         Poll::Ready((!frame.is_empty()).then(|| self.hold(frame)))
     }
 
@@ -174,6 +184,7 @@ mod tests {
         let mut bytes = EventBytes::new(
             events,
             ReportedTokens::default(),
+            Duration::from_secs(15),
             clients.for_client([192, 0, 2, 1].into()),
         );
         let mut frames = Vec::new();

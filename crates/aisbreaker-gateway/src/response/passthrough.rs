@@ -16,10 +16,11 @@ use aisbreaker_egress::{MemoryBudget, MemoryReservation, SendError};
 use aisbreaker_services::{Dialect, ServiceError, StreamKind, Tokens, UsageRule, last_usage};
 use bytes::Bytes;
 use http_body::SizeHint;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use super::{
     coalesce::CoalescedBody,
+    keep_alive::{COMMENT, KeepAlive},
     sse_boundary::{BodyEnd, EventTracker, TAIL_BYTES, keep_tail},
 };
 use crate::{dialect, failure::Failure, memory::ClientMemory};
@@ -332,8 +333,7 @@ impl fmt::Debug for PassthroughBody {
 /// Returns what clients of a dialect accept as a keep-alive.
 fn keep_alive(dialect: Dialect) -> &'static [u8] {
     match dialect {
-        // Some clients take a comment with a blank line for an event without data.
-        Dialect::OpenAi => b": keep-alive\n",
+        Dialect::OpenAi => COMMENT,
         Dialect::Anthropic => b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
     }
 }
@@ -376,48 +376,6 @@ impl JsonEnds {
         match last_usage(&self.tail).or_else(|| last_usage(&self.head)) {
             Some(usage) => rule.read(&usage),
             None => Tokens::default(),
-        }
-    }
-}
-
-/// The timer of keep-alives.
-struct KeepAlive {
-    interval: Duration,
-    idle_since: Option<Instant>,
-    /// Created at the first wait. It is rearmed only when it fires, not for every event.
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl KeepAlive {
-    fn new(interval: Duration) -> Self {
-        Self {
-            interval,
-            idle_since: None,
-            timer: None,
-        }
-    }
-
-    /// Starts the idle time anew.
-    fn reset(&mut self) {
-        self.idle_since = None;
-    }
-
-    /// Completes once the stream has been idle for the interval.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let idle_since = *self.idle_since.get_or_insert_with(Instant::now);
-        let interval = self.interval;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(interval)));
-        loop {
-            ready!(timer.as_mut().poll(cx));
-            let rest = interval.saturating_sub(idle_since.elapsed());
-            if rest.is_zero() {
-                timer.set(tokio::time::sleep(interval));
-                self.idle_since = Some(Instant::now());
-                return Poll::Ready(());
-            }
-            timer.set(tokio::time::sleep(rest));
         }
     }
 }
