@@ -22,6 +22,7 @@ pub use self::{
 use crate::{
     credentials::Credentials,
     error::{ErrorDetail, ServiceError},
+    usage::ReportedTokens,
 };
 
 /// Answers calls; registered under a service id in a [`Registry`].
@@ -63,6 +64,8 @@ pub struct Call {
     pub registry: Registry,
     /// Which services were called, if there are fallbacks.
     pub attempts: Attempts,
+    /// The tokens that were reported before the answer is complete.
+    pub tokens: ReportedTokens,
 }
 
 impl Call {
@@ -89,6 +92,7 @@ impl Call {
             budget: MemoryBudget::default(),
             registry,
             attempts: Attempts::default(),
+            tokens: ReportedTokens::default(),
         })
     }
 

@@ -437,7 +437,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
     Setting {
         key: Some("stream_keep_alive"),
         variable: "AISBREAKER_STREAM_KEEP_ALIVE",
-        help: "Pause in a stream of /v1 after which its client gets a keep-alive",
+        help: "Pause in a stream after which its client gets a keep-alive",
         default: Some("15s"),
         apply: |draft, value| {
             draft.settings.gateway.stream_keep_alive = value.duration()?;

@@ -23,6 +23,7 @@ mod request_body;
 mod routing;
 mod service_lookup;
 mod service_urls;
+mod stream_keep_alive;
 mod unread_requests;
 
 use serde_json::{Value, json};

@@ -13,6 +13,9 @@ mod limit_headers;
 mod model_lists;
 mod requests;
 mod responses;
+mod stream_comments;
+mod stream_ends;
+mod stream_log;
 mod streams;
 
 use sha2::{Digest as _, Sha256};

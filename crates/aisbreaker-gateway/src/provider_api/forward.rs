@@ -215,6 +215,7 @@ impl ProviderApi {
             BodyKind::EventStream => {
                 let options = StreamOptions {
                     dialect: request.dialect,
+                    kind: request.operation.stream_kind(),
                     body_end: if aisbreaker_egress::is_framed(parts) {
                         BodyEnd::Framed
                     } else {

@@ -116,7 +116,8 @@ impl ProviderChat {
             headers,
         } = prepared;
         let reply_kind = call.reply_kind();
-        let pending = PendingReply::new(conversation, model, &destination.url);
+        let pending = PendingReply::new(conversation, model, &destination.url)
+            .with_report(call.tokens.clone());
         let request = ProviderRequest {
             client: &self.client,
             service_name: &self.name,

@@ -10,7 +10,7 @@ use super::conversation::Conversation;
 use crate::{
     error::ServiceError,
     service::{Event, Reply, ReplyKind},
-    usage::Tokens,
+    usage::{ReportedTokens, Tokens},
 };
 
 /// The number of choices from which an answer is refused.
@@ -37,6 +37,7 @@ pub(super) struct PendingReply {
     model: String,
     /// The URL that was called, as the caller may see it.
     url: String,
+    reported: ReportedTokens,
 }
 
 impl PendingReply {
@@ -45,7 +46,19 @@ impl PendingReply {
             conversation,
             model,
             url: without_query(url),
+            reported: ReportedTokens::default(),
         }
+    }
+
+    /// Sets where tokens are reported before the reply is complete.
+    pub(super) fn with_report(mut self, reported: ReportedTokens) -> Self {
+        self.reported = reported;
+        self
+    }
+
+    /// Reports the tokens so far.
+    pub(super) fn report(&self, tokens: Tokens) {
+        self.reported.set(tokens);
     }
 
     /// Returns the response, with the state of the conversation.

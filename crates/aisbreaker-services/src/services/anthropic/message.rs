@@ -13,7 +13,12 @@ use super::super::{
     provider_error::{parse_object, parse_piece},
     reply::{PendingReply, ProviderReply, cut_short, text_outputs},
 };
-use crate::{error::ServiceError, sse::Message, usage::UsageRule};
+use crate::{
+    error::ServiceError,
+    sse::Message,
+    stream_end::{ERROR, StreamKind, StreamState},
+    usage::{Tokens, UsageRule},
+};
 
 /// How many counts of the usage are kept.
 const MAX_COUNTS: usize = 32;
@@ -55,6 +60,11 @@ impl MessageReader {
                 self.usage.insert(name.clone(), count.clone());
             }
         }
+        self.pending.report(self.tokens());
+    }
+
+    fn tokens(&self) -> Tokens {
+        self.usage_rule.read(&Value::Object(self.usage.clone()))
     }
 
     /// Adds a content block or a delta of one. Content that is not text, such as a tool call, is
@@ -78,10 +88,11 @@ impl MessageReader {
 
     fn into_response(mut self, json: Option<Value>) -> Response {
         self.text.extend(self.halves.end());
+        let tokens = self.tokens();
         let reply = ProviderReply {
             outputs: text_outputs(BTreeMap::from([(0, self.text)])),
             model: self.model,
-            tokens: self.usage_rule.read(&Value::Object(self.usage)),
+            tokens,
             total_tokens: None,
             json,
         };
@@ -110,9 +121,18 @@ impl AnswerReader for MessageReader {
             return Ok(Step::Skip);
         }
         let piece = parse_piece(message.data.as_bytes())?;
+        if message.event == ERROR {
+            return Err(unknown_error());
+        }
         let event = piece.value();
         let kind = event.get("type").and_then(Value::as_str);
-        match kind.unwrap_or(&message.event) {
+        let kind = kind.unwrap_or(&message.event);
+        match StreamKind::Messages.state_after(kind) {
+            StreamState::Open | StreamState::Answered => {}
+            StreamState::Over => return Ok(Step::Last),
+            StreamState::Failed => return Err(unknown_error()),
+        }
+        match kind {
             "message_start" => {
                 if let Some(started) = event.get("message") {
                     self.read_metadata(started);
@@ -125,10 +145,6 @@ impl AnswerReader for MessageReader {
                 self.read_metadata(event);
                 Ok(Step::Skip)
             }
-            "message_stop" => Ok(Step::Last),
-            "error" => Err(ServiceError::BadAnswer(
-                "the provider ended its stream with an error, and did not say which".into(),
-            )),
             _ => Ok(Step::Skip),
         }
     }
@@ -143,6 +159,12 @@ impl AnswerReader for MessageReader {
             StreamEnd::CompleteBody | StreamEnd::UnframedBody => Err(cut_short()),
         }
     }
+}
+
+fn unknown_error() -> ServiceError {
+    ServiceError::BadAnswer(
+        "the provider ended its stream with an error, and did not say which".into(),
+    )
 }
 
 fn text_of(content: &Value) -> &str {

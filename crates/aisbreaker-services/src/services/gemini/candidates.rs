@@ -61,6 +61,7 @@ impl CandidateReader {
         }
         if let Some(usage) = answer.get("usageMetadata") {
             self.counts.update(usage);
+            self.pending.report(self.counts.tokens());
         }
         let candidates = match answer.get("candidates") {
             Some(Value::Array(candidates)) => candidates.as_slice(),

@@ -16,10 +16,12 @@ use super::{
     },
     completion,
 };
-use crate::{error::ServiceError, sse::Message, usage::UsageRule};
-
-/// The data of the last message.
-const DONE: &str = "[DONE]";
+use crate::{
+    error::ServiceError,
+    sse::Message,
+    stream_end::{ERROR, is_done, is_finish_reason},
+    usage::UsageRule,
+};
 
 /// Reads a chat completion, whole or streamed.
 pub(super) struct CompletionReader {
@@ -64,9 +66,8 @@ impl CompletionReader {
     ) -> Result<Vec<Output>, ServiceError> {
         let index = choice_index(json, position)?;
         let choice = self.choices.entry(index).or_default();
-        if let Some(reason) = json.get("finish_reason") {
-            choice.is_finished |= !reason.is_null();
-        }
+        let reason = json.get("finish_reason").and_then(Value::as_str);
+        choice.is_finished |= is_finish_reason(reason);
         let piece = completion::content_text(json.pointer("/delta/content"));
         let mut piece = chunk.join(&mut choice.halves, piece);
         if choice.is_finished
@@ -90,14 +91,14 @@ impl AnswerReader for CompletionReader {
     }
 
     fn read_message(&mut self, message: &Message) -> Result<Step, ServiceError> {
-        if message.data.trim_end() == DONE {
+        if is_done(message.data.as_bytes()) {
             return Ok(Step::Last);
         }
         if message.data.is_empty() || message.event == "ping" {
             return Ok(Step::Skip);
         }
         let piece = parse_piece(message.data.as_bytes())?;
-        if message.event == "error" {
+        if message.event == ERROR {
             return Err(provider_error::of_event(&piece.into_value()));
         }
         let chunk = piece.value();
@@ -105,6 +106,7 @@ impl AnswerReader for CompletionReader {
             self.reply.model = Some(model);
         }
         completion::read_usage(&mut self.reply, chunk, &self.usage);
+        self.pending.report(self.reply.tokens);
         let mut outputs = Vec::new();
         let mut has_more_than_text = false;
         let choices = chunk.get("choices").and_then(Value::as_array);
