@@ -1,11 +1,13 @@
 //! The interface of a service: one [`Call`] in, one [`Reply`] out.
 //!
 //! - `registry` finds the service for an id;
+//! - `nearest` finds the id that a caller may have meant;
 //! - `fallback` calls other services when one fails;
 //! - `attempts` records which services were called.
 
 mod attempts;
 mod fallback;
+mod nearest;
 mod registry;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};

@@ -5,6 +5,7 @@ mod bad_keys;
 mod built_in_services;
 mod conversation_state;
 mod cors;
+mod error_messages;
 mod headers;
 mod hop_errors;
 mod hops;

@@ -87,8 +87,8 @@ impl Network {
             request: call.request,
         })
         .map_err(|error| ServiceError::Internal(ErrorDetail::from_source(error)))?;
-        let target = format!("aisbreaker:network->{url}->{inner_id}");
-        let context = ErrorContext::new(NAME, &target, &destination, MAX_ERROR_TEXT_BYTES);
+        let target = format!("{NAME}(aisbreaker:network->{url}->{inner_id})");
+        let context = ErrorContext::new(&target, &destination, MAX_ERROR_TEXT_BYTES);
         let outgoing = Outgoing::post(headers, body).with_budget(call.budget);
         let exchange = exchange(self.client.clone(), destination, outgoing, kind);
         context.reply(kind, exchange).await

@@ -102,17 +102,6 @@ fn without_query(url: &ServiceUrl) -> String {
     url[..end].to_owned()
 }
 
-/// Returns the name of a service as the original server forms it: `OpenaiComChatService`.
-pub(super) fn service_name(provider: &str, kind: &str) -> String {
-    let mut name = String::new();
-    for word in provider.split(|c: char| !c.is_ascii_alphanumeric()) {
-        let mut chars = word.chars();
-        name.extend(chars.next().map(|first| first.to_ascii_uppercase()));
-        name.push_str(chars.as_str());
-    }
-    name + kind
-}
-
 /// Returns the index of a choice: its own, else its position.
 ///
 /// # Errors

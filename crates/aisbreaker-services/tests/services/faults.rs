@@ -41,9 +41,7 @@ fn summary(result: &Result<Response, ServiceError>) -> String {
         Err(ServiceError::Timeout(detail)) => ("timeout".to_owned(), detail.to_string()),
         Err(other) => panic!("not expected of a provider: {other:?}"),
     };
-    let text = text
-        .strip_prefix("OpenaiComChatService(chat:openai.com): ")
-        .expect("the prefix");
+    let text = text.strip_prefix("chat:openai.com: ").expect("the prefix");
     format!("{kind}: {text}")
 }
 
@@ -312,7 +310,7 @@ async fn an_unreachable_provider_is_reported_as_unreachable() {
         let outcome = outcome(&provider::closed_port().await, stream, Timeouts::default()).await;
         assert_eq!(
             outcome,
-            "unreachable: Error: connect ECONNREFUSED, the service refuses connections"
+            "unreachable: the service refuses connections; check its url, or try again later (Error: connect ECONNREFUSED)"
         );
     }
 }
