@@ -8,6 +8,7 @@ mod fallback;
 mod headers;
 mod limit_headers;
 mod model_lists;
+mod model_names;
 mod requests;
 mod responses;
 mod streams;
