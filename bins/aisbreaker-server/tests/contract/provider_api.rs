@@ -11,6 +11,7 @@ mod fallback;
 mod headers;
 mod limit_headers;
 mod model_lists;
+mod model_names;
 mod requests;
 mod responses;
 mod stream_comments;

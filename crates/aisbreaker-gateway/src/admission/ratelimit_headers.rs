@@ -62,7 +62,7 @@ pub(super) fn write_beside_provider(
     if !OPENAI.is_as_tight(to, own.remaining).unwrap_or(false) {
         write_openai(&own, to);
     }
-    if !ANTHROPIC.is_as_tight(to, own.remaining).unwrap_or(true) {
+    if ANTHROPIC.is_reported(to) && ANTHROPIC.is_as_tight(to, own.remaining) == Some(false) {
         write_anthropic(&own, now, to);
     }
 }

@@ -132,7 +132,7 @@ pub(crate) fn any_authorization(
 
 /// A value that is not one word is unusable, unless it holds a key: that is refused as a key.
 fn with_secret(headers: &HeaderMap, secret: &str) -> Authorization {
-    if !is_word(secret) && !is_key(secret) {
+    if !is_key(secret) && !is_word(secret) {
         return Authorization::Unusable;
     }
     let secret = SecretString::from(secret);

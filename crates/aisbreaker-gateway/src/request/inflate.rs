@@ -7,8 +7,8 @@ use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
 
 use crate::request::{error::RequestError, secret_buffer::SecretBuffer};
 
-/// The most members of one gzip file. Each costs as much as a few kilobytes of content.
-const MAX_GZIP_MEMBERS: u32 = 1 << 16;
+/// The most members of one gzip file, so that millions of empty ones cost no more than content.
+const MAX_GZIP_MEMBERS: u32 = 1 << 12;
 
 /// A content coding that requests may use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -224,7 +224,7 @@ mod tests {
             gzip(b"hello").slice(..12),
             joined(&[&gzip(b"hello"), b"x"]),
             joined(&[&gzip(b"hello"), &[0, 0], &gzip(b"hello")[..12]]),
-            gzip(b"").repeat(70_000).into(),
+            gzip(b"").repeat(5_000).into(),
         ];
         for body in corrupt {
             assert!(matches!(

@@ -26,6 +26,11 @@ pub(super) struct LimitFields {
 }
 
 impl LimitFields {
+    /// Returns whether the provider reports how much remains.
+    pub(super) fn is_reported(&self, headers: &HeaderMap) -> bool {
+        headers.contains_key(&self.remaining)
+    }
+
     /// Returns whether the provider reports a limit with at most this much remaining; `None` if it
     /// reports no limit.
     ///

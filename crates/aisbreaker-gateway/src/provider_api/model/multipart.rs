@@ -77,8 +77,9 @@ fn boundary(content_type: &str) -> Option<String> {
     boundary.filter(|boundary| is_boundary(boundary))
 }
 
+/// More characters are accepted than RFC 2046 allows: Android's clients send `*****`.
 fn is_boundary(text: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
+    let is_allowed = |byte: u8| matches!(byte, b' '..=b'~') && !b"\"\\;".contains(&byte);
     (1..=MAX_BOUNDARY_LEN).contains(&text.len())
         && text.bytes().all(is_allowed)
         && !text.ends_with(' ')

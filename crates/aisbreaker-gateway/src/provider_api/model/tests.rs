@@ -195,6 +195,8 @@ fn boundaries_of_all_clients_are_accepted() {
         "a=b:c/d",
         "a,b+c.d?e_f-(g)'h'",
         "==",
+        "*****",
+        "<a@b>[c]{d}!#$%&^`|~",
     ];
     let part = |boundary: &str| {
         format!("--{boundary}\r\n{PART}\r\n\r\na\r\n--{boundary}--\r\n").into_bytes()
@@ -346,6 +348,10 @@ fn ambiguous_forms_are_refused() {
         "multipart/form-data; boundary=b; boundary*=utf-8''c",
         "multipart/form-data; boundary=b; boundary*0=c",
         "multipart/form-data; boundary=\"b",
+        "multipart/form-data; boundary=b\"",
+        "multipart/form-data; boundary=b c",
+        "multipart/form-data; boundary=\"b \"",
+        "multipart/form-data; boundary=\"b\\c\"",
     ] {
         assert!(
             in_form(&form(PART, "a"), content_type).is_err(),
