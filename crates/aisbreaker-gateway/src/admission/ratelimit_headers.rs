@@ -20,12 +20,34 @@ use crate::clock::ceil_seconds;
 /// The fields of the draft.
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
-/// The counters that are reported, with the names of their scopes.
-const REPORTED: [(usize, &str); 2] = [(KEY_CLIENT, "client"), (KEY_GLOBAL, "global")];
+/// The counters that are reported, with the texts of their minute, hour and day.
+const REPORTED: [(usize, [LimitTexts; 3]); 2] = [
+    (
+        KEY_CLIENT,
+        [
+            LimitTexts("\"client-minute\";q=", ";w=60", "\"client-minute\";r="),
+            LimitTexts("\"client-hour\";q=", ";w=3600", "\"client-hour\";r="),
+            LimitTexts("\"client-day\";q=", ";w=86400", "\"client-day\";r="),
+        ],
+    ),
+    (
+        KEY_GLOBAL,
+        [
+            LimitTexts("\"global-minute\";q=", ";w=60", "\"global-minute\";r="),
+            LimitTexts("\"global-hour\";q=", ";w=3600", "\"global-hour\";r="),
+            LimitTexts("\"global-day\";q=", ";w=86400", "\"global-day\";r="),
+        ],
+    ),
+];
 /// Capacity for the text of six limits.
 const SIX_LIMITS_BYTES: usize = 224;
 /// Capacity for the seconds of a day and more.
 const SECONDS_BYTES: usize = 8;
+
+/// What surrounds the numbers of a limit: before its quota, after it, and before what remains.
+/// Written out, since every response has all of them.
+#[derive(Clone, Copy)]
+struct LimitTexts(&'static str, &'static str, &'static str);
 
 /// The limit that refused a request: the index of its counter, and its window.
 pub(super) type RefusingLimit = (usize, Window);
@@ -71,24 +93,21 @@ pub(super) fn write_beside_provider(
 fn write_policies(standings: &Standings<COUNTERS>, to: &mut HeaderMap) {
     let mut policies = String::with_capacity(SIX_LIMITS_BYTES);
     let mut limits = String::with_capacity(SIX_LIMITS_BYTES);
-    for (counter, scope) in REPORTED {
+    for (counter, [minute, hour, day]) in REPORTED {
         for standing in standings.of_charge(counter) {
-            let separator = if policies.is_empty() { "\"" } else { ", \"" };
-            let name = [separator, scope, "-", standing.window.name()];
-            let quota = u64::from(standing.limit.get());
-            let window_seconds = standing.window.length().as_secs();
-            push(
-                &mut policies,
-                name,
-                [("\";q=", quota), (";w=", window_seconds)],
-            );
-            let remaining = u64::from(standing.remaining);
-            let reset_seconds = ceil_seconds(standing.reset);
-            push(
-                &mut limits,
-                name,
-                [("\";r=", remaining), (";t=", reset_seconds)],
-            );
+            let LimitTexts(before_quota, after_quota, before_remaining) = match standing.window {
+                Window::Minute => minute,
+                Window::Hour => hour,
+                Window::Day => day,
+            };
+            if !policies.is_empty() {
+                policies.push_str(", ");
+                limits.push_str(", ");
+            }
+            push(&mut policies, before_quota, standing.limit.get().into());
+            policies.push_str(after_quota);
+            push(&mut limits, before_remaining, standing.remaining.into());
+            push(&mut limits, ";t=", ceil_seconds(standing.reset));
         }
     }
     for (name, text) in [(RATELIMIT_POLICY, policies), (RATELIMIT, limits)] {
@@ -119,7 +138,7 @@ fn write_tightest(
 
 fn write_openai(standing: &Standing, to: &mut HeaderMap) {
     let mut reset = String::with_capacity(SECONDS_BYTES);
-    push(&mut reset, [], [("", ceil_seconds(standing.reset))]);
+    push(&mut reset, "", ceil_seconds(standing.reset));
     reset.push('s');
     OPENAI.write(standing, &reset, to);
 }
@@ -149,17 +168,27 @@ fn tightest(standings: &Standings<COUNTERS>) -> Option<Standing> {
         .min_by_key(|standing| (standing.remaining, Reverse(standing.reset)))
 }
 
-/// Appends a name and numbers without the formatting machinery: every response has these.
-fn push<const N: usize, const M: usize>(
-    text: &mut String,
-    name: [&str; N],
-    numbers: [(&str, u64); M],
-) {
-    for piece in name {
-        text.push_str(piece);
-    }
-    for (before, number) in numbers {
-        text.push_str(before);
-        text.push_str(itoa::Buffer::new().format(number));
+/// Appends a text and a number, without the formatting machinery.
+fn push(to: &mut String, text: &str, number: u64) {
+    to.push_str(text);
+    to.push_str(itoa::Buffer::new().format(number));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_name_their_counter_and_window() {
+        for ((counter, texts), scope) in REPORTED.into_iter().zip(["client", "global"]) {
+            assert_eq!(counter == KEY_CLIENT, scope == "client");
+            for (LimitTexts(quota, after, remaining), window) in texts.into_iter().zip(Window::ALL)
+            {
+                let name = format!("\"{scope}-{}\"", window.name());
+                assert_eq!(quota, format!("{name};q="));
+                assert_eq!(after, format!(";w={}", window.length().as_secs()));
+                assert_eq!(remaining, format!("{name};r="));
+            }
+        }
     }
 }

@@ -170,8 +170,9 @@ impl PassthroughBody {
     pub(crate) fn is_over(&self) -> bool {
         match (&self.content, &self.body) {
             (Content::Events(stream), Some(body)) => {
-                let is_at_end = body.ended_well() && stream.events.holds_nothing();
-                stream.events.end().is_over() || (is_at_end && self.is_answered())
+                let end = stream.events.end();
+                end.is_over()
+                    || (end.is_answered() && body.ended_well() && stream.events.holds_nothing())
             }
             (Content::Events(_), None) => true,
             (Content::Json(_) | Content::Other, _) => false,

@@ -109,6 +109,10 @@ impl EventTracker {
     /// Takes complete events, and complete lines after them that belong to no event. The rest is
     /// held back.
     fn take_complete(&mut self, bytes: &Bytes) -> Bytes {
+        // Most pieces are whole events.
+        if self.held.is_empty() && bytes.ends_with(b"\n\n") {
+            return bytes.clone();
+        }
         if self.held.is_empty() {
             let end = self.end_of_complete(bytes, 0);
             self.held
@@ -148,7 +152,9 @@ impl EventTracker {
     pub(super) fn finish(&mut self) -> Bytes {
         let rest = self.take_held();
         self.end.finish(self.without_first_mark(&rest), &self.tail);
-        self.inspect_names(&rest);
+        if self.names.is_none() {
+            self.inspect_names(&rest);
+        }
         self.inspect_usage(&rest);
         self.begin(rest)
     }
@@ -160,10 +166,16 @@ impl EventTracker {
 
     /// Notes that the client receives these bytes, which lose a byte order mark that would not be
     /// the first.
-    fn begin(&mut self, mut bytes: Bytes) -> Bytes {
+    #[inline]
+    fn begin(&mut self, bytes: Bytes) -> Bytes {
         if self.start == Start::Something || bytes.is_empty() {
             return bytes;
         }
+        self.begin_first(bytes)
+    }
+
+    #[cold]
+    fn begin_first(&mut self, mut bytes: Bytes) -> Bytes {
         if self.start == Start::Insertion {
             let mark = bytes.len().saturating_sub(without_mark(&bytes).len());
             bytes = bytes.slice(mark..);
@@ -212,7 +224,9 @@ impl EventTracker {
 
     fn inspect(&mut self, events: &[u8]) {
         let events = self.without_first_mark(events);
-        self.inspect_names(events);
+        if self.names.is_none() {
+            self.inspect_names(events);
+        }
         self.inspect_usage(events);
         if self.is_inside {
             let (_, after) = EventFields::read(events);
@@ -224,7 +238,7 @@ impl EventTracker {
 
     fn inspect_names(&mut self, events: &[u8]) {
         // Comments, which some providers send first, have no names.
-        if self.names.is_none() && lines(events).any(|line| line.starts_with(b"data:")) {
+        if lines(events).any(|line| line.starts_with(b"data:")) {
             let is_named = lines(events).any(|line| line.starts_with(b"event:"));
             self.names = Some(if is_named {
                 EventNames::Present
@@ -236,16 +250,21 @@ impl EventTracker {
 
     fn inspect_usage(&mut self, events: &[u8]) {
         if !self.tail.is_empty() {
-            let mut tail = std::mem::take(&mut self.tail);
-            keep_tail(&mut tail, lines(events).next().unwrap_or_default());
-            self.count(&tail);
-            self.end.end_long_event(&tail);
+            self.end_long_event(events);
         }
         if USAGE.find(events).is_some() {
             for line in lines(events).filter(|line| line.starts_with(b"data:")) {
                 self.count(line);
             }
         }
+    }
+
+    #[cold]
+    fn end_long_event(&mut self, rest: &[u8]) {
+        let mut tail = std::mem::take(&mut self.tail);
+        keep_tail(&mut tail, lines(rest).next().unwrap_or_default());
+        self.count(&tail);
+        self.end.end_long_event(&tail);
     }
 
     fn count(&mut self, line: &[u8]) {

@@ -7,6 +7,9 @@ use super::PathJoin;
 /// The marker of URLs to which no path is appended.
 const NO_DEFAULT_PATH: &str = "#no-default-path";
 
+/// What precedes the host of a URL.
+const SCHEMES: [&str; 2] = ["https://", "http://"];
+
 /// The ends of URLs that are those of one operation. Of two that fit, the longer one comes first.
 const OPERATIONS: [&str; 13] = [
     "/chat/completions",
@@ -45,18 +48,19 @@ pub(super) fn base_and_path<'a>(
 
 /// Returns the URL to call, with the marker, if `base` ends with the path of an operation.
 fn at_operation(base: &str, path: &str) -> Option<String> {
-    if base.contains('#') {
-        return None;
-    }
-    let (location, query) = match base.find('?') {
+    let (location, query) = match memchr::memchr2(b'?', b'#', base.as_bytes()) {
         Some(at) => base.split_at(at),
         None => (base, ""),
     };
+    if query.contains('#') {
+        return None;
+    }
     let location = location.strip_suffix('/').unwrap_or(location);
-    let named = if !path.is_empty() && path_of(location).ends_with(path) {
+    let location_path = path_of(location);
+    let named = if !path.is_empty() && location_path.ends_with(path) {
         path
     } else {
-        operation_of(path_of(location))?
+        operation_of(location_path)?
     };
     if named == path || operation_of(path) == Some(named) {
         return Some([location, query, NO_DEFAULT_PATH].concat());
@@ -78,10 +82,15 @@ fn operation_of(path: &str) -> Option<&'static str> {
 
 /// Returns the path of an absolute URL without query: what comes behind its host.
 fn path_of(location: &str) -> &str {
-    let Some((_, rest)) = location.split_once("://") else {
-        return "";
-    };
-    rest.find('/').map_or("", |slash| &rest[slash..])
+    let after_scheme = SCHEMES.iter().find_map(|scheme| {
+        let (start, rest) = location.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(rest)
+    });
+    let rest = after_scheme.unwrap_or_default();
+    match memchr::memchr(b'/', rest.as_bytes()) {
+        Some(slash) => rest.get(slash..).unwrap_or_default(),
+        None => "",
+    }
 }
 
 /// Returns `path` without the leading segments that `base` ends with.
