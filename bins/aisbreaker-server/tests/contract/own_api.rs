@@ -23,6 +23,7 @@ mod routing;
 mod service_lookup;
 mod service_urls;
 mod unread_requests;
+mod websocket;
 
 use serde_json::{Value, json};
 
