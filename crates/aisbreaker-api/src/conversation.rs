@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    read::{object, take},
+    read::{self, object, take},
     request::Input,
     response::Output,
 };
@@ -51,7 +51,7 @@ impl ConversationState {
         let Ok(json) = Base64Unpadded::decode_vec(&standard) else {
             return Err(InvalidState);
         };
-        let Ok(value) = serde_json::from_slice(&json) else {
+        let Ok(value) = read::json(&json) else {
             return Err(InvalidState);
         };
         Self::from_value(value).ok_or(InvalidState)

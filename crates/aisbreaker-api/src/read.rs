@@ -3,9 +3,15 @@
 //! `path` is the path of the value in the request body, such as `request.inputs[0]`; errors carry
 //! it.
 
+mod halves;
+mod lenient;
+
 use serde_json::{Map, Value};
 
+pub use self::halves::{HalfJoiner, Piece};
 use crate::error::InvalidRequest;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How many values a JSON text may hold.
 ///
@@ -32,14 +38,48 @@ pub enum JsonFault {
 
 /// Parses a JSON text, using memory bounded by a small multiple of its length.
 ///
+/// It accepts what JavaScript's `JSON.parse` accepts, and a UTF-8 byte order mark. What a [`Value`]
+/// cannot hold is replaced: half of a character (a lone surrogate) by U+FFFD, a number out of range
+/// by null, and what is nested over 120 levels deep by null.
+///
 /// # Errors
 /// Returns the [`JsonFault`] that applies. It repeats nothing of the text.
 pub fn json(bytes: &[u8]) -> Result<Value, JsonFault> {
+    Ok(piece(bytes)?.into_value())
+}
+
+/// Parses a JSON text as [`json`] does, but keeps halves of characters, so that they can be joined
+/// with those in the next piece of a stream.
+///
+/// # Errors
+/// As [`json`].
+pub fn piece(bytes: &[u8]) -> Result<Piece, JsonFault> {
+    let (piece, _) = parse(bytes)?;
+    Ok(piece)
+}
+
+/// Parses a JSON text; returns also whether anything was nested too deeply to be kept.
+fn parse(bytes: &[u8]) -> Result<(Piece, bool), JsonFault> {
     check_value_count(bytes)?;
-    serde_json::from_slice(bytes).map_err(|error| JsonFault::Syntax {
-        line: error.line(),
-        column: error.column(),
-    })
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let error = match serde_json::from_slice(text) {
+        Ok(value) => {
+            let has_halves = false;
+            return Ok((Piece { value, has_halves }, false));
+        }
+        Err(error) => error,
+    };
+    let Some(parsed) = lenient::parse(text) else {
+        return Err(JsonFault::Syntax {
+            line: error.line(),
+            column: error.column(),
+        });
+    };
+    let piece = Piece {
+        value: parsed.value,
+        has_halves: parsed.has_halves,
+    };
+    Ok((piece, parsed.is_too_deep))
 }
 
 /// Checks that a JSON text holds at most 200 000 values, without parsing it.
@@ -55,13 +95,20 @@ pub fn check_value_count(bytes: &[u8]) -> Result<(), JsonFault> {
     }
 }
 
-/// Parses a request body, skipping a UTF-8 byte order mark.
+/// Parses a request body as [`json`] does, except that nothing may be nested too deeply: services
+/// would get less than was sent.
 ///
 /// # Errors
 /// Returns [`InvalidRequest`] with the line and column of the fault.
 pub fn body(bytes: &[u8]) -> Result<Value, InvalidRequest> {
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    json(text).map_err(|fault| InvalidRequest::new("request body", fault.to_string()))
+    match parse(bytes) {
+        Ok((piece, false)) => Ok(piece.into_value()),
+        Ok((_, true)) => Err(InvalidRequest::new(
+            "request body",
+            "is nested too deeply (over 120 levels)",
+        )),
+        Err(fault) => Err(InvalidRequest::new("request body", fault.to_string())),
+    }
 }
 
 /// Returns an upper bound for the number of values in a JSON text: one, plus the commas and opening
@@ -167,5 +214,68 @@ mod tests {
         assert_eq!(json(nested.as_bytes()), Err(JsonFault::TooManyValues));
         assert!(json(values(MAX_VALUES - 2).as_bytes()).is_ok());
         assert!(json(commas.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn accepts_what_javascript_accepts() {
+        let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+        let rows: [(&str, &str); 6] = [
+            (r#"["\ud83d"]"#, "[\"\u{fffd}\"]"),
+            (
+                r#"["\ude42\ud83d\ud83d\ude42"]"#,
+                "[\"\u{fffd}\u{fffd}\u{1f642}\"]",
+            ),
+            (r#"{"\ud83d": 1e999}"#, "{\"\u{fffd}\":null}"),
+            ("\u{feff}[1]", "[1]"),
+            (
+                "[\"\\ud83d\\u0041\\udc00x\", \"\u{10ffff}\"]",
+                "[\"\u{fffd}A\u{fffd}x\",\"\u{10ffff}\"]",
+            ),
+            (
+                r#"["\ud83d", "\udbff\udfff"]"#,
+                "[\"\u{fffd}\",\"\u{10ffff}\"]",
+            ),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(
+                json(text.as_bytes()).unwrap().to_string(),
+                expected,
+                "{text}"
+            );
+        }
+        assert!(json(deep.as_bytes()).is_ok());
+        assert!(body(deep.as_bytes()).is_err());
+        for text in [
+            "[\"\\ud83\"]",
+            "[1e]",
+            "\u{feff}\u{feff}[1]",
+            "[1e999]]",
+            "",
+        ] {
+            let fault = json(text.as_bytes());
+            assert!(matches!(fault, Err(JsonFault::Syntax { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn halves_of_a_character_in_two_pieces_are_joined() {
+        let rows: [(&[&str], &str); 5] = [
+            (&["a\\ud83d", "\\ude42b"], "a\u{1f642}b"),
+            (&["\\ud83d", "", "\\ude42"], "\u{1f642}"),
+            (&["\\ud83d", "x"], "\u{fffd}x"),
+            (&["\\ude42", "\\ud83d"], "\u{fffd}\u{fffd}"),
+            (&["\\ud83d", "\\ud83d", "\\ude42"], "\u{fffd}\u{1f642}"),
+        ];
+        for (pieces, expected) in rows {
+            let mut joiner = HalfJoiner::default();
+            let mut text = String::new();
+            for json in pieces {
+                let piece = piece(format!("\"{json}\"").as_bytes()).unwrap();
+                let part = piece.value().as_str().unwrap();
+                text.push_str(&piece.join(&mut joiner, part.into()));
+            }
+            text.extend(joiner.end());
+            assert_eq!(text, expected, "{pieces:?}");
+        }
     }
 }

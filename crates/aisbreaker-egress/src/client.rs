@@ -5,7 +5,8 @@ mod tls_tests;
 
 use std::{fmt, sync::Arc};
 
-use http::{HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
@@ -24,6 +25,7 @@ use crate::{
     limits::{Bounds, Timeouts},
     origin::Origin,
     outgoing::Outgoing,
+    payload::Payload,
     policy::Policy,
     pool::{Lease, Pool},
     resolve::{Resolve, SystemResolver},
@@ -36,7 +38,8 @@ const INVALID_URL: SendError = SendError::Forbidden(Refusal::InvalidUrl);
 ///
 /// If an idle connection fails before any byte of a request was written, the client sends the
 /// request again on another connection. Once a byte may have been written it does not, since the
-/// server may have acted on it.
+/// server may have acted on it; except for `GET` and other safe methods, of which no byte of a
+/// response has come.
 #[derive(Clone)]
 pub struct Client {
     connector: Connector,
@@ -61,7 +64,7 @@ impl Client {
             connector,
             timeouts,
             bounds: Bounds::default(),
-            pool: Pool::default(),
+            pool: Pool::new(timeouts),
         }
     }
 
@@ -99,7 +102,7 @@ impl Client {
     #[must_use]
     pub fn with_own_pool(&self) -> Self {
         Self {
-            pool: Pool::default(),
+            pool: Pool::new(self.timeouts),
             ..self.clone()
         }
     }
@@ -147,6 +150,12 @@ impl Client {
         let (response, lease) = timeout_at(deadline, self.exchange(request, lease))
             .await
             .map_err(|_elapsed| SendError::Timeout(Stage::Response))??;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(SendError::Cut);
+        }
+        if headers::has_foreign_transfer_coding(response.headers()) {
+            return Err(SendError::TransferCoding);
+        }
         Ok(response.map(|incoming| {
             Body::new(
                 incoming,
@@ -172,13 +181,18 @@ impl Client {
                 Some(connection) => connection,
                 None => self.connect(lease.origin()).await?,
             };
+            let spare = if is_new {
+                None
+            } else {
+                copy_if_repeatable(&request)
+            };
             match connection.exchange(request).await {
                 Ok(response) => {
                     lease.connection = Some(connection);
                     return Ok((response, lease));
                 }
-                Err(mut broken) => match broken.take_unsent() {
-                    Some(unsent) if !is_new => request = unsent,
+                Err(mut broken) => match broken.take_unsent().or(spare) {
+                    Some(unsent) if !is_new && !connection.has_received() => request = unsent,
                     _ => return Err(broken.into_error()),
                 },
             }
@@ -221,6 +235,19 @@ fn prepare(url: &Uri, origin: &Origin, outgoing: Outgoing) -> Result<PreparedReq
             .insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     Ok(request)
+}
+
+/// Returns a copy of a request that may be sent twice (RFC 9110 section 9.2.2): one of a safe method
+/// without content.
+fn copy_if_repeatable(request: &PreparedRequest) -> Option<PreparedRequest> {
+    if !request.method().is_safe() || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut copy = Request::new(Full::new(Payload::default().into_pieces()));
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    Some(copy)
 }
 
 /// Whether requests of this method usually have content, so that one without says so: some servers

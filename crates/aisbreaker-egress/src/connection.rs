@@ -7,6 +7,7 @@
 use std::{
     future::poll_fn,
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -19,7 +20,7 @@ use hyper::{
     client::conn::{TrySendError, http1},
 };
 
-use crate::{error::SendError, payload::Pieces, repoll::SelfWake, stream::Stream};
+use crate::{error::SendError, payload::Pieces, repoll::SelfWake, stream::Stream, tcp::ReadMode};
 
 /// Largest single read in bytes. A response head may be twice as long at most.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
@@ -35,11 +36,13 @@ pub(crate) struct Connection {
     /// `None` once the connection is closed.
     driver: Option<Box<Driver>>,
     self_wake: SelfWake,
+    read_mode: Option<Arc<ReadMode>>,
 }
 
 impl Connection {
     /// Begins HTTP on a stream. Nothing is sent yet.
     pub(crate) async fn handshake(stream: Stream) -> Result<Self, SendError> {
+        let read_mode = stream.read_mode();
         let mut builder = http1::Builder::new();
         builder.max_buf_size(MAX_BUFFER_BYTES);
         let (sender, driver) = builder
@@ -50,6 +53,7 @@ impl Connection {
             sender,
             driver: Some(Box::new(driver)),
             self_wake: SelfWake::default(),
+            read_mode,
         })
     }
 
@@ -91,9 +95,28 @@ impl Connection {
         request: PreparedRequest,
     ) -> Result<Response<Incoming>, BrokenExchange> {
         let mut response = pin!(self.sender.try_send_request(request));
-        poll_fn(|cx| self.drive_until(cx, |cx| response.as_mut().poll(cx)))
-            .await
-            .map_err(BrokenExchange)
+        if let Some(mode) = &self.read_mode {
+            mode.begin_head();
+        }
+        let received = poll_fn(|cx| self.drive_until(cx, |cx| response.as_mut().poll(cx))).await;
+        if let Some(mode) = &self.read_mode {
+            mode.end_head();
+        }
+        received.map_err(BrokenExchange)
+    }
+
+    /// Like [`is_reusable`](Self::is_reusable), but asks the operating system: the runtime hears of
+    /// a connection that the server has just closed only later.
+    pub(crate) fn is_reusable_now(&mut self) -> bool {
+        if let Some(mode) = &self.read_mode {
+            mode.probe();
+        }
+        self.is_reusable(Waker::noop())
+    }
+
+    /// Returns whether a byte of the response to the last request has come. Unknown in memory.
+    pub(crate) fn has_received(&self) -> bool {
+        self.read_mode.as_ref().is_some_and(|mode| mode.has_read())
     }
 
     /// Polls for the next frame of the body of the response on this connection.
@@ -145,7 +168,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::payload::Payload;
+    use crate::{payload::Payload, tcp::Tcp};
 
     #[tokio::test]
     async fn returns_a_request_that_was_not_written() {
@@ -156,7 +179,7 @@ mod tests {
         let (other_end, _) = listener.accept().await.unwrap();
         drop(other_end);
         stream.readable().await.unwrap();
-        let stream = MaybeHttpsStream::Http(TokioIo::new(stream));
+        let stream = MaybeHttpsStream::Http(Tcp::new(TokioIo::new(stream)));
         let mut connection = Connection::handshake(Stream::Network(stream))
             .await
             .unwrap();

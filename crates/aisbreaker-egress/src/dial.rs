@@ -14,11 +14,7 @@ use std::{
 };
 
 use http::Uri;
-use hyper_util::{
-    client::legacy::connect::{HttpConnector, dns::Name},
-    rt::TokioIo,
-};
-use tokio::net::TcpStream;
+use hyper_util::client::legacy::connect::{HttpConnector, dns::Name};
 use tower_service::Service;
 
 use crate::{
@@ -26,6 +22,7 @@ use crate::{
     origin::Origin,
     policy::Policy,
     resolve::Resolve,
+    tcp::Tcp,
 };
 
 /// Makes TCP connections, where the policy allows.
@@ -44,7 +41,7 @@ impl Dialer {
         &self.policy
     }
 
-    pub(crate) async fn dial(&self, uri: &Uri) -> Result<TokioIo<TcpStream>, SendError> {
+    pub(crate) async fn dial(&self, uri: &Uri) -> Result<Tcp, SendError> {
         dial_first(self.allowed_addresses(uri).await?).await
     }
 
@@ -96,9 +93,9 @@ fn parse_literal(host: &str) -> Option<IpAddr> {
 }
 
 impl Service<Uri> for Dialer {
-    type Response = TokioIo<TcpStream>;
+    type Response = Tcp;
     type Error = SendError;
-    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<TcpStream>, SendError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Tcp, SendError>> + Send>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         Poll::Ready(Ok(()))
@@ -120,13 +117,13 @@ impl fmt::Debug for Dialer {
 
 /// Connects to the first address that answers. Starts with the other IP version soon if the first
 /// one does not answer (RFC 8305).
-async fn dial_first(addresses: Vec<SocketAddr>) -> Result<TokioIo<TcpStream>, SendError> {
+async fn dial_first(addresses: Vec<SocketAddr>) -> Result<Tcp, SendError> {
     let mut tcp = HttpConnector::new_with_resolver(FixedAddresses(addresses));
     tcp.set_nodelay(true);
     // A name and not an address, so that the connector can only dial what `FixedAddresses` returns,
     // ports included.
     let connecting = tcp.call(Uri::from_static("http://checked.invalid/"));
-    connecting.await.map_err(|error| {
+    let connected = connecting.await.map_err(|error| {
         tracing::debug!(?error, "connecting failed");
         let cause = error
             .source()
@@ -135,7 +132,8 @@ async fn dial_first(addresses: Vec<SocketAddr>) -> Result<TokioIo<TcpStream>, Se
             Some(cause) if cause.kind() == io::ErrorKind::ConnectionRefused => Failure::Refused,
             _ => Failure::Network,
         })
-    })
+    });
+    connected.map(Tcp::new)
 }
 
 /// Resolves every name to addresses that were judged before.

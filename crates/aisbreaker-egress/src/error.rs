@@ -22,7 +22,12 @@ pub enum SendError {
     /// The server was too slow.
     #[error("{0}")]
     Timeout(Stage),
-    /// The connection broke, the response ended early, or it is not HTTP.
+    /// The body of the response has a transfer coding other than `chunked` (RFC 9112 section 7),
+    /// which no request of this client accepts.
+    #[error("the response has a transfer coding that was not asked for")]
+    TransferCoding,
+    /// The connection broke, the response ended early, or it is not HTTP, or it is another protocol
+    /// (101) that was not asked for.
     #[error("the response was cut short or is not valid HTTP")]
     Cut,
 }

@@ -19,6 +19,9 @@ const CLIENT_HEADERS: [HeaderName; 12] = [
     header::ACCEPT_ENCODING,
 ];
 
+/// The transfer coding that every HTTP/1.1 implementation knows (RFC 9112 section 7.1).
+const CHUNKED: &str = "chunked";
+
 /// `x-api-key`, in which Anthropic's API expects its secret.
 pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// `api-key`, in which Azure's API expects its secret.
@@ -40,8 +43,41 @@ const SECRET_HEADERS: [HeaderName; 5] = [
 #[must_use]
 pub fn is_framed(parts: &response::Parts) -> bool {
     parts.version >= Version::HTTP_2
-        || parts.headers.contains_key(header::TRANSFER_ENCODING)
+        || is_chunked(&parts.headers)
         || parts.headers.contains_key(header::CONTENT_LENGTH)
+}
+
+/// Whether the body is `chunked` as the outermost coding, so that its end shows.
+fn is_chunked(headers: &HeaderMap) -> bool {
+    let Some(Ok(codings)) = headers
+        .get_all(header::TRANSFER_ENCODING)
+        .iter()
+        .next_back()
+        .map(HeaderValue::to_str)
+    else {
+        return false;
+    };
+    let outermost = codings.rsplit(',').next().unwrap_or_default();
+    outermost.trim().eq_ignore_ascii_case(CHUNKED)
+}
+
+/// Whether the HTTP library leaves a transfer coding on the body: it removes one `chunked`, if that
+/// is the outermost coding. `identity`, which an older HTTP/1.1 had, is none.
+pub(crate) fn has_foreign_transfer_coding(headers: &HeaderMap) -> bool {
+    let mut is_chunked = false;
+    for value in headers.get_all(header::TRANSFER_ENCODING) {
+        let Ok(codings) = value.to_str() else {
+            return true;
+        };
+        for coding in codings.split(',').map(str::trim) {
+            let is_identity = coding.is_empty() || coding.eq_ignore_ascii_case("identity");
+            if is_chunked || !is_identity && !coding.eq_ignore_ascii_case(CHUNKED) {
+                return true;
+            }
+            is_chunked = !is_identity;
+        }
+    }
+    false
 }
 
 /// Whether the content has this media type, whatever its parameters are (RFC 9110 section 8.3.1).

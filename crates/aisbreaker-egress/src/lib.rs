@@ -38,6 +38,7 @@ pub mod repoll;
 mod resolve;
 mod stream;
 mod sync;
+mod tcp;
 mod tls;
 mod url;
 

@@ -14,6 +14,13 @@ pub struct Timeouts {
     pub response: Duration,
     /// The longest pause in a response body while the caller waits for more. 300 s by default.
     pub idle: Duration,
+    /// How long an idle connection by `http` is kept for later calls. 4 s by default: common servers
+    /// close theirs after 5 s, and a request that crosses with that is lost.
+    pub pool_idle_http: Duration,
+    /// How long an idle connection by `https` is kept for later calls. 50 s by default: such servers
+    /// are usually behind load balancers, which close theirs after a minute or more, and a new
+    /// connection costs a TLS handshake.
+    pub pool_idle_https: Duration,
 }
 
 impl Default for Timeouts {
@@ -22,6 +29,8 @@ impl Default for Timeouts {
             connect: Duration::from_secs(10),
             response: Duration::from_secs(180),
             idle: Duration::from_secs(300),
+            pool_idle_http: Duration::from_secs(4),
+            pool_idle_https: Duration::from_secs(50),
         }
     }
 }
@@ -45,6 +54,14 @@ impl Timeouts {
     #[must_use]
     pub fn with_idle(mut self, idle: Duration) -> Self {
         self.idle = idle;
+        self
+    }
+
+    /// Sets how long an idle connection is kept for later calls, by `http` as by `https`.
+    #[must_use]
+    pub fn with_pool_idle(mut self, pool_idle: Duration) -> Self {
+        self.pool_idle_http = pool_idle;
+        self.pool_idle_https = pool_idle;
         self
     }
 }

@@ -14,11 +14,9 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{connection::Connection, origin::Origin};
+use crate::{connection::Connection, limits::Timeouts, origin::Origin};
 
-/// How long an idle connection is kept.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
-/// How often idle connections are swept while none of their servers closes one.
+/// How often idle connections are swept at least, while none of their servers closes one.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
 /// The shortest time between two sweeps: one sweep for each connection that is closed would cost
 /// too much where there are many.
@@ -27,11 +25,11 @@ const MIN_SWEEP_PAUSE: Duration = Duration::from_millis(100);
 const MAX_IDLE_PER_ORIGIN: usize = 64;
 
 /// The connections of a client. Clones share them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Pool(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
+    timeouts: Timeouts,
     state: Mutex<State>,
     activity: Arc<Activity>,
 }
@@ -73,6 +71,15 @@ pub(crate) struct Lease {
 }
 
 impl Pool {
+    /// Creates a pool that keeps idle connections as long as the timeouts say.
+    pub(crate) fn new(timeouts: Timeouts) -> Self {
+        Self(Arc::new(Shared {
+            timeouts,
+            state: Mutex::default(),
+            activity: Arc::default(),
+        }))
+    }
+
     /// Begins a call, with an idle connection if there is one. Returns `None` if `limit` calls to
     /// this origin are in progress.
     pub(crate) fn lease(&self, origin: &Origin, limit: usize) -> Option<Lease> {
@@ -88,7 +95,7 @@ impl Pool {
             return None;
         }
         origin_state.calls_in_progress += 1;
-        let connection = origin_state.take_idle();
+        let connection = self.take_idle(origin_state, origin);
         drop(state);
         Some(Lease {
             pool: self.clone(),
@@ -108,10 +115,10 @@ impl Pool {
         // Declared before the lock, and so dropped after it is released.
         let mut unusable = Vec::new();
         let mut state = self.lock();
-        state.origins.retain(|_, origin_state| {
+        state.origins.retain(|origin, origin_state| {
+            let timeout = self.0.idle_timeout(origin);
             let is_unusable = |idle: &mut IdleConnection| {
-                now.duration_since(idle.since) >= IDLE_TIMEOUT
-                    || !idle.connection.is_reusable(&waker)
+                now.duration_since(idle.since) >= timeout || !idle.connection.is_reusable(&waker)
             };
             unusable.extend(origin_state.idle.extract_if(.., is_unusable));
             !origin_state.is_unused()
@@ -121,19 +128,43 @@ impl Pool {
         is_any_idle
     }
 
+    /// Takes the most recently used idle connection, unless it has been idle for too long.
+    fn take_idle(&self, origin_state: &mut OriginState, origin: &Origin) -> Option<Connection> {
+        let idle = origin_state.idle.last()?;
+        if idle.since.elapsed() >= self.0.idle_timeout(origin) {
+            // The sweeper drops them, outside of the lock.
+            return None;
+        }
+        Some(origin_state.idle.pop()?.connection)
+    }
+
     /// Returns the waker of idle connections.
     fn waker(&self) -> Waker {
         Arc::clone(&self.0.activity).into()
     }
 }
 
+impl Shared {
+    fn idle_timeout(&self, origin: &Origin) -> Duration {
+        if origin.is_https() {
+            self.timeouts.pool_idle_https
+        } else {
+            self.timeouts.pool_idle_http
+        }
+    }
+
+    fn sweep_interval(&self) -> Duration {
+        let shortest = self
+            .timeouts
+            .pool_idle_http
+            .min(self.timeouts.pool_idle_https);
+        shortest.min(SWEEP_INTERVAL)
+    }
+}
+
 impl OriginState {
     fn is_unused(&self) -> bool {
         self.calls_in_progress == 0 && self.idle.is_empty()
-    }
-
-    fn take_idle(&mut self) -> Option<Connection> {
-        Some(self.idle.pop()?.connection)
     }
 }
 
@@ -150,7 +181,7 @@ impl Lease {
                 Some(connection) => connection,
                 None => self.take_idle()?,
             };
-            if connection.is_reusable(Waker::noop()) {
+            if connection.is_reusable_now() {
                 return Some(connection);
             }
         }
@@ -158,7 +189,8 @@ impl Lease {
 
     fn take_idle(&self) -> Option<Connection> {
         let mut state = self.pool.lock();
-        state.origins.get_mut(&self.origin)?.take_idle()
+        let origin_state = state.origins.get_mut(&self.origin)?;
+        self.pool.take_idle(origin_state, &self.origin)
     }
 }
 
@@ -196,6 +228,7 @@ impl Drop for Lease {
             runtime.spawn(sweep_until_empty(
                 Arc::downgrade(pool),
                 Arc::clone(&pool.activity),
+                pool.sweep_interval(),
             ));
         }
         drop(state);
@@ -204,9 +237,9 @@ impl Drop for Lease {
 }
 
 /// Sweeps idle connections until there are none, or the pool is gone.
-async fn sweep_until_empty(pool: Weak<Shared>, activity: Arc<Activity>) {
+async fn sweep_until_empty(pool: Weak<Shared>, activity: Arc<Activity>, interval: Duration) {
     loop {
-        let _woken_or_elapsed = timeout(SWEEP_INTERVAL, activity.0.notified()).await;
+        let _woken_or_elapsed = timeout(interval, activity.0.notified()).await;
         let Some(shared) = pool.upgrade() else {
             return;
         };
@@ -227,7 +260,7 @@ mod tests {
 
     #[test]
     fn limits_calls_per_origin_and_forgets_unused_origins() {
-        let pool = Pool::default();
+        let pool = Pool::new(Timeouts::default());
         let [one, other] = ["https://a.example", "https://b.example"].map(origin);
 
         let first = pool.lease(&one, 2).unwrap();

@@ -3,15 +3,18 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_tls::MaybeHttpsStream;
+#[cfg(feature = "in-memory")]
 use hyper_util::rt::TokioIo;
 #[cfg(feature = "in-memory")]
 use tokio::io::DuplexStream;
-use tokio::net::TcpStream;
+
+use crate::tcp::{ReadMode, Tcp};
 
 /// The byte stream of a connection.
 ///
@@ -19,7 +22,7 @@ use tokio::net::TcpStream;
 /// but a peer that does not read cannot keep the socket open.
 #[derive(Debug)]
 pub(crate) enum Stream {
-    Network(MaybeHttpsStream<TokioIo<TcpStream>>),
+    Network(MaybeHttpsStream<Tcp>),
     #[cfg(feature = "in-memory")]
     InMemory(TokioIo<DuplexStream>),
 }
@@ -33,6 +36,21 @@ macro_rules! with_inner {
             Stream::InMemory($inner) => $call,
         }
     };
+}
+
+impl Stream {
+    /// Returns how the bytes of the network are read; `None` in memory.
+    pub(crate) fn read_mode(&self) -> Option<Arc<ReadMode>> {
+        match self {
+            Self::Network(MaybeHttpsStream::Http(tcp)) => Some(tcp.mode()),
+            Self::Network(MaybeHttpsStream::Https(tls)) => {
+                let inner = tls.inner().get_ref().get_ref().get_ref();
+                Some(inner.inner().mode())
+            }
+            #[cfg(feature = "in-memory")]
+            Self::InMemory(_) => None,
+        }
+    }
 }
 
 impl Read for Stream {

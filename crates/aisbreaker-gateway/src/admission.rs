@@ -153,11 +153,11 @@ impl Permit {
         }
     }
 
-    /// Writes the state of the quotas into the headers of a provider's response, unless the
-    /// provider reported its own.
-    pub(crate) fn write_headers_where_absent(&self, to: &mut HeaderMap) {
+    /// Writes the state of the quotas into the headers of a provider's response. Where the provider
+    /// reports a limit as well, the tighter one stays. `now` is the time of the charge.
+    pub(crate) fn write_headers_beside_provider(&self, now: SystemTime, to: &mut HeaderMap) {
         if let Some(standings) = &self.standings {
-            ratelimit_headers::write_where_absent(standings, to);
+            ratelimit_headers::write_beside_provider(standings, now, to);
         }
     }
 }

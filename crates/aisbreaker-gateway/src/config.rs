@@ -52,7 +52,7 @@ pub struct Config {
     /// Forwards requests in the providers' own protocols. `None`: only the server's own API is
     /// served.
     pub relay: Option<Relay>,
-    /// The idle time after which a forwarded stream gets a keep-alive.
+    /// The idle time after which a stream gets a keep-alive.
     pub stream_keep_alive: Duration,
     /// Counters to resume. `None`: all start at zero.
     pub saved_counters: Option<SavedCounters>,

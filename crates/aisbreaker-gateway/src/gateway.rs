@@ -93,7 +93,10 @@ impl Gateway {
         };
         Self(Arc::new(Inner {
             pipeline,
-            process: ProcessApi { registry },
+            process: ProcessApi {
+                registry,
+                keep_alive: config.stream_keep_alive,
+            },
             minter: Minter {
                 keys,
                 policy: config.minting,

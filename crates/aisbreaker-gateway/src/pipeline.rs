@@ -4,7 +4,7 @@
 //! [`Pipeline::admit`] creates one, and only from an [`Authenticated`]. So a stage left out does
 //! not compile; the documentation of [`stages`](crate::stages) proves it.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use aisbreaker_api::InvalidRequest;
 use bytes::Bytes;
@@ -42,6 +42,7 @@ pub struct Authenticated {
     caller: Caller,
     client: IpAddr,
     hops: u8,
+    received: SystemTime,
 }
 
 /// A request that was charged to all quotas that apply to it.
@@ -50,6 +51,7 @@ pub struct Admitted {
     caller: Caller,
     hops: u8,
     permit: Permit,
+    received: SystemTime,
 }
 
 impl Pipeline {
@@ -84,6 +86,7 @@ impl Pipeline {
             caller,
             client: head.client,
             hops: head.hops,
+            received: now,
         })
     }
 
@@ -100,6 +103,7 @@ impl Pipeline {
             caller,
             client,
             hops,
+            received,
         } = request;
         let key = caller.key.as_ref();
         let permit = self
@@ -111,6 +115,7 @@ impl Pipeline {
             caller,
             hops,
             permit,
+            received,
         })
     }
 
@@ -189,13 +194,15 @@ impl Admitted {
         (self.caller, self.permit)
     }
 
-    /// Adds the state of the quotas to a provider's response, unless the provider reported its own.
-    pub(crate) fn report_where_absent(
+    /// Adds the state of the quotas to a provider's response. Of a limit of ours and one of the
+    /// provider, the one with less remaining is reported.
+    pub(crate) fn report_beside_provider(
         &self,
         outcome: Result<Response<ResponseBody>, Failure>,
     ) -> Result<Response<ResponseBody>, Failure> {
         with_headers(outcome, |headers| {
-            self.permit.write_headers_where_absent(headers);
+            self.permit
+                .write_headers_beside_provider(self.received, headers);
         })
     }
 }

@@ -97,6 +97,7 @@ impl ProviderApi {
                 dialect,
                 memory,
                 now,
+                headers: &parts.headers,
             };
             return self.list_models(query, admitted, log).await;
         }
@@ -114,7 +115,7 @@ impl ProviderApi {
                 };
                 self.forward(request, admitted, log).await
             }
-            Err(failure) => admitted.report_where_absent(Err(failure)),
+            Err(failure) => admitted.report_beside_provider(Err(failure)),
         }
     }
 
@@ -124,7 +125,7 @@ impl ProviderApi {
     /// Status 404 if no service can be listed, and the error of a service if none answers.
     pub async fn list_models(
         &self,
-        query: ModelListQuery,
+        query: ModelListQuery<'_>,
         admitted: Admitted,
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, Failure> {
@@ -133,7 +134,7 @@ impl ProviderApi {
             Ok(response) => hold_memory(response, log),
             Err(error) => Err(error.into()),
         };
-        admitted.report_where_absent(outcome)
+        admitted.report_beside_provider(outcome)
     }
 }
 

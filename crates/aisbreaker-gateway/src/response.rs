@@ -2,14 +2,18 @@
 //!
 //! - `body` is the body of every response;
 //! - `events` encodes the events of this server's own API;
-//! - `passthrough` forwards the body of a provider, `coalesce` joins its frames, and `sse_boundary`
-//!   finds where its events end.
+//! - `keep_alive` times what is sent while a stream pauses;
+//! - `passthrough` forwards the body of a provider, `coalesce` joins its frames, `sse_boundary`
+//!   holds incomplete events back, `event_lines` splits them, and `stream_end` finds the last one.
 
 pub(crate) mod body;
 mod coalesce;
+mod event_lines;
 pub(crate) mod events;
+mod keep_alive;
 pub(crate) mod passthrough;
 pub(crate) mod sse_boundary;
+mod stream_end;
 
 use aisbreaker_services::{Attempts, Dialect};
 use bytes::Bytes;

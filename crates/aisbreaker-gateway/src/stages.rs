@@ -119,7 +119,7 @@
 //!
 //! async fn list(
 //!     api: &ProviderApi,
-//!     query: ModelListQuery,
+//!     query: ModelListQuery<'_>,
 //!     admitted: Admitted,
 //!     log: &mut AccessLog,
 //! ) -> Result<(), Failure> {
@@ -133,7 +133,7 @@
 //!
 //! async fn list(
 //!     api: &ProviderApi,
-//!     query: ModelListQuery,
+//!     query: ModelListQuery<'_>,
 //!     authenticated: Authenticated,
 //!     log: &mut AccessLog,
 //! ) -> Result<(), Failure> {

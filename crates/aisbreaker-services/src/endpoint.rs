@@ -1,5 +1,7 @@
 //! Where a service can be called, and the URL of a call to it.
 
+mod join;
+
 use aisbreaker_api::{Origin, ServiceId, ServiceUrl};
 
 use crate::error::{ErrorDetail, ServiceError};
@@ -23,7 +25,8 @@ pub struct Endpoint<'a> {
     pub secret: SecretNeed,
 }
 
-/// How a default path is joined to a base URL.
+/// How a default path is joined to a base URL that does not end with the path of an operation. One
+/// that does is called as it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "there is no third way")]
 pub enum PathJoin {
@@ -114,51 +117,10 @@ impl Endpoint<'_> {
 
     /// Joins the path to a base URL, which errors call `name`.
     fn resolve(&self, id: &ServiceId, base: &str, name: &str) -> Result<ServiceUrl, ServiceError> {
-        let path = match self.path_join {
-            PathJoin::Append => self.default_path,
-            PathJoin::Overlap => without_overlap(base, self.default_path),
-        };
-        ServiceUrl::resolve(base, path, id.engine()).map_err(|invalid| {
+        let (base, path) = join::base_and_path(base, self.default_path, self.path_join);
+        ServiceUrl::resolve(&base, path, id.engine()).map_err(|invalid| {
             let text = format!("{name} {invalid}");
             ServiceError::BadRequest(ErrorDetail::new(text).with_source(invalid))
         })
-    }
-}
-
-/// Returns `path` without the leading segments that `base` ends with.
-fn without_overlap<'a>(base: &str, path: &'a str) -> &'a str {
-    let base = base.strip_suffix('/').unwrap_or(base);
-    let slashes = path.match_indices('/').map(|(at, _)| at);
-    // The longest overlap counts.
-    for end in slashes.chain([path.len()]).rev() {
-        let (overlap, rest) = path.split_at(end);
-        if !overlap.is_empty() && base.ends_with(overlap) {
-            return rest;
-        }
-    }
-    path
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn leaves_out_the_segments_that_a_base_url_ends_with() {
-        let path = "/openai/v1/chat/completions";
-        let rows = [
-            ("https://a.example", path),
-            ("https://a.example/", path),
-            ("https://a.example/openai", "/v1/chat/completions"),
-            ("https://a.example/openai/v1", "/chat/completions"),
-            ("https://a.example/openai/v1/", "/chat/completions"),
-            ("https://a.example/openai/v1/chat/completions", ""),
-            ("https://a.example/v1", path),
-            ("https://a.example/openai/v", path),
-            ("https://a.example/notopenai", path),
-        ];
-        for (base, expected) in rows {
-            assert_eq!(without_overlap(base, path), expected, "{base}");
-        }
     }
 }

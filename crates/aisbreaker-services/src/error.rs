@@ -29,10 +29,12 @@ pub enum ServiceError {
     #[error(transparent)]
     Forbidden(ErrorDetail),
     /// No service is registered under this id (404).
-    #[error("No factory registered for serviceId '{service_id}'")]
+    #[error("{}", unknown_service(.service_id, .nearest.as_deref()))]
     UnknownService {
         /// The requested id.
         service_id: String,
+        /// The id that may have been meant.
+        nearest: Option<String>,
     },
     /// The provider answered with an error of its own, which is passed on.
     #[error("{}", .error.message)]
@@ -102,6 +104,20 @@ impl ServiceError {
             | Self::Internal(_) => None,
         }
     }
+}
+
+/// Returns the text for an unknown service. Clients of the original server look for the words in
+/// brackets.
+fn unknown_service(service_id: &str, nearest: Option<&str>) -> String {
+    let hint = match nearest {
+        Some(nearest) => format!("did you mean '{nearest}'?"),
+        None => "name one as task:vendor or task:vendor/model, such as 'chat:openai.com/gpt-4o'"
+            .to_owned(),
+    };
+    format!(
+        "there is no service '{service_id}'; {hint} (No factory registered for serviceId \
+         '{service_id}')"
+    )
 }
 
 /// Returns whether this status of a provider is worth retrying on another provider.

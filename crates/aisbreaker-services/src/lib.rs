@@ -19,12 +19,14 @@ mod credentials;
 mod destination;
 mod endpoint;
 mod error;
+mod json_scan;
 mod providers;
 mod relay;
 mod secret;
 mod service;
 pub mod services;
 pub mod sse;
+mod stream_end;
 mod upstream;
 mod usage;
 
@@ -40,4 +42,5 @@ pub use secret::{mask, secret_header};
 pub use service::{
     Attempts, Call, Event, EventStream, Registry, RegistryBuilder, Reply, ReplyFuture, Service,
 };
-pub use usage::{Tokens, UsageRule, last_usage};
+pub use stream_end::{LongEvent, StreamKind, StreamProgress, StreamState};
+pub use usage::{ReportedTokens, Tokens, UsageRule, last_usage};

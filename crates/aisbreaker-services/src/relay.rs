@@ -31,8 +31,6 @@ use crate::{
 const NO_DEFAULT_PATH: &str = "#no-default-path";
 /// The operations that a URL with the marker is for.
 const CHAT: [&str; 2] = ["/chat/completions", "/messages"];
-/// The name of every provider in errors.
-const NAME: &str = "Provider";
 const MAX_ERROR_TEXT_BYTES: usize = 2048;
 
 /// Forwards requests to the providers of a table; cheap to clone.
@@ -130,7 +128,7 @@ impl Relay {
 
         let explain = |error| {
             let id = service_id.as_str();
-            ErrorContext::new(NAME, id, &destination, MAX_ERROR_TEXT_BYTES).explain(error)
+            ErrorContext::new(id, &destination, MAX_ERROR_TEXT_BYTES).explain(error)
         };
         let response = match send(&self.client, &destination.url, outgoing).await {
             Ok(response) => response,

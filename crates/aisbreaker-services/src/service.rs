@@ -1,11 +1,13 @@
 //! The interface of a service: one [`Call`] in, one [`Reply`] out.
 //!
 //! - `registry` finds the service for an id;
+//! - `nearest` finds the id that a caller may have meant;
 //! - `fallback` calls other services when one fails;
 //! - `attempts` records which services were called.
 
 mod attempts;
 mod fallback;
+mod nearest;
 mod registry;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
@@ -22,6 +24,7 @@ pub use self::{
 use crate::{
     credentials::Credentials,
     error::{ErrorDetail, ServiceError},
+    usage::ReportedTokens,
 };
 
 /// Answers calls; registered under a service id in a [`Registry`].
@@ -63,6 +66,8 @@ pub struct Call {
     pub registry: Registry,
     /// Which services were called, if there are fallbacks.
     pub attempts: Attempts,
+    /// The tokens that were reported before the answer is complete.
+    pub tokens: ReportedTokens,
 }
 
 impl Call {
@@ -89,6 +94,7 @@ impl Call {
             budget: MemoryBudget::default(),
             registry,
             attempts: Attempts::default(),
+            tokens: ReportedTokens::default(),
         })
     }
 

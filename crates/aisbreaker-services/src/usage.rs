@@ -1,6 +1,6 @@
 //! Token counts of an answer. Every provider reports them, each by a rule of its own.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use aisbreaker_api::Usage;
 use memchr::memmem::FinderRev;
@@ -50,6 +50,37 @@ impl Tokens {
             output: self.output.or(earlier.output),
             cached: self.cached.or(earlier.cached),
             reasoning: self.reasoning.or(earlier.reasoning),
+        }
+    }
+}
+
+/// The tokens that a provider has reported so far for one call. Clones share them, so that they are
+/// known even of a stream that nobody reads to its end.
+///
+/// The default is for calls of which nobody asks; it keeps nothing.
+#[derive(Clone, Debug, Default)]
+pub struct ReportedTokens(Option<Arc<Mutex<Tokens>>>);
+
+impl ReportedTokens {
+    /// Creates counts that are kept.
+    #[must_use]
+    pub fn kept() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    /// Replaces the counts.
+    pub fn set(&self, tokens: Tokens) {
+        if let Some(kept) = &self.0 {
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = tokens;
+        }
+    }
+
+    /// Returns the last counts.
+    #[must_use]
+    pub fn get(&self) -> Tokens {
+        match &self.0 {
+            Some(kept) => *kept.lock().unwrap_or_else(PoisonError::into_inner),
+            None => Tokens::default(),
         }
     }
 }

@@ -436,9 +436,20 @@ pub(crate) static SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        key: Some("pool_idle_timeout"),
+        variable: "AISBREAKER_POOL_IDLE_TIMEOUT",
+        help: "How long an idle connection to a provider is kept: less than the provider keeps it",
+        default: Some("4s by http, 50s by https"),
+        apply: |draft, value| {
+            draft.settings.timeouts = draft.settings.timeouts.with_pool_idle(value.duration()?);
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
         key: Some("stream_keep_alive"),
         variable: "AISBREAKER_STREAM_KEEP_ALIVE",
-        help: "Pause in a stream of /v1 after which its client gets a keep-alive",
+        help: "Pause in a stream after which its client gets a keep-alive",
         default: Some("15s"),
         apply: |draft, value| {
             draft.settings.gateway.stream_keep_alive = value.duration()?;

@@ -1,14 +1,22 @@
 //! The providers' own APIs below `/v1`.
 
 mod body_ambiguity;
+mod body_formats;
 mod broken_connections;
+mod complete_urls;
 mod credentials;
+mod early_answers;
 mod errors;
 mod fallback;
 mod headers;
+mod limit_headers;
 mod model_lists;
+mod model_names;
 mod requests;
 mod responses;
+mod stream_comments;
+mod stream_ends;
+mod stream_log;
 mod streams;
 
 use sha2::{Digest as _, Sha256};

@@ -27,7 +27,7 @@ pub fn check(data: &[u8]) {
         gone.extend_from_slice(bytes);
         assert!(*held <= MAX_HELD_BYTES);
         assert!(
-            gone.is_empty() || ends_an_event(&gone),
+            is_between_events(&gone),
             "half an event has gone: {:?}",
             String::from_utf8_lossy(&gone)
         );
@@ -36,15 +36,16 @@ pub fn check(data: &[u8]) {
     assert_eq!(gone, stream);
 }
 
-/// Returns whether the last line is blank and follows another line.
-fn ends_an_event(bytes: &[u8]) -> bool {
-    let ends = [
-        b"\n\n".as_slice(),
-        b"\r\r",
-        b"\n\r",
-        b"\r\n\r\n",
-        b"\n\r\n",
-        b"\r\r\n",
-    ];
-    ends.iter().any(|end| bytes.ends_with(end))
+/// Returns whether the last line has its end, and no line since the last blank one is a part of an
+/// event.
+fn is_between_events(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n");
+    let Some(text) = text.strip_suffix(['\n', '\r']) else {
+        return text.is_empty();
+    };
+    let since_blank = text.split(['\n', '\r']).rev();
+    since_blank
+        .take_while(|line| !line.is_empty())
+        .all(|line| line.starts_with(':') || line.starts_with("retry:"))
 }

@@ -2,21 +2,24 @@
 //!
 //! Source: draft-ietf-httpapi-ratelimit-headers-11, and the `x-ratelimit-*` fields of OpenAI's API.
 
-use std::cmp::Reverse;
+mod provider_limit;
+
+use std::{
+    cmp::Reverse,
+    fmt::Write as _,
+    time::{Duration, SystemTime},
+};
 
 use aisbreaker_quota::{Standing, Standings, Window};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use self::provider_limit::{ANTHROPIC, OPENAI};
 use super::counters::{COUNTERS, KEY_CLIENT, KEY_GLOBAL};
 use crate::clock::ceil_seconds;
 
 /// The fields of the draft.
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
-/// The fields of OpenAI's API.
-const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
-const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
-const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset-requests");
 /// The counters that are reported, with the names of their scopes.
 const REPORTED: [(usize, &str); 2] = [(KEY_CLIENT, "client"), (KEY_GLOBAL, "global")];
 /// Capacity for the text of six limits.
@@ -37,20 +40,30 @@ pub(super) fn write(
     write_tightest(standings, refusing, to);
 }
 
-/// Writes the fields of the draft and those of OpenAI's API, each unless the provider sent any of
-/// its own.
-pub(super) fn write_where_absent(standings: &Standings<COUNTERS>, to: &mut HeaderMap) {
+/// Writes the fields of the draft unless the provider sent any of its own, and those of the
+/// providers' APIs unless the provider reports a limit that is as tight.
+///
+/// Fields of Anthropic's API are only replaced, since no other client reads them. `now` is the time
+/// of the charge.
+pub(super) fn write_beside_provider(
+    standings: &Standings<COUNTERS>,
+    now: SystemTime,
+    to: &mut HeaderMap,
+) {
     let has_draft = [RATELIMIT_POLICY, RATELIMIT]
-        .iter()
-        .any(|name| to.contains_key(name));
-    let has_openai = [X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET]
         .iter()
         .any(|name| to.contains_key(name));
     if !has_draft {
         write_policies(standings, to);
     }
-    if !has_openai {
-        write_tightest(standings, None, to);
+    let Some(own) = tightest(standings) else {
+        return;
+    };
+    if !OPENAI.is_as_tight(to, own.remaining).unwrap_or(false) {
+        write_openai(&own, to);
+    }
+    if ANTHROPIC.is_reported(to) && ANTHROPIC.is_as_tight(to, own.remaining) == Some(false) {
+        write_anthropic(&own, now, to);
     }
 }
 
@@ -99,16 +112,31 @@ fn write_tightest(
         Some((counter, window)) => standings.of(counter, window),
         None => None,
     };
-    let Some(standing) = refusing.or_else(|| tightest(standings)) else {
-        return;
-    };
+    if let Some(standing) = refusing.or_else(|| tightest(standings)) {
+        write_openai(&standing, to);
+    }
+}
+
+fn write_openai(standing: &Standing, to: &mut HeaderMap) {
     let mut reset = String::with_capacity(SECONDS_BYTES);
     push(&mut reset, [], [("", ceil_seconds(standing.reset))]);
     reset.push('s');
-    to.insert(X_RATELIMIT_LIMIT, number(standing.limit.get()));
-    to.insert(X_RATELIMIT_REMAINING, number(standing.remaining));
-    if let Ok(value) = HeaderValue::from_str(&reset) {
-        to.insert(X_RATELIMIT_RESET, value);
+    OPENAI.write(standing, &reset, to);
+}
+
+/// Anthropic's API has the time of the reset, not the time until then.
+fn write_anthropic(standing: &Standing, now: SystemTime, to: &mut HeaderMap) {
+    let since_epoch = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let reset = ceil_seconds(since_epoch.saturating_add(standing.reset));
+    let reset = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(reset));
+    let mut text = String::new();
+    // Fails for years that the format cannot write.
+    if let Some(reset) = reset
+        && write!(text, "{}", humantime::format_rfc3339_seconds(reset)).is_ok()
+    {
+        ANTHROPIC.write(standing, &text, to);
     }
 }
 
@@ -119,11 +147,6 @@ fn tightest(standings: &Standings<COUNTERS>) -> Option<Standing> {
         .into_iter()
         .flat_map(|(counter, _)| standings.of_charge(counter))
         .min_by_key(|standing| (standing.remaining, Reverse(standing.reset)))
-}
-
-/// Formats a number in one allocation; the conversion of the `http` crate makes two.
-fn number(number: u32) -> HeaderValue {
-    HeaderValue::from_str(itoa::Buffer::new().format(number)).unwrap_or_else(|_never| number.into())
 }
 
 /// Appends a name and numbers without the formatting machinery: every response has these.

@@ -1,9 +1,11 @@
 //! `POST /api/v1/process`: calls a service of the registry.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use aisbreaker_api::ProcessCall;
-use aisbreaker_services::{Call, Event, EventStream, Registry, Reply, ServiceError, Tokens};
+use aisbreaker_services::{
+    Call, Event, EventStream, Registry, Reply, ReportedTokens, ServiceError, Tokens,
+};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE, request::Parts};
@@ -27,6 +29,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ProcessApi {
     pub(crate) registry: Registry,
+    /// The idle time of a stream after which a keep-alive is sent.
+    pub(crate) keep_alive: Duration,
 }
 
 /// A request to `process`, parsed.
@@ -90,7 +94,7 @@ impl ProcessApi {
     ) -> Result<Response<ResponseBody>, ServiceError> {
         let is_stream = call.request.stream;
         let credentials = Arc::new(caller.credentials);
-        let call = Call::new(
+        let mut call = Call::new(
             call.service,
             call.request,
             credentials,
@@ -101,10 +105,22 @@ impl ProcessApi {
         self.registry.find(&call.service_id)?;
         log.set_service(call.service_id.as_str());
         log.set_attempts(call.attempts.clone());
+        if is_stream {
+            call.tokens = ReportedTokens::kept();
+        }
+        let reported = call.tokens.clone();
         // Calling inside the future catches a panic before the service's own future begins.
         let responded = AssertUnwindSafe(async {
             let reply = self.registry.call(call).await?;
-            respond(reply, is_stream, memory, log).await
+            let encode =
+                |events| event_stream(EventBytes::new(events, reported, self.keep_alive, memory));
+            match (reply, is_stream) {
+                (Reply::Stream(events), true) => Ok(encode(events)),
+                (Reply::Final(response), true) => {
+                    Ok(encode(stream::iter([Ok(Event::Final(response))]).boxed()))
+                }
+                (reply, _) => respond_whole(reply, log).await,
+            }
         });
         match responded.catch_unwind().await {
             Ok(outcome) => outcome,
@@ -113,21 +129,14 @@ impl ProcessApi {
     }
 }
 
-async fn respond(
+async fn respond_whole(
     reply: Reply,
-    is_stream: bool,
-    memory: Arc<ClientMemory>,
     log: &mut AccessLog,
 ) -> Result<Response<ResponseBody>, ServiceError> {
-    let response = match (reply, is_stream) {
-        (Reply::Stream(events), true) => return Ok(event_stream(events, memory)),
-        (Reply::Final(response), true) => {
-            let events = stream::iter([Ok(Event::Final(response))]).boxed();
-            return Ok(event_stream(events, memory));
-        }
-        (Reply::Final(response), false) => response,
-        (Reply::Stream(events), false) => final_response(events).await?,
-        (other, _) => {
+    let response = match reply {
+        Reply::Final(response) => response,
+        Reply::Stream(events) => final_response(events).await?,
+        other => {
             let cause = format!("unknown kind of reply: {other:?}");
             return Err(ServiceError::Internal(cause.into()));
         }
@@ -136,8 +145,8 @@ async fn respond(
     Ok(response::json(StatusCode::OK, &response))
 }
 
-fn event_stream(events: EventStream, memory: Arc<ClientMemory>) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::events(EventBytes::new(events, memory)));
+fn event_stream(events: EventBytes) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::events(events));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     write_stream_headers(headers);

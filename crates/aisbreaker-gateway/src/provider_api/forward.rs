@@ -1,6 +1,6 @@
 //! The call and the response of one operation.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use aisbreaker_egress::{Outgoing, Payload};
 use aisbreaker_services::{
@@ -73,7 +73,7 @@ impl ProviderApi {
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, Failure> {
         let outcome = self.call_and_respond(&request, &admitted, log).await;
-        admitted.report_where_absent(outcome)
+        admitted.report_beside_provider(outcome)
     }
 
     async fn call_and_respond(
@@ -139,7 +139,8 @@ impl ProviderApi {
             if outcome.is_some() && Instant::now() >= deadline {
                 break;
             }
-            let outgoing = request.outgoing(service, admitted, deadline);
+            let path = request.path(service)?;
+            let outgoing = request.outgoing(service, &path, admitted, deadline);
             let sent = self.relay.send(outgoing).await;
             let (status, is_retryable) = match &sent {
                 Ok((parts, _)) => (parts.status, is_retryable_status(parts.status.as_u16())),
@@ -214,6 +215,7 @@ impl ProviderApi {
             BodyKind::EventStream => {
                 let options = StreamOptions {
                     dialect: request.dialect,
+                    kind: request.operation.stream_kind(),
                     body_end: if aisbreaker_egress::is_framed(parts) {
                         BodyEnd::Framed
                     } else {
@@ -293,6 +295,7 @@ impl ProxiedRequest<'_> {
     fn outgoing<'a>(
         &'a self,
         service: &'a ResolvedService,
+        path: &'a str,
         admitted: &'a Admitted,
         deadline: Instant,
     ) -> ForwardedRequest<'a> {
@@ -306,7 +309,7 @@ impl ProxiedRequest<'_> {
             service_id: &service.service_id,
             provider: &service.provider,
             dialect: self.dialect,
-            path: self.path(),
+            path,
             credentials: &admitted.caller().credentials,
             hops: admitted.hops(),
             outgoing,
@@ -333,11 +336,20 @@ impl ProxiedRequest<'_> {
     }
 
     /// Returns the path after the base of the provider's API.
-    fn path(&self) -> &str {
-        if self.operation == Operation::Model {
-            return "/models/${engine}";
+    fn path(&self, service: &ResolvedService) -> Result<Cow<'_, str>, ServiceError> {
+        let path = self.parts.uri.path();
+        if self.operation != Operation::Model {
+            let path = operation::strip_base(operation::trim_slashes(path));
+            return Ok(Cow::Borrowed(path.unwrap_or_default()));
         }
-        let path = operation::trim_slashes(self.parts.uri.path());
-        operation::strip_base(path).unwrap_or_default()
+        let model = match &service.engine {
+            Some(engine) => Ok(engine.clone()),
+            None => models::model_in_path(path),
+        };
+        match model {
+            Ok(model) => Ok(Cow::Owned(models::path_of(&model))),
+            // Not expected: the service was found by this name.
+            Err(_) => Err(ServiceError::Internal("the path names no model".into())),
+        }
     }
 }

@@ -37,6 +37,24 @@ const HOST_FIELDS: [HeaderName; 9] = [
     HeaderName::from_static("clear-site-data"),
     HeaderName::from_static("service-worker-allowed"),
 ];
+/// Fields about the content of one request, or of the response that its sender has or wants.
+const CONTENT_FIELDS: [HeaderName; 15] = [
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_LOCATION,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::EXPECT,
+    header::IF_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_RANGE,
+    header::IF_UNMODIFIED_SINCE,
+    header::RANGE,
+];
 /// Capacity for fields that are added later, so that the map does not grow.
 const ADDED_FIELDS: usize = 12;
 const OWN_PREFIX: &str = "x-aisbreaker-";
@@ -52,6 +70,16 @@ pub(super) fn for_provider(headers: &HeaderMap, was_coded: bool) -> HeaderMap {
         if !is_hop_by_hop && !is_decoded && is_for_provider(name.as_str()) && !holds_key(value) {
             forwarded.append(name, value.clone());
         }
+    }
+    forwarded
+}
+
+/// Returns the request fields for a provider whose list of models is fetched: those of an ordinary
+/// call, except fields about the content of the caller's request and of the response to it.
+pub(super) fn for_model_list(headers: &HeaderMap) -> HeaderMap {
+    let mut forwarded = for_provider(headers, false);
+    for name in CONTENT_FIELDS {
+        forwarded.remove(name);
     }
     forwarded
 }

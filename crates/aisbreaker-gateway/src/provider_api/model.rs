@@ -40,7 +40,7 @@ impl BodyModel {
         span: Range<usize>,
         encoding: NameEncoding,
     ) -> Result<Self, InvalidRequest> {
-        if name.is_empty() || name.len() > MAX_NAME_LEN || name.chars().any(char::is_control) {
+        if !is_valid_name(&name) {
             let problem = format!("must be 1 to {MAX_NAME_LEN} bytes without control characters");
             return Err(InvalidRequest::new("model", problem));
         }
@@ -50,6 +50,11 @@ impl BodyModel {
             encoding,
         })
     }
+}
+
+/// Returns whether a model can have this name.
+pub(super) fn is_valid_name(name: &str) -> bool {
+    (1..=MAX_NAME_LEN).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
 /// Finds the model in a body of this format; `None` if it names none.

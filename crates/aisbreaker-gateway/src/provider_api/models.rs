@@ -18,16 +18,22 @@ use serde_json::{Map, Value, value::RawValue};
 use tokio::time::timeout;
 
 pub(crate) use self::cache::ModelListCache;
-use self::listed_model::{ListedModel, alias_model, encode_list};
+use self::{
+    cache::CacheKey,
+    listed_model::{ListedModel, alias_model, encode_list},
+};
 use super::{
     ProviderApi,
     error::ProviderApiError,
+    headers,
+    model::is_valid_name,
     resolve::{ResolvedService, Resolver},
 };
 use crate::{
     form_urlencoded,
     memory::ClientMemory,
     pipeline::Admitted,
+    request::credentials::is_key,
     response::{self, ResponseBody},
     route::operation::{self, Operation},
 };
@@ -49,10 +55,12 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A query for the list of models.
 #[derive(Debug)]
-pub struct ModelListQuery {
+pub struct ModelListQuery<'a> {
     pub(crate) dialect: Dialect,
     pub(crate) memory: Arc<ClientMemory>,
     pub(crate) now: std::time::Instant,
+    /// The header fields of the request.
+    pub(crate) headers: &'a HeaderMap,
 }
 
 /// The models of one service, with the memory that they hold.
@@ -67,25 +75,47 @@ pub(super) fn model_in_path(path: &str) -> Result<String, ProviderApiError> {
     let name = path.strip_prefix("/models/").unwrap_or_default();
     // A plus in a path is a plus.
     let name = form_urlencoded::decode(&name.replace('+', "%2B"));
-    let has_odd_segment = name
-        .split('/')
-        .any(|segment| matches!(segment, "" | "." | ".."));
-    if has_odd_segment || name.chars().any(char::is_control) {
-        return Err(ProviderApiError::UnknownModel);
+    if is_listable(&name) {
+        Ok(name)
+    } else {
+        Err(ProviderApiError::UnknownModel)
     }
-    Ok(name)
+}
+
+/// Returns the path of a model in a provider's API.
+///
+/// Slashes stay, since providers take them so, unless a server could merge two of them or drop one.
+pub(super) fn path_of(model: &str) -> String {
+    let has_empty_segment = model.split('/').any(str::is_empty);
+    let model = form_urlencoded::encode(model);
+    let model = if has_empty_segment {
+        model
+    } else {
+        model.replace("%2F", "/")
+    };
+    ["/models/", &model].concat()
+}
+
+/// Returns whether a model of this name can be called, and found by the path of its name.
+fn is_listable(name: &str) -> bool {
+    let has_dot_segment = name.split('/').any(|segment| matches!(segment, "." | ".."));
+    is_valid_name(name) && !has_dot_segment && !is_key(name)
 }
 
 impl ProviderApi {
     /// Returns the list of models for an admitted caller, from the cache if it is fresh.
     pub(super) async fn model_list(
         &self,
-        query: &ModelListQuery,
+        query: &ModelListQuery<'_>,
         admitted: &Admitted,
     ) -> Result<Response<ResponseBody>, ProviderApiError> {
         let caller = admitted.caller();
-        let cache_key = caller.key.as_ref().map(|key| (key.id, query.dialect));
-        if let Some(cache_key) = cache_key
+        let fields = headers::for_model_list(query.headers);
+        let cache_key = caller
+            .key
+            .as_ref()
+            .map(|key| CacheKey::new(key.id, query.dialect, &fields));
+        if let Some(cache_key) = &cache_key
             && let Some(list) = self.model_lists.get(cache_key, query.now)
         {
             return Ok(response::full(StatusCode::OK, JSON, list));
@@ -100,12 +130,12 @@ impl ProviderApi {
         }
         let fetches = services
             .iter()
-            .map(|service| self.service_models(service, query, admitted, &resolver));
+            .map(|service| self.service_models(service, query, &fields, admitted, &resolver));
         let fetched = join_all(fetches).await;
         let is_complete = fetched.iter().all(Result::is_ok);
         let (mut models, mut reservations) = (Vec::new(), Vec::new());
         let mut first_error = None;
-        for ((service, _), outcome) in services.iter().zip(fetched) {
+        for (service, outcome) in services.iter().zip(fetched) {
             match outcome {
                 Ok(of_service) => {
                     models.extend(of_service.models);
@@ -121,7 +151,11 @@ impl ProviderApi {
         if let (true, Some(error)) = (models.is_empty(), first_error) {
             return Err(error.into());
         }
-        for (alias, target) in &caller.model_aliases {
+        let usable_aliases = caller
+            .model_aliases
+            .iter()
+            .filter(|(alias, _)| is_usable_alias(alias, &resolver));
+        for (alias, target) in usable_aliases {
             models.extend(ListedModel::new(alias_model(alias, target), query.dialect));
         }
         let list = Bytes::from(encode_list(&models, query.dialect));
@@ -134,13 +168,14 @@ impl ProviderApi {
     /// Returns the models of one service that can be used.
     async fn service_models(
         &self,
-        (service, dialect): &(ResolvedService, Dialect),
-        query: &ModelListQuery,
+        service: &ResolvedService,
+        query: &ModelListQuery<'_>,
+        fields: &HeaderMap,
         admitted: &Admitted,
         resolver: &Resolver<'_>,
     ) -> Result<ServiceModels, ServiceError> {
         let id = &service.service_id;
-        let fetch = self.fetch_list(service, *dialect, query, admitted);
+        let fetch = self.fetch_list(service, query, fields.clone(), admitted);
         let Ok(fetched) = timeout(SERVICE_TIMEOUT, fetch).await else {
             let problem = format!("{id}: the provider took too long to list its models");
             return Err(ServiceError::Timeout(problem.into()));
@@ -173,21 +208,21 @@ impl ProviderApi {
     async fn fetch_list(
         &self,
         service: &ResolvedService,
-        dialect: Dialect,
-        query: &ModelListQuery,
+        query: &ModelListQuery<'_>,
+        fields: HeaderMap,
         admitted: &Admitted,
     ) -> Result<Bytes, ServiceError> {
-        let page = match dialect {
+        let page = match query.dialect {
             Dialect::OpenAi => None,
             Dialect::Anthropic => Some(ANTHROPIC_PAGE.to_owned()),
         };
-        let outgoing = Outgoing::new(Method::GET, HeaderMap::new(), Bytes::new())
+        let outgoing = Outgoing::new(Method::GET, fields, Bytes::new())
             .with_query(page)
             .with_budget(query.memory.budget().clone());
         let request = ForwardedRequest {
             service_id: &service.service_id,
             provider: &service.provider,
-            dialect,
+            dialect: query.dialect,
             path: "/models",
             credentials: &admitted.caller().credentials,
             hops: admitted.hops(),
@@ -241,11 +276,7 @@ fn with_usable_name(
     if !resolver.has_model(vendor, &id) {
         return None;
     }
-    let name = if leads_to(resolver, &id, vendor) {
-        id
-    } else {
-        format!("{vendor}/{id}")
-    };
+    let name = usable_name(&id, vendor, resolver)?;
     model.insert("id".to_owned(), Value::from(name));
     model
         .entry("owned_by")
@@ -253,19 +284,36 @@ fn with_usable_name(
     Some(model)
 }
 
-/// Returns whether the bare name of a model leads to this vendor.
-fn leads_to(resolver: &Resolver<'_>, model: &str, vendor: &str) -> bool {
-    let Ok(services) = resolver.resolve(Some(model)) else {
+/// Returns the shortest name under which a model of a vendor is called and found.
+fn usable_name(id: &str, vendor: &str, resolver: &Resolver<'_>) -> Option<String> {
+    let names = [
+        id.to_owned(),
+        format!("{vendor}/{id}"),
+        format!("chat:{vendor}/{id}"),
+    ];
+    names
+        .into_iter()
+        .find(|name| is_listable(name) && leads_to(resolver, name, (vendor, id)))
+}
+
+/// Returns whether a name leads to this model of this vendor.
+fn leads_to(resolver: &Resolver<'_>, name: &str, (vendor, id): (&str, &str)) -> bool {
+    let Ok(services) = resolver.resolve(Some(name)) else {
         return false;
     };
-    match services.first() {
-        Some(first) => {
-            let is_renamed = first
-                .engine
-                .as_deref()
-                .is_some_and(|engine| engine != model);
-            first.service_id.vendor() == Some(vendor) && !is_renamed
-        }
-        None => false,
-    }
+    let Some(first) = services.first() else {
+        return false;
+    };
+    first.service_id.vendor() == Some(vendor) && first.engine.as_deref().unwrap_or(name) == id
+}
+
+/// Returns whether an alias leads to a service that can be called.
+fn is_usable_alias(alias: &str, resolver: &Resolver<'_>) -> bool {
+    let is_resolved = || match resolver.resolve(Some(alias)) {
+        Ok(services) => services
+            .first()
+            .is_some_and(|first| resolver.is_usable(first)),
+        Err(_) => false,
+    };
+    is_listable(alias) && is_resolved()
 }

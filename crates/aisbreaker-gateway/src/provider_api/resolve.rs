@@ -253,7 +253,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn is_usable(&self, service: &ResolvedService) -> bool {
+    pub(crate) fn is_usable(&self, service: &ResolvedService) -> bool {
         match self.credentials.for_service(&service.service_id) {
             Credential::Bound { .. } | Credential::Unbound(_) => true,
             Credential::None => service.provider.secret == SecretNeed::Optional,
@@ -261,43 +261,30 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Returns the services of the key, each provider once, with the dialect to list its models in:
-    /// this one if the provider speaks it.
-    pub(crate) fn all(&self) -> Vec<(ResolvedService, Dialect)> {
+    /// Returns the services of the key that speak the dialect, each provider once.
+    pub(crate) fn all(&self) -> Vec<ResolvedService> {
         if let Credentials::None | Credentials::Caller(_) = self.credentials {
-            let first = self.at_first_provider(None);
-            return Vec::from_iter(first.map(|service| (service, self.dialect)));
+            return Vec::from_iter(self.at_first_provider(None));
         }
-        let mut all: Vec<(ResolvedService, Dialect)> = Vec::new();
+        let mut all: Vec<ResolvedService> = Vec::new();
         for entry in self.entries() {
-            let Some((service, dialect)) = self.for_entry_in_any_dialect(entry) else {
+            let Some(service) = self.for_entry_as_written(entry) else {
                 continue;
             };
             let is_new = all
                 .iter()
-                .all(|(known, _)| known.service_id.vendor() != service.service_id.vendor());
+                .all(|known| known.service_id.vendor() != service.service_id.vendor());
             if is_new && self.is_usable(&service) {
-                all.push((service, dialect));
+                all.push(service);
             }
         }
         all
     }
 
-    /// Returns the service of an entry as it is written, with the engine that it is limited to.
-    fn for_entry_in_any_dialect(&self, entry: &SealedSecret) -> Option<(ResolvedService, Dialect)> {
-        let other = match self.dialect {
-            Dialect::OpenAi => Dialect::Anthropic,
-            Dialect::Anthropic => Dialect::OpenAi,
-        };
+    /// Returns the service of an entry, with the engine that it is limited to.
+    fn for_entry_as_written(&self, entry: &SealedSecret) -> Option<ResolvedService> {
         let id = ServiceId::parse(entry.pattern.as_str()).ok();
-        let engine = id.as_ref().and_then(ServiceId::engine);
-        for dialect in [self.dialect, other] {
-            let resolver = Resolver { dialect, ..*self };
-            if let Some(service) = resolver.for_entry(entry, engine) {
-                return Some((service, dialect));
-            }
-        }
-        None
+        self.for_entry(entry, id.as_ref().and_then(ServiceId::engine))
     }
 
     /// Returns whether this model of a provider can be used with the key.

@@ -22,7 +22,7 @@ pub(crate) enum Authorization {
     /// A bearer value from another aisbreaker server, which took it out of a sealed key: the
     /// caller of that server does not know it.
     Entrusted(SecretString),
-    /// Another scheme than `Bearer`, or no value.
+    /// Another scheme than `Bearer`, no value, or one that is not a single word.
     Unusable,
 }
 
@@ -33,6 +33,10 @@ impl Authorization {
             Self::Bearer(secret) | Self::Entrusted(secret) => is_key(secret.expose_secret()),
             Self::Absent | Self::Unusable => false,
         }
+    }
+
+    fn is_usable(&self) -> bool {
+        matches!(self, Self::Bearer(_) | Self::Entrusted(_))
     }
 }
 
@@ -67,11 +71,28 @@ pub(crate) fn authorization(headers: &HeaderMap) -> Result<Authorization, Reques
     let Some((scheme, secret)) = text.split_once(' ') else {
         return Ok(Authorization::Unusable);
     };
-    let secret = secret.trim();
+    let secret = trim_blanks(secret);
     if !scheme.eq_ignore_ascii_case("bearer") || secret.is_empty() {
         return Ok(Authorization::Unusable);
     }
     Ok(with_secret(headers, secret))
+}
+
+/// Strips the white space that may surround a value (RFC 9110 section 5.6.3).
+fn trim_blanks(value: &str) -> &str {
+    value.trim_matches([' ', '\t'])
+}
+
+/// Returns whether a value is one visible word. A no-break space or a byte order mark that was
+/// copied along is part of the value.
+fn is_word(value: &str) -> bool {
+    let is_invisible = |c: char| {
+        c.is_whitespace()
+            || c.is_control()
+            || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+            || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    value.bytes().all(|byte| byte.is_ascii_graphic()) || !value.chars().any(is_invisible)
 }
 
 /// Reads `Authorization` and the fields of the providers' SDKs.
@@ -87,9 +108,9 @@ pub(crate) fn any_authorization(
         let Some(value) = singleton(headers, name.clone())? else {
             continue;
         };
-        let text = std::str::from_utf8(value)
-            .map_err(|_not_utf8| RequestError::InvalidField { name })?
-            .trim();
+        let text =
+            std::str::from_utf8(value).map_err(|_not_utf8| RequestError::InvalidField { name })?;
+        let text = trim_blanks(text);
         if !text.is_empty() {
             api_keys.push(with_secret(headers, text));
         }
@@ -100,17 +121,20 @@ pub(crate) fn any_authorization(
     if let Some(at) = api_keys.iter().position(Authorization::has_key) {
         return Ok(api_keys.swap_remove(at));
     }
-    let is_usable = match bearer {
-        Authorization::Bearer(_) | Authorization::Entrusted(_) => true,
-        Authorization::Absent | Authorization::Unusable => false,
-    };
-    if api_keys.is_empty() || is_usable && dialect == Dialect::OpenAi {
-        return Ok(bearer);
+    let first_usable = api_keys.iter().position(Authorization::is_usable);
+    match first_usable {
+        Some(_) if bearer.is_usable() && dialect == Dialect::OpenAi => Ok(bearer),
+        Some(at) => Ok(api_keys.swap_remove(at)),
+        None if api_keys.is_empty() || bearer.is_usable() => Ok(bearer),
+        None => Ok(Authorization::Unusable),
     }
-    Ok(api_keys.swap_remove(0))
 }
 
+/// A value that is not one word is unusable, unless it holds a key: that is refused as a key.
 fn with_secret(headers: &HeaderMap, secret: &str) -> Authorization {
+    if !is_key(secret) && !is_word(secret) {
+        return Authorization::Unusable;
+    }
     let secret = SecretString::from(secret);
     if headers.contains_key(SEALED) {
         Authorization::Entrusted(secret)

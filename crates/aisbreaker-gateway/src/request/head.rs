@@ -230,11 +230,12 @@ mod tests {
     #[test]
     fn content_is_read_as_every_provider_reads_it_or_refused() {
         let (json, form) = (Some(ContentFormat::Json), Some(ContentFormat::Multipart));
-        let rows: [(&[&str], _, _); 22] = [
+        let rows: [(&[&str], _, _); 23] = [
             (&[], json, json),
             (&["application/json"], json, json),
             (&["Application/JSON ; charset=UTF-8"], json, json),
             (&["application/json; charset=\"utf-8\""], json, json),
+            (&["application/json;charset=\"UTF8\""], json, json),
             (&["application/vnd.a+json"], json, json),
             (&["text/plain;charset=UTF-8"], json, json),
             (&["multipart/form-data; boundary=b"], None, form),

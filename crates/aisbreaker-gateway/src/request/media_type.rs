@@ -41,8 +41,10 @@ fn is_utf8_charset(rest: &[u8]) -> bool {
     let Some(charset) = rest.trim_ascii().strip_prefix(b"=") else {
         return false;
     };
-    matches!(
-        &*charset.trim_ascii().to_ascii_lowercase(),
-        b"utf-8" | b"\"utf-8\"" | b"utf8" | b"us-ascii"
-    )
+    let charset = charset.trim_ascii().to_ascii_lowercase();
+    let unquoted = match &*charset {
+        [b'"', text @ .., b'"'] => text,
+        text => text,
+    };
+    matches!(unquoted, b"utf-8" | b"utf8" | b"us-ascii" | b"ascii")
 }

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use aisbreaker_services::{ServiceError, Tokens};
+use aisbreaker_services::ServiceError;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
@@ -112,19 +112,43 @@ impl ResponseBody {
 
     /// Ends a stream: its tokens and what went wrong go into the log.
     fn end(&mut self) {
+        self.end_log();
+        self.content = Content::Empty;
+    }
+
+    /// Ends the log line of a stream that the client has received, though the provider may not have
+    /// ended it.
+    fn end_log(&mut self) {
+        self.log_stream();
+        self.complete();
+    }
+
+    fn log_stream(&mut self) {
+        let Some(log) = &mut self.log else { return };
         let (cause, tokens) = match &self.content {
             Content::Events(events) => (events.failure(), events.tokens()),
             Content::Passthrough(body) => (body.failure(), body.tokens()),
-            Content::Empty | Content::Full(..) => (None, Tokens::default()),
+            // The tokens of a complete body are known before.
+            Content::Empty | Content::Full(..) => return,
         };
-        if let Some(log) = &mut self.log {
-            log.set_tokens(tokens);
-            if let Some(cause) = cause {
-                log.set_cause(cause.to_owned());
-            }
+        log.set_tokens(tokens);
+        if let Some(cause) = cause {
+            log.set_cause(cause.to_owned());
         }
-        self.content = Content::Empty;
-        self.complete();
+    }
+}
+
+/// Logs a stream that the client leaves before it ends, with the tokens so far.
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let is_answered = match &self.content {
+            Content::Passthrough(body) => body.is_answered(),
+            Content::Empty | Content::Full(..) | Content::Events(_) => false,
+        };
+        self.log_stream();
+        if is_answered {
+            self.complete();
+        }
     }
 }
 
@@ -148,7 +172,12 @@ impl Body for ResponseBody {
                 Poll::Ready(Some(Ok(Frame::data(frame))))
             }
             Content::Events(events) => match std::task::ready!(events.poll_bytes(cx)) {
-                Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Some(bytes) => {
+                    if events.is_over() {
+                        this.end_log();
+                    }
+                    Poll::Ready(Some(Ok(Frame::data(bytes))))
+                }
                 None => {
                     this.end();
                     Poll::Ready(None)
@@ -159,6 +188,8 @@ impl Body for ResponseBody {
                     // hyper may stop polling at Content-Length and never see the end.
                     if body.is_complete() {
                         this.end();
+                    } else if body.is_over() {
+                        this.end_log();
                     }
                     Poll::Ready(Some(Ok(Frame::data(bytes))))
                 }

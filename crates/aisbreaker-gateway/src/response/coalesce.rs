@@ -55,6 +55,11 @@ impl CoalescedBody {
         self.len() == 0 && self.end.is_none() && self.body.is_end_stream()
     }
 
+    /// Returns whether the end of the body came, with everything before it.
+    pub(super) fn ended_well(&self) -> bool {
+        self.len() == 0 && matches!(self.end, Some(Ok(())))
+    }
+
     /// Returns the size of what is to come, for a body whose frames are not joined.
     pub(super) fn size_hint(&self) -> SizeHint {
         self.body.size_hint()

@@ -4,13 +4,15 @@ use std::{
     io::Write as _,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use aisbreaker_services::{Event, EventStream, ServiceError, Tokens};
+use aisbreaker_services::{Event, EventStream, ReportedTokens, ServiceError, Tokens};
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::keep_alive::{COMMENT, KeepAlive};
 use crate::{failure::Failure, memory::ClientMemory};
 
 /// Events that are ready together leave in one frame of about this many bytes.
@@ -25,18 +27,30 @@ pub(crate) struct EventBytes {
     /// The last event was returned, and only the end of the service's stream is awaited.
     is_over: bool,
     failure: Option<String>,
-    tokens: Tokens,
+    /// Those of the final response.
+    tokens: Option<Tokens>,
+    reported: ReportedTokens,
+    keep_alive: KeepAlive,
     /// Every frame is held of this until the client has read it.
     memory: Arc<ClientMemory>,
 }
 
 impl EventBytes {
-    pub(crate) fn new(events: EventStream, memory: Arc<ClientMemory>) -> Self {
+    /// Creates the encoder; `reported` has the tokens before the final event, and `keep_alive` is the
+    /// idle time after which a comment is sent.
+    pub(crate) fn new(
+        events: EventStream,
+        reported: ReportedTokens,
+        keep_alive: Duration,
+        memory: Arc<ClientMemory>,
+    ) -> Self {
         Self {
             events: Some(events),
             is_over: false,
             failure: None,
-            tokens: Tokens::default(),
+            tokens: None,
+            reported,
+            keep_alive: KeepAlive::new(keep_alive),
             memory,
         }
     }
@@ -46,9 +60,14 @@ impl EventBytes {
         self.failure.as_deref()
     }
 
-    /// Returns the tokens that the service reported.
+    /// Returns the tokens that the service reported so far.
     pub(crate) fn tokens(&self) -> Tokens {
-        self.tokens
+        self.tokens.unwrap_or_else(|| self.reported.get())
+    }
+
+    /// Returns whether the last event was returned.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over || self.events.is_none()
     }
 
     /// Polls for the next frame; `None` at the end.
@@ -60,20 +79,23 @@ impl EventBytes {
             if self.is_over {
                 if frame.is_empty() {
                     // Services use this poll to make their connection reusable.
-                    let _end = std::task::ready!(next(events, cx));
+                    let _end = ready!(next(events, cx));
                     self.events = None;
                 }
                 break;
             }
             match next(events, cx) {
-                Poll::Pending if frame.is_empty() => return Poll::Pending,
+                Poll::Pending if frame.is_empty() => {
+                    ready!(self.keep_alive.poll(cx));
+                    return Poll::Ready(Some(Bytes::from_static(COMMENT)));
+                }
                 Poll::Pending => break,
                 Poll::Ready(Some(Ok(Event::Progress(progress)))) => {
                     write_event(&mut frame, "progress", &progress)
                 }
                 Poll::Ready(Some(Ok(Event::Final(response)))) => {
                     write_event(&mut frame, "final", &response);
-                    self.tokens = Tokens::of(&response.usage);
+                    self.tokens = Some(Tokens::of(&response.usage));
                     self.is_over = true;
                 }
                 Poll::Ready(Some(Err(error))) => self.fail(&mut frame, error),
@@ -85,6 +107,7 @@ impl EventBytes {
                 }
             }
         }
+        self.keep_alive.reset();
         Poll::Ready((!frame.is_empty()).then(|| self.hold(frame)))
     }
 
@@ -158,7 +181,12 @@ mod tests {
 
     fn frames(events: EventStream) -> Vec<String> {
         let clients = ClientMemories::new(MemoryBudget::default(), usize::MAX);
-        let mut bytes = EventBytes::new(events, clients.for_client([192, 0, 2, 1].into()));
+        let mut bytes = EventBytes::new(
+            events,
+            ReportedTokens::default(),
+            Duration::from_secs(15),
+            clients.for_client([192, 0, 2, 1].into()),
+        );
         let mut frames = Vec::new();
         let mut cx = Context::from_waker(Waker::noop());
         loop {

@@ -13,16 +13,21 @@ use std::{
 };
 
 use aisbreaker_egress::{MemoryBudget, MemoryReservation, SendError};
-use aisbreaker_services::{Dialect, ServiceError, Tokens, UsageRule, last_usage};
+use aisbreaker_services::{Dialect, ServiceError, StreamKind, Tokens, UsageRule, last_usage};
 use bytes::Bytes;
 use http_body::SizeHint;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use super::{
     coalesce::CoalescedBody,
+    keep_alive::{COMMENT, KeepAlive},
     sse_boundary::{BodyEnd, EventTracker, TAIL_BYTES, keep_tail},
 };
 use crate::{dialect, failure::Failure, memory::ClientMemory};
+
+/// How long the end of a body is awaited after the last event of its stream, so that both
+/// connections can be used again.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// The body of a provider's response on its way to the client.
 pub(crate) struct PassthroughBody {
@@ -36,6 +41,10 @@ pub(crate) struct PassthroughBody {
 }
 
 /// What a body holds, as far as that matters here.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the body is boxed as a whole, and is mostly a stream"
+)]
 enum Content {
     Events(EventStream),
     Json(JsonEnds),
@@ -45,14 +54,16 @@ enum Content {
 struct EventStream {
     events: EventTracker,
     dialect: Dialect,
-    body_end: BodyEnd,
     keep_alive: KeepAlive,
+    /// Created at the first wait after the last event.
+    linger: Option<Pin<Box<Sleep>>>,
 }
 
 /// How an event stream is forwarded.
 #[derive(Debug)]
 pub(crate) struct StreamOptions {
     pub(crate) dialect: Dialect,
+    pub(crate) kind: StreamKind,
     pub(crate) body_end: BodyEnd,
     /// The idle time after which a keep-alive is sent.
     pub(crate) keep_alive: Duration,
@@ -108,15 +119,16 @@ impl PassthroughBody {
     ) -> Self {
         let StreamOptions {
             dialect,
+            kind,
             body_end,
             keep_alive,
             usage,
         } = options;
         let stream = EventStream {
-            events: EventTracker::new(Arc::clone(&usage), body_end, memory.budget()),
+            events: EventTracker::new(kind, Arc::clone(&usage), body_end, memory.budget()),
             dialect,
-            body_end,
             keep_alive: KeepAlive::new(keep_alive),
+            linger: None,
         };
         Self {
             body: Some(CoalescedBody::new(body)),
@@ -153,6 +165,27 @@ impl PassthroughBody {
         }
     }
 
+    /// Returns whether the client has received everything that matters, though the provider has not
+    /// ended its response.
+    pub(crate) fn is_over(&self) -> bool {
+        match (&self.content, &self.body) {
+            (Content::Events(stream), Some(body)) => {
+                let is_at_end = body.ended_well() && stream.events.holds_nothing();
+                stream.events.end().is_over() || (is_at_end && self.is_answered())
+            }
+            (Content::Events(_), None) => true,
+            (Content::Json(_) | Content::Other, _) => false,
+        }
+    }
+
+    /// Returns whether a client that leaves now has received a whole answer.
+    pub(crate) fn is_answered(&self) -> bool {
+        match &self.content {
+            Content::Events(stream) => stream.events.end().is_answered(),
+            Content::Json(_) | Content::Other => false,
+        }
+    }
+
     /// Returns whether there is nothing to forward. Only meaningful before the first poll.
     pub(crate) fn is_empty(&self) -> bool {
         match &self.body {
@@ -180,27 +213,42 @@ impl PassthroughBody {
                 return Poll::Ready(None);
             };
             match body.poll_frame(cx) {
-                Poll::Pending => return self.poll_keep_alive(cx).map(|bytes| Some(Ok(bytes))),
+                Poll::Pending => {
+                    let waited = ready!(self.poll_wait(cx));
+                    if waited.is_none() {
+                        self.body = None;
+                    }
+                    return Poll::Ready(waited.map(Ok));
+                }
                 Poll::Ready(Some(Ok(data))) => {
                     let bytes = self.forward(data);
                     if !bytes.is_empty() {
                         return Poll::Ready(Some(self.hold(bytes)));
                     }
                 }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(self.cut(error.into())),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(self.break_off(error)),
                 Poll::Ready(None) => return Poll::Ready(self.end()),
             }
         }
     }
 
-    fn poll_keep_alive(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
-        match &mut self.content {
-            Content::Events(stream) if stream.events.is_between() => {
-                ready!(stream.keep_alive.poll(cx));
-                Poll::Ready(Bytes::from_static(keep_alive(stream.dialect)))
-            }
-            Content::Events(_) | Content::Json(_) | Content::Other => Poll::Pending,
+    /// Waits for the time of a keep-alive, or after the last event for the time to end the stream.
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let Content::Events(stream) = &mut self.content else {
+            return Poll::Pending;
+        };
+        if stream.events.end().is_over() {
+            let linger = stream
+                .linger
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+            return linger.as_mut().poll(cx).map(|()| None);
         }
+        if !stream.events.is_between() {
+            return Poll::Pending;
+        }
+        ready!(stream.keep_alive.poll(cx));
+        stream.events.note_insertion();
+        Poll::Ready(Some(Bytes::from_static(keep_alive(stream.dialect))))
     }
 
     /// Returns the bytes that can be forwarded now, which may be none.
@@ -229,6 +277,17 @@ impl PassthroughBody {
         }
     }
 
+    /// Handles a body that breaks off. After the provider's last event nothing is missing.
+    fn break_off(&mut self, error: SendError) -> Option<Result<Bytes, ResponseCut>> {
+        match &self.content {
+            Content::Events(stream) if stream.events.end().has_ended() => {
+                self.body = None;
+                None
+            }
+            Content::Events(_) | Content::Json(_) | Content::Other => self.cut(error.into()),
+        }
+    }
+
     /// Handles the end of the body.
     fn end(&mut self) -> Option<Result<Bytes, ResponseCut>> {
         let Content::Events(stream) = &mut self.content else {
@@ -236,7 +295,7 @@ impl PassthroughBody {
             return None;
         };
         let rest = stream.events.finish();
-        if stream.body_end == BodyEnd::CloseDelimited && !stream.events.is_over() {
+        if stream.events.end().is_cut() {
             return self.cut(SendError::Cut.into());
         }
         self.body = None;
@@ -274,8 +333,7 @@ impl fmt::Debug for PassthroughBody {
 /// Returns what clients of a dialect accept as a keep-alive.
 fn keep_alive(dialect: Dialect) -> &'static [u8] {
     match dialect {
-        // Some clients take a comment with a blank line for an event without data.
-        Dialect::OpenAi => b": keep-alive\n",
+        Dialect::OpenAi => COMMENT,
         Dialect::Anthropic => b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
     }
 }
@@ -318,48 +376,6 @@ impl JsonEnds {
         match last_usage(&self.tail).or_else(|| last_usage(&self.head)) {
             Some(usage) => rule.read(&usage),
             None => Tokens::default(),
-        }
-    }
-}
-
-/// The timer of keep-alives.
-struct KeepAlive {
-    interval: Duration,
-    idle_since: Option<Instant>,
-    /// Created at the first wait. It is rearmed only when it fires, not for every event.
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl KeepAlive {
-    fn new(interval: Duration) -> Self {
-        Self {
-            interval,
-            idle_since: None,
-            timer: None,
-        }
-    }
-
-    /// Starts the idle time anew.
-    fn reset(&mut self) {
-        self.idle_since = None;
-    }
-
-    /// Completes once the stream has been idle for the interval.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let idle_since = *self.idle_since.get_or_insert_with(Instant::now);
-        let interval = self.interval;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(interval)));
-        loop {
-            ready!(timer.as_mut().poll(cx));
-            let rest = interval.saturating_sub(idle_since.elapsed());
-            if rest.is_zero() {
-                timer.set(tokio::time::sleep(interval));
-                self.idle_since = Some(Instant::now());
-                return Poll::Ready(());
-            }
-            timer.set(tokio::time::sleep(rest));
         }
     }
 }

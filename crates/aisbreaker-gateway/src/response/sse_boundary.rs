@@ -1,30 +1,24 @@
 //! Where the events of a forwarded stream end, and what they report.
 //!
-//! Source: WHATWG HTML section 9.2, and the API references of OpenAI and Anthropic.
+//! Source: WHATWG HTML section 9.2.
 
 use std::sync::{Arc, LazyLock};
 
 use aisbreaker_egress::{MemoryBudget, MemoryReservation};
-use aisbreaker_services::{Tokens, UsageRule, last_usage};
+use aisbreaker_services::{StreamKind, Tokens, UsageRule, last_usage};
 use bytes::{Bytes, BytesMut};
-use memchr::memmem::{self, Finder};
+use memchr::memmem::Finder;
 
+use super::{
+    event_lines::{EventFields, end_of_events, end_of_loose_lines, lines, without_mark},
+    stream_end::EndDetector,
+};
 use crate::dialect::EventNames;
 
 /// The most bytes of an incomplete event that are held back. A longer one is forwarded as it comes.
 const MAX_HELD_BYTES: usize = 1 << 20;
-/// What the last event of a stream holds, by dialect and API. Inside a text, the quotes would be
-/// escaped.
-const LAST_EVENTS: [&[u8]; 4] = [
-    b"\"message_stop\"",
-    b"\"response.completed\"",
-    b"\"response.failed\"",
-    b"\"response.incomplete\"",
-];
 /// Finds events that may report usage. Built once, since every event is searched.
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
-/// The data that ends a stream of chat completions.
-const DONE: &[u8] = b"[DONE]";
 
 /// The most bytes of both ends of a response that are kept to find its usage in.
 pub(super) const TAIL_BYTES: usize = 16 << 10;
@@ -50,25 +44,38 @@ pub(super) struct EventTracker {
     is_inside: bool,
     /// The end of what the client has received of it, which may report usage.
     tail: Vec<u8>,
+    start: Start,
     /// `None` until the first event with data.
     names: Option<EventNames>,
-    body_end: BodyEnd,
-    /// Whether the last event was seen. Only looked for in close-delimited bodies.
-    is_over: bool,
+    end: EndDetector,
     usage: Arc<UsageRule>,
     tokens: Tokens,
 }
 
+/// What the client has received of the provider's bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Start {
+    Nothing,
+    /// Nothing, but something else: a byte order mark would not be the first any more.
+    Insertion,
+    Something,
+}
+
 impl EventTracker {
-    pub(super) fn new(usage: Arc<UsageRule>, body_end: BodyEnd, budget: &MemoryBudget) -> Self {
+    pub(super) fn new(
+        kind: StreamKind,
+        usage: Arc<UsageRule>,
+        body_end: BodyEnd,
+        budget: &MemoryBudget,
+    ) -> Self {
         Self {
             held: BytesMut::new(),
             reservation: budget.reservation(),
             is_inside: false,
             tail: Vec::new(),
+            start: Start::Nothing,
             names: None,
-            body_end,
-            is_over: false,
+            end: EndDetector::new(kind, body_end),
             usage,
             tokens: Tokens::default(),
         }
@@ -76,8 +83,34 @@ impl EventTracker {
 
     /// Takes bytes of the provider and returns what can be forwarded now, which may be nothing.
     pub(super) fn push(&mut self, bytes: &Bytes) -> Bytes {
-        let ready = if self.held.is_empty() {
-            let end = end_of_events(bytes, 0);
+        let ready = self.take_complete(bytes);
+        if !ready.is_empty() {
+            self.inspect(&ready);
+            self.is_inside = false;
+        }
+        let has_room = self.reservation.hold(self.held.len()).is_ok();
+        if self.held.len() <= MAX_HELD_BYTES && has_room && !self.is_inside {
+            return self.begin(ready);
+        }
+        let rest = self.take_held();
+        if !self.is_inside && !rest.is_empty() {
+            self.is_inside = true;
+            self.end.begin_long_event(self.without_first_mark(&rest));
+        }
+        keep_tail(&mut self.tail, &rest);
+        if ready.is_empty() {
+            self.begin(rest)
+        } else {
+            let joined = [ready, rest].concat().into();
+            self.begin(joined)
+        }
+    }
+
+    /// Takes complete events, and complete lines after them that belong to no event. The rest is
+    /// held back.
+    fn take_complete(&mut self, bytes: &Bytes) -> Bytes {
+        if self.held.is_empty() {
+            let end = self.end_of_complete(bytes, 0);
             self.held
                 .extend_from_slice(bytes.get(end..).unwrap_or_default());
             bytes.slice(..end)
@@ -85,32 +118,39 @@ impl EventTracker {
             // The end of an event may span both.
             let from = self.held.len().saturating_sub(3);
             self.held.extend_from_slice(bytes);
-            let end = end_of_events(&self.held, from);
+            let end = self.end_of_complete(&self.held, from);
             self.held.split_to(end).freeze()
-        };
-        if !ready.is_empty() {
-            self.is_inside = false;
-            self.inspect(&ready);
         }
-        let has_room = self.reservation.hold(self.held.len()).is_ok();
-        if self.held.len() <= MAX_HELD_BYTES && has_room && !self.is_inside {
-            return ready;
+    }
+
+    fn end_of_complete(&self, bytes: &[u8], from: usize) -> usize {
+        let events_end = end_of_events(bytes, from);
+        if events_end == bytes.len() || (events_end == 0 && self.is_inside) {
+            return events_end;
         }
-        self.is_inside |= !self.held.is_empty();
-        let rest = self.take_held();
-        keep_tail(&mut self.tail, &rest);
-        if ready.is_empty() {
-            rest
-        } else {
-            [ready, rest].concat().into()
+        // A long line is not searched again with every piece of it.
+        let searched = bytes.get(from.max(events_end)..).unwrap_or_default();
+        if memchr::memchr2(b'\n', b'\r', searched).is_none() {
+            return events_end;
+        }
+        let mark = bytes
+            .len()
+            .saturating_sub(self.without_first_mark(bytes).len());
+        let start = events_end.max(mark);
+        match end_of_loose_lines(bytes, start) {
+            // A byte order mark by itself is no line.
+            end if end == start => events_end,
+            end => end,
         }
     }
 
     /// Returns what is held back at the end of the body.
     pub(super) fn finish(&mut self) -> Bytes {
         let rest = self.take_held();
-        self.inspect(&rest);
-        rest
+        self.end.finish(self.without_first_mark(&rest), &self.tail);
+        self.inspect_names(&rest);
+        self.inspect_usage(&rest);
+        self.begin(rest)
     }
 
     fn take_held(&mut self) -> Bytes {
@@ -118,16 +158,46 @@ impl EventTracker {
         self.held.split().freeze()
     }
 
+    /// Notes that the client receives these bytes, which lose a byte order mark that would not be
+    /// the first.
+    fn begin(&mut self, mut bytes: Bytes) -> Bytes {
+        if self.start == Start::Something || bytes.is_empty() {
+            return bytes;
+        }
+        if self.start == Start::Insertion {
+            let mark = bytes.len().saturating_sub(without_mark(&bytes).len());
+            bytes = bytes.slice(mark..);
+        }
+        self.start = Start::Something;
+        bytes
+    }
+
+    fn without_first_mark<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        match self.start {
+            Start::Nothing | Start::Insertion => without_mark(bytes),
+            Start::Something => bytes,
+        }
+    }
+
+    /// Notes that the client receives bytes which are not the provider's.
+    pub(super) fn note_insertion(&mut self) {
+        if self.start == Start::Nothing {
+            self.start = Start::Insertion;
+        }
+    }
+
     /// Returns whether the client has received complete events only, so that others can follow.
     pub(super) fn is_between(&self) -> bool {
         !self.is_inside
     }
 
-    /// Returns whether the event came that ends a stream in the provider's protocol.
-    ///
-    /// Only meaningful for close-delimited bodies.
-    pub(super) fn is_over(&self) -> bool {
-        self.is_over
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Returns how far the stream is from its end.
+    pub(super) fn end(&self) -> &EndDetector {
+        &self.end
     }
 
     /// Returns whether the events have names, as far as is known.
@@ -141,6 +211,18 @@ impl EventTracker {
     }
 
     fn inspect(&mut self, events: &[u8]) {
+        let events = self.without_first_mark(events);
+        self.inspect_names(events);
+        self.inspect_usage(events);
+        if self.is_inside {
+            let (_, after) = EventFields::read(events);
+            self.end.read(after);
+        } else {
+            self.end.read(events);
+        }
+    }
+
+    fn inspect_names(&mut self, events: &[u8]) {
         // Comments, which some providers send first, have no names.
         if self.names.is_none() && lines(events).any(|line| line.starts_with(b"data:")) {
             let is_named = lines(events).any(|line| line.starts_with(b"event:"));
@@ -150,13 +232,14 @@ impl EventTracker {
                 EventNames::Absent
             });
         }
-        if self.body_end == BodyEnd::CloseDelimited {
-            self.is_over |= holds_last_event(events);
-        }
+    }
+
+    fn inspect_usage(&mut self, events: &[u8]) {
         if !self.tail.is_empty() {
             let mut tail = std::mem::take(&mut self.tail);
             keep_tail(&mut tail, lines(events).next().unwrap_or_default());
             self.count(&tail);
+            self.end.end_long_event(&tail);
         }
         if USAGE.find(events).is_some() {
             for line in lines(events).filter(|line| line.starts_with(b"data:")) {
@@ -172,17 +255,6 @@ impl EventTracker {
     }
 }
 
-fn holds_last_event(events: &[u8]) -> bool {
-    let is_done = |line: &[u8]| match line.strip_prefix(b"data:") {
-        Some(data) => data.trim_ascii() == DONE,
-        None => false,
-    };
-    lines(events).any(is_done)
-        || LAST_EVENTS
-            .iter()
-            .any(|last| memmem::find(events, last).is_some())
-}
-
 /// Keeps the last [`TAIL_BYTES`] of everything that was pushed.
 pub(super) fn keep_tail(tail: &mut Vec<u8>, data: &[u8]) {
     let skipped = data.len().saturating_sub(TAIL_BYTES);
@@ -193,48 +265,12 @@ pub(super) fn keep_tail(tail: &mut Vec<u8>, data: &[u8]) {
     tail.extend_from_slice(data);
 }
 
-/// Returns the lines, ended by a line feed, a carriage return, or both.
-fn lines(events: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Some(events);
-    std::iter::from_fn(move || {
-        let bytes = rest?;
-        let Some(end) = memchr::memchr2(b'\n', b'\r', bytes) else {
-            rest = None;
-            return Some(bytes);
-        };
-        let (line, line_end_and_rest) = bytes.split_at_checked(end)?;
-        rest = line_end_and_rest.get(1..);
-        Some(line)
-    })
-}
-
-/// Returns where the last complete event ends, which is after the last blank line, or 0.
-///
-/// Blank lines before `from` are not looked for. A carriage return at the very end may be half of
-/// a line break, so it ends nothing.
-fn end_of_events(bytes: &[u8], from: usize) -> usize {
-    let is_end = |at: usize| matches!(bytes.get(at), Some(b'\n' | b'\r'));
-    let searched = bytes.get(from..).unwrap_or_default();
-    for at in memchr::memrchr2_iter(b'\n', b'\r', searched).map(|at| at.saturating_add(from)) {
-        let start = match bytes.get(at) {
-            Some(b'\r') if at.saturating_add(1) == bytes.len() => continue,
-            // The carriage return of a pair is handled with its line feed.
-            Some(b'\r') if bytes.get(at.saturating_add(1)) == Some(&b'\n') => continue,
-            Some(b'\n') if at > 0 && bytes.get(at - 1) == Some(&b'\r') => at - 1,
-            _ => at,
-        };
-        if start > 0 && is_end(start - 1) {
-            return at.saturating_add(1);
-        }
-    }
-    0
-}
-
 /// Returns what is forwarded of each piece, with how much is held back then, and what at the end; for
 /// the fuzz target.
 #[cfg(any(fuzzing, test))]
 pub(crate) fn forwarded(pieces: &[Bytes]) -> (Vec<(Bytes, usize)>, Bytes) {
     let mut events = EventTracker::new(
+        StreamKind::Completions,
         Arc::default(),
         BodyEnd::CloseDelimited,
         &MemoryBudget::default(),
@@ -257,6 +293,7 @@ mod tests {
     fn events() -> EventTracker {
         let rule = serde_json::from_value(json!({"input": ["i"], "output": ["o"]})).unwrap();
         EventTracker::new(
+            StreamKind::Responses,
             Arc::new(rule),
             BodyEnd::CloseDelimited,
             &MemoryBudget::default(),
@@ -300,6 +337,7 @@ mod tests {
     #[test]
     fn no_more_is_held_back_than_the_budget_allows() {
         let mut events = EventTracker::new(
+            StreamKind::Completions,
             Arc::default(),
             BodyEnd::Framed,
             &MemoryBudget::new(16 << 10),
@@ -323,7 +361,7 @@ mod tests {
                 "{length}"
             );
             assert!(
-                events.is_over() && events.names() == EventNames::Present,
+                events.end().is_over() && events.names() == EventNames::Present,
                 "{length}"
             );
         }
@@ -367,7 +405,7 @@ mod tests {
             ("data: 1\n\ndata:[DONE]\n\n", false, true),
             ("data: 1\r\n\r\ndata: [DONE] \r\n\r\n", false, true),
             (
-                "event: a\ndata: {\"type\": \"message_stop\"}\n\n",
+                "event: a\ndata: {\"type\": \"response.failed\"}\n\n",
                 true,
                 true,
             ),
@@ -381,7 +419,10 @@ mod tests {
             for length in 1..=stream.len() {
                 let (_, _, events) = passed(stream.as_bytes().chunks(length).map(<[u8]>::to_vec));
                 assert_eq!(
-                    (events.names() == EventNames::Present, events.is_over()),
+                    (
+                        events.names() == EventNames::Present,
+                        events.end().is_over()
+                    ),
                     (is_named, is_over),
                     "{stream:?} {length}"
                 );
@@ -416,34 +457,6 @@ mod tests {
             let mut decoder = Decoder::new();
             decoder.feed(Bytes::copy_from_slice(kept));
             prop_assert_eq!(decoder.take(), Ok(None), "{:?}", String::from_utf8_lossy(kept));
-        }
-    }
-
-    #[test]
-    fn the_last_event_ends_after_its_blank_line() {
-        let rows: [(&[u8], usize); 14] = [
-            (b"data: a\n\n", 9),
-            (b"data: a\n\ndata: b", 9),
-            (b"data: a\n\ndata: b\n", 9),
-            (b"data: a\r\n\r\n", 11),
-            (b"data: a\r\n\r", 0),
-            (b"data: a\r\r", 0),
-            (b"data: a\r\rx", 9),
-            (b"data: a\n\r\nx", 10),
-            (b"data: a\n", 0),
-            (b"data: a\r\n", 0),
-            (b"a\n\n\n\nb", 5),
-            (b"\n", 0),
-            (b"", 0),
-            (b"a\r\nb\r\n\r\nc\r\n", 8),
-        ];
-        for (bytes, expected) in rows {
-            assert_eq!(
-                end_of_events(bytes, 0),
-                expected,
-                "{}",
-                String::from_utf8_lossy(bytes)
-            );
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use aisbreaker_services::Dialect;
+use aisbreaker_services::{Dialect, StreamKind};
 use http::Method;
 
 /// An operation of a provider's API.
@@ -219,6 +219,26 @@ impl Operation {
             | Self::Models
             | Self::Messages
             | Self::CountTokens => false,
+        }
+    }
+
+    /// Returns what a streamed response consists of, which decides where it ends.
+    pub(crate) fn stream_kind(self) -> StreamKind {
+        match self {
+            Self::ChatCompletions | Self::Completions => StreamKind::Completions,
+            Self::Responses | Self::Response | Self::ResponseCompaction => StreamKind::Responses,
+            Self::Messages => StreamKind::Messages,
+            Self::ImageGenerations | Self::ImageEdits | Self::ImageVariations => StreamKind::Images,
+            Self::Speech => StreamKind::Speech,
+            Self::Transcriptions | Self::Translations => StreamKind::Transcriptions,
+            Self::ResponseInputTokens
+            | Self::ResponseCancel
+            | Self::ResponseInputItems
+            | Self::Embeddings
+            | Self::Moderations
+            | Self::Models
+            | Self::Model
+            | Self::CountTokens => StreamKind::Other,
         }
     }
 

@@ -6,7 +6,7 @@ use aisbreaker_api::{ServiceId, ServicePattern};
 use aisbreaker_egress::Timeouts;
 use tokio::time::Instant;
 
-use super::{Call, Reply, Service, fallback};
+use super::{Call, Reply, Service, fallback, nearest::nearest};
 use crate::error::ServiceError;
 
 /// The services of a server; cheap to clone.
@@ -44,6 +44,7 @@ impl Registry {
             Some(entry) => Ok(Arc::clone(&entry.service)),
             None => Err(ServiceError::UnknownService {
                 service_id: id.as_str().to_owned(),
+                nearest: nearest(id.as_str(), self.ids()).map(str::to_owned),
             }),
         }
     }

@@ -77,6 +77,7 @@ impl Conversation {
 
     fn usage(&self) -> Usage {
         let mut usage = Usage::new(self.service_id.as_str());
+        usage.service.engine = self.service_id.engine().map(str::to_owned);
         usage.total_milliseconds = milliseconds_since(self.started);
         usage
     }

@@ -165,6 +165,9 @@ impl Messages {
 }
 
 fn undecodable(error: DecodeError) -> ServiceError {
+    if let DecodeError::TooLong { limit } = error {
+        return too_long(limit);
+    }
     let text = format!("the service's answer is not a stream of events that can be read: {error}");
     ServiceError::BadAnswer(ErrorDetail::new(text).with_source(error))
 }

@@ -62,13 +62,6 @@ enum Api {
 }
 
 impl Api {
-    fn service_name(self) -> &'static str {
-        match self {
-            Self::Gemini => "GeminiGoogleComChatService",
-            Self::VertexAi => "GeminiVertexaiGoogleComChatService",
-        }
-    }
-
     fn default_url(self) -> &'static str {
         match self {
             Self::Gemini => "https://generativelanguage.googleapis.com",
@@ -126,7 +119,6 @@ impl GeminiChat {
         let pending = PendingReply::new(conversation, model, &destination.url);
         let request = ProviderRequest {
             client: &self.client,
-            service_name: self.api.service_name(),
             service_id: &call.service_id,
             destination,
             outgoing: Outgoing::post(headers, body)

@@ -12,11 +12,10 @@ use crate::{
     destination::Destination,
     error::ServiceError,
     service::{Reply, ReplyKind},
-    sse::Decoder,
     upstream::{
+        answer_form::{StreamedAnswer, read_streamed},
         body::{CollectedBody, read_whole},
         error_context::ErrorContext,
-        headers::is_event_stream,
         send::send_for_success,
     },
 };
@@ -24,8 +23,6 @@ use crate::{
 /// A request to a provider that is ready to be sent.
 pub(super) struct ProviderRequest<'a> {
     pub(super) client: &'a Client,
-    /// The name of the service, which is in its errors.
-    pub(super) service_name: &'a str,
     pub(super) service_id: &'a ServiceId,
     pub(super) destination: Destination,
     pub(super) outgoing: Outgoing,
@@ -35,22 +32,27 @@ pub(super) struct ProviderRequest<'a> {
 impl ProviderRequest<'_> {
     /// Sends the request and reads the answer, which is whole or streamed as the provider decides.
     pub(super) async fn exchange(self, reader: impl AnswerReader) -> Result<Reply, ServiceError> {
-        let context = error_context(self.service_name, self.service_id, &self.destination);
+        let context = error_context(self.service_id, &self.destination);
         let (client, kind) = (self.client.clone(), self.reply_kind);
         let (destination, outgoing) = (self.destination, self.outgoing);
         let exchange = async move {
             let (parts, body) =
                 send_for_success(&client, &destination.url, outgoing, of_response).await?;
-            if kind == ReplyKind::Stream && is_event_stream(&parts.headers) {
-                let end = if is_framed(&parts) {
-                    StreamEnd::CompleteBody
-                } else {
-                    StreamEnd::UnframedBody
-                };
-                let events = event_stream(body, Decoder::new(), end, reader);
-                return Ok(Reply::Stream(events));
-            }
-            let answer = read_whole(body).await?;
+            let answer = match kind {
+                ReplyKind::Final => read_whole(body).await?,
+                ReplyKind::Stream => match read_streamed(&parts.headers, body).await? {
+                    StreamedAnswer::Whole(answer) => answer,
+                    StreamedAnswer::Events(body, decoder) => {
+                        let end = if is_framed(&parts) {
+                            StreamEnd::CompleteBody
+                        } else {
+                            StreamEnd::UnframedBody
+                        };
+                        let events = event_stream(body, decoder, end, reader);
+                        return Ok(Reply::Stream(events));
+                    }
+                },
+            };
             Ok(whole_reply(reader.read_whole(&answer)?, kind))
         };
         context.reply(kind, exchange).await
@@ -61,7 +63,7 @@ impl ProviderRequest<'_> {
         self,
         read: impl FnOnce(&[u8]) -> Result<Response, ServiceError> + Send + 'static,
     ) -> Result<Reply, ServiceError> {
-        let context = error_context(self.service_name, self.service_id, &self.destination);
+        let context = error_context(self.service_id, &self.destination);
         let (client, kind) = (self.client.clone(), self.reply_kind);
         let (destination, outgoing) = (self.destination, self.outgoing);
         let exchange = async move {
@@ -73,17 +75,8 @@ impl ProviderRequest<'_> {
 }
 
 /// Returns the context for the errors of a call to a provider.
-pub(super) fn error_context(
-    service_name: &str,
-    service_id: &ServiceId,
-    destination: &Destination,
-) -> ErrorContext {
-    ErrorContext::new(
-        service_name,
-        service_id.as_str(),
-        destination,
-        MAX_ERROR_TEXT_BYTES,
-    )
+pub(super) fn error_context(service_id: &ServiceId, destination: &Destination) -> ErrorContext {
+    ErrorContext::new(service_id.as_str(), destination, MAX_ERROR_TEXT_BYTES)
 }
 
 /// Sends a request and returns its whole answer.

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::{
     event_stream::{AnswerReader, Step, StreamEnd, event_stream},
     filter::inner_service,
+    provider_error::is_empty_error,
 };
 use crate::{
     destination::Destination,
@@ -21,11 +22,12 @@ use crate::{
     error::{ErrorDetail, ServiceError},
     providers::AuthScheme,
     service::{Call, Reply, ReplyFuture, ReplyKind, Service},
-    sse::{Decoder, Message},
+    sse::Message,
     upstream::{
+        answer_form::{StreamedAnswer, read_streamed},
         body::read_whole,
         error_context::ErrorContext,
-        headers::{self, is_event_stream},
+        headers,
         send::send_for_success,
         status::{error_status, reason},
     },
@@ -85,8 +87,8 @@ impl Network {
             request: call.request,
         })
         .map_err(|error| ServiceError::Internal(ErrorDetail::from_source(error)))?;
-        let target = format!("aisbreaker:network->{url}->{inner_id}");
-        let context = ErrorContext::new(NAME, &target, &destination, MAX_ERROR_TEXT_BYTES);
+        let target = format!("{NAME}(aisbreaker:network->{url}->{inner_id})");
+        let context = ErrorContext::new(&target, &destination, MAX_ERROR_TEXT_BYTES);
         let outgoing = Outgoing::post(headers, body).with_budget(call.budget);
         let exchange = exchange(self.client.clone(), destination, outgoing, kind);
         context.reply(kind, exchange).await
@@ -108,13 +110,17 @@ async fn exchange(
     let (parts, body) =
         send_for_success(&client, &destination.url, outgoing, error_of_response).await?;
     let reader = ServerReader::default();
-    if kind == ReplyKind::Stream && is_event_stream(&parts.headers) {
-        let decoder = Decoder::with_limit(body.max_collected_bytes());
-        // Only the final event ends the stream, whatever the body's framing is.
-        let end = StreamEnd::UnframedBody;
-        return Ok(Reply::Stream(event_stream(body, decoder, end, reader)));
-    }
-    let answer = read_whole(body).await?;
+    let answer = match kind {
+        ReplyKind::Final => read_whole(body).await?,
+        ReplyKind::Stream => match read_streamed(&parts.headers, body).await? {
+            StreamedAnswer::Whole(answer) => answer,
+            StreamedAnswer::Events(body, decoder) => {
+                // Only the final event ends the stream, whatever the body's framing is.
+                let end = StreamEnd::UnframedBody;
+                return Ok(Reply::Stream(event_stream(body, decoder, end, reader)));
+            }
+        },
+    };
     Ok(Reply::Final(reader.read_whole(&answer)?))
 }
 
@@ -160,7 +166,7 @@ impl AnswerReader for ServerReader {
 fn read_response(json: &[u8]) -> Result<Response, ServiceError> {
     let value = parse(json)?;
     match value.get("error") {
-        Some(Value::Object(error)) => Err(error_of_object(error)),
+        Some(Value::Object(error)) if !is_empty_error(error) => Err(error_of_object(error)),
         _ => deserialize(value),
     }
 }

@@ -7,12 +7,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::{
-    choose_engine::choose_engine,
-    conversation::Conversation,
-    event_stream::AnswerReader,
-    http_exchange::ProviderRequest,
-    reply::{PendingReply, service_name},
-    settings::ServiceSettings,
+    choose_engine::choose_engine, conversation::Conversation, event_stream::AnswerReader,
+    http_exchange::ProviderRequest, reply::PendingReply, settings::ServiceSettings,
 };
 use crate::{
     destination::Destination,
@@ -30,8 +26,6 @@ pub(super) struct ProviderChat {
     client: Client,
     pub(super) provider: Arc<Provider>,
     settings: ServiceSettings,
-    /// The name of the service, which is in its errors.
-    name: String,
     default_path: String,
     usage: Arc<UsageRule>,
 }
@@ -62,7 +56,6 @@ impl ProviderChat {
             client,
             provider: Arc::clone(provider),
             settings,
-            name: service_name(&provider.id, "ChatService"),
             default_path: format!("{prefix}{operation}"),
             usage,
         }
@@ -116,10 +109,10 @@ impl ProviderChat {
             headers,
         } = prepared;
         let reply_kind = call.reply_kind();
-        let pending = PendingReply::new(conversation, model, &destination.url);
+        let pending = PendingReply::new(conversation, model, &destination.url)
+            .with_report(call.tokens.clone());
         let request = ProviderRequest {
             client: &self.client,
-            service_name: &self.name,
             service_id: &call.service_id,
             destination,
             outgoing: Outgoing::post(headers, body).with_budget(call.budget),

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use aisbreaker_api::{ErrorObject, read};
+use aisbreaker_api::{
+    ErrorObject,
+    read::{self, Piece},
+};
 use http::StatusCode;
 use serde_json::{Map, Value};
 
@@ -31,27 +34,60 @@ const KINDS: [&str; 3] = ["/error/type", "/error/status", "/name"];
 /// [`ServiceError::BadAnswer`] when it is none, and the provider's error when it has a member
 /// `error`.
 pub(super) fn parse_object(json: &[u8]) -> Result<Map<String, Value>, ServiceError> {
-    let value = read::json(json).map_err(|fault| {
+    let Value::Object(object) = parse_piece(json)?.into_value() else {
+        return Err(not_an_object());
+    };
+    Ok(object)
+}
+
+/// Parses an answer as [`parse_object`] does, but keeps halves of characters, for answers that come
+/// in pieces.
+///
+/// # Errors
+/// As [`parse_object`].
+pub(super) fn parse_piece(json: &[u8]) -> Result<Piece, ServiceError> {
+    let piece = read::piece(json).map_err(|fault| {
         let text = format!("the provider's answer {fault}");
         ServiceError::BadAnswer(ErrorDetail::new(text).with_source(fault))
     })?;
-    let Value::Object(object) = value else {
-        return Err(ServiceError::BadAnswer(
-            "the provider's answer is not a JSON object".into(),
-        ));
+    let Value::Object(object) = piece.value() else {
+        return Err(not_an_object());
     };
     match object.get("error") {
-        None | Some(Value::Null) => Ok(object),
-        Some(error) => {
+        Some(error) if !is_no_error(error) => {
             let status = status_in(error).unwrap_or(StatusCode::BAD_GATEWAY);
-            Err(provider_error(status, &Value::Object(object), None))
+            Err(provider_error(status, &piece.into_value(), None))
         }
+        Some(_) | None => Ok(piece),
     }
 }
 
+fn not_an_object() -> ServiceError {
+    ServiceError::BadAnswer("the provider's answer is not a JSON object".into())
+}
+
+/// Returns whether a member `error` says that there is none: it is false in JavaScript, or nothing
+/// in it is true.
+fn is_no_error(error: &Value) -> bool {
+    match error {
+        Value::Null => true,
+        Value::Bool(is_error) => !is_error,
+        Value::Number(code) => code.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(errors) => errors.is_empty(),
+        Value::Object(members) => is_empty_error(members),
+    }
+}
+
+/// Returns whether an error object says nothing.
+pub(super) fn is_empty_error(members: &Map<String, Value>) -> bool {
+    let is_set = |value: &Value| !matches!(value, Value::Null) && value != "";
+    !members.values().any(is_set)
+}
+
 /// Returns the error of an event that is named `error`, though it holds no error object.
-pub(super) fn of_event(event: Map<String, Value>) -> ServiceError {
-    provider_error(StatusCode::BAD_GATEWAY, &Value::Object(event), None)
+pub(super) fn of_event(event: &Value) -> ServiceError {
+    provider_error(StatusCode::BAD_GATEWAY, event, None)
 }
 
 /// Returns the error of a response with an error status.

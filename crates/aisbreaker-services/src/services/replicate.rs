@@ -32,7 +32,6 @@ use crate::{
     service::{Call, Reply, ReplyFuture, Service},
 };
 
-const NAME: &str = "ReplicateComChatService";
 const DEFAULT_URL: &str = "https://api.replicate.com";
 /// The pause before the first poll; later pauses are longer.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -91,7 +90,7 @@ impl ReplicateChat {
             options.remove("model");
         }
         let body = request::body(&call.service_id, &conversation, &model, options)?;
-        let context = error_context(NAME, &call.service_id, &destination);
+        let context = error_context(&call.service_id, &destination);
         let kind = call.reply_kind();
         let pending = PendingReply::new(conversation, engine, &destination.url);
         let prediction = PredictionCall::new(

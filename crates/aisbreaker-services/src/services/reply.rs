@@ -10,7 +10,7 @@ use super::conversation::Conversation;
 use crate::{
     error::ServiceError,
     service::{Event, Reply, ReplyKind},
-    usage::Tokens,
+    usage::{ReportedTokens, Tokens},
 };
 
 /// The number of choices from which an answer is refused.
@@ -37,6 +37,7 @@ pub(super) struct PendingReply {
     model: String,
     /// The URL that was called, as the caller may see it.
     url: String,
+    reported: ReportedTokens,
 }
 
 impl PendingReply {
@@ -45,7 +46,19 @@ impl PendingReply {
             conversation,
             model,
             url: without_query(url),
+            reported: ReportedTokens::default(),
         }
+    }
+
+    /// Sets where tokens are reported before the reply is complete.
+    pub(super) fn with_report(mut self, reported: ReportedTokens) -> Self {
+        self.reported = reported;
+        self
+    }
+
+    /// Reports the tokens so far.
+    pub(super) fn report(&self, tokens: Tokens) {
+        self.reported.set(tokens);
     }
 
     /// Returns the response, with the state of the conversation.
@@ -87,17 +100,6 @@ fn without_query(url: &ServiceUrl) -> String {
     let url = url.as_str();
     let end = url.find('?').unwrap_or(url.len());
     url[..end].to_owned()
-}
-
-/// Returns the name of a service as the original server forms it: `OpenaiComChatService`.
-pub(super) fn service_name(provider: &str, kind: &str) -> String {
-    let mut name = String::new();
-    for word in provider.split(|c: char| !c.is_ascii_alphanumeric()) {
-        let mut chars = word.chars();
-        name.extend(chars.next().map(|first| first.to_ascii_uppercase()));
-        name.push_str(chars.as_str());
-    }
-    name + kind
 }
 
 /// Returns the index of a choice: its own, else its position.

@@ -22,6 +22,13 @@ pub(crate) struct CollectedBody {
 }
 
 impl CollectedBody {
+    pub(super) fn new(bytes: Bytes, reservation: MemoryReservation) -> Self {
+        Self {
+            bytes,
+            _reservation: reservation,
+        }
+    }
+
     /// Returns the bytes, and releases the reservation.
     pub(crate) fn into_bytes(self) -> Bytes {
         self.bytes
@@ -43,10 +50,7 @@ impl Deref for CollectedBody {
 /// when the memory budget is spent.
 pub(crate) async fn read_whole(body: Body) -> Result<CollectedBody, ServiceError> {
     let (bytes, reservation) = body.collect_bounded().await?;
-    Ok(CollectedBody {
-        bytes,
-        _reservation: reservation,
-    })
+    Ok(CollectedBody::new(bytes, reservation))
 }
 
 /// Reads the beginning of an error's body.

@@ -1,5 +1,8 @@
 //! Errors of a call: each names the service that failed, and none repeats a secret.
 
+use std::error::Error as _;
+
+use aisbreaker_egress::{Failure, SendError};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -20,35 +23,24 @@ const PLACEHOLDER: &str = "NoAuthProvided-in-";
 pub(crate) struct ErrorContext {
     prefix: String,
     secret: Option<SecretString>,
-    /// The host, unless the caller named it.
-    hidden_host: Option<String>,
+    /// Whether errors may name the host, which the caller named.
+    is_host_known: bool,
     max_text_bytes: usize,
 }
 
 impl ErrorContext {
-    /// Creates the context of a call of `target` by the service `name`.
-    ///
-    /// `target` is as the caller wrote it. At most `max_text_bytes` of the provider's text are
+    /// Creates the context of a call of `target`, which is as the caller wrote it.
+    /// At most `max_text_bytes` of the provider's text are
     /// passed on.
-    pub(crate) fn new(
-        name: &str,
-        target: &str,
-        destination: &Destination,
-        max_text_bytes: usize,
-    ) -> Self {
+    pub(crate) fn new(target: &str, destination: &Destination, max_text_bytes: usize) -> Self {
         let secret = match &destination.secret {
             Some(secret) if !secret.expose_secret().starts_with(PLACEHOLDER) => Some(secret),
             Some(_) | None => None,
         };
-        let hidden_host = if destination.is_named_by_caller {
-            None
-        } else {
-            Some(destination.url.origin().host().to_owned())
-        };
         Self {
-            prefix: format!("{name}({}): ", masked(target, secret)),
+            prefix: format!("{}: ", masked(target, secret)),
             secret: secret.cloned(),
-            hidden_host,
+            is_host_known: destination.is_named_by_caller,
             max_text_bytes,
         }
     }
@@ -62,7 +54,7 @@ impl ErrorContext {
             ServiceError::NoAnswer(cause) => ServiceError::NoAnswer(detail(cause)),
             ServiceError::BadAnswer(cause) => ServiceError::BadAnswer(detail(cause)),
             ServiceError::Unreachable(cause) => {
-                ServiceError::Unreachable(detail(cause.map_text(|text| self.without_host(text))))
+                ServiceError::Unreachable(detail(self.without_host(cause)))
             }
             ServiceError::Overloaded(cause) => ServiceError::Overloaded(detail(cause)),
             ServiceError::Timeout(cause) => ServiceError::Timeout(detail(cause)),
@@ -121,10 +113,18 @@ impl ErrorContext {
         }
     }
 
-    fn without_host(&self, text: &str) -> String {
-        match &self.hidden_host {
-            Some(host) => text.replace(host, "(the host of the service)"),
-            None => text.to_owned(),
+    /// Returns the cause without a host that the caller did not name.
+    fn without_host(&self, cause: ErrorDetail) -> ErrorDetail {
+        let source = cause.source().and_then(|source| source.downcast_ref());
+        match source {
+            Some(SendError::Unreachable(Failure::Resolution { .. })) if !self.is_host_known => {
+                cause.map_text(|_| {
+                    "the host of the service cannot be found; try again later, or use a key with \
+                     another url"
+                        .to_owned()
+                })
+            }
+            Some(_) | None => cause,
         }
     }
 

@@ -17,6 +17,10 @@ impl From<SendError> for ServiceError {
                 Self::Overloaded(detail(text.to_owned()))
             }
             SendError::Timeout(stage) => Self::Timeout(detail(timeout_text(*stage).to_owned())),
+            SendError::TransferCoding => {
+                let text = "the service's answer has a transfer coding that was not asked for";
+                Self::BadAnswer(detail(text.to_owned()))
+            }
             SendError::Cut => {
                 let text = "the service's answer was cut short or is not valid HTTP";
                 Self::BadAnswer(detail(text.to_owned()))
@@ -73,17 +77,25 @@ fn refusal_text(refusal: Refusal) -> &'static str {
     }
 }
 
-/// Returns the texts that clients of the original server look for.
+/// Returns the text; the words after `Error` are those that clients of the original server look for.
 fn failure_text(failure: &Failure) -> String {
     match failure {
-        Failure::Resolution { host } => format!("Error: getaddrinfo ENOTFOUND {host}"),
+        Failure::Resolution { host } => format!(
+            "there is no host {host}; check the url of the service (Error: getaddrinfo ENOTFOUND {host})"
+        ),
         Failure::Refused => {
-            "Error: connect ECONNREFUSED, the service refuses connections".to_owned()
+            "the service refuses connections; check its url, or try again later (Error: connect \
+             ECONNREFUSED)"
+                .to_owned()
         }
-        Failure::Tls => "Error: the TLS connection to the service failed (no TLS there, or its \
-                         certificate is not valid)"
-            .to_owned(),
-        Failure::Network => "Error: the service could not be reached".to_owned(),
+        Failure::Tls => {
+            "Error: the TLS connection to the service failed; its url may need http, or its \
+                         certificate is not valid"
+                .to_owned()
+        }
+        Failure::Network => {
+            "Error: the service could not be reached; check its url, or try again later".to_owned()
+        }
     }
 }
 
@@ -107,7 +119,8 @@ mod tests {
             host: "no-such-host.example".to_owned(),
         });
 
-        let text = "Error: getaddrinfo ENOTFOUND no-such-host.example";
+        let text = "there is no host no-such-host.example; check the url of the service (Error: \
+                    getaddrinfo ENOTFOUND no-such-host.example)";
         let error = ServiceError::from(unknown.clone());
         assert_eq!(error, ServiceError::Unreachable(text.into()));
         let source = error.source().unwrap();

@@ -218,7 +218,7 @@ fn provider_error(
     text: &str,
     wait: Option<u64>,
 ) -> ServiceError {
-    let message = format!("AnthropicComChatService(chat:anthropic.com/claude-test): {text}");
+    let message = format!("chat:anthropic.com/claude-test: {text}");
     let mut error = ErrorObject::new(status, status_text, message);
     error.kind = Some(kind.to_owned());
     ServiceError::Provider {
@@ -338,13 +338,7 @@ async fn unusable_answers_are_errors() {
         ("nothing", true, "\n", "the provider's answer was cut short"),
     ];
     for (name, stream, body, expected) in rows {
-        let text = bad_answer(
-            service,
-            stream,
-            body,
-            "AnthropicComChatService(chat:anthropic.com/claude-test): ",
-        )
-        .await;
+        let text = bad_answer(service, stream, body, "chat:anthropic.com/claude-test: ").await;
         assert!(text.starts_with(expected), "{name}: {text}");
     }
 }

@@ -36,13 +36,12 @@ fn summary(result: &Result<Response, ServiceError>) -> String {
             )
         }
         Err(ServiceError::BadAnswer(detail)) => ("bad answer".to_owned(), detail.to_string()),
+        Err(ServiceError::NoAnswer(detail)) => ("no answer".to_owned(), detail.to_string()),
         Err(ServiceError::Unreachable(detail)) => ("unreachable".to_owned(), detail.to_string()),
         Err(ServiceError::Timeout(detail)) => ("timeout".to_owned(), detail.to_string()),
         Err(other) => panic!("not expected of a provider: {other:?}"),
     };
-    let text = text
-        .strip_prefix("OpenaiComChatService(chat:openai.com): ")
-        .expect("the prefix");
+    let text = text.strip_prefix("chat:openai.com: ").expect("the prefix");
     format!("{kind}: {text}")
 }
 
@@ -84,22 +83,25 @@ pub(super) fn send(bytes: impl Into<Vec<u8>>) -> Act {
 
 pub(super) const CUT: &str = "bad answer: the service's answer was cut short or is not valid HTTP";
 
+const BROKEN: &str = "no answer: the connection to the service broke before its answer came, or \
+                      what came is not valid HTTP; try again";
+
 #[tokio::test]
 async fn faults_before_the_body_are_errors_whole_and_streamed() {
     let error = json!({"error": {"message": "No."}}).to_string();
     type Row = (&'static str, fn(&str) -> Vec<Act>, &'static str);
     let rows: [Row; 17] = [
-        ("reset", |_| vec![Act::Reset], CUT),
-        ("closed", |_| vec![Act::Close], CUT),
+        ("reset", |_| vec![Act::Reset], BROKEN),
+        ("closed", |_| vec![Act::Close], BROKEN),
         (
             "closed in the head",
             |_| vec![send("HTTP/1.1 200 OK\r\ncontent-ty"), Act::Close],
-            CUT,
+            BROKEN,
         ),
         (
             "not HTTP",
             |_| vec![send("SSH-2.0-OpenSSH_9\r\n"), Act::Close],
-            CUT,
+            BROKEN,
         ),
         (
             "401",
@@ -308,7 +310,7 @@ async fn an_unreachable_provider_is_reported_as_unreachable() {
         let outcome = outcome(&provider::closed_port().await, stream, Timeouts::default()).await;
         assert_eq!(
             outcome,
-            "unreachable: Error: connect ECONNREFUSED, the service refuses connections"
+            "unreachable: the service refuses connections; check its url, or try again later (Error: connect ECONNREFUSED)"
         );
     }
 }

@@ -90,6 +90,7 @@ async fn a_filter_refuses_targets_that_it_cannot_call() {
             before("aisbreaker:logging", &json!({"serviceId": "chat:invalid"})),
             Err(ServiceError::UnknownService {
                 service_id: "chat:invalid".to_owned(),
+                nearest: None,
             }),
         ),
         (

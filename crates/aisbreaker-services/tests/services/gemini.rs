@@ -242,7 +242,7 @@ fn provider_error(
     text: &str,
     wait: Option<u64>,
 ) -> ServiceError {
-    let message = format!("GeminiGoogleComChatService({ID}): {text}");
+    let message = format!("{ID}: {text}");
     let mut error = ErrorObject::new(status, status_text, message);
     error.kind = Some(kind.to_owned());
     ServiceError::Provider {
@@ -389,13 +389,7 @@ async fn unusable_answers_are_errors() {
         ("nothing", true, "\n", "the provider's answer was cut short"),
     ];
     for (name, stream, body, expected) in rows {
-        let text = bad_answer(
-            service,
-            stream,
-            body,
-            &format!("GeminiGoogleComChatService({ID}): "),
-        )
-        .await;
+        let text = bad_answer(service, stream, body, &format!("{ID}: ")).await;
         assert!(text.starts_with(expected), "{name}: {text}");
     }
 }

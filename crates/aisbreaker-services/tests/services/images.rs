@@ -307,24 +307,14 @@ async fn a_refusal_has_the_providers_status_and_retry_after() {
         "type": "image_generation_user_error"}});
     let stability = json!({"id": "x", "name": "rate_limit", "errors": [format!("no {SECRET}")]});
     let rows = [
-        (
-            OPENAI,
-            "OpenaiComTextToImageService",
-            openai,
-            "image_generation_user_error",
-        ),
-        (
-            STABILITY,
-            "StabilityAiTextToImageService",
-            stability,
-            "rate_limit",
-        ),
+        (OPENAI, openai, "image_generation_user_error"),
+        (STABILITY, stability, "rate_limit"),
     ];
-    for (id, name, body, kind) in rows {
+    for (id, body, kind) in rows {
         let headers = "retry-after: 9\r\n";
         let script = || provider::plain("429 Too Many Requests", headers, body.to_string());
         let provider = Provider::start([script(), script()]).await;
-        let mut error = ErrorObject::new(429, "Too Many Requests", format!("{name}({id}): no ***"));
+        let mut error = ErrorObject::new(429, "Too Many Requests", format!("{id}: no ***"));
         error.kind = Some(kind.to_owned());
         let retry_after = Some(std::time::Duration::from_secs(9));
         let expected = ServiceError::Provider {
@@ -345,7 +335,7 @@ async fn a_filtered_image_is_an_error_with_the_reason() {
     let provider_json =
         json!({"image": "", "finish_reason": "CONTENT_FILTERED", "seed": 1}).to_string();
     let provider = Provider::start([json_bytes(provider_json)]).await;
-    let text = "StabilityAiTextToImageService(text-to-image:stability.ai): the provider withholds \
+    let text = "text-to-image:stability.ai: the provider withholds \
                 the picture (CONTENT_FILTERED); change the prompt";
     let mut error = ErrorObject::new(400, "Bad Request", text);
     error.kind = Some("CONTENT_FILTERED".to_owned());
@@ -412,7 +402,7 @@ async fn unusable_answers_are_errors() {
         let Err(ServiceError::BadAnswer(detail)) = result else {
             panic!("{id} {expected}: {result:?}")
         };
-        let (_, text) = detail.text().split_once("): ").unwrap();
+        let (_, text) = detail.text().split_once(": ").unwrap();
         assert!(text.starts_with(expected), "{id}: {text}");
     }
 }

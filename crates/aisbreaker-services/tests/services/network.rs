@@ -290,7 +290,7 @@ async fn an_unreachable_server_is_named_in_the_error() {
     let url = provider::closed_port().await;
     let error = answer(service(&url), user_text("a")).await.unwrap_err();
     let text = format!(
-        "{}Error: connect ECONNREFUSED, the service refuses connections",
+        "{}the service refuses connections; check its url, or try again later (Error: connect ECONNREFUSED)",
         prefix(&url)
     );
     assert_eq!(error, ServiceError::Unreachable(text.into()));

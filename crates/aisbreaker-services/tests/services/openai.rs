@@ -246,11 +246,7 @@ async fn every_choice_with_text_is_an_output() {
 #[tokio::test]
 async fn passes_on_the_providers_error_without_the_secret() {
     let long = "x".repeat(3000);
-    let text = format!(
-        "{}{}",
-        "OpenaiComChatService(chat:openai.com/gpt-test): ",
-        "x".repeat(2048)
-    );
+    let text = format!("{}{}", "chat:openai.com/gpt-test: ", "x".repeat(2048));
     let rows = [
         (
             json!({"error": {"message": format!("Bad key: {SECRET}."), "type": "t"}}),
@@ -274,7 +270,7 @@ async fn passes_on_the_providers_error_without_the_secret() {
         (json!({}), "Unauthorized", None),
         (
             json!({"error": {"message": long}}),
-            text.split_once("): ").unwrap().1,
+            text.split_once("test: ").unwrap().1,
             None,
         ),
     ];
@@ -283,7 +279,7 @@ async fn passes_on_the_providers_error_without_the_secret() {
         let error = answer(service(&provider), user_text("a"))
             .await
             .unwrap_err();
-        let message = format!("OpenaiComChatService(chat:openai.com/gpt-test): {expected}");
+        let message = format!("chat:openai.com/gpt-test: {expected}");
         let mut object = ErrorObject::new(401, "Unauthorized", message);
         object.kind = kind.map(str::to_owned);
         assert_eq!(

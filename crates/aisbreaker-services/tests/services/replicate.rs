@@ -267,7 +267,7 @@ async fn a_prediction_id_cannot_lead_to_another_path() {
         let provider = Provider::start([json_bytes(provider_json.to_string())]).await;
         let error = predict_whole(&provider.url()).await.unwrap_err();
 
-        let text = format!("ReplicateComChatService({ID}): the provider's answer has no usable id");
+        let text = format!("{ID}: the provider's answer has no usable id");
         assert_eq!(error, ServiceError::BadAnswer(text.into()), "{id}");
         assert_eq!(provider.received().len(), 1, "{id}");
     }
@@ -394,7 +394,7 @@ async fn a_refusal_keeps_status_and_retry_after_when_polled_too() {
     let body =
         json!({"title": "Throttled", "detail": format!("no {SECRET}"), "status": 429}).to_string();
     let refused = || provider::plain("429 Too Many Requests", "retry-after: 9\r\n", &body);
-    let text = format!("ReplicateComChatService({ID}): no ***");
+    let text = format!("{ID}: no ***");
     let error = Box::new(ErrorObject::new(429, "Too Many Requests", text));
     let expected = ServiceError::Provider {
         error,
@@ -454,11 +454,7 @@ async fn a_prediction_without_a_result_is_an_error() {
         ] {
             let provider = Provider::start(scripts).await;
             let error = predict_whole(&provider.url()).await.unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!("ReplicateComChatService({ID}): {expected}"),
-                "{body}"
-            );
+            assert_eq!(error.to_string(), format!("{ID}: {expected}"), "{body}");
         }
     }
 }

@@ -53,6 +53,53 @@ fn only_the_bearer_scheme_is_accepted_in_any_case() {
     }
 }
 
+/// What may be copied along with a key, and what fits between two words.
+const INVISIBLE: [&str; 16] = [
+    "\u{a0}", "\u{85}", "\u{1680}", "\u{2003}", "\u{2009}", "\u{2028}", "\u{2029}", "\u{202f}",
+    "\u{205f}", "\u{3000}", "\u{feff}", "\u{200b}", "\u{200e}", "\u{2060}", "\u{ad}", "\u{9b}",
+];
+
+#[test]
+fn only_blanks_around_a_credential_are_ignored() {
+    let trap = Provider::trap();
+    let server = Server::with_loopback_egress(&[]);
+    let key = server.mint(&json!({"requestAuthAndQuotas": {}}));
+    let own = call(service_at("chat:openai.com", &trap.url()), "Hi");
+    let send = |authorization: String, body: &serde_json::Value| {
+        let request = Request::process(body).set("Authorization", &authorization);
+        (authorization, server.send(&request))
+    };
+
+    for around in [" ", "  ", "\t", " \t "] {
+        let (row, response) = send(format!("Bearer {around}{key}{around}"), &dummy_call());
+        assert_eq!(response.status, 200, "{row:?}: {response:?}");
+    }
+    for between in INVISIBLE.iter().chain(&[" ", "\t"]) {
+        let values = [
+            format!("Bearer {key}{between}x"),
+            format!("Bearer x{between}{key}"),
+            format!("Bearer {key}{between}{key}"),
+        ];
+        for value in values {
+            let (row, response) = send(value, &dummy_call());
+            assert_error(&row, &response, 401, "Invalid aisbreaker access token");
+        }
+        let (row, response) = send(format!("Bearer sk-one{between}sk-two"), &own);
+        assert_error(&row, &response, 401, "");
+    }
+    for invisible in INVISIBLE {
+        for value in [format!("{key}{invisible}"), format!("{invisible}{key}")] {
+            let (row, response) = send(format!("Bearer {value}"), &dummy_call());
+            assert_error(&row, &response, 401, "Invalid aisbreaker access token");
+        }
+        for value in [format!("sk-own{invisible}"), format!("{invisible}sk-own")] {
+            let (row, response) = send(format!("Bearer {value}"), &own);
+            assert_error(&row, &response, 401, "");
+        }
+    }
+    assert_eq!(trap.connections(), 0);
+}
+
 #[test]
 fn credentials_of_other_schemes_are_never_forwarded() {
     let trap = Provider::trap();

@@ -67,6 +67,31 @@ fn dummy_uses_the_given_greeting() {
 }
 
 #[test]
+fn usage_names_the_engine_of_the_service_id() {
+    let server = Server::start(&[]);
+    for (id, engine) in [
+        ("chat:dummy/some-engine", json!("some-engine")),
+        ("chat:dummy/some/engine", json!("some/engine")),
+        ("chat:echo/e", json!("e")),
+        ("text-to-image:dummy/e", json!("e")),
+        ("chat:dummy", json!(null)),
+        ("chat:echo", json!(null)),
+    ] {
+        let body = call(service(id), "Hi");
+        let whole = server.process("", &body).json();
+        let (_, last) = server.process("", &streamed(body)).stream();
+        for response in [whole, last] {
+            let service = &response["usage"]["service"];
+            assert_eq!(
+                (&service["serviceId"], &service["engine"]),
+                (&json!(id), &engine)
+            );
+            assert!(engine != json!(null) || service.get("engine").is_none());
+        }
+    }
+}
+
+#[test]
 fn dummy_answers_the_first_input() {
     let server = Server::start(&[]);
     let inputs = json!([{"text": {"role": "system", "content": "first"}}, user_text("second")]);

@@ -42,6 +42,36 @@ fn service_url_maps_to_the_documented_address() {
             "/x/a%20b%3Fc",
         ),
         (
+            "chat:openai.com",
+            "/v1/chat/completions",
+            "/v1/chat/completions",
+        ),
+        (
+            "chat:openai.com",
+            "/v1/chat/completions/",
+            "/v1/chat/completions",
+        ),
+        (
+            "chat:openai.com",
+            "/api/chat/completions",
+            "/api/chat/completions",
+        ),
+        (
+            "chat:openai.com",
+            "/d/m/chat/completions?v=1",
+            "/d/m/chat/completions?v=1",
+        ),
+        (
+            "chat:groq.com/m",
+            "/openai/v1/chat/completions/",
+            "/openai/v1/chat/completions",
+        ),
+        (
+            "chat:groq.com/m",
+            "/v1/chat/completions",
+            "/v1/chat/completions",
+        ),
+        (
             "chat:openai.com/100%",
             "/x/${engine}#no-default-path",
             "/x/100%25",

@@ -76,6 +76,36 @@ fn key_is_accepted_in_any_credential_field_and_never_forwarded() {
 }
 
 #[test]
+fn credential_field_of_two_words_is_refused() {
+    let provider = Provider::with_response(200, json!({}));
+    let keys = Server::with_loopback_egress(&[]);
+    let default_key = two_dialect_key(&keys, &provider);
+    let server = Server::with_loopback_egress(&[("DEFAULT_AISBREAKER_API_KEY", &default_key)]);
+    let key = two_dialect_key(&server, &provider);
+    let post = |path| Request::post(path, r#"{"model":"m"}"#);
+
+    for path in [MESSAGES, "/v1/embeddings"] {
+        for value in ["sk one", "sk\u{a0}", "\u{feff}sk", "Bearer sk"] {
+            for field in ["x-api-key", "api-key"] {
+                let response = server.send(&post(path).header(field, value));
+                assert_eq!(response.status, 401, "{path} {field}: {value:?}");
+            }
+        }
+        for value in [
+            format!("{key}\u{a0}"),
+            format!("\u{3000}{key}"),
+            format!("{key} x"),
+        ] {
+            let response = server.send(&post(path).header("x-api-key", &value));
+            assert_eq!(response.status, 401, "{path}: {value:?}");
+        }
+        assert!(provider.requests().is_empty());
+    }
+    let both = post(MESSAGES).header("x-api-key", "a b").bearer(&key);
+    assert_eq!(server.send(&both).status, 200);
+}
+
+#[test]
 fn callers_own_secret_goes_to_the_named_provider() {
     let provider = Provider::with_response(200, json!({}));
     let provider_table = format!(

@@ -12,21 +12,21 @@ use crate::support::{
 /// Starts a provider whose response depends on the model: the status that the model names, or a valid
 /// answer.
 fn provider() -> Provider {
-    Provider::start(
-        |received, wire| match received.json()["model"].as_str().unwrap() {
-            model => match model.parse() {
-                Ok(status) => wire.respond(
-                    status,
-                    &[("Retry-After", "7"), ("Content-Type", "application/json")],
-                    "{}",
-                ),
-                Err(_) if received.json()["stream"] == true => {
-                    wire.whole_stream(completion_stream(&["a", "b"]))
-                }
-                Err(_) => wire.json(200, &completion(model)),
-            },
-        },
-    )
+    Provider::start(|received, wire| {
+        let request = received.json();
+        let model = request["model"].as_str().unwrap();
+        match model.parse() {
+            Ok(status) => wire.respond(
+                status,
+                &[("Retry-After", "7"), ("Content-Type", "application/json")],
+                "{}",
+            ),
+            Err(_) if request["stream"] == true => {
+                wire.whole_stream(completion_stream(&["a", "b"]))
+            }
+            Err(_) => wire.json(200, &completion(model)),
+        }
+    })
 }
 
 /// Mints a key for services of this provider. The first one is at `url`, and has these fallbacks.

@@ -29,7 +29,7 @@ fn model_provider() -> Provider {
     })
 }
 
-fn ids(list: &Value) -> Vec<&str> {
+pub(super) fn ids(list: &Value) -> Vec<&str> {
     list["data"]
         .as_array()
         .unwrap()
@@ -46,7 +46,6 @@ fn assert_openai_list(list: &Value) {
             "gpt-4o",
             "openai.com/openai.com/odd",
             "groq.com/llama",
-            "anthropic.com/claude-x",
             "fast"
         ]
     );
@@ -54,39 +53,27 @@ fn assert_openai_list(list: &Value) {
         list["data"][0],
         json!({"id": "gpt-4o", "object": "model", "created": 1_700_000_000, "owned_by": "system", "extra": [1]})
     );
-    let claude = &list["data"][3];
+    let llama = &list["data"][2];
     assert_eq!(
-        (&claude["object"], &claude["created"], &claude["owned_by"]),
-        (
-            &json!("model"),
-            &json!(1_739_923_200),
-            &json!("anthropic.com")
-        )
+        (&llama["object"], &llama["created"], &llama["owned_by"]),
+        (&json!("model"), &json!(0), &json!("groq.com"))
     );
 }
 
 fn assert_anthropic_list(list: &Value) {
-    assert_eq!(
-        ids(list),
-        [
-            "openai.com/gpt-4o",
-            "openai.com/openai.com/odd",
-            "groq.com/llama",
-            "claude-x",
-            "fast"
-        ]
-    );
+    assert_eq!(ids(list), ["claude-x", "clever"]);
     assert_eq!(
         (&list["has_more"], &list["first_id"], &list["last_id"]),
-        (&json!(false), &json!("openai.com/gpt-4o"), &json!("fast"))
+        (&json!(false), &json!("claude-x"), &json!("clever"))
     );
-    assert_eq!(list["data"][0]["created_at"], "2023-11-14T22:13:20Z");
+    let (claude, alias) = (&list["data"][0], &list["data"][1]);
+    assert_eq!(claude["created_at"], "2025-02-19T00:00:00Z");
     assert_eq!(
-        (&list["data"][3]["display_name"], &list["data"][2]["type"]),
+        (&claude["display_name"], &alias["type"]),
         (&json!("Claude X"), &json!("model"))
     );
     assert_eq!(
-        (&list["data"][0]["lifecycle"], &list["data"][4]["lifecycle"]),
+        (&claude["lifecycle"], &alias["lifecycle"]),
         (&json!("active"), &json!("active"))
     );
 }
@@ -105,7 +92,12 @@ fn models_of_all_services_have_callable_names() {
             {"serviceId": "", "authSecret": "INVALID"},
         ]),
     );
-    grant_body["requestAuthAndQuotas"]["modelAliases"] = json!({"fast": "chat:groq.com/llama"});
+    grant_body["requestAuthAndQuotas"]["modelAliases"] = json!({
+        "fast": "chat:groq.com/llama",
+        "clever": "chat:anthropic.com/claude-x",
+        "..": "chat:groq.com/llama",
+        "gone": "chat:cohere.com/command",
+    });
     let key = server.mint(&grant_body);
 
     let openai_response = server.send(&Request::get("/v1/models").bearer(&key));
@@ -118,6 +110,84 @@ fn models_of_all_services_have_callable_names() {
             .header("anthropic-version", "2023-06-01"),
     );
     assert_anthropic_list(&anthropic_response.json());
+}
+
+#[test]
+fn models_of_the_other_dialect_are_not_listed() {
+    let provider = model_provider();
+    let server = Server::with_loopback_egress(&[]);
+    let services = [("chat:openai.com", false), ("chat:anthropic.com", true)];
+    for (service, is_anthropic) in services {
+        let secrets = json!([{"serviceId": service, "authSecret": "s", "url": provider.url()}]);
+        let key = server.mint_with_secrets(&secrets);
+        let openai = Request::get("/v1/models").bearer(&key);
+        let anthropic = Request::get("/v1/models").header("x-api-key", &key);
+        let bearer_anthropic = openai.clone().header("anthropic-version", "2023-06-01");
+        let rows = [
+            (openai, false),
+            (anthropic, true),
+            (bearer_anthropic, true),
+            (Request::get("/openai/v1/models").bearer(&key), false),
+            (Request::get("/anthropic/v1/models").bearer(&key), true),
+        ];
+        for (request, asks_anthropic) in rows {
+            let response = server.send(&request);
+            if asks_anthropic == is_anthropic {
+                assert_eq!(response.status, 200, "{service}: {request:?}");
+            } else {
+                assert_eq!(response.status, 404, "{service}: {request:?}");
+                assert!(response.message().ends_with(service), "{response:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn provider_is_asked_with_the_fields_of_the_caller() {
+    let provider = model_provider();
+    let server = Server::with_loopback_egress(&[]);
+    let key = server.mint_with_secrets(
+        &json!([{"serviceId": "chat:openai.com", "authSecret": "o", "url": provider.url()}]),
+    );
+    let kept = [
+        ("openai-project", "project"),
+        ("user-agent", "sdk/1"),
+        ("x-stainless-lang", "js"),
+    ];
+    let dropped = [
+        ("cookie", "canary"),
+        ("x-forwarded-for", "192.0.2.1"),
+        ("if-none-match", "\"a\""),
+        ("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("range", "bytes=0-1"),
+        ("accept", "text/html"),
+        ("content-type", "application/json"),
+    ];
+    let list = |organization: &str| {
+        let mut request = Request::get("/v1/models").bearer(&key);
+        for (name, value) in kept.iter().chain(&dropped) {
+            request = request.header(name, value);
+        }
+        let request = request.header("OpenAI-Organization", organization);
+        assert_eq!(server.send(&request).status, 200);
+        provider.requests()
+    };
+
+    assert_eq!(list("one").len(), 1);
+    // The list depends on the account.
+    assert_eq!(list("two").len(), 2);
+    let received = list("two");
+    assert_eq!(received.len(), 2, "the second list is cached");
+    for (request, organization) in received.iter().zip(["one", "two"]) {
+        assert_eq!(request.header("openai-organization"), Some(organization));
+        assert_eq!(request.header("authorization"), Some("Bearer o"));
+        for (name, value) in kept {
+            assert_eq!(request.header(name), Some(value), "{name}");
+        }
+        for (name, value) in dropped {
+            assert_ne!(request.header(name), Some(value), "{name}");
+        }
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use aisbreaker_api::{
     read::{self, JsonFault},
 };
 use secrecy::zeroize::Zeroize as _;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
 
 /// The members of a JSON object.
@@ -60,22 +60,26 @@ impl Drop for ZeroizingValue {
     }
 }
 
-/// Parses a body as [`read::body`] does.
+/// Parses a body as [`read::body`] does, but takes JSON only that is valid by every parser: nothing
+/// of a secret may be replaced.
 pub(crate) fn body(bytes: &[u8]) -> Result<Value, InvalidRequest> {
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     // The syntax is checked first, which copies nothing: the parser does not zeroize what it has
     // read before an error.
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let has_syntax = read::check_value_count(text).and_then(|()| {
-        match serde_json::from_slice::<IgnoredAny>(text) {
-            Ok(IgnoredAny) => Ok(()),
-            Err(error) => Err(JsonFault::Syntax {
-                line: error.line(),
-                column: error.column(),
-            }),
-        }
-    });
-    has_syntax.map_err(|fault| InvalidRequest::new("request body", fault.to_string()))?;
-    read::body(bytes)
+    match read::check_value_count(text).and_then(|()| {
+        let _syntax: IgnoredAny = parse(text)?;
+        parse(text)
+    }) {
+        Ok(value) => Ok(value),
+        Err(fault) => Err(InvalidRequest::new("request body", fault.to_string())),
+    }
+}
+
+fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, JsonFault> {
+    serde_json::from_slice(text).map_err(|error| JsonFault::Syntax {
+        line: error.line(),
+        column: error.column(),
+    })
 }
 
 /// Returns the members of an object, as [`read::object`] does.

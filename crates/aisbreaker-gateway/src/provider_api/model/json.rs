@@ -12,13 +12,16 @@ use serde_json::value::RawValue;
 
 use super::{BodyModel, NameEncoding, repeated};
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// Finds the model in a JSON object; `None` if it names none, or `null`.
+/// Finds the model in a JSON object in UTF-8; `None` if it names none, or `null`.
 ///
 /// Only the name is copied. Values are skipped whatever they hold, however deep.
 pub(crate) fn model_in_json(body: &[u8]) -> Result<Option<BodyModel>, InvalidRequest> {
-    let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    let Ok(text) = std::str::from_utf8(body) else {
+        return Err(InvalidRequest::new("request body", "must be JSON in UTF-8"));
+    };
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let Some(raw) = find_member(text)? else {
         return Ok(None);
     };
@@ -44,9 +47,9 @@ enum Ambiguity {
     OtherCase,
 }
 
-fn find_member(text: &[u8]) -> Result<Option<&RawValue>, InvalidRequest> {
+fn find_member(text: &str) -> Result<Option<&RawValue>, InvalidRequest> {
     let mut ambiguity = None;
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let mut deserializer = serde_json::Deserializer::from_str(text);
     let parsed = deserializer
         .deserialize_map(MemberVisitor(&mut ambiguity))
         .and_then(|member| deserializer.end().map(|()| member));

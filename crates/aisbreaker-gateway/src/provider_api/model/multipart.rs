@@ -1,7 +1,7 @@
 //! The model in `multipart/form-data` (RFC 7578, RFC 2046 section 5.1): the content of the field
 //! `model`.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use aisbreaker_api::InvalidRequest;
 use http::HeaderValue;
@@ -15,6 +15,8 @@ const FIELD: &str = "model";
 const MAX_BOUNDARY_LEN: usize = 70;
 /// The longest header section of one part.
 const MAX_HEAD_LEN: usize = 16 << 10;
+/// The longest run of empty lines before the first part.
+const MAX_BLANK_LEN: usize = 64;
 /// The most parts of one form.
 const MAX_PARTS: usize = 1_000;
 
@@ -75,8 +77,9 @@ fn boundary(content_type: &str) -> Option<String> {
     boundary.filter(|boundary| is_boundary(boundary))
 }
 
+/// More characters are accepted than RFC 2046 allows: Android's clients send `*****`.
 fn is_boundary(text: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
+    let is_allowed = |byte: u8| matches!(byte, b' '..=b'~') && !b"\"\\;".contains(&byte);
     (1..=MAX_BOUNDARY_LEN).contains(&text.len())
         && text.bytes().all(is_allowed)
         && !text.ends_with(' ')
@@ -101,13 +104,15 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn of(body: &'a [u8], boundary: &str) -> Self {
         let delimiter = format!("\r\n--{boundary}").into_bytes();
-        // A preamble is not accepted: nobody sends one, and a parser that ignores the media type
-        // could read it as JSON.
+        // No other preamble than empty lines is accepted: nobody sends one, and a parser that
+        // ignores the media type could read it as JSON.
         let first = from(&delimiter, 2);
-        let position = if body.starts_with(first) {
-            first.len()
-        } else if body.starts_with(&delimiter) {
-            delimiter.len()
+        let mut blank = 0;
+        while blank < MAX_BLANK_LEN && from(body, blank).starts_with(b"\r\n") {
+            blank = blank.saturating_add(2);
+        }
+        let position = if from(body, blank).starts_with(first) {
+            blank.saturating_add(first.len())
         } else {
             body.len()
         };
@@ -191,10 +196,9 @@ fn head_len(part: &[u8]) -> Result<(usize, usize), InvalidRequest> {
 /// Returns whether the header section of a part names the field `model`. Refuses what another parser
 /// may read differently.
 fn is_model(head: &[u8]) -> Result<bool, InvalidRequest> {
-    let Ok(head) = std::str::from_utf8(head) else {
-        return Err(malformed("has a part whose head is not UTF-8"));
-    };
-    if head.contains(|c: char| c.is_control() && !matches!(c, '\r' | '\n' | '\t')) {
+    let head = decode_head(head);
+    let is_allowed = |c: char| !c.is_control() || matches!(c, '\r' | '\n' | '\t');
+    if !head.chars().all(is_allowed) {
         return Err(malformed("has a part whose head has control characters"));
     }
     let (mut disposition, mut encoding) = (None, None);
@@ -215,6 +219,21 @@ fn is_model(head: &[u8]) -> Result<bool, InvalidRequest> {
         ));
     };
     is_named_model(&parameters, encoding)
+}
+
+/// Decodes a header section: UTF-8, or Latin-1 as older clients write names of files.
+///
+/// The controls above ASCII are letters and quotes in Windows' version of Latin-1, and stand for
+/// something else here. Only one of them, a line break in Unicode, could mislead a parser.
+fn decode_head(head: &[u8]) -> Cow<'_, str> {
+    let decode = |byte: &u8| match byte {
+        0x80..=0x84 | 0x86..=0x9f => char::REPLACEMENT_CHARACTER,
+        byte => char::from(*byte),
+    };
+    match std::str::from_utf8(head) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => head.iter().map(decode).collect(),
+    }
 }
 
 fn split_field(line: &str) -> Result<(&str, &str), InvalidRequest> {
@@ -284,8 +303,6 @@ fn is_identity_encoding(encoding: &str) -> bool {
 }
 
 /// Parses parameters such as `a=b; c="d"` into lower-case names and values.
-///
-/// A backslash in quotes stands for itself unless a quote follows, as browsers write it.
 fn parse_parameters(text: &str) -> Option<Vec<(String, String)>> {
     let mut parameters = Vec::new();
     let mut rest = text.trim();
@@ -295,8 +312,9 @@ fn parse_parameters(text: &str) -> Option<Vec<(String, String)>> {
         if !is_token(name) {
             return None;
         }
-        let (value, after_value) = parse_value(after_name.trim_start())?;
-        parameters.push((name.to_ascii_lowercase(), value));
+        let name = name.to_ascii_lowercase();
+        let (value, after_value) = parse_value(&name, after_name.trim_start())?;
+        parameters.push((name, value));
         rest = match after_value.trim_start() {
             "" => "",
             more => more.strip_prefix(';')?.trim_start(),
@@ -305,31 +323,54 @@ fn parse_parameters(text: &str) -> Option<Vec<(String, String)>> {
     Some(parameters)
 }
 
-/// Parses one value, and returns what follows it.
-fn parse_value(text: &str) -> Option<(String, &str)> {
+/// Parses the value of a parameter, and returns what follows it.
+fn parse_value<'a>(name: &str, text: &'a str) -> Option<(String, &'a str)> {
     if let Some(quoted) = text.strip_prefix('"') {
         return unquote(quoted);
     }
     let (value, rest) = text.split_at(text.find(';').unwrap_or(text.len()));
     let value = value.trim();
-    if is_token(value) {
+    let is_usable = match name {
+        // Should be in quotes if it has more than a token, but often is not.
+        "boundary" => is_boundary(value) && !value.contains(' '),
+        name if name.starts_with("filename") => is_bare_file_name(value),
+        _ => is_token(value),
+    };
+    if is_usable {
         Some((value.to_owned(), rest))
     } else {
         None
     }
 }
 
+/// Returns whether a file name without quotes is one for every parser: none can find another
+/// parameter in it.
+fn is_bare_file_name(text: &str) -> bool {
+    let is_split_by = |c: char| c.is_whitespace() || c == ',';
+    if text.contains('=') && text.contains(is_split_by) {
+        return false;
+    }
+    !text.contains(['"', '\\'])
+}
+
 /// Returns the text up to the closing quote, and what follows it.
+///
+/// A backslash before a quote or another backslash is an escape, any other stands for itself, as in
+/// the paths of old browsers.
 fn unquote(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
+    let mut has_quote = false;
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
         let rest = text.get(at.saturating_add(1)..);
         match c {
+            // A parser without escapes would find the quote, and parameters after it.
+            '"' if has_quote && value.contains(';') => return None,
             '"' => return Some((value, rest?)),
-            '\\' if rest?.starts_with('"') => {
-                value.push('"');
-                chars.next();
+            '\\' if rest?.starts_with(['"', '\\']) => {
+                let escaped = chars.next().map(|(_, escaped)| escaped)?;
+                has_quote |= escaped == '"';
+                value.push(escaped);
             }
             c => value.push(c),
         }

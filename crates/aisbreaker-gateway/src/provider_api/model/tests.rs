@@ -97,15 +97,24 @@ fn ambiguous_bodies_are_refused() {
             "{body}: {shown}"
         );
     }
-    assert!(
-        model_in_json(b"{\"\xff\":1}").is_err() && model_in_json(b"{\"model\":\"\xff\"}").is_err(),
-        "not UTF-8"
-    );
-    assert_eq!(
-        model_in_json(b"{\"a\":\"\xff\"}"),
-        Ok(None),
-        "skipped values are not inspected"
-    );
+}
+
+#[test]
+fn json_that_is_not_utf8_is_refused() {
+    let bodies: [&[u8]; 8] = [
+        b"{\"\xff\":1}",
+        b"{\"model\":\"\xff\"}",
+        b"{\"a\":\"\xff\"}",
+        b"{\"model\":\"m\",\"a\":[{\"b\":\"gr\xf6\xdfe\"}]}",
+        b"{\"a\":\"\xed\xa0\x80\"}",
+        b"{\"a\":\"\xc0\x80\"}",
+        b"{\"a\":\"\xf0\x9f\x98\"}",
+        b"\xff\xfe{\0}\0",
+    ];
+    for body in bodies {
+        let fault = model_in_json(body).expect_err("no UTF-8").to_string();
+        assert_eq!(fault, "request body must be JSON in UTF-8");
+    }
 }
 
 #[test]
@@ -170,9 +179,81 @@ fn the_model_of_a_form_is_its_field() {
     ] {
         assert_eq!(in_form(&form(head, "a"), TYPE), Ok(None), "{head}");
     }
-    let around = [b"\r\n".as_slice(), &form(PART, "a"), b"epilogue\r\n"].concat();
-    assert!(in_form(&around, TYPE).unwrap().is_some());
+    for blank in ["\r\n", "\r\n\r\n"] {
+        let around = [blank.as_bytes(), &form(PART, "a"), b"epilogue\r\n"].concat();
+        assert!(in_form(&around, TYPE).unwrap().is_some());
+    }
     assert_eq!(in_form(b"--b--", TYPE), Ok(None));
+}
+
+#[test]
+fn boundaries_of_all_clients_are_accepted() {
+    let boundaries = [
+        "b",
+        "----WebKitFormBoundary7MA4YWxkTrZu0gW",
+        "----=_Part_0_1234567.1690000000",
+        "a=b:c/d",
+        "a,b+c.d?e_f-(g)'h'",
+        "==",
+        "*****",
+        "<a@b>[c]{d}!#$%&^`|~",
+    ];
+    let part = |boundary: &str| {
+        format!("--{boundary}\r\n{PART}\r\n\r\na\r\n--{boundary}--\r\n").into_bytes()
+    };
+    for boundary in boundaries {
+        let types = [
+            format!("multipart/form-data; boundary=\"{boundary}\"; charset=utf-8"),
+            format!("multipart/form-data;charset=utf-8;boundary={boundary}"),
+            format!("multipart/form-data; Boundary = {boundary} ; charset=utf-8;"),
+        ];
+        for content_type in types {
+            let found = in_form(&part(boundary), &content_type);
+            assert!(matches!(found, Ok(Some(_))), "{content_type}: {found:?}");
+        }
+    }
+    let spaced = part("=_mixed 1");
+    assert!(in_form(&spaced, "multipart/form-data; boundary=\"=_mixed 1\"").is_ok());
+    assert!(in_form(&spaced, "multipart/form-data; boundary==_mixed 1").is_err());
+}
+
+#[test]
+fn names_of_files_are_accepted_as_clients_write_them() {
+    let names: [&[u8]; 21] = [
+        b"my file (1).png",
+        b"a=b.png",
+        b"/tmp/a.png",
+        b"a@b{c}<d>[e]?.png",
+        b"it's.png",
+        "gr\u{f6}\u{df}e \u{1f600}.png".as_bytes(),
+        b"gr\xf6\xdfe.png",
+        b"\x93smart\x94 \x80.png",
+        b"",
+        b"\"my file (1).png\"",
+        b"\"\"",
+        b"\"C:\\dir\\a.png\"",
+        b"\"C:\\\\dir\\\\\"",
+        b"\"a\\\"b\\\".png\"",
+        b"\"a%22b;c=d,e.png\"",
+        b"\"name=model\"",
+        b"\"gr\xf6\xdfe.png\"",
+        "\"gr\u{f6}\u{df}e.png\"".as_bytes(),
+        b"\"a.png\"; filename*=UTF-8''gr%C3%B6%C3%9Fe.png",
+        "\"a.png\"; filename*=utf-8''gr\u{f6}\u{df}e.png".as_bytes(),
+        b"\"a.png\";",
+    ];
+    for name in names {
+        let shown = name.escape_ascii();
+        let part = [
+            b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=".as_slice(),
+            name,
+            b"\r\nContent-Type: image/png\r\n\r\nx\r\n",
+        ]
+        .concat();
+        let body = [&part, &*form(PART, "a"), b""].concat();
+        let found = in_form(&body, TYPE);
+        assert!(matches!(found, Ok(Some(_))), "{shown}: {found:?}");
+    }
 }
 
 #[test]
@@ -201,6 +282,13 @@ fn ambiguous_forms_are_refused() {
         " Content-Disposition: form-data; name=\"model\"",
         "Content-Disposition: form-data;\r\n name=\"model\"",
         "Content-Disposition : form-data; name=\"model\"",
+        "Content-Disposition: form-data; name=\"x\"; filename=a name=model",
+        "Content-Disposition: form-data; name=\"x\"; filename=a,name=model",
+        "Content-Disposition: form-data; name=\"x\"; filename=a name=\"model\"",
+        "Content-Disposition: form-data; name=\"x\"; filename=a\tname=model",
+        "Content-Disposition: form-data; name=\"x\"; filename=\"a\\\"; name=model; y=\\\"\"",
+        "Content-Disposition: form-data; name=\"x\"; filename=\"a\\\"",
+        "Content-Disposition: form-data; name=\"m\u{85}odel\"",
     ];
     for head in heads {
         assert!(in_form(&form(head, "a"), TYPE).is_err(), "{head:?}");
@@ -260,6 +348,10 @@ fn ambiguous_forms_are_refused() {
         "multipart/form-data; boundary=b; boundary*=utf-8''c",
         "multipart/form-data; boundary=b; boundary*0=c",
         "multipart/form-data; boundary=\"b",
+        "multipart/form-data; boundary=b\"",
+        "multipart/form-data; boundary=b c",
+        "multipart/form-data; boundary=\"b \"",
+        "multipart/form-data; boundary=\"b\\c\"",
     ] {
         assert!(
             in_form(&form(PART, "a"), content_type).is_err(),

@@ -2,15 +2,23 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use aisbreaker_api::{Progress, Response};
+use aisbreaker_api::{
+    Progress, Response,
+    read::{HalfJoiner, Piece},
+};
 use serde_json::{Map, Value};
 
 use super::super::{
     event_stream::{AnswerReader, Step, StreamEnd},
-    provider_error::parse_object,
+    provider_error::{parse_object, parse_piece},
     reply::{PendingReply, ProviderReply, cut_short, text_outputs},
 };
-use crate::{error::ServiceError, sse::Message, usage::UsageRule};
+use crate::{
+    error::ServiceError,
+    sse::Message,
+    stream_end::{ERROR, StreamKind, StreamState},
+    usage::{Tokens, UsageRule},
+};
 
 /// How many counts of the usage are kept.
 const MAX_COUNTS: usize = 32;
@@ -20,6 +28,7 @@ pub(super) struct MessageReader {
     pending: PendingReply,
     usage_rule: Arc<UsageRule>,
     text: String,
+    halves: HalfJoiner,
     model: Option<String>,
     /// The usage so far; later counts replace earlier ones.
     usage: Map<String, Value>,
@@ -31,6 +40,7 @@ impl MessageReader {
             pending,
             usage_rule,
             text: String::new(),
+            halves: HalfJoiner::default(),
             model: None,
             usage: Map::new(),
         }
@@ -50,33 +60,39 @@ impl MessageReader {
                 self.usage.insert(name.clone(), count.clone());
             }
         }
+        self.pending.report(self.tokens());
+    }
+
+    fn tokens(&self) -> Tokens {
+        self.usage_rule.read(&Value::Object(self.usage.clone()))
     }
 
     /// Adds a content block or a delta of one. Content that is not text, such as a tool call, is
     /// passed on as the provider's own event.
-    fn read_content(&mut self, event: &Value, member: &str, text_type: &str) -> Step {
-        let Some(content) = event.get(member) else {
+    fn read_content(&mut self, event: Piece, member: &str, text_type: &str) -> Step {
+        let Some(content) = event.value().get(member) else {
             return Step::Skip;
         };
         if !is_of_type(content, text_type) {
             let mut progress = Progress::new(Vec::new());
-            progress.intern_response = Some(event.clone());
+            progress.intern_response = Some(event.into_value());
             return Step::Progress(progress);
         }
-        match text_of(content) {
-            "" => Step::Skip,
-            piece => {
-                self.text.push_str(piece);
-                Step::Progress(Progress::text(0, piece, true))
-            }
+        let text = event.join(&mut self.halves, text_of(content).into());
+        if text.is_empty() {
+            return Step::Skip;
         }
+        self.text.push_str(&text);
+        Step::Progress(Progress::text(0, text, true))
     }
 
-    fn into_response(self, json: Option<Value>) -> Response {
+    fn into_response(mut self, json: Option<Value>) -> Response {
+        self.text.extend(self.halves.end());
+        let tokens = self.tokens();
         let reply = ProviderReply {
             outputs: text_outputs(BTreeMap::from([(0, self.text)])),
             model: self.model,
-            tokens: self.usage_rule.read(&Value::Object(self.usage)),
+            tokens,
             total_tokens: None,
             json,
         };
@@ -104,25 +120,31 @@ impl AnswerReader for MessageReader {
         if message.data.is_empty() || message.event == "ping" {
             return Ok(Step::Skip);
         }
-        let event = Value::Object(parse_object(message.data.as_bytes())?);
+        let piece = parse_piece(message.data.as_bytes())?;
+        if message.event == ERROR {
+            return Err(unknown_error());
+        }
+        let event = piece.value();
         let kind = event.get("type").and_then(Value::as_str);
-        match kind.unwrap_or(&message.event) {
+        let kind = kind.unwrap_or(&message.event);
+        match StreamKind::Messages.state_after(kind) {
+            StreamState::Open | StreamState::Answered => {}
+            StreamState::Over => return Ok(Step::Last),
+            StreamState::Failed => return Err(unknown_error()),
+        }
+        match kind {
             "message_start" => {
                 if let Some(started) = event.get("message") {
                     self.read_metadata(started);
                 }
                 Ok(Step::Skip)
             }
-            "content_block_start" => Ok(self.read_content(&event, "content_block", "text")),
-            "content_block_delta" => Ok(self.read_content(&event, "delta", "text_delta")),
+            "content_block_start" => Ok(self.read_content(piece, "content_block", "text")),
+            "content_block_delta" => Ok(self.read_content(piece, "delta", "text_delta")),
             "message_delta" => {
-                self.read_metadata(&event);
+                self.read_metadata(event);
                 Ok(Step::Skip)
             }
-            "message_stop" => Ok(Step::Last),
-            "error" => Err(ServiceError::BadAnswer(
-                "the provider ended its stream with an error, and did not say which".into(),
-            )),
             _ => Ok(Step::Skip),
         }
     }
@@ -137,6 +159,12 @@ impl AnswerReader for MessageReader {
             StreamEnd::CompleteBody | StreamEnd::UnframedBody => Err(cut_short()),
         }
     }
+}
+
+fn unknown_error() -> ServiceError {
+    ServiceError::BadAnswer(
+        "the provider ended its stream with an error, and did not say which".into(),
+    )
 }
 
 fn text_of(content: &Value) -> &str {

@@ -3,13 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use aisbreaker_api::{Output, Progress, Response};
+use aisbreaker_api::{
+    Output, Progress, Response,
+    read::{HalfJoiner, Piece},
+};
 use serde_json::Value;
 
 use super::{
     super::{
         event_stream::{AnswerReader, Step, StreamEnd},
-        provider_error::{of_withheld_answer, parse_object},
+        provider_error::{of_withheld_answer, parse_piece},
         reply::{PendingReply, ProviderReply, choice_index, cut_short, text_outputs},
     },
     usage::Counts,
@@ -28,7 +31,15 @@ pub(super) struct CandidateReader {
 #[derive(Default)]
 struct Candidate {
     text: String,
+    halves: HalfJoiner,
     is_finished: bool,
+}
+
+impl Candidate {
+    fn into_text(mut self) -> String {
+        self.text.extend(self.halves.end());
+        self.text
+    }
 }
 
 impl CandidateReader {
@@ -43,12 +54,14 @@ impl CandidateReader {
     }
 
     /// Reads an answer, or a chunk of one, and returns what is new in it.
-    fn read(&mut self, answer: &Value) -> Result<Option<Progress>, ServiceError> {
+    fn read(&mut self, chunk: &Piece) -> Result<Option<Progress>, ServiceError> {
+        let answer = chunk.value();
         if let Some(model) = answer.get("modelVersion").and_then(Value::as_str) {
             self.model = Some(model.to_owned());
         }
         if let Some(usage) = answer.get("usageMetadata") {
             self.counts.update(usage);
+            self.pending.report(self.counts.tokens());
         }
         let candidates = match answer.get("candidates") {
             Some(Value::Array(candidates)) => candidates.as_slice(),
@@ -72,20 +85,21 @@ impl CandidateReader {
                     None => has_more_than_text = true,
                 }
             }
-            outputs.extend(self.add_piece(candidate, position, piece)?);
+            outputs.extend(self.add_piece(chunk, candidate, position, piece)?);
         }
         if outputs.is_empty() && !has_more_than_text {
             return Ok(None);
         }
         let mut progress = Progress::new(outputs);
         if has_more_than_text {
-            progress.intern_response = Some(answer.clone());
+            progress.intern_response = Some(chunk.to_value());
         }
         Ok(Some(progress))
     }
 
     fn add_piece(
         &mut self,
+        chunk: &Piece,
         json: &Value,
         position: usize,
         piece: String,
@@ -93,6 +107,12 @@ impl CandidateReader {
         let index = choice_index(json, position)?;
         let candidate = self.candidates.entry(index).or_default();
         candidate.is_finished |= json.get("finishReason").is_some_and(Value::is_string);
+        let mut piece = chunk.join(&mut candidate.halves, piece.into());
+        if candidate.is_finished
+            && let Some(half) = candidate.halves.end()
+        {
+            piece.to_mut().push(half);
+        }
         if piece.is_empty() {
             return Ok(Vec::new());
         }
@@ -105,7 +125,7 @@ impl CandidateReader {
         let texts = self
             .candidates
             .into_iter()
-            .map(|(index, candidate)| (index, candidate.text));
+            .map(|(index, candidate)| (index, candidate.into_text()));
         let reply = ProviderReply {
             outputs: text_outputs(texts.collect()),
             model: self.model,
@@ -119,21 +139,21 @@ impl CandidateReader {
 
 impl AnswerReader for CandidateReader {
     fn read_whole(mut self, body: &[u8]) -> Result<Response, ServiceError> {
-        let answer = Value::Object(parse_object(body)?);
+        let answer = parse_piece(body)?;
         self.read(&answer)?;
         if self.candidates.is_empty() {
             return Err(ServiceError::BadAnswer(
                 "the provider's answer has no candidates".into(),
             ));
         }
-        Ok(self.into_response(Some(answer)))
+        Ok(self.into_response(Some(answer.into_value())))
     }
 
     fn read_message(&mut self, message: &Message) -> Result<Step, ServiceError> {
         if message.data.is_empty() {
             return Ok(Step::Skip);
         }
-        let answer = Value::Object(parse_object(message.data.as_bytes())?);
+        let answer = parse_piece(message.data.as_bytes())?;
         match self.read(&answer)? {
             Some(progress) => Ok(Step::Progress(progress)),
             None => Ok(Step::Skip),

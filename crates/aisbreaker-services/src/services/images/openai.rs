@@ -27,7 +27,6 @@ use crate::{
     usage::Tokens,
 };
 
-const NAME: &str = "OpenaiComTextToImageService";
 const DEFAULT_URL: &str = "https://api.openai.com";
 const DEFAULT_PATH: &str = "/v1/images/generations";
 const DEFAULT_ENGINE: &str = "gpt-image-1";
@@ -71,7 +70,6 @@ impl OpenAiImages {
         let pending = PendingReply::new(conversation, model, &destination.url);
         let request = ProviderRequest {
             client: &self.client,
-            service_name: NAME,
             service_id: &call.service_id,
             destination,
             outgoing: Outgoing::post(headers, body).with_budget(call.budget),

@@ -27,7 +27,6 @@ use crate::{
     upstream::headers,
 };
 
-const NAME: &str = "StabilityAiTextToImageService";
 const DEFAULT_URL: &str = "https://api.stability.ai";
 const PATH: &str = "/v2beta/stable-image/generate/";
 const DEFAULT_ENGINE: &str = "core";
@@ -76,7 +75,6 @@ impl StabilityImages {
         let pending = PendingReply::new(conversation, engine, &destination.url);
         let request = ProviderRequest {
             client: &self.client,
-            service_name: NAME,
             service_id: &call.service_id,
             destination,
             outgoing: Outgoing::post(headers, body).with_budget(call.budget),

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::super::{
     provider_error::parse_object,
@@ -33,10 +33,11 @@ pub(super) fn read(body: &[u8], rule: &UsageRule) -> Result<ProviderReply, Servi
     }
     let mut reply = ProviderReply {
         outputs: text_outputs(texts),
-        model: model(&answer),
+        model: None,
         ..ProviderReply::default()
     };
     let json = Value::Object(answer);
+    reply.model = model(&json);
     read_usage(&mut reply, &json, rule);
     reply.json = Some(json);
     Ok(reply)
@@ -54,7 +55,7 @@ pub(super) fn read_usage(reply: &mut ProviderReply, json: &Value, rule: &UsageRu
 }
 
 /// Returns the model that the provider names. Chunks of Azure's content filter have an empty name.
-pub(super) fn model(json: &Map<String, Value>) -> Option<String> {
+pub(super) fn model(json: &Value) -> Option<String> {
     match json.get("model")?.as_str()? {
         "" => None,
         model => Some(model.to_owned()),

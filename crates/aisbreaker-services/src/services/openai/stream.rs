@@ -2,21 +2,26 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use aisbreaker_api::{Output, Progress, Response};
+use aisbreaker_api::{
+    Output, Progress, Response,
+    read::{HalfJoiner, Piece},
+};
 use serde_json::Value;
 
 use super::{
     super::{
         event_stream::{AnswerReader, Step, StreamEnd},
-        provider_error::{self, parse_object},
+        provider_error::{self, parse_piece},
         reply::{PendingReply, ProviderReply, choice_index, cut_short, text_outputs},
     },
     completion,
 };
-use crate::{error::ServiceError, sse::Message, usage::UsageRule};
-
-/// The data of the last message.
-const DONE: &str = "[DONE]";
+use crate::{
+    error::ServiceError,
+    sse::Message,
+    stream_end::{ERROR, is_done, is_finish_reason},
+    usage::UsageRule,
+};
 
 /// Reads a chat completion, whole or streamed.
 pub(super) struct CompletionReader {
@@ -31,7 +36,15 @@ pub(super) struct CompletionReader {
 #[derive(Default)]
 struct Choice {
     text: String,
+    halves: HalfJoiner,
     is_finished: bool,
+}
+
+impl Choice {
+    fn into_text(mut self) -> String {
+        self.text.extend(self.halves.end());
+        self.text
+    }
 }
 
 impl CompletionReader {
@@ -45,13 +58,23 @@ impl CompletionReader {
         }
     }
 
-    fn add_choice(&mut self, json: &Value, position: usize) -> Result<Vec<Output>, ServiceError> {
+    fn add_choice(
+        &mut self,
+        json: &Value,
+        position: usize,
+        chunk: &Piece,
+    ) -> Result<Vec<Output>, ServiceError> {
         let index = choice_index(json, position)?;
         let choice = self.choices.entry(index).or_default();
-        if let Some(reason) = json.get("finish_reason") {
-            choice.is_finished |= !reason.is_null();
-        }
+        let reason = json.get("finish_reason").and_then(Value::as_str);
+        choice.is_finished |= is_finish_reason(reason);
         let piece = completion::content_text(json.pointer("/delta/content"));
+        let mut piece = chunk.join(&mut choice.halves, piece);
+        if choice.is_finished
+            && let Some(half) = choice.halves.end()
+        {
+            piece.to_mut().push(half);
+        }
         if piece.is_empty() {
             return Ok(Vec::new());
         }
@@ -68,33 +91,34 @@ impl AnswerReader for CompletionReader {
     }
 
     fn read_message(&mut self, message: &Message) -> Result<Step, ServiceError> {
-        if message.data.trim_end() == DONE {
+        if is_done(message.data.as_bytes()) {
             return Ok(Step::Last);
         }
         if message.data.is_empty() || message.event == "ping" {
             return Ok(Step::Skip);
         }
-        let chunk = parse_object(message.data.as_bytes())?;
-        if message.event == "error" {
-            return Err(provider_error::of_event(chunk));
+        let piece = parse_piece(message.data.as_bytes())?;
+        if message.event == ERROR {
+            return Err(provider_error::of_event(&piece.into_value()));
         }
-        if let Some(model) = completion::model(&chunk) {
+        let chunk = piece.value();
+        if let Some(model) = completion::model(chunk) {
             self.reply.model = Some(model);
         }
-        let chunk = Value::Object(chunk);
-        completion::read_usage(&mut self.reply, &chunk, &self.usage);
+        completion::read_usage(&mut self.reply, chunk, &self.usage);
+        self.pending.report(self.reply.tokens);
         let mut outputs = Vec::new();
         let mut has_more_than_text = false;
         let choices = chunk.get("choices").and_then(Value::as_array);
         for (position, choice) in choices.into_iter().flatten().enumerate() {
-            outputs.extend(self.add_choice(choice, position)?);
+            outputs.extend(self.add_choice(choice, position, &piece)?);
             has_more_than_text |= has_more_than_text_in(choice);
         }
         if outputs.is_empty() && !has_more_than_text {
             return Ok(Step::Skip);
         }
         let mut progress = Progress::new(outputs);
-        progress.intern_response = has_more_than_text.then_some(chunk);
+        progress.intern_response = has_more_than_text.then(|| piece.into_value());
         Ok(Step::Progress(progress))
     }
 
@@ -115,7 +139,7 @@ impl AnswerReader for CompletionReader {
         let texts = self
             .choices
             .into_iter()
-            .map(|(index, choice)| (index, choice.text));
+            .map(|(index, choice)| (index, choice.into_text()));
         let reply = ProviderReply {
             outputs: text_outputs(texts.collect()),
             ..self.reply

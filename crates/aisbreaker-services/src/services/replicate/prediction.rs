@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use aisbreaker_api::read::{HalfJoiner, Piece};
+use serde_json::Value;
 
 use super::super::{
-    provider_error::parse_object,
+    provider_error::parse_piece,
     reply::{ProviderReply, text_outputs},
 };
 use crate::{error::ServiceError, usage::Tokens};
@@ -23,12 +24,13 @@ pub(super) enum Prediction {
 /// # Errors
 /// [`ServiceError::BadAnswer`] when the prediction has failed, or the answer is none.
 pub(super) fn read(body: &[u8]) -> Result<Prediction, ServiceError> {
-    let answer = parse_object(body)?;
+    let piece = parse_piece(body)?;
+    let answer = piece.value();
     match answer.get("status").and_then(Value::as_str) {
-        Some("succeeded" | "successful") => Ok(Prediction::Finished(Box::new(result(answer)?))),
+        Some("succeeded" | "successful") => Ok(Prediction::Finished(Box::new(result(piece)?))),
         Some("starting" | "processing" | "queued") => Ok(Prediction::Unfinished {
-            id: text_of(&answer, "id").unwrap_or_default().to_owned(),
-            get: poll_url(&answer).map(str::to_owned),
+            id: text_of(answer, "id").unwrap_or_default().to_owned(),
+            get: poll_url(answer).map(str::to_owned),
         }),
         Some("canceled" | "aborted") => Err(bad("says that the prediction was canceled")),
         Some("failed") => Err(bad("says that the prediction failed, and not why")),
@@ -36,8 +38,9 @@ pub(super) fn read(body: &[u8]) -> Result<Prediction, ServiceError> {
     }
 }
 
-fn result(answer: Map<String, Value>) -> Result<ProviderReply, ServiceError> {
-    let text = output_text(answer.get("output"))?;
+fn result(piece: Piece) -> Result<ProviderReply, ServiceError> {
+    let text = output_text(&piece)?;
+    let answer = piece.into_value();
     let model = text_of(&answer, "model").filter(|model| !model.is_empty());
     let metrics = answer.get("metrics");
     let count = |name: &str| metrics?.get(name)?.as_u64();
@@ -50,32 +53,39 @@ fn result(answer: Map<String, Value>) -> Result<ProviderReply, ServiceError> {
             ..Tokens::default()
         },
         total_tokens: None,
-        json: Some(Value::Object(answer)),
+        json: Some(answer),
     })
 }
 
 /// Returns the output, which is a text or a list of texts.
-fn output_text(output: Option<&Value>) -> Result<String, ServiceError> {
+fn output_text(piece: &Piece) -> Result<String, ServiceError> {
     const NOT_TEXT: &str = "has an output that is no text";
-    match output {
+    let mut halves = HalfJoiner::default();
+    match piece.value().get("output") {
         None | Some(Value::Null) => Ok(String::new()),
-        Some(Value::String(text)) => Ok(text.clone()),
+        Some(Value::String(text)) => {
+            let mut joined = piece.join(&mut halves, text.into()).into_owned();
+            joined.extend(halves.end());
+            Ok(joined)
+        }
         Some(Value::Array(pieces)) => {
             let mut text = String::new();
-            for piece in pieces {
-                text.push_str(piece.as_str().ok_or_else(|| bad(NOT_TEXT))?);
+            for part in pieces {
+                let part = part.as_str().ok_or_else(|| bad(NOT_TEXT))?;
+                text.push_str(&piece.join(&mut halves, part.into()));
             }
+            text.extend(halves.end());
             Ok(text)
         }
         Some(Value::Bool(_) | Value::Number(_) | Value::Object(_)) => Err(bad(NOT_TEXT)),
     }
 }
 
-fn poll_url(answer: &Map<String, Value>) -> Option<&str> {
+fn poll_url(answer: &Value) -> Option<&str> {
     answer.get("urls")?.get("get")?.as_str()
 }
 
-fn text_of<'a>(answer: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+fn text_of<'a>(answer: &'a Value, name: &str) -> Option<&'a str> {
     answer.get(name)?.as_str()
 }
 

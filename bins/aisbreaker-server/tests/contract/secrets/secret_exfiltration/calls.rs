@@ -251,7 +251,7 @@ const CALLS: &[(&str, KeyEntries, Caller, &str, Outcome)] = &[
         DEFAULT_KEY,
         Sends("Bearer sk-own, Bearer x"),
         CALL_TO_TRAP,
-        ToTrapWith("sk-own, Bearer x"),
+        NoCall(401),
     ),
     (
         "no value",

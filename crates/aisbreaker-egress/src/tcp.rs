@@ -1,0 +1,194 @@
+//! The TCP stream of a connection, with what HTTP asks for and the runtime's stream does not do: it
+//! delivers what a server sent before it stopped listening, bounds what precedes a response, and
+//! looks for a closed connection before a request is written.
+
+use std::{
+    io::{self, IoSlice, Read as _},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::{
+    client::legacy::connect::{Connected, Connection},
+    rt::TokioIo,
+};
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+/// The most bytes of a response up to its head: more than the largest head, so that it is only
+/// reached by interim responses (RFC 9110 section 15.2) without end.
+const MAX_HEAD_BYTES: usize = 256 * 1024;
+/// The most reads up to the head of a response, which interim responses reach that come one by one.
+const MAX_HEAD_READS: usize = 1000;
+/// Largest single read in bytes while the head of a response is awaited.
+const HEAD_READ_BYTES: usize = 8 * 1024;
+
+/// A TCP stream that a server may close in the middle of a request.
+#[derive(Debug)]
+pub(crate) struct Tcp {
+    inner: TokioIo<TcpStream>,
+    mode: Arc<ReadMode>,
+}
+
+/// How the next bytes of a stream are read. The connection sets it, since HTTP knows where in an
+/// exchange it is.
+#[derive(Debug, Default)]
+pub(crate) struct ReadMode {
+    is_head_awaited: AtomicBool,
+    is_probe: AtomicBool,
+    head_bytes: AtomicUsize,
+    head_reads: AtomicUsize,
+}
+
+impl ReadMode {
+    /// Bounds what is read from now on, until [`end_head`](Self::end_head).
+    pub(crate) fn begin_head(&self) {
+        self.head_bytes.store(0, Ordering::Relaxed);
+        self.head_reads.store(0, Ordering::Relaxed);
+        self.is_head_awaited.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether anything was read since [`begin_head`](Self::begin_head).
+    pub(crate) fn has_read(&self) -> bool {
+        self.head_bytes.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn end_head(&self) {
+        self.is_head_awaited.store(false, Ordering::Relaxed);
+    }
+
+    /// Lets the next read ask the operating system, even if the runtime has not yet been notified
+    /// of what is there to be read.
+    pub(crate) fn probe(&self) {
+        self.is_probe.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Tcp {
+    pub(crate) fn new(inner: TokioIo<TcpStream>) -> Self {
+        Self {
+            inner,
+            mode: Arc::default(),
+        }
+    }
+
+    pub(crate) fn mode(&self) -> Arc<ReadMode> {
+        Arc::clone(&self.mode)
+    }
+
+    /// Reads what the operating system has received, whether or not the runtime knows of it.
+    fn probe(&self, buf: &mut ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let mut chunk = [0; HEAD_READ_BYTES];
+        let room = buf.remaining().min(chunk.len());
+        match (&*SockRef::from(self.inner.inner())).read(&mut chunk[..room]) {
+            Ok(length) => {
+                buf.put_slice(&chunk[..length]);
+                Poll::Ready(Ok(()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Reads up to the head of a response, within its bound.
+    fn poll_read_head(
+        &self,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut chunk = [0; HEAD_READ_BYTES];
+        let room = buf.remaining().min(chunk.len());
+        let stream = self.inner.inner();
+        let length = loop {
+            ready!(stream.poll_read_ready(cx))?;
+            match stream.try_read(&mut chunk[..room]) {
+                Ok(length) => break length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        };
+        let before = self.mode.head_bytes.fetch_add(length, Ordering::Relaxed);
+        let reads = self.mode.head_reads.fetch_add(1, Ordering::Relaxed);
+        if before + length > MAX_HEAD_BYTES || reads >= MAX_HEAD_READS {
+            let text = "the head of the response is too long, or interim responses do not end";
+            return Poll::Ready(Err(io::Error::other(text)));
+        }
+        buf.put_slice(&chunk[..length]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Read for Tcp {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.mode.is_probe.swap(false, Ordering::Relaxed)
+            && let ready @ Poll::Ready(_) = this.probe(&mut buf)
+        {
+            return ready;
+        }
+        if this.mode.is_head_awaited.load(Ordering::Relaxed) {
+            return this.poll_read_head(cx, buf);
+        }
+        Pin::new(&mut this.inner).poll_read(cx, buf)
+    }
+}
+
+/// A server may answer before it has read the request, and close the connection (RFC 9112 section
+/// 9.5). Then writing fails, and what it sent can still be read. So nothing is reported about the
+/// failure: if there is no answer, reading ends.
+fn ignore_failure<T>(written: Poll<io::Result<T>>, all: T) -> Poll<io::Result<T>> {
+    match written {
+        Poll::Ready(Err(error)) => {
+            tracing::debug!(%error, "writing a request failed");
+            Poll::Ready(Ok(all))
+        }
+        ok_or_pending @ (Poll::Ready(Ok(_)) | Poll::Pending) => ok_or_pending,
+    }
+}
+
+impl Write for Tcp {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.get_mut().inner).poll_write(cx, buf);
+        ignore_failure(written, buf.len())
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.get_mut().inner).poll_write_vectored(cx, bufs);
+        ignore_failure(written, bufs.iter().map(|buf| buf.len()).sum())
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ignore_failure(Pin::new(&mut self.get_mut().inner).poll_flush(cx), ())
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
+    }
+}
+
+impl Connection for Tcp {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}

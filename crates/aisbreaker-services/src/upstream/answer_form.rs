@@ -1,0 +1,170 @@
+//! Whether an answer is a stream of events or a whole one: by its first bytes, since providers label
+//! streams with other media types, and errors as streams.
+
+use aisbreaker_egress::{Body, MemoryReservation};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, header::CONTENT_LENGTH};
+
+use super::{
+    body::{CollectedBody, next_data, read_whole},
+    headers::is_event_stream,
+    send_error::too_long,
+};
+use crate::{error::ServiceError, sse::Decoder};
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// How many bytes are read until an answer counts as what its label says: blanks may go on for ever.
+const MAX_START_BYTES: usize = 1024;
+/// How lines of server-sent events begin.
+const LINE_STARTS: [&[u8]; 5] = [b"data", b"event", b"id", b"retry", b":"];
+
+/// The answer to a request for a stream.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart at once, never kept in numbers"
+)]
+pub(crate) enum StreamedAnswer {
+    /// Server-sent events, of which the decoder has the first bytes.
+    Events(Body, Decoder),
+    /// A whole answer.
+    Whole(CollectedBody),
+}
+
+/// Reads the beginning of an answer to a request for a stream, and all of it if it is no stream.
+///
+/// # Errors
+/// As [`read_whole`].
+pub(crate) async fn read_streamed(
+    headers: &HeaderMap,
+    mut body: Body,
+) -> Result<StreamedAnswer, ServiceError> {
+    let default = if is_event_stream(headers) {
+        Form::Events
+    } else {
+        Form::Whole
+    };
+    if default == Form::Whole && announced_bytes(headers) > body.max_collected_bytes() {
+        // Refuses the announced length.
+        return Ok(StreamedAnswer::Whole(read_whole(body).await?));
+    }
+    let mut start = Bytes::new();
+    let mut form = None;
+    while form.is_none() && start.len() < MAX_START_BYTES {
+        let Some(data) = next_data(&mut body).await? else {
+            break;
+        };
+        start = joined(&start, data);
+        form = form_of(&start, default);
+    }
+    match form.unwrap_or(default) {
+        Form::Events => {
+            let mut decoder = Decoder::with_limit(body.max_collected_bytes());
+            decoder.feed(start);
+            Ok(StreamedAnswer::Events(body, decoder))
+        }
+        Form::Whole => Ok(StreamedAnswer::Whole(read_rest(start, body).await?)),
+    }
+}
+
+/// Returns the announced length of a body; 0 without one.
+fn announced_bytes(headers: &HeaderMap) -> usize {
+    let Some(Ok(length)) = headers.get(CONTENT_LENGTH).map(HeaderValue::to_str) else {
+        return 0;
+    };
+    length.parse().unwrap_or_default()
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Form {
+    Events,
+    Whole,
+}
+
+/// Returns the form of an answer that begins with these bytes; `None` when they are too few.
+///
+/// JSON is whole, whatever its label is, since no line of a stream begins like it.
+fn form_of(start: &[u8], default: Form) -> Option<Form> {
+    let text = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start);
+    let text = text.trim_ascii_start();
+    if text.is_empty() || BYTE_ORDER_MARK.starts_with(text) {
+        return None;
+    }
+    if matches!(text.first(), Some(b'{' | b'[')) {
+        return Some(Form::Whole);
+    }
+    let mut is_undecided = false;
+    for line_start in LINE_STARTS {
+        match text.strip_prefix(line_start) {
+            Some(rest) if line_start == b":" || ends_name(rest) => return Some(Form::Events),
+            Some([]) => is_undecided = true,
+            Some(_) => {}
+            None => is_undecided |= line_start.starts_with(text),
+        }
+    }
+    (!is_undecided).then_some(default)
+}
+
+/// Returns whether the name of a field ends before this text.
+fn ends_name(text: &[u8]) -> bool {
+    matches!(text.first(), Some(b':' | b'\r' | b'\n'))
+}
+
+fn joined(start: &Bytes, more: Bytes) -> Bytes {
+    if start.is_empty() {
+        return more;
+    }
+    let mut joined = BytesMut::from(&start[..]);
+    joined.extend_from_slice(&more);
+    joined.freeze()
+}
+
+/// Reads the rest of a body that began with `start`.
+async fn read_rest(start: Bytes, mut body: Body) -> Result<CollectedBody, ServiceError> {
+    if start.is_empty() {
+        return read_whole(body).await;
+    }
+    let limit_bytes = body.max_collected_bytes();
+    let mut reservation: MemoryReservation = body.budget().reservation();
+    let mut collected = BytesMut::from(&start[..]);
+    loop {
+        if collected.len() > limit_bytes {
+            return Err(too_long(limit_bytes));
+        }
+        reservation.hold(collected.len())?;
+        match next_data(&mut body).await? {
+            Some(data) => collected.extend_from_slice(&data),
+            None => return Ok(CollectedBody::new(collected.freeze(), reservation)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bytes_show_the_form() {
+        let (events, whole) = (Some(Form::Events), Some(Form::Whole));
+        let rows: [(&str, Option<Form>, Option<Form>); 13] = [
+            ("data: {}\n\n", events, events),
+            ("data", None, None),
+            ("\u{feff}data:", events, events),
+            ("\r\n\nevent: a", events, events),
+            ("event\n", events, events),
+            (": ping", events, events),
+            ("id:1", events, events),
+            ("retry: 1", events, events),
+            ("{\"data\":", whole, whole),
+            ("\u{feff} [", whole, whole),
+            ("database error", events, whole),
+            ("<html>", events, whole),
+            ("", None, None),
+        ];
+        for (start, labelled, unlabelled) in rows {
+            let form = |default| form_of(start.as_bytes(), default);
+            assert_eq!(form(Form::Events), labelled, "{start:?}");
+            assert_eq!(form(Form::Whole), unlabelled, "{start:?}");
+        }
+        assert_eq!(form_of(b"\xef", Form::Whole), None);
+    }
+}
