@@ -9,7 +9,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
 
-use crate::{gateway::Gateway, telemetry::metrics};
+use crate::{gateway::Gateway, server::linger::LingeringIo, telemetry::metrics};
 
 /// The most connections at a time.
 const MAX_CONNECTIONS: usize = 16;
@@ -44,7 +44,7 @@ pub async fn serve_metrics(listener: TcpListener, gateway: Gateway) {
                 .header_read_timeout(HEADER_TIMEOUT)
                 .keep_alive(false);
             let _unreadable = http
-                .serve_connection(TokioIo::new(stream), service_fn(respond))
+                .serve_connection(TokioIo::new(LingeringIo::new(stream)), service_fn(respond))
                 .await;
             drop(permit);
         });

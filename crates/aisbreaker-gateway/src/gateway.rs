@@ -24,6 +24,7 @@ use crate::{
         body::BodyLimits,
         head::{Endpoints, check_host, check_size},
         host::HostPolicy,
+        websocket,
     },
     response::{self, ResponseBody},
     route::{Action, Route, RouteError, operation::Operation},
@@ -244,6 +245,9 @@ impl Inner {
         let endpoints = Endpoints { client, host };
         if !route.is_probe() {
             check_host(parts.version, &endpoints)?;
+        }
+        if websocket::is_handshake(parts) {
+            return Err(RouteError::WebSocket.into());
         }
         match route.action(&parts.method) {
             Action::Preflight => {

@@ -9,7 +9,7 @@
 //! | Stage | Module | Creates | Refuses with |
 //! |---|---|---|---|
 //! | accept | `server` | a connection task | a closed connection |
-//! | parse | `request` | `Head`, `ReceivedBody` | 400, 408, 413, 415, 421, 431, 503 |
+//! | parse | `request` | `Head`, `ReceivedBody` | 400, 408, 413, 415, 421, 426, 431, 503 |
 //! | authenticate | `authenticate` | `Authenticated` | 401 |
 //! | admit | `admission` | `Admitted` | 429, 503 |
 //! | resolve | `provider_api::resolve`, the registry | a service | 404 |

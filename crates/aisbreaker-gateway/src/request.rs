@@ -13,3 +13,4 @@ pub(crate) mod host;
 pub(crate) mod inflate;
 pub(crate) mod media_type;
 pub(crate) mod secret_buffer;
+pub(crate) mod websocket;

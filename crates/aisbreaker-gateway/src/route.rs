@@ -15,6 +15,8 @@ pub(crate) enum RouteError {
     MethodNotAllowed {
         allowed: &'static str,
     },
+    /// The request is the handshake of a WebSocket.
+    WebSocket,
 }
 
 /// What a path stands for.

@@ -3,8 +3,12 @@
 mod activity;
 mod connection;
 mod eviction;
+mod idle_check;
+pub(crate) mod linger;
+mod refusals;
 mod tracked_body;
 mod tracked_io;
+mod unread_body;
 mod write_progress;
 
 use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
@@ -23,6 +27,8 @@ use tokio::{
 use crate::gateway::Gateway;
 use connection::Connection;
 use eviction::ConnectionTable;
+use idle_check::Timeouts;
+use refusals::Refusals;
 
 /// The pause after an error of `accept`, such as a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -44,9 +50,12 @@ const MAX_BUFFER: usize = 128 << 10;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The longest time to a complete request head, and the longest idle time of a connection. A
-    /// response may wait ten times as long for its client to read.
+    /// The longest time to a complete request head. A response may wait ten times as long for its
+    /// client to read.
     pub header_timeout: Duration,
+    /// The longest time that a connection waits for its next request. A balancer in front must
+    /// have a shorter one, or it sends requests on connections that are being closed.
+    pub idle_timeout: Duration,
     /// The most open connections. One more evicts a connection that has kept the server waiting for
     /// two seconds (before its first request: for a quarter of a second). If there is none, the new
     /// connection gets 503.
@@ -59,6 +68,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             header_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
             max_connections: 10_000,
             drain_timeout: Duration::from_secs(30),
         }
@@ -82,7 +92,11 @@ pub async fn serve(
     let close = watch::Sender::new(false);
     let builder = Arc::new(http_builder(&limits));
     let table = ConnectionTable::new(limits.max_connections);
-    let mut refusals = Refusals::default();
+    let mut refusals = Refusals::new();
+    let timeouts = Timeouts {
+        head: limits.header_timeout,
+        idle: limits.idle_timeout,
+    };
     {
         let mut shutdown = pin!(shutdown);
         let mut maintenance = pin!(gateway.maintain());
@@ -94,11 +108,11 @@ pub async fn serve(
                 accepted = listener.accept() => {
                     let Some((stream, peer)) = accepted_or_pause(accepted).await else { continue };
                     let Some(slot) = table.acquire().await else {
-                        refusals.refuse(&stream);
+                        refusals.refuse(stream);
                         continue;
                     };
                     let connection =
-                        Connection::new(gateway.clone(), peer.ip(), limits.header_timeout, &slot);
+                        Connection::new(gateway.clone(), peer.ip(), timeouts, &slot);
                     let (builder, close) = (Arc::clone(&builder), close.subscribe());
                     connections.spawn(async move {
                         connection.run(stream, &builder, close).await;
@@ -117,7 +131,8 @@ fn http_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
+        // `Timeouts` has one that begins with the head, not with the idle time before it.
+        .header_read_timeout(None)
         .max_buf_size(MAX_BUFFER);
     builder
         .http2()
@@ -157,43 +172,6 @@ fn is_connection_error(error: &io::Error) -> bool {
 fn log_panic(ended: Result<(), JoinError>) {
     if ended.is_err_and(|error| error.is_panic()) {
         tracing::error!("a connection was dropped: this server has a fault");
-    }
-}
-
-/// Connections that were refused since the last warning.
-#[derive(Default)]
-struct Refusals {
-    last_warning: Option<Instant>,
-    refused: u64,
-}
-
-impl Refusals {
-    /// Refuses a connection with 503, without waiting for its client. Warns at most once a second.
-    fn refuse(&mut self, stream: &TcpStream) {
-        let body = concat!(
-            r#"{"error":{"message":"too many connections; try again","#,
-            r#""statusCode":503,"statusText":"Service Unavailable"}}"#
-        );
-        let response = format!(
-            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
-             retry-after: 1\r\naccess-control-allow-origin: *\r\nconnection: close\r\n\
-             content-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        // A fresh socket accepts this much at once; a client that is gone does not matter.
-        let _sent = stream.try_write(response.as_bytes());
-        self.refused = self.refused.saturating_add(1);
-        let now = Instant::now();
-        if self
-            .last_warning
-            .is_none_or(|last| now.duration_since(last) >= Duration::from_secs(1))
-        {
-            tracing::warn!(refused = self.refused, "too many connections");
-            *self = Self {
-                last_warning: Some(now),
-                refused: 0,
-            };
-        }
     }
 }
 

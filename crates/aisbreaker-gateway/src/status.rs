@@ -7,7 +7,7 @@ use aisbreaker_api::InvalidRequest;
 use aisbreaker_services::ServiceError;
 use http::{
     HeaderValue, StatusCode,
-    header::{ACCEPT_ENCODING, ALLOW, CONNECTION, WWW_AUTHENTICATE},
+    header::{ACCEPT_ENCODING, ALLOW, CONNECTION, UPGRADE, WWW_AUTHENTICATE},
 };
 
 use crate::{
@@ -69,6 +69,13 @@ impl From<RouteError> for Failure {
                 format!("this path accepts {allowed}"),
             )
             .with_header(ALLOW, HeaderValue::from_static(allowed)),
+            RouteError::WebSocket => Self::new(
+                StatusCode::UPGRADE_REQUIRED,
+                "this server has no WebSockets; send the request over HTTP, where responses can be \
+                 streamed as server-sent events",
+            )
+            .with_header(UPGRADE, HeaderValue::from_static("HTTP/1.1"))
+            .with_header(CONNECTION, HeaderValue::from_static("upgrade")),
         }
     }
 }

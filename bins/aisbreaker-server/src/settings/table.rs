@@ -380,6 +380,18 @@ pub(crate) static SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        key: Some("idle_timeout"),
+        variable: "AISBREAKER_IDLE_TIMEOUT",
+        help: "Longest time that an open connection waits for its next request; set it above the \
+               idle time of a balancer in front",
+        default: Some("75s"),
+        apply: |draft, value| {
+            draft.settings.limits.idle_timeout = value.duration()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
         key: Some("body_timeout"),
         variable: "AISBREAKER_BODY_TIMEOUT",
         help: "Longest pause while a request body is read",

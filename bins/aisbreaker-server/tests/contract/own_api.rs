@@ -26,6 +26,7 @@ mod service_lookup;
 mod service_urls;
 mod stream_keep_alive;
 mod unread_requests;
+mod websocket;
 
 use serde_json::{Value, json};
 

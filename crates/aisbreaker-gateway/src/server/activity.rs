@@ -5,12 +5,18 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::{sync::Notify, time::Instant};
 
-use super::write_progress::WriteProgress;
+use super::{
+    idle_check::Wait,
+    unread_body::{Drained, UnreadBody},
+    write_progress::WriteProgress,
+};
 
 /// How long the server waits for the client of a connection before the connection may be evicted:
 /// clients pause all the time.
@@ -37,8 +43,16 @@ pub(super) struct Activity {
     consumed: AtomicU64,
     /// Whether the body of the last request was dropped before its end.
     has_unread_body: AtomicBool,
-    /// Whether that body is too long to have arrived with the head.
+    /// Whether the connection must close for it.
     has_long_unread_body: AtomicBool,
+    /// That body, if the connection is kept and the body is drained.
+    draining: Mutex<Option<UnreadBody>>,
+    is_draining: AtomicBool,
+    is_http1: AtomicBool,
+    /// The socket of a request that offered an upgrade, which hyper does not shut down by itself.
+    upgrade: Mutex<Option<OnUpgrade>>,
+    /// When the head of the next HTTP/1 request began.
+    head_began: AtomicTime,
     /// The index of the connection in the connection table.
     pub(super) index: AtomicUsize,
 }
@@ -59,6 +73,11 @@ impl Activity {
             consumed: AtomicU64::new(0),
             has_unread_body: AtomicBool::new(false),
             has_long_unread_body: AtomicBool::new(false),
+            draining: Mutex::default(),
+            is_draining: AtomicBool::new(false),
+            is_http1: AtomicBool::new(false),
+            upgrade: Mutex::default(),
+            head_began: AtomicTime::default(),
             index: AtomicUsize::new(0),
         }
     }
@@ -69,6 +88,7 @@ impl Activity {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         // hyper has read the request before to its end, if there was one.
         self.has_unread_body.store(false, Ordering::Relaxed);
+        self.head_began.clear();
         self.note_consumed();
         self.note_change();
         RequestGuard(Arc::clone(self))
@@ -169,10 +189,70 @@ impl Activity {
         self.eviction.notified().await;
     }
 
+    /// Returns what the server waits for while no request is in flight.
+    pub(super) fn wait(&self) -> Wait {
+        if let Some(began) = self.head_began.get() {
+            return Wait::Head(self.at(began));
+        }
+        if self.started() == 0 {
+            return Wait::Head(self.opened);
+        }
+        let changed = self.at(self.changed_millis.load(Ordering::Relaxed));
+        let read = self.writes.unblocked_at();
+        Wait::Request(read.map_or(changed, |read| read.max(changed)))
+    }
+
+    /// Notes that the client speaks HTTP/1.
+    pub(super) fn note_http1(&self) {
+        self.is_http1.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_http1(&self) -> bool {
+        self.is_http1.load(Ordering::Relaxed)
+    }
+
     /// Notes that the client sent bytes.
     pub(super) fn note_received(&self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.received.fetch_add(bytes, Ordering::Relaxed);
+        if self.in_flight() == 0 {
+            self.note_head();
+        }
+    }
+
+    /// Notes when a head began, if one did.
+    fn note_head(&self) {
+        if self.is_http1()
+            && !self.has_unread_body.load(Ordering::Relaxed)
+            && self.received.load(Ordering::Relaxed) > self.consumed.load(Ordering::Relaxed)
+            && self.head_began.get().is_none()
+        {
+            self.head_began.set(self.millis());
+        }
+    }
+
+    /// Takes the socket that hyper hands over instead of shutting it down, once the connection has
+    /// ended.
+    pub(super) fn take_upgrade(&self) -> Option<OnUpgrade> {
+        lock(&self.upgrade).take()
+    }
+
+    /// Drains the unread body, if there is one.
+    pub(super) fn poll_drain(&self, cx: &mut Context<'_>) {
+        if !self.is_draining.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut draining = lock(&self.draining);
+        let Some(body) = &mut *draining else { return };
+        let Poll::Ready(drained) = body.poll(cx) else {
+            return;
+        };
+        *draining = None;
+        self.is_draining.store(false, Ordering::Relaxed);
+        if drained == Drained::Complete {
+            self.has_unread_body.store(false, Ordering::Relaxed);
+            self.note_consumed();
+        }
     }
 
     /// Notes that a head, or a whole request, was read.
@@ -202,6 +282,11 @@ impl RequestGuard {
         self.0.has_long_unread_body.load(Ordering::Relaxed)
     }
 
+    /// Keeps the socket that hyper hands over when the connection ends after this request.
+    pub(super) fn keep_upgrade(&self, upgrade: OnUpgrade) {
+        *lock(&self.0.upgrade) = Some(upgrade);
+    }
+
     /// Starts tracking an incomplete request body.
     pub(super) fn track_request_body(&self) -> BodyTimer {
         let timer = BodyTimer::new(&self.0, BodySide::Request);
@@ -219,15 +304,9 @@ impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.0.note_change();
+        // It may have arrived with the content before.
+        self.0.note_head();
     }
-}
-
-/// How much of a request body is unread.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum UnreadLength {
-    /// So little that hyper can drain it if it has arrived, and keep the connection.
-    Short,
-    Long,
 }
 
 #[derive(Clone, Copy)]
@@ -264,13 +343,19 @@ impl BodyTimer {
         self.activity.note_consumed();
     }
 
-    /// The body was dropped before its end.
-    pub(super) fn note_unread(&self, length: UnreadLength) {
-        self.activity.has_unread_body.store(true, Ordering::Relaxed);
-        if length == UnreadLength::Long {
-            let is_long = &self.activity.has_long_unread_body;
-            is_long.store(true, Ordering::Relaxed);
-        }
+    /// The body is not read to its end, and the connection closes after the response.
+    pub(super) fn note_unread(&self) {
+        let activity = &self.activity;
+        activity.has_unread_body.store(true, Ordering::Relaxed);
+        activity.has_long_unread_body.store(true, Ordering::Relaxed);
+    }
+
+    /// The rest of the body is drained, and the connection is kept.
+    pub(super) fn drain(&self, body: Incoming) {
+        let activity = &self.activity;
+        activity.has_unread_body.store(true, Ordering::Relaxed);
+        *lock(&activity.draining) = Some(UnreadBody::new(body));
+        activity.is_draining.store(true, Ordering::Relaxed);
     }
 
     /// The body does not wait.
@@ -314,6 +399,6 @@ impl AtomicTime {
     }
 }
 
-fn lock(timers: &Mutex<Vec<Arc<AtomicTime>>>) -> MutexGuard<'_, Vec<Arc<AtomicTime>>> {
-    timers.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,35 +9,49 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::activity::{BodyTimer, RequestGuard, UnreadLength};
+use super::activity::{BodyTimer, RequestGuard};
 use crate::response::{ResponseBody, passthrough::ResponseCut};
 
 /// The bytes of a body that count as progress: a client that sends so many within the grace period
 /// is not merely waited for.
 const USEFUL_BYTES: usize = 16 << 10;
 
-/// The longest unread body for which the connection may be kept.
-const MAX_DRAINED_BYTES: u64 = 8 << 10;
+/// The longest unread rest of a body for which the connection is kept.
+const MAX_DRAINED_BYTES: u64 = 64 << 10;
+
+/// What happens to the rest of a body that is not read to its end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Unread {
+    /// A short rest is drained and the connection kept, unless the length is unknown.
+    Drain,
+    /// The connection closes.
+    Close,
+    /// HTTP/2 ends each stream by itself.
+    Reset,
+}
 
 /// The body of a request.
 pub(super) struct TrackedRequestBody {
-    body: Incoming,
+    /// `None` once it is handed over to be drained.
+    body: Option<Incoming>,
     /// `None` once the body is complete.
     timer: Option<BodyTimer>,
+    unread: Unread,
     /// The bytes that arrived since the timer was restarted.
     received: usize,
 }
 
 impl TrackedRequestBody {
-    pub(super) fn new(body: Incoming, request: &RequestGuard) -> Self {
+    pub(super) fn new(body: Incoming, unread: Unread, request: &RequestGuard) -> Self {
         let timer = if body.is_end_stream() {
             None
         } else {
             Some(request.track_request_body())
         };
         Self {
-            body,
+            body: Some(body),
             timer,
+            unread,
             received: 0,
         }
     }
@@ -55,14 +69,16 @@ impl TrackedRequestBody {
 
 impl Drop for TrackedRequestBody {
     fn drop(&mut self) {
-        if let Some(timer) = &self.timer
-            && !self.body.is_end_stream()
-        {
-            let length = match self.body.size_hint().exact() {
-                Some(..=MAX_DRAINED_BYTES) => UnreadLength::Short,
-                Some(_) | None => UnreadLength::Long,
-            };
-            timer.note_unread(length);
+        let (Some(timer), Some(body)) = (&self.timer, self.body.take()) else {
+            return;
+        };
+        if body.is_end_stream() {
+            return;
+        }
+        match (self.unread, body.size_hint().exact()) {
+            (Unread::Reset, _) => {}
+            (Unread::Drain, Some(..=MAX_DRAINED_BYTES)) => timer.drain(body),
+            (Unread::Drain | Unread::Close, _) => timer.note_unread(),
         }
     }
 }
@@ -75,7 +91,10 @@ impl Body for TrackedRequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(body).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 self.note_bytes(frame.data_ref().map_or(0, Bytes::len));
@@ -85,18 +104,27 @@ impl Body for TrackedRequestBody {
                     timer.note_complete();
                 }
             }
-            Poll::Ready(Some(Err(_))) => self.timer = None,
+            Poll::Ready(Some(Err(_))) => {
+                // Malformed, so nobody knows where the request ends.
+                if let Some(timer) = self.timer.take()
+                    && self.unread != Unread::Reset
+                {
+                    timer.note_unread();
+                }
+            }
             Poll::Pending => {}
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 

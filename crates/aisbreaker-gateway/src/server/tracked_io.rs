@@ -1,34 +1,25 @@
 //! A socket that records reads and writes, and closes without losing a response.
 
 use std::{
-    future::Future as _,
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Sleep, sleep},
 };
 
-use super::activity::Activity;
+use super::{activity::Activity, linger::Linger};
 
-/// How long, and for how many bytes, the rest of an unread request is read after the response.
-const LINGER_TIME: Duration = Duration::from_secs(5);
-const LINGER_BYTES: usize = 64 << 20;
-const LINGER_BUFFER_BYTES: usize = 8 << 10;
 /// The first bytes of an HTTP/2 connection (RFC 9113 section 3.4).
 const HTTP2_PREFACE_START: &[u8] = b"PRI * HTTP/2";
 
 /// A socket that records reads and writes in the activity of its connection.
 ///
-/// A socket that is closed with unread data is reset, and the client may lose the response. So if
-/// the client may still be sending a request that nobody reads, only the write side is closed at
-/// first; the rest of the request is read and dropped, within bounds (RFC 9112 section 9.6).
+/// It lingers if the client may still be sending a request that nobody reads.
 pub(super) struct TrackedIo {
     socket: TcpStream,
     activity: Arc<Activity>,
@@ -39,16 +30,13 @@ pub(super) struct TrackedIo {
 /// The protocol of a connection, as its first bytes show it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Protocol {
-    Unknown,
+    /// So many bytes are those of the preface of HTTP/2.
+    Unknown {
+        matched: usize,
+    },
     Http1,
     /// Ends each stream by itself, so the connection need not linger.
     Http2,
-}
-
-/// The last phase of a connection, after its write side was closed.
-struct Linger {
-    deadline: Pin<Box<Sleep>>,
-    bytes_left: usize,
 }
 
 impl TrackedIo {
@@ -56,22 +44,19 @@ impl TrackedIo {
         Self {
             socket,
             activity,
-            protocol: Protocol::Unknown,
+            protocol: Protocol::Unknown { matched: 0 },
             linger: None,
         }
     }
 
     fn note_read(&mut self, bytes: &[u8]) {
-        self.activity.note_received(bytes.len());
-        if self.protocol == Protocol::Unknown {
-            // The first read may be shorter than the preface.
-            let compared = bytes.len().min(HTTP2_PREFACE_START.len());
-            self.protocol = if bytes.get(..compared) == HTTP2_PREFACE_START.get(..compared) {
-                Protocol::Http2
-            } else {
-                Protocol::Http1
-            };
+        if let Protocol::Unknown { matched } = self.protocol {
+            self.protocol = detect(matched, bytes);
+            if self.protocol == Protocol::Http1 {
+                self.activity.note_http1();
+            }
         }
+        self.activity.note_received(bytes.len());
     }
 
     fn note_write(&self, written: &Poll<io::Result<usize>>) {
@@ -80,24 +65,20 @@ impl TrackedIo {
             Poll::Pending => self.activity.writes.note_blocked(),
         }
     }
+}
 
-    /// Reads and drops what the client sends until it closes its side, within bounds.
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let linger = self.linger.get_or_insert_with(|| Linger {
-            deadline: Box::pin(sleep(LINGER_TIME)),
-            bytes_left: LINGER_BYTES,
-        });
-        let mut buffer = [0; LINGER_BUFFER_BYTES];
-        while linger.bytes_left > 0 && linger.deadline.as_mut().poll(cx).is_pending() {
-            let mut read = ReadBuf::new(&mut buffer);
-            match ready!(Pin::new(&mut self.socket).poll_read(cx, &mut read)) {
-                Ok(()) if !read.filled().is_empty() => {
-                    linger.bytes_left = linger.bytes_left.saturating_sub(read.filled().len());
-                }
-                Ok(()) | Err(_) => break,
-            }
+/// Returns the protocol after these bytes, of which so many before them match the preface.
+fn detect(matched: usize, bytes: &[u8]) -> Protocol {
+    let rest = HTTP2_PREFACE_START.get(matched..).unwrap_or_default();
+    let compared = bytes.len().min(rest.len());
+    if bytes.get(..compared) != rest.get(..compared) {
+        Protocol::Http1
+    } else if compared == rest.len() {
+        Protocol::Http2
+    } else {
+        Protocol::Unknown {
+            matched: matched.saturating_add(compared),
         }
-        Poll::Ready(())
     }
 }
 
@@ -153,6 +134,32 @@ impl AsyncWrite for TrackedIo {
                 return Poll::Ready(Ok(()));
             }
         }
-        self.poll_linger(cx).map(Ok)
+        let Self { socket, linger, .. } = &mut *self;
+        let linger = linger.get_or_insert_with(Linger::new);
+        linger.poll(socket, cx).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_protocol_shows_however_its_first_bytes_are_split() {
+        for (sent, expected) in [
+            (&b"PRI * HTTP/2.0\r\n"[..], Protocol::Http2),
+            (b"PRI * HTTP/1.1\r\n", Protocol::Http1),
+            (b"POST / HTTP/1.1\r\n", Protocol::Http1),
+        ] {
+            for size in 1..=sent.len() {
+                let mut protocol = Protocol::Unknown { matched: 0 };
+                for bytes in sent.chunks(size) {
+                    if let Protocol::Unknown { matched } = protocol {
+                        protocol = detect(matched, bytes);
+                    }
+                }
+                assert_eq!(protocol, expected, "in pieces of {size}");
+            }
+        }
     }
 }

@@ -3,6 +3,11 @@
 use crate::shutdown::{begin_stream, two_part_provider};
 use crate::support::{Request, Server, assert_error, dummy_call, output_text};
 
+/// Waits for this time on the server's own clock: until it closes a connection that sends nothing.
+fn wait_for_head_timeout(server: &Server) {
+    server.connect().read_to_end();
+}
+
 #[test]
 fn incomplete_head_times_out() {
     let server = Server::start(&[("AISBREAKER_HEADER_TIMEOUT", "200ms")]);
@@ -59,4 +64,40 @@ fn header_timeout_does_not_end_a_running_stream() {
 
     assert_eq!(output_text(&stream.event().unwrap().data), "two");
     assert_eq!(stream.event().unwrap().name, "final");
+}
+
+#[test]
+fn kept_connection_outlives_the_head_timeout_and_ends_after_the_idle_timeout() {
+    let server = Server::start(&[
+        ("AISBREAKER_HEADER_TIMEOUT", "100ms"),
+        ("AISBREAKER_IDLE_TIMEOUT", "2s"),
+    ]);
+    let mut connection = server.connect();
+    for _ in 0..2 {
+        assert_eq!(connection.send(&Request::get("/healthz")).status, 200);
+        for _ in 0..3 {
+            wait_for_head_timeout(&server);
+        }
+    }
+
+    assert_eq!(connection.send(&Request::get("/healthz")).status, 200);
+
+    assert_eq!(connection.read_to_end(), b"");
+}
+
+#[test]
+fn incomplete_head_on_a_kept_connection_times_out() {
+    let server = Server::start(&[("AISBREAKER_HEADER_TIMEOUT", "200ms")]);
+    for (row, request) in [
+        ("without content", Request::get("/healthz")),
+        ("with content", Request::process(&dummy_call())),
+        ("refused", Request::post("/api/v1/nothing", "{}")),
+    ] {
+        let mut connection = server.connect();
+        connection.send(&request);
+
+        connection.write(b"GET /healthz HTTP/1.1\r\nX-Slow: ");
+
+        assert_eq!(connection.read_to_end(), b"", "{row}");
+    }
 }

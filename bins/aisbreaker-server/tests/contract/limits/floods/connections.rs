@@ -57,8 +57,11 @@ fn ten_thousand_idle_connections_use_little_memory() {
 }
 
 #[test]
-fn idle_connections_close_after_the_header_timeout() {
-    let server = Server::start(&[("AISBREAKER_HEADER_TIMEOUT", "1s")]);
+fn idle_connections_close_after_their_timeouts() {
+    let server = Server::start(&[
+        ("AISBREAKER_HEADER_TIMEOUT", "1s"),
+        ("AISBREAKER_IDLE_TIMEOUT", "1s"),
+    ]);
     let files = server.open_files();
     let count = affordable_connections(1_000);
 
