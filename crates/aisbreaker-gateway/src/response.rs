@@ -13,7 +13,7 @@ pub(crate) mod events;
 mod keep_alive;
 pub(crate) mod passthrough;
 pub(crate) mod sse_boundary;
-mod stream_end;
+pub(crate) mod stream_end;
 
 use aisbreaker_services::{Attempts, Dialect};
 use bytes::Bytes;

@@ -32,7 +32,7 @@ use crate::{
     response::{
         ResponseBody,
         passthrough::{PassthroughBody, StreamOptions},
-        sse_boundary::BodyEnd,
+        stream_end::BodyEnd,
         write_attempts, write_stream_headers,
     },
     route::operation::{self, Operation},

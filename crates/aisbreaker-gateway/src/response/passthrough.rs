@@ -21,7 +21,8 @@ use tokio::time::Sleep;
 use super::{
     coalesce::CoalescedBody,
     keep_alive::{COMMENT, KeepAlive},
-    sse_boundary::{BodyEnd, EventTracker, TAIL_BYTES, keep_tail},
+    sse_boundary::{EventTracker, TAIL_BYTES, keep_tail},
+    stream_end::BodyEnd,
 };
 use crate::{dialect, failure::Failure, memory::ClientMemory};
 

@@ -11,7 +11,7 @@ use memchr::memmem::Finder;
 
 use super::{
     event_lines::{EventFields, end_of_events, end_of_loose_lines, lines, without_mark},
-    stream_end::EndDetector,
+    stream_end::{BodyEnd, EndDetector},
 };
 use crate::dialect::EventNames;
 
@@ -22,15 +22,6 @@ static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\
 
 /// The most bytes of both ends of a response that are kept to find its usage in.
 pub(super) const TAIL_BYTES: usize = 16 << 10;
-
-/// How the end of a body is recognized (RFC 9112 section 6.3).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum BodyEnd {
-    /// By its length or its last chunk, so that a cut is an error.
-    Framed,
-    /// By the end of the connection, so that only the events show whether it was cut.
-    CloseDelimited,
-}
 
 /// Tracks the events of a stream while it is forwarded.
 ///

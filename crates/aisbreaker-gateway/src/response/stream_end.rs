@@ -2,14 +2,20 @@
 
 use aisbreaker_services::{LongEvent, StreamKind, StreamProgress, StreamState};
 
-use super::{
-    event_lines::{EventFields, last_events},
-    sse_boundary::BodyEnd,
-};
+use super::event_lines::{EventFields, last_events};
 
 /// How many events of those that came together are read where the body itself shows whether it was
 /// cut. The last event of a stream is the last that comes, or nearly so.
 const READ_EVENTS: usize = 4;
+
+/// How the end of a body is recognized (RFC 9112 section 6.3).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum BodyEnd {
+    /// By its length or its last chunk, so that a cut is an error.
+    Framed,
+    /// By the end of the connection, so that only the events show whether it was cut.
+    CloseDelimited,
+}
 
 /// Follows the events of a stream up to its last one.
 #[derive(Debug)]

@@ -13,7 +13,6 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    idle_check::Wait,
     unread_body::{Drained, UnreadBody},
     write_progress::WriteProgress,
 };
@@ -23,6 +22,15 @@ use super::{
 const GRACE: Duration = Duration::from_secs(2);
 /// The same before the first request: most clients send one at once.
 const GRACE_BEFORE_FIRST_REQUEST: Duration = Duration::from_millis(250);
+
+/// What the server waits for while no request is in flight.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Wait {
+    /// A complete head, since this time.
+    Head(Instant),
+    /// The next request, since this time.
+    Request(Instant),
+}
 
 /// The activity of a connection, shared by its socket, its bodies and the eviction.
 pub(super) struct Activity {

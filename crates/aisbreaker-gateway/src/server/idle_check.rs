@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::activity::Activity;
+use super::activity::{Activity, Wait};
 
 /// For how many head timeouts a client may leave unread what it is sent.
 const UNREAD_HEADS: u32 = 10;
@@ -36,15 +36,6 @@ pub(super) enum Verdict {
     /// Shuts down gracefully.
     Close,
     Drop,
-}
-
-/// What the server waits for while no request is in flight.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Wait {
-    /// A complete head, since this time.
-    Head(Instant),
-    /// The next request, since this time.
-    Request(Instant),
 }
 
 impl Timeouts {
