@@ -258,6 +258,7 @@ impl Activity {
         *draining = None;
         self.is_draining.store(false, Ordering::Relaxed);
         if drained == Drained::Complete {
+            // What has arrived of the next head counts as this body, and begins no head timeout.
             self.has_unread_body.store(false, Ordering::Relaxed);
             self.note_consumed();
         }

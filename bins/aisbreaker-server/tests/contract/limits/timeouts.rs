@@ -69,15 +69,13 @@ fn header_timeout_does_not_end_a_running_stream() {
 #[test]
 fn kept_connection_outlives_the_head_timeout_and_ends_after_the_idle_timeout() {
     let server = Server::start(&[
-        ("AISBREAKER_HEADER_TIMEOUT", "100ms"),
-        ("AISBREAKER_IDLE_TIMEOUT", "2s"),
+        ("AISBREAKER_HEADER_TIMEOUT", "500ms"),
+        ("AISBREAKER_IDLE_TIMEOUT", "5s"),
     ]);
     let mut connection = server.connect();
-    for _ in 0..2 {
-        assert_eq!(connection.send(&Request::get("/healthz")).status, 200);
-        for _ in 0..3 {
-            wait_for_head_timeout(&server);
-        }
+    assert_eq!(connection.send(&Request::get("/healthz")).status, 200);
+    for _ in 0..3 {
+        wait_for_head_timeout(&server);
     }
 
     assert_eq!(connection.send(&Request::get("/healthz")).status, 200);
@@ -87,11 +85,10 @@ fn kept_connection_outlives_the_head_timeout_and_ends_after_the_idle_timeout() {
 
 #[test]
 fn incomplete_head_on_a_kept_connection_times_out() {
-    let server = Server::start(&[("AISBREAKER_HEADER_TIMEOUT", "200ms")]);
+    let server = Server::start(&[("AISBREAKER_HEADER_TIMEOUT", "500ms")]);
     for (row, request) in [
         ("without content", Request::get("/healthz")),
         ("with content", Request::process(&dummy_call())),
-        ("refused", Request::post("/api/v1/nothing", "{}")),
     ] {
         let mut connection = server.connect();
         connection.send(&request);
