@@ -346,12 +346,7 @@ fn leases_admit_exactly_the_limit_across_servers() {
 
 /// Fetches the text of the metrics endpoint.
 fn metrics(server: &Server) -> String {
-    let line = server.wait_for_log("the address of the metrics", |line| {
-        let text = line["message"].as_str().unwrap_or_default();
-        text.contains("/metrics")
-    });
-    let address = line["address"].as_str().unwrap().parse().unwrap();
-    let mut connection = Connection::open(address);
+    let mut connection = Connection::open(server.metrics_address());
     let response = connection.send(&Request::get("/metrics"));
     assert_eq!(response.status, 200, "{response:?}");
     response.text().to_owned()

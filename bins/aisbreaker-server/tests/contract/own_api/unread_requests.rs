@@ -1,6 +1,6 @@
 //! Refusals that are sent while the client still sends its request (RFC 9112 section 9.6).
 
-use std::{io::Write as _, thread};
+use std::{io::Write as _, net::SocketAddr, thread};
 
 use serde_json::json;
 
@@ -108,12 +108,16 @@ fn status_of(mut connection: Connection, request: &Request, client: Client) -> O
 }
 
 fn assert_all_arrive(server: &Server, row: &str, request: &Request, status: u16) {
+    assert_all_arrive_at(server.address(), row, request, status);
+}
+
+fn assert_all_arrive_at(address: SocketAddr, row: &str, request: &Request, status: u16) {
     for client in [
         Client::WritesFirst,
         Client::HeadThenBody,
         Client::ReadsMeanwhile,
     ] {
-        let actual = status_of(server.connect(), request, client);
+        let actual = status_of(Connection::open(address), request, client);
         assert_eq!(
             actual,
             Some(status),
@@ -132,6 +136,18 @@ fn no_refusal_is_lost_however_the_client_sends() {
     for size in SIZES {
         for (row, request, status) in refusals(&vec![b' '; size]) {
             assert_all_arrive(&server, row, &request, status);
+        }
+    }
+}
+
+#[test]
+fn no_refusal_of_the_metrics_listener_is_lost() {
+    let server = Server::start(&[("AISBREAKER_METRICS_LISTEN", "127.0.0.1:0")]);
+    let address = server.metrics_address();
+    for size in SIZES {
+        for (path, status) in [("/metrics", 405), ("/", 404)] {
+            let request = Request::post(path, vec![b' '; size]);
+            assert_all_arrive_at(address, path, &request, status);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the operating system knows about the server's process.
 
-use std::fs;
+use std::{fs, net::SocketAddr};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
@@ -16,6 +16,16 @@ impl Server {
     /// Returns the resident memory of the process, in bytes.
     pub(crate) fn resident_memory(&self) -> usize {
         self.memory("VmRSS:")
+    }
+
+    /// Returns where the metrics are served, once they are.
+    pub(crate) fn metrics_address(&self) -> SocketAddr {
+        let line = self.wait_for_log("the address of the metrics", |line| {
+            let text = line["message"].as_str().unwrap_or_default();
+            text.contains("/metrics")
+        });
+        let address = line["address"].as_str().expect("an address");
+        address.parse().expect("a socket address")
     }
 
     fn memory(&self, name: &str) -> usize {
