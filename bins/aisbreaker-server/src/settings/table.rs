@@ -438,10 +438,21 @@ pub(crate) static SETTINGS: &[Setting] = &[
     Setting {
         key: Some("pool_idle_timeout"),
         variable: "AISBREAKER_POOL_IDLE_TIMEOUT",
-        help: "How long an idle connection to a provider is kept: less than the provider keeps it",
-        default: Some("4s by http, 50s by https"),
+        help: "How long an idle connection by http to a provider is kept: less than the provider does",
+        default: Some("4s"),
         apply: |draft, value| {
-            draft.settings.timeouts = draft.settings.timeouts.with_pool_idle(value.duration()?);
+            draft.settings.timeouts.pool_idle_http = value.duration()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("pool_idle_timeout_https"),
+        variable: "AISBREAKER_POOL_IDLE_TIMEOUT_HTTPS",
+        help: "The same by https",
+        default: Some("50s"),
+        apply: |draft, value| {
+            draft.settings.timeouts.pool_idle_https = value.duration()?;
             Ok(())
         },
         ..PLAIN
