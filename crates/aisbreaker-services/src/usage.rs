@@ -187,7 +187,18 @@ fn number_at(usage: &Value, path: &[String]) -> Option<u64> {
     for name in path {
         value = value.get(name)?;
     }
-    value.as_u64()
+    value.as_u64().or_else(|| whole_number(value.as_f64()?))
+}
+
+/// Returns a number such as `3.0` or `3e0`, which some providers write, as the whole number it is.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "only whole numbers up to 2^53 are cast"
+)]
+fn whole_number(number: f64) -> Option<u64> {
+    const MAX: f64 = 9_007_199_254_740_992.0;
+    ((0.0..=MAX).contains(&number) && number.fract() == 0.0).then_some(number as u64)
 }
 
 /// Where answers and events have their usage object: at the top, in the `response` or `message` of
@@ -258,6 +269,8 @@ mod tests {
             (json!({"f": 16}), None, None),
             (json!({"a": -1, "e": "8"}), None, None),
             (json!({"e": u64::MAX, "f": 1}), None, Some(u64::MAX)),
+            (json!({"a": 3.0, "e": 3e0, "f": 0.0}), Some(3), Some(3)),
+            (json!({"a": 3.5, "e": -3.0, "f": 1e300}), None, None),
             (json!(null), None, None),
         ];
         for (usage, input, output) in rows {

@@ -222,6 +222,16 @@ mod tests {
             "x-tip",
         ];
         let dropped = [
+            "rndr-id",
+            "sentry-trace",
+            "serviceworker-navigation-preload",
+            "x-anonymous-consumer",
+            "x-apigateway-api-userinfo",
+            "x-country-code",
+            "x-datadog-trace-id",
+            "x-requested-with",
+            "x-userinfo",
+            "x-zscaler-client",
             "access-control-request-headers",
             "baggage",
             "cdn-loop",

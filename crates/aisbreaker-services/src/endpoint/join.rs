@@ -66,7 +66,7 @@ fn at_operation(base: &str, path: &str) -> Option<String> {
         return Some([location, query, NO_DEFAULT_PATH].concat());
     }
     let prefix = location.strip_suffix(named)?;
-    let rest = match operation_of(path) {
+    let rest = match operation_of(path).or_else(|| models_of(path)) {
         Some(operation) => operation,
         None => without_overlap(prefix, path),
     };
@@ -78,6 +78,15 @@ fn operation_of(path: &str) -> Option<&'static str> {
     OPERATIONS
         .into_iter()
         .find(|operation| path.ends_with(operation))
+}
+
+/// Returns the end of a path that leads to the list of models or to one model.
+fn models_of(path: &str) -> Option<&str> {
+    const MODELS: &str = "/models";
+    let (_, model) = path.split_once(MODELS)?;
+    let is_models = model.is_empty() || model.starts_with('/');
+    let start = path.len().checked_sub(model.len() + MODELS.len())?;
+    is_models.then(|| path.get(start..)).flatten()
 }
 
 /// Returns the path of an absolute URL without query: what comes behind its host.
@@ -185,6 +194,16 @@ mod tests {
                 "https://a.example/v1/chat/completions",
                 "/v1/models",
                 "/v1/models",
+            ),
+            (
+                "https://a.example/v1/chat/completions",
+                "/openai/v1/models",
+                "/v1/models",
+            ),
+            (
+                "https://a.example/api/chat/completions",
+                "/v1/models/org/models/x",
+                "/api/models/org/models/x",
             ),
             (
                 "https://a.example/v1/responses?v=1",

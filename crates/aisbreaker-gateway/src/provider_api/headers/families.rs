@@ -46,12 +46,13 @@ fn families(stem: &[u8]) -> &'static [&'static str] {
             "amz-cf",
             "amz-security-token",
             "amzn",
+            "anonymous-consumer",
             "appengine",
             "appservice",
             "arr",
             "azure",
         ],
-        b'b' => &["baggage", "b3"],
+        b'b' => &["baggage", "b3", "bluecoat"],
         b'c' => &[
             "cookie",
             "cookie2",
@@ -65,7 +66,14 @@ fn families(stem: &[u8]) -> &'static [&'static str] {
             "credential",
             "csrf-token",
         ],
-        b'd' => &["device-memory", "disguised-host", "dnt", "downlink", "dpr"],
+        b'd' => &[
+            "datadog",
+            "device-memory",
+            "disguised-host",
+            "dnt",
+            "downlink",
+            "dpr",
+        ],
         b'e' => &["early-data", "ect", "edge", "envoy"],
         b'f' => &[
             "fastly",
@@ -106,15 +114,20 @@ fn families(stem: &[u8]) -> &'static [&'static str] {
             "referer",
             "referrer",
             "remote",
+            "render",
+            "requested-with",
             "request-start",
             "rewrite-url",
+            "rndr",
             "rtt",
         ],
         b's' => &[
             "save-data",
             "scheme",
             "sec",
+            "sentry-trace",
             "service-worker",
+            "serviceworker",
             "site-deployment-id",
             "ssl",
             "sucuri",
@@ -135,6 +148,7 @@ fn families(stem: &[u8]) -> &'static [&'static str] {
             "wl-proxy",
         ],
         b'x' => &["xsrf-token"],
+        b'z' => &["zscaler"],
         _ => &[],
     }
 }
@@ -155,6 +169,8 @@ fn is_of_kind(name: &[u8]) -> bool {
             "-id-token",
         ],
         Some(b'6') => &["-ipv6"],
+        Some(b'o') => &["-userinfo"],
+        Some(b'e') => &["-country-code"],
         _ => return false,
     };
     kinds
