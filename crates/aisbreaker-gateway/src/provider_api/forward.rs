@@ -9,8 +9,8 @@ use aisbreaker_services::{
 use aisbreaker_token::PREFIX;
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Response,
-    header::{ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_ENCODING},
+    HeaderMap, HeaderValue, Method, Response,
+    header::{ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
     request, response,
 };
 use tokio::time::Instant;
@@ -212,7 +212,7 @@ impl ProviderApi {
         let usage = Arc::clone(&dialect.usage);
         let memory = Arc::clone(&request.memory);
         match kind {
-            BodyKind::EventStream => {
+            BodyKind::EventStream | BodyKind::Unlabelled => {
                 let options = StreamOptions {
                     dialect: request.dialect,
                     kind: request.operation.stream_kind(),
@@ -224,7 +224,11 @@ impl ProviderApi {
                     keep_alive: self.keep_alive,
                     usage,
                 };
-                PassthroughBody::events(body, options, memory)
+                if kind == BodyKind::EventStream {
+                    PassthroughBody::events(body, options, memory)
+                } else {
+                    PassthroughBody::unlabelled(body, options, memory)
+                }
             }
             BodyKind::Json => PassthroughBody::json(body, usage, memory),
             BodyKind::Opaque => PassthroughBody::opaque(body, usage, memory),
@@ -237,6 +241,8 @@ impl ProviderApi {
 enum BodyKind {
     EventStream,
     Json,
+    /// JSON or events, as its first bytes show.
+    Unlabelled,
     /// Another type, or with a content coding.
     Opaque,
 }
@@ -247,12 +253,30 @@ impl BodyKind {
             Self::Opaque
         } else if media_type::is(&parts.headers, "text/event-stream") {
             Self::EventStream
-        } else if media_type::is(&parts.headers, "application/json") {
-            Self::Json
+        } else if parts.headers.contains_key(CONTENT_LENGTH) {
+            if media_type::is(&parts.headers, "application/json") {
+                Self::Json
+            } else {
+                Self::Opaque
+            }
+        } else if is_label_of_streams(&parts.headers) {
+            Self::Unlabelled
         } else {
             Self::Opaque
         }
     }
+}
+
+/// Returns whether some provider labels its event streams so.
+fn is_label_of_streams(headers: &HeaderMap) -> bool {
+    const LABELS: [&str; 4] = [
+        "application/json",
+        "text/plain",
+        "application/octet-stream",
+        "application/stream+json",
+    ];
+    let is_labelled = |label: &&str| media_type::is(headers, label);
+    !headers.contains_key(CONTENT_TYPE) || LABELS.iter().any(is_labelled)
 }
 
 fn provider_request_id(parts: &response::Parts) -> Option<&HeaderValue> {

@@ -49,6 +49,8 @@ pub(crate) struct PassthroughBody {
 enum Content {
     Events(EventStream),
     Json(JsonEnds),
+    /// Decided by the first bytes.
+    Unlabelled(StreamOptions),
     Other,
 }
 
@@ -112,29 +114,27 @@ impl PassthroughBody {
         }
     }
 
+    /// Forwards a body that is an event stream or JSON, as its first bytes show: some providers label
+    /// their streams as something else.
+    pub(crate) fn unlabelled(
+        body: aisbreaker_egress::Body,
+        options: StreamOptions,
+        memory: Arc<ClientMemory>,
+    ) -> Self {
+        let usage = Arc::clone(&options.usage);
+        Self::unjoined(body, Content::Unlabelled(options), usage, memory)
+    }
+
     /// Forwards an event stream.
     pub(crate) fn events(
         body: aisbreaker_egress::Body,
         options: StreamOptions,
         memory: Arc<ClientMemory>,
     ) -> Self {
-        let StreamOptions {
-            dialect,
-            kind,
-            body_end,
-            keep_alive,
-            usage,
-        } = options;
-        let stream = EventStream {
-            events: EventTracker::new(kind, Arc::clone(&usage), body_end, memory.budget()),
-            dialect,
-            keep_alive: KeepAlive::new(keep_alive),
-            linger: None,
-        };
         Self {
             body: Some(CoalescedBody::new(body)),
-            content: Content::Events(stream),
-            usage,
+            content: Content::Events(EventStream::new(&options, memory.budget())),
+            usage: options.usage,
             memory,
             failure: None,
         }
@@ -150,7 +150,7 @@ impl PassthroughBody {
         match &self.content {
             Content::Events(stream) => stream.events.tokens(),
             Content::Json(ends) => ends.tokens(&self.usage),
-            Content::Other => Tokens::default(),
+            Content::Unlabelled(_) | Content::Other => Tokens::default(),
         }
     }
 
@@ -162,7 +162,7 @@ impl PassthroughBody {
         match &self.content {
             // The end of a stream may need an error event.
             Content::Events(_) => false,
-            Content::Json(_) | Content::Other => body.is_end_stream(),
+            Content::Json(_) | Content::Unlabelled(_) | Content::Other => body.is_end_stream(),
         }
     }
 
@@ -176,7 +176,7 @@ impl PassthroughBody {
                     || (end.is_answered() && body.ended_well() && stream.events.holds_nothing())
             }
             (Content::Events(_), None) => true,
-            (Content::Json(_) | Content::Other, _) => false,
+            (Content::Json(_) | Content::Unlabelled(_) | Content::Other, _) => false,
         }
     }
 
@@ -184,7 +184,7 @@ impl PassthroughBody {
     pub(crate) fn is_answered(&self) -> bool {
         match &self.content {
             Content::Events(stream) => stream.events.end().is_answered(),
-            Content::Json(_) | Content::Other => false,
+            Content::Json(_) | Content::Unlabelled(_) | Content::Other => false,
         }
     }
 
@@ -201,7 +201,7 @@ impl PassthroughBody {
         match (&self.content, &self.body) {
             (Content::Json(_) | Content::Other, Some(body)) => body.size_hint(),
             (Content::Json(_) | Content::Other, None) => SizeHint::with_exact(0),
-            (Content::Events(_), _) => SizeHint::default(),
+            (Content::Events(_) | Content::Unlabelled(_), _) => SizeHint::default(),
         }
     }
 
@@ -255,8 +255,18 @@ impl PassthroughBody {
 
     /// Returns the bytes that can be forwarded now, which may be none.
     fn forward(&mut self, data: Bytes) -> Bytes {
+        if let Content::Unlabelled(options) = &self.content
+            && !data.is_empty()
+        {
+            let budget = self.memory.budget();
+            self.content = match data.trim_ascii_start() {
+                start if begins_events(start) => Content::Events(EventStream::new(options, budget)),
+                [b'{' | b'[', ..] => Content::Json(JsonEnds::new(budget)),
+                _ => Content::Other,
+            };
+        }
         match &mut self.content {
-            Content::Other => data,
+            Content::Unlabelled(_) | Content::Other => data,
             Content::Json(ends) => {
                 ends.push(&data);
                 data
@@ -286,7 +296,9 @@ impl PassthroughBody {
                 self.body = None;
                 None
             }
-            Content::Events(_) | Content::Json(_) | Content::Other => self.cut(error.into()),
+            Content::Events(_) | Content::Json(_) | Content::Unlabelled(_) | Content::Other => {
+                self.cut(error.into())
+            }
         }
     }
 
@@ -324,6 +336,26 @@ impl PassthroughBody {
         }
         Some(Ok(bytes.into()))
     }
+}
+
+impl EventStream {
+    fn new(options: &StreamOptions, budget: &MemoryBudget) -> Self {
+        let usage = Arc::clone(&options.usage);
+        Self {
+            events: EventTracker::new(options.kind, usage, options.body_end, budget),
+            dialect: options.dialect,
+            keep_alive: KeepAlive::new(options.keep_alive),
+            linger: None,
+        }
+    }
+}
+
+/// Returns whether a text begins like an event stream.
+fn begins_events(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    [&b"data:"[..], b"event:", b"id:", b"retry:", b": "]
+        .iter()
+        .any(|start| text.starts_with(start))
 }
 
 impl fmt::Debug for PassthroughBody {

@@ -139,6 +139,39 @@ fn client_that_closes_at_the_last_event_had_the_whole_stream() {
     }
 }
 
+/// Some providers label their streams as something else, or not at all.
+#[test]
+fn stream_is_known_by_its_first_bytes() {
+    let server = Server::with_loopback_egress(&[]);
+    let labels = [
+        "",
+        "Content-Type: text/plain\r\n",
+        "Content-Type: application/json\r\n",
+        "Content-Type: application/octet-stream\r\n",
+    ];
+    for (number, label) in labels.into_iter().enumerate() {
+        for (is_cut, end) in [(false, "data: [DONE]\n\n"), (true, "")] {
+            let events = [CHAT_USAGE, CHAT_DELTA, end].concat();
+            let provider = Provider::start(move |_, wire| {
+                wire.write(format!("HTTP/1.1 200 OK\r\n{label}\r\n{events}"));
+                wire.close();
+            });
+            let id = format!("label-{number}-{is_cut}");
+            let key = two_dialect_key(&server, &provider);
+            let request = post_with_key(CHAT, &key, STREAMED).header("x-request-id", &id);
+
+            let response = server.send(&request);
+
+            assert_eq!(
+                response.text().contains("error"),
+                is_cut,
+                "{id}: {response:?}"
+            );
+            assert_tokens(&server.wait_for_request(&id), [3, 7], &id);
+        }
+    }
+}
+
 #[test]
 fn log_does_not_wait_for_a_provider_that_stays_open() {
     let server = Server::with_loopback_egress(&[]);
