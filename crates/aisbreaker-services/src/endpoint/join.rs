@@ -57,7 +57,7 @@ fn at_operation(base: &str, path: &str) -> Option<String> {
     }
     let location = location.strip_suffix('/').unwrap_or(location);
     let location_path = path_of(location);
-    let named = if !path.is_empty() && location_path.ends_with(path) {
+    let named = if !path.is_empty() && ends_with_path(location_path, path) {
         path
     } else {
         operation_of(location_path)?
@@ -71,6 +71,24 @@ fn at_operation(base: &str, path: &str) -> Option<String> {
         None => without_overlap(prefix, path),
     };
     Some([prefix, rest, query, NO_DEFAULT_PATH].concat())
+}
+
+/// Returns whether a path ends with that of the service, in which any segment may stand for the
+/// engine.
+fn ends_with_path(location_path: &str, path: &str) -> bool {
+    if location_path.ends_with(path) {
+        return true;
+    }
+    let Some((before, after)) = path.split_once("/${engine}") else {
+        return false;
+    };
+    match location_path
+        .strip_suffix(after)
+        .and_then(|rest| rest.rsplit_once('/'))
+    {
+        Some((start, engine)) => !engine.is_empty() && start.ends_with(before),
+        None => false,
+    }
 }
 
 /// Returns the operation with which a path ends.
@@ -150,6 +168,8 @@ mod tests {
             ("https://a.example/x/messages", "/v1/messages", ""),
             ("https://a.example/api/v1/process", "/api/v1/process", ""),
             ("https://a.example/m/${engine}:go", "/m/${engine}:go", ""),
+            ("https://a.example/v1/m/g-2:go", "/m/${engine}:go", ""),
+            ("https://a.example/generate/core", "/generate/${engine}", ""),
         ];
         for (base, path, query) in rows {
             for join in [PathJoin::Append, PathJoin::Overlap] {
@@ -231,6 +251,9 @@ mod tests {
             "https://a.example/v1/messages#x",
             "https://a.example/xmessages",
         ];
+        assert!(!ends_with_path("/m/x:stop", "/m/${engine}:go"));
+        assert!(!ends_with_path("/m/:go", "/m/${engine}:go"));
+        assert!(!ends_with_path("/generate", "/generate/${engine}"));
         for base in rows {
             let joined = base_and_path(base, "/v1/messages", PathJoin::Append);
             assert_eq!(joined, (base.into(), "/v1/messages"), "{base}");
