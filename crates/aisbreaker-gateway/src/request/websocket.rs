@@ -46,7 +46,7 @@ mod tests {
     type Fields = &'static [(&'static str, &'static str)];
 
     #[test]
-    fn handshakes_are_told_from_other_requests() {
+    fn only_handshakes_of_websockets_are_recognized() {
         let rows: [(&str, Fields, bool); 12] = [
             (
                 "GET",

@@ -171,7 +171,7 @@ fn unread_policy(request: &Request<Incoming>) -> Unread {
     if request.version() >= Version::HTTP_2 {
         Unread::Reset
     } else if request.headers().contains_key(EXPECT) {
-        // A client that is refused instead of told to continue may or may not send the body.
+        // A client that gets a refusal in place of 100 may or may not send the body.
         Unread::Close
     } else {
         Unread::Drain
