@@ -191,8 +191,9 @@ impl Client {
                     lease.connection = Some(connection);
                     return Ok((response, lease));
                 }
-                Err(mut broken) => match broken.take_unsent().or(spare) {
-                    Some(unsent) if !is_new && !connection.has_received() => request = unsent,
+                Err(mut broken) => match (broken.take_unsent(), spare) {
+                    (Some(unsent), _) if !is_new => request = unsent,
+                    (None, Some(copy)) if !connection.has_received() => request = copy,
                     _ => return Err(broken.into_error()),
                 },
             }

@@ -114,9 +114,10 @@ impl Connection {
         self.is_reusable(Waker::noop())
     }
 
-    /// Returns whether a byte of the response to the last request has come. Unknown in memory.
+    /// Returns whether a byte of the response to the last request may have come, which is unknown
+    /// in memory.
     pub(crate) fn has_received(&self) -> bool {
-        self.read_mode.as_ref().is_some_and(|mode| mode.has_read())
+        self.read_mode.as_ref().is_none_or(|mode| mode.has_read())
     }
 
     /// Polls for the next frame of the body of the response on this connection.

@@ -101,14 +101,16 @@ impl Tcp {
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        let stream = self.inner.inner();
+        ready!(stream.poll_read_ready(cx))?;
         let mut chunk = [0; HEAD_READ_BYTES];
         let room = buf.remaining().min(chunk.len());
-        let stream = self.inner.inner();
         let length = loop {
-            ready!(stream.poll_read_ready(cx))?;
             match stream.try_read(&mut chunk[..room]) {
                 Ok(length) => break length,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(stream.poll_read_ready(cx))?;
+                }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         };

@@ -25,6 +25,7 @@ mod relay;
 mod secret;
 mod service;
 pub mod services;
+mod sniff;
 pub mod sse;
 mod stream_end;
 mod upstream;
@@ -42,5 +43,6 @@ pub use secret::{mask, secret_header};
 pub use service::{
     Attempts, Call, Event, EventStream, Registry, RegistryBuilder, Reply, ReplyFuture, Service,
 };
+pub use sniff::{MAX_SNIFFED_BYTES, Sniffed, sniff};
 pub use stream_end::{LongEvent, StreamKind, StreamProgress, StreamState};
 pub use usage::{ReportedTokens, Tokens, UsageRule, last_usage};

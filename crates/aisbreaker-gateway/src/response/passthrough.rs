@@ -13,8 +13,11 @@ use std::{
 };
 
 use aisbreaker_egress::{MemoryBudget, MemoryReservation, SendError};
-use aisbreaker_services::{Dialect, ServiceError, StreamKind, Tokens, UsageRule, last_usage};
-use bytes::Bytes;
+use aisbreaker_services::{
+    Dialect, MAX_SNIFFED_BYTES, ServiceError, Sniffed, StreamKind, Tokens, UsageRule, last_usage,
+    sniff,
+};
+use bytes::{Bytes, BytesMut};
 use http_body::SizeHint;
 use tokio::time::Sleep;
 
@@ -49,8 +52,7 @@ pub(crate) struct PassthroughBody {
 enum Content {
     Events(EventStream),
     Json(JsonEnds),
-    /// Decided by the first bytes.
-    Unlabelled(StreamOptions),
+    Unlabelled(Unlabelled),
     Other,
 }
 
@@ -60,6 +62,13 @@ struct EventStream {
     keep_alive: KeepAlive,
     /// Created at the first wait after the last event.
     linger: Option<Pin<Box<Sleep>>>,
+}
+
+/// A body whose first bytes show what it holds.
+struct Unlabelled {
+    options: StreamOptions,
+    /// The first bytes, while they are too few.
+    start: BytesMut,
 }
 
 /// How an event stream is forwarded.
@@ -122,7 +131,11 @@ impl PassthroughBody {
         memory: Arc<ClientMemory>,
     ) -> Self {
         let usage = Arc::clone(&options.usage);
-        Self::unjoined(body, Content::Unlabelled(options), usage, memory)
+        let content = Content::Unlabelled(Unlabelled {
+            options,
+            start: BytesMut::new(),
+        });
+        Self::unjoined(body, content, usage, memory)
     }
 
     /// Forwards an event stream.
@@ -162,7 +175,8 @@ impl PassthroughBody {
         match &self.content {
             // The end of a stream may need an error event.
             Content::Events(_) => false,
-            Content::Json(_) | Content::Unlabelled(_) | Content::Other => body.is_end_stream(),
+            Content::Unlabelled(unlabelled) => unlabelled.start.is_empty() && body.is_end_stream(),
+            Content::Json(_) | Content::Other => body.is_end_stream(),
         }
     }
 
@@ -255,17 +269,19 @@ impl PassthroughBody {
 
     /// Returns the bytes that can be forwarded now, which may be none.
     fn forward(&mut self, data: Bytes) -> Bytes {
-        if let Content::Unlabelled(options) = &self.content
-            && !data.is_empty()
-        {
-            let budget = self.memory.budget();
-            self.content = match data.trim_ascii_start() {
-                start if begins_events(start) => Content::Events(EventStream::new(options, budget)),
-                [b'{' | b'[', ..] => Content::Json(JsonEnds::new(budget)),
-                _ => Content::Other,
-            };
-        }
+        let data = match &mut self.content {
+            Content::Unlabelled(unlabelled) => {
+                unlabelled.start.extend_from_slice(&data);
+                let sniffed = match sniff(&unlabelled.start) {
+                    None if unlabelled.start.len() < MAX_SNIFFED_BYTES => return Bytes::new(),
+                    sniffed => sniffed.unwrap_or(Sniffed::Other),
+                };
+                self.label(sniffed)
+            }
+            Content::Events(_) | Content::Json(_) | Content::Other => data,
+        };
         match &mut self.content {
+            // It has its label now.
             Content::Unlabelled(_) | Content::Other => data,
             Content::Json(ends) => {
                 ends.push(&data);
@@ -278,6 +294,22 @@ impl PassthroughBody {
                 }
                 bytes
             }
+        }
+    }
+
+    /// Decides what an unlabelled body holds. Returns its first bytes, which were held back.
+    fn label(&mut self, sniffed: Sniffed) -> Bytes {
+        let budget = self.memory.budget();
+        let labelled = match (&self.content, sniffed) {
+            (Content::Unlabelled(unlabelled), Sniffed::Events) => {
+                Content::Events(EventStream::new(&unlabelled.options, budget))
+            }
+            (_, Sniffed::Json) => Content::Json(JsonEnds::new(budget)),
+            (_, Sniffed::Events | Sniffed::Other) => Content::Other,
+        };
+        match std::mem::replace(&mut self.content, labelled) {
+            Content::Unlabelled(unlabelled) => unlabelled.start.freeze(),
+            Content::Events(_) | Content::Json(_) | Content::Other => Bytes::new(),
         }
     }
 
@@ -304,9 +336,17 @@ impl PassthroughBody {
 
     /// Handles the end of the body.
     fn end(&mut self) -> Option<Result<Bytes, ResponseCut>> {
-        let Content::Events(stream) = &mut self.content else {
-            self.body = None;
-            return None;
+        let stream = match &mut self.content {
+            Content::Events(stream) => stream,
+            Content::Unlabelled(_) => {
+                self.body = None;
+                let start = self.label(Sniffed::Other);
+                return (!start.is_empty()).then_some(Ok(start));
+            }
+            Content::Json(_) | Content::Other => {
+                self.body = None;
+                return None;
+            }
         };
         let rest = stream.events.finish();
         if stream.events.end().is_cut() {
@@ -348,14 +388,6 @@ impl EventStream {
             linger: None,
         }
     }
-}
-
-/// Returns whether a text begins like an event stream.
-fn begins_events(text: &[u8]) -> bool {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    [&b"data:"[..], b"event:", b"id:", b"retry:", b": "]
-        .iter()
-        .any(|start| text.starts_with(start))
 }
 
 impl fmt::Debug for PassthroughBody {

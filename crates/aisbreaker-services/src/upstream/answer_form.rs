@@ -10,13 +10,11 @@ use super::{
     headers::is_event_stream,
     send_error::too_long,
 };
-use crate::{error::ServiceError, sse::Decoder};
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// How many bytes are read until an answer counts as what its label says: blanks may go on for ever.
-const MAX_START_BYTES: usize = 1024;
-/// How lines of server-sent events begin.
-const LINE_STARTS: [&[u8]; 5] = [b"data", b"event", b"id", b"retry", b":"];
+use crate::{
+    error::ServiceError,
+    sniff::{MAX_SNIFFED_BYTES, Sniffed, sniff},
+    sse::Decoder,
+};
 
 /// The answer to a request for a stream.
 #[expect(
@@ -49,7 +47,7 @@ pub(crate) async fn read_streamed(
     }
     let mut start = Bytes::new();
     let mut form = None;
-    while form.is_none() && start.len() < MAX_START_BYTES {
+    while form.is_none() && start.len() < MAX_SNIFFED_BYTES {
         let Some(data) = next_data(&mut body).await? else {
             break;
         };
@@ -81,32 +79,12 @@ enum Form {
 }
 
 /// Returns the form of an answer that begins with these bytes; `None` when they are too few.
-///
-/// JSON is whole, whatever its label is, since no line of a stream begins like it.
 fn form_of(start: &[u8], default: Form) -> Option<Form> {
-    let text = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start);
-    let text = text.trim_ascii_start();
-    if text.is_empty() || BYTE_ORDER_MARK.starts_with(text) {
-        return None;
+    match sniff(start)? {
+        Sniffed::Events => Some(Form::Events),
+        Sniffed::Json => Some(Form::Whole),
+        Sniffed::Other => Some(default),
     }
-    if matches!(text.first(), Some(b'{' | b'[')) {
-        return Some(Form::Whole);
-    }
-    let mut is_undecided = false;
-    for line_start in LINE_STARTS {
-        match text.strip_prefix(line_start) {
-            Some(rest) if line_start == b":" || ends_name(rest) => return Some(Form::Events),
-            Some([]) => is_undecided = true,
-            Some(_) => {}
-            None => is_undecided |= line_start.starts_with(text),
-        }
-    }
-    (!is_undecided).then_some(default)
-}
-
-/// Returns whether the name of a field ends before this text.
-fn ends_name(text: &[u8]) -> bool {
-    matches!(text.first(), Some(b':' | b'\r' | b'\n'))
 }
 
 fn joined(start: &Bytes, more: Bytes) -> Bytes {
@@ -135,36 +113,5 @@ async fn read_rest(start: Bytes, mut body: Body) -> Result<CollectedBody, Servic
             Some(data) => collected.extend_from_slice(&data),
             None => return Ok(CollectedBody::new(collected.freeze(), reservation)),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_bytes_show_the_form() {
-        let (events, whole) = (Some(Form::Events), Some(Form::Whole));
-        let rows: [(&str, Option<Form>, Option<Form>); 13] = [
-            ("data: {}\n\n", events, events),
-            ("data", None, None),
-            ("\u{feff}data:", events, events),
-            ("\r\n\nevent: a", events, events),
-            ("event\n", events, events),
-            (": ping", events, events),
-            ("id:1", events, events),
-            ("retry: 1", events, events),
-            ("{\"data\":", whole, whole),
-            ("\u{feff} [", whole, whole),
-            ("database error", events, whole),
-            ("<html>", events, whole),
-            ("", None, None),
-        ];
-        for (start, labelled, unlabelled) in rows {
-            let form = |default| form_of(start.as_bytes(), default);
-            assert_eq!(form(Form::Events), labelled, "{start:?}");
-            assert_eq!(form(Form::Whole), unlabelled, "{start:?}");
-        }
-        assert_eq!(form_of(b"\xef", Form::Whole), None);
     }
 }

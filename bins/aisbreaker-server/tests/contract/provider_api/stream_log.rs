@@ -153,7 +153,8 @@ fn stream_is_known_by_its_first_bytes() {
         for (is_cut, end) in [(false, "data: [DONE]\n\n"), (true, "")] {
             let events = [CHAT_USAGE, CHAT_DELTA, end].concat();
             let provider = Provider::start(move |_, wire| {
-                wire.write(format!("HTTP/1.1 200 OK\r\n{label}\r\n{events}"));
+                wire.write(format!("HTTP/1.1 200 OK\r\n{label}\r\nda"));
+                wire.write(&events["da".len()..]);
                 wire.close();
             });
             let id = format!("label-{number}-{is_cut}");
