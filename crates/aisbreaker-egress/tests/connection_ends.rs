@@ -6,31 +6,23 @@
     reason = "a failed step of a test fails the test"
 )]
 
+mod support;
+
 use std::time::Duration;
 
-use aisbreaker_egress::{Client, Outgoing, Policy, SendError, Timeouts, parse_url};
+use aisbreaker_egress::{Client, Outgoing, SendError, Timeouts};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 use http_body_util::BodyExt as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     time::timeout,
 };
 
-/// Longer than anything here takes, so that a test fails instead of hanging.
-const GUARD: Duration = Duration::from_secs(20);
+use support::{GUARD, accept, client, listen};
+
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-
-fn client(timeouts: Timeouts) -> Client {
-    Client::new(Policy::strict().allow("127.0.0.0/8").unwrap(), timeouts)
-}
-
-async fn listen() -> (TcpListener, Uri) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    (listener, parse_url(&base).unwrap())
-}
 
 /// Posts this body. Returns the status and the content of the response.
 async fn post(
@@ -47,12 +39,7 @@ async fn post(
     timeout(GUARD, exchange).await.expect("the client hangs")
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
-    let accepted = timeout(GUARD, listener.accept()).await;
-    accepted.expect("no new connection").unwrap().0
-}
-
-/// Reads the head of a request and perhaps the begin of its body.
+/// Reads the head of a request and perhaps the beginning of its body.
 async fn read_head(stream: &mut TcpStream) {
     let mut read = Vec::new();
     while !read.windows(4).any(|window| window == b"\r\n\r\n") {

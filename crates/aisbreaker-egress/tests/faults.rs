@@ -6,9 +6,11 @@
     reason = "a failed step of a test fails the test"
 )]
 
+mod support;
+
 use std::time::Duration;
 
-use aisbreaker_egress::{Body, Client, Outgoing, Policy, SendError, Stage, Timeouts, parse_url};
+use aisbreaker_egress::{Body, Client, Outgoing, SendError, Stage, Timeouts};
 use bytes::Bytes;
 use http::{HeaderMap, Response, Uri};
 use http_body_util::BodyExt as _;
@@ -18,19 +20,9 @@ use tokio::{
     time::timeout,
 };
 
+use support::{GUARD, accept, client, listen};
+
 const SHORT: Duration = Duration::from_millis(50);
-/// Longer than anything here takes, so that a test fails instead of hanging.
-const GUARD: Duration = Duration::from_secs(20);
-
-fn client(timeouts: Timeouts) -> Client {
-    Client::new(Policy::strict().allow("127.0.0.0/8").unwrap(), timeouts)
-}
-
-async fn listen() -> (TcpListener, Uri) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    (listener, parse_url(&base).unwrap())
-}
 
 async fn send(client: &Client, url: &Uri) -> Result<Response<Body>, SendError> {
     let outgoing = Outgoing::post(HeaderMap::new(), "hello");
@@ -51,14 +43,6 @@ async fn next(body: &mut Body) -> Option<Result<Bytes, SendError>> {
         .await
         .expect("the body hangs")?;
     Some(frame.map(|frame| frame.into_data().unwrap()))
-}
-
-async fn accept(listener: &TcpListener) -> TcpStream {
-    timeout(GUARD, listener.accept())
-        .await
-        .expect("no connection")
-        .unwrap()
-        .0
 }
 
 async fn read_request(stream: &mut TcpStream) {
