@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 #[cfg(feature = "legacy")]
 use crate::legacy;
 use crate::{
-    claims::{self, RegisteredClaims, Validity},
+    claims::{self, Grant, LenientGrant, RegisteredClaims, Validity},
     error::{ClaimsFault, OpenError},
     format::{
         EncryptedParts, MAX_OPEN_CHARS, NONCE_BYTES, PREFIX, Version,
@@ -26,8 +26,7 @@ use crate::{
 pub struct Opened<P> {
     id: KeyId,
     version: Version,
-    issued_at: Option<SystemTime>,
-    expires_at: SystemTime,
+    validity: Validity,
     payload: P,
 }
 
@@ -44,17 +43,33 @@ impl<P> Opened<P> {
 
     /// Returns when the key was sealed. `None` only for a legacy key without `iat`.
     pub fn issued_at(&self) -> Option<SystemTime> {
-        self.issued_at
+        self.validity.issued_at
+    }
+
+    /// Returns the first moment at which the key is accepted, if it names one.
+    pub fn not_before(&self) -> Option<SystemTime> {
+        self.validity.not_before
     }
 
     /// Returns the first moment at which the key is refused.
     pub fn expires_at(&self) -> SystemTime {
-        self.expires_at
+        self.validity.expires_at
     }
 
     /// Returns the payload.
     pub fn payload(&self) -> &P {
         &self.payload
+    }
+
+    /// Converts the payload.
+    #[cfg(feature = "legacy")]
+    fn map<Q>(self, convert: impl FnOnce(P) -> Q) -> Opened<Q> {
+        Opened {
+            id: self.id,
+            version: self.version,
+            validity: self.validity,
+            payload: convert(self.payload),
+        }
     }
 
     /// Returns the payload, dropping the rest.
@@ -68,7 +83,7 @@ impl<P> fmt::Debug for Opened<P> {
         f.debug_struct("Opened")
             .field("id", &self.id)
             .field("version", &self.version)
-            .field("expires_at", &self.expires_at)
+            .field("expires_at", &self.validity.expires_at)
             .finish_non_exhaustive()
     }
 }
@@ -100,6 +115,32 @@ impl KeyRing {
         host: &Host,
         now: SystemTime,
     ) -> Result<Opened<P>, OpenError> {
+        self.open_as::<P, P>(key, host, now)
+    }
+
+    /// Opens a key and returns its [`Grant`].
+    ///
+    /// The checks are those of [`open`](Self::open). A grant with an unknown member is refused,
+    /// except in a legacy key, which is read as the original server reads it.
+    ///
+    /// # Errors
+    /// Returns those of [`open`](Self::open), and [`OpenError::UnknownMember`].
+    pub fn open_grant(
+        &self,
+        key: &str,
+        host: &Host,
+        now: SystemTime,
+    ) -> Result<Opened<Grant>, OpenError> {
+        self.open_as::<Grant, LenientGrant>(key, host, now)
+    }
+
+    /// Opens a key with a payload of type `P`, or of type `Lenient` if it is a legacy key.
+    fn open_as<P: DeserializeOwned, Lenient: DeserializeOwned + Into<P>>(
+        &self,
+        key: &str,
+        host: &Host,
+        now: SystemTime,
+    ) -> Result<Opened<P>, OpenError> {
         let Some(text) = key.strip_prefix(PREFIX) else {
             return Err(OpenError::NoPrefix);
         };
@@ -113,7 +154,8 @@ impl KeyRing {
                 server_key: None,
                 json: legacy::decrypt(&self.legacy, rest)?,
             };
-            return authentic.open(|_| Ok(KeyId::digest_of(key)), host, now);
+            let opened = authentic.open(|_| Ok(KeyId::digest_of(key)), host, now)?;
+            return Ok(opened.map(Lenient::into));
         }
         let Some((header, rest)) = text.as_bytes().split_first_chunk::<{ header::CHARS }>() else {
             return Err(OpenError::Malformed);
@@ -126,7 +168,12 @@ impl KeyRing {
             server_key: Some(server_key.id()),
             json: decrypt(server_key, rest)?,
         };
-        authentic.open(|registered| registered.key_id(), host, now)
+        match authentic.open(|registered| registered.key_id(), host, now) {
+            Err(OpenError::Payload { id }) if authentic.has_payload::<Lenient>() => {
+                Err(OpenError::UnknownMember { id })
+            }
+            outcome => outcome,
+        }
     }
 }
 
@@ -175,7 +222,7 @@ impl AuthenticClaims {
     /// The registered claims and the payload are parsed in one pass. Only if that fails are the
     /// claims parsed again without the payload, so that a fault of the claims takes precedence.
     fn open<P: DeserializeOwned>(
-        self,
+        &self,
         key_id: impl FnOnce(&RegisteredClaims<'_>) -> Result<KeyId, ClaimsFault>,
         host: &Host,
         now: SystemTime,
@@ -197,10 +244,7 @@ impl AuthenticClaims {
         }
 
         let id = key_id(&registered).map_err(invalid)?;
-        let Validity {
-            issued_at,
-            expires_at,
-        } = registered
+        let validity = registered
             .check(id, host, now)
             .map_err(|error| error.into_open_error(server_key))?;
         let Ok(payload) = payload else {
@@ -209,10 +253,16 @@ impl AuthenticClaims {
         Ok(Opened {
             id,
             version: self.version,
-            issued_at,
-            expires_at,
+            validity,
             payload,
         })
+    }
+
+    /// Returns whether the payload is of this type, whatever the registered claims are.
+    fn has_payload<P: DeserializeOwned>(&self) -> bool {
+        let mut registered = RegisteredClaims::new(self.version);
+        let parse = |json| claims::parse::<P>(json, &mut registered).is_ok();
+        str::from_utf8(&self.json).is_ok_and(parse)
     }
 }
 

@@ -180,7 +180,7 @@ impl<'de> Deserialize<'de> for NumericDate {
 }
 
 /// A JSON string, borrowed unless it contains escapes.
-pub(super) struct JsonStr<'de>(pub(super) Cow<'de, str>);
+pub(crate) struct JsonStr<'de>(pub(crate) Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for JsonStr<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
