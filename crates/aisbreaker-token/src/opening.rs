@@ -3,11 +3,15 @@
 use std::{fmt, time::SystemTime};
 
 use chacha20poly1305::{AeadInOut as _, Tag, XNonce};
+#[cfg(feature = "ecdh-es")]
+use secrecy::SecretString;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use zeroize::Zeroizing;
 
 #[cfg(feature = "legacy")]
 use crate::legacy;
+#[cfg(feature = "ecdh-es")]
+use crate::offline;
 use crate::{
     claims::{self, RegisteredClaims, Validity},
     error::{ClaimsFault, OpenError},
@@ -28,6 +32,8 @@ pub struct Opened<P> {
     version: Version,
     issued_at: Option<SystemTime>,
     expires_at: SystemTime,
+    #[cfg(feature = "ecdh-es")]
+    client_secret: Option<SecretString>,
     payload: P,
 }
 
@@ -40,6 +46,21 @@ impl<P> Opened<P> {
     /// Returns the version of the key's format.
     pub fn version(&self) -> Version {
         self.version
+    }
+
+    /// Returns whether the key was sealed with a public key of this ring, which anyone can do.
+    ///
+    /// Only a ring [with offline keys](KeyRing::with_offline_keys) opens such a key.
+    #[cfg(feature = "ecdh-es")]
+    pub fn is_offline(&self) -> bool {
+        self.version == Version::Offline
+    }
+
+    /// Returns the claim `clientSecret` of an offline key: what its sealer gave as proof that it may
+    /// seal keys.
+    #[cfg(feature = "ecdh-es")]
+    pub fn client_secret(&self) -> Option<&SecretString> {
+        self.client_secret.as_ref()
     }
 
     /// Returns when the key was sealed. `None` only for a legacy key without `iat`.
@@ -119,6 +140,10 @@ impl KeyRing {
             return Err(OpenError::Malformed);
         };
         let Some(server_key) = self.find(header) else {
+            #[cfg(feature = "ecdh-es")]
+            if self.opens_offline_keys && !header::begins(header) {
+                return self.open_offline(key, text, host, now);
+            }
             return Err(refuse_header(header));
         };
         let authentic = AuthenticClaims {
@@ -127,6 +152,27 @@ impl KeyRing {
             json: decrypt(server_key, rest)?,
         };
         authentic.open(|registered| registered.key_id(), host, now)
+    }
+}
+
+#[cfg(feature = "ecdh-es")]
+impl KeyRing {
+    /// Opens an offline key. `text` is the key without the prefix.
+    fn open_offline<P: DeserializeOwned>(
+        &self,
+        key: &str,
+        text: &str,
+        host: &Host,
+        now: SystemTime,
+    ) -> Result<Opened<P>, OpenError> {
+        let unopened = offline::find(self, text)?;
+        let authentic = AuthenticClaims {
+            version: Version::Offline,
+            server_key: Some(unopened.server_key.id()),
+            json: offline::decrypt(unopened)?,
+        };
+        // Not the `jti`, since a sealer could take that of another key.
+        authentic.open(|_| Ok(KeyId::digest_of(key)), host, now)
     }
 }
 
@@ -206,11 +252,17 @@ impl AuthenticClaims {
         let Ok(payload) = payload else {
             return Err(OpenError::Payload { id });
         };
+        #[cfg(feature = "ecdh-es")]
+        let client_secret = registered
+            .client_secret
+            .map(|secret| SecretString::from(secret.into_owned()));
         Ok(Opened {
             id,
             version: self.version,
             issued_at,
             expires_at,
+            #[cfg(feature = "ecdh-es")]
+            client_secret,
             payload,
         })
     }
