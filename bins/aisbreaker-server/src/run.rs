@@ -1,12 +1,10 @@
 //! Runs the server: from its settings to its orderly shutdown.
 
-use std::{error::Error, future, io, net::SocketAddr, time::Duration};
+use std::{future, io, net::SocketAddr, time::Duration};
 
 use aisbreaker_egress as egress;
 use aisbreaker_gateway::{Config, Gateway, Limits, SystemClock};
 use aisbreaker_services::{Relay, services};
-use aisbreaker_token::ServerKey;
-use secrecy::ExposeSecret as _;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -14,24 +12,11 @@ use tokio::{
 };
 
 use crate::{
+    commands::Outcome,
     logging, open_files,
     settings::{Settings, StateSettings},
     state_file::StateFile,
 };
-
-type Outcome = Result<(), Box<dyn Error>>;
-
-/// Prints a fresh server key.
-#[expect(
-    clippy::print_stdout,
-    reason = "the subcommand exists to print the key"
-)]
-pub(crate) fn keygen() -> Outcome {
-    let key = ServerKey::generate()?;
-    let text = key.expose_text().ok_or("a generated key has a text")?;
-    println!("{}", text.expose_secret());
-    Ok(())
-}
 
 /// Serves until a signal ends the process.
 pub(crate) fn serve(settings: Settings) -> Outcome {

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 use aisbreaker_api::{ServiceId, ServicePattern};
 use aisbreaker_services::{Credentials, SealedSecret};
 use aisbreaker_token::{
-    Grant, Host, KeyId, KeyRing, OpenError, Opened, RequestQuotas, ServiceSecret,
+    Ancestor, Grant, Host, KeyId, KeyRing, OpenError, Opened, RequestQuotas, Restriction,
+    ServiceSecret,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -39,14 +40,22 @@ pub(crate) struct Caller {
     pub(crate) credentials: Credentials,
     /// Other names of models, with the service ids that they stand for.
     pub(crate) model_aliases: BTreeMap<String, String>,
+    /// All of them must hold.
+    pub(crate) restrictions: Vec<Restriction>,
 }
 
 /// The parts of an opened key that are not secret.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Key {
     pub(crate) id: KeyId,
+    /// What it is called.
+    pub(crate) name: Option<String>,
     pub(crate) quotas: Option<RequestQuotas>,
+    /// `None` only for a key of the original server.
+    pub(crate) issued_at: Option<SystemTime>,
     pub(crate) expires_at: SystemTime,
+    /// The keys that it was made from, the first of them first.
+    pub(crate) ancestors: Vec<Ancestor>,
 }
 
 impl Authenticator {
@@ -79,7 +88,7 @@ impl Authenticator {
         now: SystemTime,
     ) -> Result<Opened<Grant>, AuthenticationError> {
         self.keys
-            .open(key.expose_secret(), host, now)
+            .open_grant(key.expose_secret(), host, now)
             .map_err(AuthenticationError::InvalidKey)
     }
 
@@ -89,7 +98,7 @@ impl Authenticator {
         };
         let opened = self
             .keys
-            .open(key.expose_secret(), host, now)
+            .open_grant(key.expose_secret(), host, now)
             .map_err(AuthenticationError::InvalidDefaultKey)?;
         Caller::with_key(opened, None)
     }
@@ -101,6 +110,7 @@ impl Caller {
             key: None,
             credentials,
             model_aliases: BTreeMap::new(),
+            restrictions: Vec::new(),
         }
     }
 
@@ -109,7 +119,8 @@ impl Caller {
         opened: Opened<Grant>,
         bearer: Option<SecretString>,
     ) -> Result<Self, AuthenticationError> {
-        let (id, expires_at) = (opened.id(), opened.expires_at());
+        let (id, issued_at) = (opened.id(), opened.issued_at());
+        let expires_at = opened.expires_at();
         let grant = opened.into_payload();
         // Collects in place, without an allocation.
         let secrets: Result<Vec<_>, _> = grant
@@ -121,11 +132,15 @@ impl Caller {
         Ok(Self {
             key: Some(Key {
                 id,
+                name: grant.name,
                 quotas: grant.request_quotas,
+                issued_at,
                 expires_at,
+                ancestors: grant.ancestors,
             }),
             credentials: Credentials::Sealed { secrets, bearer },
             model_aliases: grant.model_aliases,
+            restrictions: grant.restrict,
         })
     }
 }

@@ -65,7 +65,7 @@ fn debug_output_shows_no_piece_of_a_secret() {
         ("a refused MintRequest", format!("{refused:#?}")),
         (
             "a token response",
-            format!("{:#?}", token_response(&minted, &[])),
+            format!("{:#?}", token_response(&minted, &mint)),
         ),
         (
             "Authorization",

@@ -3,9 +3,12 @@
 //! Both are parsed in one pass. Registered claims go to [`RegisteredClaims`], all other members to
 //! the `Deserialize` implementation of the payload.
 
+mod ancestor;
 mod grant;
+mod lenient;
 mod payload_deserializer;
 mod registered;
+mod restriction;
 mod validity;
 
 use std::fmt;
@@ -17,9 +20,12 @@ use serde::{
 
 use crate::{error::SealError, format::Version};
 
+pub use ancestor::{Ancestor, MAX_DELEGATION_DEPTH};
 pub use grant::{Grant, RequestLimits, RequestQuotas, ServiceSecret};
-pub(crate) use registered::RegisteredClaims;
-use registered::{Claim, JsonStr};
+pub(crate) use lenient::LenientGrant;
+use registered::Claim;
+pub(crate) use registered::{JsonStr, RegisteredClaims};
+pub use restriction::Restriction;
 pub(crate) use validity::Validity;
 
 /// Parses claims with a payload of type `P`.

@@ -132,6 +132,14 @@ pub enum OpenError {
         /// The id of the key.
         id: KeyId,
     },
+    /// The key is valid, but its grant has a member that this version does not know.
+    ///
+    /// Only [`KeyRing::open_grant`](crate::KeyRing::open_grant) returns it.
+    #[error("key {id} has an unknown member in the grant")]
+    UnknownMember {
+        /// The id of the key.
+        id: KeyId,
+    },
     /// The key is valid, but its payload is not of the requested type.
     #[error("key {id} has a payload of another type")]
     Payload {

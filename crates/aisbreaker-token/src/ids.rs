@@ -1,10 +1,11 @@
 //! The ids of an API key and of the server key that sealed it. Neither is a secret.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::{Digest as _, Sha256};
 
-use crate::base64url;
+use crate::{base64url, claims::JsonStr};
 
 /// The id of an API key, for logs, counters and revocation.
 ///
@@ -54,6 +55,40 @@ impl KeyId {
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&base64url::encode(self.as_bytes()))
+    }
+}
+
+/// Parses what `Display` writes.
+impl FromStr for KeyId {
+    type Err = KeyIdError;
+
+    fn from_str(text: &str) -> Result<Self, KeyIdError> {
+        if let Some(bytes) = base64url::decode_array(text.as_bytes()) {
+            return Ok(Self(IdBytes::Random(bytes)));
+        }
+        match base64url::decode_array(text.as_bytes()) {
+            Some(bytes) => Ok(Self(IdBytes::Digest(bytes))),
+            None => Err(KeyIdError),
+        }
+    }
+}
+
+/// The error of [`KeyId::from_str`] for a text that is not an id.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not the id of a key, which is 22 or 43 characters of base64url")]
+#[non_exhaustive]
+pub struct KeyIdError;
+
+impl Serialize for KeyId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let JsonStr(text) = JsonStr::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
     }
 }
 

@@ -106,16 +106,18 @@ mod ring;
 mod sealing;
 mod server_key;
 
-pub use claims::{Grant, RequestLimits, RequestQuotas, ServiceSecret};
+pub use claims::{
+    Ancestor, Grant, MAX_DELEGATION_DEPTH, RequestLimits, RequestQuotas, Restriction, ServiceSecret,
+};
 pub use error::{ClaimsFault, KeyError, OpenError, RandomnessError, RingError, SealError};
 pub use format::{MAX_OPEN_CHARS, MAX_SEAL_CHARS, PREFIX, Version};
 pub use host::{Host, HostError};
-pub use ids::{KeyId, ServerKeyId};
+pub use ids::{KeyId, KeyIdError, ServerKeyId};
 #[cfg(feature = "ecdh-es")]
 pub use offline::{JwkError, OfflinePayload, SealingPublicKey};
 pub use opening::Opened;
 pub use ring::KeyRing;
-pub use sealing::SealedKey;
+pub use sealing::{SealedKey, ValidityPeriod};
 pub use server_key::{OpeningKey, ServerKey};
 
 /// Runs the example of the README.

@@ -13,7 +13,7 @@ use crate::legacy;
 #[cfg(feature = "ecdh-es")]
 use crate::offline;
 use crate::{
-    claims::{self, RegisteredClaims, Validity},
+    claims::{self, Grant, LenientGrant, RegisteredClaims, Validity},
     error::{ClaimsFault, OpenError},
     format::{
         EncryptedParts, MAX_OPEN_CHARS, NONCE_BYTES, PREFIX, Version,
@@ -30,8 +30,7 @@ use crate::{
 pub struct Opened<P> {
     id: KeyId,
     version: Version,
-    issued_at: Option<SystemTime>,
-    expires_at: SystemTime,
+    validity: Validity,
     #[cfg(feature = "ecdh-es")]
     client_secret: Option<SecretString>,
     payload: P,
@@ -65,17 +64,35 @@ impl<P> Opened<P> {
 
     /// Returns when the key was sealed. `None` only for a legacy key without `iat`.
     pub fn issued_at(&self) -> Option<SystemTime> {
-        self.issued_at
+        self.validity.issued_at
+    }
+
+    /// Returns the first moment at which the key is accepted, if it names one.
+    pub fn not_before(&self) -> Option<SystemTime> {
+        self.validity.not_before
     }
 
     /// Returns the first moment at which the key is refused.
     pub fn expires_at(&self) -> SystemTime {
-        self.expires_at
+        self.validity.expires_at
     }
 
     /// Returns the payload.
     pub fn payload(&self) -> &P {
         &self.payload
+    }
+
+    /// Converts the payload.
+    #[cfg(feature = "legacy")]
+    fn map<Q>(self, convert: impl FnOnce(P) -> Q) -> Opened<Q> {
+        Opened {
+            id: self.id,
+            version: self.version,
+            validity: self.validity,
+            #[cfg(feature = "ecdh-es")]
+            client_secret: self.client_secret,
+            payload: convert(self.payload),
+        }
     }
 
     /// Returns the payload, dropping the rest.
@@ -89,7 +106,7 @@ impl<P> fmt::Debug for Opened<P> {
         f.debug_struct("Opened")
             .field("id", &self.id)
             .field("version", &self.version)
-            .field("expires_at", &self.expires_at)
+            .field("expires_at", &self.validity.expires_at)
             .finish_non_exhaustive()
     }
 }
@@ -121,6 +138,32 @@ impl KeyRing {
         host: &Host,
         now: SystemTime,
     ) -> Result<Opened<P>, OpenError> {
+        self.open_as::<P, P>(key, host, now)
+    }
+
+    /// Opens a key and returns its [`Grant`].
+    ///
+    /// The checks are those of [`open`](Self::open). A grant with an unknown member is refused,
+    /// except in a legacy key, which is read as the original server reads it.
+    ///
+    /// # Errors
+    /// Returns those of [`open`](Self::open), and [`OpenError::UnknownMember`].
+    pub fn open_grant(
+        &self,
+        key: &str,
+        host: &Host,
+        now: SystemTime,
+    ) -> Result<Opened<Grant>, OpenError> {
+        self.open_as::<Grant, LenientGrant>(key, host, now)
+    }
+
+    /// Opens a key with a payload of type `P`, or of type `Lenient` if it is a legacy key.
+    fn open_as<P: DeserializeOwned, Lenient: DeserializeOwned + Into<P>>(
+        &self,
+        key: &str,
+        host: &Host,
+        now: SystemTime,
+    ) -> Result<Opened<P>, OpenError> {
         let Some(text) = key.strip_prefix(PREFIX) else {
             return Err(OpenError::NoPrefix);
         };
@@ -134,7 +177,8 @@ impl KeyRing {
                 server_key: None,
                 json: legacy::decrypt(&self.legacy, rest)?,
             };
-            return authentic.open(|_| Ok(KeyId::digest_of(key)), host, now);
+            let opened = authentic.open(|_| Ok(KeyId::digest_of(key)), host, now)?;
+            return Ok(opened.map(Lenient::into));
         }
         let Some((header, rest)) = text.as_bytes().split_first_chunk::<{ header::CHARS }>() else {
             return Err(OpenError::Malformed);
@@ -142,7 +186,7 @@ impl KeyRing {
         let Some(server_key) = self.find(header) else {
             #[cfg(feature = "ecdh-es")]
             if self.opens_offline_keys && !header::begins(header) {
-                return self.open_offline(key, text, host, now);
+                return self.open_offline::<P, Lenient>((key, text), host, now);
             }
             return Err(refuse_header(header));
         };
@@ -151,17 +195,17 @@ impl KeyRing {
             server_key: Some(server_key.id()),
             json: decrypt(server_key, rest)?,
         };
-        authentic.open(|registered| registered.key_id(), host, now)
+        let outcome = authentic.open(|registered| registered.key_id(), host, now);
+        authentic.name_unknown_member::<P, Lenient>(outcome)
     }
 }
 
 #[cfg(feature = "ecdh-es")]
 impl KeyRing {
     /// Opens an offline key. `text` is the key without the prefix.
-    fn open_offline<P: DeserializeOwned>(
+    fn open_offline<P: DeserializeOwned, Lenient: DeserializeOwned>(
         &self,
-        key: &str,
-        text: &str,
+        (key, text): (&str, &str),
         host: &Host,
         now: SystemTime,
     ) -> Result<Opened<P>, OpenError> {
@@ -172,7 +216,8 @@ impl KeyRing {
             json: offline::decrypt(unopened)?,
         };
         // Not the `jti`, since a sealer could take that of another key.
-        authentic.open(|_| Ok(KeyId::digest_of(key)), host, now)
+        let outcome = authentic.open(|_| Ok(KeyId::digest_of(key)), host, now);
+        authentic.name_unknown_member::<P, Lenient>(outcome)
     }
 }
 
@@ -221,7 +266,7 @@ impl AuthenticClaims {
     /// The registered claims and the payload are parsed in one pass. Only if that fails are the
     /// claims parsed again without the payload, so that a fault of the claims takes precedence.
     fn open<P: DeserializeOwned>(
-        self,
+        &self,
         key_id: impl FnOnce(&RegisteredClaims<'_>) -> Result<KeyId, ClaimsFault>,
         host: &Host,
         now: SystemTime,
@@ -243,10 +288,7 @@ impl AuthenticClaims {
         }
 
         let id = key_id(&registered).map_err(invalid)?;
-        let Validity {
-            issued_at,
-            expires_at,
-        } = registered
+        let validity = registered
             .check(id, host, now)
             .map_err(|error| error.into_open_error(server_key))?;
         let Ok(payload) = payload else {
@@ -259,12 +301,32 @@ impl AuthenticClaims {
         Ok(Opened {
             id,
             version: self.version,
-            issued_at,
-            expires_at,
+            validity,
             #[cfg(feature = "ecdh-es")]
             client_secret,
             payload,
         })
+    }
+
+    /// Turns the error about a payload into the one that says what is wrong with it, if all that is
+    /// wrong is a member that only a lenient reading accepts.
+    fn name_unknown_member<P, Lenient: DeserializeOwned>(
+        &self,
+        outcome: Result<Opened<P>, OpenError>,
+    ) -> Result<Opened<P>, OpenError> {
+        match outcome {
+            Err(OpenError::Payload { id }) if self.has_payload::<Lenient>() => {
+                Err(OpenError::UnknownMember { id })
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Returns whether the payload is of this type, whatever the registered claims are.
+    fn has_payload<P: DeserializeOwned>(&self) -> bool {
+        let mut registered = RegisteredClaims::new(self.version);
+        let parse = |json| claims::parse::<P>(json, &mut registered).is_ok();
+        str::from_utf8(&self.json).is_ok_and(parse)
     }
 }
 

@@ -78,6 +78,94 @@ impl fmt::Debug for SealedKey {
     }
 }
 
+/// When a new key is valid.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ValidityPeriod {
+    issued_at: SystemTime,
+    not_before: Option<SystemTime>,
+    lifetime: Duration,
+}
+
+impl ValidityPeriod {
+    /// Creates a period that starts `now` and lasts for `lifetime`, rounded down to whole seconds.
+    pub fn new(now: SystemTime, lifetime: Duration) -> Self {
+        Self {
+            issued_at: now,
+            not_before: None,
+            lifetime,
+        }
+    }
+
+    /// Sets the first moment at which the key is accepted, rounded up to whole seconds. It does not
+    /// change when the key expires.
+    #[must_use]
+    pub fn with_not_before(mut self, not_before: SystemTime) -> Self {
+        self.not_before = Some(not_before);
+        self
+    }
+
+    /// Returns the registered claims `iat`, `nbf` and `exp` (RFC 7519 section 4.1) and the lifetime,
+    /// all in seconds.
+    ///
+    /// `None` if the period is empty, begins before 1970, or ends after the year 9999.
+    pub(crate) fn dates(self) -> Option<Dates> {
+        let lifetime = self.lifetime.as_secs();
+        let issued_at = since_epoch(self.issued_at)?.as_secs();
+        let expiry = issued_at.checked_add(lifetime)?;
+        let not_before = match self.not_before {
+            None => None,
+            Some(time) => {
+                let whole = since_epoch(time)?;
+                let fraction = u64::from(whole.subsec_nanos() > 0);
+                Some(whole.as_secs().checked_add(fraction)?)
+            }
+        };
+        let begins = not_before.unwrap_or(issued_at);
+        if lifetime == 0 || begins >= expiry || expiry > LAST_SECOND {
+            return None;
+        }
+        Some(Dates {
+            issued_at,
+            not_before,
+            expiry,
+            lifetime,
+        })
+    }
+}
+
+/// The dates of a key, in seconds since 1970.
+pub(crate) struct Dates {
+    issued_at: u64,
+    not_before: Option<u64>,
+    expiry: u64,
+    lifetime: u64,
+}
+
+impl Dates {
+    /// Returns the registered claims, an object still open.
+    pub(crate) fn registered_claims(&self, host: &Host, id: Option<KeyId>) -> String {
+        let Self {
+            issued_at, expiry, ..
+        } = self;
+        let mut claims = format!(r#"{{"aud":"{host}","iat":{issued_at},"exp":{expiry}"#);
+        if let Some(not_before) = self.not_before {
+            claims.push_str(&format!(r#","nbf":{not_before}"#));
+        }
+        if let Some(id) = id {
+            claims.push_str(&format!(r#","jti":"{id}""#));
+        }
+        claims
+    }
+
+    pub(crate) fn lifetime(&self) -> Duration {
+        Duration::from_secs(self.lifetime)
+    }
+}
+
+fn since_epoch(time: SystemTime) -> Option<Duration> {
+    time.duration_since(SystemTime::UNIX_EPOCH).ok()
+}
+
 impl KeyRing {
     /// Seals a payload into a new key for this host, valid from `now` on.
     ///
@@ -100,8 +188,22 @@ impl KeyRing {
         now: SystemTime,
         lifetime: Duration,
     ) -> Result<SealedKey, SealError> {
+        self.seal_for(payload, host, ValidityPeriod::new(now, lifetime))
+    }
+
+    /// Seals a payload into a new key for this host and this period, as [`seal`](Self::seal) does.
+    ///
+    /// # Errors
+    /// Returns those of [`seal`](Self::seal), and [`SealError::Lifetime`] also for a period that
+    /// ends before it begins.
+    pub fn seal_for<P: Serialize + ?Sized>(
+        &self,
+        payload: &P,
+        host: &Host,
+        period: ValidityPeriod,
+    ) -> Result<SealedKey, SealError> {
         let os_random = |bytes: &mut [u8]| getrandom::fill(bytes).map_err(RandomnessError);
-        self.seal_with_random(payload, host, now, lifetime, os_random)
+        self.seal_with_random(payload, host, period, os_random)
     }
 
     /// Seals with random bytes from `random`: first the 16 bytes of the `jti`, then the nonce.
@@ -109,42 +211,25 @@ impl KeyRing {
         &self,
         payload: &P,
         host: &Host,
-        now: SystemTime,
-        lifetime: Duration,
+        period: ValidityPeriod,
         mut random: impl FnMut(&mut [u8]) -> Result<(), RandomnessError>,
     ) -> Result<SealedKey, SealError> {
-        let lifetime_seconds = lifetime.as_secs();
-        let (issued_at, expiry) = dates(now, lifetime_seconds).ok_or(SealError::Lifetime)?;
+        let dates = period.dates().ok_or(SealError::Lifetime)?;
 
         let (mut jti, mut nonce) = ([0; 16], [0; NONCE_BYTES]);
         random(&mut jti)?;
         random(&mut nonce)?;
         let id = KeyId::from_random(jti);
 
-        let registered =
-            format!(r#"{{"aud":"{host}","iat":{issued_at},"exp":{expiry},"jti":"{id}""#);
+        let registered = dates.registered_claims(host, Some(id));
         let overhead = overhead_chars(header::CHARS, NONCE_BYTES);
         let claims = serialize_claims(&registered, payload, (overhead, MAX_SEAL_CHARS))?;
         Ok(SealedKey {
             text: encrypt(&self.sealing, nonce, claims),
             id,
-            expires_in: Duration::from_secs(lifetime_seconds),
+            expires_in: dates.lifetime(),
         })
     }
-}
-
-/// Returns `iat` and `exp`, in seconds since 1970.
-pub(crate) fn dates(now: SystemTime, lifetime_seconds: u64) -> Option<(u64, u64)> {
-    if lifetime_seconds == 0 {
-        return None;
-    }
-    let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    let issued_at = since_epoch.as_secs();
-    let expiry = issued_at.checked_add(lifetime_seconds)?;
-    if expiry > LAST_SECOND {
-        return None;
-    }
-    Some((issued_at, expiry))
 }
 
 /// Appends the members of the payload to the registered claims, an object still open.
@@ -301,7 +386,12 @@ mod tests {
 
             let host = Host::parse(&vector.host).unwrap();
             let sealed = ring
-                .seal_with_random(&vector.payload, &host, now, lifetime, random)
+                .seal_with_random(
+                    &vector.payload,
+                    &host,
+                    ValidityPeriod::new(now, lifetime),
+                    random,
+                )
                 .unwrap();
 
             assert_eq!(sealed.expose(), vector.key, "{}", vector.name);
@@ -325,8 +415,7 @@ mod tests {
         let sealed = ring.seal_with_random(
             &payload,
             &host,
-            SystemTime::UNIX_EPOCH,
-            Duration::from_secs(1),
+            ValidityPeriod::new(SystemTime::UNIX_EPOCH, Duration::from_secs(1)),
             failing,
         );
 

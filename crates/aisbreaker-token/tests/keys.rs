@@ -8,7 +8,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aisbreaker_token::{Grant, Host, KeyRing, OpenError, RingError, SealError, ServerKey, Version};
+use aisbreaker_token::{
+    Grant, Host, KeyId, KeyRing, OpenError, RingError, SealError, ServerKey, ValidityPeriod,
+    Version,
+};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -393,5 +396,48 @@ fn frozen_keys_still_open() {
         assert_eq!(opened.id().to_string(), id, "{name}");
         assert_eq!(opened.expires_at(), at(expires_at), "{name}");
         assert_eq!(*opened.payload(), payload, "{name}");
+    }
+}
+
+#[test]
+fn a_key_is_refused_before_its_period_begins() {
+    let ring = ring(1);
+    let begin = now() + HOUR / 2;
+    let period = ValidityPeriod::new(now(), HOUR).with_not_before(begin - Duration::from_millis(1));
+
+    let key = ring.seal_for(&note(), &host(), period).unwrap();
+
+    assert_eq!(key.expires_in(), HOUR);
+    let early = ring.open::<Note>(key.expose(), &host(), begin - Duration::from_secs(1));
+    assert!(
+        matches!(early, Err(OpenError::NotYetValid { .. })),
+        "{early:?}"
+    );
+    let opened = ring.open::<Note>(key.expose(), &host(), begin).unwrap();
+    assert_eq!(opened.not_before(), Some(begin));
+    assert_eq!(opened.expires_at(), now() + HOUR);
+    for empty in [now() + HOUR, now() + HOUR * 2, now() - HOUR * 24 * 365 * 60] {
+        let period = ValidityPeriod::new(now(), HOUR).with_not_before(empty);
+        let refused = ring.seal_for(&note(), &host(), period);
+        assert!(matches!(refused, Err(SealError::Lifetime)), "{empty:?}");
+    }
+}
+
+#[test]
+fn ids_round_trip_as_text() {
+    let sealed = ring(1).seal(&note(), &host(), now(), HOUR).unwrap();
+    let random = sealed.id().to_string();
+    let digest = "6rHI2bx7BKzdXAccu18lWCJOHRHCKhf8Aag8Z2TSxF4";
+
+    assert_eq!(random.parse(), Ok(sealed.id()));
+    assert_eq!(digest.parse::<KeyId>().unwrap().to_string(), digest);
+    for text in [
+        "",
+        "AAAA",
+        &random[1..],
+        &digest[1..],
+        &format!("{random}="),
+    ] {
+        assert!(text.parse::<KeyId>().is_err(), "{text}");
     }
 }

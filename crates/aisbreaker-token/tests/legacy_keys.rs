@@ -76,7 +76,8 @@ fn vectors_open_exactly_if_the_original_server_opens_them() {
 
     for vector in &vectors {
         let host = host(&vector.use_with_host_header);
-        let opened: Result<Opened<Grant>, OpenError> = ring.open(&vector.token, &host, minted);
+        let opened: Result<Opened<Grant>, OpenError> =
+            ring.open_grant(&vector.token, &host, minted);
 
         // The original server opens a key without quotas, and responds with 429.
         let original_opens = matches!(vector.upstream_status_when_used, 200 | 429);
@@ -145,7 +146,7 @@ fn refused_vectors_report_the_right_error() {
     let (minted, vectors) = vectors();
     let refusal = |name: &str| {
         let vector = vectors.iter().find(|vector| vector.name == name).unwrap();
-        ring.open::<Grant>(&vector.token, &host(&vector.use_with_host_header), minted)
+        ring.open_grant(&vector.token, &host(&vector.use_with_host_header), minted)
             .unwrap_err()
     };
 
@@ -164,8 +165,8 @@ fn removed_phrase_no_longer_opens() {
     let (minted, _) = vectors();
     let host = host(&vector.use_with_host_header);
 
-    let with = RING.open::<Grant>(&vector.token, &host, minted);
-    let without = ROTATED.open::<Grant>(&vector.token, &host, minted);
+    let with = RING.open_grant(&vector.token, &host, minted);
+    let without = ROTATED.open_grant(&vector.token, &host, minted);
 
     assert!(with.is_ok());
     assert_eq!(
@@ -188,7 +189,7 @@ fn host_is_compared_in_canonical_form() {
         ("extra-ipv6", "[::2]", false),
         ("unicode-and-unknown-claims", "127.0.0.1:80", true),
     ] {
-        let opened = ring.open::<Grant>(&vector(name).token, &host(spelling), minted);
+        let opened = ring.open_grant(&vector(name).token, &host(spelling), minted);
 
         assert_eq!(opened.is_ok(), opens, "{name} at {spelling}");
     }
@@ -200,14 +201,14 @@ fn every_changed_character_is_refused() {
     let vector = vector("extra-ipv6");
     let host = host(&vector.use_with_host_header);
     let (minted, _) = vectors();
-    assert!(ring.open::<Grant>(&vector.token, &host, minted).is_ok());
+    assert!(ring.open_grant(&vector.token, &host, minted).is_ok());
 
     for position in 0..vector.token.len() {
         for replacement in ["A", "B", "-", "_", ".", "=", "é", ""] {
             let mut changed = vector.token.clone();
             changed.replace_range(position..=position, replacement);
             if changed != vector.token {
-                let opened = ring.open::<Grant>(&changed, &host, minted);
+                let opened = ring.open_grant(&changed, &host, minted);
                 assert!(opened.is_err(), "{position} {replacement:?}");
             }
         }
@@ -223,7 +224,7 @@ fn every_truncation_is_refused() {
 
     for length in 0..vector.token.len() {
         assert!(
-            ring.open::<Grant>(&vector.token[..length], &host, minted)
+            ring.open_grant(&vector.token[..length], &host, minted)
                 .is_err(),
             "{length}"
         );
@@ -237,7 +238,7 @@ fn id_is_the_digest_of_the_whole_text() {
     let (minted, _) = vectors();
 
     let opened = ring
-        .open::<Grant>(&vector.token, &host("api.example.com"), minted)
+        .open_grant(&vector.token, &host("api.example.com"), minted)
         .unwrap();
 
     assert_eq!(opened.id().as_bytes().len(), 32);

@@ -5,6 +5,7 @@
 //!
 //! - [`own_api`]: the server's own API below `/api/v1`.
 //! - [`provider_api`]: the providers' own APIs below `/v1`.
+//! - [`key_lifecycle`]: what a key allows, how it is narrowed, and how it ends.
 //! - [`limits`]: quotas, memory, connections, time, and clients that exhaust them.
 //! - [`secrets`]: where secrets may go, and where they must never appear.
 //! - [`shutdown`]: what ends with a disconnect, a signal or a fault, and leaves nothing behind.
@@ -21,6 +22,8 @@ mod support;
 #[path = "../../../../crates/aisbreaker-quota/tests/support/redis_server.rs"]
 mod redis_server;
 
+#[cfg(test)]
+mod key_lifecycle;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]

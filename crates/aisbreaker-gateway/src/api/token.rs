@@ -3,6 +3,8 @@
 pub(crate) mod lifetime;
 pub(crate) mod mint_request;
 mod policy;
+mod restriction;
+mod rfc3339;
 mod secret_json;
 
 use std::{
@@ -11,7 +13,7 @@ use std::{
 };
 
 use aisbreaker_api::InvalidRequest;
-use aisbreaker_token::{Host, KeyRing, SealError, SealedKey};
+use aisbreaker_token::{Host, KeyId, KeyRing, SealError, SealedKey, ValidityPeriod};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CACHE_CONTROL, request::Parts};
 use http_body::Body;
@@ -65,6 +67,10 @@ struct TokenResponse<'a> {
     access_token: &'a str,
     token_type: &'static str,
     expires_in: u64,
+    #[serde(rename = "keyId")]
+    key_id: KeyId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     warnings: &'a [String],
 }
@@ -90,7 +96,7 @@ impl Minter {
         let outcome = match self.mint(&request, &parts.headers, &head.host, now) {
             Ok(key) => {
                 log.set_key(key.id());
-                hold_memory(token_response(&key, &request.warnings), log)
+                hold_memory(token_response(&key, &request), log)
             }
             Err(error) => Err(error.into()),
         };
@@ -108,8 +114,11 @@ impl Minter {
         self.policy
             .check_caller(headers, request.client_secret.as_ref())?;
         self.policy.check_services(&request.grant)?;
-        let sealed = self.keys.seal(&request.grant, host, now, request.lifetime);
-        match sealed {
+        let mut period = ValidityPeriod::new(now, request.lifetime);
+        if let Some(not_before) = request.not_before {
+            period = period.with_not_before(not_before);
+        }
+        match self.keys.seal_for(&request.grant, host, period) {
             Ok(key) => Ok(key),
             Err(SealError::TooLong {
                 chars,
@@ -118,18 +127,23 @@ impl Minter {
                 chars,
                 maximum: maximum_chars,
             }),
+            Err(SealError::Lifetime) if request.not_before.is_some() => {
+                Err(InvalidRequest::new("notBefore", "must be before the key expires").into())
+            }
             Err(SealError::Lifetime) => Err(invalid_lifetime(self.max_lifetime).into()),
             Err(error) => Err(MintError::Internal(error.to_string())),
         }
     }
 }
 
-pub(crate) fn token_response(key: &SealedKey, warnings: &[String]) -> Response<ResponseBody> {
+pub(crate) fn token_response(key: &SealedKey, request: &MintRequest) -> Response<ResponseBody> {
     let body = TokenResponse {
         access_token: key.expose(),
         token_type: "Bearer",
         expires_in: key.expires_in().as_secs(),
-        warnings,
+        key_id: key.id(),
+        name: request.grant.name.as_deref(),
+        warnings: &request.warnings,
     };
     let mut response = response::json(StatusCode::OK, &body);
     response

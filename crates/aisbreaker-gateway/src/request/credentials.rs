@@ -86,13 +86,14 @@ fn trim_blanks(value: &str) -> &str {
 /// Returns whether a value is one visible word. A no-break space or a byte order mark that was
 /// copied along is part of the value.
 fn is_word(value: &str) -> bool {
-    let is_invisible = |c: char| {
-        c.is_whitespace()
-            || c.is_control()
-            || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
-            || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    value.bytes().all(|byte| byte.is_ascii_graphic()) || !value.chars().any(is_invisible)
+    let is_blank = |c: char| c.is_whitespace() || c.is_control() || is_invisible(c);
+    value.bytes().all(|byte| byte.is_ascii_graphic()) || !value.chars().any(is_blank)
+}
+
+/// Returns whether a character shows nothing, or changes the direction of those around it.
+pub(crate) fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Reads `Authorization` and the fields of the providers' SDKs.

@@ -1,21 +1,32 @@
-//! The standard payload: quotas, service secrets and model aliases.
+//! The standard payload: quotas, service secrets, model aliases and restrictions.
 //!
-//! These types are plain data. Enforcing quotas and the destinations of secrets is up to the
-//! server.
+//! These types are plain data. Enforcing quotas, restrictions and the destinations of secrets is up
+//! to the server.
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::{ancestor::Ancestor, restriction::Restriction};
+
 /// What a key permits: the payload that the AIsBreaker server seals.
 ///
-/// Its JSON is `{"requestQuotas": {…}, "serviceSecrets": […], "modelAliases": {…}}`. All members
-/// are optional, and unknown members are ignored.
+/// Its JSON is an object with the fields as members, in camel case. All members are optional, and
+/// empty ones are left out.
+///
+/// A member that is not known, in the grant or in an object within it, is an error: a server must
+/// never ignore a restriction that a newer one sealed. [`KeyRing::open_grant`] reads keys of the
+/// original server leniently.
+///
+/// [`KeyRing::open_grant`]: crate::KeyRing::open_grant
 #[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Grant {
+    /// What the key is called, for people. It is not a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// How often the key may be used. If `None`, the server's defaults apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_quotas: Option<RequestQuotas>,
@@ -26,15 +37,25 @@ pub struct Grant {
     /// `chat:groq.com/llama-3.1-8b`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub model_aliases: BTreeMap<String, String>,
+    /// Restrictions, all of which must hold. Delegation appends to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restrict: Vec<Restriction>,
+    /// How many levels of keys may be made from this one. `None`: as many as
+    /// [`MAX_DELEGATION_DEPTH`](crate::MAX_DELEGATION_DEPTH) leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegation: Option<u8>,
+    /// The keys that this one was made from, the first of them first.
+    #[serde(default, rename = "up", skip_serializing_if = "Vec::is_empty")]
+    pub ancestors: Vec<Ancestor>,
 }
 
 impl Grant {
-    /// Creates a grant with these quotas and secrets, and without model aliases.
+    /// Creates a grant with these quotas and secrets and nothing else.
     pub fn new(request_quotas: Option<RequestQuotas>, service_secrets: Vec<ServiceSecret>) -> Self {
         Self {
             request_quotas,
             service_secrets,
-            model_aliases: BTreeMap::new(),
+            ..Self::default()
         }
     }
 
@@ -52,7 +73,7 @@ impl Grant {
     reason = "fixed by the key format; named fields keep the two apart"
 )]
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RequestQuotas {
     /// The limits for each client.
     pub per_client_request_limits: RequestLimits,
@@ -66,7 +87,7 @@ pub struct RequestQuotas {
     reason = "fixed by the key format; named fields keep the three apart"
 )]
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RequestLimits {
     /// The maximum in any minute.
     pub requests_per_minute: NonZeroU32,
@@ -78,7 +99,7 @@ pub struct RequestLimits {
 
 /// A secret for the services that match an id.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ServiceSecret {
     /// The id of the services, such as `chat:openai.com`. Empty matches all services.
@@ -153,7 +174,7 @@ fn serialize_one_or_many<S: Serializer>(
     }
 }
 
-fn deserialize_one_or_many<'de, D: Deserializer<'de>>(
+pub(super) fn deserialize_one_or_many<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]

@@ -22,6 +22,9 @@ pub(crate) enum Claim {
     ClientSecret = 128,
     /// The whole key that this one narrows. Only in offline keys.
     Parent = 256,
+    /// What only a server may seal, since quotas of other keys are charged by it. Refused in offline
+    /// keys.
+    Ancestors = 512,
 }
 
 impl Claim {
@@ -29,6 +32,7 @@ impl Claim {
         Some(match name {
             "clientSecret" if version == Version::Offline => Self::ClientSecret,
             "parent" if version == Version::Offline => Self::Parent,
+            "up" if version == Version::Offline => Self::Ancestors,
             "iss" => Self::Issuer,
             "sub" => Self::Subject,
             "aud" => Self::Audience,
@@ -51,6 +55,7 @@ impl Claim {
             Self::Id => "jti",
             Self::ClientSecret => "clientSecret",
             Self::Parent => "parent",
+            Self::Ancestors => "up",
         }
     }
 }
@@ -140,6 +145,7 @@ impl<'de> RegisteredClaims<'de> {
                 let JsonStr(text) = map.next_value()?;
                 self.parent = Some(text);
             }
+            (Claim::Ancestors, _) => return Err(A::Error::custom("only a server seals this")),
             (Claim::Issuer | Claim::Subject | Claim::Audience | Claim::Id, _) => {
                 let IgnoredAny = map.next_value()?;
             }
@@ -201,7 +207,7 @@ impl<'de> Deserialize<'de> for NumericDate {
 }
 
 /// A JSON string, borrowed unless it contains escapes.
-pub(super) struct JsonStr<'de>(pub(super) Cow<'de, str>);
+pub(crate) struct JsonStr<'de>(pub(crate) Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for JsonStr<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

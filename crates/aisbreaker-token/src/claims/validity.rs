@@ -16,9 +16,11 @@ const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// The end of the `sub` of a legacy key, after the host.
 const LEGACY_SUBJECT_SUFFIX: &str = "#aisbreaker";
 
-/// When a key was issued, and when it expires.
+/// When a key was issued, from when on it is valid, and when it expires.
+#[derive(Clone, Copy)]
 pub(crate) struct Validity {
     pub(crate) issued_at: Option<SystemTime>,
+    pub(crate) not_before: Option<SystemTime>,
     pub(crate) expires_at: SystemTime,
 }
 
@@ -97,12 +99,10 @@ impl RegisteredClaims<'_> {
         let Some(expires_at) = SystemTime::UNIX_EPOCH.checked_add(expiry) else {
             return Err(ClaimsFault::Invalid(Claim::Expiry.name()).into());
         };
-        let issued_at = match issued_at {
-            Some(since_epoch) => SystemTime::UNIX_EPOCH.checked_add(since_epoch),
-            None => None,
-        };
+        let at = |since_epoch| SystemTime::UNIX_EPOCH.checked_add(since_epoch);
         Ok(Validity {
-            issued_at,
+            issued_at: issued_at.and_then(at),
+            not_before: not_before.and_then(at),
             expires_at,
         })
     }

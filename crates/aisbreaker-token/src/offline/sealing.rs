@@ -1,7 +1,5 @@
 //! Sealing offline keys, with a public key alone.
 
-use std::time::{Duration, SystemTime};
-
 use aes_gcm::{AeadInOut as _, Aes256Gcm, KeyInit as _, Nonce};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
@@ -15,7 +13,7 @@ use crate::{
     format::MAX_SEAL_CHARS,
     host::Host,
     ids::{KeyId, ServerKeyId},
-    sealing::{SealedKey, compact_text, dates, overhead_chars, serialize_claims},
+    sealing::{SealedKey, ValidityPeriod, compact_text, overhead_chars, serialize_claims},
 };
 
 /// A payload with the claims that only an offline key has, to be sealed with a
@@ -75,24 +73,22 @@ const HEADER_BYTES: usize = HEADER_BEFORE_ID
     .saturating_add(HEADER_END.len());
 
 impl SealingPublicKey {
-    /// Seals a payload into a new key for this host, valid from `now` on, that the holder of the
-    /// server key opens and nobody else, the sealer included.
+    /// Seals a payload into a new key for this host and this period, which only servers with the
+    /// server key open. Not even the sealer can.
     ///
-    /// The shape of the payload and the lifetime are those of
-    /// [`KeyRing::seal`](crate::KeyRing::seal). [`OfflinePayload`] adds the claims of an offline
-    /// key.
+    /// The payload is as for [`KeyRing::seal_for`](crate::KeyRing::seal_for). [`OfflinePayload`]
+    /// adds the claims of an offline key.
     ///
     /// # Errors
-    /// Returns the same errors as [`KeyRing::seal`](crate::KeyRing::seal).
+    /// Returns the same errors as [`KeyRing::seal_for`](crate::KeyRing::seal_for).
     pub fn seal<P: Serialize + ?Sized>(
         &self,
         payload: &P,
         host: &Host,
-        now: SystemTime,
-        lifetime: Duration,
+        period: ValidityPeriod,
     ) -> Result<SealedKey, SealError> {
         let os_random = |bytes: &mut [u8]| getrandom::fill(bytes).map_err(RandomnessError);
-        self.seal_with_random(payload, host, now, lifetime, os_random)
+        self.seal_with_random(payload, host, period, os_random)
     }
 
     /// Seals with random bytes from `random`: first the ephemeral private key, then the
@@ -101,12 +97,10 @@ impl SealingPublicKey {
         &self,
         payload: &P,
         host: &Host,
-        now: SystemTime,
-        lifetime: Duration,
+        period: ValidityPeriod,
         mut random: impl FnMut(&mut [u8]) -> Result<(), RandomnessError>,
     ) -> Result<SealedKey, SealError> {
-        let lifetime_seconds = lifetime.as_secs();
-        let (issued_at, expiry) = dates(now, lifetime_seconds).ok_or(SealError::Lifetime)?;
+        let dates = period.dates().ok_or(SealError::Lifetime)?;
         let mut drawn = Drawn {
             ephemeral: Zeroizing::new([0; KEY_BYTES]),
             iv: [0; IV_BYTES],
@@ -114,16 +108,12 @@ impl SealingPublicKey {
         random(drawn.ephemeral.as_mut_slice())?;
         random(&mut drawn.iv)?;
 
-        let registered = format!(r#"{{"aud":"{host}","iat":{issued_at},"exp":{expiry}"#);
+        let registered = dates.registered_claims(host, None);
         let overhead = overhead_chars(base64url::encoded_len(HEADER_BYTES), IV_BYTES);
         let claims = serialize_claims(&registered, payload, (overhead, MAX_SEAL_CHARS))?;
         let text = self.encrypt(&drawn, claims);
         let id = KeyId::digest_of(text.expose_secret());
-        Ok(SealedKey::new(
-            text,
-            id,
-            Duration::from_secs(lifetime_seconds),
-        ))
+        Ok(SealedKey::new(text, id, dates.lifetime()))
     }
 
     /// Encrypts any bytes as the claims of a key.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{sealing::Drawn, *};
 use crate::{
     ClaimsFault, Host, KeyRing, MAX_OPEN_CHARS, OpenError, Opened, RingError, SealError, ServerKey,
-    ServerKeyId, Version,
+    ServerKeyId, ValidityPeriod, Version,
 };
 
 /// Sealed by jose 6.2.18 (Node.js).
@@ -45,6 +45,10 @@ fn vectors() -> Vec<Vector> {
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+fn valid_for(seconds: u64) -> ValidityPeriod {
+    ValidityPeriod::new(at(SAMPLE_TIME), Duration::from_secs(seconds))
 }
 
 fn host() -> Host {
@@ -119,7 +123,12 @@ fn agrees_with_another_implementation() {
         };
 
         let sealed = public_key
-            .seal_with_random(&vector.payload, &host, now, lifetime, random)
+            .seal_with_random(
+                &vector.payload,
+                &host,
+                ValidityPeriod::new(now, lifetime),
+                random,
+            )
             .unwrap();
         let opened = ring.open::<Value>(&vector.key, &host, now).unwrap();
 
@@ -240,6 +249,11 @@ fn claims_are_checked_as_those_of_other_keys() {
             fault(ClaimsFault::Duplicate("jti")),
         ),
         (
+            "ancestors",
+            claims("{", r#"{"up":[],"#),
+            fault(ClaimsFault::Invalid("up")),
+        ),
+        (
             "secret twice",
             claims("{", r#"{"clientSecret":"a","clientSecret":"b","#),
             fault(ClaimsFault::Duplicate("clientSecret")),
@@ -287,12 +301,7 @@ fn a_ring_opens_offline_keys_only_if_it_is_told_to() {
     let key = ServerKey::from_bytes([1; 32]);
     let public_key = key.public_key();
     let sealed = public_key
-        .seal(
-            &serde_json::json!({}),
-            &host(),
-            at(SAMPLE_TIME),
-            Duration::from_secs(1),
-        )
+        .seal(&serde_json::json!({}), &host(), valid_for(1))
         .unwrap();
     let ring = KeyRing::new(key);
 
@@ -305,12 +314,7 @@ fn a_ring_opens_offline_keys_only_if_it_is_told_to() {
     assert!(ring.takes_key_agreement(sealed.expose()));
     assert_eq!(open(&ring, sealed.expose()).unwrap().id(), sealed.id());
     let native = ring
-        .seal(
-            &serde_json::json!({}),
-            &host(),
-            at(SAMPLE_TIME),
-            Duration::from_secs(1),
-        )
+        .seal_for(&serde_json::json!({}), &host(), valid_for(1))
         .unwrap();
     assert!(!ring.takes_key_agreement(native.expose()));
     assert!(!open(&ring, native.expose()).unwrap().is_offline());
@@ -327,12 +331,7 @@ fn every_server_key_of_a_ring_opens_what_was_sealed_for_it() {
     let opens = |byte| {
         let sealed = ServerKey::from_bytes([byte; 32])
             .public_key()
-            .seal(
-                &serde_json::json!({}),
-                &host(),
-                at(SAMPLE_TIME),
-                Duration::from_secs(1),
-            )
+            .seal(&serde_json::json!({}), &host(), valid_for(1))
             .unwrap();
         open(&ring, sealed.expose()).err()
     };
@@ -366,7 +365,7 @@ fn debug_shows_no_secret() {
     let key = ServerKey::from_bytes([1; 32]);
     let sealed = key
         .public_key()
-        .seal(&claims, &host(), at(SAMPLE_TIME), Duration::from_secs(9))
+        .seal(&claims, &host(), valid_for(9))
         .unwrap();
     let ring = KeyRing::new(key).with_offline_keys();
     let opened = open(&ring, sealed.expose()).unwrap();

@@ -2,20 +2,27 @@
 //!
 //! No error repeats any of it, since it holds secrets.
 
-use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    time::{Duration, SystemTime},
+};
 
 use aisbreaker_api::{
     InvalidRequest, ServiceId, ServicePattern, ServiceUrl,
     read::{self, required, take},
 };
-use aisbreaker_token::{Grant, RequestLimits, RequestQuotas, ServiceSecret};
+use aisbreaker_token::{
+    Grant, MAX_DELEGATION_DEPTH, RequestLimits, RequestQuotas, Restriction, ServiceSecret,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
 use super::{
-    lifetime,
-    secret_json::{self, ZeroizingValue, list, object, string},
+    lifetime, restriction, rfc3339,
+    secret_json::{self, ZeroizingMap, ZeroizingValue, list, object, string},
 };
+use crate::request::credentials::{is_invisible, is_key};
 
 /// The lifetime of a key whose request names none.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(2 * 3_600);
@@ -27,12 +34,20 @@ const MAX_WARNED_NAME_CHARS: usize = 100;
 const MAX_FALLBACKS: usize = 8;
 /// The longest alias of a model in bytes.
 const MAX_ALIAS_LEN: usize = 128;
+/// The longest name of a key, in characters.
+const MAX_NAME_CHARS: usize = 64;
+/// The most restrictions that one request adds to a key.
+const MAX_RESTRICTIONS: usize = 8;
+/// The member whose members are sealed.
+const GRANT: &str = "requestAuthAndQuotas";
 
 /// A request for a key.
 #[derive(Debug)]
 pub(crate) struct MintRequest {
     pub(crate) grant: Grant,
     pub(crate) lifetime: Duration,
+    /// The first moment at which the key is accepted.
+    pub(crate) not_before: Option<SystemTime>,
     /// What proves that the caller may mint, where that is restricted.
     pub(crate) client_secret: Option<SecretString>,
     /// What the caller should know about members that were ignored.
@@ -49,17 +64,101 @@ impl MintRequest {
         let mut members = object(secret_json::body(body)?, "request body")?;
         let span = take(&mut members, "expirationTimeSpan");
         let lifetime = parse_lifetime(span, max_lifetime)?;
-        let auth = required(&mut members, "requestAuthAndQuotas", "requestAuthAndQuotas")?;
+        let mut auth = object(required(&mut members, GRANT, GRANT)?, GRANT)?;
         let _any_client_id = members.remove("clientId");
         let client_secret = client_secret(members.remove("clientSecret"));
+        let name = either(&mut members, &mut auth, "name")?
+            .map(name)
+            .transpose()?;
+        let not_before = either(&mut members, &mut auth, "notBefore")?
+            .map(not_before)
+            .transpose()?;
+        let restrict = match either(&mut members, &mut auth, "restrict")? {
+            Some(restrict) => restrictions(restrict)?,
+            None => Vec::new(),
+        };
+        let delegation = either(&mut members, &mut auth, "delegation")?
+            .as_ref()
+            .map(delegation)
+            .transpose()?;
         reader.warn_about(&members, "");
-        let grant = reader.grant(auth)?;
+        let mut grant = reader.grant(auth)?;
+        grant.name = name;
+        grant.restrict = restrict;
+        grant.delegation = delegation;
         Ok(Self {
             grant,
             lifetime,
+            not_before,
             client_secret,
             warnings: reader.warnings,
         })
+    }
+}
+
+/// Takes a member out of the request body or out of `requestAuthAndQuotas`, where it means the same.
+fn either(
+    members: &mut Map<String, Value>,
+    auth: &mut Map<String, Value>,
+    name: &str,
+) -> Result<Option<Value>, InvalidRequest> {
+    match (take(members, name), take(auth, name)) {
+        (Some(_), Some(_)) => Err(InvalidRequest::new(
+            name,
+            format!("must not be both in the request body and in {GRANT}"),
+        )),
+        (value, None) | (None, value) => Ok(value),
+    }
+}
+
+/// Parses the name of a key: printable, and not one of the keys that it is meant to tell apart.
+pub(crate) fn name(value: Value) -> Result<String, InvalidRequest> {
+    let name = string(value, "name")?;
+    let is_printable = |c: char| !c.is_control() && !is_invisible(c);
+    let chars = name.chars().count();
+    if !(1..=MAX_NAME_CHARS).contains(&chars) || !name.chars().all(is_printable) {
+        let problem = format!("must be 1 to {MAX_NAME_CHARS} printable characters");
+        return Err(InvalidRequest::new("name", problem));
+    }
+    if is_key(&name) {
+        return Err(InvalidRequest::new("name", "must not be a key"));
+    }
+    Ok(name)
+}
+
+/// Parses a time as RFC 3339 has it.
+pub(crate) fn not_before(value: Value) -> Result<SystemTime, InvalidRequest> {
+    let text = string(value, "notBefore")?;
+    rfc3339::parse(&text).ok_or_else(|| {
+        InvalidRequest::new(
+            "notBefore",
+            "must be a time as RFC 3339 has it, such as '2026-12-01T08:00:00Z'",
+        )
+    })
+}
+
+/// Parses one restriction, or a list of them.
+pub(crate) fn restrictions(value: Value) -> Result<Vec<Restriction>, InvalidRequest> {
+    if !value.is_array() {
+        return Ok(vec![restriction::parse(value, "restrict")?]);
+    }
+    let entries = read::list(value, "restrict")?;
+    if entries.len() > MAX_RESTRICTIONS {
+        let problem = format!("must not have more than {MAX_RESTRICTIONS} entries");
+        return Err(InvalidRequest::new("restrict", problem));
+    }
+    let parse = |(index, entry)| restriction::parse(entry, &format!("restrict[{index}]"));
+    entries.into_iter().enumerate().map(parse).collect()
+}
+
+/// Parses how many levels of keys may be made from a key.
+pub(crate) fn delegation(value: &Value) -> Result<u8, InvalidRequest> {
+    match value.as_u64().and_then(|levels| u8::try_from(levels).ok()) {
+        Some(levels) if usize::from(levels) <= MAX_DELEGATION_DEPTH => Ok(levels),
+        Some(_) | None => Err(InvalidRequest::new(
+            "delegation",
+            format!("must be a whole number from 0 to {MAX_DELEGATION_DEPTH}"),
+        )),
     }
 }
 
@@ -126,9 +225,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn grant(&mut self, value: Value) -> Result<Grant, InvalidRequest> {
-        let path = "requestAuthAndQuotas";
-        let mut map = object(value, path)?;
+    fn grant(&mut self, mut map: ZeroizingMap) -> Result<Grant, InvalidRequest> {
+        let path = GRANT;
         let quotas = match take(&mut map, "requestQuotas") {
             Some(quotas) => Some(self.quotas(quotas, &format!("{path}.requestQuotas"))?),
             None => None,

@@ -86,14 +86,7 @@ fn a_public_key_is_read_from_a_jwk_and_from_a_set() {
 #[test]
 fn sealing_has_the_bounds_of_the_servers_own_keys() {
     let key = ServerKey::from_bytes([1; 32]).public_key();
-    let seal = |payload: &Value, lifetime| {
-        key.seal(
-            payload,
-            &host(),
-            at(SAMPLE_TIME),
-            Duration::from_secs(lifetime),
-        )
-    };
+    let seal = |payload: &Value, lifetime| key.seal(payload, &host(), valid_for(lifetime));
     let long = serde_json::json!({"text": "x".repeat(6_000)});
 
     assert!(matches!(seal(&long, 1), Err(SealError::TooLong { .. })));

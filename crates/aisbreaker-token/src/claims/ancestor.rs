@@ -1,0 +1,36 @@
+//! The keys that a key was made from.
+
+use serde::{Deserialize, Serialize};
+
+use super::grant::RequestQuotas;
+use crate::ids::KeyId;
+
+/// How many keys a key may descend from.
+pub const MAX_DELEGATION_DEPTH: usize = 3;
+
+/// A key that another one was made from: what is needed to charge it, and to refuse its descendants
+/// when it is revoked.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Ancestor {
+    /// Its id.
+    pub id: KeyId,
+    /// When it was issued, in seconds since 1970. `None` only for a legacy key without `iat`.
+    #[serde(default, rename = "iat", skip_serializing_if = "Option::is_none")]
+    pub issued_at: Option<u64>,
+    /// Its quotas. If `None`, the server's defaults apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_quotas: Option<RequestQuotas>,
+}
+
+impl Ancestor {
+    /// Creates an ancestor from what is known of its key.
+    pub fn new(id: KeyId, issued_at: Option<u64>, request_quotas: Option<RequestQuotas>) -> Self {
+        Self {
+            id,
+            issued_at,
+            request_quotas,
+        }
+    }
+}
