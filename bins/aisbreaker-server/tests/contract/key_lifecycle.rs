@@ -1,4 +1,7 @@
 //! What a key allows, how it is narrowed, and how it ends.
 
 mod command_line;
+mod jwks;
 mod minting_options;
+mod offline_commands;
+mod offline_keys;
