@@ -17,6 +17,7 @@ use crate::{
     pipeline::Pipeline,
     request::head::{Endpoints, Head, Surface},
     response::{self, ResponseBody},
+    restrictions::KeyUse,
     telemetry::access_log::AccessLog,
 };
 
@@ -84,10 +85,11 @@ pub(crate) async fn serve(
     log.mark_charged();
     let head = Head::read(parts, endpoints, Surface::Quota)?;
     let authenticated = pipeline.authenticate(head, log)?;
-    let key = authenticated.caller().key.as_ref();
+    let permitted = authenticated.permit(KeyUse::QUESTION)?;
+    let key = permitted.caller().key.as_ref();
     let wall = pipeline.clock.wall();
     let now = || pipeline.clock.monotonic();
-    let peeked = pipeline.admission.peek(key, authenticated.client(), now);
+    let peeked = pipeline.admission.peek(key, permitted.client(), now);
     let (standings, are_shares) = peeked.await.map_err(QuotaError::Unavailable)?;
     let body = QuotaResponse {
         key_id: key.map(|key| key.id.to_string()),
