@@ -1,3 +1,4 @@
 //! What a key allows, how it is narrowed, and how it ends.
 
+mod command_line;
 mod minting_options;

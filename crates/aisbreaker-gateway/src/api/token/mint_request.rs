@@ -78,6 +78,7 @@ impl MintRequest {
             None => Vec::new(),
         };
         let delegation = either(&mut members, &mut auth, "delegation")?
+            .as_ref()
             .map(delegation)
             .transpose()?;
         reader.warn_about(&members, "");
@@ -151,7 +152,7 @@ pub(crate) fn restrictions(value: Value) -> Result<Vec<Restriction>, InvalidRequ
 }
 
 /// Parses how many levels of keys may be made from a key.
-pub(crate) fn delegation(value: Value) -> Result<u8, InvalidRequest> {
+pub(crate) fn delegation(value: &Value) -> Result<u8, InvalidRequest> {
     match value.as_u64().and_then(|levels| u8::try_from(levels).ok()) {
         Some(levels) if usize::from(levels) <= MAX_DELEGATION_DEPTH => Ok(levels),
         Some(_) | None => Err(InvalidRequest::new(
