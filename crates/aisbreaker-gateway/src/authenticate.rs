@@ -5,10 +5,9 @@ pub(crate) mod offline;
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use aisbreaker_api::{ServiceId, ServicePattern};
-use aisbreaker_services::{Credentials, SealedSecret};
+use aisbreaker_services::{Credentials, SealedSecret, ServiceRestrictions};
 use aisbreaker_token::{
-    Ancestor, Grant, Host, KeyId, KeyRing, OpenError, Opened, RequestQuotas, Restriction,
-    ServiceSecret,
+    Ancestor, Grant, Host, KeyId, KeyRing, OpenError, Opened, RequestQuotas, ServiceSecret,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -16,6 +15,7 @@ use self::offline::OfflineFailures;
 use crate::{
     api::token::grant_rules::{GrantRules, RuleBroken},
     request::credentials::{Authorization, is_key},
+    restrictions::{InvalidRestriction, Restrictions},
 };
 
 /// Why a caller is not known.
@@ -31,6 +31,8 @@ pub(crate) enum AuthenticationError {
     InvalidDefaultKey(OpenError),
     /// The key holds a service id that is not one.
     InvalidServiceId,
+    /// The key holds a restriction that is not understood.
+    InvalidRestriction(InvalidRestriction),
     /// Another scheme than `Bearer`, or no value.
     NotBearer,
 }
@@ -52,8 +54,8 @@ pub(crate) struct Caller {
     pub(crate) credentials: Credentials,
     /// Other names of models, with the service ids that they stand for.
     pub(crate) model_aliases: BTreeMap<String, String>,
-    /// All of them must hold.
-    pub(crate) restrictions: Vec<Restriction>,
+    /// What the key may not be used for. `services` is in `credentials`.
+    pub(crate) restrictions: Restrictions,
 }
 
 /// The parts of an opened key that are not secret.
@@ -149,7 +151,7 @@ impl Caller {
             key: None,
             credentials,
             model_aliases: BTreeMap::new(),
-            restrictions: Vec::new(),
+            restrictions: Restrictions::default(),
         }
     }
 
@@ -168,6 +170,8 @@ impl Caller {
             .map(sealed_secret)
             .collect();
         let secrets = secrets?;
+        let (restrictions, services) =
+            Restrictions::parse(grant.restrict).map_err(AuthenticationError::InvalidRestriction)?;
         Ok(Self {
             key: Some(Key {
                 id,
@@ -177,9 +181,13 @@ impl Caller {
                 expires_at,
                 ancestors: grant.ancestors,
             }),
-            credentials: Credentials::Sealed { secrets, bearer },
+            credentials: Credentials::Sealed {
+                secrets,
+                bearer,
+                restrictions: services,
+            },
             model_aliases: grant.model_aliases,
-            restrictions: grant.restrict,
+            restrictions,
         })
     }
 }
@@ -206,5 +214,6 @@ fn entrusted(secret: SecretString) -> Result<Credentials, AuthenticationError> {
     Ok(Credentials::Sealed {
         secrets,
         bearer: None,
+        restrictions: ServiceRestrictions::default(),
     })
 }

@@ -157,7 +157,8 @@ impl Gateway {
             Err(failure) => error_response(failure, &parts, &mut log),
         };
         let is_head = parts.method == Method::HEAD;
-        response::finish(&mut response, log.request_id().clone(), is_head);
+        let request_id = log.request_id().clone();
+        response::finish(&mut response, request_id, log.allowed_origin(), is_head);
         log.set_status(response.status());
         response.body_mut().attach(log);
         response

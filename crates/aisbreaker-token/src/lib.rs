@@ -58,6 +58,11 @@
 //! them: to rotate, make the new key the sealing one and add the old one with
 //! [`KeyRing::with_opening_key`] until its last API key has expired.
 //!
+//! # Narrower keys
+//!
+//! The holder of a key can have narrower ones made from it: [`delegation::child_of`] has the rules,
+//! and needs neither a store nor HTTP.
+//!
 //! # Errors
 //!
 //! [`OpenError`] distinguishes every cause, for the log of the server. Respond the same way to all
@@ -88,6 +93,7 @@ extern crate self as aisbreaker_token;
 
 mod base64url;
 mod claims;
+pub mod delegation;
 mod error;
 mod format;
 #[cfg(all(test, feature = "ecdh-es", feature = "legacy"))]

@@ -104,6 +104,11 @@ impl ValidityPeriod {
         self
     }
 
+    /// Returns whether no key can be valid so.
+    pub(crate) fn is_empty(self) -> bool {
+        self.dates().is_none()
+    }
+
     /// Returns the registered claims `iat`, `nbf` and `exp` (RFC 7519 section 4.1) and the lifetime,
     /// all in seconds.
     ///
