@@ -115,7 +115,9 @@ mod server_key;
 pub use claims::{
     Ancestor, Grant, MAX_DELEGATION_DEPTH, RequestLimits, RequestQuotas, Restriction, ServiceSecret,
 };
-pub use error::{ClaimsFault, KeyError, OpenError, RandomnessError, RingError, SealError};
+pub use error::{
+    ClaimsFault, KeyError, NestingFault, OpenError, RandomnessError, RingError, SealError,
+};
 pub use format::{MAX_OPEN_CHARS, MAX_SEAL_CHARS, PREFIX, Version};
 pub use host::{Host, HostError};
 pub use ids::{KeyId, KeyIdError, ServerKeyId};

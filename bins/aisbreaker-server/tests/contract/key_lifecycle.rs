@@ -3,5 +3,6 @@
 mod command_line;
 mod jwks;
 mod minting_options;
+mod nested_keys;
 mod offline_commands;
 mod offline_keys;
