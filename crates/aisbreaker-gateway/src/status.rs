@@ -158,6 +158,12 @@ impl From<AuthenticationError> for Failure {
             AuthenticationError::InvalidKey(cause) => Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
                 .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
                 .with_cause(cause.to_string()),
+            AuthenticationError::RuleBroken(broken) => Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
+                .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
+                .with_cause(broken.to_string()),
+            AuthenticationError::TooManyFailures => Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
+                .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
+                .with_cause("offline key of a client whose offline keys failed too often; not opened"),
             AuthenticationError::InvalidDefaultKey(cause) => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "this server's default key is not valid at this host; send a key of your own in Authorization",

@@ -96,7 +96,7 @@ mod claims;
 pub mod delegation;
 mod error;
 mod format;
-#[cfg(all(test, feature = "legacy"))]
+#[cfg(all(test, feature = "ecdh-es", feature = "legacy"))]
 mod fuzz_corpus;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
@@ -105,6 +105,8 @@ mod host;
 mod ids;
 #[cfg(feature = "legacy")]
 mod legacy;
+#[cfg(feature = "ecdh-es")]
+mod offline;
 mod opening;
 mod ring;
 mod sealing;
@@ -117,6 +119,8 @@ pub use error::{ClaimsFault, KeyError, OpenError, RandomnessError, RingError, Se
 pub use format::{MAX_OPEN_CHARS, MAX_SEAL_CHARS, PREFIX, Version};
 pub use host::{Host, HostError};
 pub use ids::{KeyId, KeyIdError, ServerKeyId};
+#[cfg(feature = "ecdh-es")]
+pub use offline::{JwkError, OfflinePayload, SealingPublicKey};
 pub use opening::Opened;
 pub use ring::KeyRing;
 pub use sealing::{SealedKey, ValidityPeriod};
