@@ -139,7 +139,7 @@ pub fn child_of(
 /// Drops the secrets, fallbacks and aliases that a key cannot use under its own restrictions, as
 /// [`child_of`] does.
 ///
-/// A [nested](Opened::is_nested) key still has all those of its parent when it is opened.
+/// A nested key (feature `ecdh-es`) still has all those of its parent when it is opened.
 pub fn retain_usable(grant: &mut Grant, can_use: impl Fn(&[Restriction], GrantPart<'_>) -> bool) {
     let restrictions = &grant.restrict;
     grant

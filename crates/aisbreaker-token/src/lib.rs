@@ -76,9 +76,9 @@
 //!
 //! # Features
 //!
-//! - `ecdh-es`: keys that anyone seals with the public key of a server ([`SealingPublicKey`]), and
+//! - `ecdh-es`: keys that anyone seals with the public key of a server (`SealingPublicKey`), and
 //!   keys nested in other keys. A ring opens them once it is told to
-//!   ([`KeyRing::with_offline_keys`]).
+//!   (`KeyRing::with_offline_keys`).
 //! - `legacy`: also opens keys of the original AIsBreaker server (Node.js, up to release 0.1). It
 //!   never seals them.
 //!

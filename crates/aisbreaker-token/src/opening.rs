@@ -181,7 +181,7 @@ impl KeyRing {
     /// The checks are those of [`open`](Self::open). A grant with an unknown member is refused,
     /// except in a legacy key, which is read as the original server reads it.
     ///
-    /// A [nested](Opened::is_nested) offline key is opened with its parent, and its grant is that of
+    /// A nested offline key (feature `ecdh-es`) is opened with its parent, and its grant is that of
     /// both: what a server would have sealed if it had been asked for this child of the parent. It
     /// expires with whichever of them expires first.
     ///
