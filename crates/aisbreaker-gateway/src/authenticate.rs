@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use aisbreaker_api::{ServiceId, ServicePattern};
+use aisbreaker_egress::UrlSource;
 use aisbreaker_services::{Credentials, SealedSecret};
 use aisbreaker_token::{
     Ancestor, Grant, Host, KeyId, KeyRing, OpenError, Opened, RequestQuotas, Restriction,
@@ -23,6 +24,8 @@ pub(crate) enum AuthenticationError {
     InvalidServiceId,
     /// Another scheme than `Bearer`, or no value.
     NotBearer,
+    /// The caller has no key, and this server requires one.
+    KeyRequired,
 }
 
 /// Opens keys.
@@ -31,6 +34,10 @@ pub(crate) struct Authenticator {
     pub(crate) keys: Arc<KeyRing>,
     /// The key of requests without credentials.
     pub(crate) default_key: Option<SecretString>,
+    /// Whether callers without a key are refused.
+    pub(crate) requires_key: bool,
+    /// Who chose the URLs in the keys of callers: anybody if anybody may mint.
+    pub(crate) sealed_urls: UrlSource,
 }
 
 /// A caller who is known, and what it may use.
@@ -70,15 +77,23 @@ impl Authenticator {
             Authorization::Unusable => Err(AuthenticationError::NotBearer),
             Authorization::Bearer(bearer) if is_key(bearer.expose_secret()) => {
                 let opened = self.open(&bearer, host, now)?;
-                Caller::with_key(opened, Some(bearer))
+                Caller::with_key(opened, Some(bearer), self.sealed_urls)
             }
             Authorization::Bearer(secret) => Ok(Caller::without_key(Credentials::Caller(secret))),
             Authorization::Entrusted(bearer) if is_key(bearer.expose_secret()) => {
-                Caller::with_key(self.open(&bearer, host, now)?, None)
+                Caller::with_key(self.open(&bearer, host, now)?, None, self.sealed_urls)
             }
             Authorization::Entrusted(secret) => entrusted(secret).map(Caller::without_key),
             Authorization::Absent => self.default_caller(host, now),
         }
+    }
+
+    /// Checks that a caller has a key, if this server requires one. The default key is one.
+    pub(crate) fn check_key(&self, caller: &Caller) -> Result<(), AuthenticationError> {
+        if self.requires_key && caller.key.is_none() {
+            return Err(AuthenticationError::KeyRequired);
+        }
+        Ok(())
     }
 
     fn open(
@@ -100,7 +115,8 @@ impl Authenticator {
             .keys
             .open_grant(key.expose_secret(), host, now)
             .map_err(AuthenticationError::InvalidDefaultKey)?;
-        Caller::with_key(opened, None)
+        // The operator configured this key, whoever may mint.
+        Caller::with_key(opened, None, UrlSource::Trusted)
     }
 }
 
@@ -118,6 +134,7 @@ impl Caller {
     fn with_key(
         opened: Opened<Grant>,
         bearer: Option<SecretString>,
+        url_source: UrlSource,
     ) -> Result<Self, AuthenticationError> {
         let (id, issued_at) = (opened.id(), opened.issued_at());
         let expires_at = opened.expires_at();
@@ -138,7 +155,11 @@ impl Caller {
                 expires_at,
                 ancestors: grant.ancestors,
             }),
-            credentials: Credentials::Sealed { secrets, bearer },
+            credentials: Credentials::Sealed {
+                secrets,
+                bearer,
+                url_source,
+            },
             model_aliases: grant.model_aliases,
             restrictions: grant.restrict,
         })
@@ -167,5 +188,6 @@ fn entrusted(secret: SecretString) -> Result<Credentials, AuthenticationError> {
     Ok(Credentials::Sealed {
         secrets,
         bearer: None,
+        url_source: UrlSource::Untrusted,
     })
 }

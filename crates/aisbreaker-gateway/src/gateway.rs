@@ -82,6 +82,8 @@ impl Gateway {
             authenticator: Authenticator {
                 keys: Arc::clone(&keys),
                 default_key: config.default_key,
+                requires_key: config.require_key,
+                sealed_urls: config.minting.url_source(),
             },
             admission: Admission::new(backend, config.server_quotas, config.default_quotas),
             body_limits: BodyLimits {
@@ -99,6 +101,7 @@ impl Gateway {
             },
             minter: Minter {
                 keys,
+                relay: config.relay.clone(),
                 policy: config.minting,
                 max_lifetime: config.max_expiration,
             },

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use aisbreaker_egress::UrlSource;
 use aisbreaker_token::{Host, KeyRing, PREFIX, ServerKey};
 use http::HeaderMap;
 use serde_json::json;
@@ -45,6 +46,7 @@ fn debug_output_shows_no_piece_of_a_secret() {
         keys: Arc::clone(&keys),
         policy: MintPolicy::default(),
         max_lifetime,
+        relay: None,
     };
     let minted = minter.mint(&mint, &HeaderMap::new(), &host, now).unwrap();
     let payload = json!({"serviceSecrets": [{"serviceId": "", "authSecret": SEALED}]});
@@ -53,6 +55,8 @@ fn debug_output_shows_no_piece_of_a_secret() {
     let authenticator = Authenticator {
         keys,
         default_key: Some(DEFAULT.into()),
+        requires_key: false,
+        sealed_urls: UrlSource::Trusted,
     };
     let bearer = |bearer: &str| Authorization::Bearer(bearer.into());
     let authenticate = |value: &str| authenticator.authenticate(bearer(value), &host, now);

@@ -5,6 +5,7 @@
 //! caller says.
 
 use aisbreaker_api::{ServiceId, ServicePattern};
+use aisbreaker_egress::UrlSource;
 use secrecy::{ExposeSecret, SecretString};
 
 /// The secret of an entry that blocks its services if they need a secret.
@@ -29,6 +30,9 @@ pub enum Credentials {
         secrets: Vec<SealedSecret>,
         /// The bearer value that the caller sent; `None` with the server's default key.
         bearer: Option<SecretString>,
+        /// Whether the URLs in the key may lead where only the operator's exceptions allow: not
+        /// if anybody could have sealed them.
+        url_source: UrlSource,
     },
 }
 
@@ -103,7 +107,9 @@ impl Credentials {
         let (secrets, bearer) = match self {
             Self::None => return Credential::None,
             Self::Caller(secret) => return Credential::Unbound(secret),
-            Self::Sealed { secrets, bearer } => (secrets, bearer),
+            Self::Sealed {
+                secrets, bearer, ..
+            } => (secrets, bearer),
         };
         let Some(entry) = first_match(secrets, id) else {
             return Credential::None;
@@ -115,6 +121,22 @@ impl Credentials {
             _ => Credential::Bound {
                 secret: &entry.secret,
                 urls: &entry.urls,
+            },
+        }
+    }
+
+    /// Returns the URLs that the key names for the service with this id, the default first, and
+    /// who chose them.
+    pub(crate) fn urls_for(&self, id: &ServiceId) -> (&[String], UrlSource) {
+        match self {
+            Self::None | Self::Caller(_) => (&[], UrlSource::Untrusted),
+            Self::Sealed {
+                secrets,
+                url_source,
+                ..
+            } => match first_match(secrets, id) {
+                Some(entry) => (&entry.urls, *url_source),
+                None => (&[], *url_source),
             },
         }
     }
@@ -164,6 +186,7 @@ mod tests {
         Credentials::Sealed {
             secrets,
             bearer: bearer.map(Into::into),
+            url_source: UrlSource::Trusted,
         }
     }
 

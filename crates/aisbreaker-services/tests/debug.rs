@@ -4,7 +4,7 @@
 use std::{fmt::Debug, sync::Arc};
 
 use aisbreaker_api::{Request, Response, ServiceId, ServicePattern, ServiceProps, Usage};
-use aisbreaker_egress::{Client, Policy, Timeouts};
+use aisbreaker_egress::{Client, Policy, Timeouts, UrlSource};
 use aisbreaker_services::{
     AuthScheme, Call, Credentials, Destination, Endpoint, Event, PathJoin, Providers, Registry,
     Relay, Reply, SealedSecret, SecretNeed, secret_header,
@@ -69,11 +69,13 @@ fn debug_output_shows_no_piece_of_a_secret() {
     let of_a_key = Credentials::Sealed {
         secrets: vec![sealed(), own()],
         bearer: bearer.clone(),
+        url_source: UrlSource::Trusted,
     };
     let of_the_caller = Credentials::Caller(CALLERS.into());
     let with_the_bearer = Credentials::Sealed {
         secrets: vec![own()],
         bearer,
+        url_source: UrlSource::Trusted,
     };
     let [id, other] = ["chat:openai.com", "chat:other"].map(|id| ServiceId::parse(id).unwrap());
     let secret = destination(&of_a_key).secret.unwrap();

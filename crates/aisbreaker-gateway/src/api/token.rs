@@ -1,5 +1,6 @@
 //! `POST /api/v1/oauth/token`: seals what the caller sends into a key.
 
+pub(crate) mod grant_rules;
 pub(crate) mod lifetime;
 pub(crate) mod mint_request;
 mod policy;
@@ -13,13 +14,17 @@ use std::{
 };
 
 use aisbreaker_api::InvalidRequest;
+use aisbreaker_services::Relay;
 use aisbreaker_token::{Host, KeyId, KeyRing, SealError, SealedKey, ValidityPeriod};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CACHE_CONTROL, request::Parts};
 use http_body::Body;
 use serde::Serialize;
 
-use self::mint_request::{MintRequest, invalid_lifetime};
+use self::{
+    grant_rules::GrantRules,
+    mint_request::{MintRequest, invalid_lifetime},
+};
 pub use self::{
     mint_request::{InvalidQuotas, quotas_from_json},
     policy::MintPolicy,
@@ -41,6 +46,8 @@ pub(crate) enum MintError {
     UnknownClient,
     /// This server seals no secrets for the service at this index.
     ForbiddenService { index: usize },
+    /// The URL of the secret at this index would lead to an address that is not public.
+    ForbiddenUrl { index: usize },
     /// The key would be too long.
     TooLong { chars: usize, maximum: usize },
     /// The server failed.
@@ -59,6 +66,8 @@ pub(crate) struct Minter {
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) policy: MintPolicy,
     pub(crate) max_lifetime: Duration,
+    /// Where services are called. `None`: not known, so URLs are judged when they are called.
+    pub(crate) relay: Option<Relay>,
 }
 
 /// The response of a token endpoint (RFC 6749 section 5.1).
@@ -103,6 +112,14 @@ impl Minter {
         permit.report(outcome)
     }
 
+    /// Returns what every grant must satisfy.
+    pub(crate) fn grant_rules(&self) -> GrantRules<'_> {
+        GrantRules {
+            policy: &self.policy,
+            relay: self.relay.as_ref(),
+        }
+    }
+
     /// Seals a key for this host, if the caller may mint it.
     pub(crate) fn mint(
         &self,
@@ -113,7 +130,7 @@ impl Minter {
     ) -> Result<SealedKey, MintError> {
         self.policy
             .check_caller(headers, request.client_secret.as_ref())?;
-        self.policy.check_services(&request.grant)?;
+        self.grant_rules().check(&request.grant)?;
         let mut period = ValidityPeriod::new(now, request.lifetime);
         if let Some(not_before) = request.not_before {
             period = period.with_not_before(not_before);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use aisbreaker_api::{Output, OutputText, Response, ServiceId, ServicePattern, Usage};
-use aisbreaker_egress::Timeouts;
+use aisbreaker_egress::{Timeouts, UrlSource};
 use aisbreaker_services::{
     Call, Credential, Credentials, Reply, ReplyFuture, SealedSecret, Service, ServiceError,
     services::{Options, standard},
@@ -146,6 +146,7 @@ async fn a_filter_looks_up_the_secret_of_the_service_behind_it() {
     call.credentials = Arc::new(Credentials::Sealed {
         secrets,
         bearer: None,
+        url_source: UrlSource::Trusted,
     });
 
     // A whole answer to a request for a stream is passed on as it is.

@@ -6,7 +6,7 @@ mod table;
 use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
 
 use aisbreaker_api::{Response, ServiceId, ServicePattern};
-use aisbreaker_egress::Timeouts;
+use aisbreaker_egress::{Timeouts, UrlSource};
 use aisbreaker_services::{
     Call, Credentials, Dialect, Event, Provider as Row, Providers, Registry, Reply, SealedSecret,
     ServiceError, Tokens,
@@ -143,6 +143,7 @@ fn sealed_call(
     call.credentials = Arc::new(Credentials::Sealed {
         secrets,
         bearer: None,
+        url_source: UrlSource::Trusted,
     });
     call
 }

@@ -20,6 +20,7 @@ fn key(entries: &[(&str, &str)]) -> Credentials {
     Credentials::Sealed {
         secrets: entries.iter().map(sealed).collect(),
         bearer: None,
+        url_source: aisbreaker_egress::UrlSource::Trusted,
     }
 }
 
@@ -314,6 +315,7 @@ fn usable_fallbacks_have_their_own_model_or_the_same() {
     let Credentials::Sealed {
         mut secrets,
         bearer,
+        url_source,
     } = key(&[
         ("chat:openai.com", "o"),
         ("chat:groq.com", "g"),
@@ -324,7 +326,11 @@ fn usable_fallbacks_have_their_own_model_or_the_same() {
         unreachable!("a key")
     };
     secrets[0].fallback = ids;
-    let credentials = Credentials::Sealed { secrets, bearer };
+    let credentials = Credentials::Sealed {
+        secrets,
+        bearer,
+        url_source,
+    };
     let found = |model| {
         resolve(
             &credentials,
