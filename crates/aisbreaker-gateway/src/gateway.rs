@@ -82,9 +82,11 @@ impl Gateway {
         };
         let backend = Backend::new(counters, config.shared_quotas, metrics.quotas.clone());
         let keys = Arc::new(config.keys.with_offline_keys());
+        let sealed_urls = config.minting.url_source();
         let rules = Arc::new(GrantRules {
             policy: config.minting,
             max_lifetime: config.max_expiration,
+            relay: config.relay.clone(),
         });
         let clock: Arc<dyn Clock> = Arc::new(clock);
         let pipeline = Pipeline {
@@ -92,6 +94,8 @@ impl Gateway {
                 keys: Arc::clone(&keys),
                 default_key: config.default_key,
                 rules: Arc::clone(&rules),
+                requires_key: config.require_key,
+                sealed_urls,
             },
             admission: Admission::new(backend, config.server_quotas, config.default_quotas),
             body_limits: BodyLimits {

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use aisbreaker_egress::UrlSource;
 use aisbreaker_token::{Host, KeyRing, PREFIX, ServerKey};
 use http::HeaderMap;
 use serde_json::json;
@@ -46,6 +47,7 @@ fn debug_output_shows_no_piece_of_a_secret() {
     let rules = Arc::new(GrantRules {
         policy: MintPolicy::default(),
         max_lifetime,
+        relay: None,
     });
     let minter = Minter {
         keys: Arc::clone(&keys),
@@ -59,6 +61,8 @@ fn debug_output_shows_no_piece_of_a_secret() {
         keys,
         default_key: Some(DEFAULT.into()),
         rules,
+        requires_key: false,
+        sealed_urls: UrlSource::Trusted,
     };
     let client = Client::new();
     let bearer = |bearer: &str| Authorization::Bearer(bearer.into());

@@ -42,6 +42,8 @@ pub(crate) enum MintError {
     UnknownClient,
     /// This server seals no secrets for the service at this index.
     ForbiddenService { index: usize },
+    /// The URL of the secret at this index would lead to an address that is not public.
+    ForbiddenUrl { index: usize },
     /// The key would be too long.
     TooLong { chars: usize, maximum: usize },
     /// The server failed.
