@@ -4,7 +4,10 @@ use std::{future, io, net::SocketAddr, time::Duration};
 
 use aisbreaker_egress as egress;
 use aisbreaker_gateway::{Config, Gateway, Limits, SystemClock};
-use aisbreaker_services::{Relay, services};
+use aisbreaker_services::{
+    Registry, Relay,
+    services::{self, Options},
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -33,18 +36,20 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
         store,
         state,
         has_random_key,
+        is_network_open,
         nearly_raw_keys,
         unknown_variables,
     } = settings;
     let (log, log_limit) = logging::start(log);
     open_files::raise_limit(&limits, &bounds);
     warn_about_settings(&unknown_variables, &nearly_raw_keys, has_random_key);
+    if is_network_open {
+        warn_about_open_network();
+    }
     tracing::info!(kid = %gateway.keys.sealing_key_id(), "server key that seals API keys");
 
     let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
-    let relay = Relay::new(client.clone(), services.providers.clone());
-    gateway.relay = Some(relay.with_operator_origins(services.operator_origins.clone()));
-    let registry = services::standard(client, services).build();
+    let registry = connect_services(&mut gateway, client, services);
     let state = match state {
         Some(state) => Some(open_state_file(&state, &mut gateway)?),
         None => None,
@@ -74,6 +79,28 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
     outcome
 }
 
+/// Creates a gateway that serves requests of this process. It shares no counters and saves none.
+pub(crate) fn gateway_alone(settings: Settings) -> Gateway {
+    let Settings {
+        mut gateway,
+        egress,
+        timeouts,
+        bounds,
+        services,
+        ..
+    } = settings;
+    let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
+    let registry = connect_services(&mut gateway, client, services);
+    Gateway::new(gateway, registry, SystemClock::new())
+}
+
+/// Gives the gateway its providers, and returns its services.
+fn connect_services(gateway: &mut Config, client: egress::Client, services: Options) -> Registry {
+    let relay = Relay::new(client.clone(), services.providers.clone());
+    gateway.relay = Some(relay.with_operator_origins(services.operator_origins.clone()));
+    services::standard(client, services).build()
+}
+
 fn warn_about_settings(
     unknown_variables: &[String],
     nearly_raw_keys: &[String],
@@ -95,6 +122,14 @@ fn warn_about_settings(
              WITH THIS PROCESS; make a lasting one with 'aisbreaker-server keygen'"
         );
     }
+}
+
+fn warn_about_open_network() {
+    tracing::warn!(
+        "AISBREAKER_EGRESS_ALLOW_CALLERS is set and anyone may mint: WHOEVER REACHES THIS SERVER \
+         can send requests to everything that AISBREAKER_EGRESS_ALLOW opens; unset it, or set \
+         AISBREAKER_MINT_SECRET"
+    );
 }
 
 /// Opens the state file and passes the saved counters to the gateway. Returns the file and the time

@@ -46,7 +46,8 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response<Respon
     }
 }
 
-fn json_bytes(status: StatusCode, bytes: Bytes) -> Response<ResponseBody> {
+/// Creates a response with JSON that is serialized already.
+pub(crate) fn json_bytes(status: StatusCode, bytes: Bytes) -> Response<ResponseBody> {
     let mut response = full(status, JSON, bytes);
     response
         .headers_mut()
