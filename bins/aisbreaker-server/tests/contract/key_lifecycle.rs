@@ -5,7 +5,7 @@ mod callers_without_a_key;
 mod command_line;
 mod jwks;
 mod minting_options;
-mod restrictions;
 mod nested_keys;
 mod offline_commands;
 mod offline_keys;
+mod restrictions;

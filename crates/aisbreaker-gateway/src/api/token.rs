@@ -98,6 +98,9 @@ impl Minter {
         let outcome = match self.mint(&request, &parts.headers, &head.host, now) {
             Ok(key) => {
                 log.set_key(key.id());
+                if let Some(name) = &request.grant.name {
+                    log.set_key_name(name);
+                }
                 hold_memory(token_response(&key, &request), log)
             }
             Err(error) => Err(error.into()),

@@ -101,17 +101,9 @@ impl Providers {
 
 /// Every way to name a model below `/v1`; the empty one names none.
 fn models() -> Vec<String> {
-    let mut models: Vec<String> = [
-        "",
-        OTHER,
-        "to-openai",
-        "to-other",
-        "to-images",
-        "to-bare",
-        ALLOWED,
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    let mut models: Vec<String> = ["", OTHER, "to-openai", "to-other", "to-images", ALLOWED]
+        .map(str::to_owned)
+        .to_vec();
     for vendor in [
         "openai.com",
         "groq",
@@ -220,14 +212,20 @@ fn a_model_restriction_lets_nothing_else_through_below_v1() {
     let server = Server::with_loopback_egress(&[]);
     let only = json!({"services": [format!("chat:groq.com/{ALLOWED}")]});
     let wide = json!({"services": ["chat:"]});
-    for restrict in [json!(only), json!([wide, only]), json!([only, wide])] {
+    let rows = [
+        (json!(only), usize::MAX),
+        (json!([wide, only]), 1),
+        (json!([only, wide]), 1),
+    ];
+    for (restrict, most_requests) in rows {
         let key = providers.key(&server, &restrict);
         let mut connection = server.connect();
         for operation in OPERATIONS {
             for model in models() {
-                for request in requests(operation, &key, &model) {
+                let all = requests(operation, &key, &model);
+                for request in all.iter().take(most_requests) {
                     let row = format!("{restrict} {operation:?} {model:?}");
-                    let response = connection.send(&request);
+                    let response = connection.send(request);
                     assert_refused(&row, &model, &response);
                 }
             }

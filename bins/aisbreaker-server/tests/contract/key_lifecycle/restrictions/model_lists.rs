@@ -64,7 +64,7 @@ fn a_list_has_what_the_key_may_call_and_nothing_else() {
         ),
         (
             json!({"services": ["chat:groq.com"]}),
-            &["llama", "gpt-a", "fast", "good"],
+            &["llama", "gpt-a", "fast"],
             &[],
         ),
         (
