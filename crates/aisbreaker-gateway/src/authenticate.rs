@@ -192,8 +192,8 @@ impl Caller {
             .map(sealed_secret)
             .collect();
         let secrets = secrets?;
-        let (restrictions, services) =
-            Restrictions::parse(grant.restrict).map_err(AuthenticationError::InvalidRestriction)?;
+        let (restrictions, services) = Restrictions::parse(&grant.restrict)
+            .map_err(AuthenticationError::InvalidRestriction)?;
         Ok(Self {
             key: Some(Key {
                 id,
