@@ -10,6 +10,7 @@
 mod access;
 mod cluster;
 mod concurrency;
+mod denied;
 mod equivalence;
 mod expiry;
 #[path = "../engine/history.rs"]
