@@ -3,4 +3,5 @@
 pub(crate) mod info;
 pub(crate) mod process;
 pub(crate) mod quota;
+pub(crate) mod revoke;
 pub(crate) mod token;

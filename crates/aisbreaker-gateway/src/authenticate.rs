@@ -10,7 +10,10 @@ use aisbreaker_token::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::request::credentials::{Authorization, is_key};
+use crate::{
+    request::credentials::{Authorization, is_key},
+    revocation::Revoked,
+};
 
 /// Why a caller is not known.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub(crate) enum AuthenticationError {
     InvalidKey(OpenError),
     /// The server's default key does not open here and now.
     InvalidDefaultKey(OpenError),
+    /// The server's default key is revoked.
+    RevokedDefaultKey(Revoked),
     /// The key holds a service id that is not one.
     InvalidServiceId,
     /// Another scheme than `Bearer`, or no value.

@@ -13,16 +13,18 @@ use http_body::Body;
 
 use crate::{
     admission::{Admission, Permit},
-    authenticate::{Authenticator, Caller},
+    authenticate::{AuthenticationError, Authenticator, Caller},
     clock::Clock,
     failure::Failure,
     memory::{ClientMemories, ClientMemory},
     request::{
         body::{BodyLimits, ReceivedBody},
+        credentials::Authorization,
         error::RequestError,
         head::Head,
     },
     response::{ResponseBody, with_headers},
+    revocation::Revocations,
     telemetry::access_log::AccessLog,
 };
 
@@ -30,6 +32,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Pipeline {
     pub(crate) authenticator: Authenticator,
+    pub(crate) revocations: Revocations,
     pub(crate) admission: Admission,
     pub(crate) body_limits: BodyLimits,
     pub(crate) memories: ClientMemories,
@@ -76,11 +79,19 @@ impl Pipeline {
     /// A failure with status 401.
     pub fn authenticate(&self, head: Head, log: &mut AccessLog) -> Result<Authenticated, Failure> {
         let now = self.clock.wall();
+        let is_default = matches!(head.authorization, Authorization::Absent);
         let caller = self
             .authenticator
             .authenticate(head.authorization, &head.host, now)?;
         if let Some(key) = &caller.key {
             log.set_key(key.id);
+            match self.revocations.check(key) {
+                Ok(()) => {}
+                Err(revoked) if is_default => {
+                    return Err(AuthenticationError::RevokedDefaultKey(revoked).into());
+                }
+                Err(revoked) => return Err(revoked.into()),
+            }
         }
         Ok(Authenticated {
             caller,

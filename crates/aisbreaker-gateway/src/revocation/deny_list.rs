@@ -13,7 +13,7 @@ use foldhash::fast::RandomState;
 use hashbrown::{HashMap, hash_map::Entry};
 
 /// The most revoked keys in memory.
-pub(crate) const CAPACITY: usize = 1_000_000;
+const CAPACITY: usize = 1_000_000;
 /// The part of it that only the operator may fill.
 const RESERVED: usize = CAPACITY / 10;
 /// Parts of the list, each with a lock of its own, so that neither growing nor sweeping one keeps
@@ -43,7 +43,8 @@ pub(crate) struct DenyList {
     shards: [RwLock<Shard>; SHARDS],
     len: AtomicUsize,
     capacity: usize,
-    reserved: usize,
+    /// The part of it that holders may fill.
+    holders_capacity: usize,
     /// The shard that is swept next.
     next_sweep: AtomicUsize,
 }
@@ -54,17 +55,17 @@ type Shard = HashMap<Name, u32, RandomState>;
 
 impl Default for DenyList {
     fn default() -> Self {
-        Self::with_capacity(CAPACITY, RESERVED)
+        Self::with_capacity(room(Revoker::Operator), room(Revoker::Holder))
     }
 }
 
 impl DenyList {
-    fn with_capacity(capacity: usize, reserved: usize) -> Self {
+    fn with_capacity(capacity: usize, holders_capacity: usize) -> Self {
         Self {
             shards: std::array::from_fn(|_| RwLock::default()),
             len: AtomicUsize::new(0),
             capacity,
-            reserved,
+            holders_capacity,
             next_sweep: AtomicUsize::new(0),
         }
     }
@@ -90,6 +91,15 @@ impl DenyList {
             .contains_key(&name)
     }
 
+    /// Returns whether a key is on the list until this time at least.
+    pub(crate) fn contains_until(&self, name: &Name, expires_at: SystemTime) -> bool {
+        let shard = self.shard(name).read();
+        let shard = shard.unwrap_or_else(PoisonError::into_inner);
+        shard
+            .get(name)
+            .is_some_and(|until| *until >= unix_seconds(expires_at))
+    }
+
     /// Adds a key until it expires. One that is on the list already needs no room.
     ///
     /// # Errors
@@ -101,7 +111,7 @@ impl DenyList {
         by: Revoker,
     ) -> Result<(), ListFull> {
         let most = match by {
-            Revoker::Holder => self.capacity.saturating_sub(self.reserved),
+            Revoker::Holder => self.holders_capacity,
             Revoker::Operator => self.capacity,
         };
         self.insert_up_to(most, name, expires_at)
@@ -166,6 +176,14 @@ impl DenyList {
         self.shards
             .get(usize::from(*first) % SHARDS)
             .unwrap_or(shard)
+    }
+}
+
+/// Returns the number of entries up to which the list takes further ones.
+pub(crate) const fn room(by: Revoker) -> usize {
+    match by {
+        Revoker::Holder => CAPACITY - RESERVED,
+        Revoker::Operator => CAPACITY,
     }
 }
 
@@ -255,7 +273,7 @@ mod tests {
 
     #[test]
     fn full_list_refuses_and_forgets_nothing() {
-        let list = DenyList::with_capacity(100, 10);
+        let list = DenyList::with_capacity(100, 90);
         let insert = |number, by| list.insert(scattered(number), at(HOUR), by);
         for number in 0..90 {
             assert_eq!(insert(number, Revoker::Holder), Ok(()));
@@ -300,7 +318,7 @@ mod tests {
 
     #[test]
     fn concurrent_revocations_never_pass_the_bound() {
-        let list = DenyList::with_capacity(1_000, 100);
+        let list = DenyList::with_capacity(1_000, 900);
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 let list = &list;

@@ -69,6 +69,7 @@ impl RoundTrip {
     }
 
     /// Charges every counter, or none. Returns how much was charged in advance as well.
+    #[cfg(any(test, feature = "test-util"))]
     pub(super) async fn charge<K: Display, const N: usize>(
         &self,
         charges: &[Charge<K>; N],
