@@ -1,6 +1,13 @@
 //! The subcommands: one module each, and one row in [`SUBCOMMANDS`].
 
+mod inspect;
+mod key_argument;
+mod key_options;
 mod keygen;
+mod mint;
+mod narrow;
+mod secret_source;
+mod target;
 
 use std::error::Error;
 
@@ -20,7 +27,21 @@ pub(crate) struct Subcommand {
 }
 
 /// All subcommands, in the order of `--help`.
-pub(crate) const SUBCOMMANDS: &[Subcommand] = &[Subcommand {
-    command: keygen::command,
-    run: keygen::run,
-}];
+pub(crate) const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand {
+        command: keygen::command,
+        run: keygen::run,
+    },
+    Subcommand {
+        command: mint::command,
+        run: mint::run,
+    },
+    Subcommand {
+        command: inspect::command,
+        run: inspect::run,
+    },
+    Subcommand {
+        command: narrow::command,
+        run: narrow::run,
+    },
+];

@@ -141,9 +141,8 @@ impl Inner {
         };
         let changed = (metadata.mtime(), metadata.mtime_nsec());
         let (inode, length) = (metadata.ino(), metadata.len());
-        if seen.file.is_some()
-            && (seen.inode, seen.changed, seen.length) == (inode, changed, length)
-        {
+        let is_same = seen.file.is_some() && seen.inode == inode;
+        if is_same && (seen.changed, seen.length) == (changed, length) {
             return Ok(Vec::new());
         }
         // Nothing but appending keeps the file and what was read of it.

@@ -4,7 +4,10 @@ use std::{future, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use aisbreaker_egress as egress;
 use aisbreaker_gateway::{Clock as _, Config, Gateway, Limits, Revocation, SystemClock};
-use aisbreaker_services::{Relay, services};
+use aisbreaker_services::{
+    Registry, Relay,
+    services::{self, Options},
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -44,9 +47,7 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
     tracing::info!(kid = %gateway.keys.sealing_key_id(), "server key that seals API keys");
 
     let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
-    let relay = Relay::new(client.clone(), services.providers.clone());
-    gateway.relay = Some(relay.with_operator_origins(services.operator_origins.clone()));
-    let registry = services::standard(client, services).build();
+    let registry = connect_services(&mut gateway, client, services);
     let has_store = store.is_some();
     let revoked = open_revoked_file(revoked_file.as_deref(), has_store, &mut gateway)?;
     let state = match state {
@@ -81,6 +82,28 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
     runtime.shutdown_background();
     logging::finish(log);
     outcome
+}
+
+/// Creates a gateway that serves requests of this process. It shares no counters and saves none.
+pub(crate) fn gateway_alone(settings: Settings) -> Gateway {
+    let Settings {
+        mut gateway,
+        egress,
+        timeouts,
+        bounds,
+        services,
+        ..
+    } = settings;
+    let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
+    let registry = connect_services(&mut gateway, client, services);
+    Gateway::new(gateway, registry, SystemClock::new())
+}
+
+/// Gives the gateway its providers, and returns its services.
+fn connect_services(gateway: &mut Config, client: egress::Client, services: Options) -> Registry {
+    let relay = Relay::new(client.clone(), services.providers.clone());
+    gateway.relay = Some(relay.with_operator_origins(services.operator_origins.clone()));
+    services::standard(client, services).build()
 }
 
 fn warn_about_settings(

@@ -25,7 +25,10 @@ use http::HeaderMap;
 pub use self::saved::SavedCounters;
 use self::{
     backend::Backend,
-    counters::{CounterId, QuotaOwner, Scope, per_minute_charges, quota_owners, server_charges},
+    counters::{
+        CounterId, QuotaOwner, Scope, offline_failure_charge, per_minute_charges, quota_owners,
+        server_charges,
+    },
     quota_state::QuotaState,
     refusal::{Exceeded, NotAdmitted},
 };
@@ -187,6 +190,23 @@ impl Admission {
             Some(standing) => standing.remaining > 0,
             None => false,
         }
+    }
+
+    /// Returns whether another offline key of this client may fail to open, of `limit` per minute.
+    pub(crate) fn may_fail_offline(&self, client: IpAddr, limit: NonZeroU32, now: Instant) -> bool {
+        let charge = offline_failure_charge(ClientId::of(client), limit);
+        let standings = self.backend.local.peek(&charge, now);
+        standings.iter().all(|(_, standing)| standing.remaining > 0)
+    }
+
+    /// Counts an offline key of this client that did not open.
+    pub(crate) fn count_offline_failure(&self, client: IpAddr, limit: NonZeroU32, now: Instant) {
+        let charge = offline_failure_charge(ClientId::of(client), limit);
+        let _refused_beyond_the_limit = self
+            .backend
+            .local
+            .charge(&charge, NonZeroU32::MIN, now)
+            .is_err();
     }
 
     /// Returns the state of the quotas of a key for this client, or of the default quotas. Those of

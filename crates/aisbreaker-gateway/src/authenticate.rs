@@ -1,17 +1,21 @@
 //! The authenticate stage: opens the key of a request, or takes the caller's own secret.
 
+pub(crate) mod offline;
+
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use aisbreaker_api::{ServiceId, ServicePattern};
-use aisbreaker_services::{Credentials, SealedSecret};
+use aisbreaker_services::{Credentials, SealedSecret, ServiceRestrictions};
 use aisbreaker_token::{
-    Ancestor, Grant, Host, KeyId, KeyRing, OpenError, Opened, RequestQuotas, Restriction,
-    ServiceSecret,
+    Ancestor, Grant, Host, KeyId, KeyRing, OpenError, Opened, RequestQuotas, ServiceSecret,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
+use self::offline::OfflineFailures;
 use crate::{
+    api::token::grant_rules::{GrantRules, RuleBroken},
     request::credentials::{Authorization, is_key},
+    restrictions::{InvalidRestriction, Restrictions},
     revocation::Revoked,
 };
 
@@ -20,12 +24,18 @@ use crate::{
 pub(crate) enum AuthenticationError {
     /// The key does not open here and now.
     InvalidKey(OpenError),
+    /// The key was sealed offline, and minting would have refused to seal it.
+    RuleBroken(RuleBroken),
+    /// The key was sealed offline, and too many such keys of this client did not open.
+    TooManyFailures,
     /// The server's default key does not open here and now.
     InvalidDefaultKey(OpenError),
     /// The server's default key is revoked.
     RevokedDefaultKey(Revoked),
     /// The key holds a service id that is not one.
     InvalidServiceId,
+    /// The key holds a restriction that is not understood.
+    InvalidRestriction(InvalidRestriction),
     /// Another scheme than `Bearer`, or no value.
     NotBearer,
 }
@@ -36,6 +46,8 @@ pub(crate) struct Authenticator {
     pub(crate) keys: Arc<KeyRing>,
     /// The key of requests without credentials.
     pub(crate) default_key: Option<SecretString>,
+    /// What keys that were sealed offline must keep to.
+    pub(crate) rules: Arc<GrantRules>,
 }
 
 /// A caller who is known, and what it may use.
@@ -45,8 +57,8 @@ pub(crate) struct Caller {
     pub(crate) credentials: Credentials,
     /// Other names of models, with the service ids that they stand for.
     pub(crate) model_aliases: BTreeMap<String, String>,
-    /// All of them must hold.
-    pub(crate) restrictions: Vec<Restriction>,
+    /// What the key may not be used for. `services` is in `credentials`.
+    pub(crate) restrictions: Restrictions,
 }
 
 /// The parts of an opened key that are not secret.
@@ -70,42 +82,69 @@ impl Authenticator {
         authorization: Authorization,
         host: &Host,
         now: SystemTime,
+        failures: OfflineFailures<'_>,
     ) -> Result<Caller, AuthenticationError> {
         match authorization {
             Authorization::Unusable => Err(AuthenticationError::NotBearer),
             Authorization::Bearer(bearer) if is_key(bearer.expose_secret()) => {
-                let opened = self.open(&bearer, host, now)?;
+                let opened = self.open(&bearer, host, now, failures)?;
                 Caller::with_key(opened, Some(bearer))
             }
             Authorization::Bearer(secret) => Ok(Caller::without_key(Credentials::Caller(secret))),
             Authorization::Entrusted(bearer) if is_key(bearer.expose_secret()) => {
-                Caller::with_key(self.open(&bearer, host, now)?, None)
+                Caller::with_key(self.open(&bearer, host, now, failures)?, None)
             }
             Authorization::Entrusted(secret) => entrusted(secret).map(Caller::without_key),
             Authorization::Absent => self.default_caller(host, now),
         }
     }
 
-    fn open(
+    /// Opens a key that a client sent, and checks what its kind of key must keep to.
+    pub(crate) fn open(
         &self,
         key: &SecretString,
         host: &Host,
         now: SystemTime,
+        failures: OfflineFailures<'_>,
     ) -> Result<Opened<Grant>, AuthenticationError> {
-        self.keys
-            .open_grant(key.expose_secret(), host, now)
-            .map_err(AuthenticationError::InvalidKey)
+        let key = key.expose_secret();
+        if self.keys.takes_key_agreement(key) {
+            failures.limit(|| self.open_unlimited(key, host, now))
+        } else {
+            self.open_unlimited(key, host, now)
+        }
+    }
+
+    fn open_unlimited(
+        &self,
+        key: &str,
+        host: &Host,
+        now: SystemTime,
+    ) -> Result<Opened<Grant>, AuthenticationError> {
+        let opened = match self.keys.open_grant(key, host, now) {
+            Ok(opened) => opened,
+            Err(cause) => return Err(AuthenticationError::InvalidKey(cause)),
+        };
+        // Anyone may have sealed it, and minting never saw what is in it.
+        if opened.is_offline()
+            && let Err(broken) = self.rules.check_opened(&opened)
+        {
+            return Err(AuthenticationError::RuleBroken(broken));
+        }
+        Ok(opened)
     }
 
     fn default_caller(&self, host: &Host, now: SystemTime) -> Result<Caller, AuthenticationError> {
         let Some(key) = &self.default_key else {
             return Ok(Caller::without_key(Credentials::None));
         };
-        let opened = self
-            .keys
-            .open_grant(key.expose_secret(), host, now)
-            .map_err(AuthenticationError::InvalidDefaultKey)?;
-        Caller::with_key(opened, None)
+        match self.open_unlimited(key.expose_secret(), host, now) {
+            Ok(opened) => Caller::with_key(opened, None),
+            Err(AuthenticationError::InvalidKey(cause)) => {
+                Err(AuthenticationError::InvalidDefaultKey(cause))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -115,7 +154,7 @@ impl Caller {
             key: None,
             credentials,
             model_aliases: BTreeMap::new(),
-            restrictions: Vec::new(),
+            restrictions: Restrictions::default(),
         }
     }
 
@@ -134,6 +173,8 @@ impl Caller {
             .map(sealed_secret)
             .collect();
         let secrets = secrets?;
+        let (restrictions, services) =
+            Restrictions::parse(grant.restrict).map_err(AuthenticationError::InvalidRestriction)?;
         Ok(Self {
             key: Some(Key {
                 id,
@@ -143,9 +184,13 @@ impl Caller {
                 expires_at,
                 ancestors: grant.ancestors,
             }),
-            credentials: Credentials::Sealed { secrets, bearer },
+            credentials: Credentials::Sealed {
+                secrets,
+                bearer,
+                restrictions: services,
+            },
             model_aliases: grant.model_aliases,
-            restrictions: grant.restrict,
+            restrictions,
         })
     }
 }
@@ -172,5 +217,6 @@ fn entrusted(secret: SecretString) -> Result<Credentials, AuthenticationError> {
     Ok(Credentials::Sealed {
         secrets,
         bearer: None,
+        restrictions: ServiceRestrictions::default(),
     })
 }

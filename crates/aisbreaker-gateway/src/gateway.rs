@@ -14,7 +14,13 @@ use crate::{
         backend::{Backend, SharedQuotas},
         counters,
     },
-    api::{info, process::ProcessApi, quota, revoke::RevocationApi, token::Minter},
+    api::{
+        info, jwks,
+        process::ProcessApi,
+        quota,
+        revoke::RevocationApi,
+        token::{Minter, grant_rules::GrantRules},
+    },
     authenticate::Authenticator,
     clock::Clock,
     config::Config,
@@ -83,12 +89,17 @@ impl Gateway {
         };
         let shared_engine = config.shared_quotas.as_ref().map(SharedQuotas::engine);
         let backend = Backend::new(counters, config.shared_quotas, metrics.quotas.clone());
-        let keys = Arc::new(config.keys);
+        let keys = Arc::new(config.keys.with_offline_keys());
+        let rules = Arc::new(GrantRules {
+            policy: config.minting,
+            max_lifetime: config.max_expiration,
+        });
         let clock: Arc<dyn Clock> = Arc::new(clock);
         let pipeline = Pipeline {
             authenticator: Authenticator {
                 keys: Arc::clone(&keys),
                 default_key: config.default_key,
+                rules: Arc::clone(&rules),
             },
             revocations: Revocations::new(
                 config.revoked_before,
@@ -115,11 +126,7 @@ impl Gateway {
                 max_lifetime: config.max_expiration,
                 metrics: metrics.revocations.clone(),
             },
-            minter: Minter {
-                keys,
-                policy: config.minting,
-                max_lifetime: config.max_expiration,
-            },
+            minter: Minter { keys, rules },
             provider_api: config
                 .relay
                 .map(|relay| ProviderApi::new(relay, config.stream_keep_alive)),
@@ -169,7 +176,8 @@ impl Gateway {
             Err(failure) => error_response(failure, &parts, &mut log),
         };
         let is_head = parts.method == Method::HEAD;
-        response::finish(&mut response, log.request_id().clone(), is_head);
+        let request_id = log.request_id().clone();
+        response::finish(&mut response, request_id, log.allowed_origin(), is_head);
         log.set_status(response.status());
         response.body_mut().attach(log);
         response
@@ -319,6 +327,10 @@ impl Inner {
             Route::Health => Ok(info::health()),
             Route::Ready if is_draining => Err(GatewayError::NotReady.into()),
             Route::Ready => Ok(info::ready()),
+            Route::Jwks => Ok(jwks::serve(
+                &self.pipeline.authenticator.keys,
+                &parts.headers,
+            )),
             Route::Token => self.minter.serve(pipeline, request, body, log).await,
             Route::Revoke => self.revocation.serve(pipeline, request, body, log).await,
             Route::Process => self.process.serve(pipeline, request, body, log).await,

@@ -4,8 +4,12 @@
 //! the service's own), and nowhere else. A secret that the caller itself sent may go where the
 //! caller says.
 
+mod restrictions;
+
 use aisbreaker_api::{ServiceId, ServicePattern};
 use secrecy::{ExposeSecret, SecretString};
+
+pub use self::restrictions::{Allowance, ServiceRestrictions};
 
 /// The secret of an entry that blocks its services if they need a secret.
 const INVALID: &str = "INVALID";
@@ -29,6 +33,8 @@ pub enum Credentials {
         secrets: Vec<SealedSecret>,
         /// The bearer value that the caller sent; `None` with the server's default key.
         bearer: Option<SecretString>,
+        /// The services that the key is restricted to.
+        restrictions: ServiceRestrictions,
     },
 }
 
@@ -103,7 +109,9 @@ impl Credentials {
         let (secrets, bearer) = match self {
             Self::None => return Credential::None,
             Self::Caller(secret) => return Credential::Unbound(secret),
-            Self::Sealed { secrets, bearer } => (secrets, bearer),
+            Self::Sealed {
+                secrets, bearer, ..
+            } => (secrets, bearer),
         };
         let Some(entry) = first_match(secrets, id) else {
             return Credential::None;
@@ -132,6 +140,22 @@ impl Credentials {
             Some(entry) => &entry.fallback,
             None => &[],
         }
+    }
+
+    /// Returns the services that the key is restricted to; `None` if it has no such restriction.
+    #[must_use]
+    pub fn restrictions(&self) -> Option<&ServiceRestrictions> {
+        match self {
+            Self::None | Self::Caller(_) => None,
+            Self::Sealed { restrictions, .. } if restrictions.is_empty() => None,
+            Self::Sealed { restrictions, .. } => Some(restrictions),
+        }
+    }
+
+    /// Returns whether the key's entry for this service names this very URL.
+    pub(crate) fn names_url(&self, id: &ServiceId, url: &str) -> bool {
+        let entry = self.entry(id);
+        entry.is_some_and(|entry| entry.urls.iter().any(|named| named == url))
     }
 
     fn entry(&self, id: &ServiceId) -> Option<&SealedSecret> {
@@ -164,6 +188,7 @@ mod tests {
         Credentials::Sealed {
             secrets,
             bearer: bearer.map(Into::into),
+            restrictions: ServiceRestrictions::default(),
         }
     }
 

@@ -114,7 +114,7 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     use super::*;
-    use crate::{PathJoin, Registry, SealedSecret};
+    use crate::{PathJoin, Registry, SealedSecret, ServiceRestrictions};
 
     const DEFAULT: &str = "https://api.openai.com";
 
@@ -140,6 +140,7 @@ mod tests {
         Credentials::Sealed {
             secrets: vec![entry],
             bearer: Some("own".into()),
+            restrictions: ServiceRestrictions::default(),
         }
     }
 

@@ -92,7 +92,11 @@ impl Exceeded {
     pub(crate) fn message(&self) -> String {
         let quota = match self.scope {
             Scope::Server => "API request",
-            Scope::Default | Scope::Key | Scope::QuotaQuery | Scope::Revocation => "Request",
+            Scope::Default
+            | Scope::Key
+            | Scope::QuotaQuery
+            | Scope::OfflineFailure
+            | Scope::Revocation => "Request",
         };
         let (scope, unit) = if self.is_global {
             ("global", "")

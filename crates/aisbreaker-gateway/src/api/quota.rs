@@ -16,6 +16,7 @@ use crate::{
     pipeline::Pipeline,
     request::head::{Endpoints, Head, Surface},
     response::{self, ResponseBody},
+    restrictions::KeyUse,
     telemetry::access_log::AccessLog,
 };
 
@@ -99,10 +100,11 @@ pub(crate) async fn serve(
     log.mark_charged();
     let head = Head::read(parts, endpoints, Surface::Quota)?;
     let authenticated = pipeline.authenticate(head, log)?;
-    let key = authenticated.caller().key.as_ref();
+    let permitted = authenticated.permit(KeyUse::QUESTION)?;
+    let key = permitted.caller().key.as_ref();
     let wall = pipeline.clock.wall();
     let now = || pipeline.clock.monotonic();
-    let peeked = pipeline.admission.peek(key, authenticated.client(), now);
+    let peeked = pipeline.admission.peek(key, permitted.client(), now);
     let (owners, are_shares) = peeked.await.map_err(QuotaError::Unavailable)?;
     let (mut own_limits, mut are_default_quotas) = (Vec::new(), false);
     let mut ancestors = Vec::new();

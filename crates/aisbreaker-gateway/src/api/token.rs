@@ -1,5 +1,6 @@
 //! `POST /api/v1/oauth/token`: seals what the caller sends into a key.
 
+pub(crate) mod grant_rules;
 pub(crate) mod lifetime;
 pub(crate) mod mint_request;
 mod policy;
@@ -7,10 +8,7 @@ mod restriction;
 mod rfc3339;
 mod secret_json;
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_token::{Host, KeyId, KeyRing, SealError, SealedKey, ValidityPeriod};
@@ -19,7 +17,10 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CACHE_CONTROL, 
 use http_body::Body;
 use serde::Serialize;
 
-use self::mint_request::{MintRequest, invalid_lifetime};
+use self::{
+    grant_rules::GrantRules,
+    mint_request::{MintRequest, invalid_lifetime},
+};
 pub use self::{
     mint_request::{InvalidQuotas, quotas_from_json},
     policy::MintPolicy,
@@ -58,8 +59,7 @@ impl From<InvalidRequest> for MintError {
 #[derive(Clone, Debug)]
 pub(crate) struct Minter {
     pub(crate) keys: Arc<KeyRing>,
-    pub(crate) policy: MintPolicy,
-    pub(crate) max_lifetime: Duration,
+    pub(crate) rules: Arc<GrantRules>,
 }
 
 /// The response of a token endpoint (RFC 6749 section 5.1).
@@ -89,7 +89,7 @@ impl Minter {
         let body = pipeline
             .receive(&head, body, &pipeline.memory(&head))
             .await?;
-        let max_lifetime = self.max_lifetime;
+        let max_lifetime = self.rules.max_lifetime;
         let parse = move |body: &Bytes| MintRequest::parse(body, max_lifetime);
         let admit = async |log: &mut AccessLog| pipeline.admit_anonymous(head.client, log).await;
         let (request, permit) = parse_and_admit(body, parse, admit, log).await?;
@@ -112,9 +112,10 @@ impl Minter {
         host: &Host,
         now: SystemTime,
     ) -> Result<SealedKey, MintError> {
-        self.policy
+        self.rules
+            .policy
             .check_caller(headers, request.client_secret.as_ref())?;
-        self.policy.check_services(&request.grant)?;
+        self.rules.check(&request.grant)?;
         let mut period = ValidityPeriod::new(now, request.lifetime);
         if let Some(not_before) = request.not_before {
             period = period.with_not_before(not_before);
@@ -131,7 +132,7 @@ impl Minter {
             Err(SealError::Lifetime) if request.not_before.is_some() => {
                 Err(InvalidRequest::new("notBefore", "must be before the key expires").into())
             }
-            Err(SealError::Lifetime) => Err(invalid_lifetime(self.max_lifetime).into()),
+            Err(SealError::Lifetime) => Err(invalid_lifetime(self.rules.max_lifetime).into()),
             Err(error) => Err(MintError::Internal(error.to_string())),
         }
     }

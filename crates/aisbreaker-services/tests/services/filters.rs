@@ -9,6 +9,7 @@ use aisbreaker_api::{Output, OutputText, Response, ServiceId, ServicePattern, Us
 use aisbreaker_egress::Timeouts;
 use aisbreaker_services::{
     Call, Credential, Credentials, Reply, ReplyFuture, SealedSecret, Service, ServiceError,
+    ServiceRestrictions,
     services::{Options, standard},
 };
 use serde_json::{Value, json};
@@ -146,6 +147,7 @@ async fn a_filter_looks_up_the_secret_of_the_service_behind_it() {
     call.credentials = Arc::new(Credentials::Sealed {
         secrets,
         bearer: None,
+        restrictions: ServiceRestrictions::default(),
     });
 
     // A whole answer to a request for a stream is passed on as it is.

@@ -9,7 +9,7 @@ use aisbreaker_api::{Response, ServiceId, ServicePattern};
 use aisbreaker_egress::Timeouts;
 use aisbreaker_services::{
     Call, Credentials, Dialect, Event, Provider as Row, Providers, Registry, Reply, SealedSecret,
-    ServiceError, Tokens,
+    ServiceError, ServiceRestrictions, Tokens,
     services::{OpenAiChat, Options, SEALED_HEADER, ServiceSettings, standard},
 };
 use futures_util::StreamExt as _;
@@ -143,6 +143,7 @@ fn sealed_call(
     call.credentials = Arc::new(Credentials::Sealed {
         secrets,
         bearer: None,
+        restrictions: ServiceRestrictions::default(),
     });
     call
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use aisbreaker_api::{ErrorObject, ServicePattern};
 use aisbreaker_services::{
-    Credentials, Reply, SealedSecret, ServiceError,
+    Credentials, Reply, SealedSecret, ServiceError, ServiceRestrictions,
     services::{HOPS_HEADER, SEALED_HEADER},
 };
 use serde_json::{Value, json};
@@ -328,6 +328,7 @@ async fn a_sealed_secret_is_marked_for_the_next_server() {
         call.credentials = Arc::new(Credentials::Sealed {
             secrets: vec![sealed],
             bearer: Some("sk-own".into()),
+            restrictions: ServiceRestrictions::default(),
         });
 
         registry.call(call).await.unwrap();

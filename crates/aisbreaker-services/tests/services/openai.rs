@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aisbreaker_api::{ErrorObject, ServicePattern};
 use aisbreaker_egress::Timeouts;
 use aisbreaker_services::{
-    Credentials, SealedSecret, ServiceError,
+    Credentials, SealedSecret, ServiceError, ServiceRestrictions,
     services::{Options, standard},
 };
 use serde_json::{Value, json};
@@ -193,6 +193,7 @@ async fn a_blocked_engine_cannot_be_called_through_an_option() {
     let credentials = Arc::new(Credentials::Sealed {
         secrets,
         bearer: None,
+        restrictions: ServiceRestrictions::default(),
     });
     for (id, options) in [
         ("chat:openai.com", json!({"model": "dear"})),
@@ -322,6 +323,7 @@ async fn a_host_that_the_caller_did_not_name_is_hidden() {
     call.credentials = Arc::new(Credentials::Sealed {
         secrets: vec![secret],
         bearer: None,
+        restrictions: ServiceRestrictions::default(),
     });
 
     let error = registry.call(call).await.unwrap_err();

@@ -1,0 +1,74 @@
+//! What every grant must keep to: those that this server seals, and those that were sealed offline.
+//!
+//! Minting checks a grant before it seals it. Anyone with the server's public key can seal one too,
+//! so the same checks are made again when such a key is opened.
+
+use std::time::{Duration, SystemTime};
+
+use aisbreaker_api::InvalidRequest;
+use aisbreaker_token::{Grant, Opened};
+use http::HeaderMap;
+
+use super::{MintError, MintPolicy, mint_request};
+
+/// What a grant must keep to.
+#[derive(Clone, Debug)]
+pub(crate) struct GrantRules {
+    pub(crate) policy: MintPolicy,
+    pub(crate) max_lifetime: Duration,
+}
+
+/// Why minting would not have sealed a key that was sealed offline. For the log only.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RuleBroken {
+    #[error("offline key lacks the secret of those who may mint")]
+    UnknownSealer,
+    #[error("offline key is valid for longer than this server allows")]
+    TooLong,
+    #[error("offline key holds what minting refuses: {0}")]
+    Grant(InvalidRequest),
+    #[error("offline key holds what minting refuses: serviceSecrets[{index}] is not allowed")]
+    ForbiddenService { index: usize },
+}
+
+impl GrantRules {
+    /// Checks what a request for a key asks to be sealed, which is well formed.
+    ///
+    /// Both minting and the opening of offline keys call this: a check that belongs to both has its
+    /// place here, and one of the form of a request in [`MintRequest`](mint_request::MintRequest).
+    pub(crate) fn check(&self, grant: &Grant) -> Result<(), MintError> {
+        self.policy.check_services(grant)
+    }
+
+    /// Checks a key that was sealed offline.
+    pub(crate) fn check_opened(&self, key: &Opened<Grant>) -> Result<(), RuleBroken> {
+        let no_headers = HeaderMap::new();
+        self.policy.check_caller(&no_headers, key.client_secret())?;
+        if !is_within(key.issued_at(), key.expires_at(), self.max_lifetime) {
+            return Err(RuleBroken::TooLong);
+        }
+        mint_request::check_grant(key.payload()).map_err(RuleBroken::Grant)?;
+        Ok(self.check(key.payload())?)
+    }
+}
+
+fn is_within(issued_at: Option<SystemTime>, expires_at: SystemTime, maximum: Duration) -> bool {
+    let Some(issued_at) = issued_at else {
+        return false;
+    };
+    expires_at
+        .duration_since(issued_at)
+        .is_ok_and(|lifetime| lifetime <= maximum)
+}
+
+impl From<MintError> for RuleBroken {
+    fn from(error: MintError) -> Self {
+        match error {
+            MintError::UnknownClient => Self::UnknownSealer,
+            MintError::ForbiddenService { index } => Self::ForbiddenService { index },
+            MintError::Request(invalid) => Self::Grant(invalid),
+            // Not expected: these are of sealing.
+            MintError::TooLong { .. } | MintError::Internal(_) => Self::TooLong,
+        }
+    }
+}
