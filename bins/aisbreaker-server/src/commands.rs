@@ -6,6 +6,7 @@ mod key_options;
 mod keygen;
 mod mint;
 mod narrow;
+mod revoke;
 mod secret_source;
 mod target;
 
@@ -43,5 +44,9 @@ pub(crate) const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         command: narrow::command,
         run: narrow::run,
+    },
+    Subcommand {
+        command: revoke::command,
+        run: revoke::run,
     },
 ];

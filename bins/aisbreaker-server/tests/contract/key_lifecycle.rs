@@ -3,6 +3,7 @@
 mod command_line;
 mod minting_options;
 mod revocation;
+mod revoke_command;
 mod revoked_file;
 mod shared_revocation;
 
