@@ -166,7 +166,8 @@ pub(crate) fn get(url: &str) -> Result<String, Box<dyn Error>> {
         .build()?;
     let bytes = runtime.block_on(async {
         let outgoing = egress::Outgoing::get(HeaderMap::new());
-        let (parts, body) = client.send(&uri, outgoing).await?.into_parts();
+        let source = egress::UrlSource::Trusted;
+        let (parts, body) = client.send(&uri, source, outgoing).await?.into_parts();
         let (bytes, _reservation) = body.collect_bounded().await?;
         match parts.status {
             StatusCode::OK => Ok::<_, Box<dyn Error>>(bytes),

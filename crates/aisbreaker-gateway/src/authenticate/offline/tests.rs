@@ -5,6 +5,7 @@ use std::{
 };
 
 use aisbreaker_api::ServicePattern;
+use aisbreaker_egress::UrlSource;
 use aisbreaker_token::{
     Host, KeyRing, OfflinePayload, OpenError, SealingPublicKey, ServerKey, ValidityPeriod,
 };
@@ -92,7 +93,10 @@ fn authenticator(policy: MintPolicy) -> Authenticator {
         rules: Arc::new(GrantRules {
             policy,
             max_lifetime: DAY,
+            relay: None,
         }),
+        requires_key: false,
+        sealed_urls: UrlSource::Untrusted,
     }
 }
 

@@ -391,6 +391,7 @@ fn restricted_key(entries: &[(&str, &str)], lists: &[&[&str]]) -> Credentials {
         secrets,
         bearer,
         restrictions: ServiceRestrictions::new(lists.collect()),
+        url_source: aisbreaker_egress::UrlSource::Trusted,
     }
 }
 
