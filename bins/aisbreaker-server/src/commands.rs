@@ -8,6 +8,7 @@ mod mint;
 mod narrow;
 mod public_key;
 mod public_key_source;
+mod revoke;
 mod seal;
 mod secret_source;
 mod target;
@@ -54,5 +55,9 @@ pub(crate) const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         command: public_key::command,
         run: public_key::run,
+    },
+    Subcommand {
+        command: revoke::command,
+        run: revoke::run,
     },
 ];

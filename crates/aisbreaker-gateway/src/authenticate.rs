@@ -17,6 +17,7 @@ use crate::{
     api::token::grant_rules::{GrantRules, RuleBroken},
     request::credentials::{Authorization, is_key},
     restrictions::{InvalidRestriction, Restrictions},
+    revocation::Revoked,
 };
 
 /// Why a caller is not known.
@@ -30,6 +31,8 @@ pub(crate) enum AuthenticationError {
     TooManyFailures,
     /// The server's default key does not open here and now.
     InvalidDefaultKey(OpenError),
+    /// The server's default key is revoked.
+    RevokedDefaultKey(Revoked),
     /// The key holds a service id that is not one.
     InvalidServiceId,
     /// The key holds a restriction that is not understood.
