@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
     request::credentials::{Authorization, is_key},
-    restrictions::{InvalidRestriction, Restrictions},
+    restrictions::{self, InvalidRestriction, Restrictions},
 };
 
 /// Why a caller is not known.
@@ -85,7 +85,8 @@ impl Authenticator {
         }
     }
 
-    fn open(
+    /// Opens a key that a caller sent.
+    pub(crate) fn open(
         &self,
         key: &SecretString,
         host: &Host,
@@ -153,6 +154,20 @@ impl Caller {
             restrictions,
         })
     }
+}
+
+/// Checks that a key could be used: what [`Caller`] takes from its grant is understood.
+pub(crate) fn check_usable(grant: &Grant) -> Result<(), AuthenticationError> {
+    for entry in &grant.service_secrets {
+        let is_id = |id: &String| ServiceId::parse(&**id).is_ok();
+        if ServicePattern::parse(&*entry.service_id).is_err() || !entry.fallback.iter().all(is_id) {
+            return Err(AuthenticationError::InvalidServiceId);
+        }
+    }
+    for restriction in &grant.restrict {
+        restrictions::check(restriction).map_err(AuthenticationError::InvalidRestriction)?;
+    }
+    Ok(())
 }
 
 fn sealed_secret(entry: ServiceSecret) -> Result<SealedSecret, AuthenticationError> {
