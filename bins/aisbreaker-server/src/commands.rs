@@ -6,6 +6,9 @@ mod key_options;
 mod keygen;
 mod mint;
 mod narrow;
+mod public_key;
+mod public_key_source;
+mod seal;
 mod secret_source;
 mod target;
 
@@ -43,5 +46,13 @@ pub(crate) const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         command: narrow::command,
         run: narrow::run,
+    },
+    Subcommand {
+        command: seal::command,
+        run: seal::run,
+    },
+    Subcommand {
+        command: public_key::command,
+        run: public_key::run,
     },
 ];

@@ -25,7 +25,10 @@ use http::HeaderMap;
 pub use self::saved::SavedCounters;
 use self::{
     backend::Backend,
-    counters::{CounterId, QuotaOwner, quota_owners, quota_query_charges, server_charges},
+    counters::{
+        CounterId, QuotaOwner, offline_failure_charge, quota_owners, quota_query_charges,
+        server_charges,
+    },
     quota_state::QuotaState,
     refusal::{Exceeded, NotAdmitted},
 };
@@ -157,6 +160,23 @@ impl Admission {
         let charges = quota_query_charges(ClientId::of(client), per_client, global);
         let counters = &self.backend.local;
         counters.charge(&charges, NonZeroU32::MIN, now).map(drop)
+    }
+
+    /// Returns whether another offline key of this client may fail to open, of `limit` per minute.
+    pub(crate) fn may_fail_offline(&self, client: IpAddr, limit: NonZeroU32, now: Instant) -> bool {
+        let charge = offline_failure_charge(ClientId::of(client), limit);
+        let standings = self.backend.local.peek(&charge, now);
+        standings.iter().all(|(_, standing)| standing.remaining > 0)
+    }
+
+    /// Counts an offline key of this client that did not open.
+    pub(crate) fn count_offline_failure(&self, client: IpAddr, limit: NonZeroU32, now: Instant) {
+        let charge = offline_failure_charge(ClientId::of(client), limit);
+        let _refused_beyond_the_limit = self
+            .backend
+            .local
+            .charge(&charge, NonZeroU32::MIN, now)
+            .is_err();
     }
 
     /// Returns the state of the quotas of a key for this client, or of the default quotas. Those of

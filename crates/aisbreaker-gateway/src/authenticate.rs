@@ -1,15 +1,20 @@
 //! The authenticate stage: opens the key of a request, or takes the caller's own secret.
 
+pub(crate) mod offline;
+
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use aisbreaker_api::{ServiceId, ServicePattern};
+use aisbreaker_egress::UrlSource;
 use aisbreaker_services::{Credentials, SealedSecret, ServiceRestrictions};
 use aisbreaker_token::{
     Ancestor, Grant, Host, KeyId, KeyRing, OpenError, Opened, RequestQuotas, ServiceSecret,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
+use self::offline::OfflineFailures;
 use crate::{
+    api::token::grant_rules::{GrantRules, RuleBroken},
     request::credentials::{Authorization, is_key},
     restrictions::{self, InvalidRestriction, Restrictions},
 };
@@ -19,6 +24,10 @@ use crate::{
 pub(crate) enum AuthenticationError {
     /// The key does not open here and now.
     InvalidKey(OpenError),
+    /// The key was sealed offline, and minting would have refused to seal it.
+    RuleBroken(RuleBroken),
+    /// The key was sealed offline, and too many such keys of this client did not open.
+    TooManyFailures,
     /// The server's default key does not open here and now.
     InvalidDefaultKey(OpenError),
     /// The key holds a service id that is not one.
@@ -27,6 +36,8 @@ pub(crate) enum AuthenticationError {
     InvalidRestriction(InvalidRestriction),
     /// Another scheme than `Bearer`, or no value.
     NotBearer,
+    /// The caller has no key, and this server requires one.
+    KeyRequired,
 }
 
 /// Opens keys.
@@ -35,6 +46,12 @@ pub(crate) struct Authenticator {
     pub(crate) keys: Arc<KeyRing>,
     /// The key of requests without credentials.
     pub(crate) default_key: Option<SecretString>,
+    /// What keys that were sealed offline must keep to.
+    pub(crate) rules: Arc<GrantRules>,
+    /// Whether callers without a key are refused.
+    pub(crate) requires_key: bool,
+    /// Who chose the URLs in the keys of callers: anybody if anybody may mint.
+    pub(crate) sealed_urls: UrlSource,
 }
 
 /// A caller who is known, and what it may use.
@@ -69,43 +86,83 @@ impl Authenticator {
         authorization: Authorization,
         host: &Host,
         now: SystemTime,
+        failures: OfflineFailures<'_>,
     ) -> Result<Caller, AuthenticationError> {
         match authorization {
             Authorization::Unusable => Err(AuthenticationError::NotBearer),
             Authorization::Bearer(bearer) if is_key(bearer.expose_secret()) => {
-                let opened = self.open(&bearer, host, now)?;
-                Caller::with_key(opened, Some(bearer))
+                let opened = self.open(&bearer, host, now, failures)?;
+                Caller::with_key(opened, Some(bearer), self.sealed_urls)
             }
             Authorization::Bearer(secret) => Ok(Caller::without_key(Credentials::Caller(secret))),
             Authorization::Entrusted(bearer) if is_key(bearer.expose_secret()) => {
-                Caller::with_key(self.open(&bearer, host, now)?, None)
+                let opened = self.open(&bearer, host, now, failures)?;
+                Caller::with_key(opened, None, self.sealed_urls)
             }
             Authorization::Entrusted(secret) => entrusted(secret).map(Caller::without_key),
             Authorization::Absent => self.default_caller(host, now),
         }
     }
 
-    /// Opens a key that a caller sent.
+    /// Checks that a caller has a key, if this server requires one. The default key is one.
+    pub(crate) fn check_key(&self, caller: &Caller) -> Result<(), AuthenticationError> {
+        if self.requires_key && caller.key.is_none() {
+            return Err(AuthenticationError::KeyRequired);
+        }
+        Ok(())
+    }
+
+    /// Opens a key that a client sent, and checks what its kind of key must keep to.
     pub(crate) fn open(
         &self,
         key: &SecretString,
         host: &Host,
         now: SystemTime,
+        failures: OfflineFailures<'_>,
     ) -> Result<Opened<Grant>, AuthenticationError> {
-        self.keys
-            .open_grant(key.expose_secret(), host, now)
-            .map_err(AuthenticationError::InvalidKey)
+        let key = key.expose_secret();
+        if self.keys.takes_key_agreement(key) {
+            failures.limit(|| self.open_unlimited(key, host, now))
+        } else {
+            self.open_unlimited(key, host, now)
+        }
+    }
+
+    fn open_unlimited(
+        &self,
+        key: &str,
+        host: &Host,
+        now: SystemTime,
+    ) -> Result<Opened<Grant>, AuthenticationError> {
+        // Anyone may have sealed an offline key, and minting never saw what is in it.
+        let check = |key: &Opened<Grant>| Ok(self.rules.check_opened(key)?);
+        self.keys.open_grant_with(key, host, now, check)
     }
 
     fn default_caller(&self, host: &Host, now: SystemTime) -> Result<Caller, AuthenticationError> {
         let Some(key) = &self.default_key else {
             return Ok(Caller::without_key(Credentials::None));
         };
-        let opened = self
-            .keys
-            .open_grant(key.expose_secret(), host, now)
-            .map_err(AuthenticationError::InvalidDefaultKey)?;
-        Caller::with_key(opened, None)
+        match self.open_unlimited(key.expose_secret(), host, now) {
+            // The operator configured this key, whoever may mint.
+            Ok(opened) => Caller::with_key(opened, None, UrlSource::Trusted),
+            Err(AuthenticationError::InvalidKey(cause)) => {
+                Err(AuthenticationError::InvalidDefaultKey(cause))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl From<OpenError> for AuthenticationError {
+    fn from(error: OpenError) -> Self {
+        Self::InvalidKey(error)
+    }
+}
+
+impl From<RuleBroken> for AuthenticationError {
+    fn from(broken: RuleBroken) -> Self {
+        Self::RuleBroken(broken)
     }
 }
 
@@ -123,6 +180,7 @@ impl Caller {
     fn with_key(
         opened: Opened<Grant>,
         bearer: Option<SecretString>,
+        url_source: UrlSource,
     ) -> Result<Self, AuthenticationError> {
         let (id, issued_at) = (opened.id(), opened.issued_at());
         let expires_at = opened.expires_at();
@@ -149,6 +207,7 @@ impl Caller {
                 secrets,
                 bearer,
                 restrictions: services,
+                url_source,
             },
             model_aliases: grant.model_aliases,
             restrictions,
@@ -193,5 +252,6 @@ fn entrusted(secret: SecretString) -> Result<Credentials, AuthenticationError> {
         secrets,
         bearer: None,
         restrictions: ServiceRestrictions::default(),
+        url_source: UrlSource::Untrusted,
     })
 }

@@ -15,7 +15,7 @@ use secrecy::SecretString;
 
 use crate::{
     admission::{Admission, Permit},
-    authenticate::{self, Authenticator, Caller},
+    authenticate::{self, Authenticator, Caller, offline::OfflineFailures},
     clock::Clock,
     cors::AllowedOrigin,
     failure::Failure,
@@ -119,9 +119,10 @@ impl Pipeline {
     /// A failure with status 401.
     pub fn authenticate(&self, head: Head, log: &mut AccessLog) -> Result<Authenticated, Failure> {
         let now = self.clock.wall();
-        let caller = self
-            .authenticator
-            .authenticate(head.authorization, &head.host, now)?;
+        let failures = self.offline_failures(head.client);
+        let caller =
+            self.authenticator
+                .authenticate(head.authorization, &head.host, now, failures)?;
         if let Some(key) = &caller.key {
             log.set_key(key.id);
             if let Some(name) = &key.name {
@@ -147,16 +148,28 @@ impl Pipeline {
         &self,
         key: &SecretString,
         host: &Host,
+        client: IpAddr,
     ) -> Result<Opened<Grant>, Failure> {
-        let opened = self.authenticator.open(key, host, self.clock.wall())?;
+        let (now, failures) = (self.clock.wall(), self.offline_failures(client));
+        let opened = self.authenticator.open(key, host, now, failures)?;
         authenticate::check_usable(opened.payload())?;
         Ok(opened)
+    }
+
+    /// Returns what counts the offline keys of this client that do not open.
+    pub(crate) fn offline_failures(&self, client: IpAddr) -> OfflineFailures<'_> {
+        OfflineFailures {
+            admission: &self.admission,
+            clock: &*self.clock,
+            client,
+        }
     }
 
     /// Charges a permitted request to the quotas of the server and of its key.
     ///
     /// # Errors
-    /// A failure with status 429, or 503 if requests cannot be counted.
+    /// A failure with status 401 without a key where one is required, 429, or 503 if requests
+    /// cannot be counted.
     pub async fn admit(
         &self,
         request: Permitted,
@@ -168,6 +181,7 @@ impl Pipeline {
             hops,
             received,
         } = request;
+        self.authenticator.check_key(&caller)?;
         let key = caller.key.as_ref();
         let permit = self
             .admission

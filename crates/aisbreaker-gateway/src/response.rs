@@ -54,7 +54,8 @@ pub(crate) fn not_stored(body: &impl Serialize) -> Response<ResponseBody> {
     response
 }
 
-fn json_bytes(status: StatusCode, bytes: Bytes) -> Response<ResponseBody> {
+/// Creates a response with JSON that is serialized already.
+pub(crate) fn json_bytes(status: StatusCode, bytes: Bytes) -> Response<ResponseBody> {
     let mut response = full(status, JSON, bytes);
     response
         .headers_mut()

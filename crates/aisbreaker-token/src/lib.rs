@@ -76,8 +76,11 @@
 //!
 //! # Features
 //!
-//! `legacy` also opens keys of the original AIsBreaker server (Node.js, up to release 0.1). It
-//! never seals them.
+//! - `ecdh-es`: keys that anyone seals with the public key of a server (`SealingPublicKey`), and
+//!   keys nested in other keys. A ring opens them once it is told to
+//!   (`KeyRing::with_offline_keys`).
+//! - `legacy`: also opens keys of the original AIsBreaker server (Node.js, up to release 0.1). It
+//!   never seals them.
 //!
 //! [README]: https://github.com/aisbreaker/aisbreaker/blob/main/crates/aisbreaker-token/README.md
 #![forbid(unsafe_code)]
@@ -96,7 +99,7 @@ mod claims;
 pub mod delegation;
 mod error;
 mod format;
-#[cfg(all(test, feature = "legacy"))]
+#[cfg(all(test, feature = "ecdh-es", feature = "legacy"))]
 mod fuzz_corpus;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
@@ -105,6 +108,8 @@ mod host;
 mod ids;
 #[cfg(feature = "legacy")]
 mod legacy;
+#[cfg(feature = "ecdh-es")]
+mod offline;
 mod opening;
 mod ring;
 mod sealing;
@@ -113,10 +118,14 @@ mod server_key;
 pub use claims::{
     Ancestor, Grant, MAX_DELEGATION_DEPTH, RequestLimits, RequestQuotas, Restriction, ServiceSecret,
 };
-pub use error::{ClaimsFault, KeyError, OpenError, RandomnessError, RingError, SealError};
+pub use error::{
+    ClaimsFault, KeyError, NestingFault, OpenError, RandomnessError, RingError, SealError,
+};
 pub use format::{MAX_OPEN_CHARS, MAX_SEAL_CHARS, PREFIX, Version};
 pub use host::{Host, HostError};
 pub use ids::{KeyId, KeyIdError, ServerKeyId};
+#[cfg(feature = "ecdh-es")]
+pub use offline::{JwkError, OfflinePayload, SealingPublicKey};
 pub use opening::Opened;
 pub use ring::KeyRing;
 pub use sealing::{SealedKey, ValidityPeriod};

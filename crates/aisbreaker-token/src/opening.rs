@@ -1,8 +1,12 @@
 //! Opening keys: from text to a payload that is authentic, and valid now and for this host.
 
+#[cfg(feature = "ecdh-es")]
+use std::borrow::Cow;
 use std::{fmt, time::SystemTime};
 
 use chacha20poly1305::{AeadInOut as _, Tag, XNonce};
+#[cfg(feature = "ecdh-es")]
+use secrecy::SecretString;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use zeroize::Zeroizing;
 
@@ -19,6 +23,8 @@ use crate::{
     ids::{KeyId, ServerKeyId},
     ring::{KeyRing, RingKey},
 };
+#[cfg(feature = "ecdh-es")]
+use crate::{error::NestingFault, offline};
 
 /// An opened key: authentic, for this host, and valid at the given time.
 ///
@@ -27,7 +33,17 @@ pub struct Opened<P> {
     id: KeyId,
     version: Version,
     validity: Validity,
+    /// `None`: a server sealed it.
+    #[cfg(feature = "ecdh-es")]
+    offline: Option<Box<OfflineClaims>>,
     payload: P,
+}
+
+/// The claims that only an offline key has.
+#[cfg(feature = "ecdh-es")]
+struct OfflineClaims {
+    client_secret: Option<SecretString>,
+    parent: Option<SecretString>,
 }
 
 impl<P> Opened<P> {
@@ -39,6 +55,43 @@ impl<P> Opened<P> {
     /// Returns the version of the key's format.
     pub fn version(&self) -> Version {
         self.version
+    }
+
+    /// Returns whether the key was sealed with a public key of this ring, which anyone can do.
+    ///
+    /// Only a ring [with offline keys](KeyRing::with_offline_keys) opens such a key.
+    #[cfg(feature = "ecdh-es")]
+    pub fn is_offline(&self) -> bool {
+        self.version == Version::Offline
+    }
+
+    /// Returns the claim `clientSecret` of an offline key: what its sealer gave as proof that it may
+    /// seal keys.
+    #[cfg(feature = "ecdh-es")]
+    pub fn client_secret(&self) -> Option<&SecretString> {
+        self.offline.as_ref()?.client_secret.as_ref()
+    }
+
+    /// Returns whether the key is nested: sealed offline around another whole key, its parent, which
+    /// it narrows.
+    #[cfg(feature = "ecdh-es")]
+    pub fn is_nested(&self) -> bool {
+        self.parent().is_some()
+    }
+
+    #[cfg(feature = "ecdh-es")]
+    pub(crate) fn parent(&self) -> Option<&SecretString> {
+        self.offline.as_ref()?.parent.as_ref()
+    }
+
+    #[cfg(feature = "ecdh-es")]
+    pub(crate) fn validity_mut(&mut self) -> &mut Validity {
+        &mut self.validity
+    }
+
+    #[cfg(feature = "ecdh-es")]
+    pub(crate) fn payload_mut(&mut self) -> &mut P {
+        &mut self.payload
     }
 
     /// Returns when the key was sealed. `None` only for a legacy key without `iat`.
@@ -68,6 +121,8 @@ impl<P> Opened<P> {
             id: self.id,
             version: self.version,
             validity: self.validity,
+            #[cfg(feature = "ecdh-es")]
+            offline: self.offline,
             payload: convert(self.payload),
         }
     }
@@ -115,7 +170,10 @@ impl KeyRing {
         host: &Host,
         now: SystemTime,
     ) -> Result<Opened<P>, OpenError> {
-        self.open_as::<P, P>(key, host, now)
+        let opened = self.open_as::<P, P>(key, host, now)?;
+        #[cfg(feature = "ecdh-es")]
+        opened.refuse_parent()?;
+        Ok(opened)
     }
 
     /// Opens a key and returns its [`Grant`].
@@ -123,9 +181,27 @@ impl KeyRing {
     /// The checks are those of [`open`](Self::open). A grant with an unknown member is refused,
     /// except in a legacy key, which is read as the original server reads it.
     ///
+    /// A nested offline key (feature `ecdh-es`) is opened with its parent, and its grant is that of
+    /// both: what a server would have sealed if it had been asked for this child of the parent. It
+    /// expires with whichever of them expires first.
+    ///
     /// # Errors
-    /// Returns those of [`open`](Self::open), and [`OpenError::UnknownMember`].
+    /// Returns those of [`open`](Self::open), [`OpenError::UnknownMember`], and
+    /// [`OpenError::Nested`] or the error of the parent for a nested key.
     pub fn open_grant(
+        &self,
+        key: &str,
+        host: &Host,
+        now: SystemTime,
+    ) -> Result<Opened<Grant>, OpenError> {
+        #[cfg(feature = "ecdh-es")]
+        return self.open_grant_with(key, host, now, |_| Ok(()));
+        #[cfg(not(feature = "ecdh-es"))]
+        self.open_grant_alone(key, host, now)
+    }
+
+    /// Opens a key without its parent.
+    pub(crate) fn open_grant_alone(
         &self,
         key: &str,
         host: &Host,
@@ -161,6 +237,10 @@ impl KeyRing {
             return Err(OpenError::Malformed);
         };
         let Some(server_key) = self.find(header) else {
+            #[cfg(feature = "ecdh-es")]
+            if self.opens_offline_keys && !header::begins(header) {
+                return self.open_offline::<P, Lenient>((key, text), host, now);
+            }
             return Err(refuse_header(header));
         };
         let authentic = AuthenticClaims {
@@ -168,12 +248,57 @@ impl KeyRing {
             server_key: Some(server_key.id()),
             json: decrypt(server_key, rest)?,
         };
-        match authentic.open(|registered| registered.key_id(), host, now) {
-            Err(OpenError::Payload { id }) if authentic.has_payload::<Lenient>() => {
-                Err(OpenError::UnknownMember { id })
-            }
-            outcome => outcome,
+        let outcome = authentic.open(|registered| registered.key_id(), host, now);
+        authentic.name_unknown_member::<P, Lenient>(outcome)
+    }
+}
+
+#[cfg(feature = "ecdh-es")]
+impl OfflineClaims {
+    fn of(registered: RegisteredClaims<'_>) -> Option<Box<Self>> {
+        if registered.version() != Version::Offline {
+            return None;
         }
+        let secret = |text: Cow<'_, str>| SecretString::from(text.into_owned());
+        Some(Box::new(Self {
+            client_secret: registered.client_secret.map(secret),
+            parent: registered.parent.map(secret),
+        }))
+    }
+}
+
+#[cfg(feature = "ecdh-es")]
+impl<P> Opened<P> {
+    /// Only a grant has a meaning together with that of a parent.
+    fn refuse_parent(&self) -> Result<(), OpenError> {
+        match self.parent() {
+            Some(_) => Err(OpenError::Nested {
+                id: self.id,
+                fault: NestingFault::NoGrant,
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(feature = "ecdh-es")]
+impl KeyRing {
+    /// Opens an offline key. `text` is the key without the prefix.
+    fn open_offline<P: DeserializeOwned, Lenient: DeserializeOwned>(
+        &self,
+        (key, text): (&str, &str),
+        host: &Host,
+        now: SystemTime,
+    ) -> Result<Opened<P>, OpenError> {
+        let unopened = offline::find(self, text)?;
+        let authentic = AuthenticClaims {
+            version: Version::Offline,
+            server_key: Some(unopened.server_key.id()),
+            json: offline::decrypt(unopened)?,
+        };
+        // Not the `jti`, since a sealer could take that of another key.
+        let outcome = authentic.open(|_| Ok(KeyId::digest_of(key)), host, now);
+        authentic.name_unknown_member::<P, Lenient>(outcome)
     }
 }
 
@@ -254,8 +379,24 @@ impl AuthenticClaims {
             id,
             version: self.version,
             validity,
+            #[cfg(feature = "ecdh-es")]
+            offline: OfflineClaims::of(registered),
             payload,
         })
+    }
+
+    /// Turns the error about a payload into the one that says what is wrong with it, if all that is
+    /// wrong is a member that only a lenient reading accepts.
+    fn name_unknown_member<P, Lenient: DeserializeOwned>(
+        &self,
+        outcome: Result<Opened<P>, OpenError>,
+    ) -> Result<Opened<P>, OpenError> {
+        match outcome {
+            Err(OpenError::Payload { id }) if self.has_payload::<Lenient>() => {
+                Err(OpenError::UnknownMember { id })
+            }
+            outcome => outcome,
+        }
     }
 
     /// Returns whether the payload is of this type, whatever the registered claims are.

@@ -1,5 +1,11 @@
 //! What a key allows, how it is narrowed, and how it ends.
 
+mod caller_chosen_addresses;
+mod callers_without_a_key;
 mod command_line;
 mod exchange;
+mod jwks;
 mod minting_options;
+mod nested_keys;
+mod offline_commands;
+mod offline_keys;

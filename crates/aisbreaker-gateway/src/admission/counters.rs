@@ -37,6 +37,8 @@ pub(crate) enum Scope {
     Key,
     /// Quota queries.
     QuotaQuery,
+    /// Keys that were sealed offline and did not open.
+    OfflineFailure,
 }
 
 impl CounterId {
@@ -57,6 +59,7 @@ impl fmt::Display for CounterId {
             Scope::Server => f.write_str("server")?,
             Scope::Default => f.write_str("default")?,
             Scope::QuotaQuery => f.write_str("asking")?,
+            Scope::OfflineFailure => f.write_str("offline-failure")?,
             Scope::Key => {
                 let mut text = [0; 22];
                 // 16 bytes encode to 22 characters.
@@ -181,6 +184,15 @@ pub(crate) fn quota_query_charges(
         Charge::new(id(Some(client)), Limits::per_minute(per_client)),
         Charge::shared(id(None), Limits::per_minute(global)),
     ]
+}
+
+/// Returns the charge of an offline key that did not open, with this limit per minute.
+pub(crate) fn offline_failure_charge(
+    client: ClientId,
+    per_client: NonZeroU32,
+) -> [Charge<CounterId>; 1] {
+    let id = CounterId::without_key(Scope::OfflineFailure, Some(client));
+    [Charge::new(id, Limits::per_minute(per_client))]
 }
 
 /// Returns the first 128 bits of a key's id: all of a `jti`, and enough of a digest.

@@ -90,7 +90,7 @@ impl Exceeded {
     pub(crate) fn message(&self) -> String {
         let quota = match self.scope {
             Scope::Server => "API request",
-            Scope::Default | Scope::Key | Scope::QuotaQuery => "Request",
+            Scope::Default | Scope::Key | Scope::QuotaQuery | Scope::OfflineFailure => "Request",
         };
         let (scope, unit) = if self.is_global {
             ("global", "")

@@ -2,6 +2,7 @@
 //! one.
 
 mod exchange;
+pub(crate) mod grant_rules;
 pub(crate) mod lifetime;
 pub(crate) mod mint_request;
 mod policy;
@@ -10,10 +11,7 @@ mod rfc3339;
 mod secret_json;
 mod token_request;
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_token::{Host, KeyId, KeyRing, SealError, SealedKey, ValidityPeriod};
@@ -25,6 +23,7 @@ use serde::Serialize;
 pub(crate) use self::exchange::ExchangeError;
 use self::{
     exchange::Exchange,
+    grant_rules::GrantRules,
     mint_request::{MintRequest, invalid_lifetime},
     token_request::TokenRequest,
 };
@@ -49,6 +48,8 @@ pub(crate) enum MintError {
     UnknownClient,
     /// This server seals no secrets for the service at this index.
     ForbiddenService { index: usize },
+    /// The URL of the secret at this index would lead to an address that is not public.
+    ForbiddenUrl { index: usize },
     /// The key would be too long.
     TooLong { chars: usize, maximum: usize },
     /// The server failed.
@@ -65,8 +66,7 @@ impl From<InvalidRequest> for MintError {
 #[derive(Clone, Debug)]
 pub(crate) struct Minter {
     pub(crate) keys: Arc<KeyRing>,
-    pub(crate) policy: MintPolicy,
-    pub(crate) max_lifetime: Duration,
+    pub(crate) rules: Arc<GrantRules>,
 }
 
 /// The response of a token endpoint (RFC 6749 section 5.1).
@@ -96,7 +96,7 @@ impl Minter {
         let body = pipeline
             .receive(&head, body, &pipeline.memory(&head))
             .await?;
-        let (format, max_lifetime) = (head.content.format, self.max_lifetime);
+        let (format, max_lifetime) = (head.content.format, self.rules.max_lifetime);
         let parse = move |body: &Bytes| TokenRequest::parse(format, body, max_lifetime);
         let admit = async |log: &mut AccessLog| pipeline.admit_anonymous(head.client, log).await;
         let (request, permit) = parse_and_admit(body, parse, admit, log).await?;
@@ -115,6 +115,7 @@ impl Minter {
                 let exchange = Exchange {
                     keys: &self.keys,
                     host: &head.host,
+                    client: head.client,
                     now,
                 };
                 let response = exchange.serve(pipeline, request, log);
@@ -132,9 +133,10 @@ impl Minter {
         host: &Host,
         now: SystemTime,
     ) -> Result<SealedKey, MintError> {
-        self.policy
+        self.rules
+            .policy
             .check_caller(headers, request.client_secret.as_ref())?;
-        self.policy.check_services(&request.grant)?;
+        self.rules.check(&request.grant)?;
         let mut period = ValidityPeriod::new(now, request.lifetime);
         if let Some(not_before) = request.not_before {
             period = period.with_not_before(not_before);
@@ -151,7 +153,7 @@ impl Minter {
             Err(SealError::Lifetime) if request.not_before.is_some() => {
                 Err(InvalidRequest::new("notBefore", "must be before the key expires").into())
             }
-            Err(SealError::Lifetime) => Err(invalid_lifetime(self.max_lifetime).into()),
+            Err(SealError::Lifetime) => Err(invalid_lifetime(self.rules.max_lifetime).into()),
             Err(error) => Err(MintError::Internal(error.to_string())),
         }
     }

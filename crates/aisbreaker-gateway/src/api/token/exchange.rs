@@ -6,11 +6,11 @@
 mod reach;
 mod request;
 
-use std::{sync::Arc, time::SystemTime};
+use std::{cell::OnceCell, net::IpAddr, sync::Arc, time::SystemTime};
 
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_token::{
-    Grant, Host, KeyId, KeyRing, Opened, SealError, SealedKey,
+    Grant, Host, KeyId, KeyRing, Opened, Restriction, SealError, SealedKey,
     delegation::{self, DelegationError, GrantPart},
 };
 use http::Response;
@@ -84,6 +84,7 @@ struct ExchangeResponse<'a> {
 pub(super) struct Exchange<'a> {
     pub(super) keys: &'a Arc<KeyRing>,
     pub(super) host: &'a Host,
+    pub(super) client: IpAddr,
     pub(super) now: SystemTime,
 }
 
@@ -96,7 +97,7 @@ impl Exchange<'_> {
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, ExchangeError> {
         request.check_target(self.host)?;
-        let parent = match pipeline.open_key(&request.subject_token, self.host) {
+        let parent = match pipeline.open_key(&request.subject_token, self.host, self.client) {
             Ok(parent) => parent,
             Err(Failure { cause, .. }) => return Err(ExchangeError::InvalidSubject { cause }),
         };
@@ -124,10 +125,11 @@ impl Exchange<'_> {
         parent: Opened<Grant>,
         request: delegation::ChildRequest,
     ) -> Result<SealedKey, ExchangeError> {
-        let mut restrictions = parent.payload().restrict.clone();
-        restrictions.extend_from_slice(&request.restrict);
-        let reach = Reach::new(&restrictions);
-        let can_use = |part: GrantPart<'_>| reach.includes(part);
+        let reach = OnceCell::new();
+        let can_use = |restrictions: &[Restriction], part: GrantPart<'_>| {
+            let reach = reach.get_or_init(|| Reach::new(restrictions));
+            reach.includes(part)
+        };
         let (grant, validity) = delegation::child_of(parent, request, self.now, can_use)
             .map_err(ExchangeError::Delegation)?;
         match self.keys.seal_for(&grant, self.host, validity) {

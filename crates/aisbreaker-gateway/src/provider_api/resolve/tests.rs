@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aisbreaker_egress::UrlSource;
 use aisbreaker_services::ServiceRestrictions;
 
 use super::*;
@@ -23,6 +24,7 @@ fn key(entries: &[(&str, &str)]) -> Credentials {
         secrets: entries.iter().map(sealed).collect(),
         bearer: None,
         restrictions: ServiceRestrictions::default(),
+        url_source: aisbreaker_egress::UrlSource::Trusted,
     }
 }
 
@@ -322,6 +324,7 @@ fn usable_fallbacks_have_their_own_model_or_the_same() {
         mut secrets,
         bearer,
         restrictions,
+        url_source,
     } = key(&[
         ("chat:openai.com", "o"),
         ("chat:groq.com", "g"),
@@ -336,6 +339,7 @@ fn usable_fallbacks_have_their_own_model_or_the_same() {
         secrets,
         bearer,
         restrictions,
+        url_source,
     };
     let found = |model| {
         resolve(
@@ -388,6 +392,7 @@ fn restricted_key(entries: &[(&str, &str)], lists: &[&[&str]]) -> Credentials {
         secrets,
         bearer,
         restrictions: ServiceRestrictions::new(lists.collect()),
+        url_source: UrlSource::Trusted,
     }
 }
 

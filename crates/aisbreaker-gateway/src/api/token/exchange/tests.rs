@@ -1,6 +1,7 @@
 //! What a child reaches, compared with what its parent reaches.
 
 use aisbreaker_api::{ServiceId, ServicePattern};
+use aisbreaker_egress::UrlSource;
 use aisbreaker_services::{Allowance, Credential, Credentials, SealedSecret};
 use aisbreaker_token::{Grant, Restriction, ServiceSecret};
 use proptest::prelude::*;
@@ -8,6 +9,8 @@ use secrecy::ExposeSecret as _;
 
 use super::*;
 use crate::restrictions::Restrictions;
+
+const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// Returns the ids that are tried: all that patterns distinguish, and some of other forms.
 fn ids() -> Vec<String> {
@@ -83,6 +86,7 @@ fn credentials(entries: &[ServiceSecret], restrict: &[Restriction]) -> Credentia
         secrets: sealed.collect(),
         bearer: Some("own".into()),
         restrictions,
+        url_source: UrlSource::Trusted,
     }
 }
 
@@ -134,7 +138,7 @@ proptest! {
         let mut key = seal(&keys, &grant(&entries, first));
         for restrict in links {
             let before = credentials(&key.payload().service_secrets, &key.payload().restrict);
-            let exchange = Exchange { keys: &keys, host: &host, now: now() };
+            let exchange = Exchange { keys: &keys, host: &host, client: CLIENT, now: now() };
             let mut request = delegation::ChildRequest::default();
             request.restrict = restrict;
             let sealed = exchange.seal_child(key, request).unwrap();
@@ -246,6 +250,7 @@ fn what_bars_a_service_stays_and_other_entries_go() {
     let exchange = Exchange {
         keys: &keys,
         host: &host,
+        client: CLIENT,
         now: now(),
     };
     let mut request = delegation::ChildRequest::default();
