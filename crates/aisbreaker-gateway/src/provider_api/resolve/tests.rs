@@ -390,7 +390,6 @@ fn restricted_key(entries: &[(&str, &str)], lists: &[&[&str]]) -> Credentials {
     Credentials::Sealed {
         secrets,
         bearer,
-        url_source: aisbreaker_egress::UrlSource::Trusted,
         restrictions: ServiceRestrictions::new(lists.collect()),
         url_source: aisbreaker_egress::UrlSource::Trusted,
     }
