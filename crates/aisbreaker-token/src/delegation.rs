@@ -66,8 +66,8 @@ pub enum DelegationError {
 
 /// Returns the grant of a child, and when it is valid.
 ///
-/// `can_use` decides which secrets, fallbacks and aliases the child gets, in their order, given all
-/// its restrictions. It may leave out only what these restrictions keep the child from using:
+/// `can_use` decides which secrets, fallbacks and aliases the child gets, in their order. It may
+/// leave out only what the restrictions of the parent and of the request keep the child from using:
 /// leaving out an entry makes way for the entries behind it.
 ///
 /// # Errors
@@ -95,7 +95,7 @@ pub enum DelegationError {
 /// let mut restriction = Restriction::default();
 /// restriction.services = Some(vec!["chat:openai.com".to_owned()]);
 /// request.restrict = vec![restriction];
-/// let can_use = |_: &[Restriction], part: GrantPart<'_>| match part {
+/// let can_use = |part: GrantPart<'_>| match part {
 ///     GrantPart::Secret(secret) => secret.service_id == "chat:openai.com",
 ///     GrantPart::Fallback(_) | GrantPart::AliasTarget(_) => false,
 /// };
@@ -113,7 +113,7 @@ pub fn child_of(
     parent: Opened<Grant>,
     request: ChildRequest,
     now: SystemTime,
-    can_use: impl Fn(&[Restriction], GrantPart<'_>) -> bool,
+    can_use: impl Fn(GrantPart<'_>) -> bool,
 ) -> Result<(Grant, ValidityPeriod), DelegationError> {
     let levels = levels_below(&parent)?;
     let validity = validity(&parent, &request, now)?;
@@ -136,23 +136,21 @@ pub fn child_of(
     Ok((grant, validity))
 }
 
-/// Drops the secrets, fallbacks and aliases that a key cannot use under its own restrictions, as
-/// [`child_of`] does.
+/// Drops the secrets, fallbacks and aliases that a key cannot use, as [`child_of`] does.
 ///
 /// A nested key (feature `ecdh-es`) still has all those of its parent when it is opened.
-pub fn retain_usable(grant: &mut Grant, can_use: impl Fn(&[Restriction], GrantPart<'_>) -> bool) {
-    let restrictions = &grant.restrict;
+pub fn retain_usable(grant: &mut Grant, can_use: impl Fn(GrantPart<'_>) -> bool) {
     grant
         .service_secrets
-        .retain(|secret| can_use(restrictions, GrantPart::Secret(secret)));
+        .retain(|secret| can_use(GrantPart::Secret(secret)));
     for secret in &mut grant.service_secrets {
         secret
             .fallback
-            .retain(|id| can_use(restrictions, GrantPart::Fallback(id)));
+            .retain(|id| can_use(GrantPart::Fallback(id)));
     }
     grant
         .model_aliases
-        .retain(|_, target| can_use(restrictions, GrantPart::AliasTarget(target)));
+        .retain(|_, target| can_use(GrantPart::AliasTarget(target)));
 }
 
 /// Returns how many levels of keys may be made from a child of this key.

@@ -11,8 +11,8 @@ use std::{
 
 use aisbreaker_token::{
     Ancestor, Grant, KeyId, MAX_DELEGATION_DEPTH, Opened, RequestLimits, RequestQuotas,
-    Restriction, ServiceSecret,
-    delegation::{ChildRequest, DelegationError, GrantPart, child_of},
+    Restriction, ServiceSecret, ValidityPeriod,
+    delegation::{self, ChildRequest, DelegationError, GrantPart},
 };
 use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
@@ -51,16 +51,23 @@ fn allows(restrictions: &[Restriction], service: &str) -> bool {
     })
 }
 
-fn can_use(restrictions: &[Restriction], part: GrantPart<'_>) -> bool {
-    match part {
-        GrantPart::Secret(secret) => allows(restrictions, &secret.service_id),
-        GrantPart::Fallback(id) | GrantPart::AliasTarget(id) => allows(restrictions, id),
-    }
+/// Makes a child that gets what its restrictions allow.
+fn child_of(
+    parent: Opened<Grant>,
+    request: ChildRequest,
+    now: SystemTime,
+) -> Result<(Grant, ValidityPeriod), DelegationError> {
+    let restrictions = [&parent.payload().restrict[..], &request.restrict].concat();
+    let can_use = |part: GrantPart<'_>| match part {
+        GrantPart::Secret(secret) => allows(&restrictions, &secret.service_id),
+        GrantPart::Fallback(id) | GrantPart::AliasTarget(id) => allows(&restrictions, id),
+    };
+    delegation::child_of(parent, request, now, can_use)
 }
 
 /// Makes a child, and opens it a minute later, when it is valid at the latest.
 fn child(parent: Opened<Grant>, request: ChildRequest) -> Result<Opened<Grant>, DelegationError> {
-    let (grant, validity) = child_of(parent, request, now(), can_use)?;
+    let (grant, validity) = child_of(parent, request, now())?;
     let key = ring(1).seal_for(&grant, &host(), validity).unwrap();
     let later = now() + Duration::from_secs(60);
     Ok(ring(1).open_grant(key.expose(), &host(), later).unwrap())
@@ -94,7 +101,7 @@ fn a_child_of_a_fraction_of_a_second_lasts_as_long_as_its_parent() {
     let late = now() + Duration::from_millis(3_999);
     let parent = seal(&Grant::default(), Duration::from_secs(4));
 
-    let (grant, validity) = child_of(parent, request(), late, can_use).unwrap();
+    let (grant, validity) = child_of(parent, request(), late).unwrap();
 
     let key = ring(1).seal_for(&grant, &host(), validity).unwrap();
     let opened = ring(1).open_grant(key.expose(), &host(), late).unwrap();
@@ -116,7 +123,7 @@ fn a_child_begins_when_it_is_asked_but_no_earlier_than_its_parent() {
         (Some(SystemTime::UNIX_EPOCH - HOUR), None, None),
     ];
     for (asked, of_parent, expected) in rows {
-        let period = aisbreaker_token::ValidityPeriod::new(now(), HOUR);
+        let period = ValidityPeriod::new(now(), HOUR);
         let period = of_parent.map_or(period, |time| period.with_not_before(time));
         let key = ring(1)
             .seal_for(&Grant::default(), &host(), period)
@@ -127,7 +134,7 @@ fn a_child_begins_when_it_is_asked_but_no_earlier_than_its_parent() {
             .unwrap();
         let mut request = request();
         request.not_before = asked;
-        match (child_of(parent, request, now(), can_use), expected) {
+        match (child_of(parent, request, now()), expected) {
             (Ok((grant, validity)), Some(expected)) => {
                 let key = ring(1).seal_for(&grant, &host(), validity).unwrap();
                 let later = expected.unwrap_or(now());
@@ -219,7 +226,7 @@ fn what_a_child_cannot_use_is_not_in_it() {
     let mut request = request();
     request.restrict = vec![services(&["a"])];
 
-    let (grant, _) = child_of(seal(&grant, HOUR), request, now(), can_use).unwrap();
+    let (grant, _) = child_of(seal(&grant, HOUR), request, now()).unwrap();
 
     let text = serde_json::to_string(&grant).unwrap();
     assert!(text.contains("canary-a") && text.contains("canary-c"));

@@ -107,7 +107,7 @@ fn join(
         delegation: grant.delegation,
     };
     // What the child cannot use is left to the server, which alone knows what restrictions mean.
-    match child_of(parent, request, now, |_, _| true) {
+    match child_of(parent, request, now, |_| true) {
         Ok((grant, _valid_from_now)) => *child.payload_mut() = grant,
         Err(error) => return Err(refused(&child, error.into())),
     }

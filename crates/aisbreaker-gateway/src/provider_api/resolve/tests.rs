@@ -392,7 +392,6 @@ fn restricted_key(entries: &[(&str, &str)], lists: &[&[&str]]) -> Credentials {
         bearer,
         url_source: aisbreaker_egress::UrlSource::Trusted,
         restrictions: ServiceRestrictions::new(lists.collect()),
-        url_source: aisbreaker_egress::UrlSource::Trusted,
     }
 }
 
