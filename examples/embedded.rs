@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 
-use aisbreaker_egress::{Client, Outgoing, Policy, Timeouts, parse_url};
+use aisbreaker_egress::{Client, Outgoing, Policy, Timeouts, UrlSource, parse_url};
 use aisbreaker_examples::{Outcome, client};
 use aisbreaker_gateway::{Config, Gateway, ResponseBody, SystemClock};
 use aisbreaker_services::services::{Options, standard};
@@ -37,7 +37,11 @@ async fn main() -> Outcome {
         let client = Client::new(Policy::strict().allow(&base)?, Timeouts::default());
         let url = parse_url(&format!("{base}{path}"))?;
         let response = client
-            .send(&url, Outgoing::new(Method::GET, HeaderMap::new(), ""))
+            .send(
+                &url,
+                UrlSource::Trusted,
+                Outgoing::new(Method::GET, HeaderMap::new(), ""),
+            )
             .await?;
         let body = response.into_body().collect().await?.to_bytes();
         println!("{path}: {}", String::from_utf8_lossy(&body));

@@ -18,6 +18,7 @@ pub(crate) fn start(server: &Path) -> (Process, Target) {
         ("AISBREAKER_SERVER_QUOTAS", UNLIMITED),
         ("AISBREAKER_DEFAULT_QUOTAS", UNLIMITED),
         ("AISBREAKER_EGRESS_ALLOW", "127.0.0.0/8"),
+        ("AISBREAKER_EGRESS_ALLOW_CALLERS", "true"),
     ];
     let (process, mut log) = Process::start(server, &environment);
     std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));

@@ -75,6 +75,7 @@ pub(crate) fn server(server: &Path, more: &[(&str, &str)]) -> Process {
         ("AISBREAKER_SERVER_QUOTAS", UNLIMITED),
         ("AISBREAKER_DEFAULT_QUOTAS", UNLIMITED),
         ("AISBREAKER_EGRESS_ALLOW", "127.0.0.0/8"),
+        ("AISBREAKER_EGRESS_ALLOW_CALLERS", "true"),
     ];
     environment.extend_from_slice(more);
     let (process, mut log) = Process::start(server, &environment);

@@ -96,7 +96,10 @@ impl GatewayClient {
 
     /// Creates a gateway with a provider in this process that replies like this, and mints a key.
     pub async fn with_provider(reply: ReplyOptions) -> Self {
-        let policy = Policy::strict().allow(PROVIDER).expect("it is an origin");
+        let policy = Policy::strict()
+            .allow(PROVIDER)
+            .expect("it is an origin")
+            .extend_to_untrusted();
         let (sender, mut connections) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(connection) = connections.recv().await {

@@ -7,7 +7,7 @@
 use std::{error::Error, sync::Arc};
 
 use aisbreaker_api::{Request, ServiceProps};
-use aisbreaker_egress::{Client, Outgoing, Policy, Timeouts, parse_url};
+use aisbreaker_egress::{Client, Outgoing, Policy, Timeouts, UrlSource, parse_url};
 use aisbreaker_services::{
     Call, Credentials, Reply,
     services::{Options, standard},
@@ -45,7 +45,11 @@ pub async fn post(path: &str, body: &Value) -> Outcome<Value> {
     let headers =
         HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
     let response = client()?
-        .send(&url, Outgoing::post(headers, body.to_string()))
+        .send(
+            &url,
+            UrlSource::Trusted,
+            Outgoing::post(headers, body.to_string()),
+        )
         .await?;
     let status = response.status();
     let bytes = response.into_body().collect().await?.to_bytes();

@@ -38,12 +38,16 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
         revoked_file,
         state,
         has_random_key,
+        is_network_open,
         nearly_raw_keys,
         unknown_variables,
     } = settings;
     let (log, log_limit) = logging::start(log);
     open_files::raise_limit(&limits, &bounds);
     warn_about_settings(&unknown_variables, &nearly_raw_keys, has_random_key);
+    if is_network_open {
+        warn_about_open_network();
+    }
     tracing::info!(kid = %gateway.keys.sealing_key_id(), "server key that seals API keys");
 
     let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
@@ -160,6 +164,14 @@ async fn follow_revoked(file: Option<&RevokedFile>, gateway: &Gateway) {
         Some(file) => file.follow(gateway).await,
         None => future::pending().await,
     }
+}
+
+fn warn_about_open_network() {
+    tracing::warn!(
+        "AISBREAKER_EGRESS_ALLOW_CALLERS is set and anyone may mint: WHOEVER REACHES THIS SERVER \
+         can send requests to everything that AISBREAKER_EGRESS_ALLOW opens; unset it, or set \
+         AISBREAKER_MINT_SECRET"
+    );
 }
 
 /// Opens the state file and passes the saved counters to the gateway. Returns the file and the time

@@ -51,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) state: Option<StateSettings>,
     /// Whether API keys are sealed with a random key, and so end with this process.
     pub(crate) has_random_key: bool,
+    /// Whether anyone may have this server call what `egress.allow` opens.
+    pub(crate) is_network_open: bool,
     /// Settings with a phrase that looks like a mistyped 32-byte key, by name.
     pub(crate) nearly_raw_keys: Vec<String>,
     /// Variables that look like settings but are none.
@@ -81,6 +83,7 @@ impl Settings {
             revoked_file: None,
             state: None,
             has_random_key: true,
+            is_network_open: false,
             nearly_raw_keys: Vec::new(),
             unknown_variables: Vec::new(),
         }

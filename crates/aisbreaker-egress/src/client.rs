@@ -12,7 +12,6 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 #[cfg(feature = "in-memory")]
 use tokio::{io::DuplexStream, sync::mpsc::UnboundedSender};
-use tower_service::Service as _;
 
 #[cfg(any(test, feature = "test-util"))]
 use crate::error::TlsUnavailable;
@@ -26,8 +25,8 @@ use crate::{
     origin::Origin,
     outgoing::Outgoing,
     payload::Payload,
-    policy::Policy,
-    pool::{Lease, Pool},
+    policy::{Policy, UrlSource},
+    pool::{Lease, Pool, PoolKey},
     resolve::{Resolve, SystemResolver},
 };
 
@@ -107,6 +106,12 @@ impl Client {
         }
     }
 
+    /// Returns the policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        self.connector.policy()
+    }
+
     /// Returns how long the client waits.
     #[must_use]
     pub fn timeouts(&self) -> Timeouts {
@@ -125,6 +130,9 @@ impl Client {
     /// as browsers do; a [`Uri`] from elsewhere is used as it is. The request asks for a body
     /// without content coding.
     ///
+    /// `source` says who chose the URL, and so whether the policy's exceptions apply. A connection
+    /// that was made under them carries no request whose URL is from an untrusted source.
+    ///
     /// # Errors
     /// Nothing was sent after [`SendError::Forbidden`], [`SendError::Unreachable`] and
     /// [`SendError::Busy`]. After the other variants of [`SendError`] the server may have received
@@ -135,7 +143,12 @@ impl Client {
     /// have received the request.
     ///
     /// [`parse_url`]: crate::parse_url
-    pub async fn send(&self, url: &Uri, outgoing: Outgoing) -> Result<Response<Body>, SendError> {
+    pub async fn send(
+        &self,
+        url: &Uri,
+        source: UrlSource,
+        outgoing: Outgoing,
+    ) -> Result<Response<Body>, SendError> {
         let budget = outgoing.budget.clone();
         let own_deadline = self.deadline();
         let deadline = match outgoing.deadline {
@@ -144,7 +157,9 @@ impl Client {
         };
         let origin = Origin::of(url).ok_or(INVALID_URL)?;
         let request = prepare(url, &origin, outgoing)?;
-        let Some(lease) = self.pool.lease(&origin, self.bounds.max_calls_per_origin) else {
+        let source = self.policy().effective_source(source);
+        let key = PoolKey { origin, source };
+        let Some(lease) = self.pool.lease(&key, self.bounds.max_calls_per_origin) else {
             return Err(SendError::Busy);
         };
         let (response, lease) = timeout_at(deadline, self.exchange(request, lease))
@@ -179,7 +194,7 @@ impl Client {
             let is_new = idle.is_none();
             let mut connection = match idle {
                 Some(connection) => connection,
-                None => self.connect(lease.origin()).await?,
+                None => self.connect(lease.key()).await?,
             };
             let spare = if is_new {
                 None
@@ -200,9 +215,9 @@ impl Client {
         }
     }
 
-    async fn connect(&self, origin: &Origin) -> Result<Connection, SendError> {
-        let uri = origin.uri().map_err(|_invalid| INVALID_URL)?;
-        let stream = self.connector.clone().call(uri).await?;
+    async fn connect(&self, key: &PoolKey) -> Result<Connection, SendError> {
+        let uri = key.origin.uri().map_err(|_invalid| INVALID_URL)?;
+        let stream = self.connector.connect(uri, key.source).await?;
         Connection::handshake(stream).await
     }
 }
@@ -210,7 +225,7 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("policy", self.connector.policy())
+            .field("policy", self.policy())
             .field("timeouts", &self.timeouts)
             .field("bounds", &self.bounds)
             .finish_non_exhaustive()

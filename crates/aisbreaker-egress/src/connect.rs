@@ -1,11 +1,6 @@
 //! Connects to an origin, plain or with TLS, within a time limit.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use http::Uri;
 use hyper_tls::{HttpsConnector, MaybeHttpsStream};
@@ -22,9 +17,9 @@ use crate::error::Failure;
 #[cfg(any(test, feature = "test-util"))]
 use crate::error::TlsUnavailable;
 use crate::{
-    dial::Dialer,
+    dial::{Dialer, SourceDialer},
     error::{SendError, Stage},
-    policy::Policy,
+    policy::{Policy, UrlSource},
     resolve::Resolve,
     stream::Stream,
     tls::{self, Tls},
@@ -76,24 +71,35 @@ impl Connector {
         self.in_memory = Some(servers);
     }
 
-    async fn connect(self, uri: Uri) -> Result<Stream, SendError> {
+    /// Connects to the origin of `uri`, which came from this source.
+    pub(crate) async fn connect(&self, uri: Uri, source: UrlSource) -> Result<Stream, SendError> {
+        let dialer = self.dialer.for_source(source);
+        // A connection is made once for many requests, whose futures stay small this way.
+        let connecting = Box::pin(self.connect_by(dialer, uri));
+        match tokio::time::timeout(self.timeout, connecting).await {
+            Ok(connected) => connected,
+            Err(_elapsed) => Err(SendError::Timeout(Stage::Connect)),
+        }
+    }
+
+    async fn connect_by(&self, dialer: SourceDialer, uri: Uri) -> Result<Stream, SendError> {
         if uri.scheme_str() == Some("https") {
-            return self.connect_tls(uri).await;
+            return self.connect_tls(dialer, uri).await;
         }
         #[cfg(feature = "in-memory")]
         if let Some(servers) = &self.in_memory {
-            return self.connect_in_memory(servers, &uri).await;
+            return connect_in_memory(&dialer, servers, &uri).await;
         }
-        let tcp = self.dialer.dial(&uri).await?;
+        let tcp = dialer.dial(&uri).await?;
         Ok(Stream::Network(MaybeHttpsStream::Http(tcp)))
     }
 
-    async fn connect_tls(self, uri: Uri) -> Result<Stream, SendError> {
+    async fn connect_tls(&self, dialer: SourceDialer, uri: Uri) -> Result<Stream, SendError> {
         let tls = match self.tls.connector().await {
             Ok(tls) => tls,
             Err(error) => return Err(tls::failure(&error)),
         };
-        let connecting = HttpsConnector::from((self.dialer, tls.into())).call(uri);
+        let connecting = HttpsConnector::from((dialer, tls.into())).call(uri);
         match connecting.await {
             Ok(stream) => Ok(Stream::Network(stream)),
             Err(error) => match error.downcast::<SendError>() {
@@ -102,38 +108,18 @@ impl Connector {
             },
         }
     }
-
-    #[cfg(feature = "in-memory")]
-    async fn connect_in_memory(
-        &self,
-        servers: &UnboundedSender<DuplexStream>,
-        uri: &Uri,
-    ) -> Result<Stream, SendError> {
-        self.dialer.allowed_addresses(uri).await?;
-        let (ours, theirs) = tokio::io::duplex(IN_MEMORY_BUFFER_BYTES);
-        match servers.send(theirs) {
-            Ok(()) => Ok(Stream::InMemory(TokioIo::new(ours))),
-            Err(_no_server) => Err(SendError::Unreachable(Failure::Refused)),
-        }
-    }
 }
 
-impl Service<Uri> for Connector {
-    type Response = Stream;
-    type Error = SendError;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, SendError>> + Send>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = tokio::time::timeout(self.timeout, self.clone().connect(uri));
-        Box::pin(async move {
-            match connecting.await {
-                Ok(connected) => connected,
-                Err(_elapsed) => Err(SendError::Timeout(Stage::Connect)),
-            }
-        })
+#[cfg(feature = "in-memory")]
+async fn connect_in_memory(
+    dialer: &SourceDialer,
+    servers: &UnboundedSender<DuplexStream>,
+    uri: &Uri,
+) -> Result<Stream, SendError> {
+    dialer.allowed_addresses(uri).await?;
+    let (ours, theirs) = tokio::io::duplex(IN_MEMORY_BUFFER_BYTES);
+    match servers.send(theirs) {
+        Ok(()) => Ok(Stream::InMemory(TokioIo::new(ours))),
+        Err(_no_server) => Err(SendError::Unreachable(Failure::Refused)),
     }
 }

@@ -20,7 +20,7 @@ use tower_service::Service;
 use crate::{
     error::{Failure, Refusal, SendError},
     origin::Origin,
-    policy::Policy,
+    policy::{Policy, UrlSource},
     resolve::Resolve,
     tcp::Tcp,
 };
@@ -32,6 +32,13 @@ pub(crate) struct Dialer {
     resolver: Arc<dyn Resolve>,
 }
 
+/// Dials for URLs from one source.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceDialer {
+    dialer: Dialer,
+    source: UrlSource,
+}
+
 impl Dialer {
     pub(crate) fn new(policy: Policy, resolver: Arc<dyn Resolve>) -> Self {
         Self { policy, resolver }
@@ -41,34 +48,20 @@ impl Dialer {
         &self.policy
     }
 
-    pub(crate) async fn dial(&self, uri: &Uri) -> Result<Tcp, SendError> {
-        dial_first(self.allowed_addresses(uri).await?).await
-    }
-
-    /// Returns the addresses at which the origin of `uri` may be dialled, at least one.
-    ///
-    /// A host without any address is [`SendError::Unreachable`], whatever the policy says.
-    pub(crate) async fn allowed_addresses(&self, uri: &Uri) -> Result<Vec<SocketAddr>, SendError> {
-        let origin = Origin::of(uri).ok_or(SendError::Forbidden(Refusal::InvalidUrl))?;
-        let mut allowed = Vec::new();
-        let mut first_refusal = None;
-        for address in self.addresses(origin.host()).await? {
-            match self.policy.check_address(&origin, address) {
-                Ok(()) => allowed.push(SocketAddr::new(address, origin.port())),
-                Err(refusal) => first_refusal = first_refusal.or(Some(refusal)),
-            }
-        }
-        match first_refusal {
-            Some(refusal) if allowed.is_empty() => Err(SendError::Forbidden(refusal)),
-            _ => Ok(allowed),
+    /// Returns the dialer for URLs from this source.
+    pub(crate) fn for_source(&self, source: UrlSource) -> SourceDialer {
+        SourceDialer {
+            dialer: self.clone(),
+            source,
         }
     }
 
-    /// Returns all addresses of a host, at least one; IPv4-mapped ones as IPv4.
-    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, SendError> {
-        if let Some(address) = parse_literal(host) {
-            return Ok(vec![address.to_canonical()]);
+    /// Returns all addresses of an origin, at least one; IPv4-mapped ones as IPv4.
+    async fn addresses(&self, origin: &Origin) -> Result<Vec<IpAddr>, SendError> {
+        if let Some(address) = origin.address() {
+            return Ok(vec![address]);
         }
+        let host = origin.host();
         let addresses = match self.resolver.resolve(host).await {
             Ok(addresses) => addresses,
             Err(error) => {
@@ -84,15 +77,33 @@ impl Dialer {
     }
 }
 
-/// Reads a host that is an address already, an IPv6 one in brackets.
-fn parse_literal(host: &str) -> Option<IpAddr> {
-    let bare = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    bare.unwrap_or(host).parse().ok()
+impl SourceDialer {
+    pub(crate) async fn dial(&self, uri: &Uri) -> Result<Tcp, SendError> {
+        dial_first(self.allowed_addresses(uri).await?).await
+    }
+
+    /// Returns the addresses at which the origin of `uri` may be dialled, at least one.
+    ///
+    /// A host without any address is [`SendError::Unreachable`], whatever the policy says.
+    pub(crate) async fn allowed_addresses(&self, uri: &Uri) -> Result<Vec<SocketAddr>, SendError> {
+        let origin = Origin::of(uri).ok_or(SendError::Forbidden(Refusal::InvalidUrl))?;
+        let mut allowed = Vec::new();
+        let mut first_refusal = None;
+        for address in self.dialer.addresses(&origin).await? {
+            let policy = &self.dialer.policy;
+            match policy.check_address(&origin, address, self.source) {
+                Ok(()) => allowed.push(SocketAddr::new(address, origin.port())),
+                Err(refusal) => first_refusal = first_refusal.or(Some(refusal)),
+            }
+        }
+        match first_refusal {
+            Some(refusal) if allowed.is_empty() => Err(SendError::Forbidden(refusal)),
+            _ => Ok(allowed),
+        }
+    }
 }
 
-impl Service<Uri> for Dialer {
+impl Service<Uri> for SourceDialer {
     type Response = Tcp;
     type Error = SendError;
     type Future = Pin<Box<dyn Future<Output = Result<Tcp, SendError>> + Send>>;

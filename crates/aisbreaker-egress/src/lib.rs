@@ -53,7 +53,7 @@ pub use self::{
     memory_budget::{BudgetSpent, MemoryBudget, MemoryReservation},
     outgoing::Outgoing,
     payload::Payload,
-    policy::{InvalidException, Policy},
+    policy::{InvalidException, Policy, UrlSource},
     resolve::{Resolve, ResolveFuture, SystemResolver},
     url::{InvalidUrl, parse_url},
 };

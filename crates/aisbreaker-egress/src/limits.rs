@@ -76,7 +76,8 @@ pub struct Bounds {
     /// [`Body`](crate::Body) frame by frame find it in
     /// [`Body::max_collected_bytes`](crate::Body::max_collected_bytes).
     pub max_collected_bytes: usize,
-    /// How many calls to one origin may be in progress. 5000 by default.
+    /// How many calls to one origin may be in progress; where exceptions of the policy make a
+    /// difference, by each [`UrlSource`](crate::UrlSource). 5000 by default.
     ///
     /// The client keeps up to 64 more connections to an origin open for later calls.
     pub max_calls_per_origin: usize,

@@ -1,6 +1,9 @@
 //! Scheme, host and port of a URL (RFC 6454): what connections and exceptions belong to.
 
-use std::hash::{Hash, Hasher};
+use std::{
+    hash::{Hash, Hasher},
+    net::IpAddr,
+};
 
 use http::{
     Uri,
@@ -61,6 +64,23 @@ impl Origin {
     /// Returns the host, an IPv6 address in brackets.
     pub(crate) fn host(&self) -> &str {
         self.authority.host()
+    }
+
+    /// Returns the address that the host is, an IPv4-mapped one as IPv4; `None` for a name.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        let host = self.host();
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        let address: IpAddr = bare.unwrap_or(host).parse().ok()?;
+        Some(address.to_canonical())
+    }
+
+    /// Returns whether the host is a name of this machine (RFC 6761 section 6.3).
+    pub(crate) fn is_localhost(&self) -> bool {
+        let host = self.host();
+        let name = host.strip_suffix('.').unwrap_or(host);
+        name == "localhost" || name.ends_with(".localhost")
     }
 
     pub(crate) fn port(&self) -> u16 {

@@ -1,6 +1,11 @@
-//! Decides which addresses may be dialled.
+//! Decides which addresses may be dialled, and for whom.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
+
+use http::Uri;
 
 use ipnet::IpNet;
 
@@ -8,11 +13,25 @@ use crate::{address::is_public, error::Refusal, origin::Origin, url::parse_url};
 
 /// Which addresses a [`Client`](crate::Client) may dial: public ones by `https`, and exceptions.
 ///
+/// The exceptions apply to URLs from a [trusted](UrlSource::Trusted) source. Those from others
+/// stay strict, unless [`Policy::extend_to_untrusted`] is called.
+///
 /// Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     origins: Arc<Vec<Origin>>,
     networks: Arc<Vec<IpNet>>,
+    extends_to_untrusted: bool,
+}
+
+/// Who chose a URL. There is no default: whoever sends a request must say it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "a yes or no with a name")]
+pub enum UrlSource {
+    /// The operator, or somebody whom the operator trusts with the network behind the exceptions.
+    Trusted,
+    /// Anybody else. A URL of which only a part came from outside is untrusted too.
+    Untrusted,
 }
 
 /// [`Policy::allow`] got neither an origin nor a network. The error does not repeat the text.
@@ -53,9 +72,64 @@ impl Policy {
         Ok(self)
     }
 
+    /// Makes the exceptions apply to URLs from untrusted sources too.
+    ///
+    /// Whoever may name a URL can then send requests to everything behind the exceptions, and
+    /// learns from the errors which of their addresses and ports are in use.
+    #[must_use]
+    pub fn extend_to_untrusted(mut self) -> Self {
+        self.extends_to_untrusted = true;
+        self
+    }
+
+    /// Checks a URL as far as that is possible without a name resolution: refuses what every call
+    /// would be refused.
+    ///
+    /// The client itself judges addresses only. This check is for those who store a URL for later.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of an address that the URL names, of a name below `localhost` (RFC 6761
+    /// section 6.3), or of `http` where no exception can allow it.
+    pub fn check_url(&self, url: &Uri, source: UrlSource) -> Result<(), Refusal> {
+        let origin = Origin::of(url).ok_or(Refusal::InvalidUrl)?;
+        if let Some(address) = origin.address() {
+            return self.check_address(&origin, address, source);
+        }
+        if origin.is_localhost() {
+            let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+            let [v4, v6] = loopback.map(|address| self.check_address(&origin, address, source));
+            return v4.or(v6);
+        }
+        let may_be_excepted = self.has_exceptions_for(source)
+            && (self.origins.contains(&origin) || !self.networks.is_empty());
+        if origin.is_https() || may_be_excepted {
+            Ok(())
+        } else {
+            Err(Refusal::Scheme)
+        }
+    }
+
+    /// Returns the source as which a URL is judged: [`UrlSource::Trusted`] where both are judged
+    /// alike.
+    pub(crate) fn effective_source(&self, source: UrlSource) -> UrlSource {
+        if self.extends_to_untrusted || !self.has_exceptions() {
+            UrlSource::Trusted
+        } else {
+            source
+        }
+    }
+
     /// Checks whether `origin` may be dialled at `address`, which is not IPv4-mapped.
-    pub(crate) fn check_address(&self, origin: &Origin, address: IpAddr) -> Result<(), Refusal> {
-        if self.origins.contains(origin) || self.networks.iter().any(|net| net.contains(&address)) {
+    pub(crate) fn check_address(
+        &self,
+        origin: &Origin,
+        address: IpAddr,
+        source: UrlSource,
+    ) -> Result<(), Refusal> {
+        if self.has_exceptions_for(source)
+            && (self.origins.contains(origin)
+                || self.networks.iter().any(|net| net.contains(&address)))
+        {
             return Ok(());
         }
         if !origin.is_https() {
@@ -65,6 +139,17 @@ impl Policy {
             return Err(Refusal::Address);
         }
         Ok(())
+    }
+
+    fn has_exceptions(&self) -> bool {
+        !self.origins.is_empty() || !self.networks.is_empty()
+    }
+
+    fn has_exceptions_for(&self, source: UrlSource) -> bool {
+        match source {
+            UrlSource::Trusted => true,
+            UrlSource::Untrusted => self.extends_to_untrusted,
+        }
     }
 }
 
@@ -92,12 +177,10 @@ fn parse_origin(text: &str) -> Result<Origin, InvalidException> {
 mod tests {
     use super::*;
 
-    fn check(allowed: &[&str], origin: &str, address: &str) -> Result<(), Refusal> {
-        let policy = allowed.iter().fold(Policy::strict(), |policy, exception| {
+    fn policy(allowed: &[&str]) -> Policy {
+        allowed.iter().fold(Policy::strict(), |policy, exception| {
             policy.allow(exception).unwrap()
-        });
-        let origin = Origin::of(&parse_url(origin).unwrap()).unwrap();
-        policy.check_address(&origin, address.parse().unwrap())
+        })
     }
 
     #[test]
@@ -142,10 +225,61 @@ mod tests {
             (&["::1"], "http://a.example", "::1", ok),
         ];
         for (allowed, origin, address, expected) in rows {
+            let row = format!("{allowed:?} {origin} at {address}");
+            let origin = Origin::of(&parse_url(origin).unwrap()).unwrap();
+            let address = address.parse().unwrap();
+            let check = |policy: &Policy, source| policy.check_address(&origin, address, source);
+            let policy = policy(allowed);
+            let strict = check(&Policy::strict(), UrlSource::Trusted);
+
             assert_eq!(
-                check(allowed, origin, address).err(),
+                check(&policy, UrlSource::Trusted).err(),
                 expected,
-                "{allowed:?} {origin} at {address}"
+                "{row}, trusted"
+            );
+            assert_eq!(
+                check(&policy, UrlSource::Untrusted),
+                strict,
+                "{row}, untrusted"
+            );
+            assert_eq!(
+                check(&policy.extend_to_untrusted(), UrlSource::Untrusted).err(),
+                expected,
+                "{row}, untrusted and extended"
+            );
+        }
+    }
+
+    #[test]
+    fn a_url_is_refused_unread_only_if_every_call_would_be() {
+        let (ok, scheme, address) = (None, Some(Refusal::Scheme), Some(Refusal::Address));
+        let rows: [(&[&str], &str, Option<Refusal>, Option<Refusal>); 15] = [
+            (&[], "https://a.example", ok, ok),
+            (&[], "https://8.8.8.8", ok, ok),
+            (&[], "http://a.example", scheme, scheme),
+            (&[], "https://10.0.0.1", address, address),
+            (&[], "https://[::ffff:10.0.0.1]", address, address),
+            (&[], "https://localhost", address, address),
+            (&[], "https://x.LOCALHOST.:8443", address, address),
+            (&[], "https://localhost.example", ok, ok),
+            (&["10.0.0.0/8"], "https://10.0.0.1", ok, address),
+            (&["10.0.0.0/8"], "http://10.0.0.1", ok, scheme),
+            (&["10.0.0.0/8"], "http://11.0.0.1", scheme, scheme),
+            (&["10.0.0.0/8"], "http://a.example", ok, scheme),
+            (&["::1"], "http://localhost:81", ok, scheme),
+            (&["http://a.example"], "http://a.example/x", ok, scheme),
+            (&["http://a.example"], "http://a.example:81", scheme, scheme),
+        ];
+        for (allowed, url, trusted, untrusted) in rows {
+            let (policy, parsed) = (policy(allowed), parse_url(url).unwrap());
+            let check = |source| policy.check_url(&parsed, source).err();
+            assert_eq!(check(UrlSource::Trusted), trusted, "{allowed:?} {url}");
+            assert_eq!(check(UrlSource::Untrusted), untrusted, "{allowed:?} {url}");
+            let extended = policy.clone().extend_to_untrusted();
+            assert_eq!(
+                extended.check_url(&parsed, UrlSource::Untrusted).err(),
+                trusted,
+                "{allowed:?} {url}, extended"
             );
         }
     }

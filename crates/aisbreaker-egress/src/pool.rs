@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{connection::Connection, limits::Timeouts, origin::Origin};
+use crate::{connection::Connection, limits::Timeouts, origin::Origin, policy::UrlSource};
 
 /// How often idle connections are swept at least, while none of their servers closes one.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
@@ -23,6 +23,14 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
 const MIN_SWEEP_PAUSE: Duration = Duration::from_millis(100);
 /// How many idle connections are kept for one origin.
 const MAX_IDLE_PER_ORIGIN: usize = 64;
+
+/// What connections belong to. Those that were judged for one source are not used for the other.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct PoolKey {
+    pub(crate) origin: Origin,
+    /// The source as which the policy judges.
+    pub(crate) source: UrlSource,
+}
 
 /// The connections of a client. Clones share them.
 #[derive(Clone)]
@@ -47,7 +55,7 @@ impl Wake for Activity {
 #[derive(Default)]
 struct State {
     /// An origin without a call in progress and without an idle connection has no entry.
-    origins: HashMap<Origin, OriginState>,
+    origins: HashMap<PoolKey, OriginState>,
     is_sweeper_running: bool,
 }
 
@@ -66,7 +74,7 @@ struct IdleConnection {
 /// A call in progress. Dropping it ends the call and keeps its connection, if that is reusable.
 pub(crate) struct Lease {
     pool: Pool,
-    origin: Origin,
+    key: PoolKey,
     pub(crate) connection: Option<Connection>,
 }
 
@@ -82,24 +90,24 @@ impl Pool {
 
     /// Begins a call, with an idle connection if there is one. Returns `None` if `limit` calls to
     /// this origin are in progress.
-    pub(crate) fn lease(&self, origin: &Origin, limit: usize) -> Option<Lease> {
+    pub(crate) fn lease(&self, key: &PoolKey, limit: usize) -> Option<Lease> {
         let mut state = self.lock();
-        let origin_state = match state.origins.get_mut(origin) {
+        let origin_state = match state.origins.get_mut(key) {
             Some(origin_state) => origin_state,
-            None => state.origins.entry(origin.clone()).or_default(),
+            None => state.origins.entry(key.clone()).or_default(),
         };
         if origin_state.calls_in_progress >= limit {
             if origin_state.is_unused() {
-                state.origins.remove(origin);
+                state.origins.remove(key);
             }
             return None;
         }
         origin_state.calls_in_progress += 1;
-        let connection = self.take_idle(origin_state, origin);
+        let connection = self.take_idle(origin_state, &key.origin);
         drop(state);
         Some(Lease {
             pool: self.clone(),
-            origin: origin.clone(),
+            key: key.clone(),
             connection,
         })
     }
@@ -115,8 +123,8 @@ impl Pool {
         // Declared before the lock, and so dropped after it is released.
         let mut unusable = Vec::new();
         let mut state = self.lock();
-        state.origins.retain(|origin, origin_state| {
-            let timeout = self.0.idle_timeout(origin);
+        state.origins.retain(|key, origin_state| {
+            let timeout = self.0.idle_timeout(&key.origin);
             let is_unusable = |idle: &mut IdleConnection| {
                 now.duration_since(idle.since) >= timeout || !idle.connection.is_reusable(&waker)
             };
@@ -169,8 +177,8 @@ impl OriginState {
 }
 
 impl Lease {
-    pub(crate) fn origin(&self) -> &Origin {
-        &self.origin
+    pub(crate) fn key(&self) -> &PoolKey {
+        &self.key
     }
 
     /// Takes the connection of this lease, or else an idle one, that can carry another request.
@@ -189,8 +197,8 @@ impl Lease {
 
     fn take_idle(&self) -> Option<Connection> {
         let mut state = self.pool.lock();
-        let origin_state = state.origins.get_mut(&self.origin)?;
-        self.pool.take_idle(origin_state, &self.origin)
+        let origin_state = state.origins.get_mut(&self.key)?;
+        self.pool.take_idle(origin_state, &self.key.origin)
     }
 }
 
@@ -203,7 +211,7 @@ impl Drop for Lease {
         // Without a runtime there is no sweeper, and so no idle connection.
         let runtime = Handle::try_current().ok();
         let mut state = self.pool.lock();
-        let Some(origin_state) = state.origins.get_mut(&self.origin) else {
+        let Some(origin_state) = state.origins.get_mut(&self.key) else {
             return;
         };
         origin_state.calls_in_progress = origin_state.calls_in_progress.saturating_sub(1);
@@ -219,7 +227,7 @@ impl Drop for Lease {
             surplus => surplus,
         };
         if origin_state.is_unused() {
-            state.origins.remove(&self.origin);
+            state.origins.remove(&self.key);
         } else if let Some(runtime) = runtime
             && !state.is_sweeper_running
         {
@@ -254,14 +262,19 @@ async fn sweep_until_empty(pool: Weak<Shared>, activity: Arc<Activity>, interval
 mod tests {
     use super::*;
 
-    fn origin(url: &str) -> Origin {
-        Origin::of(&url.parse().unwrap()).unwrap()
+    fn key(url: &str, source: UrlSource) -> PoolKey {
+        let origin = Origin::of(&url.parse().unwrap()).unwrap();
+        PoolKey { origin, source }
     }
 
     #[test]
     fn limits_calls_per_origin_and_forgets_unused_origins() {
         let pool = Pool::new(Timeouts::default());
-        let [one, other] = ["https://a.example", "https://b.example"].map(origin);
+        let [one, other] = [
+            ("https://a.example", UrlSource::Trusted),
+            ("https://a.example", UrlSource::Untrusted),
+        ]
+        .map(|(url, source)| key(url, source));
 
         let first = pool.lease(&one, 2).unwrap();
         let second = pool.lease(&one, 2).unwrap();

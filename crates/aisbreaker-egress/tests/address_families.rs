@@ -15,7 +15,7 @@ use std::{
 
 use aisbreaker_egress::{
     Client, Failure, Outgoing, Policy, Refusal, Resolve, ResolveFuture, SendError, Stage, Timeouts,
-    parse_url,
+    UrlSource, parse_url,
 };
 use futures_util::future::join_all;
 use http::HeaderMap;
@@ -261,7 +261,11 @@ fn client_with_timeouts(policy: Policy, timeouts: Timeouts) -> (Client, Names) {
 /// Returns why a request to this URL fails. It must fail.
 async fn send(client: &Client, url: &str) -> SendError {
     let url = parse_url(&format!("{url}/v1")).unwrap();
-    let sending = client.send(&url, Outgoing::post(HeaderMap::new(), "hello"));
+    let sending = client.send(
+        &url,
+        UrlSource::Trusted,
+        Outgoing::post(HeaderMap::new(), "hello"),
+    );
     let outcome = tokio::time::timeout(GUARD, sending)
         .await
         .expect("the client hangs");

@@ -17,7 +17,7 @@ use std::{
 
 use aisbreaker_egress::{
     Body, Client, Failure, Outgoing, Policy, Refusal, Resolve, ResolveFuture, SendError, Stage,
-    Timeouts, parse_url,
+    Timeouts, UrlSource, parse_url,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, Uri};
 use http_body_util::BodyExt as _;
@@ -51,7 +51,7 @@ fn client() -> Client {
 
 async fn send(client: &Client, base: &str) -> Outcome {
     let outgoing = Outgoing::post(HeaderMap::new(), "hello");
-    timeout(GUARD, client.send(&url(base), outgoing))
+    timeout(GUARD, client.send(&url(base), UrlSource::Trusted, outgoing))
         .await
         .expect("the client hangs")
 }
@@ -193,7 +193,11 @@ async fn headers_do_not_change_where_a_request_goes() {
     let client = client();
     let at = url(&base);
     let (response, request) = tokio::join!(
-        client.send(&at, Outgoing::new(Method::PUT, headers, "hello")),
+        client.send(
+            &at,
+            UrlSource::Trusted,
+            Outgoing::new(Method::PUT, headers, "hello")
+        ),
         server
     );
 
@@ -236,10 +240,13 @@ async fn only_methods_with_content_state_a_length_of_zero() {
         });
 
         let outgoing = Outgoing::new(method.clone(), HeaderMap::new(), body);
-        timeout(GUARD, client().send(&url(&base), outgoing))
-            .await
-            .expect("the client hangs")
-            .unwrap();
+        timeout(
+            GUARD,
+            client().send(&url(&base), UrlSource::Trusted, outgoing),
+        )
+        .await
+        .expect("the client hangs")
+        .unwrap();
 
         let head = server.await.unwrap();
         let lengths: Vec<&str> = head

@@ -10,7 +10,7 @@ mod support;
 
 use std::time::Duration;
 
-use aisbreaker_egress::{Client, Outgoing, SendError, Timeouts};
+use aisbreaker_egress::{Client, Outgoing, SendError, Timeouts, UrlSource};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 use http_body_util::BodyExt as _;
@@ -32,7 +32,7 @@ async fn post(
 ) -> Result<(u16, Bytes), SendError> {
     let outgoing = Outgoing::post(HeaderMap::new(), body.into());
     let exchange = async {
-        let response = client.send(url, outgoing).await?;
+        let response = client.send(url, UrlSource::Trusted, outgoing).await?;
         let status = response.status().as_u16();
         Ok((status, response.into_body().collect().await?.to_bytes()))
     };
@@ -208,7 +208,9 @@ async fn only_safe_methods_are_sent_again_once_they_were_written() {
         for _ in 0..2 {
             let mut outgoing = Outgoing::post(HeaderMap::new(), "");
             outgoing.method = method.clone();
-            let response = timeout(GUARD, client.send(&url, outgoing)).await.unwrap();
+            let response = timeout(GUARD, client.send(&url, UrlSource::Trusted, outgoing))
+                .await
+                .unwrap();
             last = match response {
                 Ok(response) => {
                     let status = response.status().as_u16();

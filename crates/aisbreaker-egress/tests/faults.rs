@@ -10,7 +10,7 @@ mod support;
 
 use std::time::Duration;
 
-use aisbreaker_egress::{Body, Client, Outgoing, SendError, Stage, Timeouts};
+use aisbreaker_egress::{Body, Client, Outgoing, SendError, Stage, Timeouts, UrlSource};
 use bytes::Bytes;
 use http::{HeaderMap, Response, Uri};
 use http_body_util::BodyExt as _;
@@ -26,7 +26,7 @@ const SHORT: Duration = Duration::from_millis(50);
 
 async fn send(client: &Client, url: &Uri) -> Result<Response<Body>, SendError> {
     let outgoing = Outgoing::post(HeaderMap::new(), "hello");
-    timeout(GUARD, client.send(url, outgoing))
+    timeout(GUARD, client.send(url, UrlSource::Trusted, outgoing))
         .await
         .expect("the client hangs")
 }

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed step of a test fails the test")]
 
 use aisbreaker_egress::{
-    Client, Failure, Outgoing, Policy, Refusal, SendError, Timeouts, parse_url,
+    Client, Failure, Outgoing, Policy, Refusal, SendError, Timeouts, UrlSource, parse_url,
 };
 use http::{HeaderMap, Uri};
 use http_body_util::BodyExt as _;
@@ -50,7 +50,10 @@ async fn two_calls_reuse_an_in_memory_connection() {
     });
 
     for _ in 0..2 {
-        let response = client.send(&url(ALLOWED), outgoing()).await.unwrap();
+        let response = client
+            .send(&url(ALLOWED), UrlSource::Trusted, outgoing())
+            .await
+            .unwrap();
         assert_eq!(
             response.into_body().collect().await.unwrap().to_bytes(),
             "ok"
@@ -64,7 +67,9 @@ async fn two_calls_reuse_an_in_memory_connection() {
 async fn the_policy_applies_to_in_memory_connections() {
     let (client, mut connections) = client();
 
-    let refused = client.send(&url("http://127.0.0.1:2"), outgoing()).await;
+    let refused = client
+        .send(&url("http://127.0.0.1:2"), UrlSource::Trusted, outgoing())
+        .await;
 
     assert_eq!(refused.err(), Some(SendError::Forbidden(Refusal::Scheme)));
     assert!(connections.try_recv().is_err());
@@ -75,7 +80,9 @@ async fn a_connection_without_a_server_is_refused() {
     let (client, connections) = client();
     drop(connections);
 
-    let refused = client.send(&url(ALLOWED), outgoing()).await;
+    let refused = client
+        .send(&url(ALLOWED), UrlSource::Trusted, outgoing())
+        .await;
 
     assert_eq!(
         refused.err(),

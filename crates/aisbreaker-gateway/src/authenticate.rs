@@ -5,6 +5,7 @@ pub(crate) mod offline;
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use aisbreaker_api::{ServiceId, ServicePattern};
+use aisbreaker_egress::UrlSource;
 use aisbreaker_services::{Credentials, SealedSecret, ServiceRestrictions};
 use aisbreaker_token::{
     Ancestor, Grant, Host, KeyId, KeyRing, OpenError, Opened, RequestQuotas, ServiceSecret,
@@ -17,6 +18,7 @@ use crate::{
     request::credentials::{Authorization, is_key},
     restrictions::{InvalidRestriction, Restrictions},
     revocation::Revoked,
+    server_keys::ServerKeys,
 };
 
 /// Why a caller is not known.
@@ -38,16 +40,22 @@ pub(crate) enum AuthenticationError {
     InvalidRestriction(InvalidRestriction),
     /// Another scheme than `Bearer`, or no value.
     NotBearer,
+    /// The caller has no key, and this server requires one.
+    KeyRequired,
 }
 
 /// Opens keys.
 #[derive(Debug)]
 pub(crate) struct Authenticator {
-    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) keys: ServerKeys,
     /// The key of requests without credentials.
     pub(crate) default_key: Option<SecretString>,
     /// What keys that were sealed offline must keep to.
     pub(crate) rules: Arc<GrantRules>,
+    /// Whether callers without a key are refused.
+    pub(crate) requires_key: bool,
+    /// Who chose the URLs in the keys of callers: anybody if anybody may mint.
+    pub(crate) sealed_urls: UrlSource,
 }
 
 /// A caller who is known, and what it may use.
@@ -88,15 +96,24 @@ impl Authenticator {
             Authorization::Unusable => Err(AuthenticationError::NotBearer),
             Authorization::Bearer(bearer) if is_key(bearer.expose_secret()) => {
                 let opened = self.open(&bearer, host, now, failures)?;
-                Caller::with_key(opened, Some(bearer))
+                Caller::with_key(opened, Some(bearer), self.sealed_urls)
             }
             Authorization::Bearer(secret) => Ok(Caller::without_key(Credentials::Caller(secret))),
             Authorization::Entrusted(bearer) if is_key(bearer.expose_secret()) => {
-                Caller::with_key(self.open(&bearer, host, now, failures)?, None)
+                let opened = self.open(&bearer, host, now, failures)?;
+                Caller::with_key(opened, None, self.sealed_urls)
             }
             Authorization::Entrusted(secret) => entrusted(secret).map(Caller::without_key),
             Authorization::Absent => self.default_caller(host, now),
         }
+    }
+
+    /// Checks that a caller has a key, if this server requires one. The default key is one.
+    pub(crate) fn check_key(&self, caller: &Caller) -> Result<(), AuthenticationError> {
+        if self.requires_key && caller.key.is_none() {
+            return Err(AuthenticationError::KeyRequired);
+        }
+        Ok(())
     }
 
     /// Opens a key that a client sent, and checks what its kind of key must keep to.
@@ -107,21 +124,22 @@ impl Authenticator {
         now: SystemTime,
         failures: OfflineFailures<'_>,
     ) -> Result<Opened<Grant>, AuthenticationError> {
-        let key = key.expose_secret();
-        if self.keys.takes_key_agreement(key) {
-            failures.limit(|| self.open_unlimited(key, host, now))
+        let (key, keys) = (key.expose_secret(), self.keys.load());
+        if keys.takes_key_agreement(key) {
+            failures.limit(|| self.open_unlimited(&keys, key, host, now))
         } else {
-            self.open_unlimited(key, host, now)
+            self.open_unlimited(&keys, key, host, now)
         }
     }
 
     fn open_unlimited(
         &self,
+        keys: &KeyRing,
         key: &str,
         host: &Host,
         now: SystemTime,
     ) -> Result<Opened<Grant>, AuthenticationError> {
-        let opened = match self.keys.open_grant(key, host, now) {
+        let opened = match keys.open_grant(key, host, now) {
             Ok(opened) => opened,
             Err(cause) => return Err(AuthenticationError::InvalidKey(cause)),
         };
@@ -138,8 +156,9 @@ impl Authenticator {
         let Some(key) = &self.default_key else {
             return Ok(Caller::without_key(Credentials::None));
         };
-        match self.open_unlimited(key.expose_secret(), host, now) {
-            Ok(opened) => Caller::with_key(opened, None),
+        match self.open_unlimited(&self.keys.load(), key.expose_secret(), host, now) {
+            // The operator configured this key, whoever may mint.
+            Ok(opened) => Caller::with_key(opened, None, UrlSource::Trusted),
             Err(AuthenticationError::InvalidKey(cause)) => {
                 Err(AuthenticationError::InvalidDefaultKey(cause))
             }
@@ -162,6 +181,7 @@ impl Caller {
     fn with_key(
         opened: Opened<Grant>,
         bearer: Option<SecretString>,
+        url_source: UrlSource,
     ) -> Result<Self, AuthenticationError> {
         let (id, issued_at) = (opened.id(), opened.issued_at());
         let expires_at = opened.expires_at();
@@ -188,6 +208,7 @@ impl Caller {
                 secrets,
                 bearer,
                 restrictions: services,
+                url_source,
             },
             model_aliases: grant.model_aliases,
             restrictions,
@@ -218,5 +239,6 @@ fn entrusted(secret: SecretString) -> Result<Credentials, AuthenticationError> {
         secrets,
         bearer: None,
         restrictions: ServiceRestrictions::default(),
+        url_source: UrlSource::Untrusted,
     })
 }

@@ -26,6 +26,8 @@ pub struct Config {
     pub keys: KeyRing,
     /// The key of requests without credentials.
     pub default_key: Option<SecretString>,
+    /// Whether callers without a key are refused where services are called.
+    pub require_key: bool,
     /// The host names of this gateway. Empty: the `Host` field of each request decides.
     pub public_hosts: Vec<Host>,
     /// Peers whose `X-Forwarded-For` and `X-Forwarded-Host` are trusted.
@@ -77,6 +79,7 @@ impl Config {
         Self {
             keys,
             default_key: None,
+            require_key: false,
             public_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             server_quotas: quotas([60, 360, 8_640], [600, 3_600, 86_400]),

@@ -162,7 +162,8 @@ impl Pipeline {
     /// Charges a permitted request to the quotas of the server and of its key.
     ///
     /// # Errors
-    /// A failure with status 429, or 503 if requests cannot be counted.
+    /// A failure with status 401 without a key where one is required, 429, or 503 if requests
+    /// cannot be counted.
     pub async fn admit(
         &self,
         request: Permitted,
@@ -174,6 +175,7 @@ impl Pipeline {
             hops,
             received,
         } = request;
+        self.authenticator.check_key(&caller)?;
         let key = caller.key.as_ref();
         let permit = self
             .admission

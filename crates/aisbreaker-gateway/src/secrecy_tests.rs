@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use aisbreaker_egress::UrlSource;
 use aisbreaker_token::{Host, KeyRing, PREFIX, ServerKey};
 use http::HeaderMap;
 use serde_json::json;
@@ -13,6 +14,7 @@ use crate::{
     authenticate::{Authenticator, offline::tests::Client},
     config::Config,
     request::credentials::Authorization,
+    server_keys::ServerKeys,
 };
 
 const BEARER: &str = "Fk7wZq3nXv9tRm2bLc8yJd6hPs4g";
@@ -29,7 +31,7 @@ fn debug_output_shows_no_piece_of_a_secret() {
     config.default_key = Some(DEFAULT.into());
     let max_lifetime = config.max_expiration;
     let shown_config = format!("{config:#?}");
-    let keys = Arc::new(server_keys());
+    let keys = server_keys();
     let host = Host::parse("a.example").unwrap();
     let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000);
 
@@ -46,9 +48,10 @@ fn debug_output_shows_no_piece_of_a_secret() {
     let rules = Arc::new(GrantRules {
         policy: MintPolicy::default(),
         max_lifetime,
+        relay: None,
     });
     let minter = Minter {
-        keys: Arc::clone(&keys),
+        keys: ServerKeys::new(server_keys()),
         rules: Arc::clone(&rules),
     };
     let minted = minter.mint(&mint, &HeaderMap::new(), &host, now).unwrap();
@@ -56,9 +59,11 @@ fn debug_output_shows_no_piece_of_a_secret() {
     let key = keys.seal(&payload, &host, now, max_lifetime).unwrap();
 
     let authenticator = Authenticator {
-        keys,
+        keys: ServerKeys::new(server_keys()),
         default_key: Some(DEFAULT.into()),
         rules,
+        requires_key: false,
+        sealed_urls: UrlSource::Trusted,
     };
     let client = Client::new();
     let bearer = |bearer: &str| Authorization::Bearer(bearer.into());

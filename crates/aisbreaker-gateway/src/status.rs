@@ -197,6 +197,12 @@ impl From<AuthenticationError> for Failure {
                 "Authorization must be 'Bearer' and an aisbreaker key or the secret of the service",
             )
             .with_header(WWW_AUTHENTICATE, BEARER),
+            AuthenticationError::KeyRequired => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "this server requires an aisbreaker key: mint one with POST /api/v1/oauth/token or ask its operator for \
+                 one, and send it as 'Authorization: Bearer' and the key",
+            )
+            .with_header(WWW_AUTHENTICATE, BEARER),
         }
     }
 }
@@ -363,6 +369,14 @@ impl From<MintError> for Failure {
                 format!(
                     "requestAuthAndQuotas.serviceSecrets[{index}].serviceId is none of the services for which this \
                      server seals secrets"
+                ),
+            ),
+            MintError::ForbiddenUrl { index } => Self::new(
+                StatusCode::FORBIDDEN,
+                format!(
+                    "requestAuthAndQuotas.serviceSecrets[{index}].url must be at a public https address, since anyone \
+                     may mint here; the operator can restrict minting (mint.secret), or open such addresses to all \
+                     callers (egress.allow_callers)"
                 ),
             ),
             MintError::TooLong { chars, maximum } => Self::new(

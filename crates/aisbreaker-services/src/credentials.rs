@@ -7,6 +7,7 @@
 mod restrictions;
 
 use aisbreaker_api::{ServiceId, ServicePattern};
+use aisbreaker_egress::UrlSource;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use self::restrictions::{Allowance, ServiceRestrictions};
@@ -35,6 +36,9 @@ pub enum Credentials {
         bearer: Option<SecretString>,
         /// The services that the key is restricted to.
         restrictions: ServiceRestrictions,
+        /// Whether the URLs in the key may lead where only the operator's exceptions allow: not
+        /// if anybody could have sealed them.
+        url_source: UrlSource,
     },
 }
 
@@ -127,6 +131,22 @@ impl Credentials {
         }
     }
 
+    /// Returns the URLs that the key names for the service with this id, the default first, and
+    /// who chose them.
+    pub(crate) fn urls_for(&self, id: &ServiceId) -> (&[String], UrlSource) {
+        match self {
+            Self::None | Self::Caller(_) => (&[], UrlSource::Untrusted),
+            Self::Sealed {
+                secrets,
+                url_source,
+                ..
+            } => match first_match(secrets, id) {
+                Some(entry) => (&entry.urls, *url_source),
+                None => (&[], *url_source),
+            },
+        }
+    }
+
     /// Returns the URL that the key names for the service with this id.
     #[must_use]
     pub fn url_for(&self, id: &ServiceId) -> Option<&str> {
@@ -189,6 +209,7 @@ mod tests {
             secrets,
             bearer: bearer.map(Into::into),
             restrictions: ServiceRestrictions::default(),
+            url_source: UrlSource::Trusted,
         }
     }
 

@@ -4,6 +4,7 @@
 //! URL only if the HTTP client reads the same origin in it.
 
 use aisbreaker_api::{ServiceId, ServiceUrl};
+use aisbreaker_egress::UrlSource;
 use secrecy::SecretString;
 
 use crate::{
@@ -25,6 +26,8 @@ pub struct Destination {
     pub is_sealed: bool,
     /// Whether the caller named the URL; otherwise errors do not show the caller its host.
     pub is_named_by_caller: bool,
+    /// Who chose the URL, and so whether the operator's exceptions apply to it.
+    pub url_source: UrlSource,
 }
 
 impl Destination {
@@ -35,6 +38,9 @@ impl Destination {
     /// - A sealed secret may go to the origins (scheme, host and port) of its entry's URLs, or of
     ///   the default URL if the entry has none, and to the operator's. Without `call.service.url`
     ///   the first of the entry's URLs is called.
+    ///
+    /// The URL is trusted if it is the service's own or, where minting is restricted, one in the
+    /// key. One that only the caller chose is not, with whatever secret.
     ///
     /// # Errors
     /// [`ServiceError::MissingSecret`] or [`ServiceError::Forbidden`] as the credentials demand;
@@ -74,7 +80,8 @@ impl Destination {
         target: Target<'_>,
         credentials: &Credentials,
     ) -> Result<Self, ServiceError> {
-        let entry_url = credentials.url_for(target.id);
+        let key_urls = credentials.urls_for(target.id);
+        let entry_url = key_urls.0.first().map(String::as_str);
         let (url, secret, is_sealed) = match credentials.for_service(target.id) {
             Credential::Bound { secret, urls } => {
                 (endpoint.bound_url(target, urls)?, Some(secret), true)
@@ -98,6 +105,7 @@ impl Destination {
             }
         };
         Ok(Self {
+            url_source: endpoint.url_source(&url, target, key_urls),
             url,
             secret: secret.cloned(),
             is_sealed,
@@ -141,6 +149,7 @@ mod tests {
             secrets: vec![entry],
             bearer: Some("own".into()),
             restrictions: ServiceRestrictions::default(),
+            url_source: UrlSource::Trusted,
         }
     }
 
@@ -249,6 +258,91 @@ mod tests {
                 !text.contains("eu.example") && !text.contains("operator"),
                 "names an address: {text}"
             );
+        }
+    }
+
+    #[test]
+    fn only_urls_of_the_operator_and_of_trusted_keys_are_trusted() {
+        use UrlSource::{Trusted, Untrusted};
+        let operators = [Origin::parse("http://operator.example:81").unwrap()];
+        let endpoint = Endpoint {
+            default_url: Some("http://LocalHost:11434"),
+            default_path: "/v1/chat",
+            operator_origins: &operators,
+            path_join: PathJoin::Overlap,
+            secret: SecretNeed::Optional,
+        };
+        let key_url = "http://10.0.0.1:8000/x/${engine}#no-default-path";
+        let urls: &[&str] = &[key_url, "http://10.0.0.2/base"];
+        let keys: [(&str, &str, &[&str], UrlSource); 7] = [
+            ("no url", "sk", &[], Trusted),
+            ("no url, anyone's", "sk", &[], Untrusted),
+            ("urls", "sk", urls, Trusted),
+            ("urls, no secret", "", urls, Trusted),
+            ("urls, the caller's secret", "{{secret}}", urls, Trusted),
+            ("urls, anyone's", "sk", urls, Untrusted),
+            (
+                "the default, anyone's",
+                "",
+                &["http://localhost:11434/v1"],
+                Untrusted,
+            ),
+        ];
+        // The URL in the request, and with which of the keys it is trusted.
+        let rows: [(Option<&str>, [UrlSource; 7]); 12] = [
+            (
+                None,
+                [
+                    Trusted, Trusted, Trusted, Trusted, Trusted, Untrusted, Trusted,
+                ],
+            ),
+            (Some("http://localhost:11434"), [Trusted; 7]),
+            (Some("http://LOCALHOST:11434/v1/"), [Trusted; 7]),
+            (Some("http://localhost:11434/api"), [Untrusted; 7]),
+            (
+                Some("http://localhost:11434/v1/chat?x#no-default-path"),
+                [Untrusted; 7],
+            ),
+            (Some("http://localhost:11435"), [Untrusted; 7]),
+            (Some("http://operator.example:81"), [Trusted; 7]),
+            (Some("http://operator.example:81/v1"), [Trusted; 7]),
+            (Some("http://operator.example:81/admin"), [Untrusted; 7]),
+            (
+                Some("http://10.0.0.2/base/v1"),
+                [
+                    Untrusted, Untrusted, Trusted, Trusted, Trusted, Untrusted, Untrusted,
+                ],
+            ),
+            (Some("http://10.0.0.2/other"), [Untrusted; 7]),
+            (
+                Some("http://10.0.0.1:8000/x/gpt-4o#no-default-path"),
+                [
+                    Untrusted, Untrusted, Trusted, Trusted, Trusted, Untrusted, Untrusted,
+                ],
+            ),
+        ];
+        for (requested, expected) in rows {
+            for ((name, secret, urls, of_key), expected) in keys.into_iter().zip(expected) {
+                let mut credentials = sealed(secret, urls);
+                if let Credentials::Sealed { url_source, .. } = &mut credentials {
+                    *url_source = of_key;
+                }
+                match Destination::choose(&endpoint, &call(credentials, requested)) {
+                    Ok(chosen) => {
+                        assert_eq!(chosen.url_source, expected, "{requested:?} with {name}");
+                    }
+                    // The secret is bound to other origins.
+                    Err(ServiceError::Forbidden(_)) => assert_eq!(secret, "sk", "{requested:?}"),
+                    Err(error) => panic!("{requested:?} with {name}: {error}"),
+                }
+            }
+            for credentials in [Credentials::None, Credentials::Caller("own".into())] {
+                let chosen = Destination::choose(&endpoint, &call(credentials, requested)).unwrap();
+                assert_eq!(
+                    chosen.url_source, expected[1],
+                    "{requested:?} without a key"
+                );
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 mod join;
 
 use aisbreaker_api::{Origin, ServiceId, ServiceUrl};
+use aisbreaker_egress::UrlSource;
 
 use crate::error::{ErrorDetail, ServiceError};
 
@@ -99,6 +100,39 @@ impl Endpoint<'_> {
         is_allowed_by_key || self.operator_origins.contains(origin)
     }
 
+    /// Returns who chose `url`, which was chosen for this target with these URLs in the key.
+    ///
+    /// A URL that the service has by itself is the operator's, and one in the key is as good as its
+    /// minter, whoever repeats it in a request. Any other is the caller's, also one at the same
+    /// origin: the path counts.
+    pub(crate) fn url_source(
+        &self,
+        url: &ServiceUrl,
+        target: Target<'_>,
+        (key_urls, key_source): (&[String], UrlSource),
+    ) -> UrlSource {
+        if target.url.is_none() && (key_urls.is_empty() || key_source == UrlSource::Trusted) {
+            return UrlSource::Trusted;
+        }
+        let is_url_of = |base: &str| {
+            mentions(base, url.origin().host())
+                && self
+                    .resolve(target.id, base, "url")
+                    .is_ok_and(|own| own == *url)
+        };
+        let is_operators = self.default_url.is_some_and(is_url_of)
+            || (self.operator_origins.contains(url.origin())
+                && is_url_of(&url.origin().to_string()));
+        let is_of_trusted_key = || {
+            key_source == UrlSource::Trusted && key_urls.iter().any(|base| is_url_of(base.as_str()))
+        };
+        if is_operators || is_of_trusted_key() {
+            UrlSource::Trusted
+        } else {
+            UrlSource::Untrusted
+        }
+    }
+
     /// Returns the URL if the caller names none.
     fn default_url_or(
         &self,
@@ -123,4 +157,11 @@ impl Endpoint<'_> {
             ServiceError::BadRequest(ErrorDetail::new(text).with_source(invalid))
         })
     }
+}
+
+/// Returns whether a host is in a text: the cheap part of comparing two URLs, most of which differ
+/// in it.
+fn mentions(text: &str, host: &str) -> bool {
+    let mut windows = text.as_bytes().windows(host.len().max(1));
+    windows.any(|window| window.eq_ignore_ascii_case(host.as_bytes()))
 }

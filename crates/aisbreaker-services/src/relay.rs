@@ -7,7 +7,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use aisbreaker_api::{ErrorObject, Origin, ServiceId};
-use aisbreaker_egress::{Body, Client, Outgoing};
+use aisbreaker_egress::{Body, Client, Outgoing, Policy};
 use bytes::Bytes;
 use http::{StatusCode, response};
 use tokio::time::Instant;
@@ -89,6 +89,23 @@ impl Relay {
         &self.providers
     }
 
+    /// Returns which addresses may be called.
+    #[must_use]
+    pub fn egress_policy(&self) -> &Policy {
+        self.client.policy()
+    }
+
+    /// Returns whether a service has this origin by itself: its provider's, or one that the
+    /// operator has added.
+    #[must_use]
+    pub fn has_origin(&self, id: &ServiceId, origin: &Origin) -> bool {
+        let provider = id.vendor().and_then(|vendor| self.providers.find(vendor));
+        let url = provider.and_then(|provider| provider.url.as_deref());
+        let is_default =
+            url.is_some_and(|url| Origin::parse(url).is_ok_and(|default| default == *origin));
+        is_default || self.operator_origins(id).contains(origin)
+    }
+
     /// Returns the deadline for the response head of a request that begins now.
     #[must_use]
     pub fn deadline(&self) -> Instant {
@@ -130,7 +147,7 @@ impl Relay {
             let id = service_id.as_str();
             ErrorContext::new(id, &destination, MAX_ERROR_TEXT_BYTES).explain(error)
         };
-        let response = match send(&self.client, &destination.url, outgoing).await {
+        let response = match send(&self.client, &destination, outgoing).await {
             Ok(response) => response,
             Err(error) => return Err(explain(error)),
         };

@@ -4,7 +4,7 @@
 use std::{fmt::Debug, sync::Arc};
 
 use aisbreaker_api::{Request, Response, ServiceId, ServicePattern, ServiceProps, Usage};
-use aisbreaker_egress::{Client, Policy, Timeouts};
+use aisbreaker_egress::{Client, Policy, Timeouts, UrlSource};
 use aisbreaker_services::{
     AuthScheme, Call, Credentials, Destination, Endpoint, Event, PathJoin, Providers, Registry,
     Relay, Reply, SealedSecret, SecretNeed, ServiceRestrictions, secret_header,
@@ -70,12 +70,14 @@ fn debug_output_shows_no_piece_of_a_secret() {
         secrets: vec![sealed(), own()],
         bearer: bearer.clone(),
         restrictions: ServiceRestrictions::default(),
+        url_source: UrlSource::Trusted,
     };
     let of_the_caller = Credentials::Caller(CALLERS.into());
     let with_the_bearer = Credentials::Sealed {
         secrets: vec![own()],
         bearer,
         restrictions: ServiceRestrictions::default(),
+        url_source: UrlSource::Trusted,
     };
     let [id, other] = ["chat:openai.com", "chat:other"].map(|id| ServiceId::parse(id).unwrap());
     let secret = destination(&of_a_key).secret.unwrap();

@@ -257,7 +257,10 @@ async fn ask(
 ) -> Result<(StatusCode, Bytes), Box<dyn Error>> {
     let url: Uri = egress::parse_url(&format!("{base}{path}"))?;
     let outgoing = egress::Outgoing::post(headers, body);
-    let (parts, body) = client.send(&url, outgoing).await?.into_parts();
+    let (parts, body) = client
+        .send(&url, egress::UrlSource::Trusted, outgoing)
+        .await?
+        .into_parts();
     let (bytes, _reservation) = body.collect_bounded().await?;
     Ok((parts.status, bytes))
 }

@@ -21,6 +21,8 @@ pub(super) struct Draft {
     port: Option<u16>,
     pub(super) opening_keys: Vec<OpeningKey>,
     pub(super) max_buffered_bytes: Option<usize>,
+    /// Whether callers may name the addresses that are allowed although they are not public.
+    pub(super) egress_allow_callers: bool,
     pub(super) store: StoreDraft,
     pub(super) state_file: Option<PathBuf>,
     pub(super) state_interval: Duration,
@@ -34,6 +36,7 @@ impl Draft {
             port: None,
             opening_keys: Vec::new(),
             max_buffered_bytes: None,
+            egress_allow_callers: false,
             store: StoreDraft::default(),
             state_file: None,
             state_interval: Duration::from_secs(60),
@@ -78,6 +81,10 @@ impl Draft {
     pub(super) fn finish(mut self, mut faults: Faults) -> Result<Settings, Faults> {
         self.share_budget(&mut faults);
         let mut settings = self.settings;
+        if self.egress_allow_callers {
+            settings.egress = settings.egress.extend_to_untrusted();
+            settings.is_network_open = settings.gateway.minting.secret.is_none();
+        }
         settings.store = self.store.finish(&mut faults);
         settings.state = self.state_file.map(|path| StateSettings {
             path,

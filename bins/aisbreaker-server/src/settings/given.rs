@@ -125,6 +125,18 @@ impl Given {
         Ok(self.number()?.get() as usize)
     }
 
+    /// Returns a truth value: `true` or `false`, or 1 or 0.
+    pub(super) fn flag(&self) -> Result<bool, Problem> {
+        if let Value::Boolean(flag) = self.value {
+            return Ok(flag);
+        }
+        self.parsed(|text| match text {
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            _ => Err("must be true or false"),
+        })
+    }
+
     pub(super) fn duration(&self) -> Result<Duration, Problem> {
         match humantime::parse_duration(self.text()?.trim()) {
             Ok(duration) if !duration.is_zero() && duration <= MAX_DURATION => Ok(duration),

@@ -104,6 +104,17 @@ pub(crate) static SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        key: Some("require_key"),
+        variable: "AISBREAKER_REQUIRE_KEY",
+        help: "Whether callers without an API key of this server are refused",
+        default: Some("false"),
+        apply: |draft, value| {
+            draft.settings.gateway.require_key = value.flag()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
         key: Some("mint.secret"),
         variable: "AISBREAKER_MINT_SECRET",
         help: "Secret (10 characters or more) that is required to mint API keys; if unset, anyone \
@@ -168,6 +179,18 @@ pub(crate) static SETTINGS: &[Setting] = &[
                separated by commas",
         apply: |draft, value| {
             draft.settings.egress = value.egress_policy()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
+        key: Some("egress.allow_callers"),
+        variable: "AISBREAKER_EGRESS_ALLOW_CALLERS",
+        help: "Whether callers may name such origins and addresses in url; otherwise only the \
+               operator's rows and, where mint.secret is set, keys may",
+        default: Some("false"),
+        apply: |draft, value| {
+            draft.egress_allow_callers = value.flag()?;
             Ok(())
         },
         ..PLAIN

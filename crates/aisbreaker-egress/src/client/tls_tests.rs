@@ -100,7 +100,11 @@ fn answer(stream: &mut Stream, answer: &str) {
 async fn send(client: &Client, host: &str, port: u16) -> Result<Response<Body>, SendError> {
     let url = parse_url(&format!("https://{host}:{port}")).unwrap();
     client
-        .send(&url, Outgoing::post(HeaderMap::new(), "hello"))
+        .send(
+            &url,
+            UrlSource::Trusted,
+            Outgoing::post(HeaderMap::new(), "hello"),
+        )
         .await
 }
 

@@ -11,7 +11,7 @@ mod secret_json;
 use std::{sync::Arc, time::SystemTime};
 
 use aisbreaker_api::InvalidRequest;
-use aisbreaker_token::{Host, KeyId, KeyRing, SealError, SealedKey, ValidityPeriod};
+use aisbreaker_token::{Host, KeyId, SealError, SealedKey, ValidityPeriod};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CACHE_CONTROL, request::Parts};
 use http_body::Body;
@@ -31,6 +31,7 @@ use crate::{
     pipeline::{Pipeline, parse_and_admit},
     request::head::{Endpoints, Head, Surface},
     response::{self, ResponseBody, hold_memory},
+    server_keys::ServerKeys,
     telemetry::access_log::AccessLog,
 };
 
@@ -43,6 +44,8 @@ pub(crate) enum MintError {
     UnknownClient,
     /// This server seals no secrets for the service at this index.
     ForbiddenService { index: usize },
+    /// The URL of the secret at this index would lead to an address that is not public.
+    ForbiddenUrl { index: usize },
     /// The key would be too long.
     TooLong { chars: usize, maximum: usize },
     /// The server failed.
@@ -58,7 +61,7 @@ impl From<InvalidRequest> for MintError {
 /// The token surface.
 #[derive(Clone, Debug)]
 pub(crate) struct Minter {
-    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) keys: ServerKeys,
     pub(crate) rules: Arc<GrantRules>,
 }
 
@@ -120,7 +123,7 @@ impl Minter {
         if let Some(not_before) = request.not_before {
             period = period.with_not_before(not_before);
         }
-        match self.keys.seal_for(&request.grant, host, period) {
+        match self.keys.load().seal_for(&request.grant, host, period) {
             Ok(key) => Ok(key),
             Err(SealError::TooLong {
                 chars,

@@ -37,7 +37,7 @@ impl ProviderRequest<'_> {
         let (destination, outgoing) = (self.destination, self.outgoing);
         let exchange = async move {
             let (parts, body) =
-                send_for_success(&client, &destination.url, outgoing, of_response).await?;
+                send_for_success(&client, &destination, outgoing, of_response).await?;
             let answer = match kind {
                 ReplyKind::Final => read_whole(body).await?,
                 ReplyKind::Stream => match read_streamed(&parts.headers, body).await? {
@@ -85,6 +85,6 @@ pub(super) async fn fetch(
     destination: &Destination,
     outgoing: Outgoing,
 ) -> Result<CollectedBody, ServiceError> {
-    let (_, body) = send_for_success(client, &destination.url, outgoing, of_response).await?;
+    let (_, body) = send_for_success(client, destination, outgoing, of_response).await?;
     read_whole(body).await
 }

@@ -112,7 +112,7 @@ async fn exchange(
     kind: ReplyKind,
 ) -> Result<Reply, ServiceError> {
     let (parts, body) =
-        send_for_success(&client, &destination.url, outgoing, error_of_response).await?;
+        send_for_success(&client, &destination, outgoing, error_of_response).await?;
     let reader = ServerReader::default();
     let answer = match kind {
         ReplyKind::Final => read_whole(body).await?,

@@ -1,4 +1,4 @@
-//! Sends a request to the URL of a service.
+//! Sends a request to the destination of a call.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{
     send_error::no_answer,
     status::{is_error, retry_after, unusable_status},
 };
-use crate::error::ServiceError;
+use crate::{destination::Destination, error::ServiceError};
 
 /// Sends a request and waits for the head of the response, whatever its status is.
 ///
@@ -20,11 +20,11 @@ use crate::error::ServiceError;
 /// provider may do better.
 pub(crate) async fn send(
     client: &Client,
-    url: &ServiceUrl,
+    destination: &Destination,
     outgoing: Outgoing,
 ) -> Result<Response<Body>, ServiceError> {
-    let uri = request_uri(url)?;
-    match client.send(&uri, outgoing).await {
+    let uri = request_uri(&destination.url)?;
+    match client.send(&uri, destination.url_source, outgoing).await {
         Ok(response) => Ok(response),
         Err(error) => Err(no_answer(error)),
     }
@@ -36,11 +36,11 @@ pub(crate) async fn send(
 /// For a response with an error status, `error_of` its status, its body and its `Retry-After`.
 pub(crate) async fn send_for_success(
     client: &Client,
-    url: &ServiceUrl,
+    destination: &Destination,
     outgoing: Outgoing,
     error_of: fn(StatusCode, &[u8], Option<Duration>) -> ServiceError,
 ) -> Result<(response::Parts, Body), ServiceError> {
-    let (parts, body) = send(client, url, outgoing).await?.into_parts();
+    let (parts, body) = send(client, destination, outgoing).await?.into_parts();
     if is_error(parts.status) {
         let retry_after = retry_after(&parts.headers);
         return Err(error_of(parts.status, &read_error(body).await, retry_after));

@@ -67,11 +67,11 @@ fn refusal_text(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::Scheme => {
             "this server calls services over https only, unless its operator allows the address \
-             (egress.allow)"
+             (egress.allow; for a url of callers also egress.allow_callers)"
         }
         Refusal::Address => {
             "this server calls public addresses only, unless its operator allows the address \
-             (egress.allow)"
+             (egress.allow; for a url of callers also egress.allow_callers)"
         }
         Refusal::InvalidUrl => "the host of the address has characters that cannot be used",
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use aisbreaker_api::{Output, OutputText, Response, ServiceId, ServicePattern, Usage};
-use aisbreaker_egress::Timeouts;
+use aisbreaker_egress::{Timeouts, UrlSource};
 use aisbreaker_services::{
     Call, Credential, Credentials, Reply, ReplyFuture, SealedSecret, Service, ServiceError,
     ServiceRestrictions,
@@ -148,6 +148,7 @@ async fn a_filter_looks_up_the_secret_of_the_service_behind_it() {
         secrets,
         bearer: None,
         restrictions: ServiceRestrictions::default(),
+        url_source: UrlSource::Trusted,
     });
 
     // A whole answer to a request for a stream is passed on as it is.

@@ -6,7 +6,7 @@ mod table;
 use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
 
 use aisbreaker_api::{Response, ServiceId, ServicePattern};
-use aisbreaker_egress::Timeouts;
+use aisbreaker_egress::{Timeouts, UrlSource};
 use aisbreaker_services::{
     Call, Credentials, Dialect, Event, Provider as Row, Providers, Registry, Reply, SealedSecret,
     ServiceError, ServiceRestrictions, Tokens,
@@ -144,6 +144,7 @@ fn sealed_call(
         secrets,
         bearer: None,
         restrictions: ServiceRestrictions::default(),
+        url_source: UrlSource::Trusted,
     });
     call
 }

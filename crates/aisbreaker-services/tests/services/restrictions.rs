@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use aisbreaker_api::{ServiceId, ServicePattern};
-use aisbreaker_egress::Timeouts;
+use aisbreaker_egress::{Timeouts, UrlSource};
 use aisbreaker_services::{
     Call, Credentials, Registry, SealedSecret, ServiceError, ServiceRestrictions,
     services::{Options, standard},
@@ -34,6 +34,7 @@ fn key(url: &str, lists: &[&[&str]]) -> Credentials {
             vec![url.to_owned()],
         )],
         bearer: None,
+        url_source: UrlSource::Trusted,
         restrictions: ServiceRestrictions::new(lists.collect()),
     }
 }
@@ -340,6 +341,7 @@ async fn a_fallback_that_is_not_allowed_is_left_out() {
             entry("", &forbidden.url()),
         ],
         bearer: None,
+        url_source: UrlSource::Trusted,
         restrictions: ServiceRestrictions::new(vec![vec![
             pattern("chat:openai.com/m"),
             pattern("chat:groq.com/m"),

@@ -5,7 +5,7 @@ pub(crate) mod provider;
 use std::{fs, path::PathBuf, sync::Arc};
 
 use aisbreaker_api::{ConversationState, Output, ProcessCall, Progress, Response, ServicePattern};
-use aisbreaker_egress::{Client, Policy, Timeouts};
+use aisbreaker_egress::{Client, Policy, Timeouts, UrlSource};
 use aisbreaker_services::{
     Call, Credentials, Event, Registry, Reply, SealedSecret, ServiceError, ServiceRestrictions,
     services::{Options, standard},
@@ -19,7 +19,8 @@ use self::provider::{Provider, Received};
 pub(crate) const SECRET: &str = "sk-secret-of-the-caller-0123456789";
 
 pub(crate) fn client(timeouts: Timeouts) -> Client {
-    Client::new(Policy::strict().allow("127.0.0.0/8").unwrap(), timeouts)
+    let policy = Policy::strict().allow("127.0.0.0/8").unwrap();
+    Client::new(policy.extend_to_untrusted(), timeouts)
 }
 
 pub(crate) fn registry() -> Registry {
@@ -131,6 +132,7 @@ pub(crate) fn sealed_call(registry: &Registry, id: &str, url: &str, request: Val
         secrets,
         bearer: None,
         restrictions: ServiceRestrictions::default(),
+        url_source: UrlSource::Trusted,
     });
     call
 }

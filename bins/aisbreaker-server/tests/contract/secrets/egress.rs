@@ -250,7 +250,10 @@ fn exception_allows_only_what_it_names() {
     ];
 
     for (row, exception, url, is_allowed) in rows {
-        let server = Server::start(&[("AISBREAKER_EGRESS_ALLOW", &exception)]);
+        let server = Server::start(&[
+            ("AISBREAKER_EGRESS_ALLOW", &exception),
+            ("AISBREAKER_EGRESS_ALLOW_CALLERS", "true"),
+        ]);
         let response = server.process("sk-own", &call(service_at("chat:openai.com", &url), "Hi"));
         if is_allowed {
             assert_eq!(response.content(), "ok", "{row}");

@@ -58,9 +58,13 @@ impl Server {
         Self::start_with(&["--listen", "127.0.0.1:0"], &environment)
     }
 
-    /// Starts a server that may call loopback addresses.
+    /// Starts a server that may call loopback addresses, whoever names them.
     pub(crate) fn with_loopback_egress(environment: &[(&str, &str)]) -> Self {
-        Self::start(&[&[("AISBREAKER_EGRESS_ALLOW", "127.0.0.0/8")], environment].concat())
+        let defaults = [
+            ("AISBREAKER_EGRESS_ALLOW", "127.0.0.0/8"),
+            ("AISBREAKER_EGRESS_ALLOW_CALLERS", "true"),
+        ];
+        Self::start(&[&defaults, environment].concat())
     }
 
     /// Starts a server with only these arguments and this environment. Its log includes what it

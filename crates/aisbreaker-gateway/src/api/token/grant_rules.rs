@@ -5,9 +5,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use aisbreaker_api::InvalidRequest;
-use aisbreaker_token::{Grant, Opened};
-use http::HeaderMap;
+use aisbreaker_api::{InvalidRequest, ServiceId, ServiceUrl};
+use aisbreaker_egress::UrlSource;
+use aisbreaker_services::Relay;
+use aisbreaker_token::{Grant, Opened, ServiceSecret};
+use http::{HeaderMap, Uri};
 
 use super::{MintError, MintPolicy, mint_request};
 
@@ -16,6 +18,8 @@ use super::{MintError, MintPolicy, mint_request};
 pub(crate) struct GrantRules {
     pub(crate) policy: MintPolicy,
     pub(crate) max_lifetime: Duration,
+    /// Where services are called. `None`: not known, so URLs are judged when they are called.
+    pub(crate) relay: Option<Relay>,
 }
 
 /// Why minting would not have sealed a key that was sealed offline. For the log only.
@@ -29,6 +33,8 @@ pub(crate) enum RuleBroken {
     Grant(InvalidRequest),
     #[error("offline key holds what minting refuses: serviceSecrets[{index}] is not allowed")]
     ForbiddenService { index: usize },
+    #[error("offline key holds what minting refuses: serviceSecrets[{index}].url is not allowed")]
+    ForbiddenUrl { index: usize },
 }
 
 impl GrantRules {
@@ -36,8 +42,12 @@ impl GrantRules {
     ///
     /// Both minting and the opening of offline keys call this: a check that belongs to both has its
     /// place here, and one of the form of a request in [`MintRequest`](mint_request::MintRequest).
+    ///
+    /// # Errors
+    /// The first rule that it breaks; no error repeats a part of it.
     pub(crate) fn check(&self, grant: &Grant) -> Result<(), MintError> {
-        self.policy.check_services(grant)
+        self.policy.check_services(grant)?;
+        self.check_urls(grant)
     }
 
     /// Checks a key that was sealed offline.
@@ -49,6 +59,47 @@ impl GrantRules {
         }
         mint_request::check_grant(key.payload()).map_err(RuleBroken::Grant)?;
         Ok(self.check(key.payload())?)
+    }
+
+    /// Refuses URLs that the operator's exceptions would allow, but not to those who sealed them.
+    /// A name that only resolves to such an address is refused when it is called.
+    fn check_urls(&self, grant: &Grant) -> Result<(), MintError> {
+        for (index, entry) in grant.service_secrets.iter().enumerate() {
+            if entry.url.iter().any(|url| self.opens_exception(entry, url)) {
+                return Err(MintError::ForbiddenUrl { index });
+            }
+        }
+        Ok(())
+    }
+
+    fn opens_exception(&self, entry: &ServiceSecret, url: &str) -> bool {
+        let Some(relay) = &self.relay else {
+            return false;
+        };
+        let is_allowed = |source| match origin_of(url) {
+            Some(origin) => relay.egress_policy().check_url(&origin, source).is_ok(),
+            None => false,
+        };
+        is_allowed(UrlSource::Trusted) && !is_allowed(self.url_source(entry, url))
+    }
+
+    /// Returns who chose a URL of an entry: the operator, if the service is at this origin by
+    /// itself.
+    fn url_source(&self, entry: &ServiceSecret, url: &str) -> UrlSource {
+        let is_operators = self.relay.as_ref().is_some_and(|relay| {
+            let (Ok(id), Ok(url)) = (
+                ServiceId::parse(entry.service_id.as_str()),
+                ServiceUrl::parse_base(url),
+            ) else {
+                return false;
+            };
+            relay.has_origin(&id, url.origin())
+        });
+        if is_operators {
+            UrlSource::Trusted
+        } else {
+            self.policy.url_source()
+        }
     }
 }
 
@@ -66,9 +117,16 @@ impl From<MintError> for RuleBroken {
         match error {
             MintError::UnknownClient => Self::UnknownSealer,
             MintError::ForbiddenService { index } => Self::ForbiddenService { index },
+            MintError::ForbiddenUrl { index } => Self::ForbiddenUrl { index },
             MintError::Request(invalid) => Self::Grant(invalid),
             // Not expected: these are of sealing.
             MintError::TooLong { .. } | MintError::Internal(_) => Self::TooLong,
         }
     }
+}
+
+/// Returns the origin of a base URL, which may have placeholders in its path.
+fn origin_of(url: &str) -> Option<Uri> {
+    let url = ServiceUrl::parse_base(url).ok()?;
+    url.origin().to_string().parse().ok()
 }

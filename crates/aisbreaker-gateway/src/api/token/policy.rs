@@ -1,6 +1,7 @@
 //! Who may mint keys, and for which services.
 
 use aisbreaker_api::{ServiceId, ServicePattern};
+use aisbreaker_egress::UrlSource;
 use aisbreaker_token::{Grant, ServiceSecret};
 use http::HeaderMap;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -38,6 +39,14 @@ impl MintPolicy {
             return Ok(());
         }
         Err(MintError::UnknownClient)
+    }
+
+    /// Returns who chooses the URLs in keys: whoever may mint, which is anybody without a secret.
+    pub(crate) fn url_source(&self) -> UrlSource {
+        match self.secret {
+            Some(_) => UrlSource::Trusted,
+            None => UrlSource::Untrusted,
+        }
     }
 
     /// Checks that every secret of the grant may be sealed. Entries without a secret, and those that

@@ -23,6 +23,7 @@ fn key(entries: &[(&str, &str)]) -> Credentials {
         secrets: entries.iter().map(sealed).collect(),
         bearer: None,
         restrictions: ServiceRestrictions::default(),
+        url_source: aisbreaker_egress::UrlSource::Trusted,
     }
 }
 
@@ -322,6 +323,7 @@ fn usable_fallbacks_have_their_own_model_or_the_same() {
         mut secrets,
         bearer,
         restrictions,
+        url_source,
     } = key(&[
         ("chat:openai.com", "o"),
         ("chat:groq.com", "g"),
@@ -336,6 +338,7 @@ fn usable_fallbacks_have_their_own_model_or_the_same() {
         secrets,
         bearer,
         restrictions,
+        url_source,
     };
     let found = |model| {
         resolve(

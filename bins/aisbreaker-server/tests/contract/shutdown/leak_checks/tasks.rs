@@ -32,7 +32,10 @@ impl EmbeddedGateway {
             .enable_all()
             .build()
             .expect("a runtime");
-        let policy = Policy::strict().allow("127.0.0.0/8").expect("an exception");
+        let policy = Policy::strict()
+            .allow("127.0.0.0/8")
+            .expect("an exception")
+            .extend_to_untrusted();
         let registry =
             services::standard(Client::new(policy, timeouts), services::Options::default()).build();
         let mut config = Config::new(KeyRing::new(ServerKey::generate().expect("a key")));
