@@ -6,7 +6,10 @@ mod key_options;
 mod keygen;
 mod mint;
 mod narrow;
+mod public_key;
+mod public_key_source;
 mod revoke;
+mod seal;
 mod secret_source;
 mod target;
 
@@ -48,5 +51,13 @@ pub(crate) const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         command: revoke::command,
         run: revoke::run,
+    },
+    Subcommand {
+        command: seal::command,
+        run: seal::run,
+    },
+    Subcommand {
+        command: public_key::command,
+        run: public_key::run,
     },
 ];

@@ -139,17 +139,9 @@ impl Authenticator {
         host: &Host,
         now: SystemTime,
     ) -> Result<Opened<Grant>, AuthenticationError> {
-        let opened = match keys.open_grant(key, host, now) {
-            Ok(opened) => opened,
-            Err(cause) => return Err(AuthenticationError::InvalidKey(cause)),
-        };
-        // Anyone may have sealed it, and minting never saw what is in it.
-        if opened.is_offline()
-            && let Err(broken) = self.rules.check_opened(&opened)
-        {
-            return Err(AuthenticationError::RuleBroken(broken));
-        }
-        Ok(opened)
+        // Anyone may have sealed an offline key, and minting never saw what is in it.
+        let check = |key: &Opened<Grant>| Ok(self.rules.check_opened(key)?);
+        keys.open_grant_with(key, host, now, check)
     }
 
     fn default_caller(&self, host: &Host, now: SystemTime) -> Result<Caller, AuthenticationError> {
@@ -164,6 +156,18 @@ impl Authenticator {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+impl From<OpenError> for AuthenticationError {
+    fn from(error: OpenError) -> Self {
+        Self::InvalidKey(error)
+    }
+}
+
+impl From<RuleBroken> for AuthenticationError {
+    fn from(broken: RuleBroken) -> Self {
+        Self::RuleBroken(broken)
     }
 }
 

@@ -186,9 +186,7 @@ impl Answer {
 fn server(url: &str) -> Result<Kind, Box<dyn Error>> {
     let base = url.trim_end_matches('/').to_owned();
     egress::parse_url(&base).map_err(|error| format!("--server {error}"))?;
-    // Whoever runs the command chose the address.
-    let policy = egress::Policy::strict().allow("0.0.0.0/0")?.allow("::/0")?;
-    let client = egress::Client::new(policy, egress::Timeouts::default());
+    let client = client()?;
     Ok(Kind::Server { client, base })
 }
 
@@ -219,6 +217,37 @@ impl egress::Resolve for ThisMachine {
     fn resolve(&self, _host: &str) -> egress::ResolveFuture {
         Box::pin(std::future::ready(Ok(vec![self.0])))
     }
+}
+
+/// Creates a client that may call any address, since whoever runs the command chose it.
+fn client() -> Result<egress::Client, Box<dyn Error>> {
+    let policy = egress::Policy::strict().allow("0.0.0.0/0")?.allow("::/0")?;
+    Ok(egress::Client::new(policy, egress::Timeouts::default()))
+}
+
+/// Gets what a URL names, as text.
+///
+/// # Errors
+/// A text that is no URL, and a server that does not answer with status 200.
+pub(crate) fn get(url: &str) -> Result<String, Box<dyn Error>> {
+    let uri = egress::parse_url(url)?;
+    let client = client()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let bytes = runtime.block_on(async {
+        let outgoing = egress::Outgoing::get(HeaderMap::new());
+        let (parts, body) = client
+            .send(&uri, egress::UrlSource::Trusted, outgoing)
+            .await?
+            .into_parts();
+        let (bytes, _reservation) = body.collect_bounded().await?;
+        match parts.status {
+            StatusCode::OK => Ok::<_, Box<dyn Error>>(bytes),
+            status => Err(format!("{url} answered with status {}", status.as_u16()).into()),
+        }
+    })?;
+    Ok(String::from_utf8(bytes.into())?)
 }
 
 fn local(settings: Settings, host: &Host) -> Result<Kind, Box<dyn Error>> {

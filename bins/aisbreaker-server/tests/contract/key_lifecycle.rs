@@ -3,6 +3,7 @@
 mod caller_chosen_addresses;
 mod callers_without_a_key;
 mod command_line;
+mod jwks;
 mod minting_options;
 mod revocation;
 mod revoke_command;
@@ -71,3 +72,6 @@ fn assert_oauth_error(row: &str, answer: &Response, status: u16, error: &str, me
         "{row}"
     );
 }
+mod nested_keys;
+mod offline_commands;
+mod offline_keys;

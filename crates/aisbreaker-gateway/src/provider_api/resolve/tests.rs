@@ -378,7 +378,10 @@ fn usable_fallbacks_have_their_own_model_or_the_same() {
 /// Returns a key with these entries, restricted to these services.
 fn restricted_key(entries: &[(&str, &str)], lists: &[&[&str]]) -> Credentials {
     let Credentials::Sealed {
-        secrets, bearer, ..
+        secrets,
+        bearer,
+        url_source,
+        ..
     } = key(entries)
     else {
         unreachable!("a key")
@@ -390,6 +393,7 @@ fn restricted_key(entries: &[(&str, &str)], lists: &[&[&str]]) -> Credentials {
     Credentials::Sealed {
         secrets,
         bearer,
+        url_source,
         restrictions: ServiceRestrictions::new(lists.collect()),
     }
 }
