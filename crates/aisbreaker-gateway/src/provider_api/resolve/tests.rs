@@ -378,10 +378,7 @@ fn usable_fallbacks_have_their_own_model_or_the_same() {
 /// Returns a key with these entries, restricted to these services.
 fn restricted_key(entries: &[(&str, &str)], lists: &[&[&str]]) -> Credentials {
     let Credentials::Sealed {
-        secrets,
-        bearer,
-        url_source,
-        ..
+        secrets, bearer, ..
     } = key(entries)
     else {
         unreachable!("a key")
@@ -393,7 +390,7 @@ fn restricted_key(entries: &[(&str, &str)], lists: &[&[&str]]) -> Credentials {
     Credentials::Sealed {
         secrets,
         bearer,
-        url_source,
+        url_source: aisbreaker_egress::UrlSource::Trusted,
         restrictions: ServiceRestrictions::new(lists.collect()),
     }
 }
