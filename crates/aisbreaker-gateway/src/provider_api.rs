@@ -17,6 +17,7 @@ pub(crate) mod resolve;
 
 use std::time::Duration;
 
+use aisbreaker_api::InvalidRequest;
 use aisbreaker_services::{Dialect, Relay};
 use bytes::Bytes;
 use http::{Method, Response, header::CONTENT_TYPE, request::Parts};
@@ -169,7 +170,7 @@ async fn parse_model(
     let content_type = parts.headers.get(CONTENT_TYPE).cloned();
     let parse = move |body: &Bytes| {
         let model = model_in(body, format, content_type.as_ref())?;
-        Ok((model, body.clone()))
+        Ok::<_, InvalidRequest>((model, body.clone()))
     };
     let (parsed, hold) = body.parse(parse).await?;
     log.hold_request_memory(hold);
