@@ -22,6 +22,7 @@ use crate::{
     request::credentials::{Authorization, is_key},
     restrictions::{self, InvalidRestriction, Restrictions},
     revocation::Revoked,
+    server_keys::ServerKeys,
 };
 
 /// Why a caller is not known.
@@ -50,7 +51,7 @@ pub(crate) enum AuthenticationError {
 /// Opens keys.
 #[derive(Debug)]
 pub(crate) struct Authenticator {
-    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) keys: ServerKeys,
     /// The key of requests without credentials.
     pub(crate) default_key: Option<SecretString>,
     /// What keys that were sealed offline must keep to.
@@ -127,30 +128,31 @@ impl Authenticator {
         now: SystemTime,
         failures: OfflineFailures<'_>,
     ) -> Result<Opened<Grant>, AuthenticationError> {
-        let key = key.expose_secret();
-        if self.keys.takes_key_agreement(key) {
-            failures.limit(|| self.open_unlimited(key, host, now))
+        let (key, keys) = (key.expose_secret(), self.keys.load());
+        if keys.takes_key_agreement(key) {
+            failures.limit(|| self.open_unlimited(&keys, key, host, now))
         } else {
-            self.open_unlimited(key, host, now)
+            self.open_unlimited(&keys, key, host, now)
         }
     }
 
     fn open_unlimited(
         &self,
+        keys: &KeyRing,
         key: &str,
         host: &Host,
         now: SystemTime,
     ) -> Result<Opened<Grant>, AuthenticationError> {
         // Anyone may have sealed an offline key, and minting never saw what is in it.
         let check = |key: &Opened<Grant>| Ok(self.rules.check_opened(key)?);
-        self.keys.open_grant_with(key, host, now, check)
+        keys.open_grant_with(key, host, now, check)
     }
 
     fn default_caller(&self, host: &Host, now: SystemTime) -> Result<Caller, AuthenticationError> {
         let Some(key) = &self.default_key else {
             return Ok(Caller::without_key(Credentials::None));
         };
-        match self.open_unlimited(key.expose_secret(), host, now) {
+        match self.open_unlimited(&self.keys.load(), key.expose_secret(), host, now) {
             // The operator configured this key, whoever may mint.
             Ok(opened) => Caller::with_key(opened, None, UrlSource::Trusted),
             Err(AuthenticationError::InvalidKey(cause)) => {
