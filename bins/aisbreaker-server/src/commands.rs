@@ -8,6 +8,7 @@ mod mint;
 mod narrow;
 mod public_key;
 mod public_key_source;
+mod revoke;
 mod seal;
 mod secret_source;
 mod target;
@@ -46,6 +47,10 @@ pub(crate) const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         command: narrow::command,
         run: narrow::run,
+    },
+    Subcommand {
+        command: revoke::command,
+        run: revoke::run,
     },
     Subcommand {
         command: seal::command,

@@ -17,6 +17,8 @@ use crate::{
     api::token::grant_rules::{GrantRules, RuleBroken},
     request::credentials::{Authorization, is_key},
     restrictions::{self, InvalidRestriction, Restrictions},
+    revocation::Revoked,
+    server_keys::ServerKeys,
 };
 
 /// Why a caller is not known.
@@ -30,6 +32,8 @@ pub(crate) enum AuthenticationError {
     TooManyFailures,
     /// The server's default key does not open here and now.
     InvalidDefaultKey(OpenError),
+    /// The server's default key is revoked.
+    RevokedDefaultKey(Revoked),
     /// The key holds a service id that is not one.
     InvalidServiceId,
     /// The key holds a restriction that is not understood.
@@ -43,7 +47,7 @@ pub(crate) enum AuthenticationError {
 /// Opens keys.
 #[derive(Debug)]
 pub(crate) struct Authenticator {
-    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) keys: ServerKeys,
     /// The key of requests without credentials.
     pub(crate) default_key: Option<SecretString>,
     /// What keys that were sealed offline must keep to.
@@ -77,6 +81,21 @@ pub(crate) struct Key {
     pub(crate) expires_at: SystemTime,
     /// The keys that it was made from, the first of them first.
     pub(crate) ancestors: Vec<Ancestor>,
+}
+
+impl Key {
+    /// Returns the parts of an opened key that are not secret.
+    pub(crate) fn of(opened: &Opened<Grant>) -> Self {
+        let grant = opened.payload();
+        Self {
+            id: opened.id(),
+            name: grant.name.clone(),
+            quotas: grant.request_quotas,
+            issued_at: opened.issued_at(),
+            expires_at: opened.expires_at(),
+            ancestors: grant.ancestors.clone(),
+        }
+    }
 }
 
 impl Authenticator {
@@ -120,30 +139,31 @@ impl Authenticator {
         now: SystemTime,
         failures: OfflineFailures<'_>,
     ) -> Result<Opened<Grant>, AuthenticationError> {
-        let key = key.expose_secret();
-        if self.keys.takes_key_agreement(key) {
-            failures.limit(|| self.open_unlimited(key, host, now))
+        let (key, keys) = (key.expose_secret(), self.keys.load());
+        if keys.takes_key_agreement(key) {
+            failures.limit(|| self.open_unlimited(&keys, key, host, now))
         } else {
-            self.open_unlimited(key, host, now)
+            self.open_unlimited(&keys, key, host, now)
         }
     }
 
     fn open_unlimited(
         &self,
+        keys: &KeyRing,
         key: &str,
         host: &Host,
         now: SystemTime,
     ) -> Result<Opened<Grant>, AuthenticationError> {
         // Anyone may have sealed an offline key, and minting never saw what is in it.
         let check = |key: &Opened<Grant>| Ok(self.rules.check_opened(key)?);
-        self.keys.open_grant_with(key, host, now, check)
+        keys.open_grant_with(key, host, now, check)
     }
 
     fn default_caller(&self, host: &Host, now: SystemTime) -> Result<Caller, AuthenticationError> {
         let Some(key) = &self.default_key else {
             return Ok(Caller::without_key(Credentials::None));
         };
-        match self.open_unlimited(key.expose_secret(), host, now) {
+        match self.open_unlimited(&self.keys.load(), key.expose_secret(), host, now) {
             // The operator configured this key, whoever may mint.
             Ok(opened) => Caller::with_key(opened, None, UrlSource::Trusted),
             Err(AuthenticationError::InvalidKey(cause)) => {

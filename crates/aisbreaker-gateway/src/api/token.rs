@@ -6,6 +6,7 @@ pub(crate) mod grant_rules;
 pub(crate) mod lifetime;
 pub(crate) mod mint_request;
 mod policy;
+pub(crate) mod reach;
 mod restriction;
 mod rfc3339;
 mod secret_json;
@@ -14,7 +15,7 @@ mod token_request;
 use std::{sync::Arc, time::SystemTime};
 
 use aisbreaker_api::InvalidRequest;
-use aisbreaker_token::{Host, KeyId, KeyRing, SealError, SealedKey, ValidityPeriod};
+use aisbreaker_token::{Host, KeyId, SealError, SealedKey, ValidityPeriod};
 use bytes::Bytes;
 use http::{HeaderMap, Response, request::Parts};
 use http_body::Body;
@@ -30,12 +31,14 @@ use self::{
 pub use self::{
     mint_request::{InvalidQuotas, quotas_from_json},
     policy::MintPolicy,
+    rfc3339::parse as parse_rfc3339,
 };
 use crate::{
     failure::Failure,
     pipeline::{Pipeline, parse_and_admit},
     request::head::{Endpoints, Head, Surface},
     response::{self, ResponseBody, hold_memory},
+    server_keys::ServerKeys,
     telemetry::access_log::AccessLog,
 };
 
@@ -65,7 +68,7 @@ impl From<InvalidRequest> for MintError {
 /// The token surface.
 #[derive(Clone, Debug)]
 pub(crate) struct Minter {
-    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) keys: ServerKeys,
     pub(crate) rules: Arc<GrantRules>,
 }
 
@@ -112,8 +115,9 @@ impl Minter {
                 }
             }
             TokenRequest::Exchange(request) => {
+                let keys = self.keys.load();
                 let exchange = Exchange {
-                    keys: &self.keys,
+                    keys: &keys,
                     host: &head.host,
                     client: head.client,
                     now,
@@ -141,7 +145,7 @@ impl Minter {
         if let Some(not_before) = request.not_before {
             period = period.with_not_before(not_before);
         }
-        match self.keys.seal_for(&request.grant, host, period) {
+        match self.keys.load().seal_for(&request.grant, host, period) {
             Ok(key) => Ok(key),
             Err(SealError::TooLong {
                 chars,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use aisbreaker_egress::UrlSource;
 use aisbreaker_services::ServiceRestrictions;
 
 use super::*;
@@ -391,8 +390,8 @@ fn restricted_key(entries: &[(&str, &str)], lists: &[&[&str]]) -> Credentials {
     Credentials::Sealed {
         secrets,
         bearer,
+        url_source: aisbreaker_egress::UrlSource::Trusted,
         restrictions: ServiceRestrictions::new(lists.collect()),
-        url_source: UrlSource::Trusted,
     }
 }
 

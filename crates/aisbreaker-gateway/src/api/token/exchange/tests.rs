@@ -134,7 +134,7 @@ proptest! {
         links in prop::collection::vec(restrictions(), 1..4),
     ) {
         let host = Host::parse("a.example").unwrap();
-        let keys = Arc::new(KeyRing::new(aisbreaker_token::ServerKey::from_bytes([1; 32])));
+        let keys = KeyRing::new(aisbreaker_token::ServerKey::from_bytes([1; 32]));
         let mut key = seal(&keys, &grant(&entries, first));
         for restrict in links {
             let before = credentials(&key.payload().service_secrets, &key.payload().restrict);
@@ -234,9 +234,7 @@ fn a_restriction_that_shuts_everything_out_leaves_nothing_to_reach() {
 
 #[test]
 fn what_bars_a_service_stays_and_other_entries_go() {
-    let keys = Arc::new(KeyRing::new(aisbreaker_token::ServerKey::from_bytes(
-        [1; 32],
-    )));
+    let keys = KeyRing::new(aisbreaker_token::ServerKey::from_bytes([1; 32]));
     let host = Host::parse("a.example").unwrap();
     let entry = |id: &str, secret: &str| (id.to_owned(), secret.to_owned());
     let entries = [
