@@ -78,6 +78,3 @@ fn assert_oauth_error(row: &str, answer: &Response, status: u16, error: &str, me
         "{row}"
     );
 }
-mod nested_keys;
-mod offline_commands;
-mod offline_keys;

@@ -117,8 +117,9 @@ impl Minter {
                 }
             }
             TokenRequest::Exchange(request) => {
+                let keys = self.keys.load();
                 let exchange = Exchange {
-                    keys: &self.keys,
+                    keys: &keys,
                     host: &head.host,
                     client: head.client,
                     now,
