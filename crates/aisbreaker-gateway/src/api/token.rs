@@ -20,7 +20,7 @@ use http::{HeaderMap, Response, request::Parts};
 use http_body::Body;
 use serde::Serialize;
 
-pub(crate) use self::exchange::ExchangeError;
+pub(crate) use self::exchange::{ExchangeError, Reach};
 use self::{
     exchange::Exchange,
     grant_rules::GrantRules,

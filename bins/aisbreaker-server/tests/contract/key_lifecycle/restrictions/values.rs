@@ -1,7 +1,8 @@
 //! Values that cannot be understood, and the name of a key in the log.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use aisbreaker_gateway::{Clock as _, SystemClock};
 use aisbreaker_token::{Host, KeyRing, ServerKey, ValidityPeriod};
 use serde_json::{Value, json};
 
@@ -34,7 +35,7 @@ fn minting_refuses_values_that_it_does_not_understand() {
 /// Seals a grant without the checks of minting.
 fn sealed(grant: &Value) -> String {
     let ring = KeyRing::new(ServerKey::parse(KEY).unwrap());
-    let period = ValidityPeriod::new(SystemTime::now(), Duration::from_secs(600));
+    let period = ValidityPeriod::new(SystemClock::new().wall(), Duration::from_secs(600));
     let host = Host::parse("localhost").unwrap();
     ring.seal_for(grant, &host, period)
         .unwrap()
