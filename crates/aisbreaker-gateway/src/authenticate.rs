@@ -16,7 +16,7 @@ use self::offline::OfflineFailures;
 use crate::{
     api::token::grant_rules::{GrantRules, RuleBroken},
     request::credentials::{Authorization, is_key},
-    restrictions::{InvalidRestriction, Restrictions},
+    restrictions::{self, InvalidRestriction, Restrictions},
     revocation::Revoked,
 };
 
@@ -216,6 +216,20 @@ impl Caller {
             restrictions,
         })
     }
+}
+
+/// Checks that a key could be used: what [`Caller`] takes from its grant is understood.
+pub(crate) fn check_usable(grant: &Grant) -> Result<(), AuthenticationError> {
+    for entry in &grant.service_secrets {
+        let is_id = |id: &String| ServiceId::parse(&**id).is_ok();
+        if ServicePattern::parse(&*entry.service_id).is_err() || !entry.fallback.iter().all(is_id) {
+            return Err(AuthenticationError::InvalidServiceId);
+        }
+    }
+    for restriction in &grant.restrict {
+        restrictions::check(restriction).map_err(AuthenticationError::InvalidRestriction)?;
+    }
+    Ok(())
 }
 
 fn sealed_secret(entry: ServiceSecret) -> Result<SealedSecret, AuthenticationError> {

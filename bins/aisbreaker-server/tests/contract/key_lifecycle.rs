@@ -3,6 +3,7 @@
 mod caller_chosen_addresses;
 mod callers_without_a_key;
 mod command_line;
+mod exchange;
 mod jwks;
 mod minting_options;
 mod nested_keys;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use aisbreaker_quota::{Refusal, Standing, Standings, shared::StoreError};
-use http::{HeaderValue, Response, StatusCode, header::CACHE_CONTROL, request::Parts};
+use http::{Response, request::Parts};
 use serde::Serialize;
 
 use crate::{
@@ -131,11 +131,7 @@ pub(crate) async fn serve(
         limits: own_limits,
         ancestors,
     };
-    let mut response = response::json(StatusCode::OK, &body);
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    Ok(response::not_stored(&body))
 }
 
 fn charge(pipeline: &Pipeline, endpoints: &Endpoints) -> Result<(), QuotaError> {

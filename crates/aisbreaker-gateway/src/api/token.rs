@@ -1,5 +1,7 @@
-//! `POST /api/v1/oauth/token`: seals what the caller sends into a key.
+//! `POST /api/v1/oauth/token`: seals what the caller sends into a key, or makes a narrower key from
+//! one.
 
+mod exchange;
 pub(crate) mod grant_rules;
 pub(crate) mod lifetime;
 pub(crate) mod mint_request;
@@ -7,19 +9,23 @@ mod policy;
 mod restriction;
 mod rfc3339;
 mod secret_json;
+mod token_request;
 
 use std::{sync::Arc, time::SystemTime};
 
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_token::{Host, KeyId, KeyRing, SealError, SealedKey, ValidityPeriod};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CACHE_CONTROL, request::Parts};
+use http::{HeaderMap, Response, request::Parts};
 use http_body::Body;
 use serde::Serialize;
 
+pub(crate) use self::exchange::ExchangeError;
 use self::{
+    exchange::Exchange,
     grant_rules::GrantRules,
     mint_request::{MintRequest, invalid_lifetime},
+    token_request::TokenRequest,
 };
 pub use self::{
     mint_request::{InvalidQuotas, quotas_from_json},
@@ -91,22 +97,36 @@ impl Minter {
         let body = pipeline
             .receive(&head, body, &pipeline.memory(&head))
             .await?;
-        let max_lifetime = self.rules.max_lifetime;
-        let parse = move |body: &Bytes| MintRequest::parse(body, max_lifetime);
+        let (format, max_lifetime) = (head.content.format, self.rules.max_lifetime);
+        let parse = move |body: &Bytes| TokenRequest::parse(format, body, max_lifetime);
         let admit = async |log: &mut AccessLog| pipeline.admit_anonymous(head.client, log).await;
         let (request, permit) = parse_and_admit(body, parse, admit, log).await?;
         let now = pipeline.clock.wall();
-        let outcome = match self.mint(&request, &parts.headers, &head.host, now) {
-            Ok(key) => {
-                log.set_key(key.id());
-                if let Some(name) = &request.grant.name {
-                    log.set_key_name(name);
+        let outcome = match request {
+            TokenRequest::Mint(request) => {
+                match self.mint(&request, &parts.headers, &head.host, now) {
+                    Ok(key) => {
+                        log.set_key(key.id());
+                        if let Some(name) = &request.grant.name {
+                            log.set_key_name(name);
+                        }
+                        Ok(token_response(&key, &request))
+                    }
+                    Err(error) => Err(error.into()),
                 }
-                hold_memory(token_response(&key, &request), log)
             }
-            Err(error) => Err(error.into()),
+            TokenRequest::Exchange(request) => {
+                let exchange = Exchange {
+                    keys: &self.keys,
+                    host: &head.host,
+                    client: head.client,
+                    now,
+                };
+                let response = exchange.serve(pipeline, request, log);
+                response.map_err(Failure::from)
+            }
         };
-        permit.report(outcome)
+        permit.report(outcome.and_then(|response| hold_memory(response, log)))
     }
 
     /// Seals a key for this host, if the caller may mint it.
@@ -152,9 +172,5 @@ pub(crate) fn token_response(key: &SealedKey, request: &MintRequest) -> Response
         name: request.grant.name.as_deref(),
         warnings: &request.warnings,
     };
-    let mut response = response::json(StatusCode::OK, &body);
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    response::not_stored(&body)
 }
