@@ -3,6 +3,7 @@
 use std::{fmt, io, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use aisbreaker_services::Registry;
+use aisbreaker_token::KeyRing;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{Method, Request, Response, request::Parts};
@@ -39,6 +40,7 @@ use crate::{
     response::{self, ResponseBody},
     revocation::{Revocation, Revocations},
     route::{Action, Route, RouteError, operation::Operation},
+    server_keys::ServerKeys,
     telemetry::{access_log::AccessLog, metrics::Metrics},
 };
 
@@ -89,7 +91,7 @@ impl Gateway {
         };
         let shared_engine = config.shared_quotas.as_ref().map(SharedQuotas::engine);
         let backend = Backend::new(counters, config.shared_quotas, metrics.quotas.clone());
-        let keys = Arc::new(config.keys.with_offline_keys());
+        let keys = ServerKeys::new(config.keys.with_offline_keys());
         let sealed_urls = config.minting.url_source();
         let rules = Arc::new(GrantRules {
             policy: config.minting,
@@ -99,7 +101,7 @@ impl Gateway {
         let clock: Arc<dyn Clock> = Arc::new(clock);
         let pipeline = Pipeline {
             authenticator: Authenticator {
-                keys: Arc::clone(&keys),
+                keys: keys.clone(),
                 default_key: config.default_key,
                 rules: Arc::clone(&rules),
                 requires_key: config.require_key,
@@ -125,7 +127,7 @@ impl Gateway {
                 keep_alive: config.stream_keep_alive,
             },
             revocation: RevocationApi {
-                keys: Arc::clone(&keys),
+                keys: keys.clone(),
                 operator_secret: config.operator_secret,
                 max_lifetime: config.max_expiration,
                 metrics: metrics.revocations.clone(),
@@ -223,6 +225,12 @@ impl Gateway {
         } = &self.0.pipeline;
         let (counters, revoked) = (admission.counter_count(), revocations.len());
         self.0.metrics.text(counters, revoked)
+    }
+
+    /// Replaces the server keys. Requests that have opened their key keep the former ones.
+    pub fn replace_keys(&self, keys: KeyRing) {
+        let in_use = &self.0.pipeline.authenticator.keys;
+        in_use.replace(keys.with_offline_keys());
     }
 
     /// Adds revoked keys that are kept elsewhere already, such as in the
@@ -332,7 +340,7 @@ impl Inner {
             Route::Ready if is_draining => Err(GatewayError::NotReady.into()),
             Route::Ready => Ok(info::ready()),
             Route::Jwks => Ok(jwks::serve(
-                &self.pipeline.authenticator.keys,
+                &self.pipeline.authenticator.keys.load(),
                 &parts.headers,
             )),
             Route::Token => self.minter.serve(pipeline, request, body, log).await,

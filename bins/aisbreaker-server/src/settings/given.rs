@@ -16,6 +16,8 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use toml::Value;
 
+use super::key_sources::KeySource;
+
 /// The longest duration of a setting; clocks overflow beyond it.
 const MAX_DURATION: Duration = Duration::from_secs(100 * 366 * 86_400);
 /// The largest number of a setting.
@@ -228,6 +230,23 @@ impl Given {
 
     pub(super) fn sealing_key(&self) -> Result<ServerKey, Problem> {
         ServerKey::parse(&self.secret()?).map_err(unusable)
+    }
+
+    /// Returns the text of the key that [`sealing_key`](Self::sealing_key) parses.
+    pub(super) fn sealing_source(&self) -> Result<KeySource, Problem> {
+        Ok(KeySource::Text(self.text()?.into_owned().into()))
+    }
+
+    /// Returns the texts of the keys that [`opening_keys`](Self::opening_keys) parses.
+    pub(super) fn opening_sources(&self) -> Result<Vec<KeySource>, Problem> {
+        let entries = self.entries(char::is_whitespace)?.into_iter();
+        Ok(entries.map(|entry| KeySource::Text(entry.into())).collect())
+    }
+
+    /// Returns the paths of a list.
+    pub(super) fn paths(&self) -> Result<Vec<PathBuf>, Problem> {
+        let entries = self.entries(is_comma)?;
+        Ok(entries.into_iter().map(PathBuf::from).collect())
     }
 
     /// Returns whether a key of this setting is a phrase that looks like a 32-byte key with a

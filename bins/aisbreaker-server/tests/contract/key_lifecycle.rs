@@ -5,6 +5,7 @@ mod callers_without_a_key;
 mod command_line;
 mod exchange;
 mod jwks;
+mod key_rotation;
 mod minting_options;
 mod nested_keys;
 mod offline_commands;
@@ -77,3 +78,6 @@ fn assert_oauth_error(row: &str, answer: &Response, status: u16, error: &str, me
         "{row}"
     );
 }
+mod nested_keys;
+mod offline_commands;
+mod offline_keys;

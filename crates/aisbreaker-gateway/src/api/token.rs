@@ -14,13 +14,13 @@ mod token_request;
 use std::{sync::Arc, time::SystemTime};
 
 use aisbreaker_api::InvalidRequest;
-use aisbreaker_token::{Host, KeyId, KeyRing, SealError, SealedKey, ValidityPeriod};
+use aisbreaker_token::{Host, KeyId, SealError, SealedKey, ValidityPeriod};
 use bytes::Bytes;
 use http::{HeaderMap, Response, request::Parts};
 use http_body::Body;
 use serde::Serialize;
 
-pub(crate) use self::exchange::ExchangeError;
+pub(crate) use self::exchange::{ExchangeError, Reach};
 use self::{
     exchange::Exchange,
     grant_rules::GrantRules,
@@ -37,6 +37,7 @@ use crate::{
     pipeline::{Pipeline, parse_and_admit},
     request::head::{Endpoints, Head, Surface},
     response::{self, ResponseBody, hold_memory},
+    server_keys::ServerKeys,
     telemetry::access_log::AccessLog,
 };
 
@@ -66,7 +67,7 @@ impl From<InvalidRequest> for MintError {
 /// The token surface.
 #[derive(Clone, Debug)]
 pub(crate) struct Minter {
-    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) keys: ServerKeys,
     pub(crate) rules: Arc<GrantRules>,
 }
 
@@ -145,7 +146,7 @@ impl Minter {
         if let Some(not_before) = request.not_before {
             period = period.with_not_before(not_before);
         }
-        match self.keys.seal_for(&request.grant, host, period) {
+        match self.keys.load().seal_for(&request.grant, host, period) {
             Ok(key) => Ok(key),
             Err(SealError::TooLong {
                 chars,

@@ -16,7 +16,7 @@ use aisbreaker_token::{
 use http::Response;
 use serde::Serialize;
 
-use self::reach::Reach;
+pub(crate) use self::reach::Reach;
 pub(super) use self::request::ExchangeRequest;
 use crate::{
     failure::Failure,

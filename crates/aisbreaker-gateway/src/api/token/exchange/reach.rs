@@ -9,7 +9,7 @@ const OWN_TASK: &str = "aisbreaker:";
 
 /// What a key can reach: a service that every list of its restrictions allows.
 #[derive(Debug)]
-pub(super) struct Reach {
+pub(crate) struct Reach {
     /// Of each restriction to services, what it allows.
     lists: Vec<Vec<ServicePattern>>,
     /// Whether a restriction shuts everything out.
@@ -17,7 +17,7 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    pub(super) fn new(restrictions: &[Restriction]) -> Self {
+    pub(crate) fn new(restrictions: &[Restriction]) -> Self {
         let mut lists = Vec::new();
         let mut is_empty = false;
         for restriction in restrictions {
@@ -44,7 +44,7 @@ impl Reach {
     ///
     /// Entries without a secret are in every key: they keep the entries behind them from the
     /// services that they match.
-    pub(super) fn includes(&self, part: GrantPart<'_>) -> bool {
+    pub(crate) fn includes(&self, part: GrantPart<'_>) -> bool {
         match part {
             GrantPart::Secret(entry) => !has_secret(entry) || self.meets(&entry.service_id),
             GrantPart::Fallback(id) | GrantPart::AliasTarget(id) => self.meets(id),
@@ -54,7 +54,7 @@ impl Reach {
     /// Returns whether a service that this pattern matches may be called.
     ///
     /// This server's own services are judged by those that they call.
-    pub(super) fn meets(&self, pattern: &str) -> bool {
+    pub(crate) fn meets(&self, pattern: &str) -> bool {
         let (Ok(pattern), Ok(own)) = (
             ServicePattern::parse(pattern),
             ServicePattern::parse(OWN_TASK),

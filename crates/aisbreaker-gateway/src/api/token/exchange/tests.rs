@@ -1,5 +1,7 @@
 //! What a child reaches, compared with what its parent reaches.
 
+use std::net::Ipv4Addr;
+
 use aisbreaker_api::{ServiceId, ServicePattern};
 use aisbreaker_egress::UrlSource;
 use aisbreaker_services::{Allowance, Credential, Credentials, SealedSecret};
@@ -75,6 +77,8 @@ fn restrictions() -> impl Strategy<Value = Vec<Restriction>> {
     });
     prop::collection::vec(list, 0..3)
 }
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn credentials(entries: &[ServiceSecret], restrict: &[Restriction]) -> Credentials {
     let sealed = entries.iter().map(|entry| {
