@@ -49,15 +49,15 @@ pub(crate) const SUBCOMMANDS: &[Subcommand] = &[
         run: narrow::run,
     },
     Subcommand {
-        command: revoke::command,
-        run: revoke::run,
-    },
-    Subcommand {
         command: seal::command,
         run: seal::run,
     },
     Subcommand {
         command: public_key::command,
         run: public_key::run,
+    },
+    Subcommand {
+        command: revoke::command,
+        run: revoke::run,
     },
 ];

@@ -133,6 +133,14 @@ fn warn_about_settings(
     }
 }
 
+fn warn_about_open_network() {
+    tracing::warn!(
+        "AISBREAKER_EGRESS_ALLOW_CALLERS is set and anyone may mint: WHOEVER REACHES THIS SERVER \
+         can send requests to everything that AISBREAKER_EGRESS_ALLOW opens; unset it, or set \
+         AISBREAKER_MINT_SECRET"
+    );
+}
+
 /// Opens the file of revoked keys, if there is one, and has the gateway keep revocations there.
 fn open_revoked_file(
     path: Option<&Path>,
@@ -164,14 +172,6 @@ async fn follow_revoked(file: Option<&RevokedFile>, gateway: &Gateway) {
         Some(file) => file.follow(gateway).await,
         None => future::pending().await,
     }
-}
-
-fn warn_about_open_network() {
-    tracing::warn!(
-        "AISBREAKER_EGRESS_ALLOW_CALLERS is set and anyone may mint: WHOEVER REACHES THIS SERVER \
-         can send requests to everything that AISBREAKER_EGRESS_ALLOW opens; unset it, or set \
-         AISBREAKER_MINT_SECRET"
-    );
 }
 
 /// Opens the state file and passes the saved counters to the gateway. Returns the file and the time

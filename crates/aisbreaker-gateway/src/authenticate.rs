@@ -83,21 +83,6 @@ pub(crate) struct Key {
     pub(crate) ancestors: Vec<Ancestor>,
 }
 
-impl Key {
-    /// Returns the parts of an opened key that are not secret.
-    pub(crate) fn of(opened: &Opened<Grant>) -> Self {
-        let grant = opened.payload();
-        Self {
-            id: opened.id(),
-            name: grant.name.clone(),
-            quotas: grant.request_quotas,
-            issued_at: opened.issued_at(),
-            expires_at: opened.expires_at(),
-            ancestors: grant.ancestors.clone(),
-        }
-    }
-}
-
 impl Authenticator {
     /// Authenticates a request to this host.
     pub(crate) fn authenticate(
@@ -212,8 +197,8 @@ impl Caller {
             .map(sealed_secret)
             .collect();
         let secrets = secrets?;
-        let (restrictions, services) =
-            Restrictions::parse(grant.restrict).map_err(AuthenticationError::InvalidRestriction)?;
+        let (restrictions, services) = Restrictions::parse(&grant.restrict)
+            .map_err(AuthenticationError::InvalidRestriction)?;
         Ok(Self {
             key: Some(Key {
                 id,

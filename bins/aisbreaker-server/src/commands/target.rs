@@ -190,35 +190,6 @@ fn server(url: &str) -> Result<Kind, Box<dyn Error>> {
     Ok(Kind::Server { client, base })
 }
 
-/// Returns the server that listens as these settings say, under a host name to which it answers.
-fn running_here(settings: &Settings) -> Result<Kind, Box<dyn Error>> {
-    let mut address = settings.listen;
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    let port = address.port();
-    let base = match settings.gateway.public_hosts.first() {
-        Some(host) => format!("http://{}:{port}", host.as_str()),
-        None => format!("http://{address}"),
-    };
-    let policy = egress::Policy::strict().allow("0.0.0.0/0")?.allow("::/0")?;
-    let resolver = Arc::new(ThisMachine(address.ip()));
-    let client = egress::Client::with_resolver(policy, egress::Timeouts::default(), resolver);
-    Ok(Kind::Server { client, base })
-}
-
-/// Resolves every name to this address.
-struct ThisMachine(IpAddr);
-
-impl egress::Resolve for ThisMachine {
-    fn resolve(&self, _host: &str) -> egress::ResolveFuture {
-        Box::pin(std::future::ready(Ok(vec![self.0])))
-    }
-}
-
 /// Creates a client that may call any address, since whoever runs the command chose it.
 fn client() -> Result<egress::Client, Box<dyn Error>> {
     let policy = egress::Policy::strict().allow("0.0.0.0/0")?.allow("::/0")?;
@@ -248,6 +219,35 @@ pub(crate) fn get(url: &str) -> Result<String, Box<dyn Error>> {
         }
     })?;
     Ok(String::from_utf8(bytes.into())?)
+}
+
+/// Returns the server that listens as these settings say, under a host name to which it answers.
+fn running_here(settings: &Settings) -> Result<Kind, Box<dyn Error>> {
+    let mut address = settings.listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let port = address.port();
+    let base = match settings.gateway.public_hosts.first() {
+        Some(host) => format!("http://{}:{port}", host.as_str()),
+        None => format!("http://{address}"),
+    };
+    let policy = egress::Policy::strict().allow("0.0.0.0/0")?.allow("::/0")?;
+    let resolver = Arc::new(ThisMachine(address.ip()));
+    let client = egress::Client::with_resolver(policy, egress::Timeouts::default(), resolver);
+    Ok(Kind::Server { client, base })
+}
+
+/// Resolves every name to this address.
+struct ThisMachine(IpAddr);
+
+impl egress::Resolve for ThisMachine {
+    fn resolve(&self, _host: &str) -> egress::ResolveFuture {
+        Box::pin(std::future::ready(Ok(vec![self.0])))
+    }
 }
 
 fn local(settings: Settings, host: &Host) -> Result<Kind, Box<dyn Error>> {

@@ -10,6 +10,7 @@ mod minting_options;
 mod nested_keys;
 mod offline_commands;
 mod offline_keys;
+mod restrictions;
 mod revocation;
 mod revoke_command;
 mod revoked_file;

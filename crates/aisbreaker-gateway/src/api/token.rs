@@ -109,6 +109,9 @@ impl Minter {
                 match self.mint(&request, &parts.headers, &head.host, now) {
                     Ok(key) => {
                         log.set_key(key.id());
+                        if let Some(name) = &request.grant.name {
+                            log.set_key_name(name);
+                        }
                         Ok(token_response(&key, &request))
                     }
                     Err(error) => Err(error.into()),

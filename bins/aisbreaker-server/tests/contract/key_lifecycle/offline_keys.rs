@@ -192,6 +192,40 @@ fn offline_keys_that_minting_would_refuse_are_bad_keys() {
     assert!(!server.log().contains("open sesam"));
 }
 
+/// Else anybody could reach the operator's own network, since anybody can seal an address.
+#[test]
+fn an_offline_key_opens_no_address_that_minting_would_not_seal() {
+    let provider = Provider::with_response(200, json!({"choices": []}));
+    let allow = ("AISBREAKER_EGRESS_ALLOW", "127.0.0.0/8");
+    let for_callers = ("AISBREAKER_EGRESS_ALLOW_CALLERS", "true");
+    let of_a_minter = ("AISBREAKER_MINT_SECRET", "open sesame");
+    let entry = json!({
+        "serviceId": "chat:openai.com",
+        "authSecret": "sk",
+        "url": provider.url(),
+    });
+    let members = json!({"serviceSecrets": [entry], "clientSecret": "open sesame"});
+    for (row, environment, opens) in [
+        ("open mint", vec![allow], false),
+        ("for callers", vec![allow, for_callers], true),
+        ("restricted mint", vec![allow, of_a_minter], true),
+    ] {
+        let server = Server::start(&environment);
+        let minted = grant(&ample_quotas(), &members["serviceSecrets"]);
+        let mut request = minted.clone();
+        request["clientSecret"] = json!("open sesame");
+        let mints = server.send(&Request::mint(&request)).status == 200;
+
+        let response = server.process(&seal(&server, &members), &dummy_call());
+
+        assert_eq!(mints, opens, "minting: {row}");
+        assert_eq!(response.status == 200, opens, "{row}: {response:?}");
+        if !opens {
+            assert_bad_key(row, &response);
+        }
+    }
+}
+
 #[test]
 fn a_client_whose_offline_keys_fail_too_often_is_refused_unread() {
     let server = Server::start(&[("AUTH_ENCRYPTION_KEYPHRASE", KEY)]);

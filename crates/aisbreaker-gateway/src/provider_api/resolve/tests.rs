@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aisbreaker_egress::UrlSource;
 use aisbreaker_services::ServiceRestrictions;
 
 use super::*;
@@ -23,7 +24,7 @@ fn key(entries: &[(&str, &str)]) -> Credentials {
         secrets: entries.iter().map(sealed).collect(),
         bearer: None,
         restrictions: ServiceRestrictions::default(),
-        url_source: aisbreaker_egress::UrlSource::Trusted,
+        url_source: UrlSource::Trusted,
     }
 }
 
@@ -390,7 +391,7 @@ fn restricted_key(entries: &[(&str, &str)], lists: &[&[&str]]) -> Credentials {
     Credentials::Sealed {
         secrets,
         bearer,
-        url_source: aisbreaker_egress::UrlSource::Trusted,
+        url_source: UrlSource::Trusted,
         restrictions: ServiceRestrictions::new(lists.collect()),
     }
 }

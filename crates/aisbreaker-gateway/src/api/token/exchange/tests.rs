@@ -81,7 +81,7 @@ fn credentials(entries: &[ServiceSecret], restrict: &[Restriction]) -> Credentia
         let pattern = ServicePattern::parse(&*entry.service_id).unwrap();
         SealedSecret::new(pattern, entry.auth_secret.clone(), Vec::new())
     });
-    let (_, restrictions) = Restrictions::parse(restrict.to_vec()).unwrap();
+    let (_, restrictions) = Restrictions::parse(restrict).unwrap();
     Credentials::Sealed {
         secrets: sealed.collect(),
         bearer: Some("own".into()),
