@@ -9,12 +9,16 @@ use aisbreaker_egress::UrlSource;
 use aisbreaker_services::{Credentials, SealedSecret, ServiceRestrictions};
 use aisbreaker_token::{
     Ancestor, Grant, Host, KeyId, KeyRing, OpenError, Opened, RequestQuotas, ServiceSecret,
+    delegation,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
 use self::offline::OfflineFailures;
 use crate::{
-    api::token::grant_rules::{GrantRules, RuleBroken},
+    api::token::{
+        Reach,
+        grant_rules::{GrantRules, RuleBroken},
+    },
     request::credentials::{Authorization, is_key},
     restrictions::{self, InvalidRestriction, Restrictions},
     revocation::Revoked,
@@ -81,6 +85,21 @@ pub(crate) struct Key {
     pub(crate) expires_at: SystemTime,
     /// The keys that it was made from, the first of them first.
     pub(crate) ancestors: Vec<Ancestor>,
+}
+
+impl Key {
+    /// Returns the parts of an opened key that are not secret.
+    pub(crate) fn of(opened: &Opened<Grant>) -> Self {
+        let grant = opened.payload();
+        Self {
+            id: opened.id(),
+            name: grant.name.clone(),
+            quotas: grant.request_quotas,
+            issued_at: opened.issued_at(),
+            expires_at: opened.expires_at(),
+            ancestors: grant.ancestors.clone(),
+        }
+    }
 }
 
 impl Authenticator {
@@ -189,7 +208,13 @@ impl Caller {
     ) -> Result<Self, AuthenticationError> {
         let (id, issued_at) = (opened.id(), opened.issued_at());
         let expires_at = opened.expires_at();
-        let grant = opened.into_payload();
+        let is_nested = opened.is_nested();
+        let mut grant = opened.into_payload();
+        if is_nested {
+            // As the exchange leaves out what a child cannot use.
+            let reach = Reach::new(&grant.restrict);
+            delegation::retain_usable(&mut grant, |_, part| reach.includes(part));
+        }
         // Collects in place, without an allocation.
         let secrets: Result<Vec<_>, _> = grant
             .service_secrets

@@ -6,6 +6,8 @@ mod command_line;
 mod exchange;
 mod introspection;
 mod jwks;
+mod key_rotation;
+mod metadata;
 mod minting_options;
 mod nested_keys;
 mod offline_commands;

@@ -1,5 +1,7 @@
 //! What a child reaches, compared with what its parent reaches.
 
+use std::net::Ipv4Addr;
+
 use aisbreaker_api::{ServiceId, ServicePattern};
 use aisbreaker_egress::UrlSource;
 use aisbreaker_services::{Allowance, Credential, Credentials, SealedSecret};
@@ -9,8 +11,6 @@ use secrecy::ExposeSecret as _;
 
 use super::*;
 use crate::restrictions::Restrictions;
-
-const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// Returns the ids that are tried: all that patterns distinguish, and some of other forms.
 fn ids() -> Vec<String> {
@@ -75,6 +75,8 @@ fn restrictions() -> impl Strategy<Value = Vec<Restriction>> {
     });
     prop::collection::vec(list, 0..3)
 }
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn credentials(entries: &[ServiceSecret], restrict: &[Restriction]) -> Credentials {
     let sealed = entries.iter().map(|entry| {
