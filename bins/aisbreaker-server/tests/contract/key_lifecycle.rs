@@ -4,6 +4,7 @@ mod caller_chosen_addresses;
 mod callers_without_a_key;
 mod command_line;
 mod exchange;
+mod introspection;
 mod jwks;
 mod key_rotation;
 mod minting_options;
@@ -78,6 +79,3 @@ fn assert_oauth_error(row: &str, answer: &Response, status: u16, error: &str, me
         "{row}"
     );
 }
-mod nested_keys;
-mod offline_commands;
-mod offline_keys;
