@@ -18,7 +18,7 @@ use crate::{
     api::{
         info,
         introspect::IntrospectionApi,
-        jwks,
+        jwks, metadata,
         process::ProcessApi,
         quota,
         revoke::RevocationApi,
@@ -345,6 +345,10 @@ impl Inner {
             Route::Health => Ok(info::health()),
             Route::Ready if is_draining => Err(GatewayError::NotReady.into()),
             Route::Ready => Ok(info::ready()),
+            Route::Metadata => match &request.1.host {
+                Ok(host) if !self.host_policy.public_hosts.is_empty() => Ok(metadata::serve(host)),
+                Ok(_) | Err(_) => Err(RouteError::NotFound.into()),
+            },
             Route::Jwks => Ok(jwks::serve(
                 &self.pipeline.authenticator.keys.load(),
                 &parts.headers,

@@ -36,6 +36,8 @@ pub(crate) enum Route {
     Hello,
     /// The public key to seal keys with offline.
     Jwks,
+    /// The metadata of an authorization server.
+    Metadata,
     /// An operation of a provider's own API.
     Provider(Operation),
 }
@@ -67,6 +69,7 @@ impl Route {
             ("/readyz", _) => Ok(Self::Ready),
             ("/api/hello", _) => Ok(Self::Hello),
             ("/.well-known/jwks.json", _) => Ok(Self::Jwks),
+            ("/.well-known/oauth-authorization-server", _) => Ok(Self::Metadata),
             (_, Some("/ping")) => Ok(Self::Ping),
             (_, Some("/version")) => Ok(Self::Version),
             (_, Some("/oauth/token")) => Ok(Self::Token),
@@ -113,7 +116,8 @@ impl Route {
             | Self::Health
             | Self::Ready
             | Self::Hello
-            | Self::Jwks => "GET, HEAD, OPTIONS",
+            | Self::Jwks
+            | Self::Metadata => "GET, HEAD, OPTIONS",
         }
     }
 
@@ -132,6 +136,7 @@ impl Route {
             Self::Ready => "/readyz",
             Self::Hello => "/api/hello",
             Self::Jwks => "/.well-known/jwks.json",
+            Self::Metadata => "/.well-known/oauth-authorization-server",
             Self::Provider(operation) => operation.template(),
         }
     }
@@ -163,6 +168,10 @@ mod tests {
             ("/api/hello", Some(Route::Hello)),
             ("/.well-known/jwks.json", Some(Route::Jwks)),
             ("/.well-known/jwks.json/", Some(Route::Jwks)),
+            (
+                "/.well-known/oauth-authorization-server",
+                Some(Route::Metadata),
+            ),
             ("/.well-known/openid-configuration", None),
             ("/.well-known", None),
             (

@@ -87,7 +87,7 @@ impl Draft {
     }
 
     /// Adds the keys of these files, which only open.
-    pub(super) fn add_opening_files(&mut self, files: Vec<PathBuf>) -> Result<(), Problem> {
+    pub(super) fn add_opening_files(&mut self, files: Vec<KeySource>) -> Result<(), Problem> {
         if !self.settings.key_sources.opening.is_empty() {
             return Err(
                 "must not be set together with AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES: set the keys, \
@@ -95,8 +95,7 @@ impl Draft {
                     .into(),
             );
         }
-        for file in files {
-            let source = KeySource::File(file);
+        for source in files {
             self.add_opening_keys(source.opening_keys()?, vec![source]);
         }
         Ok(())

@@ -243,10 +243,14 @@ impl Given {
         Ok(entries.map(|entry| KeySource::Text(entry.into())).collect())
     }
 
-    /// Returns the paths of a list.
-    pub(super) fn paths(&self) -> Result<Vec<PathBuf>, Problem> {
-        let entries = self.entries(is_comma)?;
-        Ok(entries.into_iter().map(PathBuf::from).collect())
+    /// Returns files of keys that open: in the settings file with one key each, which may have
+    /// spaces in it, and in the environment with a list like that of the variable for the keys.
+    pub(super) fn opening_files(&self) -> Result<Vec<KeySource>, Problem> {
+        let paths = self.entries(is_comma)?.into_iter().map(PathBuf::from);
+        Ok(match self.source {
+            Source::File => paths.map(KeySource::File).collect(),
+            Source::Environment | Source::Flag => paths.map(KeySource::ListFile).collect(),
+        })
     }
 
     /// Returns whether a key of this setting is a phrase that looks like a 32-byte key with a
@@ -254,6 +258,11 @@ impl Given {
     pub(super) fn has_nearly_raw_key(&self) -> Result<bool, Problem> {
         let keys = self.entries(char::is_whitespace)?;
         Ok(keys.into_iter().any(is_nearly_raw_key))
+    }
+
+    /// Returns the whole text as one key that only opens.
+    pub(super) fn opening_key(&self) -> Result<OpeningKey, Problem> {
+        ServerKey::parse_for_opening(&self.secret()?).map_err(unusable)
     }
 
     pub(super) fn opening_keys(&self) -> Result<Vec<OpeningKey>, Problem> {

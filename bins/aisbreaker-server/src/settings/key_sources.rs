@@ -32,7 +32,10 @@ pub(crate) struct KeySources {
 #[derive(Debug)]
 pub(crate) enum KeySource {
     Text(SecretString),
+    /// A file with one key.
     File(PathBuf),
+    /// A file with keys that are separated by white space, as in the variable.
+    ListFile(PathBuf),
 }
 
 impl KeySources {
@@ -92,14 +95,14 @@ impl KeySource {
     fn file(&self) -> Option<&Path> {
         match self {
             Self::Text(_) => None,
-            Self::File(path) => Some(path),
+            Self::File(path) | Self::ListFile(path) => Some(path),
         }
     }
 
     pub(super) fn sealing_key(&self) -> Result<ServerKey, Problem> {
         match self {
             Self::Text(text) => ServerKey::parse(text.expose_secret()).map_err(unusable),
-            Self::File(path) => read(path)?.sealing_key(),
+            Self::File(path) | Self::ListFile(path) => read(path)?.sealing_key(),
         }
     }
 
@@ -109,14 +112,17 @@ impl KeySource {
                 let key = ServerKey::parse_for_opening(text.expose_secret());
                 Ok(vec![key.map_err(unusable)?])
             }
-            Self::File(path) => read(path)?.opening_keys(),
+            Self::File(path) => Ok(vec![read(path)?.opening_key()?]),
+            Self::ListFile(path) => read(path)?.opening_keys(),
         }
     }
 
     fn describe(&self, problem: &Problem) -> String {
         match self {
             Self::Text(_) => format!("a key of the settings {problem}"),
-            Self::File(path) => format!("{} {problem}", path.display()),
+            Self::File(path) | Self::ListFile(path) => {
+                format!("{} {problem}", path.display())
+            }
         }
     }
 }

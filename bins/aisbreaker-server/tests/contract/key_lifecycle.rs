@@ -7,6 +7,7 @@ mod exchange;
 mod introspection;
 mod jwks;
 mod key_rotation;
+mod metadata;
 mod minting_options;
 mod nested_keys;
 mod offline_commands;

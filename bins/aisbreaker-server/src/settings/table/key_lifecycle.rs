@@ -58,6 +58,6 @@ pub(super) const OPENING_FILES: Setting = Setting {
     variable: "AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES_FILE",
     help: "Files with former phrases or keys that still open API keys, in place of them, separated by \
            commas; read anew on SIGHUP",
-    apply: |draft, value| draft.add_opening_files(value.paths()?),
+    apply: |draft, value| draft.add_opening_files(value.opening_files()?),
     ..PLAIN
 };

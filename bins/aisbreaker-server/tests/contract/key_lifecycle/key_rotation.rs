@@ -13,11 +13,12 @@ use serde_json::{Value, json};
 
 use super::is_accepted;
 use crate::support::{
-    Request, Server, ample_quotas, call, dummy_call, output_text, refused_start, streamed,
+    ConfigFile, Request, Server, ample_quotas, call, dummy_call, output_text, refused_start,
+    streamed,
 };
 
 const KEYS: [&str; 3] = [
-    "a phrase that seals at first",
+    "a-phrase-that-seals-at-first",
     "c2Vjb25kLWtleS1mb3ItdGhlLXRlc3RzLTMyLWJ5dGU",
     "dGhpcmQtLWtleS1mb3ItdGhlLXRlc3RzLTMyLWJ5dGU",
 ];
@@ -171,6 +172,22 @@ fn a_file_that_cannot_be_used_changes_nothing() {
     files.write(KEYS[2], KEYS[0]);
     hang_up(&server, READ, 1);
     assert!(is_accepted(&server, &first) && !is_accepted(&server, &opened));
+}
+
+#[test]
+fn files_that_the_settings_file_names_have_one_key_each() {
+    let phrase = "a phrase with spaces";
+    let files = KeyFiles::new(KEYS[1], phrase);
+    let (sealing, opening) = (files.sealing(), files.opening());
+    let config = ConfigFile::new(&format!(
+        "[keys]\nsealing_file = {sealing:?}\nopening_files = [{opening:?}]\n"
+    ));
+    let server = Server::start_with(&["--listen", "127.0.0.1:0", "--config", config.path()], &[]);
+    let old = key(&Server::start(&[("AUTH_ENCRYPTION_KEYPHRASE", phrase)]));
+    assert!(is_accepted(&server, &old));
+    files.write(phrase, KEYS[1]);
+    hang_up(&server, READ, 1);
+    assert!(is_accepted(&server, &old) && is_accepted(&server, &key(&server)));
 }
 
 /// Keys are replaced fifty times while clients use keys that all rings open.

@@ -4,6 +4,7 @@ mod restricted;
 
 use std::collections::BTreeMap;
 
+use aisbreaker_egress::UrlSource;
 use aisbreaker_services::ServiceRestrictions;
 
 use super::*;
@@ -25,7 +26,7 @@ fn key(entries: &[(&str, &str)]) -> Credentials {
         secrets: entries.iter().map(sealed).collect(),
         bearer: None,
         restrictions: ServiceRestrictions::default(),
-        url_source: aisbreaker_egress::UrlSource::Trusted,
+        url_source: UrlSource::Trusted,
     }
 }
 
