@@ -4,9 +4,10 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 
-use crate::settings::{Flags, Setting, table::SETTINGS};
-
-const KEYGEN: &str = "keygen";
+use crate::{
+    commands::{SUBCOMMANDS, Subcommand},
+    settings::{Flags, Setting, table::SETTINGS},
+};
 
 const PRECEDENCE: &str = "\
 Every setting has an environment variable, and most have a key in the configuration file. A flag \
@@ -16,31 +17,35 @@ beats the environment, the environment beats the file.";
 pub(crate) enum Args {
     /// Serve, with these flags.
     Serve(Flags),
-    /// Print a fresh server key.
-    Keygen,
+    /// Run a subcommand with these flags and its own arguments.
+    Subcommand(&'static Subcommand, Flags, ArgMatches),
 }
 
 impl Args {
     /// Parses the command line. Ends the process after `--help`, `--version` and mistakes.
     pub(crate) fn parse() -> Self {
         let matches = command().get_matches();
-        match matches.subcommand_name() {
-            Some(_) => Self::Keygen,
-            None => Self::Serve(flags(&matches)),
+        let flags = flags(&matches);
+        let Some((name, arguments)) = matches.subcommand() else {
+            return Self::Serve(flags);
+        };
+        let is_it = |subcommand: &&Subcommand| (subcommand.command)().get_name() == name;
+        match SUBCOMMANDS.iter().find(is_it) {
+            Some(subcommand) => Self::Subcommand(subcommand, flags, arguments.clone()),
+            // Not expected: the names are those of the table.
+            None => Self::Serve(flags),
         }
     }
 }
 
 fn command() -> Command {
-    let keygen =
-        Command::new(KEYGEN).about("Prints a fresh 32-byte key for AUTH_ENCRYPTION_KEYPHRASE");
     Command::new(env!("CARGO_PKG_NAME"))
         .version(env!("CARGO_PKG_VERSION"))
         .about("An AI gateway whose API keys are the database. Without a subcommand, it serves.")
         .after_help(format!("{PRECEDENCE}\n'--help' lists all settings."))
         .after_long_help(list_settings())
         .args(SETTINGS.iter().filter_map(arg))
-        .subcommand(keygen)
+        .subcommands(SUBCOMMANDS.iter().map(|subcommand| (subcommand.command)()))
 }
 
 /// Returns the argument of a setting that has a flag.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod commands;
 mod logging;
 mod open_files;
 mod panics;
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
 
 fn execute(args: Args) -> Result<(), Box<dyn Error>> {
     match args {
-        Args::Keygen => run::keygen(),
+        Args::Subcommand(subcommand, flags, arguments) => (subcommand.run)(flags, &arguments),
         Args::Serve(flags) => run::serve(settings::load(flags, std::env::vars_os())?),
     }
 }

@@ -1,12 +1,13 @@
 //! Runs the server: from its settings to its orderly shutdown.
 
-use std::{error::Error, future, io, net::SocketAddr, time::Duration};
+use std::{future, io, net::SocketAddr, time::Duration};
 
 use aisbreaker_egress as egress;
 use aisbreaker_gateway::{Config, Gateway, Limits, SystemClock};
-use aisbreaker_services::{Relay, services};
-use aisbreaker_token::ServerKey;
-use secrecy::ExposeSecret as _;
+use aisbreaker_services::{
+    Registry, Relay,
+    services::{self, Options},
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -14,24 +15,11 @@ use tokio::{
 };
 
 use crate::{
+    commands::Outcome,
     logging, open_files,
     settings::{Settings, StateSettings},
     state_file::StateFile,
 };
-
-type Outcome = Result<(), Box<dyn Error>>;
-
-/// Prints a fresh server key.
-#[expect(
-    clippy::print_stdout,
-    reason = "the subcommand exists to print the key"
-)]
-pub(crate) fn keygen() -> Outcome {
-    let key = ServerKey::generate()?;
-    let text = key.expose_text().ok_or("a generated key has a text")?;
-    println!("{}", text.expose_secret());
-    Ok(())
-}
 
 /// Serves until a signal ends the process.
 pub(crate) fn serve(settings: Settings) -> Outcome {
@@ -61,9 +49,7 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
     tracing::info!(kid = %gateway.keys.sealing_key_id(), "server key that seals API keys");
 
     let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
-    let relay = Relay::new(client.clone(), services.providers.clone());
-    gateway.relay = Some(relay.with_operator_origins(services.operator_origins.clone()));
-    let registry = services::standard(client, services).build();
+    let registry = connect_services(&mut gateway, client, services);
     let state = match state {
         Some(state) => Some(open_state_file(&state, &mut gateway)?),
         None => None,
@@ -91,6 +77,28 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
     runtime.shutdown_background();
     logging::finish(log);
     outcome
+}
+
+/// Creates a gateway that serves requests of this process. It shares no counters and saves none.
+pub(crate) fn gateway_alone(settings: Settings) -> Gateway {
+    let Settings {
+        mut gateway,
+        egress,
+        timeouts,
+        bounds,
+        services,
+        ..
+    } = settings;
+    let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
+    let registry = connect_services(&mut gateway, client, services);
+    Gateway::new(gateway, registry, SystemClock::new())
+}
+
+/// Gives the gateway its providers, and returns its services.
+fn connect_services(gateway: &mut Config, client: egress::Client, services: Options) -> Registry {
+    let relay = Relay::new(client.clone(), services.providers.clone());
+    gateway.relay = Some(relay.with_operator_origins(services.operator_origins.clone()));
+    services::standard(client, services).build()
 }
 
 fn warn_about_settings(

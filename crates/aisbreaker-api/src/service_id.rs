@@ -130,6 +130,16 @@ impl ServicePattern {
         }
     }
 
+    /// Returns whether this pattern matches every id that the other one matches.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match ServiceId::parse(&*other.0) {
+            Ok(id) => self.matches(&id),
+            // Every id, which only the empty pattern covers.
+            Err(_empty) => self.0.is_empty(),
+        }
+    }
+
     /// Returns how many segments the pattern fixes: 0 for `""`, 1 for `chat:`, 2 for
     /// `chat:openai.com`.
     #[must_use]
@@ -206,6 +216,29 @@ mod tests {
                 (task, vendor, engine),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn patterns_cover_narrower_ones() {
+        let rows = [
+            ("", "", true),
+            ("", "chat:", true),
+            ("chat:", "", false),
+            ("chat:", "chat", true),
+            ("chat", "chat:", true),
+            ("chat:", "chat:dummy", true),
+            ("chat:dummy", "chat:", false),
+            ("chat:dummy", "chat:dummy/", true),
+            ("chat:dummy/", "chat:dummy", true),
+            ("chat:dummy/a", "chat:dummy/a/b", true),
+            ("chat:dummy/a/b", "chat:dummy/a", false),
+            ("chat:dum", "chat:dummy", false),
+            ("chat:", "aisbreaker:", false),
+        ];
+        for (wide, narrow, expected) in rows {
+            let [wide, narrow] = [wide, narrow].map(|text| ServicePattern::parse(text).unwrap());
+            assert_eq!(wide.covers(&narrow), expected, "{wide:?} {narrow:?}");
         }
     }
 

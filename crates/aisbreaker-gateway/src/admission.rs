@@ -2,6 +2,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod counters;
+mod quota_state;
 mod ratelimit_headers;
 pub(crate) mod refusal;
 mod saved;
@@ -14,15 +15,22 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use aisbreaker_quota::{Refusal, Standings, shared::StoreError};
+use aisbreaker_quota::{
+    Charge, Refusal, Standings,
+    shared::{SharedRefusal, StoreError},
+};
 use aisbreaker_token::RequestQuotas;
 use http::HeaderMap;
 
 pub use self::saved::SavedCounters;
 use self::{
     backend::Backend,
-    counters::{COUNTERS, own_charges, quota_query_charges, request_charges},
-    refusal::NotAdmitted,
+    counters::{
+        CounterId, QuotaOwner, offline_failure_charge, quota_owners, quota_query_charges,
+        server_charges,
+    },
+    quota_state::QuotaState,
+    refusal::{Exceeded, NotAdmitted},
 };
 use crate::{authenticate::Key, client_id::ClientId};
 
@@ -41,7 +49,7 @@ pub(crate) struct Admission {
 #[derive(Debug)]
 pub(crate) struct Permit {
     /// `None`: the request was not counted.
-    standings: Option<Standings<COUNTERS>>,
+    state: Option<QuotaState>,
 }
 
 impl Admission {
@@ -66,13 +74,79 @@ impl Admission {
         now: impl Fn() -> Instant,
     ) -> Result<Permit, NotAdmitted> {
         let client = ClientId::of(client);
-        let own = own_charges(key, &self.default_quotas, client);
-        let charges = request_charges(&self.server_quotas, own, client);
-        let standings = self.backend.charge(&charges, now).await?;
+        let state = match key {
+            // Boxed, so that requests without a chain have no room for one.
+            Some(key) if !key.ancestors.is_empty() => {
+                Box::pin(self.charge_chain(key, client, now)).await?
+            }
+            Some(_) | None => {
+                let owner = QuotaOwner::without_ancestors(key, &self.default_quotas);
+                let [own_client, own_global] = owner.charges(client);
+                let [server_client, server_global] = server_charges(&self.server_quotas, client);
+                let charges = [server_client, own_client, own_global, server_global];
+                self.charge(&charges, key, now, QuotaState::OneKey).await?
+            }
+        };
         if !self.has_unwritten.load(Ordering::Relaxed) {
             self.has_unwritten.store(true, Ordering::Release);
         }
-        Ok(Permit { standings })
+        Ok(Permit { state })
+    }
+
+    /// Charges a request to the quotas of the server, of its key and of all keys that this was made
+    /// from.
+    async fn charge_chain(
+        &self,
+        key: &Key,
+        client: ClientId,
+        now: impl Fn() -> Instant,
+    ) -> Result<Option<QuotaState>, NotAdmitted> {
+        let [first, last] = server_charges(&self.server_quotas, client);
+        let owners = quota_owners(key, &self.default_quotas);
+        let charges: Vec<_> = owners.iter().map(|owner| owner.charges(client)).collect();
+        match *charges.as_slice() {
+            [] => {
+                self.charge(&[first, last], Some(key), now, QuotaState::of_chain)
+                    .await
+            }
+            [[a, z]] => {
+                let charges = [first, a, z, last];
+                self.charge(&charges, Some(key), now, QuotaState::OneKey)
+                    .await
+            }
+            [[a, z], [b, y]] => {
+                let charges = [first, a, b, z, y, last];
+                self.charge(&charges, Some(key), now, QuotaState::of_chain)
+                    .await
+            }
+            [[a, z], [b, y], [c, x]] => {
+                let charges = [first, a, b, c, z, y, x, last];
+                self.charge(&charges, Some(key), now, QuotaState::of_chain)
+                    .await
+            }
+            [[a, z], [b, y], [c, x], [d, w], ..] => {
+                let charges = [first, a, b, c, d, z, y, x, w, last];
+                self.charge(&charges, Some(key), now, QuotaState::of_chain)
+                    .await
+            }
+        }
+    }
+
+    async fn charge<const N: usize>(
+        &self,
+        charges: &[Charge<CounterId>; N],
+        key: Option<&Key>,
+        now: impl Fn() -> Instant,
+        state: impl FnOnce(Standings<N>) -> QuotaState,
+    ) -> Result<Option<QuotaState>, NotAdmitted> {
+        match self.backend.charge(charges, now).await {
+            Ok(standings) => Ok(standings.map(state)),
+            Err(SharedRefusal::Quota(refusal)) => {
+                let exceeded = Exceeded::new(refusal, charges, key, state);
+                Err(NotAdmitted::Exceeded(exceeded))
+            }
+            Err(SharedRefusal::Store(cause)) => Err(NotAdmitted::Unavailable(cause)),
+        }
     }
 
     /// Charges a quota query to its own limits per minute. They are those of this server, even if
@@ -88,17 +162,45 @@ impl Admission {
         counters.charge(&charges, NonZeroU32::MIN, now).map(drop)
     }
 
-    /// Returns the state of the quotas of a key for this client, or of the default quotas.
+    /// Returns whether another offline key of this client may fail to open, of `limit` per minute.
+    pub(crate) fn may_fail_offline(&self, client: IpAddr, limit: NonZeroU32, now: Instant) -> bool {
+        let charge = offline_failure_charge(ClientId::of(client), limit);
+        let standings = self.backend.local.peek(&charge, now);
+        standings.iter().all(|(_, standing)| standing.remaining > 0)
+    }
+
+    /// Counts an offline key of this client that did not open.
+    pub(crate) fn count_offline_failure(&self, client: IpAddr, limit: NonZeroU32, now: Instant) {
+        let charge = offline_failure_charge(ClientId::of(client), limit);
+        let _refused_beyond_the_limit = self
+            .backend
+            .local
+            .charge(&charge, NonZeroU32::MIN, now)
+            .is_err();
+    }
+
+    /// Returns the state of the quotas of a key for this client, or of the default quotas. Those of
+    /// the keys that it was made from follow.
     ///
     /// The flag is true if these are this server's shares, since the store is down.
-    pub(crate) async fn peek(
-        &self,
-        key: Option<&Key>,
+    pub(crate) async fn peek<'a>(
+        &'a self,
+        key: Option<&'a Key>,
         client: IpAddr,
         now: impl Fn() -> Instant,
-    ) -> Result<(Standings<2>, bool), StoreError> {
-        let charges = own_charges(key, &self.default_quotas, ClientId::of(client));
-        self.backend.peek(&charges, now).await
+    ) -> Result<(Vec<(QuotaOwner<'a>, Standings<2>)>, bool), StoreError> {
+        let client = ClientId::of(client);
+        let owners = match key {
+            Some(key) => quota_owners(key, &self.default_quotas),
+            None => vec![QuotaOwner::without_ancestors(None, &self.default_quotas)],
+        };
+        let (mut peeked, mut are_shares) = (Vec::with_capacity(owners.len()), false);
+        for owner in owners {
+            let (standings, is_share) = self.backend.peek(&owner.charges(client), &now).await?;
+            are_shares |= is_share;
+            peeked.push((owner, standings));
+        }
+        Ok((peeked, are_shares))
     }
 
     /// Frees a part of the idle counters.
@@ -148,16 +250,16 @@ impl Admission {
 impl Permit {
     /// Writes the state of the quotas into response headers.
     pub(crate) fn write_headers(&self, to: &mut HeaderMap) {
-        if let Some(standings) = &self.standings {
-            ratelimit_headers::write(standings, None, to);
+        if let Some(state) = &self.state {
+            ratelimit_headers::write(state, None, to);
         }
     }
 
     /// Writes the state of the quotas into the headers of a provider's response. Where the provider
     /// reports a limit as well, the tighter one stays. `now` is the time of the charge.
     pub(crate) fn write_headers_beside_provider(&self, now: SystemTime, to: &mut HeaderMap) {
-        if let Some(standings) = &self.standings {
-            ratelimit_headers::write_beside_provider(standings, now, to);
+        if let Some(state) = &self.state {
+            ratelimit_headers::write_beside_provider(state, now, to);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The server's own API, below `/api/v1`.
 
 pub(crate) mod info;
+pub(crate) mod jwks;
 pub(crate) mod process;
 pub(crate) mod quota;
 pub(crate) mod token;

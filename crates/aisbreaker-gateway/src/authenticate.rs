@@ -1,27 +1,39 @@
 //! The authenticate stage: opens the key of a request, or takes the caller's own secret.
 
+pub(crate) mod offline;
+
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use aisbreaker_api::{ServiceId, ServicePattern};
 use aisbreaker_egress::UrlSource;
-use aisbreaker_services::{Credentials, SealedSecret};
+use aisbreaker_services::{Credentials, SealedSecret, ServiceRestrictions};
 use aisbreaker_token::{
-    Ancestor, Grant, Host, KeyId, KeyRing, OpenError, Opened, RequestQuotas, Restriction,
-    ServiceSecret,
+    Ancestor, Grant, Host, KeyId, KeyRing, OpenError, Opened, RequestQuotas, ServiceSecret,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::request::credentials::{Authorization, is_key};
+use self::offline::OfflineFailures;
+use crate::{
+    api::token::grant_rules::{GrantRules, RuleBroken},
+    request::credentials::{Authorization, is_key},
+    restrictions::{InvalidRestriction, Restrictions},
+};
 
 /// Why a caller is not known.
 #[derive(Debug)]
 pub(crate) enum AuthenticationError {
     /// The key does not open here and now.
     InvalidKey(OpenError),
+    /// The key was sealed offline, and minting would have refused to seal it.
+    RuleBroken(RuleBroken),
+    /// The key was sealed offline, and too many such keys of this client did not open.
+    TooManyFailures,
     /// The server's default key does not open here and now.
     InvalidDefaultKey(OpenError),
     /// The key holds a service id that is not one.
     InvalidServiceId,
+    /// The key holds a restriction that is not understood.
+    InvalidRestriction(InvalidRestriction),
     /// Another scheme than `Bearer`, or no value.
     NotBearer,
     /// The caller has no key, and this server requires one.
@@ -36,8 +48,8 @@ pub(crate) struct Authenticator {
     pub(crate) default_key: Option<SecretString>,
     /// Whether callers without a key are refused.
     pub(crate) requires_key: bool,
-    /// Who chose the URLs in the keys of callers: anybody if anybody may mint.
-    pub(crate) sealed_urls: UrlSource,
+    /// What keys that were sealed offline must keep to.
+    pub(crate) rules: Arc<GrantRules>,
 }
 
 /// A caller who is known, and what it may use.
@@ -47,8 +59,8 @@ pub(crate) struct Caller {
     pub(crate) credentials: Credentials,
     /// Other names of models, with the service ids that they stand for.
     pub(crate) model_aliases: BTreeMap<String, String>,
-    /// All of them must hold.
-    pub(crate) restrictions: Vec<Restriction>,
+    /// What the key may not be used for. `services` is in `credentials`.
+    pub(crate) restrictions: Restrictions,
 }
 
 /// The parts of an opened key that are not secret.
@@ -72,16 +84,18 @@ impl Authenticator {
         authorization: Authorization,
         host: &Host,
         now: SystemTime,
+        failures: OfflineFailures<'_>,
     ) -> Result<Caller, AuthenticationError> {
         match authorization {
             Authorization::Unusable => Err(AuthenticationError::NotBearer),
             Authorization::Bearer(bearer) if is_key(bearer.expose_secret()) => {
-                let opened = self.open(&bearer, host, now)?;
-                Caller::with_key(opened, Some(bearer), self.sealed_urls)
+                let opened = self.open(&bearer, host, now, failures)?;
+                Caller::with_key(opened, Some(bearer), self.rules.policy.url_source())
             }
             Authorization::Bearer(secret) => Ok(Caller::without_key(Credentials::Caller(secret))),
             Authorization::Entrusted(bearer) if is_key(bearer.expose_secret()) => {
-                Caller::with_key(self.open(&bearer, host, now)?, None, self.sealed_urls)
+                let opened = self.open(&bearer, host, now, failures)?;
+                Caller::with_key(opened, None, self.rules.policy.url_source())
             }
             Authorization::Entrusted(secret) => entrusted(secret).map(Caller::without_key),
             Authorization::Absent => self.default_caller(host, now),
@@ -96,27 +110,53 @@ impl Authenticator {
         Ok(())
     }
 
-    fn open(
+    /// Opens a key that a client sent, and checks what its kind of key must keep to.
+    pub(crate) fn open(
         &self,
         key: &SecretString,
         host: &Host,
         now: SystemTime,
+        failures: OfflineFailures<'_>,
     ) -> Result<Opened<Grant>, AuthenticationError> {
-        self.keys
-            .open_grant(key.expose_secret(), host, now)
-            .map_err(AuthenticationError::InvalidKey)
+        let key = key.expose_secret();
+        if self.keys.takes_key_agreement(key) {
+            failures.limit(|| self.open_unlimited(key, host, now))
+        } else {
+            self.open_unlimited(key, host, now)
+        }
+    }
+
+    fn open_unlimited(
+        &self,
+        key: &str,
+        host: &Host,
+        now: SystemTime,
+    ) -> Result<Opened<Grant>, AuthenticationError> {
+        let opened = match self.keys.open_grant(key, host, now) {
+            Ok(opened) => opened,
+            Err(cause) => return Err(AuthenticationError::InvalidKey(cause)),
+        };
+        // Anyone may have sealed it, and minting never saw what is in it.
+        if opened.is_offline()
+            && let Err(broken) = self.rules.check_opened(&opened)
+        {
+            return Err(AuthenticationError::RuleBroken(broken));
+        }
+        Ok(opened)
     }
 
     fn default_caller(&self, host: &Host, now: SystemTime) -> Result<Caller, AuthenticationError> {
         let Some(key) = &self.default_key else {
             return Ok(Caller::without_key(Credentials::None));
         };
-        let opened = self
-            .keys
-            .open_grant(key.expose_secret(), host, now)
-            .map_err(AuthenticationError::InvalidDefaultKey)?;
-        // The operator configured this key, whoever may mint.
-        Caller::with_key(opened, None, UrlSource::Trusted)
+        match self.open_unlimited(key.expose_secret(), host, now) {
+            // The operator configured this key, whoever may mint.
+            Ok(opened) => Caller::with_key(opened, None, UrlSource::Trusted),
+            Err(AuthenticationError::InvalidKey(cause)) => {
+                Err(AuthenticationError::InvalidDefaultKey(cause))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -126,7 +166,7 @@ impl Caller {
             key: None,
             credentials,
             model_aliases: BTreeMap::new(),
-            restrictions: Vec::new(),
+            restrictions: Restrictions::default(),
         }
     }
 
@@ -146,6 +186,8 @@ impl Caller {
             .map(sealed_secret)
             .collect();
         let secrets = secrets?;
+        let (restrictions, services) =
+            Restrictions::parse(grant.restrict).map_err(AuthenticationError::InvalidRestriction)?;
         Ok(Self {
             key: Some(Key {
                 id,
@@ -159,9 +201,10 @@ impl Caller {
                 secrets,
                 bearer,
                 url_source,
+                restrictions: services,
             },
             model_aliases: grant.model_aliases,
-            restrictions: grant.restrict,
+            restrictions,
         })
     }
 }
@@ -189,5 +232,6 @@ fn entrusted(secret: SecretString) -> Result<Credentials, AuthenticationError> {
         secrets,
         bearer: None,
         url_source: UrlSource::Untrusted,
+        restrictions: ServiceRestrictions::default(),
     })
 }

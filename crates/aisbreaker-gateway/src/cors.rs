@@ -1,4 +1,5 @@
-//! Cross-origin resource sharing (CORS): browsers may call every route from any origin.
+//! Cross-origin resource sharing (CORS): browsers may call every route from any origin, unless the
+//! key of a request is restricted to some.
 //!
 //! Source: WHATWG Fetch section 3.2.
 
@@ -19,6 +20,17 @@ const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
      x-aisbreaker-attempts",
 );
 
+/// The pages whose scripts may read a response.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) enum AllowedOrigin {
+    #[default]
+    Any,
+    /// Those of the origin that the request named, to which its key is restricted.
+    One(HeaderValue),
+    /// The key is restricted to origins, and the request came from none of them.
+    None,
+}
+
 /// Adds the fields of a preflight response for a route with these methods.
 pub(crate) fn write_preflight(methods: &'static str, request: &HeaderMap, to: &mut HeaderMap) {
     let methods = HeaderValue::from_static(methods);
@@ -32,9 +44,20 @@ pub(crate) fn write_preflight(methods: &'static str, request: &HeaderMap, to: &m
     );
 }
 
-/// Lets scripts of any origin read the response.
-pub(crate) fn write_response(to: &mut HeaderMap) {
-    to.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+/// Lets scripts of the allowed origin read the response.
+pub(crate) fn write_response(allowed: &AllowedOrigin, to: &mut HeaderMap) {
+    let origin = match allowed {
+        AllowedOrigin::Any => Some(HeaderValue::from_static("*")),
+        AllowedOrigin::One(origin) => Some(origin.clone()),
+        AllowedOrigin::None => None,
+    };
+    if *allowed != AllowedOrigin::Any {
+        to.append(VARY, HeaderValue::from_static("Origin"));
+    }
+    let Some(origin) = origin else {
+        return;
+    };
+    to.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     // Proxied responses already expose more.
     to.entry(ACCESS_CONTROL_EXPOSE_HEADERS)
         .or_insert(EXPOSED_HEADERS);

@@ -10,7 +10,12 @@ use http_body::Body;
 
 use crate::{
     admission::{Admission, backend::Backend, counters},
-    api::{info, process::ProcessApi, quota, token::Minter},
+    api::{
+        info, jwks,
+        process::ProcessApi,
+        quota,
+        token::{Minter, grant_rules::GrantRules},
+    },
     authenticate::Authenticator,
     clock::Clock,
     config::Config,
@@ -76,14 +81,19 @@ impl Gateway {
             None => counters::counters(clock.monotonic(), config.max_counters),
         };
         let backend = Backend::new(counters, config.shared_quotas, metrics.quotas.clone());
-        let keys = Arc::new(config.keys);
+        let keys = Arc::new(config.keys.with_offline_keys());
+        let rules = Arc::new(GrantRules {
+            policy: config.minting,
+            max_lifetime: config.max_expiration,
+            relay: config.relay.clone(),
+        });
         let clock: Arc<dyn Clock> = Arc::new(clock);
         let pipeline = Pipeline {
             authenticator: Authenticator {
                 keys: Arc::clone(&keys),
                 default_key: config.default_key,
                 requires_key: config.require_key,
-                sealed_urls: config.minting.url_source(),
+                rules: Arc::clone(&rules),
             },
             admission: Admission::new(backend, config.server_quotas, config.default_quotas),
             body_limits: BodyLimits {
@@ -99,12 +109,7 @@ impl Gateway {
                 registry,
                 keep_alive: config.stream_keep_alive,
             },
-            minter: Minter {
-                keys,
-                relay: config.relay.clone(),
-                policy: config.minting,
-                max_lifetime: config.max_expiration,
-            },
+            minter: Minter { keys, rules },
             provider_api: config
                 .relay
                 .map(|relay| ProviderApi::new(relay, config.stream_keep_alive)),
@@ -154,7 +159,8 @@ impl Gateway {
             Err(failure) => error_response(failure, &parts, &mut log),
         };
         let is_head = parts.method == Method::HEAD;
-        response::finish(&mut response, log.request_id().clone(), is_head);
+        let request_id = log.request_id().clone();
+        response::finish(&mut response, request_id, log.allowed_origin(), is_head);
         log.set_status(response.status());
         response.body_mut().attach(log);
         response
@@ -278,6 +284,10 @@ impl Inner {
             Route::Health => Ok(info::health()),
             Route::Ready if is_draining => Err(GatewayError::NotReady.into()),
             Route::Ready => Ok(info::ready()),
+            Route::Jwks => Ok(jwks::serve(
+                &self.pipeline.authenticator.keys,
+                &parts.headers,
+            )),
             Route::Token => self.minter.serve(pipeline, request, body, log).await,
             Route::Process => self.process.serve(pipeline, request, body, log).await,
             Route::Quota => quota::serve(pipeline, request, log).await,

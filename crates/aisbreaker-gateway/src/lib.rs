@@ -11,6 +11,7 @@
 //! | accept | `server` | a connection task | a closed connection |
 //! | parse | `request` | `Head`, `ReceivedBody` | 400, 408, 413, 415, 421, 426, 431, 503 |
 //! | authenticate | `authenticate` | `Authenticated` | 401 |
+//! | restrict | `restrictions` | `Permitted` | 403, 413 |
 //! | admit | `admission` | `Admitted` | 429, 503 |
 //! | resolve | `provider_api::resolve`, the registry | a service | 404 |
 //! | call | `api::process`, `provider_api::forward` | the head of the response | 401 to 504 |
@@ -53,6 +54,7 @@ mod pipeline;
 mod provider_api;
 mod request;
 mod response;
+mod restrictions;
 mod route;
 #[cfg(test)]
 mod secrecy_tests;

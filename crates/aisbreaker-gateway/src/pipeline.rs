@@ -1,8 +1,9 @@
-//! The stages between the socket and a surface: receive → authenticate → admit.
+//! The stages between the socket and a surface: receive → authenticate → restrict → admit.
 //!
 //! Each stage consumes the value of the one before, and a surface takes an [`Admitted`]. Only
-//! [`Pipeline::admit`] creates one, and only from an [`Authenticated`]. So a stage left out does
-//! not compile; the documentation of [`stages`](crate::stages) proves it.
+//! [`Pipeline::admit`] creates one, and only from a [`Permitted`], which only
+//! [`Authenticated::permit`] creates. So a stage left out does not compile; the documentation of
+//! [`stages`](crate::stages) proves it.
 
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
@@ -13,8 +14,9 @@ use http_body::Body;
 
 use crate::{
     admission::{Admission, Permit},
-    authenticate::{Authenticator, Caller},
+    authenticate::{Authenticator, Caller, offline::OfflineFailures},
     clock::Clock,
+    cors::AllowedOrigin,
     failure::Failure,
     memory::{ClientMemories, ClientMemory},
     request::{
@@ -23,6 +25,7 @@ use crate::{
         head::Head,
     },
     response::{ResponseBody, with_headers},
+    restrictions::KeyUse,
     telemetry::access_log::AccessLog,
 };
 
@@ -39,6 +42,16 @@ pub struct Pipeline {
 /// A request whose caller is known.
 #[derive(Debug)]
 pub struct Authenticated {
+    caller: Caller,
+    client: IpAddr,
+    origin: AllowedOrigin,
+    hops: u8,
+    received: SystemTime,
+}
+
+/// A request that the restrictions of its key allow, as far as its head shows.
+#[derive(Debug)]
+pub struct Permitted {
     caller: Caller,
     client: IpAddr,
     hops: u8,
@@ -60,14 +73,43 @@ impl Pipeline {
         self.memories.for_client(head.client)
     }
 
-    /// Receives the content of a request.
+    /// Receives the content of a request that needs no key.
     pub(crate) async fn receive<B: Body<Data = Bytes>>(
         &self,
         head: &Head,
         body: B,
         memory: &Arc<ClientMemory>,
     ) -> Result<ReceivedBody, RequestError> {
-        ReceivedBody::receive(body, head.content, self.body_limits, memory).await
+        ReceivedBody::receive(body, head.content, self.body_limits, None, memory).await
+    }
+
+    /// Authenticates a request and judges its head by the restrictions of its key, then receives
+    /// its content, no more than they allow.
+    ///
+    /// A caller who cannot be authenticated is reported beside the content, since it is refused
+    /// later than a request that cannot be read.
+    ///
+    /// # Errors
+    /// Status 403 or 413 if a restriction refuses the request, and those of the content.
+    pub(crate) async fn permit_and_receive<B: Body<Data = Bytes>>(
+        &self,
+        (head, key_use): (Head, KeyUse),
+        body: B,
+        memory: &Arc<ClientMemory>,
+        log: &mut AccessLog,
+    ) -> Result<(Result<Permitted, Failure>, ReceivedBody), Failure> {
+        let content = head.content;
+        let permitted = match self.authenticate(head, log) {
+            Ok(authenticated) => Ok(authenticated.permit(key_use)?),
+            Err(unknown) => Err(unknown),
+        };
+        let key_limit = match &permitted {
+            Ok(permitted) => permitted.caller.restrictions.max_body_bytes(),
+            Err(_) => None,
+        };
+        let limits = self.body_limits;
+        let received = ReceivedBody::receive(body, content, limits, key_limit, memory).await?;
+        Ok((permitted, received))
     }
 
     /// Authenticates the caller of a request.
@@ -76,31 +118,47 @@ impl Pipeline {
     /// A failure with status 401.
     pub fn authenticate(&self, head: Head, log: &mut AccessLog) -> Result<Authenticated, Failure> {
         let now = self.clock.wall();
-        let caller = self
-            .authenticator
-            .authenticate(head.authorization, &head.host, now)?;
+        let failures = self.offline_failures(head.client);
+        let caller =
+            self.authenticator
+                .authenticate(head.authorization, &head.host, now, failures)?;
         if let Some(key) = &caller.key {
             log.set_key(key.id);
+            if let Some(name) = &key.name {
+                log.set_key_name(name);
+            }
         }
+        let origin = caller.restrictions.allowed_origin(head.origin.as_ref());
+        log.set_allowed_origin(origin.clone());
         Ok(Authenticated {
             caller,
             client: head.client,
+            origin,
             hops: head.hops,
             received: now,
         })
     }
 
-    /// Charges an authenticated request to the quotas of the server and of its key.
+    /// Returns what counts the offline keys of this client that do not open.
+    pub(crate) fn offline_failures(&self, client: IpAddr) -> OfflineFailures<'_> {
+        OfflineFailures {
+            admission: &self.admission,
+            clock: &*self.clock,
+            client,
+        }
+    }
+
+    /// Charges a permitted request to the quotas of the server and of its key.
     ///
     /// # Errors
     /// A failure with status 401 without a key where one is required, 429, or 503 if requests
     /// cannot be counted.
     pub async fn admit(
         &self,
-        request: Authenticated,
+        request: Permitted,
         log: &mut AccessLog,
     ) -> Result<Admitted, Failure> {
-        let Authenticated {
+        let Permitted {
             caller,
             client,
             hops,
@@ -151,13 +209,24 @@ pub(crate) async fn parse_and_admit<T: Send + 'static, A: AsRef<Permit>>(
     admit: impl AsyncFnOnce(&mut AccessLog) -> Result<A, Failure>,
     log: &mut AccessLog,
 ) -> Result<(T, A), Failure> {
+    let admit = async |_: Option<&T>, log: &mut AccessLog| admit(log).await;
+    parse_judge_and_admit(body, parse, admit, log).await
+}
+
+/// As [`parse_and_admit`], where `admit` can also judge what was parsed, if that was done first.
+pub(crate) async fn parse_judge_and_admit<T: Send + 'static, A: AsRef<Permit>>(
+    body: ReceivedBody,
+    parse: impl FnOnce(&Bytes) -> Result<T, InvalidRequest> + Send + 'static,
+    admit: impl AsyncFnOnce(Option<&T>, &mut AccessLog) -> Result<A, Failure>,
+    log: &mut AccessLog,
+) -> Result<(T, A), Failure> {
     if !body.is_costly() {
         let (parsed, hold) = body.parse(parse).await?;
-        let admitted = admit(log).await?;
+        let admitted = admit(Some(&parsed), log).await?;
         log.hold_request_memory(hold);
         return Ok((parsed, admitted));
     }
-    let admitted = admit(log).await?;
+    let admitted = admit(None, log).await?;
     match body.parse(parse).await {
         Ok((parsed, hold)) => {
             log.hold_request_memory(hold);
@@ -172,6 +241,29 @@ pub(crate) async fn parse_and_admit<T: Send + 'static, A: AsRef<Permit>>(
 }
 
 impl Authenticated {
+    /// Judges the request by the restrictions of its key, as far as its head shows.
+    ///
+    /// # Errors
+    /// A failure with status 403 that names the restriction.
+    pub fn permit(self, key_use: KeyUse) -> Result<Permitted, Failure> {
+        let Self {
+            caller,
+            client,
+            origin,
+            hops,
+            received,
+        } = self;
+        caller.restrictions.judge(client, &origin, key_use)?;
+        Ok(Permitted {
+            caller,
+            client,
+            hops,
+            received,
+        })
+    }
+}
+
+impl Permitted {
     pub(crate) fn caller(&self) -> &Caller {
         &self.caller
     }

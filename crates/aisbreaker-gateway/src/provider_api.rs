@@ -35,6 +35,7 @@ use crate::{
         head::{ContentFormat, Endpoints, Head, Surface},
     },
     response::{ResponseBody, hold_memory},
+    restrictions::KeyUse,
     route::operation::{Operation, OperationContent},
     telemetry::access_log::AccessLog,
 };
@@ -66,7 +67,8 @@ impl ProviderApi {
         }
     }
 
-    /// Takes a request through all stages. Every request is paid for before its body is parsed.
+    /// Takes a request through all stages. Every request is paid for before its body is parsed,
+    /// unless its key is restricted to services: then a body that is cheap to parse is judged first.
     pub(crate) async fn serve<B: Body<Data = Bytes>>(
         &self,
         pipeline: &Pipeline,
@@ -88,10 +90,12 @@ impl ProviderApi {
         let head = Head::read(parts, endpoints, Surface::Provider { dialect, content })?;
         let format = head.content.format;
         let memory = pipeline.memory(&head);
-        let body = pipeline.receive(&head, body, &memory).await?;
-        let authenticated = pipeline.authenticate(head, log)?;
-        let admitted = pipeline.admit(authenticated, log).await?;
+        let request = (head, KeyUse::of(operation));
+        let received = pipeline.permit_and_receive(request, body, &memory, log);
+        let (permitted, body) = received.await?;
+        let permitted = permitted?;
         if operation == Operation::Models {
+            let admitted = pipeline.admit(permitted, log).await?;
             let now = pipeline.clock.monotonic();
             let query = ModelListQuery {
                 dialect,
@@ -102,19 +106,29 @@ impl ProviderApi {
             return self.list_models(query, admitted, log).await;
         }
         let is_coded = body.is_coded();
-        match parse_model(body, format, operation, parts, log).await {
-            Ok((model, body)) => {
-                let request = ProxiedRequest {
-                    operation,
-                    dialect,
-                    parts,
-                    body,
-                    was_coded: is_coded,
-                    model,
-                    memory,
-                };
-                self.forward(request, admitted, log).await
-            }
+        let is_judged_first =
+            permitted.caller().credentials.restrictions().is_some() && !body.is_costly();
+        let parse = async |log: &mut AccessLog| {
+            let (model, body) = parse_model(body, format, operation, parts, log).await?;
+            Ok(ProxiedRequest {
+                operation,
+                dialect,
+                parts,
+                body,
+                was_coded: is_coded,
+                model,
+                memory,
+            })
+        };
+        if is_judged_first {
+            let request = parse(log).await?;
+            self.judge(&request, permitted.caller())?;
+            let admitted = pipeline.admit(permitted, log).await?;
+            return self.forward(request, admitted, log).await;
+        }
+        let admitted = pipeline.admit(permitted, log).await?;
+        match parse(log).await {
+            Ok(request) => self.forward(request, admitted, log).await,
             Err(failure) => admitted.report_beside_provider(Err(failure)),
         }
     }

@@ -25,7 +25,8 @@ use serde::Serialize;
 
 pub use self::body::ResponseBody;
 use crate::{
-    cors, dialect,
+    cors::{self, AllowedOrigin},
+    dialect,
     failure::Failure,
     telemetry::{access_log::AccessLog, request_id::X_REQUEST_ID},
 };
@@ -45,7 +46,8 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response<Respon
     }
 }
 
-fn json_bytes(status: StatusCode, bytes: Bytes) -> Response<ResponseBody> {
+/// Creates a response with JSON that is serialized already.
+pub(crate) fn json_bytes(status: StatusCode, bytes: Bytes) -> Response<ResponseBody> {
     let mut response = full(status, JSON, bytes);
     response
         .headers_mut()
@@ -138,10 +140,11 @@ pub(crate) fn hold_memory(
 pub(crate) fn finish(
     response: &mut Response<ResponseBody>,
     request_id: HeaderValue,
+    allowed_origin: &AllowedOrigin,
     is_head: bool,
 ) {
     let headers = response.headers_mut();
-    cors::write_response(headers);
+    cors::write_response(allowed_origin, headers);
     headers.entry(X_REQUEST_ID).or_insert(request_id);
     if is_head && let Some(length) = response.body_mut().drop_content() {
         response

@@ -32,6 +32,8 @@ pub(crate) enum Route {
     Ready,
     /// The first request of Anthropic's agents.
     Hello,
+    /// The public key to seal keys with offline.
+    Jwks,
     /// An operation of a provider's own API.
     Provider(Operation),
 }
@@ -62,6 +64,7 @@ impl Route {
             ("/healthz", _) => Ok(Self::Health),
             ("/readyz", _) => Ok(Self::Ready),
             ("/api/hello", _) => Ok(Self::Hello),
+            ("/.well-known/jwks.json", _) => Ok(Self::Jwks),
             (_, Some("/ping")) => Ok(Self::Ping),
             (_, Some("/version")) => Ok(Self::Version),
             (_, Some("/oauth/token")) => Ok(Self::Token),
@@ -101,7 +104,8 @@ impl Route {
             | Self::Quota
             | Self::Health
             | Self::Ready
-            | Self::Hello => "GET, HEAD, OPTIONS",
+            | Self::Hello
+            | Self::Jwks => "GET, HEAD, OPTIONS",
         }
     }
 
@@ -117,6 +121,7 @@ impl Route {
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Hello => "/api/hello",
+            Self::Jwks => "/.well-known/jwks.json",
             Self::Provider(operation) => operation.template(),
         }
     }
@@ -144,6 +149,10 @@ mod tests {
             ("/healthz", Some(Route::Health)),
             ("/readyz/", Some(Route::Ready)),
             ("/api/hello", Some(Route::Hello)),
+            ("/.well-known/jwks.json", Some(Route::Jwks)),
+            ("/.well-known/jwks.json/", Some(Route::Jwks)),
+            ("/.well-known/openid-configuration", None),
+            ("/.well-known", None),
             (
                 "/v1/embeddings/",
                 Some(Route::Provider(Operation::Embeddings)),

@@ -2,14 +2,15 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use aisbreaker_egress::UrlSource;
 use aisbreaker_token::{Host, KeyRing, PREFIX, ServerKey};
 use http::HeaderMap;
 use serde_json::json;
 
 use crate::{
-    api::token::{MintPolicy, Minter, mint_request::MintRequest, token_response},
-    authenticate::Authenticator,
+    api::token::{
+        MintPolicy, Minter, grant_rules::GrantRules, mint_request::MintRequest, token_response,
+    },
+    authenticate::{Authenticator, offline::tests::Client},
     config::Config,
     request::credentials::Authorization,
 };
@@ -42,11 +43,14 @@ fn debug_output_shows_no_piece_of_a_secret() {
     let mint = MintRequest::parse(body.as_bytes(), max_lifetime).unwrap();
     let malformed = body.replace("s3g", "\\n").replace("Lf3s", "\\n");
     let refused = MintRequest::parse(malformed.as_bytes(), max_lifetime);
-    let minter = Minter {
-        keys: Arc::clone(&keys),
+    let rules = Arc::new(GrantRules {
         policy: MintPolicy::default(),
         max_lifetime,
         relay: None,
+    });
+    let minter = Minter {
+        keys: Arc::clone(&keys),
+        rules: Arc::clone(&rules),
     };
     let minted = minter.mint(&mint, &HeaderMap::new(), &host, now).unwrap();
     let payload = json!({"serviceSecrets": [{"serviceId": "", "authSecret": SEALED}]});
@@ -56,10 +60,12 @@ fn debug_output_shows_no_piece_of_a_secret() {
         keys,
         default_key: Some(DEFAULT.into()),
         requires_key: false,
-        sealed_urls: UrlSource::Trusted,
+        rules,
     };
+    let client = Client::new();
     let bearer = |bearer: &str| Authorization::Bearer(bearer.into());
-    let authenticate = |value: &str| authenticator.authenticate(bearer(value), &host, now);
+    let authenticate =
+        |value: &str| authenticator.authenticate(bearer(value), &host, now, client.failures());
     let entrusted = Authorization::Entrusted(key.expose().into());
     let rows = [
         ("Config", shown_config),

@@ -1,8 +1,8 @@
 //! The types of the stages, so that the compiler can show what the design promises.
 //!
 //! Nothing here is part of the public API, and none of the types can be created outside of the
-//! crate. The examples below are the only users: a request passes authentication and admission in
-//! this order, and with either left out it does not compile.
+//! crate. The examples below are the only users: a request passes authentication, the restrictions
+//! of its key, and admission in this order, and with one of them left out it does not compile.
 //!
 //! # `process`
 //!
@@ -13,11 +13,13 @@
 //!     pipeline: &Pipeline,
 //!     api: &ProcessApi,
 //!     head: Head,
+//!     key_use: KeyUse,
 //!     request: ProcessRequest,
 //!     log: &mut AccessLog,
 //! ) -> Result<(), Failure> {
 //!     let authenticated: Authenticated = pipeline.authenticate(head, log)?;
-//!     let admitted: Admitted = pipeline.admit(authenticated, log).await?;
+//!     let permitted: Permitted = authenticated.permit(key_use)?;
+//!     let admitted: Admitted = pipeline.admit(permitted, log).await?;
 //!     api.call(request, admitted, log).await?;
 //!     Ok(())
 //! }
@@ -36,6 +38,25 @@
 //!     log: &mut AccessLog,
 //! ) -> Result<(), Failure> {
 //!     let admitted: Admitted = pipeline.admit(head, log).await?;
+//!     api.call(request, admitted, log).await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Without the restrictions of the key nothing is admitted:
+//!
+//! ```compile_fail,E0308
+//! use aisbreaker_gateway::stages::*;
+//!
+//! async fn serve(
+//!     pipeline: &Pipeline,
+//!     api: &ProcessApi,
+//!     head: Head,
+//!     request: ProcessRequest,
+//!     log: &mut AccessLog,
+//! ) -> Result<(), Failure> {
+//!     let authenticated: Authenticated = pipeline.authenticate(head, log)?;
+//!     let admitted: Admitted = pipeline.admit(authenticated, log).await?;
 //!     api.call(request, admitted, log).await?;
 //!     Ok(())
 //! }
@@ -68,11 +89,13 @@
 //!     pipeline: &Pipeline,
 //!     api: &ProviderApi,
 //!     head: Head,
+//!     key_use: KeyUse,
 //!     request: ProxiedRequest<'_>,
 //!     log: &mut AccessLog,
 //! ) -> Result<(), Failure> {
 //!     let authenticated: Authenticated = pipeline.authenticate(head, log)?;
-//!     let admitted: Admitted = pipeline.admit(authenticated, log).await?;
+//!     let permitted: Permitted = authenticated.permit(key_use)?;
+//!     let admitted: Admitted = pipeline.admit(permitted, log).await?;
 //!     api.forward(request, admitted, log).await?;
 //!     Ok(())
 //! }
@@ -142,7 +165,15 @@
 //! }
 //! ```
 //!
-//! An [`Admitted`] cannot be made up either:
+//! Neither a [`Permitted`] nor an [`Admitted`] can be made up:
+//!
+//! ```compile_fail,E0451
+//! use aisbreaker_gateway::stages::*;
+//!
+//! fn made_up(other: Permitted) -> Permitted {
+//!     Permitted { ..other }
+//! }
+//! ```
 //!
 //! ```compile_fail,E0451
 //! use aisbreaker_gateway::stages::*;
@@ -155,8 +186,9 @@
 pub use crate::{
     api::process::{ProcessApi, ProcessRequest},
     failure::Failure,
-    pipeline::{Admitted, Authenticated, Pipeline},
+    pipeline::{Admitted, Authenticated, Permitted, Pipeline},
     provider_api::{ModelListQuery, ProviderApi, ProxiedRequest},
     request::head::Head,
+    restrictions::KeyUse,
     telemetry::access_log::AccessLog,
 };

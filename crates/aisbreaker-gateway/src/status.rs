@@ -19,6 +19,7 @@ use crate::{
     gateway::GatewayError,
     provider_api::error::ProviderApiError,
     request::error::{HostError, RequestError},
+    restrictions::RestrictionError,
     route::RouteError,
 };
 
@@ -120,6 +121,11 @@ impl From<RequestError> for Failure {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 format!("the request body is larger than {limit} bytes, the limit of this server"),
             ),
+            RequestError::TooLargeForKey => restricted(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "maxBodyBytes",
+                "a request body of this size",
+            ),
             RequestError::Timeout => Self::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "the request body did not arrive in time; send it without pauses",
@@ -152,6 +158,12 @@ impl From<AuthenticationError> for Failure {
             AuthenticationError::InvalidKey(cause) => Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
                 .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
                 .with_cause(cause.to_string()),
+            AuthenticationError::RuleBroken(broken) => Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
+                .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
+                .with_cause(broken.to_string()),
+            AuthenticationError::TooManyFailures => Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
+                .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
+                .with_cause("offline key of a client whose offline keys failed too often; not opened"),
             AuthenticationError::InvalidDefaultKey(cause) => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "this server's default key is not valid at this host; send a key of your own in Authorization",
@@ -161,6 +173,12 @@ impl From<AuthenticationError> for Failure {
             AuthenticationError::InvalidServiceId => Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
                 .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
                 .with_cause("key names a service id that cannot be one"),
+            AuthenticationError::InvalidRestriction(invalid) => Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
+                .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
+                .with_cause(format!(
+                    "key has a restriction {} whose value {} {}",
+                    invalid.member, invalid.index, invalid.problem
+                )),
             AuthenticationError::NotBearer => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "Authorization must be 'Bearer' and an aisbreaker key or the secret of the service",
@@ -174,6 +192,30 @@ impl From<AuthenticationError> for Failure {
             .with_header(WWW_AUTHENTICATE, BEARER),
         }
     }
+}
+
+impl From<RestrictionError> for Failure {
+    fn from(error: RestrictionError) -> Self {
+        let (restriction, what) = match error {
+            RestrictionError::Client => ("clients", "the address of this client"),
+            RestrictionError::Origin => {
+                ("origins", "the Origin of this request, or that it has none")
+            }
+            RestrictionError::Operation(operation) => ("operations", operation),
+        };
+        restricted(StatusCode::FORBIDDEN, restriction, what)
+    }
+}
+
+/// Creates the failure of a request that a restriction of its key refuses. It never has a value of
+/// the restriction.
+fn restricted(status: StatusCode, restriction: &str, what: &str) -> Failure {
+    let message = format!("the key's restriction `{restriction}` does not allow {what}");
+    Failure::new(status, message).with_cause(restriction_cause(restriction))
+}
+
+fn restriction_cause(restriction: &str) -> String {
+    format!("refused by the restriction {restriction} of the key")
 }
 
 impl From<NotAdmitted> for Failure {
@@ -298,6 +340,9 @@ impl From<ServiceError> for Failure {
                 Self::new(StatusCode::UNAUTHORIZED, message).with_header(WWW_AUTHENTICATE, BEARER)
             }
             ServiceError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, message),
+            ServiceError::Restricted { .. } => {
+                Self::new(StatusCode::FORBIDDEN, message).with_cause(restriction_cause("services"))
+            }
             ServiceError::UnknownService { .. } => Self::new(StatusCode::NOT_FOUND, message),
             ServiceError::Provider { error, retry_after } => {
                 let status = StatusCode::from_u16(error.status_code)

@@ -4,9 +4,13 @@
 //! the service's own), and nowhere else. A secret that the caller itself sent may go where the
 //! caller says.
 
+mod restrictions;
+
 use aisbreaker_api::{ServiceId, ServicePattern};
 use aisbreaker_egress::UrlSource;
 use secrecy::{ExposeSecret, SecretString};
+
+pub use self::restrictions::{Allowance, ServiceRestrictions};
 
 /// The secret of an entry that blocks its services if they need a secret.
 const INVALID: &str = "INVALID";
@@ -33,6 +37,8 @@ pub enum Credentials {
         /// Whether the URLs in the key may lead where only the operator's exceptions allow: not
         /// if anybody could have sealed them.
         url_source: UrlSource,
+        /// The services that the key is restricted to.
+        restrictions: ServiceRestrictions,
     },
 }
 
@@ -156,6 +162,22 @@ impl Credentials {
         }
     }
 
+    /// Returns the services that the key is restricted to; `None` if it has no such restriction.
+    #[must_use]
+    pub fn restrictions(&self) -> Option<&ServiceRestrictions> {
+        match self {
+            Self::None | Self::Caller(_) => None,
+            Self::Sealed { restrictions, .. } if restrictions.is_empty() => None,
+            Self::Sealed { restrictions, .. } => Some(restrictions),
+        }
+    }
+
+    /// Returns whether the key's entry for this service names this very URL.
+    pub(crate) fn names_url(&self, id: &ServiceId, url: &str) -> bool {
+        let entry = self.entry(id);
+        entry.is_some_and(|entry| entry.urls.iter().any(|named| named == url))
+    }
+
     fn entry(&self, id: &ServiceId) -> Option<&SealedSecret> {
         match self {
             Self::None | Self::Caller(_) => None,
@@ -187,6 +209,7 @@ mod tests {
             secrets,
             bearer: bearer.map(Into::into),
             url_source: UrlSource::Trusted,
+            restrictions: ServiceRestrictions::default(),
         }
     }
 

@@ -122,7 +122,7 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     use super::*;
-    use crate::{PathJoin, Registry, SealedSecret};
+    use crate::{PathJoin, Registry, SealedSecret, ServiceRestrictions};
 
     const DEFAULT: &str = "https://api.openai.com";
 
@@ -149,6 +149,7 @@ mod tests {
             secrets: vec![entry],
             bearer: Some("own".into()),
             url_source: UrlSource::Trusted,
+            restrictions: ServiceRestrictions::default(),
         }
     }
 

@@ -28,6 +28,12 @@ pub enum ServiceError {
     /// does not allow the address (403).
     #[error(transparent)]
     Forbidden(ErrorDetail),
+    /// A restriction of the caller's key does not allow this (403).
+    #[error("the key's restriction `services` does not allow {what}")]
+    Restricted {
+        /// What was refused: the id of a service, or a member that could choose another one.
+        what: String,
+    },
     /// No service is registered under this id (404).
     #[error("{}", unknown_service(.service_id, .nearest.as_deref()))]
     UnknownService {
@@ -73,6 +79,7 @@ impl ServiceError {
             Self::BadRequest(_)
             | Self::MissingSecret { .. }
             | Self::Forbidden(_)
+            | Self::Restricted { .. }
             | Self::UnknownService { .. } => true,
             Self::Provider { .. }
             | Self::NoAnswer(_)
@@ -98,6 +105,7 @@ impl ServiceError {
             | Self::BadRequest(_)
             | Self::MissingSecret { .. }
             | Self::Forbidden(_)
+            | Self::Restricted { .. }
             | Self::UnknownService { .. }
             | Self::BadAnswer(_)
             | Self::Overloaded(_)

@@ -31,7 +31,7 @@ mod stream_end;
 mod upstream;
 mod usage;
 
-pub use credentials::{Credential, Credentials, SealedSecret};
+pub use credentials::{Allowance, Credential, Credentials, SealedSecret, ServiceRestrictions};
 pub use destination::Destination;
 pub use endpoint::{Endpoint, PathJoin, SecretNeed};
 pub use error::{ErrorDetail, ServiceError, is_retryable_status};
@@ -41,7 +41,8 @@ pub use providers::{
 pub use relay::{ForwardedRequest, Relay};
 pub use secret::{mask, secret_header};
 pub use service::{
-    Attempts, Call, Event, EventStream, Registry, RegistryBuilder, Reply, ReplyFuture, Service,
+    Attempts, Call, Event, EventStream, Reached, Registry, RegistryBuilder, Reply, ReplyFuture,
+    Service, Target,
 };
 pub use sniff::{MAX_SNIFFED_BYTES, Sniffed, sniff};
 pub use stream_end::{LongEvent, StreamKind, StreamProgress, StreamState};

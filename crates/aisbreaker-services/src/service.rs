@@ -1,6 +1,7 @@
 //! The interface of a service: one [`Call`] in, one [`Reply`] out.
 //!
 //! - `registry` finds the service for an id;
+//! - `restricted` judges a call by the restrictions of the key;
 //! - `nearest` finds the id that a caller may have meant;
 //! - `fallback` calls other services when one fails;
 //! - `attempts` records which services were called.
@@ -9,6 +10,7 @@ mod attempts;
 mod fallback;
 mod nearest;
 mod registry;
+mod restricted;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
@@ -20,6 +22,7 @@ use futures_util::stream;
 pub use self::{
     attempts::Attempts,
     registry::{Registry, RegistryBuilder},
+    restricted::{Reached, Target},
 };
 use crate::{
     credentials::Credentials,
@@ -37,6 +40,17 @@ pub trait Service: Send + Sync + 'static {
     /// [`Reply::Final`]. Errors found before the answer begins are returned here, later ones are
     /// items of the stream.
     fn call(&self, call: Call) -> ReplyFuture<'_>;
+
+    /// Returns what a call reaches, by which it is judged if the key restricts services.
+    ///
+    /// A service with several engines must return the one that it would call. By default a call
+    /// reaches the service that it names.
+    ///
+    /// # Errors
+    /// Those of the call, as far as they are known before it.
+    fn reached(&self, target: &Target<'_>) -> Result<Reached, ServiceError> {
+        Ok(Reached::Service(target.service_id.clone()))
+    }
 }
 
 /// The future of a reply.
@@ -81,10 +95,7 @@ impl Call {
         credentials: Arc<Credentials>,
         registry: Registry,
     ) -> Result<Self, ServiceError> {
-        let service_id = ServiceId::parse(&service.service_id).map_err(|invalid| {
-            let text = format!("service.serviceId {invalid}");
-            ServiceError::BadRequest(ErrorDetail::new(text).with_source(invalid))
-        })?;
+        let service_id = parse_id(&service.service_id)?;
         Ok(Self {
             service_id,
             service,
@@ -120,6 +131,14 @@ impl Call {
             ReplyKind::Final
         }
     }
+}
+
+/// Parses the service id of a call.
+pub(crate) fn parse_id(text: &str) -> Result<ServiceId, ServiceError> {
+    ServiceId::parse(text).map_err(|invalid| {
+        let text = format!("service.serviceId {invalid}");
+        ServiceError::BadRequest(ErrorDetail::new(text).with_source(invalid))
+    })
 }
 
 /// The answer to a call.

@@ -7,7 +7,7 @@ use aisbreaker_api::{Request, Response, ServiceId, ServicePattern, ServiceProps,
 use aisbreaker_egress::{Client, Policy, Timeouts, UrlSource};
 use aisbreaker_services::{
     AuthScheme, Call, Credentials, Destination, Endpoint, Event, PathJoin, Providers, Registry,
-    Relay, Reply, SealedSecret, SecretNeed, secret_header,
+    Relay, Reply, SealedSecret, SecretNeed, ServiceRestrictions, secret_header,
     services::{Network, OpenAiChat, Options, ServiceSettings, standard},
 };
 use futures_util::{StreamExt as _, stream};
@@ -70,12 +70,14 @@ fn debug_output_shows_no_piece_of_a_secret() {
         secrets: vec![sealed(), own()],
         bearer: bearer.clone(),
         url_source: UrlSource::Trusted,
+        restrictions: ServiceRestrictions::default(),
     };
     let of_the_caller = Credentials::Caller(CALLERS.into());
     let with_the_bearer = Credentials::Sealed {
         secrets: vec![own()],
         bearer,
         url_source: UrlSource::Trusted,
+        restrictions: ServiceRestrictions::default(),
     };
     let [id, other] = ["chat:openai.com", "chat:other"].map(|id| ServiceId::parse(id).unwrap());
     let secret = destination(&of_a_key).secret.unwrap();

@@ -18,7 +18,7 @@ use serde::{
     de::{IgnoredAny, MapAccess, Visitor},
 };
 
-use crate::error::SealError;
+use crate::{error::SealError, format::Version};
 
 pub use ancestor::{Ancestor, MAX_DELEGATION_DEPTH};
 pub use grant::{Grant, RequestLimits, RequestQuotas, ServiceSecret};
@@ -56,7 +56,7 @@ pub(crate) fn check_payload(json: &[u8]) -> Result<(), SealError> {
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<Claim>, A::Error> {
             let mut reserved = None;
             while let Some((JsonStr(name), IgnoredAny)) = map.next_entry()? {
-                reserved = reserved.or(Claim::from_name(&name));
+                reserved = reserved.or(Claim::from_name(&name, Version::V2));
             }
             Ok(reserved)
         }

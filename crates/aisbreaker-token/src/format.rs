@@ -27,8 +27,11 @@ pub(crate) const TAG_BYTES: usize = 16;
 pub enum Version {
     /// The format of the original AIsBreaker server, opened only with the feature `legacy`.
     V1,
-    /// The format that this crate seals.
+    /// The format that a server seals.
     V2,
+    /// The format that anyone seals with the public key of a server, opened only with the feature
+    /// `ecdh-es`.
+    Offline,
 }
 
 /// The decoded parts of a key that follow its header.

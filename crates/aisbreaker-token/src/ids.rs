@@ -116,6 +116,17 @@ impl ServerKeyId {
         Self([a, b, c, d, e, f])
     }
 
+    /// Parses the text of an id. Returns `None` unless it is six base64url characters.
+    #[cfg(feature = "ecdh-es")]
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        let chars = <[u8; Self::CHARS]>::try_from(text).ok()?;
+        if chars.iter().all(|&char| base64url::is_in_alphabet(char)) {
+            Some(Self(chars))
+        } else {
+            None
+        }
+    }
+
     /// Returns the id as text: six base64url characters.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default()

@@ -58,6 +58,11 @@
 //! them: to rotate, make the new key the sealing one and add the old one with
 //! [`KeyRing::with_opening_key`] until its last API key has expired.
 //!
+//! # Narrower keys
+//!
+//! The holder of a key can have narrower ones made from it: [`delegation::child_of`] has the rules,
+//! and needs neither a store nor HTTP.
+//!
 //! # Errors
 //!
 //! [`OpenError`] distinguishes every cause, for the log of the server. Respond the same way to all
@@ -88,9 +93,10 @@ extern crate self as aisbreaker_token;
 
 mod base64url;
 mod claims;
+pub mod delegation;
 mod error;
 mod format;
-#[cfg(all(test, feature = "legacy"))]
+#[cfg(all(test, feature = "ecdh-es", feature = "legacy"))]
 mod fuzz_corpus;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
@@ -99,6 +105,8 @@ mod host;
 mod ids;
 #[cfg(feature = "legacy")]
 mod legacy;
+#[cfg(feature = "ecdh-es")]
+mod offline;
 mod opening;
 mod ring;
 mod sealing;
@@ -111,6 +119,8 @@ pub use error::{ClaimsFault, KeyError, OpenError, RandomnessError, RingError, Se
 pub use format::{MAX_OPEN_CHARS, MAX_SEAL_CHARS, PREFIX, Version};
 pub use host::{Host, HostError};
 pub use ids::{KeyId, KeyIdError, ServerKeyId};
+#[cfg(feature = "ecdh-es")]
+pub use offline::{JwkError, OfflinePayload, SealingPublicKey};
 pub use opening::Opened;
 pub use ring::KeyRing;
 pub use sealing::{SealedKey, ValidityPeriod};

@@ -3,11 +3,15 @@
 use std::{fmt, time::SystemTime};
 
 use chacha20poly1305::{AeadInOut as _, Tag, XNonce};
+#[cfg(feature = "ecdh-es")]
+use secrecy::SecretString;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use zeroize::Zeroizing;
 
 #[cfg(feature = "legacy")]
 use crate::legacy;
+#[cfg(feature = "ecdh-es")]
+use crate::offline;
 use crate::{
     claims::{self, Grant, LenientGrant, RegisteredClaims, Validity},
     error::{ClaimsFault, OpenError},
@@ -27,6 +31,8 @@ pub struct Opened<P> {
     id: KeyId,
     version: Version,
     validity: Validity,
+    #[cfg(feature = "ecdh-es")]
+    client_secret: Option<SecretString>,
     payload: P,
 }
 
@@ -39,6 +45,21 @@ impl<P> Opened<P> {
     /// Returns the version of the key's format.
     pub fn version(&self) -> Version {
         self.version
+    }
+
+    /// Returns whether the key was sealed with a public key of this ring, which anyone can do.
+    ///
+    /// Only a ring [with offline keys](KeyRing::with_offline_keys) opens such a key.
+    #[cfg(feature = "ecdh-es")]
+    pub fn is_offline(&self) -> bool {
+        self.version == Version::Offline
+    }
+
+    /// Returns the claim `clientSecret` of an offline key: what its sealer gave as proof that it may
+    /// seal keys.
+    #[cfg(feature = "ecdh-es")]
+    pub fn client_secret(&self) -> Option<&SecretString> {
+        self.client_secret.as_ref()
     }
 
     /// Returns when the key was sealed. `None` only for a legacy key without `iat`.
@@ -68,6 +89,8 @@ impl<P> Opened<P> {
             id: self.id,
             version: self.version,
             validity: self.validity,
+            #[cfg(feature = "ecdh-es")]
+            client_secret: self.client_secret,
             payload: convert(self.payload),
         }
     }
@@ -161,6 +184,10 @@ impl KeyRing {
             return Err(OpenError::Malformed);
         };
         let Some(server_key) = self.find(header) else {
+            #[cfg(feature = "ecdh-es")]
+            if self.opens_offline_keys && !header::begins(header) {
+                return self.open_offline::<P, Lenient>((key, text), host, now);
+            }
             return Err(refuse_header(header));
         };
         let authentic = AuthenticClaims {
@@ -168,12 +195,29 @@ impl KeyRing {
             server_key: Some(server_key.id()),
             json: decrypt(server_key, rest)?,
         };
-        match authentic.open(|registered| registered.key_id(), host, now) {
-            Err(OpenError::Payload { id }) if authentic.has_payload::<Lenient>() => {
-                Err(OpenError::UnknownMember { id })
-            }
-            outcome => outcome,
-        }
+        let outcome = authentic.open(|registered| registered.key_id(), host, now);
+        authentic.name_unknown_member::<P, Lenient>(outcome)
+    }
+}
+
+#[cfg(feature = "ecdh-es")]
+impl KeyRing {
+    /// Opens an offline key. `text` is the key without the prefix.
+    fn open_offline<P: DeserializeOwned, Lenient: DeserializeOwned>(
+        &self,
+        (key, text): (&str, &str),
+        host: &Host,
+        now: SystemTime,
+    ) -> Result<Opened<P>, OpenError> {
+        let unopened = offline::find(self, text)?;
+        let authentic = AuthenticClaims {
+            version: Version::Offline,
+            server_key: Some(unopened.server_key.id()),
+            json: offline::decrypt(unopened)?,
+        };
+        // Not the `jti`, since a sealer could take that of another key.
+        let outcome = authentic.open(|_| Ok(KeyId::digest_of(key)), host, now);
+        authentic.name_unknown_member::<P, Lenient>(outcome)
     }
 }
 
@@ -250,12 +294,32 @@ impl AuthenticClaims {
         let Ok(payload) = payload else {
             return Err(OpenError::Payload { id });
         };
+        #[cfg(feature = "ecdh-es")]
+        let client_secret = registered
+            .client_secret
+            .map(|secret| SecretString::from(secret.into_owned()));
         Ok(Opened {
             id,
             version: self.version,
             validity,
+            #[cfg(feature = "ecdh-es")]
+            client_secret,
             payload,
         })
+    }
+
+    /// Turns the error about a payload into the one that says what is wrong with it, if all that is
+    /// wrong is a member that only a lenient reading accepts.
+    fn name_unknown_member<P, Lenient: DeserializeOwned>(
+        &self,
+        outcome: Result<Opened<P>, OpenError>,
+    ) -> Result<Opened<P>, OpenError> {
+        match outcome {
+            Err(OpenError::Payload { id }) if self.has_payload::<Lenient>() => {
+                Err(OpenError::UnknownMember { id })
+            }
+            outcome => outcome,
+        }
     }
 
     /// Returns whether the payload is of this type, whatever the registered claims are.

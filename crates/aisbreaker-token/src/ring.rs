@@ -7,6 +7,10 @@ use subtle::ConstantTimeEq as _;
 
 #[cfg(feature = "legacy")]
 use crate::legacy::LegacyKey;
+#[cfg(all(feature = "ecdh-es", any(fuzzing, test)))]
+use crate::offline::AgreementKey;
+#[cfg(feature = "ecdh-es")]
+use crate::offline::SealingPublicKey;
 use crate::{
     error::RingError,
     format::header::{self, Header},
@@ -22,6 +26,11 @@ use crate::{
 pub struct KeyRing {
     pub(crate) sealing: Arc<RingKey>,
     opening: HashMap<Header, Arc<RingKey>>,
+    /// The same keys, by the `kid` of their key pairs.
+    #[cfg(feature = "ecdh-es")]
+    by_key_pair: HashMap<ServerKeyId, Arc<RingKey>>,
+    #[cfg(feature = "ecdh-es")]
+    pub(crate) opens_offline_keys: bool,
     /// Tried in this order, since a legacy key does not name its server key.
     #[cfg(feature = "legacy")]
     pub(crate) legacy: Vec<LegacyKey>,
@@ -45,6 +54,10 @@ impl KeyRing {
         let key = Arc::new(RingKey::new(derived));
         Self {
             opening: HashMap::from([(key.header, Arc::clone(&key))]),
+            #[cfg(feature = "ecdh-es")]
+            by_key_pair: HashMap::from([(key.key.agreement.id, Arc::clone(&key))]),
+            #[cfg(feature = "ecdh-es")]
+            opens_offline_keys: false,
             sealing: key,
             #[cfg(feature = "legacy")]
             legacy: vec![legacy],
@@ -67,6 +80,24 @@ impl KeyRing {
         Ok(self)
     }
 
+    /// Lets the ring open offline keys too, those that were sealed with the public key of one of its
+    /// server keys. Without this, it refuses them.
+    ///
+    /// Anyone who knows a public key can seal such a key. Check in each what you would check before
+    /// you seal: [`Opened::is_offline`](crate::Opened::is_offline) says which ones they are.
+    #[cfg(feature = "ecdh-es")]
+    #[must_use]
+    pub fn with_offline_keys(mut self) -> Self {
+        self.opens_offline_keys = true;
+        self
+    }
+
+    /// Returns the public key of the server key that this ring seals with.
+    #[cfg(feature = "ecdh-es")]
+    pub fn public_key(&self) -> SealingPublicKey {
+        self.sealing.key.agreement.public_key()
+    }
+
     /// Returns the id of the server key that this ring seals with.
     pub fn sealing_key_id(&self) -> ServerKeyId {
         self.sealing.id()
@@ -77,16 +108,51 @@ impl KeyRing {
         self.opening.get(header).map(Arc::as_ref)
     }
 
+    /// Replaces the key pair of the sealing key, to open keys that were sealed for another one.
+    #[cfg(all(feature = "ecdh-es", any(fuzzing, test)))]
+    pub(crate) fn with_key_pair(mut self, agreement: AgreementKey) -> Self {
+        let id = agreement.id;
+        let key = Arc::new(RingKey {
+            header: self.sealing.header,
+            key: DerivedKey {
+                id: self.sealing.id(),
+                encryption: self.sealing.key.encryption.clone(),
+                agreement,
+            },
+        });
+        self.by_key_pair = HashMap::from([(id, Arc::clone(&key))]);
+        self.opening.insert(key.header, Arc::clone(&key));
+        self.sealing = key;
+        self
+    }
+
+    /// Returns the server key whose key pair has this `kid`.
+    #[cfg(feature = "ecdh-es")]
+    pub(crate) fn find_key_pair(&self, id: ServerKeyId) -> Option<&RingKey> {
+        self.by_key_pair.get(&id).map(Arc::as_ref)
+    }
+
     fn insert(&mut self, derived: DerivedKey) -> Result<(), RingError> {
-        let key = RingKey::new(derived);
+        let key = Arc::new(RingKey::new(derived));
         match self.opening.get(&key.header) {
-            Some(known) if known.is_same_key(&key) => Ok(()),
-            Some(_) => Err(RingError::SameId(key.id())),
-            None => {
-                self.opening.insert(key.header, Arc::new(key));
-                Ok(())
-            }
+            Some(known) if known.is_same_key(&key) => return Ok(()),
+            Some(_) => return Err(RingError::SameId(key.id())),
+            None => {}
         }
+        #[cfg(feature = "ecdh-es")]
+        self.insert_key_pair(&key)?;
+        self.opening.insert(key.header, key);
+        Ok(())
+    }
+
+    #[cfg(feature = "ecdh-es")]
+    fn insert_key_pair(&mut self, key: &Arc<RingKey>) -> Result<(), RingError> {
+        let id = key.key.agreement.id;
+        if self.by_key_pair.contains_key(&id) {
+            return Err(RingError::SameId(id));
+        }
+        self.by_key_pair.insert(id, Arc::clone(key));
+        Ok(())
     }
 }
 

@@ -25,12 +25,14 @@ const LAST_SECOND: u64 = 253_402_300_799;
 
 /// The length of a key without its ciphertext: the prefix, the header, the nonce, the tag, and four
 /// dots.
-const OVERHEAD_CHARS: usize = PREFIX
-    .len()
-    .saturating_add(header::CHARS)
-    .saturating_add(4)
-    .saturating_add(base64url::encoded_len(NONCE_BYTES))
-    .saturating_add(base64url::encoded_len(TAG_BYTES));
+pub(crate) const fn overhead_chars(header_chars: usize, nonce_bytes: usize) -> usize {
+    PREFIX
+        .len()
+        .saturating_add(header_chars)
+        .saturating_add(4)
+        .saturating_add(base64url::encoded_len(nonce_bytes))
+        .saturating_add(base64url::encoded_len(TAG_BYTES))
+}
 
 /// A newly sealed key.
 ///
@@ -42,6 +44,15 @@ pub struct SealedKey {
 }
 
 impl SealedKey {
+    #[cfg(feature = "ecdh-es")]
+    pub(crate) fn new(text: SecretString, id: KeyId, expires_in: Duration) -> Self {
+        Self {
+            text,
+            id,
+            expires_in,
+        }
+    }
+
     /// Returns the secret text of the key, for its holder.
     pub fn expose(&self) -> &str {
         self.text.expose_secret()
@@ -93,11 +104,16 @@ impl ValidityPeriod {
         self
     }
 
+    /// Returns whether no key can be valid so.
+    pub(crate) fn is_empty(self) -> bool {
+        self.dates().is_none()
+    }
+
     /// Returns the registered claims `iat`, `nbf` and `exp` (RFC 7519 section 4.1) and the lifetime,
     /// all in seconds.
     ///
     /// `None` if the period is empty, begins before 1970, or ends after the year 9999.
-    fn dates(self) -> Option<Dates> {
+    pub(crate) fn dates(self) -> Option<Dates> {
         let lifetime = self.lifetime.as_secs();
         let issued_at = since_epoch(self.issued_at)?.as_secs();
         let expiry = issued_at.checked_add(lifetime)?;
@@ -123,11 +139,32 @@ impl ValidityPeriod {
 }
 
 /// The dates of a key, in seconds since 1970.
-struct Dates {
+pub(crate) struct Dates {
     issued_at: u64,
     not_before: Option<u64>,
     expiry: u64,
     lifetime: u64,
+}
+
+impl Dates {
+    /// Returns the registered claims, an object still open.
+    pub(crate) fn registered_claims(&self, host: &Host, id: Option<KeyId>) -> String {
+        let Self {
+            issued_at, expiry, ..
+        } = self;
+        let mut claims = format!(r#"{{"aud":"{host}","iat":{issued_at},"exp":{expiry}"#);
+        if let Some(not_before) = self.not_before {
+            claims.push_str(&format!(r#","nbf":{not_before}"#));
+        }
+        if let Some(id) = id {
+            claims.push_str(&format!(r#","jti":"{id}""#));
+        }
+        claims
+    }
+
+    pub(crate) fn lifetime(&self) -> Duration {
+        Duration::from_secs(self.lifetime)
+    }
 }
 
 fn since_epoch(time: SystemTime) -> Option<Duration> {
@@ -189,36 +226,33 @@ impl KeyRing {
         random(&mut nonce)?;
         let id = KeyId::from_random(jti);
 
-        let Dates {
-            issued_at, expiry, ..
-        } = dates;
-        let mut registered = format!(r#"{{"aud":"{host}","iat":{issued_at},"exp":{expiry}"#);
-        if let Some(not_before) = dates.not_before {
-            registered.push_str(&format!(r#","nbf":{not_before}"#));
-        }
-        registered.push_str(&format!(r#","jti":"{id}""#));
-        let claims = serialize_claims(&registered, payload)?;
+        let registered = dates.registered_claims(host, Some(id));
+        let overhead = overhead_chars(header::CHARS, NONCE_BYTES);
+        let claims = serialize_claims(&registered, payload, (overhead, MAX_SEAL_CHARS))?;
         Ok(SealedKey {
             text: encrypt(&self.sealing, nonce, claims),
             id,
-            expires_in: Duration::from_secs(dates.lifetime),
+            expires_in: dates.lifetime(),
         })
     }
 }
 
 /// Appends the members of the payload to the registered claims, an object still open.
-fn serialize_claims<P: Serialize + ?Sized>(
+///
+/// The key may have `maximum_chars` at most, `overhead_chars` of them beside the claims.
+pub(crate) fn serialize_claims<P: Serialize + ?Sized>(
     registered: &str,
     payload: &P,
+    (overhead_chars, maximum_chars): (usize, usize),
 ) -> Result<Zeroizing<Vec<u8>>, SealError> {
     let mut counter = ByteCounter(0);
     serde_json::to_writer(&mut counter, payload).map_err(SealError::Payload)?;
     let claims_bytes = registered.len().saturating_add(counter.0);
-    let chars = OVERHEAD_CHARS.saturating_add(base64url::encoded_len(claims_bytes));
-    if chars > MAX_SEAL_CHARS {
+    let chars = overhead_chars.saturating_add(base64url::encoded_len(claims_bytes));
+    if chars > maximum_chars {
         return Err(SealError::TooLong {
             chars,
-            maximum_chars: MAX_SEAL_CHARS,
+            maximum_chars,
         });
     }
 
@@ -238,10 +272,7 @@ fn serialize_claims<P: Serialize + ?Sized>(
     Ok(claims)
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "the cipher accepts up to 256 GiB, and all parts of the text are ASCII"
-)]
+#[expect(clippy::expect_used, reason = "the cipher accepts up to 256 GiB")]
 fn encrypt(
     key: &RingKey,
     nonce: [u8; NONCE_BYTES],
@@ -256,16 +287,28 @@ fn encrypt(
         )
         .expect("claims are short");
 
-    let chars = OVERHEAD_CHARS.saturating_add(base64url::encoded_len(claims.len()));
+    compact_text(&key.header, &nonce, &claims, &tag)
+}
+
+/// Joins the parts of a key, of which the header is encoded already.
+#[expect(clippy::expect_used, reason = "all parts of the text are ASCII")]
+pub(crate) fn compact_text(
+    header: &[u8],
+    nonce: &[u8],
+    ciphertext: &[u8],
+    tag: &[u8],
+) -> SecretString {
+    let overhead = overhead_chars(header.len(), nonce.len());
+    let chars = overhead.saturating_add(base64url::encoded_len(ciphertext.len()));
     let mut text = Vec::with_capacity(chars);
     text.extend_from_slice(PREFIX.as_bytes());
-    text.extend_from_slice(&key.header);
+    text.extend_from_slice(header);
     text.extend_from_slice(b"..");
-    base64url::append(&nonce, &mut text);
+    base64url::append(nonce, &mut text);
     text.push(b'.');
-    base64url::append(&claims, &mut text);
+    base64url::append(ciphertext, &mut text);
     text.push(b'.');
-    base64url::append(&tag, &mut text);
+    base64url::append(tag, &mut text);
     debug_assert_eq!(text.len(), chars);
     String::from_utf8(text).expect("text is ASCII").into()
 }
@@ -397,7 +440,7 @@ mod tests {
             }
         }
 
-        let claims = serialize_claims("{}", &Growing(1.into()));
+        let claims = serialize_claims("{}", &Growing(1.into()), (0, MAX_SEAL_CHARS));
 
         assert!(matches!(claims, Err(SealError::Payload(_))));
     }

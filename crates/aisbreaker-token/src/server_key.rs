@@ -10,6 +10,8 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 #[cfg(feature = "legacy")]
 use crate::legacy::LegacyKey;
+#[cfg(feature = "ecdh-es")]
+use crate::offline::{AgreementKey, SealingPublicKey};
 use crate::{
     base64url,
     error::{KeyError, RandomnessError},
@@ -124,6 +126,12 @@ impl ServerKey {
         self.derived.id
     }
 
+    /// Returns the public key that keys for this server are sealed with offline.
+    #[cfg(feature = "ecdh-es")]
+    pub fn public_key(&self) -> SealingPublicKey {
+        self.derived.agreement.public_key()
+    }
+
     /// Returns the secret text of the key, for [`parse`](Self::parse) to read: 43 characters of
     /// base64url.
     ///
@@ -181,6 +189,8 @@ impl fmt::Debug for OpeningKey {
 pub(crate) struct DerivedKey {
     pub(crate) id: ServerKeyId,
     pub(crate) encryption: Zeroizing<[u8; 32]>,
+    #[cfg(feature = "ecdh-es")]
+    pub(crate) agreement: AgreementKey,
 }
 
 impl DerivedKey {
@@ -198,6 +208,8 @@ impl DerivedKey {
         Self {
             id: ServerKeyId::from_derived(id),
             encryption,
+            #[cfg(feature = "ecdh-es")]
+            agreement: AgreementKey::derive(&hkdf),
         }
     }
 }

@@ -2,4 +2,5 @@
 
 mod caller_chosen_addresses;
 mod callers_without_a_key;
+mod command_line;
 mod minting_options;

@@ -8,10 +8,7 @@ use aisbreaker_quota::{
     shared::{SharedEngine, SharedRefusal, StoreError, StoreState},
 };
 
-use super::{
-    counters::{COUNTERS, Charges, CounterId, Counters},
-    refusal::NotAdmitted,
-};
+use super::counters::{CounterId, Counters};
 use crate::telemetry::metrics::{CountedBy, QuotaMetrics};
 
 /// Counters that several servers share.
@@ -79,11 +76,11 @@ impl Backend {
     /// Charges one request to all its counters, or to none.
     ///
     /// Returns `None` for a request that is admitted without being counted.
-    pub(crate) async fn charge(
+    pub(crate) async fn charge<const N: usize>(
         &self,
-        charges: &Charges,
+        charges: &[Charge<CounterId>; N],
         now: impl Fn() -> Instant,
-    ) -> Result<Option<Standings<COUNTERS>>, NotAdmitted> {
+    ) -> Result<Option<Standings<N>>, SharedRefusal<N>> {
         let Some(shared) = &self.shared else {
             return self.charge_local(charges, CountedBy::Memory, now());
         };
@@ -103,7 +100,7 @@ impl Backend {
             }
             Err(SharedRefusal::Quota(refusal)) => {
                 self.metrics.count_decision(CountedBy::Store, false);
-                Err(NotAdmitted::Exceeded(refusal.into()))
+                Err(refusal.into())
             }
             Err(SharedRefusal::Store(error)) => match shared.on_failure {
                 OnStoreFailure::Local => {
@@ -111,7 +108,7 @@ impl Backend {
                 }
                 OnStoreFailure::Closed => {
                     self.metrics.count_decision(CountedBy::Nobody, false);
-                    Err(NotAdmitted::Unavailable(error))
+                    Err(error.into())
                 }
                 OnStoreFailure::Open => {
                     self.metrics.count_decision(CountedBy::Nobody, true);
@@ -121,17 +118,17 @@ impl Backend {
         }
     }
 
-    fn charge_local(
+    fn charge_local<const N: usize>(
         &self,
-        charges: &Charges,
+        charges: &[Charge<CounterId>; N],
         by: CountedBy,
         now: Instant,
-    ) -> Result<Option<Standings<COUNTERS>>, NotAdmitted> {
+    ) -> Result<Option<Standings<N>>, SharedRefusal<N>> {
         let outcome = self.local.charge(charges, NonZeroU32::MIN, now);
         self.metrics.count_decision(by, outcome.is_ok());
         match outcome {
             Ok(admitted) => Ok(Some(*admitted.standings())),
-            Err(refusal) => Err(NotAdmitted::Exceeded(refusal.into())),
+            Err(refusal) => Err(refusal.into()),
         }
     }
 

@@ -3,23 +3,19 @@
 use std::{fmt, num::NonZeroU32, time::Instant};
 
 use aisbreaker_quota::{Charge, Engine, Limits};
-use aisbreaker_token::{KeyId, RequestLimits, RequestQuotas};
+use aisbreaker_token::{KeyId, MAX_DELEGATION_DEPTH, RequestLimits, RequestQuotas};
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 
 use crate::{authenticate::Key, client_id::ClientId};
 
-/// The number of counters that a request is charged to.
+/// The number of counters that a request without a chain of keys is charged to.
 pub(crate) const COUNTERS: usize = 4;
-/// The counters of a request, in the order in which they are charged.
-pub(crate) const SERVER_CLIENT: usize = 0;
+/// The indices of the counters of its key, between those of the server.
 pub(crate) const KEY_CLIENT: usize = 1;
 pub(crate) const KEY_GLOBAL: usize = 2;
-pub(crate) const SERVER_GLOBAL: usize = 3;
 
 /// Counters in the memory of this server.
 pub(crate) type Counters = Engine<CounterId>;
-/// The charges of one request.
-pub(crate) type Charges = [Charge<CounterId>; COUNTERS];
 
 /// The name of one counter.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -41,6 +37,8 @@ pub(crate) enum Scope {
     Key,
     /// Quota queries.
     QuotaQuery,
+    /// Keys that were sealed offline and did not open.
+    OfflineFailure,
 }
 
 impl CounterId {
@@ -61,6 +59,7 @@ impl fmt::Display for CounterId {
             Scope::Server => f.write_str("server")?,
             Scope::Default => f.write_str("default")?,
             Scope::QuotaQuery => f.write_str("asking")?,
+            Scope::OfflineFailure => f.write_str("offline-failure")?,
             Scope::Key => {
                 let mut text = [0; 22];
                 // 16 bytes encode to 22 characters.
@@ -89,44 +88,88 @@ pub(crate) fn shard_by(counter: &CounterId) -> u64 {
     }
 }
 
-/// Returns the charges of a request to the server's quotas and to its own.
-pub(crate) fn request_charges(
-    server: &RequestQuotas,
-    own: [Charge<CounterId>; 2],
-    client: ClientId,
-) -> Charges {
-    let [own_client, own_global] = own;
-    let server_client = CounterId::without_key(Scope::Server, Some(client));
-    let server_global = CounterId::without_key(Scope::Server, None);
-    // In the order of the constants above.
-    [
-        Charge::new(server_client, limits(&server.per_client_request_limits)),
-        own_client,
-        own_global,
-        Charge::shared(server_global, limits(&server.global_request_limits)),
-    ]
+/// Quotas, and whose they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QuotaOwner<'a> {
+    /// `None`: all requests without a key.
+    pub(crate) key: Option<KeyId>,
+    /// 0 for the key of the request, 1 for the one that it was made from, and so on.
+    pub(crate) level: usize,
+    pub(crate) quotas: &'a RequestQuotas,
+    /// Whether they are the server's default quotas.
+    pub(crate) are_default: bool,
 }
 
-/// Returns the charges of a request to the quotas of its key, per client and global. Without a key,
-/// or for a key without quotas, the default quotas hold.
-pub(crate) fn own_charges(
-    key: Option<&Key>,
-    default: &RequestQuotas,
-    client: ClientId,
-) -> [Charge<CounterId>; 2] {
-    let (scope, name, quotas) = match key {
-        Some(key) => (Scope::Key, counter_name(key.id), key.quotas.as_ref()),
-        None => (Scope::Default, [0; 16], None),
-    };
-    let quotas = quotas.unwrap_or(default);
-    let id = |client| CounterId {
-        scope,
-        key: name,
-        client,
-    };
+impl<'a> QuotaOwner<'a> {
+    /// Returns the owner of the quotas of a request whose key has no ancestors. Without a key, or
+    /// for a key without quotas, the default quotas hold.
+    pub(crate) fn without_ancestors(key: Option<&'a Key>, default: &'a RequestQuotas) -> Self {
+        match key {
+            Some(key) => Self::new((key.id, 0), key.quotas.as_ref(), default),
+            None => Self {
+                key: None,
+                level: 0,
+                quotas: default,
+                are_default: true,
+            },
+        }
+    }
+
+    fn new(
+        (key, level): (KeyId, usize),
+        quotas: Option<&'a RequestQuotas>,
+        default: &'a RequestQuotas,
+    ) -> Self {
+        Self {
+            key: Some(key),
+            level,
+            quotas: quotas.unwrap_or(default),
+            are_default: quotas.is_none(),
+        }
+    }
+
+    /// Returns the charges of one request, per client and global.
+    pub(crate) fn charges(&self, client: ClientId) -> [Charge<CounterId>; 2] {
+        let (scope, key) = match self.key {
+            Some(key) => (Scope::Key, counter_name(key)),
+            None => (Scope::Default, [0; 16]),
+        };
+        let id = |client| CounterId { scope, key, client };
+        let quotas = self.quotas;
+        [
+            Charge::new(id(Some(client)), limits(&quotas.per_client_request_limits)),
+            Charge::shared(id(None), limits(&quotas.global_request_limits)),
+        ]
+    }
+}
+
+/// Returns the owners of all quotas of a request with this key: itself, then the key that it was
+/// made from, and so on to the first one.
+///
+/// A key that was made from another and has no quotas of its own is charged to its ancestors only.
+/// The first key of the chain always has quotas, which may be the default ones.
+pub(crate) fn quota_owners<'a>(key: &'a Key, default: &'a RequestQuotas) -> Vec<QuotaOwner<'a>> {
+    let mut owners = Vec::with_capacity(MAX_DELEGATION_DEPTH + 1);
+    let ancestors = key.ancestors.iter().take(MAX_DELEGATION_DEPTH);
+    let ancestors = ancestors.map(|ancestor| (ancestor.id, ancestor.request_quotas.as_ref()));
+    let root_first = ancestors.chain([(key.id, key.quotas.as_ref())]);
+    let depth = key.ancestors.len();
+    for (index, (id, quotas)) in root_first.enumerate() {
+        if index == 0 || quotas.is_some() {
+            let level = depth.saturating_sub(index);
+            owners.push(QuotaOwner::new((id, level), quotas, default));
+        }
+    }
+    owners.reverse();
+    owners
+}
+
+/// Returns the charges of a request to the server's quotas, per client and global.
+pub(crate) fn server_charges(server: &RequestQuotas, client: ClientId) -> [Charge<CounterId>; 2] {
+    let id = |client| CounterId::without_key(Scope::Server, client);
     [
-        Charge::new(id(Some(client)), limits(&quotas.per_client_request_limits)),
-        Charge::shared(id(None), limits(&quotas.global_request_limits)),
+        Charge::new(id(Some(client)), limits(&server.per_client_request_limits)),
+        Charge::shared(id(None), limits(&server.global_request_limits)),
     ]
 }
 
@@ -143,8 +186,17 @@ pub(crate) fn quota_query_charges(
     ]
 }
 
+/// Returns the charge of an offline key that did not open, with this limit per minute.
+pub(crate) fn offline_failure_charge(
+    client: ClientId,
+    per_client: NonZeroU32,
+) -> [Charge<CounterId>; 1] {
+    let id = CounterId::without_key(Scope::OfflineFailure, Some(client));
+    [Charge::new(id, Limits::per_minute(per_client))]
+}
+
 /// Returns the first 128 bits of a key's id: all of a `jti`, and enough of a digest.
-fn counter_name(id: KeyId) -> [u8; 16] {
+pub(super) fn counter_name(id: KeyId) -> [u8; 16] {
     id.as_bytes().first_chunk().copied().unwrap_or_default()
 }
 

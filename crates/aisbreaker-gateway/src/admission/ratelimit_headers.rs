@@ -5,25 +5,24 @@
 mod provider_limit;
 
 use std::{
-    cmp::Reverse,
     fmt::Write as _,
     time::{Duration, SystemTime},
 };
 
-use aisbreaker_quota::{Standing, Standings, Window};
+use aisbreaker_quota::{Standing, Window};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use self::provider_limit::{ANTHROPIC, OPENAI};
-use super::counters::{COUNTERS, KEY_CLIENT, KEY_GLOBAL};
+use super::quota_state::{self, CountedRequests, QuotaState};
 use crate::clock::ceil_seconds;
 
 /// The fields of the draft.
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
-/// The counters that are reported, with the texts of their minute, hour and day.
-const REPORTED: [(usize, [LimitTexts; 3]); 2] = [
+/// The limits of the key that are reported, with the texts of their minute, hour and day.
+const REPORTED: [(CountedRequests, [LimitTexts; 3]); 2] = [
     (
-        KEY_CLIENT,
+        CountedRequests::OfClient,
         [
             LimitTexts("\"client-minute\";q=", ";w=60", "\"client-minute\";r="),
             LimitTexts("\"client-hour\";q=", ";w=3600", "\"client-hour\";r="),
@@ -31,7 +30,7 @@ const REPORTED: [(usize, [LimitTexts; 3]); 2] = [
         ],
     ),
     (
-        KEY_GLOBAL,
+        CountedRequests::OfAllClients,
         [
             LimitTexts("\"global-minute\";q=", ";w=60", "\"global-minute\";r="),
             LimitTexts("\"global-hour\";q=", ";w=3600", "\"global-hour\";r="),
@@ -53,13 +52,9 @@ struct LimitTexts(&'static str, &'static str, &'static str);
 pub(super) type RefusingLimit = (usize, Window);
 
 /// Writes the fields of the draft and those of OpenAI's API.
-pub(super) fn write(
-    standings: &Standings<COUNTERS>,
-    refusing: Option<RefusingLimit>,
-    to: &mut HeaderMap,
-) {
-    write_policies(standings, to);
-    write_tightest(standings, refusing, to);
+pub(super) fn write(state: &QuotaState, refusing: Option<RefusingLimit>, to: &mut HeaderMap) {
+    write_policies(state, to);
+    write_tightest(state, refusing, to);
 }
 
 /// Writes the fields of the draft unless the provider sent any of its own, and those of the
@@ -67,18 +62,14 @@ pub(super) fn write(
 ///
 /// Fields of Anthropic's API are only replaced, since no other client reads them. `now` is the time
 /// of the charge.
-pub(super) fn write_beside_provider(
-    standings: &Standings<COUNTERS>,
-    now: SystemTime,
-    to: &mut HeaderMap,
-) {
+pub(super) fn write_beside_provider(state: &QuotaState, now: SystemTime, to: &mut HeaderMap) {
     let has_draft = [RATELIMIT_POLICY, RATELIMIT]
         .iter()
         .any(|name| to.contains_key(name));
     if !has_draft {
-        write_policies(standings, to);
+        write_policies(state, to);
     }
-    let Some(own) = tightest(standings) else {
+    let Some(own) = tightest(state) else {
         return;
     };
     if !OPENAI.is_as_tight(to, own.remaining).unwrap_or(false) {
@@ -89,17 +80,16 @@ pub(super) fn write_beside_provider(
     }
 }
 
-/// Writes all six limits of the key as the draft defines.
-fn write_policies(standings: &Standings<COUNTERS>, to: &mut HeaderMap) {
+/// Writes all six limits of the key as the draft defines; of a chain of keys, the tightest ones.
+fn write_policies(state: &QuotaState, to: &mut HeaderMap) {
     let mut policies = String::with_capacity(SIX_LIMITS_BYTES);
     let mut limits = String::with_capacity(SIX_LIMITS_BYTES);
-    for (counter, [minute, hour, day]) in REPORTED {
-        for standing in standings.of_charge(counter) {
-            let LimitTexts(before_quota, after_quota, before_remaining) = match standing.window {
-                Window::Minute => minute,
-                Window::Hour => hour,
-                Window::Day => day,
+    for (counted, texts) in REPORTED {
+        for (window, texts) in Window::ALL.into_iter().zip(texts) {
+            let Some(standing) = state.of_key(counted, window) else {
+                continue;
             };
+            let LimitTexts(before_quota, after_quota, before_remaining) = texts;
             if !policies.is_empty() {
                 policies.push_str(", ");
                 limits.push_str(", ");
@@ -122,16 +112,12 @@ fn write_policies(standings: &Standings<COUNTERS>, to: &mut HeaderMap) {
 /// the server's, or else the tightest of the key's six.
 ///
 /// The reset of a refusing limit is the wait, since every request weighs one.
-fn write_tightest(
-    standings: &Standings<COUNTERS>,
-    refusing: Option<RefusingLimit>,
-    to: &mut HeaderMap,
-) {
+fn write_tightest(state: &QuotaState, refusing: Option<RefusingLimit>, to: &mut HeaderMap) {
     let refusing = match refusing {
-        Some((counter, window)) => standings.of(counter, window),
+        Some((counter, window)) => state.of(counter, window),
         None => None,
     };
-    if let Some(standing) = refusing.or_else(|| tightest(standings)) {
+    if let Some(standing) = refusing.or_else(|| tightest(state)) {
         write_openai(&standing, to);
     }
 }
@@ -159,13 +145,14 @@ fn write_anthropic(standing: &Standing, now: SystemTime, to: &mut HeaderMap) {
     }
 }
 
-/// Returns the reported limit with the least remaining. On a tie it is the one that resets last,
-/// since that decides the wait.
-fn tightest(standings: &Standings<COUNTERS>) -> Option<Standing> {
-    REPORTED
-        .into_iter()
-        .flat_map(|(counter, _)| standings.of_charge(counter))
-        .min_by_key(|standing| (standing.remaining, Reverse(standing.reset)))
+/// Returns the tightest of the reported limits.
+fn tightest(state: &QuotaState) -> Option<Standing> {
+    let reported = REPORTED.into_iter().flat_map(|(counted, _)| {
+        Window::ALL
+            .into_iter()
+            .filter_map(move |window| state.of_key(counted, window))
+    });
+    quota_state::tightest(reported)
 }
 
 /// Appends a text and a number, without the formatting machinery.
@@ -180,8 +167,8 @@ mod tests {
 
     #[test]
     fn texts_name_their_counter_and_window() {
-        for ((counter, texts), scope) in REPORTED.into_iter().zip(["client", "global"]) {
-            assert_eq!(counter == KEY_CLIENT, scope == "client");
+        for ((counted, texts), scope) in REPORTED.into_iter().zip(["client", "global"]) {
+            assert_eq!(counted == CountedRequests::OfClient, scope == "client");
             for (LimitTexts(quota, after, remaining), window) in texts.into_iter().zip(Window::ALL)
             {
                 let name = format!("\"{scope}-{}\"", window.name());

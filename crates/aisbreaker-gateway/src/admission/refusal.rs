@@ -2,14 +2,16 @@
 
 use std::{fmt::Write as _, num::NonZeroU32, time::Duration};
 
-use aisbreaker_quota::{Refusal, Standings, Window, shared::StoreError};
+use aisbreaker_quota::{Charge, Refusal, Standings, Window, shared::StoreError};
+use aisbreaker_token::KeyId;
 use http::HeaderMap;
 
 use super::{
-    counters::{COUNTERS, KEY_CLIENT, SERVER_CLIENT, SERVER_GLOBAL},
+    counters::{CounterId, Scope, counter_name},
+    quota_state::QuotaState,
     ratelimit_headers,
 };
-use crate::clock::ceil_seconds;
+use crate::{authenticate::Key, clock::ceil_seconds};
 
 /// Why a request is not admitted.
 #[derive(Debug)]
@@ -23,17 +25,31 @@ pub(crate) enum NotAdmitted {
 /// The limit that a request would exceed.
 #[derive(Debug)]
 pub(crate) struct Exceeded {
-    counter: usize,
+    /// The index of the counter.
+    index: usize,
+    scope: Scope,
+    /// Whether it counts all clients together.
+    is_global: bool,
+    /// The key that the request's key was made from, if the limit is that key's. Boxed since it is
+    /// rare and large.
+    ancestor: Option<Box<KeyId>>,
     window: Window,
     limit: NonZeroU32,
     /// Time until the same request would be admitted; `None`: never.
     pub(crate) retry_after: Option<Duration>,
-    standings: Option<Standings<COUNTERS>>,
+    state: Option<QuotaState>,
 }
 
-impl From<Refusal<COUNTERS>> for Exceeded {
-    fn from(refusal: Refusal<COUNTERS>) -> Self {
-        match refusal {
+impl Exceeded {
+    /// Describes the refusal of these charges of a request with this key. `state` makes the state
+    /// of the quotas out of their standings.
+    pub(super) fn new<const N: usize>(
+        refusal: Refusal<N>,
+        charges: &[Charge<CounterId>; N],
+        key: Option<&Key>,
+        state: impl FnOnce(Standings<N>) -> QuotaState,
+    ) -> Self {
+        let (index, window, limit, retry_after, state) = match refusal {
             Refusal::Exceeded {
                 charge,
                 window,
@@ -41,44 +57,54 @@ impl From<Refusal<COUNTERS>> for Exceeded {
                 retry_after,
                 standings,
                 ..
-            } => Self {
-                counter: charge,
+            } => (
+                charge,
                 window,
                 limit,
-                retry_after: Some(retry_after),
-                standings: Some(standings),
-            },
+                Some(retry_after),
+                Some(state(standings)),
+            ),
             Refusal::TooHeavy {
                 charge,
                 window,
                 limit,
-            } => Self {
-                counter: charge,
-                window,
-                limit,
-                retry_after: None,
-                standings: None,
+            } => (charge, window, limit, None, None),
+        };
+        let counter = charges.get(index).map(Charge::key);
+        Self {
+            index,
+            scope: counter.map_or(Scope::Server, |counter| counter.scope),
+            is_global: counter.is_none_or(|counter| counter.client.is_none()),
+            ancestor: match (counter, key) {
+                (Some(counter), Some(key)) => find_ancestor(counter, key).map(Box::new),
+                (_, None) | (None, _) => None,
             },
+            window,
+            limit,
+            retry_after,
+            state,
         }
     }
-}
 
-impl Exceeded {
     /// Returns the original server's message, followed by the limit and the wait.
     pub(crate) fn message(&self) -> String {
-        let quota = match self.counter {
-            SERVER_CLIENT | SERVER_GLOBAL => "API request",
-            _ => "Request",
+        let quota = match self.scope {
+            Scope::Server => "API request",
+            Scope::Default | Scope::Key | Scope::QuotaQuery | Scope::OfflineFailure => "Request",
         };
-        let (scope, unit) = match self.counter {
-            SERVER_CLIENT | KEY_CLIENT => ("client", " and client"),
-            _ => ("global", ""),
+        let (scope, unit) = if self.is_global {
+            ("global", "")
+        } else {
+            ("client", " and client")
         };
         let (window, limit) = (self.window.name(), self.limit);
         let mut text = format!(
             "{quota} quota exceeded: {scope} requests per {window} limit exceeded \
              ({limit} per {window}{unit}"
         );
+        if let Some(ancestor) = &self.ancestor {
+            let _written = write!(text, " of the key {ancestor}, which this key was made from");
+        }
         if let Some(wait) = self.retry_after {
             let seconds = ceil_seconds(wait).max(1);
             let _written = write!(text, "; try again in {seconds} s");
@@ -89,8 +115,17 @@ impl Exceeded {
 
     /// Writes the state of the quotas into response headers.
     pub(crate) fn write_headers(&self, to: &mut HeaderMap) {
-        if let Some(standings) = &self.standings {
-            ratelimit_headers::write(standings, Some((self.counter, self.window)), to);
+        if let Some(state) = &self.state {
+            ratelimit_headers::write(state, Some((self.index, self.window)), to);
         }
     }
+}
+
+/// Returns which key has the counter, if it is one that this key was made from.
+fn find_ancestor(counter: &CounterId, key: &Key) -> Option<KeyId> {
+    if counter.scope != Scope::Key {
+        return None;
+    }
+    let mut ancestors = key.ancestors.iter().map(|ancestor| ancestor.id);
+    ancestors.find(|id| counter_name(*id) == counter.key)
 }

@@ -68,6 +68,7 @@ fn encode(counter: &CounterId, to: &mut Vec<u8>) {
         Scope::Default => 1,
         Scope::Key => 2,
         Scope::QuotaQuery => 3,
+        Scope::OfflineFailure => 4,
     });
     to.extend_from_slice(&counter.key);
     if let Some(client) = counter.client {
@@ -82,6 +83,7 @@ fn decode(bytes: &[u8]) -> Option<CounterId> {
         1 => Scope::Default,
         2 => Scope::Key,
         3 => Scope::QuotaQuery,
+        4 => Scope::OfflineFailure,
         _ => return None,
     };
     let (key, rest) = rest.split_first_chunk()?;

@@ -1,3 +1,5 @@
+mod chains;
+
 use std::{
     collections::HashSet,
     net::{Ipv4Addr, Ipv6Addr},

@@ -15,13 +15,14 @@ use crate::{
     authenticate::Caller,
     failure::Failure,
     memory::ClientMemory,
-    pipeline::{Admitted, Pipeline, parse_and_admit},
+    pipeline::{Admitted, Permitted, Pipeline, parse_judge_and_admit},
     request::head::{Endpoints, Head, Surface},
     response::{
         self, ResponseBody,
         events::{EventBytes, service_panicked},
         hold_memory, with_headers, write_attempts, write_stream_headers,
     },
+    restrictions::KeyUse,
     telemetry::access_log::AccessLog,
 };
 
@@ -52,15 +53,37 @@ impl ProcessApi {
     ) -> Result<Response<ResponseBody>, Failure> {
         let head = Head::read(parts, endpoints, Surface::Process)?;
         let memory = pipeline.memory(&head);
-        let body = pipeline.receive(&head, body, &memory).await?;
-        let admit = async |log: &mut AccessLog| {
-            let authenticated = pipeline.authenticate(head, log)?;
-            pipeline.admit(authenticated, log).await
+        let request = (head, KeyUse::PROCESS);
+        let received = pipeline.permit_and_receive(request, body, &memory, log);
+        let (permitted, body) = received.await?;
+        let admit = async |call: Option<&ProcessCall>, log: &mut AccessLog| {
+            let permitted = permitted?;
+            if let Some(call) = call {
+                self.judge(call, &permitted)?;
+            }
+            pipeline.admit(permitted, log).await
         };
         let parse = |body: &Bytes| ProcessCall::from_json(body);
-        let (call, admitted) = parse_and_admit(body, parse, admit, log).await?;
+        let (call, admitted) = parse_judge_and_admit(body, parse, admit, log).await?;
         self.call(ProcessRequest { call, memory }, admitted, log)
             .await
+    }
+
+    /// Refuses a call that the restrictions of the key do not allow before it is charged. The
+    /// registry judges each call again when it is made.
+    fn judge(&self, call: &ProcessCall, permitted: &Permitted) -> Result<(), ServiceError> {
+        let credentials = &permitted.caller().credentials;
+        if credentials.restrictions().is_none() {
+            return Ok(());
+        }
+        let checked = self
+            .registry
+            .check(&call.service, &call.request, credentials);
+        match checked {
+            Err(refused @ ServiceError::Restricted { .. }) => Err(refused),
+            // What else is wrong with a call is found when it is made.
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Calls the service of an admitted request.
@@ -93,16 +116,17 @@ impl ProcessApi {
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, ServiceError> {
         let is_stream = call.request.stream;
-        let credentials = Arc::new(caller.credentials);
+        let credentials = caller.credentials;
+        self.registry
+            .check(&call.service, &call.request, &credentials)?;
         let mut call = Call::new(
             call.service,
             call.request,
-            credentials,
+            Arc::new(credentials),
             self.registry.clone(),
         )?
         .with_hops(hops)
         .with_budget(memory.budget().clone());
-        self.registry.find(&call.service_id)?;
         log.set_service(call.service_id.as_str());
         log.set_attempts(call.attempts.clone());
         if is_stream {

@@ -11,12 +11,12 @@ use http::{HeaderValue, Response, StatusCode, header::CACHE_CONTROL, request::Pa
 use serde::Serialize;
 
 use crate::{
-    authenticate::Key,
     clock::ceil_seconds,
     failure::Failure,
     pipeline::Pipeline,
     request::head::{Endpoints, Head, Surface},
     response::{self, ResponseBody},
+    restrictions::KeyUse,
     telemetry::access_log::AccessLog,
 };
 
@@ -56,6 +56,22 @@ struct QuotaResponse {
     are_default_quotas: bool,
     /// Whether the limits are this server's share, since the shared store is down.
     are_shares: bool,
+    /// Those of the key itself: none if it was made from another key and has no quotas of its own.
+    limits: Vec<Limit>,
+    /// The keys that this one was made from whose quotas its requests are charged to as well,
+    /// nearest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ancestors: Vec<AncestorLimits>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AncestorLimits {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_id: Option<String>,
+    /// 1 for the key that the asking one was made from, 2 for the one that this was made from.
+    level: usize,
+    are_default_quotas: bool,
     limits: Vec<Limit>,
 }
 
@@ -84,18 +100,36 @@ pub(crate) async fn serve(
     log.mark_charged();
     let head = Head::read(parts, endpoints, Surface::Quota)?;
     let authenticated = pipeline.authenticate(head, log)?;
-    let key = authenticated.caller().key.as_ref();
+    let permitted = authenticated.permit(KeyUse::QUESTION)?;
+    let key = permitted.caller().key.as_ref();
     let wall = pipeline.clock.wall();
     let now = || pipeline.clock.monotonic();
-    let peeked = pipeline.admission.peek(key, authenticated.client(), now);
-    let (standings, are_shares) = peeked.await.map_err(QuotaError::Unavailable)?;
+    let peeked = pipeline.admission.peek(key, permitted.client(), now);
+    let (owners, are_shares) = peeked.await.map_err(QuotaError::Unavailable)?;
+    let (mut own_limits, mut are_default_quotas) = (Vec::new(), false);
+    let mut ancestors = Vec::new();
+    for (owner, standings) in &owners {
+        let limits = limits(standings);
+        if owner.level == 0 {
+            own_limits = limits;
+            are_default_quotas = owner.are_default;
+        } else {
+            ancestors.push(AncestorLimits {
+                key_id: owner.key.map(|id| id.to_string()),
+                level: owner.level,
+                are_default_quotas: owner.are_default,
+                limits,
+            });
+        }
+    }
     let body = QuotaResponse {
         key_id: key.map(|key| key.id.to_string()),
         expires_at: key.and_then(|key| rfc3339(key.expires_at)),
         expires_in_seconds: key.map(|key| seconds_until(key.expires_at, wall)),
-        are_default_quotas: has_default_quotas(key),
+        are_default_quotas,
         are_shares,
-        limits: limits(&standings),
+        limits: own_limits,
+        ancestors,
     };
     let mut response = response::json(StatusCode::OK, &body);
     response
@@ -123,13 +157,6 @@ fn charge(pipeline: &Pipeline, endpoints: &Endpoints) -> Result<(), QuotaError> 
             retry_after,
         }),
         Err(Refusal::TooHeavy { .. }) => Err(QuotaError::TooHeavy),
-    }
-}
-
-fn has_default_quotas(key: Option<&Key>) -> bool {
-    match key {
-        Some(key) => key.quotas.is_none(),
-        None => true,
     }
 }
 

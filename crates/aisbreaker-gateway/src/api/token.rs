@@ -8,13 +8,9 @@ mod restriction;
 mod rfc3339;
 mod secret_json;
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use aisbreaker_api::InvalidRequest;
-use aisbreaker_services::Relay;
 use aisbreaker_token::{Host, KeyId, KeyRing, SealError, SealedKey, ValidityPeriod};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CACHE_CONTROL, request::Parts};
@@ -64,10 +60,7 @@ impl From<InvalidRequest> for MintError {
 #[derive(Clone, Debug)]
 pub(crate) struct Minter {
     pub(crate) keys: Arc<KeyRing>,
-    pub(crate) policy: MintPolicy,
-    pub(crate) max_lifetime: Duration,
-    /// Where services are called. `None`: not known, so URLs are judged when they are called.
-    pub(crate) relay: Option<Relay>,
+    pub(crate) rules: Arc<GrantRules>,
 }
 
 /// The response of a token endpoint (RFC 6749 section 5.1).
@@ -97,7 +90,7 @@ impl Minter {
         let body = pipeline
             .receive(&head, body, &pipeline.memory(&head))
             .await?;
-        let max_lifetime = self.max_lifetime;
+        let max_lifetime = self.rules.max_lifetime;
         let parse = move |body: &Bytes| MintRequest::parse(body, max_lifetime);
         let admit = async |log: &mut AccessLog| pipeline.admit_anonymous(head.client, log).await;
         let (request, permit) = parse_and_admit(body, parse, admit, log).await?;
@@ -112,14 +105,6 @@ impl Minter {
         permit.report(outcome)
     }
 
-    /// Returns what every grant must satisfy.
-    pub(crate) fn grant_rules(&self) -> GrantRules<'_> {
-        GrantRules {
-            policy: &self.policy,
-            relay: self.relay.as_ref(),
-        }
-    }
-
     /// Seals a key for this host, if the caller may mint it.
     pub(crate) fn mint(
         &self,
@@ -128,9 +113,10 @@ impl Minter {
         host: &Host,
         now: SystemTime,
     ) -> Result<SealedKey, MintError> {
-        self.policy
+        self.rules
+            .policy
             .check_caller(headers, request.client_secret.as_ref())?;
-        self.grant_rules().check(&request.grant)?;
+        self.rules.check(&request.grant)?;
         let mut period = ValidityPeriod::new(now, request.lifetime);
         if let Some(not_before) = request.not_before {
             period = period.with_not_before(not_before);
@@ -147,7 +133,7 @@ impl Minter {
             Err(SealError::Lifetime) if request.not_before.is_some() => {
                 Err(InvalidRequest::new("notBefore", "must be before the key expires").into())
             }
-            Err(SealError::Lifetime) => Err(invalid_lifetime(self.max_lifetime).into()),
+            Err(SealError::Lifetime) => Err(invalid_lifetime(self.rules.max_lifetime).into()),
             Err(error) => Err(MintError::Internal(error.to_string())),
         }
     }

@@ -2,7 +2,7 @@
 
 use aisbreaker_services::ServiceError;
 
-use super::resolve::NoService;
+use super::resolve::Unresolved;
 
 /// Why a request to a provider's API fails before the provider answers.
 #[derive(Debug)]
@@ -19,9 +19,12 @@ pub(crate) enum ProviderApiError {
     Service(ServiceError),
 }
 
-impl From<NoService> for ProviderApiError {
-    fn from(NoService(problem): NoService) -> Self {
-        Self::NoService(problem)
+impl From<Unresolved> for ProviderApiError {
+    fn from(unresolved: Unresolved) -> Self {
+        match unresolved {
+            Unresolved::NoService(problem) => Self::NoService(problem),
+            Unresolved::Restricted { what } => Self::Service(ServiceError::Restricted { what }),
+        }
     }
 }
 

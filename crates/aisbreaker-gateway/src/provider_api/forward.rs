@@ -24,6 +24,7 @@ use super::{
     resolve::{ResolvedService, Resolver},
 };
 use crate::{
+    authenticate::Caller,
     failure::Failure,
     form_urlencoded,
     memory::ClientMemory,
@@ -82,7 +83,7 @@ impl ProviderApi {
         admitted: &Admitted,
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, Failure> {
-        let services = self.resolve(request, admitted)?;
+        let services = self.resolve(request, admitted.caller())?;
         let attempts = Attempts::default();
         let called = self.call(request, &services, admitted, &attempts).await;
         if let Some(last) = attempts.last() {
@@ -109,19 +110,32 @@ impl ProviderApi {
         Ok(response)
     }
 
+    /// Refuses a request that the restrictions of its key do not allow before it is charged.
+    pub(super) fn judge(
+        &self,
+        request: &ProxiedRequest<'_>,
+        caller: &Caller,
+    ) -> Result<(), Failure> {
+        match self.resolve(request, caller) {
+            Err(refused @ ProviderApiError::Service(ServiceError::Restricted { .. })) => {
+                Err(refused.into())
+            }
+            // What else is wrong with a request is found when it is forwarded.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// Finds the services for a request: the first, and those to call when it fails.
     fn resolve(
         &self,
         request: &ProxiedRequest<'_>,
-        admitted: &Admitted,
+        caller: &Caller,
     ) -> Result<Vec<ResolvedService>, ProviderApiError> {
         let model = request.requested_model()?;
-        let resolver = Resolver::new(
-            self.relay.providers(),
-            admitted.caller(),
-            request.dialect,
-            request.operation,
-        );
+        let providers = self.relay.providers();
+        let other_models = request.model.as_ref().and_then(|model| model.other_models);
+        let resolver = Resolver::new(providers, caller, request.dialect, request.operation)
+            .with_other_models(other_models);
         Ok(resolver.resolve(model.as_deref())?)
     }
 

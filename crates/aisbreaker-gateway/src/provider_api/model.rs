@@ -25,6 +25,9 @@ pub(crate) struct BodyModel {
     /// The place of the name in the body, quotes included.
     span: Range<usize>,
     encoding: NameEncoding,
+    /// A member of the body with which some providers let a caller name other models, to use when
+    /// this one fails.
+    pub(crate) other_models: Option<&'static str>,
 }
 
 /// How a name is written.
@@ -48,6 +51,7 @@ impl BodyModel {
             name,
             span,
             encoding,
+            other_models: None,
         })
     }
 }

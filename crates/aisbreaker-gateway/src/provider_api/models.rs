@@ -124,7 +124,8 @@ impl ProviderApi {
         let resolver = Resolver::new(providers, caller, query.dialect, Operation::Models);
         let mut services = resolver.all();
         services.truncate(MAX_SERVICES);
-        if services.is_empty() {
+        // A restricted key may have a list without models: it shows what the key may call.
+        if services.is_empty() && !resolver.is_restricted() {
             let problem = "the key has no service whose models can be listed";
             return Err(resolver.no_service(problem).into());
         }

@@ -4,12 +4,15 @@
 //! - A service id (`chat:openai.com/gpt-4o`, or `openai.com/gpt-4o` without its task) names itself.
 //! - Anything else is the bare name of a model, which goes to the first service of the key whose
 //!   provider speaks the dialect.
+//!
+//! A service that the restrictions of the key do not allow is not called, whatever led to it. The
+//! bare name of a model goes to the first service that they allow.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use aisbreaker_api::{ServiceId, ServicePattern};
 use aisbreaker_services::{
-    Credential, Credentials, Dialect, Provider, Providers, SealedSecret, SecretNeed,
+    Allowance, Credential, Credentials, Dialect, Provider, Providers, SealedSecret, SecretNeed,
 };
 
 use crate::{authenticate::Caller, route::operation::Operation};
@@ -29,9 +32,14 @@ pub(crate) struct ResolvedService {
     pub(crate) engine: Option<String>,
 }
 
-/// No service can be called, for this reason.
+/// Why no service can be called.
 #[derive(Debug, Eq, PartialEq)]
-pub(crate) struct NoService(pub(crate) String);
+pub(crate) enum Unresolved {
+    /// There is none, for this reason.
+    NoService(String),
+    /// The key has one, but its restrictions do not allow this.
+    Restricted { what: String },
+}
 
 /// Finds the services of a caller.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +49,8 @@ pub(crate) struct Resolver<'a> {
     pub(crate) aliases: &'a BTreeMap<String, String>,
     pub(crate) dialect: Dialect,
     pub(crate) operation: Operation,
+    /// A member of the body that names other models.
+    pub(crate) other_models: Option<&'static str>,
 }
 
 impl<'a> Resolver<'a> {
@@ -56,11 +66,20 @@ impl<'a> Resolver<'a> {
             aliases: &caller.model_aliases,
             dialect,
             operation,
+            other_models: None,
+        }
+    }
+
+    /// Sets the member of the body that names other models.
+    pub(crate) fn with_other_models(self, member: Option<&'static str>) -> Self {
+        Self {
+            other_models: member,
+            ..self
         }
     }
 
     /// Returns the service for a model, or for a request that names none, followed by its fallbacks.
-    pub(crate) fn resolve(&self, model: Option<&str>) -> Result<Vec<ResolvedService>, NoService> {
+    pub(crate) fn resolve(&self, model: Option<&str>) -> Result<Vec<ResolvedService>, Unresolved> {
         let first = self.first(model)?;
         if self.operation.is_provider_bound() {
             return Ok(vec![first]);
@@ -75,7 +94,7 @@ impl<'a> Resolver<'a> {
         Ok(services)
     }
 
-    fn first(&self, model: Option<&str>) -> Result<ResolvedService, NoService> {
+    fn first(&self, model: Option<&str>) -> Result<ResolvedService, Unresolved> {
         let Some(model) = model else {
             return self.for_bare_name(None);
         };
@@ -111,7 +130,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// Returns the service with this id, under whichever name of its provider the key has.
-    fn for_service_id(&self, id: &ServiceId) -> Result<ResolvedService, NoService> {
+    fn for_service_id(&self, id: &ServiceId) -> Result<ResolvedService, Unresolved> {
         let dialect = self.dialect.name();
         let Some(provider) = id.vendor().and_then(|vendor| self.providers.find(vendor)) else {
             return Err(
@@ -124,17 +143,28 @@ impl<'a> Resolver<'a> {
         let Some(engine) = id.engine().or(provider.engine.as_deref()) else {
             return Err(self.no_service(&format!("{id} names no model; write {id}/<model>")));
         };
+        if id.task() == IMAGE && !self.operation.takes_image_services() {
+            return Err(self.no_service(&format!("{id} is for making images only")));
+        }
+        let mut refused = None;
         for name in id.vendor().into_iter().chain(provider.names()) {
             // The pattern of the key is matched with the provider's default engine as well.
             let Some(service) = self.service(id.task(), name, provider, Some(engine)) else {
                 continue;
             };
-            if self.is_in_key(&service.service_id) {
+            if !self.is_in_key(&service.service_id) {
+                continue;
+            }
+            if self.is_allowed(&service) {
                 return Ok(ResolvedService {
                     engine: Some(engine.to_owned()),
                     ..service
                 });
             }
+            refused.get_or_insert(service);
+        }
+        if let Some(service) = refused {
+            return Err(self.restricted(&service));
         }
         Err(self.no_service(&format!("the key has no service for {id}")))
     }
@@ -151,18 +181,22 @@ impl<'a> Resolver<'a> {
 
     /// Returns the first service whose provider speaks the dialect and which can be used for a model
     /// of this name.
-    fn for_bare_name(&self, model: Option<&str>) -> Result<ResolvedService, NoService> {
+    fn for_bare_name(&self, model: Option<&str>) -> Result<ResolvedService, Unresolved> {
         if let Credentials::None | Credentials::Caller(_) = self.credentials {
             return match self.at_first_provider(model) {
                 Some(service) => Ok(service),
                 None => Err(self.no_service("no provider is known")),
             };
         }
-        let mut unusable = None;
+        let (mut unusable, mut refused) = (None, None);
         for entry in self.entries() {
             let Some(service) = self.for_entry(entry, model) else {
                 continue;
             };
+            if !self.is_allowed(&service) {
+                refused.get_or_insert(service);
+                continue;
+            }
             if self.is_usable(&service) {
                 return Ok(service);
             }
@@ -173,6 +207,9 @@ impl<'a> Resolver<'a> {
         }
         if let Some(service) = unusable {
             return Ok(service);
+        }
+        if let Some(service) = refused {
+            return Err(self.restricted(&service));
         }
         let dialect = self.dialect.name();
         let problem = match model {
@@ -236,6 +273,9 @@ impl<'a> Resolver<'a> {
         let vendor = id.vendor()?;
         let provider = self.providers.find(vendor)?;
         provider.dialect(self.dialect)?;
+        if id.task() == IMAGE && !self.operation.takes_image_services() {
+            return None;
+        }
         let engine = match (model, id.engine()) {
             (Some(_), Some(own)) => Some(own),
             (model, None) => model,
@@ -246,11 +286,43 @@ impl<'a> Resolver<'a> {
             engine: engine.map(str::to_owned),
             ..self.service(id.task(), vendor, provider, engine)?
         };
-        if self.is_usable(&service) {
+        if self.is_allowed(&service) && self.is_usable(&service) {
             Some(service)
         } else {
             None
         }
+    }
+
+    /// Returns whether the key is restricted to some services.
+    pub(crate) fn is_restricted(&self) -> bool {
+        self.credentials.restrictions().is_some()
+    }
+
+    /// Returns whether the restrictions of the key allow this service for this request.
+    fn is_allowed(&self, service: &ResolvedService) -> bool {
+        match self.allowance(service) {
+            Allowance::Service => true,
+            Allowance::Engine => self.other_models.is_none(),
+            Allowance::Refused => false,
+        }
+    }
+
+    fn allowance(&self, service: &ResolvedService) -> Allowance {
+        match self.credentials.restrictions() {
+            Some(restrictions) => restrictions.allowance(&service.service_id),
+            None => Allowance::Service,
+        }
+    }
+
+    /// Creates the error for a service that is not allowed.
+    fn restricted(&self, service: &ResolvedService) -> Unresolved {
+        let what = match (self.allowance(service), self.other_models) {
+            (Allowance::Engine, Some(member)) => {
+                format!("{member}, which could choose another model")
+            }
+            (_, _) => service.service_id.to_string(),
+        };
+        Unresolved::Restricted { what }
     }
 
     pub(crate) fn is_usable(&self, service: &ResolvedService) -> bool {
@@ -261,7 +333,8 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Returns the services of the key that speak the dialect, each provider once.
+    /// Returns the services of the key that speak the dialect and of which some model is allowed, each
+    /// provider once.
     pub(crate) fn all(&self) -> Vec<ResolvedService> {
         if let Credentials::None | Credentials::Caller(_) = self.credentials {
             return Vec::from_iter(self.at_first_provider(None));
@@ -274,11 +347,19 @@ impl<'a> Resolver<'a> {
             let is_new = all
                 .iter()
                 .all(|known| known.service_id.vendor() != service.service_id.vendor());
-            if is_new && self.is_usable(&service) {
+            if is_new && self.may_allow(&service) && self.is_usable(&service) {
                 all.push(service);
             }
         }
         all
+    }
+
+    /// Returns whether some model of this service may be allowed.
+    fn may_allow(&self, service: &ResolvedService) -> bool {
+        match self.credentials.restrictions() {
+            Some(restrictions) => restrictions.may_allow(&service.service_id),
+            None => true,
+        }
     }
 
     /// Returns the service of an entry, with the engine that it is limited to.
@@ -293,7 +374,7 @@ impl<'a> Resolver<'a> {
             return false;
         };
         match self.service(CHAT, vendor, provider, Some(model)) {
-            Some(service) => self.is_usable(&service),
+            Some(service) => self.is_allowed(&service) && self.is_usable(&service),
             None => false,
         }
     }
@@ -307,13 +388,15 @@ impl<'a> Resolver<'a> {
     }
 
     /// Creates the error for a problem, with the services that the key has.
-    pub(crate) fn no_service(&self, problem: &str) -> NoService {
+    pub(crate) fn no_service(&self, problem: &str) -> Unresolved {
         let mut text = problem.to_owned();
-        if matches!(self.credentials, Credentials::Sealed { .. }) {
+        // What a restriction hides is not told here either.
+        let is_key = matches!(self.credentials, Credentials::Sealed { .. });
+        if is_key && !self.is_restricted() {
             text.push_str("; the services in the key are: ");
             self.list_services(&mut text);
         }
-        NoService(text)
+        Unresolved::NoService(text)
     }
 
     fn list_services(&self, text: &mut String) {

@@ -28,6 +28,9 @@ use crate::{
 /// The largest content that is cheap to parse. Anything larger, or with a content coding, is
 /// charged to the quotas before it is parsed.
 const MAX_CHEAP_BYTES: usize = 64 << 10;
+/// How much longer content may be by its coding, apart from a part of its length: the headers of
+/// gzip, with a file name.
+const MAX_CODING_OVERHEAD: usize = 1_024;
 /// The largest content that is parsed on a thread of the runtime.
 const MAX_INLINE_BYTES: usize = 1 << 20;
 /// How long content waits for a worker.
@@ -50,13 +53,54 @@ pub(crate) struct BodyLimits {
     pub(crate) timeout: Duration,
 }
 
+/// The largest content of one request in bytes, after decoding, and whose limit that is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum SizeLimit {
+    OfServer(usize),
+    OfKey(usize),
+}
+
+impl SizeLimit {
+    /// Returns the smaller one of the server's and the key's limit.
+    fn of(server: usize, key: Option<u64>) -> Self {
+        match key.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)) {
+            Some(key) if key < server => Self::OfKey(key),
+            Some(_) | None => Self::OfServer(server),
+        }
+    }
+
+    fn bytes(self) -> usize {
+        match self {
+            Self::OfServer(bytes) | Self::OfKey(bytes) => bytes,
+        }
+    }
+
+    /// Returns the largest content before decoding. Little content can grow when it is encoded.
+    fn encoded_bytes(self, coding: ContentCoding, server: usize) -> usize {
+        match self {
+            Self::OfKey(bytes) if coding != ContentCoding::Identity => {
+                let growth = (bytes / 1_024).saturating_add(MAX_CODING_OVERHEAD);
+                bytes.saturating_add(growth).min(server)
+            }
+            Self::OfKey(bytes) | Self::OfServer(bytes) => bytes,
+        }
+    }
+
+    fn explain(self, error: RequestError) -> RequestError {
+        match (self, error) {
+            (Self::OfKey(_), RequestError::TooLarge { .. }) => RequestError::TooLargeForKey,
+            (_, error) => error,
+        }
+    }
+}
+
 /// Content that was received completely, with the memory that it holds.
 #[derive(Debug)]
 pub(crate) struct ReceivedBody {
     coding: ContentCoding,
     body: SecretBytes,
     hold: MemoryHold,
-    max_bytes: usize,
+    limit: SizeLimit,
 }
 
 /// Content that may hold secrets.
@@ -69,21 +113,30 @@ impl fmt::Debug for SecretBytes {
 }
 
 impl ReceivedBody {
-    /// Receives content, as its header section announced it.
+    /// Receives content, as its header section announced it. `key_limit` is the largest content
+    /// that the key of the request allows, in bytes after decoding.
     pub(crate) async fn receive<B: Body<Data = Bytes>>(
         body: B,
         content: Content,
         limits: BodyLimits,
+        key_limit: Option<u64>,
         memory: &Arc<ClientMemory>,
     ) -> Result<Self, RequestError> {
+        let limit = SizeLimit::of(limits.max_bytes, key_limit);
+        let encoded = BodyLimits {
+            max_bytes: limit.encoded_bytes(content.coding, limits.max_bytes),
+            ..limits
+        };
         let mut hold = memory.empty_hold();
-        let body = collect(body, limits, &mut hold).await?;
-        Ok(Self {
-            coding: content.coding,
-            body: SecretBytes(body),
-            hold,
-            max_bytes: limits.max_bytes,
-        })
+        match collect(body, encoded, &mut hold).await {
+            Ok(body) => Ok(Self {
+                coding: content.coding,
+                body: SecretBytes(body),
+                hold,
+                limit,
+            }),
+            Err(error) => Err(limit.explain(error)),
+        }
     }
 
     /// Returns whether parsing this takes long enough that it must be charged first.
@@ -110,7 +163,7 @@ impl ReceivedBody {
             coding,
             body: SecretBytes(received),
             mut hold,
-            max_bytes,
+            limit,
         } = self;
         if !is_coded && received.len() <= MAX_INLINE_BYTES {
             return Ok((parse(&received)?, hold));
@@ -120,10 +173,11 @@ impl ReceivedBody {
                 return Ok((parse(&received)?, hold));
             }
             let received_bytes = received.len();
-            let decoded = coding.decode(received, max_bytes, |decoded_bytes| {
+            let decoded = coding.decode(received, limit.bytes(), |decoded_bytes| {
                 waiter.check()?;
                 Ok(hold.resize(decoded_bytes.saturating_add(received_bytes))?)
-            })?;
+            });
+            let decoded = decoded.map_err(|error| limit.explain(error))?;
             hold.resize(decoded.len())?;
             Ok((parse(&decoded)?, hold))
         })

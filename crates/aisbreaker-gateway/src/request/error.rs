@@ -35,6 +35,8 @@ pub(crate) enum RequestError {
     TooLarge {
         limit: usize,
     },
+    /// The content is larger than the key allows.
+    TooLargeForKey,
     /// The content paused or trickled.
     Timeout,
     /// The client's memory, or that of all bodies, is in use.

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use aisbreaker_services::{Dialect, services::HOPS_HEADER};
 use aisbreaker_token::Host;
 use http::{
-    HeaderMap, HeaderName, Version,
-    header::{CONTENT_ENCODING, CONTENT_TYPE},
+    HeaderMap, HeaderName, HeaderValue, Version,
+    header::{CONTENT_ENCODING, CONTENT_TYPE, ORIGIN},
     request::Parts,
 };
 
@@ -59,6 +59,8 @@ pub struct Head {
     pub(crate) client: IpAddr,
     pub(crate) host: Host,
     pub(crate) authorization: Authorization,
+    /// The origin of the page whose script sent the request, if exactly one is named.
+    pub(crate) origin: Option<HeaderValue>,
     /// How many aisbreaker servers forwarded the request.
     pub(crate) hops: u8,
     pub(crate) content: Content,
@@ -109,6 +111,7 @@ impl Head {
             client: endpoints.client,
             host,
             authorization,
+            origin: origin(headers),
             hops,
             content,
         })
@@ -142,6 +145,14 @@ pub(crate) fn check_host(version: Version, endpoints: &Endpoints) -> Result<(), 
         Ok(_) => Ok(()),
         Err(HostError::Invalid) if version <= Version::HTTP_10 => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+fn origin(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut fields = headers.get_all(ORIGIN).iter();
+    match (fields.next(), fields.next()) {
+        (Some(origin), None) => Some(origin.clone()),
+        (_, _) => None,
     }
 }
 

@@ -104,7 +104,7 @@ impl Row {
 }
 
 impl Operation {
-    const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Responses,
@@ -248,6 +248,11 @@ impl Operation {
             self,
             Self::ImageGenerations | Self::ImageEdits | Self::ImageVariations
         )
+    }
+
+    /// Returns whether a model may be named by a service that makes images.
+    pub(crate) fn takes_image_services(self) -> bool {
+        self.makes_images() || matches!(self, Self::Models | Self::Model)
     }
 }
 

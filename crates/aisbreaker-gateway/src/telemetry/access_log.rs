@@ -9,7 +9,8 @@ use aisbreaker_token::KeyId;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::{
-    clock::Clock, in_flight::InFlightGuard, memory::MemoryHold, route::Route, telemetry::request_id,
+    clock::Clock, cors::AllowedOrigin, in_flight::InFlightGuard, memory::MemoryHold, route::Route,
+    telemetry::request_id,
 };
 
 /// The log target of requests that were charged to quotas.
@@ -26,7 +27,7 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// The log line of one request, written when this is dropped.
 ///
 /// It lives as long as the request and its response body, so it also carries what must be held for
-/// that long: the in-flight guard and the memory of the request body.
+/// that long: the in-flight guard, the memory of the request body, and who may read the response.
 #[derive(Debug)]
 pub struct AccessLog {
     request_id: HeaderValue,
@@ -34,6 +35,7 @@ pub struct AccessLog {
     route: Option<Route>,
     client: IpAddr,
     key: Option<KeyId>,
+    key_name: Option<String>,
     service: Option<String>,
     attempts: Attempts,
     provider_request_id: Option<String>,
@@ -45,6 +47,8 @@ pub struct AccessLog {
     started: Instant,
     clock: Arc<dyn Clock>,
     request_memory: Option<MemoryHold>,
+    /// Whose scripts may read the response, once the key is known. It is not logged.
+    allowed_origin: AllowedOrigin,
     _in_flight: InFlightGuard,
 }
 
@@ -63,6 +67,7 @@ impl AccessLog {
             route,
             client,
             key: None,
+            key_name: None,
             service: None,
             attempts: Attempts::default(),
             provider_request_id: None,
@@ -74,6 +79,7 @@ impl AccessLog {
             started: clock.monotonic(),
             clock,
             request_memory: None,
+            allowed_origin: AllowedOrigin::default(),
             _in_flight: in_flight,
         }
     }
@@ -84,6 +90,19 @@ impl AccessLog {
 
     pub(crate) fn set_key(&mut self, id: KeyId) {
         self.key = Some(id);
+    }
+
+    /// Sets what the key is called.
+    pub(crate) fn set_key_name(&mut self, name: &str) {
+        self.key_name = Some(name.to_owned());
+    }
+
+    pub(crate) fn set_allowed_origin(&mut self, allowed: AllowedOrigin) {
+        self.allowed_origin = allowed;
+    }
+
+    pub(crate) fn allowed_origin(&self) -> &AllowedOrigin {
+        &self.allowed_origin
     }
 
     /// Sets the service, which must be known to exist.
@@ -166,6 +185,7 @@ impl Drop for AccessLog {
                     duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
                     client = %self.client,
                     key = self.key.as_ref().map(tracing::field::display),
+                    key_name = self.key_name.as_deref(),
                     service = self.service.as_deref(),
                     attempts,
                     provider_request_id = self.provider_request_id.as_deref(),

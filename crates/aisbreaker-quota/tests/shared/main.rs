@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod chains;
 mod cluster;
 mod concurrency;
 mod equivalence;

@@ -21,8 +21,7 @@ pub(super) async fn call(
     deadline: Instant,
 ) -> Result<Reply, ServiceError> {
     let is_stream = call.request.stream;
-    let service = registry.find(&call.service_id)?;
-    let outcome = service.call(call.clone()).await;
+    let outcome = registry.call_one(call.clone()).await;
     let fallbacks = Fallbacks {
         registry,
         call,
@@ -116,10 +115,7 @@ impl Fallbacks {
         self.call.service.url = None;
         self.call.service.service_id = id.as_str().to_owned();
         self.call.service_id = id;
-        let reply = async {
-            let service = self.registry.find(&self.call.service_id)?;
-            service.call(self.call.clone()).await
-        };
+        let reply = self.registry.call_one(self.call.clone());
         match timeout_at(self.deadline, reply).await {
             Ok(outcome) => outcome,
             Err(_elapsed) => Err(ServiceError::Timeout(

@@ -2,12 +2,12 @@
 
 use std::{cmp::Reverse, fmt, sync::Arc, time::Duration};
 
-use aisbreaker_api::{ServiceId, ServicePattern};
+use aisbreaker_api::{Request, ServiceId, ServicePattern, ServiceProps};
 use aisbreaker_egress::Timeouts;
 use tokio::time::Instant;
 
-use super::{Call, Reply, Service, fallback, nearest::nearest};
-use crate::error::ServiceError;
+use super::{Call, Reply, Service, Target, fallback, nearest::nearest, parse_id, restricted};
+use crate::{credentials::Credentials, error::ServiceError};
 
 /// The services of a server; cheap to clone.
 #[derive(Clone)]
@@ -34,11 +34,41 @@ impl Registry {
         self.entries.iter().map(|entry| entry.pattern.as_str())
     }
 
+    /// Checks that a call of these properties finds its service, and that the restrictions of the
+    /// caller's key allow what it reaches.
+    ///
+    /// # Errors
+    /// [`ServiceError::UnknownService`], [`ServiceError::Restricted`], and with restrictions also
+    /// [`ServiceError::BadRequest`] if nothing can be reached so.
+    pub fn check(
+        &self,
+        service: &ServiceProps,
+        request: &Request,
+        credentials: &Credentials,
+    ) -> Result<(), ServiceError> {
+        let service_id = parse_id(&service.service_id)?;
+        self.find(&service_id)?;
+        let target = Target {
+            service_id: &service_id,
+            service,
+            request,
+        };
+        restricted::check(self, target, credentials)
+    }
+
+    /// Calls one service, without its fallbacks, if the restrictions of the caller's key allow what
+    /// the call reaches. Nothing else calls a service.
+    pub(super) async fn call_one(&self, call: Call) -> Result<Reply, ServiceError> {
+        let service = self.find(&call.service_id)?;
+        restricted::check(self, Target::of(&call), &call.credentials)?;
+        service.call(call).await
+    }
+
     /// Returns the service whose id matches on most whole segments.
     ///
     /// # Errors
     /// [`ServiceError::UnknownService`] when none matches.
-    pub fn find(&self, id: &ServiceId) -> Result<Arc<dyn Service>, ServiceError> {
+    pub(super) fn find(&self, id: &ServiceId) -> Result<Arc<dyn Service>, ServiceError> {
         let found = self.entries.iter().find(|entry| entry.pattern.matches(id));
         match found {
             Some(entry) => Ok(Arc::clone(&entry.service)),
@@ -56,15 +86,18 @@ impl Registry {
     /// 5xx, the fallbacks in the caller's key are called, one after
     /// the other.
     ///
+    /// A call that reaches something which the restrictions of the key do not allow is refused, and
+    /// such a fallback is left out.
+    ///
     /// # Errors
-    /// [`ServiceError::UnknownService`], or the error of the service.
+    /// [`ServiceError::UnknownService`], [`ServiceError::Restricted`], or the error of the service.
     ///
     /// # Cancel safety
     /// Dropping the future cancels the call.
     pub async fn call(&self, call: Call) -> Result<Reply, ServiceError> {
         let fallbacks = call.credentials.fallback_for(&call.service_id).to_vec();
         if fallbacks.is_empty() {
-            return self.find(&call.service_id)?.call(call).await;
+            return self.call_one(call).await;
         }
         let deadline = Instant::now() + self.fallback_timeout;
         fallback::call(self.clone(), call, fallbacks, deadline).await

@@ -19,7 +19,7 @@ use crate::{
     endpoint::PathJoin,
     error::ServiceError,
     providers::{Dialect, Provider},
-    service::{Call, Reply, ReplyFuture, Service},
+    service::{Call, Reached, Reply, ReplyFuture, Service, Target},
 };
 
 const OPERATION: &str = "/messages";
@@ -58,5 +58,9 @@ impl AnthropicChat {
 impl Service for AnthropicChat {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
         Box::pin(self.chat(call))
+    }
+
+    fn reached(&self, target: &Target<'_>) -> Result<Reached, ServiceError> {
+        self.0.reached(target)
     }
 }

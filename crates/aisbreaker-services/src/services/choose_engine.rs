@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     credentials::Credential,
     error::{ErrorDetail, ServiceError},
-    service::Call,
+    service::{Call, Reached, Target},
 };
 
 /// Returns the engine to call: that of the service id, else `internOptions.model`, else the default
@@ -21,11 +21,37 @@ pub(super) fn choose_engine(
     call: &Call,
     default_engine: Option<&str>,
 ) -> Result<String, ServiceError> {
-    if let Some(engine) = call.service_id.engine() {
-        return Ok(engine.to_owned());
+    let engine = engine_of(&Target::of(call), default_engine)?;
+    if call.service_id.engine().is_none() && is_blocked_by_name(call, engine) {
+        let id = without_slash(&call.service_id);
+        let text = format!("{id}: the key does not allow this model of the service");
+        return Err(ServiceError::Forbidden(text.into()));
     }
-    let id = without_slash(&call.service_id);
-    let engine = match (call.request.intern_options.get("model"), default_engine) {
+    Ok(engine.to_owned())
+}
+
+/// Returns what a call reaches if its engine is chosen so.
+///
+/// # Errors
+/// [`ServiceError::BadRequest`] as [`choose_engine`].
+pub(super) fn reached_engine(
+    target: &Target<'_>,
+    default_engine: Option<&str>,
+) -> Result<Reached, ServiceError> {
+    let engine = engine_of(target, default_engine)?;
+    id_with_engine(target.service_id, engine).map(Reached::Service)
+}
+
+fn engine_of<'a>(
+    target: &Target<'a>,
+    default_engine: Option<&'a str>,
+) -> Result<&'a str, ServiceError> {
+    if let Some(engine) = target.service_id.engine() {
+        return Ok(engine);
+    }
+    let id = without_slash(target.service_id);
+    let option = target.request.intern_options.get("model");
+    let engine = match (option, default_engine) {
         (Some(Value::String(model)), _) => model.as_str(),
         (None | Some(Value::Null), Some(engine)) => engine,
         (None | Some(Value::Null), None) => {
@@ -40,11 +66,7 @@ pub(super) fn choose_engine(
             return Err(ServiceError::BadRequest(text.into()));
         }
     };
-    if is_blocked_by_name(call, engine) {
-        let text = format!("{id}: the key does not allow this model of the service");
-        return Err(ServiceError::Forbidden(text.into()));
-    }
-    Ok(engine.to_owned())
+    Ok(engine)
 }
 
 /// Returns whether the key blocks the service with this engine, but not the service as such.
@@ -66,6 +88,14 @@ pub(super) fn with_engine(id: &ServiceId, engine: &str) -> Result<ServiceId, Ser
         let text = format!("{id}: the name of the model must not have empty segments, '.' or '..'");
         return Err(ServiceError::BadRequest(text.into()));
     }
+    id_with_engine(id, engine)
+}
+
+/// Returns the id with this engine, unless it has one.
+///
+/// # Errors
+/// [`ServiceError::BadRequest`] when the id would be invalid.
+pub(super) fn id_with_engine(id: &ServiceId, engine: &str) -> Result<ServiceId, ServiceError> {
     if id.engine().is_some() {
         return Ok(id.clone());
     }

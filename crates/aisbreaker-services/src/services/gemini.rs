@@ -18,7 +18,7 @@ use secrecy::ExposeSecret as _;
 
 use self::candidates::CandidateReader;
 use super::{
-    choose_engine::{choose_engine, with_engine},
+    choose_engine::{choose_engine, reached_engine, with_engine},
     conversation::Conversation,
     http_exchange::ProviderRequest,
     reply::PendingReply,
@@ -29,7 +29,7 @@ use crate::{
     endpoint::{Endpoint, PathJoin, SecretNeed},
     error::ServiceError,
     providers::AuthScheme,
-    service::{Call, Reply, ReplyFuture, ReplyKind, Service},
+    service::{Call, Reached, Reply, ReplyFuture, ReplyKind, Service, Target},
     upstream::headers,
 };
 
@@ -159,5 +159,9 @@ fn auth_scheme(destination: &Destination) -> AuthScheme {
 impl Service for GeminiChat {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
         Box::pin(self.chat(call))
+    }
+
+    fn reached(&self, target: &Target<'_>) -> Result<Reached, ServiceError> {
+        reached_engine(target, self.settings.engine.as_deref())
     }
 }

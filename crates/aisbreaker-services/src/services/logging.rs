@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{conversation::milliseconds_since, filter::inner_call};
 use crate::{
     error::ServiceError,
-    service::{Call, Event, Reply, ReplyFuture, Service},
+    service::{Call, Event, Reached, Reply, ReplyFuture, Service, Target},
 };
 
 /// How much of a service id, which the caller wrote, goes into the log.
@@ -24,15 +24,19 @@ impl Service for Logging {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
         Box::pin(forward_and_log(call))
     }
+
+    fn reached(&self, _target: &Target<'_>) -> Result<Reached, ServiceError> {
+        Ok(Reached::Behind)
+    }
 }
 
 async fn forward_and_log(call: Call) -> Result<Reply, ServiceError> {
     let registry = call.registry.clone();
     let call = inner_call(call)?;
     // Only the id of a registered service is logged; any other id may be arbitrary text.
-    let service = registry.find(&call.service_id)?;
+    registry.check(&call.service, &call.request, &call.credentials)?;
     let mut log = CallLog::begin(&call);
-    match service.call(call).await {
+    match registry.call(call).await {
         Err(error) => {
             log.failed(&error);
             Err(error)
@@ -132,7 +136,7 @@ fn kind_of(error: &ServiceError) -> &'static str {
     match error {
         ServiceError::BadRequest(_) => "bad request",
         ServiceError::MissingSecret { .. } => "missing secret",
-        ServiceError::Forbidden(_) => "forbidden",
+        ServiceError::Forbidden(_) | ServiceError::Restricted { .. } => "forbidden",
         ServiceError::UnknownService { .. } => "unknown service",
         ServiceError::Provider { .. } => "provider error",
         ServiceError::NoAnswer(_) => "no answer",

@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use super::filter::inner_call;
 use crate::{
     error::ServiceError,
-    service::{Call, Event, Reply, ReplyFuture, Service},
+    service::{Call, Event, Reached, Reply, ReplyFuture, Service, Target},
 };
 
 /// Reverses every text of the service behind it, character by character; each streamed piece by
@@ -20,6 +20,10 @@ pub struct Mirror;
 impl Service for Mirror {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
         Box::pin(mirror(call))
+    }
+
+    fn reached(&self, _target: &Target<'_>) -> Result<Reached, ServiceError> {
+        Ok(Reached::Behind)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     endpoint::{Endpoint, PathJoin, SecretNeed},
     error::{ErrorDetail, ServiceError},
     providers::AuthScheme,
-    service::{Call, Reply, ReplyFuture, ReplyKind, Service},
+    service::{Call, Reached, Reply, ReplyFuture, ReplyKind, Service, Target},
     sse::Message,
     upstream::{
         answer_form::{StreamedAnswer, read_streamed},
@@ -98,6 +98,10 @@ impl Network {
 impl Service for Network {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
         Box::pin(self.forward(call))
+    }
+
+    fn reached(&self, _target: &Target<'_>) -> Result<Reached, ServiceError> {
+        Ok(Reached::BehindOtherServer)
     }
 }
 

@@ -1,7 +1,10 @@
 //! `aisbreaker:nop`: forwards calls unchanged.
 
 use super::filter::inner_call;
-use crate::service::{Call, ReplyFuture, Service};
+use crate::{
+    error::ServiceError,
+    service::{Call, Reached, ReplyFuture, Service, Target},
+};
 
 /// Forwards the call to the service behind it, and returns its reply.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,5 +17,9 @@ impl Service for Nop {
             let registry = call.registry.clone();
             registry.call(inner_call(call)?).await
         })
+    }
+
+    fn reached(&self, _target: &Target<'_>) -> Result<Reached, ServiceError> {
+        Ok(Reached::Behind)
     }
 }

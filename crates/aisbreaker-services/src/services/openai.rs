@@ -24,7 +24,7 @@ use crate::{
     endpoint::PathJoin,
     error::ServiceError,
     providers::{Dialect, Provider},
-    service::{Call, Reply, ReplyFuture, ReplyKind, Service},
+    service::{Call, Reached, Reply, ReplyFuture, ReplyKind, Service, Target},
 };
 
 const OPERATION: &str = "/chat/completions";
@@ -102,5 +102,9 @@ impl OpenAiChat {
 impl Service for OpenAiChat {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
         Box::pin(self.chat(call))
+    }
+
+    fn reached(&self, target: &Target<'_>) -> Result<Reached, ServiceError> {
+        self.0.reached(target)
     }
 }

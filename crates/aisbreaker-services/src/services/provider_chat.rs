@@ -7,15 +7,19 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::{
-    choose_engine::choose_engine, conversation::Conversation, event_stream::AnswerReader,
-    http_exchange::ProviderRequest, reply::PendingReply, settings::ServiceSettings,
+    choose_engine::{choose_engine, reached_engine},
+    conversation::Conversation,
+    event_stream::AnswerReader,
+    http_exchange::ProviderRequest,
+    reply::PendingReply,
+    settings::ServiceSettings,
 };
 use crate::{
     destination::Destination,
     endpoint::{Endpoint, PathJoin},
     error::ServiceError,
     providers::{Dialect, Provider},
-    service::{Call, Reply},
+    service::{Call, Reached, Reply, Target},
     upstream::headers,
     usage::UsageRule,
 };
@@ -76,12 +80,7 @@ impl ProviderChat {
         };
         let destination = Destination::choose(&endpoint, &call)?;
         let conversation = Conversation::start(&call.service_id, &mut call.request)?;
-        let default_engine = self
-            .settings
-            .engine
-            .as_ref()
-            .or(self.provider.engine.as_ref());
-        let model = choose_engine(&call, default_engine.map(String::as_str))?;
+        let model = choose_engine(&call, self.default_engine())?;
         let auth = self.provider.auth;
         let mut headers = headers::json_request(&destination, auth, call.reply_kind())?;
         self.provider.add_headers(&mut headers);
@@ -92,6 +91,18 @@ impl ProviderChat {
             model,
             headers,
         })
+    }
+
+    /// Returns what a call reaches.
+    pub(super) fn reached(&self, target: &Target<'_>) -> Result<Reached, ServiceError> {
+        reached_engine(target, self.default_engine())
+    }
+
+    fn default_engine(&self) -> Option<&str> {
+        match &self.settings.engine {
+            Some(engine) => Some(engine),
+            None => self.provider.engine.as_deref(),
+        }
     }
 
     /// Sends the request with this body, and reads the answer with the reader of the dialect.

@@ -19,7 +19,7 @@ use aisbreaker_egress::Client;
 
 use self::{model::Model, prediction_call::PredictionCall};
 use super::{
-    choose_engine::choose_engine,
+    choose_engine::{choose_engine, reached_engine},
     conversation::Conversation,
     http_exchange::error_context,
     reply::{PendingReply, whole_reply},
@@ -29,7 +29,7 @@ use crate::{
     destination::Destination,
     endpoint::{Endpoint, PathJoin, SecretNeed},
     error::ServiceError,
-    service::{Call, Reply, ReplyFuture, Service},
+    service::{Call, Reached, Reply, ReplyFuture, Service, Target},
 };
 
 const DEFAULT_URL: &str = "https://api.replicate.com";
@@ -111,5 +111,9 @@ impl ReplicateChat {
 impl Service for ReplicateChat {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
         Box::pin(self.chat(call))
+    }
+
+    fn reached(&self, target: &Target<'_>) -> Result<Reached, ServiceError> {
+        reached_engine(target, self.settings.engine.as_deref())
     }
 }

@@ -68,6 +68,7 @@ impl ErrorContext {
                 ServiceError::Provider { error, retry_after }
             }
             ServiceError::MissingSecret { .. }
+            | ServiceError::Restricted { .. }
             | ServiceError::UnknownService { .. }
             | ServiceError::Internal(_) => error,
         }

@@ -9,6 +9,7 @@ use aisbreaker_api::{Output, OutputText, Response, ServiceId, ServicePattern, Us
 use aisbreaker_egress::{Timeouts, UrlSource};
 use aisbreaker_services::{
     Call, Credential, Credentials, Reply, ReplyFuture, SealedSecret, Service, ServiceError,
+    ServiceRestrictions,
     services::{Options, standard},
 };
 use serde_json::{Value, json};
@@ -147,6 +148,7 @@ async fn a_filter_looks_up_the_secret_of_the_service_behind_it() {
         secrets,
         bearer: None,
         url_source: UrlSource::Trusted,
+        restrictions: ServiceRestrictions::default(),
     });
 
     // A whole answer to a request for a stream is passed on as it is.

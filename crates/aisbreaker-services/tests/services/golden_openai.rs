@@ -9,7 +9,7 @@ use aisbreaker_api::{Response, ServiceId, ServicePattern};
 use aisbreaker_egress::{Timeouts, UrlSource};
 use aisbreaker_services::{
     Call, Credentials, Dialect, Event, Provider as Row, Providers, Registry, Reply, SealedSecret,
-    ServiceError, Tokens,
+    ServiceError, ServiceRestrictions, Tokens,
     services::{OpenAiChat, Options, SEALED_HEADER, ServiceSettings, standard},
 };
 use futures_util::StreamExt as _;
@@ -144,6 +144,7 @@ fn sealed_call(
         secrets,
         bearer: None,
         url_source: UrlSource::Trusted,
+        restrictions: ServiceRestrictions::default(),
     });
     call
 }

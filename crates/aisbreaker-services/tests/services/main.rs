@@ -24,6 +24,7 @@ mod network;
 mod openai;
 mod openai_stream;
 mod replicate;
+mod restrictions;
 mod stream_faults;
 mod support;
 mod usage_rules;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use aisbreaker_api::{ErrorObject, ServicePattern};
 use aisbreaker_egress::UrlSource;
 use aisbreaker_services::{
-    Credentials, Reply, SealedSecret, ServiceError,
+    Credentials, Reply, SealedSecret, ServiceError, ServiceRestrictions,
     services::{HOPS_HEADER, SEALED_HEADER},
 };
 use serde_json::{Value, json};
@@ -330,6 +330,7 @@ async fn a_sealed_secret_is_marked_for_the_next_server() {
             secrets: vec![sealed],
             bearer: Some("sk-own".into()),
             url_source: UrlSource::Trusted,
+            restrictions: ServiceRestrictions::default(),
         });
 
         registry.call(call).await.unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aisbreaker_api::{ErrorObject, ServicePattern};
 use aisbreaker_egress::{Timeouts, UrlSource};
 use aisbreaker_services::{
-    Credentials, SealedSecret, ServiceError,
+    Credentials, SealedSecret, ServiceError, ServiceRestrictions,
     services::{Options, standard},
 };
 use serde_json::{Value, json};
@@ -194,6 +194,7 @@ async fn a_blocked_engine_cannot_be_called_through_an_option() {
         secrets,
         bearer: None,
         url_source: UrlSource::Trusted,
+        restrictions: ServiceRestrictions::default(),
     });
     for (id, options) in [
         ("chat:openai.com", json!({"model": "dear"})),
@@ -324,6 +325,7 @@ async fn a_host_that_the_caller_did_not_name_is_hidden() {
         secrets: vec![secret],
         bearer: None,
         url_source: UrlSource::Trusted,
+        restrictions: ServiceRestrictions::default(),
     });
 
     let error = registry.call(call).await.unwrap_err();

@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 use aisbreaker_api::{ConversationState, Output, ProcessCall, Progress, Response, ServicePattern};
 use aisbreaker_egress::{Client, Policy, Timeouts, UrlSource};
 use aisbreaker_services::{
-    Call, Credentials, Event, Registry, Reply, SealedSecret, ServiceError,
+    Call, Credentials, Event, Registry, Reply, SealedSecret, ServiceError, ServiceRestrictions,
     services::{Options, standard},
 };
 use futures_util::StreamExt as _;
@@ -132,6 +132,7 @@ pub(crate) fn sealed_call(registry: &Registry, id: &str, url: &str, request: Val
         secrets,
         bearer: None,
         url_source: UrlSource::Trusted,
+        restrictions: ServiceRestrictions::default(),
     });
     call
 }

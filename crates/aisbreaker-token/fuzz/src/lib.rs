@@ -7,6 +7,7 @@ pub mod claims;
 pub mod host;
 pub mod open_changed;
 pub mod open_legacy;
+pub mod open_offline;
 pub mod open_text;
 pub mod seal_open;
 mod vectors;
@@ -15,11 +16,12 @@ mod vectors;
 pub type Check = fn(&[u8]);
 
 /// All targets with their checks.
-pub const TARGETS: [(&str, Check); 6] = [
+pub const TARGETS: [(&str, Check); 7] = [
     ("claims", claims::check),
     ("host", host::check),
     ("open_changed", open_changed::check),
     ("open_legacy", open_legacy::check),
+    ("open_offline", open_offline::check),
     ("open_text", open_text::check),
     ("seal_open", seal_open::check),
 ];

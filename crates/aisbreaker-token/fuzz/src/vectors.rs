@@ -9,6 +9,7 @@ use aisbreaker_token::{Host, KeyRing, ServerKey};
 use serde_json::Value;
 
 const V2: &str = include_str!("../../tests/vectors/v2-keys.json");
+const OFFLINE: &str = include_str!("../../tests/vectors/offline-keys.json");
 const LEGACY: &str = include_str!("../../tests/vectors/original-keys.json");
 
 /// A sealed key, and the host and time at which it opens.
@@ -19,8 +20,13 @@ pub(super) struct Sealed {
 }
 
 /// The keys of version 2 that [`RING`] opens.
-pub(super) static KEYS: LazyLock<Vec<Sealed>> = LazyLock::new(|| {
-    let vectors: Vec<Value> = serde_json::from_str(V2).unwrap_or_default();
+pub(super) static KEYS: LazyLock<Vec<Sealed>> = LazyLock::new(|| keys_of(V2));
+
+/// The offline keys that [`OFFLINE_RING`] opens.
+pub(super) static OFFLINE_KEYS: LazyLock<Vec<Sealed>> = LazyLock::new(|| keys_of(OFFLINE));
+
+fn keys_of(file: &str) -> Vec<Sealed> {
+    let vectors: Vec<Value> = serde_json::from_str(file).unwrap_or_default();
     let mut keys = Vec::new();
     for vector in &vectors {
         if text(vector, "server_key").len() == 43 {
@@ -30,10 +36,16 @@ pub(super) static KEYS: LazyLock<Vec<Sealed>> = LazyLock::new(|| {
     }
     assert_eq!(keys.len(), 2, "the file of vectors changed");
     keys
-});
+}
 
 /// Contains raw keys only, since deriving a key from a phrase is slow.
-pub(super) static RING: LazyLock<KeyRing> = LazyLock::new(|| {
+pub(super) static RING: LazyLock<KeyRing> = LazyLock::new(raw_ring);
+
+/// The same ring, which opens offline keys too.
+pub(super) static OFFLINE_RING: LazyLock<KeyRing> =
+    LazyLock::new(|| raw_ring().with_offline_keys());
+
+fn raw_ring() -> KeyRing {
     let mut bytes = [0; 32];
     for (byte, value) in bytes.iter_mut().zip(0..) {
         *byte = value;
@@ -41,7 +53,7 @@ pub(super) static RING: LazyLock<KeyRing> = LazyLock::new(|| {
     KeyRing::new(ServerKey::from_bytes([7; 32]))
         .with_opening_key(ServerKey::from_bytes(bytes))
         .unwrap_or_else(|error| unreachable!("{error}"))
-});
+}
 
 /// The legacy keys that [`LEGACY_RING`] opens.
 pub(super) static LEGACY_KEYS: LazyLock<Vec<Sealed>> = LazyLock::new(|| {

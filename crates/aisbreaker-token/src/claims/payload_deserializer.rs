@@ -99,7 +99,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for PayloadAccess<'_, 'de, A> {
         seed: K,
     ) -> Result<Option<K::Value>, A::Error> {
         while let Some(JsonStr(name)) = self.map.next_key()? {
-            match Claim::from_name(&name) {
+            match Claim::from_name(&name, self.registered.version) {
                 Some(claim) => self.registered.read_value(claim, &mut self.map)?,
                 None => return deserialize_name(seed, name).map(Some),
             }

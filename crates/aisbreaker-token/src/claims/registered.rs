@@ -6,9 +6,10 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor
 
 use crate::{error::ClaimsFault, format::Version};
 
-/// A claim that RFC 7519 registers. A payload must not have a member of the same name.
+/// A claim that RFC 7519 registers, or one of an offline key. The payload has no member of that
+/// name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[repr(u8)]
+#[repr(u16)]
 pub(crate) enum Claim {
     Issuer = 1,
     Subject = 2,
@@ -17,11 +18,21 @@ pub(crate) enum Claim {
     NotBefore = 16,
     IssuedAt = 32,
     Id = 64,
+    /// What proves that the sealer may seal keys. Only in offline keys.
+    ClientSecret = 128,
+    /// The whole key that this one narrows. Only in offline keys.
+    Parent = 256,
+    /// What only a server may seal, since quotas of other keys are charged by it. Refused in offline
+    /// keys.
+    Ancestors = 512,
 }
 
 impl Claim {
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str, version: Version) -> Option<Self> {
         Some(match name {
+            "clientSecret" if version == Version::Offline => Self::ClientSecret,
+            "parent" if version == Version::Offline => Self::Parent,
+            "up" if version == Version::Offline => Self::Ancestors,
             "iss" => Self::Issuer,
             "sub" => Self::Subject,
             "aud" => Self::Audience,
@@ -42,6 +53,9 @@ impl Claim {
             Self::NotBefore => "nbf",
             Self::IssuedAt => "iat",
             Self::Id => "jti",
+            Self::ClientSecret => "clientSecret",
+            Self::Parent => "parent",
+            Self::Ancestors => "up",
         }
     }
 }
@@ -51,13 +65,15 @@ impl Claim {
 pub(crate) struct RegisteredClaims<'de> {
     pub(super) version: Version,
     /// The claims read so far, one bit each.
-    seen: u8,
+    seen: u16,
     pub(crate) subject: Option<Cow<'de, str>>,
     pub(crate) audience: Option<Cow<'de, str>>,
     pub(crate) expiry: Option<NumericDate>,
     pub(crate) not_before: Option<NumericDate>,
     pub(crate) issued_at: Option<NumericDate>,
     pub(crate) id: Option<Cow<'de, str>>,
+    pub(crate) client_secret: Option<Cow<'de, str>>,
+    pub(crate) parent: Option<Cow<'de, str>>,
     pub(crate) fault: Option<ClaimsFault>,
 }
 
@@ -72,6 +88,8 @@ impl<'de> RegisteredClaims<'de> {
             not_before: None,
             issued_at: None,
             id: None,
+            client_secret: None,
+            parent: None,
             fault: None,
         }
     }
@@ -85,7 +103,7 @@ impl<'de> RegisteredClaims<'de> {
         claim: Claim,
         map: &mut A,
     ) -> Result<(), A::Error> {
-        let bit = claim as u8;
+        let bit = claim as u16;
         if self.seen & bit != 0 {
             self.fault = Some(ClaimsFault::Duplicate(claim.name()));
             return Err(A::Error::custom("duplicate claim"));
@@ -107,7 +125,7 @@ impl<'de> RegisteredClaims<'de> {
             (Claim::Expiry, _) => self.expiry = Some(map.next_value()?),
             (Claim::NotBefore, _) => self.not_before = Some(map.next_value()?),
             (Claim::IssuedAt, _) => self.issued_at = Some(map.next_value()?),
-            (Claim::Audience, Version::V2) => {
+            (Claim::Audience, Version::V2 | Version::Offline) => {
                 let JsonStr(text) = map.next_value()?;
                 self.audience = Some(text);
             }
@@ -119,6 +137,15 @@ impl<'de> RegisteredClaims<'de> {
                 let JsonStr(text) = map.next_value()?;
                 self.subject = Some(text);
             }
+            (Claim::ClientSecret, _) => {
+                let JsonStr(text) = map.next_value()?;
+                self.client_secret = Some(text);
+            }
+            (Claim::Parent, _) => {
+                let JsonStr(text) = map.next_value()?;
+                self.parent = Some(text);
+            }
+            (Claim::Ancestors, _) => return Err(A::Error::custom("only a server seals this")),
             (Claim::Issuer | Claim::Subject | Claim::Audience | Claim::Id, _) => {
                 let IgnoredAny = map.next_value()?;
             }
@@ -142,7 +169,7 @@ impl NumericDate {
     pub(crate) fn since_epoch(self, version: Version) -> Option<Duration> {
         match (self, version) {
             (Self::Whole(seconds), _) => Some(Duration::from_secs(seconds)),
-            (Self::Other(_), Version::V2) => None,
+            (Self::Other(_), Version::V2 | Version::Offline) => None,
             (Self::Other(seconds), Version::V1) => {
                 Duration::try_from_secs_f64(seconds.max(0.0)).ok()
             }

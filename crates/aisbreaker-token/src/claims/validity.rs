@@ -79,7 +79,7 @@ impl RegisteredClaims<'_> {
 
         let issued_at = self.date(Claim::IssuedAt, self.issued_at)?;
         // The original server does not check `iat` either.
-        if self.version == Version::V2 {
+        if self.version != Version::V1 {
             let ahead = required(Claim::IssuedAt, issued_at)?.saturating_sub(now);
             if ahead > MAX_CLOCK_SKEW {
                 return Err(OpenError::IssuedInFuture { id, ahead }.into());
@@ -124,7 +124,7 @@ impl RegisteredClaims<'_> {
 
     fn is_for(&self, host: &Host) -> Result<bool, ClaimsFault> {
         match self.version {
-            Version::V2 => {
+            Version::V2 | Version::Offline => {
                 let audience = required(Claim::Audience, self.audience.as_deref())?;
                 Ok(audience == host.as_str())
             }

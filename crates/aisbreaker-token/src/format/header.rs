@@ -12,6 +12,11 @@ const JSON_BYTES: usize = JSON_BEFORE_ID
     .saturating_add(ServerKeyId::CHARS)
     .saturating_add(JSON_AFTER_ID.len());
 
+/// How every encoded header begins, up to its `enc`.
+#[cfg(feature = "ecdh-es")]
+const FIRST_CHARS: &[u8] =
+    b"eyJ2ZXIiOiJhaXNicmVha2VyLm9yZy9qd3QvdjIiLCJ0eXAiOiJKV1QiLCJhbGciOiJkaXIiLCJlbmMi";
+
 /// The length of an encoded header.
 pub(crate) const CHARS: usize = base64url::encoded_len(JSON_BYTES);
 
@@ -26,6 +31,12 @@ pub(crate) fn encode(id: ServerKeyId) -> Header {
     header
 }
 
+/// Returns whether a text begins as every encoded header does.
+#[cfg(feature = "ecdh-es")]
+pub(crate) fn begins(text: &[u8]) -> bool {
+    text.starts_with(FIRST_CHARS)
+}
+
 /// Returns whether this is the header of a server key, known or unknown.
 pub(crate) fn is_well_formed(header: &Header) -> bool {
     let Some(json) = base64url::decode_array::<JSON_BYTES>(header) else {
@@ -38,4 +49,16 @@ pub(crate) fn is_well_formed(header: &Header) -> bool {
         return false;
     };
     id.iter().all(|byte| base64url::is_in_alphabet(*byte))
+}
+
+#[cfg(all(test, feature = "ecdh-es"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_header_begins_the_same() {
+        for id in [[0; 5], [255; 5]] {
+            assert!(begins(&encode(ServerKeyId::from_derived(id))));
+        }
+    }
 }

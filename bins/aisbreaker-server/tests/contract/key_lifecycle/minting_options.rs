@@ -100,14 +100,12 @@ fn a_key_does_not_open_before_its_time() {
     };
 
     let past = mint("2020-01-01T01:00:00+01:00");
-    let ahead = mint(&in_an_hour());
+    let day = server.mint(&outside(&json!({"expirationTimeSpan": "1d"})));
+    let quota = Request::get("/api/v1/quota").bearer(&day);
+    let tomorrow = server.send(&quota).json()["expiresAt"].clone();
+    let ahead = mint(tomorrow.as_str().unwrap());
 
     assert_eq!(server.process(&past, &dummy_call()).status, 200);
     let refused = server.process(&ahead, &dummy_call());
     assert_error("ahead", &refused, 401, "Invalid aisbreaker access token");
-}
-
-fn in_an_hour() -> String {
-    let time = std::time::SystemTime::now() + std::time::Duration::from_secs(3_600);
-    humantime::format_rfc3339_seconds(time).to_string()
 }

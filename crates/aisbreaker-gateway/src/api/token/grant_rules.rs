@@ -1,30 +1,61 @@
-//! What a grant must satisfy, whoever sealed it: the checks of minting that also hold for a key that
-//! was sealed elsewhere for this server.
+//! What every grant must keep to: those that this server seals, and those that were sealed offline.
+//!
+//! Minting checks a grant before it seals it. Anyone with the server's public key can seal one too,
+//! so the same checks are made again when such a key is opened.
 
-use aisbreaker_api::{ServiceId, ServiceUrl};
+use std::time::{Duration, SystemTime};
+
+use aisbreaker_api::{InvalidRequest, ServiceId, ServiceUrl};
 use aisbreaker_egress::UrlSource;
 use aisbreaker_services::Relay;
-use aisbreaker_token::{Grant, ServiceSecret};
-use http::Uri;
+use aisbreaker_token::{Grant, Opened, ServiceSecret};
+use http::{HeaderMap, Uri};
 
-use super::{MintError, policy::MintPolicy};
+use super::{MintError, MintPolicy, mint_request};
 
-/// The rules of a server for the grants in its keys.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct GrantRules<'a> {
-    pub(crate) policy: &'a MintPolicy,
+/// What a grant must keep to.
+#[derive(Clone, Debug)]
+pub(crate) struct GrantRules {
+    pub(crate) policy: MintPolicy,
+    pub(crate) max_lifetime: Duration,
     /// Where services are called. `None`: not known, so URLs are judged when they are called.
-    pub(crate) relay: Option<&'a Relay>,
+    pub(crate) relay: Option<Relay>,
 }
 
-impl GrantRules<'_> {
-    /// Checks a grant.
+/// Why minting would not have sealed a key that was sealed offline. For the log only.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RuleBroken {
+    #[error("offline key lacks the secret of those who may mint")]
+    UnknownSealer,
+    #[error("offline key is valid for longer than this server allows")]
+    TooLong,
+    #[error("offline key holds what minting refuses: {0}")]
+    Grant(InvalidRequest),
+    #[error("offline key holds what minting refuses: serviceSecrets[{index}] is not allowed")]
+    ForbiddenService { index: usize },
+    #[error("offline key holds what minting refuses: the url of serviceSecrets[{index}]")]
+    ForbiddenUrl { index: usize },
+}
+
+impl GrantRules {
+    /// Checks what a request for a key asks to be sealed, which is well formed.
     ///
-    /// # Errors
-    /// The first rule that it breaks; no error repeats a part of it.
+    /// Both minting and the opening of offline keys call this: a check that belongs to both has its
+    /// place here, and one of the form of a request in [`MintRequest`](mint_request::MintRequest).
     pub(crate) fn check(&self, grant: &Grant) -> Result<(), MintError> {
         self.policy.check_services(grant)?;
         self.check_urls(grant)
+    }
+
+    /// Checks a key that was sealed offline.
+    pub(crate) fn check_opened(&self, key: &Opened<Grant>) -> Result<(), RuleBroken> {
+        let no_headers = HeaderMap::new();
+        self.policy.check_caller(&no_headers, key.client_secret())?;
+        if !is_within(key.issued_at(), key.expires_at(), self.max_lifetime) {
+            return Err(RuleBroken::TooLong);
+        }
+        mint_request::check_grant(key.payload()).map_err(RuleBroken::Grant)?;
+        Ok(self.check(key.payload())?)
     }
 
     /// Refuses URLs that the operator's exceptions would allow, but not to those who sealed them.
@@ -39,7 +70,7 @@ impl GrantRules<'_> {
     }
 
     fn opens_exception(&self, entry: &ServiceSecret, url: &str) -> bool {
-        let Some(relay) = self.relay else {
+        let Some(relay) = &self.relay else {
             return false;
         };
         let is_allowed = |source| match origin_of(url) {
@@ -52,7 +83,7 @@ impl GrantRules<'_> {
     /// Returns who chose a URL of an entry: the operator, if the service is at this origin by
     /// itself.
     fn url_source(&self, entry: &ServiceSecret, url: &str) -> UrlSource {
-        let is_operators = self.relay.is_some_and(|relay| {
+        let is_operators = self.relay.as_ref().is_some_and(|relay| {
             let (Ok(id), Ok(url)) = (
                 ServiceId::parse(entry.service_id.as_str()),
                 ServiceUrl::parse_base(url),
@@ -73,4 +104,26 @@ impl GrantRules<'_> {
 fn origin_of(url: &str) -> Option<Uri> {
     let url = ServiceUrl::parse_base(url).ok()?;
     url.origin().to_string().parse().ok()
+}
+
+fn is_within(issued_at: Option<SystemTime>, expires_at: SystemTime, maximum: Duration) -> bool {
+    let Some(issued_at) = issued_at else {
+        return false;
+    };
+    expires_at
+        .duration_since(issued_at)
+        .is_ok_and(|lifetime| lifetime <= maximum)
+}
+
+impl From<MintError> for RuleBroken {
+    fn from(error: MintError) -> Self {
+        match error {
+            MintError::UnknownClient => Self::UnknownSealer,
+            MintError::ForbiddenService { index } => Self::ForbiddenService { index },
+            MintError::ForbiddenUrl { index } => Self::ForbiddenUrl { index },
+            MintError::Request(invalid) => Self::Grant(invalid),
+            // Not expected: these are of sealing.
+            MintError::TooLong { .. } | MintError::Internal(_) => Self::TooLong,
+        }
+    }
 }

@@ -67,24 +67,11 @@ impl MintRequest {
         let mut auth = object(required(&mut members, GRANT, GRANT)?, GRANT)?;
         let _any_client_id = members.remove("clientId");
         let client_secret = client_secret(members.remove("clientSecret"));
-        let name = either(&mut members, &mut auth, "name")?
-            .map(name)
-            .transpose()?;
         let not_before = either(&mut members, &mut auth, "notBefore")?
             .map(not_before)
             .transpose()?;
-        let restrict = match either(&mut members, &mut auth, "restrict")? {
-            Some(restrict) => restrictions(restrict)?,
-            None => Vec::new(),
-        };
-        let delegation = either(&mut members, &mut auth, "delegation")?
-            .map(delegation)
-            .transpose()?;
+        let grant = reader.grant(&mut members, auth)?;
         reader.warn_about(&members, "");
-        let mut grant = reader.grant(auth)?;
-        grant.name = name;
-        grant.restrict = restrict;
-        grant.delegation = delegation;
         Ok(Self {
             grant,
             lifetime,
@@ -92,6 +79,22 @@ impl MintRequest {
             client_secret,
             warnings: reader.warnings,
         })
+    }
+}
+
+/// Checks a grant that no request for a key brought here, as if one had.
+///
+/// # Errors
+/// [`InvalidRequest`] naming the first member at fault.
+pub(crate) fn check_grant(grant: &Grant) -> Result<(), InvalidRequest> {
+    let Ok(value) = serde_json::to_value(grant) else {
+        return Err(InvalidRequest::new(GRANT, "is not valid JSON"));
+    };
+    let mut reader = Reader::default();
+    reader.grant(&mut Map::new(), object(value, GRANT)?)?;
+    match reader.warnings.pop() {
+        Some(_unknown_member) => Err(InvalidRequest::new(GRANT, "has a member that is not known")),
+        None => Ok(()),
     }
 }
 
@@ -151,7 +154,7 @@ pub(crate) fn restrictions(value: Value) -> Result<Vec<Restriction>, InvalidRequ
 }
 
 /// Parses how many levels of keys may be made from a key.
-pub(crate) fn delegation(value: Value) -> Result<u8, InvalidRequest> {
+pub(crate) fn delegation(value: &Value) -> Result<u8, InvalidRequest> {
     match value.as_u64().and_then(|levels| u8::try_from(levels).ok()) {
         Some(levels) if usize::from(levels) <= MAX_DELEGATION_DEPTH => Ok(levels),
         Some(_) | None => Err(InvalidRequest::new(
@@ -224,8 +227,22 @@ struct Reader {
 }
 
 impl Reader {
-    fn grant(&mut self, mut map: ZeroizingMap) -> Result<Grant, InvalidRequest> {
+    /// Reads a grant, some of whose members may be in the request body instead.
+    fn grant(
+        &mut self,
+        body: &mut Map<String, Value>,
+        mut map: ZeroizingMap,
+    ) -> Result<Grant, InvalidRequest> {
         let path = GRANT;
+        let name = either(body, &mut map, "name")?.map(name).transpose()?;
+        let restrict = match either(body, &mut map, "restrict")? {
+            Some(restrict) => restrictions(restrict)?,
+            None => Vec::new(),
+        };
+        let delegation = either(body, &mut map, "delegation")?
+            .as_ref()
+            .map(delegation)
+            .transpose()?;
         let quotas = match take(&mut map, "requestQuotas") {
             Some(quotas) => Some(self.quotas(quotas, &format!("{path}.requestQuotas"))?),
             None => None,
@@ -239,7 +256,11 @@ impl Reader {
             None => BTreeMap::new(),
         };
         self.warn_about(&map, "requestAuthAndQuotas.");
-        Ok(Grant::new(quotas, secrets).with_model_aliases(aliases))
+        let mut grant = Grant::new(quotas, secrets).with_model_aliases(aliases);
+        grant.name = name;
+        grant.restrict = restrict;
+        grant.delegation = delegation;
+        Ok(grant)
     }
 
     fn quotas(&mut self, value: Value, path: &str) -> Result<RequestQuotas, InvalidRequest> {

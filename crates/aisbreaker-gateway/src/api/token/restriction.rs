@@ -7,6 +7,8 @@ use aisbreaker_api::{
 use aisbreaker_token::Restriction;
 use serde_json::{Map, Value};
 
+use crate::restrictions;
+
 /// The most values of one member.
 const MAX_VALUES: usize = 64;
 
@@ -27,7 +29,13 @@ pub(crate) fn parse(value: Value, path: &str) -> Result<Restriction, InvalidRequ
                        origins and maxBodyBytes";
         return Err(InvalidRequest::new(path, problem));
     }
-    Ok(restriction)
+    match restrictions::check(&restriction) {
+        Ok(()) => Ok(restriction),
+        Err(invalid) => {
+            let value = format!("{path}.{}[{}]", invalid.member, invalid.index);
+            Err(InvalidRequest::new(value, invalid.problem))
+        }
+    }
 }
 
 fn texts(
@@ -85,6 +93,10 @@ mod tests {
             ),
             (json!({"services": null}), true),
             (json!({"models": []}), false),
+            (json!({"operations": ["files"]}), false),
+            (json!({"clients": ["everyone"]}), false),
+            (json!({"origins": ["https://app.example.com/"]}), false),
+            (json!({"services": ["chat:\n"]}), false),
             (json!({"Services": []}), false),
             (json!({"services": "chat:dummy"}), false),
             (json!({"services": [1]}), false),

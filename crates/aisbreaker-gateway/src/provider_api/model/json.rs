@@ -12,6 +12,8 @@ use serde_json::value::RawValue;
 
 use super::{BodyModel, NameEncoding, repeated};
 
+/// The members that name other models: those of OpenRouter and LiteLLM, in any case.
+const OTHER_MODELS: [&str; 2] = ["models", "fallbacks"];
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Finds the model in a JSON object in UTF-8; `None` if it names none, or `null`.
@@ -22,7 +24,8 @@ pub(crate) fn model_in_json(body: &[u8]) -> Result<Option<BodyModel>, InvalidReq
         return Err(InvalidRequest::new("request body", "must be JSON in UTF-8"));
     };
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    let Some(raw) = find_member(text)? else {
+    let found = find_members(text)?;
+    let Some(raw) = found.model else {
         return Ok(None);
     };
     let name: Option<String> = serde_json::from_str(raw.get())
@@ -36,7 +39,18 @@ pub(crate) fn model_in_json(body: &[u8]) -> Result<Option<BodyModel>, InvalidReq
             "cannot be found in the request body",
         ));
     };
-    BodyModel::new(name, span, NameEncoding::JsonString).map(Some)
+    let model = BodyModel::new(name, span, NameEncoding::JsonString)?;
+    Ok(Some(BodyModel {
+        other_models: found.other_models,
+        ..model
+    }))
+}
+
+/// What an object says about models.
+#[derive(Default)]
+struct Members<'a> {
+    model: Option<&'a RawValue>,
+    other_models: Option<&'static str>,
 }
 
 /// Why an object does not have one model that every parser finds.
@@ -47,12 +61,12 @@ enum Ambiguity {
     OtherCase,
 }
 
-fn find_member(text: &str) -> Result<Option<&RawValue>, InvalidRequest> {
+fn find_members(text: &str) -> Result<Members<'_>, InvalidRequest> {
     let mut ambiguity = None;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let parsed = deserializer
         .deserialize_map(MemberVisitor(&mut ambiguity))
-        .and_then(|member| deserializer.end().map(|()| member));
+        .and_then(|members| deserializer.end().map(|()| members));
     match ambiguity {
         None => {}
         Some(Ambiguity::Repeated) => return Err(repeated("model")),
@@ -64,7 +78,7 @@ fn find_member(text: &str) -> Result<Option<&RawValue>, InvalidRequest> {
         }
     }
     match parsed {
-        Ok(member) => Ok(member),
+        Ok(members) => Ok(members),
         Err(error) if error.is_data() => {
             Err(InvalidRequest::new("request body", "must be a JSON object"))
         }
@@ -101,35 +115,40 @@ impl MemberVisitor<'_> {
 }
 
 impl<'de> Visitor<'de> for MemberVisitor<'_> {
-    type Value = Option<&'de RawValue>;
+    type Value = Members<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        let mut model = None;
+        let mut found = Members::default();
         while let Some(name) = members.next_key()? {
             match name {
                 Name::Other => {
                     members.next_value::<IgnoredAny>()?;
                 }
+                Name::OtherModels(name) => {
+                    members.next_value::<IgnoredAny>()?;
+                    found.other_models = Some(name);
+                }
                 Name::OtherCase => return Err(self.stop(Ambiguity::OtherCase)),
                 Name::Model => {
-                    if model.replace(members.next_value()?).is_some() {
+                    if found.model.replace(members.next_value()?).is_some() {
                         return Err(self.stop(Ambiguity::Repeated));
                     }
                 }
             }
         }
-        Ok(model)
+        Ok(found)
     }
 }
 
-/// The name of a member, compared with `model`.
+/// The name of a member, compared with `model` and the members that name other models.
 enum Name {
     Model,
     OtherCase,
+    OtherModels(&'static str),
     Other,
 }
 
@@ -152,7 +171,13 @@ impl Visitor<'_> for NameVisitor {
         Ok(match text {
             "model" => Name::Model,
             text if text.eq_ignore_ascii_case("model") => Name::OtherCase,
-            _ => Name::Other,
+            text => match OTHER_MODELS
+                .into_iter()
+                .find(|name| text.eq_ignore_ascii_case(name))
+            {
+                Some(name) => Name::OtherModels(name),
+                None => Name::Other,
+            },
         })
     }
 }

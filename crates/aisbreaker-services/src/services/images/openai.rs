@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     super::{
-        choose_engine::choose_engine,
+        choose_engine::{choose_engine, reached_engine},
         conversation::Conversation,
         http_exchange::ProviderRequest,
         provider_error::parse_object,
@@ -22,7 +22,7 @@ use crate::{
     endpoint::{Endpoint, PathJoin, SecretNeed},
     error::ServiceError,
     providers::AuthScheme,
-    service::{Call, Reply, ReplyFuture, ReplyKind, Service},
+    service::{Call, Reached, Reply, ReplyFuture, ReplyKind, Service, Target},
     upstream::headers,
     usage::Tokens,
 };
@@ -51,6 +51,10 @@ impl OpenAiImages {
         Self { client, settings }
     }
 
+    fn default_engine(&self) -> &str {
+        self.settings.engine.as_deref().unwrap_or(DEFAULT_ENGINE)
+    }
+
     async fn generate(&self, mut call: Call) -> Result<Reply, ServiceError> {
         let endpoint = Endpoint {
             default_url: Some(DEFAULT_URL),
@@ -62,8 +66,7 @@ impl OpenAiImages {
         let destination = Destination::choose(&endpoint, &call)?;
         let conversation = Conversation::start(&call.service_id, &mut call.request)?;
         let prompt = prompt(&call.service_id, &conversation)?;
-        let default_engine = self.settings.engine.as_deref().unwrap_or(DEFAULT_ENGINE);
-        let model = choose_engine(&call, Some(default_engine))?;
+        let model = choose_engine(&call, Some(self.default_engine()))?;
         let reply_kind = call.reply_kind();
         let headers = headers::json_request(&destination, AuthScheme::Bearer, ReplyKind::Final)?;
         let body = body(prompt, &model, call.request.intern_options);
@@ -84,6 +87,10 @@ impl OpenAiImages {
 impl Service for OpenAiImages {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
         Box::pin(self.generate(call))
+    }
+
+    fn reached(&self, target: &Target<'_>) -> Result<Reached, ServiceError> {
+        reached_engine(target, Some(self.default_engine()))
     }
 }
 

@@ -2,14 +2,14 @@
 //!
 //! Source: the API reference of `POST /v2beta/stable-image/generate/…`. Forms follow RFC 7578.
 
-use aisbreaker_api::{Output, OutputImage};
+use aisbreaker_api::{Output, OutputImage, ServiceId};
 use aisbreaker_egress::{Client, Outgoing};
 use http::{HeaderValue, header};
 use serde_json::{Map, Value};
 
 use super::{
     super::{
-        choose_engine::with_engine,
+        choose_engine::{id_with_engine, with_engine},
         conversation::Conversation,
         http_exchange::ProviderRequest,
         provider_error::{of_withheld_answer, parse_object},
@@ -23,7 +23,7 @@ use crate::{
     endpoint::{Endpoint, PathJoin, SecretNeed},
     error::{ErrorDetail, ServiceError},
     providers::AuthScheme,
-    service::{Call, Reply, ReplyFuture, ReplyKind, Service},
+    service::{Call, Reached, Reply, ReplyFuture, ReplyKind, Service, Target, parse_id},
     upstream::headers,
 };
 
@@ -54,11 +54,7 @@ impl StabilityImages {
     }
 
     async fn generate(&self, mut call: Call) -> Result<Reply, ServiceError> {
-        let default_engine = self.settings.engine.as_deref().unwrap_or(DEFAULT_ENGINE);
-        let engine = match call.service_id.engine() {
-            Some(engine) => engine.to_owned(),
-            None => default_engine.to_owned(),
-        };
+        let engine = self.engine(&call.service_id).to_owned();
         let destination = self.destination(&call, &engine)?;
         let conversation = Conversation::start(&call.service_id, &mut call.request)?;
         let reply_kind = call.reply_kind();
@@ -85,6 +81,14 @@ impl StabilityImages {
             .await
     }
 
+    fn engine<'a>(&'a self, id: &'a ServiceId) -> &'a str {
+        match (id.engine(), &self.settings.engine) {
+            (Some(engine), _) => engine,
+            (None, Some(default)) => default,
+            (None, None) => DEFAULT_ENGINE,
+        }
+    }
+
     fn destination(&self, call: &Call, engine: &str) -> Result<Destination, ServiceError> {
         let id = with_engine(&call.service_id, engine)?;
         let last_segment = if engine.starts_with(SD3) {
@@ -106,6 +110,25 @@ impl StabilityImages {
 impl Service for StabilityImages {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
         Box::pin(self.generate(call))
+    }
+
+    fn reached(&self, target: &Target<'_>) -> Result<Reached, ServiceError> {
+        let id = target.service_id;
+        let engine = self.engine(id);
+        let id = match target.request.intern_options.get("model") {
+            None | Some(Value::Null) => id_with_engine(id, engine)?,
+            // Of this engine, the option chooses the model.
+            Some(Value::String(model)) if engine == SD3 => {
+                let service = [id.task(), ":", id.vendor().unwrap_or_default()].concat();
+                id_with_engine(&parse_id(&service)?, model)?
+            }
+            Some(_) if engine == SD3 => {
+                let text = "request.internOptions.model must be a string";
+                return Err(ServiceError::BadRequest(text.into()));
+            }
+            Some(_) => id_with_engine(id, engine)?,
+        };
+        Ok(Reached::Service(id))
     }
 }
 

@@ -1,0 +1,32 @@
+//! A key that a subcommand works on.
+
+use std::error::Error;
+
+use aisbreaker_token::PREFIX;
+use clap::{Arg, ArgMatches};
+use secrecy::SecretString;
+
+use super::secret_source::SecretSource;
+
+/// Returns the argument.
+pub(crate) fn arg() -> Arg {
+    Arg::new("key")
+        .value_name("KEY")
+        .default_value("env:AISBREAKER_API_KEY")
+        .help("The key, or where it is: env:NAME, file:PATH, or - for standard input")
+}
+
+/// Reads the key.
+///
+/// # Errors
+/// A source that cannot be read.
+pub(crate) fn read(arguments: &ArgMatches) -> Result<SecretString, Box<dyn Error>> {
+    let text = arguments.get_one::<String>("key").ok_or("no key")?;
+    if text.starts_with(PREFIX) {
+        return Ok(text.as_str().into());
+    }
+    let source: SecretSource = text
+        .parse()
+        .map_err(|_source| "KEY must be a key, env:NAME, file:PATH, or - for standard input")?;
+    source.read()
+}

@@ -1,0 +1,91 @@
+//! `mint`: seals a new key, with this machine's server key or at a server.
+
+use std::error::Error;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use secrecy::ExposeSecret as _;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Outcome, key_options,
+    secret_source::{self, SecretSource},
+    target::{self, Target},
+};
+use crate::settings::Flags;
+
+const EXAMPLE: &str = "Example:\n  aisbreaker-server mint --host ai.example.com --service \
+                       chat:openai.com=env:OPENAI_API_KEY --expires 30d --name ana";
+
+pub(crate) fn command() -> Command {
+    Command::new("mint")
+        .about("Seals a new key and prints it")
+        .after_help(EXAMPLE)
+        .args(target::args())
+        .arg(
+            Arg::new("service")
+                .long("service")
+                .value_name("ID[=SOURCE]")
+                .action(ArgAction::Append)
+                .help(format!(
+                    "Service of the key, and where its secret is: {}; may be repeated",
+                    secret_source::HELP
+                )),
+        )
+        .arg(
+            Arg::new("alias")
+                .long("alias")
+                .value_name("NAME=ID")
+                .action(ArgAction::Append)
+                .help("Alias of a model, such as fast=chat:groq.com/llama-3.1-8b; may be repeated"),
+        )
+        .args(key_options::args())
+}
+
+pub(crate) fn run(flags: Flags, arguments: &ArgMatches) -> Outcome {
+    let target = Target::of(flags, arguments)?;
+    let mut request = Map::new();
+    key_options::add(arguments, &mut request)?;
+    request.insert("requestAuthAndQuotas".to_owned(), grant(arguments)?);
+    if let Some(secret) = &target.mint_secret {
+        request.insert("clientSecret".to_owned(), json!(secret.expose_secret()));
+    }
+    let body = Value::Object(request).to_string();
+    let answer = target.post("/api/v1/oauth/token", "application/json", body, None)?;
+    key_options::print(&answer.success()?, arguments)
+}
+
+fn grant(arguments: &ArgMatches) -> Result<Value, Box<dyn Error>> {
+    let mut secrets = Vec::new();
+    for service in arguments
+        .get_many::<String>("service")
+        .into_iter()
+        .flatten()
+    {
+        secrets.push(service_secret(service)?);
+    }
+    let mut grant = json!({"serviceSecrets": secrets});
+    if let Some(quotas) = key_options::quotas(arguments)? {
+        grant["requestQuotas"] = quotas;
+    }
+    let mut aliases = Map::new();
+    for alias in arguments.get_many::<String>("alias").into_iter().flatten() {
+        let (name, id) = alias
+            .split_once('=')
+            .ok_or("--alias must be NAME=ID, such as fast=chat:groq.com/llama-3.1-8b")?;
+        aliases.insert(name.to_owned(), json!(id));
+    }
+    if !aliases.is_empty() {
+        grant["modelAliases"] = Value::Object(aliases);
+    }
+    Ok(grant)
+}
+
+fn service_secret(service: &str) -> Result<Value, Box<dyn Error>> {
+    let Some((id, source)) = service.split_once('=') else {
+        return Ok(json!({"serviceId": service, "authSecret": ""}));
+    };
+    let source: SecretSource = source
+        .parse()
+        .map_err(|problem| format!("the source of the secret of {id} {problem}"))?;
+    Ok(json!({"serviceId": id, "authSecret": source.read()?.expose_secret()}))
+}

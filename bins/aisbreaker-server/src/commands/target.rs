@@ -1,0 +1,214 @@
+//! Where a subcommand asks: a server, or a gateway in this process with the settings of this machine.
+//!
+//! Both answer the same HTTP requests, so keys are made and read by one code, and by the same rules.
+
+use std::{
+    error::Error,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use aisbreaker_egress as egress;
+use aisbreaker_gateway::Gateway;
+use aisbreaker_token::Host;
+use bytes::Bytes;
+use clap::{Arg, ArgMatches};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+
+use crate::{
+    run,
+    settings::{self, Flags, Settings},
+};
+
+/// What a subcommand asks.
+pub(crate) struct Target {
+    kind: Kind,
+    /// What proves that the caller may mint, if this machine's settings name it.
+    pub(crate) mint_secret: Option<SecretString>,
+}
+
+enum Kind {
+    Server {
+        client: egress::Client,
+        base: String,
+    },
+    Local {
+        gateway: Box<Gateway>,
+        host: Host,
+    },
+}
+
+/// The answer to a request.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) json: Value,
+}
+
+/// Returns the arguments that choose the target.
+pub(crate) fn args() -> [Arg; 2] {
+    [
+        Arg::new("server")
+            .long("server")
+            .value_name("URL")
+            .conflicts_with("host")
+            .help("Asks this server; without it, this machine's server key is used"),
+        Arg::new("host").long("host").value_name("NAME").help(
+            "Host name that the key is bound to; without it, the first of AISBREAKER_PUBLIC_HOSTS",
+        ),
+    ]
+}
+
+impl Target {
+    /// Chooses the target by the arguments and the settings of this machine.
+    ///
+    /// # Errors
+    /// Settings that cannot be used, a URL that is none, and no key or host to work with.
+    pub(crate) fn of(flags: Flags, arguments: &ArgMatches) -> Result<Self, Box<dyn Error>> {
+        let settings = settings::load(flags, std::env::vars_os())?;
+        let mint_secret = settings.gateway.minting.secret.clone();
+        let kind = match arguments.get_one::<String>("server") {
+            Some(url) => server(url)?,
+            None => {
+                let host = host(&settings, arguments)?;
+                local(settings, &host)?
+            }
+        };
+        Ok(Self { kind, mint_secret })
+    }
+
+    /// Creates the target with the settings of this machine, for keys bound to this host.
+    ///
+    /// # Errors
+    /// No server key.
+    pub(crate) fn local(settings: Settings, host: &Host) -> Result<Self, Box<dyn Error>> {
+        let mint_secret = settings.gateway.minting.secret.clone();
+        let kind = local(settings, host)?;
+        Ok(Self { kind, mint_secret })
+    }
+
+    /// Posts a body to a path, with a key as the bearer value if there is one.
+    ///
+    /// # Errors
+    /// A server that does not answer, or not in JSON.
+    pub(crate) fn post(
+        &self,
+        path: &str,
+        media_type: &'static str,
+        body: String,
+        bearer: Option<&SecretString>,
+    ) -> Result<Answer, Box<dyn Error>> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        if let Some(key) = bearer {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()))
+                .map_err(|_control| "the key has a character that no key has")?;
+            value.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (status, body) = runtime.block_on(async {
+            match &self.kind {
+                Kind::Server { client, base } => ask(client, base, path, headers, body).await,
+                Kind::Local { gateway, host } => handle(gateway, host, path, headers, body).await,
+            }
+        })?;
+        let json = match serde_json::from_slice(&body) {
+            Ok(json) => json,
+            Err(_) if body.is_empty() => Value::Null,
+            Err(_) => return Err(format!("the answer (status {status}) is not JSON").into()),
+        };
+        Ok(Answer { status, json })
+    }
+}
+
+impl Answer {
+    /// Returns the answer if it is a success.
+    ///
+    /// # Errors
+    /// The message of a refusal.
+    pub(crate) fn success(self) -> Result<Value, Box<dyn Error>> {
+        if self.status.is_success() {
+            return Ok(self.json);
+        }
+        let own = self.json.pointer("/error/message");
+        let message = own.or_else(|| self.json.get("message"));
+        let text = message.and_then(Value::as_str).unwrap_or("no reason given");
+        Err(format!("refused with status {}: {text}", self.status.as_u16()).into())
+    }
+}
+
+fn server(url: &str) -> Result<Kind, Box<dyn Error>> {
+    let base = url.trim_end_matches('/').to_owned();
+    egress::parse_url(&base).map_err(|error| format!("--server {error}"))?;
+    // Whoever runs the command chose the address.
+    let policy = egress::Policy::strict().allow("0.0.0.0/0")?.allow("::/0")?;
+    let client = egress::Client::new(policy, egress::Timeouts::default());
+    Ok(Kind::Server { client, base })
+}
+
+fn local(settings: Settings, host: &Host) -> Result<Kind, Box<dyn Error>> {
+    if settings.has_random_key {
+        let problem = "there is no server key: set AUTH_ENCRYPTION_KEYPHRASE, or ask a server with \
+                       --server URL";
+        return Err(problem.into());
+    }
+    Ok(Kind::Local {
+        gateway: Box::new(run::gateway_alone(settings)),
+        host: host.clone(),
+    })
+}
+
+/// Returns the host that keys are bound to.
+///
+/// # Errors
+/// No host, or a text that is none.
+pub(crate) fn host(settings: &Settings, arguments: &ArgMatches) -> Result<Host, Box<dyn Error>> {
+    if let Some(host) = arguments.get_one::<String>("host") {
+        return Host::parse(host).map_err(|error| format!("--host is {error}").into());
+    }
+    let public = settings.gateway.public_hosts.first();
+    match public {
+        Some(host) => Ok(host.clone()),
+        None => Err("a key is bound to a host: name it with --host NAME".into()),
+    }
+}
+
+async fn ask(
+    client: &egress::Client,
+    base: &str,
+    path: &str,
+    headers: HeaderMap,
+    body: String,
+) -> Result<(StatusCode, Bytes), Box<dyn Error>> {
+    let url: Uri = egress::parse_url(&format!("{base}{path}"))?;
+    let outgoing = egress::Outgoing::post(headers, body);
+    let (parts, body) = client
+        .send(&url, egress::UrlSource::Trusted, outgoing)
+        .await?
+        .into_parts();
+    let (bytes, _reservation) = body.collect_bounded().await?;
+    Ok((parts.status, bytes))
+}
+
+async fn handle(
+    gateway: &Gateway,
+    host: &Host,
+    path: &str,
+    headers: HeaderMap,
+    body: String,
+) -> Result<(StatusCode, Bytes), Box<dyn Error>> {
+    let mut request = Request::new(Full::new(Bytes::from(body)));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = path.parse()?;
+    *request.headers_mut() = headers;
+    let host = HeaderValue::from_str(host.as_str())?;
+    request.headers_mut().insert(header::HOST, host);
+    let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let (parts, body) = gateway.handle(request, peer).await.into_parts();
+    let bytes = body.collect().await?.to_bytes();
+    Ok((parts.status, bytes))
+}

@@ -1,0 +1,258 @@
+//! What a key may not be used for, although its secrets would allow it.
+//!
+//! A key has a list of restrictions, and every one of them must hold. A member that is absent
+//! restricts nothing, and an empty list allows nothing. What a request shows before its service is
+//! known is judged here; `services` are part of the credentials, and judged wherever a service is
+//! called.
+
+mod origin;
+
+use std::net::IpAddr;
+
+use aisbreaker_api::ServicePattern;
+use aisbreaker_services::ServiceRestrictions;
+use aisbreaker_token::Restriction;
+use http::HeaderValue;
+use ipnet::{IpNet, Ipv4Net};
+
+use self::origin::WebOrigin;
+use crate::{cors::AllowedOrigin, route::operation::Operation};
+
+/// Below `/v1`, the path of an operation follows this.
+const BASE: &str = "/v1/";
+const PROCESS: &str = "process";
+/// The bits before the one of an IPv4 address in IPv6 (RFC 4291 section 2.5.5.2).
+const MAPPED_PREFIX_BITS: u8 = 96;
+
+/// The restrictions of a key, apart from `services`.
+#[derive(Debug, Default)]
+pub(crate) struct Restrictions {
+    rules: Vec<Rule>,
+    /// The largest body that all of them allow, in bytes.
+    max_body_bytes: Option<u64>,
+}
+
+/// One restriction.
+#[derive(Debug)]
+struct Rule {
+    operations: Option<OperationSet>,
+    clients: Option<Vec<IpNet>>,
+    origins: Option<Vec<WebOrigin>>,
+}
+
+/// Operations, each a bit.
+#[derive(Clone, Copy, Debug)]
+struct OperationSet(u32);
+
+/// What a key is used for.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyUse {
+    /// As `operations` has it; `None`: it is always allowed.
+    operation: Option<&'static str>,
+}
+
+/// Which value of a restriction cannot be understood.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct InvalidRestriction {
+    pub(crate) member: &'static str,
+    pub(crate) index: usize,
+    pub(crate) problem: &'static str,
+}
+
+/// The restriction that refused a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum RestrictionError {
+    Client,
+    Origin,
+    Operation(&'static str),
+}
+
+impl KeyUse {
+    /// A call of `process`.
+    pub(crate) const PROCESS: Self = Self {
+        operation: Some(PROCESS),
+    };
+    /// A question about the key itself.
+    pub(crate) const QUESTION: Self = Self { operation: None };
+
+    /// Returns the use for an operation of a provider's API. Models may always be listed.
+    pub(crate) fn of(operation: Operation) -> Self {
+        let operation = match operation {
+            Operation::Models | Operation::Model => None,
+            other => Some(name_of(other)),
+        };
+        Self { operation }
+    }
+}
+
+impl Restrictions {
+    /// Parses the restrictions of a key, `services` into restrictions of their own.
+    ///
+    /// # Errors
+    /// [`InvalidRestriction`] for the first value that cannot be understood.
+    pub(crate) fn parse(
+        list: Vec<Restriction>,
+    ) -> Result<(Self, ServiceRestrictions), InvalidRestriction> {
+        let mut restrictions = Self::default();
+        let mut services = Vec::new();
+        for restriction in list {
+            let allowed = parse_each("services", restriction.services, parse_service)?;
+            services.extend(allowed);
+            let max_body_bytes = restriction.max_body_bytes;
+            let of_all = restrictions
+                .max_body_bytes
+                .into_iter()
+                .chain(max_body_bytes);
+            restrictions.max_body_bytes = of_all.min();
+            let operations = parse_each("operations", restriction.operations, parse_operation)?;
+            restrictions.rules.push(Rule {
+                operations: operations.map(OperationSet::of),
+                clients: parse_each("clients", restriction.clients, parse_network)?,
+                origins: parse_each("origins", restriction.origins, parse_origin)?,
+            });
+        }
+        Ok((restrictions, ServiceRestrictions::new(services)))
+    }
+
+    /// Returns the largest body that is allowed, in bytes.
+    pub(crate) fn max_body_bytes(&self) -> Option<u64> {
+        self.max_body_bytes
+    }
+
+    /// Returns which pages may read the response to a request with this `Origin`.
+    pub(crate) fn allowed_origin(&self, origin: Option<&HeaderValue>) -> AllowedOrigin {
+        let mut lists = self.rules.iter().filter_map(|rule| rule.origins.as_ref());
+        let Some(first) = lists.next() else {
+            return AllowedOrigin::Any;
+        };
+        let Some((value, origin)) = origin.and_then(|value| Some((value, WebOrigin::of(value)?)))
+        else {
+            return AllowedOrigin::None;
+        };
+        if first.contains(&origin) && lists.all(|list| list.contains(&origin)) {
+            AllowedOrigin::One(value.clone())
+        } else {
+            AllowedOrigin::None
+        }
+    }
+
+    /// Judges a use by this client, from a page of this origin.
+    ///
+    /// # Errors
+    /// [`RestrictionError`] for the first restriction that does not hold.
+    pub(crate) fn judge(
+        &self,
+        client: IpAddr,
+        origin: &AllowedOrigin,
+        key_use: KeyUse,
+    ) -> Result<(), RestrictionError> {
+        let client = client.to_canonical();
+        for rule in &self.rules {
+            if let Some(clients) = &rule.clients
+                && !clients.iter().any(|network| network.contains(&client))
+            {
+                return Err(RestrictionError::Client);
+            }
+        }
+        if *origin == AllowedOrigin::None {
+            return Err(RestrictionError::Origin);
+        }
+        let Some(operation) = key_use.operation else {
+            return Ok(());
+        };
+        for rule in &self.rules {
+            if let Some(operations) = rule.operations
+                && !operations.contains(operation)
+            {
+                return Err(RestrictionError::Operation(operation));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks the values of one restriction.
+///
+/// # Errors
+/// [`InvalidRestriction`] for the first value that cannot be understood.
+pub(crate) fn check(restriction: &Restriction) -> Result<(), InvalidRestriction> {
+    Restrictions::parse(vec![restriction.clone()]).map(drop)
+}
+
+fn parse_each<T>(
+    member: &'static str,
+    texts: Option<Vec<String>>,
+    parse: impl Fn(String) -> Result<T, &'static str>,
+) -> Result<Option<Vec<T>>, InvalidRestriction> {
+    let Some(texts) = texts else {
+        return Ok(None);
+    };
+    let mut values = Vec::with_capacity(texts.len());
+    for (index, text) in texts.into_iter().enumerate() {
+        let value = parse(text).map_err(|problem| InvalidRestriction {
+            member,
+            index,
+            problem,
+        })?;
+        values.push(value);
+    }
+    Ok(Some(values))
+}
+
+fn parse_service(text: String) -> Result<ServicePattern, &'static str> {
+    ServicePattern::parse(text)
+        .map_err(|_invalid| "must be at most 512 bytes without control characters")
+}
+
+fn parse_operation(text: String) -> Result<u32, &'static str> {
+    bit_of(&text).ok_or("must be a path below /v1, such as chat/completions, or process")
+}
+
+/// Parses a network or an address. One of IPv4 addresses in IPv6 becomes one of IPv4.
+fn parse_network(text: String) -> Result<IpNet, &'static str> {
+    let parsed = match text.parse::<IpAddr>() {
+        Ok(address) => Ok(IpNet::from(address)),
+        Err(_not_an_address) => text.parse(),
+    };
+    let network = parsed.map_err(|_invalid| "must be an address or a network, as 192.0.2.0/24")?;
+    let IpNet::V6(v6) = network else {
+        return Ok(network);
+    };
+    let bits = v6.prefix_len().checked_sub(MAPPED_PREFIX_BITS);
+    match (bits, v6.addr().to_ipv4_mapped()) {
+        (Some(bits), Some(v4)) => Ok(Ipv4Net::new(v4, bits).map_or(network, IpNet::V4)),
+        (None, _) | (_, None) => Ok(network),
+    }
+}
+
+fn parse_origin(text: String) -> Result<WebOrigin, &'static str> {
+    WebOrigin::parse(&text).ok_or(
+        "must be an origin as browsers send it: scheme, host and port, as https://app.example.com",
+    )
+}
+
+impl OperationSet {
+    fn of(bits: Vec<u32>) -> Self {
+        Self(bits.into_iter().fold(0, |all, bit| all | bit))
+    }
+
+    fn contains(self, operation: &str) -> bool {
+        bit_of(operation).is_some_and(|bit| self.0 & bit != 0)
+    }
+}
+
+/// Returns the bit of an operation: the path below `/v1` as a template, or `process`.
+fn bit_of(name: &str) -> Option<u32> {
+    let operations = Operation::ALL.into_iter().map(name_of);
+    let mut names = std::iter::once(PROCESS).chain(operations);
+    let place = names.position(|known| known == name)?;
+    1_u32.checked_shl(u32::try_from(place).ok()?)
+}
+
+fn name_of(operation: Operation) -> &'static str {
+    let template = operation.template();
+    template.strip_prefix(BASE).unwrap_or(template)
+}
+
+#[cfg(test)]
+mod tests;
