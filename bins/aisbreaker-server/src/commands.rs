@@ -6,6 +6,10 @@ mod key_options;
 mod keygen;
 mod mint;
 mod narrow;
+mod public_key;
+mod public_key_source;
+mod revoke;
+mod seal;
 mod secret_source;
 mod target;
 
@@ -43,5 +47,17 @@ pub(crate) const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         command: narrow::command,
         run: narrow::run,
+    },
+    Subcommand {
+        command: seal::command,
+        run: seal::run,
+    },
+    Subcommand {
+        command: public_key::command,
+        run: public_key::run,
+    },
+    Subcommand {
+        command: revoke::command,
+        run: revoke::run,
     },
 ];

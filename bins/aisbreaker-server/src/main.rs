@@ -3,9 +3,11 @@
 
 mod args;
 mod commands;
+mod files;
 mod logging;
 mod open_files;
 mod panics;
+mod revoked_file;
 mod run;
 mod settings;
 mod state_file;

@@ -1,9 +1,9 @@
 //! Runs the server: from its settings to its orderly shutdown.
 
-use std::{future, io, net::SocketAddr, time::Duration};
+use std::{future, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use aisbreaker_egress as egress;
-use aisbreaker_gateway::{Config, Gateway, Limits, SystemClock};
+use aisbreaker_gateway::{Clock as _, Config, Gateway, Limits, Revocation, SystemClock};
 use aisbreaker_services::{
     Registry, Relay,
     services::{self, Options},
@@ -17,6 +17,7 @@ use tokio::{
 use crate::{
     commands::Outcome,
     logging, open_files,
+    revoked_file::RevokedFile,
     settings::{Settings, StateSettings},
     state_file::StateFile,
 };
@@ -34,6 +35,7 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
         bounds,
         services,
         store,
+        revoked_file,
         state,
         has_random_key,
         is_network_open,
@@ -50,6 +52,8 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
 
     let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
     let registry = connect_services(&mut gateway, client, services);
+    let has_store = store.is_some();
+    let revoked = open_revoked_file(revoked_file.as_deref(), has_store, &mut gateway)?;
     let state = match state {
         Some(state) => Some(open_state_file(&state, &mut gateway)?),
         None => None,
@@ -63,10 +67,15 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
             gateway.shared_quotas = Some(store.start()?);
         }
         let gateway = Gateway::new(gateway, registry, SystemClock::new());
+        let revoked = revoked.map(|(file, keys)| {
+            gateway.restore_revoked(keys);
+            file
+        });
         let outcome = tokio::select! {
             outcome = run(listen, metrics_listen, gateway.clone(), limits) => outcome,
             () = log_limit.report() => Ok(()),
             () = write_state(state.as_ref(), &gateway) => Ok(()),
+            () = follow_revoked(revoked.as_ref(), &gateway) => Ok(()),
         };
         if let Some((file, _)) = &state {
             file.write_last(&gateway).await;
@@ -130,6 +139,39 @@ fn warn_about_open_network() {
          can send requests to everything that AISBREAKER_EGRESS_ALLOW opens; unset it, or set \
          AISBREAKER_MINT_SECRET"
     );
+}
+
+/// Opens the file of revoked keys, if there is one, and has the gateway keep revocations there.
+fn open_revoked_file(
+    path: Option<&Path>,
+    has_store: bool,
+    gateway: &mut Config,
+) -> Result<Option<(RevokedFile, Vec<Revocation>)>, String> {
+    if let Some(before) = gateway.revoked_before {
+        let before = humantime::format_rfc3339(before);
+        tracing::warn!(%before, "all API keys that were issued before AISBREAKER_REVOKED_BEFORE are refused");
+    }
+    let Some(path) = path else {
+        if !has_store {
+            tracing::info!(
+                "revoked API keys are kept in memory only and are valid again after a restart; see \
+                 AISBREAKER_REVOKED_FILE"
+            );
+        }
+        return Ok(None);
+    };
+    let (file, keys) = RevokedFile::open(path, SystemClock::new().wall())
+        .map_err(|problem| format!("AISBREAKER_REVOKED_FILE {problem}"))?;
+    gateway.revocation_log = Some(Arc::new(file.clone()));
+    Ok(Some((file, keys)))
+}
+
+/// Follows the file of revoked keys for as long as it is polled; does nothing without one.
+async fn follow_revoked(file: Option<&RevokedFile>, gateway: &Gateway) {
+    match file {
+        Some(file) => file.follow(gateway).await,
+        None => future::pending().await,
+    }
 }
 
 /// Opens the state file and passes the saved counters to the gateway. Returns the file and the time

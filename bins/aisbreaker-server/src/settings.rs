@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) services: Options,
     /// The quota store that several servers share.
     pub(crate) store: Option<StoreSettings>,
+    /// Where revoked keys outlive the process.
+    pub(crate) revoked_file: Option<PathBuf>,
     /// Where quota counters outlive the process.
     pub(crate) state: Option<StateSettings>,
     /// Whether API keys are sealed with a random key, and so end with this process.
@@ -78,6 +80,7 @@ impl Settings {
             bounds: Bounds::default(),
             services: Options::default(),
             store: None,
+            revoked_file: None,
             state: None,
             has_random_key: true,
             is_network_open: false,

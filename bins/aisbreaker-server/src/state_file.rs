@@ -10,17 +10,18 @@
 //! server's user all the same.
 
 use std::{
-    ffi::OsString,
     fs::{self, File, OpenOptions},
-    io::{self, BufWriter},
+    io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use aisbreaker_gateway::{Clock, Gateway, SavedCounters};
 use rustix::fs::{FlockOperation, flock};
+
+use crate::files::{check_directory, replace, resolve, set_aside, with_suffix};
 
 /// How long the end of the process waits for the last write: enough for the largest file on a slow
 /// disk.
@@ -53,14 +54,7 @@ impl StateFile {
     ) -> Result<(Self, Option<SavedCounters>), String> {
         let path = resolve(path)?;
         let lock = lock(&path)?;
-        // Tests whether files can be created here, and removes what a killed server left.
-        let scratch = with_suffix(&path, ".tmp");
-        if let Err(error) = create(&scratch).and_then(|_empty| fs::remove_file(&scratch)) {
-            let shown = path.display();
-            return Err(format!(
-                "is in a directory where no file can be created: {shown}: {error}"
-            ));
-        }
+        check_directory(&path)?;
         let saved = read(&path, max_counters, clock)?;
         Ok((
             Self(Arc::new(Inner {
@@ -139,28 +133,6 @@ impl Inner {
     }
 }
 
-/// Resolves links to the file. A path without a file is returned as it is, if it can name one.
-fn resolve(path: &Path) -> Result<PathBuf, String> {
-    let shown = path.display();
-    match fs::metadata(path) {
-        Ok(found) if found.is_file() => {
-            fs::canonicalize(path).map_err(|error| format!("cannot be found: {shown}: {error}"))
-        }
-        Ok(found) if found.is_dir() => Err(format!("is a directory, not a file: {shown}")),
-        Ok(_) => Err(format!("is not a regular file: {shown}")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if fs::symlink_metadata(path).is_ok() {
-                return Err(format!("is a link to nothing: {shown}"));
-            }
-            if path.file_name().is_none() {
-                return Err(format!("is not the path of a file: {shown}"));
-            }
-            Ok(path.to_owned())
-        }
-        Err(error) => Err(format!("cannot be used: {shown}: {error}")),
-    }
-}
-
 /// Locks out other servers. The lock file is never removed: otherwise two servers could lock one
 /// each.
 fn lock(path: &Path) -> Result<File, String> {
@@ -214,79 +186,4 @@ fn read(
             Ok(None)
         }
     }
-}
-
-/// Renames the file to a name that is not in use, and returns that.
-fn set_aside(path: &Path, wall: SystemTime) -> io::Result<PathBuf> {
-    let seconds = wall
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
-    for attempt in 0..1_000 {
-        let suffix = match attempt {
-            0 => format!(".unreadable-{seconds}"),
-            _ => format!(".unreadable-{seconds}-{attempt}"),
-        };
-        let aside = with_suffix(path, &suffix);
-        if fs::symlink_metadata(&aside).is_err() {
-            fs::rename(path, &aside)?;
-            return Ok(aside);
-        }
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
-}
-
-/// Replaces the file atomically by what `write` writes.
-fn replace(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> io::Result<()> {
-    let scratch = with_suffix(path, ".tmp");
-    let replaced = write_and_rename(&scratch, path, write);
-    if replaced.is_err() {
-        // Frees space on a full disk at once; the next write would remove it as well.
-        let _removed_or_not = fs::remove_file(&scratch);
-    }
-    replaced
-}
-
-fn write_and_rename(
-    scratch: &Path,
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut writer = BufWriter::new(create(scratch)?);
-    write(&mut writer)?;
-    let file = writer
-        .into_inner()
-        .map_err(io::IntoInnerError::into_error)?;
-    file.sync_all()?;
-    fs::rename(scratch, path)?;
-    File::open(directory(path))?.sync_all()
-}
-
-/// Creates a file for this user only, replacing what a killed server may have left.
-fn create(path: &Path) -> io::Result<File> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-}
-
-fn directory(path: &Path) -> &Path {
-    path.parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
-}
-
-/// Returns the path with this suffix added to its file name.
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    name.into()
 }

@@ -16,8 +16,8 @@ use std::{
 };
 
 use aisbreaker_quota::{
-    Charge, Refusal, Standings,
-    shared::{SharedRefusal, StoreError},
+    Charge, Refusal, Standings, Window,
+    shared::{NotCharged, SharedRefusal, StoreError},
 };
 use aisbreaker_token::RequestQuotas;
 use http::HeaderMap;
@@ -26,7 +26,7 @@ pub use self::saved::SavedCounters;
 use self::{
     backend::Backend,
     counters::{
-        CounterId, QuotaOwner, offline_failure_charge, quota_owners, quota_query_charges,
+        CounterId, QuotaOwner, Scope, offline_failure_charge, per_minute_charges, quota_owners,
         server_charges,
     },
     quota_state::QuotaState,
@@ -139,13 +139,16 @@ impl Admission {
         now: impl Fn() -> Instant,
         state: impl FnOnce(Standings<N>) -> QuotaState,
     ) -> Result<Option<QuotaState>, NotAdmitted> {
-        match self.backend.charge(charges, now).await {
+        match self.backend.charge(charges, key, now).await {
             Ok(standings) => Ok(standings.map(state)),
-            Err(SharedRefusal::Quota(refusal)) => {
+            Err(NotCharged::Denied) => Err(NotAdmitted::Revoked),
+            Err(NotCharged::Refused(SharedRefusal::Quota(refusal))) => {
                 let exceeded = Exceeded::new(refusal, charges, key, state);
                 Err(NotAdmitted::Exceeded(exceeded))
             }
-            Err(SharedRefusal::Store(cause)) => Err(NotAdmitted::Unavailable(cause)),
+            Err(NotCharged::Refused(SharedRefusal::Store(cause))) => {
+                Err(NotAdmitted::Unavailable(cause))
+            }
         }
     }
 
@@ -154,12 +157,39 @@ impl Admission {
     pub(crate) fn charge_quota_query(
         &self,
         client: IpAddr,
-        (per_client, global): (NonZeroU32, NonZeroU32),
+        limits: (NonZeroU32, NonZeroU32),
         now: Instant,
     ) -> Result<(), Refusal<2>> {
-        let charges = quota_query_charges(ClientId::of(client), per_client, global);
+        let charges = per_minute_charges(Scope::QuotaQuery, ClientId::of(client), limits);
         let counters = &self.backend.local;
         counters.charge(&charges, NonZeroU32::MIN, now).map(drop)
+    }
+
+    /// Charges a revocation to its own limits per minute, those of this server.
+    pub(crate) fn charge_revocation(
+        &self,
+        client: IpAddr,
+        limits: (NonZeroU32, NonZeroU32),
+        now: Instant,
+    ) -> Result<(), Refusal<2>> {
+        let charges = per_minute_charges(Scope::Revocation, ClientId::of(client), limits);
+        let counters = &self.backend.local;
+        counters.charge(&charges, NonZeroU32::MIN, now).map(drop)
+    }
+
+    /// Returns whether this client could revoke something, if all others are left aside.
+    pub(crate) fn has_revocations_left(
+        &self,
+        client: IpAddr,
+        limits: (NonZeroU32, NonZeroU32),
+        now: Instant,
+    ) -> bool {
+        let charges = per_minute_charges(Scope::Revocation, ClientId::of(client), limits);
+        let standings = self.backend.local.peek(&charges, now);
+        match standings.of(0, Window::Minute) {
+            Some(standing) => standing.remaining > 0,
+            None => false,
+        }
     }
 
     /// Returns whether another offline key of this client may fail to open, of `limit` per minute.

@@ -4,4 +4,5 @@ pub(crate) mod info;
 pub(crate) mod jwks;
 pub(crate) mod process;
 pub(crate) mod quota;
+pub(crate) mod revoke;
 pub(crate) mod token;

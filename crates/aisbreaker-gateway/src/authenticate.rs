@@ -17,6 +17,7 @@ use crate::{
     api::token::grant_rules::{GrantRules, RuleBroken},
     request::credentials::{Authorization, is_key},
     restrictions::{InvalidRestriction, Restrictions},
+    revocation::Revoked,
 };
 
 /// Why a caller is not known.
@@ -30,6 +31,8 @@ pub(crate) enum AuthenticationError {
     TooManyFailures,
     /// The server's default key does not open here and now.
     InvalidDefaultKey(OpenError),
+    /// The server's default key is revoked.
+    RevokedDefaultKey(Revoked),
     /// The key holds a service id that is not one.
     InvalidServiceId,
     /// The key holds a restriction that is not understood.
@@ -46,10 +49,12 @@ pub(crate) struct Authenticator {
     pub(crate) keys: Arc<KeyRing>,
     /// The key of requests without credentials.
     pub(crate) default_key: Option<SecretString>,
-    /// Whether callers without a key are refused.
-    pub(crate) requires_key: bool,
     /// What keys that were sealed offline must keep to.
     pub(crate) rules: Arc<GrantRules>,
+    /// Whether callers without a key are refused.
+    pub(crate) requires_key: bool,
+    /// Who chose the URLs in the keys of callers: anybody if anybody may mint.
+    pub(crate) sealed_urls: UrlSource,
 }
 
 /// A caller who is known, and what it may use.
@@ -90,12 +95,12 @@ impl Authenticator {
             Authorization::Unusable => Err(AuthenticationError::NotBearer),
             Authorization::Bearer(bearer) if is_key(bearer.expose_secret()) => {
                 let opened = self.open(&bearer, host, now, failures)?;
-                Caller::with_key(opened, Some(bearer), self.rules.policy.url_source())
+                Caller::with_key(opened, Some(bearer), self.sealed_urls)
             }
             Authorization::Bearer(secret) => Ok(Caller::without_key(Credentials::Caller(secret))),
             Authorization::Entrusted(bearer) if is_key(bearer.expose_secret()) => {
                 let opened = self.open(&bearer, host, now, failures)?;
-                Caller::with_key(opened, None, self.rules.policy.url_source())
+                Caller::with_key(opened, None, self.sealed_urls)
             }
             Authorization::Entrusted(secret) => entrusted(secret).map(Caller::without_key),
             Authorization::Absent => self.default_caller(host, now),
@@ -132,17 +137,9 @@ impl Authenticator {
         host: &Host,
         now: SystemTime,
     ) -> Result<Opened<Grant>, AuthenticationError> {
-        let opened = match self.keys.open_grant(key, host, now) {
-            Ok(opened) => opened,
-            Err(cause) => return Err(AuthenticationError::InvalidKey(cause)),
-        };
-        // Anyone may have sealed it, and minting never saw what is in it.
-        if opened.is_offline()
-            && let Err(broken) = self.rules.check_opened(&opened)
-        {
-            return Err(AuthenticationError::RuleBroken(broken));
-        }
-        Ok(opened)
+        // Anyone may have sealed an offline key, and minting never saw what is in it.
+        let check = |key: &Opened<Grant>| Ok(self.rules.check_opened(key)?);
+        self.keys.open_grant_with(key, host, now, check)
     }
 
     fn default_caller(&self, host: &Host, now: SystemTime) -> Result<Caller, AuthenticationError> {
@@ -157,6 +154,18 @@ impl Authenticator {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+impl From<OpenError> for AuthenticationError {
+    fn from(error: OpenError) -> Self {
+        Self::InvalidKey(error)
+    }
+}
+
+impl From<RuleBroken> for AuthenticationError {
+    fn from(broken: RuleBroken) -> Self {
+        Self::RuleBroken(broken)
     }
 }
 
@@ -200,8 +209,8 @@ impl Caller {
             credentials: Credentials::Sealed {
                 secrets,
                 bearer,
-                url_source,
                 restrictions: services,
+                url_source,
             },
             model_aliases: grant.model_aliases,
             restrictions,
@@ -231,7 +240,7 @@ fn entrusted(secret: SecretString) -> Result<Credentials, AuthenticationError> {
     Ok(Credentials::Sealed {
         secrets,
         bearer: None,
-        url_source: UrlSource::Untrusted,
         restrictions: ServiceRestrictions::default(),
+        url_source: UrlSource::Untrusted,
     })
 }

@@ -1,6 +1,10 @@
 //! The configuration of a gateway, in parsed types.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::NonZeroU32,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use aisbreaker_egress::MemoryBudget;
 use aisbreaker_services::Relay;
@@ -11,6 +15,7 @@ use secrecy::SecretString;
 use crate::{
     admission::{SavedCounters, backend::SharedQuotas},
     api::token::MintPolicy,
+    revocation::RevocationLog,
 };
 
 /// The configuration of a gateway. [`Config::new`] sets the defaults; change what differs.
@@ -56,6 +61,13 @@ pub struct Config {
     pub relay: Option<Relay>,
     /// The idle time after which a stream gets a keep-alive.
     pub stream_keep_alive: Duration,
+    /// What the operator proves itself with, to revoke keys by their ids. `None`: nobody is the
+    /// operator.
+    pub operator_secret: Option<SecretString>,
+    /// Keys that were issued before are refused.
+    pub revoked_before: Option<SystemTime>,
+    /// Where revocations outlive the process, besides the shared store.
+    pub revocation_log: Option<Arc<dyn RevocationLog>>,
     /// Counters to resume. `None`: all start at zero.
     pub saved_counters: Option<SavedCounters>,
 }
@@ -83,6 +95,9 @@ impl Config {
             shared_quotas: None,
             relay: None,
             stream_keep_alive: Duration::from_secs(15),
+            operator_secret: None,
+            revoked_before: None,
+            revocation_log: None,
             saved_counters: None,
         }
     }

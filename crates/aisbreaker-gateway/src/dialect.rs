@@ -77,6 +77,31 @@ struct AnthropicBody<'a> {
     request_id: Option<&'a str>,
 }
 
+/// The error response of RFC 6749 section 5.2, with the `message` that all our errors have.
+#[derive(Debug, Serialize)]
+struct OAuthError<'a> {
+    error: &'a str,
+    error_description: String,
+    message: &'a str,
+}
+
+impl<'a> OAuthError<'a> {
+    fn new(error: &'a str, message: &'a str) -> Self {
+        // The characters that RFC 6749 allows in a description.
+        let allowed = |c| match c {
+            '"' => '\'',
+            '\\' => '/',
+            ' '..='~' => c,
+            _ => '?',
+        };
+        Self {
+            error,
+            error_description: message.chars().map(allowed).collect(),
+            message,
+        }
+    }
+}
+
 /// Returns the body of the response that reports a failure.
 pub(crate) fn error_body(
     failure: &Failure,
@@ -84,7 +109,10 @@ pub(crate) fn error_body(
     request_id: &HeaderValue,
 ) -> Vec<u8> {
     match dialect {
-        None => to_json(&failure.error_body()),
+        None => match failure.oauth_error {
+            Some(error) => to_json(&OAuthError::new(error, &failure.message)),
+            None => to_json(&failure.error_body()),
+        },
         Some(Dialect::OpenAi) => to_json(&OpenAiBody {
             error: openai(failure),
         }),

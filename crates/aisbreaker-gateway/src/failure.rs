@@ -19,6 +19,8 @@ pub struct Failure {
     pub(crate) kind: Option<String>,
     /// The request member at fault, for dialects that report it.
     pub(crate) param: Option<&'static str>,
+    /// The error code of RFC 6749 section 5.2, for responses in its format.
+    pub(crate) oauth_error: Option<&'static str>,
     pub(crate) headers: HeaderMap,
     /// The cause, for the log only.
     pub(crate) cause: Option<String>,
@@ -33,6 +35,7 @@ impl Failure {
             message: message.into(),
             kind: None,
             param: None,
+            oauth_error: None,
             headers: HeaderMap::new(),
             cause: None,
         }
@@ -50,6 +53,21 @@ impl Failure {
 
     pub(crate) fn with_param(mut self, param: &'static str) -> Self {
         self.param = Some(param);
+        self
+    }
+
+    /// Reports the failure in the format of RFC 6749 section 5.2, with the code of its status.
+    pub(crate) fn into_oauth_error(mut self) -> Self {
+        if self.oauth_error.is_none() {
+            self.oauth_error = Some(match self.status {
+                StatusCode::UNAUTHORIZED => "invalid_client",
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                    "temporarily_unavailable"
+                }
+                status if status.is_server_error() => "server_error",
+                _ => "invalid_request",
+            });
+        }
         self
     }
 

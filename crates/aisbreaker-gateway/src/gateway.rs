@@ -9,11 +9,16 @@ use http::{Method, Request, Response, request::Parts};
 use http_body::Body;
 
 use crate::{
-    admission::{Admission, backend::Backend, counters},
+    admission::{
+        Admission,
+        backend::{Backend, SharedQuotas},
+        counters,
+    },
     api::{
         info, jwks,
         process::ProcessApi,
         quota,
+        revoke::RevocationApi,
         token::{Minter, grant_rules::GrantRules},
     },
     authenticate::Authenticator,
@@ -32,6 +37,7 @@ use crate::{
         websocket,
     },
     response::{self, ResponseBody},
+    revocation::{Revocation, Revocations},
     route::{Action, Route, RouteError, operation::Operation},
     telemetry::{access_log::AccessLog, metrics::Metrics},
 };
@@ -62,6 +68,7 @@ struct Inner {
     pipeline: Pipeline,
     process: ProcessApi,
     minter: Minter,
+    revocation: RevocationApi,
     /// `None`: only the server's own API is served.
     provider_api: Option<ProviderApi>,
     host_policy: HostPolicy,
@@ -80,8 +87,10 @@ impl Gateway {
             Some(saved) => saved.into_counters(),
             None => counters::counters(clock.monotonic(), config.max_counters),
         };
+        let shared_engine = config.shared_quotas.as_ref().map(SharedQuotas::engine);
         let backend = Backend::new(counters, config.shared_quotas, metrics.quotas.clone());
         let keys = Arc::new(config.keys.with_offline_keys());
+        let sealed_urls = config.minting.url_source();
         let rules = Arc::new(GrantRules {
             policy: config.minting,
             max_lifetime: config.max_expiration,
@@ -92,9 +101,15 @@ impl Gateway {
             authenticator: Authenticator {
                 keys: Arc::clone(&keys),
                 default_key: config.default_key,
-                requires_key: config.require_key,
                 rules: Arc::clone(&rules),
+                requires_key: config.require_key,
+                sealed_urls,
             },
+            revocations: Revocations::new(
+                config.revoked_before,
+                config.revocation_log,
+                shared_engine,
+            ),
             admission: Admission::new(backend, config.server_quotas, config.default_quotas),
             body_limits: BodyLimits {
                 max_bytes: config.max_body_bytes,
@@ -108,6 +123,12 @@ impl Gateway {
             process: ProcessApi {
                 registry,
                 keep_alive: config.stream_keep_alive,
+            },
+            revocation: RevocationApi {
+                keys: Arc::clone(&keys),
+                operator_secret: config.operator_secret,
+                max_lifetime: config.max_expiration,
+                metrics: metrics.revocations.clone(),
             },
             minter: Minter { keys, rules },
             provider_api: config
@@ -181,26 +202,48 @@ impl Gateway {
         self.0.in_flight.idle().await;
     }
 
-    /// Frees counters of idle clients, a few at a time, and logs when a shared store goes down or
-    /// comes back, for as long as it is polled. [`serve`](crate::serve) polls it.
+    /// Frees counters of idle clients and expired revocations, a few at a time, logs when a shared
+    /// store goes down or comes back, and copies its revocations, for as long as it is polled. [`serve`](crate::serve) polls it.
     pub async fn maintain(&self) {
-        let admission = &self.0.pipeline.admission;
-        futures_util::future::join(self.sweep(), admission.watch_store()).await;
+        let Inner {
+            pipeline, clock, ..
+        } = &*self.0;
+        let watch = pipeline.admission.watch_store();
+        let follow = pipeline.revocations.follow_store(&**clock);
+        futures_util::future::join3(self.sweep(), watch, follow).await;
     }
 
     /// Returns the metrics in the OpenMetrics text format.
     #[must_use]
     pub fn metrics(&self) -> String {
-        let counters = self.0.pipeline.admission.counter_count();
-        self.0.metrics.text(counters)
+        let Pipeline {
+            admission,
+            revocations,
+            ..
+        } = &self.0.pipeline;
+        let (counters, revoked) = (admission.counter_count(), revocations.len());
+        self.0.metrics.text(counters, revoked)
     }
 
-    /// Waits until it is known whether the shared quota store answers, for a second at most.
+    /// Adds revoked keys that are kept elsewhere already, such as in the
+    /// [`RevocationLog`](crate::RevocationLog) by another process.
+    pub fn restore_revoked(&self, revocations: impl IntoIterator<Item = Revocation>) {
+        self.0.pipeline.revocations.restore(revocations);
+    }
+
+    /// Waits until it is known whether the shared quota store answers and its revocations are copied,
+    /// for a second at most.
     ///
     /// Returns at once without a shared store. Until then, requests are handled as if it were down.
     pub async fn wait_for_store(&self) {
-        let known = self.0.pipeline.admission.wait_for_store();
-        let _in_time = tokio::time::timeout(STORE_TIMEOUT, known).await;
+        let Inner {
+            pipeline, clock, ..
+        } = &*self.0;
+        let known_and_read = async {
+            pipeline.admission.wait_for_store().await;
+            pipeline.revocations.read_store(clock.wall()).await;
+        };
+        let _in_time = tokio::time::timeout(STORE_TIMEOUT, known_and_read).await;
     }
 
     /// Writes the counters, for [`SavedCounters::read`](crate::SavedCounters::read), while the
@@ -234,7 +277,11 @@ impl Gateway {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.0.pipeline.admission.sweep(self.0.clock.monotonic());
+            let Inner {
+                pipeline, clock, ..
+            } = &*self.0;
+            pipeline.admission.sweep(clock.monotonic());
+            pipeline.revocations.sweep(clock.wall());
         }
     }
 }
@@ -289,6 +336,7 @@ impl Inner {
                 &parts.headers,
             )),
             Route::Token => self.minter.serve(pipeline, request, body, log).await,
+            Route::Revoke => self.revocation.serve(pipeline, request, body, log).await,
             Route::Process => self.process.serve(pipeline, request, body, log).await,
             Route::Quota => quota::serve(pipeline, request, log).await,
             Route::Provider(operation) => self.serve_provider(operation, request, body, log).await,

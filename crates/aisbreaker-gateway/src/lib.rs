@@ -55,6 +55,7 @@ mod provider_api;
 mod request;
 mod response;
 mod restrictions;
+mod revocation;
 mod route;
 #[cfg(test)]
 mod secrecy_tests;
@@ -70,10 +71,11 @@ pub use admission::{
     backend::{OnStoreFailure, SharedQuotas},
 };
 pub use aisbreaker_quota::SnapshotError;
-pub use api::token::{InvalidQuotas, MintPolicy, quotas_from_json};
+pub use api::token::{InvalidQuotas, MintPolicy, parse_rfc3339, quotas_from_json};
 pub use clock::{Clock, SystemClock};
 pub use config::Config;
 pub use gateway::Gateway;
 pub use response::{ResponseBody, passthrough::ResponseCut};
+pub use revocation::{Revocation, RevocationLog};
 pub use server::{Limits, serve};
 pub use telemetry::access_log::UNCHARGED_TARGET;

@@ -14,18 +14,20 @@ use http_body::Body;
 
 use crate::{
     admission::{Admission, Permit},
-    authenticate::{Authenticator, Caller, offline::OfflineFailures},
+    authenticate::{AuthenticationError, Authenticator, Caller, offline::OfflineFailures},
     clock::Clock,
     cors::AllowedOrigin,
     failure::Failure,
     memory::{ClientMemories, ClientMemory},
     request::{
         body::{BodyLimits, ReceivedBody},
+        credentials::Authorization,
         error::RequestError,
         head::Head,
     },
     response::{ResponseBody, with_headers},
     restrictions::KeyUse,
+    revocation::Revocations,
     telemetry::access_log::AccessLog,
 };
 
@@ -33,6 +35,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Pipeline {
     pub(crate) authenticator: Authenticator,
+    pub(crate) revocations: Revocations,
     pub(crate) admission: Admission,
     pub(crate) body_limits: BodyLimits,
     pub(crate) memories: ClientMemories,
@@ -118,6 +121,7 @@ impl Pipeline {
     /// A failure with status 401.
     pub fn authenticate(&self, head: Head, log: &mut AccessLog) -> Result<Authenticated, Failure> {
         let now = self.clock.wall();
+        let is_default = matches!(head.authorization, Authorization::Absent);
         let failures = self.offline_failures(head.client);
         let caller =
             self.authenticator
@@ -126,6 +130,13 @@ impl Pipeline {
             log.set_key(key.id);
             if let Some(name) = &key.name {
                 log.set_key_name(name);
+            }
+            match self.revocations.check(key) {
+                Ok(()) => {}
+                Err(revoked) if is_default => {
+                    return Err(AuthenticationError::RevokedDefaultKey(revoked).into());
+                }
+                Err(revoked) => return Err(revoked.into()),
             }
         }
         let origin = caller.restrictions.allowed_origin(head.origin.as_ref());

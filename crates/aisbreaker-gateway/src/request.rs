@@ -3,6 +3,7 @@
 //! `head` reads the header section once. `body` receives the content within bounds of time and
 //! memory, and parses it where that does not stall other requests.
 
+pub(crate) mod basic;
 pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod credentials;

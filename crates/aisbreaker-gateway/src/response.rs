@@ -67,11 +67,16 @@ pub(crate) fn full(
     response
 }
 
+/// Creates a response without content.
+pub(crate) fn empty(status: StatusCode) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::empty());
+    *response.status_mut() = status;
+    response
+}
+
 /// Creates a 204 response.
 pub(crate) fn no_content() -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
+    empty(StatusCode::NO_CONTENT)
 }
 
 /// Creates the response that reports a failure, in the dialect of the client; `None` is the

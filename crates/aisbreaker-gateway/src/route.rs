@@ -26,6 +26,7 @@ pub(crate) enum Route {
     Ping,
     Version,
     Token,
+    Revoke,
     Process,
     Quota,
     Health,
@@ -68,6 +69,7 @@ impl Route {
             (_, Some("/ping")) => Ok(Self::Ping),
             (_, Some("/version")) => Ok(Self::Version),
             (_, Some("/oauth/token")) => Ok(Self::Token),
+            (_, Some("/oauth/revoke")) => Ok(Self::Revoke),
             (_, Some("/process")) => Ok(Self::Process),
             (_, Some("/quota")) => Ok(Self::Quota),
             _ => match Operation::of(trimmed) {
@@ -85,8 +87,8 @@ impl Route {
             (Self::Provider(operation), method) if operation.has_method(method) => Action::Serve,
             (Self::Provider(_), _) => Action::MethodNotAllowed,
             (Self::Process, &Method::HEAD) => Action::NoContent,
-            (Self::Process | Self::Token, &Method::POST) => Action::Serve,
-            (Self::Process | Self::Token, _) => Action::MethodNotAllowed,
+            (Self::Process | Self::Token | Self::Revoke, &Method::POST) => Action::Serve,
+            (Self::Process | Self::Token | Self::Revoke, _) => Action::MethodNotAllowed,
             (_, &Method::GET | &Method::HEAD) => Action::Serve,
             _ => Action::MethodNotAllowed,
         }
@@ -96,7 +98,7 @@ impl Route {
     pub(crate) fn methods(self) -> &'static str {
         match self {
             Self::Process => "POST, HEAD, OPTIONS",
-            Self::Token => "POST, OPTIONS",
+            Self::Token | Self::Revoke => "POST, OPTIONS",
             Self::Provider(operation) => operation.methods(),
             Self::Root
             | Self::Ping
@@ -116,6 +118,7 @@ impl Route {
             Self::Ping => "/api/v1/ping",
             Self::Version => "/api/v1/version",
             Self::Token => "/api/v1/oauth/token",
+            Self::Revoke => "/api/v1/oauth/revoke",
             Self::Process => "/api/v1/process",
             Self::Quota => "/api/v1/quota",
             Self::Health => "/healthz",
@@ -144,6 +147,7 @@ mod tests {
             ("/api/v1/ping/", Some(Route::Ping)),
             ("/api/v1alpha1/version", Some(Route::Version)),
             ("/api/v1/oauth/token", Some(Route::Token)),
+            ("/api/v1/oauth/revoke/", Some(Route::Revoke)),
             ("/api/v1alpha1/process", Some(Route::Process)),
             ("/api/v1/quota/", Some(Route::Quota)),
             ("/healthz", Some(Route::Health)),

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use aisbreaker_egress::UrlSource;
 use aisbreaker_token::{Host, KeyRing, PREFIX, ServerKey};
 use http::HeaderMap;
 use serde_json::json;
@@ -59,8 +60,9 @@ fn debug_output_shows_no_piece_of_a_secret() {
     let authenticator = Authenticator {
         keys,
         default_key: Some(DEFAULT.into()),
-        requires_key: false,
         rules,
+        requires_key: false,
+        sealed_urls: UrlSource::Trusted,
     };
     let client = Client::new();
     let bearer = |bearer: &str| Authorization::Bearer(bearer.into());

@@ -3,6 +3,8 @@
 //! There is one `match` per error enum and no `_` arm, so a new variant does not compile until
 //! somebody has chosen its status.
 
+use std::{fmt::Display, time::Duration};
+
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_services::ServiceError;
 use http::{
@@ -12,7 +14,7 @@ use http::{
 
 use crate::{
     admission::refusal::{Exceeded, NotAdmitted},
-    api::{quota::QuotaError, token::MintError},
+    api::{quota::QuotaError, revoke::RevokeError, token::MintError},
     authenticate::AuthenticationError,
     clock::ceil_seconds,
     failure::Failure,
@@ -20,6 +22,7 @@ use crate::{
     provider_api::error::ProviderApiError,
     request::error::{HostError, RequestError},
     restrictions::RestrictionError,
+    revocation::{NotRevoked, Revoked},
     route::RouteError,
 };
 
@@ -31,6 +34,8 @@ const BASIC: HeaderValue = HeaderValue::from_static(r#"Basic realm="aisbreaker",
 /// Follows the message about a missing secret, for clients that only know of API keys.
 const MISSING_SECRET_HINT: &str =
     "; the API key must be a key of this server that has a secret for it, or that secret itself";
+/// How long to wait for room in the list of revoked keys, from which keys go as they expire.
+const FULL_LIST_RETRY: Duration = Duration::from_secs(60);
 /// The message for every invalid key, whatever is wrong with it.
 const INVALID_KEY: &str = "Invalid aisbreaker access token: it is not valid at this host, has expired or was altered. \
                            Mint a new one with POST /api/v1/oauth/token";
@@ -155,30 +160,38 @@ impl From<InvalidRequest> for Failure {
 impl From<AuthenticationError> for Failure {
     fn from(error: AuthenticationError) -> Self {
         match error {
-            AuthenticationError::InvalidKey(cause) => Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
-                .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
-                .with_cause(cause.to_string()),
-            AuthenticationError::RuleBroken(broken) => Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
-                .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
-                .with_cause(broken.to_string()),
-            AuthenticationError::TooManyFailures => Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
-                .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
-                .with_cause("offline key of a client whose offline keys failed too often; not opened"),
-            AuthenticationError::InvalidDefaultKey(cause) => Self::new(
-                StatusCode::UNAUTHORIZED,
-                "this server's default key is not valid at this host; send a key of your own in Authorization",
-            )
-            .with_header(WWW_AUTHENTICATE, BEARER)
-            .with_cause(format!("default key refused: {cause}")),
-            AuthenticationError::InvalidServiceId => Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
-                .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
-                .with_cause("key names a service id that cannot be one"),
-            AuthenticationError::InvalidRestriction(invalid) => Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
-                .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
-                .with_cause(format!(
-                    "key has a restriction {} whose value {} {}",
-                    invalid.member, invalid.index, invalid.problem
-                )),
+            AuthenticationError::InvalidKey(cause) => {
+                Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
+                    .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
+                    .with_cause(cause.to_string())
+            }
+            AuthenticationError::RuleBroken(broken) => {
+                Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
+                    .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
+                    .with_cause(broken.to_string())
+            }
+            AuthenticationError::TooManyFailures => {
+                Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
+                    .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
+                    .with_cause(
+                        "offline key of a client whose offline keys failed too often; not opened",
+                    )
+            }
+            AuthenticationError::InvalidDefaultKey(cause) => invalid_default_key(&cause),
+            AuthenticationError::RevokedDefaultKey(cause) => invalid_default_key(&cause),
+            AuthenticationError::InvalidServiceId => {
+                Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
+                    .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
+                    .with_cause("key names a service id that cannot be one")
+            }
+            AuthenticationError::InvalidRestriction(invalid) => {
+                Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
+                    .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
+                    .with_cause(format!(
+                        "key has a restriction {} whose value {} {}",
+                        invalid.member, invalid.index, invalid.problem
+                    ))
+            }
             AuthenticationError::NotBearer => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "Authorization must be 'Bearer' and an aisbreaker key or the secret of the service",
@@ -218,10 +231,59 @@ fn restriction_cause(restriction: &str) -> String {
     format!("refused by the restriction {restriction} of the key")
 }
 
+fn invalid_default_key(cause: &dyn Display) -> Failure {
+    Failure::new(
+        StatusCode::UNAUTHORIZED,
+        "this server's default key is not valid at this host; send a key of your own in Authorization",
+    )
+    .with_header(WWW_AUTHENTICATE, BEARER)
+    .with_cause(format!("default key refused: {cause}"))
+}
+
+impl From<Revoked> for Failure {
+    fn from(revoked: Revoked) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
+            .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
+            .with_cause(revoked.to_string())
+    }
+}
+
+impl From<RevokeError> for Failure {
+    fn from(error: RevokeError) -> Self {
+        match error {
+            RevokeError::Exceeded {
+                limit,
+                unit,
+                retry_after,
+            } => {
+                let message = format!(
+                    "too many revocations: no more than {limit} per minute{unit}; try again later"
+                );
+                Self::quota_exceeded(message, retry_after)
+            }
+            RevokeError::UnknownOperator => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "only the operator revokes keys by id: send the operator's secret as the password of HTTP Basic \
+                 authentication",
+            )
+            .with_header(WWW_AUTHENTICATE, BASIC),
+            RevokeError::NotRevoked(NotRevoked::Full) => Self::overloaded(
+                "this server's list of revoked keys is full: the key is not revoked; try again later",
+            )
+            .with_retry_after(FULL_LIST_RETRY),
+            RevokeError::NotRevoked(NotRevoked::NotKept(cause)) => Self::overloaded(
+                "the revocation could not be kept, and may end with this server's process; try again",
+            )
+            .with_cause(cause),
+        }
+    }
+}
+
 impl From<NotAdmitted> for Failure {
     fn from(not_admitted: NotAdmitted) -> Self {
         match not_admitted {
             NotAdmitted::Exceeded(exceeded) => exceeded.into(),
+            NotAdmitted::Revoked => Revoked::InStore.into(),
             NotAdmitted::Unavailable(cause) => Self::overloaded(
                 "this server cannot count requests at the moment, and so takes none; try again",
             )

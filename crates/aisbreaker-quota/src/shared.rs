@@ -54,8 +54,17 @@
 //!   several prefixes to spread independent counters. While a slot moves or a replica takes over,
 //!   the store counts as down for a moment.
 //! - **Access rights.** With the default prefix, a user needs `~{aisbreaker}:* +fcall +fcall_ro
-//!   +function|load +mget +get +set +setex +time`; with a database number `+select` as well, and in
-//!   a cluster `+ping +cluster|slots`.
+//!   +function|load +mget +get +set +setex +time`; with a database number `+select` as well, in a
+//!   cluster `+ping +cluster|slots`, and to deny names
+//!   `+zadd +zcard +zrangebyscore +zrem +zrevrange`.
+//!
+//! # Denied names
+//!
+//! A charge may carry names, such as the ids of a key and of those it was derived from.
+//! [`SharedEngine::deny`] denies a name until a time, and
+//! [`SharedEngine::charge_unless_denied`] compares in the same call that decides: once `deny` has
+//! returned, no engine with the same store and prefix admits the name, with leases either. Without
+//! the store nobody compares; [`SharedEngine::denied`] returns the names for a copy.
 //!
 //! # Leases
 //!
@@ -71,9 +80,11 @@
 
 // From the interface down: `engine` is what callers use. `lease` decides without the store where it
 // can, `round_trip` decides in the store. That calls a `function` with the `keys` of the counters,
-// over a connection that `reconnect` keeps alive, and reads the `reply`.
+// over a connection that `reconnect` keeps alive, and reads the `reply`. `denied` has the names that
+// are refused in the same call.
 mod address;
 mod connection;
+mod denied;
 mod engine;
 mod error;
 mod function;
@@ -85,6 +96,7 @@ mod reply;
 mod round_trip;
 
 pub use address::StoreAddress;
+pub use denied::{Denied, DeniedCursor, DeniedPage, DenyError, NotCharged};
 pub use engine::SharedEngine;
 pub use error::{InvalidStore, SharedRefusal, StoreError};
 pub use options::SharedOptions;

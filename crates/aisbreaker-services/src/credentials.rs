@@ -34,11 +34,11 @@ pub enum Credentials {
         secrets: Vec<SealedSecret>,
         /// The bearer value that the caller sent; `None` with the server's default key.
         bearer: Option<SecretString>,
+        /// The services that the key is restricted to.
+        restrictions: ServiceRestrictions,
         /// Whether the URLs in the key may lead where only the operator's exceptions allow: not
         /// if anybody could have sealed them.
         url_source: UrlSource,
-        /// The services that the key is restricted to.
-        restrictions: ServiceRestrictions,
     },
 }
 
@@ -208,8 +208,8 @@ mod tests {
         Credentials::Sealed {
             secrets,
             bearer: bearer.map(Into::into),
-            url_source: UrlSource::Trusted,
             restrictions: ServiceRestrictions::default(),
+            url_source: UrlSource::Trusted,
         }
     }
 

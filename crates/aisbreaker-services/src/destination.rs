@@ -148,8 +148,8 @@ mod tests {
         Credentials::Sealed {
             secrets: vec![entry],
             bearer: Some("own".into()),
-            url_source: UrlSource::Trusted,
             restrictions: ServiceRestrictions::default(),
+            url_source: UrlSource::Trusted,
         }
     }
 

@@ -69,15 +69,15 @@ fn debug_output_shows_no_piece_of_a_secret() {
     let of_a_key = Credentials::Sealed {
         secrets: vec![sealed(), own()],
         bearer: bearer.clone(),
-        url_source: UrlSource::Trusted,
         restrictions: ServiceRestrictions::default(),
+        url_source: UrlSource::Trusted,
     };
     let of_the_caller = Credentials::Caller(CALLERS.into());
     let with_the_bearer = Credentials::Sealed {
         secrets: vec![own()],
         bearer,
-        url_source: UrlSource::Trusted,
         restrictions: ServiceRestrictions::default(),
+        url_source: UrlSource::Trusted,
     };
     let [id, other] = ["chat:openai.com", "chat:other"].map(|id| ServiceId::parse(id).unwrap());
     let secret = destination(&of_a_key).secret.unwrap();

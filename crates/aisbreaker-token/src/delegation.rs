@@ -132,6 +132,15 @@ pub fn child_of(
         (_, asked) => Some(asked.unwrap_or(levels).min(levels)),
     };
 
+    retain_usable(&mut grant, can_use);
+    Ok((grant, validity))
+}
+
+/// Drops the secrets, fallbacks and aliases that a key cannot use under its own restrictions, as
+/// [`child_of`] does.
+///
+/// A nested key (feature `ecdh-es`) still has all those of its parent when it is opened.
+pub fn retain_usable(grant: &mut Grant, can_use: impl Fn(&[Restriction], GrantPart<'_>) -> bool) {
     let restrictions = &grant.restrict;
     grant
         .service_secrets
@@ -144,7 +153,6 @@ pub fn child_of(
     grant
         .model_aliases
         .retain(|_, target| can_use(restrictions, GrantPart::AliasTarget(target)));
-    Ok((grant, validity))
 }
 
 /// Returns how many levels of keys may be made from a child of this key.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::ids::{KeyId, ServerKeyId};
+use crate::{
+    delegation::DelegationError,
+    ids::{KeyId, ServerKeyId},
+};
 
 /// Why a [`ServerKey`](crate::ServerKey) could not be created.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -55,6 +58,9 @@ pub enum SealError {
     /// The lifetime is under a second or ends after the year 9999, or `now` is before 1970.
     #[error("lifetime is under a second or ends after the year 9999")]
     Lifetime,
+    /// The child of a key would have secrets, model aliases or ancestors of its own.
+    #[error("key that narrows another has secrets, model aliases or ancestors of its own")]
+    NotNarrower,
     /// The operating system returned no random bytes.
     #[error(transparent)]
     Randomness(#[from] RandomnessError),
@@ -140,12 +146,36 @@ pub enum OpenError {
         /// The id of the key.
         id: KeyId,
     },
+    /// The key is nested, and valid by itself, but must not be made from its parent. If the parent
+    /// does not open, its own error is returned instead.
+    #[error("key {id} is nested in a key that it cannot be made from: {fault}")]
+    Nested {
+        /// The id of the nested key.
+        id: KeyId,
+        /// Why it cannot.
+        fault: NestingFault,
+    },
     /// The key is valid, but its payload is not of the requested type.
     #[error("key {id} has a payload of another type")]
     Payload {
         /// The id of the key.
         id: KeyId,
     },
+}
+
+/// Why a nested key does not narrow its parent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NestingFault {
+    /// It was opened as another payload than a [`Grant`](crate::Grant).
+    #[error("only a grant can have a parent")]
+    NoGrant,
+    /// It holds secrets or model aliases, which only its first ancestor may.
+    #[error("it has secrets or model aliases of its own")]
+    NotNarrower,
+    /// The rules of delegation allow no such child.
+    #[error(transparent)]
+    Delegation(#[from] DelegationError),
 }
 
 /// What is wrong with the registered claims of an authentic key.

@@ -76,8 +76,11 @@
 //!
 //! # Features
 //!
-//! `legacy` also opens keys of the original AIsBreaker server (Node.js, up to release 0.1). It
-//! never seals them.
+//! - `ecdh-es`: keys that anyone seals with the public key of a server (`SealingPublicKey`), and
+//!   keys nested in other keys. A ring opens them once it is told to
+//!   (`KeyRing::with_offline_keys`).
+//! - `legacy`: also opens keys of the original AIsBreaker server (Node.js, up to release 0.1). It
+//!   never seals them.
 //!
 //! [README]: https://github.com/aisbreaker/aisbreaker/blob/main/crates/aisbreaker-token/README.md
 #![forbid(unsafe_code)]
@@ -115,7 +118,9 @@ mod server_key;
 pub use claims::{
     Ancestor, Grant, MAX_DELEGATION_DEPTH, RequestLimits, RequestQuotas, Restriction, ServiceSecret,
 };
-pub use error::{ClaimsFault, KeyError, OpenError, RandomnessError, RingError, SealError};
+pub use error::{
+    ClaimsFault, KeyError, NestingFault, OpenError, RandomnessError, RingError, SealError,
+};
 pub use format::{MAX_OPEN_CHARS, MAX_SEAL_CHARS, PREFIX, Version};
 pub use host::{Host, HostError};
 pub use ids::{KeyId, KeyIdError, ServerKeyId};

@@ -7,6 +7,7 @@
 mod agreement;
 pub(crate) mod header;
 mod jwk;
+mod nesting;
 mod opening;
 mod sealing;
 

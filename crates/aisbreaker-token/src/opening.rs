@@ -1,5 +1,7 @@
 //! Opening keys: from text to a payload that is authentic, and valid now and for this host.
 
+#[cfg(feature = "ecdh-es")]
+use std::borrow::Cow;
 use std::{fmt, time::SystemTime};
 
 use chacha20poly1305::{AeadInOut as _, Tag, XNonce};
@@ -10,8 +12,6 @@ use zeroize::Zeroizing;
 
 #[cfg(feature = "legacy")]
 use crate::legacy;
-#[cfg(feature = "ecdh-es")]
-use crate::offline;
 use crate::{
     claims::{self, Grant, LenientGrant, RegisteredClaims, Validity},
     error::{ClaimsFault, OpenError},
@@ -23,6 +23,8 @@ use crate::{
     ids::{KeyId, ServerKeyId},
     ring::{KeyRing, RingKey},
 };
+#[cfg(feature = "ecdh-es")]
+use crate::{error::NestingFault, offline};
 
 /// An opened key: authentic, for this host, and valid at the given time.
 ///
@@ -31,9 +33,17 @@ pub struct Opened<P> {
     id: KeyId,
     version: Version,
     validity: Validity,
+    /// `None`: a server sealed it.
     #[cfg(feature = "ecdh-es")]
-    client_secret: Option<SecretString>,
+    offline: Option<Box<OfflineClaims>>,
     payload: P,
+}
+
+/// The claims that only an offline key has.
+#[cfg(feature = "ecdh-es")]
+struct OfflineClaims {
+    client_secret: Option<SecretString>,
+    parent: Option<SecretString>,
 }
 
 impl<P> Opened<P> {
@@ -59,7 +69,29 @@ impl<P> Opened<P> {
     /// seal keys.
     #[cfg(feature = "ecdh-es")]
     pub fn client_secret(&self) -> Option<&SecretString> {
-        self.client_secret.as_ref()
+        self.offline.as_ref()?.client_secret.as_ref()
+    }
+
+    /// Returns whether the key is nested: sealed offline around another whole key, its parent, which
+    /// it narrows.
+    #[cfg(feature = "ecdh-es")]
+    pub fn is_nested(&self) -> bool {
+        self.parent().is_some()
+    }
+
+    #[cfg(feature = "ecdh-es")]
+    pub(crate) fn parent(&self) -> Option<&SecretString> {
+        self.offline.as_ref()?.parent.as_ref()
+    }
+
+    #[cfg(feature = "ecdh-es")]
+    pub(crate) fn validity_mut(&mut self) -> &mut Validity {
+        &mut self.validity
+    }
+
+    #[cfg(feature = "ecdh-es")]
+    pub(crate) fn payload_mut(&mut self) -> &mut P {
+        &mut self.payload
     }
 
     /// Returns when the key was sealed. `None` only for a legacy key without `iat`.
@@ -90,7 +122,7 @@ impl<P> Opened<P> {
             version: self.version,
             validity: self.validity,
             #[cfg(feature = "ecdh-es")]
-            client_secret: self.client_secret,
+            offline: self.offline,
             payload: convert(self.payload),
         }
     }
@@ -138,7 +170,10 @@ impl KeyRing {
         host: &Host,
         now: SystemTime,
     ) -> Result<Opened<P>, OpenError> {
-        self.open_as::<P, P>(key, host, now)
+        let opened = self.open_as::<P, P>(key, host, now)?;
+        #[cfg(feature = "ecdh-es")]
+        opened.refuse_parent()?;
+        Ok(opened)
     }
 
     /// Opens a key and returns its [`Grant`].
@@ -146,9 +181,27 @@ impl KeyRing {
     /// The checks are those of [`open`](Self::open). A grant with an unknown member is refused,
     /// except in a legacy key, which is read as the original server reads it.
     ///
+    /// A nested offline key (feature `ecdh-es`) is opened with its parent, and its grant is that of
+    /// both: what a server would have sealed if it had been asked for this child of the parent. It
+    /// expires with whichever of them expires first.
+    ///
     /// # Errors
-    /// Returns those of [`open`](Self::open), and [`OpenError::UnknownMember`].
+    /// Returns those of [`open`](Self::open), [`OpenError::UnknownMember`], and
+    /// [`OpenError::Nested`] or the error of the parent for a nested key.
     pub fn open_grant(
+        &self,
+        key: &str,
+        host: &Host,
+        now: SystemTime,
+    ) -> Result<Opened<Grant>, OpenError> {
+        #[cfg(feature = "ecdh-es")]
+        return self.open_grant_with(key, host, now, |_| Ok(()));
+        #[cfg(not(feature = "ecdh-es"))]
+        self.open_grant_alone(key, host, now)
+    }
+
+    /// Opens a key without its parent.
+    pub(crate) fn open_grant_alone(
         &self,
         key: &str,
         host: &Host,
@@ -197,6 +250,34 @@ impl KeyRing {
         };
         let outcome = authentic.open(|registered| registered.key_id(), host, now);
         authentic.name_unknown_member::<P, Lenient>(outcome)
+    }
+}
+
+#[cfg(feature = "ecdh-es")]
+impl OfflineClaims {
+    fn of(registered: RegisteredClaims<'_>) -> Option<Box<Self>> {
+        if registered.version() != Version::Offline {
+            return None;
+        }
+        let secret = |text: Cow<'_, str>| SecretString::from(text.into_owned());
+        Some(Box::new(Self {
+            client_secret: registered.client_secret.map(secret),
+            parent: registered.parent.map(secret),
+        }))
+    }
+}
+
+#[cfg(feature = "ecdh-es")]
+impl<P> Opened<P> {
+    /// Only a grant has a meaning together with that of a parent.
+    fn refuse_parent(&self) -> Result<(), OpenError> {
+        match self.parent() {
+            Some(_) => Err(OpenError::Nested {
+                id: self.id,
+                fault: NestingFault::NoGrant,
+            }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -294,16 +375,12 @@ impl AuthenticClaims {
         let Ok(payload) = payload else {
             return Err(OpenError::Payload { id });
         };
-        #[cfg(feature = "ecdh-es")]
-        let client_secret = registered
-            .client_secret
-            .map(|secret| SecretString::from(secret.into_owned()));
         Ok(Opened {
             id,
             version: self.version,
             validity,
             #[cfg(feature = "ecdh-es")]
-            client_secret,
+            offline: OfflineClaims::of(registered),
             payload,
         })
     }

@@ -151,3 +151,80 @@ fn we_open_what_python_seals() {
         );
     }
 }
+
+#[cfg(feature = "ecdh-es")]
+mod offline {
+    use aisbreaker_token::{SealingPublicKey, ValidityPeriod};
+
+    use super::*;
+
+    #[test]
+    fn python_derives_the_same_public_key() {
+        if is_missing() {
+            return;
+        }
+        let servers = [RAW, PHRASE];
+        let requests = servers.map(|text| json!({"do": "public_key", "server_key": text}));
+
+        let responses = run_interop(&json!(requests));
+
+        for (text, response) in servers.iter().zip(responses) {
+            let public_key = ServerKey::parse(text).unwrap().public_key();
+            let jwk: Value = serde_json::from_str(&public_key.to_jwk()).unwrap();
+            assert_eq!(response["jwk"], jwk, "{text}");
+            assert_eq!(response["thumbprint"], public_key.thumbprint(), "{text}");
+            let parsed = SealingPublicKey::from_jwk(&response["jwk"].to_string());
+            assert_eq!(parsed, Ok(public_key), "{text}");
+        }
+    }
+
+    #[test]
+    fn python_opens_what_we_seal_offline() {
+        if is_missing() {
+            return;
+        }
+        let payload = json!({"serviceSecrets": [{"serviceId": "", "authSecret": "ü\"\\🔑"}]});
+        let public_key = ServerKey::parse(RAW).unwrap().public_key();
+        let period = ValidityPeriod::new(now(), Duration::from_secs(60));
+        let key = public_key.seal(&payload, &host(), period).unwrap();
+        let request = json!({"do": "open_offline", "server_key": RAW, "key": key.expose()});
+
+        let response = run_interop(&json!([request])).remove(0);
+
+        let mut claims = payload;
+        claims["aud"] = "api.example.com".into();
+        claims["iat"] = NOW.into();
+        claims["exp"] = (NOW + 60).into();
+        assert_eq!(response["claims"], claims);
+    }
+
+    #[test]
+    fn we_open_what_python_seals_offline() {
+        if is_missing() {
+            return;
+        }
+        let claims = json!({
+            "serviceSecrets": [{"serviceId": "chat:", "authSecret": "ü\"\\🔑"}],
+            "jti": "AAAAAAAAAAAAAAAAAAAAAA",
+            "clientSecret": "open sesame",
+            "exp": NOW + 60,
+            "aud": "api.example.com",
+            "iat": NOW,
+        });
+        let server_key = ServerKey::parse(RAW).unwrap();
+        let jwk: Value = serde_json::from_str(&server_key.public_key().to_jwk()).unwrap();
+        let request = json!({"do": "seal_offline", "jwk": jwk, "claims": claims});
+
+        let response = run_interop(&json!([request])).remove(0);
+
+        let ring = KeyRing::new(server_key).with_offline_keys();
+        let key = response["key"].as_str().unwrap();
+        let opened = ring.open::<Value>(key, &host(), now()).unwrap();
+        assert!(opened.is_offline());
+        assert_ne!(opened.id().to_string(), "AAAAAAAAAAAAAAAAAAAAAA");
+        assert_eq!(
+            *opened.payload(),
+            json!({"serviceSecrets": claims["serviceSecrets"]})
+        );
+    }
+}

@@ -21,28 +21,39 @@ pub(crate) fn command() -> Command {
         .about("Seals a new key and prints it")
         .after_help(EXAMPLE)
         .args(target::args())
-        .arg(
-            Arg::new("service")
-                .long("service")
-                .value_name("ID[=SOURCE]")
-                .action(ArgAction::Append)
-                .help(format!(
-                    "Service of the key, and where its secret is: {}; may be repeated",
-                    secret_source::HELP
-                )),
-        )
-        .arg(
-            Arg::new("alias")
-                .long("alias")
-                .value_name("NAME=ID")
-                .action(ArgAction::Append)
-                .help("Alias of a model, such as fast=chat:groq.com/llama-3.1-8b; may be repeated"),
-        )
+        .args(grant_args())
         .args(key_options::args())
+}
+
+/// Returns the arguments that say what is sealed.
+pub(crate) fn grant_args() -> [Arg; 2] {
+    [
+        Arg::new("service")
+            .long("service")
+            .value_name("ID[=SOURCE]")
+            .action(ArgAction::Append)
+            .help(format!(
+                "Service of the key, and where its secret is: {}; may be repeated",
+                secret_source::HELP
+            )),
+        Arg::new("alias")
+            .long("alias")
+            .value_name("NAME=ID")
+            .action(ArgAction::Append)
+            .help("Alias of a model, such as fast=chat:groq.com/llama-3.1-8b; may be repeated"),
+    ]
 }
 
 pub(crate) fn run(flags: Flags, arguments: &ArgMatches) -> Outcome {
     let target = Target::of(flags, arguments)?;
+    key_options::print(&mint(&target, arguments)?, arguments)
+}
+
+/// Mints the key that the arguments describe, and returns the answer.
+///
+/// # Errors
+/// Arguments that describe none, and a refusal.
+pub(crate) fn mint(target: &Target, arguments: &ArgMatches) -> Result<Value, Box<dyn Error>> {
     let mut request = Map::new();
     key_options::add(arguments, &mut request)?;
     request.insert("requestAuthAndQuotas".to_owned(), grant(arguments)?);
@@ -51,7 +62,7 @@ pub(crate) fn run(flags: Flags, arguments: &ArgMatches) -> Outcome {
     }
     let body = Value::Object(request).to_string();
     let answer = target.post("/api/v1/oauth/token", "application/json", body, None)?;
-    key_options::print(&answer.success()?, arguments)
+    answer.success()
 }
 
 fn grant(arguments: &ArgMatches) -> Result<Value, Box<dyn Error>> {

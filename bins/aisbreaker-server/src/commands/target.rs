@@ -4,17 +4,19 @@
 
 use std::{
     error::Error,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
 };
 
 use aisbreaker_egress as egress;
 use aisbreaker_gateway::Gateway;
 use aisbreaker_token::Host;
+use base64ct::{Base64, Encoding as _};
 use bytes::Bytes;
 use clap::{Arg, ArgMatches};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroizing};
 use serde_json::Value;
 
 use crate::{
@@ -78,6 +80,20 @@ impl Target {
         Ok(Self { kind, mint_secret })
     }
 
+    /// Chooses a server: the one at this URL, or else the one that runs on this machine with these
+    /// settings.
+    ///
+    /// # Errors
+    /// A URL that is none.
+    pub(crate) fn running(settings: &Settings, url: Option<&str>) -> Result<Self, Box<dyn Error>> {
+        let kind = match url {
+            Some(url) => server(url)?,
+            None => running_here(settings)?,
+        };
+        let mint_secret = settings.gateway.minting.secret.clone();
+        Ok(Self { kind, mint_secret })
+    }
+
     /// Creates the target with the settings of this machine, for keys bound to this host.
     ///
     /// # Errors
@@ -107,6 +123,32 @@ impl Target {
             value.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, value);
         }
+        self.send(path, headers, body)
+    }
+
+    /// Posts a form to a path, as the operator with this secret.
+    ///
+    /// # Errors
+    /// A server that does not answer, or not in JSON.
+    pub(crate) fn post_as_operator(
+        &self,
+        path: &str,
+        form: String,
+        secret: &SecretString,
+    ) -> Result<Answer, Box<dyn Error>> {
+        let credentials = Zeroizing::new(format!("operator:{}", secret.expose_secret()));
+        let encoded = Zeroizing::new(Base64::encode_string(credentials.as_bytes()));
+        let mut value = HeaderValue::from_str(&format!("Basic {}", *encoded))?;
+        value.set_sensitive(true);
+        let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let headers = [
+            (header::CONTENT_TYPE, form_type),
+            (header::AUTHORIZATION, value),
+        ];
+        self.send(path, headers.into_iter().collect(), form)
+    }
+
+    fn send(&self, path: &str, headers: HeaderMap, body: String) -> Result<Answer, Box<dyn Error>> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -144,10 +186,68 @@ impl Answer {
 fn server(url: &str) -> Result<Kind, Box<dyn Error>> {
     let base = url.trim_end_matches('/').to_owned();
     egress::parse_url(&base).map_err(|error| format!("--server {error}"))?;
-    // Whoever runs the command chose the address.
-    let policy = egress::Policy::strict().allow("0.0.0.0/0")?.allow("::/0")?;
-    let client = egress::Client::new(policy, egress::Timeouts::default());
+    let client = client()?;
     Ok(Kind::Server { client, base })
+}
+
+/// Creates a client that may call any address, since whoever runs the command chose it.
+fn client() -> Result<egress::Client, Box<dyn Error>> {
+    let policy = egress::Policy::strict().allow("0.0.0.0/0")?.allow("::/0")?;
+    Ok(egress::Client::new(policy, egress::Timeouts::default()))
+}
+
+/// Gets what a URL names, as text.
+///
+/// # Errors
+/// A text that is no URL, and a server that does not answer with status 200.
+pub(crate) fn get(url: &str) -> Result<String, Box<dyn Error>> {
+    let uri = egress::parse_url(url)?;
+    let client = client()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let bytes = runtime.block_on(async {
+        let outgoing = egress::Outgoing::get(HeaderMap::new());
+        let (parts, body) = client
+            .send(&uri, egress::UrlSource::Trusted, outgoing)
+            .await?
+            .into_parts();
+        let (bytes, _reservation) = body.collect_bounded().await?;
+        match parts.status {
+            StatusCode::OK => Ok::<_, Box<dyn Error>>(bytes),
+            status => Err(format!("{url} answered with status {}", status.as_u16()).into()),
+        }
+    })?;
+    Ok(String::from_utf8(bytes.into())?)
+}
+
+/// Returns the server that listens as these settings say, under a host name to which it answers.
+fn running_here(settings: &Settings) -> Result<Kind, Box<dyn Error>> {
+    let mut address = settings.listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let port = address.port();
+    let base = match settings.gateway.public_hosts.first() {
+        Some(host) => format!("http://{}:{port}", host.as_str()),
+        None => format!("http://{address}"),
+    };
+    let policy = egress::Policy::strict().allow("0.0.0.0/0")?.allow("::/0")?;
+    let resolver = Arc::new(ThisMachine(address.ip()));
+    let client = egress::Client::with_resolver(policy, egress::Timeouts::default(), resolver);
+    Ok(Kind::Server { client, base })
+}
+
+/// Resolves every name to this address.
+struct ThisMachine(IpAddr);
+
+impl egress::Resolve for ThisMachine {
+    fn resolve(&self, _host: &str) -> egress::ResolveFuture {
+        Box::pin(std::future::ready(Ok(vec![self.0])))
+    }
 }
 
 fn local(settings: Settings, host: &Host) -> Result<Kind, Box<dyn Error>> {

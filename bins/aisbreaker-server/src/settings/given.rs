@@ -5,12 +5,12 @@ use std::{
     net::{IpAddr, SocketAddr},
     num::NonZeroU32,
     path::PathBuf,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use aisbreaker_api::ServicePattern;
 use aisbreaker_egress::Policy;
-use aisbreaker_gateway::quotas_from_json;
+use aisbreaker_gateway::{parse_rfc3339, quotas_from_json};
 use aisbreaker_token::{Host, OpeningKey, PREFIX, RequestQuotas, ServerKey};
 use ipnet::IpNet;
 use secrecy::SecretString;
@@ -144,6 +144,21 @@ impl Given {
                 Err("must be a duration over zero and up to 100 years, such as 30s or 5m".into())
             }
         }
+    }
+
+    /// Returns a time (RFC 3339), which the file may have as TOML's own type.
+    pub(super) fn time(&self) -> Result<SystemTime, Problem> {
+        let text = match &self.value {
+            Value::Datetime(time) => Cow::Owned(time.to_string()),
+            Value::String(_)
+            | Value::Integer(_)
+            | Value::Float(_)
+            | Value::Boolean(_)
+            | Value::Array(_)
+            | Value::Table(_) => self.text()?,
+        };
+        parse_rfc3339(text.trim())
+            .ok_or_else(|| "must be a time with its zone, such as 2026-11-29T12:00:00Z".into())
     }
 
     pub(super) fn address(&self) -> Result<SocketAddr, Problem> {

@@ -12,6 +12,8 @@
 //! Services and providers are not here but in `services.rs`: they are whole tables, which only the
 //! configuration file can hold.
 
+mod key_lifecycle;
+
 use super::{
     setting::{Flag, PLAIN, Setting},
     store,
@@ -135,6 +137,9 @@ pub(crate) static SETTINGS: &[Setting] = &[
         },
         ..PLAIN
     },
+    key_lifecycle::ADMIN_SECRET,
+    key_lifecycle::REVOKED_FILE,
+    key_lifecycle::REVOKED_BEFORE,
     Setting {
         key: Some("max_expiration"),
         variable: "AISBREAKER_MAX_EXPIRATION",

@@ -1,7 +1,7 @@
 //! The server's own API below `/api/v1`.
 
 mod authorization;
-mod bad_keys;
+pub(crate) mod bad_keys;
 mod built_in_services;
 mod conversation_state;
 mod cors;

@@ -8,6 +8,7 @@ mod encoding;
 mod gate;
 mod http2;
 pub(crate) mod http2_frames;
+pub(crate) mod offline_key;
 pub(crate) mod openai;
 pub(crate) mod original_keys;
 mod payload;

@@ -1,4 +1,5 @@
 //! A client and a server on loopback.
+#![allow(dead_code, reason = "each test file uses some of the helpers")]
 
 use std::time::Duration;
 

@@ -5,11 +5,15 @@ use std::{num::NonZeroU32, time::Instant};
 
 use aisbreaker_quota::{
     Charge, Standings,
-    shared::{SharedEngine, SharedRefusal, StoreError, StoreState},
+    shared::{NotCharged, SharedEngine, SharedRefusal, StoreError, StoreState},
 };
 
 use super::counters::{CounterId, Counters};
-use crate::telemetry::metrics::{CountedBy, QuotaMetrics};
+use crate::{
+    authenticate::Key,
+    revocation::store,
+    telemetry::metrics::{CountedBy, QuotaMetrics},
+};
 
 /// Counters that several servers share.
 #[derive(Clone, Debug)]
@@ -49,6 +53,10 @@ impl SharedQuotas {
             servers,
         }
     }
+
+    pub(crate) fn engine(&self) -> SharedEngine {
+        self.engine.clone()
+    }
 }
 
 /// The counters of a gateway.
@@ -73,23 +81,29 @@ impl Backend {
         }
     }
 
-    /// Charges one request to all its counters, or to none.
+    /// Charges one request with this key to all its counters, or to none. A shared store refuses a
+    /// revoked key in the same call.
     ///
     /// Returns `None` for a request that is admitted without being counted.
     pub(crate) async fn charge<const N: usize>(
         &self,
         charges: &[Charge<CounterId>; N],
+        key: Option<&Key>,
         now: impl Fn() -> Instant,
-    ) -> Result<Option<Standings<N>>, SharedRefusal<N>> {
+    ) -> Result<Option<Standings<N>>, NotCharged<N>> {
         let Some(shared) = &self.shared else {
             return self.charge_local(charges, CountedBy::Memory, now());
         };
         let started = now();
-        let outcome = shared.engine.charge(charges, NonZeroU32::MIN).await;
-        self.metrics.observe_store(
-            now().saturating_duration_since(started),
-            outcome.as_ref().err(),
-        );
+        let (engine, names) = (&shared.engine, names(key));
+        let charge = engine.charge_unless_denied(charges, NonZeroU32::MIN, &names);
+        let outcome = charge.await;
+        let refusal = match &outcome {
+            Err(NotCharged::Refused(refusal)) => Some(refusal),
+            Ok(_) | Err(NotCharged::Denied) => None,
+        };
+        let waited = now().saturating_duration_since(started);
+        self.metrics.observe_store(waited, refusal);
         match outcome {
             Ok(admitted) => {
                 // Counted locally as well, in case the store fails a moment later.
@@ -98,11 +112,15 @@ impl Backend {
                 self.metrics.count_decision(CountedBy::Store, true);
                 Ok(Some(*admitted.standings()))
             }
-            Err(SharedRefusal::Quota(refusal)) => {
+            Err(NotCharged::Denied) => {
                 self.metrics.count_decision(CountedBy::Store, false);
-                Err(refusal.into())
+                Err(NotCharged::Denied)
             }
-            Err(SharedRefusal::Store(error)) => match shared.on_failure {
+            Err(NotCharged::Refused(SharedRefusal::Quota(refusal))) => {
+                self.metrics.count_decision(CountedBy::Store, false);
+                Err(SharedRefusal::Quota(refusal).into())
+            }
+            Err(NotCharged::Refused(SharedRefusal::Store(error))) => match shared.on_failure {
                 OnStoreFailure::Local => {
                     self.charge_local(&shares(charges, shared.servers), CountedBy::Share, now())
                 }
@@ -123,12 +141,12 @@ impl Backend {
         charges: &[Charge<CounterId>; N],
         by: CountedBy,
         now: Instant,
-    ) -> Result<Option<Standings<N>>, SharedRefusal<N>> {
+    ) -> Result<Option<Standings<N>>, NotCharged<N>> {
         let outcome = self.local.charge(charges, NonZeroU32::MIN, now);
         self.metrics.count_decision(by, outcome.is_ok());
         match outcome {
             Ok(admitted) => Ok(Some(*admitted.standings())),
-            Err(refusal) => Err(refusal.into()),
+            Err(refusal) => Err(SharedRefusal::Quota(refusal).into()),
         }
     }
 
@@ -202,6 +220,16 @@ impl OnStoreFailure {
             Self::Open => "requests are admitted UNCOUNTED",
         }
     }
+}
+
+/// Returns the names in the store of a key and of all that it was made from.
+fn names(key: Option<&Key>) -> Vec<String> {
+    let Some(key) = key else {
+        return Vec::new();
+    };
+    let ancestors = key.ancestors.iter().map(|ancestor| &ancestor.id);
+    let chain = std::iter::once(&key.id).chain(ancestors);
+    chain.map(store::name).collect()
 }
 
 /// Returns the same charges with this server's share of each limit: rounded down, at least one.

@@ -39,6 +39,8 @@ pub(crate) enum Scope {
     QuotaQuery,
     /// Keys that were sealed offline and did not open.
     OfflineFailure,
+    /// Revocations by holders.
+    Revocation,
 }
 
 impl CounterId {
@@ -51,7 +53,7 @@ impl CounterId {
     }
 }
 
-/// The name in a shared store: `server`, `default`, `asking`, or `key:` and the id of the key as it
+/// The name in a shared store: `server`, `default`, `asking`, `revoking`, or `key:` and the id of the key as it
 /// is logged, then the client. Nothing in it is secret.
 impl fmt::Display for CounterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,6 +62,7 @@ impl fmt::Display for CounterId {
             Scope::Default => f.write_str("default")?,
             Scope::QuotaQuery => f.write_str("asking")?,
             Scope::OfflineFailure => f.write_str("offline-failure")?,
+            Scope::Revocation => f.write_str("revoking")?,
             Scope::Key => {
                 let mut text = [0; 22];
                 // 16 bytes encode to 22 characters.
@@ -173,13 +176,13 @@ pub(crate) fn server_charges(server: &RequestQuotas, client: ClientId) -> [Charg
     ]
 }
 
-/// Returns the charges of a quota query, with these limits per minute.
-pub(crate) fn quota_query_charges(
+/// Returns the charges of what is limited per minute only, apart from all other quotas.
+pub(crate) fn per_minute_charges(
+    scope: Scope,
     client: ClientId,
-    per_client: NonZeroU32,
-    global: NonZeroU32,
+    (per_client, global): (NonZeroU32, NonZeroU32),
 ) -> [Charge<CounterId>; 2] {
-    let id = |client| CounterId::without_key(Scope::QuotaQuery, client);
+    let id = |client| CounterId::without_key(scope, client);
     [
         Charge::new(id(Some(client)), Limits::per_minute(per_client)),
         Charge::shared(id(None), Limits::per_minute(global)),

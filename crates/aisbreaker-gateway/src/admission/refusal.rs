@@ -18,6 +18,8 @@ use crate::{authenticate::Key, clock::ceil_seconds};
 pub(crate) enum NotAdmitted {
     /// A quota is exceeded.
     Exceeded(Exceeded),
+    /// The key is revoked in the shared store.
+    Revoked,
     /// The shared store does not answer.
     Unavailable(StoreError),
 }
@@ -90,7 +92,11 @@ impl Exceeded {
     pub(crate) fn message(&self) -> String {
         let quota = match self.scope {
             Scope::Server => "API request",
-            Scope::Default | Scope::Key | Scope::QuotaQuery | Scope::OfflineFailure => "Request",
+            Scope::Default
+            | Scope::Key
+            | Scope::QuotaQuery
+            | Scope::OfflineFailure
+            | Scope::Revocation => "Request",
         };
         let (scope, unit) = if self.is_global {
             ("global", "")

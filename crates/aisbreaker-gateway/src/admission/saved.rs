@@ -69,6 +69,7 @@ fn encode(counter: &CounterId, to: &mut Vec<u8>) {
         Scope::Key => 2,
         Scope::QuotaQuery => 3,
         Scope::OfflineFailure => 4,
+        Scope::Revocation => 5,
     });
     to.extend_from_slice(&counter.key);
     if let Some(client) = counter.client {
@@ -84,6 +85,7 @@ fn decode(bytes: &[u8]) -> Option<CounterId> {
         2 => Scope::Key,
         3 => Scope::QuotaQuery,
         4 => Scope::OfflineFailure,
+        5 => Scope::Revocation,
         _ => return None,
     };
     let (key, rest) = rest.split_first_chunk()?;

@@ -24,6 +24,7 @@ use self::{
 pub use self::{
     mint_request::{InvalidQuotas, quotas_from_json},
     policy::MintPolicy,
+    rfc3339::parse as parse_rfc3339,
 };
 use crate::{
     failure::Failure,

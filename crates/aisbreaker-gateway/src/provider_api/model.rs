@@ -69,7 +69,9 @@ pub(crate) fn model_in(
 ) -> Result<Option<BodyModel>, InvalidRequest> {
     match (format, content_type) {
         (ContentFormat::Multipart, Some(content_type)) => model_in_multipart(body, content_type),
-        (ContentFormat::Multipart | ContentFormat::Json, _) => model_in_json(body),
+        (ContentFormat::Multipart | ContentFormat::UrlEncoded | ContentFormat::Json, _) => {
+            model_in_json(body)
+        }
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) enum Surface {
     Process,
     /// A quota query has no content.
     Quota,
+    /// A form that carries its own credentials.
+    Form,
     /// A provider operation takes what the provider takes.
     Provider {
         dialect: Dialect,
@@ -80,6 +82,8 @@ pub(crate) enum ContentFormat {
     Json,
     /// `multipart/form-data`.
     Multipart,
+    /// `application/x-www-form-urlencoded`.
+    UrlEncoded,
 }
 
 impl Head {
@@ -92,20 +96,22 @@ impl Head {
         let headers = &parts.headers;
         let host = endpoints.host?;
         let authorization = match surface {
-            Surface::Token => Authorization::Absent,
+            Surface::Token | Surface::Form => Authorization::Absent,
             Surface::Process | Surface::Quota => credentials::authorization(headers)?,
             Surface::Provider { dialect, .. } => credentials::any_authorization(headers, dialect)?,
         };
         let hops = match surface {
-            Surface::Token | Surface::Quota => 0,
+            Surface::Token | Surface::Quota | Surface::Form => 0,
             Surface::Process | Surface::Provider { .. } => hops(headers)?,
         };
         let content = match surface {
             Surface::Quota => Content::NONE,
-            Surface::Token | Surface::Process | Surface::Provider { .. } => Content {
-                format: format(headers, surface)?,
-                coding: coding(headers)?,
-            },
+            Surface::Token | Surface::Process | Surface::Form | Surface::Provider { .. } => {
+                Content {
+                    format: format(headers, surface)?,
+                    coding: coding(headers)?,
+                }
+            }
         };
         Ok(Self {
             client: endpoints.client,
@@ -177,6 +183,12 @@ fn format(headers: &HeaderMap, surface: Surface) -> Result<Option<ContentFormat>
     };
     match surface {
         Surface::Quota => Ok(None),
+        Surface::Form => match media_type(headers)?.as_str() {
+            "application/x-www-form-urlencoded" => Ok(Some(ContentFormat::UrlEncoded)),
+            _ => Err(RequestError::MediaType {
+                accepted: "application/x-www-form-urlencoded",
+            }),
+        },
         Surface::Token => match media_type(headers)?.as_str() {
             "application/json" => Ok(Some(ContentFormat::Json)),
             _ => Err(json_only),

@@ -28,6 +28,23 @@ pub(crate) struct Metrics {
     registry: Registry,
     tracked: Gauge,
     pub(crate) quotas: QuotaMetrics,
+    revoked: Gauge,
+    pub(crate) revocations: RevocationMetrics,
+}
+
+/// The metrics of revocations. Cheap to clone; clones share the counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RevocationMetrics(Family<Labels<1>, Counter>);
+
+/// What became of a request to revoke keys.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum RevocationOutcome {
+    /// So many keys are revoked.
+    Revoked(usize),
+    /// The list is full.
+    Full,
+    /// The file or the store failed.
+    NotKept,
 }
 
 /// The metrics of quota decisions. Cheap to clone; clones share the counts.
@@ -69,6 +86,17 @@ impl Metrics {
             "Counters in the memory of this server",
             tracked.clone(),
         );
+        let (revoked, revocations) = (Gauge::default(), RevocationMetrics::default());
+        registry.register(
+            "keys_revoked",
+            "Revoked keys that have not expired",
+            revoked.clone(),
+        );
+        registry.register(
+            "revocations",
+            "Keys that were revoked, and requests for it that failed",
+            revocations.0.clone(),
+        );
         if has_store {
             let up = "Whether the shared quota store answers";
             registry.register("quota_store_up", up, quotas.store_up.clone());
@@ -86,16 +114,32 @@ impl Metrics {
             registry,
             tracked,
             quotas,
+            revoked,
+            revocations,
         }
     }
 
-    /// Encodes all metrics, with this number of counters in memory.
-    pub(crate) fn text(&self, tracked: usize) -> String {
+    /// Encodes all metrics, with these numbers of counters in memory and of revoked keys.
+    pub(crate) fn text(&self, tracked: usize, revoked: usize) -> String {
         self.tracked.set(i64::try_from(tracked).unwrap_or(i64::MAX));
+        self.revoked.set(i64::try_from(revoked).unwrap_or(i64::MAX));
         let mut text = String::new();
         // Writing to a string does not fail.
         let _written = text::encode(&mut text, &self.registry);
         text
+    }
+}
+
+impl RevocationMetrics {
+    pub(crate) fn count(&self, outcome: RevocationOutcome) {
+        let (outcome, number) = match outcome {
+            RevocationOutcome::Revoked(keys) => ("revoked", keys),
+            RevocationOutcome::Full => ("full", 1),
+            RevocationOutcome::NotKept => ("not_kept", 1),
+        };
+        self.0
+            .get_or_create(&[("outcome", outcome)])
+            .inc_by(u64::try_from(number).unwrap_or(u64::MAX));
     }
 }
 

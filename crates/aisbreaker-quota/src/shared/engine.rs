@@ -6,11 +6,13 @@ use tokio::sync::watch;
 
 use super::{
     address::StoreAddress,
+    denied::{Denied, DeniedCursor, DeniedPage, DenyError, NotCharged},
     error::{InvalidStore, SharedRefusal, StoreError},
     function::ChargeOptions,
     lease::Leases,
     options::SharedOptions,
     reconnect::StoreState,
+    reply,
     round_trip::RoundTrip,
 };
 use crate::{charge::Charge, outcome::Admitted, standings::Standings};
@@ -62,12 +64,83 @@ impl SharedEngine {
         charges: &[Charge<K>; N],
         weight: NonZeroU32,
     ) -> Result<Admitted<N>, SharedRefusal<N>> {
-        if let Some(leases) = &self.leases {
-            let deadline = self.store.deadline();
-            return leases.charge(&self.store, charges, weight, deadline).await;
+        let no_names: [&str; 0] = [];
+        match self.charge_unless_denied(charges, weight, &no_names).await {
+            Ok(admitted) => Ok(admitted),
+            Err(NotCharged::Refused(refusal)) => Err(refusal),
+            // Not without names.
+            Err(NotCharged::Denied) => Err(reply::unreadable().into()),
         }
-        self.charge_with(charges, weight, ChargeOptions::default())
-            .await
+    }
+
+    /// Charges like [`charge`](Self::charge), unless one of these names is
+    /// [denied](Self::deny). The store compares them in the same call.
+    ///
+    /// # Errors
+    /// [`NotCharged::Denied`] if one of them is, and nothing was charged; otherwise as
+    /// [`charge`](Self::charge).
+    ///
+    /// # Cancel safety
+    /// As [`charge`](Self::charge).
+    pub async fn charge_unless_denied<K: Display, D: Display, const N: usize>(
+        &self,
+        charges: &[Charge<K>; N],
+        weight: NonZeroU32,
+        names: &[D],
+    ) -> Result<Admitted<N>, NotCharged<N>> {
+        let deadline = self.store.deadline();
+        let denied = self.store.denied_keys(names);
+        if let Some(leases) = &self.leases {
+            let charge = leases.charge(&self.store, charges, weight, &denied, deadline);
+            return charge.await;
+        }
+        let options = ChargeOptions::default();
+        let (admitted, _) = self
+            .store
+            .charge_unless_denied(charges, weight, &denied, options, deadline)
+            .await?;
+        Ok(admitted)
+    }
+
+    /// Denies names: from when this returns on, no engine that shares this store admits a charge
+    /// with one of them until its time is over. All are denied, or none.
+    ///
+    /// It waits until all leases have ended, 0.65 s at most. `most` bounds the number of names in
+    /// the store; a name that is denied already needs no room.
+    ///
+    /// # Errors
+    /// [`DenyError::Full`], or [`DenyError::Store`] if the store did not answer: the names may be
+    /// denied then.
+    ///
+    /// # Cancel safety
+    /// The names may be denied if the future is dropped before it completes.
+    pub async fn deny(&self, names: &[Denied], most: u32) -> Result<(), DenyError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let leases_end_in = self.store.deny(names, most).await?;
+        tokio::time::sleep(leases_end_in).await;
+        Ok(())
+    }
+
+    /// Returns names that are denied in the store, a thousand at most, from a place in the order in
+    /// which they were denied.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store does not answer.
+    pub async fn denied(&self, after: DeniedCursor) -> Result<DeniedPage, StoreError> {
+        self.store.denied(after).await
+    }
+
+    /// Removes names whose time is over from what [`denied`](Self::denied) returns.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store does not answer.
+    pub async fn forget_denied(&self, names: &[Denied]) -> Result<(), StoreError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        self.store.forget_denied(names).await
     }
 
     /// Charges like [`charge`](Self::charge), but `at` a time since the beginning of 2024 instead
@@ -89,6 +162,7 @@ impl SharedEngine {
         self.charge_with(charges, weight, options).await
     }
 
+    #[cfg(feature = "test-util")]
     async fn charge_with<K: Display, const N: usize>(
         &self,
         charges: &[Charge<K>; N],

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use redis::Cmd;
 
-use super::keys::CounterKeys;
+use super::{
+    denied::{Denied, DeniedCursor, DeniedKeys, entry, page_len},
+    keys::CounterKeys,
+};
 use crate::{charge::Charge, limits::Limits};
 
 /// The source of the library, in which `@NAME@` stands for the library's name.
@@ -23,6 +26,9 @@ pub(super) struct Function {
     charge: String,
     peek: String,
     release: String,
+    deny: String,
+    denied: String,
+    forget: String,
 }
 
 /// What a charge in the store does in addition.
@@ -59,16 +65,21 @@ impl Function {
             charge: format!("{name}_charge"),
             peek: format!("{name}_peek"),
             release: format!("{name}_release"),
+            deny: format!("{name}_deny"),
+            denied: format!("{name}_denied"),
+            forget: format!("{name}_forget"),
         }
     }
 
-    /// Returns the command that charges every counter what is `needed` of it, or none.
+    /// Returns the command that charges every counter what is `needed` of it, or none. If one of the
+    /// keys in `denied` exists, it charges none.
     pub(super) fn charge<K, const N: usize>(
         &self,
         keys: &CounterKeys<N>,
         charges: &[Charge<K>; N],
         needed: &[u32; N],
         options: ChargeOptions,
+        denied: &[String],
     ) -> Cmd {
         let mut packed = Vec::with_capacity(N.saturating_mul(CHARGE_LEN));
         for ((charge, needed), position) in charges.iter().zip(needed).zip(&keys.positions) {
@@ -81,12 +92,17 @@ impl Function {
             }
         }
         let ChargeOptions { extra, unused, at } = options;
-        let mut command = call("FCALL", &self.charge, &keys.names);
+        let mut command = redis::cmd("FCALL");
         command
+            .arg(&self.charge)
+            .arg(keys.names.len().saturating_add(denied.len()))
+            .arg(&keys.names)
+            .arg(denied)
             .arg(packed)
             .arg(extra)
             .arg(time_to_bytes(at))
-            .arg(unused.map_or_else(Vec::new, Unused::to_bytes));
+            .arg(unused.map_or_else(Vec::new, Unused::to_bytes))
+            .arg(denied.len());
         command
     }
 
@@ -102,6 +118,7 @@ impl Function {
             &[Charge::new((), Limits::UNLIMITED)],
             &[1],
             ChargeOptions::default(),
+            &[],
         )
     }
 
@@ -117,6 +134,36 @@ impl Function {
     pub(super) fn release(&self, names: &[String], unused: Unused) -> Cmd {
         let mut command = call("FCALL", &self.release, names);
         command.arg(unused.to_bytes());
+        command
+    }
+
+    /// Returns the command that denies names, unless there would be more than `most`.
+    pub(super) fn deny(&self, keys: DeniedKeys<'_>, names: &[Denied], most: u32) -> Cmd {
+        let mut in_store = vec![keys.list()];
+        for denied in names {
+            in_store.push(keys.of_name(&denied.name));
+        }
+        let mut command = call("FCALL", &self.deny, &in_store);
+        command.arg(most);
+        for denied in names {
+            command.arg(denied.until_seconds()).arg(&denied.name);
+        }
+        command
+    }
+
+    /// Returns the command that reads the denied names after this place.
+    pub(super) fn denied(&self, keys: DeniedKeys<'_>, after: DeniedCursor) -> Cmd {
+        let mut command = call("FCALL_RO", &self.denied, &[keys.list()]);
+        command.arg(after.0).arg(page_len());
+        command
+    }
+
+    /// Returns the command that removes names from the list.
+    pub(super) fn forget(&self, keys: DeniedKeys<'_>, names: &[Denied]) -> Cmd {
+        let mut command = call("FCALL", &self.forget, &[keys.list()]);
+        for denied in names {
+            command.arg(entry(denied));
+        }
         command
     }
 }

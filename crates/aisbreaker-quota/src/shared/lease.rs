@@ -25,6 +25,7 @@ use tokio::{
 
 use self::local::{LocalDecision, Permits, RepeatedRefusal, without_permits};
 use super::{
+    denied::NotCharged,
     error::{SharedRefusal, StoreError},
     function::ChargeOptions,
     keys::CounterKeys,
@@ -83,16 +84,20 @@ impl Leases {
 
     /// Decides locally if possible. Otherwise charges in the store, and takes some charges in
     /// advance if the group is charged often.
+    ///
+    /// What is decided locally is not compared with the names that are denied: who denies one waits
+    /// until all leases have ended.
     pub(super) async fn charge<K: Display, const N: usize>(
         &self,
         store: &Arc<RoundTrip>,
         charges: &[Charge<K>; N],
         weight: NonZeroU32,
+        denied: &[String],
         deadline: Instant,
-    ) -> Result<Admitted<N>, SharedRefusal<N>> {
+    ) -> Result<Admitted<N>, NotCharged<N>> {
         let keys = store.keys(charges);
         // A weight above a limit is refused, whatever the lease.
-        let _needed = keys.needed(charges, weight)?;
+        let _needed = keys.needed(charges, weight).map_err(SharedRefusal::from)?;
         // A counter that is named twice is charged twice, which a lease does not support.
         let group = if keys.names.len() == N {
             self.group(&keys, charges)
@@ -101,7 +106,8 @@ impl Leases {
         };
         let Some(group) = group else {
             let options = ChargeOptions::default();
-            let (admitted, _) = store.charge(charges, weight, options, deadline).await?;
+            let charge = store.charge_unless_denied(charges, weight, denied, options, deadline);
+            let (admitted, _) = charge.await?;
             return Ok(admitted);
         };
         let mut lease = timeout_at(deadline, group.lock())
@@ -109,7 +115,7 @@ impl Leases {
             .map_err(|_elapsed| StoreError::Timeout)?;
         let begun = Instant::now();
         if let Some(result) = lease.decide(charges, weight, begun) {
-            return result;
+            return result.map_err(NotCharged::from);
         }
         // The rest of the lease is released first, or the store might refuse what it can admit.
         let options = ChargeOptions {
@@ -117,7 +123,8 @@ impl Leases {
             extra: lease.rate.expected(begun).min(self.max_permits),
             at: None,
         };
-        match store.charge(charges, weight, options, deadline).await {
+        let charge = store.charge_unless_denied(charges, weight, denied, options, deadline);
+        match charge.await {
             Ok((admitted, 0)) => Ok(admitted),
             Ok((admitted, extra)) => {
                 let permits = Permits::new(extra, &admitted.standings, begun);
@@ -129,12 +136,12 @@ impl Leases {
                     standings: without_permits(admitted.standings, extra),
                 })
             }
-            Err(SharedRefusal::Quota(refusal)) => {
+            Err(NotCharged::Refused(SharedRefusal::Quota(refusal))) => {
                 lease.local =
                     RepeatedRefusal::new(&refusal, weight, begun).map(LocalDecision::Refuse);
-                Err(refusal.into())
+                Err(SharedRefusal::Quota(refusal).into())
             }
-            Err(SharedRefusal::Store(error)) => Err(error.into()),
+            Err(other) => Err(other),
         }
     }
 

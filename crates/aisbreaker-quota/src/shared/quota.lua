@@ -158,10 +158,10 @@ local function standing(cell)
 end
 
 -- Subtracts an amount that was charged in a fine slot from every counter that has not folded that
--- slot yet. `unused` has the slot and the amount.
-local function release_unused(keys, unused)
+-- slot yet. The counters are the first `count` keys. `unused` has the slot and the amount.
+local function release_unused(keys, count, unused)
   local slot, amount = unpack_pair('<I4I4', unused)
-  for index = 1, #keys do
+  for index = 1, count do
     local value = redis.call('GET', keys[index])
     local cell = value and open(value, 0)
     local first = cell and cell.hours * 8 + 1 or 1
@@ -189,17 +189,22 @@ end
 -- args[2] is how much to charge in advance, of which at most a quarter of what remains is granted.
 -- args[3] is a time to decide at instead of this server's.
 -- args[4] is what to release first, whether the charge is admitted or not.
+-- args[5] is how many keys at the end are no counters but names that may be denied.
 --
 -- If admitted, replies with the time, what was charged in advance and the standing of every
--- counter; otherwise with the time and the counters as they are.
+-- counter; if a name is denied, with the time; otherwise with the time and the counters as they are.
 local function charge(keys, args)
   bind()
   local seconds, micros = time(args[3])
   local now = floor((seconds * 1000000 + micros) / 600000)
-  if args[4] ~= '' then release_unused(keys, args[4]) end
+  local counters = #keys - tonumber(args[5])
+  if args[4] ~= '' then release_unused(keys, counters, args[4]) end
   local values = redis.call('MGET', unpack(keys))
+  for index = counters + 1, #keys do
+    if values[index] then return { pack('<I1I4I4', 2, seconds, micros) } end
+  end
   local cells, needed = {}, {}
-  for index = 1, #keys do
+  for index = 1, counters do
     cells[index] = open(values[index], now)
   end
   local charges, left = args[1], 4294967295
@@ -211,7 +216,7 @@ local function charge(keys, args)
       per_minute - cell.minute, per_hour - cell.hour, per_day - cell.day) - amount
     if least < 0 then
       local reply = { pack('<I1I4I4', 0, seconds, micros) }
-      for place = 1, #keys do reply[place + 1] = values[place] or '' end
+      for place = 1, counters do reply[place + 1] = values[place] or '' end
       return reply
     end
     left = math.min(left, least)
@@ -219,7 +224,7 @@ local function charge(keys, args)
   end
   local extra = math.min(tonumber(args[2]), floor(left / 4))
   local pieces = { pack('<I1I4I4I4', 1, seconds, micros, extra) }
-  for index = 1, #keys do
+  for index = 1, counters do
     local cell = cells[index]
     add(cell, needed[index] + extra)
     redis.call('SETEX', keys[index], LIFE, packed(cell))
@@ -242,11 +247,60 @@ end
 -- Releases what args[1] has: the slot and the amount.
 local function release(keys, args)
   bind()
-  release_unused(keys, args[1])
+  release_unused(keys, #keys, args[1])
+  return 'OK'
+end
+
+-- Denies names until a time each, if not more than args[1] are then denied; all or none.
+--
+-- keys[1] lists the names, each as its end and itself, in the order in which they were denied. The
+-- others are the names as keys, whose values are their ends in seconds since 1970. args[2] and what
+-- follows have the end and the name of each.
+--
+-- Replies with this server's time, and whether there was room.
+local function deny(keys, args)
+  bind()
+  local clock = redis.call('TIME')
+  local wall, micros = tonumber(clock[1]), tonumber(clock[2])
+  local known, new = redis.call('MGET', unpack(keys, 2)), 0
+  for index = 1, #keys - 1 do
+    if not known[index] then new = new + 1 end
+  end
+  local has_room = new == 0 or redis.call('ZCARD', keys[1]) + new <= tonumber(args[1])
+  if has_room then
+    local last = redis.call('ZREVRANGE', keys[1], 0, 0, 'WITHSCORES')
+    local order = math.max(tonumber(last[2] or 0), wall * 1000000 + micros)
+    for index = 1, #keys - 1 do
+      local till, name = args[index * 2], args[index * 2 + 1]
+      if tonumber(known[index] or 0) < tonumber(till) and tonumber(till) > wall then
+        order = order + 1
+        redis.call('SETEX', keys[index + 1], tonumber(till) - wall, till)
+        redis.call('ZADD', keys[1], string.format('%.0f', order), till .. ' ' .. name)
+      end
+    end
+  end
+  return { pack('<I1I4I4', has_room and 1 or 0, math.max(wall - EPOCH, 0), micros) }
+end
+
+-- Replies with up to args[2] denied names after the place args[1] in their order, each followed by
+-- its place.
+local function denied(keys, args)
+  return redis.call(
+    'ZRANGEBYSCORE', keys[1], '(' .. args[1], '+inf', 'WITHSCORES', 'LIMIT', 0, args[2])
+end
+
+-- Removes names from the list, which no longer are denied.
+local function forget(keys, args)
+  redis.call('ZREM', keys[1], unpack(args))
   return 'OK'
 end
 
 redis.register_function('@NAME@_charge', charge)
+redis.register_function('@NAME@_deny', deny)
+redis.register_function{
+  function_name = '@NAME@_denied', callback = denied, flags = { 'no-writes' },
+}
+redis.register_function('@NAME@_forget', forget)
 redis.register_function{
   function_name = '@NAME@_peek', callback = peek, flags = { 'no-writes' },
 }

@@ -1,7 +1,7 @@
 //! The replies of the function.
 //!
 //! A reply is a list of byte strings. The first one begins with a byte that is one if the charge
-//! was admitted and zero otherwise, followed by the store's time in seconds and microseconds. In
+//! was admitted, two if a name is denied and zero otherwise, followed by the store's time in seconds and microseconds. In
 //! an admitted charge, the amount charged in advance and the standing of every counter follow it.
 //! Otherwise the other strings are the counters themselves.
 
@@ -25,6 +25,7 @@ const STANDING_LEN: usize = 24;
 
 const ADMITTED: u8 = 1;
 const REFUSED: u8 = 0;
+const DENIED: u8 = 2;
 
 /// The reply to a charge.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(super) enum ChargeReply<const N: usize> {
         extra: u32,
     },
     Refused(Refusal<N>),
+    /// One of the names is denied.
+    Denied,
 }
 
 /// Reads the reply to a charge; `None` if it is malformed.
@@ -49,6 +52,7 @@ pub(super) fn read_charge<K, const N: usize>(
     match head.split_first()? {
         (&ADMITTED, rest) => read_admitted(rest, keys, charges),
         (&REFUSED, rest) => read_refused(rest, counters, keys, charges, needed),
+        (&DENIED, _) => Some(ChargeReply::Denied),
         _ => None,
     }
 }
@@ -59,6 +63,14 @@ pub(super) fn is_admitted(reply: &Value) -> bool {
         Some([head, ..]) => head.first() == Some(&ADMITTED),
         _ => false,
     }
+}
+
+/// Reads a reply that is one flag and the time; `None` if it is malformed.
+pub(super) fn read_flag_and_time(reply: &Value) -> Option<(bool, Moment)> {
+    let parts = byte_strings(reply)?;
+    let (flag, rest) = parts.first()?.split_first()?;
+    let ([seconds, micros], _) = words(rest)?;
+    Some((*flag == 1, moment(seconds, micros)))
 }
 
 /// Reads the reply to a peek; `None` if it is malformed.
@@ -170,7 +182,7 @@ fn moment(seconds: u32, micros: u32) -> Moment {
     Moment::at(since)
 }
 
-fn byte_strings(reply: &Value) -> Option<Vec<&[u8]>> {
+pub(super) fn byte_strings(reply: &Value) -> Option<Vec<&[u8]>> {
     let Value::Array(parts) = reply else {
         return None;
     };

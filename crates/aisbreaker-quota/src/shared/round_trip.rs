@@ -6,6 +6,7 @@ use tokio::{sync::watch, task::AbortHandle, time::Instant};
 
 use super::{
     address::StoreAddress,
+    denied::{self, Denied, DeniedCursor, DeniedKeys, DeniedPage, DenyError, NotCharged},
     error::{InvalidStore, SharedRefusal, StoreError},
     function::{ChargeOptions, Unused},
     keys::CounterKeys,
@@ -14,6 +15,9 @@ use super::{
     reply::{self, ChargeReply},
 };
 use crate::{charge::Charge, outcome::Admitted, standings::Standings};
+
+/// The shortest wait for what is not a decision.
+const MIN_RARE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Takes decisions in the store, and ends the task that reconnects when it is dropped.
 pub(super) struct RoundTrip {
@@ -65,6 +69,7 @@ impl RoundTrip {
     }
 
     /// Charges every counter, or none. Returns how much was charged in advance as well.
+    #[cfg(any(test, feature = "test-util"))]
     pub(super) async fn charge<K: Display, const N: usize>(
         &self,
         charges: &[Charge<K>; N],
@@ -72,16 +77,70 @@ impl RoundTrip {
         options: ChargeOptions,
         deadline: Instant,
     ) -> Result<(Admitted<N>, u32), SharedRefusal<N>> {
+        let charge = self.charge_unless_denied(charges, weight, &[], options, deadline);
+        match charge.await {
+            Ok(charged) => Ok(charged),
+            Err(NotCharged::Refused(refusal)) => Err(refusal),
+            // Not without names.
+            Err(NotCharged::Denied) => Err(reply::unreadable().into()),
+        }
+    }
+
+    /// Charges like [`charge`](Self::charge), unless one of the keys in `denied` exists.
+    pub(super) async fn charge_unless_denied<K: Display, const N: usize>(
+        &self,
+        charges: &[Charge<K>; N],
+        weight: NonZeroU32,
+        denied: &[String],
+        options: ChargeOptions,
+        deadline: Instant,
+    ) -> Result<(Admitted<N>, u32), NotCharged<N>> {
         let keys = self.keys(charges);
-        let needed = keys.needed(charges, weight)?;
+        let needed = keys.needed(charges, weight).map_err(SharedRefusal::from)?;
         let function = &self.connection.function;
-        let command = function.charge(&keys, charges, &needed, options);
+        let command = function.charge(&keys, charges, &needed, options, denied);
         let reply = self.connection.call(&command, deadline).await?;
         match reply::read_charge(&reply, &keys, charges, &needed) {
             Some(ChargeReply::Admitted { standings, extra }) => Ok((Admitted { standings }, extra)),
-            Some(ChargeReply::Refused(refusal)) => Err(refusal.into()),
+            Some(ChargeReply::Refused(refusal)) => Err(SharedRefusal::Quota(refusal).into()),
+            Some(ChargeReply::Denied) => Err(NotCharged::Denied),
             None => Err(reply::unreadable().into()),
         }
+    }
+
+    /// Returns the keys that exist while these names are denied.
+    pub(super) fn denied_keys<D: Display>(&self, names: &[D]) -> Vec<String> {
+        let keys = DeniedKeys::new(&self.options.prefix);
+        names.iter().map(|name| keys.of_name(name)).collect()
+    }
+
+    /// Denies names. Returns how long engines with leases may still not know.
+    pub(super) async fn deny(&self, names: &[Denied], most: u32) -> Result<Duration, DenyError> {
+        let keys = DeniedKeys::new(&self.options.prefix);
+        let command = self.connection.function.deny(keys, names, most);
+        let reply = self.connection.call(&command, self.rare_deadline()).await?;
+        denied::read_deny(&reply)
+    }
+
+    pub(super) async fn denied(&self, after: DeniedCursor) -> Result<DeniedPage, StoreError> {
+        let keys = DeniedKeys::new(&self.options.prefix);
+        let command = self.connection.function.denied(keys, after);
+        let reply = self.connection.call(&command, self.rare_deadline()).await?;
+        denied::read_page(&reply, after).ok_or_else(reply::unreadable)
+    }
+
+    pub(super) async fn forget_denied(&self, names: &[Denied]) -> Result<(), StoreError> {
+        let keys = DeniedKeys::new(&self.options.prefix);
+        let command = self.connection.function.forget(keys, names);
+        let _ok = self.connection.call(&command, self.rare_deadline()).await?;
+        Ok(())
+    }
+
+    /// Returns the deadline of what is larger than a decision, and that no request waits for.
+    fn rare_deadline(&self) -> Instant {
+        let now = Instant::now();
+        let patience = self.options.deadline.max(MIN_RARE_DEADLINE);
+        now.checked_add(patience).unwrap_or(now)
     }
 
     /// Reads the standing of every limit. `at` is a time since the store's epoch, if it is not the

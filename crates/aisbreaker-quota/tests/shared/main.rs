@@ -11,6 +11,7 @@ mod access;
 mod chains;
 mod cluster;
 mod concurrency;
+mod denied;
 mod equivalence;
 mod expiry;
 #[path = "../engine/history.rs"]

@@ -147,8 +147,8 @@ async fn a_filter_looks_up_the_secret_of_the_service_behind_it() {
     call.credentials = Arc::new(Credentials::Sealed {
         secrets,
         bearer: None,
-        url_source: UrlSource::Trusted,
         restrictions: ServiceRestrictions::default(),
+        url_source: UrlSource::Trusted,
     });
 
     // A whole answer to a request for a stream is passed on as it is.

@@ -143,8 +143,8 @@ fn sealed_call(
     call.credentials = Arc::new(Credentials::Sealed {
         secrets,
         bearer: None,
-        url_source: UrlSource::Trusted,
         restrictions: ServiceRestrictions::default(),
+        url_source: UrlSource::Trusted,
     });
     call
 }

@@ -329,8 +329,8 @@ async fn a_sealed_secret_is_marked_for_the_next_server() {
         call.credentials = Arc::new(Credentials::Sealed {
             secrets: vec![sealed],
             bearer: Some("sk-own".into()),
-            url_source: UrlSource::Trusted,
             restrictions: ServiceRestrictions::default(),
+            url_source: UrlSource::Trusted,
         });
 
         registry.call(call).await.unwrap();

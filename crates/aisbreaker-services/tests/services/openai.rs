@@ -193,8 +193,8 @@ async fn a_blocked_engine_cannot_be_called_through_an_option() {
     let credentials = Arc::new(Credentials::Sealed {
         secrets,
         bearer: None,
-        url_source: UrlSource::Trusted,
         restrictions: ServiceRestrictions::default(),
+        url_source: UrlSource::Trusted,
     });
     for (id, options) in [
         ("chat:openai.com", json!({"model": "dear"})),
@@ -324,8 +324,8 @@ async fn a_host_that_the_caller_did_not_name_is_hidden() {
     call.credentials = Arc::new(Credentials::Sealed {
         secrets: vec![secret],
         bearer: None,
-        url_source: UrlSource::Trusted,
         restrictions: ServiceRestrictions::default(),
+        url_source: UrlSource::Trusted,
     });
 
     let error = registry.call(call).await.unwrap_err();

@@ -131,8 +131,8 @@ pub(crate) fn sealed_call(registry: &Registry, id: &str, url: &str, request: Val
     call.credentials = Arc::new(Credentials::Sealed {
         secrets,
         bearer: None,
-        url_source: UrlSource::Trusted,
         restrictions: ServiceRestrictions::default(),
+        url_source: UrlSource::Trusted,
     });
     call
 }

@@ -94,6 +94,11 @@ impl<'de> RegisteredClaims<'de> {
         }
     }
 
+    #[cfg(feature = "ecdh-es")]
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
     /// Reads the value of a claim whose name was just read.
     ///
     /// A claim that this version of the format does not use may have a value of any type, but must

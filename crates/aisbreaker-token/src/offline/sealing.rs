@@ -10,7 +10,7 @@ use super::{IV_BYTES, KEY_BYTES, KEY_CHARS, SealingPublicKey, agreement};
 use crate::{
     base64url,
     error::{RandomnessError, SealError},
-    format::MAX_SEAL_CHARS,
+    format::{MAX_OPEN_CHARS, MAX_SEAL_CHARS},
     host::Host,
     ids::{KeyId, ServerKeyId},
     sealing::{SealedKey, ValidityPeriod, compact_text, overhead_chars, serialize_claims},
@@ -28,6 +28,11 @@ pub struct OfflinePayload<'a, P> {
         serialize_with = "serialize_secret"
     )]
     client_secret: Option<&'a SecretString>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "serialize_secret"
+    )]
+    parent: Option<&'a SecretString>,
 }
 
 impl<'a, P> OfflinePayload<'a, P> {
@@ -36,6 +41,7 @@ impl<'a, P> OfflinePayload<'a, P> {
         Self {
             payload,
             client_secret: None,
+            parent: None,
         }
     }
 
@@ -88,7 +94,21 @@ impl SealingPublicKey {
         period: ValidityPeriod,
     ) -> Result<SealedKey, SealError> {
         let os_random = |bytes: &mut [u8]| getrandom::fill(bytes).map_err(RandomnessError);
-        self.seal_with_random(payload, host, period, os_random)
+        self.seal_with_random(payload, host, (period, MAX_SEAL_CHARS), os_random)
+    }
+
+    /// Seals a payload and a whole key.
+    pub(super) fn seal_around<P: Serialize>(
+        &self,
+        parent: &SecretString,
+        payload: &P,
+        host: &Host,
+        period: ValidityPeriod,
+    ) -> Result<SealedKey, SealError> {
+        let mut payload = OfflinePayload::new(payload);
+        payload.parent = Some(parent);
+        let os_random = |bytes: &mut [u8]| getrandom::fill(bytes).map_err(RandomnessError);
+        self.seal_with_random(&payload, host, (period, MAX_OPEN_CHARS), os_random)
     }
 
     /// Seals with random bytes from `random`: first the ephemeral private key, then the
@@ -97,7 +117,7 @@ impl SealingPublicKey {
         &self,
         payload: &P,
         host: &Host,
-        period: ValidityPeriod,
+        (period, maximum_chars): (ValidityPeriod, usize),
         mut random: impl FnMut(&mut [u8]) -> Result<(), RandomnessError>,
     ) -> Result<SealedKey, SealError> {
         let dates = period.dates().ok_or(SealError::Lifetime)?;
@@ -110,7 +130,7 @@ impl SealingPublicKey {
 
         let registered = dates.registered_claims(host, None);
         let overhead = overhead_chars(base64url::encoded_len(HEADER_BYTES), IV_BYTES);
-        let claims = serialize_claims(&registered, payload, (overhead, MAX_SEAL_CHARS))?;
+        let claims = serialize_claims(&registered, payload, (overhead, maximum_chars))?;
         let text = self.encrypt(&drawn, claims);
         let id = KeyId::digest_of(text.expose_secret());
         Ok(SealedKey::new(text, id, dates.lifetime()))

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::{sealing::Drawn, *};
 use crate::{
-    ClaimsFault, Host, KeyRing, MAX_OPEN_CHARS, OpenError, Opened, RingError, SealError, ServerKey,
-    ServerKeyId, ValidityPeriod, Version,
+    ClaimsFault, Host, KeyRing, MAX_OPEN_CHARS, MAX_SEAL_CHARS, OpenError, Opened, RingError,
+    SealError, ServerKey, ServerKeyId, ValidityPeriod, Version,
 };
 
 /// Sealed by jose 6.2.18 (Node.js).
@@ -126,7 +126,7 @@ fn agrees_with_another_implementation() {
             .seal_with_random(
                 &vector.payload,
                 &host,
-                ValidityPeriod::new(now, lifetime),
+                (ValidityPeriod::new(now, lifetime), MAX_SEAL_CHARS),
                 random,
             )
             .unwrap();
@@ -416,4 +416,5 @@ fn every_changed_character_is_refused() {
 }
 
 mod headers;
+mod nesting;
 mod public_keys;

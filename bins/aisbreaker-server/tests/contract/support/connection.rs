@@ -112,7 +112,8 @@ impl Connection {
     /// Reads the whole response to a request with this method.
     pub(crate) fn response_to(&mut self, method: &str) -> Response {
         let mut response = self.head();
-        let is_empty = method == "HEAD" || response.status == 204 || response.status < 200;
+        let has_no_body = matches!(response.status, 100..200 | 204 | 304);
+        let is_empty = method == "HEAD" || has_no_body;
         let framing = if is_empty {
             Framing::Empty
         } else {

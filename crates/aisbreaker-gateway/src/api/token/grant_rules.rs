@@ -33,7 +33,7 @@ pub(crate) enum RuleBroken {
     Grant(InvalidRequest),
     #[error("offline key holds what minting refuses: serviceSecrets[{index}] is not allowed")]
     ForbiddenService { index: usize },
-    #[error("offline key holds what minting refuses: the url of serviceSecrets[{index}]")]
+    #[error("offline key holds what minting refuses: serviceSecrets[{index}].url is not allowed")]
     ForbiddenUrl { index: usize },
 }
 
@@ -42,19 +42,28 @@ impl GrantRules {
     ///
     /// Both minting and the opening of offline keys call this: a check that belongs to both has its
     /// place here, and one of the form of a request in [`MintRequest`](mint_request::MintRequest).
+    ///
+    /// # Errors
+    /// The first rule that it breaks; no error repeats a part of it.
     pub(crate) fn check(&self, grant: &Grant) -> Result<(), MintError> {
         self.policy.check_services(grant)?;
         self.check_urls(grant)
     }
 
-    /// Checks a key that was sealed offline.
+    /// Checks a key that was sealed offline, without what it has from a parent.
+    ///
+    /// A key that is nested in another one seals nothing: it narrows, which anyone may who has that
+    /// key, and for as long as it lives.
     pub(crate) fn check_opened(&self, key: &Opened<Grant>) -> Result<(), RuleBroken> {
+        mint_request::check_grant(key.payload()).map_err(RuleBroken::Grant)?;
+        if key.is_nested() {
+            return Ok(());
+        }
         let no_headers = HeaderMap::new();
         self.policy.check_caller(&no_headers, key.client_secret())?;
         if !is_within(key.issued_at(), key.expires_at(), self.max_lifetime) {
             return Err(RuleBroken::TooLong);
         }
-        mint_request::check_grant(key.payload()).map_err(RuleBroken::Grant)?;
         Ok(self.check(key.payload())?)
     }
 
@@ -100,12 +109,6 @@ impl GrantRules {
     }
 }
 
-/// Returns the origin of a base URL, which may have placeholders in its path.
-fn origin_of(url: &str) -> Option<Uri> {
-    let url = ServiceUrl::parse_base(url).ok()?;
-    url.origin().to_string().parse().ok()
-}
-
 fn is_within(issued_at: Option<SystemTime>, expires_at: SystemTime, maximum: Duration) -> bool {
     let Some(issued_at) = issued_at else {
         return false;
@@ -126,4 +129,10 @@ impl From<MintError> for RuleBroken {
             MintError::TooLong { .. } | MintError::Internal(_) => Self::TooLong,
         }
     }
+}
+
+/// Returns the origin of a base URL, which may have placeholders in its path.
+fn origin_of(url: &str) -> Option<Uri> {
+    let url = ServiceUrl::parse_base(url).ok()?;
+    url.origin().to_string().parse().ok()
 }

@@ -3,14 +3,11 @@
 use aisbreaker_api::{ServiceId, ServicePattern};
 use aisbreaker_egress::UrlSource;
 use aisbreaker_token::{Grant, ServiceSecret};
-use base64ct::{Base64, Encoding as _};
-use http::{HeaderMap, header::AUTHORIZATION};
-use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroizing};
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
+use http::HeaderMap;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::MintError;
-use crate::form_urlencoded;
+use crate::request::basic::{constant_time_eq, has_password};
 
 /// Who may mint keys, and for which services. By default anyone may, for any service.
 #[derive(Clone, Debug, Default)]
@@ -33,18 +30,13 @@ impl MintPolicy {
         let Some(secret) = &self.secret else {
             return Ok(());
         };
-        let expected = secret.expose_secret();
         if let Some(given) = client_secret
-            && constant_time_eq(given.expose_secret(), expected)
+            && constant_time_eq(given.expose_secret(), secret.expose_secret())
         {
             return Ok(());
         }
-        if let Some(password) = basic_password(headers) {
-            // RFC 6749 wants the password form-encoded; most clients send it as it is.
-            let decoded = Zeroizing::new(form_urlencoded::decode(&password));
-            if constant_time_eq(&password, expected) || constant_time_eq(&decoded, expected) {
-                return Ok(());
-            }
+        if has_password(headers, secret) {
+            return Ok(());
         }
         Err(MintError::UnknownClient)
     }
@@ -83,25 +75,10 @@ fn is_allowed(entry: &ServiceSecret, allowed: &[ServicePattern]) -> bool {
     }
 }
 
-/// Compares digests, so that the time depends on neither content nor length of the secret.
-fn constant_time_eq(given: &str, secret: &str) -> bool {
-    Sha256::digest(given).ct_eq(&Sha256::digest(secret)).into()
-}
-
-/// Returns the password of HTTP Basic authentication (RFC 7617).
-fn basic_password(headers: &HeaderMap) -> Option<Zeroizing<String>> {
-    let (scheme, credentials) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let decoded = Zeroizing::new(Base64::decode_vec(credentials.trim()).ok()?);
-    let (_client_id, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
-    Some(Zeroizing::new(password.to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use base64ct::{Base64, Encoding as _};
+    use http::{HeaderValue, header::AUTHORIZATION};
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 /// Parses a time. `None` if it is none, or is before 1970.
-pub(crate) fn parse(text: &str) -> Option<SystemTime> {
+pub fn parse(text: &str) -> Option<SystemTime> {
     let (local, offset_seconds) = split_offset(text)?;
     // RFC 3339 allows lower case, and a space in place of `T`.
     let local = local.to_ascii_uppercase();

@@ -5,6 +5,7 @@ use std::{
 };
 
 use aisbreaker_api::ServicePattern;
+use aisbreaker_egress::UrlSource;
 use aisbreaker_token::{
     Host, KeyRing, OfflinePayload, OpenError, SealingPublicKey, ServerKey, ValidityPeriod,
 };
@@ -89,12 +90,13 @@ fn authenticator(policy: MintPolicy) -> Authenticator {
     Authenticator {
         keys: Arc::new(ring()),
         default_key: None,
-        requires_key: false,
         rules: Arc::new(GrantRules {
             policy,
             max_lifetime: DAY,
             relay: None,
         }),
+        requires_key: false,
+        sealed_urls: UrlSource::Trusted,
     }
 }
 
@@ -233,10 +235,9 @@ fn an_offline_key_keeps_to_all_rules_of_minting() {
 
 #[test]
 fn an_offline_key_holds_the_secret_of_those_who_may_mint() {
-    let policy = || {
-        let mut policy = MintPolicy::default();
-        policy.secret = Some("open sesame".into());
-        policy
+    let policy = || MintPolicy {
+        secret: Some("open sesame".into()),
+        ..MintPolicy::default()
     };
     let payload = json!({});
     for (row, given, opens) in [
@@ -285,8 +286,10 @@ fn an_offline_key_holds_secrets_for_allowed_services_only() {
         ("", "INVALID", true),
         ("chat:dummy", "", true),
     ] {
-        let mut policy = MintPolicy::default();
-        policy.services = Some(vec![ServicePattern::parse("chat:openai.com").unwrap()]);
+        let policy = MintPolicy {
+            services: Some(vec![ServicePattern::parse("chat:openai.com").unwrap()]),
+            ..MintPolicy::default()
+        };
 
         let opened = open(policy, &seal_for_a_day(&secrets(id, secret)));
 

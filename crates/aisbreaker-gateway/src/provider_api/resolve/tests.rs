@@ -22,8 +22,8 @@ fn key(entries: &[(&str, &str)]) -> Credentials {
     Credentials::Sealed {
         secrets: entries.iter().map(sealed).collect(),
         bearer: None,
-        url_source: aisbreaker_egress::UrlSource::Trusted,
         restrictions: ServiceRestrictions::default(),
+        url_source: aisbreaker_egress::UrlSource::Trusted,
     }
 }
 
@@ -322,8 +322,8 @@ fn usable_fallbacks_have_their_own_model_or_the_same() {
     let Credentials::Sealed {
         mut secrets,
         bearer,
-        url_source,
         restrictions,
+        url_source,
     } = key(&[
         ("chat:openai.com", "o"),
         ("chat:groq.com", "g"),
@@ -337,8 +337,8 @@ fn usable_fallbacks_have_their_own_model_or_the_same() {
     let credentials = Credentials::Sealed {
         secrets,
         bearer,
-        url_source,
         restrictions,
+        url_source,
     };
     let found = |model| {
         resolve(
@@ -378,10 +378,7 @@ fn usable_fallbacks_have_their_own_model_or_the_same() {
 /// Returns a key with these entries, restricted to these services.
 fn restricted_key(entries: &[(&str, &str)], lists: &[&[&str]]) -> Credentials {
     let Credentials::Sealed {
-        secrets,
-        bearer,
-        url_source,
-        ..
+        secrets, bearer, ..
     } = key(entries)
     else {
         unreachable!("a key")
@@ -393,7 +390,7 @@ fn restricted_key(entries: &[(&str, &str)], lists: &[&[&str]]) -> Credentials {
     Credentials::Sealed {
         secrets,
         bearer,
-        url_source,
+        url_source: aisbreaker_egress::UrlSource::Trusted,
         restrictions: ServiceRestrictions::new(lists.collect()),
     }
 }
