@@ -92,6 +92,7 @@ impl Gateway {
         let keys = Arc::new(config.keys.with_offline_keys());
         let sealed_urls = config.minting.url_source();
         let rules = Arc::new(GrantRules {
+            keys: Arc::clone(&keys),
             policy: config.minting,
             max_lifetime: config.max_expiration,
             relay: config.relay.clone(),
@@ -121,7 +122,7 @@ impl Gateway {
         Self(Arc::new(Inner {
             pipeline,
             process: ProcessApi {
-                registry,
+                registry: registry.clone(),
                 keep_alive: config.stream_keep_alive,
             },
             revocation: RevocationApi {
@@ -130,7 +131,11 @@ impl Gateway {
                 max_lifetime: config.max_expiration,
                 metrics: metrics.revocations.clone(),
             },
-            minter: Minter { keys, rules },
+            minter: Minter {
+                keys,
+                registry,
+                rules,
+            },
             provider_api: config
                 .relay
                 .map(|relay| ProviderApi::new(relay, config.stream_keep_alive)),

@@ -4,6 +4,7 @@ mod caller_chosen_addresses;
 mod callers_without_a_key;
 mod command_line;
 mod jwks;
+mod minting_advice;
 mod minting_options;
 mod nested_keys;
 mod offline_commands;

@@ -7,10 +7,12 @@ mod policy;
 mod restriction;
 mod rfc3339;
 mod secret_json;
+mod warnings;
 
 use std::{sync::Arc, time::SystemTime};
 
 use aisbreaker_api::InvalidRequest;
+use aisbreaker_services::Registry;
 use aisbreaker_token::{Host, KeyId, KeyRing, SealError, SealedKey, ValidityPeriod};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CACHE_CONTROL, request::Parts};
@@ -61,6 +63,7 @@ impl From<InvalidRequest> for MintError {
 #[derive(Clone, Debug)]
 pub(crate) struct Minter {
     pub(crate) keys: Arc<KeyRing>,
+    pub(crate) registry: Registry,
     pub(crate) rules: Arc<GrantRules>,
 }
 
@@ -94,11 +97,13 @@ impl Minter {
         let max_lifetime = self.rules.max_lifetime;
         let parse = move |body: &Bytes| MintRequest::parse(body, max_lifetime);
         let admit = async |log: &mut AccessLog| pipeline.admit_anonymous(head.client, log).await;
-        let (request, permit) = parse_and_admit(body, parse, admit, log).await?;
+        let (mut request, permit) = parse_and_admit(body, parse, admit, log).await?;
         let now = pipeline.clock.wall();
         let outcome = match self.mint(&request, &parts.headers, &head.host, now) {
             Ok(key) => {
                 log.set_key(key.id());
+                let server = (&self.registry, &*self.rules);
+                warnings::add(&mut request.warnings, server, &request.grant);
                 hold_memory(token_response(&key, &request), log)
             }
             Err(error) => Err(error.into()),

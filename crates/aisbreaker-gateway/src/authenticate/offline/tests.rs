@@ -91,6 +91,7 @@ fn authenticator(policy: MintPolicy) -> Authenticator {
         keys: Arc::new(ring()),
         default_key: None,
         rules: Arc::new(GrantRules {
+            keys: Arc::new(ring()),
             policy,
             max_lifetime: DAY,
             relay: None,
