@@ -13,7 +13,7 @@ use aisbreaker_benches::{
     provider::ReplyOptions,
 };
 use aisbreaker_quota::{Charge, Engine, Limits};
-use aisbreaker_token::Grant;
+use aisbreaker_token::{Grant, ValidityPeriod};
 use clap::ValueEnum;
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -24,6 +24,8 @@ const NOW: Duration = Duration::from_secs(1_795_396_965);
 pub(crate) enum Case {
     /// Open a key with 890 bytes of claims
     Open,
+    /// Open a key with 890 bytes of claims that was sealed offline
+    OpenOffline,
     /// Decide over twelve limits
     Quota,
     /// A JSON call that is forwarded to a provider
@@ -41,7 +43,7 @@ impl Case {
     pub(crate) fn calls(self) -> u32 {
         match self {
             Self::Open | Self::Quota => 1000,
-            Self::Json | Self::Dummy => 200,
+            Self::OpenOffline | Self::Json | Self::Dummy => 200,
             Self::Stream | Self::Burst => 50,
         }
     }
@@ -57,6 +59,7 @@ impl Case {
     pub(crate) fn run(self, calls: u32) {
         match self {
             Self::Open => open(calls),
+            Self::OpenOffline => open_offline(calls),
             Self::Quota => decide(calls),
             Self::Json => chat(calls, ReplyOptions::default()),
             Self::Stream => chat(
@@ -88,6 +91,25 @@ fn open(calls: u32) {
     for _ in 0..calls {
         let opened = ring
             .open::<Grant>(black_box(key.expose()), &host, now)
+            .expect("it opens");
+        black_box(opened);
+    }
+}
+
+fn open_offline(calls: u32) {
+    let (ring, host, now) = (
+        ring().with_offline_keys(),
+        host(),
+        SystemTime::UNIX_EPOCH + NOW,
+    );
+    let period = ValidityPeriod::new(now, Duration::from_secs(86_400));
+    let key = ring
+        .public_key()
+        .seal(&grant(890), &host, period)
+        .expect("it is sealed");
+    for _ in 0..calls {
+        let opened = ring
+            .open_grant(black_box(key.expose()), &host, now)
             .expect("it opens");
         black_box(opened);
     }

@@ -7,6 +7,7 @@ mod files;
 mod logging;
 mod open_files;
 mod panics;
+mod reload;
 mod revoked_file;
 mod run;
 mod settings;

@@ -17,6 +17,7 @@ use tokio::{
 use crate::{
     commands::Outcome,
     logging, open_files,
+    reload::Reload,
     revoked_file::RevokedFile,
     settings::{Settings, StateSettings},
     state_file::StateFile,
@@ -37,6 +38,7 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
         store,
         revoked_file,
         state,
+        key_sources,
         has_random_key,
         is_network_open,
         nearly_raw_keys,
@@ -66,16 +68,19 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
         if let Some(store) = store {
             gateway.shared_quotas = Some(store.start()?);
         }
+        let max_expiration = gateway.max_expiration;
         let gateway = Gateway::new(gateway, registry, SystemClock::new());
         let revoked = revoked.map(|(file, keys)| {
             gateway.restore_revoked(keys);
             file
         });
+        let mut reload = Reload::start(key_sources, max_expiration)?;
         let outcome = tokio::select! {
             outcome = run(listen, metrics_listen, gateway.clone(), limits) => outcome,
             () = log_limit.report() => Ok(()),
             () = write_state(state.as_ref(), &gateway) => Ok(()),
             () = follow_revoked(revoked.as_ref(), &gateway) => Ok(()),
+            () = reload.run(&gateway, revoked.as_ref()) => Ok(()),
         };
         if let Some((file, _)) = &state {
             file.write_last(&gateway).await;

@@ -8,6 +8,7 @@
 mod draft;
 mod faults;
 mod given;
+mod key_sources;
 mod services;
 mod setting;
 mod sources;
@@ -27,7 +28,9 @@ use aisbreaker_services::services::Options;
 use aisbreaker_token::{KeyRing, ServerKey};
 
 use self::{draft::Draft, faults::Faults, sources::Sources, table::SETTINGS};
-pub(crate) use self::{setting::Setting, sources::Flags, store::StoreSettings};
+pub(crate) use self::{
+    key_sources::KeySources, setting::Setting, sources::Flags, store::StoreSettings,
+};
 use crate::logging::LogOptions;
 
 /// All settings of a server.
@@ -49,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) revoked_file: Option<PathBuf>,
     /// Where quota counters outlive the process.
     pub(crate) state: Option<StateSettings>,
+    /// Where the server keys come from.
+    pub(crate) key_sources: KeySources,
     /// Whether API keys are sealed with a random key, and so end with this process.
     pub(crate) has_random_key: bool,
     /// Whether anyone may have this server call what `egress.allow` opens.
@@ -82,6 +87,7 @@ impl Settings {
             store: None,
             revoked_file: None,
             state: None,
+            key_sources: KeySources::default(),
             has_random_key: true,
             is_network_open: false,
             nearly_raw_keys: Vec::new(),

@@ -9,15 +9,20 @@ use aisbreaker_egress::UrlSource;
 use aisbreaker_services::{Credentials, SealedSecret, ServiceRestrictions};
 use aisbreaker_token::{
     Ancestor, Grant, Host, KeyId, KeyRing, OpenError, Opened, RequestQuotas, ServiceSecret,
+    delegation,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
 use self::offline::OfflineFailures;
 use crate::{
-    api::token::grant_rules::{GrantRules, RuleBroken},
+    api::token::{
+        Reach,
+        grant_rules::{GrantRules, RuleBroken},
+    },
     request::credentials::{Authorization, is_key},
-    restrictions::{InvalidRestriction, Restrictions},
+    restrictions::{self, InvalidRestriction, Restrictions},
     revocation::Revoked,
+    server_keys::ServerKeys,
 };
 
 /// Why a caller is not known.
@@ -46,7 +51,7 @@ pub(crate) enum AuthenticationError {
 /// Opens keys.
 #[derive(Debug)]
 pub(crate) struct Authenticator {
-    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) keys: ServerKeys,
     /// The key of requests without credentials.
     pub(crate) default_key: Option<SecretString>,
     /// What keys that were sealed offline must keep to.
@@ -80,6 +85,21 @@ pub(crate) struct Key {
     pub(crate) expires_at: SystemTime,
     /// The keys that it was made from, the first of them first.
     pub(crate) ancestors: Vec<Ancestor>,
+}
+
+impl Key {
+    /// Returns the parts of an opened key that are not secret.
+    pub(crate) fn of(opened: &Opened<Grant>) -> Self {
+        let grant = opened.payload();
+        Self {
+            id: opened.id(),
+            name: grant.name.clone(),
+            quotas: grant.request_quotas,
+            issued_at: opened.issued_at(),
+            expires_at: opened.expires_at(),
+            ancestors: grant.ancestors.clone(),
+        }
+    }
 }
 
 impl Authenticator {
@@ -123,30 +143,31 @@ impl Authenticator {
         now: SystemTime,
         failures: OfflineFailures<'_>,
     ) -> Result<Opened<Grant>, AuthenticationError> {
-        let key = key.expose_secret();
-        if self.keys.takes_key_agreement(key) {
-            failures.limit(|| self.open_unlimited(key, host, now))
+        let (key, keys) = (key.expose_secret(), self.keys.load());
+        if keys.takes_key_agreement(key) {
+            failures.limit(|| self.open_unlimited(&keys, key, host, now))
         } else {
-            self.open_unlimited(key, host, now)
+            self.open_unlimited(&keys, key, host, now)
         }
     }
 
     fn open_unlimited(
         &self,
+        keys: &KeyRing,
         key: &str,
         host: &Host,
         now: SystemTime,
     ) -> Result<Opened<Grant>, AuthenticationError> {
         // Anyone may have sealed an offline key, and minting never saw what is in it.
         let check = |key: &Opened<Grant>| Ok(self.rules.check_opened(key)?);
-        self.keys.open_grant_with(key, host, now, check)
+        keys.open_grant_with(key, host, now, check)
     }
 
     fn default_caller(&self, host: &Host, now: SystemTime) -> Result<Caller, AuthenticationError> {
         let Some(key) = &self.default_key else {
             return Ok(Caller::without_key(Credentials::None));
         };
-        match self.open_unlimited(key.expose_secret(), host, now) {
+        match self.open_unlimited(&self.keys.load(), key.expose_secret(), host, now) {
             // The operator configured this key, whoever may mint.
             Ok(opened) => Caller::with_key(opened, None, UrlSource::Trusted),
             Err(AuthenticationError::InvalidKey(cause)) => {
@@ -187,7 +208,13 @@ impl Caller {
     ) -> Result<Self, AuthenticationError> {
         let (id, issued_at) = (opened.id(), opened.issued_at());
         let expires_at = opened.expires_at();
-        let grant = opened.into_payload();
+        let is_nested = opened.is_nested();
+        let mut grant = opened.into_payload();
+        if is_nested {
+            // As the exchange leaves out what a child cannot use.
+            let reach = Reach::new(&grant.restrict);
+            delegation::retain_usable(&mut grant, |_, part| reach.includes(part));
+        }
         // Collects in place, without an allocation.
         let secrets: Result<Vec<_>, _> = grant
             .service_secrets
@@ -195,8 +222,8 @@ impl Caller {
             .map(sealed_secret)
             .collect();
         let secrets = secrets?;
-        let (restrictions, services) =
-            Restrictions::parse(grant.restrict).map_err(AuthenticationError::InvalidRestriction)?;
+        let (restrictions, services) = Restrictions::parse(&grant.restrict)
+            .map_err(AuthenticationError::InvalidRestriction)?;
         Ok(Self {
             key: Some(Key {
                 id,
@@ -216,6 +243,20 @@ impl Caller {
             restrictions,
         })
     }
+}
+
+/// Checks that a key could be used: what [`Caller`] takes from its grant is understood.
+pub(crate) fn check_usable(grant: &Grant) -> Result<(), AuthenticationError> {
+    for entry in &grant.service_secrets {
+        let is_id = |id: &String| ServiceId::parse(&**id).is_ok();
+        if ServicePattern::parse(&*entry.service_id).is_err() || !entry.fallback.iter().all(is_id) {
+            return Err(AuthenticationError::InvalidServiceId);
+        }
+    }
+    for restriction in &grant.restrict {
+        restrictions::check(restriction).map_err(AuthenticationError::InvalidRestriction)?;
+    }
+    Ok(())
 }
 
 fn sealed_secret(entry: ServiceSecret) -> Result<SealedSecret, AuthenticationError> {

@@ -17,7 +17,11 @@ pub(crate) fn decode(text: &str) -> String {
             (other, _) => bytes.push(*other),
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    // The bytes become the text where they can: a copy of a secret would not be zeroized.
+    match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(invalid) => String::from_utf8_lossy(invalid.as_bytes()).into_owned(),
+    }
 }
 
 /// Encodes a name or value as one segment of a path (RFC 3986 section 2.3).

@@ -3,6 +3,7 @@
 use std::{fmt, io, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use aisbreaker_services::Registry;
+use aisbreaker_token::KeyRing;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{Method, Request, Response, request::Parts};
@@ -15,7 +16,9 @@ use crate::{
         counters,
     },
     api::{
-        info, jwks,
+        info,
+        introspect::IntrospectionApi,
+        jwks, metadata,
         process::ProcessApi,
         quota,
         revoke::RevocationApi,
@@ -39,6 +42,7 @@ use crate::{
     response::{self, ResponseBody},
     revocation::{Revocation, Revocations},
     route::{Action, Route, RouteError, operation::Operation},
+    server_keys::ServerKeys,
     telemetry::{access_log::AccessLog, metrics::Metrics},
 };
 
@@ -69,6 +73,7 @@ struct Inner {
     process: ProcessApi,
     minter: Minter,
     revocation: RevocationApi,
+    introspection: IntrospectionApi,
     /// `None`: only the server's own API is served.
     provider_api: Option<ProviderApi>,
     host_policy: HostPolicy,
@@ -89,10 +94,10 @@ impl Gateway {
         };
         let shared_engine = config.shared_quotas.as_ref().map(SharedQuotas::engine);
         let backend = Backend::new(counters, config.shared_quotas, metrics.quotas.clone());
-        let keys = Arc::new(config.keys.with_offline_keys());
+        let keys = ServerKeys::new(config.keys.with_offline_keys());
         let sealed_urls = config.minting.url_source();
         let rules = Arc::new(GrantRules {
-            keys: Arc::clone(&keys),
+            keys: keys.clone(),
             policy: config.minting,
             max_lifetime: config.max_expiration,
             relay: config.relay.clone(),
@@ -100,7 +105,7 @@ impl Gateway {
         let clock: Arc<dyn Clock> = Arc::new(clock);
         let pipeline = Pipeline {
             authenticator: Authenticator {
-                keys: Arc::clone(&keys),
+                keys: keys.clone(),
                 default_key: config.default_key,
                 rules: Arc::clone(&rules),
                 requires_key: config.require_key,
@@ -125,8 +130,11 @@ impl Gateway {
                 registry: registry.clone(),
                 keep_alive: config.stream_keep_alive,
             },
+            introspection: IntrospectionApi {
+                operator_secret: config.operator_secret.clone(),
+            },
             revocation: RevocationApi {
-                keys: Arc::clone(&keys),
+                keys: keys.clone(),
                 operator_secret: config.operator_secret,
                 max_lifetime: config.max_expiration,
                 metrics: metrics.revocations.clone(),
@@ -228,6 +236,12 @@ impl Gateway {
         } = &self.0.pipeline;
         let (counters, revoked) = (admission.counter_count(), revocations.len());
         self.0.metrics.text(counters, revoked)
+    }
+
+    /// Replaces the server keys. Requests that have opened their key keep the former ones.
+    pub fn replace_keys(&self, keys: KeyRing) {
+        let in_use = &self.0.pipeline.authenticator.keys;
+        in_use.replace(keys.with_offline_keys());
     }
 
     /// Adds revoked keys that are kept elsewhere already, such as in the
@@ -336,12 +350,17 @@ impl Inner {
             Route::Health => Ok(info::health()),
             Route::Ready if is_draining => Err(GatewayError::NotReady.into()),
             Route::Ready => Ok(info::ready()),
+            Route::Metadata => match &request.1.host {
+                Ok(host) if !self.host_policy.public_hosts.is_empty() => Ok(metadata::serve(host)),
+                Ok(_) | Err(_) => Err(RouteError::NotFound.into()),
+            },
             Route::Jwks => Ok(jwks::serve(
-                &self.pipeline.authenticator.keys,
+                &self.pipeline.authenticator.keys.load(),
                 &parts.headers,
             )),
             Route::Token => self.minter.serve(pipeline, request, body, log).await,
             Route::Revoke => self.revocation.serve(pipeline, request, body, log).await,
+            Route::Introspect => self.introspection.serve(pipeline, request, body, log).await,
             Route::Process => self.process.serve(pipeline, request, body, log).await,
             Route::Quota => quota::serve(pipeline, request, log).await,
             Route::Provider(operation) => self.serve_provider(operation, request, body, log).await,

@@ -60,6 +60,7 @@ mod route;
 #[cfg(test)]
 mod secrecy_tests;
 mod server;
+mod server_keys;
 #[doc(hidden)]
 pub mod stages;
 mod status;

@@ -7,14 +7,17 @@
 
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
-use aisbreaker_api::InvalidRequest;
+use aisbreaker_token::{Grant, Host, Opened};
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 use http_body::Body;
+use secrecy::SecretString;
 
 use crate::{
     admission::{Admission, Permit},
-    authenticate::{AuthenticationError, Authenticator, Caller, offline::OfflineFailures},
+    authenticate::{
+        self, AuthenticationError, Authenticator, Caller, Key, offline::OfflineFailures,
+    },
     clock::Clock,
     cors::AllowedOrigin,
     failure::Failure,
@@ -150,6 +153,23 @@ impl Pipeline {
         })
     }
 
+    /// Opens a key that a request is about, as one opens that a request is made with.
+    ///
+    /// # Errors
+    /// A failure with status 401.
+    pub(crate) fn open_key(
+        &self,
+        key: &SecretString,
+        host: &Host,
+        client: IpAddr,
+    ) -> Result<Opened<Grant>, Failure> {
+        let (now, failures) = (self.clock.wall(), self.offline_failures(client));
+        let opened = self.authenticator.open(key, host, now, failures)?;
+        authenticate::check_usable(opened.payload())?;
+        self.revocations.check(&Key::of(&opened))?;
+        Ok(opened)
+    }
+
     /// Returns what counts the offline keys of this client that do not open.
     pub(crate) fn offline_failures(&self, client: IpAddr) -> OfflineFailures<'_> {
         OfflineFailures {
@@ -214,9 +234,9 @@ impl Pipeline {
 /// # Errors
 /// Those of `admit`, and status 400 or 413 for the content. If the request was charged, the failure
 /// reports the state of the quotas.
-pub(crate) async fn parse_and_admit<T: Send + 'static, A: AsRef<Permit>>(
+pub(crate) async fn parse_and_admit<T: Send + 'static, E: Into<RequestError>, A: AsRef<Permit>>(
     body: ReceivedBody,
-    parse: impl FnOnce(&Bytes) -> Result<T, InvalidRequest> + Send + 'static,
+    parse: impl FnOnce(&Bytes) -> Result<T, E> + Send + 'static,
     admit: impl AsyncFnOnce(&mut AccessLog) -> Result<A, Failure>,
     log: &mut AccessLog,
 ) -> Result<(T, A), Failure> {
@@ -225,12 +245,17 @@ pub(crate) async fn parse_and_admit<T: Send + 'static, A: AsRef<Permit>>(
 }
 
 /// As [`parse_and_admit`], where `admit` can also judge what was parsed, if that was done first.
-pub(crate) async fn parse_judge_and_admit<T: Send + 'static, A: AsRef<Permit>>(
+pub(crate) async fn parse_judge_and_admit<T, E, A>(
     body: ReceivedBody,
-    parse: impl FnOnce(&Bytes) -> Result<T, InvalidRequest> + Send + 'static,
+    parse: impl FnOnce(&Bytes) -> Result<T, E> + Send + 'static,
     admit: impl AsyncFnOnce(Option<&T>, &mut AccessLog) -> Result<A, Failure>,
     log: &mut AccessLog,
-) -> Result<(T, A), Failure> {
+) -> Result<(T, A), Failure>
+where
+    T: Send + 'static,
+    E: Into<RequestError>,
+    A: AsRef<Permit>,
+{
     if !body.is_costly() {
         let (parsed, hold) = body.parse(parse).await?;
         let admitted = admit(Some(&parsed), log).await?;

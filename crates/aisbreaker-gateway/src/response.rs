@@ -36,6 +36,7 @@ const X_AISBREAKER_ATTEMPTS: HeaderName = HeaderName::from_static("x-aisbreaker-
 /// Keeps nginx from buffering events.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Creates a response with a JSON body.
 pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response<ResponseBody> {
@@ -44,6 +45,13 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response<Respon
         // Not expected: no type here has map keys other than strings.
         Err(_error) => json_bytes(StatusCode::INTERNAL_SERVER_ERROR, Bytes::from_static(b"{}")),
     }
+}
+
+/// Creates a response with a JSON body that nobody may store.
+pub(crate) fn not_stored(body: &impl Serialize) -> Response<ResponseBody> {
+    let mut response = json(StatusCode::OK, body);
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response
 }
 
 /// Creates a response with JSON that is serialized already.

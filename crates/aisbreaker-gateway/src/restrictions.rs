@@ -77,11 +77,14 @@ impl KeyUse {
 
     /// Returns the use for an operation of a provider's API. Models may always be listed.
     pub(crate) fn of(operation: Operation) -> Self {
-        let operation = match operation {
-            Operation::Models | Operation::Model => None,
-            other => Some(name_of(other)),
-        };
-        Self { operation }
+        let is_list = matches!(operation, Operation::Models | Operation::Model);
+        Self {
+            operation: if is_list {
+                None
+            } else {
+                Some(name_of(operation))
+            },
+        }
     }
 }
 
@@ -91,12 +94,12 @@ impl Restrictions {
     /// # Errors
     /// [`InvalidRestriction`] for the first value that cannot be understood.
     pub(crate) fn parse(
-        list: Vec<Restriction>,
+        list: &[Restriction],
     ) -> Result<(Self, ServiceRestrictions), InvalidRestriction> {
         let mut restrictions = Self::default();
         let mut services = Vec::new();
         for restriction in list {
-            let allowed = parse_each("services", restriction.services, parse_service)?;
+            let allowed = parse_each("services", restriction.services.as_deref(), parse_service)?;
             services.extend(allowed);
             let max_body_bytes = restriction.max_body_bytes;
             let of_all = restrictions
@@ -104,11 +107,15 @@ impl Restrictions {
                 .into_iter()
                 .chain(max_body_bytes);
             restrictions.max_body_bytes = of_all.min();
-            let operations = parse_each("operations", restriction.operations, parse_operation)?;
+            let operations = parse_each(
+                "operations",
+                restriction.operations.as_deref(),
+                parse_operation,
+            )?;
             restrictions.rules.push(Rule {
                 operations: operations.map(OperationSet::of),
-                clients: parse_each("clients", restriction.clients, parse_network)?,
-                origins: parse_each("origins", restriction.origins, parse_origin)?,
+                clients: parse_each("clients", restriction.clients.as_deref(), parse_network)?,
+                origins: parse_each("origins", restriction.origins.as_deref(), parse_origin)?,
             });
         }
         Ok((restrictions, ServiceRestrictions::new(services)))
@@ -190,19 +197,19 @@ impl Restrictions {
 /// # Errors
 /// [`InvalidRestriction`] for the first value that cannot be understood.
 pub(crate) fn check(restriction: &Restriction) -> Result<(), InvalidRestriction> {
-    Restrictions::parse(vec![restriction.clone()]).map(drop)
+    Restrictions::parse(std::slice::from_ref(restriction)).map(drop)
 }
 
 fn parse_each<T>(
     member: &'static str,
-    texts: Option<Vec<String>>,
-    parse: impl Fn(String) -> Result<T, &'static str>,
+    texts: Option<&[String]>,
+    parse: impl Fn(&str) -> Result<T, &'static str>,
 ) -> Result<Option<Vec<T>>, InvalidRestriction> {
     let Some(texts) = texts else {
         return Ok(None);
     };
     let mut values = Vec::with_capacity(texts.len());
-    for (index, text) in texts.into_iter().enumerate() {
+    for (index, text) in texts.iter().enumerate() {
         let value = parse(text).map_err(|problem| InvalidRestriction {
             member,
             index,
@@ -213,17 +220,17 @@ fn parse_each<T>(
     Ok(Some(values))
 }
 
-fn parse_service(text: String) -> Result<ServicePattern, &'static str> {
+fn parse_service(text: &str) -> Result<ServicePattern, &'static str> {
     ServicePattern::parse(text)
         .map_err(|_invalid| "must be at most 512 bytes without control characters")
 }
 
-fn parse_operation(text: String) -> Result<u32, &'static str> {
-    bit_of(&text).ok_or("must be a path below /v1, such as chat/completions, or process")
+fn parse_operation(text: &str) -> Result<u32, &'static str> {
+    bit_of(text).ok_or("must be a path below /v1, such as chat/completions, or process")
 }
 
 /// Parses a network or an address. One of IPv4 addresses in IPv6 becomes one of IPv4.
-fn parse_network(text: String) -> Result<IpNet, &'static str> {
+fn parse_network(text: &str) -> Result<IpNet, &'static str> {
     let parsed = match text.parse::<IpAddr>() {
         Ok(address) => Ok(IpNet::from(address)),
         Err(_not_an_address) => text.parse(),
@@ -239,8 +246,8 @@ fn parse_network(text: String) -> Result<IpNet, &'static str> {
     }
 }
 
-fn parse_origin(text: String) -> Result<WebOrigin, &'static str> {
-    WebOrigin::parse(&text).ok_or(
+fn parse_origin(text: &str) -> Result<WebOrigin, &'static str> {
+    WebOrigin::parse(text).ok_or(
         "must be an origin as browsers send it: scheme, host and port, as https://app.example.com",
     )
 }

@@ -27,6 +27,7 @@ pub(crate) enum Route {
     Version,
     Token,
     Revoke,
+    Introspect,
     Process,
     Quota,
     Health,
@@ -35,6 +36,8 @@ pub(crate) enum Route {
     Hello,
     /// The public key to seal keys with offline.
     Jwks,
+    /// The metadata of an authorization server.
+    Metadata,
     /// An operation of a provider's own API.
     Provider(Operation),
 }
@@ -66,10 +69,12 @@ impl Route {
             ("/readyz", _) => Ok(Self::Ready),
             ("/api/hello", _) => Ok(Self::Hello),
             ("/.well-known/jwks.json", _) => Ok(Self::Jwks),
+            ("/.well-known/oauth-authorization-server", _) => Ok(Self::Metadata),
             (_, Some("/ping")) => Ok(Self::Ping),
             (_, Some("/version")) => Ok(Self::Version),
             (_, Some("/oauth/token")) => Ok(Self::Token),
             (_, Some("/oauth/revoke")) => Ok(Self::Revoke),
+            (_, Some("/oauth/introspect")) => Ok(Self::Introspect),
             (_, Some("/process")) => Ok(Self::Process),
             (_, Some("/quota")) => Ok(Self::Quota),
             _ => match Operation::of(trimmed) {
@@ -87,8 +92,12 @@ impl Route {
             (Self::Provider(operation), method) if operation.has_method(method) => Action::Serve,
             (Self::Provider(_), _) => Action::MethodNotAllowed,
             (Self::Process, &Method::HEAD) => Action::NoContent,
-            (Self::Process | Self::Token | Self::Revoke, &Method::POST) => Action::Serve,
-            (Self::Process | Self::Token | Self::Revoke, _) => Action::MethodNotAllowed,
+            (Self::Process | Self::Token | Self::Revoke | Self::Introspect, &Method::POST) => {
+                Action::Serve
+            }
+            (Self::Process | Self::Token | Self::Revoke | Self::Introspect, _) => {
+                Action::MethodNotAllowed
+            }
             (_, &Method::GET | &Method::HEAD) => Action::Serve,
             _ => Action::MethodNotAllowed,
         }
@@ -98,7 +107,7 @@ impl Route {
     pub(crate) fn methods(self) -> &'static str {
         match self {
             Self::Process => "POST, HEAD, OPTIONS",
-            Self::Token | Self::Revoke => "POST, OPTIONS",
+            Self::Token | Self::Revoke | Self::Introspect => "POST, OPTIONS",
             Self::Provider(operation) => operation.methods(),
             Self::Root
             | Self::Ping
@@ -107,7 +116,8 @@ impl Route {
             | Self::Health
             | Self::Ready
             | Self::Hello
-            | Self::Jwks => "GET, HEAD, OPTIONS",
+            | Self::Jwks
+            | Self::Metadata => "GET, HEAD, OPTIONS",
         }
     }
 
@@ -119,12 +129,14 @@ impl Route {
             Self::Version => "/api/v1/version",
             Self::Token => "/api/v1/oauth/token",
             Self::Revoke => "/api/v1/oauth/revoke",
+            Self::Introspect => "/api/v1/oauth/introspect",
             Self::Process => "/api/v1/process",
             Self::Quota => "/api/v1/quota",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Hello => "/api/hello",
             Self::Jwks => "/.well-known/jwks.json",
+            Self::Metadata => "/.well-known/oauth-authorization-server",
             Self::Provider(operation) => operation.template(),
         }
     }
@@ -148,6 +160,7 @@ mod tests {
             ("/api/v1alpha1/version", Some(Route::Version)),
             ("/api/v1/oauth/token", Some(Route::Token)),
             ("/api/v1/oauth/revoke/", Some(Route::Revoke)),
+            ("/api/v1/oauth/introspect", Some(Route::Introspect)),
             ("/api/v1alpha1/process", Some(Route::Process)),
             ("/api/v1/quota/", Some(Route::Quota)),
             ("/healthz", Some(Route::Health)),
@@ -155,6 +168,10 @@ mod tests {
             ("/api/hello", Some(Route::Hello)),
             ("/.well-known/jwks.json", Some(Route::Jwks)),
             ("/.well-known/jwks.json/", Some(Route::Jwks)),
+            (
+                "/.well-known/oauth-authorization-server",
+                Some(Route::Metadata),
+            ),
             ("/.well-known/openid-configuration", None),
             ("/.well-known", None),
             (

@@ -15,6 +15,7 @@ use crate::{
     authenticate::{Authenticator, offline::tests::Client},
     config::Config,
     request::credentials::Authorization,
+    server_keys::ServerKeys,
 };
 
 const BEARER: &str = "Fk7wZq3nXv9tRm2bLc8yJd6hPs4g";
@@ -31,7 +32,7 @@ fn debug_output_shows_no_piece_of_a_secret() {
     config.default_key = Some(DEFAULT.into());
     let max_lifetime = config.max_expiration;
     let shown_config = format!("{config:#?}");
-    let keys = Arc::new(server_keys());
+    let keys = server_keys();
     let host = Host::parse("a.example").unwrap();
     let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000);
 
@@ -46,13 +47,13 @@ fn debug_output_shows_no_piece_of_a_secret() {
     let malformed = body.replace("s3g", "\\n").replace("Lf3s", "\\n");
     let refused = MintRequest::parse(malformed.as_bytes(), max_lifetime);
     let rules = Arc::new(GrantRules {
-        keys: Arc::clone(&keys),
+        keys: ServerKeys::new(server_keys()),
         policy: MintPolicy::default(),
         max_lifetime,
         relay: None,
     });
     let minter = Minter {
-        keys: Arc::clone(&keys),
+        keys: ServerKeys::new(server_keys()),
         registry: Registry::builder().build(),
         rules: Arc::clone(&rules),
     };
@@ -61,7 +62,7 @@ fn debug_output_shows_no_piece_of_a_secret() {
     let key = keys.seal(&payload, &host, now, max_lifetime).unwrap();
 
     let authenticator = Authenticator {
-        keys,
+        keys: ServerKeys::new(server_keys()),
         default_key: Some(DEFAULT.into()),
         rules,
         requires_key: false,

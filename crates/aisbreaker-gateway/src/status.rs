@@ -7,20 +7,27 @@ use std::{fmt::Display, time::Duration};
 
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_services::ServiceError;
+use aisbreaker_token::delegation::DelegationError;
 use http::{
     HeaderValue, StatusCode,
-    header::{ACCEPT_ENCODING, ALLOW, CONNECTION, UPGRADE, WWW_AUTHENTICATE},
+    header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, UPGRADE, WWW_AUTHENTICATE},
 };
 
 use crate::{
     admission::refusal::{Exceeded, NotAdmitted},
-    api::{quota::QuotaError, revoke::RevokeError, token::MintError},
+    api::{
+        introspect::IntrospectError,
+        quota::QuotaError,
+        revoke::RevokeError,
+        token::{ExchangeError, MintError},
+    },
     authenticate::AuthenticationError,
     clock::ceil_seconds,
     failure::Failure,
     gateway::GatewayError,
     provider_api::error::ProviderApiError,
     request::error::{HostError, RequestError},
+    response::NO_STORE,
     restrictions::RestrictionError,
     revocation::{NotRevoked, Revoked},
     route::RouteError,
@@ -147,6 +154,7 @@ impl From<RequestError> for Failure {
                 format!("the header field {name} is invalid or repeated"),
             ),
             RequestError::Content(invalid) => invalid.into(),
+            RequestError::Refused(failure) => *failure,
         }
     }
 }
@@ -388,6 +396,67 @@ impl From<MintError> for Failure {
             MintError::Internal(cause) => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the key could not be sealed; try again")
                     .with_cause(cause)
+            }
+        }
+    }
+}
+
+impl From<IntrospectError> for Failure {
+    fn from(error: IntrospectError) -> Self {
+        match error {
+            IntrospectError::UnknownClient => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "only the holder of a key and the operator may ask about it: send the key itself as the bearer value, \
+                 or the operator's secret as the password of HTTP Basic authentication",
+            )
+            .with_header(WWW_AUTHENTICATE, BASIC),
+        }
+    }
+}
+
+impl From<ExchangeError> for Failure {
+    /// Source: RFC 6749 section 5.2, RFC 8693 section 2.2.2.
+    fn from(error: ExchangeError) -> Self {
+        let refused = |code, message: String| {
+            let mut failure = Self::new(StatusCode::BAD_REQUEST, message);
+            failure.oauth_error = Some(code);
+            failure.with_header(CACHE_CONTROL, NO_STORE)
+        };
+        match error {
+            ExchangeError::Request(invalid) => refused("invalid_request", invalid.to_string()),
+            ExchangeError::UnsupportedGrantType => refused(
+                "unsupported_grant_type",
+                "grant_type must be urn:ietf:params:oauth:grant-type:token-exchange; a request without it mints a key"
+                    .to_owned(),
+            ),
+            ExchangeError::InvalidTarget { parameter } => refused(
+                "invalid_target",
+                format!("{parameter} must name the host that the request is sent to, for which the key is"),
+            ),
+            ExchangeError::InvalidScope => refused(
+                "invalid_scope",
+                "there are no scopes; narrow the key with restrict".to_owned(),
+            ),
+            ExchangeError::InvalidSubject { cause } => {
+                let failure = refused("invalid_request", format!("subject_token: {INVALID_KEY}"));
+                failure.with_cause(cause.unwrap_or_default())
+            }
+            ExchangeError::Delegation(DelegationError::NeverValid) => refused(
+                "invalid_request",
+                "notBefore must be before the key expires, which is no later than subject_token does".to_owned(),
+            ),
+            ExchangeError::Delegation(cause) => refused(
+                "invalid_request",
+                format!("subject_token allows no further exchange: {cause}"),
+            ),
+            ExchangeError::TooLong { chars, maximum } => refused(
+                "invalid_request",
+                format!("the key would have {chars} characters, more than {maximum}: send a shorter restrict"),
+            ),
+            ExchangeError::Internal(cause) => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the key could not be sealed; try again")
+                    .with_cause(cause)
+                    .into_oauth_error()
             }
         }
     }

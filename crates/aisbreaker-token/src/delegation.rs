@@ -136,8 +136,7 @@ pub fn child_of(
     Ok((grant, validity))
 }
 
-/// Drops the secrets, fallbacks and aliases that a key cannot use under its own restrictions, as
-/// [`child_of`] does.
+/// Drops the secrets, fallbacks and aliases that a key cannot use, as [`child_of`] does.
 ///
 /// A nested key (feature `ecdh-es`) still has all those of its parent when it is opened.
 pub fn retain_usable(grant: &mut Grant, can_use: impl Fn(&[Restriction], GrantPart<'_>) -> bool) {

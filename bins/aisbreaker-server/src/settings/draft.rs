@@ -9,6 +9,7 @@ use super::{
     Settings, StateSettings,
     faults::Faults,
     given::{Given, Problem, Source},
+    key_sources::KeySource,
     store::StoreDraft,
 };
 
@@ -60,10 +61,44 @@ impl Draft {
         self.settings.listen = address;
     }
 
-    /// Replaces the random key.
-    pub(super) fn set_sealing_key(&mut self, key: ServerKey) {
+    /// Replaces the random key by the one of this source.
+    pub(super) fn set_sealing_key(
+        &mut self,
+        key: ServerKey,
+        source: KeySource,
+    ) -> Result<(), Problem> {
+        if self.settings.key_sources.sealing.is_some() {
+            return Err(
+                "must not be set together with AUTH_ENCRYPTION_KEYPHRASE: set the key, or the file \
+                 that it is in"
+                    .into(),
+            );
+        }
         self.settings.gateway.keys = KeyRing::new(key);
         self.settings.has_random_key = false;
+        self.settings.key_sources.sealing = Some(source);
+        Ok(())
+    }
+
+    /// Adds keys that only open, and where they come from.
+    pub(super) fn add_opening_keys(&mut self, keys: Vec<OpeningKey>, sources: Vec<KeySource>) {
+        self.opening_keys.extend(keys);
+        self.settings.key_sources.opening.extend(sources);
+    }
+
+    /// Adds the keys of these files, which only open.
+    pub(super) fn add_opening_files(&mut self, files: Vec<KeySource>) -> Result<(), Problem> {
+        if !self.settings.key_sources.opening.is_empty() {
+            return Err(
+                "must not be set together with AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES: set the keys, \
+                 or the files that they are in"
+                    .into(),
+            );
+        }
+        for source in files {
+            self.add_opening_keys(source.opening_keys()?, vec![source]);
+        }
+        Ok(())
     }
 
     /// Remembers the name of a setting if one of its keys is nearly a 32-byte key.

@@ -16,6 +16,8 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use toml::Value;
 
+use super::key_sources::KeySource;
+
 /// The longest duration of a setting; clocks overflow beyond it.
 const MAX_DURATION: Duration = Duration::from_secs(100 * 366 * 86_400);
 /// The largest number of a setting.
@@ -230,11 +232,37 @@ impl Given {
         ServerKey::parse(&self.secret()?).map_err(unusable)
     }
 
+    /// Returns the text of the key that [`sealing_key`](Self::sealing_key) parses.
+    pub(super) fn sealing_source(&self) -> Result<KeySource, Problem> {
+        Ok(KeySource::Text(self.text()?.into_owned().into()))
+    }
+
+    /// Returns the texts of the keys that [`opening_keys`](Self::opening_keys) parses.
+    pub(super) fn opening_sources(&self) -> Result<Vec<KeySource>, Problem> {
+        let entries = self.entries(char::is_whitespace)?.into_iter();
+        Ok(entries.map(|entry| KeySource::Text(entry.into())).collect())
+    }
+
+    /// Returns files of keys that open: in the settings file with one key each, which may have
+    /// spaces in it, and in the environment with a list like that of the variable for the keys.
+    pub(super) fn opening_files(&self) -> Result<Vec<KeySource>, Problem> {
+        let paths = self.entries(is_comma)?.into_iter().map(PathBuf::from);
+        Ok(match self.source {
+            Source::File => paths.map(KeySource::File).collect(),
+            Source::Environment | Source::Flag => paths.map(KeySource::ListFile).collect(),
+        })
+    }
+
     /// Returns whether a key of this setting is a phrase that looks like a 32-byte key with a
     /// character too many or too few.
     pub(super) fn has_nearly_raw_key(&self) -> Result<bool, Problem> {
         let keys = self.entries(char::is_whitespace)?;
         Ok(keys.into_iter().any(is_nearly_raw_key))
+    }
+
+    /// Returns the whole text as one key that only opens.
+    pub(super) fn opening_key(&self) -> Result<OpeningKey, Problem> {
+        ServerKey::parse_for_opening(&self.secret()?).map_err(unusable)
     }
 
     pub(super) fn opening_keys(&self) -> Result<Vec<OpeningKey>, Problem> {

@@ -78,7 +78,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
                random one that ends with the process",
         ignores_empty: false,
         apply: |draft, value| {
-            draft.set_sealing_key(value.sealing_key()?);
+            draft.set_sealing_key(value.sealing_key()?, value.sealing_source()?)?;
             draft.note_nearly_raw_key(value)
         },
         ..PLAIN
@@ -88,11 +88,13 @@ pub(crate) static SETTINGS: &[Setting] = &[
         variable: "AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES",
         help: "Former phrases or keys that still open API keys, separated by spaces",
         apply: |draft, value| {
-            draft.opening_keys = value.opening_keys()?;
+            draft.add_opening_keys(value.opening_keys()?, value.opening_sources()?);
             draft.note_nearly_raw_key(value)
         },
         ..PLAIN
     },
+    key_lifecycle::SEALING_FILE,
+    key_lifecycle::OPENING_FILES,
     Setting {
         key: Some("default_api_key"),
         variable: "DEFAULT_AISBREAKER_API_KEY",

@@ -3,12 +3,17 @@
 mod caller_chosen_addresses;
 mod callers_without_a_key;
 mod command_line;
+mod exchange;
+mod introspection;
 mod jwks;
+mod key_rotation;
+mod metadata;
 mod minting_advice;
 mod minting_options;
 mod nested_keys;
 mod offline_commands;
 mod offline_keys;
+mod restrictions;
 mod revocation;
 mod revoke_command;
 mod revoked_file;

@@ -7,12 +7,11 @@ mod revocation_request;
 use std::{
     net::IpAddr,
     num::NonZeroU32,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use aisbreaker_quota::Refusal;
-use aisbreaker_token::{Host, KeyId, KeyRing, OpenError};
+use aisbreaker_token::{Host, KeyId, OpenError};
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, request::Parts};
 use http_body::Body;
@@ -31,6 +30,7 @@ use crate::{
         NotRevoked, Revocation,
         deny_list::{Revoker, from_unix_seconds},
     },
+    server_keys::ServerKeys,
     telemetry::{
         access_log::AccessLog,
         metrics::{RevocationMetrics, RevocationOutcome},
@@ -67,7 +67,7 @@ pub(crate) enum RevokeError {
 /// The revocation surface.
 #[derive(Debug)]
 pub(crate) struct RevocationApi {
-    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) keys: ServerKeys,
     /// What the operator proves itself with. `None`: nobody is the operator.
     pub(crate) operator_secret: Option<SecretString>,
     pub(crate) max_lifetime: Duration,
@@ -186,7 +186,7 @@ impl RevocationApi {
     /// Returns the revocation of a key, if it is one of this server's that could be used, now or
     /// later, here or at another host: who has its text may revoke it.
     fn of_token(&self, token: &str, host: &Host, now: SystemTime) -> Option<Revocation> {
-        let error = match self.keys.open_grant(token, host, now) {
+        let error = match self.keys.load().open_grant(token, host, now) {
             Ok(key) => return Some(Revocation::new(key.id(), key.expires_at())),
             Err(error) => error,
         };

@@ -1,28 +1,35 @@
-//! `POST /api/v1/oauth/token`: seals what the caller sends into a key.
+//! `POST /api/v1/oauth/token`: seals what the caller sends into a key, or makes a narrower key from
+//! one.
 
+mod exchange;
 pub(crate) mod grant_rules;
 pub(crate) mod lifetime;
 pub(crate) mod mint_request;
 mod policy;
+pub(crate) mod reach;
 mod restriction;
 mod rfc3339;
 mod secret_json;
+mod token_request;
 mod warnings;
 
 use std::{sync::Arc, time::SystemTime};
 
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_services::Registry;
-use aisbreaker_token::{Host, KeyId, KeyRing, SealError, SealedKey, ValidityPeriod};
+use aisbreaker_token::{Host, KeyId, SealError, SealedKey, ValidityPeriod};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CACHE_CONTROL, request::Parts};
+use http::{HeaderMap, Response, request::Parts};
 use http_body::Body;
 use serde::Serialize;
 
 use self::{
+    exchange::Exchange,
     grant_rules::GrantRules,
     mint_request::{MintRequest, invalid_lifetime},
+    token_request::TokenRequest,
 };
+pub(crate) use self::{exchange::ExchangeError, reach::Reach};
 pub use self::{
     mint_request::{InvalidQuotas, quotas_from_json},
     policy::MintPolicy,
@@ -33,6 +40,7 @@ use crate::{
     pipeline::{Pipeline, parse_and_admit},
     request::head::{Endpoints, Head, Surface},
     response::{self, ResponseBody, hold_memory},
+    server_keys::ServerKeys,
     telemetry::access_log::AccessLog,
 };
 
@@ -62,7 +70,7 @@ impl From<InvalidRequest> for MintError {
 /// The token surface.
 #[derive(Clone, Debug)]
 pub(crate) struct Minter {
-    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) keys: ServerKeys,
     pub(crate) registry: Registry,
     pub(crate) rules: Arc<GrantRules>,
 }
@@ -94,21 +102,39 @@ impl Minter {
         let body = pipeline
             .receive(&head, body, &pipeline.memory(&head))
             .await?;
-        let max_lifetime = self.rules.max_lifetime;
-        let parse = move |body: &Bytes| MintRequest::parse(body, max_lifetime);
+        let (format, max_lifetime) = (head.content.format, self.rules.max_lifetime);
+        let parse = move |body: &Bytes| TokenRequest::parse(format, body, max_lifetime);
         let admit = async |log: &mut AccessLog| pipeline.admit_anonymous(head.client, log).await;
-        let (mut request, permit) = parse_and_admit(body, parse, admit, log).await?;
+        let (request, permit) = parse_and_admit(body, parse, admit, log).await?;
         let now = pipeline.clock.wall();
-        let outcome = match self.mint(&request, &parts.headers, &head.host, now) {
-            Ok(key) => {
-                log.set_key(key.id());
-                let server = (&self.registry, &*self.rules);
-                warnings::add(&mut request.warnings, server, &request.grant);
-                hold_memory(token_response(&key, &request), log)
+        let outcome = match request {
+            TokenRequest::Mint(mut request) => {
+                match self.mint(&request, &parts.headers, &head.host, now) {
+                    Ok(key) => {
+                        log.set_key(key.id());
+                        if let Some(name) = &request.grant.name {
+                            log.set_key_name(name);
+                        }
+                        let server = (&self.registry, &*self.rules);
+                        warnings::add(&mut request.warnings, server, &request.grant);
+                        Ok(token_response(&key, &request))
+                    }
+                    Err(error) => Err(error.into()),
+                }
             }
-            Err(error) => Err(error.into()),
+            TokenRequest::Exchange(request) => {
+                let keys = self.keys.load();
+                let exchange = Exchange {
+                    keys: &keys,
+                    host: &head.host,
+                    client: head.client,
+                    now,
+                };
+                let response = exchange.serve(pipeline, request, log);
+                response.map_err(Failure::from)
+            }
         };
-        permit.report(outcome)
+        permit.report(outcome.and_then(|response| hold_memory(response, log)))
     }
 
     /// Seals a key for this host, if the caller may mint it.
@@ -127,7 +153,7 @@ impl Minter {
         if let Some(not_before) = request.not_before {
             period = period.with_not_before(not_before);
         }
-        match self.keys.seal_for(&request.grant, host, period) {
+        match self.keys.load().seal_for(&request.grant, host, period) {
             Ok(key) => Ok(key),
             Err(SealError::TooLong {
                 chars,
@@ -154,9 +180,5 @@ pub(crate) fn token_response(key: &SealedKey, request: &MintRequest) -> Response
         name: request.grant.name.as_deref(),
         warnings: &request.warnings,
     };
-    let mut response = response::json(StatusCode::OK, &body);
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    response::not_stored(&body)
 }

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use aisbreaker_api::InvalidRequest;
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt as _;
@@ -154,10 +153,11 @@ impl ReceivedBody {
     }
 
     /// Decodes and parses the content. Returns the memory that it holds as well.
-    pub(crate) async fn parse<T: Send + 'static>(
+    pub(crate) async fn parse<T: Send + 'static, E: Into<RequestError>>(
         self,
-        parse: impl FnOnce(&Bytes) -> Result<T, InvalidRequest> + Send + 'static,
+        parse: impl FnOnce(&Bytes) -> Result<T, E> + Send + 'static,
     ) -> Result<(T, MemoryHold), RequestError> {
+        let parse = move |content: &Bytes| parse(content).map_err(Into::into);
         let is_coded = self.is_coded();
         let Self {
             coding,

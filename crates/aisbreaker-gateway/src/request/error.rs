@@ -4,6 +4,8 @@ use aisbreaker_api::InvalidRequest;
 use aisbreaker_egress::BudgetSpent;
 use http::HeaderName;
 
+use crate::failure::Failure;
+
 /// Why the host of a request is not known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum HostError {
@@ -47,6 +49,8 @@ pub(crate) enum RequestError {
     Incomplete,
     /// The content is not what the route accepts.
     Content(InvalidRequest),
+    /// The route refuses the content, and says so in its own way.
+    Refused(Box<Failure>),
 }
 
 impl From<HostError> for RequestError {

@@ -39,7 +39,7 @@ pub(crate) struct Endpoints {
 /// Fields that a surface does not read it does not refuse either.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Surface {
-    /// Minting takes JSON, and its own kind of credentials.
+    /// The token endpoint takes JSON or a form, and its own kind of credentials.
     Token,
     /// `process` takes JSON, also as `text/plain` or without a type.
     Process,
@@ -97,7 +97,8 @@ impl Head {
         let host = endpoints.host?;
         let authorization = match surface {
             Surface::Token | Surface::Form => Authorization::Absent,
-            Surface::Process | Surface::Quota => credentials::authorization(headers)?,
+            Surface::Process => credentials::authorization(headers)?,
+            Surface::Quota => credentials::any_authorization(headers, Dialect::OpenAi)?,
             Surface::Provider { dialect, .. } => credentials::any_authorization(headers, dialect)?,
         };
         let hops = match surface {
@@ -191,6 +192,7 @@ fn format(headers: &HeaderMap, surface: Surface) -> Result<Option<ContentFormat>
         },
         Surface::Token => match media_type(headers)?.as_str() {
             "application/json" => Ok(Some(ContentFormat::Json)),
+            "application/x-www-form-urlencoded" => Ok(Some(ContentFormat::UrlEncoded)),
             _ => Err(json_only),
         },
         Surface::Process => match media_type(headers)?.as_str() {

@@ -6,7 +6,7 @@ use super::*;
 
 fn parse(list: Value) -> Result<Restrictions, InvalidRestriction> {
     let list: Vec<Restriction> = serde_json::from_value(list).unwrap();
-    Restrictions::parse(list).map(|(restrictions, _)| restrictions)
+    Restrictions::parse(&list).map(|(restrictions, _)| restrictions)
 }
 
 fn invalid(member: &'static str, value: &str) -> bool {

@@ -35,6 +35,8 @@ pub struct AccessLog {
     route: Option<Route>,
     client: IpAddr,
     key: Option<KeyId>,
+    /// The key that `key` was made from. Boxed since it is rare and large.
+    parent: Option<Box<KeyId>>,
     key_name: Option<String>,
     service: Option<String>,
     attempts: Attempts,
@@ -67,6 +69,7 @@ impl AccessLog {
             route,
             client,
             key: None,
+            parent: None,
             key_name: None,
             service: None,
             attempts: Attempts::default(),
@@ -90,6 +93,11 @@ impl AccessLog {
 
     pub(crate) fn set_key(&mut self, id: KeyId) {
         self.key = Some(id);
+    }
+
+    /// Sets the key that a narrower one is made from.
+    pub(crate) fn set_parent(&mut self, id: KeyId) {
+        self.parent = Some(Box::new(id));
     }
 
     /// Sets what the key is called.
@@ -185,6 +193,7 @@ impl Drop for AccessLog {
                     duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
                     client = %self.client,
                     key = self.key.as_ref().map(tracing::field::display),
+                    parent = self.parent.as_ref().map(tracing::field::display),
                     key_name = self.key_name.as_deref(),
                     service = self.service.as_deref(),
                     attempts,

@@ -277,7 +277,9 @@ async fn where_only_an_engine_is_allowed_nothing_else_may_choose_one() {
     let models: &[&str] = &["chat:groq.com/m"];
     let everything: &[&str] = &["chat:groq.com"];
     let other_path = format!("{url}/v1/other#no-default-path");
-    let rows: [(&[&str], Option<&str>, Value, Option<&str>); 8] = [
+    // The restriction, the URL and the options of a call, and what is refused of it.
+    type Row<'a> = (&'a [&'a str], Option<&'a str>, Value, Option<&'a str>);
+    let rows: [Row<'_>; 8] = [
         (models, None, json!({}), None),
         (models, Some(&url), json!({}), None),
         (

@@ -149,6 +149,34 @@ fn agrees_with_another_implementation() {
     }
 }
 
+#[test]
+fn opens_keys_that_libraries_sealed() {
+    #[derive(Deserialize)]
+    struct Sealed {
+        source: String,
+        server_key: String,
+        host: String,
+        now: u64,
+        id: String,
+        payload: Value,
+        key: String,
+    }
+
+    let file = include_str!("../../tests/vectors/offline-keys-of-libraries.json");
+    let keys: Vec<Sealed> = serde_json::from_str(file).unwrap();
+    assert_eq!(keys.len(), 5);
+    for key in keys {
+        let source = &key.source;
+        let ring = KeyRing::new(ServerKey::parse(&key.server_key).unwrap()).with_offline_keys();
+        let host = Host::parse(&key.host).unwrap();
+
+        let opened = ring.open::<Value>(&key.key, &host, at(key.now)).unwrap();
+
+        assert_eq!(opened.id().to_string(), key.id, "{source}");
+        assert_eq!(*opened.payload(), key.payload, "{source}");
+    }
+}
+
 fn unhex(text: &str) -> Vec<u8> {
     text.as_bytes()
         .chunks(2)

@@ -1,6 +1,9 @@
-//! The rows about the life of a key: its end before it expires.
+//! The rows about the life of keys: their end before they expire, and the replacement of server keys.
 
-use super::super::setting::{PLAIN, Setting};
+use crate::settings::{
+    key_sources::KeySource,
+    setting::{PLAIN, Setting},
+};
 
 pub(super) const ADMIN_SECRET: Setting = Setting {
     key: Some("admin_secret"),
@@ -35,5 +38,26 @@ pub(super) const REVOKED_BEFORE: Setting = Setting {
         draft.settings.gateway.revoked_before = Some(value.time()?);
         Ok(())
     },
+    ..PLAIN
+};
+
+pub(super) const SEALING_FILE: Setting = Setting {
+    key: Some("keys.sealing_file"),
+    variable: "AUTH_ENCRYPTION_KEYPHRASE_FILE",
+    help: "File with the phrase or key that seals API keys, in place of it; read anew on SIGHUP",
+    ignores_empty: false,
+    apply: |draft, value| {
+        let file = KeySource::File(value.path()?);
+        draft.set_sealing_key(file.sealing_key()?, file)
+    },
+    ..PLAIN
+};
+
+pub(super) const OPENING_FILES: Setting = Setting {
+    key: Some("keys.opening_files"),
+    variable: "AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES_FILE",
+    help: "Files with former phrases or keys that still open API keys, in place of them, separated by \
+           commas; read anew on SIGHUP",
+    apply: |draft, value| draft.add_opening_files(value.opening_files()?),
     ..PLAIN
 };

@@ -192,6 +192,91 @@ fn offline_keys_that_minting_would_refuse_are_bad_keys() {
     assert!(!server.log().contains("open sesam"));
 }
 
+fn exchange(key: &str, restrict: &Value) -> Request {
+    let body = json!({
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "subject_token": key,
+        "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "restrict": restrict,
+    });
+    Request::post("/api/v1/oauth/token", body.to_string())
+}
+
+/// Who uses an offline key often exchanges it for one that costs the server less to open.
+#[test]
+fn an_offline_key_is_exchanged_for_one_of_the_server() {
+    let server = Server::start(&[]);
+    let limits = quotas([3, 3, 3], [3, 3, 3]);
+    let key = seal(&server, &json!({"requestQuotas": limits}));
+
+    let response = server.send(&exchange(&key, &json!({"services": ["chat:dummy"]})));
+
+    assert_eq!(response.status, 200, "{response:?}");
+    let minted = response.json()["access_token"].as_str().unwrap().to_owned();
+    assert!(
+        minted.starts_with("aisbreaker_eyJ2ZXIi"),
+        "a header of the server"
+    );
+    let statuses = [&minted, &key, &minted, &key, &minted]
+        .map(|key| server.process(key, &dummy_call()).status);
+    assert_eq!(statuses, [200, 200, 200, 429, 429]);
+}
+
+#[test]
+fn the_failures_of_offline_keys_count_wherever_they_are_sent() {
+    let server = Server::start(&[]);
+    let bad = seal(&server, &json!({"name": ""}));
+    let good = seal(&server, &json!({}));
+    let status = |request: &Request| server.send(request).status;
+
+    for _ in 0..20 {
+        let as_subject = exchange(&bad, &json!({}));
+        let in_quota = Request::get("/api/v1/quota").bearer(&bad);
+        let in_process = Request::process(&dummy_call()).bearer(&bad);
+        assert_eq!(
+            [&as_subject, &in_quota, &in_process].map(status),
+            [400, 401, 401]
+        );
+    }
+
+    assert_eq!(status(&exchange(&good, &json!({}))), 400);
+    assert_bad_key("good", &server.process(&good, &dummy_call()));
+}
+
+/// Else anybody could reach the operator's own network, since anybody can seal an address.
+#[test]
+fn an_offline_key_opens_no_address_that_minting_would_not_seal() {
+    let provider = Provider::with_response(200, json!({"choices": []}));
+    let allow = ("AISBREAKER_EGRESS_ALLOW", "127.0.0.0/8");
+    let for_callers = ("AISBREAKER_EGRESS_ALLOW_CALLERS", "true");
+    let of_a_minter = ("AISBREAKER_MINT_SECRET", "open sesame");
+    let entry = json!({
+        "serviceId": "chat:openai.com",
+        "authSecret": "sk",
+        "url": provider.url(),
+    });
+    let members = json!({"serviceSecrets": [entry], "clientSecret": "open sesame"});
+    for (row, environment, opens) in [
+        ("open mint", vec![allow], false),
+        ("for callers", vec![allow, for_callers], true),
+        ("restricted mint", vec![allow, of_a_minter], true),
+    ] {
+        let server = Server::start(&environment);
+        let minted = grant(&ample_quotas(), &members["serviceSecrets"]);
+        let mut request = minted.clone();
+        request["clientSecret"] = json!("open sesame");
+        let mints = server.send(&Request::mint(&request)).status == 200;
+
+        let response = server.process(&seal(&server, &members), &dummy_call());
+
+        assert_eq!(mints, opens, "minting: {row}");
+        assert_eq!(response.status == 200, opens, "{row}: {response:?}");
+        if !opens {
+            assert_bad_key(row, &response);
+        }
+    }
+}
+
 #[test]
 fn a_client_whose_offline_keys_fail_too_often_is_refused_unread() {
     let server = Server::start(&[("AUTH_ENCRYPTION_KEYPHRASE", KEY)]);

@@ -5,6 +5,9 @@ use serde_json::json;
 use super::{ADMIN, id_of, is_accepted};
 use crate::support::{Server, closed_url, run};
 
+/// A name, arguments, the environment, and what the error has.
+type Row<'a> = (&'a str, &'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+
 /// Runs `revoke`. Returns its exit code and what it printed: as a result, and as an error.
 fn revoke(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let output = run(&[&["revoke"], arguments].concat(), environment);
@@ -69,7 +72,7 @@ fn each_failure_has_a_message_and_repeats_no_secret() {
     let id = id_of(&server, &key);
     let wrong = ("AISBREAKER_ADMIN_SECRET", "another-secret");
     let (url, other, closed) = (server.url(), without.url(), closed_url());
-    let rows: [(&str, &[&str], &[(&str, &str)], &str); 8] = [
+    let rows: [Row<'_>; 8] = [
         (
             "an option behind",
             &[&id, "--server", &url],

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 
 use super::{
     lifetime, restriction, rfc3339,
-    secret_json::{self, ZeroizingMap, ZeroizingValue, list, object, string},
+    secret_json::{ZeroizingMap, ZeroizingValue, list, object, string},
 };
 use crate::request::credentials::{is_invisible, is_key};
 
@@ -38,8 +38,10 @@ const MAX_ALIAS_LEN: usize = 128;
 const MAX_NAME_CHARS: usize = 64;
 /// The most restrictions that one request adds to a key.
 const MAX_RESTRICTIONS: usize = 8;
+/// What the whole content is called in errors.
+pub(super) const BODY: &str = "request body";
 /// The member whose members are sealed.
-const GRANT: &str = "requestAuthAndQuotas";
+pub(super) const GRANT: &str = "requestAuthAndQuotas";
 
 /// A request for a key.
 #[derive(Debug)]
@@ -59,9 +61,17 @@ impl MintRequest {
     ///
     /// # Errors
     /// [`InvalidRequest`] naming the first member at fault.
+    #[cfg(any(fuzzing, test))]
     pub(crate) fn parse(body: &[u8], max_lifetime: Duration) -> Result<Self, InvalidRequest> {
+        Self::from_members(object(super::secret_json::body(body)?, BODY)?, max_lifetime)
+    }
+
+    /// Reads the members of the body.
+    pub(super) fn from_members(
+        mut members: ZeroizingMap,
+        max_lifetime: Duration,
+    ) -> Result<Self, InvalidRequest> {
         let mut reader = Reader::default();
-        let mut members = object(secret_json::body(body)?, "request body")?;
         let span = take(&mut members, "expirationTimeSpan");
         let lifetime = parse_lifetime(span, max_lifetime)?;
         let mut auth = object(required(&mut members, GRANT, GRANT)?, GRANT)?;
@@ -198,7 +208,10 @@ pub fn quotas_from_json(json: &str) -> Result<RequestQuotas, InvalidQuotas> {
     }
 }
 
-fn parse_lifetime(value: Option<Value>, maximum: Duration) -> Result<Duration, InvalidRequest> {
+pub(super) fn parse_lifetime(
+    value: Option<Value>,
+    maximum: Duration,
+) -> Result<Duration, InvalidRequest> {
     let Some(value) = value else {
         return Ok(DEFAULT_LIFETIME.min(maximum));
     };
@@ -222,8 +235,8 @@ pub(super) fn invalid_lifetime(maximum: Duration) -> InvalidRequest {
 
 /// Reads members, and collects warnings about unknown ones.
 #[derive(Default)]
-struct Reader {
-    warnings: Vec<String>,
+pub(super) struct Reader {
+    pub(super) warnings: Vec<String>,
 }
 
 impl Reader {
@@ -263,7 +276,11 @@ impl Reader {
         Ok(grant)
     }
 
-    fn quotas(&mut self, value: Value, path: &str) -> Result<RequestQuotas, InvalidRequest> {
+    pub(super) fn quotas(
+        &mut self,
+        value: Value,
+        path: &str,
+    ) -> Result<RequestQuotas, InvalidRequest> {
         let mut map = object(value, path)?;
         let quotas = RequestQuotas {
             per_client_request_limits: self.limits(&mut map, "perClientRequestLimits", path)?,
@@ -329,7 +346,7 @@ impl Reader {
             .with_fallback(fallback))
     }
 
-    fn warn_about(&mut self, unknown: &Map<String, Value>, prefix: &str) {
+    pub(super) fn warn_about(&mut self, unknown: &Map<String, Value>, prefix: &str) {
         let room = MAX_WARNINGS.saturating_sub(self.warnings.len());
         for name in unknown.keys().take(room) {
             let name: String = name.chars().take(MAX_WARNED_NAME_CHARS).collect();

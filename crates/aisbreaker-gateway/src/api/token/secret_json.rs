@@ -1,16 +1,24 @@
 //! JSON that holds secrets, zeroized when it is dropped.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    collections::HashSet,
+    fmt,
+    ops::{Deref, DerefMut},
+};
 
 use aisbreaker_api::{
     InvalidRequest,
     read::{self, JsonFault},
 };
 use secrecy::zeroize::Zeroize as _;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::{Map, Value};
 
 /// The members of a JSON object.
+#[derive(Default)]
 pub(crate) struct ZeroizingMap(Map<String, Value>);
 
 impl ZeroizingMap {
@@ -82,6 +90,78 @@ fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, JsonFault> {
     })
 }
 
+/// Checks that no object in this valid JSON has a member twice: readers differ in which of them
+/// counts.
+pub(crate) fn check_unique_members(bytes: &[u8]) -> Result<(), InvalidRequest> {
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let unique: Result<UniqueMembers, _> = serde_json::from_slice(text);
+    match unique {
+        Ok(UniqueMembers) => Ok(()),
+        Err(_) => Err(InvalidRequest::new(
+            "request body",
+            "must not have a member twice",
+        )),
+    }
+}
+
+/// JSON without an object that has a member twice.
+struct UniqueMembers;
+
+impl<'de> Deserialize<'de> for UniqueMembers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UniqueMembersVisitor)
+    }
+}
+
+struct UniqueMembersVisitor;
+
+impl<'de> Visitor<'de> for UniqueMembersVisitor {
+    type Value = UniqueMembers;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UniqueMembers, A::Error> {
+        let mut names = HashSet::new();
+        while let Some((name, UniqueMembers)) = map.next_entry::<String, _>()? {
+            if !names.insert(name) {
+                return Err(A::Error::custom("member twice"));
+            }
+        }
+        Ok(UniqueMembers)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<UniqueMembers, A::Error> {
+        while let Some(UniqueMembers) = seq.next_element()? {}
+        Ok(UniqueMembers)
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<UniqueMembers, E> {
+        Ok(UniqueMembers)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<UniqueMembers, E> {
+        Ok(UniqueMembers)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<UniqueMembers, E> {
+        Ok(UniqueMembers)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<UniqueMembers, E> {
+        Ok(UniqueMembers)
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<UniqueMembers, E> {
+        Ok(UniqueMembers)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<UniqueMembers, E> {
+        Ok(UniqueMembers)
+    }
+}
+
 /// Returns the members of an object, as [`read::object`] does.
 pub(crate) fn object(value: Value, path: &str) -> Result<ZeroizingMap, InvalidRequest> {
     read::object(expect(value, Value::is_object), path).map(ZeroizingMap)
@@ -139,6 +219,25 @@ mod tests {
         let mut list = json!(["x", ["y"], true]);
         zeroize(&mut list);
         assert_eq!(list, json!(["", [""], true]));
+    }
+
+    #[test]
+    fn finds_a_member_that_an_object_has_twice() {
+        let rows = [
+            (r#"{"a": 1, "b": [{"a": 1}, {"a": 2.5}], "c": null}"#, true),
+            (r#"[true, -1, "a", "a"]"#, true),
+            ("\u{feff}{}", true),
+            (r#"{"a": 1, "a": 1}"#, false),
+            (r#"{"a": 1, "\u0061": 2}"#, false),
+            (r#"{"b": [{"c": {"a": 1, "a": 1}}]}"#, false),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(
+                check_unique_members(text.as_bytes()).is_ok(),
+                expected,
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::{
     authenticate::Authenticator,
     clock::SystemClock,
     config::Config,
+    server_keys::ServerKeys,
     telemetry::metrics::Metrics,
 };
 
@@ -88,10 +89,10 @@ fn host() -> Host {
 
 fn authenticator(policy: MintPolicy) -> Authenticator {
     Authenticator {
-        keys: Arc::new(ring()),
+        keys: ServerKeys::new(ring()),
         default_key: None,
         rules: Arc::new(GrantRules {
-            keys: Arc::new(ring()),
+            keys: ServerKeys::new(ring()),
             policy,
             max_lifetime: DAY,
             relay: None,

@@ -24,7 +24,7 @@ impl Review<'_> {
                 return self.warn(&path, "allows none, so the key allows nothing");
             }
         }
-        let Ok((restrictions, services)) = Restrictions::parse(grant.restrict.clone()) else {
+        let Ok((restrictions, services)) = Restrictions::parse(&grant.restrict) else {
             return;
         };
         if restrictions.contradict() {

@@ -1,0 +1,142 @@
+//! Where the server keys come from: the settings themselves, or files that are read anew when the
+//! process is asked to (SIGHUP).
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use aisbreaker_token::{KeyRing, OpeningKey, ServerKey};
+use secrecy::{ExposeSecret as _, SecretString};
+use toml::Value;
+
+use super::given::{Given, Problem, Source, unusable};
+
+/// The bit of a file's mode that lets everybody read it.
+const READABLE_BY_OTHERS: u32 = 0o004;
+/// For how long clients may use the public key of a server key after it is replaced: the age of the
+/// key set in their caches.
+const PUBLIC_KEY_AGE: Duration = Duration::from_secs(900);
+
+/// Where the server keys come from. The ring can be built from them again and again.
+#[derive(Debug, Default)]
+pub(crate) struct KeySources {
+    /// `None`: a random one, as long as that is not set.
+    pub(super) sealing: Option<KeySource>,
+    pub(super) opening: Vec<KeySource>,
+}
+
+/// Where one server key comes from, or those that a file has to open with.
+#[derive(Debug)]
+pub(crate) enum KeySource {
+    Text(SecretString),
+    /// A file with one key.
+    File(PathBuf),
+    /// A file with keys that are separated by white space, as in the variable.
+    ListFile(PathBuf),
+}
+
+impl KeySources {
+    /// Returns the files, first that of the key that seals.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        let all = self.sealing.iter().chain(&self.opening);
+        all.filter_map(KeySource::file)
+    }
+
+    /// Reads all files and builds the ring. May take a second, since phrases are slow to derive.
+    ///
+    /// # Errors
+    /// What is wrong with the first file that cannot be used, by its path.
+    pub(crate) fn ring(&self) -> Result<KeyRing, String> {
+        let Some(sealing) = &self.sealing else {
+            return Err("AUTH_ENCRYPTION_KEYPHRASE is not set".to_owned());
+        };
+        let mut ring = KeyRing::new(sealing.sealing_key().map_err(|e| sealing.describe(&e))?);
+        for source in &self.opening {
+            for key in source.opening_keys().map_err(|e| source.describe(&e))? {
+                let added = ring.with_opening_key(key);
+                ring = added.map_err(|error| source.describe(&unusable(error)))?;
+            }
+        }
+        Ok(ring)
+    }
+
+    /// Returns the files of keys that only open, and that were written so long ago that no API key
+    /// which was sealed before can be alive.
+    pub(crate) fn stale_files(&self, now: SystemTime, max_lifetime: Duration) -> Vec<&Path> {
+        let mut stale = Vec::new();
+        let latest_life = max_lifetime.saturating_add(PUBLIC_KEY_AGE);
+        for file in self.opening.iter().filter_map(KeySource::file) {
+            let written = fs::metadata(file).and_then(|metadata| metadata.modified());
+            if let Ok(written) = written
+                && now
+                    .duration_since(written)
+                    .is_ok_and(|age| age > latest_life)
+            {
+                stale.push(file);
+            }
+        }
+        stale
+    }
+
+    /// Returns the files that everybody on the machine can read.
+    pub(crate) fn exposed_files(&self) -> Vec<&Path> {
+        let is_exposed = |file: &&Path| match fs::metadata(file) {
+            Ok(metadata) => metadata.mode() & READABLE_BY_OTHERS != 0,
+            Err(_unreadable) => false,
+        };
+        self.files().filter(is_exposed).collect()
+    }
+}
+
+impl KeySource {
+    fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Text(_) => None,
+            Self::File(path) | Self::ListFile(path) => Some(path),
+        }
+    }
+
+    pub(super) fn sealing_key(&self) -> Result<ServerKey, Problem> {
+        match self {
+            Self::Text(text) => ServerKey::parse(text.expose_secret()).map_err(unusable),
+            Self::File(path) | Self::ListFile(path) => read(path)?.sealing_key(),
+        }
+    }
+
+    pub(super) fn opening_keys(&self) -> Result<Vec<OpeningKey>, Problem> {
+        match self {
+            Self::Text(text) => {
+                let key = ServerKey::parse_for_opening(text.expose_secret());
+                Ok(vec![key.map_err(unusable)?])
+            }
+            Self::File(path) => Ok(vec![read(path)?.opening_key()?]),
+            Self::ListFile(path) => read(path)?.opening_keys(),
+        }
+    }
+
+    fn describe(&self, problem: &Problem) -> String {
+        match self {
+            Self::Text(_) => format!("a key of the settings {problem}"),
+            Self::File(path) | Self::ListFile(path) => {
+                format!("{} {problem}", path.display())
+            }
+        }
+    }
+}
+
+/// Reads a file as if it were the value of a variable.
+fn read(path: &Path) -> Result<Given, Problem> {
+    let mut text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => return Err(format!("cannot be read: {error}").into()),
+    };
+    for end in ['\n', '\r'] {
+        if text.ends_with(end) {
+            text.pop();
+        }
+    }
+    Ok(Given::new("", Source::Environment, Value::String(text)))
+}

@@ -1,0 +1,122 @@
+//! What a request to the token endpoint asks for: a new key, or one made from another.
+
+use std::time::Duration;
+
+use aisbreaker_api::{InvalidRequest, read::take};
+use secrecy::zeroize::Zeroizing;
+use serde_json::{Map, Value};
+
+use super::{
+    exchange::{self, ExchangeError, ExchangeRequest},
+    mint_request::{self, MintRequest},
+    secret_json::{self, ZeroizingMap, object},
+};
+use crate::{
+    form_urlencoded,
+    request::{error::RequestError, head::ContentFormat},
+};
+
+const GRANT_TYPE: &str = "grant_type";
+/// Parameters whose value in a form is JSON text.
+const JSON_IN_FORMS: [&str; 3] = ["restrict", "requestQuotas", "delegation"];
+/// Parameters that may be repeated in a form (RFC 8693 section 2.1).
+const REPEATABLE: [&str; 2] = ["resource", "audience"];
+
+/// A request to the token endpoint.
+#[derive(Debug)]
+pub(super) enum TokenRequest {
+    Mint(MintRequest),
+    Exchange(ExchangeRequest),
+}
+
+impl TokenRequest {
+    /// Parses the content of a request. Only an exchange has a grant type, or comes as a form.
+    pub(super) fn parse(
+        format: Option<ContentFormat>,
+        body: &[u8],
+        max_lifetime: Duration,
+    ) -> Result<Self, RequestError> {
+        let mut members = match format {
+            Some(ContentFormat::UrlEncoded) => form_members(body)?,
+            Some(ContentFormat::Json | ContentFormat::Multipart) | None => {
+                object(secret_json::body(body)?, mint_request::BODY)?
+            }
+        };
+        let grant_type = take(&mut members, GRANT_TYPE);
+        match (grant_type, format) {
+            (None, Some(ContentFormat::UrlEncoded)) => Err(RequestError::MediaType {
+                accepted: "application/json, unless the form has a grant_type",
+            }),
+            (None, _) => Ok(Self::Mint(MintRequest::from_members(
+                members,
+                max_lifetime,
+            )?)),
+            (Some(Value::String(grant_type)), format) if grant_type == exchange::GRANT_TYPE => {
+                if format != Some(ContentFormat::UrlEncoded) {
+                    secret_json::check_unique_members(body).map_err(ExchangeError::from)?;
+                }
+                let request = ExchangeRequest::from_members(members, max_lifetime)?;
+                Ok(Self::Exchange(request))
+            }
+            (Some(_), _) => Err(ExchangeError::UnsupportedGrantType.into()),
+        }
+    }
+}
+
+/// Parses a form. A parameter without a value counts as left out (RFC 6749 section 3.2).
+fn form_members(body: &[u8]) -> Result<ZeroizingMap, ExchangeError> {
+    let Ok(text) = std::str::from_utf8(body) else {
+        return Err(InvalidRequest::new("the form", "must be UTF-8").into());
+    };
+    let mut members = ZeroizingMap::default();
+    for pair in text.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let name = form_urlencoded::decode(name);
+        let value = Zeroizing::new(form_urlencoded::decode(value));
+        if value.is_empty() {
+            continue;
+        }
+        let value = if JSON_IN_FORMS.contains(&&*name) {
+            json(&name, value.as_bytes())?
+        } else {
+            Value::String(String::clone(&value))
+        };
+        insert(&mut members, name, value)?;
+    }
+    Ok(members)
+}
+
+/// Parses JSON text in a form.
+fn json(name: &str, text: &[u8]) -> Result<Value, InvalidRequest> {
+    let parsed = secret_json::body(text);
+    match (parsed, secret_json::check_unique_members(text)) {
+        (Ok(value), Ok(())) => Ok(value),
+        (Ok(_), Err(_)) => Err(InvalidRequest::new(name, "must not have a member twice")),
+        (Err(_), _) => Err(InvalidRequest::new(name, "must be JSON text in a form")),
+    }
+}
+
+/// Inserts a parameter. One that may be repeated becomes a list.
+fn insert(
+    members: &mut Map<String, Value>,
+    name: String,
+    value: Value,
+) -> Result<(), InvalidRequest> {
+    if REPEATABLE.contains(&&*name) {
+        let values = members
+            .entry(name)
+            .or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(values) = values {
+            values.push(value);
+        }
+        return Ok(());
+    }
+    if members.contains_key(&name) {
+        return Err(InvalidRequest::new(
+            "the form",
+            "must not have a parameter twice",
+        ));
+    }
+    members.insert(name, value);
+    Ok(())
+}
