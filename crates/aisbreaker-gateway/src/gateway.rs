@@ -97,6 +97,7 @@ impl Gateway {
         let keys = ServerKeys::new(config.keys.with_offline_keys());
         let sealed_urls = config.minting.url_source();
         let rules = Arc::new(GrantRules {
+            keys: keys.clone(),
             policy: config.minting,
             max_lifetime: config.max_expiration,
             relay: config.relay.clone(),
@@ -126,7 +127,7 @@ impl Gateway {
         Self(Arc::new(Inner {
             pipeline,
             process: ProcessApi {
-                registry,
+                registry: registry.clone(),
                 keep_alive: config.stream_keep_alive,
             },
             introspection: IntrospectionApi {
@@ -138,7 +139,11 @@ impl Gateway {
                 max_lifetime: config.max_expiration,
                 metrics: metrics.revocations.clone(),
             },
-            minter: Minter { keys, rules },
+            minter: Minter {
+                keys,
+                registry,
+                rules,
+            },
             provider_api: config
                 .relay
                 .map(|relay| ProviderApi::new(relay, config.stream_keep_alive)),
