@@ -71,6 +71,11 @@ pub(crate) const ALL: &[Attack] = &[
         run: |target| Box::pin(bad_key(target)),
     },
     Attack {
+        name: "forged offline keys",
+        pace: "10,000/s on 40 connections",
+        run: |target| Box::pin(forged_keys(target)),
+    },
+    Attack {
         name: "gzip bombs",
         pace: "20/s of 64 MiB",
         run: |target| Box::pin(bombs(target)),
@@ -256,10 +261,10 @@ async fn churn(target: Target) {
     }
 }
 
-/// Repeats a request 250 times a second on each of eight connections.
-async fn repeat_request(target: Target, request: Vec<u8>) {
+/// Repeats a request 250 times a second on each of so many connections.
+async fn repeat_request(target: Target, connections: usize, request: Vec<u8>) {
     let request: Arc<[u8]> = request.into();
-    repeat_attackers(8, Duration::from_millis(1), || {
+    repeat_attackers(connections, Duration::from_millis(1), || {
         let (target, request) = (target.clone(), Arc::clone(&request));
         async move {
             let mut stream = connect(&target).await?;
@@ -279,6 +284,7 @@ async fn repeat_request(target: Target, request: Vec<u8>) {
 async fn not_found(target: Target) {
     repeat_request(
         target,
+        8,
         b"GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n".to_vec(),
     )
     .await;
@@ -286,7 +292,12 @@ async fn not_found(target: Target) {
 
 async fn bad_key(target: Target) {
     let request = requests::with_bad_key(&target);
-    repeat_request(target, request).await;
+    repeat_request(target, 8, request).await;
+}
+
+async fn forged_keys(target: Target) {
+    let request = requests::with_forged_offline_key(&target);
+    repeat_request(target, 40, request).await;
 }
 
 async fn bombs(target: Target) {

@@ -1,8 +1,12 @@
 //! Requests as bytes.
 
-use std::io::Write as _;
+use std::{
+    io::Write as _,
+    time::{Duration, SystemTime},
+};
 
 use aisbreaker_benches::calls;
+use aisbreaker_token::{Host, SealingPublicKey, ServerKey, ValidityPeriod};
 use flate2::{Compression, write::GzEncoder};
 
 use crate::target::Target;
@@ -29,6 +33,25 @@ pub(crate) fn with_bad_key(target: &Target) -> Vec<u8> {
         ..target.clone()
     };
     dummy(&altered)
+}
+
+/// Returns the same with a key that was sealed offline for another server, and names this one's.
+pub(crate) fn with_forged_offline_key(target: &Target) -> Vec<u8> {
+    let public_key = calls::public_key(target.address);
+    let other = ServerKey::from_bytes([9; 32]).public_key();
+    let renamed = other
+        .to_jwk()
+        .replace(other.id().as_str(), public_key.id().as_str());
+    let forger = SealingPublicKey::from_jwk(&renamed).expect("it is a public key");
+    let host = Host::parse("localhost").expect("it is a host");
+    let period = ValidityPeriod::new(SystemTime::now(), Duration::from_secs(3_600));
+    let forged = forger
+        .seal(&serde_json::json!({}), &host, period)
+        .expect("it is sealed");
+    dummy(&Target {
+        key: forged.expose().into(),
+        ..target.clone()
+    })
 }
 
 /// Returns a request whose response is a long stream.

@@ -88,7 +88,7 @@ fn measure(args: &Args) -> Result<ExitCode, String> {
     };
     let mut is_worse = false;
     println!(
-        "{:<10} {:>12} {:>12} {:>8}   {:>8} {:>8}",
+        "{:<12} {:>12} {:>12} {:>8}   {:>8} {:>8}",
         "", "instructions", "baseline", "", "mallocs", "baseline"
     );
     for case in cases {
@@ -100,7 +100,7 @@ fn measure(args: &Args) -> Result<ExitCode, String> {
         let name = case.name();
         let verdict = baselines.judge(&name, found);
         is_worse |= verdict.is_worse;
-        println!("{name:<10} {verdict}");
+        println!("{name:<12} {verdict}");
         for (function, instructions) in profile.top(args.top) {
             println!("    {instructions:>10}  {function}");
         }

@@ -5,6 +5,7 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
+use aisbreaker_token::SealingPublicKey;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
@@ -21,12 +22,29 @@ pub fn mint(address: SocketAddr) -> String {
 /// Mints a key with this request body.
 #[must_use]
 pub fn mint_with(address: SocketAddr, body: &str) -> String {
-    let mut socket = TcpStream::connect(address).expect("it accepts");
     let request = format!(
         "POST /api/v1/oauth/token HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n\r\n{body}",
         body.len()
     );
+    let token: serde_json::Value =
+        serde_json::from_str(&exchange(address, &request)).expect("it is JSON");
+    token["access_token"]
+        .as_str()
+        .expect("it has a key")
+        .to_owned()
+}
+
+/// Returns the public key of a server.
+#[must_use]
+pub fn public_key(address: SocketAddr) -> SealingPublicKey {
+    let request = "GET /.well-known/jwks.json HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    SealingPublicKey::from_jwk_set(&exchange(address, request)).expect("it has one key")
+}
+
+/// Sends a request on a new connection and returns the body of the response.
+fn exchange(address: SocketAddr, request: &str) -> String {
+    let mut socket = TcpStream::connect(address).expect("it accepts");
     socket
         .write_all(request.as_bytes())
         .expect("it takes the request");
@@ -36,12 +54,8 @@ pub fn mint_with(address: SocketAddr, body: &str) -> String {
         response.extend_from_slice(&buffer[..read]);
     }
     let text = String::from_utf8(response).expect("it responds in UTF-8");
-    let (_, json) = text.split_once("\r\n\r\n").expect("it has a body");
-    let token: serde_json::Value = serde_json::from_str(json).expect("it is JSON");
-    token["access_token"]
-        .as_str()
-        .expect("it has a key")
-        .to_owned()
+    let (_, body) = text.split_once("\r\n\r\n").expect("it has a body");
+    body.to_owned()
 }
 
 /// Returns the head of a `process` request with this key, up to and including `framing`: further

@@ -1,6 +1,7 @@
 //! The server's own API, below `/api/v1`.
 
 pub(crate) mod info;
+pub(crate) mod introspect;
 pub(crate) mod jwks;
 pub(crate) mod metadata;
 pub(crate) mod process;

@@ -16,7 +16,9 @@ use crate::{
         counters,
     },
     api::{
-        info, jwks, metadata,
+        info,
+        introspect::IntrospectionApi,
+        jwks, metadata,
         process::ProcessApi,
         quota,
         revoke::RevocationApi,
@@ -71,6 +73,7 @@ struct Inner {
     process: ProcessApi,
     minter: Minter,
     revocation: RevocationApi,
+    introspection: IntrospectionApi,
     /// `None`: only the server's own API is served.
     provider_api: Option<ProviderApi>,
     host_policy: HostPolicy,
@@ -125,6 +128,9 @@ impl Gateway {
             process: ProcessApi {
                 registry,
                 keep_alive: config.stream_keep_alive,
+            },
+            introspection: IntrospectionApi {
+                operator_secret: config.operator_secret.clone(),
             },
             revocation: RevocationApi {
                 keys: keys.clone(),
@@ -349,6 +355,7 @@ impl Inner {
             )),
             Route::Token => self.minter.serve(pipeline, request, body, log).await,
             Route::Revoke => self.revocation.serve(pipeline, request, body, log).await,
+            Route::Introspect => self.introspection.serve(pipeline, request, body, log).await,
             Route::Process => self.process.serve(pipeline, request, body, log).await,
             Route::Quota => quota::serve(pipeline, request, log).await,
             Route::Provider(operation) => self.serve_provider(operation, request, body, log).await,

@@ -15,7 +15,9 @@ use secrecy::SecretString;
 
 use crate::{
     admission::{Admission, Permit},
-    authenticate::{self, AuthenticationError, Authenticator, Caller, offline::OfflineFailures},
+    authenticate::{
+        self, AuthenticationError, Authenticator, Caller, Key, offline::OfflineFailures,
+    },
     clock::Clock,
     cors::AllowedOrigin,
     failure::Failure,
@@ -164,7 +166,7 @@ impl Pipeline {
         let (now, failures) = (self.clock.wall(), self.offline_failures(client));
         let opened = self.authenticator.open(key, host, now, failures)?;
         authenticate::check_usable(opened.payload())?;
-        self.revocations.check_opened(&opened)?;
+        self.revocations.check(&Key::of(&opened))?;
         Ok(opened)
     }
 

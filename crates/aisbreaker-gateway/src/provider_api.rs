@@ -15,7 +15,7 @@ pub(crate) mod model;
 mod models;
 pub(crate) mod resolve;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_services::{Dialect, Relay};
@@ -24,13 +24,11 @@ use http::{Method, Response, header::CONTENT_TYPE, request::Parts};
 use http_body::Body;
 
 pub use self::{forward::ProxiedRequest, models::ModelListQuery};
-use self::{
-    model::{BodyModel, model_in},
-    models::ModelListCache,
-};
+use self::{model::model_in, models::ModelListCache};
 use crate::{
     failure::Failure,
-    pipeline::{Admitted, Pipeline},
+    memory::ClientMemory,
+    pipeline::{Admitted, Permitted, Pipeline},
     request::{
         body::ReceivedBody,
         head::{ContentFormat, Endpoints, Head, Surface},
@@ -57,6 +55,16 @@ pub(crate) struct OperationRequest<'a, B> {
     pub(crate) parts: &'a Parts,
     pub(crate) endpoints: Endpoints,
     pub(crate) body: B,
+}
+
+/// A request to forward whose body is received, but not parsed.
+struct UnparsedRequest<'a> {
+    operation: Operation,
+    dialect: Dialect,
+    parts: &'a Parts,
+    format: Option<ContentFormat>,
+    body: ReceivedBody,
+    memory: Arc<ClientMemory>,
 }
 
 impl ProviderApi {
@@ -106,29 +114,35 @@ impl ProviderApi {
             };
             return self.list_models(query, admitted, log).await;
         }
-        let is_coded = body.is_coded();
-        let is_judged_first =
-            permitted.caller().credentials.restrictions().is_some() && !body.is_costly();
-        let parse = async |log: &mut AccessLog| {
-            let (model, body) = parse_model(body, format, operation, parts, log).await?;
-            Ok(ProxiedRequest {
-                operation,
-                dialect,
-                parts,
-                body,
-                was_coded: is_coded,
-                model,
-                memory,
-            })
+        let request = UnparsedRequest {
+            operation,
+            dialect,
+            parts,
+            format,
+            body,
+            memory,
         };
-        if is_judged_first {
-            let request = parse(log).await?;
+        self.admit_and_forward(pipeline, request, permitted, log)
+            .await
+    }
+
+    /// Charges and forwards a permitted request.
+    async fn admit_and_forward(
+        &self,
+        pipeline: &Pipeline,
+        request: UnparsedRequest<'_>,
+        permitted: Permitted,
+        log: &mut AccessLog,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let is_restricted = permitted.caller().credentials.restrictions().is_some();
+        if is_restricted && !request.body.is_costly() {
+            let request = request.parse(log).await?;
             self.judge(&request, permitted.caller())?;
             let admitted = pipeline.admit(permitted, log).await?;
             return self.forward(request, admitted, log).await;
         }
         let admitted = pipeline.admit(permitted, log).await?;
-        match parse(log).await {
+        match request.parse(log).await {
             Ok(request) => self.forward(request, admitted, log).await,
             Err(failure) => admitted.report_beside_provider(Err(failure)),
         }
@@ -153,26 +167,32 @@ impl ProviderApi {
     }
 }
 
-/// Finds the model in a body. Returns the decoded body as well.
-async fn parse_model(
-    body: ReceivedBody,
-    format: Option<ContentFormat>,
-    operation: Operation,
-    parts: &Parts,
-    log: &mut AccessLog,
-) -> Result<(Option<BodyModel>, Bytes), Failure> {
-    let Some(format) = format else {
-        return Ok((None, Bytes::new()));
-    };
-    if operation.content() == OperationContent::JsonOrEmpty && body.is_empty() {
-        return Ok((None, Bytes::new()));
+impl<'a> UnparsedRequest<'a> {
+    /// Decodes the body, and finds the model in it.
+    async fn parse(self, log: &mut AccessLog) -> Result<ProxiedRequest<'a>, Failure> {
+        let was_coded = self.body.is_coded();
+        let may_be_empty = self.operation.content() == OperationContent::JsonOrEmpty;
+        let (model, body) = match self.format {
+            Some(format) if !(may_be_empty && self.body.is_empty()) => {
+                let content_type = self.parts.headers.get(CONTENT_TYPE).cloned();
+                let parse = move |body: &Bytes| {
+                    let model = model_in(body, format, content_type.as_ref())?;
+                    Ok::<_, InvalidRequest>((model, body.clone()))
+                };
+                let (parsed, hold) = self.body.parse(parse).await?;
+                log.hold_request_memory(hold);
+                parsed
+            }
+            Some(_) | None => (None, Bytes::new()),
+        };
+        Ok(ProxiedRequest {
+            operation: self.operation,
+            dialect: self.dialect,
+            parts: self.parts,
+            body,
+            was_coded,
+            model,
+            memory: self.memory,
+        })
     }
-    let content_type = parts.headers.get(CONTENT_TYPE).cloned();
-    let parse = move |body: &Bytes| {
-        let model = model_in(body, format, content_type.as_ref())?;
-        Ok::<_, InvalidRequest>((model, body.clone()))
-    };
-    let (parsed, hold) = body.parse(parse).await?;
-    log.hold_request_memory(hold);
-    Ok(parsed)
 }

@@ -27,6 +27,7 @@ pub(crate) enum Route {
     Version,
     Token,
     Revoke,
+    Introspect,
     Process,
     Quota,
     Health,
@@ -73,6 +74,7 @@ impl Route {
             (_, Some("/version")) => Ok(Self::Version),
             (_, Some("/oauth/token")) => Ok(Self::Token),
             (_, Some("/oauth/revoke")) => Ok(Self::Revoke),
+            (_, Some("/oauth/introspect")) => Ok(Self::Introspect),
             (_, Some("/process")) => Ok(Self::Process),
             (_, Some("/quota")) => Ok(Self::Quota),
             _ => match Operation::of(trimmed) {
@@ -90,8 +92,12 @@ impl Route {
             (Self::Provider(operation), method) if operation.has_method(method) => Action::Serve,
             (Self::Provider(_), _) => Action::MethodNotAllowed,
             (Self::Process, &Method::HEAD) => Action::NoContent,
-            (Self::Process | Self::Token | Self::Revoke, &Method::POST) => Action::Serve,
-            (Self::Process | Self::Token | Self::Revoke, _) => Action::MethodNotAllowed,
+            (Self::Process | Self::Token | Self::Revoke | Self::Introspect, &Method::POST) => {
+                Action::Serve
+            }
+            (Self::Process | Self::Token | Self::Revoke | Self::Introspect, _) => {
+                Action::MethodNotAllowed
+            }
             (_, &Method::GET | &Method::HEAD) => Action::Serve,
             _ => Action::MethodNotAllowed,
         }
@@ -101,7 +107,7 @@ impl Route {
     pub(crate) fn methods(self) -> &'static str {
         match self {
             Self::Process => "POST, HEAD, OPTIONS",
-            Self::Token | Self::Revoke => "POST, OPTIONS",
+            Self::Token | Self::Revoke | Self::Introspect => "POST, OPTIONS",
             Self::Provider(operation) => operation.methods(),
             Self::Root
             | Self::Ping
@@ -123,6 +129,7 @@ impl Route {
             Self::Version => "/api/v1/version",
             Self::Token => "/api/v1/oauth/token",
             Self::Revoke => "/api/v1/oauth/revoke",
+            Self::Introspect => "/api/v1/oauth/introspect",
             Self::Process => "/api/v1/process",
             Self::Quota => "/api/v1/quota",
             Self::Health => "/healthz",
@@ -153,6 +160,7 @@ mod tests {
             ("/api/v1alpha1/version", Some(Route::Version)),
             ("/api/v1/oauth/token", Some(Route::Token)),
             ("/api/v1/oauth/revoke/", Some(Route::Revoke)),
+            ("/api/v1/oauth/introspect", Some(Route::Introspect)),
             ("/api/v1alpha1/process", Some(Route::Process)),
             ("/api/v1/quota/", Some(Route::Quota)),
             ("/healthz", Some(Route::Health)),

@@ -16,6 +16,7 @@ use http::{
 use crate::{
     admission::refusal::{Exceeded, NotAdmitted},
     api::{
+        introspect::IntrospectError,
         quota::QuotaError,
         revoke::RevokeError,
         token::{ExchangeError, MintError},
@@ -396,6 +397,19 @@ impl From<MintError> for Failure {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the key could not be sealed; try again")
                     .with_cause(cause)
             }
+        }
+    }
+}
+
+impl From<IntrospectError> for Failure {
+    fn from(error: IntrospectError) -> Self {
+        match error {
+            IntrospectError::UnknownClient => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "only the holder of a key and the operator may ask about it: send the key itself as the bearer value, \
+                 or the operator's secret as the password of HTTP Basic authentication",
+            )
+            .with_header(WWW_AUTHENTICATE, BASIC),
         }
     }
 }

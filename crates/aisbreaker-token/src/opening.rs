@@ -260,9 +260,10 @@ impl OfflineClaims {
             return None;
         }
         let secret = |text: Cow<'_, str>| SecretString::from(text.into_owned());
+        let texts = registered.offline.map(|texts| *texts).unwrap_or_default();
         Some(Box::new(Self {
-            client_secret: registered.client_secret.map(secret),
-            parent: registered.parent.map(secret),
+            client_secret: texts.client_secret.map(secret),
+            parent: texts.parent.map(secret),
         }))
     }
 }

@@ -21,9 +21,9 @@ use crate::{
 };
 
 /// The quota queries per minute of one client.
-const PER_CLIENT: NonZeroU32 = NonZeroU32::new(60).unwrap();
+pub(crate) const PER_CLIENT: NonZeroU32 = NonZeroU32::new(60).unwrap();
 /// The quota queries per minute of all clients.
-const GLOBAL: NonZeroU32 = NonZeroU32::new(600).unwrap();
+pub(crate) const GLOBAL: NonZeroU32 = NonZeroU32::new(600).unwrap();
 
 /// Why a quota query is not answered.
 #[derive(Debug)]
@@ -140,19 +140,25 @@ fn charge(pipeline: &Pipeline, endpoints: &Endpoints) -> Result<(), QuotaError> 
     let charged = pipeline
         .admission
         .charge_quota_query(endpoints.client, limits, now);
-    match charged {
-        Ok(()) => Ok(()),
-        Err(Refusal::Exceeded {
-            charge,
-            limit,
-            retry_after,
-            ..
-        }) => Err(QuotaError::Exceeded {
-            limit,
-            unit: if charge == 0 { " and client" } else { "" },
-            retry_after,
-        }),
-        Err(Refusal::TooHeavy { .. }) => Err(QuotaError::TooHeavy),
+    charged.map_err(QuotaError::of_refusal)
+}
+
+impl QuotaError {
+    /// Describes why a query is refused.
+    pub(crate) fn of_refusal(refusal: Refusal<2>) -> Self {
+        match refusal {
+            Refusal::Exceeded {
+                charge,
+                limit,
+                retry_after,
+                ..
+            } => Self::Exceeded {
+                limit,
+                unit: if charge == 0 { " and client" } else { "" },
+                retry_after,
+            },
+            Refusal::TooHeavy { .. } => Self::TooHeavy,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod grant_rules;
 pub(crate) mod lifetime;
 pub(crate) mod mint_request;
 mod policy;
+pub(crate) mod reach;
 mod restriction;
 mod rfc3339;
 mod secret_json;
@@ -20,13 +21,13 @@ use http::{HeaderMap, Response, request::Parts};
 use http_body::Body;
 use serde::Serialize;
 
-pub(crate) use self::exchange::{ExchangeError, Reach};
 use self::{
     exchange::Exchange,
     grant_rules::GrantRules,
     mint_request::{MintRequest, invalid_lifetime},
     token_request::TokenRequest,
 };
+pub(crate) use self::{exchange::ExchangeError, reach::Reach};
 pub use self::{
     mint_request::{InvalidQuotas, quotas_from_json},
     policy::MintPolicy,

@@ -28,11 +28,25 @@ pub(crate) enum Claim {
 }
 
 impl Claim {
+    /// Returns the claim of this name that keys of this version have.
     pub(crate) fn from_name(name: &str, version: Version) -> Option<Self> {
+        match Self::from_registered_name(name) {
+            None if version == Version::Offline => Self::from_offline_name(name),
+            claim => claim,
+        }
+    }
+
+    fn from_offline_name(name: &str) -> Option<Self> {
         Some(match name {
-            "clientSecret" if version == Version::Offline => Self::ClientSecret,
-            "parent" if version == Version::Offline => Self::Parent,
-            "up" if version == Version::Offline => Self::Ancestors,
+            "clientSecret" => Self::ClientSecret,
+            "parent" => Self::Parent,
+            "up" => Self::Ancestors,
+            _ => return None,
+        })
+    }
+
+    fn from_registered_name(name: &str) -> Option<Self> {
+        Some(match name {
             "iss" => Self::Issuer,
             "sub" => Self::Subject,
             "aud" => Self::Audience,
@@ -72,9 +86,16 @@ pub(crate) struct RegisteredClaims<'de> {
     pub(crate) not_before: Option<NumericDate>,
     pub(crate) issued_at: Option<NumericDate>,
     pub(crate) id: Option<Cow<'de, str>>,
+    /// Those that only offline keys have. Boxed, so that others have no room for them.
+    pub(crate) offline: Option<Box<OfflineTexts<'de>>>,
+    pub(crate) fault: Option<ClaimsFault>,
+}
+
+/// The claims that only offline keys have.
+#[derive(Debug, Default)]
+pub(crate) struct OfflineTexts<'de> {
     pub(crate) client_secret: Option<Cow<'de, str>>,
     pub(crate) parent: Option<Cow<'de, str>>,
-    pub(crate) fault: Option<ClaimsFault>,
 }
 
 impl<'de> RegisteredClaims<'de> {
@@ -88,8 +109,7 @@ impl<'de> RegisteredClaims<'de> {
             not_before: None,
             issued_at: None,
             id: None,
-            client_secret: None,
-            parent: None,
+            offline: None,
             fault: None,
         }
     }
@@ -144,11 +164,11 @@ impl<'de> RegisteredClaims<'de> {
             }
             (Claim::ClientSecret, _) => {
                 let JsonStr(text) = map.next_value()?;
-                self.client_secret = Some(text);
+                self.offline.get_or_insert_default().client_secret = Some(text);
             }
             (Claim::Parent, _) => {
                 let JsonStr(text) = map.next_value()?;
-                self.parent = Some(text);
+                self.offline.get_or_insert_default().parent = Some(text);
             }
             (Claim::Ancestors, _) => return Err(A::Error::custom("only a server seals this")),
             (Claim::Issuer | Claim::Subject | Claim::Audience | Claim::Id, _) => {

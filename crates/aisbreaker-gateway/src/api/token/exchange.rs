@@ -3,10 +3,9 @@
 //! The server stores nothing. Whoever has a key may narrow it: no other credentials are asked for,
 //! even where minting takes a secret.
 
-mod reach;
 mod request;
 
-use std::{cell::OnceCell, net::IpAddr, sync::Arc, time::SystemTime};
+use std::{cell::OnceCell, net::IpAddr, time::SystemTime};
 
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_token::{
@@ -16,8 +15,8 @@ use aisbreaker_token::{
 use http::Response;
 use serde::Serialize;
 
-pub(crate) use self::reach::Reach;
 pub(super) use self::request::ExchangeRequest;
+use super::reach::Reach;
 use crate::{
     failure::Failure,
     pipeline::Pipeline,
@@ -82,7 +81,7 @@ struct ExchangeResponse<'a> {
 /// Exchanges a key for a narrower one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Exchange<'a> {
-    pub(super) keys: &'a Arc<KeyRing>,
+    pub(super) keys: &'a KeyRing,
     pub(super) host: &'a Host,
     pub(super) client: IpAddr,
     pub(super) now: SystemTime,

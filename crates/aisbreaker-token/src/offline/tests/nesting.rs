@@ -196,9 +196,12 @@ fn a_chain_has_at_most_four_keys_however_it_is_made() {
 
     // A server makes a native key from a nested one, which is nested again.
     let opened = open_at(nested[2].expose(), 1).unwrap();
-    let (grant, period) = child_of(opened, ChildRequest::default(), at(SAMPLE_TIME + 1), |_| {
-        true
-    })
+    let (grant, period) = child_of(
+        opened,
+        ChildRequest::default(),
+        at(SAMPLE_TIME + 1),
+        |_, _| true,
+    )
     .unwrap();
     let native = ring().seal_for(&grant, &host(), period).unwrap();
     let deeper = nest(native.expose(), &Grant::default(), 60);
@@ -428,7 +431,7 @@ proptest! {
             };
             online = online.and_then(|parent| {
                 let opened = open_at(&parent, 0).unwrap();
-                let (grant, period) = child_of(opened, request, at(SAMPLE_TIME), |_| true).ok()?;
+                let (grant, period) = child_of(opened, request, at(SAMPLE_TIME), |_, _| true).ok()?;
                 let sealed = ring().seal_for(&grant, &host(), period).unwrap();
                 Some(sealed.expose().to_owned())
             });

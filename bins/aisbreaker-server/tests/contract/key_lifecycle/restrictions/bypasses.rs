@@ -69,6 +69,7 @@ impl Providers {
                 entry("chat:gemini.google.com", &self.gemini),
             ],
             "modelAliases": {
+                "to-allowed": format!("chat:groq.com/{ALLOWED}"),
                 "to-openai": format!("chat:openai.com/{ALLOWED}"),
                 "to-other": format!("chat:groq.com/{OTHER}"),
                 "to-images": format!("text-to-image:openai.com/{ALLOWED}"),
@@ -230,6 +231,10 @@ fn a_model_restriction_lets_nothing_else_through_below_v1() {
                 }
             }
         }
+        for path in ["/v1/responses/resp_1", "/v1/models/other-model"] {
+            let head = Request::new("HEAD", path).bearer(&key);
+            assert_eq!(connection.send(&head).status, 403, "{path}");
+        }
         providers.assert_nothing_but_groq("refused", |_| false);
     }
 }
@@ -278,6 +283,7 @@ fn what_a_model_restriction_allows_goes_through() {
             format!("chat:groq.com/{ALLOWED}/"),
             // The key has an entry of its own for this name, which is not allowed.
             format!("groq/{ALLOWED}"),
+            "to-allowed".to_owned(),
         ] {
             for request in requests(operation, &key, &model) {
                 let response = connection.send(&request);

@@ -280,6 +280,14 @@ fn a_refusal_speaks_the_dialect_of_the_caller_and_its_cause_is_logged() {
         assert_eq!(cause, "refused by the restriction operations of the key");
     }
 
+    let others = plain_key(&server, &json!({"services": ["chat:echo"]}));
+    let refused = Request::process(&dummy_call()).bearer(&others);
+    let response = server.send(&refused.header("x-request-id", "r-services"));
+    assert_restricted("services", &response, 403, "services");
+    assert!(response.message().ends_with(" chat:dummy"), "{response:?}");
+    let cause = server.wait_for_request("r-services")["cause"].clone();
+    assert_eq!(cause, "refused by the restriction services of the key");
+
     let sized = plain_key(&server, &json!({"maxBodyBytes": 50}));
     let send = |path: &str| {
         server

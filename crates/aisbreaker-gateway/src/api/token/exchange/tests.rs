@@ -12,8 +12,6 @@ use secrecy::ExposeSecret as _;
 use super::*;
 use crate::restrictions::Restrictions;
 
-const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-
 /// Returns the ids that are tried: all that patterns distinguish, and some of other forms.
 fn ids() -> Vec<String> {
     let mut ids = Vec::new();
@@ -138,7 +136,7 @@ proptest! {
         links in prop::collection::vec(restrictions(), 1..4),
     ) {
         let host = Host::parse("a.example").unwrap();
-        let keys = Arc::new(KeyRing::new(aisbreaker_token::ServerKey::from_bytes([1; 32])));
+        let keys = KeyRing::new(aisbreaker_token::ServerKey::from_bytes([1; 32]));
         let mut key = seal(&keys, &grant(&entries, first));
         for restrict in links {
             let before = credentials(&key.payload().service_secrets, &key.payload().restrict);
@@ -238,9 +236,7 @@ fn a_restriction_that_shuts_everything_out_leaves_nothing_to_reach() {
 
 #[test]
 fn what_bars_a_service_stays_and_other_entries_go() {
-    let keys = Arc::new(KeyRing::new(aisbreaker_token::ServerKey::from_bytes(
-        [1; 32],
-    )));
+    let keys = KeyRing::new(aisbreaker_token::ServerKey::from_bytes([1; 32]));
     let host = Host::parse("a.example").unwrap();
     let entry = |id: &str, secret: &str| (id.to_owned(), secret.to_owned());
     let entries = [
