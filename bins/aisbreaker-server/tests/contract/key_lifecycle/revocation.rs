@@ -2,14 +2,16 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use base64ct::{Base64UrlUnpadded, Encoding as _};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use super::{
     ADMIN, REVOKE, assert_oauth_error, id_of, is_accepted, operator_revocation, revocation, revoke,
 };
 use crate::support::{
-    Canaries, Connection, Request, Server, base64, dummy_call, grant, original_keys, quotas,
-    refused_start,
+    Canaries, Connection, Request, Server, base64, dummy_call, grant, offline_key, original_keys,
+    quotas, refused_start,
 };
 
 fn with_admin() -> Server {
@@ -104,6 +106,70 @@ fn who_has_a_key_revokes_it_wherever_and_before_it_is_valid() {
         200
     );
     assert!(!is_accepted(&server, &key));
+}
+
+/// A nested key does not show the key inside it to its holder.
+#[test]
+fn who_has_a_nested_key_ends_it_and_not_the_key_inside() {
+    let server = Server::start(&[]);
+    let not_before = UNIX_EPOCH + Duration::from_secs(original_keys::unix_now() + 1_800);
+    let later = server.send(&Request::mint(&json!({
+        "requestAuthAndQuotas": {},
+        "notBefore": humantime::format_rfc3339_seconds(not_before).to_string(),
+    })));
+    let not_yet = later.json()["access_token"].as_str().unwrap().to_owned();
+    let at_b = server.mint_at("b.example", &grant(&quotas([9; 3], [9; 3]), &json!([])));
+    let valid = key(&server);
+    let nest = |parent: &str, name: &str| {
+        let mut claims = offline_key::claims(&json!({"name": name}));
+        claims["parent"] = json!(parent);
+        offline_key::seal(&server, &claims)
+    };
+    let parents = [&not_yet, &at_b, &valid].map(|parent| (parent.to_owned(), nest(parent, "a")));
+    let ids = parents
+        .each_ref()
+        .map(|(parent, child)| (digest(child), parent));
+    for (parent, child) in &parents {
+        assert_eq!(revoke(&server, child).status, 200);
+        assert!(!is_accepted(&server, child));
+        if *parent == valid {
+            assert!(is_accepted(&server, parent));
+        }
+    }
+    for (child_id, _) in ids {
+        server.wait_for_log("the nested key", |line| {
+            line["message"] == "a key is revoked" && line["key"] == child_id
+        });
+    }
+    let at_its_host = Request::process(&dummy_call())
+        .bearer(&at_b)
+        .set("Host", "b.example");
+    assert_eq!(server.send(&at_its_host).status, 200);
+    let log = server.log();
+    assert_eq!(log.matches("a key is revoked").count(), 3, "{log}");
+    // Who has the key inside ends both.
+    let other = nest(&valid, "b");
+    assert!(is_accepted(&server, &other));
+    assert_eq!(revoke(&server, &valid).status, 200);
+    assert!(!is_accepted(&server, &other) && !is_accepted(&server, &valid));
+}
+
+/// What anybody can seal, with the public key, does not fill the list for good.
+#[test]
+fn keys_that_minting_would_refuse_are_not_kept() {
+    let server = Server::start(&[("AISBREAKER_METRICS_LISTEN", "127.0.0.1:0")]);
+    let mut claims = offline_key::claims(&json!({}));
+    claims["exp"] = json!(250_000_000_000_u64);
+    let endless = offline_key::seal(&server, &claims);
+    assert_eq!(revoke(&server, &endless).status, 200);
+    let mut metrics = Connection::open(server.metrics_address());
+    let text = metrics.send(&Request::get("/metrics")).text().to_owned();
+    assert!(text.contains("aisbreaker_keys_revoked 0"), "{text}");
+}
+
+/// The id of a key that was sealed offline.
+fn digest(key: &str) -> String {
+    Base64UrlUnpadded::encode_string(&Sha256::digest(key))
 }
 
 #[test]
