@@ -32,9 +32,7 @@ pub(crate) struct Exceeded {
     scope: Scope,
     /// Whether it counts all clients together.
     is_global: bool,
-    /// The key that the request's key was made from, if the limit is that key's. Boxed since it is
-    /// rare and large.
-    ancestor: Option<Box<KeyId>>,
+    owner: LimitOwner,
     window: Window,
     limit: NonZeroU32,
     /// Time until the same request would be admitted; `None`: never.
@@ -77,9 +75,9 @@ impl Exceeded {
             index,
             scope: counter.map_or(Scope::Server, |counter| counter.scope),
             is_global: counter.is_none_or(|counter| counter.client.is_none()),
-            ancestor: match (counter, key) {
-                (Some(counter), Some(key)) => find_ancestor(counter, key).map(Box::new),
-                (_, None) | (None, _) => None,
+            owner: match (counter, key) {
+                (Some(counter), Some(key)) => LimitOwner::of(counter, key),
+                (_, None) | (None, _) => LimitOwner::Obvious,
             },
             window,
             limit,
@@ -108,8 +106,12 @@ impl Exceeded {
             "{quota} quota exceeded: {scope} requests per {window} limit exceeded \
              ({limit} per {window}{unit}"
         );
-        if let Some(ancestor) = &self.ancestor {
-            let _written = write!(text, " of the key {ancestor}, which this key was made from");
+        match &self.owner {
+            LimitOwner::Obvious => {}
+            LimitOwner::ThisKey => text.push_str(" of this key"),
+            LimitOwner::Ancestor(id) => {
+                let _written = write!(text, " of the key {id}, which this key was made from");
+            }
         }
         if let Some(wait) = self.retry_after {
             let seconds = ceil_seconds(wait).max(1);
@@ -127,11 +129,26 @@ impl Exceeded {
     }
 }
 
-/// Returns which key has the counter, if it is one that this key was made from.
-fn find_ancestor(counter: &CounterId, key: &Key) -> Option<KeyId> {
-    if counter.scope != Scope::Key {
-        return None;
+/// Whose limit it is, where that is not obvious.
+#[derive(Debug)]
+enum LimitOwner {
+    /// That of the server, or of a key that was made from no other.
+    Obvious,
+    /// That of the request's own key, which was made from another.
+    ThisKey,
+    /// That of a key that the request's was made from. Boxed since it is rare and large.
+    Ancestor(Box<KeyId>),
+}
+
+impl LimitOwner {
+    fn of(counter: &CounterId, key: &Key) -> Self {
+        if counter.scope != Scope::Key || key.ancestors.is_empty() {
+            return Self::Obvious;
+        }
+        let mut ancestors = key.ancestors.iter().map(|ancestor| ancestor.id);
+        match ancestors.find(|id| counter_name(*id) == counter.key) {
+            Some(id) => Self::Ancestor(Box::new(id)),
+            None => Self::ThisKey,
+        }
     }
-    let mut ancestors = key.ancestors.iter().map(|ancestor| ancestor.id);
-    ancestors.find(|id| counter_name(*id) == counter.key)
 }

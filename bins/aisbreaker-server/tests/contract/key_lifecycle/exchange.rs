@@ -5,9 +5,10 @@ mod shared_quotas;
 
 use serde_json::{Value, json};
 
+use super::revoke;
 use crate::support::{
     Canaries, Provider, Request, Response, Server, ample_quotas, assert_error, call, dummy_call,
-    grant, original_keys, quotas, service,
+    grant, offline_key, original_keys, quotas, service,
 };
 
 const PATH: &str = "/api/v1/oauth/token";
@@ -294,6 +295,46 @@ fn keys_of_the_original_server_are_narrowed_as_well() {
         narrowed += 1;
     }
     assert!(narrowed > 0, "all keys have expired");
+}
+
+#[test]
+fn a_key_that_was_sealed_offline_becomes_one_that_opens_fast() {
+    let server = Server::start(&[]);
+    let limited = json!({"requestQuotas": quotas([2; 3], [2; 3])});
+    let offline = offline_key::seal(&server, &offline_key::claims(&limited));
+    let narrower = child(&server, &offline, &json!({"name": "fast"}));
+
+    assert!(narrower.len() < offline.len() + 200, "{narrower}");
+    let statuses =
+        [&narrower, &offline, &narrower].map(|key| server.process(key, &dummy_call()).status);
+    assert_eq!(statuses, [200, 200, 429]);
+    let id = quota(&server, &offline)["keyId"].clone();
+    assert_eq!(quota(&server, &narrower)["ancestors"][0]["keyId"], id);
+    for (key, is_sealed) in [(&offline, true), (&narrower, false)] {
+        let about = form(format!("token={key}")).path("/api/v1/oauth/introspect");
+        let answer = server.send(&about.bearer(key)).json();
+        assert_eq!(answer["sealed"], is_sealed, "{answer}");
+    }
+}
+
+#[test]
+fn a_revoked_key_has_no_new_children_and_ends_those_that_it_has() {
+    let server = Server::start(&[]);
+    let parent = parent(&server);
+    let between = child(&server, &parent, &json!({}));
+    let grandchild = child(&server, &between, &json!({}));
+    let (sibling, other) = (child(&server, &parent, &json!({})), self::parent(&server));
+
+    assert_eq!(revoke(&server, &between).status, 200);
+
+    let accepted = [&parent, &between, &grandchild, &sibling, &other]
+        .map(|key| server.process(key, &dummy_call()).status);
+    assert_eq!(accepted, [200, 401, 401, 200, 200]);
+    for key in [&between, &grandchild] {
+        let response = server.send(&as_json(&exchange(key, &json!({}))));
+        assert_eq!(response.status, 400, "{response:?}");
+        assert_eq!(response.json()["error"], "invalid_request");
+    }
 }
 
 #[test]

@@ -214,6 +214,11 @@ fn the_first_key_falls_to_the_default_quotas_and_others_to_what_they_were_made_f
 fn a_refusal_names_the_key_whose_limit_it_was() {
     let now = now();
     let wide = Some(per_day(PLENTY, PLENTY));
+    let alone = key(3, Some(per_day(1, 5)), &[]);
+    let admission = in_memory();
+    assert!(admit(&admission, &alone, 1, now).is_ok());
+    let refused = admit(&admission, &alone, 1, now).unwrap_err();
+    assert!(refused.message.contains("(1 per day and client; "));
     let rows = [
         (Some(per_day(1, 5)), wide, wide, None, "client"),
         (Some(per_day(5, 1)), wide, wide, None, "global"),
@@ -231,14 +236,8 @@ fn a_refusal_names_the_key_whose_limit_it_was() {
         let start = format!("Request quota exceeded: {scope} requests per day limit exceeded (1 ");
         assert!(refused.message.starts_with(&start), "{}", refused.message);
         let expected = named.map(|number| format!("of the key {}, ", id(number)));
-        match expected {
-            Some(name) => assert!(refused.message.contains(&name), "{}", refused.message),
-            None => assert!(
-                !refused.message.contains("of the key"),
-                "{}",
-                refused.message
-            ),
-        }
+        let expected = expected.unwrap_or_else(|| " of this key; ".to_owned());
+        assert!(refused.message.contains(&expected), "{}", refused.message);
         let reset = refused.headers["x-ratelimit-remaining-requests"].clone();
         assert_eq!(reset, "0");
     }

@@ -120,3 +120,22 @@ fn insert(
     members.insert(name, value);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_shows_no_token() {
+        let body = "grant_type=urn:ietf:params:oauth:grant-type:token-exchange\
+                    &subject_token_type=urn:ietf:params:oauth:token-type:access_token\
+                    &subject_token=canary&client_secret=canary&client_id=canary";
+        let format = Some(ContentFormat::UrlEncoded);
+        let parsed = TokenRequest::parse(format, body.as_bytes(), Duration::from_secs(9_000));
+
+        let shown = format!("{parsed:?}");
+
+        assert!(shown.starts_with("Ok(Exchange("), "{shown}");
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+}

@@ -215,6 +215,10 @@ fn a_parameter_is_sent_once_unless_it_may_be_repeated() {
         let response = server.send(&with(&repeated));
         assert_oauth_error(&repeated, &response, "invalid_request", twice);
     }
+    let with_line_end = form(format!(
+        "grant_type={GRANT_TYPE}&subject_token_type={ACCESS_TOKEN}&subject_token={parent}%0D%0A"
+    ));
+    assert_eq!(server.send(&with_line_end).status, 200);
     let localhost = "resource=https%3A%2F%2Flocalhost";
     for more in ["", "&&", "scope=&actor_token=", "restrict=", localhost] {
         assert_eq!(server.send(&with(more)).status, 200, "{more}");

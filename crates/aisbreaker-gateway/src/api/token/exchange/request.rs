@@ -10,7 +10,7 @@ use aisbreaker_api::{
 };
 use aisbreaker_token::{Host, delegation::ChildRequest};
 use http::Uri;
-use secrecy::SecretString;
+use secrecy::{SecretString, zeroize::Zeroizing};
 use serde_json::{Map, Value};
 
 use super::{
@@ -108,7 +108,9 @@ fn subject_token(members: &mut ZeroizingMap) -> Result<SecretString, ExchangeErr
     let Some(token) = take(members, name) else {
         return Err(InvalidRequest::new(name, missing).into());
     };
-    let token = SecretString::from(secret_json::string(token, name)?);
+    let token = Zeroizing::new(secret_json::string(token, name)?);
+    // Files and shells leave line ends.
+    let token = SecretString::from(token.trim());
     let name = "subject_token_type";
     if members.get(name).is_none_or(Value::is_null) {
         return Err(InvalidRequest::new(name, missing).into());
