@@ -10,8 +10,8 @@ use super::{
     ADMIN, REVOKE, assert_oauth_error, id_of, is_accepted, operator_revocation, revocation, revoke,
 };
 use crate::support::{
-    Canaries, Connection, Request, Server, base64, dummy_call, grant, offline_key, original_keys,
-    quotas, refused_start,
+    Canaries, Connection, Request, Server, dummy_call, grant, offline_key, original_keys, quotas,
+    refused_start,
 };
 
 fn with_admin() -> Server {
