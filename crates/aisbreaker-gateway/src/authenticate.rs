@@ -87,21 +87,6 @@ pub(crate) struct Key {
     pub(crate) ancestors: Vec<Ancestor>,
 }
 
-impl Key {
-    /// Returns the parts of an opened key that are not secret.
-    pub(crate) fn of(opened: &Opened<Grant>) -> Self {
-        let grant = opened.payload();
-        Self {
-            id: opened.id(),
-            name: grant.name.clone(),
-            quotas: grant.request_quotas,
-            issued_at: opened.issued_at(),
-            expires_at: opened.expires_at(),
-            ancestors: grant.ancestors.clone(),
-        }
-    }
-}
-
 impl Authenticator {
     /// Authenticates a request to this host.
     pub(crate) fn authenticate(

@@ -134,7 +134,6 @@ impl Gateway {
                 operator_secret: config.operator_secret.clone(),
             },
             revocation: RevocationApi {
-                keys: keys.clone(),
                 operator_secret: config.operator_secret,
                 max_lifetime: config.max_expiration,
                 metrics: metrics.revocations.clone(),

@@ -15,9 +15,7 @@ use secrecy::SecretString;
 
 use crate::{
     admission::{Admission, Permit},
-    authenticate::{
-        self, AuthenticationError, Authenticator, Caller, Key, offline::OfflineFailures,
-    },
+    authenticate::{self, AuthenticationError, Authenticator, Caller, offline::OfflineFailures},
     clock::Clock,
     cors::AllowedOrigin,
     failure::Failure,
@@ -166,7 +164,7 @@ impl Pipeline {
         let (now, failures) = (self.clock.wall(), self.offline_failures(client));
         let opened = self.authenticator.open(key, host, now, failures)?;
         authenticate::check_usable(opened.payload())?;
-        self.revocations.check(&Key::of(&opened))?;
+        self.revocations.check_opened(&opened)?;
         Ok(opened)
     }
 

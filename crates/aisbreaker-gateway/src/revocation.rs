@@ -16,7 +16,7 @@ use std::{
 };
 
 use aisbreaker_quota::shared::SharedEngine;
-use aisbreaker_token::KeyId;
+use aisbreaker_token::{Ancestor, Grant, KeyId, Opened};
 
 use self::{
     deny_list::{DenyList, ListFull, Name, Revoker},
@@ -111,18 +111,32 @@ impl Revocations {
 
     /// Checks that neither the key nor any that it was made from is revoked.
     pub(crate) fn check(&self, key: &Key) -> Result<(), Revoked> {
+        self.check_chain(&key.id, key.issued_at, &key.ancestors)
+    }
+
+    /// Checks an opened key like [`check`](Self::check).
+    pub(crate) fn check_opened(&self, key: &Opened<Grant>) -> Result<(), Revoked> {
+        self.check_chain(&key.id(), key.issued_at(), &key.payload().ancestors)
+    }
+
+    fn check_chain(
+        &self,
+        id: &KeyId,
+        issued_at: Option<SystemTime>,
+        ancestors: &[Ancestor],
+    ) -> Result<(), Revoked> {
         if let Some(before) = self.before
-            && was_issued_before(key, before)
+            && was_issued_before(issued_at, ancestors, before)
         {
             return Err(Revoked::IssuedBefore);
         }
         if self.list.is_empty() {
             return Ok(());
         }
-        if self.list.contains(&key.id) {
+        if self.list.contains(id) {
             return Err(Revoked::Listed);
         }
-        for ancestor in &key.ancestors {
+        for ancestor in ancestors {
             if self.list.contains(&ancestor.id) {
                 return Err(Revoked::Ancestor(ancestor.id));
             }
@@ -233,12 +247,16 @@ impl Revocations {
 
 /// Returns whether the key or one that it was made from was issued before this time. A key that does
 /// not say when was.
-fn was_issued_before(key: &Key, before: SystemTime) -> bool {
-    let of_ancestors = key.ancestors.iter().map(|ancestor| {
+fn was_issued_before(
+    issued_at: Option<SystemTime>,
+    ancestors: &[Ancestor],
+    before: SystemTime,
+) -> bool {
+    let of_ancestors = ancestors.iter().map(|ancestor| {
         let since = Duration::from_secs(ancestor.issued_at?);
         UNIX_EPOCH.checked_add(since)
     });
-    let mut of_chain = std::iter::once(key.issued_at).chain(of_ancestors);
+    let mut of_chain = std::iter::once(issued_at).chain(of_ancestors);
     of_chain.any(|issued_at| issued_at.is_none_or(|issued_at| issued_at < before))
 }
 

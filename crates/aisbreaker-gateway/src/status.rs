@@ -269,6 +269,11 @@ impl From<RevokeError> for Failure {
                 );
                 Self::quota_exceeded(message, retry_after)
             }
+            RevokeError::NotRead => Self::quota_exceeded(
+                "too many keys of this client that were sealed offline did not open: the key was not read; try again \
+                 later",
+                Some(Duration::from_secs(60)),
+            ),
             RevokeError::UnknownOperator => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "only the operator revokes keys by id: send the operator's secret as the password of HTTP Basic \

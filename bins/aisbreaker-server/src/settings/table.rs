@@ -13,6 +13,7 @@
 //! configuration file can hold.
 
 mod key_lifecycle;
+mod times;
 
 use super::{
     setting::{Flag, PLAIN, Setting},
@@ -398,117 +399,16 @@ pub(crate) static SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     // Times.
-    Setting {
-        key: Some("header_timeout"),
-        variable: "AISBREAKER_HEADER_TIMEOUT",
-        help: "Longest time to a complete request head",
-        default: Some("30s"),
-        apply: |draft, value| {
-            draft.settings.limits.header_timeout = value.duration()?;
-            Ok(())
-        },
-        ..PLAIN
-    },
-    Setting {
-        key: Some("idle_timeout"),
-        variable: "AISBREAKER_IDLE_TIMEOUT",
-        help: "Longest time that an open connection waits for its next request; set it above the \
-               idle time of a balancer in front",
-        default: Some("75s"),
-        apply: |draft, value| {
-            draft.settings.limits.idle_timeout = value.duration()?;
-            Ok(())
-        },
-        ..PLAIN
-    },
-    Setting {
-        key: Some("body_timeout"),
-        variable: "AISBREAKER_BODY_TIMEOUT",
-        help: "Longest pause while a request body is read",
-        default: Some("60s"),
-        apply: |draft, value| {
-            draft.settings.gateway.body_timeout = value.duration()?;
-            Ok(())
-        },
-        ..PLAIN
-    },
-    Setting {
-        key: Some("connect_timeout"),
-        variable: "AISBREAKER_CONNECT_TIMEOUT",
-        help: "Longest time to connect to a provider",
-        default: Some("10s"),
-        apply: |draft, value| {
-            draft.settings.timeouts.connect = value.duration()?;
-            Ok(())
-        },
-        ..PLAIN
-    },
-    Setting {
-        key: Some("provider_timeout"),
-        variable: "AISBREAKER_PROVIDER_TIMEOUT",
-        help: "Longest time until the head of a provider's response",
-        default: Some("180s"),
-        apply: |draft, value| {
-            draft.settings.timeouts.response = value.duration()?;
-            Ok(())
-        },
-        ..PLAIN
-    },
-    Setting {
-        key: Some("stream_idle_timeout"),
-        variable: "AISBREAKER_STREAM_IDLE_TIMEOUT",
-        help: "Longest pause in a provider's response",
-        default: Some("300s"),
-        apply: |draft, value| {
-            draft.settings.timeouts.idle = value.duration()?;
-            Ok(())
-        },
-        ..PLAIN
-    },
-    Setting {
-        key: Some("pool_idle_timeout"),
-        variable: "AISBREAKER_POOL_IDLE_TIMEOUT",
-        help: "How long an idle connection by http to a provider is kept: less than the provider does",
-        default: Some("4s"),
-        apply: |draft, value| {
-            draft.settings.timeouts.pool_idle_http = value.duration()?;
-            Ok(())
-        },
-        ..PLAIN
-    },
-    Setting {
-        key: Some("pool_idle_timeout_https"),
-        variable: "AISBREAKER_POOL_IDLE_TIMEOUT_HTTPS",
-        help: "The same by https",
-        default: Some("50s"),
-        apply: |draft, value| {
-            draft.settings.timeouts.pool_idle_https = value.duration()?;
-            Ok(())
-        },
-        ..PLAIN
-    },
-    Setting {
-        key: Some("stream_keep_alive"),
-        variable: "AISBREAKER_STREAM_KEEP_ALIVE",
-        help: "Pause in a stream after which its client gets a keep-alive",
-        default: Some("15s"),
-        apply: |draft, value| {
-            draft.settings.gateway.stream_keep_alive = value.duration()?;
-            Ok(())
-        },
-        ..PLAIN
-    },
-    Setting {
-        key: Some("drain_timeout"),
-        variable: "AISBREAKER_DRAIN_TIMEOUT",
-        help: "Longest time to finish requests on shutdown",
-        default: Some("30s"),
-        apply: |draft, value| {
-            draft.settings.limits.drain_timeout = value.duration()?;
-            Ok(())
-        },
-        ..PLAIN
-    },
+    times::HEADER_TIMEOUT,
+    times::IDLE_TIMEOUT,
+    times::BODY_TIMEOUT,
+    times::CONNECT_TIMEOUT,
+    times::PROVIDER_TIMEOUT,
+    times::STREAM_IDLE_TIMEOUT,
+    times::POOL_IDLE_TIMEOUT,
+    times::POOL_IDLE_TIMEOUT_HTTPS,
+    times::STREAM_KEEP_ALIVE,
+    times::DRAIN_TIMEOUT,
     // The log.
     Setting {
         key: Some("log.filter"),

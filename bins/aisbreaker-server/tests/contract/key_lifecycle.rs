@@ -13,6 +13,7 @@ mod minting_options;
 mod nested_keys;
 mod offline_commands;
 mod offline_keys;
+mod operator_revocation;
 mod restrictions;
 mod revocation;
 mod revoke_command;

@@ -12,13 +12,16 @@ use std::{
 
 use aisbreaker_quota::Refusal;
 use aisbreaker_token::{Host, KeyId, OpenError};
+use base64ct::{Base64UrlUnpadded, Encoding as _};
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, request::Parts};
 use http_body::Body;
 use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
 
 use self::revocation_request::RevocationRequest;
 use crate::{
+    authenticate::AuthenticationError,
     failure::Failure,
     pipeline::Pipeline,
     request::{
@@ -30,7 +33,6 @@ use crate::{
         NotRevoked, Revocation,
         deny_list::{Revoker, from_unix_seconds},
     },
-    server_keys::ServerKeys,
     telemetry::{
         access_log::AccessLog,
         metrics::{RevocationMetrics, RevocationOutcome},
@@ -58,6 +60,8 @@ pub(crate) enum RevokeError {
         /// `None`: never.
         retry_after: Option<Duration>,
     },
+    /// Too many keys of this client that were sealed offline did not open, so that none is read.
+    NotRead,
     /// Ids are revoked by the operator only.
     UnknownOperator,
     /// The keys cannot be kept.
@@ -67,7 +71,6 @@ pub(crate) enum RevokeError {
 /// The revocation surface.
 #[derive(Debug)]
 pub(crate) struct RevocationApi {
-    pub(crate) keys: ServerKeys,
     /// What the operator proves itself with. `None`: nobody is the operator.
     pub(crate) operator_secret: Option<SecretString>,
     pub(crate) max_lifetime: Duration,
@@ -106,7 +109,8 @@ impl RevocationApi {
         let now = pipeline.clock.wall();
         let revocations = match request {
             RevocationRequest::Token(token) => {
-                let revocation = self.of_token(token.expose_secret(), &head.host, now);
+                let sender = (&head.host, head.client);
+                let revocation = self.of_token(pipeline, &token, sender, now)?;
                 if let Some(Revocation { id, .. }) = revocation {
                     log.set_key(id);
                 }
@@ -185,21 +189,39 @@ impl RevocationApi {
 
     /// Returns the revocation of a key, if it is one of this server's that could be used, now or
     /// later, here or at another host: who has its text may revoke it.
-    fn of_token(&self, token: &str, host: &Host, now: SystemTime) -> Option<Revocation> {
-        let error = match self.keys.load().open_grant(token, host, now) {
-            Ok(key) => return Some(Revocation::new(key.id(), key.expires_at())),
-            Err(error) => error,
+    fn of_token(
+        &self,
+        pipeline: &Pipeline,
+        token: &SecretString,
+        (host, client): (&Host, IpAddr),
+        now: SystemTime,
+    ) -> Result<Option<Revocation>, RevokeError> {
+        let (authenticator, failures) =
+            (&pipeline.authenticator, pipeline.offline_failures(client));
+        let error = match authenticator.open(token, host, now, failures) {
+            Ok(key) => return Ok(Some(Revocation::new(key.id(), key.expires_at()))),
+            Err(AuthenticationError::InvalidKey(error)) => error,
+            // It may be valid, and nobody has looked.
+            Err(AuthenticationError::TooManyFailures) => return Err(RevokeError::NotRead),
+            Err(_not_to_be_used) => return Ok(None),
         };
-        if let OpenError::IssuedInFuture { id, .. }
+        let (OpenError::IssuedInFuture { id, .. }
         | OpenError::NotYetValid { id, .. }
         | OpenError::WrongHost { id }
         | OpenError::UnknownMember { id }
-        | OpenError::Payload { id } = error
-        {
-            return Some(Revocation::new(id, self.latest_expiry(id, now)));
+        | OpenError::Payload { id }) = error
+        else {
+            tracing::debug!(cause = %error, "the key that was to be revoked is not valid");
+            return Ok(None);
+        };
+        let text = token.expose_secret();
+        if authenticator.keys.load().takes_key_agreement(text) {
+            // The error may be that of the key inside, which its holder does not have.
+            let latest = now.checked_add(self.max_lifetime.saturating_add(CLOCK_SKEW));
+            let own = offline_id(text).zip(latest);
+            return Ok(own.map(|(id, latest)| Revocation::new(id, latest)));
         }
-        tracing::debug!(cause = %error, "the key that was to be revoked is not valid");
-        None
+        Ok(Some(Revocation::new(id, self.latest_expiry(id, now))))
     }
 
     fn of_ids(&self, ids: &[KeyId], now: SystemTime) -> Vec<Revocation> {
@@ -219,4 +241,10 @@ impl RevocationApi {
             Some(_) | None => never,
         }
     }
+}
+
+/// Returns the id of a key that was sealed offline: the digest of its text.
+fn offline_id(text: &str) -> Option<KeyId> {
+    let digest = Sha256::digest(text);
+    Base64UrlUnpadded::encode_string(&digest).parse().ok()
 }

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use base64ct::{Base64UrlUnpadded, Encoding as _};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use super::{
     ADMIN, REVOKE, assert_oauth_error, id_of, is_accepted, operator_revocation, revocation, revoke,
 };
 use crate::support::{
-    Canaries, Connection, Request, Server, base64, dummy_call, grant, original_keys, quotas,
+    Canaries, Connection, Request, Server, dummy_call, grant, offline_key, original_keys, quotas,
     refused_start,
 };
 
@@ -106,6 +108,70 @@ fn who_has_a_key_revokes_it_wherever_and_before_it_is_valid() {
     assert!(!is_accepted(&server, &key));
 }
 
+/// A nested key does not show the key inside it to its holder.
+#[test]
+fn who_has_a_nested_key_ends_it_and_not_the_key_inside() {
+    let server = Server::start(&[]);
+    let not_before = UNIX_EPOCH + Duration::from_secs(original_keys::unix_now() + 1_800);
+    let later = server.send(&Request::mint(&json!({
+        "requestAuthAndQuotas": {},
+        "notBefore": humantime::format_rfc3339_seconds(not_before).to_string(),
+    })));
+    let not_yet = later.json()["access_token"].as_str().unwrap().to_owned();
+    let at_b = server.mint_at("b.example", &grant(&quotas([9; 3], [9; 3]), &json!([])));
+    let valid = key(&server);
+    let nest = |parent: &str, name: &str| {
+        let mut claims = offline_key::claims(&json!({"name": name}));
+        claims["parent"] = json!(parent);
+        offline_key::seal(&server, &claims)
+    };
+    let parents = [&not_yet, &at_b, &valid].map(|parent| (parent.to_owned(), nest(parent, "a")));
+    let ids = parents
+        .each_ref()
+        .map(|(parent, child)| (digest(child), parent));
+    for (parent, child) in &parents {
+        assert_eq!(revoke(&server, child).status, 200);
+        assert!(!is_accepted(&server, child));
+        if *parent == valid {
+            assert!(is_accepted(&server, parent));
+        }
+    }
+    for (child_id, _) in ids {
+        server.wait_for_log("the nested key", |line| {
+            line["message"] == "a key is revoked" && line["key"] == child_id
+        });
+    }
+    let at_its_host = Request::process(&dummy_call())
+        .bearer(&at_b)
+        .set("Host", "b.example");
+    assert_eq!(server.send(&at_its_host).status, 200);
+    let log = server.log();
+    assert_eq!(log.matches("a key is revoked").count(), 3, "{log}");
+    // Who has the key inside ends both.
+    let other = nest(&valid, "b");
+    assert!(is_accepted(&server, &other));
+    assert_eq!(revoke(&server, &valid).status, 200);
+    assert!(!is_accepted(&server, &other) && !is_accepted(&server, &valid));
+}
+
+/// What anybody can seal, with the public key, does not fill the list for good.
+#[test]
+fn keys_that_minting_would_refuse_are_not_kept() {
+    let server = Server::start(&[("AISBREAKER_METRICS_LISTEN", "127.0.0.1:0")]);
+    let mut claims = offline_key::claims(&json!({}));
+    claims["exp"] = json!(250_000_000_000_u64);
+    let endless = offline_key::seal(&server, &claims);
+    assert_eq!(revoke(&server, &endless).status, 200);
+    let mut metrics = Connection::open(server.metrics_address());
+    let text = metrics.send(&Request::get("/metrics")).text().to_owned();
+    assert!(text.contains("aisbreaker_keys_revoked 0"), "{text}");
+}
+
+/// The id of a key that was sealed offline.
+fn digest(key: &str) -> String {
+    Base64UrlUnpadded::encode_string(&Sha256::digest(key))
+}
+
 #[test]
 fn malformed_requests_are_refused_in_the_words_of_oauth() {
     let server = with_admin();
@@ -191,125 +257,6 @@ fn malformed_requests_are_refused_in_the_words_of_oauth() {
     let hint = format!("token_type_hint=refresh_token&foo=1&token={key}");
     assert_eq!(server.send(&revocation(&hint)).status, 200);
     assert!(!is_accepted(&server, &key));
-}
-
-#[test]
-fn the_operator_revokes_by_id() {
-    let server = with_admin();
-    let keys = [(); 3].map(|()| key(&server));
-    let [a, b, c] = [0, 1, 2].map(|index: usize| id_of(&server, &keys[index]));
-
-    let answer = server.send(&operator_revocation(&format!("id={a}&id={b}")));
-
-    assert_eq!((answer.status, answer.text()), (200, ""), "{answer:?}");
-    assert!(!is_accepted(&server, &keys[0]));
-    assert!(!is_accepted(&server, &keys[1]));
-    assert!(is_accepted(&server, &keys[2]));
-    let both = operator_revocation(&format!("id={c}&token={}", keys[2]));
-    assert_oauth_error(
-        "both",
-        &server.send(&both),
-        400,
-        "invalid_request",
-        "with id",
-    );
-    // A key that nobody has seen yet, and one of the operator's as a holder.
-    let unseen = operator_revocation("id=AAAAAAAAAAAAAAAAAAAAAA");
-    assert_eq!(server.send(&unseen).status, 200);
-    let token = operator_revocation(&format!("token={}", keys[2]));
-    assert_eq!(server.send(&token).status, 200);
-    assert!(!is_accepted(&server, &keys[2]));
-    server.wait_for_log("the operator", |line| {
-        line["by"] == "operator" && line["key"] == a
-    });
-}
-
-#[test]
-fn nobody_else_revokes_by_id() {
-    let server = with_admin();
-    let without = Server::start(&[]);
-    let key = key(&server);
-    let form = format!("id={}", id_of(&server, &key));
-    let basic = |credentials: &str| format!("Basic {}", base64::encode(credentials.as_bytes()));
-    let rows = [
-        ("no credentials", &server, revocation(&form)),
-        ("the key itself", &server, revocation(&form).bearer(&key)),
-        ("as bearer", &server, revocation(&form).bearer(ADMIN)),
-        (
-            "another",
-            &server,
-            revocation(&form).header("Authorization", basic("admin:wrong")),
-        ),
-        (
-            "a part",
-            &server,
-            revocation(&form).header("Authorization", basic(&format!("a:{}", &ADMIN[..11]))),
-        ),
-        (
-            "none",
-            &server,
-            revocation(&form).header("Authorization", basic("admin:")),
-        ),
-        (
-            "no colon",
-            &server,
-            revocation(&form).header("Authorization", basic(ADMIN)),
-        ),
-        ("unset", &without, operator_revocation(&form)),
-        (
-            "unset, none",
-            &without,
-            revocation(&form).header("Authorization", basic("admin:")),
-        ),
-    ];
-    for (row, server, request) in rows {
-        let answer = server.send(&request);
-        assert_oauth_error(row, &answer, 401, "invalid_client", "operator");
-        let challenge = answer.header("www-authenticate").unwrap();
-        assert!(challenge.starts_with("Basic "), "{row}: {challenge}");
-    }
-    assert!(is_accepted(&server, &key));
-    // OAuth's clients send their own credentials, which mean nothing here.
-    let client = revocation(&format!("token={key}")).header("Authorization", basic("id:secret"));
-    assert_eq!(server.send(&client).status, 200);
-    assert!(!is_accepted(&server, &key));
-}
-
-#[test]
-fn a_client_revokes_and_guesses_sixty_times_a_minute() {
-    let server = Server::start(&[
-        ("AISBREAKER_ADMIN_SECRET", ADMIN),
-        ("AISBREAKER_TRUSTED_PROXIES", "127.0.0.0/8"),
-    ]);
-    let from = |client: &str, request: Request| request.header("X-Forwarded-For", client);
-    let wrong = || {
-        let credentials = base64::encode(b"admin:wrong guess");
-        let request = revocation("id=AAAAAAAAAAAAAAAAAAAAAA");
-        request.header("Authorization", format!("Basic {credentials}"))
-    };
-    let by_id = || operator_revocation("id=AAAAAAAAAAAAAAAAAAAAAA");
-    for attempt in 0..30 {
-        let holder = server.send(&from("192.0.2.1", revocation("token=x")));
-        let guess = server.send(&from("192.0.2.1", wrong()));
-        assert_eq!((holder.status, guess.status), (200, 401), "{attempt}");
-    }
-    for request in [revocation("token=x"), wrong(), by_id()] {
-        let answer = server.send(&from("192.0.2.1", request));
-        assert_oauth_error(
-            "more",
-            &answer,
-            429,
-            "temporarily_unavailable",
-            "60 per minute",
-        );
-        assert!(answer.header("retry-after").is_some(), "{answer:?}");
-    }
-    // Others are not concerned, and the operator not at all.
-    let other = server.send(&from("192.0.2.2", revocation("token=x")));
-    assert_eq!(other.status, 200);
-    for _ in 0..100 {
-        assert_eq!(server.send(&from("192.0.2.3", by_id())).status, 200);
-    }
 }
 
 #[test]
