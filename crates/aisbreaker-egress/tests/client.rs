@@ -50,7 +50,10 @@ fn client() -> Client {
 }
 
 async fn send(client: &Client, base: &str) -> Outcome {
-    let outgoing = Outgoing::post(HeaderMap::new(), "hello");
+    send_outgoing(client, base, Outgoing::post(HeaderMap::new(), "hello")).await
+}
+
+async fn send_outgoing(client: &Client, base: &str, outgoing: Outgoing) -> Outcome {
     timeout(GUARD, client.send(&url(base), UrlSource::Trusted, outgoing))
         .await
         .expect("the client hangs")
@@ -191,15 +194,8 @@ async fn headers_do_not_change_where_a_request_goes() {
     };
 
     let client = client();
-    let at = url(&base);
-    let (response, request) = tokio::join!(
-        client.send(
-            &at,
-            UrlSource::Trusted,
-            Outgoing::new(Method::PUT, headers, "hello")
-        ),
-        server
-    );
+    let outgoing = Outgoing::new(Method::PUT, headers, "hello");
+    let (response, request) = tokio::join!(send_outgoing(&client, &base, outgoing), server);
 
     assert_eq!(response.unwrap().status(), 204);
     let (head, _body) = request.split_once("\r\n\r\n").unwrap();
@@ -240,13 +236,7 @@ async fn only_methods_with_content_state_a_length_of_zero() {
         });
 
         let outgoing = Outgoing::new(method.clone(), HeaderMap::new(), body);
-        timeout(
-            GUARD,
-            client().send(&url(&base), UrlSource::Trusted, outgoing),
-        )
-        .await
-        .expect("the client hangs")
-        .unwrap();
+        send_outgoing(&client(), &base, outgoing).await.unwrap();
 
         let head = server.await.unwrap();
         let lengths: Vec<&str> = head
