@@ -253,7 +253,8 @@ mod tests {
     #[test]
     fn a_url_is_refused_unread_only_if_every_call_would_be() {
         let (ok, scheme, address) = (None, Some(Refusal::Scheme), Some(Refusal::Address));
-        let rows: [(&[&str], &str, Option<Refusal>, Option<Refusal>); 15] = [
+        type Row<'a> = (&'a [&'a str], &'a str, Option<Refusal>, Option<Refusal>);
+        let rows: [Row<'_>; 15] = [
             (&[], "https://a.example", ok, ok),
             (&[], "https://8.8.8.8", ok, ok),
             (&[], "http://a.example", scheme, scheme),

@@ -22,7 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-use support::{GUARD, accept, listen};
+use support::{GUARD, accept, client, listen};
 
 /// Every name is loopback.
 struct Loopback;
@@ -33,7 +33,7 @@ impl Resolve for Loopback {
     }
 }
 
-fn client(exception: &str) -> Client {
+fn client_with(exception: &str) -> Client {
     let policy = Policy::strict().allow(exception).unwrap();
     Client::with_resolver(policy, Timeouts::default(), Arc::new(Loopback))
 }
@@ -90,13 +90,18 @@ async fn exceptions_do_not_apply_to_untrusted_urls() {
     ];
 
     for (exception, url, refusal) in rows {
-        let refused = text(&client(exception), &url, UrlSource::Untrusted).await;
+        let refused = text(&client_with(exception), &url, UrlSource::Untrusted).await;
         assert_eq!(refused, Err(SendError::Forbidden(refusal)), "{url}");
     }
 
     // The first connection is that of the trusted call.
     serve(listener);
-    let trusted = text(&client("127.0.0.0/8"), &by_name, UrlSource::Trusted).await;
+    let trusted = text(
+        &client(Timeouts::default()),
+        &by_address,
+        UrlSource::Trusted,
+    )
+    .await;
     assert_eq!(trusted.as_deref(), Ok("1"));
 }
 
@@ -106,7 +111,7 @@ async fn a_connection_of_trusted_calls_serves_no_untrusted_one() {
         let (listener, url) = listen().await;
         let url = format!("{base}:{}", url.port_u16().unwrap());
         serve(listener);
-        let client = client("127.0.0.1");
+        let client = client_with("127.0.0.1");
 
         for _ in 0..3 {
             let trusted = text(&client, &url, UrlSource::Trusted).await;

@@ -97,6 +97,7 @@ impl Gateway {
         let keys = ServerKeys::new(config.keys.with_offline_keys());
         let sealed_urls = config.minting.url_source();
         let rules = Arc::new(GrantRules {
+            keys: keys.clone(),
             policy: config.minting,
             max_lifetime: config.max_expiration,
             relay: config.relay.clone(),
@@ -126,7 +127,7 @@ impl Gateway {
         Self(Arc::new(Inner {
             pipeline,
             process: ProcessApi {
-                registry,
+                registry: registry.clone(),
                 keep_alive: config.stream_keep_alive,
             },
             introspection: IntrospectionApi {
@@ -137,7 +138,11 @@ impl Gateway {
                 max_lifetime: config.max_expiration,
                 metrics: metrics.revocations.clone(),
             },
-            minter: Minter { keys, rules },
+            minter: Minter {
+                keys,
+                registry,
+                rules,
+            },
             provider_api: config
                 .relay
                 .map(|relay| ProviderApi::new(relay, config.stream_keep_alive)),
@@ -352,11 +357,14 @@ impl Inner {
                 &self.pipeline.authenticator.keys.load(),
                 &parts.headers,
             )),
-            Route::Token => self.minter.serve(pipeline, request, body, log).await,
-            Route::Revoke => self.revocation.serve(pipeline, request, body, log).await,
-            Route::Introspect => self.introspection.serve(pipeline, request, body, log).await,
+            // Boxed, so that the requests of every other route are no larger for these.
+            Route::Token => Box::pin(self.minter.serve(pipeline, request, body, log)).await,
+            Route::Revoke => Box::pin(self.revocation.serve(pipeline, request, body, log)).await,
+            Route::Introspect => {
+                Box::pin(self.introspection.serve(pipeline, request, body, log)).await
+            }
             Route::Process => self.process.serve(pipeline, request, body, log).await,
-            Route::Quota => quota::serve(pipeline, request, log).await,
+            Route::Quota => Box::pin(quota::serve(pipeline, request, log)).await,
             Route::Provider(operation) => self.serve_provider(operation, request, body, log).await,
         }
     }

@@ -121,6 +121,20 @@ impl Restrictions {
         Ok((restrictions, ServiceRestrictions::new(services)))
     }
 
+    /// Returns whether no operation or no origin is left that all of them allow.
+    pub(crate) fn contradict(&self) -> bool {
+        let operations = self.rules.iter().filter_map(|rule| rule.operations);
+        let common = operations.fold(u32::MAX, |common, set| common & set.0);
+        let mut origins = self.rules.iter().filter_map(|rule| rule.origins.as_ref());
+        let has_origin = match origins.next() {
+            Some(first) => first
+                .iter()
+                .any(|origin| origins.clone().all(|list| list.contains(origin))),
+            None => true,
+        };
+        common == 0 || !has_origin
+    }
+
     /// Returns the largest body that is allowed, in bytes.
     pub(crate) fn max_body_bytes(&self) -> Option<u64> {
         self.max_body_bytes

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use aisbreaker_egress::UrlSource;
+use aisbreaker_services::Registry;
 use aisbreaker_token::{Host, KeyRing, PREFIX, ServerKey};
 use http::HeaderMap;
 use serde_json::json;
@@ -46,12 +47,14 @@ fn debug_output_shows_no_piece_of_a_secret() {
     let malformed = body.replace("s3g", "\\n").replace("Lf3s", "\\n");
     let refused = MintRequest::parse(malformed.as_bytes(), max_lifetime);
     let rules = Arc::new(GrantRules {
+        keys: ServerKeys::new(server_keys()),
         policy: MintPolicy::default(),
         max_lifetime,
         relay: None,
     });
     let minter = Minter {
         keys: ServerKeys::new(server_keys()),
+        registry: Registry::builder().build(),
         rules: Arc::clone(&rules),
     };
     let minted = minter.mint(&mint, &HeaderMap::new(), &host, now).unwrap();

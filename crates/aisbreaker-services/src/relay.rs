@@ -95,6 +95,12 @@ impl Relay {
         self.client.policy()
     }
 
+    /// Returns whether the operator has added origins for a service.
+    #[must_use]
+    pub fn has_operator_origins(&self, id: &ServiceId) -> bool {
+        !self.operator_origins(id).is_empty()
+    }
+
     /// Returns whether a service has this origin by itself: its provider's, or one that the
     /// operator has added.
     #[must_use]

@@ -54,7 +54,7 @@ pub use self::{
     network::Network,
     nop::Nop,
     openai::OpenAiChat,
-    registration::{configurable_ids, standard},
+    registration::{configurable_ids, lacks_url, secret_need, standard},
     replicate::ReplicateChat,
     settings::ServiceSettings,
 };

@@ -200,6 +200,34 @@ impl KeyRing {
         self.open_grant_alone(key, host, now)
     }
 
+    /// Returns whether a text is a key for this ring, whether it would open or not: one that names
+    /// a server key of the ring, or one of the original server that a phrase of the ring opens.
+    ///
+    /// Neither host nor time count, and native keys are not decrypted. Use it to find a key where
+    /// another secret belongs.
+    #[must_use]
+    pub fn recognizes(&self, key: &str) -> bool {
+        let Some(text) = key.strip_prefix(PREFIX) else {
+            return false;
+        };
+        if key.len() > MAX_OPEN_CHARS {
+            return false;
+        }
+        #[cfg(feature = "legacy")]
+        if let Some(rest) = legacy::strip_header(text.as_bytes()) {
+            return legacy::decrypt(&self.legacy, rest).is_ok();
+        }
+        if let Some((header, _)) = text.as_bytes().split_first_chunk::<{ header::CHARS }>()
+            && self.find(header).is_some()
+        {
+            return true;
+        }
+        #[cfg(feature = "ecdh-es")]
+        return self.takes_key_agreement(key);
+        #[cfg(not(feature = "ecdh-es"))]
+        false
+    }
+
     /// Opens a key without its parent.
     pub(crate) fn open_grant_alone(
         &self,

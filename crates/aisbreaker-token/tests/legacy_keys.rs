@@ -247,3 +247,17 @@ fn id_is_the_digest_of_the_whole_text() {
         "2Dw2yjmwastwT5o84Yf_TMe5Po6B62BNJZGZzq-YegU"
     );
 }
+
+#[test]
+fn a_ring_recognizes_the_keys_that_one_of_its_phrases_sealed() {
+    let other = KeyRing::new(ServerKey::from_bytes([2; 32]));
+    for vector in vectors().1 {
+        let (name, key) = (&vector.name, &vector.token);
+        // Whether it would open, for a host and at a time, does not matter.
+        assert!(RING.recognizes(key), "{name}");
+        let is_current = vector.minted_with_keyphrase == CURRENT;
+        assert_eq!(ROTATED.recognizes(key), is_current, "{name}");
+        assert!(!other.recognizes(key), "{name}");
+        assert!(!RING.recognizes(&format!("{key}A")), "{name}");
+    }
+}

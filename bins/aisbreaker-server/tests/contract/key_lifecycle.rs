@@ -8,6 +8,7 @@ mod introspection;
 mod jwks;
 mod key_rotation;
 mod metadata;
+mod minting_advice;
 mod minting_options;
 mod nested_keys;
 mod offline_commands;

@@ -11,10 +11,12 @@ mod restriction;
 mod rfc3339;
 mod secret_json;
 mod token_request;
+mod warnings;
 
 use std::{sync::Arc, time::SystemTime};
 
 use aisbreaker_api::InvalidRequest;
+use aisbreaker_services::Registry;
 use aisbreaker_token::{Host, KeyId, SealError, SealedKey, ValidityPeriod};
 use bytes::Bytes;
 use http::{HeaderMap, Response, request::Parts};
@@ -69,6 +71,7 @@ impl From<InvalidRequest> for MintError {
 #[derive(Clone, Debug)]
 pub(crate) struct Minter {
     pub(crate) keys: ServerKeys,
+    pub(crate) registry: Registry,
     pub(crate) rules: Arc<GrantRules>,
 }
 
@@ -105,13 +108,15 @@ impl Minter {
         let (request, permit) = parse_and_admit(body, parse, admit, log).await?;
         let now = pipeline.clock.wall();
         let outcome = match request {
-            TokenRequest::Mint(request) => {
+            TokenRequest::Mint(mut request) => {
                 match self.mint(&request, &parts.headers, &head.host, now) {
                     Ok(key) => {
                         log.set_key(key.id());
                         if let Some(name) = &request.grant.name {
                             log.set_key_name(name);
                         }
+                        let server = (&self.registry, &*self.rules);
+                        warnings::add(&mut request.warnings, server, &request.grant);
                         Ok(token_response(&key, &request))
                     }
                     Err(error) => Err(error.into()),

@@ -74,9 +74,15 @@ impl Registry {
             Some(entry) => Ok(Arc::clone(&entry.service)),
             None => Err(ServiceError::UnknownService {
                 service_id: id.as_str().to_owned(),
-                nearest: nearest(id.as_str(), self.ids()).map(str::to_owned),
+                nearest: self.nearest(id).map(str::to_owned),
             }),
         }
+    }
+
+    /// Returns the registered id that may have been meant by one that no service has.
+    #[must_use]
+    pub fn nearest(&self, id: &ServiceId) -> Option<&str> {
+        nearest(id.as_str(), self.ids())
     }
 
     /// Finds the service for a call and calls it.

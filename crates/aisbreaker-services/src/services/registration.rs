@@ -14,6 +14,7 @@ use super::{
     OpenAiImages, Options, ReplicateChat, ServiceSettings, StabilityImages,
 };
 use crate::{
+    endpoint::SecretNeed,
     providers::{Dialect, Provider, Providers},
     service::{RegistryBuilder, Service},
 };
@@ -83,6 +84,38 @@ pub fn configurable_ids(providers: &Providers) -> Vec<String> {
         .map(str::to_owned),
     );
     ids
+}
+
+/// Returns whether the service of [`standard`] with this id needs a secret. One that is not known
+/// does not.
+#[must_use]
+pub fn secret_need(providers: &Providers, id: &ServiceId) -> SecretNeed {
+    let vendor = id.vendor().unwrap_or_default();
+    let service = [id.task(), ":", vendor].concat();
+    if [VERTEX_GEMINI, REPLICATE, OPENAI_IMAGES, STABILITY_IMAGES].contains(&&*service) {
+        return SecretNeed::Required;
+    }
+    if !service.starts_with(CHAT) {
+        return SecretNeed::Optional;
+    }
+    match providers.find(vendor) {
+        Some(provider) => provider.secret,
+        None if vendor == GEMINI => SecretNeed::Required,
+        None => SecretNeed::Optional,
+    }
+}
+
+/// Returns whether the service of [`standard`] with this id can only be called at a URL that the
+/// caller or its key names.
+#[must_use]
+pub fn lacks_url(providers: &Providers, id: &ServiceId) -> bool {
+    let vendor = id.vendor().unwrap_or_default();
+    let service = [id.task(), ":", vendor].concat();
+    if [NETWORK, PROXY].contains(&&*service) {
+        return true;
+    }
+    let provider = providers.find(vendor);
+    service.starts_with(CHAT) && provider.is_some_and(|provider| provider.url.is_none())
 }
 
 /// Adds the services with protocols of their own.

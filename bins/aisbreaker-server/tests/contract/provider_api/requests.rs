@@ -252,12 +252,13 @@ fn only_the_model_field_of_a_form_is_replaced() {
 #[test]
 fn request_loop_is_refused() {
     let server = Server::with_loopback_egress(&[]);
-    let own_url = server.url();
+    let next = Server::with_loopback_egress(&[("AUTH_ENCRYPTION_KEYPHRASE", "the next server's")]);
+    let next_url = next.url();
     let secrets =
-        json!([{"serviceId": "chat:openai.com", "authSecret": "sk-none", "url": own_url}]);
-    let inner = server.mint_at("127.0.0.1", &grant(&ample_quotas(), &secrets));
+        json!([{"serviceId": "chat:openai.com", "authSecret": "sk-none", "url": next_url}]);
+    let inner = next.mint_at("127.0.0.1", &grant(&ample_quotas(), &secrets));
     let outer_secrets =
-        json!([{"serviceId": "chat:openai.com", "authSecret": inner, "url": own_url}]);
+        json!([{"serviceId": "chat:openai.com", "authSecret": inner, "url": next_url}]);
     let key = server.mint_with_secrets(&outer_secrets);
     let response = server.send(
         &post_with_key("/v1/embeddings", &key, r#"{"model":"m"}"#).header("x-aisbreaker-hops", "7"),

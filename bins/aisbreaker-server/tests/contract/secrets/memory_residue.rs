@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Canaries, KEY, Provider, Request, Server, ample_quotas, call, dummy_call, grant,
+    Canaries, KEY, Provider, Request, Server, ample_quotas, call, dummy_call, grant, offline_key,
     provider_api::{CHAT, post_with_key},
     quotas, service, service_at, sse, streamed,
 };
@@ -126,6 +126,43 @@ fn opened_key_leaves_no_secret_in_memory() {
     );
     server.wait_for_request("host");
     assert_forgotten("at another host", &server);
+}
+
+#[test]
+fn opened_offline_key_leaves_no_secret_in_memory() {
+    let server = Server::start(&[("AISBREAKER_MINT_SECRET", "open sesame")]);
+    let seal = |members: Value| {
+        let mut claims = offline_key::claims(&json!({"serviceSecrets": sealed(None)}));
+        claims
+            .as_object_mut()
+            .unwrap()
+            .extend(members.as_object().unwrap().clone());
+        offline_key::seal(&server, &claims)
+    };
+    let good = seal(json!({"clientSecret": "open sesame"}));
+    let nested = offline_key::claims(&json!({"parent": good}));
+    let nested = offline_key::seal(&server, &nested);
+    for (row, key, status) in [
+        ("called", &good, 200),
+        ("nested", &nested, 200),
+        ("without the mint secret", &seal(json!({})), 401),
+        (
+            "with a bad name",
+            &seal(json!({"name": "", "clientSecret": "open sesame"})),
+            401,
+        ),
+        (
+            "for another host",
+            &seal(json!({"aud": "elsewhere.example"})),
+            401,
+        ),
+    ] {
+        let request = Request::process(&dummy_call()).bearer(key);
+        let request = request.header("X-Request-Id", "row");
+        assert_eq!(server.send(&request).status, status, "{row}");
+        server.wait_for_request("row");
+        assert_forgotten(row, &server);
+    }
 }
 
 #[test]

@@ -6,16 +6,20 @@
 use std::time::{Duration, SystemTime};
 
 use aisbreaker_api::{InvalidRequest, ServiceId, ServiceUrl};
-use aisbreaker_egress::UrlSource;
+use aisbreaker_egress::{Refusal, UrlSource};
 use aisbreaker_services::Relay;
 use aisbreaker_token::{Grant, Opened, ServiceSecret};
 use http::{HeaderMap, Uri};
 
 use super::{MintError, MintPolicy, mint_request};
+use crate::server_keys::ServerKeys;
+
+mod own_keys;
 
 /// What a grant must keep to.
 #[derive(Clone, Debug)]
 pub(crate) struct GrantRules {
+    pub(crate) keys: ServerKeys,
     pub(crate) policy: MintPolicy,
     pub(crate) max_lifetime: Duration,
     /// Where services are called. `None`: not known, so URLs are judged when they are called.
@@ -47,7 +51,9 @@ impl GrantRules {
     /// The first rule that it breaks; no error repeats a part of it.
     pub(crate) fn check(&self, grant: &Grant) -> Result<(), MintError> {
         self.policy.check_services(grant)?;
-        self.check_urls(grant)
+        self.check_urls(grant)?;
+        own_keys::refuse(&self.keys.load(), grant)?;
+        Ok(())
     }
 
     /// Checks a key that was sealed offline, without what it has from a parent.
@@ -79,14 +85,20 @@ impl GrantRules {
     }
 
     fn opens_exception(&self, entry: &ServiceSecret, url: &str) -> bool {
-        let Some(relay) = &self.relay else {
-            return false;
-        };
-        let is_allowed = |source| match origin_of(url) {
-            Some(origin) => relay.egress_policy().check_url(&origin, source).is_ok(),
-            None => false,
-        };
-        is_allowed(UrlSource::Trusted) && !is_allowed(self.url_source(entry, url))
+        self.refusal_of(url, UrlSource::Trusted).is_none() && self.refusal(entry, url).is_some()
+    }
+
+    /// Returns why no call to a URL of an entry will be made, as far as its text shows it.
+    pub(crate) fn refusal(&self, entry: &ServiceSecret, url: &str) -> Option<Refusal> {
+        self.refusal_of(url, self.url_source(entry, url))
+    }
+
+    fn refusal_of(&self, url: &str, source: UrlSource) -> Option<Refusal> {
+        let policy = self.relay.as_ref()?.egress_policy();
+        match origin_of(url) {
+            Some(origin) => policy.check_url(&origin, source).err(),
+            None => Some(Refusal::InvalidUrl),
+        }
     }
 
     /// Returns who chose a URL of an entry: the operator, if the service is at this origin by

@@ -27,7 +27,7 @@ use crate::request::credentials::{is_invisible, is_key};
 /// The lifetime of a key whose request names none.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(2 * 3_600);
 /// The most warnings in one response; a request may have any number of unknown members.
-const MAX_WARNINGS: usize = 20;
+pub(super) const MAX_WARNINGS: usize = 20;
 /// The longest name of an unknown member in a warning, in characters.
 const MAX_WARNED_NAME_CHARS: usize = 100;
 /// The most fallbacks of one service.

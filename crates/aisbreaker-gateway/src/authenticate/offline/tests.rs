@@ -92,6 +92,7 @@ fn authenticator(policy: MintPolicy) -> Authenticator {
         keys: ServerKeys::new(ring()),
         default_key: None,
         rules: Arc::new(GrantRules {
+            keys: ServerKeys::new(ring()),
             policy,
             max_lifetime: DAY,
             relay: None,

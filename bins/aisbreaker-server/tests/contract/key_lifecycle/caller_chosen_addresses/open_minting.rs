@@ -99,14 +99,18 @@ fn the_default_key_is_the_operators_whoever_may_mint() {
 
 #[test]
 fn the_start_warns_of_a_network_that_is_open_to_anyone() {
-    let rows: [(&str, &[(&str, &str)], bool); 4] = [
-        ("both", &[ALLOWED, ALLOW_CALLERS], true),
-        ("restricted", &[ALLOWED, ALLOW_CALLERS, RESTRICTED], false),
-        ("not for callers", &[ALLOWED], false),
-        ("nothing", &[], false),
+    let rows = [
+        ("both", vec![ALLOWED, ALLOW_CALLERS], true),
+        (
+            "restricted",
+            vec![ALLOWED, ALLOW_CALLERS, RESTRICTED],
+            false,
+        ),
+        ("not for callers", vec![ALLOWED], false),
+        ("nothing", vec![], false),
     ];
     for (row, environment, is_warned) in rows {
-        let server = Server::start(environment);
+        let server = Server::start(&environment);
         let _answered = server.get("/api/v1/ping");
         let log = server.log();
         assert_eq!(

@@ -97,6 +97,11 @@ impl ExfiltrationHarness {
 
     /// Mints a key with ample quotas that is bound to this host.
     pub(super) fn key_at(&self, host: &str, entries: KeyEntries) -> String {
+        self.key_of(&self.server, host, entries)
+    }
+
+    /// Mints a key of another server with ample quotas that is bound to this host.
+    pub(super) fn key_of(&self, server: &Server, host: &str, entries: KeyEntries) -> String {
         let entry = |(pattern, secret, urls): &(&str, &str, &[&str])| {
             let urls: Vec<String> = urls.iter().map(|url| self.fill(url)).collect();
             let mut entry = json!({"serviceId": pattern, "authSecret": secret});
@@ -105,7 +110,7 @@ impl ExfiltrationHarness {
             }
             entry
         };
-        self.server.mint_at(
+        server.mint_at(
             host,
             &grant(&ample_quotas(), &entries.iter().map(entry).collect()),
         )

@@ -11,7 +11,10 @@ use super::{
         body, nestings,
     },
 };
-use crate::support::{Request, ample_quotas, call, grant, hop, service};
+use crate::support::{Request, Server, ample_quotas, call, grant, hop, service};
+
+/// The server key of another server.
+const FAR_KEYPHRASE: &str = "a phrase of another server";
 
 /// Hops to the same server: the name of an attempt, the entries of the key, the service properties,
 /// and the outcome.
@@ -109,25 +112,30 @@ fn key_sealed_for_a_hop_goes_no_further() {
     let harness = ExfiltrationHarness::new();
     // A caller who knows the inner key may send it anywhere. The holder of the outer key does not
     // know it.
-    let inner = harness.key_at("127.0.0.1", KEY_FOR_HOPS);
-    let entry = json!([{"serviceId": "aisbreaker:network", "authSecret": inner, "url": harness.server.url()}]);
+    let far = Server::with_loopback_egress(&[("AUTH_ENCRYPTION_KEYPHRASE", FAR_KEYPHRASE)]);
+    let inner = harness.key_of(&far, "127.0.0.1", KEY_FOR_HOPS);
+    let entry = json!([{"serviceId": "aisbreaker:network", "authSecret": inner, "url": far.url()}]);
     let outer = harness
         .server
         .mint_at("127.0.0.1", &grant(&ample_quotas(), &entry));
     let hop_to_trap = hop(&harness.trap.url(), &service("chat:dummy"));
 
-    for (row, caller, properties) in [
-        ("by a caller who knows it", &inner, hop_to_trap.clone()),
+    for (row, server, caller, properties) in [
+        (
+            "by a caller who knows it",
+            &far,
+            &inner,
+            hop_to_trap.clone(),
+        ),
         (
             "by a caller who does not",
+            &harness.server,
             &outer,
-            hop(&harness.server.url(), &hop_to_trap),
+            hop(&far.url(), &hop_to_trap),
         ),
     ] {
         let call = body(&properties.to_string(), false);
-        harness
-            .server
-            .send(&call_by_address(&harness, caller, call));
+        server.send(&call_by_address(&harness, caller, call));
         let received = harness.trap.requests().pop().expect("a call to the trap");
         let expected = (*caller == inner).then(|| format!("Bearer {inner}"));
         assert_eq!(
@@ -141,7 +149,7 @@ fn key_sealed_for_a_hop_goes_no_further() {
         );
     }
     // Over the bound hop, the inner key is used as its holder could use it there.
-    let hop_to_provider = hop(&harness.server.url(), &service("chat:openai.com"));
+    let hop_to_provider = hop(&far.url(), &service("chat:openai.com"));
     let call = body(&hop_to_provider.to_string(), true);
     let request = call_by_address(&harness, &outer, call);
     harness.attempt(

@@ -135,7 +135,7 @@ const MINTINGS: &[(&str, u16)] = &[
     ),
     (
         r#"{"requestAuthAndQuotas": {"serviceSecrets": [{"serviceId": "", "authSecret": "KEY", "url": "http://EVIL"}]}}"#,
-        200,
+        400,
     ),
     (
         r#"{"requestAuthAndQuotas": {"serviceSecrets": "KEY"}}"#,
