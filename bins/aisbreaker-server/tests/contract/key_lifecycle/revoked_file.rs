@@ -71,7 +71,7 @@ fn key(server: &Server) -> String {
 
 /// Waits until the server refuses a key, which it is to learn from a file.
 fn wait_until_refused(server: &Server, key: &str) {
-    let mut ticker = Ticker::start(100);
+    let mut ticker = Ticker::start(300);
     while is_accepted(server, key) {
         ticker.tick();
     }
