@@ -357,15 +357,17 @@ impl Inner {
                 &self.pipeline.authenticator.keys.load(),
                 &parts.headers,
             )),
-            // Boxed, so that the requests of every other route are no larger for these.
+            // Boxed, since hyper moves the future of a request several times.
             Route::Token => Box::pin(self.minter.serve(pipeline, request, body, log)).await,
             Route::Revoke => Box::pin(self.revocation.serve(pipeline, request, body, log)).await,
             Route::Introspect => {
                 Box::pin(self.introspection.serve(pipeline, request, body, log)).await
             }
-            Route::Process => self.process.serve(pipeline, request, body, log).await,
+            Route::Process => Box::pin(self.process.serve(pipeline, request, body, log)).await,
             Route::Quota => Box::pin(quota::serve(pipeline, request, log)).await,
-            Route::Provider(operation) => self.serve_provider(operation, request, body, log).await,
+            Route::Provider(operation) => {
+                Box::pin(self.serve_provider(operation, request, body, log)).await
+            }
         }
     }
 
