@@ -4,6 +4,7 @@
 mod args;
 mod commands;
 mod files;
+mod gateway_setup;
 mod logging;
 mod open_files;
 mod panics;

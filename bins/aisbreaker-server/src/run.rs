@@ -4,10 +4,6 @@ use std::{future, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use aisbreaker_egress as egress;
 use aisbreaker_gateway::{Clock as _, Config, Gateway, Limits, Revocation, SystemClock};
-use aisbreaker_services::{
-    Registry, Relay,
-    services::{self, Options},
-};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -16,7 +12,7 @@ use tokio::{
 
 use crate::{
     commands::Outcome,
-    logging, open_files,
+    gateway_setup, logging, open_files,
     reload::Reload,
     revoked_file::RevokedFile,
     settings::{Settings, StateSettings},
@@ -53,7 +49,7 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
     tracing::info!(kid = %gateway.keys.sealing_key_id(), "server key that seals API keys");
 
     let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
-    let registry = connect_services(&mut gateway, client, services);
+    let registry = gateway_setup::connect_services(&mut gateway, client, services);
     let has_store = store.is_some();
     let revoked = open_revoked_file(revoked_file.as_deref(), has_store, &mut gateway)?;
     let state = match state {
@@ -91,28 +87,6 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
     runtime.shutdown_background();
     logging::finish(log);
     outcome
-}
-
-/// Creates a gateway that serves requests of this process. It shares no counters and saves none.
-pub(crate) fn gateway_alone(settings: Settings) -> Gateway {
-    let Settings {
-        mut gateway,
-        egress,
-        timeouts,
-        bounds,
-        services,
-        ..
-    } = settings;
-    let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
-    let registry = connect_services(&mut gateway, client, services);
-    Gateway::new(gateway, registry, SystemClock::new())
-}
-
-/// Gives the gateway its providers, and returns its services.
-fn connect_services(gateway: &mut Config, client: egress::Client, services: Options) -> Registry {
-    let relay = Relay::new(client.clone(), services.providers.clone());
-    gateway.relay = Some(relay.with_operator_origins(services.operator_origins.clone()));
-    services::standard(client, services).build()
 }
 
 fn warn_about_settings(

@@ -32,7 +32,7 @@ use self::{
     quota_state::QuotaState,
     refusal::{Exceeded, NotAdmitted},
 };
-use crate::{authenticate::Key, client_id::ClientId};
+use crate::{client_id::ClientId, opened_key::Key};
 
 /// Charges requests to the quotas of the server and of their keys.
 #[derive(Debug)]

@@ -7,18 +7,16 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 use aisbreaker_api::{ServiceId, ServicePattern};
 use aisbreaker_egress::UrlSource;
 use aisbreaker_services::{Credentials, SealedSecret, ServiceRestrictions};
-use aisbreaker_token::{
-    Ancestor, Grant, Host, KeyId, KeyRing, OpenError, Opened, RequestQuotas, ServiceSecret,
-    delegation,
-};
+use aisbreaker_token::{Grant, Host, KeyRing, OpenError, Opened, ServiceSecret, delegation};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use self::offline::OfflineFailures;
 use crate::{
     api::token::{
-        Reach,
         grant_rules::{GrantRules, RuleBroken},
+        reach::Reach,
     },
+    opened_key::Key,
     request::credentials::{Authorization, is_key},
     restrictions::{self, InvalidRestriction, Restrictions},
     revocation::Revoked,
@@ -71,20 +69,6 @@ pub(crate) struct Caller {
     pub(crate) model_aliases: BTreeMap<String, String>,
     /// What the key may not be used for. `services` is in `credentials`.
     pub(crate) restrictions: Restrictions,
-}
-
-/// The parts of an opened key that are not secret.
-#[derive(Debug)]
-pub(crate) struct Key {
-    pub(crate) id: KeyId,
-    /// What it is called.
-    pub(crate) name: Option<String>,
-    pub(crate) quotas: Option<RequestQuotas>,
-    /// `None` only for a key of the original server.
-    pub(crate) issued_at: Option<SystemTime>,
-    pub(crate) expires_at: SystemTime,
-    /// The keys that it was made from, the first of them first.
-    pub(crate) ancestors: Vec<Ancestor>,
 }
 
 impl Authenticator {

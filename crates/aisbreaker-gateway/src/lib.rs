@@ -50,6 +50,7 @@ pub mod fuzzing;
 mod gateway;
 mod in_flight;
 mod memory;
+mod opened_key;
 mod pipeline;
 mod provider_api;
 mod request;

@@ -22,7 +22,7 @@ use self::{
     deny_list::{DenyList, ListFull, Name, Revoker},
     store::RevokedInStore,
 };
-use crate::{authenticate::Key, clock::Clock};
+use crate::{clock::Clock, opened_key::Key};
 
 /// A revoked key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

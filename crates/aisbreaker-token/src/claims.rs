@@ -7,6 +7,7 @@ mod ancestor;
 mod grant;
 mod lenient;
 mod payload_deserializer;
+mod quotas;
 mod registered;
 mod restriction;
 mod validity;
@@ -18,13 +19,14 @@ use serde::{
     de::{IgnoredAny, MapAccess, Visitor},
 };
 
-use crate::{error::SealError, format::Version};
+use crate::{error::SealError, format::Version, json_str::JsonStr};
 
-pub use ancestor::{Ancestor, MAX_DELEGATION_DEPTH};
-pub use grant::{Grant, RequestLimits, RequestQuotas, ServiceSecret};
+pub use ancestor::Ancestor;
+pub use grant::{Grant, ServiceSecret};
 pub(crate) use lenient::LenientGrant;
+pub use quotas::{RequestLimits, RequestQuotas};
 use registered::Claim;
-pub(crate) use registered::{JsonStr, RegisteredClaims};
+pub(crate) use registered::RegisteredClaims;
 pub use restriction::Restriction;
 pub(crate) use validity::Validity;
 

@@ -7,10 +7,13 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    claims::{Ancestor, Grant, MAX_DELEGATION_DEPTH, RequestQuotas, Restriction, ServiceSecret},
+    claims::{Ancestor, Grant, RequestQuotas, Restriction, ServiceSecret},
+    format::MAX_DELEGATION_DEPTH,
     opening::Opened,
     sealing::ValidityPeriod,
 };
+
+pub use crate::error::DelegationError;
 
 /// What is asked of a child. By default it is its parent, for as long as its parent is valid.
 #[derive(Debug, Default)]
@@ -44,24 +47,6 @@ pub enum GrantPart<'a> {
     Fallback(&'a str),
     /// The service id that a model alias stands for.
     AliasTarget(&'a str),
-}
-
-/// Why no child can be made.
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a server answers every variant, so a new one is a breaking change"
-)]
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum DelegationError {
-    /// The parent must not have children.
-    #[error("no key may be made from this one")]
-    Forbidden,
-    /// The parent has as many ancestors as a key may have.
-    #[error("a key descends from no more than {MAX_DELEGATION_DEPTH} others")]
-    TooDeep,
-    /// The child would expire before it is accepted.
-    #[error("the key would expire before it is accepted")]
-    NeverValid,
 }
 
 /// Returns the grant of a child, and when it is valid.

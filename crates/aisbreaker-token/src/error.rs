@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    delegation::DelegationError,
+    format::MAX_DELEGATION_DEPTH,
     ids::{KeyId, ServerKeyId},
 };
 
@@ -200,3 +200,21 @@ pub enum ClaimsFault {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the operating system returned no random bytes")]
 pub struct RandomnessError(#[source] pub(crate) getrandom::Error);
+
+/// Why no child can be made.
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a server answers every variant, so a new one is a breaking change"
+)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum DelegationError {
+    /// The parent must not have children.
+    #[error("no key may be made from this one")]
+    Forbidden,
+    /// The parent has as many ancestors as a key may have.
+    #[error("a key descends from no more than {MAX_DELEGATION_DEPTH} others")]
+    TooDeep,
+    /// The child would expire before it is accepted.
+    #[error("the key would expire before it is accepted")]
+    NeverValid,
+}

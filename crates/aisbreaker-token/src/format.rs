@@ -15,6 +15,9 @@ pub const MAX_OPEN_CHARS: usize = 16 * 1024;
 /// The maximum length of a key to seal, since many proxies limit a header field to 8 KiB.
 pub const MAX_SEAL_CHARS: usize = 6 * 1024;
 
+/// How many keys a key may descend from.
+pub const MAX_DELEGATION_DEPTH: usize = 3;
+
 /// The length of a nonce of XChaCha20-Poly1305.
 pub(crate) const NONCE_BYTES: usize = 24;
 

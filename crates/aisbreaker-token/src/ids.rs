@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::{Digest as _, Sha256};
 
-use crate::{base64url, claims::JsonStr};
+use crate::{base64url, json_str::JsonStr};
 
 /// The id of an API key, for logs, counters and revocation.
 ///

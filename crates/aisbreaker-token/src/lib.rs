@@ -106,6 +106,7 @@ mod fuzz_corpus;
 pub mod fuzzing;
 mod host;
 mod ids;
+mod json_str;
 #[cfg(feature = "legacy")]
 mod legacy;
 #[cfg(feature = "ecdh-es")]
@@ -115,13 +116,11 @@ mod ring;
 mod sealing;
 mod server_key;
 
-pub use claims::{
-    Ancestor, Grant, MAX_DELEGATION_DEPTH, RequestLimits, RequestQuotas, Restriction, ServiceSecret,
-};
+pub use claims::{Ancestor, Grant, RequestLimits, RequestQuotas, Restriction, ServiceSecret};
 pub use error::{
     ClaimsFault, KeyError, NestingFault, OpenError, RandomnessError, RingError, SealError,
 };
-pub use format::{MAX_OPEN_CHARS, MAX_SEAL_CHARS, PREFIX, Version};
+pub use format::{MAX_DELEGATION_DEPTH, MAX_OPEN_CHARS, MAX_SEAL_CHARS, PREFIX, Version};
 pub use host::{Host, HostError};
 pub use ids::{KeyId, KeyIdError, ServerKeyId};
 #[cfg(feature = "ecdh-es")]

@@ -20,7 +20,7 @@ use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroizing};
 use serde_json::Value;
 
 use crate::{
-    run,
+    gateway_setup,
     settings::{self, Flags, Settings},
 };
 
@@ -257,7 +257,7 @@ fn local(settings: Settings, host: &Host) -> Result<Kind, Box<dyn Error>> {
         return Err(problem.into());
     }
     Ok(Kind::Local {
-        gateway: Box::new(run::gateway_alone(settings)),
+        gateway: Box::new(gateway_setup::gateway_alone(settings)),
         host: host.clone(),
     })
 }

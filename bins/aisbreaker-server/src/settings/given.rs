@@ -16,8 +16,6 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use toml::Value;
 
-use super::key_sources::KeySource;
-
 /// The longest duration of a setting; clocks overflow beyond it.
 const MAX_DURATION: Duration = Duration::from_secs(100 * 366 * 86_400);
 /// The largest number of a setting.
@@ -176,7 +174,7 @@ impl Given {
     }
 
     /// Returns the entries of a list: an array in the file, a text with separators elsewhere.
-    fn entries(&self, is_separator: fn(char) -> bool) -> Result<Vec<&str>, Problem> {
+    pub(super) fn entries(&self, is_separator: fn(char) -> bool) -> Result<Vec<&str>, Problem> {
         let entries: Option<Vec<&str>> = match &self.value {
             Value::String(text) => Some(text.split(is_separator).map(str::trim).collect()),
             Value::Array(values) => values.iter().map(Value::as_str).collect(),
@@ -230,27 +228,6 @@ impl Given {
 
     pub(super) fn sealing_key(&self) -> Result<ServerKey, Problem> {
         ServerKey::parse(&self.secret()?).map_err(unusable)
-    }
-
-    /// Returns the text of the key that [`sealing_key`](Self::sealing_key) parses.
-    pub(super) fn sealing_source(&self) -> Result<KeySource, Problem> {
-        Ok(KeySource::Text(self.text()?.into_owned().into()))
-    }
-
-    /// Returns the texts of the keys that [`opening_keys`](Self::opening_keys) parses.
-    pub(super) fn opening_sources(&self) -> Result<Vec<KeySource>, Problem> {
-        let entries = self.entries(char::is_whitespace)?.into_iter();
-        Ok(entries.map(|entry| KeySource::Text(entry.into())).collect())
-    }
-
-    /// Returns files of keys that open: in the settings file with one key each, which may have
-    /// spaces in it, and in the environment with a list like that of the variable for the keys.
-    pub(super) fn opening_files(&self) -> Result<Vec<KeySource>, Problem> {
-        let paths = self.entries(is_comma)?.into_iter().map(PathBuf::from);
-        Ok(match self.source {
-            Source::File => paths.map(KeySource::File).collect(),
-            Source::Environment | Source::Flag => paths.map(KeySource::ListFile).collect(),
-        })
     }
 
     /// Returns whether a key of this setting is a phrase that looks like a 32-byte key with a
@@ -360,7 +337,7 @@ fn all_or_problems<T>(value: T, problems: &[Problem]) -> Result<T, Problem> {
     Err(problems.join("; ").into())
 }
 
-fn is_comma(c: char) -> bool {
+pub(super) fn is_comma(c: char) -> bool {
     c == ','
 }
 

@@ -12,7 +12,7 @@ use aisbreaker_token::{KeyRing, OpeningKey, ServerKey};
 use secrecy::{ExposeSecret as _, SecretString};
 use toml::Value;
 
-use super::given::{Given, Problem, Source, unusable};
+use super::given::{Given, Problem, Source, is_comma, unusable};
 
 /// The bit of a file's mode that lets everybody read it.
 const READABLE_BY_OTHERS: u32 = 0o004;
@@ -36,6 +36,29 @@ pub(crate) enum KeySource {
     File(PathBuf),
     /// A file with keys that are separated by white space, as in the variable.
     ListFile(PathBuf),
+}
+
+impl Given {
+    /// Returns the text of the key that [`sealing_key`](Self::sealing_key) parses.
+    pub(super) fn sealing_source(&self) -> Result<KeySource, Problem> {
+        Ok(KeySource::Text(self.text()?.into_owned().into()))
+    }
+
+    /// Returns the texts of the keys that [`opening_keys`](Self::opening_keys) parses.
+    pub(super) fn opening_sources(&self) -> Result<Vec<KeySource>, Problem> {
+        let entries = self.entries(char::is_whitespace)?.into_iter();
+        Ok(entries.map(|entry| KeySource::Text(entry.into())).collect())
+    }
+
+    /// Returns files of keys that open: in the settings file with one key each, which may have
+    /// spaces in it, and in the environment with a list like that of the variable for the keys.
+    pub(super) fn opening_files(&self) -> Result<Vec<KeySource>, Problem> {
+        let paths = self.entries(is_comma)?.into_iter().map(PathBuf::from);
+        Ok(match self.source {
+            Source::File => paths.map(KeySource::File).collect(),
+            Source::Environment | Source::Flag => paths.map(KeySource::ListFile).collect(),
+        })
+    }
 }
 
 impl KeySources {

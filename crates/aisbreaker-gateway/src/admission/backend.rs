@@ -10,7 +10,7 @@ use aisbreaker_quota::{
 
 use super::counters::{CounterId, Counters};
 use crate::{
-    authenticate::Key,
+    opened_key::Key,
     revocation::store,
     telemetry::metrics::{CountedBy, QuotaMetrics},
 };

@@ -6,7 +6,7 @@ use aisbreaker_quota::{Charge, Engine, Limits};
 use aisbreaker_token::{KeyId, MAX_DELEGATION_DEPTH, RequestLimits, RequestQuotas};
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 
-use crate::{authenticate::Key, client_id::ClientId};
+use crate::{client_id::ClientId, opened_key::Key};
 
 /// The number of counters that a request without a chain of keys is charged to.
 pub(crate) const COUNTERS: usize = 4;

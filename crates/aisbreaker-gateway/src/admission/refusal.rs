@@ -11,7 +11,7 @@ use super::{
     quota_state::QuotaState,
     ratelimit_headers,
 };
-use crate::{authenticate::Key, clock::ceil_seconds};
+use crate::{clock::ceil_seconds, opened_key::Key};
 
 /// Why a request is not admitted.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 mod exchange;
 pub(crate) mod grant_rules;
 pub(crate) mod lifetime;
+pub(crate) mod mint_error;
 pub(crate) mod mint_request;
 mod policy;
 pub(crate) mod reach;
@@ -29,7 +30,7 @@ use self::{
     mint_request::{MintRequest, invalid_lifetime},
     token_request::TokenRequest,
 };
-pub(crate) use self::{exchange::ExchangeError, reach::Reach};
+pub(crate) use self::{exchange::ExchangeError, mint_error::MintError};
 pub use self::{
     mint_request::{InvalidQuotas, quotas_from_json},
     policy::MintPolicy,
@@ -43,29 +44,6 @@ use crate::{
     server_keys::ServerKeys,
     telemetry::access_log::AccessLog,
 };
-
-/// Why no key was minted.
-#[derive(Debug)]
-pub(crate) enum MintError {
-    /// The request cannot be sealed.
-    Request(InvalidRequest),
-    /// Minting requires a secret, which the caller did not send.
-    UnknownClient,
-    /// This server seals no secrets for the service at this index.
-    ForbiddenService { index: usize },
-    /// The URL of the secret at this index would lead to an address that is not public.
-    ForbiddenUrl { index: usize },
-    /// The key would be too long.
-    TooLong { chars: usize, maximum: usize },
-    /// The server failed.
-    Internal(String),
-}
-
-impl From<InvalidRequest> for MintError {
-    fn from(invalid: InvalidRequest) -> Self {
-        Self::Request(invalid)
-    }
-}
 
 /// The token surface.
 #[derive(Clone, Debug)]

@@ -2,11 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::grant::RequestQuotas;
+use super::quotas::RequestQuotas;
 use crate::ids::KeyId;
-
-/// How many keys a key may descend from.
-pub const MAX_DELEGATION_DEPTH: usize = 3;
 
 /// A key that another one was made from: what is needed to charge it, and to refuse its descendants
 /// when it is revoked.

@@ -3,12 +3,12 @@
 //! These types are plain data. Enforcing quotas, restrictions and the destinations of secrets is up
 //! to the server.
 
-use std::{collections::BTreeMap, num::NonZeroU32};
+use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ancestor::Ancestor, restriction::Restriction};
+use super::{ancestor::Ancestor, quotas::RequestQuotas, restriction::Restriction};
 
 /// What a key permits: the payload that the AIsBreaker server seals.
 ///
@@ -65,36 +65,6 @@ impl Grant {
         self.model_aliases = model_aliases;
         self
     }
-}
-
-/// The request limits of a key, for each client and for all clients together.
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "fixed by the key format; named fields keep the two apart"
-)]
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RequestQuotas {
-    /// The limits for each client.
-    pub per_client_request_limits: RequestLimits,
-    /// The limits for all clients together.
-    pub global_request_limits: RequestLimits,
-}
-
-/// The maximum number of requests per minute, hour and day. All three are required.
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "fixed by the key format; named fields keep the three apart"
-)]
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RequestLimits {
-    /// The maximum in any minute.
-    pub requests_per_minute: NonZeroU32,
-    /// The maximum in any hour.
-    pub requests_per_hour: NonZeroU32,
-    /// The maximum in any day.
-    pub requests_per_day: NonZeroU32,
 }
 
 /// A secret for the services that match an id.

@@ -8,7 +8,10 @@ use std::num::NonZeroU32;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::grant::{Grant, RequestLimits, RequestQuotas, ServiceSecret, deserialize_one_or_many};
+use super::{
+    grant::{Grant, ServiceSecret, deserialize_one_or_many},
+    quotas::{RequestLimits, RequestQuotas},
+};
 
 /// A [`Grant`] with the members that the original server knows.
 #[derive(Deserialize)]

@@ -13,7 +13,8 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::registered::{Claim, JsonStr, RegisteredClaims};
+use super::registered::{Claim, RegisteredClaims};
+use crate::json_str::JsonStr;
 
 /// The members of the claims object that are not registered claims.
 pub(super) struct PayloadMembers<'a, 'de, D> {

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, time::Duration};
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use crate::{error::ClaimsFault, format::Version};
+use crate::{error::ClaimsFault, format::Version, json_str::JsonStr};
 
 /// A claim that RFC 7519 registers, or one of an offline key. The payload has no member of that
 /// name.
@@ -228,32 +228,5 @@ impl<'de> Deserialize<'de> for NumericDate {
         }
 
         deserializer.deserialize_any(DateVisitor)
-    }
-}
-
-/// A JSON string, borrowed unless it contains escapes.
-pub(crate) struct JsonStr<'de>(pub(crate) Cow<'de, str>);
-
-impl<'de> Deserialize<'de> for JsonStr<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct StrVisitor;
-
-        impl<'de> Visitor<'de> for StrVisitor {
-            type Value = JsonStr<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<JsonStr<'de>, E> {
-                Ok(JsonStr(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<JsonStr<'de>, E> {
-                Ok(JsonStr(Cow::Owned(text.to_owned())))
-            }
-        }
-
-        deserializer.deserialize_str(StrVisitor)
     }
 }

@@ -9,9 +9,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::SealingPublicKey;
 use crate::{
-    claims::{Grant, MAX_DELEGATION_DEPTH},
+    claims::Grant,
     delegation::{ChildRequest, DelegationError, child_of},
     error::{NestingFault, OpenError, SealError},
+    format::MAX_DELEGATION_DEPTH,
     host::Host,
     opening::Opened,
     ring::KeyRing,

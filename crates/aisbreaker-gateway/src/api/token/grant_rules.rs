@@ -11,7 +11,7 @@ use aisbreaker_services::Relay;
 use aisbreaker_token::{Grant, Opened, ServiceSecret};
 use http::{HeaderMap, Uri};
 
-use super::{MintError, MintPolicy, mint_request};
+use super::{mint_error::MintError, mint_request, policy::MintPolicy};
 use crate::server_keys::ServerKeys;
 
 mod own_keys;

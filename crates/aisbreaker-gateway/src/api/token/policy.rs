@@ -6,7 +6,7 @@ use aisbreaker_token::{Grant, ServiceSecret};
 use http::HeaderMap;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::MintError;
+use super::mint_error::MintError;
 use crate::request::basic::{constant_time_eq, has_password};
 
 /// Who may mint keys, and for which services. By default anyone may, for any service.
