@@ -116,17 +116,16 @@ impl ProcessApi {
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, ServiceError> {
         let is_stream = call.request.stream;
-        let credentials = caller.credentials;
-        self.registry
-            .check(&call.service, &call.request, &credentials)?;
+        let credentials = Arc::new(caller.credentials);
         let mut call = Call::new(
             call.service,
             call.request,
-            Arc::new(credentials),
+            credentials,
             self.registry.clone(),
         )?
         .with_hops(hops)
         .with_budget(memory.budget().clone());
+        self.registry.check_call(&call)?;
         log.set_service(call.service_id.as_str());
         log.set_attempts(call.attempts.clone());
         if is_stream {

@@ -56,6 +56,15 @@ impl Registry {
         restricted::check(self, target, credentials)
     }
 
+    /// Checks a call as [`check`](Self::check) does.
+    ///
+    /// # Errors
+    /// Those of [`check`](Self::check).
+    pub fn check_call(&self, call: &Call) -> Result<(), ServiceError> {
+        self.find(&call.service_id)?;
+        restricted::check(self, Target::of(call), &call.credentials)
+    }
+
     /// Calls one service, without its fallbacks, if the restrictions of the caller's key allow what
     /// the call reaches. Nothing else calls a service.
     pub(super) async fn call_one(&self, call: Call) -> Result<Reply, ServiceError> {
