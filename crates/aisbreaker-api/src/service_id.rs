@@ -110,11 +110,15 @@ impl ServicePattern {
     /// Returns whether each segment of the pattern equals the corresponding segment of the id.
     #[must_use]
     pub fn matches(&self, id: &ServiceId) -> bool {
+        self.matches_text(&id.0)
+    }
+
+    fn matches_text(&self, id: &str) -> bool {
         if self.0.is_empty() {
             return true;
         }
         let (task, rest) = split_task(&self.0);
-        let Some(after_task) = id.0.strip_prefix(task) else {
+        let Some(after_task) = id.strip_prefix(task) else {
             return false;
         };
         let path = rest.unwrap_or_default().trim_end_matches('/');
@@ -133,10 +137,11 @@ impl ServicePattern {
     /// Returns whether this pattern matches every id that the other one matches.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        match ServiceId::parse(&*other.0) {
-            Ok(id) => self.matches(&id),
+        if other.0.is_empty() {
             // Every id, which only the empty pattern covers.
-            Err(_empty) => self.0.is_empty(),
+            self.0.is_empty()
+        } else {
+            self.matches_text(&other.0)
         }
     }
 

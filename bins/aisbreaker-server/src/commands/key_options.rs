@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use clap::{Arg, ArgAction, ArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, builder::NonEmptyStringValueParser};
 use serde_json::{Map, Value, json};
 
 /// The options that are lists of texts in a restriction, with the member and the help.
@@ -64,6 +64,7 @@ pub(crate) fn args() -> Vec<Arg> {
             Arg::new(name)
                 .long(name)
                 .value_name(value)
+                .value_parser(NonEmptyStringValueParser::new())
                 .action(ArgAction::Append)
                 .help(help),
         );

@@ -26,6 +26,7 @@ use crate::{
     pipeline::Pipeline,
     request::{
         basic,
+        credentials::key_in,
         head::{Endpoints, Head, Surface},
     },
     response::{self, ResponseBody},
@@ -110,6 +111,8 @@ impl RevocationApi {
         let revocations = match request {
             RevocationRequest::Token(token) => {
                 let sender = (&head.host, head.client);
+                // Copied with quotes or more around it, it is meant all the same.
+                let token = SecretString::from(key_in(token.expose_secret()));
                 let revocation = self.of_token(pipeline, &token, sender, now)?;
                 if let Some(Revocation { id, .. }) = revocation {
                     log.set_key(id);

@@ -312,9 +312,13 @@ impl fmt::Debug for ProxiedRequest<'_> {
 
 impl ProxiedRequest<'_> {
     /// Returns the model that the path or the body names.
+    ///
+    /// What is known by an id has the model that it was made with, whatever a body says.
     fn requested_model(&self) -> Result<Option<String>, ProviderApiError> {
         let model = if self.operation == Operation::Model {
             Some(models::model_in_path(self.parts.uri.path())?)
+        } else if self.operation.is_provider_bound() {
+            None
         } else {
             self.model.as_ref().map(|model| model.name.clone())
         };

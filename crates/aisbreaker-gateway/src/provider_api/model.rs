@@ -56,6 +56,15 @@ impl BodyModel {
     }
 }
 
+/// The members and fields that name other models: those of OpenRouter and LiteLLM, in any case.
+const OTHER_MODELS: [&str; 2] = ["models", "fallbacks"];
+
+/// Returns which of the members that name other models this is.
+fn other_models(name: &str) -> Option<&'static str> {
+    let is_it = |member: &&'static str| name.eq_ignore_ascii_case(member);
+    OTHER_MODELS.into_iter().find(is_it)
+}
+
 /// Returns whether a model can have this name.
 pub(super) fn is_valid_name(name: &str) -> bool {
     (1..=MAX_NAME_LEN).contains(&name.len()) && !name.chars().any(char::is_control)

@@ -60,6 +60,17 @@ pub(crate) fn is_key(bearer: &str) -> bool {
     false
 }
 
+/// Returns the first key in a text, without quotes and whatever else may surround it; the whole text
+/// if none is in it.
+pub(crate) fn key_in(text: &str) -> &str {
+    let is_key_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let Some(key) = text.find(PREFIX).and_then(|start| text.get(start..)) else {
+        return text;
+    };
+    let end = key.find(|c| !is_key_char(c)).unwrap_or(key.len());
+    key.get(..end).unwrap_or(key)
+}
+
 /// Reads `Authorization`.
 pub(crate) fn authorization(headers: &HeaderMap) -> Result<Authorization, RequestError> {
     let Some(value) = singleton(headers, AUTHORIZATION)? else {
@@ -147,6 +158,21 @@ fn with_secret(headers: &HeaderMap, secret: &str) -> Authorization {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_found_in_what_surrounds_it() {
+        let rows = [
+            ("aisbreaker_a-b_c.d", "aisbreaker_a-b_c.d"),
+            ("\"aisbreaker_x\"", "aisbreaker_x"),
+            ("Bearer aisbreaker_x,", "aisbreaker_x"),
+            ("\u{feff}aisbreaker_x\u{200b}", "aisbreaker_x"),
+            ("sk-x", "sk-x"),
+            ("", ""),
+        ];
+        for (text, key) in rows {
+            assert_eq!(key_in(text), key, "{text}");
+        }
+    }
 
     #[test]
     fn a_mangled_key_is_not_a_provider_secret() {

@@ -44,6 +44,17 @@ impl ServiceRestrictions {
         of_lists.min().unwrap_or(Allowance::Service)
     }
 
+    /// Returns whether each list allows every engine of the service with this id, or names the whole
+    /// of this one.
+    pub(crate) fn name_whole(&self, id: &ServiceId) -> bool {
+        let names_whole = |pattern: &ServicePattern| {
+            pattern.matches(id)
+                && (!names_engine(pattern)
+                    || ServicePattern::parse(id.as_str()).is_ok_and(|whole| whole.covers(pattern)))
+        };
+        self.0.iter().all(|list| list.iter().any(names_whole))
+    }
+
     /// Returns whether an engine of the service with this id may be allowed.
     #[must_use]
     pub fn may_allow(&self, id: &ServiceId) -> bool {
@@ -130,6 +141,22 @@ mod tests {
         for (lists, text, expected) in rows {
             let allowance = restrictions(lists).allowance(&id(text));
             assert_eq!(allowance, expected, "{lists:?} {text}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_an_engine_does_not_name_the_whole() {
+        let rows: [(&[&[&str]], bool); 6] = [
+            (&[], true),
+            (&[&["chat:r"]], true),
+            (&[&["chat:r/o"]], false),
+            (&[&["chat:r/o/n"]], false),
+            (&[&["chat:r/o/n:v"]], true),
+            (&[&["chat:"], &["chat:r/o"]], false),
+        ];
+        for (lists, expected) in rows {
+            let named = restrictions(lists).name_whole(&id("chat:r/o/n:v"));
+            assert_eq!(named, expected, "{lists:?}");
         }
     }
 

@@ -36,6 +36,9 @@ pub struct Target<'a> {
 pub enum Reached {
     /// The service with this id, which names the engine if the service has engines.
     Service(ServiceId),
+    /// The service with this id, of whose engine the version alone is called, whatever stands
+    /// before it. So a part of the engine allows nothing.
+    Version(ServiceId),
     /// The service that `forward2ServiceProps` names.
     Behind,
     /// The service that `forward2ServiceProps` names, at another AIsBreaker server.
@@ -93,6 +96,7 @@ fn check_at(
             }
             return judge(&id, target, key);
         }
+        Ok(Reached::Version(id)) => return judge_version(&id, target, key),
         Ok(Reached::Behind) => place,
         Ok(Reached::BehindOtherServer) => Place::OtherServer,
         Err(_unknown_here) if place == Place::OtherServer => {
@@ -115,6 +119,22 @@ fn behind(outer: &ServiceProps) -> Result<(ServiceId, &ServiceProps), ServiceErr
         return Err(ServiceError::BadRequest(text.into()));
     };
     Ok((parse_id(&inner.service_id)?, inner))
+}
+
+/// Judges an id of whose engine only the version counts.
+fn judge_version(
+    id: &ServiceId,
+    target: Target<'_>,
+    key: (&Credentials, &ServiceRestrictions),
+) -> Result<(), ServiceError> {
+    let (_, restrictions) = key;
+    if restrictions.name_whole(id) {
+        judge(id, target, key)
+    } else {
+        Err(ServiceError::Restricted {
+            what: id.to_string(),
+        })
+    }
 }
 
 /// Judges the id that is reached. Where only its engine is allowed, nothing in the request may
@@ -145,9 +165,9 @@ fn judge(
     }
 }
 
-/// Returns whether a member of a request lets a caller name other models.
+/// Returns whether a member of a request lets a caller name other models. Some providers take
+/// `model` in any case, and only in small letters it is the one that was judged.
 fn chooses_other_models(name: &str) -> bool {
-    OTHER_MODELS
-        .iter()
-        .any(|member| name.eq_ignore_ascii_case(member))
+    let is_other = |member: &&str| name.eq_ignore_ascii_case(member);
+    OTHER_MODELS.iter().any(is_other) || (name != "model" && is_other(&"model"))
 }

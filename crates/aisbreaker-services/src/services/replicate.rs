@@ -114,6 +114,13 @@ impl Service for ReplicateChat {
     }
 
     fn reached(&self, target: &Target<'_>) -> Result<Reached, ServiceError> {
-        reached_engine(target, self.settings.engine.as_deref())
+        let reached = reached_engine(target, self.settings.engine.as_deref())?;
+        // A prediction by version names neither the owner nor the model.
+        if let Reached::Service(id) = &reached
+            && id.engine().is_some_and(|engine| engine.contains(':'))
+        {
+            return Ok(Reached::Version(id.clone()));
+        }
+        Ok(reached)
     }
 }

@@ -109,3 +109,16 @@ fn a_key_does_not_open_before_its_time() {
     let refused = server.process(&ahead, &dummy_call());
     assert_error("ahead", &refused, 401, "Invalid aisbreaker access token");
 }
+
+#[test]
+fn a_restriction_is_written_once() {
+    let server = Server::start(&[]);
+    for body in [
+        r#"{"requestAuthAndQuotas": {}, "restrict": {"services": ["chat:dummy"], "services": null}}"#,
+        r#"{"requestAuthAndQuotas": {}, "restrict": {"services": ["chat:dummy"]}, "restrict": null}"#,
+        r#"{"requestAuthAndQuotas": {"restrict": {}, "restrict": {}}}"#,
+    ] {
+        let request = Request::post("/api/v1/oauth/token", body);
+        assert_error(body, &server.send(&request), 400, "twice");
+    }
+}

@@ -4,6 +4,7 @@ mod bypasses;
 mod charges;
 mod every_operation;
 mod model_lists;
+mod other_models;
 mod requests;
 mod values;
 

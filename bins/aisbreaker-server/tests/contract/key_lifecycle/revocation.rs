@@ -391,3 +391,20 @@ fn metrics_count_and_nothing_repeats_a_secret() {
     canaries.assert_not_in("the metrics", text);
     canaries.assert_not_in("the log", server.log());
 }
+
+#[test]
+fn a_key_is_revoked_in_whatever_it_was_copied_with() {
+    let server = Server::start(&[]);
+    for (before, after) in [
+        ("\"", "\""),
+        ("'", "'"),
+        ("Bearer ", ""),
+        ("", ","),
+        ("\u{feff}", "\u{200b}"),
+    ] {
+        let key = key(&server);
+        let answer = revoke(&server, &format!("{before}{key}{after}"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(!is_accepted(&server, &key), "{before:?} {after:?}");
+    }
+}

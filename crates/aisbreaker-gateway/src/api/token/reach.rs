@@ -10,15 +10,14 @@ const OWN_TASK: &str = "aisbreaker:";
 /// What a key can reach: a service that every list of its restrictions allows.
 #[derive(Debug)]
 pub(crate) struct Reach {
-    /// Of each restriction to services, what it allows.
-    lists: Vec<Vec<ServicePattern>>,
-    /// Whether a restriction shuts everything out.
-    is_empty: bool,
+    /// What all restrictions to services allow together, none of which another one covers. Computed
+    /// once, since a key has many entries, and whoever made it chose how many restrictions.
+    allowed: Vec<ServicePattern>,
 }
 
 impl Reach {
     pub(crate) fn new(restrictions: &[Restriction]) -> Self {
-        let mut lists = Vec::new();
+        let mut allowed: Vec<_> = ServicePattern::parse("").into_iter().collect();
         let mut is_empty = false;
         for restriction in restrictions {
             let Restriction {
@@ -34,10 +33,14 @@ impl Reach {
             if let Some(services) = services {
                 // What is no pattern allows nothing.
                 let patterns = services.iter().map(|text| ServicePattern::parse(&**text));
-                lists.push(patterns.filter_map(Result::ok).collect());
+                let list = without_covered(patterns.filter_map(Result::ok).collect());
+                allowed = narrow(&allowed, &list);
             }
         }
-        Self { lists, is_empty }
+        if is_empty {
+            allowed.clear();
+        }
+        Self { allowed }
     }
 
     /// Returns whether a key can use this part of its grant.
@@ -61,31 +64,38 @@ impl Reach {
         ) else {
             return false;
         };
-        let pattern = match ServicePattern::parse("") {
-            Ok(every_service) if narrower(&pattern, &own).is_some() => every_service,
-            Ok(_) | Err(_) => pattern,
-        };
-        let mut met = vec![pattern];
-        for list in &self.lists {
-            met = narrow(&met, list);
+        if narrower(&pattern, &own).is_some() {
+            return !self.allowed.is_empty();
         }
-        !self.is_empty && !met.is_empty()
+        let meets = |allowed: &ServicePattern| narrower(&pattern, allowed).is_some();
+        self.allowed.iter().any(meets)
     }
 }
 
-/// Returns patterns that match what both lists match.
+/// Returns the patterns that no other one of them covers.
+fn without_covered(mut list: Vec<ServicePattern>) -> Vec<ServicePattern> {
+    list.sort_by_key(ServicePattern::segment_count);
+    let mut kept: Vec<ServicePattern> = Vec::with_capacity(list.len());
+    for pattern in list {
+        if !kept.iter().any(|known| known.covers(&pattern)) {
+            kept.push(pattern);
+        }
+    }
+    kept
+}
+
+/// Returns patterns that match what both lists match: no more than both have together.
 fn narrow(list: &[ServicePattern], other: &[ServicePattern]) -> Vec<ServicePattern> {
     let mut narrowed: Vec<ServicePattern> = Vec::new();
     for one in list {
-        for other in other {
-            if let Some(pattern) = narrower(one, other)
-                && !narrowed.contains(pattern)
-            {
-                narrowed.push(pattern.clone());
-            }
-        }
+        narrowed.extend(
+            other
+                .iter()
+                .filter_map(|other| narrower(one, other))
+                .cloned(),
+        );
     }
-    narrowed
+    without_covered(narrowed)
 }
 
 /// Returns whether an entry has a secret of its own, and not the caller's, none, or a bar.
@@ -104,5 +114,37 @@ fn narrower<'a>(one: &'a ServicePattern, other: &'a ServicePattern) -> Option<&'
         Some(one)
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reach(lists: &[Vec<String>]) -> Reach {
+        let restrictions = lists.iter().map(|list| {
+            let mut restriction = Restriction::default();
+            restriction.services = Some(list.clone());
+            restriction
+        });
+        Reach::new(&Vec::from_iter(restrictions))
+    }
+
+    /// Whoever made a key chose how many restrictions it has, and what is in them.
+    #[test]
+    fn restrictions_stay_as_few_as_they_are_together() {
+        let names = |list: usize| (0..63).map(move |name| format!("chat:l{list}-{name}"));
+        let with_all = |list| Vec::from_iter(names(list).chain([String::new()]));
+        let all: Vec<_> = (0..32).map(with_all).collect();
+        assert_eq!(reach(&all).allowed.len(), 1);
+
+        let nested = |list: usize| {
+            let engines = names(0).map(move |name| name + &"/m".repeat(list));
+            engines.collect::<Vec<_>>()
+        };
+        let nested: Vec<_> = (0..8).map(nested).collect();
+        assert_eq!(reach(&nested).allowed.len(), 63);
+        assert!(reach(&nested).meets("chat:l0-1"));
+        assert!(!reach(&nested).meets("chat:l1-1"));
     }
 }

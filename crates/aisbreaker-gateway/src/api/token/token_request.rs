@@ -47,10 +47,14 @@ impl TokenRequest {
             (None, Some(ContentFormat::UrlEncoded)) => Err(RequestError::MediaType {
                 accepted: "application/json, unless the form has a grant_type",
             }),
-            (None, _) => Ok(Self::Mint(MintRequest::from_members(
-                members,
-                max_lifetime,
-            )?)),
+            (None, _) => {
+                let request = MintRequest::from_members(members, max_lifetime)?;
+                // Which of two members counts may not be left open where they restrict.
+                if !request.grant.restrict.is_empty() || has_restrict(body) {
+                    secret_json::check_unique_members(body)?;
+                }
+                Ok(Self::Mint(request))
+            }
             (Some(Value::String(grant_type)), format) if grant_type == exchange::GRANT_TYPE => {
                 if format != Some(ContentFormat::UrlEncoded) {
                     secret_json::check_unique_members(body).map_err(ExchangeError::from)?;
@@ -61,6 +65,12 @@ impl TokenRequest {
             (Some(_), _) => Err(ExchangeError::UnsupportedGrantType.into()),
         }
     }
+}
+
+/// Returns whether a minting request may have meant to restrict its key.
+fn has_restrict(body: &[u8]) -> bool {
+    const MEMBER: &[u8] = b"restrict";
+    body.windows(MEMBER.len()).any(|window| window == MEMBER)
 }
 
 /// Parses a form. A parameter without a value counts as left out (RFC 6749 section 3.2).

@@ -10,10 +10,8 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{BodyModel, NameEncoding, repeated};
+use super::{BodyModel, NameEncoding, other_models, repeated};
 
-/// The members that name other models: those of OpenRouter and LiteLLM, in any case.
-const OTHER_MODELS: [&str; 2] = ["models", "fallbacks"];
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Finds the model in a JSON object in UTF-8; `None` if it names none, or `null`.
@@ -171,13 +169,7 @@ impl Visitor<'_> for NameVisitor {
         Ok(match text {
             "model" => Name::Model,
             text if text.eq_ignore_ascii_case("model") => Name::OtherCase,
-            text => match OTHER_MODELS
-                .into_iter()
-                .find(|name| text.eq_ignore_ascii_case(name))
-            {
-                Some(name) => Name::OtherModels(name),
-                None => Name::Other,
-            },
+            text => other_models(text).map_or(Name::Other, Name::OtherModels),
         })
     }
 }

@@ -7,7 +7,7 @@ use aisbreaker_api::InvalidRequest;
 use http::HeaderValue;
 use memchr::memmem;
 
-use super::{BodyModel, NameEncoding, repeated};
+use super::{BodyModel, NameEncoding, other_models, repeated};
 use crate::form_urlencoded;
 
 const FIELD: &str = "model";
@@ -33,13 +33,18 @@ pub(crate) fn model_in_multipart(
             "must be multipart/form-data with a boundary of 1 to 70 characters",
         ));
     };
-    let mut model = None;
+    let (mut model, mut others) = (None, None);
     let mut delimiters = 1;
     for part in Parts::of(body, &boundary) {
         let Part { head, content } = part?;
         delimiters += 1;
-        if !is_model(body.get(head).unwrap_or_default())? {
-            continue;
+        match field_of(body.get(head).unwrap_or_default())? {
+            Field::Model => {}
+            Field::OtherModels(name) => {
+                others = Some(name);
+                continue;
+            }
+            Field::Other => continue,
         }
         let bytes = body.get(content.clone()).unwrap_or_default();
         let name = std::str::from_utf8(bytes)
@@ -54,7 +59,10 @@ pub(crate) fn model_in_multipart(
     if memmem::find_iter(body, dashed.as_bytes()).count() > delimiters {
         return Err(malformed("has its boundary in a part or behind its end"));
     }
-    Ok(model)
+    Ok(model.map(|model| BodyModel {
+        other_models: others,
+        ..model
+    }))
 }
 
 /// Returns the boundary of `multipart/form-data; boundary=…`.
@@ -193,9 +201,18 @@ fn head_len(part: &[u8]) -> Result<(usize, usize), InvalidRequest> {
     }
 }
 
-/// Returns whether the header section of a part names the field `model`. Refuses what another parser
-/// may read differently.
-fn is_model(head: &[u8]) -> Result<bool, InvalidRequest> {
+/// The field that a part is.
+#[derive(Clone, Copy)]
+enum Field {
+    Model,
+    /// One that names other models.
+    OtherModels(&'static str),
+    Other,
+}
+
+/// Returns which field the header section of a part names. Refuses what another parser may read
+/// differently.
+fn field_of(head: &[u8]) -> Result<Field, InvalidRequest> {
     let head = decode_head(head);
     let is_allowed = |c: char| !c.is_control() || matches!(c, '\r' | '\n' | '\t');
     if !head.chars().all(is_allowed) {
@@ -218,7 +235,7 @@ fn is_model(head: &[u8]) -> Result<bool, InvalidRequest> {
             "has a part without Content-Disposition: form-data and usable parameters",
         ));
     };
-    is_named_model(&parameters, encoding)
+    field_named(&parameters, encoding)
 }
 
 /// Decodes a header section: UTF-8, or Latin-1 as older clients write names of files.
@@ -253,10 +270,10 @@ fn form_data_parameters(disposition: &str) -> Option<Vec<(String, String)>> {
     parse_parameters(parameters)
 }
 
-fn is_named_model(
+fn field_named(
     parameters: &[(String, String)],
     encoding: Option<&str>,
-) -> Result<bool, InvalidRequest> {
+) -> Result<Field, InvalidRequest> {
     let mut names = parameters.iter().filter(|(key, _)| key == "name");
     let (Some((_, name)), None) = (names.next(), names.next()) else {
         return Err(malformed("has a part without a name, or with two"));
@@ -274,7 +291,10 @@ fn is_named_model(
                 "has a field that some take for model; name it so, or otherwise",
             ))
         } else {
-            Ok(false)
+            // A list is written with brackets.
+            let plain = form_urlencoded::decode(name);
+            let plain = plain.split('[').next().unwrap_or_default().trim();
+            Ok(other_models(plain).map_or(Field::Other, Field::OtherModels))
         };
     }
     let is_file = parameters
@@ -286,7 +306,7 @@ fn is_named_model(
             "must be a field of its own, not a file, and without a coding",
         ));
     }
-    Ok(true)
+    Ok(Field::Model)
 }
 
 /// Returns whether a parser that decodes names, or compares letters only, takes this for `model`.

@@ -3,7 +3,9 @@
 
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_token::{Grant, KeyRing, MAX_OPEN_CHARS, PREFIX};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, zeroize::Zeroizing};
+
+use crate::form_urlencoded;
 
 const GRANT: &str = "requestAuthAndQuotas";
 /// What a holder meant to do, and how it is done.
@@ -20,7 +22,8 @@ pub(super) fn refuse(keys: &KeyRing, grant: &Grant) -> Result<(), InvalidRequest
     if bytes > MAX_OPEN_CHARS {
         return Ok(());
     }
-    match texts.iter().find(|(_, text)| holds_key(keys, text)) {
+    let holds_key = |text: &str| holds_key(keys, text) || holds_key(keys, &decode(text));
+    match texts.iter().find(|(_, text)| holds_key(text)) {
         Some((path, _)) => Err(InvalidRequest::new(path.clone(), PROBLEM)),
         None => Ok(()),
     }
@@ -46,6 +49,11 @@ fn texts(grant: &Grant) -> Vec<(String, &str)> {
         texts.push((path, target.as_str()));
     }
     texts
+}
+
+/// Returns a text as a server decodes it that takes it out of a URL.
+fn decode(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(form_urlencoded::decode(text))
 }
 
 /// Returns whether a text holds a key of this server: also in quotes, after `Bearer`, or in a query.
@@ -98,6 +106,7 @@ mod tests {
             (format!("sk-{key}"), true),
             (format!("https://a.example/?key={key}&x=1"), true),
             (format!("{key}x"), true),
+            (key.replace("aisbreaker_", "%61isbreaker%5F"), true),
             (key.get(..key.len() / 2).unwrap().to_owned(), true),
             (
                 format!("aisbreaker_x {} {key}", key_of(&other, "a.example")),

@@ -2,7 +2,7 @@
 
 use aisbreaker_api::ServiceId;
 use aisbreaker_services::{SecretNeed, ServiceRestrictions, services::secret_need};
-use aisbreaker_token::{Grant, Restriction};
+use aisbreaker_token::{Grant, Restriction, ServiceSecret};
 
 use super::{Review, SECRETS, SecretKind};
 use crate::restrictions::Restrictions;
@@ -51,7 +51,10 @@ impl Review<'_> {
         let mut listed = lists
             .flatten()
             .filter_map(|text| ServiceId::parse(text.as_str()).ok());
-        self.known.iter().any(|known| can_call(&known.id))
+        // Behind a service of this server, at another one, any service may be.
+        let is_own = |entry: &ServiceSecret| entry.service_id.starts_with("aisbreaker:");
+        grant.service_secrets.iter().any(is_own)
+            || self.known.iter().any(|known| can_call(&known.id))
             || self.entries.ids().any(|id| can_call(&id))
             || listed.any(|id| can_call(&id))
     }
