@@ -34,6 +34,8 @@ pub(crate) enum AuthenticationError {
     TooManyFailures,
     /// The server's default key does not open here and now.
     InvalidDefaultKey(OpenError),
+    /// The key opens, but is revoked.
+    Revoked(Revoked),
     /// The server's default key is revoked.
     RevokedDefaultKey(Revoked),
     /// The key holds a service id that is not one.

@@ -7,9 +7,10 @@
 
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
+use aisbreaker_api::InvalidRequest;
 use aisbreaker_token::{Grant, Host, Opened};
 use bytes::Bytes;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, request::Parts};
 use http_body::Body;
 use secrecy::SecretString;
 
@@ -24,7 +25,7 @@ use crate::{
         body::{BodyLimits, ReceivedBody},
         credentials::Authorization,
         error::RequestError,
-        head::Head,
+        head::{Endpoints, Head, Surface},
     },
     response::{ResponseBody, with_headers},
     restrictions::KeyUse,
@@ -87,6 +88,19 @@ impl Pipeline {
         ReceivedBody::receive(body, head.content, self.body_limits, None, memory).await
     }
 
+    /// Receives a form and parses it.
+    pub(crate) async fn receive_form<B: Body<Data = Bytes>, T: Send + 'static>(
+        &self,
+        (parts, endpoints): (&Parts, Endpoints),
+        body: B,
+        parse: fn(&[u8]) -> Result<T, InvalidRequest>,
+    ) -> Result<(Head, T), Failure> {
+        let head = Head::read(parts, endpoints, Surface::Form)?;
+        let body = self.receive(&head, body, &self.memory(&head)).await?;
+        let (form, _hold) = body.parse(move |body| parse(body)).await?;
+        Ok((head, form))
+    }
+
     /// Authenticates a request and judges its head by the restrictions of its key, then receives
     /// its content, no more than they allow.
     ///
@@ -137,7 +151,7 @@ impl Pipeline {
                 Err(revoked) if is_default => {
                     return Err(AuthenticationError::RevokedDefaultKey(revoked).into());
                 }
-                Err(revoked) => return Err(revoked.into()),
+                Err(revoked) => return Err(AuthenticationError::Revoked(revoked).into()),
             }
         }
         let origin = caller.restrictions.allowed_origin(head.origin.as_ref());
@@ -154,17 +168,18 @@ impl Pipeline {
     /// Opens a key that a request is about, as one opens that a request is made with.
     ///
     /// # Errors
-    /// A failure with status 401.
+    /// Why the key may not be used.
     pub(crate) fn open_key(
         &self,
         key: &SecretString,
         host: &Host,
         client: IpAddr,
-    ) -> Result<Opened<Grant>, Failure> {
+    ) -> Result<Opened<Grant>, AuthenticationError> {
         let (now, failures) = (self.clock.wall(), self.offline_failures(client));
         let opened = self.authenticator.open(key, host, now, failures)?;
         authenticate::check_usable(opened.payload())?;
-        self.revocations.check_opened(&opened)?;
+        let revoked = self.revocations.check_opened(&opened);
+        revoked.map_err(AuthenticationError::Revoked)?;
         Ok(opened)
     }
 

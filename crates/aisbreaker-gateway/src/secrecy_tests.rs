@@ -10,7 +10,8 @@ use serde_json::json;
 
 use crate::{
     api::token::{
-        MintPolicy, Minter, grant_rules::GrantRules, mint_request::MintRequest, token_response,
+        MintPolicy, Minter, grant_rules::GrantRules, mint_request::MintRequest,
+        token_response::TokenResponse,
     },
     authenticate::{Authenticator, offline::tests::Client},
     config::Config,
@@ -81,7 +82,7 @@ fn debug_output_shows_no_piece_of_a_secret() {
         ("a refused MintRequest", format!("{refused:#?}")),
         (
             "a token response",
-            format!("{:#?}", token_response(&minted, &mint)),
+            format!("{:#?}", TokenResponse::minted(&minted, None, &[]).send()),
         ),
         (
             "Authorization",

@@ -1,35 +1,30 @@
 //! Where errors get their HTTP status.
 //!
 //! There is one `match` per error enum and no `_` arm, so a new variant does not compile until
-//! somebody has chosen its status.
+//! somebody has chosen its status. Those of the OAuth endpoints are in `oauth`.
 
-use std::{fmt::Display, time::Duration};
+mod oauth;
+
+use std::fmt::Display;
 
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_services::ServiceError;
-use aisbreaker_token::delegation::DelegationError;
 use http::{
     HeaderValue, StatusCode,
-    header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, UPGRADE, WWW_AUTHENTICATE},
+    header::{ACCEPT_ENCODING, ALLOW, CONNECTION, UPGRADE, WWW_AUTHENTICATE},
 };
 
 use crate::{
     admission::refusal::{Exceeded, NotAdmitted},
-    api::{
-        introspect::IntrospectError,
-        quota::QuotaError,
-        revoke::RevokeError,
-        token::{ExchangeError, MintError},
-    },
+    api::quota::QuotaError,
     authenticate::AuthenticationError,
     clock::ceil_seconds,
     failure::Failure,
     gateway::GatewayError,
     provider_api::error::ProviderApiError,
     request::error::{HostError, RequestError},
-    response::NO_STORE,
     restrictions::RestrictionError,
-    revocation::{NotRevoked, Revoked},
+    revocation::Revoked,
     route::RouteError,
 };
 
@@ -41,8 +36,6 @@ const BASIC: HeaderValue = HeaderValue::from_static(r#"Basic realm="aisbreaker",
 /// Follows the message about a missing secret, for clients that only know of API keys.
 const MISSING_SECRET_HINT: &str =
     "; the API key must be a key of this server that has a secret for it, or that secret itself";
-/// How long to wait for room in the list of revoked keys, from which keys go as they expire.
-const FULL_LIST_RETRY: Duration = Duration::from_secs(60);
 /// The message for every invalid key, whatever is wrong with it.
 const INVALID_KEY: &str = "Invalid aisbreaker access token: it is not valid at this host, has expired or was altered. \
                            Mint a new one with POST /api/v1/oauth/token";
@@ -168,38 +161,21 @@ impl From<InvalidRequest> for Failure {
 impl From<AuthenticationError> for Failure {
     fn from(error: AuthenticationError) -> Self {
         match error {
-            AuthenticationError::InvalidKey(cause) => {
-                Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
-                    .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
-                    .with_cause(cause.to_string())
+            AuthenticationError::InvalidKey(cause) => invalid_key(cause.to_string()),
+            AuthenticationError::RuleBroken(broken) => invalid_key(broken.to_string()),
+            AuthenticationError::Revoked(revoked) => invalid_key(revoked.to_string()),
+            AuthenticationError::TooManyFailures => invalid_key(
+                "offline key of a client whose offline keys failed too often; not opened",
+            ),
+            AuthenticationError::InvalidServiceId => {
+                invalid_key("key names a service id that cannot be one")
             }
-            AuthenticationError::RuleBroken(broken) => {
-                Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
-                    .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
-                    .with_cause(broken.to_string())
-            }
-            AuthenticationError::TooManyFailures => {
-                Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
-                    .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
-                    .with_cause(
-                        "offline key of a client whose offline keys failed too often; not opened",
-                    )
-            }
+            AuthenticationError::InvalidRestriction(invalid) => invalid_key(format!(
+                "key has a restriction {} whose value {} {}",
+                invalid.member, invalid.index, invalid.problem
+            )),
             AuthenticationError::InvalidDefaultKey(cause) => invalid_default_key(&cause),
             AuthenticationError::RevokedDefaultKey(cause) => invalid_default_key(&cause),
-            AuthenticationError::InvalidServiceId => {
-                Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
-                    .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
-                    .with_cause("key names a service id that cannot be one")
-            }
-            AuthenticationError::InvalidRestriction(invalid) => {
-                Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
-                    .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
-                    .with_cause(format!(
-                        "key has a restriction {} whose value {} {}",
-                        invalid.member, invalid.index, invalid.problem
-                    ))
-            }
             AuthenticationError::NotBearer => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "Authorization must be 'Bearer' and an aisbreaker key or the secret of the service",
@@ -239,6 +215,13 @@ fn restriction_cause(restriction: &str) -> String {
     format!("refused by the restriction {restriction} of the key")
 }
 
+/// Creates the failure of a key that may not be used. It is one and the same, whatever the cause.
+fn invalid_key(cause: impl Into<String>) -> Failure {
+    Failure::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
+        .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
+        .with_cause(cause)
+}
+
 fn invalid_default_key(cause: &dyn Display) -> Failure {
     Failure::new(
         StatusCode::UNAUTHORIZED,
@@ -248,55 +231,11 @@ fn invalid_default_key(cause: &dyn Display) -> Failure {
     .with_cause(format!("default key refused: {cause}"))
 }
 
-impl From<Revoked> for Failure {
-    fn from(revoked: Revoked) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, INVALID_KEY)
-            .with_header(WWW_AUTHENTICATE, INVALID_TOKEN)
-            .with_cause(revoked.to_string())
-    }
-}
-
-impl From<RevokeError> for Failure {
-    fn from(error: RevokeError) -> Self {
-        match error {
-            RevokeError::Exceeded {
-                limit,
-                unit,
-                retry_after,
-            } => {
-                let message = format!(
-                    "too many revocations: no more than {limit} per minute{unit}; try again later"
-                );
-                Self::quota_exceeded(message, retry_after)
-            }
-            RevokeError::NotRead => Self::quota_exceeded(
-                "too many keys of this client that were sealed offline did not open: the key was not read; try again \
-                 later",
-                Some(Duration::from_secs(60)),
-            ),
-            RevokeError::UnknownOperator => Self::new(
-                StatusCode::UNAUTHORIZED,
-                "only the operator revokes keys by id: send the operator's secret as the password of HTTP Basic \
-                 authentication",
-            )
-            .with_header(WWW_AUTHENTICATE, BASIC),
-            RevokeError::NotRevoked(NotRevoked::Full) => Self::overloaded(
-                "this server's list of revoked keys is full: the key is not revoked; try again later",
-            )
-            .with_retry_after(FULL_LIST_RETRY),
-            RevokeError::NotRevoked(NotRevoked::NotKept(cause)) => Self::overloaded(
-                "the revocation could not be kept, and may end with this server's process; try again",
-            )
-            .with_cause(cause),
-        }
-    }
-}
-
 impl From<NotAdmitted> for Failure {
     fn from(not_admitted: NotAdmitted) -> Self {
         match not_admitted {
             NotAdmitted::Exceeded(exceeded) => exceeded.into(),
-            NotAdmitted::Revoked => Revoked::InStore.into(),
+            NotAdmitted::Revoked => AuthenticationError::Revoked(Revoked::InStore).into(),
             NotAdmitted::Unavailable(cause) => Self::overloaded(
                 "this server cannot count requests at the moment, and so takes none; try again",
             )
@@ -361,107 +300,6 @@ impl From<ProviderApiError> for Failure {
                     failure.message.push_str(MISSING_SECRET_HINT);
                 }
                 failure
-            }
-        }
-    }
-}
-
-impl From<MintError> for Failure {
-    fn from(error: MintError) -> Self {
-        match error {
-            MintError::Request(invalid) => invalid.into(),
-            MintError::UnknownClient => Self::new(
-                StatusCode::UNAUTHORIZED,
-                "this server mints keys only for those who know its secret: send it as clientSecret, or as the password \
-                 of HTTP Basic authentication",
-            )
-            .with_kind("invalid_client")
-            .with_header(WWW_AUTHENTICATE, BASIC),
-            MintError::ForbiddenService { index } => Self::new(
-                StatusCode::FORBIDDEN,
-                format!(
-                    "requestAuthAndQuotas.serviceSecrets[{index}].serviceId is none of the services for which this \
-                     server seals secrets"
-                ),
-            ),
-            MintError::ForbiddenUrl { index } => Self::new(
-                StatusCode::FORBIDDEN,
-                format!(
-                    "requestAuthAndQuotas.serviceSecrets[{index}].url must be at a public https address, since anyone \
-                     may mint here; the operator can restrict minting (mint.secret), or open such addresses to all \
-                     callers (egress.allow_callers)"
-                ),
-            ),
-            MintError::TooLong { chars, maximum } => Self::new(
-                StatusCode::BAD_REQUEST,
-                format!(
-                    "the key would have {chars} characters, more than {maximum}: seal fewer or shorter serviceSecrets"
-                ),
-            ),
-            MintError::Internal(cause) => {
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the key could not be sealed; try again")
-                    .with_cause(cause)
-            }
-        }
-    }
-}
-
-impl From<IntrospectError> for Failure {
-    fn from(error: IntrospectError) -> Self {
-        match error {
-            IntrospectError::UnknownClient => Self::new(
-                StatusCode::UNAUTHORIZED,
-                "only the holder of a key and the operator may ask about it: send the key itself as the bearer value, \
-                 or the operator's secret as the password of HTTP Basic authentication",
-            )
-            .with_header(WWW_AUTHENTICATE, BASIC),
-        }
-    }
-}
-
-impl From<ExchangeError> for Failure {
-    /// Source: RFC 6749 section 5.2, RFC 8693 section 2.2.2.
-    fn from(error: ExchangeError) -> Self {
-        let refused = |code, message: String| {
-            let mut failure = Self::new(StatusCode::BAD_REQUEST, message);
-            failure.oauth_error = Some(code);
-            failure.with_header(CACHE_CONTROL, NO_STORE)
-        };
-        match error {
-            ExchangeError::Request(invalid) => refused("invalid_request", invalid.to_string()),
-            ExchangeError::UnsupportedGrantType => refused(
-                "unsupported_grant_type",
-                "grant_type must be urn:ietf:params:oauth:grant-type:token-exchange; a request without it mints a key"
-                    .to_owned(),
-            ),
-            ExchangeError::InvalidTarget { parameter } => refused(
-                "invalid_target",
-                format!("{parameter} must name the host that the request is sent to, for which the key is"),
-            ),
-            ExchangeError::InvalidScope => refused(
-                "invalid_scope",
-                "there are no scopes; narrow the key with restrict".to_owned(),
-            ),
-            ExchangeError::InvalidSubject { cause } => {
-                let failure = refused("invalid_request", format!("subject_token: {INVALID_KEY}"));
-                failure.with_cause(cause.unwrap_or_default())
-            }
-            ExchangeError::Delegation(DelegationError::NeverValid) => refused(
-                "invalid_request",
-                "notBefore must be before the key expires, which is no later than subject_token does".to_owned(),
-            ),
-            ExchangeError::Delegation(cause) => refused(
-                "invalid_request",
-                format!("subject_token allows no further exchange: {cause}"),
-            ),
-            ExchangeError::TooLong { chars, maximum } => refused(
-                "invalid_request",
-                format!("the key would have {chars} characters, more than {maximum}: send a shorter restrict"),
-            ),
-            ExchangeError::Internal(cause) => {
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the key could not be sealed; try again")
-                    .with_cause(cause)
-                    .into_oauth_error()
             }
         }
     }

@@ -10,23 +10,21 @@ use std::time::SystemTime;
 use aisbreaker_services::Dialect;
 use aisbreaker_token::{Grant, Host, KeyId, Opened, RequestQuotas, Restriction};
 use bytes::Bytes;
-use http::{Response, StatusCode, request::Parts};
+use http::{Response, request::Parts};
 use http_body::Body;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
 use self::introspection_request::IntrospectionRequest;
-use super::{
-    quota::{GLOBAL, PER_CLIENT, QuotaError},
-    token::reach::Reach,
-};
+use super::{quota, token::reach::Reach};
 use crate::{
+    authenticate::AuthenticationError,
     failure::Failure,
     pipeline::Pipeline,
     request::{
         basic::{self, constant_time_eq},
         credentials::{self, Authorization},
-        head::{Endpoints, Head, Surface},
+        head::Endpoints,
     },
     response::{self, ResponseBody},
     telemetry::access_log::AccessLog,
@@ -37,6 +35,8 @@ use crate::{
 pub(crate) enum IntrospectError {
     /// The caller is neither the holder of the key nor the operator.
     UnknownClient,
+    /// Too many keys of this client that were sealed offline did not open, so that none is read.
+    NotRead,
 }
 
 /// The introspection surface.
@@ -102,21 +102,20 @@ impl IntrospectionApi {
         if let Err(error) = endpoints.host {
             return Err(error.into());
         }
-        // Charged before anything is compared or opened, so that nobody guesses for free.
-        charge(pipeline, &endpoints)?;
+        quota::charge(pipeline, &endpoints)?;
         log.mark_charged();
-        let head = Head::read(parts, endpoints, Surface::Form)?;
-        let memory = pipeline.memory(&head);
-        let body = pipeline.receive(&head, body, &memory).await?;
-        let (request, _hold) = body.parse(|body| IntrospectionRequest::parse(body)).await?;
-        let IntrospectionRequest { token } = request;
+        let parse = IntrospectionRequest::parse;
+        let form = pipeline.receive_form((parts, endpoints), body, parse);
+        let (head, IntrospectionRequest { token }) = form.await?;
         self.check_caller(parts, &token)?;
         let opened = match pipeline.open_key(&token, &head.host, head.client) {
             Ok(opened) => opened,
-            // Overload is not the fault of the key.
-            Err(failure) if failure.status != StatusCode::UNAUTHORIZED => return Err(failure),
-            Err(failure) => {
-                if let Some(cause) = failure.cause {
+            // It may be valid, and nobody has looked.
+            Err(AuthenticationError::TooManyFailures) => {
+                return Err(IntrospectError::NotRead.into());
+            }
+            Err(error) => {
+                if let Some(cause) = Failure::from(error).cause {
                     log.set_cause(cause);
                 }
                 return Ok(response::not_stored(&Inactive { active: false }));
@@ -149,14 +148,6 @@ impl IntrospectionApi {
             | Authorization::Unusable => Err(IntrospectError::UnknownClient.into()),
         }
     }
-}
-
-/// Charges an introspection as a quota query.
-fn charge(pipeline: &Pipeline, endpoints: &Endpoints) -> Result<(), QuotaError> {
-    let (now, limits) = (pipeline.clock.monotonic(), (PER_CLIENT, GLOBAL));
-    let admission = &pipeline.admission;
-    let charged = admission.charge_quota_query(endpoints.client, limits, now);
-    charged.map_err(QuotaError::of_refusal)
 }
 
 impl<'a> Active<'a> {

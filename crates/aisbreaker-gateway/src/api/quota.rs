@@ -95,7 +95,6 @@ pub(crate) async fn serve(
     if let Err(error) = endpoints.host {
         return Err(error.into());
     }
-    // Charged before the key is opened, which takes time.
     charge(pipeline, &endpoints)?;
     log.mark_charged();
     let head = Head::read(parts, endpoints, Surface::Quota)?;
@@ -134,7 +133,8 @@ pub(crate) async fn serve(
     Ok(response::not_stored(&body))
 }
 
-fn charge(pipeline: &Pipeline, endpoints: &Endpoints) -> Result<(), QuotaError> {
+/// Charges a question about a key, before anything of it is compared or opened.
+pub(super) fn charge(pipeline: &Pipeline, endpoints: &Endpoints) -> Result<(), QuotaError> {
     let limits = (PER_CLIENT, GLOBAL);
     let now = pipeline.clock.monotonic();
     let charged = pipeline

@@ -24,11 +24,7 @@ use crate::{
     authenticate::AuthenticationError,
     failure::Failure,
     pipeline::Pipeline,
-    request::{
-        basic,
-        credentials::key_in,
-        head::{Endpoints, Head, Surface},
-    },
+    request::{basic, credentials::key_in, head::Endpoints},
     response::{self, ResponseBody},
     revocation::{
         NotRevoked, Revocation,
@@ -103,10 +99,9 @@ impl RevocationApi {
         }
         let by = self.revoker(pipeline, &parts.headers, endpoints.client)?;
         log.mark_charged();
-        let head = Head::read(parts, endpoints, Surface::Form)?;
-        let memory = pipeline.memory(&head);
-        let body = pipeline.receive(&head, body, &memory).await?;
-        let (request, _hold) = body.parse(|body| RevocationRequest::parse(body)).await?;
+        let parse = RevocationRequest::parse;
+        let form = pipeline.receive_form((parts, endpoints), body, parse);
+        let (head, request) = form.await?;
         let now = pipeline.clock.wall();
         let revocations = match request {
             RevocationRequest::Token(token) => {

@@ -12,23 +12,24 @@ mod restriction;
 mod rfc3339;
 mod secret_json;
 mod token_request;
+pub(crate) mod token_response;
 mod warnings;
 
 use std::{sync::Arc, time::SystemTime};
 
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_services::Registry;
-use aisbreaker_token::{Host, KeyId, SealError, SealedKey, ValidityPeriod};
+use aisbreaker_token::{Host, SealError, SealedKey, ValidityPeriod};
 use bytes::Bytes;
 use http::{HeaderMap, Response, request::Parts};
 use http_body::Body;
-use serde::Serialize;
 
 use self::{
     exchange::Exchange,
     grant_rules::GrantRules,
     mint_request::{MintRequest, invalid_lifetime},
     token_request::TokenRequest,
+    token_response::TokenResponse,
 };
 pub(crate) use self::{exchange::ExchangeError, mint_error::MintError};
 pub use self::{
@@ -40,7 +41,7 @@ use crate::{
     failure::Failure,
     pipeline::{Pipeline, parse_and_admit},
     request::head::{Endpoints, Head, Surface},
-    response::{self, ResponseBody, hold_memory},
+    response::{ResponseBody, hold_memory},
     server_keys::ServerKeys,
     telemetry::access_log::AccessLog,
 };
@@ -51,20 +52,6 @@ pub(crate) struct Minter {
     pub(crate) keys: ServerKeys,
     pub(crate) registry: Registry,
     pub(crate) rules: Arc<GrantRules>,
-}
-
-/// The response of a token endpoint (RFC 6749 section 5.1).
-#[derive(Serialize)]
-struct TokenResponse<'a> {
-    access_token: &'a str,
-    token_type: &'static str,
-    expires_in: u64,
-    #[serde(rename = "keyId")]
-    key_id: KeyId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    warnings: &'a [String],
 }
 
 impl Minter {
@@ -95,7 +82,8 @@ impl Minter {
                         }
                         let server = (&self.registry, &*self.rules);
                         warnings::add(&mut request.warnings, server, &request.grant);
-                        Ok(token_response(&key, &request))
+                        let name = request.grant.name.as_deref();
+                        Ok(TokenResponse::minted(&key, name, &request.warnings).send())
                     }
                     Err(error) => Err(error.into()),
                 }
@@ -147,16 +135,4 @@ impl Minter {
             Err(error) => Err(MintError::Internal(error.to_string())),
         }
     }
-}
-
-pub(crate) fn token_response(key: &SealedKey, request: &MintRequest) -> Response<ResponseBody> {
-    let body = TokenResponse {
-        access_token: key.expose(),
-        token_type: "Bearer",
-        expires_in: key.expires_in().as_secs(),
-        key_id: key.id(),
-        name: request.grant.name.as_deref(),
-        warnings: &request.warnings,
-    };
-    response::not_stored(&body)
 }

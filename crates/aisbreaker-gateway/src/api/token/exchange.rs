@@ -9,27 +9,20 @@ use std::{cell::OnceCell, net::IpAddr, time::SystemTime};
 
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_token::{
-    Grant, Host, KeyId, KeyRing, Opened, Restriction, SealError, SealedKey,
+    Grant, Host, KeyRing, Opened, Restriction, SealError, SealedKey,
     delegation::{self, DelegationError, GrantPart},
 };
 use http::Response;
-use serde::Serialize;
 
 pub(super) use self::request::ExchangeRequest;
-use super::reach::Reach;
+use super::{reach::Reach, token_response::TokenResponse};
 use crate::{
-    failure::Failure,
-    pipeline::Pipeline,
-    request::error::RequestError,
-    response::{self, ResponseBody},
+    failure::Failure, pipeline::Pipeline, request::error::RequestError, response::ResponseBody,
     telemetry::access_log::AccessLog,
 };
 
 /// The grant type of the exchange.
 pub(super) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-/// The only type of token there is.
-const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-
 /// Why a token is not exchanged.
 #[derive(Debug)]
 pub(crate) enum ExchangeError {
@@ -63,21 +56,6 @@ impl From<ExchangeError> for RequestError {
     }
 }
 
-/// The response of an exchange (RFC 8693 section 2.2.1).
-#[derive(Serialize)]
-struct ExchangeResponse<'a> {
-    access_token: &'a str,
-    issued_token_type: &'static str,
-    token_type: &'static str,
-    expires_in: u64,
-    #[serde(rename = "keyId")]
-    key_id: KeyId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    warnings: &'a [String],
-}
-
 /// Exchanges a key for a narrower one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Exchange<'a> {
@@ -98,7 +76,10 @@ impl Exchange<'_> {
         request.check_target(self.host)?;
         let parent = match pipeline.open_key(&request.subject_token, self.host, self.client) {
             Ok(parent) => parent,
-            Err(Failure { cause, .. }) => return Err(ExchangeError::InvalidSubject { cause }),
+            Err(error) => {
+                let cause = Failure::from(error).cause;
+                return Err(ExchangeError::InvalidSubject { cause });
+            }
         };
         log.set_parent(parent.id());
         let name = request.child.name.clone();
@@ -107,16 +88,7 @@ impl Exchange<'_> {
         if let Some(name) = &name {
             log.set_key_name(name);
         }
-        let body = ExchangeResponse {
-            access_token: key.expose(),
-            issued_token_type: ACCESS_TOKEN,
-            token_type: "Bearer",
-            expires_in: key.expires_in().as_secs(),
-            key_id: key.id(),
-            name: name.as_deref(),
-            warnings: &request.warnings,
-        };
-        Ok(response::not_stored(&body))
+        Ok(TokenResponse::exchanged(&key, name.as_deref(), &request.warnings).send())
     }
 
     fn seal_child(

@@ -17,8 +17,9 @@ use super::{
     super::{
         mint_request::{self, Reader},
         secret_json::{self, ZeroizingMap},
+        token_response::ACCESS_TOKEN,
     },
-    ACCESS_TOKEN, ExchangeError,
+    ExchangeError,
 };
 
 /// Members of a minting request that would widen a child, or look as if they did.
