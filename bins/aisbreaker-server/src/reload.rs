@@ -11,6 +11,7 @@ use std::{
 };
 
 use aisbreaker_gateway::{Clock as _, Gateway, SystemClock};
+use aisbreaker_token::KeyRing;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{revoked_file::RevokedFile, settings::KeySources};
@@ -70,6 +71,7 @@ impl Reload {
         match built {
             Ok(Ok(ring)) => {
                 let kid = ring.sealing_key_id();
+                warn_about_phrases(&ring);
                 gateway.replace_keys(ring);
                 tracing::info!(%kid, "SIGHUP: the server keys are read anew");
                 warn_about_files(&self.keys, SystemClock::new().wall(), self.max_lifetime);
@@ -84,6 +86,19 @@ impl Reload {
                 );
             }
         }
+    }
+}
+
+/// Warns of phrases so short that they can be guessed.
+pub(crate) fn warn_about_phrases(ring: &KeyRing) {
+    let phrases = ring.short_phrases();
+    if phrases > 0 {
+        tracing::warn!(
+            phrases,
+            "phrases under 10 characters open keys of the original server: anybody who guesses one can \
+             forge such keys; white space separates phrases, so one that contains some needs a file of \
+             its own (keys.opening_files)"
+        );
     }
 }
 

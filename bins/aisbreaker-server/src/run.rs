@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     commands::Outcome,
     gateway_setup, logging, open_files,
-    reload::Reload,
+    reload::{self, Reload},
     revoked_file::RevokedFile,
     settings::{Settings, StateSettings},
     state_file::StateFile,
@@ -46,6 +46,7 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
     if is_network_open {
         warn_about_open_network();
     }
+    reload::warn_about_phrases(&gateway.keys);
     tracing::info!(kid = %gateway.keys.sealing_key_id(), "server key that seals API keys");
 
     let client = egress::Client::new(egress, timeouts).with_bounds(bounds);

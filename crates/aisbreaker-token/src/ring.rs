@@ -34,6 +34,9 @@ pub struct KeyRing {
     /// Tried in this order, since a legacy key does not name its server key.
     #[cfg(feature = "legacy")]
     pub(crate) legacy: Vec<LegacyKey>,
+    /// How many of them come from phrases too short to seal with.
+    #[cfg(feature = "legacy")]
+    short_phrases: usize,
 }
 
 /// A server key, and the header of the keys that it seals.
@@ -61,6 +64,8 @@ impl KeyRing {
             sealing: key,
             #[cfg(feature = "legacy")]
             legacy: vec![legacy],
+            #[cfg(feature = "legacy")]
+            short_phrases: 0,
         }
     }
 
@@ -70,12 +75,15 @@ impl KeyRing {
     /// Returns [`RingError::SameId`] if the ring has a different server key with the same id.
     pub fn with_opening_key(mut self, key: impl Into<OpeningKey>) -> Result<Self, RingError> {
         let opening = key.into();
+        #[cfg(feature = "legacy")]
+        let is_short = opening.derived.is_none();
         if let Some(derived) = opening.derived {
             self.insert(derived)?;
         }
         #[cfg(feature = "legacy")]
         if !self.legacy.contains(&opening.legacy) {
             self.legacy.push(opening.legacy);
+            self.short_phrases = self.short_phrases.saturating_add(usize::from(is_short));
         }
         Ok(self)
     }
@@ -101,6 +109,14 @@ impl KeyRing {
     /// Returns the id of the server key that this ring seals with.
     pub fn sealing_key_id(&self) -> ServerKeyId {
         self.sealing.id()
+    }
+
+    /// Returns how many phrases in the ring are too short to seal with, and so open legacy keys only.
+    ///
+    /// Whoever guesses one can forge those.
+    #[cfg(feature = "legacy")]
+    pub fn short_phrases(&self) -> usize {
+        self.short_phrases
     }
 
     /// Returns the server key whose API keys have this header.

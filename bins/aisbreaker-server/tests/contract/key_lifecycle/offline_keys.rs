@@ -241,6 +241,12 @@ fn the_failures_of_offline_keys_count_wherever_they_are_sent() {
 
     assert_eq!(status(&exchange(&good, &json!({}))), 400);
     assert_bad_key("good", &server.process(&good, &dummy_call()));
+    // Nobody has looked, so that it is neither active nor inactive.
+    let form = format!("token={good}");
+    let question = Request::post("/api/v1/oauth/introspect", form)
+        .set("Content-Type", "application/x-www-form-urlencoded")
+        .bearer(&good);
+    assert_eq!(status(&question), 429);
 }
 
 /// Else anybody could reach the operator's own network, since anybody can seal an address.

@@ -1,6 +1,6 @@
 //! Contract section 1: settings, their sources, and the command line.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
     ConfigFile, KEY, Request, Server, call, dummy_call, refused_start, run, service,
@@ -215,6 +215,26 @@ fn phrases_that_are_nearly_raw_keys_are_warned_about() {
         assert_eq!(warned, expected, "{log}");
         assert!(!log.contains(shorter), "a value is repeated:\n{log}");
     }
+}
+
+#[test]
+fn phrases_that_can_be_guessed_are_warned_about() {
+    let is_warning = |line: &Value| {
+        let text = line["message"].as_str().unwrap_or_default();
+        text.contains("under 10 characters")
+    };
+    for (opening, phrases) in [
+        ("correct horse one battery", 4),
+        ("one one long-phrase-10", 1),
+    ] {
+        let server = Server::start(&[("AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES", opening)]);
+        let line = server.wait_for_log("the warning", is_warning);
+        assert_eq!(line["phrases"], phrases, "{opening}");
+        assert!(!server.log().contains("horse"), "a phrase is repeated");
+    }
+    let server = Server::start(&[("AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES", "another-phrase")]);
+    server.wait_for_log("the start", |line| line["message"] == "listening");
+    assert!(!server.log().contains("under 10 characters"));
 }
 
 #[test]

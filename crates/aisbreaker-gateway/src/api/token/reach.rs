@@ -5,7 +5,7 @@ use aisbreaker_token::{Restriction, ServiceSecret, delegation::GrantPart};
 use secrecy::ExposeSecret as _;
 
 /// The task of this server's own services, behind which others are called.
-const OWN_TASK: &str = "aisbreaker:";
+pub(super) const OWN_TASK: &str = "aisbreaker:";
 
 /// What a key can reach: a service that every list of its restrictions allows.
 #[derive(Debug)]

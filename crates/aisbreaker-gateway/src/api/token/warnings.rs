@@ -15,7 +15,7 @@ use aisbreaker_services::{
 use aisbreaker_token::{Grant, ServiceSecret};
 
 use self::entries::{Entries, SecretKind};
-use super::{grant_rules::GrantRules, mint_request::MAX_WARNINGS};
+use super::{grant_rules::GrantRules, mint_request::MAX_WARNINGS, reach::OWN_TASK};
 use crate::request::credentials::is_key;
 
 const SECRETS: &str = "requestAuthAndQuotas.serviceSecrets";
@@ -96,6 +96,15 @@ impl Review<'_> {
             return;
         }
         self.default_url(entry, &format!("{path}.url"));
+        if SecretKind::of(entry) == SecretKind::CallersOwn
+            && !entry.service_id.starts_with(OWN_TASK)
+        {
+            self.warn(
+                &format!("{path}.authSecret"),
+                "is {{secret}}, so the service receives the key itself; that is for \
+                 aisbreaker:network",
+            );
+        }
         // The empty id is all services.
         let id = ServiceId::parse(entry.service_id.as_str()).ok();
         match &id {

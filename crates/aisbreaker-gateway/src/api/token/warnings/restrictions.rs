@@ -4,7 +4,7 @@ use aisbreaker_api::ServiceId;
 use aisbreaker_services::{SecretNeed, ServiceRestrictions, services::secret_need};
 use aisbreaker_token::{Grant, Restriction, ServiceSecret};
 
-use super::{Review, SECRETS, SecretKind};
+use super::{super::reach::OWN_TASK, Review, SECRETS, SecretKind};
 use crate::restrictions::Restrictions;
 
 const RESTRICT: &str = "restrict";
@@ -52,7 +52,7 @@ impl Review<'_> {
             .flatten()
             .filter_map(|text| ServiceId::parse(text.as_str()).ok());
         // Behind a service of this server, at another one, any service may be.
-        let is_own = |entry: &ServiceSecret| entry.service_id.starts_with("aisbreaker:");
+        let is_own = |entry: &ServiceSecret| entry.service_id.starts_with(OWN_TASK);
         grant.service_secrets.iter().any(is_own)
             || self.known.iter().any(|known| can_call(&known.id))
             || self.entries.ids().any(|id| can_call(&id))

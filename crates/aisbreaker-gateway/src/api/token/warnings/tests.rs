@@ -254,6 +254,18 @@ fn a_key_that_allows_nothing_is_named() {
 }
 
 #[test]
+fn a_service_that_would_receive_the_key_itself_is_named() {
+    for id in ["chat:openai.com", "chat:azure", "chat:", ""] {
+        let entries = json!([{"serviceId": id, "authSecret": "{{secret}}"}]);
+        let found = warnings(&entries);
+        assert!(
+            found.iter().any(|text| text.contains("the key itself")),
+            "{id}: {found:?}"
+        );
+    }
+}
+
+#[test]
 fn a_grant_that_works_has_no_warning() {
     let secret = |id: &str| json!({"serviceId": id, "authSecret": "sk"});
     let at = |id: &str, url: Value| json!({"serviceId": id, "authSecret": "sk", "url": url});
@@ -269,7 +281,6 @@ fn a_grant_that_works_has_no_warning() {
         json!({"serviceId": "chat:dummy", "authSecret": ""}),
         json!({"serviceId": "aisbreaker:network", "authSecret": "{{secret}}"}),
         json!({"serviceId": "aisbreaker:network", "authSecret": ""}),
-        json!({"serviceId": "chat:azure", "authSecret": "{{secret}}"}),
         at("chat:azure.com", json!("https://x.openai.azure.com")),
         at("aisbreaker:network", json!("https://far.example/")),
         at(
