@@ -132,8 +132,28 @@ pub(crate) fn directory(path: &Path) -> &Path {
 }
 
 /// Returns the path with this suffix added to its file name.
-pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()
+}
+
+/// Opens the file by which processes lock this one out. It is never removed: otherwise two processes
+/// could lock one each.
+pub(crate) fn open_lock_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(with_suffix(path, ".lock"))
+}
+
+/// Drops one line end after a text, as editors and shells leave it.
+pub(crate) fn drop_line_end(text: &mut String) {
+    for end in ['\n', '\r'] {
+        if text.ends_with(end) {
+            text.pop();
+        }
+    }
 }

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 fn execute(args: Args) -> Result<(), Box<dyn Error>> {
     match args {
         Args::Subcommand(subcommand, flags, arguments) => (subcommand.run)(flags, &arguments),
-        Args::Serve(flags) => run::serve(settings::load(flags, std::env::vars_os())?),
+        Args::Serve(flags) => run::serve(flags),
     }
 }
 

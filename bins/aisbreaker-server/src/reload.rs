@@ -1,10 +1,9 @@
-//! What the process reads anew on SIGHUP: the files of the server keys, and that of revoked keys.
+//! What the process reloads on SIGHUP: the files of the server keys, and that of revoked keys.
 //!
 //! All or nothing: the ring is built as a whole and then replaced, and a file that cannot be used
 //! changes nothing.
 
 use std::{
-    io,
     path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -12,11 +11,11 @@ use std::{
 
 use aisbreaker_gateway::{Clock as _, Gateway, SystemClock};
 use aisbreaker_token::KeyRing;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 
 use crate::{revoked_file::RevokedFile, settings::KeySources};
 
-/// Reads files anew whenever the process gets SIGHUP. Without it, the signal would end the process.
+/// Reloads files whenever the process gets SIGHUP.
 pub(crate) struct Reload {
     hangup: Signal,
     keys: Arc<KeySources>,
@@ -24,20 +23,17 @@ pub(crate) struct Reload {
 }
 
 impl Reload {
-    /// Starts to wait for the signal.
-    ///
-    /// # Errors
-    /// That of the operating system.
-    pub(crate) fn start(keys: KeySources, max_lifetime: Duration) -> io::Result<Self> {
+    /// Creates it with the signal, which is caught already.
+    pub(crate) fn new(hangup: Signal, keys: KeySources, max_lifetime: Duration) -> Self {
         warn_about_files(&keys, SystemClock::new().wall(), max_lifetime);
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
+        Self {
+            hangup,
             keys: Arc::new(keys),
             max_lifetime,
-        })
+        }
     }
 
-    /// Reads the files anew at each signal, for as long as it is polled.
+    /// Reloads the files at each signal, for as long as it is polled.
     pub(crate) async fn run(&mut self, gateway: &Gateway, revoked: Option<&RevokedFile>) {
         loop {
             if self.hangup.recv().await.is_none() {
@@ -45,16 +41,15 @@ impl Reload {
                 return std::future::pending().await;
             }
             if self.keys.files().next().is_none() && revoked.is_none() {
-                tracing::info!("SIGHUP: no setting names a file to read anew");
+                tracing::info!("SIGHUP: no setting names a file to reload");
                 continue;
             }
             if let Some(file) = revoked {
                 match file.read(gateway).await {
-                    Ok(()) => tracing::info!("SIGHUP: the revoked keys are read anew"),
+                    Ok(()) => tracing::info!("SIGHUP: the revoked keys are reloaded"),
                     Err(error) => tracing::error!(
                         %error,
-                        "SIGHUP: the file of revoked keys cannot be read: those that were read before \
-                         stay revoked"
+                        "SIGHUP: the file of revoked keys cannot be reloaded: keeping the previous list"
                     ),
                 }
             }
@@ -73,16 +68,16 @@ impl Reload {
                 let kid = ring.sealing_key_id();
                 warn_about_phrases(&ring);
                 gateway.replace_keys(ring);
-                tracing::info!(%kid, "SIGHUP: the server keys are read anew");
+                tracing::info!(%kid, "SIGHUP: the server keys are reloaded");
                 warn_about_files(&self.keys, SystemClock::new().wall(), self.max_lifetime);
             }
             Ok(Err(problem)) => tracing::error!(
                 %problem,
-                "SIGHUP: the server keys cannot be read: the former ones stay in use"
+                "SIGHUP: the server keys cannot be reloaded: keeping the previous ones"
             ),
             Err(_panicked) => {
                 tracing::error!(
-                    "SIGHUP: the server keys cannot be read: the former ones stay in use"
+                    "SIGHUP: the server keys cannot be reloaded: keeping the previous ones"
                 );
             }
         }

@@ -2,8 +2,8 @@
 //! key and the second from which on it need not be known any more.
 //!
 //! Several processes may share it: each appends under a lock, and reads what others appended. It is
-//! rewritten without expired lines when a server starts. What does not belong into it is set aside,
-//! and no line of it that can be read is ever dropped.
+//! rewritten when a server starts: only expired and duplicate lines are dropped. A file with lines
+//! that cannot be read is also kept aside as it was.
 
 mod lines;
 
@@ -12,7 +12,10 @@ use std::{
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -20,9 +23,9 @@ use aisbreaker_gateway::{Clock as _, Gateway, Revocation, RevocationLog, SystemC
 use rustix::fs::{FlockOperation, flock};
 
 use self::lines::Lines;
-use crate::files::{check_directory, directory, keep_aside, replace, resolve, with_suffix};
+use crate::files::{check_directory, directory, keep_aside, open_lock_file, replace, resolve};
 
-/// How often it is looked whether the file has changed.
+/// How often the file is checked for changes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A file of revoked keys. Clones share it.
@@ -34,6 +37,11 @@ struct Inner {
     path: PathBuf,
     /// What was read last.
     seen: Mutex<Seen>,
+    /// Whether the file is known to survive a crash under its name.
+    is_named_durably: AtomicBool,
+    /// Whether an append failed, and the file must become another one before the next: who has read
+    /// the part that was cut off again would miss what takes its place.
+    must_be_replaced: AtomicBool,
 }
 
 /// A state of the file, as far as it was read.
@@ -55,17 +63,43 @@ impl RevokedFile {
     /// What is wrong with the path, as a continuation of its setting's name: "is a directory".
     pub(crate) fn open(path: &Path, now: SystemTime) -> Result<(Self, Vec<Revocation>), String> {
         let path = resolve(path)?;
-        check_directory(&path)?;
         let shown = path.display().to_string();
-        let rewritten = lock(&path).and_then(|_lock| rewrite(&path, now));
-        let revocations = rewritten.map_err(|error| format!("cannot be used: {shown}: {error}"))?;
+        let unusable = |error: io::Error| format!("cannot be used: {shown}: {error}");
+        // Under the lock, since both write beside the file.
+        let _lock = match lock(&path) {
+            Ok(lock) => lock,
+            // What is wrong with the directory says more.
+            Err(error) => return Err(check_directory(&path).err().unwrap_or(unusable(error))),
+        };
+        check_directory(&path)?;
+        let revocations = rewrite(&path, now).map_err(unusable)?;
+        let seen = Seen::of_whole(&path).map_err(unusable)?;
         tracing::info!(
             file = shown,
             keys = revocations.len(),
             "revoked keys are kept in this file"
         );
-        let seen = Mutex::default();
-        Ok((Self(Arc::new(Inner { path, seen })), revocations))
+        let inner = Inner {
+            path,
+            seen: Mutex::new(seen),
+            is_named_durably: AtomicBool::new(false),
+            must_be_replaced: AtomicBool::new(false),
+        };
+        Ok((Self(Arc::new(inner)), revocations))
+    }
+
+    /// Reads the file at `path`, which need not exist, and changes nothing.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn read_only(path: &Path, now: SystemTime) -> Result<Vec<Revocation>, String> {
+        let path = resolve(path)?;
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(format!("cannot be used: {}: {error}", path.display())),
+        };
+        Ok(lines::alive(lines::parse(&bytes).revocations, now))
     }
 
     /// Passes to the gateway what others append, for as long as it is polled.
@@ -83,7 +117,7 @@ impl RevokedFile {
                 tracing::warn!(
                     %file,
                     %error,
-                    "the file of revoked keys cannot be read: those that others revoke are not known"
+                    "the file of revoked keys cannot be read: revocations by other servers are not seen"
                 );
             }
             had_failed = outcome.is_err();
@@ -101,14 +135,16 @@ impl RevokedFile {
 
 impl RevocationLog for RevokedFile {
     fn append(&self, revocations: &[Revocation]) -> io::Result<()> {
-        let path = &self.0.path;
+        let inner = &*self.0;
+        let path = &inner.path;
         let _lock = lock(path)?;
-        let is_new = !path.exists();
         let mut file = open_or_create(path)?;
         let mut length = file.metadata()?.len();
-        if is_torn(&mut file, length)? {
-            // A server was killed in the middle of a line.
-            rewrite(path, SystemClock::new().wall())?;
+        // A server may have been killed in the middle of a line.
+        let must_be_replaced = inner.must_be_replaced.load(Ordering::Relaxed);
+        if must_be_replaced || is_torn(&mut file, length)? {
+            make_another(path, SystemClock::new().wall())?;
+            inner.must_be_replaced.store(false, Ordering::Relaxed);
             file = open_or_create(path)?;
             length = file.metadata()?.len();
         }
@@ -117,14 +153,36 @@ impl RevocationLog for RevokedFile {
             .write_all(text.as_bytes())
             .and_then(|()| file.sync_data());
         if let Err(error) = written {
+            inner.must_be_replaced.store(true, Ordering::Relaxed);
             // Frees space on a full disk, and leaves no part of a line.
             let _removed_or_not = file.set_len(length);
             return Err(error);
         }
-        if is_new {
+        if !inner.is_named_durably.load(Ordering::Relaxed) {
             File::open(directory(path))?.sync_all()?;
+            inner.is_named_durably.store(true, Ordering::Relaxed);
         }
         Ok(())
+    }
+}
+
+impl Seen {
+    /// Returns the state of a file all of which was read. There need not be one.
+    fn of_whole(path: &Path) -> io::Result<Self> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error),
+        };
+        let metadata = file.metadata()?;
+        let length = metadata.len();
+        Ok(Self {
+            file: Some(file),
+            inode: metadata.ino(),
+            changed: (metadata.mtime(), metadata.mtime_nsec()),
+            length,
+            read: length,
+        })
     }
 }
 
@@ -145,7 +203,7 @@ impl Inner {
         if is_same && (seen.changed, seen.length) == (changed, length) {
             return Ok(Vec::new());
         }
-        // Nothing but appending keeps the file and what was read of it.
+        // Nothing but appending keeps the file: what else changes it puts another in its place.
         let start = if is_same && seen.read <= length {
             seen.read
         } else {
@@ -188,9 +246,25 @@ fn rewrite(path: &Path, now: SystemTime) -> io::Result<Vec<Revocation>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let read = lines::parse(&bytes);
-    let revocations = lines::alive(read.revocations, now);
+    let revocations = readable(path, &bytes, now)?;
     let text = lines::format(&revocations);
+    if text.as_bytes() != bytes {
+        replace(path, |to| to.write_all(text.as_bytes()))?;
+    }
+    Ok(revocations)
+}
+
+/// Puts a new file with the same lines in the place of the file. Requires the lock.
+fn make_another(path: &Path, now: SystemTime) -> io::Result<()> {
+    let revocations = readable(path, &fs::read(path)?, now)?;
+    let text = lines::format(&revocations);
+    replace(path, |to| to.write_all(text.as_bytes()))
+}
+
+/// Returns what can be read and has not expired. What cannot be read is kept aside.
+fn readable(path: &Path, bytes: &[u8], now: SystemTime) -> io::Result<Vec<Revocation>> {
+    let read = lines::parse(bytes);
+    let revocations = lines::alive(read.revocations, now);
     if read.unreadable > 0 || read.is_torn {
         let aside = keep_aside(path, now)?;
         let file = path.display();
@@ -203,9 +277,6 @@ fn rewrite(path: &Path, now: SystemTime) -> io::Result<Vec<Revocation>> {
             "the file of revoked keys had lines that cannot be read, or a torn one: it is set aside, \
              and what could be read of it is kept"
         );
-    }
-    if text.as_bytes() != bytes {
-        replace(path, |to| to.write_all(text.as_bytes()))?;
     }
     Ok(revocations)
 }
@@ -230,15 +301,9 @@ fn open_or_create(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Waits until no other process appends or rewrites. The lock file is never removed: otherwise two
-/// processes could lock one each.
+/// Waits until no other process appends or rewrites.
 fn lock(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(with_suffix(path, ".lock"))?;
+    let file = open_lock_file(path)?;
     flock(&file, FlockOperation::LockExclusive)?;
     Ok(file)
 }

@@ -6,21 +6,40 @@ use aisbreaker_egress as egress;
 use aisbreaker_gateway::{Clock as _, Config, Gateway, Limits, Revocation, SystemClock};
 use tokio::{
     net::TcpListener,
+    runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
 
 use crate::{
     commands::Outcome,
-    gateway_setup, logging, open_files,
+    gateway_setup,
+    logging::{self, RateLimit},
+    open_files,
     reload::{self, Reload},
     revoked_file::RevokedFile,
-    settings::{Settings, StateSettings},
+    settings::{self, Flags, NEARLY_RAW_KEY, Settings, StateSettings},
     state_file::StateFile,
 };
 
 /// Serves until a signal ends the process.
-pub(crate) fn serve(settings: Settings) -> Outcome {
+///
+/// # Errors
+/// Settings that cannot be used, and addresses that cannot be listened on.
+pub(crate) fn serve(flags: Flags) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    // First of all: until then, the signal ends the process, and phrases take their time.
+    let hangup = {
+        let _context = runtime.enter();
+        signal(SignalKind::hangup())?
+    };
+    let settings = settings::load(flags, std::env::vars_os())?;
+    serve_with(settings, runtime, hangup)
+}
+
+fn serve_with(settings: Settings, runtime: Runtime, hangup: Signal) -> Outcome {
     let Settings {
         listen,
         metrics_listen,
@@ -58,36 +77,65 @@ pub(crate) fn serve(settings: Settings) -> Outcome {
         None => None,
     };
 
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let parts = Parts {
+        listen,
+        metrics_listen,
+        limits,
+        log_limit,
+        state,
+    };
     let outcome = runtime.block_on(async {
         if let Some(store) = store {
             gateway.shared_quotas = Some(store.start()?);
         }
-        let max_expiration = gateway.max_expiration;
+        let reload = Reload::new(hangup, key_sources, gateway.max_expiration);
         let gateway = Gateway::new(gateway, registry, SystemClock::new());
         let revoked = revoked.map(|(file, keys)| {
             gateway.restore_revoked(keys);
             file
         });
-        let mut reload = Reload::start(key_sources, max_expiration)?;
-        let outcome = tokio::select! {
-            outcome = run(listen, metrics_listen, gateway.clone(), limits) => outcome,
-            () = log_limit.report() => Ok(()),
-            () = write_state(state.as_ref(), &gateway) => Ok(()),
-            () = follow_revoked(revoked.as_ref(), &gateway) => Ok(()),
-            () = reload.run(&gateway, revoked.as_ref()) => Ok(()),
-        };
-        if let Some((file, _)) = &state {
-            file.write_last(&gateway).await;
-        }
-        outcome
+        parts.run(&gateway, revoked.as_ref(), reload).await
     });
     // What is left are connections that had their time to drain; they must not delay the end.
     runtime.shutdown_background();
     logging::finish(log);
     outcome
+}
+
+/// What a running server consists of, beside its gateway.
+struct Parts {
+    listen: SocketAddr,
+    metrics_listen: Option<SocketAddr>,
+    limits: Limits,
+    log_limit: RateLimit<SystemClock>,
+    state: Option<(StateFile, Duration)>,
+}
+
+impl Parts {
+    async fn run(
+        self,
+        gateway: &Gateway,
+        revoked: Option<&RevokedFile>,
+        mut reload: Reload,
+    ) -> Outcome {
+        let served = run(
+            self.listen,
+            self.metrics_listen,
+            gateway.clone(),
+            self.limits,
+        );
+        let outcome = tokio::select! {
+            outcome = served => outcome,
+            () = self.log_limit.report() => Ok(()),
+            () = write_state(self.state.as_ref(), gateway) => Ok(()),
+            () = follow_revoked(revoked, gateway) => Ok(()),
+            () = reload.run(gateway, revoked) => Ok(()),
+        };
+        if let Some((file, _)) = &self.state {
+            file.write_last(gateway).await;
+        }
+        outcome
+    }
 }
 
 fn warn_about_settings(
@@ -99,11 +147,7 @@ fn warn_about_settings(
         tracing::warn!(variable, "this environment variable is not a setting");
     }
     for setting in nearly_raw_keys {
-        tracing::warn!(
-            setting,
-            "this phrase looks like a 32-byte key, but a key has 43 characters of base64url: it is \
-             used as a phrase"
-        );
+        tracing::warn!(setting, "{NEARLY_RAW_KEY}");
     }
     if has_random_key {
         tracing::warn!(
@@ -115,7 +159,7 @@ fn warn_about_settings(
 
 fn warn_about_open_network() {
     tracing::warn!(
-        "AISBREAKER_EGRESS_ALLOW_CALLERS is set and anyone may mint: WHOEVER REACHES THIS SERVER \
+        "AISBREAKER_EGRESS_ALLOW_CALLERS is set and anyone may mint: ANY CLIENT \
          can send requests to everything that AISBREAKER_EGRESS_ALLOW opens; unset it, or set \
          AISBREAKER_MINT_SECRET"
     );

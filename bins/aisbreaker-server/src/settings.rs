@@ -29,7 +29,10 @@ use aisbreaker_token::{KeyRing, ServerKey};
 
 use self::{draft::Draft, faults::Faults, sources::Sources, table::SETTINGS};
 pub(crate) use self::{
-    key_sources::KeySources, setting::Setting, sources::Flags, store::StoreSettings,
+    key_sources::{KeySources, NEARLY_RAW_KEY},
+    setting::Setting,
+    sources::Flags,
+    store::StoreSettings,
 };
 use crate::logging::LogOptions;
 

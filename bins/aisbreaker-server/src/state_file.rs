@@ -10,9 +10,8 @@
 //! server's user all the same.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -21,7 +20,7 @@ use std::{
 use aisbreaker_gateway::{Clock, Gateway, SavedCounters};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::files::{check_directory, replace, resolve, set_aside, with_suffix};
+use crate::files::{check_directory, open_lock_file, replace, resolve, set_aside};
 
 /// How long the end of the process waits for the last write: enough for the largest file on a slow
 /// disk.
@@ -133,24 +132,17 @@ impl Inner {
     }
 }
 
-/// Locks out other servers. The lock file is never removed: otherwise two servers could lock one
-/// each.
+/// Locks out other servers.
 fn lock(path: &Path) -> Result<File, String> {
-    let lock_path = with_suffix(path, ".lock");
-    let shown = lock_path.display();
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&lock_path)
-        .map_err(|error| format!("cannot be locked: {shown}: {error}"))?;
+    let shown = path.display();
+    let file =
+        open_lock_file(path).map_err(|error| format!("cannot be locked: {shown}.lock: {error}"))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
-            Err(format!("is in use by another server: {}", path.display()))
+            Err(format!("is in use by another server: {shown}"))
         }
-        Err(error) => Err(format!("cannot be locked: {shown}: {error}")),
+        Err(error) => Err(format!("cannot be locked: {shown}.lock: {error}")),
     }
 }
 

@@ -61,10 +61,14 @@ fn introspect(target: &Target, key: &SecretString) -> Result<Value, Box<dyn Erro
     answer.success()
 }
 
-/// Says why a key does not open. Whoever has the server key may know.
+/// Says why a key does not open. Holders of the server key may know.
 fn refusal(keys: &KeyRing, key: &SecretString, host: &Host, now: SystemTime) -> String {
     match keys.open_grant(key.expose_secret(), host, now) {
-        Ok(_opens) => "the key opens, but it is revoked, or its restrictions cannot be read".into(),
+        Ok(_opens) => {
+            "the key opens, but this server refuses it: it is revoked, or minting would not \
+                      have sealed it"
+                .into()
+        }
         Err(error) => error.to_string(),
     }
 }

@@ -13,7 +13,10 @@ pub(crate) fn arg() -> Arg {
     Arg::new("key")
         .value_name("KEY")
         .default_value("env:AISBREAKER_API_KEY")
-        .help("The key, or where it is: env:NAME, file:PATH, or - for standard input")
+        .help(
+            "Where the key is: env:NAME, file:PATH, or - for standard input; or the key itself, which \
+             every user of the machine can then see",
+        )
 }
 
 /// Reads the key.

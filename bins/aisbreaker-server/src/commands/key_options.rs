@@ -140,7 +140,7 @@ fn restriction(arguments: &ArgMatches) -> Map<String, Value> {
     restriction
 }
 
-/// Prints the key alone, or the whole answer. Warnings go to standard error.
+/// Prints the whole answer as JSON, or the key alone, with warnings on standard error.
 #[expect(
     clippy::print_stdout,
     clippy::print_stderr,

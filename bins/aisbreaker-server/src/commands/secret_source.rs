@@ -4,12 +4,14 @@
 use std::{
     env,
     error::Error,
-    fs,
+    fmt, fs,
     io::{self, Read as _},
     str::FromStr,
 };
 
 use secrecy::SecretString;
+
+use crate::files::drop_line_end;
 
 /// The help of arguments that name a source.
 pub(crate) const HELP: &str = "env:NAME, file:PATH, or - for standard input";
@@ -20,6 +22,16 @@ pub(crate) enum SecretSource {
     Variable(String),
     File(String),
     StandardInput,
+}
+
+impl fmt::Display for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) => write!(f, "the variable {name}"),
+            Self::File(path) => write!(f, "the file {path}"),
+            Self::StandardInput => f.write_str("standard input, which is read once"),
+        }
+    }
 }
 
 impl FromStr for SecretSource {
@@ -40,18 +52,16 @@ impl SecretSource {
     /// Reads the secret. One line end after it is dropped.
     ///
     /// # Errors
-    /// A variable that is not set, or a file that cannot be read.
+    /// A variable that is not set, a file that cannot be read, and an empty text.
     #[expect(
         clippy::disallowed_methods,
         reason = "the variable is named by an argument, so it is no setting"
     )]
     pub(crate) fn read(&self) -> Result<SecretString, Box<dyn Error>> {
         let mut text = match self {
-            Self::Variable(name) => {
-                env::var(name).map_err(|error| format!("the variable {name}: {error}"))?
-            }
+            Self::Variable(name) => env::var(name).map_err(|error| format!("{self}: {error}"))?,
             Self::File(path) => {
-                fs::read_to_string(path).map_err(|error| format!("the file {path}: {error}"))?
+                fs::read_to_string(path).map_err(|error| format!("{self}: {error}"))?
             }
             Self::StandardInput => {
                 let mut text = String::new();
@@ -59,10 +69,9 @@ impl SecretSource {
                 text
             }
         };
-        for end in ['\n', '\r'] {
-            if text.ends_with(end) {
-                text.pop();
-            }
+        drop_line_end(&mut text);
+        if text.is_empty() {
+            return Err(format!("there is no secret in {self}").into());
         }
         Ok(text.into())
     }

@@ -4,6 +4,7 @@
 
 use std::{
     error::Error,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
 };
@@ -44,8 +45,8 @@ enum Kind {
 
 /// The answer to a request.
 pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) json: Value,
+    status: StatusCode,
+    json: Value,
 }
 
 /// Returns the arguments that choose the target.
@@ -149,12 +150,12 @@ impl Target {
     }
 
     fn send(&self, path: &str, headers: HeaderMap, body: String) -> Result<Answer, Box<dyn Error>> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let (status, body) = runtime.block_on(async {
+        let (status, body) = runtime()?.block_on(async {
             match &self.kind {
-                Kind::Server { client, base } => ask(client, base, path, headers, body).await,
+                Kind::Server { client, base } => {
+                    let url = egress::parse_url(&format!("{base}{path}"))?;
+                    exchange(client, &url, egress::Outgoing::post(headers, body)).await
+                }
                 Kind::Local { gateway, host } => handle(gateway, host, path, headers, body).await,
             }
         })?;
@@ -185,15 +186,33 @@ impl Answer {
 
 fn server(url: &str) -> Result<Kind, Box<dyn Error>> {
     let base = url.trim_end_matches('/').to_owned();
-    egress::parse_url(&base).map_err(|error| format!("--server {error}"))?;
+    let url = egress::parse_url(&base).map_err(|error| format!("--server {error}"))?;
+    warn_about_clear_text(&url);
     let client = client()?;
     Ok(Kind::Server { client, base })
 }
 
-/// Creates a client that may call any address, since whoever runs the command chose it.
+/// Creates a client that may call any address, since the user of the command chose it.
 fn client() -> Result<egress::Client, Box<dyn Error>> {
-    let policy = egress::Policy::strict().allow("0.0.0.0/0")?.allow("::/0")?;
-    Ok(egress::Client::new(policy, egress::Timeouts::default()))
+    Ok(egress::Client::new(
+        any_address()?,
+        egress::Timeouts::default(),
+    ))
+}
+
+fn any_address() -> Result<egress::Policy, egress::InvalidException> {
+    egress::Policy::strict().allow("0.0.0.0/0")?.allow("::/0")
+}
+
+/// Warns of secrets that would cross the network in clear text.
+#[expect(clippy::print_stderr, reason = "a warning for the user of the command")]
+fn warn_about_clear_text(url: &Uri) {
+    let host = url.host().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let is_here = bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if url.scheme_str() == Some("http") && !is_here {
+        eprintln!("warning: secrets are sent to {host} in clear text; use https");
+    }
 }
 
 /// Gets what a URL names, as text.
@@ -201,27 +220,38 @@ fn client() -> Result<egress::Client, Box<dyn Error>> {
 /// # Errors
 /// A text that is no URL, and a server that does not answer with status 200.
 pub(crate) fn get(url: &str) -> Result<String, Box<dyn Error>> {
-    let uri = egress::parse_url(url)?;
-    let client = client()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let (uri, client) = (egress::parse_url(url)?, client()?);
+    let outgoing = egress::Outgoing::get(HeaderMap::new());
+    let (status, body) = runtime()?.block_on(exchange(&client, &uri, outgoing))?;
+    if status != StatusCode::OK {
+        return Err(format!("{url} answered with status {}", status.as_u16()).into());
+    }
+    Ok(String::from_utf8(body.into())?)
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
-    let bytes = runtime.block_on(async {
-        let outgoing = egress::Outgoing::get(HeaderMap::new());
-        let (parts, body) = client
-            .send(&uri, egress::UrlSource::Trusted, outgoing)
-            .await?
-            .into_parts();
-        let (bytes, _reservation) = body.collect_bounded().await?;
-        match parts.status {
-            StatusCode::OK => Ok::<_, Box<dyn Error>>(bytes),
-            status => Err(format!("{url} answered with status {}", status.as_u16()).into()),
-        }
-    })?;
-    Ok(String::from_utf8(bytes.into())?)
+        .build()
+}
+
+async fn exchange(
+    client: &egress::Client,
+    url: &Uri,
+    outgoing: egress::Outgoing,
+) -> Result<(StatusCode, Bytes), Box<dyn Error>> {
+    let response = client
+        .send(url, egress::UrlSource::Trusted, outgoing)
+        .await?;
+    let (parts, body) = response.into_parts();
+    let (bytes, _reservation) = body.collect_bounded().await?;
+    Ok((parts.status, bytes))
 }
 
 /// Returns the server that listens as these settings say, under a host name to which it answers.
+///
+/// # Errors
+/// No such name: one that is an address would be called itself, wherever it is.
 fn running_here(settings: &Settings) -> Result<Kind, Box<dyn Error>> {
     let mut address = settings.listen;
     if address.ip().is_unspecified() {
@@ -230,14 +260,19 @@ fn running_here(settings: &Settings) -> Result<Kind, Box<dyn Error>> {
             IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    let port = address.port();
-    let base = match settings.gateway.public_hosts.first() {
-        Some(host) => format!("http://{}:{port}", host.as_str()),
-        None => format!("http://{address}"),
+    let is_name = |host: &&Host| {
+        let text = host.as_str();
+        !text.starts_with('[') && text.parse::<IpAddr>().is_err()
     };
-    let policy = egress::Policy::strict().allow("0.0.0.0/0")?.allow("::/0")?;
+    let hosts = &settings.gateway.public_hosts;
+    let base = match hosts.iter().find(is_name) {
+        Some(host) => format!("http://{}:{}", host.as_str(), address.port()),
+        None if hosts.is_empty() => format!("http://{address}"),
+        None => return Err("no public host of this server is a name: use --server URL".into()),
+    };
     let resolver = Arc::new(ThisMachine(address.ip()));
-    let client = egress::Client::with_resolver(policy, egress::Timeouts::default(), resolver);
+    let timeouts = egress::Timeouts::default();
+    let client = egress::Client::with_resolver(any_address()?, timeouts, resolver);
     Ok(Kind::Server { client, base })
 }
 
@@ -257,7 +292,7 @@ fn local(settings: Settings, host: &Host) -> Result<Kind, Box<dyn Error>> {
         return Err(problem.into());
     }
     Ok(Kind::Local {
-        gateway: Box::new(gateway_setup::gateway_alone(settings)),
+        gateway: Box::new(gateway_setup::gateway_alone(settings)?),
         host: host.clone(),
     })
 }
@@ -275,23 +310,6 @@ pub(crate) fn host(settings: &Settings, arguments: &ArgMatches) -> Result<Host, 
         Some(host) => Ok(host.clone()),
         None => Err("a key is bound to a host: name it with --host NAME".into()),
     }
-}
-
-async fn ask(
-    client: &egress::Client,
-    base: &str,
-    path: &str,
-    headers: HeaderMap,
-    body: String,
-) -> Result<(StatusCode, Bytes), Box<dyn Error>> {
-    let url: Uri = egress::parse_url(&format!("{base}{path}"))?;
-    let outgoing = egress::Outgoing::post(headers, body);
-    let (parts, body) = client
-        .send(&url, egress::UrlSource::Trusted, outgoing)
-        .await?
-        .into_parts();
-    let (bytes, _reservation) = body.collect_bounded().await?;
-    Ok((parts.status, bytes))
 }
 
 async fn handle(

@@ -150,7 +150,47 @@ fn appended_lines_are_found_by_those_who_share_the_file() {
     assert_eq!(late.1, [revoked(2, NOW + 7)]);
     one.append(&[revoked(0, NOW + 8)]).unwrap();
     assert_eq!(read(&other), [revoked(2, NOW + 7), revoked(0, NOW + 8)]);
-    assert_eq!(read(&late.0).len(), 2);
+    assert_eq!(read(&late.0), [revoked(0, NOW + 8)], "the rest is known");
+}
+
+#[test]
+fn what_follows_a_line_that_was_cut_off_again_is_read() {
+    let file = TempFile::new("cut-off", "");
+    let [(one, _), (other, _)] = [file.open(), file.open()];
+    one.append(&[revoked(0, NOW + 5)]).unwrap();
+    let read = |of: &RevokedFile| of.0.read_new().unwrap();
+    assert_eq!(read(&other).len(), 1);
+
+    // As after a failed write, of which the other one has read the line.
+    OpenOptions::new()
+        .write(true)
+        .open(&file.0)
+        .and_then(|file| file.set_len(0))
+        .unwrap();
+    one.0.must_be_replaced.store(true, Ordering::Relaxed);
+    one.append(&[revoked(1, NOW + 5)]).unwrap();
+
+    assert_eq!(read(&other), [revoked(1, NOW + 5)]);
+}
+
+#[test]
+fn servers_that_start_at_once_lose_no_line() {
+    let lines: Vec<_> = (0..2).map(|index| revoked(index, NOW + 5)).collect();
+    for round in 0..50 {
+        // An expired line makes each of them rewrite the file.
+        let content = format!(
+            "{}{}",
+            lines::format(&lines),
+            lines::format(&[revoked(2, NOW - 5)])
+        );
+        let file = TempFile::new("at-once", &content);
+        std::thread::scope(|scope| {
+            for _server in 0..4 {
+                scope.spawn(|| RevokedFile::open(&file.0, at(NOW)).unwrap());
+            }
+        });
+        assert_eq!(file.open().1, lines, "round {round}");
+    }
 }
 
 #[test]

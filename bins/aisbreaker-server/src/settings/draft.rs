@@ -109,6 +109,21 @@ impl Draft {
         Ok(())
     }
 
+    /// Remembers the name of a setting if a key in one of these files is nearly a 32-byte key.
+    pub(super) fn note_nearly_raw_files(
+        &mut self,
+        setting: &str,
+        files: &[KeySource],
+    ) -> Result<(), Problem> {
+        for file in files {
+            if file.has_nearly_raw_key()? {
+                self.settings.nearly_raw_keys.push(setting.to_owned());
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Combines what was read.
     ///
     /// # Errors

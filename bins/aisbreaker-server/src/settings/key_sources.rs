@@ -13,12 +13,17 @@ use secrecy::{ExposeSecret as _, SecretString};
 use toml::Value;
 
 use super::given::{Given, Problem, Source, is_comma, unusable};
+use crate::files::drop_line_end;
 
 /// The bit of a file's mode that lets everybody read it.
 const READABLE_BY_OTHERS: u32 = 0o004;
 /// For how long clients may use the public key of a server key after it is replaced: the age of the
 /// key set in their caches.
 const PUBLIC_KEY_AGE: Duration = Duration::from_secs(900);
+
+/// What is said of a phrase that looks like a mistyped 32-byte key.
+pub(crate) const NEARLY_RAW_KEY: &str = "this phrase looks like a 32-byte key, but a key has 43 \
+                                         characters of base64url: it is used as a phrase";
 
 /// Where the server keys come from. The ring can be built from them again and again.
 #[derive(Debug, Default)]
@@ -77,7 +82,9 @@ impl KeySources {
             return Err("AUTH_ENCRYPTION_KEYPHRASE is not set".to_owned());
         };
         let mut ring = KeyRing::new(sealing.sealing_key().map_err(|e| sealing.describe(&e))?);
+        sealing.warn_if_nearly_raw();
         for source in &self.opening {
+            source.warn_if_nearly_raw();
             for key in source.opening_keys().map_err(|e| source.describe(&e))? {
                 let added = ring.with_opening_key(key);
                 ring = added.map_err(|error| source.describe(&unusable(error)))?;
@@ -140,6 +147,21 @@ impl KeySource {
         }
     }
 
+    /// Returns whether one of the keys in a file looks like a mistyped 32-byte key.
+    pub(super) fn has_nearly_raw_key(&self) -> Result<bool, Problem> {
+        match self {
+            // Its setting says so itself.
+            Self::Text(_) => Ok(false),
+            Self::File(path) | Self::ListFile(path) => read(path)?.has_nearly_raw_key(),
+        }
+    }
+
+    fn warn_if_nearly_raw(&self) {
+        if let (Some(file), Ok(true)) = (self.file(), self.has_nearly_raw_key()) {
+            tracing::warn!(file = %file.display(), "{NEARLY_RAW_KEY}");
+        }
+    }
+
     fn describe(&self, problem: &Problem) -> String {
         match self {
             Self::Text(_) => format!("a key of the settings {problem}"),
@@ -156,10 +178,6 @@ fn read(path: &Path) -> Result<Given, Problem> {
         Ok(text) => text,
         Err(error) => return Err(format!("cannot be read: {error}").into()),
     };
-    for end in ['\n', '\r'] {
-        if text.ends_with(end) {
-            text.pop();
-        }
-    }
+    drop_line_end(&mut text);
     Ok(Given::new("", Source::Environment, Value::String(text)))
 }

@@ -44,11 +44,13 @@ pub(super) const REVOKED_BEFORE: Setting = Setting {
 pub(super) const SEALING_FILE: Setting = Setting {
     key: Some("keys.sealing_file"),
     variable: "AUTH_ENCRYPTION_KEYPHRASE_FILE",
-    help: "File with the phrase or key that seals API keys, in place of it; read anew on SIGHUP",
+    help: "File with the phrase or key that seals API keys, in place of it; reloaded on SIGHUP",
     ignores_empty: false,
     apply: |draft, value| {
         let file = KeySource::File(value.path()?);
-        draft.set_sealing_key(file.sealing_key()?, file)
+        let key = file.sealing_key()?;
+        draft.note_nearly_raw_files(&value.name, std::slice::from_ref(&file))?;
+        draft.set_sealing_key(key, file)
     },
     ..PLAIN
 };
@@ -57,7 +59,11 @@ pub(super) const OPENING_FILES: Setting = Setting {
     key: Some("keys.opening_files"),
     variable: "AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES_FILE",
     help: "Files with former phrases or keys that still open API keys, in place of them, separated by \
-           commas; read anew on SIGHUP",
-    apply: |draft, value| draft.add_opening_files(value.opening_files()?),
+           commas; reloaded on SIGHUP",
+    apply: |draft, value| {
+        let files = value.opening_files()?;
+        draft.note_nearly_raw_files(&value.name, &files)?;
+        draft.add_opening_files(files)
+    },
     ..PLAIN
 };

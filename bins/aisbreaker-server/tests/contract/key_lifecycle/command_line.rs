@@ -78,7 +78,19 @@ fn a_key_is_minted_at_a_server_with_the_mint_secret() {
 #[test]
 fn a_subcommand_says_what_it_lacks() {
     let (with_key, without): (&[(&str, &str)], &[_]) = (&[("AUTH_ENCRYPTION_KEYPHRASE", KEY)], &[]);
-    let rows: [(&[&str], _, _); 6] = [
+    let empty: &[(&str, &str)] = &[("AUTH_ENCRYPTION_KEYPHRASE", KEY), ("EMPTY", "\r\n")];
+    let rows: [(&[&str], _, _); 7] = [
+        (
+            &[
+                "mint",
+                "--host",
+                HOST,
+                "--service",
+                "chat:openai.com=env:EMPTY",
+            ],
+            empty,
+            "no secret in the variable EMPTY",
+        ),
         (
             &["mint", "--host", HOST],
             without,

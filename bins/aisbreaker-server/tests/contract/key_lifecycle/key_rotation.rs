@@ -22,8 +22,8 @@ const KEYS: [&str; 3] = [
     "c2Vjb25kLWtleS1mb3ItdGhlLXRlc3RzLTMyLWJ5dGU",
     "dGhpcmQtLWtleS1mb3ItdGhlLXRlc3RzLTMyLWJ5dGU",
 ];
-const READ: &str = "SIGHUP: the server keys are read anew";
-const NOT_READ: &str = "SIGHUP: the server keys cannot be read";
+const READ: &str = "SIGHUP: the server keys are reloaded";
+const NOT_READ: &str = "SIGHUP: the server keys cannot be reloaded";
 
 /// The files of server keys in a directory that is removed on drop.
 struct KeyFiles(PathBuf);

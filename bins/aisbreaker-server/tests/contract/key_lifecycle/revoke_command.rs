@@ -72,7 +72,16 @@ fn each_failure_has_a_message_and_repeats_no_secret() {
     let id = id_of(&server, &key);
     let wrong = ("AISBREAKER_ADMIN_SECRET", "another-secret");
     let (url, other, closed) = (server.url(), without.url(), closed_url());
-    let rows: [Row<'_>; 8] = [
+    let rows: [Row<'_>; 9] = [
+        (
+            "a server that answers to addresses only",
+            &[&id],
+            &[
+                secret,
+                ("AISBREAKER_PUBLIC_HOSTS", "192.0.2.1,[2001:db8::1]"),
+            ],
+            "--server URL",
+        ),
         (
             "an option behind",
             &[&id, "--server", &url],

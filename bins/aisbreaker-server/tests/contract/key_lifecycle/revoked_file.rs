@@ -19,7 +19,7 @@ use serde_json::json;
 use super::{
     ADMIN, assert_oauth_error, id_of, is_accepted, operator_revocation, revocation, revoke,
 };
-use crate::support::{Request, Server, Ticker, refused_start};
+use crate::support::{KEY, Request, Server, Ticker, refused_start, run};
 
 /// A directory that is removed on drop.
 struct TempDirectory(PathBuf);
@@ -301,5 +301,30 @@ fn unusable_files_prevent_the_start() {
     for (file, expected) in rows {
         let fault = refused_start(&[], &[("AISBREAKER_REVOKED_FILE", &file)]);
         assert!(fault.contains(expected), "{fault}");
+    }
+}
+
+#[test]
+fn subcommands_that_open_keys_here_read_the_file() {
+    let directory = TempDirectory::new();
+    let file = directory.file();
+    let server = start(&file, &[]);
+    let (key, other) = (key(&server), key(&server));
+    assert_eq!(revoke(&server, &key).status, 200);
+    let environment = [
+        ("AUTH_ENCRYPTION_KEYPHRASE", KEY),
+        ("AISBREAKER_REVOKED_FILE", file.to_str().unwrap()),
+    ];
+    for subcommand in ["inspect", "narrow"] {
+        let succeeds = |key: &str| {
+            let environment = [&environment[..], &[("THE_KEY", key)]].concat();
+            let output = run(
+                &[subcommand, "--host", "localhost", "env:THE_KEY"],
+                &environment,
+            );
+            output.status.success()
+        };
+        assert!(!succeeds(&key), "{subcommand}");
+        assert!(succeeds(&other), "{subcommand}");
     }
 }
