@@ -38,7 +38,8 @@ impl Args {
     }
 }
 
-fn command() -> Command {
+/// Returns the definition of the whole command line.
+pub(crate) fn command() -> Command {
     Command::new(env!("CARGO_PKG_NAME"))
         .version(env!("CARGO_PKG_VERSION"))
         .about("An AI gateway whose API keys are the database. Without a subcommand, it serves.")

@@ -1,9 +1,12 @@
 //! The subcommands: one module each, and one row in [`SUBCOMMANDS`].
 
+mod ask;
+mod completions;
 mod inspect;
 mod key_argument;
 mod key_options;
 mod keygen;
+mod man;
 mod mint;
 mod narrow;
 mod public_key;
@@ -26,38 +29,58 @@ pub(crate) type Outcome = Result<(), Box<dyn Error>>;
 pub(crate) struct Subcommand {
     /// Its name, arguments and help.
     pub(crate) command: fn() -> Command,
-    /// Runs it with the flags of the settings and its own arguments.
-    pub(crate) run: fn(Flags, &ArgMatches) -> Outcome,
+    /// Runs it.
+    pub(crate) run: Run,
+}
+
+/// How a subcommand is run, with its own arguments.
+pub(crate) enum Run {
+    /// With the flags of the settings.
+    WithSettings(fn(Flags, &ArgMatches) -> Outcome),
+    /// With the definition of the whole command line.
+    WithProgram(fn(Command, &ArgMatches) -> Outcome),
 }
 
 /// All subcommands, in the order of `--help`.
 pub(crate) const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         command: keygen::command,
-        run: keygen::run,
+        run: Run::WithSettings(keygen::run),
     },
     Subcommand {
         command: mint::command,
-        run: mint::run,
+        run: Run::WithSettings(mint::run),
     },
     Subcommand {
         command: inspect::command,
-        run: inspect::run,
+        run: Run::WithSettings(inspect::run),
     },
     Subcommand {
         command: narrow::command,
-        run: narrow::run,
+        run: Run::WithSettings(narrow::run),
     },
     Subcommand {
         command: seal::command,
-        run: seal::run,
+        run: Run::WithSettings(seal::run),
     },
     Subcommand {
         command: public_key::command,
-        run: public_key::run,
+        run: Run::WithSettings(public_key::run),
     },
     Subcommand {
         command: revoke::command,
-        run: revoke::run,
+        run: Run::WithSettings(revoke::run),
+    },
+    Subcommand {
+        command: ask::command,
+        run: Run::WithSettings(ask::run),
+    },
+    Subcommand {
+        command: completions::command,
+        run: Run::WithProgram(completions::run),
+    },
+    Subcommand {
+        command: man::command,
+        run: Run::WithProgram(man::run),
     },
 ];

@@ -17,6 +17,7 @@ mod state_file;
 use std::{error::Error, process::ExitCode};
 
 use args::Args;
+use commands::Run;
 
 /// The system's allocator keeps the memory of a burst of large bodies for good. This one returns it
 /// within seconds, from a thread of its own.
@@ -37,7 +38,10 @@ fn main() -> ExitCode {
 
 fn execute(args: Args) -> Result<(), Box<dyn Error>> {
     match args {
-        Args::Subcommand(subcommand, flags, arguments) => (subcommand.run)(flags, &arguments),
+        Args::Subcommand(subcommand, flags, arguments) => match subcommand.run {
+            Run::WithSettings(run) => run(flags, &arguments),
+            Run::WithProgram(run) => run(args::command(), &arguments),
+        },
         Args::Serve(flags) => run::serve(flags),
     }
 }

@@ -46,7 +46,10 @@ pub(crate) fn run(flags: Flags, arguments: &ArgMatches) -> Outcome {
 }
 
 /// Asks what a key allows (RFC 7662), with the key itself as the proof that one may know.
-fn introspect(target: &Target, key: &SecretString) -> Result<Value, Box<dyn Error>> {
+///
+/// # Errors
+/// A text that is no key, and a refusal to answer.
+pub(super) fn introspect(target: &Target, key: &SecretString) -> Result<Value, Box<dyn Error>> {
     let text = key.expose_secret();
     let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if !text.starts_with(PREFIX) || !text.bytes().all(is_base64url) {

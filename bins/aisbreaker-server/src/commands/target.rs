@@ -33,14 +33,17 @@ pub(crate) struct Target {
 }
 
 enum Kind {
-    Server {
-        client: egress::Client,
-        base: String,
-    },
-    Local {
-        gateway: Box<Gateway>,
-        host: Host,
-    },
+    Server(Server),
+    Local { gateway: Box<Gateway>, host: Host },
+}
+
+/// A server that runs already.
+#[derive(Clone)]
+pub(crate) struct Server {
+    /// May call any address, since the user of the command chose the server.
+    pub(crate) client: egress::Client,
+    /// Its URL, without a slash at the end.
+    pub(crate) base: String,
 }
 
 /// The answer to a request.
@@ -72,7 +75,7 @@ impl Target {
         let settings = settings::load(flags, std::env::vars_os())?;
         let mint_secret = settings.gateway.minting.secret.clone();
         let kind = match arguments.get_one::<String>("server") {
-            Some(url) => server(url)?,
+            Some(url) => Kind::Server(Server::at(url)?),
             None => {
                 let host = host(&settings, arguments)?;
                 local(settings, &host)?
@@ -87,12 +90,22 @@ impl Target {
     /// # Errors
     /// A URL that is none.
     pub(crate) fn running(settings: &Settings, url: Option<&str>) -> Result<Self, Box<dyn Error>> {
-        let kind = match url {
-            Some(url) => server(url)?,
-            None => running_here(settings)?,
+        let server = match url {
+            Some(url) => Server::at(url)?,
+            None => Server::running_here(settings)?,
         };
-        let mint_secret = settings.gateway.minting.secret.clone();
-        Ok(Self { kind, mint_secret })
+        Ok(Self {
+            kind: Kind::Server(server),
+            mint_secret: settings.gateway.minting.secret.clone(),
+        })
+    }
+
+    /// Creates the target for this server, where nothing proves that the caller may mint.
+    pub(crate) fn at(server: Server) -> Self {
+        Self {
+            kind: Kind::Server(server),
+            mint_secret: None,
+        }
     }
 
     /// Creates the target with the settings of this machine, for keys bound to this host.
@@ -152,9 +165,10 @@ impl Target {
     fn send(&self, path: &str, headers: HeaderMap, body: String) -> Result<Answer, Box<dyn Error>> {
         let (status, body) = runtime()?.block_on(async {
             match &self.kind {
-                Kind::Server { client, base } => {
-                    let url = egress::parse_url(&format!("{base}{path}"))?;
-                    exchange(client, &url, egress::Outgoing::post(headers, body)).await
+                Kind::Server(server) => {
+                    let url = egress::parse_url(&format!("{}{path}", server.base))?;
+                    let outgoing = egress::Outgoing::post(headers, body);
+                    exchange(&server.client, &url, outgoing).await
                 }
                 Kind::Local { gateway, host } => handle(gateway, host, path, headers, body).await,
             }
@@ -184,12 +198,46 @@ impl Answer {
     }
 }
 
-fn server(url: &str) -> Result<Kind, Box<dyn Error>> {
-    let base = url.trim_end_matches('/').to_owned();
-    let url = egress::parse_url(&base).map_err(|error| format!("--server {error}"))?;
-    warn_about_clear_text(&url);
-    let client = client()?;
-    Ok(Kind::Server { client, base })
+impl Server {
+    /// Creates the one at this URL.
+    ///
+    /// # Errors
+    /// A text that is no URL.
+    pub(crate) fn at(url: &str) -> Result<Self, Box<dyn Error>> {
+        let base = url.trim_end_matches('/').to_owned();
+        let url = egress::parse_url(&base).map_err(|error| format!("--server {error}"))?;
+        warn_about_clear_text(&url);
+        let client = client()?;
+        Ok(Self { client, base })
+    }
+
+    /// Creates the one that listens as these settings say, under a host name to which it answers.
+    ///
+    /// # Errors
+    /// No such name: one that is an address would be called itself, wherever it is.
+    pub(crate) fn running_here(settings: &Settings) -> Result<Self, Box<dyn Error>> {
+        let mut address = settings.listen;
+        if address.ip().is_unspecified() {
+            address.set_ip(match address.ip() {
+                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        let is_name = |host: &&Host| {
+            let text = host.as_str();
+            !text.starts_with('[') && text.parse::<IpAddr>().is_err()
+        };
+        let hosts = &settings.gateway.public_hosts;
+        let base = match hosts.iter().find(is_name) {
+            Some(host) => format!("http://{}:{}", host.as_str(), address.port()),
+            None if hosts.is_empty() => format!("http://{address}"),
+            None => return Err("no public host of this server is a name: use --server URL".into()),
+        };
+        let resolver = Arc::new(ThisMachine(address.ip()));
+        let timeouts = egress::Timeouts::default();
+        let client = egress::Client::with_resolver(any_address()?, timeouts, resolver);
+        Ok(Self { client, base })
+    }
 }
 
 /// Creates a client that may call any address, since the user of the command chose it.
@@ -201,7 +249,8 @@ fn client() -> Result<egress::Client, Box<dyn Error>> {
 }
 
 fn any_address() -> Result<egress::Policy, egress::InvalidException> {
-    egress::Policy::strict().allow("0.0.0.0/0")?.allow("::/0")
+    let any = egress::Policy::strict().allow("0.0.0.0/0")?.allow("::/0")?;
+    Ok(any.extend_to_untrusted())
 }
 
 /// Warns of secrets that would cross the network in clear text.
@@ -229,7 +278,8 @@ pub(crate) fn get(url: &str) -> Result<String, Box<dyn Error>> {
     Ok(String::from_utf8(body.into())?)
 }
 
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
+/// Creates the runtime of a command, which does one thing at a time.
+pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -246,34 +296,6 @@ async fn exchange(
     let (parts, body) = response.into_parts();
     let (bytes, _reservation) = body.collect_bounded().await?;
     Ok((parts.status, bytes))
-}
-
-/// Returns the server that listens as these settings say, under a host name to which it answers.
-///
-/// # Errors
-/// No such name: one that is an address would be called itself, wherever it is.
-fn running_here(settings: &Settings) -> Result<Kind, Box<dyn Error>> {
-    let mut address = settings.listen;
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    let is_name = |host: &&Host| {
-        let text = host.as_str();
-        !text.starts_with('[') && text.parse::<IpAddr>().is_err()
-    };
-    let hosts = &settings.gateway.public_hosts;
-    let base = match hosts.iter().find(is_name) {
-        Some(host) => format!("http://{}:{}", host.as_str(), address.port()),
-        None if hosts.is_empty() => format!("http://{address}"),
-        None => return Err("no public host of this server is a name: use --server URL".into()),
-    };
-    let resolver = Arc::new(ThisMachine(address.ip()));
-    let timeouts = egress::Timeouts::default();
-    let client = egress::Client::with_resolver(any_address()?, timeouts, resolver);
-    Ok(Kind::Server { client, base })
 }
 
 /// Resolves every name to this address.

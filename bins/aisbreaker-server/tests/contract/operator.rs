@@ -1,5 +1,7 @@
 //! What the operator configures, and what the log shows.
 
+mod ask;
+mod command_line;
 mod listen_address;
 mod logs;
 mod settings;
