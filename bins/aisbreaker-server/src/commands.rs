@@ -2,6 +2,7 @@
 
 mod ask;
 mod completions;
+mod doctor;
 mod inspect;
 mod key_argument;
 mod key_options;
@@ -74,6 +75,10 @@ pub(crate) const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         command: ask::command,
         run: Run::WithSettings(ask::run),
+    },
+    Subcommand {
+        command: doctor::command,
+        run: Run::WithSettings(doctor::run),
     },
     Subcommand {
         command: completions::command,

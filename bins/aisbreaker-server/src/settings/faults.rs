@@ -13,6 +13,11 @@ impl Faults {
         self.0.push(format!("{name} {problem}"));
     }
 
+    /// Returns the faults, each as a sentence that begins with the name of its setting.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

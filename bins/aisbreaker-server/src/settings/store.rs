@@ -3,7 +3,9 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use aisbreaker_gateway::{OnStoreFailure, SharedQuotas};
-use aisbreaker_quota::shared::{InvalidStore, SharedEngine, SharedOptions, StoreAddress};
+use aisbreaker_quota::shared::{
+    InvalidStore, SharedEngine, SharedOptions, StoreAddress, StoreState,
+};
 
 use super::{
     faults::Faults,
@@ -43,6 +45,25 @@ impl StoreSettings {
         let engine = SharedEngine::start(self.address, self.options)?;
         let servers = self.servers.unwrap_or(NonZeroU32::MIN);
         Ok(SharedQuotas::new(engine, self.on_failure, servers))
+    }
+}
+
+impl StoreSettings {
+    /// Connects once, and waits until it is known whether the store answers. To be called within the
+    /// runtime.
+    ///
+    /// # Errors
+    /// Why it does not, without secrets.
+    pub(crate) async fn probe(self) -> Result<(), String> {
+        let engine = SharedEngine::start(self.address, self.options).map_err(|e| e.to_string())?;
+        let mut states = engine.states();
+        let is_known = |state: &StoreState| *state != StoreState::Connecting;
+        let state = states.wait_for(is_known).await;
+        match state.as_deref() {
+            Ok(StoreState::Down(error)) => Err(error.to_string()),
+            Ok(StoreState::Up | StoreState::Connecting) => Ok(()),
+            Err(_closed) => Err("the connection was given up".to_owned()),
+        }
     }
 }
 

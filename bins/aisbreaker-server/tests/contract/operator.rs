@@ -2,6 +2,7 @@
 
 mod ask;
 mod command_line;
+mod doctor;
 mod listen_address;
 mod logs;
 mod settings;
