@@ -1,5 +1,6 @@
 //! Where secrets may go, and where they must never appear.
 
+mod command_leaks;
 mod egress;
 mod memory_residue;
 mod secret_exfiltration;
