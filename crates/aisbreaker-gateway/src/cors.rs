@@ -17,7 +17,7 @@ const ALWAYS_ALLOWED_HEADERS: &str = "Authorization, Content-Type";
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
     "x-request-id, retry-after, ratelimit, ratelimit-policy, x-ratelimit-limit-requests, \
      x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-should-retry, \
-     x-aisbreaker-attempts",
+     x-aisbreaker-attempts, x-aisbreaker-key-expires",
 );
 
 /// The pages whose scripts may read a response.

@@ -3,15 +3,20 @@
 //! It knows neither the dialect nor the body in which it is reported: `dialect` renders it. Which
 //! error becomes which status is decided in `status`, and what it says about a retry in `retry_after`.
 
+mod error_type;
 mod retry_after;
 
 use aisbreaker_api::{ErrorBody, ErrorObject};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+pub(crate) use self::error_type::ErrorType;
+
 /// Why a request failed, as the client gets to know it.
 #[derive(Debug)]
 pub struct Failure {
     pub(crate) status: StatusCode,
+    /// What went wrong, for the log and the metrics.
+    pub(crate) error_type: ErrorType,
     /// The provider's reason phrase, for a status without a standard one.
     pub(crate) status_text: Option<String>,
     pub(crate) message: String,
@@ -31,6 +36,7 @@ impl Failure {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
+            error_type: ErrorType::of_status(status),
             status_text: None,
             message: message.into(),
             kind: None,
@@ -39,6 +45,11 @@ impl Failure {
             headers: HeaderMap::new(),
             cause: None,
         }
+    }
+
+    pub(crate) fn with_type(mut self, error_type: ErrorType) -> Self {
+        self.error_type = error_type;
+        self
     }
 
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {

@@ -43,7 +43,7 @@ use crate::{
     revocation::{Revocation, Revocations},
     route::{Action, Route, RouteError, operation::Operation},
     server_keys::ServerKeys,
-    telemetry::{access_log::AccessLog, metrics::Metrics},
+    telemetry::{access_log::AccessLog, metrics::Metrics, providers::KnownProviders},
 };
 
 /// How often a part of the idle counters is freed.
@@ -80,6 +80,7 @@ struct Inner {
     max_requests: usize,
     in_flight: InFlight,
     metrics: Metrics,
+    known_providers: Arc<KnownProviders>,
     clock: Arc<dyn Clock>,
 }
 
@@ -87,6 +88,10 @@ impl Gateway {
     /// Creates a gateway to these services.
     #[must_use]
     pub fn new(config: Config, registry: Registry, clock: impl Clock) -> Self {
+        let known_providers = Arc::new(KnownProviders::new());
+        if let Some(relay) = &config.relay {
+            known_providers.add(relay.providers());
+        }
         let metrics = Metrics::new(config.shared_quotas.is_some());
         let counters = match config.saved_counters {
             Some(saved) => saved.into_counters(),
@@ -153,6 +158,7 @@ impl Gateway {
             max_requests: config.max_requests,
             in_flight: InFlight::default(),
             metrics,
+            known_providers,
             clock,
         }))
     }
@@ -175,8 +181,9 @@ impl Gateway {
         let client = inner.host_policy.client_address(peer, &parts.headers);
         let (guard, in_flight) = inner.in_flight.enter();
         let clock = Arc::clone(&inner.clock);
+        let providers = Arc::clone(&inner.known_providers);
         let logged = (&parts.method, &parts.headers);
-        let mut log = AccessLog::start(logged, route.ok(), client, clock, guard);
+        let mut log = AccessLog::start(logged, route.ok(), client, clock, providers, guard);
         let is_probe = route.is_ok_and(Route::is_probe);
         let outcome = if in_flight > inner.max_requests && !is_probe {
             Err(GatewayError::TooManyRequests.into())
@@ -192,8 +199,7 @@ impl Gateway {
             Err(failure) => error_response(failure, &parts, &mut log),
         };
         let is_head = parts.method == Method::HEAD;
-        let request_id = log.request_id().clone();
-        response::finish(&mut response, request_id, log.allowed_origin(), is_head);
+        response::finish(&mut response, &log, is_head);
         log.set_status(response.status());
         response.body_mut().attach(log);
         response
@@ -402,6 +408,7 @@ fn error_response(
     if let Some(cause) = failure.cause.take() {
         log.set_cause(cause);
     }
+    log.set_error(failure.error_type);
     let dialect = dialect::of(parts.uri.path(), &parts.headers);
     response::error(failure, dialect, log.request_id())
 }

@@ -30,7 +30,7 @@ use crate::{
     response::{ResponseBody, with_headers},
     restrictions::KeyUse,
     revocation::Revocations,
-    telemetry::access_log::AccessLog,
+    telemetry::{access_log::AccessLog, key_expiry::KeyExpiry},
 };
 
 /// The stages that every surface shares.
@@ -127,6 +127,7 @@ impl Pipeline {
         };
         let limits = self.body_limits;
         let received = ReceivedBody::receive(body, content, limits, key_limit, memory).await?;
+        log.mark_received();
         Ok((permitted, received))
     }
 
@@ -145,6 +146,12 @@ impl Pipeline {
             log.set_key(key.id);
             if let Some(name) = &key.name {
                 log.set_key_name(name);
+            }
+            if let Some(expiry) = KeyExpiry::within_days(key.expires_at, now) {
+                log.set_key_expiry(expiry);
+                if !is_default {
+                    log.announce_key_expiry();
+                }
             }
             match self.revocations.check(key) {
                 Ok(()) => {}

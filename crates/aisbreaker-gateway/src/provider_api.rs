@@ -111,6 +111,7 @@ impl ProviderApi {
                 memory,
                 now,
                 headers: &parts.headers,
+                calls: log.record_provider_calls(),
             };
             return self.list_models(query, admitted, log).await;
         }

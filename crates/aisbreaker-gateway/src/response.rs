@@ -4,7 +4,8 @@
 //! - `events` encodes the events of this server's own API;
 //! - `keep_alive` times what is sent while a stream pauses;
 //! - `passthrough` forwards the body of a provider, `coalesce` joins its frames, `sse_boundary`
-//!   holds incomplete events back, `event_lines` splits them, and `stream_end` finds the last one.
+//!   holds incomplete events back, `event_lines` splits them, and `stream_end` finds the last one;
+//! - `stream_failure` is why a stream ended in an error.
 
 pub(crate) mod body;
 mod coalesce;
@@ -14,6 +15,7 @@ mod keep_alive;
 pub(crate) mod passthrough;
 pub(crate) mod sse_boundary;
 pub(crate) mod stream_end;
+mod stream_failure;
 
 use aisbreaker_services::{Attempts, Dialect};
 use bytes::Bytes;
@@ -25,10 +27,11 @@ use serde::Serialize;
 
 pub use self::body::ResponseBody;
 use crate::{
-    cors::{self, AllowedOrigin},
-    dialect,
+    cors, dialect,
     failure::Failure,
-    telemetry::{access_log::AccessLog, request_id::X_REQUEST_ID},
+    telemetry::{
+        access_log::AccessLog, key_expiry::X_AISBREAKER_KEY_EXPIRES, request_id::X_REQUEST_ID,
+    },
 };
 
 /// Which services were tried, with the status of each.
@@ -150,15 +153,15 @@ pub(crate) fn hold_memory(
 }
 
 /// Adds what every response carries, and drops the body of a response to `HEAD`.
-pub(crate) fn finish(
-    response: &mut Response<ResponseBody>,
-    request_id: HeaderValue,
-    allowed_origin: &AllowedOrigin,
-    is_head: bool,
-) {
+pub(crate) fn finish(response: &mut Response<ResponseBody>, log: &AccessLog, is_head: bool) {
     let headers = response.headers_mut();
-    cors::write_response(allowed_origin, headers);
-    headers.entry(X_REQUEST_ID).or_insert(request_id);
+    cors::write_response(log.allowed_origin(), headers);
+    headers
+        .entry(X_REQUEST_ID)
+        .or_insert_with(|| log.request_id().clone());
+    if let Some(expires) = log.announced_key_expiry() {
+        headers.insert(X_AISBREAKER_KEY_EXPIRES, expires);
+    }
     if is_head && let Some(length) = response.body_mut().drop_content() {
         response
             .headers_mut()

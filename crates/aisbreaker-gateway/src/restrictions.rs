@@ -16,11 +16,11 @@ use http::HeaderValue;
 use ipnet::{IpNet, Ipv4Net};
 
 use self::origin::WebOrigin;
-use crate::{cors::AllowedOrigin, route::operation::Operation};
+use crate::{
+    cors::AllowedOrigin,
+    route::{PROCESS, operation::Operation},
+};
 
-/// Below `/v1`, the path of an operation follows this.
-const BASE: &str = "/v1/";
-const PROCESS: &str = "process";
 /// The bits before the one of an IPv4 address in IPv6 (RFC 4291 section 2.5.5.2).
 const MAPPED_PREFIX_BITS: u8 = 96;
 
@@ -82,7 +82,7 @@ impl KeyUse {
             operation: if is_list {
                 None
             } else {
-                Some(name_of(operation))
+                Some(operation.name())
             },
         }
     }
@@ -264,15 +264,10 @@ impl OperationSet {
 
 /// Returns the bit of an operation: the path below `/v1` as a template, or `process`.
 fn bit_of(name: &str) -> Option<u32> {
-    let operations = Operation::ALL.into_iter().map(name_of);
+    let operations = Operation::ALL.into_iter().map(Operation::name);
     let mut names = std::iter::once(PROCESS).chain(operations);
     let place = names.position(|known| known == name)?;
     1_u32.checked_shl(u32::try_from(place).ok()?)
-}
-
-fn name_of(operation: Operation) -> &'static str {
-    let template = operation.template();
-    template.strip_prefix(BASE).unwrap_or(template)
 }
 
 #[cfg(test)]

@@ -6,6 +6,9 @@ use http::Method;
 
 use self::operation::Operation;
 
+/// The name of `process` among the operations.
+pub(crate) const PROCESS: &str = "process";
+
 /// Why a request has no route.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum RouteError {
@@ -138,6 +141,26 @@ impl Route {
             Self::Jwks => "/.well-known/jwks.json",
             Self::Metadata => "/.well-known/oauth-authorization-server",
             Self::Provider(operation) => operation.template(),
+        }
+    }
+
+    /// Returns the operation for which providers are called, as keys are restricted to it.
+    pub(crate) fn operation(self) -> Option<&'static str> {
+        match self {
+            Self::Process => Some(PROCESS),
+            Self::Provider(operation) => Some(operation.name()),
+            Self::Root
+            | Self::Ping
+            | Self::Version
+            | Self::Token
+            | Self::Revoke
+            | Self::Introspect
+            | Self::Quota
+            | Self::Health
+            | Self::Ready
+            | Self::Hello
+            | Self::Jwks
+            | Self::Metadata => None,
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{
     api::quota::QuotaError,
     authenticate::AuthenticationError,
     clock::ceil_seconds,
-    failure::Failure,
+    failure::{ErrorType, Failure},
     gateway::GatewayError,
     provider_api::error::ProviderApiError,
     request::error::{HostError, RequestError},
@@ -47,11 +47,13 @@ impl From<GatewayError> for Failure {
                 "this server is overloaded: too many requests are in flight; try again",
             ),
             GatewayError::Draining => Self::overloaded("this server is shutting down; try again")
+                .with_type(ErrorType::Draining)
                 .with_header(CONNECTION, HeaderValue::from_static("close")),
             GatewayError::NotReady => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "this server is shutting down",
-            ),
+            )
+            .with_type(ErrorType::Draining),
             // The panic message may hold a secret, so it is dropped.
             GatewayError::Panicked => ServiceError::Internal("the gateway panicked".into()).into(),
         }
@@ -92,11 +94,13 @@ impl From<HostError> for Failure {
             HostError::Invalid => Self::new(
                 StatusCode::BAD_REQUEST,
                 "the request must name exactly one valid host in its Host field",
-            ),
+            )
+            .with_type(ErrorType::InvalidHost),
             HostError::Misdirected => Self::new(
                 StatusCode::MISDIRECTED_REQUEST,
                 "this server does not answer to the host of the request; use one of its public host names",
-            ),
+            )
+            .with_type(ErrorType::MisdirectedHost),
         }
     }
 }
@@ -108,24 +112,29 @@ impl From<RequestError> for Failure {
             RequestError::HeadTooLarge => Self::new(
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "the header fields of the request are too large",
-            ),
+            )
+            .with_type(ErrorType::TooLarge),
             RequestError::MediaType { accepted } => Self::new(
                 StatusCode::BAD_REQUEST,
                 format!("the Content-Type of the request must be {accepted}"),
-            ),
+            )
+            .with_type(ErrorType::UnsupportedBody),
             RequestError::ContentCoding => Self::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "the Content-Encoding of the request must be gzip, deflate or none",
             )
+            .with_type(ErrorType::UnsupportedBody)
             .with_header(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate")),
             RequestError::Inflate => Self::new(
                 StatusCode::BAD_REQUEST,
                 "the request body is not encoded as its Content-Encoding says",
-            ),
+            )
+            .with_type(ErrorType::UnsupportedBody),
             RequestError::TooLarge { limit } => Self::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 format!("the request body is larger than {limit} bytes, the limit of this server"),
-            ),
+            )
+            .with_type(ErrorType::TooLarge),
             RequestError::TooLargeForKey => restricted(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "maxBodyBytes",
@@ -134,13 +143,15 @@ impl From<RequestError> for Failure {
             RequestError::Timeout => Self::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "the request body did not arrive in time; send it without pauses",
-            ),
+            )
+            .with_type(ErrorType::IncompleteBody),
             RequestError::Busy => Self::overloaded(
                 "this server is overloaded: too many large requests are being read; try again",
             ),
             RequestError::OutOfMemory(spent) => ServiceError::from(spent).into(),
             RequestError::Incomplete => {
                 Self::new(StatusCode::BAD_REQUEST, "the request body ended early")
+                    .with_type(ErrorType::IncompleteBody)
             }
             RequestError::InvalidField { name } => Self::new(
                 StatusCode::BAD_REQUEST,
@@ -186,6 +197,7 @@ impl From<AuthenticationError> for Failure {
                 "this server requires an aisbreaker key: mint one with POST /api/v1/oauth/token or ask its operator for \
                  one, and send it as 'Authorization: Bearer' and the key",
             )
+            .with_type(ErrorType::KeyRequired)
             .with_header(WWW_AUTHENTICATE, BEARER),
         }
     }
@@ -208,7 +220,9 @@ impl From<RestrictionError> for Failure {
 /// the restriction.
 fn restricted(status: StatusCode, restriction: &str, what: &str) -> Failure {
     let message = format!("the key's restriction `{restriction}` does not allow {what}");
-    Failure::new(status, message).with_cause(restriction_cause(restriction))
+    Failure::new(status, message)
+        .with_type(ErrorType::Restricted)
+        .with_cause(restriction_cause(restriction))
 }
 
 fn restriction_cause(restriction: &str) -> String {
@@ -239,6 +253,7 @@ impl From<NotAdmitted> for Failure {
             NotAdmitted::Unavailable(cause) => Self::overloaded(
                 "this server cannot count requests at the moment, and so takes none; try again",
             )
+            .with_type(ErrorType::StoreUnavailable)
             .with_cause(cause.to_string()),
         }
     }
@@ -270,6 +285,7 @@ impl From<QuotaError> for Failure {
             QuotaError::Unavailable(cause) => Self::overloaded(
                 "this server cannot tell at the moment how quotas stand; try again",
             )
+            .with_type(ErrorType::StoreUnavailable)
             .with_cause(cause.to_string()),
         }
     }
@@ -278,11 +294,13 @@ impl From<QuotaError> for Failure {
 impl From<ProviderApiError> for Failure {
     fn from(error: ProviderApiError) -> Self {
         match error {
-            ProviderApiError::NoService(problem) => {
-                Self::new(StatusCode::NOT_FOUND, problem).with_param("model")
-            }
+            ProviderApiError::NoService(problem) => Self::new(StatusCode::NOT_FOUND, problem)
+                .with_type(ErrorType::UnknownService)
+                .with_param("model"),
             ProviderApiError::UnknownModel => {
-                Self::new(StatusCode::NOT_FOUND, "there is no such model").with_param("model")
+                Self::new(StatusCode::NOT_FOUND, "there is no such model")
+                    .with_type(ErrorType::UnknownService)
+                    .with_param("model")
             }
             ProviderApiError::ModelIsKey => Self::new(
                 StatusCode::BAD_REQUEST,
@@ -308,44 +326,61 @@ impl From<ProviderApiError> for Failure {
 impl From<ServiceError> for Failure {
     fn from(error: ServiceError) -> Self {
         let message = error.to_string();
-        match error {
-            ServiceError::BadRequest(_) => Self::new(StatusCode::BAD_REQUEST, message),
-            ServiceError::MissingSecret { .. } => {
-                Self::new(StatusCode::UNAUTHORIZED, message).with_header(WWW_AUTHENTICATE, BEARER)
-            }
-            ServiceError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, message),
-            ServiceError::Restricted { .. } => {
-                Self::new(StatusCode::FORBIDDEN, message).with_cause(restriction_cause("services"))
-            }
-            ServiceError::UnknownService { .. } => Self::new(StatusCode::NOT_FOUND, message),
-            ServiceError::Provider { error, retry_after } => {
-                let status = StatusCode::from_u16(error.status_code)
-                    .ok()
-                    .filter(|status| status.is_client_error() || status.is_server_error())
-                    .unwrap_or(StatusCode::BAD_GATEWAY);
-                let cause = format!("provider answered {}", status.as_u16());
-                let mut failure = Self::new(status, error.message).with_cause(cause);
-                failure.status_text = Some(error.status_text);
-                failure.kind = error.kind;
-                if let Some(wait) = retry_after {
-                    failure = failure.with_retry_after(wait);
+        let error_type = type_of(&error);
+        let failure =
+            match error {
+                ServiceError::BadRequest(_) => Self::new(StatusCode::BAD_REQUEST, message),
+                ServiceError::MissingSecret { .. } => Self::new(StatusCode::UNAUTHORIZED, message)
+                    .with_header(WWW_AUTHENTICATE, BEARER),
+                ServiceError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, message),
+                ServiceError::Restricted { .. } => Self::new(StatusCode::FORBIDDEN, message)
+                    .with_cause(restriction_cause("services")),
+                ServiceError::UnknownService { .. } => Self::new(StatusCode::NOT_FOUND, message),
+                ServiceError::Provider { error, retry_after } => {
+                    let status = StatusCode::from_u16(error.status_code)
+                        .ok()
+                        .filter(|status| status.is_client_error() || status.is_server_error())
+                        .unwrap_or(StatusCode::BAD_GATEWAY);
+                    let cause = format!("provider answered {}", status.as_u16());
+                    let mut failure = Self::new(status, error.message).with_cause(cause);
+                    failure.status_text = Some(error.status_text);
+                    failure.kind = error.kind;
+                    if let Some(wait) = retry_after {
+                        failure = failure.with_retry_after(wait);
+                    }
+                    if status == StatusCode::UNAUTHORIZED {
+                        failure = failure.with_header(WWW_AUTHENTICATE, BEARER);
+                    }
+                    failure
                 }
-                if status == StatusCode::UNAUTHORIZED {
-                    failure = failure.with_header(WWW_AUTHENTICATE, BEARER);
+                ServiceError::NoAnswer(_) | ServiceError::BadAnswer(_) => {
+                    Self::new(StatusCode::BAD_GATEWAY, message)
                 }
-                failure
-            }
-            ServiceError::NoAnswer(_) | ServiceError::BadAnswer(_) => {
-                Self::new(StatusCode::BAD_GATEWAY, message)
-            }
-            ServiceError::Unreachable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, message),
-            ServiceError::Overloaded(_) => Self::overloaded(message),
-            ServiceError::Timeout(_) => Self::new(StatusCode::GATEWAY_TIMEOUT, message),
-            ServiceError::Internal(cause) => Self::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "this server has a fault; try again",
-            )
-            .with_cause(cause.to_string()),
-        }
+                ServiceError::Unreachable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, message),
+                ServiceError::Overloaded(_) => Self::overloaded(message),
+                ServiceError::Timeout(_) => Self::new(StatusCode::GATEWAY_TIMEOUT, message),
+                ServiceError::Internal(cause) => Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "this server has a fault; try again",
+                )
+                .with_cause(cause.to_string()),
+            };
+        failure.with_type(error_type)
+    }
+}
+
+fn type_of(error: &ServiceError) -> ErrorType {
+    match error {
+        ServiceError::BadRequest(_) => ErrorType::InvalidRequest,
+        ServiceError::MissingSecret { .. } => ErrorType::MissingSecret,
+        ServiceError::Forbidden(_) => ErrorType::EgressForbidden,
+        ServiceError::Restricted { .. } => ErrorType::Restricted,
+        ServiceError::UnknownService { .. } => ErrorType::UnknownService,
+        ServiceError::Provider { .. } => ErrorType::ProviderError,
+        ServiceError::NoAnswer(_) | ServiceError::BadAnswer(_) => ErrorType::ProviderCut,
+        ServiceError::Unreachable(_) => ErrorType::ProviderUnreachable,
+        ServiceError::Overloaded(_) => ErrorType::Overloaded,
+        ServiceError::Timeout(_) => ErrorType::ProviderTimeout,
+        ServiceError::Internal(_) => ErrorType::Internal,
     }
 }

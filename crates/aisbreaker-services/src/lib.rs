@@ -41,8 +41,8 @@ pub use providers::{
 pub use relay::{ForwardedRequest, Relay};
 pub use secret::{mask, secret_header};
 pub use service::{
-    Attempts, Call, Event, EventStream, Reached, Registry, RegistryBuilder, Reply, ReplyFuture,
-    Service, Target,
+    Attempts, Call, CallInProgress, CallOutcome, Event, EventStream, ProviderCall, ProviderCalls,
+    Reached, Registry, RegistryBuilder, Reply, ReplyFuture, Service, Target,
 };
 pub use sniff::{MAX_SNIFFED_BYTES, Sniffed, sniff};
 pub use stream_end::{LongEvent, StreamKind, StreamProgress, StreamState};

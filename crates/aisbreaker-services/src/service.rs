@@ -4,11 +4,13 @@
 //! - `restricted` judges a call by the restrictions of the key;
 //! - `nearest` finds the id that a caller may have meant;
 //! - `fallback` calls other services when one fails;
-//! - `attempts` records which services were called.
+//! - `attempts` records which services were called;
+//! - `provider_calls` records when providers were called, and what became of it.
 
 mod attempts;
 mod fallback;
 mod nearest;
+mod provider_calls;
 mod registry;
 mod restricted;
 
@@ -21,6 +23,7 @@ use futures_util::stream;
 
 pub use self::{
     attempts::Attempts,
+    provider_calls::{CallInProgress, CallOutcome, ProviderCall, ProviderCalls},
     registry::{Registry, RegistryBuilder},
     restricted::{Reached, Target},
 };
@@ -80,6 +83,8 @@ pub struct Call {
     pub registry: Registry,
     /// Which services were called, if there are fallbacks.
     pub attempts: Attempts,
+    /// When providers were called, and what became of it.
+    pub provider_calls: ProviderCalls,
     /// The tokens that were reported before the answer is complete.
     pub tokens: ReportedTokens,
 }
@@ -105,6 +110,7 @@ impl Call {
             budget: MemoryBudget::default(),
             registry,
             attempts: Attempts::default(),
+            provider_calls: ProviderCalls::default(),
             tokens: ReportedTokens::default(),
         })
     }

@@ -4,6 +4,7 @@ mod ask;
 mod command_line;
 mod doctor;
 mod listen_address;
+mod log_fields;
 mod logs;
 mod settings;
 mod settings_file;

@@ -125,11 +125,13 @@ impl ProcessApi {
         )?
         .with_hops(hops)
         .with_budget(memory.budget().clone());
+        call.provider_calls = log.record_provider_calls();
         self.registry.check_call(&call)?;
         log.set_service(call.service_id.as_str());
         log.set_attempts(call.attempts.clone());
         if is_stream {
             call.tokens = ReportedTokens::kept();
+            log.mark_stream();
         }
         let reported = call.tokens.clone();
         // Calling inside the future catches a panic before the service's own future begins.

@@ -4,7 +4,8 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use aisbreaker_egress::{Outgoing, Payload};
 use aisbreaker_services::{
-    Attempts, Dialect, DialectConfig, ForwardedRequest, ServiceError, is_retryable_status,
+    Attempts, CallInProgress, Dialect, DialectConfig, ForwardedRequest, ProviderCalls,
+    ServiceError, is_retryable_status,
 };
 use aisbreaker_token::PREFIX;
 use bytes::Bytes;
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::{
     authenticate::Caller,
-    failure::Failure,
+    failure::{ErrorType, Failure},
     form_urlencoded,
     memory::ClientMemory,
     pipeline::Admitted,
@@ -59,6 +60,7 @@ struct ProviderResponse<'a> {
     service: &'a ResolvedService,
     parts: response::Parts,
     body: aisbreaker_egress::Body,
+    call: CallInProgress,
 }
 
 impl ProviderApi {
@@ -85,7 +87,8 @@ impl ProviderApi {
     ) -> Result<Response<ResponseBody>, Failure> {
         let services = self.resolve(request, admitted.caller())?;
         let attempts = Attempts::default();
-        let called = self.call(request, &services, admitted, &attempts).await;
+        let records = (&attempts, &log.record_provider_calls());
+        let called = self.call(request, &services, admitted, records).await;
         if let Some(last) = attempts.last() {
             log.set_service(&last);
         }
@@ -145,17 +148,25 @@ impl ProviderApi {
         request: &ProxiedRequest<'_>,
         services: &'a [ResolvedService],
         admitted: &Admitted,
-        attempts: &Attempts,
+        (attempts, calls): (&Attempts, &ProviderCalls),
     ) -> Result<ProviderResponse<'a>, ServiceError> {
         let deadline = self.relay.deadline();
-        let mut outcome = None;
+        let mut outcome: Option<Result<ProviderResponse<'a>, ServiceError>> = None;
         for service in services {
             if outcome.is_some() && Instant::now() >= deadline {
                 break;
             }
             let path = request.path(service)?;
             let outgoing = request.outgoing(service, &path, admitted, deadline);
+            if let Some(Ok(failed)) = &mut outcome {
+                failed.call.abandon();
+            }
+            let mut call = calls.begin(&service.service_id);
             let sent = self.relay.send(outgoing).await;
+            match &sent {
+                Ok((parts, _)) => call.note_status(parts.status),
+                Err(error) => call.fail(error),
+            }
             let (status, is_retryable) = match &sent {
                 Ok((parts, _)) => (parts.status, is_retryable_status(parts.status.as_u16())),
                 // The outcome of the service before says more.
@@ -170,6 +181,7 @@ impl ProviderApi {
                 service,
                 parts,
                 body,
+                call,
             }));
             if !is_retryable {
                 break;
@@ -193,6 +205,7 @@ impl ProviderApi {
             service,
             parts,
             body,
+            call,
         } = provided;
         let Some(dialect) = service.provider.dialect(request.dialect) else {
             return Err(ServiceError::Internal(
@@ -202,8 +215,11 @@ impl ProviderApi {
         if let Some(id) = provider_request_id(&parts) {
             log.set_provider_request_id(id);
         }
+        if parts.status.is_client_error() || parts.status.is_server_error() {
+            log.set_error(ErrorType::ProviderError);
+        }
         let kind = BodyKind::of(&parts);
-        let body = self.passthrough(body, kind, &parts, dialect, request);
+        let body = self.passthrough((body, call), kind, &parts, dialect, request);
         let mut response = Response::new(ResponseBody::passthrough(body));
         *response.status_mut() = parts.status;
         *response.headers_mut() = headers::for_client(parts.headers);
@@ -217,14 +233,14 @@ impl ProviderApi {
 
     fn passthrough(
         &self,
-        body: aisbreaker_egress::Body,
+        (body, call): (aisbreaker_egress::Body, CallInProgress),
         kind: BodyKind,
         parts: &response::Parts,
         dialect: &DialectConfig,
         request: &ProxiedRequest<'_>,
     ) -> PassthroughBody {
         let usage = Arc::clone(&dialect.usage);
-        let memory = Arc::clone(&request.memory);
+        let memory = (Arc::clone(&request.memory), call);
         match kind {
             BodyKind::EventStream | BodyKind::Unlabelled => {
                 let options = StreamOptions {

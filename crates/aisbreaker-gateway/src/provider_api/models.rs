@@ -9,7 +9,7 @@ mod listed_model;
 use std::{sync::Arc, time::Duration};
 
 use aisbreaker_egress::{MemoryReservation, Outgoing};
-use aisbreaker_services::{Dialect, ForwardedRequest, ServiceError};
+use aisbreaker_services::{Dialect, ForwardedRequest, ProviderCalls, ServiceError};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -61,6 +61,7 @@ pub struct ModelListQuery<'a> {
     pub(crate) now: std::time::Instant,
     /// The header fields of the request.
     pub(crate) headers: &'a HeaderMap,
+    pub(crate) calls: ProviderCalls,
 }
 
 /// The models of one service, with the memory that they hold.
@@ -177,11 +178,22 @@ impl ProviderApi {
     ) -> Result<ServiceModels, ServiceError> {
         let id = &service.service_id;
         let fetch = self.fetch_list(service, query, fields.clone(), admitted);
-        let Ok(fetched) = timeout(SERVICE_TIMEOUT, fetch).await else {
-            let problem = format!("{id}: the provider took too long to list its models");
-            return Err(ServiceError::Timeout(problem.into()));
+        let mut call = query.calls.begin(id);
+        let fetched = match timeout(SERVICE_TIMEOUT, fetch).await {
+            Ok(fetched) => fetched,
+            Err(_elapsed) => {
+                let problem = format!("{id}: the provider took too long to list its models");
+                Err(ServiceError::Timeout(problem.into()))
+            }
         };
-        let list = fetched?;
+        let list = match fetched {
+            Ok(list) => list,
+            Err(error) => {
+                call.fail(&error);
+                return Err(error);
+            }
+        };
+        call.complete();
         let Some(raw_models) = split_list(&list) else {
             let problem = format!("{id}: the list of models is not JSON, or too long");
             return Err(ServiceError::BadAnswer(problem.into()));

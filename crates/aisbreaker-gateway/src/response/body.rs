@@ -73,9 +73,10 @@ impl ResponseBody {
         }
     }
 
-    pub(crate) fn passthrough(body: PassthroughBody) -> Self {
+    pub(crate) fn passthrough(mut body: PassthroughBody) -> Self {
         // hyper would never poll an empty body for its end.
         let content = if body.is_empty() {
+            body.end_call();
             Content::Empty
         } else {
             Content::Passthrough(Box::new(body))
@@ -95,7 +96,11 @@ impl ResponseBody {
     pub(crate) fn drop_content(&mut self) -> Option<usize> {
         match std::mem::replace(&mut self.content, Content::Empty) {
             Content::Full(bytes, _) => Some(bytes.len()),
-            Content::Empty | Content::Events(_) | Content::Passthrough(_) => None,
+            Content::Passthrough(mut body) => {
+                body.end_call_without_content();
+                None
+            }
+            Content::Empty | Content::Events(_) => None,
         }
     }
 
@@ -125,15 +130,22 @@ impl ResponseBody {
 
     fn log_stream(&mut self) {
         let Some(log) = &mut self.log else { return };
-        let (cause, tokens) = match &self.content {
+        let (failure, tokens) = match &mut self.content {
             Content::Events(events) => (events.failure(), events.tokens()),
-            Content::Passthrough(body) => (body.failure(), body.tokens()),
+            Content::Passthrough(body) => {
+                body.end_call();
+                if body.is_event_stream() {
+                    log.mark_stream();
+                }
+                (body.failure(), body.tokens())
+            }
             // The tokens of a complete body are known before.
             Content::Empty | Content::Full(..) => return,
         };
         log.set_tokens(tokens);
-        if let Some(cause) = cause {
-            log.set_cause(cause.to_owned());
+        if let Some(failure) = failure {
+            log.set_error(failure.error_type);
+            log.set_cause(failure.cause.clone());
         }
     }
 }

@@ -12,7 +12,10 @@ use aisbreaker_services::{Event, EventStream, ReportedTokens, ServiceError, Toke
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::keep_alive::{COMMENT, KeepAlive};
+use super::{
+    keep_alive::{COMMENT, KeepAlive},
+    stream_failure::StreamFailure,
+};
 use crate::{failure::Failure, memory::ClientMemory};
 
 /// Events that are ready together leave in one frame of about this many bytes.
@@ -26,7 +29,7 @@ pub(crate) struct EventBytes {
     events: Option<EventStream>,
     /// The last event was returned, and only the end of the service's stream is awaited.
     is_over: bool,
-    failure: Option<String>,
+    failure: Option<StreamFailure>,
     /// Those of the final response.
     tokens: Option<Tokens>,
     reported: ReportedTokens,
@@ -56,8 +59,8 @@ impl EventBytes {
     }
 
     /// Returns why the stream ended in an error, for the log.
-    pub(crate) fn failure(&self) -> Option<&str> {
-        self.failure.as_deref()
+    pub(crate) fn failure(&self) -> Option<&StreamFailure> {
+        self.failure.as_ref()
     }
 
     /// Returns the tokens that the service reported so far.
@@ -126,11 +129,12 @@ impl EventBytes {
     fn fail(&mut self, frame: &mut Vec<u8>, error: ServiceError) {
         let failure = Failure::from(error);
         write_event(frame, "error", &failure.error_body());
-        self.failure = Some(
-            failure
+        self.failure = Some(StreamFailure {
+            error_type: failure.error_type,
+            cause: failure
                 .cause
                 .unwrap_or_else(|| format!("stream failed with {}", failure.status.as_u16())),
-        );
+        });
         self.events = None;
     }
 }

@@ -14,8 +14,8 @@ use std::{
 
 use aisbreaker_egress::{MemoryBudget, MemoryReservation, SendError};
 use aisbreaker_services::{
-    Dialect, MAX_SNIFFED_BYTES, ServiceError, Sniffed, StreamKind, Tokens, UsageRule, last_usage,
-    sniff,
+    CallInProgress, CallOutcome, Dialect, MAX_SNIFFED_BYTES, ServiceError, Sniffed, StreamKind,
+    Tokens, UsageRule, last_usage, sniff,
 };
 use bytes::{Bytes, BytesMut};
 use http_body::SizeHint;
@@ -26,6 +26,7 @@ use super::{
     keep_alive::{COMMENT, KeepAlive},
     sse_boundary::{EventTracker, TAIL_BYTES, keep_tail},
     stream_end::BodyEnd,
+    stream_failure::StreamFailure,
 };
 use crate::{dialect, failure::Failure, memory::ClientMemory};
 
@@ -41,7 +42,9 @@ pub(crate) struct PassthroughBody {
     usage: Arc<UsageRule>,
     /// Every frame is held of this until the client has read it.
     memory: Arc<ClientMemory>,
-    failure: Option<String>,
+    failure: Option<StreamFailure>,
+    /// The call that this is the answer of.
+    call: CallInProgress,
 }
 
 /// What a body holds, as far as that matters here.
@@ -93,26 +96,26 @@ impl PassthroughBody {
     pub(crate) fn json(
         body: aisbreaker_egress::Body,
         usage: Arc<UsageRule>,
-        memory: Arc<ClientMemory>,
+        (memory, call): (Arc<ClientMemory>, CallInProgress),
     ) -> Self {
         let content = Content::Json(JsonEnds::new(memory.budget()));
-        Self::unjoined(body, content, usage, memory)
+        Self::unjoined(body, content, usage, (memory, call))
     }
 
     /// Forwards a body that is not read.
     pub(crate) fn opaque(
         body: aisbreaker_egress::Body,
         usage: Arc<UsageRule>,
-        memory: Arc<ClientMemory>,
+        (memory, call): (Arc<ClientMemory>, CallInProgress),
     ) -> Self {
-        Self::unjoined(body, Content::Other, usage, memory)
+        Self::unjoined(body, Content::Other, usage, (memory, call))
     }
 
     fn unjoined(
         body: aisbreaker_egress::Body,
         content: Content,
         usage: Arc<UsageRule>,
-        memory: Arc<ClientMemory>,
+        (memory, call): (Arc<ClientMemory>, CallInProgress),
     ) -> Self {
         Self {
             body: Some(CoalescedBody::unjoined(body)),
@@ -120,6 +123,7 @@ impl PassthroughBody {
             usage,
             memory,
             failure: None,
+            call,
         }
     }
 
@@ -128,21 +132,21 @@ impl PassthroughBody {
     pub(crate) fn unlabelled(
         body: aisbreaker_egress::Body,
         options: StreamOptions,
-        memory: Arc<ClientMemory>,
+        (memory, call): (Arc<ClientMemory>, CallInProgress),
     ) -> Self {
         let usage = Arc::clone(&options.usage);
         let content = Content::Unlabelled(Unlabelled {
             options,
             start: BytesMut::new(),
         });
-        Self::unjoined(body, content, usage, memory)
+        Self::unjoined(body, content, usage, (memory, call))
     }
 
     /// Forwards an event stream.
     pub(crate) fn events(
         body: aisbreaker_egress::Body,
         options: StreamOptions,
-        memory: Arc<ClientMemory>,
+        (memory, call): (Arc<ClientMemory>, CallInProgress),
     ) -> Self {
         Self {
             body: Some(CoalescedBody::new(body)),
@@ -150,12 +154,42 @@ impl PassthroughBody {
             usage: options.usage,
             memory,
             failure: None,
+            call,
         }
     }
 
     /// Returns why the body was cut, for the log.
-    pub(crate) fn failure(&self) -> Option<&str> {
-        self.failure.as_deref()
+    pub(crate) fn failure(&self) -> Option<&StreamFailure> {
+        self.failure.as_ref()
+    }
+
+    /// Returns whether this is an event stream, as far as is known.
+    pub(crate) fn is_event_stream(&self) -> bool {
+        matches!(self.content, Content::Events(_))
+    }
+
+    /// Ends the call to the provider: as complete, or since nobody waits for the rest.
+    pub(crate) fn end_call(&mut self) {
+        if self.has_failed() {
+            self.call.end(CallOutcome::ServerError);
+        } else if self.is_complete() || self.is_over() || self.is_answered() {
+            self.call.complete();
+        } else {
+            self.call.abandon();
+        }
+    }
+
+    /// Ends the call to the provider, of which the content is not needed.
+    pub(crate) fn end_call_without_content(&mut self) {
+        self.call.complete();
+    }
+
+    /// Returns whether the provider ended its stream with an error.
+    fn has_failed(&self) -> bool {
+        match &self.content {
+            Content::Events(stream) => stream.events.end().has_failed(),
+            Content::Json(_) | Content::Unlabelled(_) | Content::Other => false,
+        }
     }
 
     /// Returns the tokens that the provider reported so far.
@@ -237,6 +271,7 @@ impl PassthroughBody {
                     return Poll::Ready(waited.map(Ok));
                 }
                 Poll::Ready(Some(Ok(data))) => {
+                    self.call.note_content();
                     let bytes = self.forward(data);
                     if !bytes.is_empty() {
                         return Poll::Ready(Some(self.hold(bytes)));
@@ -362,8 +397,12 @@ impl PassthroughBody {
     /// Ends an event stream with an error event. Any other body can only break off.
     fn cut(&mut self, error: ServiceError) -> Option<Result<Bytes, ResponseCut>> {
         self.body = None;
+        self.call.fail(&error);
         let failure = Failure::from(error);
-        self.failure = Some(format!("answer was cut: {}", failure.message));
+        self.failure = Some(StreamFailure {
+            error_type: failure.error_type,
+            cause: format!("answer was cut: {}", failure.message),
+        });
         let Content::Events(EventStream {
             events, dialect, ..
         }) = &self.content

@@ -49,6 +49,11 @@ impl EndDetector {
         self.progress.state() >= StreamState::Failed
     }
 
+    /// Returns whether the last event reports an error of the provider.
+    pub(super) fn has_failed(&self) -> bool {
+        self.progress.state() == StreamState::Failed
+    }
+
     /// Returns whether the client received the whole answer, or the provider's own error.
     pub(super) fn is_answered(&self) -> bool {
         self.progress.state() != StreamState::Open

@@ -195,6 +195,15 @@ impl Operation {
         self.row().template
     }
 
+    /// Returns the name in restrictions of keys, logs and metrics.
+    pub(crate) fn name(self) -> &'static str {
+        let template = self.template();
+        match template.split_once(BASE) {
+            Some((_, path)) => path.trim_start_matches('/'),
+            None => template,
+        }
+    }
+
     pub(crate) fn content(self) -> OperationContent {
         self.row().content
     }

@@ -15,7 +15,7 @@ use crate::{
         revoke::RevokeError,
         token::{ExchangeError, MintError},
     },
-    failure::Failure,
+    failure::{ErrorType, Failure},
     response::NO_STORE,
     revocation::NotRevoked,
 };
@@ -147,10 +147,12 @@ impl From<RevokeError> for Failure {
             RevokeError::NotRevoked(NotRevoked::Full) => Self::overloaded(
                 "this server's list of revoked keys is full: the key is not revoked; try again later",
             )
+            .with_type(ErrorType::StoreUnavailable)
             .with_retry_after(FULL_LIST_RETRY),
             RevokeError::NotRevoked(NotRevoked::NotKept(cause)) => Self::overloaded(
                 "the revocation could not be kept, and may end with this server's process; try again",
             )
+            .with_type(ErrorType::StoreUnavailable)
             .with_cause(cause),
         }
     }

@@ -2,15 +2,29 @@
 //!
 //! The line is an allow-list of fields. It never holds content, keys or secrets.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use aisbreaker_services::{Attempts, Tokens};
+use aisbreaker_services::{Attempts, ProviderCalls, Tokens};
 use aisbreaker_token::KeyId;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::{
-    clock::Clock, cors::AllowedOrigin, in_flight::InFlightGuard, memory::MemoryHold, route::Route,
-    telemetry::request_id,
+    clock::Clock,
+    cors::AllowedOrigin,
+    failure::ErrorType,
+    in_flight::InFlightGuard,
+    memory::MemoryHold,
+    route::Route,
+    telemetry::{
+        call_times::CallTimes,
+        key_expiry::KeyExpiry,
+        providers::{KnownProvider, KnownProviders},
+        request_id,
+    },
 };
 
 /// The log target of requests that were charged to quotas.
@@ -38,15 +52,24 @@ pub struct AccessLog {
     /// The key that `key` was made from. Boxed since it is rare and large.
     parent: Option<Box<KeyId>>,
     key_name: Option<String>,
+    key_expiry: Option<KeyExpiry>,
+    /// Whether the caller learns of `key_expiry`. It is not logged.
+    announces_key_expiry: bool,
     service: Option<String>,
     attempts: Attempts,
     provider_request_id: Option<String>,
     tokens: Tokens,
+    provider_calls: ProviderCalls,
+    known_providers: Arc<KnownProviders>,
+    is_stream: bool,
+    error: Option<ErrorType>,
     cause: Option<String>,
     status: StatusCode,
     is_complete: bool,
     is_charged: bool,
     started: Instant,
+    /// When the content of the request had come.
+    received: Option<Instant>,
     clock: Arc<dyn Clock>,
     request_memory: Option<MemoryHold>,
     /// Whose scripts may read the response, once the key is known. It is not logged.
@@ -61,6 +84,7 @@ impl AccessLog {
         route: Option<Route>,
         client: IpAddr,
         clock: Arc<dyn Clock>,
+        known_providers: Arc<KnownProviders>,
         in_flight: InFlightGuard,
     ) -> Self {
         Self {
@@ -71,15 +95,22 @@ impl AccessLog {
             key: None,
             parent: None,
             key_name: None,
+            key_expiry: None,
+            announces_key_expiry: false,
             service: None,
             attempts: Attempts::default(),
             provider_request_id: None,
             tokens: Tokens::default(),
+            provider_calls: ProviderCalls::default(),
+            known_providers,
+            is_stream: false,
+            error: None,
             cause: None,
             status: StatusCode::OK,
             is_complete: false,
             is_charged: false,
             started: clock.monotonic(),
+            received: None,
             clock,
             request_memory: None,
             allowed_origin: AllowedOrigin::default(),
@@ -103,6 +134,22 @@ impl AccessLog {
     /// Sets what the key is called.
     pub(crate) fn set_key_name(&mut self, name: &str) {
         self.key_name = Some(name.to_owned());
+    }
+
+    /// Sets when the key ends, which is soon.
+    pub(crate) fn set_key_expiry(&mut self, expiry: KeyExpiry) {
+        self.key_expiry = Some(expiry);
+    }
+
+    /// Has the response say when the key ends, which is that of the caller.
+    pub(crate) fn announce_key_expiry(&mut self) {
+        self.announces_key_expiry = true;
+    }
+
+    /// Returns the value of the header field that says when the key of the caller ends.
+    pub(crate) fn announced_key_expiry(&self) -> Option<HeaderValue> {
+        let expiry = self.key_expiry.filter(|_| self.announces_key_expiry)?;
+        expiry.header_value()
     }
 
     pub(crate) fn set_allowed_origin(&mut self, allowed: AllowedOrigin) {
@@ -138,6 +185,22 @@ impl AccessLog {
         };
     }
 
+    /// Returns the list for the calls to providers that the request causes.
+    pub(crate) fn record_provider_calls(&mut self) -> ProviderCalls {
+        self.provider_calls = ProviderCalls::kept();
+        self.provider_calls.clone()
+    }
+
+    /// Notes that the response is a stream of events.
+    pub(crate) fn mark_stream(&mut self) {
+        self.is_stream = true;
+    }
+
+    /// Notes that the content of the request has come.
+    pub(crate) fn mark_received(&mut self) {
+        self.received = Some(self.clock.monotonic());
+    }
+
     pub(crate) fn set_tokens(&mut self, tokens: Tokens) {
         self.tokens = tokens;
     }
@@ -157,6 +220,10 @@ impl AccessLog {
         self.is_charged = true;
     }
 
+    pub(crate) fn set_error(&mut self, error: ErrorType) {
+        self.error = Some(error);
+    }
+
     pub(crate) fn set_cause(&mut self, cause: String) {
         self.cause = Some(cause);
     }
@@ -171,17 +238,47 @@ impl AccessLog {
     }
 }
 
-impl Drop for AccessLog {
-    fn drop(&mut self) {
-        let attempts = self.attempts.to_structured_list();
-        let attempts = attempts.as_deref();
-        let status = if self.is_complete {
-            self.status.as_u16()
+/// What is known of a request once it is over.
+struct Ended {
+    status: u16,
+    error: Option<ErrorType>,
+    duration: Duration,
+    /// Until the content of the request had come.
+    receive_time: Option<Duration>,
+    /// The provider that was called last.
+    provider: Option<Arc<KnownProvider>>,
+    /// The time that was spent on calls to providers.
+    calls: Option<CallTimes>,
+}
+
+impl AccessLog {
+    fn end(&self) -> Ended {
+        let (status, error) = if self.is_complete {
+            (self.status.as_u16(), self.error)
         } else {
-            CLIENT_CLOSED_REQUEST
+            (CLIENT_CLOSED_REQUEST, Some(ErrorType::ClientLeft))
         };
+        let mut calls = self.provider_calls.take();
+        let times = CallTimes::of(&mut calls);
+        let provider = calls
+            .last()
+            .map(|last| self.known_providers.find(last.service_id.vendor()));
         let now = self.clock.monotonic();
-        let duration = now.saturating_duration_since(self.started);
+        Ended {
+            status,
+            error,
+            duration: now.saturating_duration_since(self.started),
+            receive_time: self
+                .received
+                .map(|received| received.saturating_duration_since(self.started)),
+            calls: provider.is_some().then_some(times),
+            provider,
+        }
+    }
+
+    fn write(&self, ended: &Ended) {
+        let attempts = self.attempts.to_structured_list();
+        let operation = self.route.and_then(Route::operation);
         macro_rules! write_line {
             ($target:expr) => {
                 tracing::info!(
@@ -189,14 +286,22 @@ impl Drop for AccessLog {
                     request_id = self.request_id.to_str().unwrap_or_default(),
                     method = method_name(&self.method),
                     route = self.route.map_or("unknown", Route::template),
-                    status,
-                    duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+                    status = ended.status,
+                    error = ended.error.map(ErrorType::as_str),
+                    duration_ms = milliseconds(ended.duration),
+                    receive_ms = ended.receive_time.map(milliseconds),
+                    upstream_ms = ended.calls.map(|calls| milliseconds(calls.waited)),
+                    first_byte_ms = ended.calls.and_then(|calls| calls.first_byte).map(milliseconds),
                     client = %self.client,
                     key = self.key.as_ref().map(tracing::field::display),
                     parent = self.parent.as_ref().map(tracing::field::display),
                     key_name = self.key_name.as_deref(),
+                    key_expires_in_s = self.key_expiry.map(|expiry| expiry.left().as_secs()),
+                    operation,
+                    stream = operation.map(|_| self.is_stream),
                     service = self.service.as_deref(),
-                    attempts,
+                    provider = ended.provider.as_ref().map(|provider| provider.name()),
+                    attempts = attempts.as_deref(),
                     provider_request_id = self.provider_request_id.as_deref(),
                     input_tokens = self.tokens.input,
                     output_tokens = self.tokens.output,
@@ -214,6 +319,17 @@ impl Drop for AccessLog {
             write_line!(UNCHARGED_TARGET)
         }
     }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        let ended = self.end();
+        self.write(&ended);
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Returns the name of a standard method, or `other`: a caller must not choose what is logged.

@@ -125,6 +125,7 @@ impl GeminiChat {
                 .with_budget(call.budget)
                 .with_query(query),
             reply_kind: kind,
+            calls: call.provider_calls,
         };
         request.exchange(CandidateReader::new(pending)).await
     }

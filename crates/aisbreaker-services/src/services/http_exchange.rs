@@ -11,7 +11,7 @@ use super::{
 use crate::{
     destination::Destination,
     error::ServiceError,
-    service::{Reply, ReplyKind},
+    service::{ProviderCalls, Reply, ReplyKind},
     upstream::{
         answer_form::{StreamedAnswer, read_streamed},
         body::{CollectedBody, read_whole},
@@ -27,6 +27,7 @@ pub(super) struct ProviderRequest<'a> {
     pub(super) destination: Destination,
     pub(super) outgoing: Outgoing,
     pub(super) reply_kind: ReplyKind,
+    pub(super) calls: ProviderCalls,
 }
 
 impl ProviderRequest<'_> {
@@ -35,6 +36,7 @@ impl ProviderRequest<'_> {
         let context = error_context(self.service_id, &self.destination);
         let (client, kind) = (self.client.clone(), self.reply_kind);
         let (destination, outgoing) = (self.destination, self.outgoing);
+        let record = self.calls.begin(self.service_id);
         let exchange = async move {
             let (parts, body) =
                 send_for_success(&client, &destination, outgoing, of_response).await?;
@@ -55,7 +57,7 @@ impl ProviderRequest<'_> {
             };
             Ok(whole_reply(reader.read_whole(&answer)?, kind))
         };
-        context.reply(kind, exchange).await
+        context.reply(kind, record, exchange).await
     }
 
     /// Sends the request and reads an answer that is always whole.
@@ -66,11 +68,12 @@ impl ProviderRequest<'_> {
         let context = error_context(self.service_id, &self.destination);
         let (client, kind) = (self.client.clone(), self.reply_kind);
         let (destination, outgoing) = (self.destination, self.outgoing);
+        let record = self.calls.begin(self.service_id);
         let exchange = async move {
             let answer = fetch(&client, &destination, outgoing).await?;
             Ok(whole_reply(read(&answer)?, kind))
         };
-        context.reply(kind, exchange).await
+        context.reply(kind, record, exchange).await
     }
 }
 

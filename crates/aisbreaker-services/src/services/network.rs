@@ -82,6 +82,7 @@ impl Network {
         headers::add_hop(&mut headers, call.hops)?;
         let url = call.service.url.as_deref().unwrap_or("default").to_owned();
         let (inner_id, inner) = inner_service(call.service)?;
+        let record = call.provider_calls.begin(&call.service_id);
         let body = serde_json::to_vec(&ProcessCall {
             service: inner,
             request: call.request,
@@ -91,7 +92,7 @@ impl Network {
         let context = ErrorContext::new(&target, &destination, MAX_ERROR_TEXT_BYTES);
         let outgoing = Outgoing::post(headers, body).with_budget(call.budget);
         let exchange = exchange(self.client.clone(), destination, outgoing, kind);
-        context.reply(kind, exchange).await
+        context.reply(kind, record, exchange).await
     }
 }
 

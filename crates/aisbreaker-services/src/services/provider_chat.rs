@@ -128,6 +128,7 @@ impl ProviderChat {
             destination,
             outgoing: Outgoing::post(headers, body).with_budget(call.budget),
             reply_kind,
+            calls: call.provider_calls,
         };
         request
             .exchange(reader(pending, Arc::clone(&self.usage)))

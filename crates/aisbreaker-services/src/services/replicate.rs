@@ -100,11 +100,12 @@ impl ReplicateChat {
             self.first_pause,
             call.budget,
         );
+        let record = call.provider_calls.begin(&call.service_id);
         let exchange = async move {
             let reply = prediction.run(body).await?;
             Ok(whole_reply(pending.finish(reply), kind))
         };
-        context.reply(kind, exchange).await
+        context.reply(kind, record, exchange).await
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     destination::Destination,
     error::{ErrorDetail, ServiceError},
     secret::mask,
-    service::{Reply, ReplyKind},
+    service::{CallInProgress, Reply, ReplyKind},
 };
 
 /// How the original's clients begin a secret that they do not have. Its end is the name of a class
@@ -74,22 +74,31 @@ impl ErrorContext {
         }
     }
 
-    /// Runs the exchange with a provider, and explains every error of it.
+    /// Runs the exchange with a provider, records it, and explains every error of it.
     ///
     /// A stream begins at once, before the provider has answered, since clients wait only so long
     /// for its head. Every error from here on is an error of the stream.
     pub(crate) async fn reply(
         self,
         kind: ReplyKind,
+        mut call: CallInProgress,
         exchange: impl Future<Output = Result<Reply, ServiceError>> + Send + 'static,
     ) -> Result<Reply, ServiceError> {
         match kind {
-            ReplyKind::Final => self.explain_reply(exchange.await),
+            ReplyKind::Final => {
+                let reply = exchange.await;
+                match &reply {
+                    Ok(_) => call.complete(),
+                    Err(error) => call.fail(error),
+                }
+                self.explain_reply(reply)
+            }
             ReplyKind::Stream => {
                 let reply =
                     async move { self.explain_reply(exchange.await).map(Reply::into_events) };
                 let events = stream::once(reply).try_flatten();
-                Ok(Reply::Stream(Box::pin(events.fuse())))
+                let recorded = events.inspect(move |event| call.follow(event));
+                Ok(Reply::Stream(Box::pin(recorded.fuse())))
             }
         }
     }

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream},
+    time::Duration,
 };
 
 use tokio::net::TcpSocket;
@@ -88,6 +89,17 @@ impl Connection {
             .read_exact(&mut bytes)
             .expect("a body that is not truncated");
         bytes
+    }
+
+    /// Waits for bytes for this long, of which none may come.
+    pub(crate) fn wait_in_vain(&mut self, time: Duration) {
+        let socket = self.reader.get_ref();
+        socket.set_read_timeout(Some(time)).expect("a read timeout");
+        let peeked = socket.peek(&mut [0]);
+        assert!(peeked.is_err(), "something came: {peeked:?}");
+        socket
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a read timeout");
     }
 
     /// Returns a second handle of the socket, to write while another thread reads.

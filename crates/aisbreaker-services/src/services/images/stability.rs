@@ -75,6 +75,7 @@ impl StabilityImages {
             destination,
             outgoing: Outgoing::post(headers, body).with_budget(call.budget),
             reply_kind,
+            calls: call.provider_calls,
         };
         request
             .exchange_whole(move |body| Ok(pending.finish_without_state(read(body)?)))
