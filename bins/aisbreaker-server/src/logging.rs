@@ -14,7 +14,7 @@ use aisbreaker_gateway::SystemClock;
 use tracing::{Level, Metadata};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, filter::filter_fn, layer::SubscriberExt as _,
+    EnvFilter, Layer as _, Registry, filter::filter_fn, layer::SubscriberExt as _, reload,
     util::SubscriberInitExt as _,
 };
 
@@ -71,11 +71,23 @@ pub(crate) fn parse_filter(text: &str) -> Result<EnvFilter, &'static str> {
     EnvFilter::try_new(text).map_err(|_syntax| "is not a log filter such as info or debug")
 }
 
+/// The log filter in use.
+#[derive(Debug)]
+pub(crate) struct LogFilter(reload::Handle<EnvFilter, Registry>);
+
+impl LogFilter {
+    /// Replaces the filter for all lines from now on.
+    pub(crate) fn replace(&self, filter: EnvFilter) {
+        // An error means that the log has ended.
+        let _replaced_or_ended = self.0.reload(filter);
+    }
+}
+
 /// Starts logging to standard error from a separate thread, so that a slow reader of the log, or
 /// none at all, does not stop requests.
 ///
 /// Pass the guard to [`finish`] at the end, and poll [`RateLimit::report`] until then.
-pub(crate) fn start(options: LogOptions) -> (WorkerGuard, RateLimit<SystemClock>) {
+pub(crate) fn start(options: LogOptions) -> (WorkerGuard, RateLimit<SystemClock>, LogFilter) {
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(MAX_QUEUED_LINES)
         .lossy(true)
@@ -90,13 +102,14 @@ pub(crate) fn start(options: LogOptions) -> (WorkerGuard, RateLimit<SystemClock>
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
     let rate_limit = RateLimit::new(options.max_per_second, SystemClock::new());
+    let (filter, handle) = reload::Layer::new(options.filter);
     let filtered = formatted
         .with_filter(rate_limit.clone())
-        .with_filter(options.filter)
+        .with_filter(filter)
         .with_filter(filter_fn(is_safe));
     tracing_subscriber::registry().with(filtered).init();
     panics::report_to_log();
-    (guard, rate_limit)
+    (guard, rate_limit, LogFilter(handle))
 }
 
 /// Writes the queued lines, for a bounded time: if nobody reads them, the process ends all the

@@ -6,6 +6,7 @@ mod commands;
 mod files;
 mod gateway_setup;
 mod logging;
+mod notify;
 mod open_files;
 mod panics;
 mod reload;
@@ -13,6 +14,7 @@ mod revoked_file;
 mod run;
 mod settings;
 mod state_file;
+mod warnings;
 
 use std::{error::Error, process::ExitCode};
 

@@ -1,119 +1,161 @@
-//! What the process reloads on SIGHUP: the files of the server keys, and that of revoked keys.
+//! Reloads the settings on SIGHUP: the configuration file, and the files that it and the environment
+//! name.
 //!
-//! All or nothing: the ring is built as a whole and then replaced, and a file that cannot be used
-//! changes nothing.
+//! All or nothing: a fault, or another value of a setting that needs a restart, changes nothing.
 
-use std::{
-    path::Path,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, io, sync::Arc};
 
+use aisbreaker_egress as egress;
 use aisbreaker_gateway::{Clock as _, Gateway, SystemClock};
-use aisbreaker_token::KeyRing;
 use tokio::signal::unix::Signal;
 
-use crate::{revoked_file::RevokedFile, settings::KeySources};
+use crate::{
+    gateway_setup,
+    logging::LogFilter,
+    notify::ServiceManager,
+    revoked_file::RevokedFile,
+    settings::{self, Faults, Flags, RandomKey, RestartValues, Settings},
+    warnings::warn_about_settings,
+};
 
-/// Reloads files whenever the process gets SIGHUP.
+/// Reloads the settings whenever the process gets SIGHUP.
 pub(crate) struct Reload {
     hangup: Signal,
-    keys: Arc<KeySources>,
-    max_lifetime: Duration,
+    sources: Arc<SettingSources>,
+    /// What only a restart can change, as the server began with it.
+    restart_values: RestartValues,
+    /// Whether the sealing key is still the random one.
+    has_random_key: bool,
+    client: egress::Client,
+    log_filter: LogFilter,
+}
+
+/// What stays the same from the start on, of all that settings are read from.
+pub(crate) struct SettingSources {
+    pub(crate) flags: Flags,
+    pub(crate) random_key: RandomKey,
+}
+
+/// Why nothing was reloaded, in one line.
+enum NotReloaded {
+    Faults(Faults),
+    NeedRestart(Vec<&'static str>),
+    RevokedFile(io::Error),
+    Panicked,
+}
+
+impl SettingSources {
+    /// Reads all settings. May take a second.
+    pub(crate) fn load(&self) -> Result<Settings, Faults> {
+        settings::load_with(self.flags.clone(), std::env::vars_os(), &self.random_key)
+    }
 }
 
 impl Reload {
-    /// Creates it with the signal, which is caught already.
-    pub(crate) fn new(hangup: Signal, keys: KeySources, max_lifetime: Duration) -> Self {
-        warn_about_files(&keys, SystemClock::new().wall(), max_lifetime);
+    /// Creates it with the signal, which is caught already, and with what the server began with.
+    pub(crate) fn new(
+        hangup: Signal,
+        sources: SettingSources,
+        (restart_values, has_random_key): (RestartValues, bool),
+        client: egress::Client,
+        log_filter: LogFilter,
+    ) -> Self {
         Self {
             hangup,
-            keys: Arc::new(keys),
-            max_lifetime,
+            sources: Arc::new(sources),
+            restart_values,
+            has_random_key,
+            client,
+            log_filter,
         }
     }
 
-    /// Reloads the files at each signal, for as long as it is polled.
-    pub(crate) async fn run(&mut self, gateway: &Gateway, revoked: Option<&RevokedFile>) {
-        loop {
-            if self.hangup.recv().await.is_none() {
-                // No further signal can come.
-                return std::future::pending().await;
-            }
-            if self.keys.files().next().is_none() && revoked.is_none() {
-                tracing::info!("SIGHUP: no setting names a file to reload");
-                continue;
-            }
-            if let Some(file) = revoked {
-                match file.read(gateway).await {
-                    Ok(()) => tracing::info!("SIGHUP: the revoked keys are reloaded"),
-                    Err(error) => tracing::error!(
-                        %error,
-                        "SIGHUP: the file of revoked keys cannot be reloaded: keeping the previous list"
-                    ),
+    /// Reloads everything or nothing at each signal, for as long as it is polled.
+    pub(crate) async fn run(
+        &mut self,
+        gateway: &Gateway,
+        revoked: Option<&RevokedFile>,
+        manager: &mut ServiceManager,
+    ) {
+        while self.hangup.recv().await.is_some() {
+            manager.reloading();
+            match self.prepare(gateway, revoked).await {
+                Ok(settings) => self.apply(settings, gateway),
+                Err(cause) => {
+                    gateway.count_refused_configuration();
+                    tracing::error!(%cause, "SIGHUP: nothing is reloaded: the server goes on as before");
                 }
             }
-            if self.keys.files().next().is_some() {
-                self.replace_keys(gateway).await;
+            manager.ready();
+        }
+        // No further signal can come.
+        std::future::pending().await
+    }
+
+    /// Reads and checks all that is reloaded.
+    async fn prepare(
+        &self,
+        gateway: &Gateway,
+        revoked: Option<&RevokedFile>,
+    ) -> Result<Settings, NotReloaded> {
+        let sources = Arc::clone(&self.sources);
+        // Reads files, and phrases take a fifth of a second each.
+        let loaded = tokio::task::spawn_blocking(move || sources.load()).await;
+        let settings = match loaded {
+            Ok(Ok(settings)) => settings,
+            Ok(Err(faults)) => return Err(NotReloaded::Faults(faults)),
+            Err(_panicked) => return Err(NotReloaded::Panicked),
+        };
+        let mut changed = self.restart_values.changed(&settings.restart_values);
+        if settings.has_random_key && !self.has_random_key {
+            // All API keys would end with the process, or already had.
+            changed.push("keys.sealing");
+        }
+        if !changed.is_empty() {
+            return Err(NotReloaded::NeedRestart(changed));
+        }
+        if let Some(file) = revoked {
+            file.read(gateway).await.map_err(NotReloaded::RevokedFile)?;
+        }
+        Ok(settings)
+    }
+
+    /// Puts the settings into effect.
+    fn apply(&mut self, settings: Settings, gateway: &Gateway) {
+        let kid = settings.gateway.keys.sealing_key_id();
+        warn_about_settings(&settings, SystemClock::new().wall());
+        let Settings {
+            gateway: mut config,
+            log,
+            egress,
+            timeouts,
+            bounds,
+            services,
+            has_random_key,
+            ..
+        } = settings;
+        if *self.client.policy() != egress {
+            // With a pool of its own: no connection outlives the policy that allowed it, but for
+            // the calls that are under way.
+            self.client = egress::Client::new(egress, timeouts).with_bounds(bounds);
+        }
+        let registry = gateway_setup::connect_services(&mut config, self.client.clone(), services);
+        gateway.reconfigure(config, registry);
+        self.log_filter.replace(log.filter);
+        self.has_random_key = has_random_key;
+        tracing::info!(%kid, "SIGHUP: the settings are reloaded");
+    }
+}
+
+impl fmt::Display for NotReloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Faults(faults) => f.write_str(&faults.in_one_line()),
+            Self::NeedRestart(names) => {
+                write!(f, "only a restart can change {}", names.join(", "))
             }
+            Self::RevokedFile(error) => write!(f, "revoked_file cannot be read: {error}"),
+            Self::Panicked => f.write_str("reading the settings failed: this server has a fault"),
         }
     }
-
-    async fn replace_keys(&self, gateway: &Gateway) {
-        let keys = Arc::clone(&self.keys);
-        // Phrases take a fifth of a second each.
-        let built = tokio::task::spawn_blocking(move || keys.ring()).await;
-        match built {
-            Ok(Ok(ring)) => {
-                let kid = ring.sealing_key_id();
-                warn_about_phrases(&ring);
-                gateway.replace_keys(ring);
-                tracing::info!(%kid, "SIGHUP: the server keys are reloaded");
-                warn_about_files(&self.keys, SystemClock::new().wall(), self.max_lifetime);
-            }
-            Ok(Err(problem)) => tracing::error!(
-                %problem,
-                "SIGHUP: the server keys cannot be reloaded: keeping the previous ones"
-            ),
-            Err(_panicked) => {
-                tracing::error!(
-                    "SIGHUP: the server keys cannot be reloaded: keeping the previous ones"
-                );
-            }
-        }
-    }
-}
-
-/// Warns of phrases so short that they can be guessed.
-pub(crate) fn warn_about_phrases(ring: &KeyRing) {
-    let phrases = ring.short_phrases();
-    if phrases > 0 {
-        tracing::warn!(
-            phrases,
-            "phrases under 10 characters open keys of the original server: anybody who guesses one can \
-             forge such keys; white space separates phrases, so one that contains some needs a file of \
-             its own (keys.opening_files)"
-        );
-    }
-}
-
-/// Warns of files that others can read, and of keys that nobody can need any more.
-///
-/// How long a key has only opened is known by its file alone: what was sealed after that was written,
-/// another server has sealed.
-fn warn_about_files(keys: &KeySources, now: SystemTime, max_lifetime: Duration) {
-    for file in keys.exposed_files() {
-        tracing::warn!(file = %file.display(), "everybody on this machine can read this file of a server key");
-    }
-    for file in keys.stale_files(now, max_lifetime) {
-        warn_about_stale_file(file);
-    }
-}
-
-fn warn_about_stale_file(file: &Path) {
-    tracing::warn!(
-        file = %file.display(),
-        "no API key that was sealed before this file was written can be alive: unless a server still \
-         seals with a key in it, drop it"
-    );
 }

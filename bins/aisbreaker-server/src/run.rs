@@ -1,6 +1,6 @@
 //! Runs the server: from its settings to its orderly shutdown.
 
-use std::{future, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{error::Error, future, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use aisbreaker_egress as egress;
 use aisbreaker_gateway::{Clock as _, Config, Gateway, Limits, Revocation, SystemClock};
@@ -15,11 +15,13 @@ use crate::{
     commands::Outcome,
     gateway_setup,
     logging::{self, RateLimit},
+    notify::ServiceManager,
     open_files,
-    reload::{self, Reload},
+    reload::{Reload, SettingSources},
     revoked_file::RevokedFile,
-    settings::{self, Flags, NEARLY_RAW_KEY, Settings, StateSettings},
+    settings::{Flags, RandomKey, Settings, StateSettings},
     state_file::StateFile,
+    warnings::warn_about_settings,
 };
 
 /// Serves until a signal ends the process.
@@ -35,15 +37,27 @@ pub(crate) fn serve(flags: Flags) -> Outcome {
         let _context = runtime.enter();
         signal(SignalKind::hangup())?
     };
-    let settings = settings::load(flags, std::env::vars_os())?;
-    serve_with(settings, runtime, hangup)
+    let sources = SettingSources {
+        flags,
+        random_key: RandomKey::generate()?,
+    };
+    let settings = sources.load()?;
+    serve_with(settings, sources, runtime, hangup)
 }
 
-fn serve_with(settings: Settings, runtime: Runtime, hangup: Signal) -> Outcome {
+fn serve_with(
+    mut settings: Settings,
+    sources: SettingSources,
+    runtime: Runtime,
+    hangup: Signal,
+) -> Outcome {
+    let (log, log_limit, log_filter) = logging::start(std::mem::take(&mut settings.log));
+    open_files::raise_limit(&settings.limits, &settings.bounds);
+    warn_at_start(&settings);
+    warn_about_settings(&settings, SystemClock::new().wall());
     let Settings {
         listen,
         metrics_listen,
-        log,
         mut gateway,
         limits,
         egress,
@@ -53,23 +67,14 @@ fn serve_with(settings: Settings, runtime: Runtime, hangup: Signal) -> Outcome {
         store,
         revoked_file,
         state,
-        key_sources,
+        restart_values,
         has_random_key,
-        is_network_open,
-        nearly_raw_keys,
-        unknown_variables,
+        ..
     } = settings;
-    let (log, log_limit) = logging::start(log);
-    open_files::raise_limit(&limits, &bounds);
-    warn_about_settings(&unknown_variables, &nearly_raw_keys, has_random_key);
-    if is_network_open {
-        warn_about_open_network();
-    }
-    reload::warn_about_phrases(&gateway.keys);
     tracing::info!(kid = %gateway.keys.sealing_key_id(), "server key that seals API keys");
 
     let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
-    let registry = gateway_setup::connect_services(&mut gateway, client, services);
+    let registry = gateway_setup::connect_services(&mut gateway, client.clone(), services);
     let has_store = store.is_some();
     let revoked = open_revoked_file(revoked_file.as_deref(), has_store, &mut gateway)?;
     let state = match state {
@@ -77,6 +82,8 @@ fn serve_with(settings: Settings, runtime: Runtime, hangup: Signal) -> Outcome {
         None => None,
     };
 
+    let unchanging = (restart_values, has_random_key);
+    let reload = Reload::new(hangup, sources, unchanging, client, log_filter);
     let parts = Parts {
         listen,
         metrics_listen,
@@ -88,7 +95,6 @@ fn serve_with(settings: Settings, runtime: Runtime, hangup: Signal) -> Outcome {
         if let Some(store) = store {
             gateway.shared_quotas = Some(store.start()?);
         }
-        let reload = Reload::new(hangup, key_sources, gateway.max_expiration);
         let gateway = Gateway::new(gateway, registry, SystemClock::new());
         let revoked = revoked.map(|(file, keys)| {
             gateway.restore_revoked(keys);
@@ -116,53 +122,87 @@ impl Parts {
         self,
         gateway: &Gateway,
         revoked: Option<&RevokedFile>,
-        mut reload: Reload,
+        reload: Reload,
     ) -> Outcome {
-        let served = run(
-            self.listen,
-            self.metrics_listen,
-            gateway.clone(),
-            self.limits,
-        );
+        let served = self.serve(gateway, revoked, reload);
         let outcome = tokio::select! {
             outcome = served => outcome,
             () = self.log_limit.report() => Ok(()),
             () = write_state(self.state.as_ref(), gateway) => Ok(()),
             () = follow_revoked(revoked, gateway) => Ok(()),
-            () = reload.run(gateway, revoked) => Ok(()),
         };
         if let Some((file, _)) = &self.state {
             file.write_last(gateway).await;
         }
         outcome
     }
+
+    /// Listens and serves. The first signal starts the end, the second one is the end.
+    async fn serve(
+        &self,
+        gateway: &Gateway,
+        revoked: Option<&RevokedFile>,
+        mut reload: Reload,
+    ) -> Outcome {
+        let mut signals = Signals::new()?;
+        let listener = self.listen(gateway).await?;
+        let mut manager = ServiceManager::from_environment();
+        manager.ready();
+
+        let (shut_down, shutdown) = oneshot::channel::<()>();
+        let served = aisbreaker_gateway::serve(listener, gateway.clone(), self.limits, async {
+            // An error means that the sender is gone, which ends the server as well.
+            let _started_or_gone = shutdown.await;
+        });
+        let second_signal = async {
+            tokio::select! {
+                () = signals.next() => {}
+                () = reload.run(gateway, revoked, &mut manager) => {}
+            }
+            manager.stopping();
+            let _already_stopped = shut_down.send(());
+            signals.next().await;
+        };
+        tokio::select! {
+            () = served => tracing::info!("stopped"),
+            () = second_signal => tracing::warn!("stopped at once by a second signal"),
+        }
+        Ok(())
+    }
+
+    /// Listens at all addresses, and serves the metrics.
+    async fn listen(&self, gateway: &Gateway) -> Result<TcpListener, Box<dyn Error>> {
+        let listener = bind(self.listen).await?;
+        if let Some(address) = self.metrics_listen {
+            let metrics_listener = bind(address).await?;
+            tracing::info!(address = %metrics_listener.local_addr()?, "metrics at /metrics");
+            // Served until the runtime ends, so that the shutdown can be watched.
+            tokio::spawn(aisbreaker_gateway::serve_metrics(
+                metrics_listener,
+                gateway.clone(),
+            ));
+        }
+        gateway.wait_for_store().await;
+        tracing::info!(
+            address = %listener.local_addr()?,
+            version = env!("CARGO_PKG_VERSION"),
+            "listening"
+        );
+        Ok(listener)
+    }
 }
 
-fn warn_about_settings(
-    unknown_variables: &[String],
-    nearly_raw_keys: &[String],
-    has_random_key: bool,
-) {
-    for variable in unknown_variables {
+/// Warns of what cannot change while the server runs.
+fn warn_at_start(settings: &Settings) {
+    for variable in &settings.unknown_variables {
         tracing::warn!(variable, "this environment variable is not a setting");
     }
-    for setting in nearly_raw_keys {
-        tracing::warn!(setting, "{NEARLY_RAW_KEY}");
-    }
-    if has_random_key {
+    if settings.has_random_key {
         tracing::warn!(
             "AUTH_ENCRYPTION_KEYPHRASE is not set: API keys are sealed with a random key and END \
              WITH THIS PROCESS; make a lasting one with 'aisbreaker-server keygen'"
         );
     }
-}
-
-fn warn_about_open_network() {
-    tracing::warn!(
-        "AISBREAKER_EGRESS_ALLOW_CALLERS is set and anyone may mint: ANY CLIENT \
-         can send requests to everything that AISBREAKER_EGRESS_ALLOW opens; unset it, or set \
-         AISBREAKER_MINT_SECRET"
-    );
 }
 
 /// Opens the file of revoked keys, if there is one, and has the gateway keep revocations there.
@@ -171,10 +211,6 @@ fn open_revoked_file(
     has_store: bool,
     gateway: &mut Config,
 ) -> Result<Option<(RevokedFile, Vec<Revocation>)>, String> {
-    if let Some(before) = gateway.revoked_before {
-        let before = humantime::format_rfc3339(before);
-        tracing::warn!(%before, "all API keys that were issued before AISBREAKER_REVOKED_BEFORE are refused");
-    }
     let Some(path) = path else {
         if !has_store {
             tracing::info!(
@@ -216,48 +252,6 @@ async fn write_state(state: Option<&(StateFile, Duration)>, gateway: &Gateway) {
         Some((file, interval)) => file.write_at_intervals(*interval, gateway).await,
         None => future::pending().await,
     }
-}
-
-/// Listens and serves. The first signal starts the drain, the second one ends it.
-async fn run(
-    listen: SocketAddr,
-    metrics_listen: Option<SocketAddr>,
-    gateway: Gateway,
-    limits: Limits,
-) -> Outcome {
-    let mut signals = Signals::new()?;
-    let listener = bind(listen).await?;
-    if let Some(address) = metrics_listen {
-        let metrics_listener = bind(address).await?;
-        tracing::info!(address = %metrics_listener.local_addr()?, "metrics at /metrics");
-        // Served until the runtime ends, so that the shutdown can be watched.
-        tokio::spawn(aisbreaker_gateway::serve_metrics(
-            metrics_listener,
-            gateway.clone(),
-        ));
-    }
-    gateway.wait_for_store().await;
-    tracing::info!(
-        address = %listener.local_addr()?,
-        version = env!("CARGO_PKG_VERSION"),
-        "listening"
-    );
-
-    let (start_drain, drain_started) = oneshot::channel::<()>();
-    let served = aisbreaker_gateway::serve(listener, gateway, limits, async {
-        // An error means that the sender is gone, which ends the server as well.
-        let _started_or_gone = drain_started.await;
-    });
-    let second_signal = async {
-        signals.next().await;
-        let _already_stopped = start_drain.send(());
-        signals.next().await;
-    };
-    tokio::select! {
-        () = served => tracing::info!("stopped"),
-        () = second_signal => tracing::warn!("stopped at once by a second signal"),
-    }
-    Ok(())
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, String> {

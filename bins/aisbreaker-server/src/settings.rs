@@ -8,7 +8,9 @@
 mod draft;
 mod faults;
 mod given;
-mod key_sources;
+mod key_files;
+mod random_key;
+mod restart_values;
 mod services;
 mod setting;
 mod sources;
@@ -25,11 +27,14 @@ use std::{
 use aisbreaker_egress::{Bounds, Policy, Timeouts};
 use aisbreaker_gateway::{Config, Limits};
 use aisbreaker_services::services::Options;
-use aisbreaker_token::{KeyRing, ServerKey};
+use aisbreaker_token::KeyRing;
 
-use self::{draft::Draft, faults::Faults, sources::Sources, table::SETTINGS};
+use self::{draft::Draft, sources::Sources, table::SETTINGS};
 pub(crate) use self::{
-    key_sources::{KeySources, NEARLY_RAW_KEY},
+    faults::Faults,
+    key_files::{KeyFiles, NEARLY_RAW_KEY},
+    random_key::RandomKey,
+    restart_values::RestartValues,
     setting::Setting,
     sources::Flags,
     store::StoreSettings,
@@ -55,8 +60,10 @@ pub(crate) struct Settings {
     pub(crate) revoked_file: Option<PathBuf>,
     /// Where quota counters outlive the process.
     pub(crate) state: Option<StateSettings>,
-    /// Where the server keys come from.
-    pub(crate) key_sources: KeySources,
+    /// The files that server keys come from.
+    pub(crate) key_files: KeyFiles,
+    /// What only a restart can change.
+    pub(crate) restart_values: RestartValues,
     /// Whether API keys are sealed with a random key, and so end with this process.
     pub(crate) has_random_key: bool,
     /// Whether anyone may have this server call what `egress.allow` opens.
@@ -90,7 +97,8 @@ impl Settings {
             store: None,
             revoked_file: None,
             state: None,
-            key_sources: KeySources::default(),
+            key_files: KeyFiles::default(),
+            restart_values: RestartValues::default(),
             has_random_key: true,
             is_network_open: false,
             nearly_raw_keys: Vec::new(),
@@ -107,22 +115,26 @@ pub(crate) fn load(
     flags: Flags,
     environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Settings, Faults> {
+    load_with(flags, environment, &RandomKey::generate()?)
+}
+
+/// Reads all settings, with the random key that seals unless one is set. May take a second, since
+/// phrases are slow to derive.
+///
+/// # Errors
+/// [`Faults`] with everything that is wrong.
+pub(crate) fn load_with(
+    flags: Flags,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+    random_key: &RandomKey,
+) -> Result<Settings, Faults> {
     let mut faults = Faults::default();
     let mut sources = Sources::new(flags, environment);
     if let Some(path) = sources.outside_file(&table::CONFIG) {
         let path = PathBuf::from(path);
         sources.read_file(&path, &mut faults);
     }
-    let mut draft = match ServerKey::generate() {
-        Ok(random) => Draft::new(random),
-        Err(error) => {
-            faults.add(
-                "random sealing key",
-                format_args!("cannot be generated: {error}"),
-            );
-            return Err(faults);
-        }
-    };
+    let mut draft = Draft::new(random_key.server_key()?);
     apply_table(&mut sources, &mut draft, &mut faults);
     draft.settings.services = services::read(&mut sources, &mut faults);
     draft.settings.unknown_variables = sources.unknown_variables();
@@ -138,7 +150,9 @@ fn apply_table(sources: &mut Sources, draft: &mut Draft, faults: &mut Faults) {
         if setting.variable == table::CONFIG.variable {
             continue;
         }
-        for given in sources.take(setting, faults) {
+        let given = sources.take(setting, faults);
+        draft.settings.restart_values.note(setting, &given);
+        for given in given {
             if let Err(problem) = (setting.apply)(draft, &given) {
                 faults.add(&given.name, problem);
             }

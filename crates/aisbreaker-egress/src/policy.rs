@@ -16,8 +16,8 @@ use crate::{address::is_public, error::Refusal, origin::Origin, url::parse_url};
 /// The exceptions apply to URLs from a [trusted](UrlSource::Trusted) source. Those from others
 /// stay strict, unless [`Policy::extend_to_untrusted`] is called.
 ///
-/// Cheap to clone.
-#[derive(Clone, Debug, Default)]
+/// Cheap to clone. Policies are equal if they have the same exceptions in the same order.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Policy {
     origins: Arc<Vec<Origin>>,
     networks: Arc<Vec<IpNet>>,

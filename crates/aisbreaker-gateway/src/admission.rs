@@ -8,10 +8,9 @@ pub(crate) mod refusal;
 mod saved;
 
 use std::{
-    io,
     net::IpAddr,
     num::NonZeroU32,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::Arc,
     time::{Instant, SystemTime},
 };
 
@@ -37,12 +36,10 @@ use crate::{client_id::ClientId, opened_key::Key};
 /// Charges requests to the quotas of the server and of their keys.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    backend: Backend,
+    backend: Arc<Backend>,
     server_quotas: RequestQuotas,
     /// The quotas of requests without a key, and of keys that carry none.
     default_quotas: RequestQuotas,
-    /// Whether anything was charged since the counters were last written.
-    has_unwritten: AtomicBool,
 }
 
 /// Proof that a request was admitted, with the state of its quotas.
@@ -54,7 +51,7 @@ pub(crate) struct Permit {
 
 impl Admission {
     pub(crate) fn new(
-        backend: Backend,
+        backend: Arc<Backend>,
         server_quotas: RequestQuotas,
         default_quotas: RequestQuotas,
     ) -> Self {
@@ -62,7 +59,6 @@ impl Admission {
             backend,
             server_quotas,
             default_quotas,
-            has_unwritten: AtomicBool::new(false),
         }
     }
 
@@ -87,9 +83,7 @@ impl Admission {
                 self.charge(&charges, key, now, QuotaState::OneKey).await?
             }
         };
-        if !self.has_unwritten.load(Ordering::Relaxed) {
-            self.has_unwritten.store(true, Ordering::Release);
-        }
+        self.backend.note_charge();
         Ok(Permit { state })
     }
 
@@ -231,49 +225,6 @@ impl Admission {
             peeked.push((owner, standings));
         }
         Ok((peeked, are_shares))
-    }
-
-    /// Frees a part of the idle counters.
-    pub(crate) fn sweep(&self, now: Instant) {
-        self.backend.local.sweep(now);
-    }
-
-    /// Returns the number of counters in memory.
-    pub(crate) fn counter_count(&self) -> usize {
-        self.backend.local.len()
-    }
-
-    /// Waits until it is known whether the shared store answers.
-    pub(crate) async fn wait_for_store(&self) {
-        self.backend.wait_for_store().await;
-    }
-
-    /// Logs each time the shared store goes down or comes back, for as long as it is polled.
-    pub(crate) async fn watch_store(&self) {
-        self.backend.watch_store().await;
-    }
-
-    /// Writes all counters, for [`SavedCounters::read`].
-    pub(crate) fn write_counters(
-        &self,
-        now: (Instant, SystemTime),
-        to: &mut impl io::Write,
-    ) -> io::Result<()> {
-        // Reset first: a charge from here on may be missing in what is written.
-        self.has_unwritten.swap(false, Ordering::AcqRel);
-        let outcome = saved::write_counters(&self.backend.local, now, to);
-        if outcome.is_err() {
-            self.mark_unwritten();
-        }
-        outcome
-    }
-
-    pub(crate) fn has_unwritten(&self) -> bool {
-        self.has_unwritten.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn mark_unwritten(&self) {
-        self.has_unwritten.store(true, Ordering::Release);
     }
 }
 

@@ -20,7 +20,6 @@ use crate::{
     request::credentials::{Authorization, is_key},
     restrictions::{self, InvalidRestriction, Restrictions},
     revocation::Revoked,
-    server_keys::ServerKeys,
 };
 
 /// Why a caller is not known.
@@ -51,7 +50,7 @@ pub(crate) enum AuthenticationError {
 /// Opens keys.
 #[derive(Debug)]
 pub(crate) struct Authenticator {
-    pub(crate) keys: ServerKeys,
+    pub(crate) keys: Arc<KeyRing>,
     /// The key of requests without credentials.
     pub(crate) default_key: Option<SecretString>,
     /// What keys that were sealed offline must keep to.
@@ -114,11 +113,11 @@ impl Authenticator {
         now: SystemTime,
         failures: OfflineFailures<'_>,
     ) -> Result<Opened<Grant>, AuthenticationError> {
-        let (key, keys) = (key.expose_secret(), self.keys.load());
+        let (key, keys) = (key.expose_secret(), &*self.keys);
         if keys.takes_key_agreement(key) {
-            failures.limit(|| self.open_unlimited(&keys, key, host, now))
+            failures.limit(|| self.open_unlimited(keys, key, host, now))
         } else {
-            self.open_unlimited(&keys, key, host, now)
+            self.open_unlimited(keys, key, host, now)
         }
     }
 
@@ -138,7 +137,7 @@ impl Authenticator {
         let Some(key) = &self.default_key else {
             return Ok(Caller::without_key(Credentials::None));
         };
-        match self.open_unlimited(&self.keys.load(), key.expose_secret(), host, now) {
+        match self.open_unlimited(&self.keys, key.expose_secret(), host, now) {
             // The operator configured this key, whoever may mint.
             Ok(opened) => Caller::with_key(opened, None, UrlSource::Trusted),
             Err(AuthenticationError::InvalidKey(cause)) => {

@@ -18,6 +18,7 @@ pub(crate) struct InFlight(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     count: AtomicUsize,
+    is_draining_announced: AtomicBool,
     is_draining: AtomicBool,
     /// Notified whenever the count drops to zero.
     idle: Notify,
@@ -38,8 +39,19 @@ impl InFlight {
         self.0.count.load(Ordering::Acquire)
     }
 
+    /// Announces that the gateway will stop accepting requests.
+    pub(crate) fn announce_draining(&self) {
+        self.0.is_draining_announced.store(true, Ordering::Release);
+    }
+
+    /// Returns whether load balancers should send requests.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.0.is_draining_announced.load(Ordering::Acquire)
+    }
+
     /// Stops accepting requests, probes excepted.
     pub(crate) fn start_draining(&self) {
+        self.announce_draining();
         self.0.is_draining.store(true, Ordering::Release);
     }
 

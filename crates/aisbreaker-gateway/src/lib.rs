@@ -48,6 +48,7 @@ mod fuzz_corpus;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;
+mod gateway_state;
 mod in_flight;
 mod memory;
 mod opened_key;
@@ -61,10 +62,10 @@ mod route;
 #[cfg(test)]
 mod secrecy_tests;
 mod server;
-mod server_keys;
 #[doc(hidden)]
 pub mod stages;
 mod status;
+mod surfaces;
 mod telemetry;
 
 pub use admin::serve_metrics;

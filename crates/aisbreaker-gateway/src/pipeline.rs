@@ -37,7 +37,9 @@ use crate::{
 #[derive(Debug)]
 pub struct Pipeline {
     pub(crate) authenticator: Authenticator,
-    pub(crate) revocations: Revocations,
+    pub(crate) revocations: Arc<Revocations>,
+    /// Keys that were issued before are refused.
+    pub(crate) revoked_before: Option<SystemTime>,
     pub(crate) admission: Admission,
     pub(crate) body_limits: BodyLimits,
     pub(crate) memories: ClientMemories,
@@ -153,7 +155,7 @@ impl Pipeline {
                     log.announce_key_expiry();
                 }
             }
-            match self.revocations.check(key) {
+            match self.revocations.check(key, self.revoked_before) {
                 Ok(()) => {}
                 Err(revoked) if is_default => {
                     return Err(AuthenticationError::RevokedDefaultKey(revoked).into());
@@ -185,7 +187,7 @@ impl Pipeline {
         let (now, failures) = (self.clock.wall(), self.offline_failures(client));
         let opened = self.authenticator.open(key, host, now, failures)?;
         authenticate::check_usable(opened.payload())?;
-        let revoked = self.revocations.check_opened(&opened);
+        let revoked = self.revocations.check_opened(&opened, self.revoked_before);
         revoked.map_err(AuthenticationError::Revoked)?;
         Ok(opened)
     }

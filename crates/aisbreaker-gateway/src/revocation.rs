@@ -86,8 +86,6 @@ impl From<ListFull> for NotRevoked {
 #[derive(Debug)]
 pub(crate) struct Revocations {
     list: DenyList,
-    /// Keys that were issued before are refused.
-    before: Option<SystemTime>,
     log: Option<Arc<dyn RevocationLog>>,
     /// Keys on the list that the log did not take.
     unlogged: Mutex<HashSet<Name>>,
@@ -95,14 +93,9 @@ pub(crate) struct Revocations {
 }
 
 impl Revocations {
-    pub(crate) fn new(
-        before: Option<SystemTime>,
-        log: Option<Arc<dyn RevocationLog>>,
-        store: Option<SharedEngine>,
-    ) -> Self {
+    pub(crate) fn new(log: Option<Arc<dyn RevocationLog>>, store: Option<SharedEngine>) -> Self {
         Self {
             list: DenyList::default(),
-            before,
             log,
             unlogged: Mutex::default(),
             store: store.map(RevokedInStore::new),
@@ -110,22 +103,26 @@ impl Revocations {
     }
 
     /// Checks that neither the key nor any that it was made from is revoked.
-    pub(crate) fn check(&self, key: &Key) -> Result<(), Revoked> {
-        self.check_chain(&key.id, key.issued_at, &key.ancestors)
+    pub(crate) fn check(&self, key: &Key, before: Option<SystemTime>) -> Result<(), Revoked> {
+        self.check_chain((&key.id, key.issued_at, &key.ancestors), before)
     }
 
     /// Checks an opened key like [`check`](Self::check).
-    pub(crate) fn check_opened(&self, key: &Opened<Grant>) -> Result<(), Revoked> {
-        self.check_chain(&key.id(), key.issued_at(), &key.payload().ancestors)
+    pub(crate) fn check_opened(
+        &self,
+        key: &Opened<Grant>,
+        before: Option<SystemTime>,
+    ) -> Result<(), Revoked> {
+        let ancestors = &key.payload().ancestors;
+        self.check_chain((&key.id(), key.issued_at(), ancestors), before)
     }
 
     fn check_chain(
         &self,
-        id: &KeyId,
-        issued_at: Option<SystemTime>,
-        ancestors: &[Ancestor],
+        (id, issued_at, ancestors): (&KeyId, Option<SystemTime>, &[Ancestor]),
+        before: Option<SystemTime>,
     ) -> Result<(), Revoked> {
-        if let Some(before) = self.before
+        if let Some(before) = before
             && was_issued_before(issued_at, ancestors, before)
         {
             return Err(Revoked::IssuedBefore);

@@ -16,7 +16,6 @@ use crate::{
     authenticate::{Authenticator, offline::tests::Client},
     config::Config,
     request::credentials::Authorization,
-    server_keys::ServerKeys,
 };
 
 const BEARER: &str = "Fk7wZq3nXv9tRm2bLc8yJd6hPs4g";
@@ -48,13 +47,13 @@ fn debug_output_shows_no_piece_of_a_secret() {
     let malformed = body.replace("s3g", "\\n").replace("Lf3s", "\\n");
     let refused = MintRequest::parse(malformed.as_bytes(), max_lifetime);
     let rules = Arc::new(GrantRules {
-        keys: ServerKeys::new(server_keys()),
+        keys: Arc::new(server_keys()),
         policy: MintPolicy::default(),
         max_lifetime,
         relay: None,
     });
     let minter = Minter {
-        keys: ServerKeys::new(server_keys()),
+        keys: Arc::new(server_keys()),
         registry: Registry::builder().build(),
         rules: Arc::clone(&rules),
     };
@@ -63,7 +62,7 @@ fn debug_output_shows_no_piece_of_a_secret() {
     let key = keys.seal(&payload, &host, now, max_lifetime).unwrap();
 
     let authenticator = Authenticator {
-        keys: ServerKeys::new(server_keys()),
+        keys: Arc::new(server_keys()),
         default_key: Some(DEFAULT.into()),
         rules,
         requires_key: false,

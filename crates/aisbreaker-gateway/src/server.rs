@@ -60,7 +60,10 @@ pub struct Limits {
     /// two seconds (before its first request: for a quarter of a second). If there is none, the new
     /// connection gets 503.
     pub max_connections: usize,
-    /// How long requests in flight may take to finish once the server shuts down.
+    /// How long the server goes on accepting and serving once it shuts down, while `/readyz` answers
+    /// 503, so that a load balancer can turn away from it. Then it drains.
+    pub drain_delay: Duration,
+    /// How long requests in flight may take to finish once the server drains.
     pub drain_timeout: Duration,
 }
 
@@ -70,6 +73,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
             max_connections: 10_000,
+            drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
         }
     }
@@ -77,8 +81,9 @@ impl Default for Limits {
 
 /// Serves HTTP/1.1 and HTTP/2 (with prior knowledge) until `shutdown` completes, then drains.
 ///
-/// On shutdown the listener is closed at once. Requests in flight have `limits.drain_timeout` to
-/// finish before they are cut off; new ones on open connections get 503.
+/// On shutdown the listener is closed, at once or after `limits.drain_delay`. Requests in flight then
+/// have `limits.drain_timeout` to finish before they are cut off; new ones on open connections get
+/// 503.
 ///
 /// # Cancel safety
 /// Dropping the future closes the listener and all connections at once.
@@ -98,7 +103,10 @@ pub async fn serve(
         idle: limits.idle_timeout,
     };
     {
-        let mut shutdown = pin!(shutdown);
+        let mut shutdown = pin!(async {
+            shutdown.await;
+            announce_draining(&gateway, limits.drain_delay).await;
+        });
         let mut maintenance = pin!(gateway.maintain());
         loop {
             tokio::select! {
@@ -124,6 +132,16 @@ pub async fn serve(
     }
     drop(listener);
     drain(&gateway, &limits, &close, connections).await;
+}
+
+/// Has `/readyz` report the end for this long, while the server goes on.
+async fn announce_draining(gateway: &Gateway, delay: Duration) {
+    if delay.is_zero() {
+        return;
+    }
+    gateway.announce_draining();
+    tracing::info!("not ready: draining begins after the drain delay");
+    sleep(delay).await;
 }
 
 fn http_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {

@@ -9,7 +9,7 @@ use super::{
     Settings, StateSettings,
     faults::Faults,
     given::{Given, Problem, Source},
-    key_sources::KeySource,
+    key_files::KeyFile,
     store::StoreDraft,
 };
 
@@ -61,13 +61,9 @@ impl Draft {
         self.settings.listen = address;
     }
 
-    /// Replaces the random key by the one of this source.
-    pub(super) fn set_sealing_key(
-        &mut self,
-        key: ServerKey,
-        source: KeySource,
-    ) -> Result<(), Problem> {
-        if self.settings.key_sources.sealing.is_some() {
+    /// Replaces the random key.
+    pub(super) fn set_sealing_key(&mut self, key: ServerKey) -> Result<(), Problem> {
+        if !self.settings.has_random_key {
             return Err(
                 "must not be set together with AUTH_ENCRYPTION_KEYPHRASE: set the key, or the file \
                  that it is in"
@@ -76,27 +72,28 @@ impl Draft {
         }
         self.settings.gateway.keys = KeyRing::new(key);
         self.settings.has_random_key = false;
-        self.settings.key_sources.sealing = Some(source);
         Ok(())
     }
 
-    /// Adds keys that only open, and where they come from.
-    pub(super) fn add_opening_keys(&mut self, keys: Vec<OpeningKey>, sources: Vec<KeySource>) {
-        self.opening_keys.extend(keys);
-        self.settings.key_sources.opening.extend(sources);
+    /// Replaces the random key by the one in this file.
+    pub(super) fn set_sealing_file(&mut self, file: KeyFile) -> Result<(), Problem> {
+        self.set_sealing_key(file.sealing_key()?)?;
+        self.settings.key_files.sealing = Some(file);
+        Ok(())
     }
 
     /// Adds the keys of these files, which only open.
-    pub(super) fn add_opening_files(&mut self, files: Vec<KeySource>) -> Result<(), Problem> {
-        if !self.settings.key_sources.opening.is_empty() {
+    pub(super) fn add_opening_files(&mut self, files: Vec<KeyFile>) -> Result<(), Problem> {
+        if !self.opening_keys.is_empty() {
             return Err(
                 "must not be set together with AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES: set the keys, \
                  or the files that they are in"
                     .into(),
             );
         }
-        for source in files {
-            self.add_opening_keys(source.opening_keys()?, vec![source]);
+        for file in files {
+            self.opening_keys.extend(file.opening_keys()?);
+            self.settings.key_files.opening.push(file);
         }
         Ok(())
     }
@@ -113,7 +110,7 @@ impl Draft {
     pub(super) fn note_nearly_raw_files(
         &mut self,
         setting: &str,
-        files: &[KeySource],
+        files: &[KeyFile],
     ) -> Result<(), Problem> {
         for file in files {
             if file.has_nearly_raw_key()? {

@@ -18,6 +18,11 @@ impl Faults {
         self.0.iter().map(String::as_str)
     }
 
+    /// Returns all faults in one line.
+    pub(crate) fn in_one_line(&self) -> String {
+        self.0.join("; ").replace('\n', " ")
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

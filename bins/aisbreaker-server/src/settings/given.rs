@@ -146,6 +146,27 @@ impl Given {
         }
     }
 
+    /// Returns a [`duration`](Self::duration), or zero.
+    pub(super) fn duration_or_zero(&self) -> Result<Duration, Problem> {
+        match humantime::parse_duration(self.text()?.trim()) {
+            Ok(duration) if duration <= MAX_DURATION => Ok(duration),
+            Ok(_) | Err(_) => {
+                Err("must be a duration up to 100 years, such as 0s, 30s or 5m".into())
+            }
+        }
+    }
+
+    /// Returns the value as one text, whatever its kind is, to be compared with another one.
+    pub(super) fn comparable(&self) -> SecretString {
+        match self.text() {
+            Ok(text) => text.trim().into(),
+            Err(_other_kind) => match serde_json::to_string(&self.value) {
+                Ok(json) => json.into(),
+                Err(_never) => "".into(),
+            },
+        }
+    }
+
     /// Returns a time (RFC 3339), which the file may have as TOML's own type.
     pub(super) fn time(&self) -> Result<SystemTime, Problem> {
         let text = match &self.value {

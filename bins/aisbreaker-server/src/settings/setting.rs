@@ -22,8 +22,19 @@ pub(crate) struct Setting {
     /// Whether an empty environment variable counts as unset. Where the server is less safe without
     /// the setting, it does not, so that an empty value is a fault.
     pub(crate) ignores_empty: bool,
+    /// What happens when a running server finds another value.
+    pub(crate) on_reload: OnReload,
     /// Parses the value and puts it in its place.
     pub(super) apply: fn(&mut Draft, &Given) -> Result<(), Problem>,
+}
+
+/// What happens when a server that is asked to reload its settings (SIGHUP) finds another value.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum OnReload {
+    /// It takes effect.
+    Apply,
+    /// The reload is refused, since the value takes effect at the start only.
+    NeedRestart,
 }
 
 /// A command line flag that takes a value.
@@ -44,5 +55,6 @@ pub(super) const PLAIN: Setting = Setting {
     default: None,
     requires: None,
     ignores_empty: true,
+    on_reload: OnReload::NeedRestart,
     apply: |_, _| Ok(()),
 };

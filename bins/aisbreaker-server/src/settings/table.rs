@@ -7,7 +7,9 @@
 //! 3. If it needs a new place, add a field to `Settings`, with its default in `Settings::new`. If
 //!    it only makes sense together with another setting, add the field to `Draft` and combine the
 //!    two in `Draft::finish`.
-//! 4. Add it to the table in the README; a test fails until it is there.
+//! 4. If SIGHUP is to apply a changed value, the row says `OnReload::Apply`, and the value must be
+//!    one that `Reload` and `Gateway::reconfigure` pass on. Otherwise a change is refused.
+//! 5. Add it to the table in the README; a test fails until it is there.
 //!
 //! Services and providers are not here but in `services.rs`: they are whole tables, which only the
 //! configuration file can hold.
@@ -16,7 +18,7 @@ mod key_lifecycle;
 mod times;
 
 use super::{
-    setting::{Flag, PLAIN, Setting},
+    setting::{Flag, OnReload, PLAIN, Setting},
     store,
 };
 use crate::logging;
@@ -78,8 +80,9 @@ pub(crate) static SETTINGS: &[Setting] = &[
         help: "Phrase (10 characters or more) or 32-byte key that seals API keys; if unset, a \
                random one that ends with the process",
         ignores_empty: false,
+        on_reload: OnReload::Apply,
         apply: |draft, value| {
-            draft.set_sealing_key(value.sealing_key()?, value.sealing_source()?)?;
+            draft.set_sealing_key(value.sealing_key()?)?;
             draft.note_nearly_raw_key(value)
         },
         ..PLAIN
@@ -88,8 +91,9 @@ pub(crate) static SETTINGS: &[Setting] = &[
         key: Some("keys.opening"),
         variable: "AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES",
         help: "Former phrases or keys that still open API keys, separated by spaces",
+        on_reload: OnReload::Apply,
         apply: |draft, value| {
-            draft.add_opening_keys(value.opening_keys()?, value.opening_sources()?);
+            draft.opening_keys.extend(value.opening_keys()?);
             draft.note_nearly_raw_key(value)
         },
         ..PLAIN
@@ -100,6 +104,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         key: Some("default_api_key"),
         variable: "DEFAULT_AISBREAKER_API_KEY",
         help: "API key of requests without an Authorization header",
+        on_reload: OnReload::Apply,
         apply: |draft, value| {
             draft.settings.gateway.default_key = Some(value.api_key()?);
             Ok(())
@@ -111,6 +116,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         variable: "AISBREAKER_REQUIRE_KEY",
         help: "Whether callers without an API key of this server are refused",
         default: Some("false"),
+        on_reload: OnReload::Apply,
         apply: |draft, value| {
             draft.settings.gateway.require_key = value.flag()?;
             Ok(())
@@ -123,6 +129,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         help: "Secret (10 characters or more) that is required to mint API keys; if unset, anyone \
                may mint",
         ignores_empty: false,
+        on_reload: OnReload::Apply,
         apply: |draft, value| {
             draft.settings.gateway.minting.secret = Some(value.mint_secret()?);
             Ok(())
@@ -134,6 +141,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         variable: "AISBREAKER_MINT_SERVICES",
         help: "Services whose secrets may be sealed, separated by commas; all if unset",
         ignores_empty: false,
+        on_reload: OnReload::Apply,
         apply: |draft, value| {
             draft.settings.gateway.minting.services = Some(value.service_patterns()?);
             Ok(())
@@ -148,6 +156,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         variable: "AISBREAKER_MAX_EXPIRATION",
         help: "Longest lifetime of an API key",
         default: Some("400d"),
+        on_reload: OnReload::Apply,
         apply: |draft, value| {
             draft.settings.gateway.max_expiration = value.duration()?;
             Ok(())
@@ -159,6 +168,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         key: Some("public_hosts"),
         variable: "AISBREAKER_PUBLIC_HOSTS",
         help: "Host names this server answers to, separated by commas; any if unset",
+        on_reload: OnReload::Apply,
         apply: |draft, value| {
             draft.settings.gateway.public_hosts = value.hosts()?;
             Ok(())
@@ -169,6 +179,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         key: Some("trusted_proxies"),
         variable: "AISBREAKER_TRUSTED_PROXIES",
         help: "Networks of the proxies in front of this server, separated by commas",
+        on_reload: OnReload::Apply,
         apply: |draft, value| {
             draft.settings.gateway.trusted_proxies = value.networks()?;
             Ok(())
@@ -180,6 +191,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         variable: "AISBREAKER_EGRESS_ALLOW",
         help: "Origins or networks that may be called although they are not public or not https, \
                separated by commas",
+        on_reload: OnReload::Apply,
         apply: |draft, value| {
             draft.settings.egress = value.egress_policy()?;
             Ok(())
@@ -192,6 +204,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         help: "Whether callers may name such origins and addresses in url; otherwise only the \
                operator's rows and, where mint.secret is set, keys may",
         default: Some("false"),
+        on_reload: OnReload::Apply,
         apply: |draft, value| {
             draft.egress_allow_callers = value.flag()?;
             Ok(())
@@ -203,6 +216,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         key: Some("quotas.server"),
         variable: "AISBREAKER_SERVER_QUOTAS",
         help: "Quotas of the whole server, as JSON requestQuotas",
+        on_reload: OnReload::Apply,
         apply: |draft, value| {
             draft.settings.gateway.server_quotas = value.quotas()?;
             Ok(())
@@ -214,6 +228,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         variable: "AISBREAKER_DEFAULT_QUOTAS",
         help: "Quotas of requests without an API key and of keys that carry none, as JSON \
                requestQuotas",
+        on_reload: OnReload::Apply,
         apply: |draft, value| {
             draft.settings.gateway.default_quotas = value.quotas()?;
             Ok(())
@@ -408,6 +423,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
     times::POOL_IDLE_TIMEOUT,
     times::POOL_IDLE_TIMEOUT_HTTPS,
     times::STREAM_KEEP_ALIVE,
+    times::DRAIN_DELAY,
     times::DRAIN_TIMEOUT,
     // The log.
     Setting {
@@ -415,6 +431,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         variable: "AISBREAKER_LOG",
         help: "Log filter, such as info or debug",
         default: Some("info"),
+        on_reload: OnReload::Apply,
         apply: |draft, value| {
             draft.settings.log.filter = value.parsed(logging::parse_filter)?;
             Ok(())

@@ -6,5 +6,7 @@ mod doctor;
 mod listen_address;
 mod log_fields;
 mod logs;
+mod notify;
+mod reload;
 mod settings;
 mod settings_file;

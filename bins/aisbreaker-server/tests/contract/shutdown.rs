@@ -2,6 +2,7 @@
 
 mod client_disconnect;
 mod drain;
+mod drain_delay;
 pub(crate) mod leak_checks;
 mod signals;
 

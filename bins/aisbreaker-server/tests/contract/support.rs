@@ -15,6 +15,7 @@ mod payload;
 mod process_memory;
 mod provider;
 pub(crate) mod provider_api;
+mod reloadable;
 mod request;
 mod response;
 mod server;
@@ -36,6 +37,7 @@ pub(crate) use payload::{
     user_text,
 };
 pub(crate) use provider::{Provider, ReceivedRequest, Wire, sse};
+pub(crate) use reloadable::ReloadableServer;
 pub(crate) use request::Request;
 pub(crate) use response::{Event, Response, assert_error, output_text};
 pub(crate) use server::{KEY, Server, open_files_limit, refused_start, run};

@@ -1,14 +1,22 @@
 //! Where requests are counted: in the memory of this server, or in a store that several servers
 //! share.
 
-use std::{num::NonZeroU32, time::Instant};
+use std::{
+    io,
+    num::NonZeroU32,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Instant, SystemTime},
+};
 
 use aisbreaker_quota::{
     Charge, Standings,
     shared::{NotCharged, SharedEngine, SharedRefusal, StoreError, StoreState},
 };
 
-use super::counters::{CounterId, Counters};
+use super::{
+    counters::{CounterId, Counters},
+    saved,
+};
 use crate::{
     opened_key::Key,
     revocation::store,
@@ -66,6 +74,8 @@ pub(crate) struct Backend {
     pub(crate) local: Counters,
     shared: Option<SharedQuotas>,
     metrics: QuotaMetrics,
+    /// Whether anything was charged since the counters were last written.
+    has_unwritten: AtomicBool,
 }
 
 impl Backend {
@@ -78,6 +88,7 @@ impl Backend {
             local,
             shared,
             metrics,
+            has_unwritten: AtomicBool::new(false),
         }
     }
 
@@ -169,6 +180,47 @@ impl Backend {
                 true,
             )),
             (Err(gone), OnStoreFailure::Closed | OnStoreFailure::Open) => Err(gone),
+        }
+    }
+
+    /// Frees a part of the idle counters.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.local.sweep(now);
+    }
+
+    /// Returns the number of counters in memory.
+    pub(crate) fn counter_count(&self) -> usize {
+        self.local.len()
+    }
+
+    /// Writes all counters, for [`SavedCounters::read`](super::SavedCounters::read).
+    pub(crate) fn write_counters(
+        &self,
+        now: (Instant, SystemTime),
+        to: &mut impl io::Write,
+    ) -> io::Result<()> {
+        // Reset first: a charge from here on may be missing in what is written.
+        self.has_unwritten.swap(false, Ordering::AcqRel);
+        let outcome = saved::write_counters(&self.local, now, to);
+        if outcome.is_err() {
+            self.mark_unwritten();
+        }
+        outcome
+    }
+
+    pub(crate) fn has_unwritten(&self) -> bool {
+        self.has_unwritten.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn mark_unwritten(&self) {
+        self.has_unwritten.store(true, Ordering::Release);
+    }
+
+    /// Notes a charge that is to be written.
+    pub(super) fn note_charge(&self) {
+        // Read first, since all requests share the flag.
+        if !self.has_unwritten.load(Ordering::Relaxed) {
+            self.mark_unwritten();
         }
     }
 

@@ -43,7 +43,7 @@ fn admission(now: Instant, capacity: usize) -> Admission {
         global_request_limits: limits,
     };
     let counters = counters(now, capacity);
-    let backend = Backend::new(counters, None, Metrics::new(false).quotas);
+    let backend = Arc::new(Backend::new(counters, None, Metrics::new(false).quotas));
     Admission::new(backend, quotas, quotas)
 }
 
@@ -99,7 +99,7 @@ fn a_million_spoofed_clients_of_an_untrusted_peer_are_one() {
         let admission = admission(now, 4 * MILLION as usize);
         let peer = peer.parse().unwrap();
         assert!(request(&admission, peer, &HeaderMap::new(), now));
-        let after_one = admission.counter_count();
+        let after_one = admission.backend.counter_count();
         assert_eq!(after_one, OF_A_CLIENT + GLOBAL);
 
         for number in 0..requests {
@@ -109,7 +109,7 @@ fn a_million_spoofed_clients_of_an_untrusted_peer_are_one() {
             );
         }
 
-        assert_eq!(admission.counter_count(), after_one, "{peer}");
+        assert_eq!(admission.backend.counter_count(), after_one, "{peer}");
     }
 }
 
@@ -133,7 +133,7 @@ fn clients_of_a_trusted_proxy_are_distinct_up_to_the_capacity() {
         clients.insert(client.to_bits() >> 64);
         let expected = (clients.len() * OF_A_CLIENT + GLOBAL).min(capacity);
         assert_eq!(
-            admission.counter_count(),
+            admission.backend.counter_count(),
             expected,
             "after {} clients",
             clients.len()

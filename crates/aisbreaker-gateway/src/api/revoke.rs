@@ -213,7 +213,7 @@ impl RevocationApi {
             return Ok(None);
         };
         let text = token.expose_secret();
-        if authenticator.keys.load().takes_key_agreement(text) {
+        if authenticator.keys.takes_key_agreement(text) {
             // The error may be that of the key inside, which its holder does not have.
             let latest = now.checked_add(self.max_lifetime.saturating_add(CLOCK_SKEW));
             let own = offline_id(text).zip(latest);

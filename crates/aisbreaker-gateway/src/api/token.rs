@@ -19,7 +19,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_services::Registry;
-use aisbreaker_token::{Host, SealError, SealedKey, ValidityPeriod};
+use aisbreaker_token::{Host, KeyRing, SealError, SealedKey, ValidityPeriod};
 use bytes::Bytes;
 use http::{HeaderMap, Response, request::Parts};
 use http_body::Body;
@@ -42,14 +42,13 @@ use crate::{
     pipeline::{Pipeline, parse_and_admit},
     request::head::{Endpoints, Head, Surface},
     response::{ResponseBody, hold_memory},
-    server_keys::ServerKeys,
     telemetry::access_log::AccessLog,
 };
 
 /// The token surface.
 #[derive(Clone, Debug)]
 pub(crate) struct Minter {
-    pub(crate) keys: ServerKeys,
+    pub(crate) keys: Arc<KeyRing>,
     pub(crate) registry: Registry,
     pub(crate) rules: Arc<GrantRules>,
 }
@@ -89,9 +88,8 @@ impl Minter {
                 }
             }
             TokenRequest::Exchange(request) => {
-                let keys = self.keys.load();
                 let exchange = Exchange {
-                    keys: &keys,
+                    keys: &self.keys,
                     host: &head.host,
                     client: head.client,
                     now,
@@ -119,7 +117,7 @@ impl Minter {
         if let Some(not_before) = request.not_before {
             period = period.with_not_before(not_before);
         }
-        match self.keys.load().seal_for(&request.grant, host, period) {
+        match self.keys.seal_for(&request.grant, host, period) {
             Ok(key) => Ok(key),
             Err(SealError::TooLong {
                 chars,

@@ -50,27 +50,30 @@ impl RevocationLog for Log {
 
 #[test]
 fn a_key_is_refused_for_itself_and_for_each_ancestor() {
-    let revocations = Revocations::new(None, None, None);
+    let revocations = Revocations::new(None, None);
     let rows = [
         key(Some(1), &[]),
         key(Some(1), &[(id(1), Some(1)), (id(2), None)]),
     ];
     for key in &rows {
-        assert_eq!(revocations.check(key), Ok(()));
+        assert_eq!(revocations.check(key, None), Ok(()));
     }
     let revoke = |id| revocations.restore([Revocation::new(id, at(10_000))]);
     revoke(id(2));
-    assert_eq!(revocations.check(&rows[0]), Ok(()));
-    assert_eq!(revocations.check(&rows[1]), Err(Revoked::Ancestor(id(2))));
+    assert_eq!(revocations.check(&rows[0], None), Ok(()));
+    assert_eq!(
+        revocations.check(&rows[1], None),
+        Err(Revoked::Ancestor(id(2)))
+    );
     revoke(id(0));
     for key in &rows {
-        assert_eq!(revocations.check(key), Err(Revoked::Listed));
+        assert_eq!(revocations.check(key, None), Err(Revoked::Listed));
     }
 }
 
 #[test]
 fn keys_issued_before_a_time_are_refused_with_all_that_came_of_them() {
-    let revocations = Revocations::new(Some(at(100)), None, None);
+    let revocations = Revocations::new(None, None);
     let rows = [
         (key(Some(100), &[]), true),
         (key(Some(99), &[]), false),
@@ -91,17 +94,25 @@ fn keys_issued_before_a_time_are_refused_with_all_that_came_of_them() {
         (key(Some(101), &[(id(1), Some(u64::MAX))]), false),
     ];
     for (key, is_valid) in rows {
-        assert_eq!(revocations.check(&key).is_ok(), is_valid, "{key:?}");
+        assert_eq!(
+            revocations.check(&key, Some(at(100))).is_ok(),
+            is_valid,
+            "{key:?}"
+        );
     }
     // Whole seconds are all that a key says.
-    let revocations = Revocations::new(Some(at(100) + Duration::from_millis(1)), None, None);
-    assert!(revocations.check(&key(Some(100), &[])).is_err());
+    let before = at(100) + Duration::from_millis(1);
+    assert!(
+        revocations
+            .check(&key(Some(100), &[]), Some(before))
+            .is_err()
+    );
 }
 
 #[tokio::test]
 async fn what_the_log_did_not_take_holds_here_and_is_written_when_it_is_revoked_again() {
     let log = Arc::new(Log::default());
-    let revocations = Revocations::new(None, Some(Arc::<Log>::clone(&log)), None);
+    let revocations = Revocations::new(Some(Arc::<Log>::clone(&log)), None);
     let revoke = async |id| {
         let revocation = Revocation::new(id, at(10_000));
         revocations.revoke(vec![revocation], Revoker::Holder).await
@@ -110,7 +121,7 @@ async fn what_the_log_did_not_take_holds_here_and_is_written_when_it_is_revoked_
     for _ in 0..2 {
         assert!(matches!(revoke(id(0)).await, Err(NotRevoked::NotKept(_))));
     }
-    assert!(revocations.check(&key(Some(1), &[])).is_err());
+    assert!(revocations.check(&key(Some(1), &[]), None).is_err());
 
     log.is_broken.store(false, Ordering::Relaxed);
     for _ in 0..2 {
@@ -130,7 +141,7 @@ async fn what_the_log_did_not_take_holds_here_and_is_written_when_it_is_revoked_
 #[tokio::test]
 async fn a_revocation_that_is_given_up_is_not_taken_for_written() {
     let log = Arc::new(Log::default());
-    let revocations = Revocations::new(None, Some(Arc::<Log>::clone(&log)), None);
+    let revocations = Revocations::new(Some(Arc::<Log>::clone(&log)), None);
     let revocation = Revocation::new(id(0), at(10_000));
     let given_up = revocations.revoke(vec![revocation], Revoker::Holder);
     assert!(given_up.now_or_never().is_none(), "it waits for the log");

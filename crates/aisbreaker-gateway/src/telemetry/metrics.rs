@@ -30,11 +30,19 @@ pub(crate) struct Metrics {
     pub(crate) quotas: QuotaMetrics,
     revoked: Gauge,
     pub(crate) revocations: RevocationMetrics,
+    pub(crate) reloads: ReloadMetrics,
 }
 
 /// The metrics of revocations. Cheap to clone; clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RevocationMetrics(Family<Labels<1>, Counter>);
+
+/// The metrics of configurations that were to replace the one in use.
+#[derive(Debug, Default)]
+pub(crate) struct ReloadMetrics {
+    outcomes: Family<Labels<1>, Counter>,
+    last_successful: Gauge,
+}
 
 /// What became of a request to revoke keys.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -110,12 +118,14 @@ impl Metrics {
             let seconds = quotas.store_seconds.clone();
             registry.register_with_unit("quota_store_duration", duration, Unit::Seconds, seconds);
         }
+        let reloads = ReloadMetrics::register(&mut registry);
         Self {
             registry,
             tracked,
             quotas,
             revoked,
             revocations,
+            reloads,
         }
     }
 
@@ -127,6 +137,36 @@ impl Metrics {
         // Writing to a string does not fail.
         let _written = text::encode(&mut text, &self.registry);
         text
+    }
+}
+
+impl ReloadMetrics {
+    /// Registers the metrics. The configuration that a gateway begins with counts as a success of
+    /// the last attempt.
+    fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        metrics.last_successful.set(1);
+        registry.register(
+            "config_reloads",
+            "Configurations that replaced the one in use, or could not",
+            metrics.outcomes.clone(),
+        );
+        registry.register(
+            "config_last_reload_successful",
+            "Whether the last attempt to replace the configuration succeeded",
+            metrics.last_successful.clone(),
+        );
+        metrics
+    }
+
+    pub(crate) fn count_applied(&self) {
+        self.outcomes.get_or_create(&[("outcome", "applied")]).inc();
+        self.last_successful.set(1);
+    }
+
+    pub(crate) fn count_refused(&self) {
+        self.outcomes.get_or_create(&[("outcome", "refused")]).inc();
+        self.last_successful.set(0);
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) fn check_settings(settings: &Settings) -> Vec<Finding> {
 /// Checks the files that the settings name, and changes none of them.
 pub(super) fn check_files(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for file in settings.key_sources.exposed_files() {
+    for file in settings.key_files.exposed_files() {
         findings.push(Finding::warn(
             FILES,
             format!("everybody on this machine can read {}", file.display()),

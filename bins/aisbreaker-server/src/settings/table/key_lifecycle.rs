@@ -1,8 +1,8 @@
 //! The rows about the life of keys: their end before they expire, and the replacement of server keys.
 
 use crate::settings::{
-    key_sources::KeySource,
-    setting::{PLAIN, Setting},
+    key_files::KeyFile,
+    setting::{OnReload, PLAIN, Setting},
 };
 
 pub(super) const ADMIN_SECRET: Setting = Setting {
@@ -11,6 +11,7 @@ pub(super) const ADMIN_SECRET: Setting = Setting {
     help: "The operator's secret (10 characters or more), to revoke API keys by their ids; if unset, \
            nobody can",
     ignores_empty: false,
+    on_reload: OnReload::Apply,
     apply: |draft, value| {
         draft.settings.gateway.operator_secret = Some(value.mint_secret()?);
         Ok(())
@@ -34,6 +35,7 @@ pub(super) const REVOKED_BEFORE: Setting = Setting {
     variable: "AISBREAKER_REVOKED_BEFORE",
     help: "Time before which all issued API keys are refused, such as 2026-11-29T12:00:00Z",
     ignores_empty: false,
+    on_reload: OnReload::Apply,
     apply: |draft, value| {
         draft.settings.gateway.revoked_before = Some(value.time()?);
         Ok(())
@@ -44,13 +46,13 @@ pub(super) const REVOKED_BEFORE: Setting = Setting {
 pub(super) const SEALING_FILE: Setting = Setting {
     key: Some("keys.sealing_file"),
     variable: "AUTH_ENCRYPTION_KEYPHRASE_FILE",
-    help: "File with the phrase or key that seals API keys, in place of it; reloaded on SIGHUP",
+    help: "File with the phrase or key that seals API keys, in place of it",
     ignores_empty: false,
+    on_reload: OnReload::Apply,
     apply: |draft, value| {
-        let file = KeySource::File(value.path()?);
-        let key = file.sealing_key()?;
+        let file = KeyFile::Single(value.path()?);
         draft.note_nearly_raw_files(&value.name, std::slice::from_ref(&file))?;
-        draft.set_sealing_key(key, file)
+        draft.set_sealing_file(file)
     },
     ..PLAIN
 };
@@ -59,7 +61,8 @@ pub(super) const OPENING_FILES: Setting = Setting {
     key: Some("keys.opening_files"),
     variable: "AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES_FILE",
     help: "Files with former phrases or keys that still open API keys, in place of them, separated by \
-           commas; reloaded on SIGHUP",
+           commas",
+    on_reload: OnReload::Apply,
     apply: |draft, value| {
         let files = value.opening_files()?;
         draft.note_nearly_raw_files(&value.name, &files)?;

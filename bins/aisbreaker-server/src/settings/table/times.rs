@@ -111,10 +111,22 @@ pub(super) const STREAM_KEEP_ALIVE: Setting = Setting {
     ..PLAIN
 };
 
+pub(super) const DRAIN_DELAY: Setting = Setting {
+    key: Some("drain_delay"),
+    variable: "AISBREAKER_DRAIN_DELAY",
+    help: "How long requests are still served on shutdown, while /readyz answers 503, before the drain",
+    default: Some("0s"),
+    apply: |draft, value| {
+        draft.settings.limits.drain_delay = value.duration_or_zero()?;
+        Ok(())
+    },
+    ..PLAIN
+};
+
 pub(super) const DRAIN_TIMEOUT: Setting = Setting {
     key: Some("drain_timeout"),
     variable: "AISBREAKER_DRAIN_TIMEOUT",
-    help: "Longest time to finish requests on shutdown",
+    help: "Longest time to finish requests once the drain begins",
     default: Some("30s"),
     apply: |draft, value| {
         draft.settings.limits.drain_timeout = value.duration()?;

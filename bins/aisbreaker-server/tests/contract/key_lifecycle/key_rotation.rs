@@ -22,8 +22,8 @@ const KEYS: [&str; 3] = [
     "c2Vjb25kLWtleS1mb3ItdGhlLXRlc3RzLTMyLWJ5dGU",
     "dGhpcmQtLWtleS1mb3ItdGhlLXRlc3RzLTMyLWJ5dGU",
 ];
-const READ: &str = "SIGHUP: the server keys are reloaded";
-const NOT_READ: &str = "SIGHUP: the server keys cannot be reloaded";
+const READ: &str = "SIGHUP: the settings are reloaded";
+const NOT_READ: &str = "SIGHUP: nothing is reloaded";
 
 /// The files of server keys in a directory that is removed on drop.
 struct KeyFiles(PathBuf);
@@ -256,7 +256,7 @@ fn the_signal_ends_no_server() {
     let mut server = Server::start(&[]);
     let key = key(&server);
     for count in 1..=3 {
-        hang_up(&server, "SIGHUP: no setting names a file", count);
+        hang_up(&server, READ, count);
         assert!(is_accepted(&server, &key));
     }
     server.signal("TERM");

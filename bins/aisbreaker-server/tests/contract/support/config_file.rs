@@ -24,6 +24,18 @@ impl ConfigFile {
         Self(path)
     }
 
+    /// Replaces the file at once by one with this text.
+    pub(crate) fn replace(&self, text: &str) {
+        let scratch = self.0.with_extension("tmp");
+        fs::write(&scratch, text).expect("a temporary file");
+        fs::rename(scratch, &self.0).expect("the file in its place");
+    }
+
+    /// Removes the file.
+    pub(crate) fn remove(&self) {
+        fs::remove_file(&self.0).expect("the file is there");
+    }
+
     /// Returns the path for `--config`.
     pub(crate) fn path(&self) -> &str {
         self.0.to_str().expect("a path in UTF-8")

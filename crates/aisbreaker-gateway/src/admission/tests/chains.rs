@@ -1,6 +1,10 @@
 //! Keys that were made from others: charged together with everything they were made from.
 
-use std::{collections::HashMap, sync::atomic::AtomicU32, thread};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+};
 
 use aisbreaker_quota::{
     Window,
@@ -62,7 +66,7 @@ fn ancestor(number: u32, quotas: Option<RequestQuotas>) -> Ancestor {
 /// Admission that counts in memory, or in its share of a store that does not answer.
 fn admission_with(store: Option<SharedQuotas>, default: RequestQuotas) -> Admission {
     let metrics = Metrics::new(store.is_some()).quotas;
-    let backend = Backend::new(counters(now(), 100_000), store, metrics);
+    let backend = Arc::new(Backend::new(counters(now(), 100_000), store, metrics));
     Admission::new(backend, per_day(PLENTY, PLENTY), default)
 }
 
@@ -160,7 +164,7 @@ async fn a_thousand_children_never_pass_the_share_of_a_server_without_its_store(
         let engine = SharedEngine::start(address, SharedOptions::default()).unwrap();
         let store = SharedQuotas::new(engine, OnStoreFailure::Local, number(4));
         let admission = admission_with(Some(store), per_day(PLENTY, PLENTY));
-        admission.wait_for_store().await;
+        admission.backend.wait_for_store().await;
 
         let admitted = call_children(&admission, &thousand_children(&ancestors));
 

@@ -3,23 +3,25 @@
 //! Minting checks a grant before it seals it. Anyone with the server's public key can seal one too,
 //! so the same checks are made again when such a key is opened.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use aisbreaker_api::{InvalidRequest, ServiceId, ServiceUrl};
 use aisbreaker_egress::{Refusal, UrlSource};
 use aisbreaker_services::Relay;
-use aisbreaker_token::{Grant, Opened, ServiceSecret};
+use aisbreaker_token::{Grant, KeyRing, Opened, ServiceSecret};
 use http::{HeaderMap, Uri};
 
 use super::{mint_error::MintError, mint_request, policy::MintPolicy};
-use crate::server_keys::ServerKeys;
 
 mod own_keys;
 
 /// What a grant must keep to.
 #[derive(Clone, Debug)]
 pub(crate) struct GrantRules {
-    pub(crate) keys: ServerKeys,
+    pub(crate) keys: Arc<KeyRing>,
     pub(crate) policy: MintPolicy,
     pub(crate) max_lifetime: Duration,
     /// Where services are called. `None`: not known, so URLs are judged when they are called.
@@ -52,7 +54,7 @@ impl GrantRules {
     pub(crate) fn check(&self, grant: &Grant) -> Result<(), MintError> {
         self.policy.check_services(grant)?;
         self.check_urls(grant)?;
-        own_keys::refuse(&self.keys.load(), grant)?;
+        own_keys::refuse(&self.keys, grant)?;
         Ok(())
     }
 

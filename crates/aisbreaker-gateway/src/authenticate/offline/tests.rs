@@ -23,7 +23,6 @@ use crate::{
     authenticate::Authenticator,
     clock::SystemClock,
     config::Config,
-    server_keys::ServerKeys,
     telemetry::metrics::Metrics,
 };
 
@@ -54,7 +53,11 @@ impl Client {
     pub(crate) fn new() -> Self {
         let now = SystemClock::new().monotonic();
         let config = Config::new(ring());
-        let backend = Backend::new(counters(now, 1_000), None, Metrics::new(false).quotas);
+        let backend = Arc::new(Backend::new(
+            counters(now, 1_000),
+            None,
+            Metrics::new(false).quotas,
+        ));
         Self {
             admission: Admission::new(backend, config.server_quotas, config.default_quotas),
             clock: StoppedClock(Mutex::new(now)),
@@ -89,10 +92,10 @@ fn host() -> Host {
 
 fn authenticator(policy: MintPolicy) -> Authenticator {
     Authenticator {
-        keys: ServerKeys::new(ring()),
+        keys: Arc::new(ring()),
         default_key: None,
         rules: Arc::new(GrantRules {
-            keys: ServerKeys::new(ring()),
+            keys: Arc::new(ring()),
             policy,
             max_lifetime: DAY,
             relay: None,

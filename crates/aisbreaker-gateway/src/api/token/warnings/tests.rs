@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use aisbreaker_egress::{Client, Policy, Timeouts};
 use aisbreaker_services::{
@@ -12,7 +12,6 @@ use super::{
     super::{MintPolicy, mint_request::MintRequest},
     *,
 };
-use crate::server_keys::ServerKeys;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -28,7 +27,7 @@ fn rules(allowed: &[&str], mint_secret: Option<&str>) -> (Registry, GrantRules) 
         ..MintPolicy::default()
     };
     let rules = GrantRules {
-        keys: ServerKeys::new(KeyRing::new(ServerKey::from_bytes([7; 32]))),
+        keys: Arc::new(KeyRing::new(ServerKey::from_bytes([7; 32]))),
         policy,
         max_lifetime: DAY,
         relay: Some(relay),

@@ -1,0 +1,117 @@
+//! The files that server keys come from, in place of the settings themselves.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use aisbreaker_token::{OpeningKey, ServerKey};
+use toml::Value;
+
+use super::given::{Given, Problem, Source, is_comma};
+use crate::files::drop_line_end;
+
+/// The bit of a file's mode that lets everybody read it.
+const READABLE_BY_OTHERS: u32 = 0o004;
+/// For how long clients may use the public key of a server key after it is replaced: the age of the
+/// key set in their caches.
+const PUBLIC_KEY_AGE: Duration = Duration::from_secs(900);
+
+/// What is said of a phrase that looks like a mistyped 32-byte key.
+pub(crate) const NEARLY_RAW_KEY: &str = "this phrase looks like a 32-byte key, but a key has 43 \
+                                         characters of base64url: it is used as a phrase";
+
+/// The files of server keys.
+#[derive(Debug, Default)]
+pub(crate) struct KeyFiles {
+    pub(super) sealing: Option<KeyFile>,
+    pub(super) opening: Vec<KeyFile>,
+}
+
+/// A file of server keys.
+#[derive(Debug)]
+pub(crate) enum KeyFile {
+    /// It has one key.
+    Single(PathBuf),
+    /// It has keys that are separated by white space, as in the variable.
+    List(PathBuf),
+}
+
+impl Given {
+    /// Returns files of keys that open: in the settings file with one key each, which may have
+    /// spaces in it, and in the environment with a list like that of the variable for the keys.
+    pub(super) fn opening_files(&self) -> Result<Vec<KeyFile>, Problem> {
+        let paths = self.entries(is_comma)?.into_iter().map(PathBuf::from);
+        Ok(match self.source {
+            Source::File => paths.map(KeyFile::Single).collect(),
+            Source::Environment | Source::Flag => paths.map(KeyFile::List).collect(),
+        })
+    }
+}
+
+impl KeyFiles {
+    /// Returns the files of keys that only open, and that were written so long ago that no API key
+    /// which was sealed before can be alive.
+    pub(crate) fn stale_files(&self, now: SystemTime, max_lifetime: Duration) -> Vec<&Path> {
+        let mut stale = Vec::new();
+        let latest_life = max_lifetime.saturating_add(PUBLIC_KEY_AGE);
+        for file in self.opening.iter().map(KeyFile::path) {
+            let written = fs::metadata(file).and_then(|metadata| metadata.modified());
+            if let Ok(written) = written
+                && now
+                    .duration_since(written)
+                    .is_ok_and(|age| age > latest_life)
+            {
+                stale.push(file);
+            }
+        }
+        stale
+    }
+
+    /// Returns the files that everybody on the machine can read.
+    pub(crate) fn exposed_files(&self) -> Vec<&Path> {
+        let is_exposed = |file: &&Path| match fs::metadata(file) {
+            Ok(metadata) => metadata.mode() & READABLE_BY_OTHERS != 0,
+            Err(_unreadable) => false,
+        };
+        let all = self.sealing.iter().chain(&self.opening);
+        all.map(KeyFile::path).filter(is_exposed).collect()
+    }
+}
+
+impl KeyFile {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Single(path) | Self::List(path) => path,
+        }
+    }
+
+    pub(super) fn sealing_key(&self) -> Result<ServerKey, Problem> {
+        read(self.path())?.sealing_key()
+    }
+
+    pub(super) fn opening_keys(&self) -> Result<Vec<OpeningKey>, Problem> {
+        let text = read(self.path())?;
+        match self {
+            Self::Single(_) => Ok(vec![text.opening_key()?]),
+            Self::List(_) => text.opening_keys(),
+        }
+    }
+
+    /// Returns whether one of the keys looks like a mistyped 32-byte key.
+    pub(super) fn has_nearly_raw_key(&self) -> Result<bool, Problem> {
+        read(self.path())?.has_nearly_raw_key()
+    }
+}
+
+/// Reads a file as if it were the value of a variable.
+fn read(path: &Path) -> Result<Given, Problem> {
+    let mut text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => return Err(format!("cannot be read: {error}").into()),
+    };
+    drop_line_end(&mut text);
+    Ok(Given::new("", Source::Environment, Value::String(text)))
+}

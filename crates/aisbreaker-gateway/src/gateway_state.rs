@@ -1,0 +1,66 @@
+//! What a gateway keeps when its configuration is replaced: what is counted, what is held, and what
+//! was sized or opened at the start.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    admission::{
+        backend::{Backend, SharedQuotas},
+        counters,
+    },
+    clock::Clock,
+    config::Config,
+    in_flight::InFlight,
+    memory::ClientMemories,
+    request::body::BodyLimits,
+    revocation::Revocations,
+    telemetry::{metrics::Metrics, providers::KnownProviders},
+};
+
+/// The parts of a gateway that outlive its configurations.
+pub(crate) struct GatewayState {
+    pub(crate) backend: Arc<Backend>,
+    pub(crate) revocations: Arc<Revocations>,
+    pub(crate) memories: ClientMemories,
+    pub(crate) body_limits: BodyLimits,
+    pub(crate) max_requests: usize,
+    /// The idle time of a stream after which a keep-alive is sent.
+    pub(crate) keep_alive: Duration,
+    pub(crate) in_flight: InFlight,
+    pub(crate) metrics: Metrics,
+    pub(crate) known_providers: Arc<KnownProviders>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl GatewayState {
+    /// Creates the state of a gateway. Takes the saved counters and the shared store out of its first
+    /// configuration.
+    pub(crate) fn new(config: &mut Config, clock: Arc<dyn Clock>) -> Self {
+        let shared_quotas = config.shared_quotas.take();
+        let metrics = Metrics::new(shared_quotas.is_some());
+        let counters = match config.saved_counters.take() {
+            Some(saved) => saved.into_counters(),
+            None => counters::counters(clock.monotonic(), config.max_counters),
+        };
+        let shared_engine = shared_quotas.as_ref().map(SharedQuotas::engine);
+        let backend = Backend::new(counters, shared_quotas, metrics.quotas.clone());
+        Self {
+            backend: Arc::new(backend),
+            revocations: Arc::new(Revocations::new(
+                config.revocation_log.take(),
+                shared_engine,
+            )),
+            memories: ClientMemories::new(config.memory_budget.clone(), config.max_client_bytes),
+            body_limits: BodyLimits {
+                max_bytes: config.max_body_bytes,
+                timeout: config.body_timeout,
+            },
+            max_requests: config.max_requests,
+            keep_alive: config.stream_keep_alive,
+            in_flight: InFlight::default(),
+            metrics,
+            known_providers: Arc::new(KnownProviders::new()),
+            clock,
+        }
+    }
+}

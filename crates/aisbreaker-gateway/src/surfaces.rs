@@ -1,0 +1,202 @@
+//! The surfaces of a gateway under one configuration, and which of them serves a request.
+
+use std::{net::IpAddr, sync::Arc};
+
+use aisbreaker_services::Registry;
+use bytes::Bytes;
+use http::{Response, request::Parts};
+use http_body::Body;
+
+use crate::{
+    admission::Admission,
+    api::{
+        info,
+        introspect::IntrospectionApi,
+        jwks, metadata,
+        process::ProcessApi,
+        quota,
+        revoke::RevocationApi,
+        token::{Minter, grant_rules::GrantRules},
+    },
+    authenticate::Authenticator,
+    config::Config,
+    cors, dialect,
+    failure::Failure,
+    gateway::GatewayError,
+    gateway_state::GatewayState,
+    in_flight::InFlight,
+    pipeline::Pipeline,
+    provider_api::{OperationRequest, ProviderApi},
+    request::{
+        head::{Endpoints, check_host, check_size},
+        host::HostPolicy,
+        websocket,
+    },
+    response::{self, ResponseBody},
+    route::{Action, Route, RouteError, operation::Operation},
+    telemetry::access_log::AccessLog,
+};
+
+/// All surfaces, as one configuration has them. A request keeps those that it began with.
+pub(crate) struct Surfaces {
+    pub(crate) host_policy: HostPolicy,
+    pipeline: Pipeline,
+    process: ProcessApi,
+    minter: Minter,
+    revocation: RevocationApi,
+    introspection: IntrospectionApi,
+    /// `None`: only the server's own API is served.
+    provider_api: Option<ProviderApi>,
+}
+
+impl Surfaces {
+    /// Creates the surfaces of this configuration, over what the gateway keeps.
+    pub(crate) fn new(config: Config, registry: Registry, state: &GatewayState) -> Self {
+        if let Some(relay) = &config.relay {
+            state.known_providers.add(relay.providers());
+        }
+        let keys = Arc::new(config.keys.with_offline_keys());
+        let sealed_urls = config.minting.url_source();
+        let rules = Arc::new(GrantRules {
+            keys: Arc::clone(&keys),
+            policy: config.minting,
+            max_lifetime: config.max_expiration,
+            relay: config.relay.clone(),
+        });
+        let authenticator = Authenticator {
+            keys: Arc::clone(&keys),
+            default_key: config.default_key,
+            rules: Arc::clone(&rules),
+            requires_key: config.require_key,
+            sealed_urls,
+        };
+        let (server_quotas, default_quotas) = (config.server_quotas, config.default_quotas);
+        let pipeline = Pipeline {
+            authenticator,
+            revocations: Arc::clone(&state.revocations),
+            revoked_before: config.revoked_before,
+            admission: Admission::new(Arc::clone(&state.backend), server_quotas, default_quotas),
+            body_limits: state.body_limits,
+            memories: state.memories.clone(),
+            clock: Arc::clone(&state.clock),
+        };
+        Self {
+            host_policy: HostPolicy {
+                public_hosts: config.public_hosts,
+                trusted_proxies: config.trusted_proxies,
+            },
+            pipeline,
+            process: ProcessApi {
+                registry: registry.clone(),
+                keep_alive: state.keep_alive,
+            },
+            introspection: IntrospectionApi {
+                operator_secret: config.operator_secret.clone(),
+            },
+            revocation: RevocationApi {
+                operator_secret: config.operator_secret,
+                max_lifetime: config.max_expiration,
+                metrics: state.metrics.revocations.clone(),
+            },
+            minter: Minter {
+                keys,
+                registry,
+                rules,
+            },
+            provider_api: config
+                .relay
+                .map(|relay| ProviderApi::new(relay, state.keep_alive)),
+        }
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.process.registry
+    }
+
+    /// Routes a request to its surface.
+    pub(crate) async fn serve<B: Body<Data = Bytes>>(
+        &self,
+        route: Result<Route, RouteError>,
+        (parts, body): (&Parts, B),
+        (peer, client): (IpAddr, IpAddr),
+        in_flight: &InFlight,
+        log: &mut AccessLog,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let route = route?;
+        check_size(&parts.headers)?;
+        let host = self.host_policy.host(peer, &parts.uri, &parts.headers);
+        let endpoints = Endpoints { client, host };
+        if !route.is_probe() {
+            check_host(parts.version, &endpoints)?;
+        }
+        if websocket::is_handshake(parts) {
+            return Err(RouteError::WebSocket.into());
+        }
+        match route.action(&parts.method) {
+            Action::Preflight => {
+                let mut response = response::no_content();
+                cors::write_preflight(route.methods(), &parts.headers, response.headers_mut());
+                return Ok(response);
+            }
+            Action::NoContent => return Ok(response::no_content()),
+            Action::MethodNotAllowed => {
+                let allowed = route.methods();
+                return Err(RouteError::MethodNotAllowed { allowed }.into());
+            }
+            Action::Serve => {}
+        }
+        if in_flight.is_draining() && !route.is_probe() {
+            return Err(GatewayError::Draining.into());
+        }
+        let (pipeline, request) = (&self.pipeline, (parts, endpoints));
+        match route {
+            Route::Root => Ok(info::root()),
+            Route::Ping => Ok(info::ping()),
+            Route::Version => Ok(info::version(parts.uri.query())),
+            Route::Hello => Ok(info::hello()),
+            Route::Health => Ok(info::health()),
+            Route::Ready if !in_flight.is_ready() => Err(GatewayError::NotReady.into()),
+            Route::Ready => Ok(info::ready()),
+            Route::Metadata => match &request.1.host {
+                Ok(host) if !self.host_policy.public_hosts.is_empty() => Ok(metadata::serve(host)),
+                Ok(_) | Err(_) => Err(RouteError::NotFound.into()),
+            },
+            Route::Jwks => Ok(jwks::serve(
+                &self.pipeline.authenticator.keys,
+                &parts.headers,
+            )),
+            // Boxed, since hyper moves the future of a request several times.
+            Route::Token => Box::pin(self.minter.serve(pipeline, request, body, log)).await,
+            Route::Revoke => Box::pin(self.revocation.serve(pipeline, request, body, log)).await,
+            Route::Introspect => {
+                Box::pin(self.introspection.serve(pipeline, request, body, log)).await
+            }
+            Route::Process => Box::pin(self.process.serve(pipeline, request, body, log)).await,
+            Route::Quota => Box::pin(quota::serve(pipeline, request, log)).await,
+            Route::Provider(operation) => {
+                Box::pin(self.serve_provider(operation, request, body, log)).await
+            }
+        }
+    }
+
+    async fn serve_provider<B: Body<Data = Bytes>>(
+        &self,
+        operation: Operation,
+        (parts, endpoints): (&Parts, Endpoints),
+        body: B,
+        log: &mut AccessLog,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let dialect = dialect::of(parts.uri.path(), &parts.headers);
+        let (Some(provider_api), Some(dialect)) = (&self.provider_api, dialect) else {
+            return Err(RouteError::NotFound.into());
+        };
+        let request = OperationRequest {
+            operation,
+            dialect,
+            parts,
+            endpoints,
+            body,
+        };
+        provider_api.serve(&self.pipeline, request, log).await
+    }
+}
