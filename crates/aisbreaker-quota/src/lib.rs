@@ -77,6 +77,11 @@
 //! [`Engine::restore`] continues from there in another process. A damaged or truncated snapshot is
 //! refused as a whole.
 //!
+//! # Budgets
+//!
+//! [`ledger`] is for what is known only afterwards, such as tokens or money: amounts are reserved
+//! before and settled later, also per month and over the lifetime of an account.
+//!
 //! # Cost
 //!
 //! A decision over twelve limits, four counters with three windows each, takes about 60 ns if its
@@ -118,11 +123,13 @@
 // From the interface down: `engine` is what callers use, and `snapshot` saves and restores it.
 // `decision` takes the locks and decides. `table` keeps one cell per key in bounded memory,
 // `overflow` has the cells for keys beyond the capacity. `cell` counts one key in three windows, on
-// the grid of `slots`. `shared` is the same with the cells in a store.
+// the grid of `slots`. `shared` is the same with the cells in a store. `ledger` stands beside them: it
+// shares the clock of `slots` and counts amounts that change after the decision.
 mod cell;
 mod charge;
 mod decision;
 mod engine;
+pub mod ledger;
 mod limits;
 mod outcome;
 mod overflow;

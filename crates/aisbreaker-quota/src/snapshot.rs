@@ -1,5 +1,6 @@
 //! Saving and restoring an engine, so that its counters survive a restart of the process.
 
+mod cursor;
 mod format;
 
 use std::fmt;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crc32fast::Hasher;
 
+pub(crate) use self::cursor::Cursor;
 use self::format::{EntryWriter, Header, Kind, Trailer, VERSION, read_entries};
 use crate::charge::Charge;
 use crate::engine::Engine;
@@ -187,7 +189,7 @@ fn read_counters<K: Clone + Eq + Hash>(
 }
 
 /// Returns the nanoseconds since 1970 on the wall clock, capped at the year 2554.
-fn nanos_since_1970(wall: SystemTime) -> u64 {
+pub(crate) fn nanos_since_1970(wall: SystemTime) -> u64 {
     let since = wall
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();

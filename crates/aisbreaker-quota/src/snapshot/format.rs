@@ -11,7 +11,7 @@
 //! a chance of error of one in four billion. It does not protect against someone who can write the
 //! file. So the reader validates everything else as well.
 
-use super::SnapshotError;
+use super::{Cursor, SnapshotError};
 use crate::cell::Cell;
 
 const MAGIC: [u8; 8] = *b"aisbqta\x1a";
@@ -60,7 +60,7 @@ impl Header {
         let Some(rest) = bytes.strip_prefix(&MAGIC) else {
             return Err(SnapshotError::NotASnapshot);
         };
-        let mut cursor = Cursor(rest);
+        let mut cursor = Cursor::new(rest);
         let version = cursor.u32().ok_or(SnapshotError::Damaged)?;
         if version != VERSION {
             return Err(SnapshotError::Version(version));
@@ -146,7 +146,7 @@ pub(super) fn read_entries<'a>(
     bytes: &'a [u8],
     mut visit: impl FnMut(Kind, &'a [u8], Cell) -> Option<()>,
 ) -> Option<Trailer> {
-    let mut cursor = Cursor(bytes);
+    let mut cursor = Cursor::new(bytes);
     let mut entries = 0_u64;
     loop {
         let kind = match cursor.u8()? {
@@ -167,38 +167,5 @@ pub(super) fn read_entries<'a>(
         overflow_used_until: cursor.u64()?,
     };
     let count = cursor.u64()?;
-    (count == entries && cursor.0.is_empty()).then_some(trailer)
-}
-
-/// The bytes that are not read yet.
-struct Cursor<'a>(&'a [u8]);
-
-impl<'a> Cursor<'a> {
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn chunk<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (chunk, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*chunk)
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        Some(u8::from_le_bytes(self.chunk()?))
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        Some(u16::from_le_bytes(self.chunk()?))
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        Some(u32::from_le_bytes(self.chunk()?))
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        Some(u64::from_le_bytes(self.chunk()?))
-    }
+    (count == entries && cursor.is_empty()).then_some(trailer)
 }

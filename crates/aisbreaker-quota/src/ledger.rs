@@ -1,0 +1,274 @@
+//! Budgets: amounts that are reserved before they are spent, and settled to what was spent.
+//!
+//! A [`Ledger`] counts per account and [`Period`]. [`Ledger::reserve`] takes amounts of several
+//! accounts, all or none; [`Ledger::settle`] replaces them by what was really used, **in the slot of
+//! the reservation**. An amount therefore leaves its period when the request was admitted so long
+//! ago, not when it ended: what requests that are admitted in one period spend in the end is never
+//! more than its budget, as long as none spends more than it has reserved.
+
+mod account;
+mod budget;
+mod outcome;
+mod period;
+mod shards;
+mod snapshot;
+
+use std::hash::Hash;
+use std::time::Instant;
+
+use self::{
+    account::Shortage,
+    outcome::Reserved,
+    shards::{Locked, Shards},
+};
+pub use self::{
+    budget::{Budget, Reservation},
+    outcome::{Balance, BudgetRefusal, Receipt},
+    period::Period,
+};
+use crate::slots::{Epoch, Moment};
+
+/// Budgets of many accounts in memory.
+///
+/// Threads share a ledger by reference, since every method takes `&self`.
+///
+/// # Guarantees
+/// - **Admission.** At every decision, what is settled, what is reserved and what is asked for are
+///   within every budget of the decision, or nothing is reserved.
+/// - **Spending.** In no interval as long as a period do the reservations made in it come, once
+///   settled, to more than the budget and what they used beyond their reservations.
+/// - **Release.** A settlement frees only what was reserved and not used, once, in the slot of the
+///   reservation.
+/// - **Failure is stricter.** A receipt that is lost leaves its reservation as it is.
+/// - **Any clock.** For an account, time never runs backwards.
+/// - **Bounded memory.** At most `capacity` accounts are kept, each in up to 7 kB. Beyond that, a
+///   reservation of a new account is refused.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use aisbreaker_quota::ledger::{Budget, BudgetRefusal, Ledger, Period, Reservation};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let now = Instant::now();
+/// let ledger = Ledger::new(now, 1_000);
+/// let budget = Budget::unlimited().with(Period::Day, 100);
+///
+/// // 80 may be needed, 30 are used.
+/// let receipt = ledger.reserve(&[Reservation::new("ada", budget, 80)], now)?;
+/// assert!(ledger.reserve(&[Reservation::new("ada", budget, 21)], now).is_err());
+/// ledger.settle(receipt, &[30], now);
+///
+/// let receipt = ledger.reserve(&[Reservation::new("ada", budget, 70)], now)?;
+/// // More than was reserved counts as well, and the next ones wait.
+/// ledger.settle(receipt, &[90], now);
+/// let refusal = ledger.reserve(&[Reservation::new("ada", budget, 1)], now);
+/// assert!(matches!(refusal, Err(BudgetRefusal::Exceeded { remaining: 0, .. })));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Ledger<K> {
+    epoch: Epoch,
+    shards: Shards<K>,
+}
+
+impl<K: Clone + Eq + Hash> Ledger<K> {
+    /// Creates a ledger of at most `capacity` accounts.
+    ///
+    /// `epoch` is where the grid of slots begins: any moment not after the first `now`.
+    #[must_use]
+    pub fn new(epoch: Instant, capacity: usize) -> Self {
+        Self {
+            epoch: Epoch::new(epoch, Moment::ZERO),
+            shards: Shards::new(capacity),
+        }
+    }
+
+    /// Reserves every amount, or none.
+    ///
+    /// Two reservations of one account need room for both. Periods without a limit are not counted.
+    ///
+    /// # Errors
+    /// [`BudgetRefusal`], with nothing reserved.
+    pub fn reserve(
+        &self,
+        reservations: &[Reservation<K>],
+        now: Instant,
+    ) -> Result<Receipt<K>, BudgetRefusal> {
+        if let Some(refusal) = too_large(reservations) {
+            return Err(refusal);
+        }
+        let moment = self.epoch.moment(now);
+        let mut locked = self
+            .shards
+            .lock(reservations.iter().map(|one| &one.account));
+        if let Some(refusal) = refusal(&mut locked, reservations, moment) {
+            return Err(refusal);
+        }
+        if !locked.create(reservations.iter().map(|one| &one.account), moment) {
+            return Err(BudgetRefusal::Full);
+        }
+        let mut entries = Vec::with_capacity(reservations.len());
+        for reservation in reservations {
+            let Some(account) = locked.known(&reservation.account) else {
+                continue;
+            };
+            account.add(&reservation.budget, reservation.amount);
+            if let Some(until) = reservation.keep_until {
+                account.keep(self.epoch.moment(until));
+            }
+            entries.push(Reserved {
+                account: reservation.account.clone(),
+                budget: reservation.budget,
+                amount: reservation.amount,
+                at: account.latest,
+            });
+        }
+        Ok(Receipt { entries })
+    }
+
+    /// Replaces what was reserved by what was used: `used` has an amount for each reservation, in
+    /// their order; one that is missing leaves its reservation as it is.
+    ///
+    /// The amounts change in the slots of the reservation. A period that has slid past them is left
+    /// as it is. More than was reserved counts too, even beyond the budget.
+    pub fn settle(&self, receipt: Receipt<K>, used: &[u64], now: Instant) {
+        let now = self.epoch.moment(now);
+        for (entry, used) in receipt.entries.into_iter().zip(used) {
+            let mut locked = self.shards.lock([&entry.account]);
+            if let Some(account) = locked.known(&entry.account) {
+                account.advance(now);
+                account.replace(&entry.budget, entry.at, entry.amount, *used);
+            }
+        }
+    }
+
+    /// Returns the balance of every budget of an account, shortest period first.
+    pub fn balances(&self, account: &K, budget: &Budget, now: Instant) -> Vec<Balance> {
+        let now = self.epoch.moment(now);
+        let mut locked = self.shards.lock([account]);
+        let known = locked.known(account).map(|account| {
+            account.advance(now);
+            &*account
+        });
+        let balance = |(period, limit): (Period, u64)| {
+            let used = known.map_or(0, |account| account.used(period));
+            let of_none = period.length().map(|_| std::time::Duration::ZERO);
+            Balance {
+                period,
+                limit,
+                used,
+                remaining: limit.saturating_sub(used),
+                reset: known.map_or(of_none, |account| account.reset(period)),
+            }
+        };
+        budget.iter().map(balance).collect()
+    }
+
+    /// Frees the idle accounts in the next part of the ledger, and returns how many it freed. Call it
+    /// at an even pace: [`sweep_steps`](Self::sweep_steps) calls visit every account once.
+    pub fn sweep(&self, now: Instant) -> usize {
+        self.shards.sweep(self.epoch.moment(now))
+    }
+
+    /// Returns how many calls of [`sweep`](Self::sweep) visit every account once.
+    #[must_use]
+    pub fn sweep_steps(&self) -> usize {
+        self.shards.count()
+    }
+
+    /// Returns the number of accounts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Reports whether there is no account.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Returns the refusal with the longest wait, if a budget has too little left.
+fn refusal<K: Clone + Eq + Hash>(
+    locked: &mut Locked<'_, K>,
+    reservations: &[Reservation<K>],
+    now: Moment,
+) -> Option<BudgetRefusal> {
+    let mut longest = None;
+    for (index, reservation) in reservations.iter().enumerate() {
+        // An account without a place has spent nothing.
+        let Some(account) = locked.known(&reservation.account) else {
+            continue;
+        };
+        account.advance(now);
+        let needed = needed(reservations, index);
+        if let Some(shortage) = account.shortage(&reservation.budget, needed) {
+            let exceeded = exceeded(index, reservation.amount, &shortage);
+            longest = Some(longer(longest, exceeded));
+        }
+    }
+    longest
+}
+
+/// Returns what this reservation and those before it need of its account.
+fn needed<K: Eq>(reservations: &[Reservation<K>], index: usize) -> u64 {
+    let Some(reservation) = reservations.get(index) else {
+        return 0;
+    };
+    let earlier = reservations.iter().take(index);
+    let same = earlier.filter(|earlier| earlier.account == reservation.account);
+    same.fold(reservation.amount, |sum, earlier| {
+        sum.saturating_add(earlier.amount)
+    })
+}
+
+/// Returns the refusal for the first budget below its amount.
+fn too_large<K: Eq>(reservations: &[Reservation<K>]) -> Option<BudgetRefusal> {
+    for (index, reservation) in reservations.iter().enumerate() {
+        let requested = needed(reservations, index);
+        for (period, limit) in reservation.budget.iter() {
+            if requested > limit {
+                return Some(BudgetRefusal::TooLarge {
+                    reservation: index,
+                    period,
+                    limit,
+                    requested,
+                });
+            }
+        }
+    }
+    None
+}
+
+fn exceeded(reservation: usize, requested: u64, shortage: &Shortage) -> BudgetRefusal {
+    BudgetRefusal::Exceeded {
+        reservation,
+        period: shortage.period,
+        limit: shortage.limit,
+        remaining: shortage.limit.saturating_sub(shortage.used),
+        requested,
+        retry_after: shortage.wait,
+    }
+}
+
+/// Returns the refusal with the longer wait; no wait is the longest.
+fn longer(known: Option<BudgetRefusal>, other: BudgetRefusal) -> BudgetRefusal {
+    let wait = |refusal: &BudgetRefusal| match refusal {
+        BudgetRefusal::Exceeded { retry_after, .. } => *retry_after,
+        BudgetRefusal::TooLarge { .. } | BudgetRefusal::Full => None,
+    };
+    match known {
+        Some(known) => match (wait(&known), wait(&other)) {
+            (None, _) => known,
+            (Some(_), None) => other,
+            (Some(one), Some(two)) if two > one => other,
+            (Some(_), Some(_)) => known,
+        },
+        None => other,
+    }
+}

@@ -1,0 +1,192 @@
+//! What one account has spent, per period.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::budget::Budget;
+use super::period::Period;
+use crate::slots::Moment;
+
+/// The amounts of one account.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Account {
+    /// The latest moment that the account has seen. Its time never runs backwards.
+    pub(super) latest: Moment,
+    /// Until when the lifetime total is kept.
+    pub(super) keep_until: Moment,
+    pub(super) sliding: [Slots; 4],
+    pub(super) lifetime: u64,
+}
+
+/// The amounts of a sliding period by slot, oldest first, and their sum.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Slots {
+    pub(super) total: u64,
+    pub(super) amounts: VecDeque<(u32, u64)>,
+}
+
+/// Why an account cannot reserve an amount.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Shortage {
+    pub(super) period: Period,
+    pub(super) limit: u64,
+    pub(super) used: u64,
+    /// Until the amount fits; `None` if it never does.
+    pub(super) wait: Option<Duration>,
+}
+
+impl Account {
+    /// Creates an account that has spent nothing.
+    pub(super) fn new(now: Moment) -> Self {
+        Self {
+            latest: now,
+            keep_until: Moment::ZERO,
+            sliding: Default::default(),
+            lifetime: 0,
+        }
+    }
+
+    /// Moves the account's time forward, and drops what no longer counts.
+    pub(super) fn advance(&mut self, now: Moment) {
+        if now.nanos() <= self.latest.nanos() {
+            return;
+        }
+        self.latest = now;
+        for (slots, period) in self.sliding.iter_mut().zip(Period::SLIDING) {
+            slots.expire(period.slot(now), period.reach());
+        }
+    }
+
+    /// Has the account kept until this moment at least.
+    pub(super) fn keep(&mut self, until: Moment) {
+        if until.nanos() > self.keep_until.nanos() {
+            self.keep_until = until;
+        }
+    }
+
+    /// Returns what counts in a period.
+    pub(super) fn used(&self, period: Period) -> u64 {
+        match self.sliding.get(period.index()) {
+            Some(slots) => slots.total,
+            None => self.lifetime,
+        }
+    }
+
+    /// Returns the shortage with the longest wait, if the amount does not fit into the budget.
+    pub(super) fn shortage(&self, budget: &Budget, amount: u64) -> Option<Shortage> {
+        let mut longest: Option<Shortage> = None;
+        for (period, limit) in budget.iter() {
+            let used = self.used(period);
+            if used.saturating_add(amount) <= limit {
+                continue;
+            }
+            let wait = self.wait(period, limit, amount);
+            let is_longer = longest.is_none_or(|known| match (known.wait, wait) {
+                (Some(known), Some(wait)) => wait > known,
+                (Some(_), None) => true,
+                (None, _) => false,
+            });
+            if is_longer {
+                longest = Some(Shortage {
+                    period,
+                    limit,
+                    used,
+                    wait,
+                });
+            }
+        }
+        longest
+    }
+
+    /// Returns how long it takes until the amount fits into this period, provided that nothing else
+    /// is reserved and nothing is settled.
+    fn wait(&self, period: Period, limit: u64, amount: u64) -> Option<Duration> {
+        let room = limit.checked_sub(amount)?;
+        let slots = self.sliding.get(period.index())?;
+        let mut used = slots.total;
+        for (slot, held) in &slots.amounts {
+            used = used.saturating_sub(*held);
+            if used <= room {
+                return Some(period.until_expiry(*slot, self.latest));
+            }
+        }
+        None
+    }
+
+    /// Returns the time until the oldest amount leaves the period; zero if nothing counts, and
+    /// `None` if it never leaves.
+    pub(super) fn reset(&self, period: Period) -> Option<Duration> {
+        let slots = self.sliding.get(period.index())?;
+        let counts = |(_, amount): &&(u32, u64)| *amount > 0;
+        match slots.amounts.iter().find(counts) {
+            Some((slot, _)) => Some(period.until_expiry(*slot, self.latest)),
+            None => Some(Duration::ZERO),
+        }
+    }
+
+    /// Adds an amount now, in every period of the budget.
+    pub(super) fn add(&mut self, budget: &Budget, amount: u64) {
+        for (period, _) in budget.iter() {
+            match self.sliding.get_mut(period.index()) {
+                Some(slots) => slots.add(period.slot(self.latest), amount),
+                None => self.lifetime = self.lifetime.saturating_add(amount),
+            }
+        }
+    }
+
+    /// Replaces an amount that was added at a moment by another one, in the slots that hold it.
+    pub(super) fn replace(&mut self, budget: &Budget, at: Moment, from: u64, to: u64) {
+        for (period, _) in budget.iter() {
+            match self.sliding.get_mut(period.index()) {
+                Some(slots) => slots.replace(period.slot(at), from, to),
+                None => self.lifetime = replaced(self.lifetime, from, to),
+            }
+        }
+    }
+
+    /// Returns whether the account stands as if it had never spent anything.
+    pub(super) fn is_idle(&self, now: Moment) -> bool {
+        let counts = |(slots, period): (&Slots, Period)| {
+            let oldest_counted = period.slot(now).saturating_sub(period.reach());
+            let newest = slots.amounts.back();
+            newest.is_some_and(|(slot, _)| *slot >= oldest_counted)
+        };
+        now.nanos() > self.keep_until.nanos()
+            && !self.sliding.iter().zip(Period::SLIDING).any(counts)
+    }
+}
+
+impl Slots {
+    fn expire(&mut self, now: u32, reach: u32) {
+        while let Some((slot, amount)) = self.amounts.front() {
+            if now.saturating_sub(*slot) <= reach {
+                break;
+            }
+            self.total = self.total.saturating_sub(*amount);
+            self.amounts.pop_front();
+        }
+    }
+
+    fn add(&mut self, slot: u32, amount: u64) {
+        self.total = self.total.saturating_add(amount);
+        match self.amounts.back_mut() {
+            Some((last, held)) if *last == slot => *held = held.saturating_add(amount),
+            Some(_) | None => self.amounts.push_back((slot, amount)),
+        }
+    }
+
+    /// Does nothing if the slot has left the period.
+    fn replace(&mut self, slot: u32, from: u64, to: u64) {
+        let Ok(index) = self.amounts.binary_search_by_key(&slot, |(slot, _)| *slot) else {
+            return;
+        };
+        if let Some((_, held)) = self.amounts.get_mut(index) {
+            *held = replaced(*held, from, to);
+            self.total = replaced(self.total, from, to);
+        }
+    }
+}
+
+fn replaced(sum: u64, from: u64, to: u64) -> u64 {
+    sum.saturating_sub(from).saturating_add(to)
+}

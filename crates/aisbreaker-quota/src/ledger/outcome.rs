@@ -1,0 +1,93 @@
+//! What a ledger returns: receipts, refusals and balances.
+
+use std::time::Duration;
+
+use super::{budget::Budget, period::Period};
+use crate::slots::Moment;
+
+/// Proof that amounts are reserved. [`Ledger::settle`](super::Ledger::settle) consumes it, so that
+/// nothing is settled twice; a receipt that is dropped leaves the reservation as it is.
+#[derive(Debug, Eq, PartialEq)]
+#[must_use = "what is not settled stays reserved"]
+pub struct Receipt<K> {
+    pub(super) entries: Vec<Reserved<K>>,
+}
+
+/// One amount of a receipt.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Reserved<K> {
+    pub(super) account: K,
+    pub(super) budget: Budget,
+    pub(super) amount: u64,
+    /// When it was reserved, by the time of the account.
+    pub(super) at: Moment,
+}
+
+impl<K> Receipt<K> {
+    /// Iterates over the accounts and what is reserved of each, in the order of the reservations.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, u64)> {
+        self.entries
+            .iter()
+            .map(|entry| (&entry.account, entry.amount))
+    }
+}
+
+/// Why [`Ledger::reserve`](super::Ledger::reserve) refused; nothing was reserved.
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "the server answers every variant, so a new one is a breaking change"
+)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum BudgetRefusal {
+    /// A budget has too little left. The fields describe the one with the longest wait.
+    #[error("budget of {limit} per {} has {remaining} left, {requested} requested", .period.name())]
+    Exceeded {
+        /// Index of the reservation that the budget belongs to, in the order they were given.
+        reservation: usize,
+        /// The period of the budget.
+        period: Period,
+        /// The budget.
+        limit: u64,
+        /// How much of it is left: too little.
+        remaining: u64,
+        /// The amount that was to be reserved.
+        requested: u64,
+        /// Time until the same reservations are admitted, provided that nothing else is reserved; at
+        /// the latest then, since a settlement may free some earlier. `None`: waiting does not help.
+        retry_after: Option<Duration>,
+    },
+    /// The amount is above a budget, so that it never fits. The fields describe the first such
+    /// budget.
+    #[error("{requested} requested, above the budget of {limit} per {}", .period.name())]
+    TooLarge {
+        /// Index of the reservation that the budget belongs to, in the order they were given.
+        reservation: usize,
+        /// The period of the budget.
+        period: Period,
+        /// The budget.
+        limit: u64,
+        /// The amount that was to be reserved.
+        requested: u64,
+    },
+    /// The ledger has as many accounts as its capacity, and none for one of the reservations.
+    #[error("the ledger has no room for another account")]
+    Full,
+}
+
+/// One budget of an account at the moment of a call.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Balance {
+    /// The period of the budget.
+    pub period: Period,
+    /// The budget.
+    pub limit: u64,
+    /// What is settled and reserved. It may be above the limit after a settlement for more than was
+    /// reserved.
+    pub used: u64,
+    /// What is left.
+    pub remaining: u64,
+    /// Time until the oldest amount leaves the period; zero if nothing is used, `None` for
+    /// [`Period::Lifetime`].
+    pub reset: Option<Duration>,
+}

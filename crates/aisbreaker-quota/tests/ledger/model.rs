@@ -1,0 +1,95 @@
+//! A slow reference of the ledger: a list of everything that was reserved, and what became of it.
+
+use std::time::{Duration, Instant};
+
+use aisbreaker_quota::ledger::{Budget, Period};
+
+/// The number of accounts.
+pub(crate) const ACCOUNTS: usize = 4;
+
+/// Something that was reserved. Times are in milliseconds.
+#[derive(Clone, Debug)]
+pub(crate) struct Spent {
+    /// When, by the time of its account.
+    pub(crate) at: u64,
+    pub(crate) reserved: u64,
+    /// What counts now: what is reserved, or what it was settled to.
+    pub(crate) amount: u64,
+}
+
+/// One account of the reference.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Model {
+    pub(crate) latest: u64,
+    pub(crate) spent: Vec<Spent>,
+}
+
+impl Model {
+    /// Moves the account's time forward.
+    pub(crate) fn see(&mut self, now: u64) {
+        self.latest = self.latest.max(now);
+    }
+
+    /// What counts in a period at a time that has come.
+    pub(crate) fn used(&self, period: Period, now: u64) -> u64 {
+        let counts = |spent: &&Spent| match slot_millis(period) {
+            Some((slot, reach)) => now / slot - spent.at / slot <= reach,
+            None => true,
+        };
+        self.spent
+            .iter()
+            .filter(counts)
+            .map(|spent| spent.amount)
+            .sum()
+    }
+
+    /// Whether every period of the budget has room for the amount.
+    pub(crate) fn fits(&self, budget: &Budget, amount: u64, now: u64) -> bool {
+        let has_room = |(period, limit)| self.used(period, now) + amount <= limit;
+        budget.iter().all(has_room)
+    }
+
+    /// Asserts that in no interval as long as a period, whatever was reserved in it comes to more
+    /// than the budget and what was used beyond the reservations. To be called when all is settled.
+    pub(crate) fn assert_spending_is_within(&self, budget: &Budget) {
+        for (period, limit) in budget.iter() {
+            for (index, last) in self.spent.iter().enumerate() {
+                let from = match period.length() {
+                    Some(length) => last.at.saturating_sub(millis(length)),
+                    None => 0,
+                };
+                let inside = self.spent[..=index].iter().filter(|spent| spent.at >= from);
+                let (mut sum, mut beyond) = (0, 0);
+                for spent in inside {
+                    sum += spent.amount;
+                    beyond += spent.amount.saturating_sub(spent.reserved);
+                }
+                assert!(
+                    sum <= limit + beyond,
+                    "{sum} of {limit} and {beyond} in a {} until {}",
+                    period.name(),
+                    last.at
+                );
+            }
+        }
+    }
+}
+
+/// The length of a slot, and how many slots back still count.
+fn slot_millis(period: Period) -> Option<(u64, u64)> {
+    let length = millis(period.length()?);
+    let slots = if period == Period::Month { 30 } else { 100 };
+    Some((length / slots, slots))
+}
+
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test needs some instant to count from"
+)]
+pub(crate) fn some_instant() -> Instant {
+    Instant::now()
+}
