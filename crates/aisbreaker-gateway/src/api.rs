@@ -4,6 +4,7 @@ pub(crate) mod info;
 pub(crate) mod introspect;
 pub(crate) mod jwks;
 pub(crate) mod metadata;
+pub(crate) mod openapi;
 pub(crate) mod process;
 pub(crate) mod quota;
 pub(crate) mod revoke;

@@ -61,6 +61,8 @@ pub struct Config {
     pub relay: Option<Relay>,
     /// The idle time after which a stream gets a keep-alive.
     pub stream_keep_alive: Duration,
+    /// Whether `/openapi.json` describes the API.
+    pub openapi: bool,
     /// What the operator proves itself with, to revoke keys by their ids. `None`: nobody is the
     /// operator.
     pub operator_secret: Option<SecretString>,
@@ -95,6 +97,7 @@ impl Config {
             shared_quotas: None,
             relay: None,
             stream_keep_alive: Duration::from_secs(15),
+            openapi: true,
             operator_secret: None,
             revoked_before: None,
             revocation_log: None,

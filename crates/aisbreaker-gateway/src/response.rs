@@ -1,6 +1,7 @@
 //! The stream stage: responses, and their bodies on the way to the client.
 //!
 //! - `body` is the body of every response;
+//! - `conditional` answers with documents that clients keep;
 //! - `events` encodes the events of this server's own API;
 //! - `keep_alive` times what is sent while a stream pauses;
 //! - `passthrough` forwards the body of a provider, `coalesce` joins its frames, `sse_boundary`
@@ -9,6 +10,7 @@
 
 pub(crate) mod body;
 mod coalesce;
+pub(crate) mod conditional;
 mod event_lines;
 pub(crate) mod events;
 mod keep_alive;

@@ -41,6 +41,8 @@ pub(crate) enum Route {
     Jwks,
     /// The metadata of an authorization server.
     Metadata,
+    /// The description of the API.
+    OpenApi,
     /// An operation of a provider's own API.
     Provider(Operation),
 }
@@ -73,6 +75,7 @@ impl Route {
             ("/api/hello", _) => Ok(Self::Hello),
             ("/.well-known/jwks.json", _) => Ok(Self::Jwks),
             ("/.well-known/oauth-authorization-server", _) => Ok(Self::Metadata),
+            ("/openapi.json", _) => Ok(Self::OpenApi),
             (_, Some("/ping")) => Ok(Self::Ping),
             (_, Some("/version")) => Ok(Self::Version),
             (_, Some("/oauth/token")) => Ok(Self::Token),
@@ -120,7 +123,8 @@ impl Route {
             | Self::Ready
             | Self::Hello
             | Self::Jwks
-            | Self::Metadata => "GET, HEAD, OPTIONS",
+            | Self::Metadata
+            | Self::OpenApi => "GET, HEAD, OPTIONS",
         }
     }
 
@@ -140,6 +144,7 @@ impl Route {
             Self::Hello => "/api/hello",
             Self::Jwks => "/.well-known/jwks.json",
             Self::Metadata => "/.well-known/oauth-authorization-server",
+            Self::OpenApi => "/openapi.json",
             Self::Provider(operation) => operation.template(),
         }
     }
@@ -160,7 +165,8 @@ impl Route {
             | Self::Ready
             | Self::Hello
             | Self::Jwks
-            | Self::Metadata => None,
+            | Self::Metadata
+            | Self::OpenApi => None,
         }
     }
 
@@ -195,6 +201,8 @@ mod tests {
                 "/.well-known/oauth-authorization-server",
                 Some(Route::Metadata),
             ),
+            ("/openapi.json", Some(Route::OpenApi)),
+            ("/openapi.yaml", None),
             ("/.well-known/openid-configuration", None),
             ("/.well-known", None),
             (

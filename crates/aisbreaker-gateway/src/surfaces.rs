@@ -13,6 +13,7 @@ use crate::{
         info,
         introspect::IntrospectionApi,
         jwks, metadata,
+        openapi::OpenApiDocument,
         process::ProcessApi,
         quota,
         revoke::RevocationApi,
@@ -47,6 +48,8 @@ pub(crate) struct Surfaces {
     introspection: IntrospectionApi,
     /// `None`: only the server's own API is served.
     provider_api: Option<ProviderApi>,
+    /// `None`: the API is not described.
+    openapi: Option<OpenApiDocument>,
 }
 
 impl Surfaces {
@@ -106,6 +109,7 @@ impl Surfaces {
             provider_api: config
                 .relay
                 .map(|relay| ProviderApi::new(relay, state.keep_alive)),
+            openapi: config.openapi.then(OpenApiDocument::new),
         }
     }
 
@@ -128,6 +132,9 @@ impl Surfaces {
         let endpoints = Endpoints { client, host };
         if !route.is_probe() {
             check_host(parts.version, &endpoints)?;
+        }
+        if route == Route::OpenApi && self.openapi.is_none() {
+            return Err(RouteError::NotFound.into());
         }
         if websocket::is_handshake(parts) {
             return Err(RouteError::WebSocket.into());
@@ -165,6 +172,10 @@ impl Surfaces {
                 &self.pipeline.authenticator.keys,
                 &parts.headers,
             )),
+            Route::OpenApi => match &self.openapi {
+                Some(document) => Ok(document.serve(&parts.headers)),
+                None => Err(RouteError::NotFound.into()),
+            },
             // Boxed, since hyper moves the future of a request several times.
             Route::Token => Box::pin(self.minter.serve(pipeline, request, body, log)).await,
             Route::Revoke => Box::pin(self.revocation.serve(pipeline, request, body, log)).await,

@@ -176,6 +176,18 @@ pub(crate) static SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        key: Some("openapi"),
+        variable: "AISBREAKER_OPENAPI",
+        help: "Whether /openapi.json describes the API",
+        default: Some("true"),
+        apply: |draft, value| {
+            draft.settings.gateway.openapi = value.flag()?;
+            Ok(())
+        },
+        on_reload: OnReload::Apply,
+        ..PLAIN
+    },
+    Setting {
         key: Some("trusted_proxies"),
         variable: "AISBREAKER_TRUSTED_PROXIES",
         help: "Networks of the proxies in front of this server, separated by commas",

@@ -7,6 +7,7 @@ mod listen_address;
 mod log_fields;
 mod logs;
 mod notify;
+mod openapi;
 mod reload;
 mod settings;
 mod settings_file;

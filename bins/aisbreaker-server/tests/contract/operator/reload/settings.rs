@@ -143,6 +143,19 @@ fn hosts_and_proxies() {
     assert_eq!(server.send(&forwarded).status, 200);
 }
 
+#[test]
+fn the_description_of_the_api() {
+    let server = ReloadableServer::start("");
+    let description = Request::get("/openapi.json");
+    assert_eq!(server.send(&description).status, 200);
+
+    server.reload("openapi = false");
+    assert_eq!(server.send(&description).status, 404);
+
+    server.reload("");
+    assert_eq!(server.send(&description).status, 200);
+}
+
 /// Every limit is reached by the requests before and after a reload together.
 #[test]
 fn quotas_change_and_counters_survive() {

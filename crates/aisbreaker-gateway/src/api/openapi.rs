@@ -1,0 +1,39 @@
+//! `GET /openapi.json`: the description of the API (OpenAPI 3.1).
+//!
+//! The document is written by hand. The tests compare it with the routes and the errors, and CI
+//! calls a server by it.
+
+use base64ct::{Base64UrlUnpadded, Encoding as _};
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+use sha2::{Digest as _, Sha256};
+
+use crate::response::{ResponseBody, conditional};
+
+/// Served as `application/json`, which browsers show and every tool reads.
+const DOCUMENT: &str = include_str!("openapi/openapi.json");
+
+/// The document, with its entity tag.
+#[derive(Debug)]
+pub(crate) struct OpenApiDocument {
+    tag: String,
+}
+
+impl OpenApiDocument {
+    pub(crate) fn new() -> Self {
+        let digest = Sha256::digest(DOCUMENT);
+        Self {
+            tag: Base64UrlUnpadded::encode_string(&digest),
+        }
+    }
+
+    /// Answers with the document.
+    pub(crate) fn serve(&self, request: &HeaderMap) -> Response<ResponseBody> {
+        conditional::json_document(request, &self.tag, || {
+            Bytes::from_static(DOCUMENT.as_bytes())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
