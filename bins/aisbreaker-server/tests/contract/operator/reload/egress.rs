@@ -2,7 +2,9 @@
 
 use crate::{
     shutdown::{begin_stream, two_part_provider},
-    support::{Provider, ReloadableServer, assert_error, call, openai, output_text, service_at},
+    support::{
+        Provider, ReloadableServer, Ticker, assert_error, call, openai, output_text, service_at,
+    },
 };
 
 /// Long, so that an idle connection is there whenever it may be reused.
@@ -33,6 +35,11 @@ fn connections_last_as_long_as_the_policy_that_allowed_them() {
     reload(&format!("{OPEN}require_key = false\n"));
     assert_allowed(1);
     reload(OPEN_OTHERWISE);
+    let mut ticker = Ticker::start(100);
+    while provider.open_connections() > 0 {
+        // The idle connection of the former policy closes.
+        ticker.tick();
+    }
     assert_allowed(2);
     reload(OPERATOR_ONLY);
     assert_refused();

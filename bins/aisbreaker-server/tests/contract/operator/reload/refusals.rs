@@ -1,5 +1,7 @@
 //! A reload that is refused changes nothing, and says why in one line that repeats no value.
 
+use std::{fs, path::Path};
+
 use serde_json::json;
 
 use crate::support::{KEY, ReloadableServer, Request, dummy_call};
@@ -95,6 +97,21 @@ fn settings_that_need_a_restart_are_named() {
         "max_requests = \"100\"\nbody_timeout = \"60s\"\nredis.prefix = \"a\"\n\
          redis.url = \"redis://127.0.0.1:1/\"\n",
     );
+}
+
+#[test]
+fn an_unreadable_file_of_revoked_keys_is_a_fault() {
+    let name = format!("revoked-{}-reload", std::process::id());
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let [_file, _directory] = [fs::remove_file(&path), fs::remove_dir(&path)];
+    let server = ReloadableServer::start(&format!("revoked_file = {path:?}"));
+    fs::create_dir(&path).unwrap();
+    let cause = server.refuse(&format!("max_expiration = \"1d\"\nrevoked_file = {path:?}"));
+    assert!(cause.starts_with("revoked_file cannot be read"), "{cause}");
+    assert_unchanged(&server);
+
+    fs::remove_dir(&path).unwrap();
+    server.reload(&format!("revoked_file = {path:?}"));
 }
 
 #[test]

@@ -93,6 +93,14 @@ fn no_request_fails_while_settings_are_reloaded() {
                 keep_busy(busy, requests, shared);
             });
         }
+        scope.spawn(move || {
+            let _over = Over(shared.0);
+            while !shared.0.load(Ordering::Relaxed) {
+                let answer = busy.get("/readyz");
+                assert_eq!(answer.status, 200, "on a new connection: {answer:?}");
+                shared.1.fetch_add(1, Ordering::Relaxed);
+            }
+        });
         let _over = Over(&is_over);
         let mut round = 0;
         while !is_over.load(Ordering::Relaxed)
