@@ -17,6 +17,7 @@ use tokio::time::{Instant, Sleep};
 use crate::{
     error::{CollectError, SendError, Stage},
     memory_budget::{MemoryBudget, MemoryReservation},
+    observer::{ExchangeEnd, Observed},
     pool::Lease,
 };
 
@@ -43,6 +44,7 @@ pub struct Body {
     /// The call is in progress as long as its body exists. Declared after `incoming`, and so
     /// dropped after it: the connection then knows that nobody reads from it any more.
     lease: Lease,
+    observed: Observed,
 }
 
 impl Body {
@@ -52,7 +54,12 @@ impl Body {
         lease: Lease,
         max_collected_bytes: usize,
         budget: MemoryBudget,
+        mut observed: Observed,
     ) -> Self {
+        // The end of a body without content is never polled for.
+        if incoming.is_end_stream() {
+            observed.end(ExchangeEnd::Complete);
+        }
         Self {
             incoming: Some(incoming),
             idle_timeout,
@@ -61,6 +68,7 @@ impl Body {
             max_collected_bytes,
             budget,
             lease,
+            observed,
         }
     }
 
@@ -145,6 +153,7 @@ impl Body {
         self.incoming = None;
         self.lease.connection = None;
         self.timer = None;
+        self.observed.end(ExchangeEnd::Failed(&error));
         Poll::Ready(Some(Err(error)))
     }
 }
@@ -165,13 +174,20 @@ impl http_body::Body for Body {
         match connection.poll_frame(incoming, cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.waiting_since = None;
+                // Whoever knows the length need not poll for the end.
+                if incoming.is_end_stream() {
+                    this.observed.end(ExchangeEnd::Complete);
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
                 tracing::debug!(%error, "response body broke off");
                 this.fail(SendError::Cut)
             }
-            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(None) => {
+                this.observed.end(ExchangeEnd::Complete);
+                Poll::Ready(None)
+            }
             Poll::Pending => {
                 ready!(this.poll_idle_timeout(cx));
                 this.fail(SendError::Timeout(Stage::Idle))

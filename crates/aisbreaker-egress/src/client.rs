@@ -22,6 +22,7 @@ use crate::{
     error::{Refusal, SendError, Stage},
     headers,
     limits::{Bounds, Timeouts},
+    observer::{ExchangeEnd, ExchangeStart, Observed},
     origin::Origin,
     outgoing::Outgoing,
     payload::Payload,
@@ -147,15 +148,36 @@ impl Client {
         &self,
         url: &Uri,
         source: UrlSource,
-        outgoing: Outgoing,
+        mut outgoing: Outgoing,
     ) -> Result<Response<Body>, SendError> {
+        let origin = Origin::of(url).ok_or(INVALID_URL)?;
         let budget = outgoing.budget.clone();
+        let mut observed = observe(&origin, &mut outgoing);
+        let (response, lease) = match self.response_head(url, origin, source, outgoing).await {
+            Ok(received) => received,
+            Err(error) => {
+                observed.end(ExchangeEnd::Failed(&error));
+                return Err(error);
+            }
+        };
+        observed.head(response.status());
+        let (idle, max_bytes) = (self.timeouts.idle, self.bounds.max_collected_bytes);
+        Ok(response.map(|incoming| Body::new(incoming, idle, lease, max_bytes, budget, observed)))
+    }
+
+    /// Sends a request and waits for the head of a response that can be used.
+    async fn response_head(
+        &self,
+        url: &Uri,
+        origin: Origin,
+        source: UrlSource,
+        outgoing: Outgoing,
+    ) -> Result<(Response<Incoming>, Lease), SendError> {
         let own_deadline = self.deadline();
         let deadline = match outgoing.deadline {
             Some(deadline) => deadline.min(own_deadline),
             None => own_deadline,
         };
-        let origin = Origin::of(url).ok_or(INVALID_URL)?;
         let request = prepare(url, &origin, outgoing)?;
         let source = self.policy().effective_source(source);
         let key = PoolKey { origin, source };
@@ -171,15 +193,7 @@ impl Client {
         if headers::has_foreign_transfer_coding(response.headers()) {
             return Err(SendError::TransferCoding);
         }
-        Ok(response.map(|incoming| {
-            Body::new(
-                incoming,
-                self.timeouts.idle,
-                lease,
-                self.bounds.max_collected_bytes,
-                budget,
-            )
-        }))
+        Ok((response, lease))
     }
 
     /// Sends a request on an idle connection or a new one. Returns the response with the lease of
@@ -230,6 +244,21 @@ impl fmt::Debug for Client {
             .field("bounds", &self.bounds)
             .finish_non_exhaustive()
     }
+}
+
+/// Tells the observer of a request, if there is one, that it is about to be sent.
+fn observe(origin: &Origin, outgoing: &mut Outgoing) -> Observed {
+    let observer = outgoing.observer.take();
+    if let Some(observer) = &observer {
+        let start = ExchangeStart {
+            method: &outgoing.method,
+            scheme: if origin.is_https() { "https" } else { "http" },
+            host: origin.host(),
+            port: origin.port(),
+        };
+        observer.on_send(start, &mut outgoing.headers);
+    }
+    Observed::new(observer)
 }
 
 /// Returns the request as it is written.

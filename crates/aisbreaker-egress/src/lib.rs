@@ -29,6 +29,7 @@ mod error;
 mod headers;
 mod limits;
 mod memory_budget;
+mod observer;
 mod origin;
 mod outgoing;
 mod payload;
@@ -51,6 +52,7 @@ pub use self::{
     },
     limits::{Bounds, Timeouts},
     memory_budget::{BudgetSpent, MemoryBudget, MemoryReservation},
+    observer::{ExchangeEnd, ExchangeStart, Observer},
     outgoing::Outgoing,
     payload::Payload,
     policy::{InvalidException, Policy, UrlSource},

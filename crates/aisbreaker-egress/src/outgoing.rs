@@ -1,11 +1,11 @@
 //! A request without its URL.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, Method};
 use tokio::time::Instant;
 
-use crate::{memory_budget::MemoryBudget, payload::Payload};
+use crate::{memory_budget::MemoryBudget, observer::Observer, payload::Payload};
 
 /// A request without its URL, which [`Client::send`](crate::Client::send) takes separately.
 ///
@@ -26,6 +26,8 @@ pub struct Outgoing {
     /// When the request times out without a response head, if that is before the client's own
     /// timeout.
     pub deadline: Option<Instant>,
+    /// Who learns how the exchange goes.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl Outgoing {
@@ -39,6 +41,7 @@ impl Outgoing {
             budget: MemoryBudget::default(),
             query: None,
             deadline: None,
+            observer: None,
         }
     }
 
@@ -73,6 +76,13 @@ impl Outgoing {
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.deadline = Some(deadline);
+        self
+    }
+
+    /// Sets who learns how the exchange goes.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Option<Arc<dyn Observer>>) -> Self {
+        self.observer = observer;
         self
     }
 }
