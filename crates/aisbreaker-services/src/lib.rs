@@ -28,6 +28,7 @@ pub mod services;
 mod sniff;
 pub mod sse;
 mod stream_end;
+mod trace;
 mod upstream;
 mod usage;
 
@@ -46,4 +47,5 @@ pub use service::{
 };
 pub use sniff::{MAX_SNIFFED_BYTES, Sniffed, sniff};
 pub use stream_end::{LongEvent, StreamKind, StreamProgress, StreamState};
+pub use trace::{CallSpan, TRACEPARENT, TRACESTATE, Trace, TraceContext, trace_state};
 pub use usage::{ReportedTokens, Tokens, UsageRule, last_usage};

@@ -30,6 +30,7 @@ pub use self::{
 use crate::{
     credentials::Credentials,
     error::{ErrorDetail, ServiceError},
+    trace::Trace,
     usage::ReportedTokens,
 };
 
@@ -87,6 +88,8 @@ pub struct Call {
     pub provider_calls: ProviderCalls,
     /// The tokens that were reported before the answer is complete.
     pub tokens: ReportedTokens,
+    /// The trace that gets a span for every call to a provider.
+    pub trace: Trace,
 }
 
 impl Call {
@@ -112,6 +115,7 @@ impl Call {
             attempts: Attempts::default(),
             provider_calls: ProviderCalls::default(),
             tokens: ReportedTokens::default(),
+            trace: Trace::default(),
         })
     }
 
@@ -119,6 +123,13 @@ impl Call {
     #[must_use]
     pub fn with_budget(mut self, budget: MemoryBudget) -> Self {
         self.budget = budget;
+        self
+    }
+
+    /// Sets the trace.
+    #[must_use]
+    pub fn with_trace(mut self, trace: Trace) -> Self {
+        self.trace = trace;
         self
     }
 

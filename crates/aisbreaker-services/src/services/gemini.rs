@@ -116,6 +116,7 @@ impl GeminiChat {
             ReplyKind::Final => None,
             ReplyKind::Stream => Some(AS_EVENTS.to_owned()),
         };
+        let observer = call.trace.call(&call.service_id, Some(&model));
         let pending = PendingReply::new(conversation, model, &destination.url);
         let request = ProviderRequest {
             client: &self.client,
@@ -123,7 +124,8 @@ impl GeminiChat {
             destination,
             outgoing: Outgoing::post(headers, body)
                 .with_budget(call.budget)
-                .with_query(query),
+                .with_query(query)
+                .with_observer(observer),
             reply_kind: kind,
             calls: call.provider_calls,
         };

@@ -90,7 +90,9 @@ impl Network {
         .map_err(|error| ServiceError::Internal(ErrorDetail::from_source(error)))?;
         let target = format!("{NAME}(aisbreaker:network->{url}->{inner_id})");
         let context = ErrorContext::new(&target, &destination, MAX_ERROR_TEXT_BYTES);
-        let outgoing = Outgoing::post(headers, body).with_budget(call.budget);
+        let outgoing = Outgoing::post(headers, body)
+            .with_budget(call.budget)
+            .with_observer(call.trace.call(&call.service_id, None));
         let exchange = exchange(self.client.clone(), destination, outgoing, kind);
         context.reply(kind, record, exchange).await
     }

@@ -120,13 +120,16 @@ impl ProviderChat {
             headers,
         } = prepared;
         let reply_kind = call.reply_kind();
+        let observer = call.trace.call(&call.service_id, Some(&model));
         let pending = PendingReply::new(conversation, model, &destination.url)
             .with_report(call.tokens.clone());
         let request = ProviderRequest {
             client: &self.client,
             service_id: &call.service_id,
             destination,
-            outgoing: Outgoing::post(headers, body).with_budget(call.budget),
+            outgoing: Outgoing::post(headers, body)
+                .with_budget(call.budget)
+                .with_observer(observer),
             reply_kind,
             calls: call.provider_calls,
         };

@@ -92,6 +92,7 @@ impl ReplicateChat {
         let body = request::body(&call.service_id, &conversation, &model, options)?;
         let context = error_context(&call.service_id, &destination);
         let kind = call.reply_kind();
+        let observer = call.trace.call(&call.service_id, Some(&engine));
         let pending = PendingReply::new(conversation, engine, &destination.url);
         let prediction = PredictionCall::new(
             self.client.clone(),
@@ -99,7 +100,8 @@ impl ReplicateChat {
             &path,
             self.first_pause,
             call.budget,
-        );
+        )
+        .with_observer(observer);
         let record = call.provider_calls.begin(&call.service_id);
         let exchange = async move {
             let reply = prediction.run(body).await?;

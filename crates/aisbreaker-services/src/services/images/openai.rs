@@ -70,12 +70,15 @@ impl OpenAiImages {
         let reply_kind = call.reply_kind();
         let headers = headers::json_request(&destination, AuthScheme::Bearer, ReplyKind::Final)?;
         let body = body(prompt, &model, call.request.intern_options);
+        let observer = call.trace.call(&call.service_id, Some(&model));
         let pending = PendingReply::new(conversation, model, &destination.url);
         let request = ProviderRequest {
             client: &self.client,
             service_id: &call.service_id,
             destination,
-            outgoing: Outgoing::post(headers, body).with_budget(call.budget),
+            outgoing: Outgoing::post(headers, body)
+                .with_budget(call.budget)
+                .with_observer(observer),
             reply_kind,
             calls: call.provider_calls,
         };

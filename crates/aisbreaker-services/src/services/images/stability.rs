@@ -68,12 +68,15 @@ impl StabilityImages {
         let mut headers =
             headers::json_request(&destination, AuthScheme::Bearer, ReplyKind::Final)?;
         headers.insert(header::CONTENT_TYPE, content_type);
+        let observer = call.trace.call(&call.service_id, Some(&engine));
         let pending = PendingReply::new(conversation, engine, &destination.url);
         let request = ProviderRequest {
             client: &self.client,
             service_id: &call.service_id,
             destination,
-            outgoing: Outgoing::post(headers, body).with_budget(call.budget),
+            outgoing: Outgoing::post(headers, body)
+                .with_budget(call.budget)
+                .with_observer(observer),
             reply_kind,
             calls: call.provider_calls,
         };

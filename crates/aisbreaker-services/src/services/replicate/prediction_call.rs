@@ -1,9 +1,9 @@
 //! Creates a prediction and polls it until it is finished.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use aisbreaker_api::ServiceUrl;
-use aisbreaker_egress::{Client, MemoryBudget, Outgoing};
+use aisbreaker_egress::{Client, MemoryBudget, Observer, Outgoing};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tokio::time::Instant;
@@ -44,6 +44,8 @@ pub(super) struct PredictionCall {
     /// The pause before the next poll.
     pause: Duration,
     budget: MemoryBudget,
+    /// Who observes all requests as one call.
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl PredictionCall {
@@ -67,7 +69,14 @@ impl PredictionCall {
             base_url,
             pause: first_pause,
             budget,
+            observer: None,
         }
+    }
+
+    /// Sets who observes all requests as one call.
+    pub(super) fn with_observer(mut self, observer: Option<Arc<dyn Observer>>) -> Self {
+        self.observer = observer;
+        self
     }
 
     /// Creates the prediction with this request body, and returns its result.
@@ -117,6 +126,7 @@ impl PredictionCall {
     async fn fetch(&self, outgoing: Outgoing) -> Result<CollectedBody, ServiceError> {
         let outgoing = outgoing
             .with_budget(self.budget.clone())
+            .with_observer(self.observer.clone())
             .with_deadline(self.deadline);
         fetch(&self.client, &self.destination, outgoing).await
     }
