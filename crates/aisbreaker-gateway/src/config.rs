@@ -16,6 +16,7 @@ use crate::{
     admission::{SavedCounters, backend::SharedQuotas},
     api::token::MintPolicy,
     revocation::RevocationLog,
+    telemetry::span::SpanSink,
 };
 
 /// The configuration of a gateway. [`Config::new`] sets the defaults; change what differs.
@@ -72,6 +73,8 @@ pub struct Config {
     pub revocation_log: Option<Arc<dyn RevocationLog>>,
     /// Counters to resume. `None`: all start at zero.
     pub saved_counters: Option<SavedCounters>,
+    /// Where the spans of requests go. `None`: nothing is traced.
+    pub span_sink: Option<Arc<dyn SpanSink>>,
 }
 
 impl Config {
@@ -102,6 +105,7 @@ impl Config {
             revoked_before: None,
             revocation_log: None,
             saved_counters: None,
+            span_sink: None,
         }
     }
 }

@@ -67,7 +67,8 @@ impl Gateway {
     ///
     /// What is counted, held, sized or opened stays as it is. So these fields of `config` are ignored:
     /// `max_body_bytes`, `body_timeout`, `max_requests`, `memory_budget`, `max_client_bytes`,
-    /// `max_counters`, `shared_quotas`, `stream_keep_alive`, `revocation_log` and `saved_counters`.
+    /// `max_counters`, `shared_quotas`, `stream_keep_alive`, `revocation_log`,
+    /// `saved_counters` and `span_sink`.
     pub fn reconfigure(&self, config: Config, registry: Registry) {
         let Inner { surfaces, state } = &*self.0;
         surfaces.store(Arc::new(Surfaces::new(config, registry, state)));
@@ -102,6 +103,11 @@ impl Gateway {
         let logged = (&parts.method, &parts.headers);
         let mut log = AccessLog::start(logged, route.ok(), client, clock, providers, guard);
         let is_probe = route.is_ok_and(Route::is_probe);
+        if let Some(sink) = &state.span_sink
+            && !is_probe
+        {
+            log.start_trace(sink, &parts);
+        }
         let outcome = if in_flight > state.max_requests && !is_probe {
             Err(GatewayError::TooManyRequests.into())
         } else {

@@ -14,7 +14,7 @@ use crate::{
     memory::ClientMemories,
     request::body::BodyLimits,
     revocation::Revocations,
-    telemetry::{metrics::Metrics, providers::KnownProviders},
+    telemetry::{metrics::Metrics, providers::KnownProviders, span::SpanSink},
 };
 
 /// The parts of a gateway that outlive its configurations.
@@ -29,6 +29,8 @@ pub(crate) struct GatewayState {
     pub(crate) in_flight: InFlight,
     pub(crate) metrics: Metrics,
     pub(crate) known_providers: Arc<KnownProviders>,
+    /// `None`: nothing is traced.
+    pub(crate) span_sink: Option<Arc<dyn SpanSink>>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -60,6 +62,7 @@ impl GatewayState {
             in_flight: InFlight::default(),
             metrics,
             known_providers: Arc::new(KnownProviders::new()),
+            span_sink: config.span_sink.take(),
             clock,
         }
     }

@@ -81,4 +81,7 @@ pub use gateway::Gateway;
 pub use response::{ResponseBody, passthrough::ResponseCut};
 pub use revocation::{Revocation, RevocationLog};
 pub use server::{Limits, serve};
-pub use telemetry::access_log::UNCHARGED_TARGET;
+pub use telemetry::{
+    access_log::UNCHARGED_TARGET,
+    span::{Span, SpanKind, SpanSink, SpanValue},
+};

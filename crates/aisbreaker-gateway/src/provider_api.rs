@@ -112,6 +112,7 @@ impl ProviderApi {
                 now,
                 headers: &parts.headers,
                 calls: log.record_provider_calls(),
+                trace: log.trace(),
             };
             return self.list_models(query, admitted, log).await;
         }
@@ -194,6 +195,7 @@ impl<'a> UnparsedRequest<'a> {
             was_coded,
             model,
             memory: self.memory,
+            trace: log.trace(),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What the operator sees: the access log and the metrics.
+//! What the operator sees: the access log, the metrics and the traces.
 
 pub(crate) mod access_log;
 mod call_times;
@@ -6,3 +6,5 @@ pub(crate) mod key_expiry;
 pub(crate) mod metrics;
 pub(crate) mod providers;
 pub(crate) mod request_id;
+pub(crate) mod span;
+pub(crate) mod trace;

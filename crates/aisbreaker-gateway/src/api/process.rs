@@ -124,7 +124,8 @@ impl ProcessApi {
             self.registry.clone(),
         )?
         .with_hops(hops)
-        .with_budget(memory.budget().clone());
+        .with_budget(memory.budget().clone())
+        .with_trace(log.trace());
         call.provider_calls = log.record_provider_calls();
         self.registry.check_call(&call)?;
         log.set_service(call.service_id.as_str());

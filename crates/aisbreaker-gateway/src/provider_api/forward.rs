@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use aisbreaker_egress::{Outgoing, Payload};
 use aisbreaker_services::{
     Attempts, CallInProgress, Dialect, DialectConfig, ForwardedRequest, ProviderCalls,
-    ServiceError, is_retryable_status,
+    ServiceError, Trace, is_retryable_status,
 };
 use aisbreaker_token::PREFIX;
 use bytes::Bytes;
@@ -53,6 +53,7 @@ pub struct ProxiedRequest<'a> {
     pub(crate) model: Option<BodyModel>,
     /// The memory that the request and its response are held of.
     pub(crate) memory: Arc<ClientMemory>,
+    pub(crate) trace: Trace,
 }
 
 /// The response of the last service that was called.
@@ -359,10 +360,15 @@ impl ProxiedRequest<'_> {
     ) -> ForwardedRequest<'a> {
         let fields = headers::for_provider(&self.parts.headers, self.was_coded);
         let query = self.parts.uri.query().map(str::to_owned);
+        let model = match (&service.engine, &self.model) {
+            (Some(engine), _) => Some(engine.as_str()),
+            (None, model) => model.as_ref().map(|model| model.name.as_str()),
+        };
         let outgoing = Outgoing::new(self.method(), fields, self.payload(service))
             .with_query(query)
             .with_budget(self.memory.budget().clone())
-            .with_deadline(deadline);
+            .with_deadline(deadline)
+            .with_observer(self.trace.call(&service.service_id, model));
         ForwardedRequest {
             service_id: &service.service_id,
             provider: &service.provider,

@@ -5,6 +5,7 @@
 
 mod families;
 
+use aisbreaker_services::{TRACEPARENT, TRACESTATE, TraceContext};
 use aisbreaker_token::PREFIX;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use memchr::memmem;
@@ -60,16 +61,24 @@ const ADDED_FIELDS: usize = 12;
 const OWN_PREFIX: &str = "x-aisbreaker-";
 const CORS_PREFIX: &str = "access-control-";
 
-/// Returns the request fields for a provider.
+/// Returns the request fields for a provider. A `tracestate` means nothing without a valid
+/// `traceparent` (W3C Trace Context section 3.3), so neither is forwarded then.
 pub(super) fn for_provider(headers: &HeaderMap, was_coded: bool) -> HeaderMap {
     let connection_options = connection_options(headers);
     let mut forwarded = HeaderMap::with_capacity(headers.len().saturating_add(ADDED_FIELDS));
+    let mut is_traced = false;
     for (name, value) in headers {
         let is_hop_by_hop = HOP_BY_HOP.contains(name) || connection_options.contains(name);
         let is_decoded = was_coded && name == header::CONTENT_ENCODING;
-        if !is_hop_by_hop && !is_decoded && is_for_provider(name.as_str()) && !holds_key(value) {
+        let text = name.as_str();
+        if !is_hop_by_hop && !is_decoded && is_for_provider(text) && !holds_key(value) {
             forwarded.append(name, value.clone());
         }
+        is_traced |= text.starts_with("trace");
+    }
+    if is_traced && TraceContext::of(headers).is_none() {
+        forwarded.remove(TRACEPARENT);
+        forwarded.remove(TRACESTATE);
     }
     forwarded
 }

@@ -9,7 +9,7 @@ mod listed_model;
 use std::{sync::Arc, time::Duration};
 
 use aisbreaker_egress::{MemoryReservation, Outgoing};
-use aisbreaker_services::{Dialect, ForwardedRequest, ProviderCalls, ServiceError};
+use aisbreaker_services::{Dialect, ForwardedRequest, ProviderCalls, ServiceError, Trace};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -62,6 +62,7 @@ pub struct ModelListQuery<'a> {
     /// The header fields of the request.
     pub(crate) headers: &'a HeaderMap,
     pub(crate) calls: ProviderCalls,
+    pub(crate) trace: Trace,
 }
 
 /// The models of one service, with the memory that they hold.
@@ -231,7 +232,8 @@ impl ProviderApi {
         };
         let outgoing = Outgoing::new(Method::GET, fields, Bytes::new())
             .with_query(page)
-            .with_budget(query.memory.budget().clone());
+            .with_budget(query.memory.budget().clone())
+            .with_observer(query.trace.call(&service.service_id, None));
         let request = ForwardedRequest {
             service_id: &service.service_id,
             provider: &service.provider,

@@ -8,9 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aisbreaker_services::{Attempts, ProviderCalls, Tokens};
+use aisbreaker_services::{Attempts, ProviderCalls, Tokens, Trace};
 use aisbreaker_token::KeyId;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, request::Parts};
 
 use crate::{
     clock::Clock,
@@ -24,6 +24,8 @@ use crate::{
         key_expiry::KeyExpiry,
         providers::{KnownProvider, KnownProviders},
         request_id,
+        span::SpanSink,
+        trace::{self, RequestTrace, TracedRequest},
     },
 };
 
@@ -65,6 +67,10 @@ pub struct AccessLog {
     error: Option<ErrorType>,
     cause: Option<String>,
     status: StatusCode,
+    /// Boxed, since most servers trace nothing.
+    trace: Option<Box<RequestTrace>>,
+    /// Whether the response has begun.
+    has_responded: bool,
     is_complete: bool,
     is_charged: bool,
     started: Instant,
@@ -107,6 +113,8 @@ impl AccessLog {
             error: None,
             cause: None,
             status: StatusCode::OK,
+            trace: None,
+            has_responded: false,
             is_complete: false,
             is_charged: false,
             started: clock.monotonic(),
@@ -115,6 +123,21 @@ impl AccessLog {
             request_memory: None,
             allowed_origin: AllowedOrigin::default(),
             _in_flight: in_flight,
+        }
+    }
+
+    /// Starts the trace of the request, whose spans are reported with the line.
+    pub(crate) fn start_trace(&mut self, sink: &Arc<dyn SpanSink>, parts: &Parts) {
+        let name = trace::request_name(method_name(&self.method), self.route);
+        let trace = RequestTrace::start(sink, parts, &name, &*self.clock);
+        self.trace = Some(Box::new(trace));
+    }
+
+    /// Returns the trace that gets a span for every call to a provider.
+    pub(crate) fn trace(&self) -> Trace {
+        match &self.trace {
+            Some(trace) => trace.calls(),
+            None => Trace::default(),
         }
     }
 
@@ -229,6 +252,7 @@ impl AccessLog {
     }
 
     pub(crate) fn set_status(&mut self, status: StatusCode) {
+        self.has_responded = true;
         self.status = status;
     }
 
@@ -279,11 +303,13 @@ impl AccessLog {
     fn write(&self, ended: &Ended) {
         let attempts = self.attempts.to_structured_list();
         let operation = self.route.and_then(Route::operation);
+        let trace_id = self.trace.as_ref().map(|trace| trace.id());
         macro_rules! write_line {
             ($target:expr) => {
                 tracing::info!(
                     target: $target,
                     request_id = self.request_id.to_str().unwrap_or_default(),
+                    trace_id = trace_id.as_deref(),
                     method = method_name(&self.method),
                     route = self.route.map_or("unknown", Route::template),
                     status = ended.status,
@@ -319,12 +345,30 @@ impl AccessLog {
             write_line!(UNCHARGED_TARGET)
         }
     }
+
+    /// Reports the spans of a traced request.
+    fn finish_trace(&self, trace: &RequestTrace, ended: &Ended) {
+        trace.finish(&TracedRequest {
+            method: method_name(&self.method),
+            route: self.route,
+            client: self.client,
+            status: self.has_responded.then_some(self.status),
+            is_complete: self.is_complete,
+            error: ended.error,
+            tokens: self.tokens,
+            started: self.started,
+            duration: ended.duration,
+        });
+    }
 }
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
         let ended = self.end();
         self.write(&ended);
+        if let Some(trace) = &self.trace {
+            self.finish_trace(trace, &ended);
+        }
     }
 }
 

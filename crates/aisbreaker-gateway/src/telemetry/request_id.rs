@@ -29,11 +29,22 @@ pub(crate) fn is_loggable(id: &HeaderValue) -> bool {
 }
 
 fn random() -> HeaderValue {
+    let none = HeaderValue::from_static("none");
+    match random_bytes() {
+        Some(id) => {
+            let text: [[u8; 2]; ID_BYTES] = id.map(hex);
+            HeaderValue::from_bytes(text.as_flattened()).unwrap_or(none)
+        }
+        None => none,
+    }
+}
+
+/// Returns the random bytes of an id; `None` if the system has none.
+pub(crate) fn random_bytes() -> Option<[u8; ID_BYTES]> {
     thread_local! {
         static BATCHED: RefCell<Vec<[u8; ID_BYTES]>> = const { RefCell::new(Vec::new()) };
     }
-    let none = HeaderValue::from_static("none");
-    let id = BATCHED.with_borrow_mut(|batched| {
+    BATCHED.with_borrow_mut(|batched| {
         if batched.is_empty() {
             let mut bytes = [[0; ID_BYTES]; BATCH];
             if getrandom::fill(bytes.as_flattened_mut()).is_err() {
@@ -42,14 +53,7 @@ fn random() -> HeaderValue {
             batched.extend_from_slice(&bytes);
         }
         batched.pop()
-    });
-    match id {
-        Some(id) => {
-            let text: [[u8; 2]; ID_BYTES] = id.map(hex);
-            HeaderValue::from_bytes(text.as_flattened()).unwrap_or(none)
-        }
-        None => none,
-    }
+    })
 }
 
 fn hex(byte: u8) -> [u8; 2] {
