@@ -14,6 +14,8 @@ mod revoked_file;
 mod run;
 mod settings;
 mod state_file;
+#[cfg(feature = "otel")]
+mod traces;
 mod warnings;
 
 use std::{error::Error, process::ExitCode};

@@ -11,6 +11,8 @@ use tokio::{
     sync::oneshot,
 };
 
+#[cfg(feature = "otel")]
+use crate::traces;
 use crate::{
     commands::Outcome,
     gateway_setup,
@@ -84,6 +86,12 @@ fn serve_with(
 
     let unchanging = (restart_values, has_random_key);
     let reload = Reload::new(hangup, sources, unchanging, client, log_filter);
+    #[cfg(feature = "otel")]
+    let traces = traces::start(runtime.handle(), std::env::vars_os());
+    #[cfg(feature = "otel")]
+    if let Some(traces) = &traces {
+        gateway.span_sink = Some(traces.sink());
+    }
     let parts = Parts {
         listen,
         metrics_listen,
@@ -102,6 +110,10 @@ fn serve_with(
         });
         parts.run(&gateway, revoked.as_ref(), reload).await
     });
+    #[cfg(feature = "otel")]
+    if let Some(traces) = traces {
+        traces.finish();
+    }
     // What is left are connections that had their time to drain; they must not delay the end.
     runtime.shutdown_background();
     logging::finish(log);

@@ -9,7 +9,7 @@
 //! - [`limits`]: quotas, memory, connections, time, and clients that exhaust them.
 //! - [`secrets`]: where secrets may go, and where they must never appear.
 //! - [`shutdown`]: what ends with a disconnect, a signal or a fault, and leaves nothing behind.
-//! - [`operator`]: settings and logs.
+//! - [`operator`]: settings, logs and traces.
 //!
 //! All modules are one test binary on purpose: it is linked once, and its tests run concurrently,
 //! each with its own servers and providers. Nothing here sleeps. Tests wait for a response, a log

@@ -1,4 +1,4 @@
-//! What the operator configures, and what the log shows.
+//! What the operator configures, and what logs and traces show.
 
 mod ask;
 mod command_line;
@@ -11,3 +11,5 @@ mod openapi;
 mod reload;
 mod settings;
 mod settings_file;
+#[cfg(feature = "otel")]
+mod traces;
