@@ -4,7 +4,7 @@
 //! Rounds without and with the attack alternate on one server process, a fresh one for each attack.
 //! Client, attackers and server share the processors of this machine, so attackers limit their own
 //! pace; their CPU time is in the table. The server must have been built
-//! (`cargo build --release --locked -p aisbreaker-server`), and this process must be allowed to
+//! (`cargo build --profile dist --locked -p aisbreaker-server`), and this process must be allowed to
 //! have some 11,000 files open (`ulimit -n`).
 #![forbid(unsafe_code)]
 #![expect(
@@ -38,7 +38,7 @@ struct Args {
     /// Seconds for which each is measured in a round
     #[arg(long, default_value_t = 3)]
     seconds: u64,
-    /// The server's release binary [default: aisbreaker-server in the directory of this program]
+    /// The server's binary [default: aisbreaker-server in the directory of this program]
     #[arg(long)]
     server: Option<PathBuf>,
 }

@@ -39,7 +39,7 @@ struct Args {
     /// Rounds, in each of which our code and its anchor are measured once
     #[arg(long, default_value_t = 9)]
     rounds: usize,
-    /// The server's release binary [default: aisbreaker-server in the directory of this program]
+    /// The server's binary [default: aisbreaker-server in the directory of this program]
     #[arg(long)]
     server: Option<std::path::PathBuf>,
     /// Print one figure about memory, which needs a fresh process

@@ -54,7 +54,7 @@ fn process_rows(server: PathBuf) -> [Measurement; 2] {
     let (start_name, start_goal) = ("start to first answer, raw key", 30.0);
     let (memory_name, memory_goal) = ("resident memory, idle", 8.0);
     if !server.exists() {
-        let note = "build it first: cargo build --release -p aisbreaker-server";
+        let note = "build it first: cargo build --profile dist -p aisbreaker-server";
         let not_measured = |name, goal| Measurement::not_measured(name, goal, note);
         return [
             not_measured(start_name, start_goal),

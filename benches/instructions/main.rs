@@ -43,7 +43,7 @@ struct Args {
     #[arg(long)]
     write: bool,
     /// Also list this many functions with the most instructions; needs a build with symbols
-    /// (`CARGO_PROFILE_RELEASE_STRIP=none`)
+    /// (`CARGO_PROFILE_DIST_STRIP=none`)
     #[arg(long, default_value_t = 0)]
     top: usize,
     /// The file with the baselines

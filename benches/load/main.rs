@@ -3,7 +3,7 @@
 //!
 //! `load` measures all parts, or those that are named, and keeps the results of each in
 //! `target/load`; then it writes `docs/performance.md` and its plots from all results that are
-//! there. The server must have been built (`cargo build --release --locked -p aisbreaker-server`),
+//! there. The server must have been built (`cargo build --profile dist --locked -p aisbreaker-server`),
 //! and this process must be allowed to have some 11,000 files open (`ulimit -n`).
 #![forbid(unsafe_code)]
 #![expect(
@@ -55,7 +55,7 @@ struct Args {
     /// Calls over which memory is observed
     #[arg(long, default_value_t = 10_000_000)]
     soak_calls: u64,
-    /// The server's release binary [default: aisbreaker-server in the directory of this program]
+    /// The server's binary [default: aisbreaker-server in the directory of this program]
     #[arg(long)]
     server: Option<PathBuf>,
     /// Where the results of each part are kept
@@ -177,7 +177,7 @@ fn figures(plan: &Plan, jose: Option<&Path>) -> Vec<u8> {
     }
     command
         .output()
-        .expect("build it first: cargo build --release -p aisbreaker-benches")
+        .expect("build it first: cargo build --profile dist -p aisbreaker-benches")
         .stdout
 }
 

@@ -7,7 +7,7 @@
 //! second before to two seconds after. All calls are to `chat:dummy` with one key, so that its
 //! counters are as contended as possible. Client, servers and Redis share the processors of this
 //! machine. The server must have been built
-//! (`cargo build --release --locked -p aisbreaker-server`).
+//! (`cargo build --profile dist --locked -p aisbreaker-server`).
 #![forbid(unsafe_code)]
 #![expect(
     clippy::expect_used,
@@ -45,7 +45,7 @@ struct Args {
     /// Connections that call while Redis becomes unreachable
     #[arg(long, default_value_t = 8)]
     connections: usize,
-    /// The server's release binary [default: aisbreaker-server in the directory of this program]
+    /// The server's binary [default: aisbreaker-server in the directory of this program]
     #[arg(long)]
     server: Option<PathBuf>,
 }

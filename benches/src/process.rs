@@ -55,7 +55,7 @@ impl Process {
         let child = command
             .stderr(Stdio::piped())
             .spawn()
-            .expect("build the server first: cargo build --release -p aisbreaker-server");
+            .expect("build the server first: cargo build --profile dist -p aisbreaker-server");
         let mut process = Self {
             child,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),

@@ -25,7 +25,7 @@ use commands::Run;
 
 /// The system's allocator keeps the memory of a burst of large bodies for good. This one returns it
 /// within seconds, from a thread of its own.
-#[cfg(unix)]
+#[cfg(all(unix, feature = "jemalloc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -331,6 +331,10 @@ fn other_streams_of_a_closing_connection_complete() {
 
 /// Thirty clients hold more than a hundred megabytes, and then they are gone.
 #[test]
+#[cfg_attr(
+    not(feature = "jemalloc"),
+    ignore = "the system's allocator keeps it: --features aisbreaker-server/jemalloc"
+)]
 fn memory_of_a_burst_is_given_back() {
     let server = Server::start(&[]);
     let request = Request::process(&echo(2 * MEGABYTE)).to_bytes();
