@@ -9,13 +9,15 @@
 mod account;
 mod budget;
 mod outcome;
+mod packed;
 mod period;
 mod shards;
 mod snapshot;
 
 use std::hash::Hash;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+pub(crate) use self::account::Account;
 use self::{
     account::Shortage,
     outcome::Reserved,
@@ -47,7 +49,7 @@ use crate::slots::{Epoch, Moment};
 /// # Examples
 ///
 /// ```
-/// use std::time::Instant;
+/// use std::time::{Duration, Instant};
 ///
 /// use aisbreaker_quota::ledger::{Budget, BudgetRefusal, Ledger, Period, Reservation};
 ///
@@ -150,22 +152,11 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
     pub fn balances(&self, account: &K, budget: &Budget, now: Instant) -> Vec<Balance> {
         let now = self.epoch.moment(now);
         let mut locked = self.shards.lock([account]);
-        let known = locked.known(account).map(|account| {
+        if let Some(account) = locked.known(account) {
             account.advance(now);
-            &*account
-        });
-        let balance = |(period, limit): (Period, u64)| {
-            let used = known.map_or(0, |account| account.used(period));
-            let of_none = period.length().map(|_| std::time::Duration::ZERO);
-            Balance {
-                period,
-                limit,
-                used,
-                remaining: limit.saturating_sub(used),
-                reset: known.map_or(of_none, |account| account.reset(period)),
-            }
-        };
-        budget.iter().map(balance).collect()
+        }
+        let known = locked.find(account);
+        balances_of(known, budget)
     }
 
     /// Frees the idle accounts in the next part of the ledger, and returns how many it freed. Call it
@@ -199,13 +190,26 @@ fn refusal<K: Clone + Eq + Hash>(
     reservations: &[Reservation<K>],
     now: Moment,
 ) -> Option<BudgetRefusal> {
+    for reservation in reservations {
+        if let Some(account) = locked.known(&reservation.account) {
+            account.advance(now);
+        }
+    }
+    let known = |index: usize| locked.find(&reservations.get(index)?.account);
+    refusal_of(reservations, known)
+}
+
+/// Returns the refusal with the longest wait, if a budget has too little left. `account_of` returns
+/// the account of a reservation by its index; one that does not exist has spent nothing.
+pub(crate) fn refusal_of<'a, K: Eq>(
+    reservations: &[Reservation<K>],
+    account_of: impl Fn(usize) -> Option<&'a Account>,
+) -> Option<BudgetRefusal> {
     let mut longest = None;
     for (index, reservation) in reservations.iter().enumerate() {
-        // An account without a place has spent nothing.
-        let Some(account) = locked.known(&reservation.account) else {
+        let Some(account) = account_of(index) else {
             continue;
         };
-        account.advance(now);
         let needed = needed(reservations, index);
         if let Some(shortage) = account.shortage(&reservation.budget, needed) {
             let exceeded = exceeded(index, reservation.amount, &shortage);
@@ -213,6 +217,22 @@ fn refusal<K: Clone + Eq + Hash>(
         }
     }
     longest
+}
+
+/// Returns the balance of every budget of an account; one that does not exist has spent nothing.
+pub(crate) fn balances_of(account: Option<&Account>, budget: &Budget) -> Vec<Balance> {
+    let balance = |(period, limit): (Period, u64)| {
+        let used = account.map_or(0, |account| account.used(period));
+        let of_none = period.length().map(|_sliding| Duration::ZERO);
+        Balance {
+            period,
+            limit,
+            used,
+            remaining: limit.saturating_sub(used),
+            reset: account.map_or(of_none, |account| account.reset(period)),
+        }
+    };
+    budget.iter().map(balance).collect()
 }
 
 /// Returns what this reservation and those before it need of its account.
@@ -228,7 +248,7 @@ fn needed<K: Eq>(reservations: &[Reservation<K>], index: usize) -> u64 {
 }
 
 /// Returns the refusal for the first budget below its amount.
-fn too_large<K: Eq>(reservations: &[Reservation<K>]) -> Option<BudgetRefusal> {
+pub(crate) fn too_large<K: Eq>(reservations: &[Reservation<K>]) -> Option<BudgetRefusal> {
     for (index, reservation) in reservations.iter().enumerate() {
         let requested = needed(reservations, index);
         for (period, limit) in reservation.budget.iter() {

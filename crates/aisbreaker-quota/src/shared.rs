@@ -66,6 +66,11 @@
 //! returned, no engine with the same store and prefix admits the name, with leases either. Without
 //! the store nobody compares; [`SharedEngine::denied`] returns the names for a copy.
 //!
+//! # Budgets
+//!
+//! [`SharedEngine::ledger`] returns the budgets of [`ledger`](crate::ledger) in the same store. Two
+//! processes never reserve more than is left, and a settlement is tried once.
+//!
 //! # Leases
 //!
 //! With [`SharedOptions::lease`], an engine takes up to that many charges in advance for counters
@@ -90,6 +95,7 @@ mod error;
 mod function;
 mod keys;
 mod lease;
+mod ledger;
 mod options;
 mod reconnect;
 mod reply;
@@ -99,5 +105,6 @@ pub use address::StoreAddress;
 pub use denied::{Denied, DeniedCursor, DeniedPage, DenyError, NotCharged};
 pub use engine::SharedEngine;
 pub use error::{InvalidStore, SharedRefusal, StoreError};
+pub use ledger::{NotReserved, SharedLedger, SharedReceipt};
 pub use options::SharedOptions;
 pub use reconnect::StoreState;

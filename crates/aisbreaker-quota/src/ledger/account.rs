@@ -9,7 +9,7 @@ use crate::slots::Moment;
 
 /// The amounts of one account.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Account {
+pub(crate) struct Account {
     /// The latest moment that the account has seen. Its time never runs backwards.
     pub(super) latest: Moment,
     /// Until when the lifetime total is kept.
@@ -47,7 +47,7 @@ impl Account {
     }
 
     /// Moves the account's time forward, and drops what no longer counts.
-    pub(super) fn advance(&mut self, now: Moment) {
+    pub(crate) fn advance(&mut self, now: Moment) {
         if now.nanos() <= self.latest.nanos() {
             return;
         }

@@ -100,9 +100,21 @@ impl<K> Reservation<K> {
         &self.account
     }
 
+    /// Returns the budget.
+    #[must_use]
+    pub const fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// Returns the amount.
     #[must_use]
     pub const fn amount(&self) -> u64 {
         self.amount
+    }
+
+    /// Returns until when the account is kept, if that was set.
+    #[must_use]
+    pub const fn keep_until(&self) -> Option<Instant> {
+        self.keep_until
     }
 }

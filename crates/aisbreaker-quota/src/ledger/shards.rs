@@ -181,6 +181,13 @@ impl<K: Clone + Eq + Hash> Locked<'_, K> {
         self.shard(key)?.accounts.get_mut(key)
     }
 
+    /// Returns an account as [`known`](Self::known) does, to read it.
+    pub(super) fn find(&self, key: &K) -> Option<&Account> {
+        let index = self.shards.index(key);
+        let found = self.guards.iter().find(|(locked, _)| *locked == index);
+        found?.1.accounts.get(key)
+    }
+
     /// Creates those of the accounts that do not exist, all or none: `false` if there is no room.
     pub(super) fn create<'k>(&mut self, keys: impl Iterator<Item = &'k K>, now: Moment) -> bool
     where

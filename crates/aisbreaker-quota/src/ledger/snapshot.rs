@@ -1,22 +1,15 @@
 //! Ledgers as bytes, by which accounts outlive a restart.
 //!
 //! All numbers are little endian. The header has the magic, the format version, and the ledger's
-//! clock and the wall clock in nanoseconds. An account is its key with a length of 16 bits, its
-//! latest moment, until when it is kept and its lifetime total, 64 bits each, and for each sliding
-//! period how many slots it has in 16 bits and then those, each with its number in 32 bits and its
-//! amount in 64. The trailer has the number of accounts and the CRC-32 of everything before it.
+//! clock and the wall clock in nanoseconds. An account is its key with a length of 16 bits, and then
+//! as in `packed`. The trailer has the number of accounts and the CRC-32 of everything before it.
 
 use std::hash::Hash;
 use std::time::{Duration, Instant, SystemTime};
 
 use crc32fast::Hasher;
 
-use super::{
-    Ledger,
-    account::{Account, Slots},
-    period::Period,
-    shards::Shards,
-};
+use super::{Ledger, account::Account, shards::Shards};
 use crate::{
     slots::{Epoch, Moment},
     snapshot::{Cursor, SnapshotError, nanos_since_1970},
@@ -28,8 +21,6 @@ const VERSION: u32 = 1;
 const HEADER_LEN: usize = 28;
 /// Bytes of the number of accounts and the checksum.
 const TRAILER_LEN: usize = 12;
-/// The most slots of a period: one for each that counts.
-const MAX_SLOTS: usize = 101;
 
 impl<K: Clone + Eq + Hash> Ledger<K> {
     /// Writes all accounts, calling `write` with one piece of the snapshot after the other.
@@ -106,21 +97,7 @@ fn push(to: &mut Vec<u8>, key: &[u8], account: &Account) {
     let key_len = u16::try_from(key.len()).unwrap_or(u16::MAX);
     to.extend_from_slice(&key_len.to_le_bytes());
     to.extend_from_slice(key.get(..usize::from(key_len)).unwrap_or(key));
-    for number in [
-        account.latest.nanos(),
-        account.keep_until.nanos(),
-        account.lifetime,
-    ] {
-        to.extend_from_slice(&number.to_le_bytes());
-    }
-    for slots in &account.sliding {
-        let len = u16::try_from(slots.amounts.len()).unwrap_or(u16::MAX);
-        to.extend_from_slice(&len.to_le_bytes());
-        for (slot, amount) in &slots.amounts {
-            to.extend_from_slice(&slot.to_le_bytes());
-            to.extend_from_slice(&amount.to_le_bytes());
-        }
-    }
+    account.pack(to);
 }
 
 /// Returns the two clocks and the bytes of the accounts with their number.
@@ -154,40 +131,8 @@ fn read_accounts<K: Clone + Eq + Hash>(
     for _ in 0..u64::from_le_bytes(*count) {
         let len = cursor.u16()?;
         let key = decode(cursor.take(usize::from(len))?)?;
-        let account = read_account(&mut cursor)?;
+        let account = Account::unpack(&mut cursor)?;
         shards.insert_unbounded(key, account).then_some(())?;
     }
     cursor.is_empty().then_some(())
-}
-
-/// Reads an account; `None` if [`push`] cannot have written it.
-fn read_account(cursor: &mut Cursor<'_>) -> Option<Account> {
-    let mut moment = || Some(Moment::at(Duration::from_nanos(cursor.u64()?)));
-    let (latest, keep_until) = (moment()?, moment()?);
-    let lifetime = cursor.u64()?;
-    let mut account = Account::new(latest);
-    account.keep_until = keep_until;
-    account.lifetime = lifetime;
-    for (slots, period) in account.sliding.iter_mut().zip(Period::SLIDING) {
-        *slots = read_slots(cursor, period.slot(latest))?;
-    }
-    Some(account)
-}
-
-fn read_slots(cursor: &mut Cursor<'_>, latest: u32) -> Option<Slots> {
-    let len = usize::from(cursor.u16()?);
-    if len > MAX_SLOTS {
-        return None;
-    }
-    let mut slots = Slots::default();
-    for _ in 0..len {
-        let (slot, amount) = (cursor.u32()?, cursor.u64()?);
-        let is_later = |(last, _): &(u32, u64)| slot > *last;
-        if slot > latest || !slots.amounts.back().is_none_or(is_later) {
-            return None;
-        }
-        slots.total = slots.total.saturating_add(amount);
-        slots.amounts.push_back((slot, amount));
-    }
-    Some(slots)
 }

@@ -10,6 +10,7 @@ use super::{
     error::{InvalidStore, SharedRefusal, StoreError},
     function::ChargeOptions,
     lease::Leases,
+    ledger::SharedLedger,
     options::SharedOptions,
     reconnect::StoreState,
     reply,
@@ -200,6 +201,12 @@ impl SharedEngine {
         at: std::time::Duration,
     ) -> Result<Standings<N>, StoreError> {
         self.store.peek(charges, Some(at)).await
+    }
+
+    /// Returns the budgets in the same store. They share the connection and the prefix.
+    #[must_use]
+    pub fn ledger(&self) -> SharedLedger {
+        SharedLedger::new(Arc::clone(&self.store))
     }
 
     /// Returns a receiver of the store's state: the current one, and every change.

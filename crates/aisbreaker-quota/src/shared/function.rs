@@ -11,7 +11,7 @@ use super::{
 use crate::{charge::Charge, limits::Limits};
 
 /// The source of the library, in which `@NAME@` stands for the library's name.
-const SOURCE: &str = include_str!("quota.lua");
+const SOURCE: &str = concat!(include_str!("quota.lua"), include_str!("ledger.lua"));
 
 /// Bytes per charge in the first argument of a charge: an index, an amount and three limits.
 const CHARGE_LEN: usize = 18;
@@ -29,6 +29,8 @@ pub(super) struct Function {
     deny: String,
     denied: String,
     forget: String,
+    reserve: String,
+    settle: String,
 }
 
 /// What a charge in the store does in addition.
@@ -68,6 +70,8 @@ impl Function {
             deny: format!("{name}_deny"),
             denied: format!("{name}_denied"),
             forget: format!("{name}_forget"),
+            reserve: format!("{name}_reserve"),
+            settle: format!("{name}_settle"),
         }
     }
 
@@ -134,6 +138,20 @@ impl Function {
     pub(super) fn release(&self, names: &[String], unused: Unused) -> Cmd {
         let mut command = call("FCALL", &self.release, names);
         command.arg(unused.to_bytes());
+        command
+    }
+
+    /// Returns the command that reserves what is packed, of all accounts or of none.
+    pub(super) fn reserve(&self, names: &[String], packed: Vec<u8>, at: Option<Duration>) -> Cmd {
+        let mut command = call("FCALL", &self.reserve, names);
+        command.arg(packed).arg(time_to_bytes(at));
+        command
+    }
+
+    /// Returns the command that settles what is packed.
+    pub(super) fn settle(&self, names: &[String], packed: Vec<u8>, at: Option<Duration>) -> Cmd {
+        let mut command = call("FCALL", &self.settle, names);
+        command.arg(packed).arg(time_to_bytes(at));
         command
     }
 

@@ -2,13 +2,14 @@
 
 use std::{fmt::Display, num::NonZeroU32, sync::Arc, time::Duration};
 
+use redis::{Cmd, Value};
 use tokio::{sync::watch, task::AbortHandle, time::Instant};
 
 use super::{
     address::StoreAddress,
     denied::{self, Denied, DeniedCursor, DeniedKeys, DeniedPage, DenyError, NotCharged},
     error::{InvalidStore, SharedRefusal, StoreError},
-    function::{ChargeOptions, Unused},
+    function::{ChargeOptions, Function, Unused},
     keys::CounterKeys,
     options::SharedOptions,
     reconnect::{Reconnect, StoreState},
@@ -53,6 +54,15 @@ impl RoundTrip {
 
     pub(super) fn states(&self) -> watch::Receiver<StoreState> {
         self.connection.states()
+    }
+
+    pub(super) fn function(&self) -> &Function {
+        &self.connection.function
+    }
+
+    /// Calls a function once, within the time of a decision.
+    pub(super) async fn call(&self, command: &Cmd) -> Result<Value, StoreError> {
+        self.connection.call(command, self.deadline()).await
     }
 
     /// Returns when a decision that begins now times out.

@@ -7,7 +7,7 @@ use std::{
 
 use aisbreaker_quota::ledger::{Budget, Ledger, Period, Reservation};
 
-use crate::model::some_instant;
+use crate::some_instant;
 
 #[test]
 fn five_calls_at_once_stay_within_the_budget() {

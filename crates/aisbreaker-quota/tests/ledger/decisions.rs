@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use aisbreaker_quota::ledger::{Budget, BudgetRefusal, Ledger, Period, Receipt, Reservation};
 
-use crate::model::some_instant;
+use crate::some_instant;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);

@@ -1,6 +1,6 @@
 //! A slow reference of the ledger: a list of everything that was reserved, and what became of it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aisbreaker_quota::ledger::{Budget, Period};
 
@@ -84,12 +84,4 @@ fn slot_millis(period: Period) -> Option<(u64, u64)> {
 
 pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap()
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test needs some instant to count from"
-)]
-pub(crate) fn some_instant() -> Instant {
-    Instant::now()
 }

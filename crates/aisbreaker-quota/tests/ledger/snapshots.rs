@@ -7,7 +7,7 @@ use aisbreaker_quota::{
     ledger::{Budget, Ledger, Period, Reservation},
 };
 
-use crate::model::some_instant;
+use crate::some_instant;
 
 const WALL: Duration = Duration::from_secs(1_800_000_000);
 

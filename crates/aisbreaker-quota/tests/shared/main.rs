@@ -17,6 +17,7 @@ mod expiry;
 #[path = "../engine/history.rs"]
 mod history;
 mod leases;
+mod ledger;
 mod malformed_replies;
 #[path = "../engine/oracle.rs"]
 mod oracle;

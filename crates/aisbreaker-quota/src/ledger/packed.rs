@@ -1,0 +1,69 @@
+//! An account as bytes. A store and a snapshot use the same format.
+//!
+//! Numbers are little endian. First come the latest moment, until when the account is kept, both in
+//! microseconds, and its lifetime total, 64 bits each; then for each sliding period how many slots it
+//! has in 16 bits and those, oldest first, each with its number in 32 bits and its amount in 64.
+
+use std::time::Duration;
+
+use super::{
+    account::{Account, Slots},
+    period::Period,
+};
+use crate::{slots::Moment, snapshot::Cursor};
+
+/// The most slots of a period: one for each that counts.
+const MAX_SLOTS: usize = 101;
+
+impl Account {
+    /// Appends the account to `to`.
+    pub(crate) fn pack(&self, to: &mut Vec<u8>) {
+        for number in [micros(self.latest), micros(self.keep_until), self.lifetime] {
+            to.extend_from_slice(&number.to_le_bytes());
+        }
+        for slots in &self.sliding {
+            let len = u16::try_from(slots.amounts.len()).unwrap_or(u16::MAX);
+            to.extend_from_slice(&len.to_le_bytes());
+            for (slot, amount) in &slots.amounts {
+                to.extend_from_slice(&slot.to_le_bytes());
+                to.extend_from_slice(&amount.to_le_bytes());
+            }
+        }
+    }
+
+    /// Reads an account; `None` if [`pack`](Self::pack) cannot have written it.
+    pub(crate) fn unpack(cursor: &mut Cursor<'_>) -> Option<Self> {
+        let mut moment = || Some(Moment::at(Duration::from_micros(cursor.u64()?)));
+        let (latest, keep_until) = (moment()?, moment()?);
+        let mut account = Self::new(latest);
+        account.keep_until = keep_until;
+        account.lifetime = cursor.u64()?;
+        for (slots, period) in account.sliding.iter_mut().zip(Period::SLIDING) {
+            *slots = unpack_slots(cursor, period.slot(latest))?;
+        }
+        Some(account)
+    }
+}
+
+/// Returns the microseconds since the epoch, rounded up so that time does not step back.
+pub(crate) fn micros(moment: Moment) -> u64 {
+    moment.nanos().div_ceil(1_000)
+}
+
+fn unpack_slots(cursor: &mut Cursor<'_>, latest: u32) -> Option<Slots> {
+    let len = usize::from(cursor.u16()?);
+    if len > MAX_SLOTS {
+        return None;
+    }
+    let mut slots = Slots::default();
+    for _ in 0..len {
+        let (slot, amount) = (cursor.u32()?, cursor.u64()?);
+        let is_later = |(last, _): &(u32, u64)| slot > *last;
+        if slot > latest || !slots.amounts.back().is_none_or(is_later) {
+            return None;
+        }
+        slots.total = slots.total.saturating_add(amount);
+        slots.amounts.push_back((slot, amount));
+    }
+    Some(slots)
+}

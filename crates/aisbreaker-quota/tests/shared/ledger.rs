@@ -1,0 +1,290 @@
+//! Budgets in a store: the histories of the ledger in memory, and several processes at once.
+
+#[path = "../ledger/history.rs"]
+mod history;
+#[path = "../ledger/model.rs"]
+mod model;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use aisbreaker_quota::{
+    ledger::{Balance, Budget, BudgetRefusal, Period, Reservation},
+    shared::{NotReserved, SharedLedger, SharedReceipt, StoreError},
+};
+use proptest::{prelude::*, test_runner::TestRunner};
+use tokio::{runtime::Runtime, task::JoinSet};
+
+use self::history::{History, Subject, budgets, steps};
+use crate::{
+    oracle::some_instant,
+    redis_server::RedisServer,
+    support::{connect, options, options_with_deadline, options_with_prefix, wait_until_up},
+};
+
+/// Where slots of all periods begin: ten days after the store's epoch.
+const EPOCH: Duration = Duration::from_secs(864_000);
+
+/// Budgets in a store, with a set clock and accounts of their own for each history.
+struct Store<'a> {
+    history: u32,
+    runtime: &'a Runtime,
+    ledger: SharedLedger,
+    start: Instant,
+}
+
+impl Store<'_> {
+    fn name(&self, account: usize) -> String {
+        format!("{}-{account}", self.history)
+    }
+}
+
+impl Subject for Store<'_> {
+    const READS_ADVANCE: bool = false;
+    const CHECKS_EVERY_STEP: bool = false;
+    type Receipt = SharedReceipt;
+
+    fn reserve(
+        &mut self,
+        amounts: &[(usize, Budget, u64, bool)],
+        now: u64,
+    ) -> Result<SharedReceipt, BudgetRefusal> {
+        let reservation = |(account, budget, amount, is_kept): &(usize, Budget, u64, bool)| {
+            let reservation = Reservation::new(self.name(*account), *budget, *amount);
+            match is_kept {
+                true => reservation.kept_until(self.start + Duration::from_secs(1 << 30)),
+                false => reservation,
+            }
+        };
+        let reservations: Vec<_> = amounts.iter().map(reservation).collect();
+        let at = EPOCH + Duration::from_millis(now);
+        let reserve = self.ledger.reserve_at(&reservations, self.start, at);
+        match self.runtime.block_on(reserve) {
+            Ok(receipt) => Ok(receipt),
+            Err(NotReserved::Refused(refusal)) => Err(refusal),
+            Err(NotReserved::Store(error)) => panic!("{error}"),
+        }
+    }
+
+    fn settle(&mut self, receipt: SharedReceipt, used: &[u64], now: u64) {
+        let at = EPOCH + Duration::from_millis(now);
+        let settle = self.ledger.settle_at(receipt, used, at);
+        self.runtime.block_on(settle).unwrap();
+    }
+
+    fn balances(&self, account: usize, budget: &Budget, now: u64) -> Vec<Balance> {
+        let at = EPOCH + Duration::from_millis(now);
+        let name = self.name(account);
+        let balances = self.ledger.balances_at(&name, budget, at);
+        self.runtime.block_on(balances).unwrap()
+    }
+
+    fn sweep(&mut self, _now: u64) {}
+
+    fn restart(&mut self, _now: u64) {}
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn a_ledger_in_a_store_is_what_its_reference_is() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let runtime = runtime();
+    let engine = runtime.block_on(connect(&server, options()));
+    static HISTORIES: AtomicU32 = AtomicU32::new(0);
+    let config = ProptestConfig {
+        cases: 10_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let histories = (budgets(), steps());
+    let played = TestRunner::new(config).run(&histories, |(budgets, (steps_back, steps))| {
+        let store = Store {
+            history: HISTORIES.fetch_add(1, Ordering::Relaxed),
+            runtime: &runtime,
+            ledger: engine.ledger(),
+            start: some_instant(),
+        };
+        History::play(store, budgets, steps_back, &steps);
+        Ok(())
+    });
+    played.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// What an account has used of the first period of its budget.
+async fn used(ledger: &SharedLedger, account: &str, budget: &Budget) -> u64 {
+    ledger.balances(&account, budget).await.unwrap()[0].used
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_never_reserve_more_than_is_left() {
+    const TASKS: usize = 64;
+    const CALLS: u64 = 1_000;
+    const LIMIT: u64 = 60_000;
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let engines = [
+        connect(&server, options()).await,
+        connect(&server, options()).await,
+    ];
+    let budget = Budget::unlimited().with(Period::Hour, LIMIT);
+    let wide = Budget::unlimited().with(Period::Lifetime, Budget::MAX);
+    let counts = Arc::new([const { AtomicU64::new(0) }; 2]);
+    let mut tasks = JoinSet::new();
+    for task in 0..TASKS {
+        let (ledger, counts) = (engines[task % 2].ledger(), Arc::clone(&counts));
+        tasks.spawn(async move {
+            let start = some_instant();
+            for _ in 0..CALLS {
+                let both = [
+                    Reservation::new("key", budget, 9),
+                    Reservation::new("all", wide, 9),
+                ];
+                match ledger.reserve(&both, start).await {
+                    Ok(receipt) => {
+                        counts[0].fetch_add(1, Ordering::Relaxed);
+                        ledger.settle(receipt, &[2, 2]).await.unwrap();
+                    }
+                    Err(NotReserved::Refused(BudgetRefusal::Exceeded { .. })) => {
+                        counts[1].fetch_add(1, Ordering::Relaxed);
+                    }
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        });
+    }
+    tasks.join_all().await;
+    let [admitted, refused] = [0, 1].map(|index: usize| counts[index].load(Ordering::Relaxed));
+    assert_eq!(admitted + refused, CALLS * u64::try_from(TASKS).unwrap());
+    let ledger = engines[0].ledger();
+    assert_eq!(used(&ledger, "key", &budget).await, 2 * admitted);
+    assert_eq!(used(&ledger, "all", &wide).await, 2 * admitted);
+    // Whoever was refused found no room for nine more, besides what was reserved at that time.
+    assert!(
+        2 * admitted <= LIMIT && 2 * admitted + 9 * 65 > LIMIT,
+        "{admitted}"
+    );
+}
+
+#[tokio::test]
+async fn five_calls_at_once_stay_within_the_budget() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let ledger = connect(&server, options()).await.ledger();
+    let budget = Budget::unlimited().with(Period::Day, 100);
+    for round in 0..50 {
+        let mut tasks = JoinSet::new();
+        for amount in [58, 87, 64, 100, 175] {
+            let ledger = ledger.clone();
+            tasks.spawn(async move {
+                let one = [Reservation::new(format!("round {round}"), budget, amount)];
+                let receipt = ledger.reserve(&one, some_instant()).await;
+                receipt.map_or(0, |_held| amount)
+            });
+        }
+        let admitted: u64 = tasks.join_all().await.into_iter().sum();
+        assert!((58..=100).contains(&admitted), "{admitted}");
+    }
+}
+
+#[tokio::test]
+async fn a_settlement_that_is_not_confirmed_is_made_once_or_not_at_all() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let options = options_with_deadline(Duration::from_millis(200));
+    let engine = connect(&server, options).await;
+    let ledger = engine.ledger();
+    let budget = Budget::unlimited().with(Period::Day, 1_000);
+    let reserve = |amount| [Reservation::new("a", budget, amount)];
+    let _stands = ledger.reserve(&reserve(300), some_instant()).await.unwrap();
+    let receipt = ledger.reserve(&reserve(100), some_instant()).await.unwrap();
+    server.pause();
+    assert_eq!(
+        ledger.settle(receipt, &[10]).await,
+        Err(StoreError::Timeout)
+    );
+    let not_reserved = ledger.reserve(&reserve(7), some_instant()).await;
+    assert_eq!(not_reserved, Err(NotReserved::Store(StoreError::Timeout)));
+    server.resume();
+    wait_until_up(&engine).await;
+    let used = used(&ledger, "a", &budget).await;
+    assert!([400, 310, 407, 317].contains(&used), "{used}");
+}
+
+#[tokio::test]
+async fn accounts_expire_when_nothing_in_them_counts() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let ledger = connect(&server, options_with_prefix("ttl")).await.ledger();
+    let now = some_instant();
+    let seconds_left = |account: &str| -> u64 {
+        let name = format!("{{ttl}}:budget:{account}");
+        server.cli(&["TTL", &name]).trim().parse().unwrap()
+    };
+    const DAY: u64 = 86_400;
+    let rows = [
+        (Period::Minute, None, 60..200),
+        (Period::Day, None, DAY..DAY + 1_000),
+        (Period::Month, None, 30 * DAY..31 * DAY + 200),
+        (Period::Lifetime, None, 0..200),
+        (
+            Period::Lifetime,
+            Some(400 * DAY),
+            400 * DAY..400 * DAY + 200,
+        ),
+    ];
+    for (index, (period, kept, expected)) in rows.into_iter().enumerate() {
+        let account = format!("account {index}");
+        let budget = Budget::unlimited().with(period, 10);
+        let reservation = Reservation::new(account.clone(), budget, 5);
+        let reservation = match kept {
+            Some(kept) => reservation.kept_until(now + Duration::from_secs(kept)),
+            None => reservation,
+        };
+        let receipt = ledger.reserve(&[reservation], now).await.unwrap();
+        assert!(expected.contains(&seconds_left(&account)), "{period:?}");
+        ledger.settle(receipt, &[0]).await.unwrap();
+        assert!(expected.contains(&seconds_left(&account)), "{period:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_another_program_wrote_is_an_error() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let ledger = connect(&server, options_with_prefix("foreign"))
+        .await
+        .ledger();
+    server.cli(&["SET", "{foreign}:budget:a", "hello"]);
+    let budget = Budget::unlimited().with(Period::Day, 10);
+    let reserved = ledger
+        .reserve(&[Reservation::new("a", budget, 1)], some_instant())
+        .await;
+    assert!(
+        matches!(reserved, Err(NotReserved::Store(StoreError::Failed(_)))),
+        "{reserved:?}"
+    );
+    let balances = ledger.balances(&"a", &budget).await;
+    assert!(
+        matches!(balances, Err(StoreError::Failed(_))),
+        "{balances:?}"
+    );
+}
