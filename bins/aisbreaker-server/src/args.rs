@@ -58,10 +58,17 @@ fn arg(setting: &Setting) -> Option<Arg> {
     }
     let arg = Arg::new(flag.name)
         .long(flag.name)
-        .value_name(flag.value)
         .value_parser(value_parser!(OsString))
-        .help(help);
-    Some(arg)
+        .help(help)
+        .global(true);
+    Some(match flag.value {
+        Some(placeholder) => arg.value_name(placeholder),
+        None => arg
+            .value_name("BOOL")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
+    })
 }
 
 fn flags(matches: &ArgMatches) -> Flags {
@@ -81,6 +88,9 @@ fn list_settings() -> String {
         text.push_str(&format!("\n  {}\n      {}", setting.variable, setting.help));
         if let Some(key) = setting.key {
             text.push_str(&format!(" [key: {key}]"));
+        }
+        if setting.is_secret {
+            text.push_str(&format!(" [file: {}_FILE]", setting.variable));
         }
         if let Some(default) = setting.default {
             text.push_str(&format!(" [default: {default}]"));

@@ -1,8 +1,10 @@
 //! The subcommands: one module each, and one row in [`SUBCOMMANDS`].
 
 mod ask;
+mod check;
 mod completions;
 mod doctor;
+mod healthcheck;
 mod inspect;
 mod key_argument;
 mod key_options;
@@ -87,5 +89,13 @@ pub(crate) const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         command: man::command,
         run: Run::WithProgram(man::run),
+    },
+    Subcommand {
+        command: check::command,
+        run: Run::WithSettings(check::run),
+    },
+    Subcommand {
+        command: healthcheck::command,
+        run: Run::WithSettings(healthcheck::run),
     },
 ];

@@ -149,6 +149,30 @@ pub(crate) fn open_lock_file(path: &Path) -> io::Result<File> {
         .open(with_suffix(path, ".lock"))
 }
 
+/// Reads a secret, and drops one line end after it.
+///
+/// # Errors
+/// What is wrong with the file, as a continuation of its setting's name.
+pub(crate) fn read_secret(path: &Path) -> Result<String, String> {
+    match fs::read_to_string(path) {
+        Ok(mut text) => {
+            drop_line_end(&mut text);
+            Ok(text)
+        }
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
+/// Says why a file cannot be read, as a continuation of its setting's name. The path is in it, unless
+/// that may be a secret which was given in place of a path.
+pub(crate) fn unreadable(path: &Path, error: &io::Error) -> String {
+    let shown = path.to_string_lossy();
+    if shown.contains(['/', '.']) {
+        return format!("cannot be read: {shown}: {error}");
+    }
+    format!("cannot be read: {error}; a path has a '/' or a '.' in it")
+}
+
 /// Drops one line end after a text, as editors and shells leave it.
 pub(crate) fn drop_line_end(text: &mut String) {
     for end in ['\n', '\r'] {

@@ -15,7 +15,7 @@ use crate::{
     notify::ServiceManager,
     revoked_file::RevokedFile,
     settings::{self, Faults, Flags, RandomKey, RestartValues, Settings},
-    warnings::warn_about_settings,
+    warnings::{self, Warning},
 };
 
 /// Reloads the settings whenever the process gets SIGHUP.
@@ -123,7 +123,9 @@ impl Reload {
     /// Puts the settings into effect.
     fn apply(&mut self, settings: Settings, gateway: &Gateway) {
         let kid = settings.gateway.keys.sealing_key_id();
-        warn_about_settings(&settings, SystemClock::new().wall());
+        warnings::of_reloadable(&settings, SystemClock::new().wall())
+            .iter()
+            .for_each(Warning::log);
         let Settings {
             gateway: mut config,
             log,

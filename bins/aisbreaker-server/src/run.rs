@@ -4,6 +4,7 @@ use std::{error::Error, future, io, net::SocketAddr, path::Path, sync::Arc, time
 
 use aisbreaker_egress as egress;
 use aisbreaker_gateway::{Clock as _, Config, Gateway, Limits, Revocation, SystemClock};
+use aisbreaker_token::ServerKeyId;
 use tokio::{
     net::TcpListener,
     runtime::Runtime,
@@ -21,9 +22,9 @@ use crate::{
     open_files,
     reload::{Reload, SettingSources},
     revoked_file::RevokedFile,
-    settings::{Flags, RandomKey, Settings, StateSettings},
+    settings::{Flags, RandomKey, ResolvedName, Settings, StateSettings},
     state_file::StateFile,
-    warnings::warn_about_settings,
+    warnings,
 };
 
 /// Serves until a signal ends the process.
@@ -55,8 +56,12 @@ fn serve_with(
 ) -> Outcome {
     let (log, log_limit, log_filter) = logging::start(std::mem::take(&mut settings.log));
     open_files::raise_limit(&settings.limits, &settings.bounds);
-    warn_at_start(&settings);
-    warn_about_settings(&settings, SystemClock::new().wall());
+    let warnings = warnings::of_unchanging(&settings).into_iter();
+    let now = SystemClock::new().wall();
+    warnings
+        .chain(warnings::of_reloadable(&settings, now))
+        .for_each(|warning| warning.log());
+    log_resolved_names(&settings.resolved_names);
     let Settings {
         listen,
         metrics_listen,
@@ -73,7 +78,7 @@ fn serve_with(
         has_random_key,
         ..
     } = settings;
-    tracing::info!(kid = %gateway.keys.sealing_key_id(), "server key that seals API keys");
+    let in_effect = InEffect::of(&gateway);
 
     let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
     let registry = gateway_setup::connect_services(&mut gateway, client.clone(), services);
@@ -98,6 +103,7 @@ fn serve_with(
         limits,
         log_limit,
         state,
+        in_effect,
     };
     let outcome = runtime.block_on(async {
         if let Some(store) = store {
@@ -127,6 +133,44 @@ struct Parts {
     limits: Limits,
     log_limit: RateLimit<SystemClock>,
     state: Option<(StateFile, Duration)>,
+    in_effect: InEffect,
+}
+
+/// What the log says once of the settings, beside the addresses.
+struct InEffect {
+    sealing_kid: ServerKeyId,
+    opening_kids: Vec<String>,
+    is_minting_open: bool,
+    is_key_required: bool,
+}
+
+impl InEffect {
+    fn of(gateway: &Config) -> Self {
+        let opening = gateway.keys.opening_key_ids();
+        Self {
+            sealing_kid: gateway.keys.sealing_key_id(),
+            opening_kids: opening.iter().map(ToString::to_string).collect(),
+            is_minting_open: gateway.minting.secret.is_none(),
+            is_key_required: gateway.require_key,
+        }
+    }
+
+    fn log(&self, listen: SocketAddr, metrics_listen: Option<SocketAddr>) {
+        let minting = if self.is_minting_open {
+            "open to anyone"
+        } else {
+            "with the minting secret only"
+        };
+        tracing::info!(
+            %listen,
+            metrics_listen = metrics_listen.map(tracing::field::display),
+            kid = %self.sealing_kid,
+            opening_kids = self.opening_kids.join(","),
+            minting,
+            key_required = self.is_key_required,
+            "settings in effect"
+        );
+    }
 }
 
 impl Parts {
@@ -184,16 +228,20 @@ impl Parts {
 
     /// Listens at all addresses, and serves the metrics.
     async fn listen(&self, gateway: &Gateway) -> Result<TcpListener, Box<dyn Error>> {
-        let listener = bind(self.listen).await?;
+        let listener = bind("listen", self.listen).await?;
+        let mut metrics_address = None;
         if let Some(address) = self.metrics_listen {
-            let metrics_listener = bind(address).await?;
-            tracing::info!(address = %metrics_listener.local_addr()?, "metrics at /metrics");
+            let metrics_listener = bind("metrics.listen", address).await?;
+            let address = metrics_listener.local_addr()?;
+            metrics_address = Some(address);
+            tracing::info!(%address, "metrics at /metrics");
             // Served until the runtime ends, so that the shutdown can be watched.
             tokio::spawn(aisbreaker_gateway::serve_metrics(
                 metrics_listener,
                 gateway.clone(),
             ));
         }
+        self.in_effect.log(listener.local_addr()?, metrics_address);
         gateway.wait_for_store().await;
         tracing::info!(
             address = %listener.local_addr()?,
@@ -204,16 +252,14 @@ impl Parts {
     }
 }
 
-/// Warns of what cannot change while the server runs.
-fn warn_at_start(settings: &Settings) {
-    for variable in &settings.unknown_variables {
-        tracing::warn!(variable, "this environment variable is not a setting");
-    }
-    if settings.has_random_key {
-        tracing::warn!(
-            "AUTH_ENCRYPTION_KEYPHRASE is not set: API keys are sealed with a random key and END \
-             WITH THIS PROCESS; make a lasting one with 'aisbreaker-server keygen'"
-        );
+fn log_resolved_names(names: &[ResolvedName]) {
+    for ResolvedName {
+        setting,
+        name,
+        address,
+    } in names
+    {
+        tracing::info!(setting, name, %address, "resolved the name to listen on");
     }
 }
 
@@ -266,10 +312,10 @@ async fn write_state(state: Option<&(StateFile, Duration)>, gateway: &Gateway) {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(address)
         .await
-        .map_err(|error| format!("cannot listen on {address}: {error}"))
+        .map_err(|error| format!("{setting}: cannot listen on {address}: {error}"))
 }
 
 /// The signals that end the server.

@@ -2,15 +2,21 @@
 //!
 //! Where to look: [`table`] has every setting, one row each, and says how to add one; [`sources`]
 //! reads flags, environment and file; [`given`] parses single values; [`draft`] combines those that
-//! depend on each other. All faults are reported at once, by name, without the values, which may be
+//! depend on each other. All faults are reported at once, by name, without values that may be
 //! secrets.
 
+mod config_file;
 mod draft;
+mod effective;
+mod example;
 mod faults;
 mod given;
 mod key_files;
+mod kubernetes;
+mod nearest;
 mod random_key;
 mod restart_values;
+mod secret_files;
 mod services;
 mod setting;
 mod sources;
@@ -19,8 +25,8 @@ pub(crate) mod table;
 
 use std::{
     ffi::OsString,
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -29,10 +35,19 @@ use aisbreaker_gateway::{Config, Limits};
 use aisbreaker_services::services::Options;
 use aisbreaker_token::KeyRing;
 
-use self::{draft::Draft, sources::Sources, table::SETTINGS};
+use self::{
+    draft::Draft,
+    effective::{Winner, effective_values},
+    secret_files::is_exposed,
+    sources::Sources,
+    table::SETTINGS,
+};
 pub(crate) use self::{
+    effective::EffectiveValue,
+    example::example_file,
     faults::Faults,
     key_files::{KeyFiles, NEARLY_RAW_KEY},
+    nearest::suggest_variable,
     random_key::RandomKey,
     restart_values::RestartValues,
     setting::Setting,
@@ -47,6 +62,8 @@ pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     /// Where `GET /metrics` is served.
     pub(crate) metrics_listen: Option<SocketAddr>,
+    /// What the names in the two were resolved to.
+    pub(crate) resolved_names: Vec<ResolvedName>,
     pub(crate) log: LogOptions,
     pub(crate) gateway: Config,
     pub(crate) limits: Limits,
@@ -68,10 +85,24 @@ pub(crate) struct Settings {
     pub(crate) has_random_key: bool,
     /// Whether anyone may have this server call what `egress.allow` opens.
     pub(crate) is_network_open: bool,
+    /// The memory of all bodies together.
+    pub(crate) max_buffered_bytes: usize,
     /// Settings with a phrase that looks like a mistyped 32-byte key, by name.
     pub(crate) nearly_raw_keys: Vec<String>,
     /// Variables that look like settings but are none.
     pub(crate) unknown_variables: Vec<String>,
+    /// Files of secrets, except those of server keys, that everybody on the machine can read.
+    pub(crate) exposed_secret_files: Vec<PathBuf>,
+    /// The value in effect of every setting.
+    pub(crate) effective: Vec<EffectiveValue>,
+}
+
+/// A host name to listen on, and its address.
+#[derive(Debug)]
+pub(crate) struct ResolvedName {
+    pub(crate) setting: &'static str,
+    pub(crate) name: String,
+    pub(crate) address: IpAddr,
 }
 
 /// The state file, and the time between two writes of it.
@@ -87,6 +118,7 @@ impl Settings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)),
             metrics_listen: None,
+            resolved_names: Vec::new(),
             log: LogOptions::default(),
             gateway: Config::new(keys),
             limits: Limits::default(),
@@ -101,9 +133,18 @@ impl Settings {
             restart_values: RestartValues::default(),
             has_random_key: true,
             is_network_open: false,
+            max_buffered_bytes: 0,
             nearly_raw_keys: Vec::new(),
             unknown_variables: Vec::new(),
+            exposed_secret_files: Vec::new(),
+            effective: Vec::new(),
         }
+    }
+
+    /// Returns the files of secrets that everybody on the machine can read.
+    pub(crate) fn exposed_files(&self) -> impl Iterator<Item = &Path> {
+        let of_keys = self.key_files.exposed_files().into_iter();
+        of_keys.chain(self.exposed_secret_files.iter().map(PathBuf::as_path))
     }
 }
 
@@ -130,24 +171,64 @@ pub(crate) fn load_with(
 ) -> Result<Settings, Faults> {
     let mut faults = Faults::default();
     let mut sources = Sources::new(flags, environment);
-    if let Some(path) = sources.outside_file(&table::CONFIG) {
-        let path = PathBuf::from(path);
-        sources.read_file(&path, &mut faults);
-    }
+    let mut winners = Vec::new();
+    winners.extend(read_config_file(&mut sources, &mut faults));
     let mut draft = Draft::new(random_key.server_key()?);
-    apply_table(&mut sources, &mut draft, &mut faults);
-    draft.settings.services = services::read(&mut sources, &mut faults);
-    draft.settings.unknown_variables = sources.unknown_variables();
+    winners.extend(apply_table(&mut sources, &mut draft, &mut faults, |_| true));
+    let (services, service_values) = services::read(&mut sources, &mut faults);
+    draft.settings.services = services;
+    check_variables(&sources, &mut draft, &mut faults);
     sources.refuse_unknown_keys(&mut faults);
-    draft.finish(faults)
+    sources.secret_files.retain(|file| is_exposed(file));
+    draft.settings.exposed_secret_files = sources.secret_files;
+    let mut settings = draft.finish(faults)?;
+    settings.effective = effective_values(&settings, &winners);
+    settings.effective.extend(service_values);
+    Ok(settings)
 }
 
-/// Applies every setting that was given.
-fn apply_table(sources: &mut Sources, draft: &mut Draft, faults: &mut Faults) {
-    let mut applied = Vec::new();
+/// Reads only the address that the server listens on. Does without what takes time, such as deriving
+/// keys from phrases.
+///
+/// # Errors
+/// [`Faults`] of the settings that it depends on.
+pub(crate) fn load_listen(
+    flags: Flags,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<SocketAddr, Faults> {
+    let mut faults = Faults::default();
+    let mut sources = Sources::new(flags, environment);
+    read_config_file(&mut sources, &mut faults);
+    let mut draft = Draft::new(RandomKey::generate()?.server_key()?);
+    let is_needed = |setting: &Setting| setting.variable == "PORT" || setting.key == Some("listen");
+    apply_table(&mut sources, &mut draft, &mut faults, is_needed);
+    if faults.is_empty() {
+        Ok(draft.settings.listen)
+    } else {
+        Err(faults)
+    }
+}
+
+/// Reads the configuration file, if one is named.
+fn read_config_file(sources: &mut Sources, faults: &mut Faults) -> Option<Winner> {
+    let (source, path) = sources.outside_file(&table::CONFIG)?;
+    let path = PathBuf::from(path);
+    sources.read_file(&path, faults);
+    let shown = path.display().to_string();
+    Some(Winner::of_text(&table::CONFIG, source, shown))
+}
+
+/// Applies the settings of these rows that were given, and returns their values.
+fn apply_table(
+    sources: &mut Sources,
+    draft: &mut Draft,
+    faults: &mut Faults,
+    is_needed: impl Fn(&Setting) -> bool,
+) -> Vec<Winner> {
+    let mut applied: Vec<Winner> = Vec::new();
     for setting in SETTINGS {
         // Applied already; and its path need not be UTF-8.
-        if setting.variable == table::CONFIG.variable {
+        if setting.variable == table::CONFIG.variable || !is_needed(setting) {
             continue;
         }
         let given = sources.take(setting, faults);
@@ -156,18 +237,40 @@ fn apply_table(sources: &mut Sources, draft: &mut Draft, faults: &mut Faults) {
             if let Err(problem) = (setting.apply)(draft, &given) {
                 faults.add(&given.name, problem);
             }
-            applied.push(setting);
+            applied.push(Winner::new(setting, &given));
         }
     }
-    for setting in &applied {
-        let Some(required) = setting.requires else {
+    for winner in &applied {
+        let Some(required) = winner.setting.requires else {
             continue;
         };
-        if !applied.iter().any(|other| other.variable == required) {
+        if !applied
+            .iter()
+            .any(|other| other.setting.variable == required)
+        {
+            let is_it = |other: &&Setting| other.variable == required;
+            let key = SETTINGS.iter().find(is_it).and_then(|other| other.key);
             faults.add(
-                setting.variable,
-                format_args!("has no effect without {required}"),
+                &winner.name,
+                format_args!(
+                    "has no effect without {required}, or {} in the configuration file",
+                    key.unwrap_or(required)
+                ),
             );
+        }
+    }
+    applied
+}
+
+/// Collects the variables that look like settings but are none. They are faults if the settings say
+/// so.
+fn check_variables(sources: &Sources, draft: &mut Draft, faults: &mut Faults) {
+    for variable in sources.unknown_variables() {
+        if draft.is_strict {
+            let suggestion = suggest_variable(&variable);
+            faults.add(&variable, format_args!("is not a setting{suggestion}"));
+        } else {
+            draft.settings.unknown_variables.push(variable);
         }
     }
 }

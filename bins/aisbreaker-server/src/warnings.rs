@@ -1,63 +1,136 @@
-//! What is logged about settings that can be used, but should not be as they are. Said at the start,
-//! and again after each reload.
+//! What is said about settings that can be used, but should not be as they are: in the log at the
+//! start and after each reload, and by `check`.
 
-use std::{path::Path, time::SystemTime};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
-use aisbreaker_token::KeyRing;
+use crate::settings::{NEARLY_RAW_KEY, Settings, suggest_variable};
 
-use crate::settings::{NEARLY_RAW_KEY, Settings};
-
-/// Warns of everything in the settings that is less safe than it seems.
-pub(crate) fn warn_about_settings(settings: &Settings, now: SystemTime) {
-    for setting in &settings.nearly_raw_keys {
-        tracing::warn!(setting, "{NEARLY_RAW_KEY}");
-    }
-    if settings.is_network_open {
-        tracing::warn!(
-            "AISBREAKER_EGRESS_ALLOW_CALLERS is set and anyone may mint: ANY CLIENT \
-             can send requests to everything that AISBREAKER_EGRESS_ALLOW opens; unset it, or set \
-             AISBREAKER_MINT_SECRET"
-        );
-    }
-    if let Some(before) = settings.gateway.revoked_before {
-        let before = humantime::format_rfc3339(before);
-        tracing::warn!(%before, "all API keys that were issued before AISBREAKER_REVOKED_BEFORE are refused");
-    }
-    warn_about_phrases(&settings.gateway.keys);
-    warn_about_key_files(settings, now);
+/// Something about the settings that is probably not meant. Its text holds no secret.
+pub(crate) enum Warning {
+    /// A variable that looks like a setting but is none.
+    UnknownVariable(String),
+    /// API keys end with the process.
+    RandomKey,
+    /// A setting with a phrase that looks like a mistyped 32-byte key.
+    NearlyRawKey(String),
+    /// Anyone may have this server call what `egress.allow` opens.
+    OpenNetwork,
+    /// All keys that were issued before this time are refused.
+    RevokedBefore(SystemTime),
+    /// So many phrases are so short that they can be guessed.
+    ShortPhrases(usize),
+    /// A file of a secret that everybody on the machine can read.
+    ExposedFile(PathBuf),
+    /// A file of keys that nobody can need any more.
+    StaleKeyFile(PathBuf),
 }
 
-/// Warns of phrases so short that they can be guessed.
-fn warn_about_phrases(ring: &KeyRing) {
-    let phrases = ring.short_phrases();
-    if phrases > 0 {
-        tracing::warn!(
-            phrases,
-            "phrases under 10 characters open keys of the original server: anybody who guesses one can \
-             forge such keys; white space separates phrases, so one that contains some needs a file of \
-             its own (keys.opening_files)"
-        );
+/// Returns what should be said of everything that cannot change while the server runs.
+pub(crate) fn of_unchanging(settings: &Settings) -> Vec<Warning> {
+    let unknown = settings.unknown_variables.iter().cloned();
+    let mut warnings: Vec<Warning> = unknown.map(Warning::UnknownVariable).collect();
+    if settings.has_random_key {
+        warnings.push(Warning::RandomKey);
     }
+    warnings
 }
 
-/// Warns of files that others can read, and of keys that nobody can need any more.
+/// Returns what should be said of all other settings.
 ///
 /// How long a key has only opened is known by its file alone: what was sealed after that was written,
 /// another server has sealed.
-fn warn_about_key_files(settings: &Settings, now: SystemTime) {
-    let files = &settings.key_files;
-    for file in files.exposed_files() {
-        tracing::warn!(file = %file.display(), "everybody on this machine can read this file of a server key");
+pub(crate) fn of_reloadable(settings: &Settings, now: SystemTime) -> Vec<Warning> {
+    let nearly_raw = settings.nearly_raw_keys.iter().cloned();
+    let mut warnings: Vec<Warning> = nearly_raw.map(Warning::NearlyRawKey).collect();
+    if settings.is_network_open {
+        warnings.push(Warning::OpenNetwork);
     }
-    for file in files.stale_files(now, settings.gateway.max_expiration) {
-        warn_about_stale_file(file);
+    if let Some(before) = settings.gateway.revoked_before {
+        warnings.push(Warning::RevokedBefore(before));
+    }
+    let phrases = settings.gateway.keys.short_phrases();
+    if phrases > 0 {
+        warnings.push(Warning::ShortPhrases(phrases));
+    }
+    for file in settings.exposed_files() {
+        warnings.push(Warning::ExposedFile(file.to_owned()));
+    }
+    let max_lifetime = settings.gateway.max_expiration;
+    let stale = settings
+        .key_files
+        .stale_files(now, max_lifetime)
+        .into_iter();
+    warnings.extend(stale.map(Path::to_owned).map(Warning::StaleKeyFile));
+    warnings
+}
+
+impl Warning {
+    /// Logs it, with what it is about in a field of its own.
+    pub(crate) fn log(&self) {
+        let text = self.text();
+        match self {
+            Self::UnknownVariable(variable) => tracing::warn!(variable, "{text}"),
+            Self::NearlyRawKey(setting) => tracing::warn!(setting, "{text}"),
+            Self::RevokedBefore(before) => {
+                tracing::warn!(before = %humantime::format_rfc3339(*before), "{text}");
+            }
+            Self::ShortPhrases(phrases) => tracing::warn!(phrases, "{text}"),
+            Self::ExposedFile(file) | Self::StaleKeyFile(file) => {
+                tracing::warn!(file = %file.display(), "{text}");
+            }
+            Self::RandomKey | Self::OpenNetwork => tracing::warn!("{text}"),
+        }
+    }
+
+    fn text(&self) -> String {
+        let text = match self {
+            Self::UnknownVariable(variable) => {
+                let suggestion = suggest_variable(variable);
+                return format!("this environment variable is not a setting{suggestion}");
+            }
+            Self::RandomKey => {
+                "AUTH_ENCRYPTION_KEYPHRASE is not set: API keys are sealed with a random key and \
+                 END WITH THIS PROCESS; make a lasting one with 'aisbreaker-server keygen'"
+            }
+            Self::NearlyRawKey(_) => NEARLY_RAW_KEY,
+            Self::OpenNetwork => {
+                "AISBREAKER_EGRESS_ALLOW_CALLERS is set and anyone may mint: ANY CLIENT can send \
+                 requests to everything that AISBREAKER_EGRESS_ALLOW opens; unset it, or set \
+                 AISBREAKER_MINT_SECRET"
+            }
+            Self::RevokedBefore(_) => {
+                "all API keys that were issued before AISBREAKER_REVOKED_BEFORE are refused"
+            }
+            Self::ShortPhrases(_) => {
+                "phrases under 10 characters open keys of the original server: anybody who guesses \
+                 one can forge such keys; white space separates phrases, so one that contains some \
+                 needs a file of its own (keys.opening_files)"
+            }
+            Self::ExposedFile(_) => "everybody on this machine can read this file of a secret",
+            Self::StaleKeyFile(_) => {
+                "no API key that was sealed before this file was written can be alive: unless a \
+                 server still seals with a key in it, drop it"
+            }
+        };
+        text.to_owned()
     }
 }
 
-fn warn_about_stale_file(file: &Path) {
-    tracing::warn!(
-        file = %file.display(),
-        "no API key that was sealed before this file was written can be alive: unless a server still \
-         seals with a key in it, drop it"
-    );
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownVariable(name) | Self::NearlyRawKey(name) => write!(f, "{name}: ")?,
+            Self::RevokedBefore(before) => write!(f, "{}: ", humantime::format_rfc3339(*before))?,
+            Self::ShortPhrases(phrases) => write!(f, "{phrases}: ")?,
+            Self::ExposedFile(file) | Self::StaleKeyFile(file) => {
+                write!(f, "{}: ", file.display())?
+            }
+            Self::RandomKey | Self::OpenNetwork => {}
+        }
+        f.write_str(&self.text())
+    }
 }

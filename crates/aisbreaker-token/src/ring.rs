@@ -111,6 +111,17 @@ impl KeyRing {
         self.sealing.id()
     }
 
+    /// Returns the ids of the other server keys in the ring, which only open, in ascending order.
+    ///
+    /// Phrases too short to seal with have none.
+    pub fn opening_key_ids(&self) -> Vec<ServerKeyId> {
+        let sealing = self.sealing_key_id();
+        let mut ids: Vec<ServerKeyId> = self.opening.values().map(|key| key.id()).collect();
+        ids.retain(|id| *id != sealing);
+        ids.sort_unstable();
+        ids
+    }
+
     /// Returns how many phrases in the ring are too short to seal with, and so open legacy keys only.
     ///
     /// Whoever guesses one can forge those.

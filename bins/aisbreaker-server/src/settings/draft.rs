@@ -1,14 +1,14 @@
 //! The settings while they are read. Some depend on others and are combined once all are known.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use aisbreaker_egress::MemoryBudget;
 use aisbreaker_token::{KeyRing, OpeningKey, RingError, ServerKey};
 
 use super::{
-    Settings, StateSettings,
+    ResolvedName, Settings, StateSettings,
     faults::Faults,
-    given::{Given, Problem, Source},
+    given::{Address, Given, Problem, Source},
     key_files::KeyFile,
     store::StoreDraft,
 };
@@ -27,6 +27,8 @@ pub(super) struct Draft {
     pub(super) store: StoreDraft,
     pub(super) state_file: Option<PathBuf>,
     pub(super) state_interval: Duration,
+    /// Whether unknown variables are faults.
+    pub(super) is_strict: bool,
 }
 
 impl Draft {
@@ -41,6 +43,7 @@ impl Draft {
             store: StoreDraft::default(),
             state_file: None,
             state_interval: Duration::from_secs(60),
+            is_strict: false,
         }
     }
 
@@ -54,11 +57,35 @@ impl Draft {
     /// Sets the address. `PORT` replaces the port of an address from the file, since the
     /// environment beats the file. It does not change an address that was given by flag or
     /// variable, which is more specific.
-    pub(super) fn set_listen(&mut self, mut address: SocketAddr, source: Source) {
-        if let (Some(port), Source::File) = (self.port, source) {
-            address.set_port(port);
+    pub(super) fn set_listen(&mut self, value: &Given) -> Result<(), Problem> {
+        let mut given = value.address()?;
+        if let (Some(port), Source::File) = (self.port, value.source) {
+            given.address.set_port(port);
         }
-        self.settings.listen = address;
+        self.settings.listen = given.address;
+        self.note_resolved_name("listen", given);
+        Ok(())
+    }
+
+    /// Sets the address of the metrics.
+    pub(super) fn set_metrics_listen(&mut self, value: &Given) -> Result<(), Problem> {
+        let given = value.address()?;
+        self.settings.metrics_listen = Some(given.address);
+        self.note_resolved_name("metrics.listen", given);
+        Ok(())
+    }
+
+    /// Remembers what a name was resolved to, for the log.
+    fn note_resolved_name(&mut self, setting: &'static str, given: Address) {
+        let names = &mut self.settings.resolved_names;
+        names.retain(|resolved| resolved.setting != setting);
+        if let Some(name) = given.name {
+            names.push(ResolvedName {
+                setting,
+                name,
+                address: given.address.ip(),
+            });
+        }
     }
 
     /// Replaces the random key.
@@ -177,6 +204,8 @@ impl Draft {
             }
         }
         gateway.memory_budget = MemoryBudget::new(limit_bytes);
+        self.settings.max_buffered_bytes = limit_bytes;
+        let gateway = &mut self.settings.gateway;
         // One client cannot keep all others out, and each can do whatever is allowed at all.
         gateway.max_client_bytes = (limit_bytes / 4).max(largest);
     }

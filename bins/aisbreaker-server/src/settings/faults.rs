@@ -8,7 +8,7 @@ pub(crate) struct Faults(Vec<String>);
 
 impl Faults {
     /// Adds a fault of the named setting. `problem` continues the name, as in "must be a list", and
-    /// must not repeat the value, which may be a secret.
+    /// must not repeat a value that may be a secret.
     pub(super) fn add(&mut self, name: &str, problem: impl fmt::Display) {
         self.0.push(format!("{name} {problem}"));
     }

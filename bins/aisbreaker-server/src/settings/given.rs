@@ -1,20 +1,22 @@
 //! One value as the operator gave it, and the parsers that turn it into a typed setting.
 
+mod address;
+mod lists;
+
 use std::{
     borrow::Cow,
-    net::{IpAddr, SocketAddr},
     num::NonZeroU32,
     path::PathBuf,
     time::{Duration, SystemTime},
 };
 
-use aisbreaker_api::ServicePattern;
-use aisbreaker_egress::Policy;
 use aisbreaker_gateway::{parse_rfc3339, quotas_from_json};
-use aisbreaker_token::{Host, OpeningKey, PREFIX, RequestQuotas, ServerKey};
-use ipnet::IpNet;
+use aisbreaker_token::{OpeningKey, PREFIX, RequestQuotas, ServerKey};
 use secrecy::SecretString;
 use toml::Value;
+
+pub(super) use self::{address::Address, lists::is_comma};
+use crate::files::unreadable;
 
 /// The longest duration of a setting; clocks overflow beyond it.
 const MAX_DURATION: Duration = Duration::from_secs(100 * 366 * 86_400);
@@ -24,7 +26,7 @@ const MAX_COUNT: u32 = 1_000_000_000;
 const MIN_MINT_SECRET_CHARS: usize = 10;
 
 /// What is wrong with a value, as a continuation of its setting's name: "must be a list of
-/// strings". It never repeats the value.
+/// strings". It never repeats a value that may be a secret.
 pub(super) type Problem = Cow<'static, str>;
 
 /// Where a value was given, the weakest first.
@@ -39,7 +41,8 @@ pub(super) enum Source {
 pub(super) struct Given {
     pub(super) name: String,
     pub(super) source: Source,
-    value: Value,
+    pub(super) value: Value,
+    is_secret: bool,
 }
 
 /// A value that is checked later, together with others, and the name to report it under.
@@ -49,11 +52,21 @@ pub(super) struct Named<T> {
 }
 
 impl Given {
+    /// Creates a value that may be a secret.
     pub(super) fn new(name: &str, source: Source, value: Value) -> Self {
         Self {
             name: name.to_owned(),
             source,
             value,
+            is_secret: true,
+        }
+    }
+
+    /// Makes it a value of which problems may repeat an entry.
+    pub(super) fn not_secret(self) -> Self {
+        Self {
+            is_secret: false,
+            ..self
         }
     }
 
@@ -77,9 +90,10 @@ impl Given {
 
     /// Returns what is in the file of this name.
     pub(super) fn named_file(&self) -> Result<Named<Vec<u8>>, Problem> {
-        match std::fs::read(self.path()?) {
+        let path = self.path()?;
+        match std::fs::read(&path) {
             Ok(bytes) => Ok(self.named(bytes)),
-            Err(error) => Err(format!("cannot be read: {error}").into()),
+            Err(error) => Err(unreadable(&path, &error).into()),
         }
     }
 
@@ -182,69 +196,8 @@ impl Given {
             .ok_or_else(|| "must be a time with its zone, such as 2026-11-29T12:00:00Z".into())
     }
 
-    pub(super) fn address(&self) -> Result<SocketAddr, Problem> {
-        self.parsed(|text| {
-            text.parse().map_err(
-                |_syntax| "must be an IP address and a port, such as 127.0.0.1:3000 or [::]:3000",
-            )
-        })
-    }
-
     pub(super) fn port(&self) -> Result<u16, Problem> {
         self.parsed(|text| text.parse().map_err(|_syntax| "must be a port number"))
-    }
-
-    /// Returns the entries of a list: an array in the file, a text with separators elsewhere.
-    pub(super) fn entries(&self, is_separator: fn(char) -> bool) -> Result<Vec<&str>, Problem> {
-        let entries: Option<Vec<&str>> = match &self.value {
-            Value::String(text) => Some(text.split(is_separator).map(str::trim).collect()),
-            Value::Array(values) => values.iter().map(Value::as_str).collect(),
-            Value::Integer(_)
-            | Value::Float(_)
-            | Value::Boolean(_)
-            | Value::Datetime(_)
-            | Value::Table(_) => None,
-        };
-        let Some(mut entries) = entries else {
-            return Err("must be a list of strings".into());
-        };
-        entries.retain(|entry| !entry.is_empty());
-        Ok(entries)
-    }
-
-    pub(super) fn hosts(&self) -> Result<Vec<Host>, Problem> {
-        let mut hosts = Vec::new();
-        for entry in self.entries(is_comma)? {
-            let Ok(host) = Host::parse(entry) else {
-                return Err("has an entry that is not a host name".into());
-            };
-            hosts.push(host);
-        }
-        Ok(hosts)
-    }
-
-    pub(super) fn networks(&self) -> Result<Vec<IpNet>, Problem> {
-        let mut networks = Vec::new();
-        for entry in self.entries(is_comma)? {
-            let Some(network) = network(entry) else {
-                return Err("has an entry that is not a network such as 10.0.0.0/8".into());
-            };
-            networks.push(network);
-        }
-        Ok(networks)
-    }
-
-    /// Returns the strict policy with these exceptions.
-    pub(super) fn egress_policy(&self) -> Result<Policy, Problem> {
-        let mut policy = Policy::strict();
-        let mut problems = Vec::new();
-        for exception in self.entries(is_comma)? {
-            match policy.clone().allow(exception) {
-                Ok(extended) => policy = extended,
-                Err(error) => problems.push(unusable_entry(error)),
-            }
-        }
-        all_or_problems(policy, &problems)
     }
 
     pub(super) fn sealing_key(&self) -> Result<ServerKey, Problem> {
@@ -263,24 +216,6 @@ impl Given {
         ServerKey::parse_for_opening(&self.secret()?).map_err(unusable)
     }
 
-    pub(super) fn opening_keys(&self) -> Result<Vec<OpeningKey>, Problem> {
-        let mut keys = Vec::new();
-        let mut problems = Vec::new();
-        for entry in self.entries(char::is_whitespace)? {
-            if self.source == Source::Environment
-                && let Some(problem) = surrounding_problem(entry)
-            {
-                problems.push(format!("has an entry that {problem}").into());
-                continue;
-            }
-            match ServerKey::parse_for_opening(entry) {
-                Ok(key) => keys.push(key),
-                Err(error) => problems.push(unusable_entry(error)),
-            }
-        }
-        all_or_problems(keys, &problems)
-    }
-
     pub(super) fn api_key(&self) -> Result<SecretString, Problem> {
         let text = self.secret()?;
         if !text.starts_with(PREFIX) {
@@ -297,17 +232,6 @@ impl Given {
         Ok(text.into_owned().into())
     }
 
-    pub(super) fn service_patterns(&self) -> Result<Vec<ServicePattern>, Problem> {
-        let entries = self.entries(is_comma)?;
-        let patterns: Result<Vec<_>, _> = entries.into_iter().map(ServicePattern::parse).collect();
-        match patterns {
-            Ok(patterns) if !patterns.is_empty() => Ok(patterns),
-            Ok(_) | Err(_) => {
-                Err("must be a list of service ids such as chat:openai.com or chat:".into())
-            }
-        }
-    }
-
     /// Returns quotas given as JSON, or as a table of the file with the same members.
     pub(super) fn quotas(&self) -> Result<RequestQuotas, Problem> {
         let json = match self.value.as_str() {
@@ -320,10 +244,6 @@ impl Given {
 
 pub(super) fn unusable(error: impl std::fmt::Display) -> Problem {
     format!("is unusable: {error}").into()
-}
-
-fn unusable_entry(error: impl std::fmt::Display) -> Problem {
-    format!("has an unusable entry: {error}").into()
 }
 
 /// Returns what is wrong around a secret from the environment, if anything is.
@@ -348,29 +268,4 @@ fn is_nearly_raw_key(key: &str) -> bool {
     // Padding is one character too many.
     let unpadded = key.strip_suffix('=').unwrap_or(key);
     matches!(key.len(), 42 | 44) && unpadded.bytes().all(is_base64url)
-}
-
-/// Returns the value of a list, unless there are problems: then all of them in one.
-fn all_or_problems<T>(value: T, problems: &[Problem]) -> Result<T, Problem> {
-    if problems.is_empty() {
-        return Ok(value);
-    }
-    Err(problems.join("; ").into())
-}
-
-pub(super) fn is_comma(c: char) -> bool {
-    c == ','
-}
-
-/// Parses a network, or a single address as the network of itself. An IPv6-mapped IPv4 network is
-/// refused: addresses are compared in their IPv4 form, so it would never match.
-fn network(text: &str) -> Option<IpNet> {
-    let network = match text.parse() {
-        Ok(network) => network,
-        Err(_) => IpNet::from(text.parse::<IpAddr>().ok()?),
-    };
-    match network {
-        IpNet::V6(v6) if v6.network().to_ipv4_mapped().is_some() => None,
-        IpNet::V4(_) | IpNet::V6(_) => Some(network),
-    }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -10,11 +9,12 @@ use std::{
 use aisbreaker_token::{OpeningKey, ServerKey};
 use toml::Value;
 
-use super::given::{Given, Problem, Source, is_comma};
-use crate::files::drop_line_end;
+use super::{
+    given::{Given, Problem, Source, is_comma},
+    secret_files::is_exposed,
+};
+use crate::files;
 
-/// The bit of a file's mode that lets everybody read it.
-const READABLE_BY_OTHERS: u32 = 0o004;
 /// For how long clients may use the public key of a server key after it is replaced: the age of the
 /// key set in their caches.
 const PUBLIC_KEY_AGE: Duration = Duration::from_secs(900);
@@ -72,12 +72,10 @@ impl KeyFiles {
 
     /// Returns the files that everybody on the machine can read.
     pub(crate) fn exposed_files(&self) -> Vec<&Path> {
-        let is_exposed = |file: &&Path| match fs::metadata(file) {
-            Ok(metadata) => metadata.mode() & READABLE_BY_OTHERS != 0,
-            Err(_unreadable) => false,
-        };
         let all = self.sealing.iter().chain(&self.opening);
-        all.map(KeyFile::path).filter(is_exposed).collect()
+        all.map(KeyFile::path)
+            .filter(|file| is_exposed(file))
+            .collect()
     }
 }
 
@@ -108,10 +106,6 @@ impl KeyFile {
 
 /// Reads a file as if it were the value of a variable.
 fn read(path: &Path) -> Result<Given, Problem> {
-    let mut text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) => return Err(format!("cannot be read: {error}").into()),
-    };
-    drop_line_end(&mut text);
+    let text = files::read_secret(path)?;
     Ok(Given::new("", Source::Environment, Value::String(text)))
 }

@@ -8,57 +8,77 @@ use aisbreaker_services::{
 };
 use toml::{Table, Value};
 
-use super::{faults::Faults, sources::Sources};
+use super::{
+    effective::{EffectiveValue, file_values},
+    faults::Faults,
+    given::{Given, Problem, Source},
+    nearest::{nearest, suggestion},
+    sources::Sources,
+};
 
 const SERVICES: &str = "services";
 const PROVIDER: &str = "provider";
 const USAGE: &str = "usage";
 
 /// Reads the rows `[[provider]]`, the usage rules `[usage.<name>]` that they refer to, and the
-/// tables `[services."<id>"]`.
-pub(super) fn read(sources: &mut Sources, faults: &mut Faults) -> Options {
+/// tables `[services."<id>"]`. Returns their values as they may be shown, too.
+pub(super) fn read(sources: &mut Sources, faults: &mut Faults) -> (Options, Vec<EffectiveValue>) {
     let mut options = Options::default();
-    read_providers(sources, faults, &mut options);
-    match sources.take_from_file(SERVICES) {
-        None => {}
-        Some(Value::Table(services)) => {
-            let known = services::configurable_ids(&options.providers);
-            for (id, value) in services {
-                let name = format!("{SERVICES}.\"{id}\"");
-                if !known.contains(&id) {
-                    faults.add(
-                        &name,
-                        "is not a service that calls a provider, such as \"chat:openai.com\"",
-                    );
-                }
-                read_service(&id, &name, value, faults, &mut options);
-            }
+    let mut values = Vec::new();
+    read_providers(sources, faults, &mut options, &mut values);
+    let Some(services) = sources.take_from_file(SERVICES) else {
+        return (options, values);
+    };
+    values.extend(file_values(SERVICES, &services));
+    let Value::Table(services) = services else {
+        faults.add(&sources.in_file(SERVICES), "must be a table");
+        return (options, values);
+    };
+    let known = services::configurable_ids(&options.providers);
+    for (id, value) in services {
+        let key = format!("{SERVICES}.\"{id}\"");
+        if !known.contains(&id) {
+            let nearest = nearest(&id, &known);
+            let suggestion = suggestion(nearest.as_deref());
+            faults.add(
+                &sources.in_file(&key),
+                format_args!(
+                    "is not a service that calls a provider, such as \"chat:openai.com\"{suggestion}"
+                ),
+            );
         }
-        Some(_) => faults.add(SERVICES, "must be a table"),
+        read_service(&id, &key, value, sources, faults, &mut options);
     }
-    options
+    (options, values)
 }
 
-fn read_providers(sources: &mut Sources, faults: &mut Faults, options: &mut Options) {
+fn read_providers(
+    sources: &mut Sources,
+    faults: &mut Faults,
+    options: &mut Options,
+    values: &mut Vec<EffectiveValue>,
+) {
     let mut table = Table::new();
     for name in [PROVIDER, USAGE] {
         if let Some(value) = sources.take_from_file(name) {
+            values.extend(file_values(name, &value));
             table.insert(name.to_owned(), value);
         }
     }
+    let name = sources.in_file(PROVIDER);
     let rows = match table.try_into::<ProviderRows>() {
         Ok(rows) => rows,
         Err(error) => {
             let problem = shown(error.message());
             return faults.add(
-                PROVIDER,
+                &name,
                 format_args!("has a row that cannot be read: {problem}"),
             );
         }
     };
     match options.providers.with_rows(rows) {
         Ok(providers) => options.providers = providers,
-        Err(invalid) => faults.add(PROVIDER, format_args!("has an unusable row: {invalid}")),
+        Err(invalid) => faults.add(&name, format_args!("has an unusable row: {invalid}")),
     }
 }
 
@@ -71,21 +91,25 @@ fn shown(message: &str) -> &str {
     }
 }
 
-fn read_service(id: &str, name: &str, value: Value, faults: &mut Faults, options: &mut Options) {
+fn read_service(
+    id: &str,
+    key: &str,
+    value: Value,
+    sources: &Sources,
+    faults: &mut Faults,
+    options: &mut Options,
+) {
     let Value::Table(members) = value else {
-        return faults.add(name, "must be a table");
+        return faults.add(&sources.in_file(key), "must be a table");
     };
     for (member, value) in members {
-        let name = format!("{name}.{member}");
+        let name = sources.in_file(&format!("{key}.{member}"));
         match member.as_str() {
             "origins" => match origins(&value) {
-                Some(origins) => {
+                Ok(origins) => {
                     options.operator_origins.insert(id.to_owned(), origins);
                 }
-                None => faults.add(
-                    &name,
-                    "must be a list of origins such as https://llm.example.com",
-                ),
+                Err(problem) => faults.add(&name, problem),
             },
             "engine" => match value.as_str() {
                 Some(engine) if !engine.is_empty() && !id.starts_with("aisbreaker:") => {
@@ -96,19 +120,21 @@ fn read_service(id: &str, name: &str, value: Value, faults: &mut Faults, options
                     "must be a string, and is for services of providers only",
                 ),
             },
-            _ => faults.add(&name, "in the configuration file is not a setting"),
+            _ => {
+                let known = ["origins", "engine"].map(str::to_owned);
+                let suggestion = suggestion(nearest(&member, &known).as_deref());
+                faults.add(&name, format_args!("is not a setting{suggestion}"));
+            }
         }
     }
 }
 
-/// Parses a list of origins, or a single one. `None` if one of them is not an origin.
-fn origins(value: &Value) -> Option<Vec<Origin>> {
-    let entries = match value.as_array() {
-        Some(entries) => entries.as_slice(),
-        None => std::slice::from_ref(value),
-    };
-    entries
-        .iter()
-        .map(|entry| Origin::parse(entry.as_str()?).ok())
-        .collect()
+/// Parses a list of origins, or a single one.
+///
+/// # Errors
+/// The entries that are no origins.
+fn origins(value: &Value) -> Result<Vec<Origin>, Problem> {
+    Given::new("", Source::File, value.clone())
+        .not_secret()
+        .origins()
 }

@@ -4,14 +4,18 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use toml::{Table, Value};
 
 use super::{
+    config_file,
     faults::Faults,
     given::{Given, Source},
+    kubernetes,
+    nearest::{nearest_key, suggestion},
+    secret_files::is_file_variable,
     setting::{Flag, Setting},
     table::SETTINGS,
 };
@@ -25,9 +29,13 @@ pub(crate) type Flags = BTreeMap<&'static str, OsString>;
 /// Everything the operator gave. Holds secrets, so it has no `Debug`.
 pub(super) struct Sources {
     flags: Flags,
-    environment: BTreeMap<String, OsString>,
+    pub(super) environment: BTreeMap<String, OsString>,
+    /// The path of the configuration file, if there is one.
+    path: Option<PathBuf>,
     /// The values of the configuration file by dotted key.
     file: BTreeMap<String, Value>,
+    /// The files from which secrets were read.
+    pub(super) secret_files: Vec<PathBuf>,
 }
 
 impl Sources {
@@ -48,27 +56,27 @@ impl Sources {
         Self {
             flags,
             environment: variables,
+            path: None,
             file: BTreeMap::new(),
+            secret_files: Vec::new(),
         }
     }
 
     /// Reads the configuration file. [`take`](Self::take) removes its values one by one; those that
     /// are left are unknown, see [`refuse_unknown_keys`](Self::refuse_unknown_keys).
     pub(super) fn read_file(&mut self, path: &Path, faults: &mut Faults) {
-        const NAME: &str = "configuration file";
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) => return faults.add(NAME, format_args!("cannot be read: {error}")),
-        };
-        match text.parse::<Table>() {
+        self.path = Some(path.to_owned());
+        match config_file::read(path) {
             Ok(table) => self.flatten("", &table),
-            // The parser's own message shows the line, which may hold a secret.
-            Err(error) => {
-                let start = error.span().map_or(0, |span| span.start);
-                let before = text.get(..start).unwrap_or_default();
-                let line = before.lines().count().max(1);
-                faults.add(NAME, format_args!("is not valid TOML near line {line}"));
-            }
+            Err(problem) => faults.add("configuration file", problem),
+        }
+    }
+
+    /// Returns the name under which a key of the configuration file is reported.
+    pub(super) fn in_file(&self, key: &str) -> String {
+        match &self.path {
+            Some(path) => format!("{key} in {}", path.display()),
+            None => key.to_owned(),
         }
     }
 
@@ -96,7 +104,7 @@ impl Sources {
         if let Some(value) = self.variable(setting) {
             given.extend(text(setting.variable, Source::Environment, value, faults));
         } else if let Some((key, value)) = from_file {
-            given.push(Given::new(&key, Source::File, value));
+            given.push(Given::new(&self.in_file(&key), Source::File, value));
         }
         if let Some((flag, value)) = self.flag(setting) {
             given.extend(text(
@@ -106,15 +114,19 @@ impl Sources {
                 faults,
             ));
         }
+        self.take_secret_files(setting, &mut given, faults);
+        if !setting.is_secret {
+            given = given.into_iter().map(Given::not_secret).collect();
+        }
         given
     }
 
     /// Returns the raw value of a setting that no configuration file can hold, such as its own
     /// path.
-    pub(super) fn outside_file(&self, setting: &Setting) -> Option<&OsStr> {
+    pub(super) fn outside_file(&self, setting: &Setting) -> Option<(Source, &OsStr)> {
         match self.flag(setting) {
-            Some((_, value)) => Some(value),
-            None => self.variable(setting),
+            Some((_, value)) => Some((Source::Flag, value)),
+            None => Some((Source::Environment, self.variable(setting)?)),
         }
     }
 
@@ -126,7 +138,11 @@ impl Sources {
     /// Reports every value of the file that was not taken.
     pub(super) fn refuse_unknown_keys(&self, faults: &mut Faults) {
         for key in self.file.keys() {
-            faults.add(key, "in the configuration file is not a setting");
+            let suggestion = suggestion(nearest_key(key).as_deref());
+            faults.add(
+                &self.in_file(key),
+                format_args!("is not a setting{suggestion}"),
+            );
         }
     }
 
@@ -135,6 +151,8 @@ impl Sources {
         let is_known = |name: &str| {
             SETTINGS.iter().any(|setting| setting.variable == name)
                 || CLIENT_VARIABLES.contains(&name)
+                || is_file_variable(name)
+                || kubernetes::is_service_link(name, &self.environment)
         };
         let mut unknown: Vec<String> = self.environment.keys().cloned().collect();
         unknown.retain(|name| name.starts_with("AISBREAKER_") && !is_known(name));
@@ -178,11 +196,7 @@ fn text(name: &str, source: Source, value: &OsStr, faults: &mut Faults) -> Optio
 fn without_line_end(value: OsString) -> OsString {
     match value.into_string() {
         Ok(mut text) => {
-            for end in ['\n', '\r'] {
-                if text.ends_with(end) {
-                    text.pop();
-                }
-            }
+            crate::files::drop_line_end(&mut text);
             text.into()
         }
         // Only a path need not be UTF-8.

@@ -9,13 +9,18 @@
 //!    two in `Draft::finish`.
 //! 4. If SIGHUP is to apply a changed value, the row says `OnReload::Apply`, and the value must be
 //!    one that `Reload` and `Gateway::reconfigure` pass on. Otherwise a change is refused.
-//! 5. Add it to the table in the README; a test fails until it is there.
+//! 5. If it is or may contain a secret, mark it: then `NAME_FILE`, credentials and the care of
+//!    `check --print` follow. If it has no single default, give an example, in TOML.
+//! 6. Add it to the table in the README, and print the example file anew: `aisbreaker-server check
+//!    --example > bins/aisbreaker-server/contrib/aisbreaker.toml`. Tests fail until both are done.
 //!
 //! Services and providers are not here but in `services.rs`: they are whole tables, which only the
 //! configuration file can hold.
 
 mod key_lifecycle;
 mod times;
+
+use aisbreaker_token::RequestQuotas;
 
 use super::{
     setting::{Flag, OnReload, PLAIN, Setting},
@@ -28,16 +33,39 @@ pub(super) const CONFIG: Setting = Setting {
     variable: "AISBREAKER_CONFIG",
     flag: Some(Flag {
         name: "config",
-        value: "FILE",
+        value: Some("FILE"),
     }),
     help: "Configuration file (TOML)",
     ..PLAIN
 };
 
+/// The quotas of a gateway that are not set, in TOML.
+const SERVER_QUOTAS: &str = "{ \
+    perClientRequestLimits = { requestsPerMinute = 60, requestsPerHour = 360, requestsPerDay = 8640 }, \
+    globalRequestLimits = { requestsPerMinute = 600, requestsPerHour = 3600, requestsPerDay = 86400 } }";
+const DEFAULT_QUOTAS: &str = "{ \
+    perClientRequestLimits = { requestsPerMinute = 10, requestsPerHour = 60, requestsPerDay = 120 }, \
+    globalRequestLimits = { requestsPerMinute = 100, requestsPerHour = 600, requestsPerDay = 1200 } }";
+
 /// All settings, in the order in which they are read and listed.
 pub(crate) static SETTINGS: &[Setting] = &[
-    // Where it listens.
     CONFIG,
+    Setting {
+        key: Some("strict"),
+        variable: "AISBREAKER_STRICT",
+        flag: Some(Flag {
+            name: "strict",
+            value: None,
+        }),
+        help: "Whether unknown variables AISBREAKER_* prevent the start; otherwise they are warned about",
+        default: Some("false"),
+        apply: |draft, value| {
+            draft.is_strict = value.flag()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    // Where it listens.
     // Before `listen`, which it changes.
     Setting {
         variable: "PORT",
@@ -53,24 +81,21 @@ pub(crate) static SETTINGS: &[Setting] = &[
         variable: "AISBREAKER_LISTEN",
         flag: Some(Flag {
             name: "listen",
-            value: "ADDRESS:PORT",
+            value: Some("ADDRESS:PORT"),
         }),
-        help: "IP address and port to listen on",
+        help: "Address and port to listen on: an IP address, or a name that is resolved once",
         default: Some("127.0.0.1:3000"),
-        apply: |draft, value| {
-            draft.set_listen(value.address()?, value.source);
-            Ok(())
-        },
+        effective: Some(|settings| Some(settings.listen.to_string())),
+        apply: |draft, value| draft.set_listen(value),
         ..PLAIN
     },
     Setting {
         key: Some("metrics.listen"),
         variable: "AISBREAKER_METRICS_LISTEN",
-        help: "IP address and port that serve GET /metrics; none if unset",
-        apply: |draft, value| {
-            draft.settings.metrics_listen = Some(value.address()?);
-            Ok(())
-        },
+        help: "Address and port that serve GET /metrics; none if unset",
+        example: r#""127.0.0.1:9090""#,
+        effective: Some(|settings| Some(settings.metrics_listen?.to_string())),
+        apply: |draft, value| draft.set_metrics_listen(value),
         ..PLAIN
     },
     // API keys.
@@ -81,6 +106,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
                random one that ends with the process",
         ignores_empty: false,
         on_reload: OnReload::Apply,
+        example: r#""""#,
+        is_secret: true,
         apply: |draft, value| {
             draft.set_sealing_key(value.sealing_key()?)?;
             draft.note_nearly_raw_key(value)
@@ -92,6 +119,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
         variable: "AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES",
         help: "Former phrases or keys that still open API keys, separated by spaces",
         on_reload: OnReload::Apply,
+        example: r#"[""]"#,
+        is_secret: true,
         apply: |draft, value| {
             draft.opening_keys.extend(value.opening_keys()?);
             draft.note_nearly_raw_key(value)
@@ -105,6 +134,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
         variable: "DEFAULT_AISBREAKER_API_KEY",
         help: "API key of requests without an Authorization header",
         on_reload: OnReload::Apply,
+        example: r#""""#,
+        is_secret: true,
         apply: |draft, value| {
             draft.settings.gateway.default_key = Some(value.api_key()?);
             Ok(())
@@ -130,6 +161,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
                may mint",
         ignores_empty: false,
         on_reload: OnReload::Apply,
+        example: r#""""#,
+        is_secret: true,
         apply: |draft, value| {
             draft.settings.gateway.minting.secret = Some(value.mint_secret()?);
             Ok(())
@@ -142,6 +175,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         help: "Services whose secrets may be sealed, separated by commas; all if unset",
         ignores_empty: false,
         on_reload: OnReload::Apply,
+        example: r#"["chat:openai.com", "chat:anthropic.com"]"#,
         apply: |draft, value| {
             draft.settings.gateway.minting.services = Some(value.service_patterns()?);
             Ok(())
@@ -169,6 +203,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         variable: "AISBREAKER_PUBLIC_HOSTS",
         help: "Host names this server answers to, separated by commas; any if unset",
         on_reload: OnReload::Apply,
+        example: r#"["api.example.com"]"#,
         apply: |draft, value| {
             draft.settings.gateway.public_hosts = value.hosts()?;
             Ok(())
@@ -192,6 +227,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         variable: "AISBREAKER_TRUSTED_PROXIES",
         help: "Networks of the proxies in front of this server, separated by commas",
         on_reload: OnReload::Apply,
+        example: r#"["127.0.0.1", "10.0.0.0/8"]"#,
         apply: |draft, value| {
             draft.settings.gateway.trusted_proxies = value.networks()?;
             Ok(())
@@ -204,6 +240,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         help: "Origins or networks that may be called although they are not public or not https, \
                separated by commas",
         on_reload: OnReload::Apply,
+        example: r#"["http://localhost:11434", "10.1.0.0/16"]"#,
         apply: |draft, value| {
             draft.settings.egress = value.egress_policy()?;
             Ok(())
@@ -229,6 +266,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
         variable: "AISBREAKER_SERVER_QUOTAS",
         help: "Quotas of the whole server, as JSON requestQuotas",
         on_reload: OnReload::Apply,
+        example: SERVER_QUOTAS,
+        effective: Some(|settings| quotas(&settings.gateway.server_quotas)),
         apply: |draft, value| {
             draft.settings.gateway.server_quotas = value.quotas()?;
             Ok(())
@@ -241,6 +280,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
         help: "Quotas of requests without an API key and of keys that carry none, as JSON \
                requestQuotas",
         on_reload: OnReload::Apply,
+        example: DEFAULT_QUOTAS,
+        effective: Some(|settings| quotas(&settings.gateway.default_quotas)),
         apply: |draft, value| {
             draft.settings.gateway.default_quotas = value.quotas()?;
             Ok(())
@@ -262,6 +303,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         key: Some("state_file"),
         variable: "AISBREAKER_STATE_FILE",
         help: "File in which quota counters outlive a restart; none if unset",
+        example: r#""/var/lib/aisbreaker/state""#,
         apply: |draft, value| {
             draft.state_file = Some(value.path()?);
             Ok(())
@@ -285,6 +327,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
         key: Some("redis.url"),
         variable: "AISBREAKER_REDIS_URL",
         help: "Redis or Valkey in which several servers count together; none if unset",
+        example: r#""redis://localhost:6379/0""#,
+        is_secret: true,
         apply: |draft, value| {
             draft.store.url = Some(value.named_text()?);
             Ok(())
@@ -296,6 +340,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         variable: "AISBREAKER_REDIS_CA_FILE",
         help: "Certificate (PEM) of the only authority trusted for Redis; the system's if unset",
         requires: Some("AISBREAKER_REDIS_URL"),
+        example: r#""/etc/aisbreaker/redis-ca.pem""#,
         apply: |draft, value| {
             draft.store.ca_file = Some(value.named_file()?);
             Ok(())
@@ -341,6 +386,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         variable: "AISBREAKER_REPLICAS",
         help: "Number of servers that share Redis; 1, with a warning, if unset",
         requires: Some("AISBREAKER_REDIS_URL"),
+        example: "2",
         apply: |draft, value| {
             draft.store.servers = Some(value.number()?);
             Ok(())
@@ -352,6 +398,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         variable: "AISBREAKER_QUOTA_LEASE",
         help: "Most charges taken from Redis in advance for a busy counter; none if unset",
         requires: Some("AISBREAKER_REDIS_URL"),
+        example: "50",
         apply: |draft, value| {
             draft.store.options.lease = Some(value.number()?);
             Ok(())
@@ -419,6 +466,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
         variable: "AISBREAKER_MAX_BUFFERED_BYTES",
         help: "Memory of all bodies together, in bytes; if unset, 536870912, or more where larger \
                bodies are allowed",
+        example: "536870912",
+        effective: Some(|settings| Some(settings.max_buffered_bytes.to_string())),
         apply: |draft, value| {
             draft.max_buffered_bytes = Some(value.count()?);
             Ok(())
@@ -473,6 +522,11 @@ pub(crate) static SETTINGS: &[Setting] = &[
         ..PLAIN
     },
 ];
+
+/// Returns quotas as the JSON that sets them.
+fn quotas(quotas: &RequestQuotas) -> Option<String> {
+    serde_json::to_string(quotas).ok()
+}
 
 #[cfg(test)]
 mod tests;

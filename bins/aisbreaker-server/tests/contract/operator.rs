@@ -1,14 +1,19 @@
 //! What the operator configures, and what logs and traces show.
 
 mod ask;
+mod check;
 mod command_line;
 mod doctor;
+mod example_file;
+mod healthcheck;
 mod listen_address;
 mod log_fields;
 mod logs;
 mod notify;
 mod openapi;
 mod reload;
+mod secret_files;
+mod setting_messages;
 mod settings;
 mod settings_file;
 #[cfg(feature = "otel")]

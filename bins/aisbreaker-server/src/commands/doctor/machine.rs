@@ -9,7 +9,7 @@ use super::finding::Finding;
 use crate::{
     files::{directory, resolve},
     revoked_file::RevokedFile,
-    settings::Settings,
+    settings::{Settings, suggest_variable},
 };
 
 const SETTINGS: &str = "settings";
@@ -21,7 +21,7 @@ pub(super) fn check_settings(settings: &Settings) -> Vec<Finding> {
     for variable in &settings.unknown_variables {
         findings.push(Finding::warn(
             SETTINGS,
-            format!("{variable} is not a setting"),
+            format!("{variable} is not a setting{}", suggest_variable(variable)),
             "correct its name or unset it; --help lists all settings",
         ));
     }
@@ -61,11 +61,11 @@ pub(super) fn check_settings(settings: &Settings) -> Vec<Finding> {
 /// Checks the files that the settings name, and changes none of them.
 pub(super) fn check_files(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for file in settings.key_files.exposed_files() {
+    for file in settings.exposed_files() {
         findings.push(Finding::warn(
             FILES,
             format!("everybody on this machine can read {}", file.display()),
-            "it holds a server key: chmod 600",
+            "it holds a secret: chmod 600",
         ));
     }
     if let Some(path) = &settings.revoked_file {

@@ -12,6 +12,8 @@ pub(super) const ADMIN_SECRET: Setting = Setting {
            nobody can",
     ignores_empty: false,
     on_reload: OnReload::Apply,
+    example: r#""""#,
+    is_secret: true,
     apply: |draft, value| {
         draft.settings.gateway.operator_secret = Some(value.mint_secret()?);
         Ok(())
@@ -23,6 +25,7 @@ pub(super) const REVOKED_FILE: Setting = Setting {
     key: Some("revoked_file"),
     variable: "AISBREAKER_REVOKED_FILE",
     help: "File in which revoked API keys outlive a restart; servers may share it; none if unset",
+    example: r#""/var/lib/aisbreaker/revoked""#,
     apply: |draft, value| {
         draft.settings.revoked_file = Some(value.path()?);
         Ok(())
@@ -36,6 +39,7 @@ pub(super) const REVOKED_BEFORE: Setting = Setting {
     help: "Time before which all issued API keys are refused, such as 2026-11-29T12:00:00Z",
     ignores_empty: false,
     on_reload: OnReload::Apply,
+    example: "2026-11-29T12:00:00Z",
     apply: |draft, value| {
         draft.settings.gateway.revoked_before = Some(value.time()?);
         Ok(())
@@ -49,6 +53,7 @@ pub(super) const SEALING_FILE: Setting = Setting {
     help: "File with the phrase or key that seals API keys, in place of it",
     ignores_empty: false,
     on_reload: OnReload::Apply,
+    example: r#""/etc/aisbreaker/server-key""#,
     apply: |draft, value| {
         let file = KeyFile::Single(value.path()?);
         draft.note_nearly_raw_files(&value.name, std::slice::from_ref(&file))?;
@@ -63,6 +68,7 @@ pub(super) const OPENING_FILES: Setting = Setting {
     help: "Files with former phrases or keys that still open API keys, in place of them, separated by \
            commas",
     on_reload: OnReload::Apply,
+    example: r#"["/etc/aisbreaker/former-key"]"#,
     apply: |draft, value| {
         let files = value.opening_files()?;
         draft.note_nearly_raw_files(&value.name, &files)?;

@@ -28,6 +28,32 @@ fn every_stated_default_is_the_default() {
 }
 
 #[test]
+fn every_setting_of_a_file_has_a_default_or_an_example() {
+    for setting in SETTINGS {
+        let has_value = setting.default.is_some() || !setting.example.is_empty();
+        assert!(has_value || setting.key.is_none(), "{}", setting.variable);
+    }
+}
+
+#[test]
+fn examples_of_quotas_are_the_defaults() {
+    let default = shown(&draft());
+    for (key, example) in [
+        ("quotas.server", super::SERVER_QUOTAS),
+        ("quotas.default", super::DEFAULT_QUOTAS),
+    ] {
+        let table: toml::Table = format!("quotas = {example}").parse().unwrap();
+        let given = Given::new(key, Source::File, table["quotas"].clone());
+        let setting = SETTINGS.iter().find(|setting| setting.key == Some(key));
+        let mut draft = draft();
+
+        (setting.unwrap().apply)(&mut draft, &given).unwrap();
+
+        assert_eq!(shown(&draft), default, "{key}");
+    }
+}
+
+#[test]
 fn the_readme_lists_every_setting() {
     let readme = include_str!("../../../../../README.md");
     for setting in SETTINGS {

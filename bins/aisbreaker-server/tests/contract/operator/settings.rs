@@ -8,14 +8,18 @@ use crate::support::{
 
 #[test]
 fn all_faults_are_reported_at_once_without_values() {
+    // Entries of lists are repeated, but for those that look like secrets.
     let rows = [
         ("AUTH_ENCRYPTION_KEYPHRASE", "canary"),
         ("AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES", ""),
         ("DEFAULT_AISBREAKER_API_KEY", "canary-key"),
         ("AISBREAKER_LISTEN", "canary"),
         ("AISBREAKER_PUBLIC_HOSTS", "api.example.com,canary host"),
-        ("AISBREAKER_TRUSTED_PROXIES", "10.0.0.0/8,canary"),
-        ("AISBREAKER_EGRESS_ALLOW", "http://localhost:1,canary://x"),
+        (
+            "AISBREAKER_TRUSTED_PROXIES",
+            "10.0.0.0/8,canaryR4z8Tq2wNb7pJc9y",
+        ),
+        ("AISBREAKER_EGRESS_ALLOW", "http://localhost:1,canary://x@y"),
         ("AISBREAKER_SERVER_QUOTAS", "{\"canary\":1}"),
         ("AISBREAKER_DEFAULT_QUOTAS", "canary"),
         ("AISBREAKER_MAX_EXPIRATION", "canary"),

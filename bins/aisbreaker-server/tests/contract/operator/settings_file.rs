@@ -7,7 +7,7 @@ fn all_faults_are_reported_at_once() {
     let file = ConfigFile::new(
         "listen = \"canary\"\nmax_body_bytes = \"canary\"\nmystery = \"canary\"\n\
          [keys]\nsealing = \"canary\"\nsecret = \"canary\"\n\
-         [egress]\nallow = [\"canary\"]\nforbid = [\"canary\"]\n\
+         [egress]\nallow = [\"canary canary\"]\nforbid = [\"canary\"]\n\
          [canary]\nx = 1\n",
     );
 
@@ -42,7 +42,8 @@ fn invalid_toml_is_refused_without_quoting_it() {
     ] {
         let file = ConfigFile::new(text);
         let errors = refused_start(&["--config", file.path()], &[]);
-        assert!(errors.contains("configuration file"), "{errors}");
+        let path = format!("configuration file {}", file.path());
+        assert!(errors.contains(&path), "{errors}");
         assert!(
             !errors.contains("canary-secret"),
             "the file is repeated:\n{errors}"

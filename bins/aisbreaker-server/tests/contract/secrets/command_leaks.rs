@@ -135,6 +135,11 @@ fn no_subcommand_shows_a_secret() {
             "--service",
             "chat:openai.com",
         ],
+        &["check"],
+        &["check", "--print"],
+        &["check", "--strict"],
+        &["check", "--example"],
+        &["healthcheck"],
         &["doctor"],
         &["doctor", "--json"],
         &["completions", "bash"],
@@ -163,7 +168,15 @@ fn no_subcommand_shows_a_secret() {
         }
     }
     // Those that need no server have shown what they show when all is well.
-    for name in ["inspect", "keygen", "mint", "narrow", "public-key", "seal"] {
+    for name in [
+        "check",
+        "inspect",
+        "keygen",
+        "mint",
+        "narrow",
+        "public-key",
+        "seal",
+    ] {
         assert!(succeeded.contains(name), "{name} has always failed");
     }
     fs::remove_file(public_file).unwrap();

@@ -24,7 +24,7 @@ fn faults_are_named_in_one_line() {
     let rows: [(&str, &[&str]); 7] = [
         (
             "require_key = \"Xv4kRz8mTq2wNb7pJc9y\"",
-            &["require_key must be true or false"],
+            &["require_key in ", " must be true or false"],
         ),
         ("mystery = \"Xv4kRz8mTq2wNb7pJc9y\"", &["mystery"]),
         (

@@ -1,0 +1,74 @@
+//! `healthcheck`: asks the server of this machine whether it is ready.
+
+use std::{
+    error::Error,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use clap::{ArgMatches, Command};
+use http::{Request, StatusCode, header};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::{Outcome, target::runtime};
+use crate::settings::{self, Flags};
+
+/// The longest wait for the answer.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+pub(crate) fn command() -> Command {
+    Command::new("healthcheck")
+        .about("Asks the server of this machine whether it is ready, for containers without curl")
+        .long_about(
+            "Asks the server that listens as these settings say for GET /readyz, and ends with \
+             status 0 if it is ready within three seconds, and 1 otherwise.",
+        )
+}
+
+pub(crate) fn run(flags: Flags, _arguments: &ArgMatches) -> Outcome {
+    let address = reachable(settings::load_listen(flags, std::env::vars_os())?);
+    if address.port() == 0 {
+        return Err("the settings leave the port to the system: set a fixed one".into());
+    }
+    let asked = runtime()?.block_on(async { tokio::time::timeout(TIMEOUT, ask(address)).await });
+    match asked {
+        Ok(Ok(StatusCode::OK)) => Ok(()),
+        Ok(Ok(status)) => Err(format!("{address} is not ready: status {}", status.as_u16()).into()),
+        Ok(Err(error)) => Err(format!("{address} does not answer: {error}").into()),
+        Err(_elapsed) => {
+            Err(format!("{address} does not answer within {} s", TIMEOUT.as_secs()).into())
+        }
+    }
+}
+
+/// Returns the address by which this machine reaches a listener on all of its addresses.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+async fn ask(address: SocketAddr) -> Result<StatusCode, Box<dyn Error>> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::get("/readyz")
+        .header(header::HOST, "localhost")
+        .body(Empty::<Bytes>::new())?;
+    tokio::select! {
+        // Both may be ready at once.
+        biased;
+        response = sender.send_request(request) => Ok(response?.status()),
+        ended = connection => match ended {
+            Ok(()) => Err("the connection was closed".into()),
+            Err(error) => Err(error.into()),
+        },
+    }
+}
