@@ -17,6 +17,7 @@ pub(crate) fn start(server: &Path) -> (Process, Target) {
     let environment = [
         ("AISBREAKER_SERVER_QUOTAS", UNLIMITED),
         ("AISBREAKER_DEFAULT_QUOTAS", UNLIMITED),
+        ("AISBREAKER_MINT_QUOTAS", UNLIMITED),
         ("AISBREAKER_EGRESS_ALLOW", "127.0.0.0/8"),
         ("AISBREAKER_EGRESS_ALLOW_CALLERS", "true"),
     ];

@@ -74,6 +74,7 @@ pub(crate) fn server(server: &Path, more: &[(&str, &str)]) -> Process {
     let mut environment = vec![
         ("AISBREAKER_SERVER_QUOTAS", UNLIMITED),
         ("AISBREAKER_DEFAULT_QUOTAS", UNLIMITED),
+        ("AISBREAKER_MINT_QUOTAS", UNLIMITED),
         ("AISBREAKER_EGRESS_ALLOW", "127.0.0.0/8"),
         ("AISBREAKER_EGRESS_ALLOW_CALLERS", "true"),
     ];

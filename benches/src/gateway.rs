@@ -71,6 +71,7 @@ fn gateway_with(client: Client) -> Gateway {
     let mut config = Config::new(KeyRing::new(ServerKey::from_bytes([7; 32])));
     config.server_quotas = quotas_from_json(UNLIMITED).expect("they are quotas");
     config.default_quotas = config.server_quotas;
+    config.mint_quotas = config.server_quotas;
     let options = Options::default();
     config.relay = Some(Relay::new(client.clone(), options.providers.clone()));
     Gateway::new(

@@ -25,21 +25,30 @@ pub use self::saved::SavedCounters;
 use self::{
     backend::Backend,
     counters::{
-        CounterId, QuotaOwner, Scope, offline_failure_charge, per_minute_charges, quota_owners,
-        server_charges,
+        COUNTERS, CounterId, QuotaOwner, Scope, charges_without_key, offline_failure_charge,
+        per_minute_charges, quota_owners,
     },
     quota_state::QuotaState,
     refusal::{Exceeded, NotAdmitted},
 };
 use crate::{client_id::ClientId, opened_key::Key};
 
+/// The quotas that are configured, not sealed in a key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerQuotas {
+    /// Those of all requests.
+    pub(crate) all: RequestQuotas,
+    /// Those of requests without a key, and of keys that carry none.
+    pub(crate) default: RequestQuotas,
+    /// Those of minting and of exchanging keys.
+    pub(crate) minting: RequestQuotas,
+}
+
 /// Charges requests to the quotas of the server and of their keys.
 #[derive(Debug)]
 pub(crate) struct Admission {
     backend: Arc<Backend>,
-    server_quotas: RequestQuotas,
-    /// The quotas of requests without a key, and of keys that carry none.
-    default_quotas: RequestQuotas,
+    quotas: ServerQuotas,
 }
 
 /// Proof that a request was admitted, with the state of its quotas.
@@ -50,16 +59,8 @@ pub(crate) struct Permit {
 }
 
 impl Admission {
-    pub(crate) fn new(
-        backend: Arc<Backend>,
-        server_quotas: RequestQuotas,
-        default_quotas: RequestQuotas,
-    ) -> Self {
-        Self {
-            backend,
-            server_quotas,
-            default_quotas,
-        }
+    pub(crate) fn new(backend: Arc<Backend>, quotas: ServerQuotas) -> Self {
+        Self { backend, quotas }
     }
 
     /// Admits one request of this client, with its key if it has one.
@@ -76,15 +77,38 @@ impl Admission {
                 Box::pin(self.charge_chain(key, client, now)).await?
             }
             Some(_) | None => {
-                let owner = QuotaOwner::without_ancestors(key, &self.default_quotas);
-                let [own_client, own_global] = owner.charges(client);
-                let [server_client, server_global] = server_charges(&self.server_quotas, client);
-                let charges = [server_client, own_client, own_global, server_global];
+                let owner = QuotaOwner::without_ancestors(key, &self.quotas.default);
+                let charges = self.with_server_charges(owner.charges(client), client);
                 self.charge(&charges, key, now, QuotaState::OneKey).await?
             }
         };
         self.backend.note_charge();
         Ok(Permit { state })
+    }
+
+    /// Admits one request of this client to mint or exchange a key.
+    pub(crate) async fn admit_minting(
+        &self,
+        client: IpAddr,
+        now: impl Fn() -> Instant,
+    ) -> Result<Permit, NotAdmitted> {
+        let client = ClientId::of(client);
+        let own = charges_without_key(Scope::Minting, &self.quotas.minting, client);
+        let charges = self.with_server_charges(own, client);
+        let state = self.charge(&charges, None, now, QuotaState::OneKey).await?;
+        self.backend.note_charge();
+        Ok(Permit { state })
+    }
+
+    /// Adds the charges to the server's quotas, around those per client and global of one owner.
+    fn with_server_charges(
+        &self,
+        [own_client, own_global]: [Charge<CounterId>; 2],
+        client: ClientId,
+    ) -> [Charge<CounterId>; COUNTERS] {
+        let [server_client, server_global] =
+            charges_without_key(Scope::Server, &self.quotas.all, client);
+        [server_client, own_client, own_global, server_global]
     }
 
     /// Charges a request to the quotas of the server, of its key and of all keys that this was made
@@ -95,8 +119,8 @@ impl Admission {
         client: ClientId,
         now: impl Fn() -> Instant,
     ) -> Result<Option<QuotaState>, NotAdmitted> {
-        let [first, last] = server_charges(&self.server_quotas, client);
-        let owners = quota_owners(key, &self.default_quotas);
+        let [first, last] = charges_without_key(Scope::Server, &self.quotas.all, client);
+        let owners = quota_owners(key, &self.quotas.default);
         let charges: Vec<_> = owners.iter().map(|owner| owner.charges(client)).collect();
         match *charges.as_slice() {
             [] => {
@@ -215,8 +239,8 @@ impl Admission {
     ) -> Result<(Vec<(QuotaOwner<'a>, Standings<2>)>, bool), StoreError> {
         let client = ClientId::of(client);
         let owners = match key {
-            Some(key) => quota_owners(key, &self.default_quotas),
-            None => vec![QuotaOwner::without_ancestors(None, &self.default_quotas)],
+            Some(key) => quota_owners(key, &self.quotas.default),
+            None => vec![QuotaOwner::without_ancestors(None, &self.quotas.default)],
         };
         let (mut peeked, mut are_shares) = (Vec::with_capacity(owners.len()), false);
         for owner in owners {

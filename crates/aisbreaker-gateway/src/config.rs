@@ -37,6 +37,8 @@ pub struct Config {
     pub server_quotas: RequestQuotas,
     /// Quotas of requests without a key, and of keys that carry none.
     pub default_quotas: RequestQuotas,
+    /// Quotas of minting and of exchanging keys.
+    pub mint_quotas: RequestQuotas,
     /// Who may mint keys, and for which services.
     pub minting: MintPolicy,
     /// The longest lifetime of a key.
@@ -89,6 +91,7 @@ impl Config {
             trusted_proxies: Vec::new(),
             server_quotas: quotas([60, 360, 8_640], [600, 3_600, 86_400]),
             default_quotas: quotas([10, 60, 120], [100, 600, 1_200]),
+            mint_quotas: quotas([30, 300, 1_200], [300, 3_000, 12_000]),
             minting: MintPolicy::default(),
             max_expiration: Duration::from_secs(400 * 86_400),
             max_body_bytes: 32 << 20,

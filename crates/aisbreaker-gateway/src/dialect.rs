@@ -186,9 +186,6 @@ fn openai(failure: &Failure) -> OpenAiError<'_> {
             ("invalid_request_error", Some("model_not_found"))
         }
         StatusCode::PAYLOAD_TOO_LARGE => ("invalid_request_error", Some("request_too_large")),
-        StatusCode::TOO_MANY_REQUESTS if failure.is_final() => {
-            ("insufficient_quota", Some("insufficient_quota"))
-        }
         StatusCode::TOO_MANY_REQUESTS => ("rate_limit_error", Some("rate_limit_exceeded")),
         StatusCode::SERVICE_UNAVAILABLE => ("server_error", Some("service_unavailable")),
         StatusCode::GATEWAY_TIMEOUT => ("server_error", Some("timeout")),

@@ -232,16 +232,15 @@ impl Pipeline {
         })
     }
 
-    /// Charges a request that takes no credentials to the quotas of the server and the default
-    /// quotas.
-    pub(crate) async fn admit_anonymous(
+    /// Charges a request to mint or exchange a key to the quotas of the server and those of minting.
+    pub(crate) async fn admit_minting(
         &self,
         client: IpAddr,
         log: &mut AccessLog,
     ) -> Result<Permit, Failure> {
         let permit = self
             .admission
-            .admit(None, client, || self.clock.monotonic())
+            .admit_minting(client, || self.clock.monotonic())
             .await?;
         log.mark_charged();
         Ok(permit)

@@ -8,7 +8,7 @@ use http::{Response, request::Parts};
 use http_body::Body;
 
 use crate::{
-    admission::Admission,
+    admission::{Admission, ServerQuotas},
     api::{
         info,
         introspect::IntrospectionApi,
@@ -73,12 +73,16 @@ impl Surfaces {
             requires_key: config.require_key,
             sealed_urls,
         };
-        let (server_quotas, default_quotas) = (config.server_quotas, config.default_quotas);
+        let quotas = ServerQuotas {
+            all: config.server_quotas,
+            default: config.default_quotas,
+            minting: config.mint_quotas,
+        };
         let pipeline = Pipeline {
             authenticator,
             revocations: Arc::clone(&state.revocations),
             revoked_before: config.revoked_before,
-            admission: Admission::new(Arc::clone(&state.backend), server_quotas, default_quotas),
+            admission: Admission::new(Arc::clone(&state.backend), quotas),
             body_limits: state.body_limits,
             memories: state.memories.clone(),
             clock: Arc::clone(&state.clock),

@@ -289,6 +289,17 @@ pub(crate) static SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        key: Some("quotas.mint"),
+        variable: "AISBREAKER_MINT_QUOTAS",
+        help: "Quotas of minting and of exchanging API keys, as JSON requestQuotas",
+        on_reload: OnReload::Apply,
+        apply: |draft, value| {
+            draft.settings.gateway.mint_quotas = value.quotas()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
         key: Some("max_counters"),
         variable: "AISBREAKER_MAX_COUNTERS",
         help: "Most quota counters kept in memory; beyond it, new clients share some",

@@ -5,6 +5,7 @@ mod client_identity;
 mod concurrency;
 mod floods;
 mod memory_budget;
+mod mint_quotas;
 mod quota_endpoint;
 mod quotas;
 mod ratelimit_headers;
@@ -15,9 +16,24 @@ mod slow_readers;
 mod state_file;
 mod timeouts;
 
-use crate::support::Response;
+use serde_json::json;
+
+use crate::support::{Request, Response};
 
 const MIB: usize = 1 << 20;
+
+/// Returns the request that makes a key from this one, with these quotas if any.
+fn exchange(key: &str, quotas: Option<&serde_json::Value>) -> Request {
+    let mut body = json!({
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "subject_token": key,
+        "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+    });
+    if let Some(quotas) = quotas {
+        body["requestQuotas"] = quotas.clone();
+    }
+    Request::post("/api/v1/oauth/token", body.to_string())
+}
 
 /// Repeats a request until it succeeds: resources of other requests are released a moment after
 /// their end.

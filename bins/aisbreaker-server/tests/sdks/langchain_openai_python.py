@@ -143,7 +143,7 @@ def spent_daily_quota_fails_at_once():
     spent = model(key=mint("openai", per_day=1))
     spent.invoke("hello")
     for action in (lambda: spent.invoke("hello"), lambda: list(spent.stream("hello"))):
-        assert expect_error_at_once(openai.RateLimitError, action).code == "insufficient_quota"
+        assert expect_error_at_once(openai.RateLimitError, action).code == "rate_limit_exceeded"
 
 
 def bad_keys_are_refused():

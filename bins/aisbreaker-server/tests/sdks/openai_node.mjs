@@ -259,7 +259,7 @@ const checks = {
       const spent = clientOf(await mint(1));
       await chat(MODEL, {}, spent);
       const error = await expectErrorAtOnce(OpenAI.RateLimitError, () => chat(MODEL, { stream }, spent));
-      assert.equal(error.code, "insufficient_quota");
+      assert.equal(error.code, "rate_limit_exceeded");
       assert.match(error.message, /day limit exceeded/);
       assert.equal(error.headers.get("x-should-retry"), "false");
     }

@@ -296,7 +296,7 @@ def spent_daily_quota_fails_at_once():
         spent.chat.completions.create(model="gpt-4o", messages=messages)
         action = lambda: spent.chat.completions.create(model="gpt-4o", messages=messages, stream=streamed)
         error = expect_error_at_once(openai.RateLimitError, action)
-        assert error.code == "insufficient_quota" and "day limit exceeded" in error.message, error.body
+        assert error.code == "rate_limit_exceeded" and "day limit exceeded" in error.message, error.body
         assert error.response.headers["x-should-retry"] == "false", error.response.headers
         assert int(error.response.headers["retry-after"]) > 30, error.response.headers
 

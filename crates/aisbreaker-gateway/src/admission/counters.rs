@@ -31,8 +31,10 @@ pub(crate) struct CounterId {
 pub(crate) enum Scope {
     /// All requests to the server.
     Server,
-    /// Requests without a key, and minting.
+    /// Requests without a key.
     Default,
+    /// Minting and exchanges of keys.
+    Minting,
     /// Requests with this key.
     Key,
     /// Quota queries.
@@ -53,13 +55,14 @@ impl CounterId {
     }
 }
 
-/// The name in a shared store: `server`, `default`, `asking`, `revoking`, or `key:` and the id of the key as it
-/// is logged, then the client. Nothing in it is secret.
+/// The name in a shared store: `server`, `default`, `minting`, `asking`, `revoking`, or `key:` and the
+/// id of the key as it is logged, then the client. Nothing in it is secret.
 impl fmt::Display for CounterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.scope {
             Scope::Server => f.write_str("server")?,
             Scope::Default => f.write_str("default")?,
+            Scope::Minting => f.write_str("minting")?,
             Scope::QuotaQuery => f.write_str("asking")?,
             Scope::OfflineFailure => f.write_str("offline-failure")?,
             Scope::Revocation => f.write_str("revoking")?,
@@ -133,16 +136,16 @@ impl<'a> QuotaOwner<'a> {
 
     /// Returns the charges of one request, per client and global.
     pub(crate) fn charges(&self, client: ClientId) -> [Charge<CounterId>; 2] {
-        let (scope, key) = match self.key {
-            Some(key) => (Scope::Key, counter_name(key)),
-            None => (Scope::Default, [0; 16]),
+        let Some(key) = self.key else {
+            return charges_without_key(Scope::Default, self.quotas, client);
         };
-        let id = |client| CounterId { scope, key, client };
-        let quotas = self.quotas;
-        [
-            Charge::new(id(Some(client)), limits(&quotas.per_client_request_limits)),
-            Charge::shared(id(None), limits(&quotas.global_request_limits)),
-        ]
+        let key = counter_name(key);
+        let id = |client| CounterId {
+            scope: Scope::Key,
+            key,
+            client,
+        };
+        charges(self.quotas, id(Some(client)), id(None))
     }
 }
 
@@ -167,12 +170,24 @@ pub(crate) fn quota_owners<'a>(key: &'a Key, default: &'a RequestQuotas) -> Vec<
     owners
 }
 
-/// Returns the charges of a request to the server's quotas, per client and global.
-pub(crate) fn server_charges(server: &RequestQuotas, client: ClientId) -> [Charge<CounterId>; 2] {
-    let id = |client| CounterId::without_key(Scope::Server, client);
+/// Returns the charges of a request to quotas that belong to no key, per client and global.
+pub(crate) fn charges_without_key(
+    scope: Scope,
+    quotas: &RequestQuotas,
+    client: ClientId,
+) -> [Charge<CounterId>; 2] {
+    let id = |client| CounterId::without_key(scope, client);
+    charges(quotas, id(Some(client)), id(None))
+}
+
+fn charges(
+    quotas: &RequestQuotas,
+    of_client: CounterId,
+    global: CounterId,
+) -> [Charge<CounterId>; 2] {
     [
-        Charge::new(id(Some(client)), limits(&server.per_client_request_limits)),
-        Charge::shared(id(None), limits(&server.global_request_limits)),
+        Charge::new(of_client, limits(&quotas.per_client_request_limits)),
+        Charge::shared(global, limits(&quotas.global_request_limits)),
     ]
 }
 

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, num::NonZeroU32, time::Duration};
 
 use aisbreaker_quota::{Charge, Refusal, Standings, Window, shared::StoreError};
-use aisbreaker_token::KeyId;
+use aisbreaker_token::{Ancestor, KeyId};
 use http::HeaderMap;
 
 use super::{
@@ -12,6 +12,16 @@ use super::{
     ratelimit_headers,
 };
 use crate::{clock::ceil_seconds, opened_key::Key};
+
+/// Follows the message about a default quota, for requests without a key.
+const NO_KEY: &str = ". Requests without an aisbreaker key share the server's default quotas: mint a key with \
+                      requestQuotas (POST /api/v1/oauth/token) and send that";
+/// As above, for a key that was made from no other.
+const KEY_WITHOUT_QUOTAS: &str = ". The key has no quotas of its own, so the server's default quotas apply: mint a key \
+                                  with requestQuotas (POST /api/v1/oauth/token)";
+/// As above, for a key that was made from another.
+const ANCESTOR_WITHOUT_QUOTAS: &str = ". That key has no quotas of its own, so the server's default quotas apply: mint a \
+                                       key with requestQuotas (POST /api/v1/oauth/token) and make this one from it";
 
 /// Why a request is not admitted.
 #[derive(Debug)]
@@ -33,6 +43,8 @@ pub(crate) struct Exceeded {
     /// Whether it counts all clients together.
     is_global: bool,
     owner: LimitOwner,
+    /// Whether it is one of the server's default quotas.
+    is_default: bool,
     window: Window,
     limit: NonZeroU32,
     /// Time until the same request would be admitted; `None`: never.
@@ -75,10 +87,11 @@ impl Exceeded {
             index,
             scope: counter.map_or(Scope::Server, |counter| counter.scope),
             is_global: counter.is_none_or(|counter| counter.client.is_none()),
-            owner: match (counter, key) {
-                (Some(counter), Some(key)) => LimitOwner::of(counter, key),
-                (_, None) | (None, _) => LimitOwner::Obvious,
+            owner: match counter {
+                Some(counter) => LimitOwner::of(counter, key),
+                None => LimitOwner::Obvious,
             },
+            is_default: counter.is_some_and(|counter| is_default(counter, key)),
             window,
             limit,
             retry_after,
@@ -91,6 +104,7 @@ impl Exceeded {
         let quota = match self.scope {
             Scope::Server => "API request",
             Scope::Default
+            | Scope::Minting
             | Scope::Key
             | Scope::QuotaQuery
             | Scope::OfflineFailure
@@ -108,6 +122,7 @@ impl Exceeded {
         );
         match &self.owner {
             LimitOwner::Obvious => {}
+            LimitOwner::Minting => text.push_str(" for minting keys"),
             LimitOwner::ThisKey => text.push_str(" of this key"),
             LimitOwner::Ancestor(id) => {
                 let _written = write!(text, " of the key {id}, which this key was made from");
@@ -118,6 +133,13 @@ impl Exceeded {
             let _written = write!(text, "; try again in {seconds} s");
         }
         text.push(')');
+        if self.is_default {
+            text.push_str(match (self.scope, &self.owner) {
+                (Scope::Key, LimitOwner::Ancestor(_)) => ANCESTOR_WITHOUT_QUOTAS,
+                (Scope::Key, _) => KEY_WITHOUT_QUOTAS,
+                _ => NO_KEY,
+            });
+        }
         text
     }
 
@@ -132,8 +154,10 @@ impl Exceeded {
 /// Whose limit it is, where that is not obvious.
 #[derive(Debug)]
 enum LimitOwner {
-    /// That of the server, or of a key that was made from no other.
+    /// That of the server, of requests without a key, or of a key that was made from no other.
     Obvious,
+    /// That of minting.
+    Minting,
     /// That of the request's own key, which was made from another.
     ThisKey,
     /// That of a key that the request's was made from. Boxed since it is rare and large.
@@ -141,14 +165,34 @@ enum LimitOwner {
 }
 
 impl LimitOwner {
-    fn of(counter: &CounterId, key: &Key) -> Self {
-        if counter.scope != Scope::Key || key.ancestors.is_empty() {
-            return Self::Obvious;
+    fn of(counter: &CounterId, key: Option<&Key>) -> Self {
+        match (counter.scope, key) {
+            (Scope::Minting, _) => Self::Minting,
+            (Scope::Key, Some(key)) if !key.ancestors.is_empty() => {
+                match counted_ancestor(counter, key) {
+                    Some(ancestor) => Self::Ancestor(Box::new(ancestor.id)),
+                    None => Self::ThisKey,
+                }
+            }
+            _ => Self::Obvious,
         }
-        let mut ancestors = key.ancestors.iter().map(|ancestor| ancestor.id);
-        match ancestors.find(|id| counter_name(*id) == counter.key) {
-            Some(id) => Self::Ancestor(Box::new(id)),
-            None => Self::ThisKey,
-        }
+    }
+}
+
+/// Returns the key that the counter counts, of those that this key was made from.
+fn counted_ancestor<'a>(counter: &CounterId, key: &'a Key) -> Option<&'a Ancestor> {
+    let mut ancestors = key.ancestors.iter();
+    ancestors.find(|ancestor| counter_name(ancestor.id) == counter.key)
+}
+
+/// Returns whether the limits of this counter are the default quotas.
+fn is_default(counter: &CounterId, key: Option<&Key>) -> bool {
+    match (counter.scope, key) {
+        (Scope::Default, _) => true,
+        (Scope::Key, Some(key)) => match counted_ancestor(counter, key) {
+            Some(ancestor) => ancestor.request_quotas.is_none(),
+            None => key.quotas.is_none(),
+        },
+        _ => false,
     }
 }

@@ -70,6 +70,7 @@ fn encode(counter: &CounterId, to: &mut Vec<u8>) {
         Scope::QuotaQuery => 3,
         Scope::OfflineFailure => 4,
         Scope::Revocation => 5,
+        Scope::Minting => 6,
     });
     to.extend_from_slice(&counter.key);
     if let Some(client) = counter.client {
@@ -86,6 +87,7 @@ fn decode(bytes: &[u8]) -> Option<CounterId> {
         3 => Scope::QuotaQuery,
         4 => Scope::OfflineFailure,
         5 => Scope::Revocation,
+        6 => Scope::Minting,
         _ => return None,
     };
     let (key, rest) = rest.split_first_chunk()?;

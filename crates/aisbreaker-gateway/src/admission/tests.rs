@@ -44,7 +44,12 @@ fn admission(now: Instant, capacity: usize) -> Admission {
     };
     let counters = counters(now, capacity);
     let backend = Arc::new(Backend::new(counters, None, Metrics::new(false).quotas));
-    Admission::new(backend, quotas, quotas)
+    let quotas = ServerQuotas {
+        all: quotas,
+        default: quotas,
+        minting: quotas,
+    };
+    Admission::new(backend, quotas)
 }
 
 fn trusted_proxies() -> Vec<IpNet> {
@@ -165,6 +170,11 @@ fn counters_are_named_by_ids_and_addresses_as_logged() {
         (
             name(Scope::Default, [0; 16], client("255.255.255.255")),
             "default:255.255.255.255",
+        ),
+        (name(Scope::Minting, [0; 16], None), "minting"),
+        (
+            name(Scope::Minting, [0; 16], client("192.0.2.7")),
+            "minting:192.0.2.7",
         ),
         (
             name(Scope::Key, key, client("2001:db8:1:2:3:4:5:6")),

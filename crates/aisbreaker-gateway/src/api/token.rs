@@ -68,7 +68,7 @@ impl Minter {
             .await?;
         let (format, max_lifetime) = (head.content.format, self.rules.max_lifetime);
         let parse = move |body: &Bytes| TokenRequest::parse(format, body, max_lifetime);
-        let admit = async |log: &mut AccessLog| pipeline.admit_anonymous(head.client, log).await;
+        let admit = async |log: &mut AccessLog| pipeline.admit_minting(head.client, log).await;
         let (request, permit) = parse_and_admit(body, parse, admit, log).await?;
         let now = pipeline.clock.wall();
         let outcome = match request {

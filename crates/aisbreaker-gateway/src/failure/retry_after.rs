@@ -37,10 +37,4 @@ impl Failure {
         let seconds = ceil_seconds(wait).max(1);
         self.with_header(RETRY_AFTER, HeaderValue::from(seconds))
     }
-
-    /// Returns whether the client is asked not to retry.
-    pub(crate) fn is_final(&self) -> bool {
-        let should_retry = self.headers.get(X_SHOULD_RETRY);
-        should_retry.is_some_and(|value| value == "false")
-    }
 }

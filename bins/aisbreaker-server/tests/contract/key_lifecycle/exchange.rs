@@ -340,7 +340,7 @@ fn a_revoked_key_has_no_new_children_and_ends_those_that_it_has() {
 #[test]
 fn an_exchange_is_charged_as_minting_is() {
     let limits = quotas([1_000; 3], [1_000, 1_000, 3]).to_string();
-    let server = Server::start(&[("AISBREAKER_DEFAULT_QUOTAS", &limits)]);
+    let server = Server::start(&[("AISBREAKER_MINT_QUOTAS", &limits)]);
     let parent = parent(&server);
     let request = exchange(&parent, &json!({}));
     let malformed = exchange(&parent, &json!({"restrict": 1}));

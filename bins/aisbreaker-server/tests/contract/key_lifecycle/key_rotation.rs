@@ -71,6 +71,7 @@ impl KeyFiles {
                 ),
                 ("AISBREAKER_SERVER_QUOTAS", &ample),
                 ("AISBREAKER_DEFAULT_QUOTAS", &ample),
+                ("AISBREAKER_MINT_QUOTAS", &ample),
             ],
         )
     }

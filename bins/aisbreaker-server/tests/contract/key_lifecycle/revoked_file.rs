@@ -253,6 +253,7 @@ fn what_cannot_be_written_is_never_confirmed() {
             ("AISBREAKER_REVOKED_FILE", file.to_str().unwrap()),
             ("AISBREAKER_SERVER_QUOTAS", &*ample),
             ("AISBREAKER_DEFAULT_QUOTAS", &*ample),
+            ("AISBREAKER_MINT_QUOTAS", &*ample),
         ],
     );
     // The start has dropped what was doubled, so that there is room for a while.

@@ -148,10 +148,11 @@ fn abandoned_decompression_uses_bounded_memory_and_threads() {
 
 #[test]
 fn costly_bodies_are_charged_before_they_are_parsed() {
-    let server = Server::start(&[(
-        "AISBREAKER_DEFAULT_QUOTAS",
-        &quotas([2; 3], [100; 3]).to_string(),
-    )]);
+    let once = quotas([1; 3], [100; 3]).to_string();
+    let server = Server::start(&[
+        ("AISBREAKER_DEFAULT_QUOTAS", &once),
+        ("AISBREAKER_MINT_QUOTAS", &once),
+    ]);
     let not_gzip = |path: &str| {
         Request::new("POST", path)
             .header("Content-Type", "application/json")

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::exchange;
 use super::ratelimit_headers::{
     PLENTY, WINDOWS, assert_refused, call_from, key_with, parse_list, plenty_except, remaining,
 };
@@ -55,42 +56,78 @@ fn server_refusal_does_not_charge_the_key() {
 }
 
 #[test]
-fn keyless_callers_and_minting_share_the_default_limits() {
-    let limits = quotas([4, 100, 100], PLENTY).to_string();
+fn callers_without_a_key_share_the_default_limits() {
+    let limits = quotas([3, 100, 100], PLENTY).to_string();
     let server = Server::start(&[("AISBREAKER_DEFAULT_QUOTAS", &limits)]);
-    let minting =
-        Request::mint(&json!({"requestAuthAndQuotas": {"requestQuotas": ample_quotas()}}));
+    let key = key_with(&server, PLENTY, PLENTY);
 
-    let minted = server.send(&minting);
-    assert_eq!(minted.status, 200);
-    assert_eq!(remaining(&minted, 4, 60), 3, "minting is charged");
-    assert_eq!(
-        remaining(&server.process("", &dummy_call()), 4, 60),
-        2,
-        "a call without a key"
-    );
-    assert_eq!(
-        remaining(&server.process("sk-one", &dummy_call()), 4, 60),
-        1,
-        "a call with a secret"
-    );
-    assert_eq!(
-        remaining(&server.process("sk-two", &dummy_call()), 4, 60),
-        0,
-        "a call with another secret"
-    );
+    for (left, bearer) in [(2, ""), (1, "sk-one"), (0, "sk-two")] {
+        let response = server.process(bearer, &dummy_call());
+        assert_eq!(remaining(&response, 3, 60), left, "{bearer}");
+    }
 
     let message = "Request quota exceeded: client requests per minute limit exceeded";
-    assert_refused("no key", &server.process("", &dummy_call()), message);
-    assert_refused(
-        "a new secret",
-        &server.process("sk-three", &dummy_call()),
-        message,
-    );
-    assert_refused("minting", &server.send(&minting), message);
+    for bearer in ["", "sk-three"] {
+        assert_refused(bearer, &server.process(bearer, &dummy_call()), message);
+    }
     // A key with its own quotas is not affected.
-    let key = minted.json()["access_token"].as_str().unwrap().to_owned();
     assert_eq!(server.process(&key, &dummy_call()).status, 200);
+}
+
+#[test]
+fn refusals_by_default_quotas_say_how_to_get_larger_ones() {
+    let once = quotas([1, 100, 100], PLENTY).to_string();
+    let server = Server::start(&[("AISBREAKER_DEFAULT_QUOTAS", &once)]);
+    let bare = server.mint(&json!({"requestAuthAndQuotas": {}}));
+    let child = |quotas| {
+        let response = server.send(&exchange(&bare, quotas));
+        response.json()["access_token"].as_str().unwrap().to_owned()
+    };
+    let narrowed = child(None);
+    let narrowed_with_quotas = child(Some(&ample_quotas()));
+    let with_quotas = key_with(&server, [1, 100, 100], PLENTY);
+    assert_eq!(server.process("", &dummy_call()).status, 200);
+    assert_eq!(server.process(&bare, &dummy_call()).status, 200);
+    assert_eq!(server.process(&with_quotas, &dummy_call()).status, 200);
+    let advice = "with requestQuotas (POST /api/v1/oauth/token)";
+    let rows = [
+        (
+            "no key",
+            "",
+            Some("Requests without an aisbreaker key share"),
+        ),
+        (
+            "own secret",
+            "sk-own",
+            Some("Requests without an aisbreaker key share"),
+        ),
+        ("key", &bare, Some("The key has no quotas of its own")),
+        (
+            "made from it",
+            &narrowed,
+            Some("That key has no quotas of its own"),
+        ),
+        (
+            "made from it, with quotas",
+            &narrowed_with_quotas,
+            Some("That key has no quotas of its own"),
+        ),
+        ("key with quotas", &with_quotas, None),
+    ];
+
+    for (row, bearer, cause) in rows {
+        let refused = server.process(bearer, &dummy_call());
+        let message = "Request quota exceeded: client requests per minute limit exceeded";
+        assert_refused(row, &refused, message);
+        let message = refused.message();
+        match cause {
+            Some(cause) => assert!(
+                message.contains(cause) && message.contains(advice),
+                "{row}: {message}"
+            ),
+            None => assert!(message.ends_with(" s)"), "{row}: {message}"),
+        }
+    }
 }
 
 #[test]
@@ -98,9 +135,9 @@ fn key_without_quotas_gets_its_own_default_limits() {
     let limits = quotas([3, 100, 100], PLENTY).to_string();
     let server = Server::start(&[("AISBREAKER_DEFAULT_QUOTAS", &limits)]);
     let key = server.mint(&json!({"requestAuthAndQuotas": {}}));
-    assert_eq!(server.process("", &dummy_call()).status, 200);
-    assert_eq!(server.process("", &dummy_call()).status, 200);
-    assert_eq!(server.process("", &dummy_call()).status, 429);
+    for status in [200, 200, 200, 429] {
+        assert_eq!(server.process("", &dummy_call()).status, status);
+    }
 
     let statuses: Vec<u16> = (0..4)
         .map(|_| server.process(&key, &dummy_call()).status)

@@ -128,6 +128,30 @@ fn two_servers_count_together_and_report_the_same() {
 }
 
 #[test]
+fn two_servers_count_minting_together() {
+    let Some(redis) = RedisServer::start(&[]) else {
+        return;
+    };
+    let limits = quotas([PLENTY, PLENTY, 3], [PLENTY; 3]).to_string();
+    let environment = [("AISBREAKER_MINT_QUOTAS", &*limits)];
+    let servers = [server(&redis, &environment), server(&redis, &environment)];
+    let minting = Request::mint(&json!({"requestAuthAndQuotas": {}}));
+
+    for used in 1..=3_usize {
+        let minted = servers[used % 2].send(&minting);
+        assert_eq!(minted.status, 200, "{minted:?}");
+        assert_eq!(
+            minted.header("x-ratelimit-remaining-requests"),
+            Some(&*(3 - used).to_string())
+        );
+    }
+    for server in &servers {
+        assert!(!is_admitted(&server.send(&minting)));
+        assert_eq!(server.process("", &dummy_call()).status, 200);
+    }
+}
+
+#[test]
 fn four_servers_under_load_admit_exactly_the_limit() {
     const LIMIT: u32 = 300;
     let Some(redis) = RedisServer::start(&[]) else {
@@ -165,10 +189,10 @@ fn stored_counters_contain_no_secrets_and_expire() {
     found.sort_unstable();
     let of_key = |client: &str| format!("key:{id}{client}");
     let expected = [
-        "default",
-        "default:127.0.0.1",
         &of_key(""),
         &of_key(":127.0.0.1"),
+        "minting",
+        "minting:127.0.0.1",
         "probe",
         "server",
         "server:127.0.0.1",

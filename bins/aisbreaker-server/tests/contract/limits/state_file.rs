@@ -126,17 +126,32 @@ fn line_end_is_not_part_of_the_file_name() {
 }
 
 #[test]
+fn restart_keeps_the_charges_of_minting() {
+    let directory = TempDirectory::new();
+    let limits = quotas([1_000, 1_000, 2], [1_000; 3]).to_string();
+    let environment = [("AISBREAKER_MINT_QUOTAS", &*limits)];
+    let minting = Request::mint(&json!({"requestAuthAndQuotas": {}}));
+    let server = start(&directory.file(), &environment);
+    assert_eq!(remaining_today(&server.send(&minting)), 1);
+    stop(server);
+
+    let server = start(&directory.file(), &environment);
+
+    assert_eq!(remaining_today(&server.send(&minting)), 0);
+    assert_eq!(server.send(&minting).status, 429);
+    assert_eq!(call_without_key(&server).status, 200);
+}
+
+#[test]
 fn restart_keeps_every_charge() {
     let directory = TempDirectory::new();
     let file = directory.file();
     let server = start(&file, &[]);
     wait_for_message(&server, "there is no state file yet");
     let key = server.mint(&grant(&quotas([900, 900, 3], [900; 3]), &json!([])));
-    assert_eq!(
-        remaining_today(&call_without_key(&server)),
-        3,
-        "minting is charged as well"
-    );
+    for left in [4, 3] {
+        assert_eq!(remaining_today(&call_without_key(&server)), left);
+    }
     assert_eq!(remaining_today(&server.process(&key, &dummy_call())), 2);
     stop(server);
     assert_eq!(directory.names(), ["counters"]);

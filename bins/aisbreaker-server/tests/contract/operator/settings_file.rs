@@ -80,6 +80,9 @@ fn every_setting_is_accepted() {
             [quotas.default]
             perClientRequestLimits = {{requestsPerMinute = 4, requestsPerHour = 5, requestsPerDay = 6}}
             globalRequestLimits = {{requestsPerMinute = 40, requestsPerHour = 50, requestsPerDay = 60}}
+            [quotas.mint]
+            perClientRequestLimits = {{requestsPerMinute = 3, requestsPerHour = 5, requestsPerDay = 6}}
+            globalRequestLimits = {{requestsPerMinute = 30, requestsPerHour = 50, requestsPerDay = 60}}
             [log]
             filter = "info"
             format = "json"

@@ -93,7 +93,7 @@ fn wrong_client_secrets_are_charged() {
     let server = Server::start(&[
         ("AISBREAKER_MINT_SECRET", SECRET),
         (
-            "AISBREAKER_DEFAULT_QUOTAS",
+            "AISBREAKER_MINT_QUOTAS",
             &quotas([3; 3], [100; 3]).to_string(),
         ),
     ]);

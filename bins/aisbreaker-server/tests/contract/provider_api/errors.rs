@@ -93,7 +93,7 @@ fn errors_use_the_dialect_of_the_caller() {
             &spent,
             small,
             429,
-            ("insufficient_quota", Some("insufficient_quota")),
+            ("rate_limit_error", Some("rate_limit_exceeded")),
             "rate_limit_error",
         ),
         (

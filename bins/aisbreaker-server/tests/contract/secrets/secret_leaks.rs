@@ -183,7 +183,7 @@ fn no_log_level_reveals_a_secret() {
 }
 
 /// Variables that a phrase makes invalid, and one that is no setting.
-const VARIABLES: [&str; 15] = [
+const VARIABLES: [&str; 16] = [
     "AISBREAKER_LISTEN",
     "PORT",
     "DEFAULT_AISBREAKER_API_KEY",
@@ -192,6 +192,7 @@ const VARIABLES: [&str; 15] = [
     "AISBREAKER_EGRESS_ALLOW",
     "AISBREAKER_SERVER_QUOTAS",
     "AISBREAKER_DEFAULT_QUOTAS",
+    "AISBREAKER_MINT_QUOTAS",
     "AISBREAKER_MAX_EXPIRATION",
     "AISBREAKER_MAX_BODY_BYTES",
     "AISBREAKER_HEADER_TIMEOUT",

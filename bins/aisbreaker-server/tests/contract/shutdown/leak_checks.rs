@@ -167,6 +167,7 @@ impl MonitoredServer {
         let defaults = [
             ("AISBREAKER_SERVER_QUOTAS", &*ample),
             ("AISBREAKER_DEFAULT_QUOTAS", &*ample),
+            ("AISBREAKER_MINT_QUOTAS", &*ample),
             // Without a line for every request, the log that a failing test shows stays readable.
             (
                 "AISBREAKER_LOG",

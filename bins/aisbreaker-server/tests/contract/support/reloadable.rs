@@ -23,6 +23,7 @@ impl ReloadableServer {
             ("AUTH_ENCRYPTION_KEYPHRASE", KEY),
             ("AISBREAKER_SERVER_QUOTAS", &*ample),
             ("AISBREAKER_DEFAULT_QUOTAS", &*ample),
+            ("AISBREAKER_MINT_QUOTAS", &*ample),
         ];
         Self::start_with(&environment, text)
     }

@@ -48,6 +48,7 @@ impl Server {
         let defaults = [
             ("AISBREAKER_SERVER_QUOTAS", &*ample),
             ("AISBREAKER_DEFAULT_QUOTAS", &*ample),
+            ("AISBREAKER_MINT_QUOTAS", &*ample),
         ];
         Self::start_with_built_in_quotas(&[&defaults, environment].concat())
     }

@@ -67,7 +67,12 @@ fn ancestor(number: u32, quotas: Option<RequestQuotas>) -> Ancestor {
 fn admission_with(store: Option<SharedQuotas>, default: RequestQuotas) -> Admission {
     let metrics = Metrics::new(store.is_some()).quotas;
     let backend = Arc::new(Backend::new(counters(now(), 100_000), store, metrics));
-    Admission::new(backend, per_day(PLENTY, PLENTY), default)
+    let quotas = ServerQuotas {
+        all: per_day(PLENTY, PLENTY),
+        default,
+        minting: default,
+    };
+    Admission::new(backend, quotas)
 }
 
 fn in_memory() -> Admission {

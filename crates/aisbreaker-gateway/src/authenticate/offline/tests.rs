@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    admission::{backend::Backend, counters::counters},
+    admission::{ServerQuotas, backend::Backend, counters::counters},
     api::token::{
         MintPolicy,
         grant_rules::{GrantRules, RuleBroken},
@@ -59,7 +59,14 @@ impl Client {
             Metrics::new(false).quotas,
         ));
         Self {
-            admission: Admission::new(backend, config.server_quotas, config.default_quotas),
+            admission: Admission::new(
+                backend,
+                ServerQuotas {
+                    all: config.server_quotas,
+                    default: config.default_quotas,
+                    minting: config.mint_quotas,
+                },
+            ),
             clock: StoppedClock(Mutex::new(now)),
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         }

@@ -27,6 +27,7 @@ fn server_keys() {
     let quotas = [
         ("AISBREAKER_SERVER_QUOTAS", &*ample),
         ("AISBREAKER_DEFAULT_QUOTAS", &*ample),
+        ("AISBREAKER_MINT_QUOTAS", &*ample),
     ];
     let server = ReloadableServer::start_with(&quotas, &format!("keys.sealing = \"{KEY}\""));
     let first = key(&server);

@@ -68,6 +68,7 @@ fn no_request_fails_while_settings_are_reloaded() {
         ("AUTH_ENCRYPTION_KEYPHRASE", KEY),
         ("AISBREAKER_SERVER_QUOTAS", &*ample),
         ("AISBREAKER_DEFAULT_QUOTAS", &*ample),
+        ("AISBREAKER_MINT_QUOTAS", &*ample),
     ];
     let server = ReloadableServer::start_with(&environment, &text(0));
     let key = server.mint(&grant(

@@ -41,7 +41,8 @@ impl EmbeddedGateway {
         let mut config = Config::new(KeyRing::new(ServerKey::generate().expect("a key")));
         let ample = quotas([100_000_000; 3], [100_000_000; 3]).to_string();
         config.server_quotas = quotas_from_json(&ample).expect("quotas");
-        config.default_quotas = quotas_from_json(&ample).expect("quotas");
+        config.default_quotas = config.server_quotas;
+        config.mint_quotas = config.server_quotas;
         let gateway = Gateway::new(config, registry, SystemClock::new());
         let listener = runtime
             .block_on(TcpListener::bind("127.0.0.1:0"))
