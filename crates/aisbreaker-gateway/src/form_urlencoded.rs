@@ -1,5 +1,34 @@
 //! The `application/x-www-form-urlencoded` format (WHATWG URL section 5.1).
 
+use aisbreaker_api::InvalidRequest;
+use secrecy::zeroize::Zeroizing;
+
+/// Returns the names and values of a form, decoded, one after the other. A parameter without a value
+/// counts as left out (RFC 6749 section 3.2).
+///
+/// # Errors
+/// [`InvalidRequest`] if the form is not UTF-8, or has more than `max` parameters, with or without a
+/// value.
+pub(crate) fn parameters(
+    form: &[u8],
+    max: usize,
+) -> Result<impl Iterator<Item = (String, Zeroizing<String>)>, InvalidRequest> {
+    let Ok(form) = std::str::from_utf8(form) else {
+        return Err(InvalidRequest::new("the form", "must be UTF-8"));
+    };
+    if form.split('&').count() > max {
+        let problem = format!("must have {max} parameters at most");
+        return Err(InvalidRequest::new("the form", problem));
+    }
+    Ok(form.split('&').filter_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        if value.is_empty() {
+            return None;
+        }
+        Some((decode(name), Zeroizing::new(decode(value))))
+    }))
+}
+
 /// Decodes one name or value. Malformed escapes are kept, and invalid UTF-8 is replaced.
 pub(crate) fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
@@ -20,7 +49,10 @@ pub(crate) fn decode(text: &str) -> String {
     // The bytes become the text where they can: a copy of a secret would not be zeroized.
     match String::from_utf8(bytes) {
         Ok(text) => text,
-        Err(invalid) => String::from_utf8_lossy(invalid.as_bytes()).into_owned(),
+        Err(invalid) => {
+            let bytes = Zeroizing::new(invalid.into_bytes());
+            String::from_utf8_lossy(&bytes).into_owned()
+        }
     }
 }
 
@@ -61,6 +93,27 @@ mod tests {
         #[test]
         fn decodes_what_it_encoded(text: String) {
             proptest::prop_assert_eq!(decode(&encode(&text)), text);
+        }
+    }
+
+    #[test]
+    fn a_form_has_its_parameters_in_order_and_no_more_than_allowed() {
+        let form = b"a=1&%62=+&c&d=&=e&a=%3D&";
+        let read: Vec<_> = parameters(form, 7).unwrap().collect();
+        let read: Vec<(&str, &str)> = read
+            .iter()
+            .map(|(name, value)| (&**name, value.as_str()))
+            .collect();
+        assert_eq!(read, [("a", "1"), ("b", " "), ("", "e"), ("a", "=")]);
+
+        for (form, max, problem) in [
+            (&form[..], 6, "the form must have 6 parameters at most"),
+            (b"a=\xff", 1, "the form must be UTF-8"),
+        ] {
+            match parameters(form, max) {
+                Ok(_) => panic!("{problem}"),
+                Err(error) => assert_eq!(error.to_string(), problem),
+            }
         }
     }
 

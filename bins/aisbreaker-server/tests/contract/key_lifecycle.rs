@@ -4,6 +4,7 @@ mod caller_chosen_addresses;
 mod callers_without_a_key;
 mod command_line;
 mod exchange;
+mod forms;
 mod introspection;
 mod jwks;
 mod key_rotation;

@@ -20,13 +20,18 @@ use tokio::{
 use crate::{
     memory::{ClientMemory, MemoryHold},
     request::{
-        error::RequestError, head::Content, inflate::ContentCoding, secret_buffer::SecretBuffer,
+        error::RequestError,
+        head::{Content, ContentFormat},
+        inflate::ContentCoding,
+        secret_buffer::SecretBuffer,
     },
 };
 
 /// The largest content that is cheap to parse. Anything larger, or with a content coding, is
 /// charged to the quotas before it is parsed.
 const MAX_CHEAP_BYTES: usize = 64 << 10;
+/// The largest form in bytes: one of many short parameters takes many times its length.
+const MAX_FORM_BYTES: usize = 256 << 10;
 /// How much longer content may be by its coding, apart from a part of its length: the headers of
 /// gzip, with a file name.
 const MAX_CODING_OVERHEAD: usize = 1_024;
@@ -121,6 +126,13 @@ impl ReceivedBody {
         key_limit: Option<u64>,
         memory: &Arc<ClientMemory>,
     ) -> Result<Self, RequestError> {
+        let limits = match content.format {
+            Some(ContentFormat::UrlEncoded) => BodyLimits {
+                max_bytes: limits.max_bytes.min(MAX_FORM_BYTES),
+                ..limits
+            },
+            Some(ContentFormat::Json | ContentFormat::Multipart) | None => limits,
+        };
         let limit = SizeLimit::of(limits.max_bytes, key_limit);
         let encoded = BodyLimits {
             max_bytes: limit.encoded_bytes(content.coding, limits.max_bytes),

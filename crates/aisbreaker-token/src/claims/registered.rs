@@ -75,7 +75,6 @@ impl Claim {
 }
 
 /// The registered claims of a key.
-#[derive(Debug)]
 pub(crate) struct RegisteredClaims<'de> {
     pub(super) version: Version,
     /// The claims read so far, one bit each.
@@ -92,7 +91,7 @@ pub(crate) struct RegisteredClaims<'de> {
 }
 
 /// The claims that only offline keys have.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct OfflineTexts<'de> {
     pub(crate) client_secret: Option<Cow<'de, str>>,
     pub(crate) parent: Option<Cow<'de, str>>,

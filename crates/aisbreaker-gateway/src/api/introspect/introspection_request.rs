@@ -1,9 +1,12 @@
 //! The form of an introspection request (RFC 7662 section 2.1).
 
 use aisbreaker_api::InvalidRequest;
-use secrecy::{SecretString, zeroize::Zeroizing};
+use secrecy::SecretString;
 
 use crate::form_urlencoded;
+
+/// The most parameters of a form.
+const MAX_PARAMETERS: usize = 64;
 
 /// The key to tell about.
 #[derive(Debug)]
@@ -15,21 +18,14 @@ impl IntrospectionRequest {
     /// Parses a form. Parameters without a value count as left out (RFC 6749 section 3.2), and those
     /// that are not known are ignored, `token_type_hint` among them.
     pub(super) fn parse(body: &[u8]) -> Result<Self, InvalidRequest> {
-        let Ok(text) = std::str::from_utf8(body) else {
-            return Err(InvalidRequest::new("the form", "must be UTF-8"));
-        };
         let mut token = None;
-        for pair in text.split('&') {
-            let Some((name, value)) = pair.split_once('=') else {
-                continue;
-            };
-            if form_urlencoded::decode(name) != "token" || value.is_empty() {
+        for (name, value) in form_urlencoded::parameters(body, MAX_PARAMETERS)? {
+            if name != "token" {
                 continue;
             }
             if token.is_some() {
                 return Err(InvalidRequest::new("token", "must be sent once"));
             }
-            let value = Zeroizing::new(form_urlencoded::decode(value));
             // Files and shells leave line ends.
             token = Some(SecretString::from(value.trim()));
         }

@@ -2,12 +2,14 @@
 
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_token::KeyId;
-use secrecy::{SecretString, zeroize::Zeroizing};
+use secrecy::SecretString;
 
 use crate::form_urlencoded;
 
 /// The most ids of one request.
 const MAX_IDS: usize = 1_000;
+/// The most parameters of a form: all ids, and some that are not known.
+const MAX_PARAMETERS: usize = 1_100;
 
 /// What a request revokes.
 #[derive(Debug)]
@@ -22,23 +24,20 @@ impl RevocationRequest {
     /// Parses a form. Parameters without a value count as left out (RFC 6749 section 3.1), and those
     /// that are not known are ignored, `token_type_hint` among them: the server finds out by itself.
     pub(super) fn parse(body: &[u8]) -> Result<Self, InvalidRequest> {
-        let Ok(text) = std::str::from_utf8(body) else {
-            return Err(InvalidRequest::new("the form", "must be UTF-8"));
-        };
         let (mut token, mut ids) = (None, Vec::new());
-        for pair in text.split('&') {
-            let Some((name, value)) = pair.split_once('=') else {
-                continue;
-            };
-            let value = Zeroizing::new(form_urlencoded::decode(value));
+        for (name, value) in form_urlencoded::parameters(body, MAX_PARAMETERS)? {
             // Files and shells leave line ends.
             let value = value.trim();
-            match form_urlencoded::decode(name).as_str() {
+            match name.as_str() {
                 _ if value.is_empty() => {}
                 "token" if token.is_some() => {
                     return Err(InvalidRequest::new("token", "must be sent once"));
                 }
                 "token" => token = Some(SecretString::from(value)),
+                "id" if ids.len() == MAX_IDS => {
+                    let problem = format!("must be sent {MAX_IDS} times at most");
+                    return Err(InvalidRequest::new("id", problem));
+                }
                 "id" => ids.push(key_id(value)?),
                 _ => {}
             }
@@ -47,10 +46,6 @@ impl RevocationRequest {
             Some(token) if ids.is_empty() => Ok(Self::Token(token)),
             Some(_) => Err(InvalidRequest::new("token", "must not be sent with id")),
             None if ids.is_empty() => Err(InvalidRequest::new("token", "is missing")),
-            None if ids.len() > MAX_IDS => Err(InvalidRequest::new(
-                "id",
-                format!("must be sent {MAX_IDS} times at most"),
-            )),
             None => Ok(Self::Ids(ids)),
         }
     }

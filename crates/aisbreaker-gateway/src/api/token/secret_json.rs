@@ -57,6 +57,10 @@ impl Drop for ZeroizingMap {
 pub(crate) struct ZeroizingValue(Value);
 
 impl ZeroizingValue {
+    pub(crate) fn is_null(&self) -> bool {
+        self.0.is_null()
+    }
+
     pub(crate) fn into_inner(mut self) -> Value {
         self.0.take()
     }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use aisbreaker_api::{InvalidRequest, read::take};
-use secrecy::zeroize::Zeroizing;
 use serde_json::{Map, Value};
 
 use super::{
@@ -17,6 +16,8 @@ use crate::{
 };
 
 const GRANT_TYPE: &str = "grant_type";
+/// The most parameters of a form.
+const MAX_PARAMETERS: usize = 64;
 /// Parameters whose value in a form is JSON text.
 const JSON_IN_FORMS: [&str; 3] = ["restrict", "requestQuotas", "delegation"];
 /// Parameters that may be repeated in a form (RFC 8693 section 2.1).
@@ -75,23 +76,19 @@ fn has_restrict(body: &[u8]) -> bool {
 
 /// Parses a form. A parameter without a value counts as left out (RFC 6749 section 3.2).
 fn form_members(body: &[u8]) -> Result<ZeroizingMap, ExchangeError> {
-    let Ok(text) = std::str::from_utf8(body) else {
-        return Err(InvalidRequest::new("the form", "must be UTF-8").into());
-    };
     let mut members = ZeroizingMap::default();
-    for pair in text.split('&') {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let name = form_urlencoded::decode(name);
-        let value = Zeroizing::new(form_urlencoded::decode(value));
-        if value.is_empty() {
-            continue;
+    for (name, value) in form_urlencoded::parameters(body, MAX_PARAMETERS)? {
+        // Judged here, since the value is not zeroized any more once it is parsed.
+        if members.contains_key(&name) && !REPEATABLE.contains(&&*name) {
+            let problem = "must not have a parameter twice";
+            return Err(InvalidRequest::new("the form", problem).into());
         }
         let value = if JSON_IN_FORMS.contains(&&*name) {
             json(&name, value.as_bytes())?
         } else {
             Value::String(String::clone(&value))
         };
-        insert(&mut members, name, value)?;
+        insert(&mut members, name, value);
     }
     Ok(members)
 }
@@ -107,11 +104,7 @@ fn json(name: &str, text: &[u8]) -> Result<Value, InvalidRequest> {
 }
 
 /// Inserts a parameter. One that may be repeated becomes a list.
-fn insert(
-    members: &mut Map<String, Value>,
-    name: String,
-    value: Value,
-) -> Result<(), InvalidRequest> {
+fn insert(members: &mut Map<String, Value>, name: String, value: Value) {
     if REPEATABLE.contains(&&*name) {
         let values = members
             .entry(name)
@@ -119,16 +112,9 @@ fn insert(
         if let Value::Array(values) = values {
             values.push(value);
         }
-        return Ok(());
+    } else {
+        members.insert(name, value);
     }
-    if members.contains_key(&name) {
-        return Err(InvalidRequest::new(
-            "the form",
-            "must not have a parameter twice",
-        ));
-    }
-    members.insert(name, value);
-    Ok(())
 }
 
 #[cfg(test)]

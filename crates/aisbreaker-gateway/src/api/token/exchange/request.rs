@@ -57,7 +57,7 @@ impl ExchangeRequest {
             }
         }
         for name in ["actor_token", "actor_token_type"] {
-            if take(members, name).is_some() {
+            if members.remove(name).is_some_and(|value| !value.is_null()) {
                 return Err(InvalidRequest::new(name, "is not supported").into());
             }
         }
