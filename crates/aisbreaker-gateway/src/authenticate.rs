@@ -31,12 +31,10 @@ pub(crate) enum AuthenticationError {
     RuleBroken(RuleBroken),
     /// The key was sealed offline, and too many such keys of this client did not open.
     TooManyFailures,
-    /// The server's default key does not open here and now.
-    InvalidDefaultKey(OpenError),
     /// The key opens, but is revoked.
     Revoked(Revoked),
-    /// The server's default key is revoked.
-    RevokedDefaultKey(Revoked),
+    /// The server's default key may not be used, for this reason.
+    DefaultKey(Box<Self>),
     /// The key holds a service id that is not one.
     InvalidServiceId,
     /// The key holds a restriction that is not understood.
@@ -65,6 +63,8 @@ pub(crate) struct Authenticator {
 #[derive(Debug)]
 pub(crate) struct Caller {
     pub(crate) key: Option<Key>,
+    /// Whether that is the server's default key.
+    pub(crate) is_default: bool,
     pub(crate) credentials: Credentials,
     /// Other names of models, with the service ids that they stand for.
     pub(crate) model_aliases: BTreeMap<String, String>,
@@ -139,12 +139,16 @@ impl Authenticator {
         };
         match self.open_unlimited(&self.keys, key.expose_secret(), host, now) {
             // The operator configured this key, whoever may mint.
-            Ok(opened) => Caller::with_key(opened, None, UrlSource::Trusted),
-            Err(AuthenticationError::InvalidKey(cause)) => {
-                Err(AuthenticationError::InvalidDefaultKey(cause))
+            Ok(opened) => {
+                let caller = Caller::with_key(opened, None, UrlSource::Trusted);
+                caller.map(|caller| Caller {
+                    is_default: true,
+                    ..caller
+                })
             }
             Err(error) => Err(error),
         }
+        .map_err(|error| AuthenticationError::DefaultKey(Box::new(error)))
     }
 }
 
@@ -161,9 +165,20 @@ impl From<RuleBroken> for AuthenticationError {
 }
 
 impl Caller {
+    /// Returns the error of a caller whose key is revoked.
+    pub(crate) fn refuse(&self, revoked: Revoked) -> AuthenticationError {
+        let error = AuthenticationError::Revoked(revoked);
+        if self.is_default {
+            AuthenticationError::DefaultKey(Box::new(error))
+        } else {
+            error
+        }
+    }
+
     fn without_key(credentials: Credentials) -> Self {
         Self {
             key: None,
+            is_default: false,
             credentials,
             model_aliases: BTreeMap::new(),
             restrictions: Restrictions::default(),
@@ -203,6 +218,7 @@ impl Caller {
                 expires_at,
                 ancestors: grant.ancestors,
             }),
+            is_default: false,
             credentials: Credentials::Sealed {
                 secrets,
                 bearer,

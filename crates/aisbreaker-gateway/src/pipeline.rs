@@ -15,7 +15,7 @@ use http_body::Body;
 use secrecy::SecretString;
 
 use crate::{
-    admission::{Admission, Permit},
+    admission::{Admission, Permit, refusal::NotAdmitted},
     authenticate::{self, AuthenticationError, Authenticator, Caller, offline::OfflineFailures},
     clock::Clock,
     cors::AllowedOrigin,
@@ -23,13 +23,12 @@ use crate::{
     memory::{ClientMemories, ClientMemory},
     request::{
         body::{BodyLimits, ReceivedBody},
-        credentials::Authorization,
         error::RequestError,
         head::{Endpoints, Head, Surface},
     },
     response::{ResponseBody, with_headers},
     restrictions::KeyUse,
-    revocation::Revocations,
+    revocation::{Revocations, Revoked},
     telemetry::{access_log::AccessLog, key_expiry::KeyExpiry},
 };
 
@@ -139,7 +138,6 @@ impl Pipeline {
     /// A failure with status 401.
     pub fn authenticate(&self, head: Head, log: &mut AccessLog) -> Result<Authenticated, Failure> {
         let now = self.clock.wall();
-        let is_default = matches!(head.authorization, Authorization::Absent);
         let failures = self.offline_failures(head.client);
         let caller =
             self.authenticator
@@ -151,16 +149,12 @@ impl Pipeline {
             }
             if let Some(expiry) = KeyExpiry::within_days(key.expires_at, now) {
                 log.set_key_expiry(expiry);
-                if !is_default {
+                if !caller.is_default {
                     log.announce_key_expiry();
                 }
             }
-            match self.revocations.check(key, self.revoked_before) {
-                Ok(()) => {}
-                Err(revoked) if is_default => {
-                    return Err(AuthenticationError::RevokedDefaultKey(revoked).into());
-                }
-                Err(revoked) => return Err(AuthenticationError::Revoked(revoked).into()),
+            if let Err(revoked) = self.revocations.check(key, self.revoked_before) {
+                return Err(caller.refuse(revoked).into());
             }
         }
         let origin = caller.restrictions.allowed_origin(head.origin.as_ref());
@@ -219,10 +213,14 @@ impl Pipeline {
         } = request;
         self.authenticator.check_key(&caller)?;
         let key = caller.key.as_ref();
-        let permit = self
+        let admitted = self
             .admission
             .admit(key, client, || self.clock.monotonic())
-            .await?;
+            .await;
+        let permit = match admitted {
+            Err(NotAdmitted::Revoked) => return Err(caller.refuse(Revoked::InStore).into()),
+            admitted => admitted?,
+        };
         log.mark_charged();
         Ok(Admitted {
             caller,

@@ -5,8 +5,6 @@
 
 mod oauth;
 
-use std::fmt::Display;
-
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_services::ServiceError;
 use http::{
@@ -185,8 +183,9 @@ impl From<AuthenticationError> for Failure {
                 "key has a restriction {} whose value {} {}",
                 invalid.member, invalid.index, invalid.problem
             )),
-            AuthenticationError::InvalidDefaultKey(cause) => invalid_default_key(&cause),
-            AuthenticationError::RevokedDefaultKey(cause) => invalid_default_key(&cause),
+            AuthenticationError::DefaultKey(error) => {
+                invalid_default_key(&Self::from(*error).cause.unwrap_or_default())
+            }
             AuthenticationError::NotBearer => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "Authorization must be 'Bearer' and an aisbreaker key or the secret of the service",
@@ -236,7 +235,7 @@ fn invalid_key(cause: impl Into<String>) -> Failure {
         .with_cause(cause)
 }
 
-fn invalid_default_key(cause: &dyn Display) -> Failure {
+fn invalid_default_key(cause: &str) -> Failure {
     Failure::new(
         StatusCode::UNAUTHORIZED,
         "this server's default key is not valid at this host; send a key of your own in Authorization",

@@ -196,30 +196,38 @@ impl RevocationApi {
     ) -> Result<Option<Revocation>, RevokeError> {
         let (authenticator, failures) =
             (&pipeline.authenticator, pipeline.offline_failures(client));
-        let error = match authenticator.open(token, host, now, failures) {
+        // How far ahead of this clock the key was issued at most, and its id if it is known.
+        let (ahead, id) = match authenticator.open(token, host, now, failures) {
             Ok(key) => return Ok(Some(Revocation::new(key.id(), key.expires_at()))),
-            Err(AuthenticationError::InvalidKey(error)) => error,
+            Err(AuthenticationError::InvalidKey(OpenError::IssuedInFuture { id, ahead })) => {
+                (ahead, Some(id))
+            }
+            Err(AuthenticationError::InvalidKey(
+                OpenError::NotYetValid { id, .. }
+                | OpenError::WrongHost { id }
+                | OpenError::UnknownMember { id }
+                | OpenError::Payload { id },
+            )) => (Duration::ZERO, Some(id)),
+            // The rules may be others at another time, or at a server that shares the list.
+            Err(AuthenticationError::RuleBroken(_)) => (Duration::ZERO, None),
             // It may be valid, and nobody has looked.
             Err(AuthenticationError::TooManyFailures) => return Err(RevokeError::NotRead),
+            Err(AuthenticationError::InvalidKey(error)) => {
+                tracing::debug!(cause = %error, "the key that was to be revoked is not valid");
+                return Ok(None);
+            }
             Err(_not_to_be_used) => return Ok(None),
         };
-        let (OpenError::IssuedInFuture { id, .. }
-        | OpenError::NotYetValid { id, .. }
-        | OpenError::WrongHost { id }
-        | OpenError::UnknownMember { id }
-        | OpenError::Payload { id }) = error
-        else {
-            tracing::debug!(cause = %error, "the key that was to be revoked is not valid");
-            return Ok(None);
-        };
+        let never = from_unix_seconds(u32::MAX);
+        let issued = now.checked_add(ahead).unwrap_or(never);
         let text = token.expose_secret();
         if authenticator.keys.takes_key_agreement(text) {
             // The error may be that of the key inside, which its holder does not have.
-            let latest = now.checked_add(self.max_lifetime.saturating_add(CLOCK_SKEW));
-            let own = offline_id(text).zip(latest);
-            return Ok(own.map(|(id, latest)| Revocation::new(id, latest)));
+            let lifetime = self.max_lifetime.saturating_add(CLOCK_SKEW);
+            let latest = issued.checked_add(lifetime).unwrap_or(never);
+            return Ok(offline_id(text).map(|id| Revocation::new(id, latest)));
         }
-        Ok(Some(Revocation::new(id, self.latest_expiry(id, now))))
+        Ok(id.map(|id| Revocation::new(id, self.latest_expiry(id, issued))))
     }
 
     fn of_ids(&self, ids: &[KeyId], now: SystemTime) -> Vec<Revocation> {
@@ -227,7 +235,8 @@ impl RevocationApi {
         ids.iter().map(revocation).collect()
     }
 
-    /// Returns until when a key may live of which only the id is known.
+    /// Returns until when a key may live of which only the id is known, and that it was issued by
+    /// `now`.
     ///
     /// A digest may be the id of a key of the original server, whose lifetime nothing bounds.
     fn latest_expiry(&self, id: KeyId, now: SystemTime) -> SystemTime {

@@ -19,7 +19,7 @@ use serde_json::json;
 use super::{
     ADMIN, assert_oauth_error, id_of, is_accepted, operator_revocation, revocation, revoke,
 };
-use crate::support::{KEY, Request, Server, Ticker, refused_start, run};
+use crate::support::{KEY, Request, Server, Ticker, offline_key, refused_start, run};
 
 /// A directory that is removed on drop.
 struct TempDirectory(PathBuf);
@@ -67,6 +67,33 @@ fn start(file: &Path, environment: &[(&str, &str)]) -> Server {
 
 fn key(server: &Server) -> String {
     server.mint_with_secrets(&json!([]))
+}
+
+#[test]
+fn a_key_that_breaks_a_rule_of_today_is_revoked_for_another_day() {
+    let directory = TempDirectory::new();
+    let strict = start(&directory.file(), &[("AISBREAKER_MINT_SECRET", ADMIN)]);
+    let without_secret = offline_key::seal(&strict, &offline_key::claims(&json!({})));
+    assert!(!is_accepted(&strict, &without_secret));
+    assert_eq!(revoke(&strict, &without_secret).status, 200);
+    // What anybody can seal, with the public key, does not fill the list for good.
+    let endless = offline_key::claims(&json!({"exp": 250_000_000_000_u64}));
+    let endless = offline_key::seal(&strict, &endless);
+    assert_eq!(revoke(&strict, &endless).status, 200);
+    drop(strict);
+    let lines = fs::read_to_string(directory.file()).unwrap();
+    let longest = offline_key::seconds_now() + 400 * 86_400 + 60;
+    let ends: Vec<u64> = lines
+        .lines()
+        .filter_map(|line| line.split_once(' ')?.1.parse().ok())
+        .collect();
+    assert_eq!(ends.len(), 2, "{lines}");
+    assert!(ends.iter().all(|end| *end <= longest + 1), "{lines}");
+
+    let lenient = start(&directory.file(), &[]);
+    let other = offline_key::seal(&lenient, &offline_key::claims(&json!({"name": "other"})));
+    assert!(is_accepted(&lenient, &other));
+    assert!(!is_accepted(&lenient, &without_secret));
 }
 
 /// Waits until the server refuses a key, which it is to learn from a file.

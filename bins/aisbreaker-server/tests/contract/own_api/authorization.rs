@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::SECOND_KEY;
 use crate::support::{
-    Provider, Request, Server, assert_error, call, dummy_call, grant, hop, quotas, service,
-    service_at, streamed,
+    Provider, Request, Server, assert_error, call, dummy_call, grant, hop, offline_key, quotas,
+    service, service_at, streamed,
 };
 
 #[test]
@@ -187,11 +187,36 @@ fn default_key_is_not_sent_to_other_servers() {
 #[test]
 fn unusable_default_key_returns_a_plain_401() {
     let foreign = Server::start(&[("AUTH_ENCRYPTION_KEYPHRASE", SECOND_KEY)]);
-    let key = foreign.mint(&json!({"requestAuthAndQuotas": {}}));
-    let server = Server::start(&[("DEFAULT_AISBREAKER_API_KEY", &key)]);
+    let here = Server::start(&[]);
+    let with_secret = Server::start(&[("AISBREAKER_MINT_SECRET", "Qv8sKw3nXz5t")]);
+    let grant = json!({"requestAuthAndQuotas": {}});
+    let (revoked, before) = (
+        here.mint(&grant),
+        ("AISBREAKER_REVOKED_BEFORE", "2100-01-01T00:00:00Z"),
+    );
+    let rows = [
+        (
+            "sealed with another server key",
+            foreign.mint(&grant),
+            ("AISBREAKER_LOG", "info"),
+        ),
+        ("revoked", revoked, before),
+        (
+            "sealed offline against the rules",
+            offline_key::seal(&with_secret, &offline_key::claims(&json!({}))),
+            ("AISBREAKER_MINT_SECRET", "Qv8sKw3nXz5t"),
+        ),
+    ];
 
-    let response = server.process("", &dummy_call());
-
-    assert_error("a bad default key", &response, 401, "");
-    assert!(!response.text().contains(&key[..40]), "{response:?}");
+    for (row, key, setting) in rows {
+        let server = Server::start(&[("DEFAULT_AISBREAKER_API_KEY", &key), setting]);
+        let response = server.process("", &dummy_call());
+        assert_error(
+            row,
+            &response,
+            401,
+            "this server's default key is not valid at this host",
+        );
+        assert!(!response.text().contains(&key[..40]), "{response:?}");
+    }
 }
