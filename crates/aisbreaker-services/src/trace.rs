@@ -17,6 +17,11 @@ use tokio::time::Instant;
 
 pub use self::context::{TRACEPARENT, TRACESTATE, TraceContext, trace_state};
 
+/// The longest model in a span, in characters: a caller chooses it.
+const MAX_MODEL_CHARS: usize = 128;
+/// The longest host in a span, in characters: no longer one has an address (RFC 1035 section 2.3.4).
+const MAX_HOST_CHARS: usize = 255;
+
 /// The trace of one request. Clones share its spans. By default it is off.
 #[derive(Clone, Default)]
 pub struct Trace(Option<Arc<Inner>>);
@@ -90,7 +95,7 @@ impl Trace {
             trace: Arc::clone(inner),
             span_id: (inner.next_span_id)(),
             service_id: service_id.clone(),
-            model: model.map(str::to_owned),
+            model: model.map(|model| model.chars().take(MAX_MODEL_CHARS).collect()),
             span: OnceLock::new(),
         }))
     }
@@ -124,7 +129,7 @@ impl TracedCall {
             model: self.model.clone(),
             method: start.method.clone(),
             scheme: start.scheme,
-            host: start.host.to_owned(),
+            host: start.host.chars().take(MAX_HOST_CHARS).collect(),
             port: start.port,
             started: Instant::now(),
             ended: None,

@@ -152,6 +152,21 @@ fn a_stream_is_one_span_until_its_end() {
 }
 
 #[test]
+fn a_long_model_is_cut() {
+    let provider = Provider::with_response(200, completion("Hello"));
+    let collector = Collector::start();
+    let mut server = collector.serve(&[]);
+    let key = key(&server, &provider.url());
+    let body = CHAT_BODY.replace("gpt-4o", &"m".repeat(200));
+    let (_, calls) = trace_of(&collector, &mut server, post_with_key(CHAT, &key, body));
+
+    assert_eq!(calls.len(), 1, "{calls:#?}");
+    let model = "m".repeat(128);
+    assert_eq!(calls[0].attributes["gen_ai.request.model"], model);
+    assert_eq!(calls[0].name, format!("chat {model}"));
+}
+
+#[test]
 fn a_provider_that_fails_is_named_by_error_type() {
     let unreachable = UnreachableAddresses::new();
     let cutting = Provider::start(|_, wire| {
