@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    KEY, Provider, ReloadableServer, Request, Response, Server, ample_quotas, base64, call,
-    dummy_call, grant, openai, quotas, service,
+    ConfigFile, KEY, Provider, ReloadableServer, Request, Response, Server, ample_quotas, base64,
+    call, dummy_call, grant, openai, quotas, service,
 };
 
 const OTHER_KEY: &str = "c2Vjb25kLWtleS1mb3ItdGhlLXRlc3RzLTMyLWJ5dGU";
@@ -126,6 +126,70 @@ fn revocations_of_the_operator() {
     assert!(!is_accepted(&server, &key));
     server.reload("");
     assert!(!is_accepted(&server, &key), "revoked keys stay revoked");
+}
+
+/// A secret in a file is read anew, whatever names the file.
+#[test]
+fn secrets_in_files() {
+    let [mint_file, admin_file, default_file] =
+        ["open-sesame-open\n", "the-admin-secret\n", "\n"].map(ConfigFile::new);
+    let server = ReloadableServer::start_with(
+        &[
+            ("AUTH_ENCRYPTION_KEYPHRASE", KEY),
+            ("AISBREAKER_MINT_SECRET_FILE", mint_file.path()),
+        ],
+        &format!("admin_secret_file = {:?}", admin_file.path()),
+    );
+    let mint_with = |secret: &str| {
+        let mut request = grant(&ample_quotas(), &json!([]));
+        request["clientSecret"] = json!(secret);
+        server.send(&Request::mint(&request))
+    };
+    let revoke_with = |secret: &str| {
+        let credentials = base64::encode(format!("admin:{secret}").as_bytes());
+        let revocation = Request::post("/api/v1/oauth/revoke", "id=AAAAAAAAAAAAAAAAAAAAAA")
+            .set("Content-Type", "application/x-www-form-urlencoded")
+            .header("Authorization", format!("Basic {credentials}"));
+        server.send(&revocation).status
+    };
+    assert_eq!(mint_with("open-sesame-open").status, 200);
+    assert_eq!(revoke_with("the-admin-secret"), 200);
+
+    mint_file.replace("another-sesame\n");
+    admin_file.replace("another-admin-secret\n");
+    let minted = mint_with("open-sesame-open").json();
+    default_file.replace(minted["access_token"].as_str().expect("a key"));
+    server.reload(&format!(
+        "require_key = true\nadmin_secret_file = {:?}\ndefault_api_key_file = {:?}",
+        admin_file.path(),
+        default_file.path()
+    ));
+    assert_eq!(mint_with("open-sesame-open").status, 401);
+    assert_eq!(mint_with("another-sesame").status, 200);
+    assert_eq!(revoke_with("the-admin-secret"), 401);
+    assert_eq!(revoke_with("another-admin-secret"), 200);
+    assert!(is_accepted(&server, ""), "by the default key");
+
+    mint_file.replace("short");
+    let cause = server.refuse_file();
+    assert!(cause.contains("AISBREAKER_MINT_SECRET_FILE"), "{cause}");
+    assert_eq!(mint_with("another-sesame").status, 200);
+}
+
+/// A secret in a file that needs a restart.
+#[test]
+fn the_address_of_the_store_in_a_file_needs_a_restart() {
+    let file = ConfigFile::new("redis://127.0.0.1:1/\n");
+    let environment = [
+        ("AUTH_ENCRYPTION_KEYPHRASE", KEY),
+        ("AISBREAKER_REDIS_URL_FILE", file.path()),
+    ];
+    let server = ReloadableServer::start_with(&environment, "");
+    server.reload("max_expiration = \"1d\"");
+    file.replace("redis://user:Xv4kRz8mTq2wNb7p@127.0.0.1:1/\n");
+    let cause = server.refuse_file();
+    assert_eq!(cause, "only a restart can change redis.url");
+    assert!(!server.log().contains("Xv4kRz8mTq2wNb7p"));
 }
 
 #[test]
