@@ -33,6 +33,9 @@ pub struct Config {
     pub public_hosts: Vec<Host>,
     /// Peers whose `X-Forwarded-For` and `X-Forwarded-Host` are trusted.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether clients speak TLS with this gateway at the port that their requests name. Otherwise a
+    /// proxy in front does, at the usual port.
+    pub has_tls_listener: bool,
     /// Quotas of the whole server.
     pub server_quotas: RequestQuotas,
     /// Quotas of requests without a key, and of keys that carry none.
@@ -89,6 +92,7 @@ impl Config {
             require_key: false,
             public_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
+            has_tls_listener: false,
             server_quotas: quotas([60, 360, 8_640], [600, 3_600, 86_400]),
             default_quotas: quotas([10, 60, 120], [100, 600, 1_200]),
             mint_quotas: quotas([30, 300, 1_200], [300, 3_000, 12_000]),

@@ -9,6 +9,7 @@ pub(crate) mod client;
 pub(crate) mod credentials;
 pub(crate) mod error;
 mod field;
+mod forwarded_warning;
 pub(crate) mod head;
 pub(crate) mod host;
 pub(crate) mod inflate;

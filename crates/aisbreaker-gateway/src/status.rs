@@ -7,6 +7,7 @@ mod oauth;
 
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_services::ServiceError;
+use aisbreaker_token::Host;
 use http::{
     HeaderValue, StatusCode,
     header::{ACCEPT_ENCODING, ALLOW, CONNECTION, UPGRADE, WWW_AUTHENTICATE},
@@ -34,6 +35,8 @@ const BASIC: HeaderValue = HeaderValue::from_static(r#"Basic realm="aisbreaker",
 /// Follows the message about a missing secret, for clients that only know of API keys.
 const MISSING_SECRET_HINT: &str =
     "; the API key must be a key of this server that has a secret for it, or that secret itself";
+/// The longest label of a host name (RFC 1035 section 2.3.4).
+const MAX_LABEL_BYTES: usize = 63;
 /// The message for every invalid key, whatever is wrong with it.
 const INVALID_KEY: &str = "Invalid aisbreaker access token: it is not valid at this host, has expired or was altered. \
                            Mint a new one with POST /api/v1/oauth/token";
@@ -94,13 +97,32 @@ impl From<HostError> for Failure {
                 "the request must name exactly one valid host in its Host field",
             )
             .with_type(ErrorType::InvalidHost),
-            HostError::Misdirected => Self::new(
+            HostError::Misdirected(host) => Self::new(
                 StatusCode::MISDIRECTED_REQUEST,
                 "this server does not answer to the host of the request; use one of its public host names",
             )
-            .with_type(ErrorType::MisdirectedHost),
+            .with_type(ErrorType::MisdirectedHost)
+            .with_cause(misdirected_cause(&host)),
         }
     }
+}
+
+/// Returns which host a request named, unless it is none that DNS could have: somebody may have put a
+/// secret there.
+fn misdirected_cause(host: &Host) -> String {
+    let is_name = host
+        .as_str()
+        .split('.')
+        .all(|label| label.len() <= MAX_LABEL_BYTES);
+    let host = if is_name {
+        host.as_str()
+    } else {
+        "(not a host name)"
+    };
+    format!(
+        "the request is for the host {host}, which is not in public_hosts; a proxy in front must pass on \
+         the Host of its client"
+    )
 }
 
 impl From<RequestError> for Failure {
@@ -326,7 +348,8 @@ impl From<ServiceError> for Failure {
     fn from(error: ServiceError) -> Self {
         let message = error.to_string();
         let error_type = type_of(&error);
-        let failure =
+        let call_failure = error.call_failure().map(ToString::to_string);
+        let mut failure =
             match error {
                 ServiceError::BadRequest(_) => Self::new(StatusCode::BAD_REQUEST, message),
                 ServiceError::MissingSecret { .. } => Self::new(StatusCode::UNAUTHORIZED, message)
@@ -364,6 +387,9 @@ impl From<ServiceError> for Failure {
                 )
                 .with_cause(cause.to_string()),
             };
+        if call_failure.is_some() {
+            failure.cause = call_failure;
+        }
         failure.with_type(error_type)
     }
 }

@@ -88,10 +88,11 @@ impl Surfaces {
             clock: Arc::clone(&state.clock),
         };
         Self {
-            host_policy: HostPolicy {
-                public_hosts: config.public_hosts,
-                trusted_proxies: config.trusted_proxies,
-            },
+            host_policy: HostPolicy::new(
+                config.public_hosts,
+                config.trusted_proxies,
+                config.has_tls_listener,
+            ),
             pipeline,
             process: ProcessApi {
                 registry: registry.clone(),
@@ -169,7 +170,12 @@ impl Surfaces {
             Route::Ready if !in_flight.is_ready() => Err(GatewayError::NotReady.into()),
             Route::Ready => Ok(info::ready()),
             Route::Metadata => match &request.1.host {
-                Ok(host) if !self.host_policy.public_hosts.is_empty() => Ok(metadata::serve(host)),
+                Ok(host) if self.host_policy.has_public_hosts() => {
+                    let head = (&parts.uri, &parts.headers);
+                    Ok(metadata::serve(
+                        &self.host_policy.https_origin(host, peer, head),
+                    ))
+                }
                 Ok(_) | Err(_) => Err(RouteError::NotFound.into()),
             },
             Route::Jwks => Ok(jwks::serve(

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod call_failure;
 mod credentials;
 mod destination;
 mod endpoint;
@@ -32,6 +33,7 @@ mod trace;
 mod upstream;
 mod usage;
 
+pub use call_failure::CallFailure;
 pub use credentials::{Allowance, Credential, Credentials, SealedSecret, ServiceRestrictions};
 pub use destination::Destination;
 pub use endpoint::{Endpoint, PathJoin, SecretNeed};

@@ -18,3 +18,4 @@ mod settings;
 mod settings_file;
 #[cfg(feature = "otel")]
 mod traces;
+mod silent_traps;

@@ -1,6 +1,5 @@
 //! `GET /.well-known/oauth-authorization-server`: where the endpoints for keys are (RFC 8414).
 
-use aisbreaker_token::Host;
 use http::{HeaderValue, Response, StatusCode, header::CACHE_CONTROL};
 use serde::Serialize;
 
@@ -22,10 +21,10 @@ struct Metadata {
     token_endpoint_auth_methods_supported: [&'static str; 2],
 }
 
-/// Answers with the metadata of the server at this host, which must be one of its own: clients trust
-/// the endpoints. The proxy in front speaks TLS, at its usual port.
-pub(crate) fn serve(host: &Host) -> Response<ResponseBody> {
-    let at = |path: &str| format!("https://{}{path}", host.as_str());
+/// Answers with the metadata of the server at this origin, whose host must be one of its own: clients
+/// trust the endpoints.
+pub(crate) fn serve(origin: &str) -> Response<ResponseBody> {
+    let at = |path: &str| format!("{origin}{path}");
     let metadata = Metadata {
         issuer: at(""),
         token_endpoint: at("/api/v1/oauth/token"),

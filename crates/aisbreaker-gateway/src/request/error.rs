@@ -2,17 +2,18 @@
 
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_egress::BudgetSpent;
+use aisbreaker_token::Host;
 use http::HeaderName;
 
 use crate::failure::Failure;
 
 /// Why the host of a request is not known.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum HostError {
     /// Missing, repeated, or not a host name.
     Invalid,
     /// Not a host name of this server.
-    Misdirected,
+    Misdirected(Host),
 }
 
 /// Why a request cannot be read.

@@ -148,10 +148,10 @@ pub(crate) fn check_size(headers: &HeaderMap) -> Result<(), RequestError> {
 ///
 /// HTTP/1.0 need not name a host, as long as nothing depends on it.
 pub(crate) fn check_host(version: Version, endpoints: &Endpoints) -> Result<(), RequestError> {
-    match endpoints.host {
+    match &endpoints.host {
         Ok(_) => Ok(()),
         Err(HostError::Invalid) if version <= Version::HTTP_10 => Ok(()),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error.clone().into()),
     }
 }
 

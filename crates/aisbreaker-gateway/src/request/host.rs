@@ -9,24 +9,76 @@ use http::{HeaderMap, HeaderName, Uri, header::HOST};
 use ipnet::IpNet;
 
 use crate::request::{
-    client::{client_address, is_trusted},
+    client::{X_FORWARDED_FOR, client_address, is_trusted},
     error::HostError,
+    forwarded_warning::ForwardedWarning,
 };
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// The port of an `https` URL without one.
+const HTTPS_PORT: u16 = 443;
 
 /// Which host names this server answers to, and which proxies it trusts.
 #[derive(Debug)]
 pub(crate) struct HostPolicy {
     /// Empty: any host name.
-    pub(crate) public_hosts: Vec<Host>,
-    pub(crate) trusted_proxies: Vec<IpNet>,
+    public_hosts: Vec<Host>,
+    trusted_proxies: Vec<IpNet>,
+    /// Whether clients speak TLS with this server, and not with a proxy in front.
+    has_tls_listener: bool,
+    warning: ForwardedWarning,
 }
 
 impl HostPolicy {
-    /// Returns the address of the client of a request from this peer.
+    pub(crate) fn new(
+        public_hosts: Vec<Host>,
+        trusted_proxies: Vec<IpNet>,
+        has_tls_listener: bool,
+    ) -> Self {
+        Self {
+            public_hosts,
+            trusted_proxies,
+            has_tls_listener,
+            warning: ForwardedWarning::default(),
+        }
+    }
+
+    /// Returns whether this server answers to certain host names only.
+    pub(crate) fn has_public_hosts(&self) -> bool {
+        !self.public_hosts.is_empty()
+    }
+
+    /// Returns the address of the client of a request from this peer. Warns if the peer seems to be a
+    /// proxy that should be trusted.
     pub(crate) fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        if self.warning.is_open()
+            && headers.contains_key(X_FORWARDED_FOR)
+            && !is_trusted(peer, &self.trusted_proxies)
+        {
+            self.warning.warn(peer.to_canonical());
+        }
         client_address(peer, headers, &self.trusted_proxies)
+    }
+
+    /// Returns the origin at which clients reach this server by `https`, where `host` is the host of a
+    /// request from this peer.
+    ///
+    /// A proxy in front speaks TLS at the usual port. Without one, the port is that of the request.
+    pub(crate) fn https_origin(
+        &self,
+        host: &Host,
+        peer: IpAddr,
+        (uri, headers): (&Uri, &HeaderMap),
+    ) -> String {
+        let port = if self.has_tls_listener {
+            requested_host(uri, headers, self.sender(peer)).and_then(port_of)
+        } else {
+            None
+        };
+        match port {
+            Some(port) if port != HTTPS_PORT => format!("https://{host}:{port}"),
+            Some(_) | None => format!("https://{host}"),
+        }
     }
 
     /// Returns the host that a request from this peer was sent to.
@@ -36,12 +88,15 @@ impl HostPolicy {
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Result<Host, HostError> {
-        let sender = if is_trusted(peer, &self.trusted_proxies) {
+        host(uri, headers, self.sender(peer), &self.public_hosts)
+    }
+
+    fn sender(&self, peer: IpAddr) -> Sender {
+        if is_trusted(peer, &self.trusted_proxies) {
             Sender::TrustedProxy
         } else {
             Sender::Untrusted
-        };
-        host(uri, headers, sender, &self.public_hosts)
+        }
     }
 }
 
@@ -63,7 +118,7 @@ pub(crate) fn host(
     let text = requested_host(uri, headers, sender).ok_or(HostError::Invalid)?;
     let host = Host::parse(text.trim()).map_err(|_not_a_host| HostError::Invalid)?;
     if !public_hosts.is_empty() && !public_hosts.contains(&host) {
-        return Err(HostError::Misdirected);
+        return Err(HostError::Misdirected(host));
     }
     Ok(host)
 }
@@ -83,6 +138,12 @@ fn requested_host<'a>(uri: &'a Uri, headers: &'a HeaderMap, sender: Sender) -> O
         None => field.to_str().ok(),
         Some(_repeated) => None,
     }
+}
+
+/// Returns the port after a host that was read already.
+fn port_of(host: &str) -> Option<u16> {
+    let (_, port) = host.trim().rsplit_once(':')?;
+    port.parse().ok()
 }
 
 #[cfg(test)]

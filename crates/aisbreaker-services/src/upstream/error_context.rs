@@ -1,12 +1,11 @@
 //! Errors of a call: each names the service that failed, and none repeats a secret.
 
-use std::error::Error as _;
-
 use aisbreaker_egress::{Failure, SendError};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
+    call_failure::{CallFailure, call_failure},
     destination::Destination,
     error::{ErrorDetail, ServiceError},
     secret::mask,
@@ -125,8 +124,7 @@ impl ErrorContext {
 
     /// Returns the cause without a host that the caller did not name.
     fn without_host(&self, cause: ErrorDetail) -> ErrorDetail {
-        let source = cause.source().and_then(|source| source.downcast_ref());
-        match source {
+        match call_failure(&cause).map(CallFailure::send_error) {
             Some(SendError::Unreachable(Failure::Resolution { .. })) if !self.is_host_known => {
                 cause.map_text(|_| {
                     "the host of the service cannot be found; try again later, or use a key with \

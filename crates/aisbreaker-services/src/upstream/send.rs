@@ -23,10 +23,13 @@ pub(crate) async fn send(
     destination: &Destination,
     outgoing: Outgoing,
 ) -> Result<Response<Body>, ServiceError> {
-    let uri = request_uri(&destination.url)?;
-    match client.send(&uri, destination.url_source, outgoing).await {
+    let sent = match request_uri(&destination.url) {
+        Ok(uri) => client.send(&uri, destination.url_source, outgoing).await,
+        Err(error) => Err(error),
+    };
+    match sent {
         Ok(response) => Ok(response),
-        Err(error) => Err(no_answer(error)),
+        Err(error) => Err(no_answer(error, destination)),
     }
 }
 

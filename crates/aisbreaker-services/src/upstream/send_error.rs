@@ -1,42 +1,55 @@
 //! Errors of the HTTP client as errors of a call, with the texts that clients of the server know.
 
+use std::error::Error;
+
 use aisbreaker_egress::{BudgetSpent, CollectError, Failure, Refusal, SendError, Stage};
 
-use crate::error::{ErrorDetail, ServiceError};
+use crate::{
+    call_failure::CallFailure,
+    destination::Destination,
+    error::{ErrorDetail, ServiceError},
+};
 
 impl From<SendError> for ServiceError {
     fn from(error: SendError) -> Self {
-        let detail = |text: String| ErrorDetail::new(text).with_source(error.clone());
-        match &error {
-            SendError::Forbidden(refusal) => {
-                Self::Forbidden(detail(refusal_text(*refusal).to_owned()))
-            }
-            SendError::Unreachable(failure) => Self::Unreachable(detail(failure_text(failure))),
-            SendError::Busy => {
-                let text = "too many calls to this service are under way; try again";
-                Self::Overloaded(detail(text.to_owned()))
-            }
-            SendError::Timeout(stage) => Self::Timeout(detail(timeout_text(*stage).to_owned())),
-            SendError::TransferCoding => {
-                let text = "the service's answer has a transfer coding that was not asked for";
-                Self::BadAnswer(detail(text.to_owned()))
-            }
-            SendError::Cut => {
-                let text = "the service's answer was cut short or is not valid HTTP";
-                Self::BadAnswer(detail(text.to_owned()))
-            }
-        }
+        explained(&error, error.clone())
     }
 }
 
 /// Returns the error of a call that failed before the head of its answer was complete.
-pub(crate) fn no_answer(error: SendError) -> ServiceError {
-    if error != SendError::Cut {
-        return error.into();
+pub(crate) fn no_answer(error: SendError, destination: &Destination) -> ServiceError {
+    let is_cut = error == SendError::Cut;
+    let failure = CallFailure::new(error, destination);
+    if !is_cut {
+        return explained(failure.send_error(), failure.clone());
     }
     let text = "the connection to the service broke before its answer came, or what came is not \
                 valid HTTP; try again";
-    ServiceError::NoAnswer(ErrorDetail::new(text).with_source(error))
+    ServiceError::NoAnswer(ErrorDetail::new(text).with_source(failure))
+}
+
+/// Returns the error with the text for callers, and this cause.
+fn explained(error: &SendError, cause: impl Error + Send + Sync + 'static) -> ServiceError {
+    let detail = |text: String| ErrorDetail::new(text).with_source(cause);
+    match error {
+        SendError::Forbidden(refusal) => {
+            ServiceError::Forbidden(detail(refusal_text(*refusal).to_owned()))
+        }
+        SendError::Unreachable(failure) => ServiceError::Unreachable(detail(failure_text(failure))),
+        SendError::Busy => {
+            let text = "too many calls to this service are under way; try again";
+            ServiceError::Overloaded(detail(text.to_owned()))
+        }
+        SendError::Timeout(stage) => ServiceError::Timeout(detail(timeout_text(*stage).to_owned())),
+        SendError::TransferCoding => {
+            let text = "the service's answer has a transfer coding that was not asked for";
+            ServiceError::BadAnswer(detail(text.to_owned()))
+        }
+        SendError::Cut => {
+            let text = "the service's answer was cut short or is not valid HTTP";
+            ServiceError::BadAnswer(detail(text.to_owned()))
+        }
+    }
 }
 
 impl From<CollectError> for ServiceError {
