@@ -6,7 +6,7 @@
 use std::{fmt, io, sync::Arc};
 
 use aisbreaker_egress as egress;
-use aisbreaker_gateway::{Clock as _, Gateway, SystemClock};
+use aisbreaker_gateway::{Clock as _, Gateway, SystemClock, TlsCertificate};
 use tokio::signal::unix::Signal;
 
 use crate::{
@@ -27,6 +27,8 @@ pub(crate) struct Reload {
     /// Whether the sealing key is still the random one.
     has_random_key: bool,
     client: egress::Client,
+    /// `None`: the listener speaks plain HTTP.
+    certificate: Option<TlsCertificate>,
     log_filter: LogFilter,
 }
 
@@ -57,7 +59,7 @@ impl Reload {
         hangup: Signal,
         sources: SettingSources,
         (restart_values, has_random_key): (RestartValues, bool),
-        client: egress::Client,
+        (client, certificate): (egress::Client, Option<TlsCertificate>),
         log_filter: LogFilter,
     ) -> Self {
         Self {
@@ -66,6 +68,7 @@ impl Reload {
             restart_values,
             has_random_key,
             client,
+            certificate,
             log_filter,
         }
     }
@@ -128,6 +131,7 @@ impl Reload {
             .for_each(Warning::log);
         let Settings {
             gateway: mut config,
+            tls,
             log,
             egress,
             timeouts,
@@ -143,6 +147,9 @@ impl Reload {
         }
         let registry = gateway_setup::connect_services(&mut config, self.client.clone(), services);
         gateway.reconfigure(config, registry);
+        if let (Some(certificate), Some(tls)) = (&self.certificate, tls) {
+            certificate.replace(&tls.certificate);
+        }
         self.log_filter.replace(log.filter);
         self.has_random_key = has_random_key;
         tracing::info!(%kid, "SIGHUP: the settings are reloaded");

@@ -3,7 +3,9 @@
 use std::{error::Error, future, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use aisbreaker_egress as egress;
-use aisbreaker_gateway::{Clock as _, Config, Gateway, Limits, Revocation, SystemClock};
+use aisbreaker_gateway::{
+    Clock as _, Config, Gateway, Limits, Revocation, SystemClock, TlsCertificate,
+};
 use aisbreaker_token::ServerKeyId;
 use tokio::{
     net::TcpListener,
@@ -64,6 +66,7 @@ fn serve_with(
     log_resolved_names(&settings.resolved_names);
     let Settings {
         listen,
+        tls,
         metrics_listen,
         mut gateway,
         limits,
@@ -90,7 +93,9 @@ fn serve_with(
     };
 
     let unchanging = (restart_values, has_random_key);
-    let reload = Reload::new(hangup, sources, unchanging, client, log_filter);
+    let certificate = tls.map(|tls| tls.certificate);
+    let replaceable = (client, certificate.clone());
+    let reload = Reload::new(hangup, sources, unchanging, replaceable, log_filter);
     #[cfg(feature = "otel")]
     let traces = traces::start(runtime.handle(), std::env::vars_os());
     #[cfg(feature = "otel")]
@@ -99,6 +104,7 @@ fn serve_with(
     }
     let parts = Parts {
         listen,
+        certificate,
         metrics_listen,
         limits,
         log_limit,
@@ -129,6 +135,8 @@ fn serve_with(
 /// What a running server consists of, beside its gateway.
 struct Parts {
     listen: SocketAddr,
+    /// `None`: the listener speaks plain HTTP.
+    certificate: Option<TlsCertificate>,
     metrics_listen: Option<SocketAddr>,
     limits: Limits,
     log_limit: RateLimit<SystemClock>,
@@ -206,10 +214,21 @@ impl Parts {
         manager.ready();
 
         let (shut_down, shutdown) = oneshot::channel::<()>();
-        let served = aisbreaker_gateway::serve(listener, gateway.clone(), self.limits, async {
+        let shutdown = async {
             // An error means that the sender is gone, which ends the server as well.
             let _started_or_gone = shutdown.await;
-        });
+        };
+        let served = async {
+            let gateway = gateway.clone();
+            match self.certificate.clone() {
+                None => aisbreaker_gateway::serve(listener, gateway, self.limits, shutdown).await,
+                Some(certificate) => {
+                    let limits = self.limits;
+                    aisbreaker_gateway::serve_tls(listener, certificate, gateway, limits, shutdown)
+                        .await;
+                }
+            }
+        };
         let second_signal = async {
             tokio::select! {
                 () = signals.next() => {}
@@ -246,6 +265,7 @@ impl Parts {
         tracing::info!(
             address = %listener.local_addr()?,
             version = env!("CARGO_PKG_VERSION"),
+            tls = self.certificate.is_some(),
             "listening"
         );
         Ok(listener)

@@ -22,6 +22,7 @@ mod setting;
 mod sources;
 mod store;
 pub(crate) mod table;
+mod tls;
 
 use std::{
     ffi::OsString,
@@ -53,6 +54,7 @@ pub(crate) use self::{
     setting::Setting,
     sources::Flags,
     store::StoreSettings,
+    tls::TlsSettings,
 };
 use crate::logging::LogOptions;
 
@@ -60,6 +62,8 @@ use crate::logging::LogOptions;
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
+    /// `None`: the listener speaks plain HTTP.
+    pub(crate) tls: Option<TlsSettings>,
     /// Where `GET /metrics` is served.
     pub(crate) metrics_listen: Option<SocketAddr>,
     /// What the names in the two were resolved to.
@@ -117,6 +121,7 @@ impl Settings {
     fn new(keys: KeyRing) -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)),
+            tls: None,
             metrics_listen: None,
             resolved_names: Vec::new(),
             log: LogOptions::default(),

@@ -27,6 +27,8 @@ pub(crate) enum Warning {
     ExposedFile(PathBuf),
     /// A file of keys that nobody can need any more.
     StaleKeyFile(PathBuf),
+    /// The file of a TLS certificate that clients refuse, and the end of its validity.
+    InvalidCertificate(PathBuf, String),
 }
 
 /// Returns what should be said of everything that cannot change while the server runs.
@@ -59,6 +61,12 @@ pub(crate) fn of_reloadable(settings: &Settings, now: SystemTime) -> Vec<Warning
     for file in settings.exposed_files() {
         warnings.push(Warning::ExposedFile(file.to_owned()));
     }
+    if let Some(tls) = &settings.tls
+        && !tls.certificate.is_valid_now()
+    {
+        let (file, expires) = (tls.certificate_file.clone(), tls.certificate.expires());
+        warnings.push(Warning::InvalidCertificate(file, expires));
+    }
     let max_lifetime = settings.gateway.max_expiration;
     let stale = settings
         .key_files
@@ -81,6 +89,9 @@ impl Warning {
             Self::ShortPhrases(phrases) => tracing::warn!(phrases, "{text}"),
             Self::ExposedFile(file) | Self::StaleKeyFile(file) => {
                 tracing::warn!(file = %file.display(), "{text}");
+            }
+            Self::InvalidCertificate(file, expires) => {
+                tracing::warn!(file = %file.display(), expires, "{text}");
             }
             Self::RandomKey | Self::OpenNetwork => tracing::warn!("{text}"),
         }
@@ -115,6 +126,9 @@ impl Warning {
                 "no API key that was sealed before this file was written can be alive: unless a \
                  server still seals with a key in it, drop it"
             }
+            Self::InvalidCertificate(..) => {
+                "the TLS certificate has expired or is not valid yet: clients refuse it"
+            }
         };
         text.to_owned()
     }
@@ -128,6 +142,9 @@ impl fmt::Display for Warning {
             Self::ShortPhrases(phrases) => write!(f, "{phrases}: ")?,
             Self::ExposedFile(file) | Self::StaleKeyFile(file) => {
                 write!(f, "{}: ", file.display())?
+            }
+            Self::InvalidCertificate(file, expires) => {
+                write!(f, "{}, until {expires}: ", file.display())?;
             }
             Self::RandomKey | Self::OpenNetwork => {}
         }

@@ -1,7 +1,7 @@
 //! The AIsBreaker gateway as one hyper service.
 //!
-//! [`Gateway::handle`] answers one request. Call it from any hyper server, or let [`serve`] run the
-//! accept loop with connection limits, timeouts and graceful drain.
+//! [`Gateway::handle`] answers one request. Call it from any hyper server, or let [`serve`] or [`serve_tls`]
+//! run the accept loop with connection limits, timeouts and graceful drain.
 //!
 //! A request passes a chain of stages. Each has a module of its own and consumes the value of the
 //! stage before, so a stage left out does not compile:
@@ -80,7 +80,7 @@ pub use config::Config;
 pub use gateway::Gateway;
 pub use response::{ResponseBody, passthrough::ResponseCut};
 pub use revocation::{Revocation, RevocationLog};
-pub use server::{Limits, serve};
+pub use server::{InvalidCertificate, Limits, TlsCertificate, serve, serve_tls};
 pub use telemetry::{
     access_log::UNCHARGED_TARGET,
     span::{Span, SpanKind, SpanSink, SpanValue},

@@ -6,6 +6,8 @@ mod eviction;
 mod idle_check;
 pub(crate) mod linger;
 mod refusals;
+mod socket;
+mod tls;
 mod tracked_body;
 mod tracked_io;
 mod unread_body;
@@ -29,6 +31,7 @@ use connection::Connection;
 use eviction::ConnectionTable;
 use idle_check::Timeouts;
 use refusals::Refusals;
+pub use tls::{InvalidCertificate, TlsCertificate};
 
 /// The pause after an error of `accept`, such as a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -50,7 +53,7 @@ const MAX_BUFFER: usize = 128 << 10;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The longest time to a complete request head. A response may wait ten times as long for its
+    /// The longest time to a complete request head, and before it for a TLS handshake. A response may wait ten times as long for its
     /// client to read.
     pub header_timeout: Duration,
     /// The longest time that a connection waits for its next request. A balancer in front must
@@ -58,7 +61,7 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// The most open connections. One more evicts a connection that has kept the server waiting for
     /// two seconds (before its first request: for a quarter of a second). If there is none, the new
-    /// connection gets 503.
+    /// connection gets 503; with TLS, it is closed.
     pub max_connections: usize,
     /// How long the server goes on accepting and serving once it shuts down, while `/readyz` answers
     /// 503, so that a load balancer can turn away from it. Then it drains.
@@ -93,6 +96,31 @@ pub async fn serve(
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) {
+    serve_connections((listener, None), gateway, limits, shutdown).await;
+}
+
+/// Serves like [`serve`], by TLS with this certificate. ALPN selects HTTP/2 or HTTP/1.1.
+///
+/// A connection without TLS is closed.
+///
+/// # Cancel safety
+/// Dropping the future closes the listener and all connections at once.
+pub async fn serve_tls(
+    listener: TcpListener,
+    certificate: TlsCertificate,
+    gateway: Gateway,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
+    serve_connections((listener, Some(certificate)), gateway, limits, shutdown).await;
+}
+
+async fn serve_connections(
+    (listener, certificate): (TcpListener, Option<TlsCertificate>),
+    gateway: Gateway,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
     let mut connections = JoinSet::new();
     let close = watch::Sender::new(false);
     let builder = Arc::new(http_builder(&limits));
@@ -116,14 +144,18 @@ pub async fn serve(
                 accepted = listener.accept() => {
                     let Some((stream, peer)) = accepted_or_pause(accepted).await else { continue };
                     let Some(slot) = table.acquire().await else {
-                        refusals.refuse(stream);
+                        match certificate {
+                            None => refusals.refuse(stream),
+                            Some(_) => refusals.close(stream),
+                        }
                         continue;
                     };
                     let connection =
                         Connection::new(gateway.clone(), peer.ip(), timeouts, &slot);
+                    let accepted = (stream, certificate.clone());
                     let (builder, close) = (Arc::clone(&builder), close.subscribe());
                     connections.spawn(async move {
-                        connection.run(stream, &builder, close).await;
+                        connection.run(accepted, &builder, close).await;
                         drop(slot);
                     });
                 }

@@ -10,7 +10,9 @@ use super::{
     faults::Faults,
     given::{Address, Given, Problem, Source},
     key_files::KeyFile,
+    secret_files::is_exposed,
     store::StoreDraft,
+    tls::TlsDraft,
 };
 
 /// The memory of all bodies together, unless it is set or single bodies may be larger.
@@ -24,6 +26,7 @@ pub(super) struct Draft {
     pub(super) max_buffered_bytes: Option<usize>,
     /// Whether callers may name the addresses that are allowed although they are not public.
     pub(super) egress_allow_callers: bool,
+    pub(super) tls: TlsDraft,
     pub(super) store: StoreDraft,
     pub(super) state_file: Option<PathBuf>,
     pub(super) state_interval: Duration,
@@ -40,6 +43,7 @@ impl Draft {
             opening_keys: Vec::new(),
             max_buffered_bytes: None,
             egress_allow_callers: false,
+            tls: TlsDraft::default(),
             store: StoreDraft::default(),
             state_file: None,
             state_interval: Duration::from_secs(60),
@@ -158,6 +162,13 @@ impl Draft {
         if self.egress_allow_callers {
             settings.egress = settings.egress.extend_to_untrusted();
             settings.is_network_open = settings.gateway.minting.secret.is_none();
+        }
+        settings.tls = self.tls.finish(&mut faults);
+        if let Some(tls) = &settings.tls {
+            settings.gateway.has_tls_listener = true;
+            if is_exposed(&tls.key_file) {
+                settings.exposed_secret_files.push(tls.key_file.clone());
+            }
         }
         settings.store = self.store.finish(&mut faults);
         settings.state = self.state_file.map(|path| StateSettings {

@@ -97,6 +97,11 @@ impl Given {
         }
     }
 
+    /// Returns the path with its name, to be read together with another file.
+    pub(super) fn named_path(&self) -> Result<Named<PathBuf>, Problem> {
+        Ok(self.named(self.path()?))
+    }
+
     pub(super) fn path(&self) -> Result<PathBuf, Problem> {
         Ok(self.text()?.into_owned().into())
     }

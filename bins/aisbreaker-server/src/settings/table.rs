@@ -19,6 +19,7 @@
 
 mod key_lifecycle;
 mod times;
+mod tls;
 
 use aisbreaker_token::RequestQuotas;
 
@@ -89,6 +90,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
         apply: |draft, value| draft.set_listen(value),
         ..PLAIN
     },
+    tls::CERTIFICATE_FILE,
+    tls::KEY_FILE,
     Setting {
         key: Some("metrics.listen"),
         variable: "AISBREAKER_METRICS_LISTEN",

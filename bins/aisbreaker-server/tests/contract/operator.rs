@@ -16,6 +16,7 @@ mod secret_files;
 mod setting_messages;
 mod settings;
 mod settings_file;
+mod silent_traps;
+mod tls;
 #[cfg(feature = "otel")]
 mod traces;
-mod silent_traps;

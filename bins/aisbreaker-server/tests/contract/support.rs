@@ -2,6 +2,7 @@
 //! scripted providers.
 
 mod canaries;
+mod client_socket;
 mod config_file;
 mod connection;
 mod encoding;
@@ -20,6 +21,7 @@ mod request;
 mod response;
 mod server;
 mod ticker;
+pub(crate) mod tls;
 mod unreachable;
 
 use std::time::Duration;
@@ -58,7 +60,7 @@ fn only_value<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str
     value
 }
 
-fn current_thread_runtime() -> tokio::runtime::Runtime {
+pub(crate) fn current_thread_runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

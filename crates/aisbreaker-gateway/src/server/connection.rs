@@ -19,13 +19,15 @@ use tokio::{
     io::AsyncWriteExt as _,
     net::TcpStream,
     sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
     activity::{Activity, RequestGuard},
     eviction::{ConnectionTable, Slot},
     idle_check::{Phase, Timeouts, Verdict},
+    socket::Socket,
+    tls::TlsCertificate,
     tracked_body::{TrackedRequestBody, TrackedResponseBody, Unread},
     tracked_io::TrackedIo,
 };
@@ -58,11 +60,22 @@ impl Connection {
     /// Serves the connection until it ends, is idle for too long, is evicted, or `close` changes.
     pub(super) async fn run(
         self,
-        stream: TcpStream,
+        (stream, certificate): (TcpStream, Option<TlsCertificate>),
         builder: &auto::Builder<TokioExecutor>,
         mut close: watch::Receiver<bool>,
     ) {
         configure(&stream);
+        let socket = match certificate {
+            None => Socket::Plain(stream),
+            Some(certificate) => {
+                // Boxed, so that connections without TLS are not as large.
+                let handshake = Box::pin(self.shake_hands(stream, &certificate, &mut close));
+                let Some(socket) = handshake.await else {
+                    return;
+                };
+                socket
+            }
+        };
         let service = service_fn(|request| {
             respond(
                 self.gateway.clone(),
@@ -72,7 +85,7 @@ impl Connection {
                 request,
             )
         });
-        let io = TokioIo::new(TrackedIo::new(stream, Arc::clone(&self.activity)));
+        let io = TokioIo::new(TrackedIo::new(socket, Arc::clone(&self.activity)));
         let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
         let mut phase = Phase::Open;
         let next_check = |phase| Instant::now() + self.timeouts.interval(phase);
@@ -114,6 +127,29 @@ impl Connection {
             () = self.shut_down_upgrade() => {}
             () = self.activity.eviction_requested() => {}
             _changed = close.changed(), if phase == Phase::Open => {}
+        }
+    }
+
+    /// Shakes hands, unless the client takes longer than for a request head, the connection is evicted
+    /// meanwhile, or `close` changes.
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        certificate: &TlsCertificate,
+        close: &mut watch::Receiver<bool>,
+    ) -> Option<Socket> {
+        tokio::select! {
+            accepted = certificate.accept(stream) => match accepted {
+                Ok(stream) => Some(Socket::Tls(Box::new(stream))),
+                Err(error) => {
+                    tracing::debug!(peer = %self.peer, %error, "the TLS handshake failed");
+                    None
+                }
+            },
+            // Nothing of it is worth keeping.
+            () = self.activity.eviction_requested() => None,
+            _changed = close.changed() => None,
+            () = sleep(self.timeouts.head) => None,
         }
     }
 

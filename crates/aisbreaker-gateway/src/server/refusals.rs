@@ -39,6 +39,13 @@ impl Refusals {
         }
     }
 
+    /// Closes a connection without a response, which its client could not read before the TLS
+    /// handshake. Warns at most once a second.
+    pub(super) fn close(&mut self, stream: TcpStream) {
+        drop(stream);
+        self.warn();
+    }
+
     /// Refuses a connection with 503, without waiting for its client. Warns at most once a second.
     pub(super) fn refuse(&mut self, stream: TcpStream) {
         while self.lingering.try_join_next().is_some() {}

@@ -7,12 +7,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{activity::Activity, linger::Linger};
+use super::{activity::Activity, linger::Linger, socket::Socket};
 
 /// The first bytes of an HTTP/2 connection (RFC 9113 section 3.4).
 const HTTP2_PREFACE_START: &[u8] = b"PRI * HTTP/2";
@@ -21,7 +18,7 @@ const HTTP2_PREFACE_START: &[u8] = b"PRI * HTTP/2";
 ///
 /// It lingers if the client may still be sending a request that nobody reads.
 pub(super) struct TrackedIo {
-    socket: TcpStream,
+    socket: Socket,
     activity: Arc<Activity>,
     protocol: Protocol,
     linger: Option<Linger>,
@@ -40,7 +37,7 @@ enum Protocol {
 }
 
 impl TrackedIo {
-    pub(super) fn new(socket: TcpStream, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(socket: Socket, activity: Arc<Activity>) -> Self {
         Self {
             socket,
             activity,
@@ -136,7 +133,8 @@ impl AsyncWrite for TrackedIo {
         }
         let Self { socket, linger, .. } = &mut *self;
         let linger = linger.get_or_insert_with(Linger::new);
-        linger.poll(socket, cx).map(Ok)
+        // Below TLS, since what the client still sends is dropped.
+        linger.poll(socket.tcp_mut(), cx).map(Ok)
     }
 }
 

@@ -7,14 +7,18 @@ use std::{
     time::Duration,
 };
 
+use openssl::ssl::SslStream;
+
 use tokio::net::TcpSocket;
 
-use super::{Event, PATIENCE, Request, Response, current_thread_runtime};
+use super::{
+    Event, PATIENCE, Request, Response, client_socket::ClientSocket, current_thread_runtime,
+};
 
 /// A connection to a server.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<ClientSocket>,
     /// Events that were read but not yet returned.
     events: VecDeque<Event>,
 }
@@ -66,8 +70,17 @@ impl Connection {
             .set_read_timeout(Some(PATIENCE))
             .expect("a read timeout");
         stream.set_nodelay(true).expect("no delay");
+        Self::on(ClientSocket::Plain(stream))
+    }
+
+    /// Goes on with a connection whose TLS handshake is done.
+    pub(crate) fn over_tls(stream: SslStream<TcpStream>) -> Self {
+        Self::on(ClientSocket::Tls(stream))
+    }
+
+    fn on(socket: ClientSocket) -> Self {
         Self {
-            reader: BufReader::new(stream),
+            reader: BufReader::new(socket),
             events: VecDeque::new(),
         }
     }
@@ -93,7 +106,7 @@ impl Connection {
 
     /// Waits for bytes for this long, of which none may come.
     pub(crate) fn wait_in_vain(&mut self, time: Duration) {
-        let socket = self.reader.get_ref();
+        let socket = self.reader.get_ref().tcp();
         socket.set_read_timeout(Some(time)).expect("a read timeout");
         let peeked = socket.peek(&mut [0]);
         assert!(peeked.is_err(), "something came: {peeked:?}");
@@ -106,13 +119,14 @@ impl Connection {
     pub(crate) fn writer(&self) -> TcpStream {
         self.reader
             .get_ref()
+            .tcp()
             .try_clone()
             .expect("a second handle of the socket")
     }
 
     /// Shuts down the writing half.
     pub(crate) fn finish_writing(&mut self) {
-        let _ended = self.reader.get_ref().shutdown(Shutdown::Write);
+        let _ended = self.reader.get_ref().tcp().shutdown(Shutdown::Write);
     }
 
     /// Sends a request and reads the whole response.
