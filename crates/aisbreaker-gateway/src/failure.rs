@@ -87,6 +87,16 @@ impl Failure {
         self
     }
 
+    /// Ends the message with the id of the request, since people pass messages on, but no header
+    /// fields. The message of a provider or another server stays as it is.
+    pub(crate) fn name_request(&mut self, id: &HeaderValue) {
+        if self.error_type != ErrorType::ProviderError
+            && let Ok(id) = id.to_str()
+        {
+            self.message.push_str(&format!(" (request {id})"));
+        }
+    }
+
     /// Returns the error object of the server's own API.
     pub(crate) fn error_body(&self) -> ErrorBody {
         let reason = match (self.status.canonical_reason(), &self.status_text) {

@@ -147,14 +147,14 @@ impl Pipeline {
             if let Some(name) = &key.name {
                 log.set_key_name(name);
             }
+            if let Err(revoked) = self.revocations.check(key, self.revoked_before) {
+                return Err(caller.refuse(revoked).into());
+            }
             if let Some(expiry) = KeyExpiry::within_days(key.expires_at, now) {
                 log.set_key_expiry(expiry);
                 if !caller.is_default {
                     log.announce_key_expiry();
                 }
-            }
-            if let Err(revoked) = self.revocations.check(key, self.revoked_before) {
-                return Err(caller.refuse(revoked).into());
             }
         }
         let origin = caller.restrictions.allowed_origin(head.origin.as_ref());

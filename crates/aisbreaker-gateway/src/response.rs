@@ -95,10 +95,11 @@ pub(crate) fn no_content() -> Response<ResponseBody> {
 /// Creates the response that reports a failure, in the dialect of the client; `None` is the
 /// server's own API.
 pub(crate) fn error(
-    failure: Failure,
+    mut failure: Failure,
     dialect: Option<Dialect>,
     request_id: &HeaderValue,
 ) -> Response<ResponseBody> {
+    failure.name_request(request_id);
     let body = dialect::error_body(&failure, dialect, request_id);
     let mut response = json_bytes(failure.status, body.into());
     response.headers_mut().extend(failure.headers);
@@ -156,14 +157,16 @@ pub(crate) fn hold_memory(
 
 /// Adds what every response carries, and drops the body of a response to `HEAD`.
 pub(crate) fn finish(response: &mut Response<ResponseBody>, log: &AccessLog, is_head: bool) {
+    let is_refused_key = response.status() == StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();
+    // A key that is refused looks like any other.
+    if !is_refused_key && let Some(expires) = log.announced_key_expiry() {
+        headers.insert(X_AISBREAKER_KEY_EXPIRES, expires);
+    }
     cors::write_response(log.allowed_origin(), headers);
     headers
         .entry(X_REQUEST_ID)
         .or_insert_with(|| log.request_id().clone());
-    if let Some(expires) = log.announced_key_expiry() {
-        headers.insert(X_AISBREAKER_KEY_EXPIRES, expires);
-    }
     if is_head && let Some(length) = response.body_mut().drop_content() {
         response
             .headers_mut()

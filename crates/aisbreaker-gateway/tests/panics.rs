@@ -156,8 +156,9 @@ fn assert_fault(row: &str, (parts, body): &(Parts, String)) {
     assert_eq!(parts.headers["content-type"], "application/json", "{row}");
     assert_eq!(parts.headers["access-control-allow-origin"], "*", "{row}");
     assert!(parts.headers.contains_key("x-request-id"), "{row}");
+    let id = parts.headers["x-request-id"].to_str().unwrap();
     let expected = json!({"error": {
-        "message": "this server has a fault; try again",
+        "message": format!("this server has a fault; try again (request {id})"),
         "statusCode": 500,
         "statusText": "Internal Server Error",
     }});
@@ -225,15 +226,12 @@ async fn panic_in_a_stream_ends_it_with_an_error_event() {
     assert_eq!(parts.status, StatusCode::OK);
     let events: Vec<&str> = body.split("\n\n").collect();
     assert!(events[0].starts_with("event: progress\n"), "{body}");
-    assert_eq!(
-        events[1..],
-        [
-            "event: error\ndata: {\"error\":{\"message\":\"this server has a fault; try again\",\
-             \"statusCode\":500,\"statusText\":\"Internal Server Error\"}}",
-            ""
-        ],
-        "{body}"
+    let id = parts.headers["x-request-id"].to_str().unwrap();
+    let last = format!(
+        "event: error\ndata: {{\"error\":{{\"message\":\"this server has a fault; try again (request {id})\",\
+         \"statusCode\":500,\"statusText\":\"Internal Server Error\"}}}}"
     );
+    assert_eq!(events[1..], [&last, ""], "{body}");
     assert_eq!(log.of("panics:stream")["cause"], "the service panicked");
     assert_silent("the log and the body", &(log.text() + &body));
 }

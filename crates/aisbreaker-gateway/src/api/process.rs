@@ -135,11 +135,16 @@ impl ProcessApi {
             log.mark_stream();
         }
         let reported = call.tokens.clone();
+        let request_id = log.request_id().clone();
         // Calling inside the future catches a panic before the service's own future begins.
         let responded = AssertUnwindSafe(async {
             let reply = self.registry.call(call).await?;
-            let encode =
-                |events| event_stream(EventBytes::new(events, reported, self.keep_alive, memory));
+            let encode = |events| {
+                let keep_alive = self.keep_alive;
+                event_stream(EventBytes::new(
+                    events, reported, keep_alive, memory, request_id,
+                ))
+            };
             match (reply, is_stream) {
                 (Reply::Stream(events), true) => Ok(encode(events)),
                 (Reply::Final(response), true) => {

@@ -220,7 +220,8 @@ impl ProviderApi {
             log.set_error(ErrorType::ProviderError);
         }
         let kind = BodyKind::of(&parts);
-        let body = self.passthrough((body, call), kind, &parts, dialect, request);
+        let provided = (body, call);
+        let body = self.passthrough(provided, kind, &parts, dialect, (request, log.request_id()));
         let mut response = Response::new(ResponseBody::passthrough(body));
         *response.status_mut() = parts.status;
         *response.headers_mut() = headers::for_client(parts.headers);
@@ -238,7 +239,7 @@ impl ProviderApi {
         kind: BodyKind,
         parts: &response::Parts,
         dialect: &DialectConfig,
-        request: &ProxiedRequest<'_>,
+        (request, request_id): (&ProxiedRequest<'_>, &HeaderValue),
     ) -> PassthroughBody {
         let usage = Arc::clone(&dialect.usage);
         let memory = (Arc::clone(&request.memory), call);
@@ -254,6 +255,7 @@ impl ProviderApi {
                     },
                     keep_alive: self.keep_alive,
                     usage,
+                    request_id: request_id.clone(),
                 };
                 if kind == BodyKind::EventStream {
                     PassthroughBody::events(body, options, memory)

@@ -10,6 +10,7 @@ use std::{
 
 use aisbreaker_services::{Event, EventStream, ReportedTokens, ServiceError, Tokens};
 use bytes::Bytes;
+use http::HeaderValue;
 use serde::Serialize;
 
 use super::{
@@ -30,6 +31,7 @@ pub(crate) struct EventBytes {
     /// The last event was returned, and only the end of the service's stream is awaited.
     is_over: bool,
     failure: Option<StreamFailure>,
+    request_id: HeaderValue,
     /// Those of the final response.
     tokens: Option<Tokens>,
     reported: ReportedTokens,
@@ -46,11 +48,13 @@ impl EventBytes {
         reported: ReportedTokens,
         keep_alive: Duration,
         memory: Arc<ClientMemory>,
+        request_id: HeaderValue,
     ) -> Self {
         Self {
             events: Some(events),
             is_over: false,
             failure: None,
+            request_id,
             tokens: None,
             reported,
             keep_alive: KeepAlive::new(keep_alive),
@@ -127,7 +131,8 @@ impl EventBytes {
     }
 
     fn fail(&mut self, frame: &mut Vec<u8>, error: ServiceError) {
-        let failure = Failure::from(error);
+        let mut failure = Failure::from(error);
+        failure.name_request(&self.request_id);
         write_event(frame, "error", &failure.error_body());
         self.failure = Some(StreamFailure {
             error_type: failure.error_type,
@@ -190,6 +195,7 @@ mod tests {
             ReportedTokens::default(),
             Duration::from_secs(15),
             clients.for_client([192, 0, 2, 1].into()),
+            HeaderValue::from_static("id"),
         );
         let mut frames = Vec::new();
         let mut cx = Context::from_waker(Waker::noop());
@@ -267,5 +273,6 @@ mod tests {
                 .concat()
                 .contains(r#""statusCode":502,"statusText":"Bad Gateway""#)
         );
+        assert!(frames.concat().contains(r#" (request id)""#));
     }
 }

@@ -18,6 +18,7 @@ use aisbreaker_services::{
     Tokens, UsageRule, last_usage, sniff,
 };
 use bytes::{Bytes, BytesMut};
+use http::HeaderValue;
 use http_body::SizeHint;
 use tokio::time::Sleep;
 
@@ -62,6 +63,7 @@ enum Content {
 struct EventStream {
     events: EventTracker,
     dialect: Dialect,
+    request_id: HeaderValue,
     keep_alive: KeepAlive,
     /// Created at the first wait after the last event.
     linger: Option<Pin<Box<Sleep>>>,
@@ -83,6 +85,8 @@ pub(crate) struct StreamOptions {
     /// The idle time after which a keep-alive is sent.
     pub(crate) keep_alive: Duration,
     pub(crate) usage: Arc<UsageRule>,
+    /// For the message of an error event.
+    pub(crate) request_id: HeaderValue,
 }
 
 /// The provider's response was cut. The client sees its connection break.
@@ -398,17 +402,21 @@ impl PassthroughBody {
     fn cut(&mut self, error: ServiceError) -> Option<Result<Bytes, ResponseCut>> {
         self.body = None;
         self.call.fail(&error);
-        let failure = Failure::from(error);
+        let mut failure = Failure::from(error);
         self.failure = Some(StreamFailure {
             error_type: failure.error_type,
             cause: format!("answer was cut: {}", failure.message),
         });
         let Content::Events(EventStream {
-            events, dialect, ..
+            events,
+            dialect,
+            request_id,
+            ..
         }) = &self.content
         else {
             return Some(Err(ResponseCut));
         };
+        failure.name_request(request_id);
         let mut bytes = dialect::error_event(&failure, *dialect, events.names());
         if !events.is_between() {
             bytes.splice(..0, *b"\n\n");
@@ -423,6 +431,7 @@ impl EventStream {
         Self {
             events: EventTracker::new(options.kind, usage, options.body_end, budget),
             dialect: options.dialect,
+            request_id: options.request_id.clone(),
             keep_alive: KeepAlive::new(options.keep_alive),
             linger: None,
         }

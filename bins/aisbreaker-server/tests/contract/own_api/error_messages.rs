@@ -4,9 +4,9 @@ use serde_json::json;
 
 use crate::support::{
     Provider, Request, Server, call,
-    openai::SECRET,
-    provider_api::{CHAT, post_with_key},
-    service, service_at,
+    openai::{SECRET, content_event},
+    provider_api::{CHAT, MESSAGES, post_with_key},
+    service, service_at, streamed,
 };
 
 /// Words that only those know who know the program.
@@ -85,5 +85,57 @@ fn host_in_a_key_is_not_named_and_nothing_else_speaks_from_the_inside() {
             assert!(!message.contains(word), "{word}: {message}");
         }
         assert!(!message.contains("localhost-invalid"), "{message}");
+    }
+}
+
+#[test]
+fn messages_of_every_surface_end_with_the_id_of_the_request() {
+    let refused = json!({"error": {"message": "No tea."}});
+    let provider = Provider::with_response(418, refused);
+    let cut = Provider::start(|_, wire| {
+        wire.stream();
+        wire.chunk(content_event("a"));
+        wire.close();
+    });
+    let server = Server::with_loopback_egress(&[]);
+    let key = |provider: &Provider| {
+        let secret = json!({"serviceId": "", "authSecret": "s", "url": provider.url()});
+        server.mint_with_secrets(&json!([secret]))
+    };
+    let cut_key = key(&cut);
+    let form = Request::new("POST", "/api/v1/oauth/revoke")
+        .body("token=")
+        .set("Content-Type", "application/x-www-form-urlencoded");
+    let unknown = call(service("chat:nonsense"), "Hi");
+    let streamed_call = streamed(call(service("chat:openai.com/m"), "Hi"));
+    let stream = r#"{"model":"m","stream":true}"#;
+    let rows = [
+        (Request::get("/nothing"), 404),
+        (Request::process(&unknown), 404),
+        (Request::mint(&json!({})), 400),
+        (form, 400),
+        (Request::get("/v1/nothing"), 404),
+        (post_with_key(CHAT, "aisbreaker_x", "{}"), 401),
+        (post_with_key(MESSAGES, "aisbreaker_x", "{}"), 401),
+        (post_with_key(CHAT, &cut_key, stream), 200),
+        (Request::process(&streamed_call).bearer(&cut_key), 200),
+    ];
+    for (index, (request, status)) in rows.into_iter().enumerate() {
+        let response = server.send(&request.header("x-request-id", "pasted-1"));
+        let body = response.text();
+        assert_eq!(response.status, status, "row {index}: {body}");
+        assert!(
+            body.contains(r#" (request pasted-1)""#),
+            "row {index}: {body}"
+        );
+    }
+
+    // A message that is passed on stays as it is.
+    let key = key(&provider);
+    let processed = Request::process(&call(service("chat:openai.com/m"), "Hi")).bearer(&key);
+    for request in [processed, post_with_key(CHAT, &key, r#"{"model":"m"}"#)] {
+        let response = server.send(&request.header("x-request-id", "pasted-1"));
+        assert_eq!(response.status, 418);
+        assert!(!response.text().contains("pasted-1"), "{}", response.text());
     }
 }

@@ -29,19 +29,27 @@ impl Response {
         std::str::from_utf8(&self.body).expect("a body in UTF-8")
     }
 
+    /// Returns the body as text, without the id of the request.
+    pub(crate) fn text_without_id(&self) -> String {
+        let id = self.header("x-request-id").expect("the id of the request");
+        self.text().replace(id, "")
+    }
+
     /// Returns the body as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
     }
 
-    /// Returns the message of an error.
+    /// Returns the message of an error, without the id of the request at its end.
     pub(crate) fn message(&self) -> String {
-        let message = self.json()["error"]["message"].clone();
-        message
+        let whole = self.json()["error"]["message"].clone();
+        let message = whole
             .as_str()
-            .unwrap_or_else(|| panic!("no error message: {self:?}"))
-            .to_owned()
+            .unwrap_or_else(|| panic!("no error message: {self:?}"));
+        let id = self.header("x-request-id").unwrap_or_default();
+        let message = message.strip_suffix(&format!(" (request {id})"));
+        message.or(whole.as_str()).unwrap_or_default().to_owned()
     }
 
     /// Returns the text of the first output of a final response.
