@@ -92,6 +92,7 @@ pub(crate) fn start(options: LogOptions) -> (WorkerGuard, RateLimit<SystemClock>
         .buffered_lines_limit(MAX_QUEUED_LINES)
         .lossy(true)
         .finish(BatchWriter(BufWriter::new(io::stderr())));
+    let unread = writer.error_counter();
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .with_target(false);
@@ -101,7 +102,7 @@ pub(crate) fn start(options: LogOptions) -> (WorkerGuard, RateLimit<SystemClock>
             .boxed(),
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
-    let rate_limit = RateLimit::new(options.max_per_second, SystemClock::new());
+    let rate_limit = RateLimit::new(options.max_per_second, SystemClock::new(), Some(unread));
     let (filter, handle) = reload::Layer::new(options.filter);
     let filtered = formatted
         .with_filter(rate_limit.clone())

@@ -6,7 +6,7 @@ use aisbreaker_egress as egress;
 use aisbreaker_gateway::{
     Clock as _, Config, Gateway, Limits, Revocation, SystemClock, TlsCertificate,
 };
-use aisbreaker_token::ServerKeyId;
+use aisbreaker_token::{Host, ServerKeyId};
 use tokio::{
     net::TcpListener,
     runtime::Runtime,
@@ -68,6 +68,7 @@ fn serve_with(
         listen,
         tls,
         metrics_listen,
+        metrics_hosts,
         mut gateway,
         limits,
         egress,
@@ -106,6 +107,7 @@ fn serve_with(
         listen,
         certificate,
         metrics_listen,
+        metrics_hosts,
         limits,
         log_limit,
         state,
@@ -138,6 +140,7 @@ struct Parts {
     /// `None`: the listener speaks plain HTTP.
     certificate: Option<TlsCertificate>,
     metrics_listen: Option<SocketAddr>,
+    metrics_hosts: Vec<Host>,
     limits: Limits,
     log_limit: RateLimit<SystemClock>,
     state: Option<(StateFile, Duration)>,
@@ -191,7 +194,7 @@ impl Parts {
         let served = self.serve(gateway, revoked, reload);
         let outcome = tokio::select! {
             outcome = served => outcome,
-            () = self.log_limit.report() => Ok(()),
+            () = self.log_limit.report(gateway) => Ok(()),
             () = write_state(self.state.as_ref(), gateway) => Ok(()),
             () = follow_revoked(revoked, gateway) => Ok(()),
         };
@@ -258,6 +261,7 @@ impl Parts {
             tokio::spawn(aisbreaker_gateway::serve_metrics(
                 metrics_listener,
                 gateway.clone(),
+                self.metrics_hosts.clone(),
             ));
         }
         self.in_effect.log(listener.local_addr()?, metrics_address);

@@ -34,7 +34,7 @@ use std::{
 use aisbreaker_egress::{Bounds, Policy, Timeouts};
 use aisbreaker_gateway::{Config, Limits};
 use aisbreaker_services::services::Options;
-use aisbreaker_token::KeyRing;
+use aisbreaker_token::{Host, KeyRing};
 
 use self::{
     draft::Draft,
@@ -68,6 +68,8 @@ pub(crate) struct Settings {
     pub(crate) metrics_listen: Option<SocketAddr>,
     /// What the names in the two were resolved to.
     pub(crate) resolved_names: Vec<ResolvedName>,
+    /// The host names under which metrics may be read.
+    pub(crate) metrics_hosts: Vec<Host>,
     pub(crate) log: LogOptions,
     pub(crate) gateway: Config,
     pub(crate) limits: Limits,
@@ -124,6 +126,7 @@ impl Settings {
             tls: None,
             metrics_listen: None,
             resolved_names: Vec::new(),
+            metrics_hosts: Vec::new(),
             log: LogOptions::default(),
             gateway: Config::new(keys),
             limits: Limits::default(),

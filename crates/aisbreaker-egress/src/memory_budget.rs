@@ -79,6 +79,12 @@ impl MemoryBudget {
         }
     }
 
+    /// Returns how many bytes can be held at most.
+    #[must_use]
+    pub fn limit_bytes(&self) -> usize {
+        self.0.limit_bytes
+    }
+
     /// Returns how many bytes are held now, in whole steps of 16 KiB.
     #[must_use]
     pub fn held_bytes(&self) -> usize {

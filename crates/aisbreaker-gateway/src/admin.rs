@@ -1,15 +1,23 @@
 //! The operator's listener, apart from the one for clients.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::Ipv4Addr, sync::Arc, time::Duration};
 
+use aisbreaker_token::Host;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{CONTENT_TYPE, HOST},
+};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    task::{JoinSet, spawn_blocking},
+};
 
-use crate::{gateway::Gateway, server::linger::LingeringIo, telemetry::metrics};
+use crate::{gateway::Gateway, server::linger::LingeringIo, telemetry::metrics::MetricsFormat};
 
 /// The most connections at a time.
 const MAX_CONNECTIONS: usize = 16;
@@ -17,13 +25,17 @@ const MAX_CONNECTIONS: usize = 16;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after an error of `accept`.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const TEXT: &str = "text/plain";
 
-/// Serves `GET /metrics` in the OpenMetrics 1.0 text format until it is dropped.
+/// Serves `GET /metrics` until it is dropped, in the text format of Prometheus or as OpenMetrics.
 ///
 /// There is no authentication, so the listener belongs on an internal address. The metrics show how
-/// much is done, never by whom.
-pub async fn serve_metrics(listener: TcpListener, gateway: Gateway) {
+/// much is done, never by whom. A request must name the listener by an IP address, as `localhost`
+/// or by one of `hosts`: otherwise a web page could have its visitors' browsers read the metrics
+/// under a name of its own.
+pub async fn serve_metrics(listener: TcpListener, gateway: Gateway, hosts: Vec<Host>) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let served = Arc::new(Served { gateway, hosts });
     let mut connections = JoinSet::new();
     loop {
         // The semaphore is never closed.
@@ -35,10 +47,12 @@ pub async fn serve_metrics(listener: TcpListener, gateway: Gateway) {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let gateway = gateway.clone();
+        let served = Arc::clone(&served);
         connections.spawn(async move {
-            let respond =
-                |request| std::future::ready(Ok::<_, Infallible>(respond(&request, &gateway)));
+            let respond = |request| {
+                let served = Arc::clone(&served);
+                async move { Ok::<_, Infallible>(served.respond(request).await) }
+            };
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
@@ -51,22 +65,59 @@ pub async fn serve_metrics(listener: TcpListener, gateway: Gateway) {
     }
 }
 
-fn respond(request: &Request<Incoming>, gateway: &Gateway) -> Response<Full<Bytes>> {
-    let (status, media_type, text) = match (request.method(), request.uri().path()) {
-        (&Method::GET | &Method::HEAD, "/metrics") => {
-            (StatusCode::OK, metrics::CONTENT_TYPE, gateway.metrics())
+/// What the listener serves.
+struct Served {
+    gateway: Gateway,
+    /// The names under which requests may come.
+    hosts: Vec<Host>,
+}
+
+impl Served {
+    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if !self.is_named_by(request.headers()) {
+            let problem = "this host name is not one of metrics.hosts (AISBREAKER_METRICS_HOSTS)\n";
+            return response(StatusCode::MISDIRECTED_REQUEST, TEXT, problem.to_owned());
         }
-        (_, "/metrics") => (
-            StatusCode::METHOD_NOT_ALLOWED,
-            "text/plain",
-            "GET only\n".to_owned(),
-        ),
-        _ => (
-            StatusCode::NOT_FOUND,
-            "text/plain",
-            "see /metrics\n".to_owned(),
-        ),
-    };
+        match (request.method(), request.uri().path()) {
+            (&Method::GET | &Method::HEAD, "/metrics") => {
+                let format = MetricsFormat::accepted(request.headers());
+                let gateway = self.gateway.clone();
+                let encoded = spawn_blocking(move || gateway.metrics(format)).await;
+                match encoded {
+                    Ok(text) => response(StatusCode::OK, format.content_type(), text),
+                    Err(_panic) => {
+                        let problem = "the metrics cannot be read\n".to_owned();
+                        response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, problem)
+                    }
+                }
+            }
+            (_, "/metrics") => response(
+                StatusCode::METHOD_NOT_ALLOWED,
+                TEXT,
+                "GET only\n".to_owned(),
+            ),
+            _ => response(StatusCode::NOT_FOUND, TEXT, "see /metrics\n".to_owned()),
+        }
+    }
+
+    /// Returns whether a request names this listener. Browsers always name a host.
+    fn is_named_by(&self, headers: &HeaderMap) -> bool {
+        let mut values = headers.get_all(HOST).into_iter();
+        let value = match (values.next(), values.next()) {
+            (None, _) => return true,
+            (Some(value), None) => value,
+            (Some(_), Some(_)) => return false,
+        };
+        let Some(host) = value.to_str().ok().and_then(|text| Host::parse(text).ok()) else {
+            return false;
+        };
+        let name = host.as_str();
+        let is_address = name.starts_with('[') || name.parse::<Ipv4Addr>().is_ok();
+        is_address || name == "localhost" || self.hosts.contains(&host)
+    }
+}
+
+fn response(status: StatusCode, media_type: &'static str, text: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
     response

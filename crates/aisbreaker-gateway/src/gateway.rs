@@ -13,13 +13,13 @@ use crate::{
     clock::Clock,
     config::Config,
     dialect,
-    failure::Failure,
+    failure::{ErrorType, Failure},
     gateway_state::GatewayState,
     response::{self, ResponseBody},
     revocation::Revocation,
     route::Route,
     surfaces::Surfaces,
-    telemetry::access_log::AccessLog,
+    telemetry::{access_log::AccessLog, metrics::MetricsFormat},
 };
 
 /// How often a part of the idle counters is freed.
@@ -39,6 +39,9 @@ pub(crate) enum GatewayError {
     /// The code of the gateway panicked.
     Panicked,
 }
+
+/// A connection that is counted until this is dropped.
+pub(crate) struct ConnectionCount(Gateway);
 
 /// An AIsBreaker gateway. Cheap to clone; clones share all state.
 #[derive(Clone)]
@@ -99,9 +102,9 @@ impl Gateway {
         let client = surfaces.host_policy.client_address(peer, &parts.headers);
         let (guard, in_flight) = state.in_flight.enter();
         let clock = Arc::clone(&state.clock);
-        let providers = Arc::clone(&state.known_providers);
+        let metrics = Arc::clone(&state.metrics);
         let logged = (&parts.method, &parts.headers);
-        let mut log = AccessLog::start(logged, route.ok(), client, clock, providers, guard);
+        let mut log = AccessLog::start(logged, route.ok(), client, clock, metrics, guard);
         let is_probe = route.is_ok_and(Route::is_probe);
         if let Some(sink) = &state.span_sink
             && !is_probe
@@ -159,12 +162,29 @@ impl Gateway {
         futures_util::future::join3(self.sweep(), watch, follow).await;
     }
 
-    /// Returns the metrics in the OpenMetrics text format.
+    /// Returns the metrics in this format.
+    ///
+    /// Blocks for milliseconds if many files are open, since it counts them.
     #[must_use]
-    pub fn metrics(&self) -> String {
-        let state = &self.0.state;
-        let (counters, revoked) = (state.backend.counter_count(), state.revocations.len());
-        state.metrics.text(counters, revoked)
+    pub fn metrics(&self, format: MetricsFormat) -> String {
+        self.0.state.metrics_text(format)
+    }
+
+    /// Counts lines that the log left out, for the metrics.
+    pub fn count_log_lines_left_out(&self, lines: u64) {
+        self.0.state.metrics.log_lines_left_out.inc_by(lines);
+    }
+
+    /// Counts a connection until the guard is dropped.
+    pub(crate) fn count_connection(&self) -> ConnectionCount {
+        self.0.state.metrics.connections.inc();
+        ConnectionCount(self.clone())
+    }
+
+    /// Counts a connection that was refused since there are as many as may be.
+    pub(crate) fn count_refused_connection(&self) {
+        let requests = &self.0.state.metrics.requests;
+        requests.count_rejection(ErrorType::TooManyConnections);
     }
 
     /// Adds revoked keys that are kept elsewhere already, such as in the
@@ -234,6 +254,13 @@ fn error_response(
     log.set_error(failure.error_type);
     let dialect = dialect::of(parts.uri.path(), &parts.headers);
     response::error(failure, dialect, log.request_id())
+}
+
+impl Drop for ConnectionCount {
+    fn drop(&mut self) {
+        let Self(gateway) = self;
+        gateway.0.state.metrics.connections.dec();
+    }
 }
 
 impl fmt::Debug for Gateway {

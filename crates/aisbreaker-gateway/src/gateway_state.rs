@@ -3,6 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use aisbreaker_egress::MemoryBudget;
+
 use crate::{
     admission::{
         backend::{Backend, SharedQuotas},
@@ -14,7 +16,10 @@ use crate::{
     memory::ClientMemories,
     request::body::BodyLimits,
     revocation::Revocations,
-    telemetry::{metrics::Metrics, providers::KnownProviders, span::SpanSink},
+    telemetry::{
+        metrics::{Metrics, MetricsFormat, Snapshot},
+        span::SpanSink,
+    },
 };
 
 /// The parts of a gateway that outlive its configurations.
@@ -27,8 +32,8 @@ pub(crate) struct GatewayState {
     /// The idle time of a stream after which a keep-alive is sent.
     pub(crate) keep_alive: Duration,
     pub(crate) in_flight: InFlight,
-    pub(crate) metrics: Metrics,
-    pub(crate) known_providers: Arc<KnownProviders>,
+    pub(crate) metrics: Arc<Metrics>,
+    memory_budget: MemoryBudget,
     /// `None`: nothing is traced.
     pub(crate) span_sink: Option<Arc<dyn SpanSink>>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -39,7 +44,7 @@ impl GatewayState {
     /// configuration.
     pub(crate) fn new(config: &mut Config, clock: Arc<dyn Clock>) -> Self {
         let shared_quotas = config.shared_quotas.take();
-        let metrics = Metrics::new(shared_quotas.is_some());
+        let metrics = Arc::new(Metrics::new(shared_quotas.is_some()));
         let counters = match config.saved_counters.take() {
             Some(saved) => saved.into_counters(),
             None => counters::counters(clock.monotonic(), config.max_counters),
@@ -61,9 +66,20 @@ impl GatewayState {
             keep_alive: config.stream_keep_alive,
             in_flight: InFlight::default(),
             metrics,
-            known_providers: Arc::new(KnownProviders::new()),
+            memory_budget: config.memory_budget.clone(),
             span_sink: config.span_sink.take(),
             clock,
         }
+    }
+    /// Returns the metrics in this format.
+    pub(crate) fn metrics_text(&self, format: MetricsFormat) -> String {
+        let now = Snapshot {
+            quota_counters: self.backend.counter_count(),
+            revoked_keys: self.revocations.len(),
+            requests_in_flight: self.in_flight.count(),
+            buffered_bytes: self.memory_budget.held_bytes(),
+            buffered_bytes_limit: self.memory_budget.limit_bytes(),
+        };
+        self.metrics.encode(format, now)
     }
 }

@@ -83,5 +83,6 @@ pub use revocation::{Revocation, RevocationLog};
 pub use server::{InvalidCertificate, Limits, TlsCertificate, serve, serve_tls};
 pub use telemetry::{
     access_log::UNCHARGED_TARGET,
+    metrics::MetricsFormat,
     span::{Span, SpanKind, SpanSink, SpanValue},
 };

@@ -47,6 +47,10 @@ pub(crate) enum Route {
     Provider(Operation),
 }
 
+/// An operation for which providers are called: one of their own APIs, or `process`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct CalledOperation(Option<Operation>);
+
 /// What a request to a route calls for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Action {
@@ -58,7 +62,12 @@ pub(crate) enum Action {
     MethodNotAllowed,
 }
 
+/// The number of routes of this server's own API.
+const OWN_ROUTES: usize = 14;
+
 impl Route {
+    pub(crate) const COUNT: usize = OWN_ROUTES + Operation::ALL.len();
+
     /// Returns the route of a path, with or without a trailing slash or a second leading one.
     ///
     /// # Errors
@@ -149,11 +158,11 @@ impl Route {
         }
     }
 
-    /// Returns the operation for which providers are called, as keys are restricted to it.
-    pub(crate) fn operation(self) -> Option<&'static str> {
+    /// Returns the operation for which the route calls providers, if it does.
+    pub(crate) fn operation(self) -> Option<CalledOperation> {
         match self {
-            Self::Process => Some(PROCESS),
-            Self::Provider(operation) => Some(operation.name()),
+            Self::Process => Some(CalledOperation(None)),
+            Self::Provider(operation) => Some(CalledOperation(Some(operation))),
             Self::Root
             | Self::Ping
             | Self::Version
@@ -170,9 +179,61 @@ impl Route {
         }
     }
 
+    /// Returns a number below [`COUNT`](Self::COUNT) that no other route has.
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::Root => 0,
+            Self::Ping => 1,
+            Self::Version => 2,
+            Self::Token => 3,
+            Self::Revoke => 4,
+            Self::Introspect => 5,
+            Self::Process => 6,
+            Self::Quota => 7,
+            Self::Health => 8,
+            Self::Ready => 9,
+            Self::Hello => 10,
+            Self::Jwks => 11,
+            Self::Metadata => 12,
+            Self::OpenApi => 13,
+            Self::Provider(operation) => OWN_ROUTES + operation as usize,
+        }
+    }
+
     /// Returns whether probes use the route. They may send any host name.
     pub(crate) fn is_probe(self) -> bool {
         matches!(self, Self::Health | Self::Ready)
+    }
+}
+
+impl CalledOperation {
+    pub(crate) const COUNT: usize = 1 + Operation::ALL.len();
+
+    /// Returns the names in the order of [`index`](Self::index).
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        let operations = Operation::ALL.into_iter().map(Operation::name);
+        std::iter::once(PROCESS).chain(operations)
+    }
+
+    /// Returns the name in restrictions of keys, logs and metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self.0 {
+            Some(operation) => operation.name(),
+            None => PROCESS,
+        }
+    }
+
+    /// Returns a number below [`COUNT`](Self::COUNT) that no other operation has.
+    pub(crate) fn index(self) -> usize {
+        match self.0 {
+            Some(operation) => 1 + operation as usize,
+            None => 0,
+        }
+    }
+
+    /// Returns whether the operation calls several providers at a time.
+    pub(crate) fn lists_models(self) -> bool {
+        self.0 == Some(Operation::Models)
     }
 }
 
@@ -223,6 +284,34 @@ mod tests {
         ];
         for (path, route) in rows {
             assert_eq!(Route::of(path).ok(), route, "{path}");
+        }
+    }
+    #[test]
+    fn every_route_and_operation_has_its_own_index() {
+        let own = [
+            Route::Root,
+            Route::Ping,
+            Route::Version,
+            Route::Token,
+            Route::Revoke,
+            Route::Introspect,
+            Route::Process,
+            Route::Quota,
+            Route::Health,
+            Route::Ready,
+            Route::Hello,
+            Route::Jwks,
+            Route::Metadata,
+            Route::OpenApi,
+        ];
+        let provider = Operation::ALL.map(Route::Provider);
+        let routes = || own.into_iter().chain(provider);
+
+        assert!(routes().map(Route::index).eq(0..Route::COUNT));
+        let names: Vec<_> = CalledOperation::names().collect();
+        assert_eq!(names.len(), CalledOperation::COUNT);
+        for operation in routes().filter_map(Route::operation) {
+            assert_eq!(names[operation.index()], operation.name());
         }
     }
 }

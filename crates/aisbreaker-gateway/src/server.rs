@@ -148,15 +148,17 @@ async fn serve_connections(
                             None => refusals.refuse(stream),
                             Some(_) => refusals.close(stream),
                         }
+                        gateway.count_refused_connection();
                         continue;
                     };
                     let connection =
                         Connection::new(gateway.clone(), peer.ip(), timeouts, &slot);
                     let accepted = (stream, certificate.clone());
                     let (builder, close) = (Arc::clone(&builder), close.subscribe());
+                    let counted = gateway.count_connection();
                     connections.spawn(async move {
                         connection.run(accepted, &builder, close).await;
-                        drop(slot);
+                        drop((slot, counted));
                     });
                 }
             }

@@ -56,7 +56,7 @@ impl Surfaces {
     /// Creates the surfaces of this configuration, over what the gateway keeps.
     pub(crate) fn new(config: Config, registry: Registry, state: &GatewayState) -> Self {
         if let Some(relay) = &config.relay {
-            state.known_providers.add(relay.providers());
+            state.metrics.add_providers(relay.providers());
         }
         let keys = Arc::new(config.keys.with_offline_keys());
         let sealed_urls = config.minting.url_source();

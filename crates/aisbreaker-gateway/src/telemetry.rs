@@ -4,7 +4,6 @@ pub(crate) mod access_log;
 mod call_times;
 pub(crate) mod key_expiry;
 pub(crate) mod metrics;
-pub(crate) mod providers;
 pub(crate) mod request_id;
 pub(crate) mod span;
 pub(crate) mod trace;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use aisbreaker_egress::{Client, Policy, Timeouts};
-use aisbreaker_gateway::{Config, Gateway, Revocation, SystemClock};
+use aisbreaker_gateway::{Config, Gateway, MetricsFormat, Revocation, SystemClock};
 use aisbreaker_services::services::{Options, standard};
 use aisbreaker_token::{KeyRing, ServerKey};
 use base64ct::{Base64, Base64UrlUnpadded, Encoding as _};
@@ -102,7 +102,7 @@ async fn a_full_list_refuses_and_drops_nothing() {
         "nothing to list"
     );
 
-    let metrics = gateway.metrics();
+    let metrics = gateway.metrics(MetricsFormat::Text);
     for line in [
         "aisbreaker_keys_revoked 1000000",
         "aisbreaker_revocations_total{outcome=\"full\"} 2",

@@ -9,8 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aisbreaker_gateway::{Clock, UNCHARGED_TARGET};
+use aisbreaker_gateway::{Clock, Gateway, UNCHARGED_TARGET};
 use tracing::{Event, Level, Metadata};
+use tracing_appender::non_blocking::ErrorCounter;
 use tracing_subscriber::layer::{Context, Filter};
 
 /// How often the number of suppressed lines is reported.
@@ -32,11 +33,13 @@ struct Inner<C> {
     all: SecondCounter,
     uncharged: SecondCounter,
     suppressed: AtomicU64,
+    /// Counts the lines that were dropped since nobody reads them.
+    unread: Option<ErrorCounter>,
 }
 
 impl<C: Clock> RateLimit<C> {
     /// Creates a limit of this many lines per second.
-    pub(crate) fn new(per_second: NonZeroU32, clock: C) -> Self {
+    pub(crate) fn new(per_second: NonZeroU32, clock: C, unread: Option<ErrorCounter>) -> Self {
         let started = clock.monotonic();
         Self(Arc::new(Inner {
             clock,
@@ -45,6 +48,7 @@ impl<C: Clock> RateLimit<C> {
             all: SecondCounter::default(),
             uncharged: SecondCounter::default(),
             suppressed: AtomicU64::new(0),
+            unread,
         }))
     }
 
@@ -64,13 +68,24 @@ impl<C: Clock> RateLimit<C> {
         is_admitted
     }
 
-    /// Logs how many lines were suppressed, at most once a second, for as long as it is polled.
-    pub(crate) async fn report(&self) {
+    /// Logs how many lines were suppressed, at most once a second, for as long as it is polled. The
+    /// gateway counts them, and those that nobody reads.
+    pub(crate) async fn report(&self, gateway: &Gateway) {
+        let mut unread_before = 0;
         let mut ticks = tokio::time::interval(REPORT_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let left_out = self.0.suppressed.swap(0, Ordering::Relaxed);
+            let unread = self
+                .0
+                .unread
+                .as_ref()
+                .map_or(0, ErrorCounter::dropped_lines);
+            let unread_since = unread.saturating_sub(unread_before);
+            unread_before = unread;
+            let unread_since = u64::try_from(unread_since).unwrap_or(u64::MAX);
+            gateway.count_log_lines_left_out(left_out.saturating_add(unread_since));
             if left_out > 0 {
                 tracing::warn!(
                     left_out,
@@ -139,7 +154,7 @@ mod tests {
             reason = "an instant can only be had from the system"
         )]
         let clock = ManualClock(Arc::new(Mutex::new(Instant::now())));
-        let limit = RateLimit::new(NonZeroU32::new(8).unwrap(), clock.clone());
+        let limit = RateLimit::new(NonZeroU32::new(8).unwrap(), clock.clone(), None);
         let passed =
             |count: usize, is_uncharged| (0..count).filter(|_| limit.admits(is_uncharged)).count();
 

@@ -101,6 +101,18 @@ pub(crate) static SETTINGS: &[Setting] = &[
         apply: |draft, value| draft.set_metrics_listen(value),
         ..PLAIN
     },
+    Setting {
+        key: Some("metrics.hosts"),
+        variable: "AISBREAKER_METRICS_HOSTS",
+        help: "Host names under which metrics may be read, separated by commas; IP addresses and \
+               localhost always are",
+        example: r#"["aisbreaker"]"#,
+        apply: |draft, value| {
+            draft.settings.metrics_hosts = value.hosts()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
     // API keys.
     Setting {
         key: Some("keys.sealing"),

@@ -9,6 +9,7 @@ mod healthcheck;
 mod listen_address;
 mod log_fields;
 mod logs;
+mod metrics;
 mod notify;
 mod openapi;
 mod reload;

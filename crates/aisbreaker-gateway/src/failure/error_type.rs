@@ -11,6 +11,9 @@ macro_rules! error_types {
         }
 
         impl ErrorType {
+            /// All types, each at the index of its discriminant.
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant,)+];
+
             /// Returns the word for the log and the metrics.
             pub(crate) fn as_str(self) -> &'static str {
                 match self {
@@ -54,6 +57,8 @@ error_types! {
     MissingSecret = "missing_secret",
     /// The egress policy or the key does not allow the address.
     EgressForbidden = "egress_forbidden",
+    /// As many connections are open as may be.
+    TooManyConnections = "too_many_connections",
     /// The server has too much to do.
     Overloaded = "overloaded",
     /// The server shuts down.
@@ -86,6 +91,38 @@ impl ErrorType {
             StatusCode::SERVICE_UNAVAILABLE => Self::Overloaded,
             status if status.is_server_error() => Self::Internal,
             _ => Self::InvalidRequest,
+        }
+    }
+    /// Returns whether this server refused the request, rather than that a provider or the client
+    /// ended it.
+    pub(crate) fn is_refusal(self) -> bool {
+        match self {
+            Self::Internal
+            | Self::ProviderError
+            | Self::ProviderUnreachable
+            | Self::ProviderTimeout
+            | Self::ProviderCut
+            | Self::ClientLeft => false,
+            Self::InvalidRequest
+            | Self::UnsupportedBody
+            | Self::TooLarge
+            | Self::IncompleteBody
+            | Self::InvalidHost
+            | Self::MisdirectedHost
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::InvalidKey
+            | Self::KeyRequired
+            | Self::Restricted
+            | Self::Forbidden
+            | Self::QuotaExceeded
+            | Self::UnknownService
+            | Self::MissingSecret
+            | Self::EgressForbidden
+            | Self::TooManyConnections
+            | Self::Overloaded
+            | Self::Draining
+            | Self::StoreUnavailable => true,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aisbreaker_services::{Attempts, ProviderCalls, Tokens, Trace};
+use aisbreaker_services::{Attempts, ProviderCall, ProviderCalls, Tokens, Trace};
 use aisbreaker_token::KeyId;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, request::Parts};
 
@@ -18,11 +18,15 @@ use crate::{
     failure::ErrorType,
     in_flight::InFlightGuard,
     memory::MemoryHold,
-    route::Route,
+    route::{CalledOperation, Route},
     telemetry::{
         call_times::CallTimes,
         key_expiry::KeyExpiry,
-        providers::{KnownProvider, KnownProviders},
+        metrics::{
+            Metrics,
+            providers::KnownProvider,
+            requests::{CountedRequest, MintOutcome},
+        },
         request_id,
         span::SpanSink,
         trace::{self, RequestTrace, TracedRequest},
@@ -62,7 +66,7 @@ pub struct AccessLog {
     provider_request_id: Option<String>,
     tokens: Tokens,
     provider_calls: ProviderCalls,
-    known_providers: Arc<KnownProviders>,
+    metrics: Arc<Metrics>,
     is_stream: bool,
     error: Option<ErrorType>,
     cause: Option<String>,
@@ -90,7 +94,7 @@ impl AccessLog {
         route: Option<Route>,
         client: IpAddr,
         clock: Arc<dyn Clock>,
-        known_providers: Arc<KnownProviders>,
+        metrics: Arc<Metrics>,
         in_flight: InFlightGuard,
     ) -> Self {
         Self {
@@ -108,7 +112,7 @@ impl AccessLog {
             provider_request_id: None,
             tokens: Tokens::default(),
             provider_calls: ProviderCalls::default(),
-            known_providers,
+            metrics,
             is_stream: false,
             error: None,
             cause: None,
@@ -284,9 +288,7 @@ impl AccessLog {
         };
         let mut calls = self.provider_calls.take();
         let times = CallTimes::of(&mut calls);
-        let provider = calls
-            .last()
-            .map(|last| self.known_providers.find(last.service_id.vendor()));
+        let provider = self.count_calls(&calls);
         let now = self.clock.monotonic();
         Ended {
             status,
@@ -300,9 +302,57 @@ impl AccessLog {
         }
     }
 
+    /// Counts the calls to providers, and returns the provider that was called last.
+    fn count_calls(&self, calls: &[ProviderCall]) -> Option<Arc<KnownProvider>> {
+        let operation = self.route.and_then(Route::operation)?;
+        let mut last = None;
+        for (index, call) in calls.iter().enumerate() {
+            let provider = self.metrics.providers.find(call.service_id.vendor());
+            provider.count_call(operation, call);
+            if index > 0 && !operation.lists_models() {
+                provider.count_fallback(call.outcome);
+            }
+            last = Some(provider);
+        }
+        if let Some(provider) = &last {
+            provider.count_tokens(self.tokens);
+        }
+        last
+    }
+
+    fn count(&self, ended: &Ended) {
+        let overhead = ended.calls.map(|calls| {
+            let elsewhere = ended.receive_time.unwrap_or_default() + calls.waited;
+            ended.duration.saturating_sub(elsewhere)
+        });
+        self.metrics.requests.count(&CountedRequest {
+            route: self.route,
+            status: ended.status,
+            error: ended.error,
+            duration: ended.duration,
+            overhead,
+            minting: self.mint_outcome(),
+            key_left: self.key_expiry.map(KeyExpiry::left),
+        });
+    }
+
+    fn mint_outcome(&self) -> Option<MintOutcome> {
+        if self.route != Some(Route::Token) || self.method != Method::POST {
+            return None;
+        }
+        Some(if !self.status.is_success() {
+            MintOutcome::Refused
+        } else if self.parent.is_some() {
+            MintOutcome::Exchanged
+        } else {
+            MintOutcome::Minted
+        })
+    }
+
     fn write(&self, ended: &Ended) {
         let attempts = self.attempts.to_structured_list();
         let operation = self.route.and_then(Route::operation);
+        let operation = operation.map(CalledOperation::name);
         let trace_id = self.trace.as_ref().map(|trace| trace.id());
         macro_rules! write_line {
             ($target:expr) => {
@@ -365,6 +415,7 @@ impl AccessLog {
 impl Drop for AccessLog {
     fn drop(&mut self) {
         let ended = self.end();
+        self.count(&ended);
         self.write(&ended);
         if let Some(trace) = &self.trace {
             self.finish_trace(trace, &ended);

@@ -1,24 +1,47 @@
-//! The metrics of a gateway, in the OpenMetrics text format.
+//! The metrics of a gateway, as Prometheus reads them.
 //!
 //! Labels have few values, and nothing in them comes from a request.
 
-use std::time::Duration;
+mod buckets;
+mod process;
+pub(crate) mod providers;
+pub(crate) mod requests;
+
+use std::{sync::Arc, time::Duration};
 
 use aisbreaker_quota::shared::{SharedRefusal, StoreError};
+use aisbreaker_services::Providers;
+use http::{HeaderMap, header::ACCEPT};
 use prometheus_client::{
-    encoding::text,
+    encoding::{prometheus_text, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
 
-/// The media type of the text format (OpenMetrics 1.0).
-pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use self::{process::ProcessMetrics, providers::KnownProviders, requests::RequestMetrics};
 
-/// The histogram buckets of the quota store in seconds, from a nearby store to the longest sensible
-/// deadline.
-const STORE_SECONDS: [f64; 10] = [
-    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1,
-];
+/// The format of metrics.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "the two formats that Prometheus reads"
+)]
+pub enum MetricsFormat {
+    /// The text format of Prometheus, version 0.0.4.
+    Text,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+/// What is counted elsewhere, at the time of a scrape.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) quota_counters: usize,
+    pub(crate) revoked_keys: usize,
+    pub(crate) requests_in_flight: usize,
+    pub(crate) buffered_bytes: usize,
+    pub(crate) buffered_bytes_limit: usize,
+}
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
@@ -26,6 +49,15 @@ type Labels<const N: usize> = [(&'static str, &'static str); N];
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
+    pub(crate) requests: Arc<RequestMetrics>,
+    pub(crate) providers: Arc<KnownProviders>,
+    in_flight: Gauge,
+    /// Connections of clients that are open.
+    pub(crate) connections: Gauge,
+    buffered_bytes: Gauge,
+    buffered_bytes_limit: Gauge,
+    /// Lines that the log left out.
+    pub(crate) log_lines_left_out: Counter,
     tracked: Gauge,
     pub(crate) quotas: QuotaMetrics,
     revoked: Gauge,
@@ -79,12 +111,19 @@ pub(crate) enum CountedBy {
 
 impl Metrics {
     pub(crate) fn new(has_store: bool) -> Self {
-        let mut registry = Registry::with_prefix("aisbreaker");
+        let mut root = Registry::default();
+        root.register_collector(Box::new(ProcessMetrics));
+        let registry = root.sub_registry_with_prefix("aisbreaker");
+        let requests = Arc::new(RequestMetrics::new());
+        let providers = Arc::new(KnownProviders::new());
+        registry.register_collector(Box::new(Arc::clone(&requests)));
+        registry.register_collector(Box::new(Arc::clone(&providers)));
+        register_version(registry);
         let quotas = QuotaMetrics {
             decisions: Family::default(),
             store_up: Gauge::default(),
             store_failures: Family::default(),
-            store_seconds: Histogram::new(STORE_SECONDS),
+            store_seconds: Histogram::new(buckets::STORE),
         };
         let tracked = Gauge::default();
         let decisions = "Requests that were to be charged to their quotas";
@@ -118,9 +157,34 @@ impl Metrics {
             let seconds = quotas.store_seconds.clone();
             registry.register_with_unit("quota_store_duration", duration, Unit::Seconds, seconds);
         }
-        let reloads = ReloadMetrics::register(&mut registry);
+        let reloads = ReloadMetrics::register(registry);
+        let mut gauge = |name, help| {
+            let gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
+        let in_flight = gauge("requests_in_flight", "Requests whose response is not over");
+        let connections = gauge("connections", "Open connections of clients");
+        let buffered_bytes = gauge(
+            "buffered_bytes",
+            "Memory that requests and responses hold of the budget",
+        );
+        let buffered_bytes_limit = gauge("buffered_bytes_limit", "The memory budget");
+        let log_lines_left_out = Counter::default();
+        registry.register(
+            "log_lines_left_out",
+            "Lines that the log left out, since they were too many or nobody read them",
+            log_lines_left_out.clone(),
+        );
         Self {
-            registry,
+            registry: root,
+            requests,
+            providers,
+            in_flight,
+            connections,
+            buffered_bytes,
+            buffered_bytes_limit,
+            log_lines_left_out,
             tracked,
             quotas,
             revoked,
@@ -129,14 +193,71 @@ impl Metrics {
         }
     }
 
-    /// Encodes all metrics, with these numbers of counters in memory and of revoked keys.
-    pub(crate) fn text(&self, tracked: usize, revoked: usize) -> String {
-        self.tracked.set(i64::try_from(tracked).unwrap_or(i64::MAX));
-        self.revoked.set(i64::try_from(revoked).unwrap_or(i64::MAX));
+    /// Adds the providers of a table to those that are named.
+    pub(crate) fn add_providers(&self, table: &Providers) {
+        self.providers.add(table);
+    }
+
+    /// Encodes all metrics.
+    pub(crate) fn encode(&self, format: MetricsFormat, now: Snapshot) -> String {
+        set(&self.tracked, now.quota_counters);
+        set(&self.revoked, now.revoked_keys);
+        set(&self.in_flight, now.requests_in_flight);
+        set(&self.buffered_bytes, now.buffered_bytes);
+        set(&self.buffered_bytes_limit, now.buffered_bytes_limit);
         let mut text = String::new();
         // Writing to a string does not fail.
-        let _written = text::encode(&mut text, &self.registry);
+        let _written = match format {
+            MetricsFormat::Text => prometheus_text::encode(&mut text, &self.registry),
+            MetricsFormat::OpenMetrics => text::encode(&mut text, &self.registry),
+        };
         text
+    }
+}
+
+fn register_version(registry: &mut Registry) {
+    let version = Family::<Labels<1>, Gauge>::default();
+    version
+        .get_or_create(&[("version", env!("CARGO_PKG_VERSION"))])
+        .set(1);
+    registry.register("build_info", "The version of this server", version);
+}
+
+fn set(gauge: &Gauge, value: usize) {
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+}
+
+impl MetricsFormat {
+    /// Returns the format that a request accepts best: the text format, unless the request prefers
+    /// OpenMetrics (RFC 9110 section 12.5.1).
+    pub(crate) fn accepted(headers: &HeaderMap) -> Self {
+        let (mut text, mut open_metrics) = (0.0, 0.0);
+        for value in headers.get_all(ACCEPT) {
+            for range in value.to_str().unwrap_or_default().split(',') {
+                let mut parts = range.split(';').map(str::trim);
+                let media_type = parts.next().unwrap_or_default();
+                let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
+                let weight = weight.unwrap_or(1.0);
+                if media_type.eq_ignore_ascii_case("application/openmetrics-text") {
+                    open_metrics = weight.max(open_metrics);
+                } else if media_type.eq_ignore_ascii_case("text/plain") {
+                    text = weight.max(text);
+                }
+            }
+        }
+        if open_metrics > 0.0 && open_metrics >= text {
+            Self::OpenMetrics
+        } else {
+            Self::Text
+        }
+    }
+
+    /// Returns the media type.
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => prometheus_text::CONTENT_TYPE,
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
     }
 }
 
@@ -217,5 +338,45 @@ impl QuotaMetrics {
 
     pub(crate) fn set_store_up(&self, is_up: bool) {
         self.store_up.set(i64::from(is_up));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn open_metrics_is_sent_to_those_who_prefer_it() {
+        let rows = [
+            ("", MetricsFormat::Text),
+            ("*/*", MetricsFormat::Text),
+            ("text/plain;version=0.0.4", MetricsFormat::Text),
+            ("application/openmetrics-text", MetricsFormat::OpenMetrics),
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+                 text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                MetricsFormat::OpenMetrics,
+            ),
+            (
+                "text/plain, Application/OpenMetrics-Text; q=0.5",
+                MetricsFormat::Text,
+            ),
+            ("application/openmetrics-text;q=0", MetricsFormat::Text),
+            (
+                "application/openmetrics-text;q=x",
+                MetricsFormat::OpenMetrics,
+            ),
+        ];
+        for (accept, format) in rows {
+            let accept = HeaderValue::from_static(accept);
+            let headers = HeaderMap::from_iter([(ACCEPT, accept)]);
+            assert_eq!(MetricsFormat::accepted(&headers), format, "{headers:?}");
+        }
+        assert_eq!(
+            MetricsFormat::accepted(&HeaderMap::new()),
+            MetricsFormat::Text
+        );
     }
 }

@@ -63,6 +63,18 @@ pub enum CallOutcome {
 }
 
 impl CallOutcome {
+    /// All outcomes, each at the index of its discriminant.
+    pub const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::ClientError,
+        Self::RateLimited,
+        Self::ServerError,
+        Self::Timeout,
+        Self::Unreachable,
+        Self::Cut,
+        Self::Left,
+    ];
+
     /// Returns the outcome of an answer with this status that comes to its end.
     #[must_use]
     pub fn of_status(status: StatusCode) -> Self {

@@ -110,8 +110,10 @@ fn truncated_stream_ends_with_an_error_of_the_dialect() {
             .strip_prefix(&format!("{name}data: "))
             .and_then(|rest| rest.strip_suffix("\n\n"))
             .unwrap_or_else(|| panic!("{path}: {last:?}"));
-        let data: Value = serde_json::from_str(json).unwrap();
+        let id = format!(" (request {})", path.replace('/', "-"));
+        let data: Value = serde_json::from_str(&json.replace(&id, "")).unwrap();
         assert_eq!(data, expected, "{path}");
+        assert!(json.contains(&id), "{path}: {json}");
         let line = server.wait_for_request(&path.replace('/', "-"));
         assert_eq!(
             line["cause"],
