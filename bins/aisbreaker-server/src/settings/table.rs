@@ -47,6 +47,9 @@ const SERVER_QUOTAS: &str = "{ \
 const DEFAULT_QUOTAS: &str = "{ \
     perClientRequestLimits = { requestsPerMinute = 10, requestsPerHour = 60, requestsPerDay = 120 }, \
     globalRequestLimits = { requestsPerMinute = 100, requestsPerHour = 600, requestsPerDay = 1200 } }";
+const MINT_QUOTAS: &str = "{ \
+    perClientRequestLimits = { requestsPerMinute = 30, requestsPerHour = 300, requestsPerDay = 1200 }, \
+    globalRequestLimits = { requestsPerMinute = 300, requestsPerHour = 3000, requestsPerDay = 12000 } }";
 
 /// All settings, in the order in which they are read and listed.
 pub(crate) static SETTINGS: &[Setting] = &[
@@ -308,6 +311,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
         variable: "AISBREAKER_MINT_QUOTAS",
         help: "Quotas of minting and of exchanging API keys, as JSON requestQuotas",
         on_reload: OnReload::Apply,
+        example: MINT_QUOTAS,
+        effective: Some(|settings| quotas(&settings.gateway.mint_quotas)),
         apply: |draft, value| {
             draft.settings.gateway.mint_quotas = value.quotas()?;
             Ok(())

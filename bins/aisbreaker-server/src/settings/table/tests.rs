@@ -41,6 +41,7 @@ fn examples_of_quotas_are_the_defaults() {
     for (key, example) in [
         ("quotas.server", super::SERVER_QUOTAS),
         ("quotas.default", super::DEFAULT_QUOTAS),
+        ("quotas.mint", super::MINT_QUOTAS),
     ] {
         let table: toml::Table = format!("quotas = {example}").parse().unwrap();
         let given = Given::new(key, Source::File, table["quotas"].clone());
