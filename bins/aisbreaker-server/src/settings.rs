@@ -103,6 +103,13 @@ pub(crate) struct Settings {
     pub(crate) effective: Vec<EffectiveValue>,
 }
 
+/// Where a server with these settings listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listener {
+    pub(crate) address: SocketAddr,
+    pub(crate) has_tls: bool,
+}
+
 /// A host name to listen on, and its address.
 #[derive(Debug)]
 pub(crate) struct ResolvedName {
@@ -195,23 +202,29 @@ pub(crate) fn load_with(
     Ok(settings)
 }
 
-/// Reads only the address that the server listens on. Does without what takes time, such as deriving
+/// Reads only where the server listens. Does without what takes time, such as deriving
 /// keys from phrases.
 ///
 /// # Errors
 /// [`Faults`] of the settings that it depends on.
-pub(crate) fn load_listen(
+pub(crate) fn load_listener(
     flags: Flags,
     environment: impl Iterator<Item = (OsString, OsString)>,
-) -> Result<SocketAddr, Faults> {
+) -> Result<Listener, Faults> {
     let mut faults = Faults::default();
     let mut sources = Sources::new(flags, environment);
     read_config_file(&mut sources, &mut faults);
     let mut draft = Draft::new(RandomKey::generate()?.server_key()?);
-    let is_needed = |setting: &Setting| setting.variable == "PORT" || setting.key == Some("listen");
+    let is_needed = |setting: &Setting| match setting.key {
+        Some(key) => key == "listen" || key.starts_with("tls."),
+        None => setting.variable == "PORT",
+    };
     apply_table(&mut sources, &mut draft, &mut faults, is_needed);
     if faults.is_empty() {
-        Ok(draft.settings.listen)
+        Ok(Listener {
+            address: draft.settings.listen,
+            has_tls: draft.tls.certificate.is_some(),
+        })
     } else {
         Err(faults)
     }

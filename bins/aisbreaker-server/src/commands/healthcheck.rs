@@ -3,6 +3,7 @@
 use std::{
     error::Error,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::Pin,
     time::Duration,
 };
 
@@ -12,7 +13,12 @@ use http::{Request, StatusCode, header};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_openssl::SslStream;
 
 use super::{Outcome, target::runtime};
 use crate::settings::{self, Flags};
@@ -30,11 +36,20 @@ pub(crate) fn command() -> Command {
 }
 
 pub(crate) fn run(flags: Flags, _arguments: &ArgMatches) -> Outcome {
-    let address = reachable(settings::load_listen(flags, std::env::vars_os())?);
+    let listener = settings::load_listener(flags, std::env::vars_os())?;
+    let address = reachable(listener.address);
     if address.port() == 0 {
         return Err("the settings leave the port to the system: set a fixed one".into());
     }
-    let asked = runtime()?.block_on(async { tokio::time::timeout(TIMEOUT, ask(address)).await });
+    let asked = async {
+        let stream = TcpStream::connect(address).await?;
+        if listener.has_tls {
+            ask(over_tls(stream).await?).await
+        } else {
+            ask(stream).await
+        }
+    };
+    let asked = runtime()?.block_on(async { tokio::time::timeout(TIMEOUT, asked).await });
     match asked {
         Ok(Ok(StatusCode::OK)) => Ok(()),
         Ok(Ok(status)) => Err(format!("{address} is not ready: status {}", status.as_u16()).into()),
@@ -56,8 +71,21 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-async fn ask(address: SocketAddr) -> Result<StatusCode, Box<dyn Error>> {
-    let stream = TcpStream::connect(address).await?;
+/// Speaks TLS without checking the certificate: it is that of the public host, and nothing secret is
+/// sent.
+async fn over_tls(stream: TcpStream) -> Result<SslStream<TcpStream>, Box<dyn Error>> {
+    let mut builder = SslConnector::builder(SslMethod::tls_client())?;
+    builder.set_verify(SslVerifyMode::NONE);
+    let mut connection = builder.build().configure()?;
+    connection.set_verify_hostname(false);
+    let mut stream = SslStream::new(connection.into_ssl("localhost")?, stream)?;
+    Pin::new(&mut stream).connect().await?;
+    Ok(stream)
+}
+
+async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> Result<StatusCode, Box<dyn Error>> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get("/readyz")
         .header(header::HOST, "localhost")

@@ -228,9 +228,14 @@ impl Server {
             !text.starts_with('[') && text.parse::<IpAddr>().is_err()
         };
         let hosts = &settings.gateway.public_hosts;
+        let scheme = if settings.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         let base = match hosts.iter().find(is_name) {
-            Some(host) => format!("http://{}:{}", host.as_str(), address.port()),
-            None if hosts.is_empty() => format!("http://{address}"),
+            Some(host) => format!("{scheme}://{}:{}", host.as_str(), address.port()),
+            None if hosts.is_empty() => format!("{scheme}://{address}"),
             None => return Err("no public host of this server is a name: use --server URL".into()),
         };
         let resolver = Arc::new(ThisMachine(address.ip()));

@@ -5,7 +5,7 @@ mod files;
 mod reload;
 
 use crate::support::{
-    Connection, Server,
+    Connection, Server, run,
     tls::{Certificate, CertificateFiles, client, connect},
 };
 
@@ -42,5 +42,31 @@ impl TlsServer {
     fn connect_trusting(&self, trusted: &Certificate) -> Option<Connection> {
         let stream = connect(client(trusted), self.server.address())?;
         Some(Connection::over_tls(stream))
+    }
+}
+
+#[test]
+fn health_is_asked_over_tls_whatever_the_name_in_the_certificate() {
+    let tls = TlsServer::start(&[]);
+    let address = tls.server.address().to_string();
+    let listen = ("AISBREAKER_LISTEN", &*address);
+    let (certificate, key) = (tls.files.certificate(), tls.files.key());
+    let files = [
+        ("AISBREAKER_TLS_CERTIFICATE_FILE", &*certificate),
+        ("AISBREAKER_TLS_KEY_FILE", &*key),
+    ];
+    let checked = run(&["healthcheck"], &[&[listen], &files[..]].concat());
+    let errors = String::from_utf8_lossy(&checked.stderr);
+    assert_eq!(checked.status.code(), Some(0), "{errors}");
+    // A server that speaks the other protocol is not healthy.
+    let without_tls = Server::start(&[]);
+    let address = without_tls.address().to_string();
+    let rows: [&[(&str, &str)]; 2] = [
+        &[listen],
+        &[("AISBREAKER_LISTEN", &address), files[0], files[1]],
+    ];
+    for environment in rows {
+        let checked = run(&["healthcheck"], environment);
+        assert_eq!(checked.status.code(), Some(1), "{environment:?}");
     }
 }
