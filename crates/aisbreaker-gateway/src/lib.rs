@@ -1,7 +1,7 @@
 //! The AIsBreaker gateway as one hyper service.
 //!
-//! [`Gateway::handle`] answers one request. Call it from any hyper server, or let [`serve`] or [`serve_tls`]
-//! run the accept loop with connection limits, timeouts and graceful drain.
+//! [`Gateway::handle`] answers one request. Call it from any hyper server, or let [`serve`] or
+//! [`serve_tls`] run the accept loop with connection limits, timeouts and graceful drain.
 //!
 //! A request passes a chain of stages. Each has a module of its own and consumes the value of the
 //! stage before, so a stage left out does not compile:
@@ -9,16 +9,23 @@
 //! | Stage | Module | Creates | Refuses with |
 //! |---|---|---|---|
 //! | accept | `server` | a connection task | a closed connection |
-//! | parse | `request` | `Head`, `ReceivedBody` | 400, 408, 413, 415, 421, 426, 431, 503 |
-//! | authenticate | `authenticate` | `Authenticated` | 401 |
+//! | read the head | `request::head` | `Head` | 400, 415, 421, 426, 431 |
+//! | authenticate | `authenticate`, `revocation` | `Authenticated` | 401 |
 //! | restrict | `restrictions` | `Permitted` | 403, 413 |
-//! | admit | `admission` | `Admitted` | 429, 503 |
-//! | resolve | `provider_api::resolve`, the registry | a service | 404 |
+//! | receive | `request::body` | `ReceivedBody` | 400, 408, 413, 503 |
+//! | admit | `admission` | `Admitted` | 401, 429, 503 |
+//! | resolve | `provider_api::resolve`, the registry | a service | 403, 404 |
 //! | call | `api::process`, `provider_api::forward` | the head of the response | 401 to 504 |
 //! | stream | `response` | the body of the response | an `error` event |
 //!
-//! `pipeline` runs the stages from parse to admit for every surface. The surfaces are `api`, the
-//! server's own API below `/api/v1`, and `provider_api`, the providers' APIs below `/v1`.
+//! A caller that cannot be authenticated is refused once its content is received, and a request with a
+//! key that restricts services is resolved before it is admitted, so that what a key may not do is not
+//! charged.
+//!
+//! `pipeline` runs the stages from the head to admit for every surface. The surfaces are `api`, the
+//! server's own API below `/api/v1`, and `provider_api`, the providers' APIs below `/v1`. They and all
+//! else that a configuration decides are in `surfaces`, which a reload replaces as a whole;
+//! `gateway_state` has what a reload keeps.
 //!
 //! Errors get their status in `status` and nowhere else, and `dialect` renders them for the clients
 //! of each API. `telemetry::access_log` writes the log line.

@@ -1,4 +1,4 @@
-//! The stages between the socket and a surface: receive → authenticate → restrict → admit.
+//! The stages between the socket and a surface: authenticate → restrict → receive → admit.
 //!
 //! Each stage consumes the value of the one before, and a surface takes an [`Admitted`]. Only
 //! [`Pipeline::admit`] creates one, and only from a [`Permitted`], which only
@@ -198,8 +198,8 @@ impl Pipeline {
     /// Charges a permitted request to the quotas of the server and of its key.
     ///
     /// # Errors
-    /// A failure with status 401 without a key where one is required, 429, or 503 if requests
-    /// cannot be counted.
+    /// A failure with status 401 without a key where one is required or with a key that is revoked in
+    /// the shared store, 429, or 503 if requests cannot be counted.
     pub async fn admit(
         &self,
         request: Permitted,
