@@ -300,7 +300,11 @@ mod tests {
         ];
         for (names, is_kept) in [(&kept[..], true), (&dropped[..], false)] {
             for name in names {
-                let fields = for_provider(&map(&[(name, "a")]), false);
+                let mut fields = map(&[(name, "a")]);
+                // Only a valid one is passed on, and the state with it.
+                let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+                fields.insert("traceparent", HeaderValue::from_static(parent));
+                let fields = for_provider(&fields, false);
                 assert_eq!(fields.contains_key(*name), is_kept, "{name}");
             }
         }
