@@ -109,7 +109,8 @@ impl Gateway {
         if let Some(sink) = &state.span_sink
             && !is_probe
         {
-            log.start_trace(sink, &parts);
+            let scheme = surfaces.host_policy.scheme(&parts.uri);
+            log.start_trace(sink, &parts, scheme);
         }
         let outcome = if in_flight > state.max_requests && !is_probe {
             Err(GatewayError::TooManyRequests.into())

@@ -48,6 +48,15 @@ impl HostPolicy {
         !self.public_hosts.is_empty()
     }
 
+    /// Returns the scheme by which a request has come. HTTP/1 does not send it, so the listener says.
+    pub(crate) fn scheme(&self, uri: &Uri) -> &'static str {
+        if self.has_tls_listener || uri.scheme_str() == Some("https") {
+            "https"
+        } else {
+            "http"
+        }
+    }
+
     /// Returns the address of the client of a request from this peer. Warns if the peer seems to be a
     /// proxy that should be trusted.
     pub(crate) fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {

@@ -131,9 +131,14 @@ impl AccessLog {
     }
 
     /// Starts the trace of the request, whose spans are reported with the line.
-    pub(crate) fn start_trace(&mut self, sink: &Arc<dyn SpanSink>, parts: &Parts) {
+    pub(crate) fn start_trace(
+        &mut self,
+        sink: &Arc<dyn SpanSink>,
+        parts: &Parts,
+        scheme: &'static str,
+    ) {
         let name = trace::request_name(method_name(&self.method), self.route);
-        let trace = RequestTrace::start(sink, parts, &name, &*self.clock);
+        let trace = RequestTrace::start(sink, (&parts.headers, scheme), &name, &*self.clock);
         self.trace = Some(Box::new(trace));
     }
 

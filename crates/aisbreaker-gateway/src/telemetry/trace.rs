@@ -15,7 +15,7 @@ use std::{
 };
 
 use aisbreaker_services::{CallSpan, Tokens, Trace, TraceContext, trace_state};
-use http::{HeaderValue, StatusCode, request::Parts};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{
     request_id,
@@ -60,11 +60,10 @@ impl RequestTrace {
     /// Begins the trace of a request that has just arrived.
     pub(crate) fn start(
         sink: &Arc<dyn SpanSink>,
-        parts: &Parts,
+        (headers, scheme): (&HeaderMap, &'static str),
         name: &str,
         clock: &dyn Clock,
     ) -> Self {
-        let headers = &parts.headers;
         let parent = TraceContext::of(headers);
         let (context, state) = match parent {
             Some(parent) => (parent.with_span_id(span_id()), trace_state(headers)),
@@ -78,11 +77,7 @@ impl RequestTrace {
             parent,
             calls: Trace::new(context, state.clone(), span_id),
             state,
-            // HTTP/1 does not send it.
-            scheme: match parts.uri.scheme_str() {
-                Some("https") => "https",
-                Some(_) | None => "http",
-            },
+            scheme,
             started: clock.wall(),
         }
     }

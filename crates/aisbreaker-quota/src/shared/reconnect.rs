@@ -176,7 +176,9 @@ impl Reconnect {
     ) -> Result<Connection, StoreError> {
         let connect = async {
             let mut new = address.connect().await?;
-            load(&mut new, &self.function).await?;
+            // Loads the function if the store lacks it. Not before a short command: a store answers a
+            // long one of a client that has not authenticated with a protocol error.
+            call_function(&mut new, &self.function, probe).await?;
             Ok(new)
         };
         let mut connection = match timeout(CONNECT_TIMEOUT, connect).await {

@@ -316,7 +316,7 @@ fn metrics_report_who_decided_and_the_store_health() {
         "not on the port of the API"
     );
     let text = metrics(&alone);
-    assert!(!text.contains("store"), "{text}");
+    assert!(!text.contains("quota_store"), "{text}");
 }
 
 #[test]

@@ -10,14 +10,14 @@ use crate::support::{
 };
 
 /// A server that speaks TLS, and its certificate.
-struct TlsServer {
-    server: Server,
+pub(super) struct TlsServer {
+    pub(super) server: Server,
     certificate: Certificate,
     files: CertificateFiles,
 }
 
 impl TlsServer {
-    fn start(environment: &[(&str, &str)]) -> Self {
+    pub(super) fn start(environment: &[(&str, &str)]) -> Self {
         let certificate = Certificate::new();
         let files = CertificateFiles::new(&certificate);
         let (certificate_file, key_file) = (files.certificate(), files.key());
@@ -33,7 +33,7 @@ impl TlsServer {
     }
 
     /// Connects by HTTP/1.1, as a client that knows nothing of ALPN.
-    fn connect(&self) -> Connection {
+    pub(super) fn connect(&self) -> Connection {
         self.connect_trusting(&self.certificate)
             .expect("a handshake")
     }

@@ -7,6 +7,7 @@ mod propagation;
 use serde_json::{Value, json};
 
 use self::collector::{Collector, ReceivedSpan, request_and_calls};
+use super::tls::TlsServer;
 use crate::support::{
     Canaries, Provider, Request, Server, UnreachableAddresses, ample_quotas, call, dummy_call,
     grant,
@@ -365,4 +366,15 @@ fn the_process_is_named_by_the_standard_variables() {
         let is_set = environment.len() == 1 && expected == "gateway-b";
         assert_eq!(resource.contains_key("deployment.environment.name"), is_set);
     }
+}
+
+#[test]
+fn the_scheme_is_that_of_the_listener() {
+    let collector = Collector::start();
+    let url = collector.url();
+    let mut tls = TlsServer::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &url)]);
+    let answer = tls.connect().send(&Request::get("/api/v1/ping"));
+    assert_eq!(answer.status, 200);
+    let (span, _) = request_and_calls(collector.spans_of(&mut tls.server));
+    assert_eq!(span.attributes["url.scheme"], "https");
 }

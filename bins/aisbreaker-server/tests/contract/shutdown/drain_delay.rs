@@ -42,7 +42,8 @@ fn requests_are_served_while_the_server_is_not_ready() {
         let key = server.mint(&grant(&quotas([9; 3], [9; 3]), &json!([])));
         assert_eq!(server.process(&key, &dummy_call()).status, 200, "{round}");
     }
-    assert!(!server.log().contains("draining\""), "{}", server.log());
+    let log = server.log();
+    assert!(!log.contains("\"message\":\"draining\""), "{log}");
 
     server.signal("TERM");
     let (status, log) = server.wait_for_exit();
