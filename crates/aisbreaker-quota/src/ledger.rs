@@ -100,17 +100,17 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
         reservations: &[Reservation<K>],
         now: Instant,
     ) -> Result<Receipt<K>, BudgetRefusal> {
-        if let Some(refusal) = too_large(reservations) {
+        let accounts: Vec<&K> = reservations.iter().map(|one| &one.account).collect();
+        let needed = needed(&accounts, reservations);
+        if let Some(refusal) = too_large(reservations, &needed) {
             return Err(refusal);
         }
         let moment = self.epoch.moment(now);
-        let mut locked = self
-            .shards
-            .lock(reservations.iter().map(|one| &one.account));
-        if let Some(refusal) = refusal(&mut locked, reservations, moment) {
+        let mut locked = self.shards.lock(accounts.iter().copied());
+        if let Some(refusal) = refusal(&mut locked, (reservations, &needed), moment) {
             return Err(refusal);
         }
-        if !locked.create(reservations.iter().map(|one| &one.account), moment) {
+        if !locked.create(accounts.iter().copied(), moment) {
             return Err(BudgetRefusal::Full);
         }
         let mut entries = Vec::with_capacity(reservations.len());
@@ -127,6 +127,7 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
                 budget: reservation.budget,
                 amount: reservation.amount,
                 at: account.latest,
+                generation: account.generation,
             });
         }
         Ok(Receipt { entries })
@@ -143,7 +144,8 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
             let mut locked = self.shards.lock([&entry.account]);
             if let Some(account) = locked.known(&entry.account) {
                 account.advance(now);
-                account.replace(&entry.budget, entry.at, entry.amount, *used);
+                let place = (entry.at, entry.generation);
+                account.replace(&entry.budget, place, entry.amount, *used);
             }
         }
     }
@@ -187,7 +189,7 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
 /// Returns the refusal with the longest wait, if a budget has too little left.
 fn refusal<K: Clone + Eq + Hash>(
     locked: &mut Locked<'_, K>,
-    reservations: &[Reservation<K>],
+    (reservations, needed): (&[Reservation<K>], &[u64]),
     now: Moment,
 ) -> Option<BudgetRefusal> {
     for reservation in reservations {
@@ -196,22 +198,23 @@ fn refusal<K: Clone + Eq + Hash>(
         }
     }
     let known = |index: usize| locked.find(&reservations.get(index)?.account);
-    refusal_of(reservations, known)
+    refusal_of(reservations, needed, known)
 }
 
-/// Returns the refusal with the longest wait, if a budget has too little left. `account_of` returns
-/// the account of a reservation by its index; one that does not exist has spent nothing.
-pub(crate) fn refusal_of<'a, K: Eq>(
+/// Returns the refusal with the longest wait, if a budget has too little left of what is [`needed`].
+/// `account_of` returns the account of a reservation by its index; one that does not exist has spent
+/// nothing.
+pub(crate) fn refusal_of<'a, K>(
     reservations: &[Reservation<K>],
+    needed: &[u64],
     account_of: impl Fn(usize) -> Option<&'a Account>,
 ) -> Option<BudgetRefusal> {
     let mut longest = None;
-    for (index, reservation) in reservations.iter().enumerate() {
+    for (index, (reservation, needed)) in reservations.iter().zip(needed).enumerate() {
         let Some(account) = account_of(index) else {
             continue;
         };
-        let needed = needed(reservations, index);
-        if let Some(shortage) = account.shortage(&reservation.budget, needed) {
+        if let Some(shortage) = account.shortage(&reservation.budget, *needed) {
             let exceeded = exceeded(index, reservation.amount, &shortage);
             longest = Some(longer(longest, exceeded));
         }
@@ -235,29 +238,34 @@ pub(crate) fn balances_of(account: Option<&Account>, budget: &Budget) -> Vec<Bal
     budget.iter().map(balance).collect()
 }
 
-/// Returns what this reservation and those before it need of its account.
-fn needed<K: Eq>(reservations: &[Reservation<K>], index: usize) -> u64 {
-    let Some(reservation) = reservations.get(index) else {
-        return 0;
+/// Returns for each reservation what it and those before it need of its account. `accounts` has
+/// something for each that is equal where the account is the same.
+pub(crate) fn needed<A: Eq, K>(accounts: &[A], reservations: &[Reservation<K>]) -> Vec<u64> {
+    let pairs = || accounts.iter().zip(reservations);
+    let needed = |(index, (account, reservation)): (usize, (&A, &Reservation<K>))| {
+        let same = pairs()
+            .take(index)
+            .filter(|(earlier, _)| *earlier == account);
+        same.fold(reservation.amount, |sum, (_, earlier)| {
+            sum.saturating_add(earlier.amount)
+        })
     };
-    let earlier = reservations.iter().take(index);
-    let same = earlier.filter(|earlier| earlier.account == reservation.account);
-    same.fold(reservation.amount, |sum, earlier| {
-        sum.saturating_add(earlier.amount)
-    })
+    pairs().enumerate().map(needed).collect()
 }
 
-/// Returns the refusal for the first budget below its amount.
-pub(crate) fn too_large<K: Eq>(reservations: &[Reservation<K>]) -> Option<BudgetRefusal> {
-    for (index, reservation) in reservations.iter().enumerate() {
-        let requested = needed(reservations, index);
+/// Returns the refusal for the first budget below what is [`needed`] of it.
+pub(crate) fn too_large<K>(
+    reservations: &[Reservation<K>],
+    needed: &[u64],
+) -> Option<BudgetRefusal> {
+    for (index, (reservation, needed)) in reservations.iter().zip(needed).enumerate() {
         for (period, limit) in reservation.budget.iter() {
-            if requested > limit {
+            if *needed > limit {
                 return Some(BudgetRefusal::TooLarge {
                     reservation: index,
                     period,
                     limit,
-                    requested,
+                    requested: *needed,
                 });
             }
         }

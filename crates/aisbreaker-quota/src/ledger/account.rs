@@ -14,6 +14,9 @@ pub(crate) struct Account {
     pub(super) latest: Moment,
     /// Until when the lifetime total is kept.
     pub(super) keep_until: Moment,
+    /// Tells accounts of one name apart, of which one began after the other was freed: a number in
+    /// memory, in a store the microseconds when it began.
+    pub(super) generation: u64,
     pub(super) sliding: [Slots; 4],
     pub(super) lifetime: u64,
 }
@@ -37,10 +40,11 @@ pub(super) struct Shortage {
 
 impl Account {
     /// Creates an account that has spent nothing.
-    pub(super) fn new(now: Moment) -> Self {
+    pub(super) fn new(now: Moment, generation: u64) -> Self {
         Self {
             latest: now,
             keep_until: Moment::ZERO,
+            generation,
             sliding: Default::default(),
             lifetime: 0,
         }
@@ -57,7 +61,7 @@ impl Account {
         }
     }
 
-    /// Has the account kept until this moment at least.
+    /// Keeps the account until this moment at least.
     pub(super) fn keep(&mut self, until: Moment) {
         if until.nanos() > self.keep_until.nanos() {
             self.keep_until = until;
@@ -134,11 +138,19 @@ impl Account {
         }
     }
 
-    /// Replaces an amount that was added at a moment by another one, in the slots that hold it.
-    pub(super) fn replace(&mut self, budget: &Budget, at: Moment, from: u64, to: u64) {
+    /// Replaces an amount that was added at a moment by another one, in the slots that hold it; the
+    /// lifetime total only if it was added to this account, not to one of its name that is gone.
+    pub(super) fn replace(
+        &mut self,
+        budget: &Budget,
+        (at, generation): (Moment, u64),
+        from: u64,
+        to: u64,
+    ) {
         for (period, _) in budget.iter() {
             match self.sliding.get_mut(period.index()) {
                 Some(slots) => slots.replace(period.slot(at), from, to),
+                None if generation != self.generation => {}
                 None => self.lifetime = replaced(self.lifetime, from, to),
             }
         }

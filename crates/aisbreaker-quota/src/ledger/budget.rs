@@ -83,7 +83,7 @@ impl<K> Reservation<K> {
         }
     }
 
-    /// Has the account kept until this moment, so that its [`Period::Lifetime`] does not end before.
+    /// Keeps the account until this moment, so that its [`Period::Lifetime`] does not end before.
     /// Without it, and after it, the account is kept for as long as a sliding period counts
     /// something.
     #[must_use]

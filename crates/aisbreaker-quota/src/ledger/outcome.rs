@@ -21,6 +21,8 @@ pub(super) struct Reserved<K> {
     pub(super) amount: u64,
     /// When it was reserved, by the time of the account.
     pub(super) at: Moment,
+    /// That of the account.
+    pub(super) generation: u64,
 }
 
 impl<K> Receipt<K> {

@@ -1,7 +1,7 @@
 //! An account as bytes. A store and a snapshot use the same format.
 //!
-//! Numbers are little endian. First come the latest moment, until when the account is kept, both in
-//! microseconds, and its lifetime total, 64 bits each; then for each sliding period how many slots it
+//! Numbers are little endian. First come the latest moment and until when the account is kept, both in
+//! microseconds, its generation, and its lifetime total, 64 bits each; then for each sliding period how many slots it
 //! has in 16 bits and those, oldest first, each with its number in 32 bits and its amount in 64.
 
 use std::time::Duration;
@@ -18,7 +18,12 @@ const MAX_SLOTS: usize = 101;
 impl Account {
     /// Appends the account to `to`.
     pub(crate) fn pack(&self, to: &mut Vec<u8>) {
-        for number in [micros(self.latest), micros(self.keep_until), self.lifetime] {
+        for number in [
+            micros(self.latest),
+            micros(self.keep_until),
+            self.generation,
+            self.lifetime,
+        ] {
             to.extend_from_slice(&number.to_le_bytes());
         }
         for slots in &self.sliding {
@@ -35,7 +40,7 @@ impl Account {
     pub(crate) fn unpack(cursor: &mut Cursor<'_>) -> Option<Self> {
         let mut moment = || Some(Moment::at(Duration::from_micros(cursor.u64()?)));
         let (latest, keep_until) = (moment()?, moment()?);
-        let mut account = Self::new(latest);
+        let mut account = Self::new(latest, cursor.u64()?);
         account.keep_until = keep_until;
         account.lifetime = cursor.u64()?;
         for (slots, period) in account.sliding.iter_mut().zip(Period::SLIDING) {

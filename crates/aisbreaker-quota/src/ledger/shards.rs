@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::quality::RandomState;
@@ -33,6 +33,8 @@ pub(super) struct Shards<K> {
     /// Accounts in the shards. Changed under the lock of a shard.
     len: AtomicUsize,
     next_to_sweep: AtomicUsize,
+    /// The generation of the next account.
+    next_generation: AtomicU64,
 }
 
 /// The shards of one decision, all of them locked.
@@ -74,6 +76,7 @@ impl<K: Clone + Eq + Hash> Shards<K> {
             capacity,
             len: AtomicUsize::new(0),
             next_to_sweep: AtomicUsize::new(0),
+            next_generation: AtomicU64::new(0),
         }
     }
 
@@ -163,7 +166,8 @@ impl<K: Clone + Eq + Hash> Shards<K> {
     }
 
     /// Inserts an account whatever the capacity is; `false` if it is there already.
-    pub(super) fn insert_unbounded(&self, key: K, account: Account) -> bool {
+    pub(super) fn insert_unbounded(&self, key: K, mut account: Account) -> bool {
+        account.generation = self.next_generation.fetch_add(1, Ordering::Relaxed);
         let Some(mut shard) = self.guard(self.index(&key)) else {
             return false;
         };
@@ -217,11 +221,14 @@ impl<K: Clone + Eq + Hash> Locked<'_, K> {
         {
             return false;
         }
+        let generation = self.shards.next_generation.fetch_add(1, Ordering::Relaxed);
         let Some(shard) = self.shard(key) else {
             return false;
         };
         let start = later(now, shard.freed_at);
-        shard.accounts.insert(key.clone(), Account::new(start));
+        shard
+            .accounts
+            .insert(key.clone(), Account::new(start, generation));
         true
     }
 

@@ -1,4 +1,4 @@
-//! Ledgers as bytes, by which accounts outlive a restart.
+//! Ledgers as bytes, so that accounts survive a restart.
 //!
 //! All numbers are little endian. The header has the magic, the format version, and the ledger's
 //! clock and the wall clock in nanoseconds. An account is its key with a length of 16 bits, and then

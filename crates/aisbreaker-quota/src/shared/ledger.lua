@@ -2,7 +2,7 @@
 -- Budgets: amounts per account that are reserved, and settled in the slot of the reservation.
 --
 -- An account is a string in the format of src/ledger/packed.rs: its latest moment, until when it is
--- kept, and its lifetime total; then for each sliding period how many slots it has, and those, oldest
+-- kept, when it began, and its lifetime total; then for each sliding period how many slots it has, and those, oldest
 -- first. Moments are microseconds since EPOCH.
 
 local PERIODS = 4
@@ -27,11 +27,12 @@ end
 -- Reads the account in `value` and advances it to `now`. A clock behind the account's latest moment
 -- counts as standing at it.
 local function open_account(value, now)
-  local account = { latest = now, keep = 0, lifetime = 0 }
+  local account = { latest = now, keep = 0, since = now, lifetime = 0 }
   for period = 1, PERIODS do account[period] = { total = 0, first = 1 } end
   if not value then return account end
   local count, slot, amount, at
-  account.latest, account.keep, account.lifetime, at = unpack_pair('<I8I8I8', value)
+  account.latest, account.keep, account.since, account.lifetime, at =
+    unpack_pair('<I8I8I8I8', value)
   for period = 1, PERIODS do
     local slots = account[period]
     count, at = unpack_pair('<I2', value, at)
@@ -46,7 +47,7 @@ local function open_account(value, now)
 end
 
 local function packed_account(account)
-  local pieces = { pack('<I8I8I8', account.latest, account.keep, account.lifetime) }
+  local pieces = { pack('<I8I8I8I8', account.latest, account.keep, account.since, account.lifetime) }
   for period = 1, PERIODS do
     local slots = account[period]
     pieces[#pieces + 1] = pack('<I2', #slots - slots.first + 1)
@@ -95,7 +96,8 @@ end
 -- Replaces an amount that was added at a moment, in the slot of a period that holds it.
 local function replace_amount(account, period, at, from, to)
   if period > PERIODS then
-    account.lifetime = math.max(account.lifetime - from, 0) + to
+    -- What was reserved before belongs to an account of this name that is gone.
+    if at >= account.since then account.lifetime = math.max(account.lifetime - from, 0) + to end
     return
   end
   local slots, slot = account[period], floor(at / SLOT_MICROS[period])
@@ -135,7 +137,8 @@ local function reserve(keys, args)
     for period = 1, PERIODS + 1 do
       local limit = one[4 + period]
       if limit <= 9007199254740992 then
-        if used_of(account, period) + needed > limit then
+        -- Not as a sum, which may be past what a number holds exactly.
+        if needed > limit - used_of(account, period) then
           local reply = { pack('<I1I4I4', 0, seconds, micros) }
           for place = 1, #keys do reply[place + 1] = values[place] or '' end
           return reply

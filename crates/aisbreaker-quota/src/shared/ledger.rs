@@ -7,8 +7,8 @@ use redis::{Cmd, Value};
 use super::{error::StoreError, reply, round_trip::RoundTrip};
 use crate::{
     ledger::{
-        Account, Balance, Budget, BudgetRefusal, Period, Reservation, balances_of, refusal_of,
-        too_large,
+        Account, Balance, Budget, BudgetRefusal, Period, Reservation, balances_of, needed,
+        refusal_of, too_large,
     },
     slots::Moment,
     snapshot::Cursor,
@@ -75,7 +75,7 @@ impl SharedLedger {
     ///
     /// # Cancel safety
     /// The amounts may be reserved if the future is dropped before it completes.
-    pub async fn reserve<K: Display + Eq>(
+    pub async fn reserve<K: Display>(
         &self,
         reservations: &[Reservation<K>],
         now: Instant,
@@ -89,7 +89,7 @@ impl SharedLedger {
     /// # Errors
     /// As [`reserve`](Self::reserve).
     #[cfg(feature = "test-util")]
-    pub async fn reserve_at<K: Display + Eq>(
+    pub async fn reserve_at<K: Display>(
         &self,
         reservations: &[Reservation<K>],
         now: Instant,
@@ -98,13 +98,17 @@ impl SharedLedger {
         self.reserve_when(reservations, now, Some(at)).await
     }
 
-    async fn reserve_when<K: Display + Eq>(
+    async fn reserve_when<K: Display>(
         &self,
         reservations: &[Reservation<K>],
         now: Instant,
         at: Option<Duration>,
     ) -> Result<SharedReceipt, NotReserved> {
-        if let Some(refusal) = too_large(reservations) {
+        let prefix = &self.store.options().prefix;
+        let accounts = Accounts::new(prefix, reservations.iter().map(Reservation::account));
+        // Accounts that display alike are one.
+        let needed = needed(&accounts.positions, reservations);
+        if let Some(refusal) = too_large(reservations, &needed) {
             return Err(refusal.into());
         }
         if reservations.is_empty() {
@@ -113,14 +117,12 @@ impl SharedLedger {
                 entries: Vec::new(),
             });
         }
-        let prefix = &self.store.options().prefix;
-        let accounts = Accounts::new(prefix, reservations.iter().map(Reservation::account));
         let command = self.command(|function| {
-            let packed = pack_reservations(reservations, &accounts.positions, now);
+            let packed = pack_reservations(reservations, (&accounts.positions, &needed), now);
             function.reserve(&accounts.names, packed, at)
         });
         let reply = self.store.call(&command).await?;
-        let moments = read_reserve(&reply, &accounts, reservations)?;
+        let moments = read_reserve(&reply, &accounts, (reservations, &needed))?;
         let entries = reservations.iter().zip(&accounts.positions).zip(moments);
         let entries = entries.map(|((reservation, position), at)| Entry {
             position: *position,
@@ -269,27 +271,21 @@ fn push_position(to: &mut Vec<u8>, position: usize) {
     to.extend_from_slice(&index.to_le_bytes());
 }
 
-fn pack_reservations<K: Eq>(
+fn pack_reservations<K>(
     reservations: &[Reservation<K>],
-    positions: &[usize],
+    (positions, needed): (&[usize], &[u64]),
     now: Instant,
 ) -> Vec<u8> {
     let mut packed = Vec::new();
-    for (index, (reservation, position)) in reservations.iter().zip(positions).enumerate() {
+    for ((reservation, position), needed) in reservations.iter().zip(positions).zip(needed) {
         push_position(&mut packed, *position);
-        // By the names in the store: accounts that display alike are one.
-        let same = reservations.iter().zip(positions).take(index);
-        let earlier = same.filter(|(_, earlier)| *earlier == position);
-        let needed = earlier.fold(reservation.amount(), |sum, (earlier, _)| {
-            sum.saturating_add(earlier.amount())
-        });
         let kept = reservation
             .keep_until()
             .map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         let kept = u64::try_from(kept.as_micros()).unwrap_or(u64::MAX);
         // What a double-precision number holds exactly.
         let kept = kept.min(Budget::MAX / 2);
-        for number in [reservation.amount(), needed, kept] {
+        for number in [reservation.amount(), *needed, kept] {
             packed.extend_from_slice(&number.to_le_bytes());
         }
         for period in Period::ALL {
@@ -319,10 +315,10 @@ fn pack_settlement(entries: &[Entry], used: &[u64]) -> Vec<u8> {
 }
 
 /// Reads the reply to a reservation: the moment of each, in microseconds since the store's epoch.
-fn read_reserve<K: Eq>(
+fn read_reserve<K>(
     reply: &Value,
     accounts: &Accounts,
-    reservations: &[Reservation<K>],
+    (reservations, needed): (&[Reservation<K>], &[u64]),
 ) -> Result<Vec<u64>, NotReserved> {
     let Some((is_admitted, moments)) = read_admitted(reply) else {
         return Err(reply::unreadable().into());
@@ -343,7 +339,7 @@ fn read_reserve<K: Eq>(
         let position = accounts.positions.get(index)?;
         known.get(*position)?.as_ref()
     };
-    match refusal_of(reservations, of) {
+    match refusal_of(reservations, needed, of) {
         Some(refusal) => Err(refusal.into()),
         None => Err(reply::unreadable().into()),
     }

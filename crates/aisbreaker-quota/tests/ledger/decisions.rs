@@ -216,3 +216,22 @@ fn what_is_missing_in_a_settlement_stays_reserved() {
     ledger.settle(receipt, &[1], start);
     assert_eq!(used(&ledger, daily(100), start), 50);
 }
+
+#[test]
+fn a_late_settlement_releases_nothing_of_the_account_that_came_after() {
+    let start = some_instant();
+    let ledger = Ledger::new(start, 10);
+    let budget = Budget::unlimited().with(Period::Lifetime, 100);
+    // Nothing keeps the account, so the next sweep frees it.
+    let late = one(&ledger, budget, 80, start).unwrap();
+    let swept: usize = (0..ledger.sweep_steps())
+        .map(|_| ledger.sweep(start + SECOND))
+        .sum();
+    assert_eq!(swept, 1);
+    // At the very moment of the sweep, too.
+    let held = one(&ledger, budget, 70, start + SECOND).unwrap();
+    ledger.settle(late, &[30], start + SECOND);
+    assert_eq!(used(&ledger, budget, start + SECOND), 70);
+    ledger.settle(held, &[10], start + SECOND);
+    assert_eq!(used(&ledger, budget, start + SECOND), 10);
+}

@@ -288,3 +288,97 @@ async fn what_another_program_wrote_is_an_error() {
         "{balances:?}"
     );
 }
+
+#[tokio::test]
+async fn the_largest_budget_is_exact() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let ledger = connect(&server, options()).await.ledger();
+    let budget = Budget::unlimited().with(Period::Day, Budget::MAX);
+    let reserve = |amount| [Reservation::new("a", budget, amount)];
+    let _held = ledger
+        .reserve(&reserve(Budget::MAX - 1), some_instant())
+        .await
+        .unwrap();
+    // The sum is past what a double-precision number holds exactly, and would be rounded down.
+    let refused = ledger.reserve(&reserve(2), some_instant()).await;
+    let exceeded = |result: &Result<_, NotReserved>| {
+        matches!(
+            result,
+            Err(NotReserved::Refused(BudgetRefusal::Exceeded {
+                remaining: 0 | 1,
+                ..
+            }))
+        )
+    };
+    assert!(exceeded(&refused), "{refused:?}");
+    let _last = ledger.reserve(&reserve(1), some_instant()).await.unwrap();
+    let refused = ledger.reserve(&reserve(1), some_instant()).await;
+    assert!(exceeded(&refused), "{refused:?}");
+}
+
+#[tokio::test]
+async fn accounts_that_display_alike_are_one() {
+    #[derive(Clone, Debug, Eq, PartialEq)]
+    struct Name(&'static str);
+    impl std::fmt::Display for Name {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(&self.0.to_lowercase())
+        }
+    }
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let ledger = connect(&server, options()).await.ledger();
+    let budget = Budget::unlimited().with(Period::Day, 10);
+    let both = |amount| ["ADA", "ada"].map(|name| Reservation::new(Name(name), budget, amount));
+    let too_large = ledger.reserve(&both(6), some_instant()).await.unwrap_err();
+    assert!(
+        matches!(
+            too_large,
+            NotReserved::Refused(BudgetRefusal::TooLarge {
+                reservation: 1,
+                requested: 12,
+                ..
+            })
+        ),
+        "{too_large:?}"
+    );
+    let _held = ledger.reserve(&both(3), some_instant()).await.unwrap();
+    let exceeded = ledger.reserve(&both(3), some_instant()).await.unwrap_err();
+    assert!(
+        matches!(
+            exceeded,
+            NotReserved::Refused(BudgetRefusal::Exceeded {
+                reservation: 1,
+                remaining: 4,
+                ..
+            })
+        ),
+        "{exceeded:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_late_settlement_releases_nothing_of_the_account_that_came_after() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let ledger = connect(&server, options()).await.ledger();
+    let budget = Budget::unlimited().with(Period::Lifetime, 100);
+    let reserve = |amount| [Reservation::new("a", budget, amount)];
+    let at = |seconds| EPOCH + Duration::from_secs(seconds);
+    let late = ledger
+        .reserve_at(&reserve(80), some_instant(), at(0))
+        .await
+        .unwrap();
+    // As when its time is over.
+    server.cli(&["FLUSHALL"]);
+    let _held = ledger
+        .reserve_at(&reserve(70), some_instant(), at(60))
+        .await
+        .unwrap();
+    ledger.settle_at(late, &[30], at(61)).await.unwrap();
+    assert_eq!(used(&ledger, "a", &budget).await, 70);
+}
