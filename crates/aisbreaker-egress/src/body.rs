@@ -153,8 +153,7 @@ impl Body {
         self.incoming = None;
         self.lease.connection = None;
         self.timer = None;
-        self.observed.end(ExchangeEnd::Failed(&error));
-        Poll::Ready(Some(Err(error)))
+        Poll::Ready(Some(Err(self.observed.end_with(error))))
     }
 }
 

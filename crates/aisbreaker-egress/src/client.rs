@@ -22,7 +22,7 @@ use crate::{
     error::{Refusal, SendError, Stage},
     headers,
     limits::{Bounds, Timeouts},
-    observer::{ExchangeEnd, ExchangeStart, Observed},
+    observer::{ExchangeStart, Observed},
     origin::Origin,
     outgoing::Outgoing,
     payload::Payload,
@@ -152,48 +152,27 @@ impl Client {
     ) -> Result<Response<Body>, SendError> {
         let origin = Origin::of(url).ok_or(INVALID_URL)?;
         let budget = outgoing.budget.clone();
-        let mut observed = observe(&origin, &mut outgoing);
-        let (response, lease) = match self.response_head(url, origin, source, outgoing).await {
-            Ok(received) => received,
-            Err(error) => {
-                observed.end(ExchangeEnd::Failed(&error));
-                return Err(error);
-            }
-        };
-        observed.head(response.status());
-        let (idle, max_bytes) = (self.timeouts.idle, self.bounds.max_collected_bytes);
-        Ok(response.map(|incoming| Body::new(incoming, idle, lease, max_bytes, budget, observed)))
-    }
-
-    /// Sends a request and waits for the head of a response that can be used.
-    async fn response_head(
-        &self,
-        url: &Uri,
-        origin: Origin,
-        source: UrlSource,
-        outgoing: Outgoing,
-    ) -> Result<(Response<Incoming>, Lease), SendError> {
         let own_deadline = self.deadline();
         let deadline = match outgoing.deadline {
             Some(deadline) => deadline.min(own_deadline),
             None => own_deadline,
         };
-        let request = prepare(url, &origin, outgoing)?;
+        let mut observed = observe(&origin, &mut outgoing);
+        let request = prepare(url, &origin, outgoing).map_err(|error| observed.end_with(error))?;
         let source = self.policy().effective_source(source);
         let key = PoolKey { origin, source };
         let Some(lease) = self.pool.lease(&key, self.bounds.max_calls_per_origin) else {
-            return Err(SendError::Busy);
+            return Err(observed.end_with(SendError::Busy));
         };
-        let (response, lease) = timeout_at(deadline, self.exchange(request, lease))
-            .await
-            .map_err(|_elapsed| SendError::Timeout(Stage::Response))??;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(SendError::Cut);
-        }
-        if headers::has_foreign_transfer_coding(response.headers()) {
-            return Err(SendError::TransferCoding);
-        }
-        Ok((response, lease))
+        // In one future: each that is nested holds the request once more.
+        let received = timeout_at(deadline, self.exchange(request, lease)).await;
+        let (response, lease) = received
+            .unwrap_or(Err(SendError::Timeout(Stage::Response)))
+            .and_then(usable)
+            .map_err(|error| observed.end_with(error))?;
+        observed.head(response.status());
+        let (idle, max_bytes) = (self.timeouts.idle, self.bounds.max_collected_bytes);
+        Ok(response.map(|incoming| Body::new(incoming, idle, lease, max_bytes, budget, observed)))
     }
 
     /// Sends a request on an idle connection or a new one. Returns the response with the lease of
@@ -259,6 +238,19 @@ fn observe(origin: &Origin, outgoing: &mut Outgoing) -> Observed {
         observer.on_send(start, &mut outgoing.headers);
     }
     Observed::new(observer)
+}
+
+/// Returns a response whose content can be read.
+fn usable(
+    (response, lease): (Response<Incoming>, Lease),
+) -> Result<(Response<Incoming>, Lease), SendError> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(SendError::Cut);
+    }
+    if headers::has_foreign_transfer_coding(response.headers()) {
+        return Err(SendError::TransferCoding);
+    }
+    Ok((response, lease))
 }
 
 /// Returns the request as it is written.

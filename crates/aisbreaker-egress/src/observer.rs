@@ -70,6 +70,12 @@ impl Observed {
             observer.on_end(end);
         }
     }
+
+    /// Ends with this error, and returns it.
+    pub(crate) fn end_with(&mut self, error: SendError) -> SendError {
+        self.end(ExchangeEnd::Failed(&error));
+        error
+    }
 }
 
 impl Drop for Observed {

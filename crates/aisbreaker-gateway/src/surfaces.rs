@@ -34,7 +34,7 @@ use crate::{
         websocket,
     },
     response::{self, ResponseBody},
-    route::{Action, Route, RouteError, operation::Operation},
+    route::{Action, Route, RouteError},
     telemetry::access_log::AccessLog,
 };
 
@@ -195,29 +195,20 @@ impl Surfaces {
             Route::Process => Box::pin(self.process.serve(pipeline, request, body, log)).await,
             Route::Quota => Box::pin(quota::serve(pipeline, request, log)).await,
             Route::Provider(operation) => {
-                Box::pin(self.serve_provider(operation, request, body, log)).await
+                let dialect = dialect::of(parts.uri.path(), &parts.headers);
+                let (Some(provider_api), Some(dialect)) = (&self.provider_api, dialect) else {
+                    return Err(RouteError::NotFound.into());
+                };
+                let (_, endpoints) = request;
+                let request = OperationRequest {
+                    operation,
+                    dialect,
+                    parts,
+                    endpoints,
+                    body,
+                };
+                Box::pin(provider_api.serve(pipeline, request, log)).await
             }
         }
-    }
-
-    async fn serve_provider<B: Body<Data = Bytes>>(
-        &self,
-        operation: Operation,
-        (parts, endpoints): (&Parts, Endpoints),
-        body: B,
-        log: &mut AccessLog,
-    ) -> Result<Response<ResponseBody>, Failure> {
-        let dialect = dialect::of(parts.uri.path(), &parts.headers);
-        let (Some(provider_api), Some(dialect)) = (&self.provider_api, dialect) else {
-            return Err(RouteError::NotFound.into());
-        };
-        let request = OperationRequest {
-            operation,
-            dialect,
-            parts,
-            endpoints,
-            body,
-        };
-        provider_api.serve(&self.pipeline, request, log).await
     }
 }
