@@ -14,6 +14,7 @@ use crate::{
     config::Config,
     dialect,
     failure::{ErrorType, Failure},
+    gateway_error::GatewayError,
     gateway_state::GatewayState,
     response::{self, ResponseBody},
     revocation::Revocation,
@@ -26,19 +27,6 @@ use crate::{
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 /// How long to wait until it is known whether the shared quota store answers.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Why the gateway itself does not serve a request.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum GatewayError {
-    /// Too many requests are in flight.
-    TooManyRequests,
-    /// The gateway accepts no new requests.
-    Draining,
-    /// The readiness probe while the gateway drains.
-    NotReady,
-    /// The code of the gateway panicked.
-    Panicked,
-}
 
 /// A connection that is counted until this is dropped.
 pub(crate) struct ConnectionCount(Gateway);
@@ -155,7 +143,8 @@ impl Gateway {
     }
 
     /// Frees counters of idle clients and expired revocations, a few at a time, logs when a shared
-    /// store goes down or comes back, and copies its revocations, for as long as it is polled. [`serve`](crate::serve) polls it.
+    /// store goes down or comes back, and copies its revocations, for as long as it is polled.
+    /// [`serve`](crate::serve) polls it.
     pub async fn maintain(&self) {
         let state = &self.0.state;
         let watch = state.backend.watch_store();

@@ -55,6 +55,7 @@ mod fuzz_corpus;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;
+mod gateway_error;
 mod gateway_state;
 mod in_flight;
 mod memory;

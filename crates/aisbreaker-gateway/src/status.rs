@@ -19,7 +19,7 @@ use crate::{
     authenticate::AuthenticationError,
     clock::ceil_seconds,
     failure::{ErrorType, Failure},
-    gateway::GatewayError,
+    gateway_error::GatewayError,
     provider_api::error::ProviderApiError,
     request::error::{HostError, RequestError},
     restrictions::RestrictionError,

@@ -23,7 +23,7 @@ use crate::{
     config::Config,
     cors, dialect,
     failure::Failure,
-    gateway::GatewayError,
+    gateway_error::GatewayError,
     gateway_state::GatewayState,
     in_flight::InFlight,
     pipeline::Pipeline,

@@ -2,6 +2,7 @@
 
 mod cursor;
 mod format;
+mod frame;
 
 use std::fmt;
 use std::hash::Hash;
@@ -9,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crc32fast::Hasher;
 
-pub(crate) use self::cursor::Cursor;
 use self::format::{EntryWriter, Header, Kind, Trailer, VERSION, read_entries};
+pub(crate) use self::{cursor::Cursor, frame::Frame};
 use crate::charge::Charge;
 use crate::engine::Engine;
 use crate::limits::Limits;

@@ -12,7 +12,7 @@ use crc32fast::Hasher;
 use super::{Ledger, account::Account, shards::Shards};
 use crate::{
     slots::{Epoch, Moment},
-    snapshot::{Cursor, SnapshotError, nanos_since_1970},
+    snapshot::{Cursor, Frame, SnapshotError, nanos_since_1970},
 };
 
 const MAGIC: [u8; 8] = *b"aisbldg\x1a";
@@ -102,23 +102,15 @@ fn push(to: &mut Vec<u8>, key: &[u8], account: &Account) {
 
 /// Returns the two clocks and the bytes of the accounts with their number.
 fn read_header(bytes: &[u8]) -> Result<(u64, u64, &[u8]), SnapshotError> {
-    let Some(rest) = bytes.strip_prefix(&MAGIC) else {
-        return Err(SnapshotError::NotASnapshot);
+    let frame = Frame {
+        magic: MAGIC,
+        version: VERSION,
+        min_len: HEADER_LEN.saturating_add(TRAILER_LEN),
     };
-    let mut cursor = Cursor::new(rest);
-    let version = cursor.u32().ok_or(SnapshotError::Damaged)?;
-    if version != VERSION {
-        return Err(SnapshotError::Version(version));
-    }
-    let (whole, checksum) = bytes.split_last_chunk().ok_or(SnapshotError::Damaged)?;
-    if bytes.len() < HEADER_LEN.saturating_add(TRAILER_LEN)
-        || crc32fast::hash(whole) != u32::from_le_bytes(*checksum)
-    {
-        return Err(SnapshotError::Damaged);
-    }
+    let mut cursor = Cursor::new(frame.open(bytes)?);
     let mut number = || cursor.u64().ok_or(SnapshotError::Damaged);
     let (clock, wall) = (number()?, number()?);
-    Ok((clock, wall, whole.get(HEADER_LEN..).unwrap_or_default()))
+    Ok((clock, wall, cursor.rest()))
 }
 
 fn read_accounts<K: Clone + Eq + Hash>(

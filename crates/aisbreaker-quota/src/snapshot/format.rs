@@ -11,7 +11,7 @@
 //! a chance of error of one in four billion. It does not protect against someone who can write the
 //! file. So the reader validates everything else as well.
 
-use super::{Cursor, SnapshotError};
+use super::{Cursor, SnapshotError, frame::Frame};
 use crate::cell::Cell;
 
 const MAGIC: [u8; 8] = *b"aisbqta\x1a";
@@ -57,27 +57,19 @@ impl Header {
     /// Reads the header of a snapshot that is whole. Returns the bytes between it and the checksum
     /// as well.
     pub(super) fn read(bytes: &[u8]) -> Result<(Self, &[u8]), SnapshotError> {
-        let Some(rest) = bytes.strip_prefix(&MAGIC) else {
-            return Err(SnapshotError::NotASnapshot);
+        let frame = Frame {
+            magic: MAGIC,
+            version: VERSION,
+            min_len: HEADER_LEN.saturating_add(TRAILER_LEN),
         };
-        let mut cursor = Cursor::new(rest);
-        let version = cursor.u32().ok_or(SnapshotError::Damaged)?;
-        if version != VERSION {
-            return Err(SnapshotError::Version(version));
-        }
-        let (body, checksum) = bytes.split_last_chunk().ok_or(SnapshotError::Damaged)?;
-        if bytes.len() < HEADER_LEN.saturating_add(TRAILER_LEN)
-            || crc32fast::hash(body) != u32::from_le_bytes(*checksum)
-        {
-            return Err(SnapshotError::Damaged);
-        }
+        let mut cursor = Cursor::new(frame.open(bytes)?);
         let mut number = || cursor.u64().ok_or(SnapshotError::Damaged);
         let header = Self {
             clock_nanos: number()?,
             wall_nanos: number()?,
             overflow_seed: number()?,
         };
-        Ok((header, body.get(HEADER_LEN..).unwrap_or_default()))
+        Ok((header, cursor.rest()))
     }
 }
 
