@@ -5,7 +5,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufWriter},
     os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -163,14 +163,28 @@ pub(crate) fn read_secret(path: &Path) -> Result<String, String> {
     }
 }
 
-/// Says why a file cannot be read, as a continuation of its setting's name. The path is in it, unless
-/// that may be a secret which was given in place of a path.
+/// Says why a file cannot be read, as a continuation of its setting's name. The path is shown only if
+/// its directory exists: otherwise it may be a secret that was given in place of a path.
 pub(crate) fn unreadable(path: &Path, error: &io::Error) -> String {
-    let shown = path.to_string_lossy();
-    if shown.contains(['/', '.']) {
-        return format!("cannot be read: {shown}: {error}");
+    if has_directory(path) {
+        return format!("cannot be read: {}: {error}", path.display());
     }
-    format!("cannot be read: {error}; a path has a '/' or a '.' in it")
+    format!(
+        "cannot be read: {error}; the path is not shown, since it may be a secret: it names no \
+         directory that exists"
+    )
+}
+
+/// Returns whether a path names a directory that exists. The root does not count: base64 may begin
+/// with a slash.
+fn has_directory(path: &Path) -> bool {
+    let Some(parent) = path.parent() else {
+        return false;
+    };
+    let names_directory = parent
+        .components()
+        .any(|component| matches!(component, Component::Normal(_)));
+    names_directory && parent.is_dir()
 }
 
 /// Drops one line end after a text, as editors and shells leave it.
@@ -179,5 +193,35 @@ pub(crate) fn drop_line_end(text: &mut String) {
         if text.ends_with(end) {
             text.pop();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_that_may_be_a_secret_is_not_shown() {
+        let error = io::Error::from(io::ErrorKind::NotFound);
+        for secret in [
+            "canary",
+            "canary.with.dots",
+            "redis://:canary@redis:6379/0",
+            "aisbreaker_eyJh.canary._-.x",
+            "ab/canary+x==",
+            "/ab+canary==",
+            "//canary",
+            "../canary",
+        ] {
+            let message = unreadable(Path::new(secret), &error);
+            assert!(!message.contains("canary"), "{message}");
+            assert!(message.starts_with("cannot be read: "), "{message}");
+        }
+        let missing = std::env::temp_dir().join("aisbreaker-no-such-file");
+        let message = unreadable(&missing, &error);
+        assert!(
+            message.contains(&missing.display().to_string()),
+            "{message}"
+        );
     }
 }

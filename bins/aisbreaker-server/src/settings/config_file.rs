@@ -4,8 +4,6 @@ use std::{fs, path::Path};
 
 use toml::Table;
 
-use crate::files;
-
 /// Reads a configuration file.
 ///
 /// # Errors
@@ -14,7 +12,7 @@ use crate::files;
 pub(super) fn read(path: &Path) -> Result<Table, String> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) => return Err(files::unreadable(path, &error)),
+        Err(error) => return Err(format!("cannot be read: {}: {error}", path.display())),
     };
     match text.parse::<Table>() {
         Ok(table) => Ok(table),

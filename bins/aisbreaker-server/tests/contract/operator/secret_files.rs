@@ -152,13 +152,22 @@ fn file_that_cannot_be_used_is_named() {
         let expected = format!("AISBREAKER_MINT_SECRET_FILE {expected}");
         assert_refused(&[], &environment, &expected);
     };
+    let missing = secrets.path("missing");
     row(
-        "/no/such/secret",
-        "cannot be read: /no/such/secret: No such file",
+        &missing,
+        &format!("cannot be read: {missing}: No such file"),
     );
     row("", "must be the path of a file");
     // The secret in place of its path.
-    row("canarysecret", "cannot be read: No such file");
+    for secret in [
+        "canarysecret",
+        "canary.with/dots",
+        "/canary+slash==",
+        "redis://:canary@redis:6379/0",
+        "aisbreaker_eyJhbGciOiJkaXIi.canary.x.y",
+    ] {
+        row(secret, "cannot be read: No such file");
+    }
     row(
         &secrets.path("short"),
         &format!("({}) is shorter than 10", secrets.path("short")),
@@ -167,11 +176,11 @@ fn file_that_cannot_be_used_is_named() {
         &secrets.path("framed"),
         &format!("({}) must not begin", secrets.path("framed")),
     );
-    let sealing = [("AUTH_ENCRYPTION_KEYPHRASE_FILE", "/no/such/key")];
+    let sealing = [("AUTH_ENCRYPTION_KEYPHRASE_FILE", &*missing)];
     assert_refused(
         &[],
         &sealing,
-        "AUTH_ENCRYPTION_KEYPHRASE_FILE cannot be read: /no/such/key: No",
+        &format!("AUTH_ENCRYPTION_KEYPHRASE_FILE cannot be read: {missing}: No"),
     );
 }
 

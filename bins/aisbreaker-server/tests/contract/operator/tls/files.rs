@@ -98,7 +98,7 @@ fn files_that_cannot_be_used_are_named_at_start() {
         ),
         (
             vec![both[0], (KEY_FILE, "/no/such/file")],
-            "AISBREAKER_TLS_KEY_FILE cannot be read: /no/such/file",
+            "AISBREAKER_TLS_KEY_FILE cannot be read: No such file",
         ),
     ];
     for (environment, expected) in settings {
