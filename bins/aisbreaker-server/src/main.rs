@@ -14,6 +14,7 @@ mod revoked_file;
 mod run;
 mod settings;
 mod state_file;
+mod terminal;
 #[cfg(feature = "otel")]
 mod traces;
 mod warnings;
@@ -55,5 +56,9 @@ fn execute(args: Args) -> Result<(), Box<dyn Error>> {
     reason = "the reason for a failure goes to the terminal, with or without a log"
 )]
 fn report(error: &dyn Error) {
-    eprintln!("aisbreaker-server: {error}");
+    // It may quote the answer of a server.
+    eprintln!(
+        "aisbreaker-server: {}",
+        terminal::printable(&error.to_string())
+    );
 }

@@ -22,7 +22,10 @@ use super::{
     Outcome, inspect, key_argument,
     target::{Server, Target, runtime},
 };
-use crate::settings::{self, Flags};
+use crate::{
+    settings::{self, Flags},
+    terminal::printable,
+};
 
 const EXAMPLE: &str = "Example:\n  AISBREAKER_API_KEY=aisbreaker_… aisbreaker-server ask --service \
                        chat:openai.com 'Why is the sky blue?'";
@@ -48,9 +51,11 @@ pub(crate) fn command() -> Command {
                 .long("server")
                 .value_name("URL")
                 .env("AISBREAKER_SERVER_URL")
+                // Its value may contain a password, and would be in the help and manual page.
+                .hide_env(true)
                 .help(
                     "Asks this server; without it, the one that runs here with this machine's \
-                     settings",
+                     settings [env: AISBREAKER_SERVER_URL]",
                 ),
         )
 }
@@ -162,12 +167,6 @@ fn print(outputs: &[Output]) -> io::Result<bool> {
     Ok(has_text)
 }
 
-/// Drops control characters, by which an answer could take over the terminal.
-fn printable(text: &str) -> String {
-    let is_harmless = |c: &char| matches!(c, '\n' | '\t') || !c.is_control();
-    text.chars().filter(is_harmless).collect()
-}
-
 /// Reports times and tokens on standard error, so that the output is the answer alone.
 #[expect(
     clippy::print_stderr,
@@ -182,17 +181,4 @@ fn report(first_text: Duration, total: Duration, usage: &Usage) {
         count(usage.input_tokens),
         count(usage.output_tokens),
     );
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_cannot_control_the_terminal() {
-        assert_eq!(
-            printable("a\tb\nü\u{1b}]0;x\u{7}\r\u{9b}2J"),
-            "a\tb\nü]0;x2J"
-        );
-    }
 }

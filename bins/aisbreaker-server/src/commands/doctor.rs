@@ -12,7 +12,10 @@ use serde_json::Value;
 
 use self::finding::{Finding, Status};
 use super::{Outcome, target::runtime};
-use crate::settings::{self, Flags};
+use crate::{
+    settings::{self, Flags},
+    terminal::printable,
+};
 
 pub(crate) fn command() -> Command {
     Command::new("doctor")
@@ -73,7 +76,7 @@ fn print(findings: &[Finding], as_json: bool) -> io::Result<()> {
         return writeln!(to, "{array:#}");
     }
     for finding in findings {
-        writeln!(to, "{finding}")?;
+        writeln!(to, "{}", printable(&finding.to_string()))?;
     }
     to.flush()
 }

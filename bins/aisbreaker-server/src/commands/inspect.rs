@@ -13,7 +13,10 @@ use super::{
     Outcome, key_argument,
     target::{self, Target},
 };
-use crate::settings::{self, Flags};
+use crate::{
+    settings::{self, Flags},
+    terminal::printable,
+};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -87,7 +90,8 @@ fn header(key: &SecretString) -> Result<Value, Box<dyn Error>> {
 
 #[expect(clippy::print_stdout, reason = "the subcommand exists to show the key")]
 fn show(answer: &Value, reason: impl FnOnce() -> String) -> Outcome {
-    println!("{answer:#}");
+    // JSON escapes only some of the control characters.
+    println!("{}", printable(&format!("{answer:#}")));
     if answer["active"] == false {
         return Err(format!("the key is not valid: {}", reason()).into());
     }

@@ -80,6 +80,45 @@ fn the_first_service_of_the_key_is_asked_and_its_tokens_are_reported() {
 }
 
 #[test]
+fn no_message_of_a_server_controls_the_terminal() {
+    let refusal = r#"{"message": "to\u001b[2Jo\u009b busy", "error": {"message": "to\u001b[2Jo\u009b busy"}}"#;
+    let length = refusal.len().to_string();
+    let provider = Provider::start(move |_, wire| {
+        let fields = [
+            ("Content-Type", "application/json"),
+            ("Content-Length", &*length),
+        ];
+        wire.respond(400, &fields, refusal);
+    });
+    let url = provider.url();
+    let key = format!("aisbreaker_{}", "a".repeat(40));
+    let asked: [&[&str]; 3] = [
+        &["ask", "Hi", "--service", "chat:dummy", "--server", &url],
+        &["ask", "Hi", "--server", &url],
+        &["inspect", "--server", &url],
+    ];
+    for arguments in asked {
+        let output = run(arguments, &[("AISBREAKER_API_KEY", &key)]);
+        let problem = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {problem}");
+        assert!(problem.contains("to[2Jo busy"), "{arguments:?}: {problem}");
+        let is_control = |c: char| c.is_control() && c != '\n';
+        assert!(!problem.contains(is_control), "{arguments:?}: {problem:?}");
+    }
+}
+
+#[test]
+fn the_address_in_the_environment_is_in_no_help() {
+    let environment = [("AISBREAKER_SERVER_URL", "https://user:canary@ai.example")];
+    for arguments in [&["ask", "--help"][..], &["ask", "-h"], &["man", "ask"]] {
+        let output = run(arguments, &environment);
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(help.contains("AISBREAKER_SERVER_URL"), "{help}");
+        assert!(!help.contains("canary"), "{help}");
+    }
+}
+
+#[test]
 fn each_failure_has_a_message_and_repeats_no_secret() {
     let server = Server::start(&[]);
     let provider = Provider::start(|_, wire| wire.whole_stream("data: {\"error\": 1}\n\n"));
