@@ -164,9 +164,9 @@ pub(crate) fn read_secret(path: &Path) -> Result<String, String> {
 }
 
 /// Says why a file cannot be read, as a continuation of its setting's name. The path is shown only if
-/// its directory exists: otherwise it may be a secret that was given in place of a path.
+/// it or its directory exists: otherwise it may be a secret that was given in place of a path.
 pub(crate) fn unreadable(path: &Path, error: &io::Error) -> String {
-    if has_directory(path) {
+    if path.exists() || has_directory(path) {
         return format!("cannot be read: {}: {error}", path.display());
     }
     format!(

@@ -14,7 +14,7 @@ use crate::{
     logging::LogFilter,
     notify::ServiceManager,
     revoked_file::RevokedFile,
-    settings::{self, Faults, Flags, RandomKey, RestartValues, Settings},
+    settings::{self, Faults, Flags, Names, RandomKey, RestartValues, Settings},
     warnings::{self, Warning},
 };
 
@@ -48,8 +48,9 @@ enum NotReloaded {
 
 impl SettingSources {
     /// Reads all settings. May take a second.
-    pub(crate) fn load(&self) -> Result<Settings, Faults> {
-        settings::load_with(self.flags.clone(), std::env::vars_os(), &self.random_key)
+    pub(crate) fn load(&self, names: Names) -> Result<Settings, Faults> {
+        let flags = self.flags.clone();
+        settings::load_with(flags, std::env::vars_os(), &self.random_key, names)
     }
 }
 
@@ -103,7 +104,7 @@ impl Reload {
     ) -> Result<Settings, NotReloaded> {
         let sources = Arc::clone(&self.sources);
         // Reads files, and phrases take a fifth of a second each.
-        let loaded = tokio::task::spawn_blocking(move || sources.load()).await;
+        let loaded = tokio::task::spawn_blocking(move || sources.load(Names::Ignore)).await;
         let settings = match loaded {
             Ok(Ok(settings)) => settings,
             Ok(Err(faults)) => return Err(NotReloaded::Faults(faults)),
@@ -141,8 +142,8 @@ impl Reload {
             ..
         } = settings;
         if *self.client.policy() != egress {
-            // With a pool of its own: no connection outlives the policy that allowed it, but for
-            // the calls that are under way.
+            // With a pool of its own: no connection outlives the policy that allowed it, except
+            // for calls in progress.
             self.client = egress::Client::new(egress, timeouts).with_bounds(bounds);
         }
         let registry = gateway_setup::connect_services(&mut config, self.client.clone(), services);

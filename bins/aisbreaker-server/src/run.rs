@@ -24,7 +24,7 @@ use crate::{
     open_files,
     reload::{Reload, SettingSources},
     revoked_file::RevokedFile,
-    settings::{Flags, RandomKey, ResolvedName, Settings, StateSettings},
+    settings::{Flags, Names, RandomKey, ResolvedName, Settings, StateSettings},
     state_file::StateFile,
     warnings,
 };
@@ -46,7 +46,7 @@ pub(crate) fn serve(flags: Flags) -> Outcome {
         flags,
         random_key: RandomKey::generate()?,
     };
-    let settings = sources.load()?;
+    let settings = sources.load(Names::Resolve)?;
     serve_with(settings, sources, runtime, hangup)
 }
 
@@ -134,7 +134,7 @@ fn serve_with(
     outcome
 }
 
-/// What a running server consists of, beside its gateway.
+/// What a running server consists of, besides its gateway.
 struct Parts {
     listen: SocketAddr,
     /// `None`: the listener speaks plain HTTP.
@@ -147,7 +147,7 @@ struct Parts {
     in_effect: InEffect,
 }
 
-/// What the log says once of the settings, beside the addresses.
+/// The settings that are logged once, besides the addresses.
 struct InEffect {
     sealing_kid: ServerKeyId,
     opening_kids: Vec<String>,

@@ -47,6 +47,7 @@ pub(crate) use self::{
     effective::EffectiveValue,
     example::example_file,
     faults::Faults,
+    given::Names,
     key_files::{KeyFiles, NEARLY_RAW_KEY},
     nearest::suggest_variable,
     random_key::RandomKey,
@@ -171,7 +172,7 @@ pub(crate) fn load(
     flags: Flags,
     environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Settings, Faults> {
-    load_with(flags, environment, &RandomKey::generate()?)
+    load_with(flags, environment, &RandomKey::generate()?, Names::Resolve)
 }
 
 /// Reads all settings, with the random key that seals unless one is set. May take a second, since
@@ -183,12 +184,13 @@ pub(crate) fn load_with(
     flags: Flags,
     environment: impl Iterator<Item = (OsString, OsString)>,
     random_key: &RandomKey,
+    names: Names,
 ) -> Result<Settings, Faults> {
     let mut faults = Faults::default();
     let mut sources = Sources::new(flags, environment);
     let mut winners = Vec::new();
     winners.extend(read_config_file(&mut sources, &mut faults));
-    let mut draft = Draft::new(random_key.server_key()?);
+    let mut draft = Draft::new(random_key.server_key()?, names);
     winners.extend(apply_table(&mut sources, &mut draft, &mut faults, |_| true));
     let (services, service_values) = services::read(&mut sources, &mut faults);
     draft.settings.services = services;
@@ -214,7 +216,7 @@ pub(crate) fn load_listener(
     let mut faults = Faults::default();
     let mut sources = Sources::new(flags, environment);
     read_config_file(&mut sources, &mut faults);
-    let mut draft = Draft::new(RandomKey::generate()?.server_key()?);
+    let mut draft = Draft::new(RandomKey::generate()?.server_key()?, Names::Resolve);
     let is_needed = |setting: &Setting| match setting.key {
         Some(key) => key == "listen" || key.starts_with("tls."),
         None => setting.variable == "PORT",
@@ -299,6 +301,25 @@ fn check_variables(sources: &Sources, draft: &mut Draft, faults: &mut Faults) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_to_listen_on_are_resolved_only_when_asked() {
+        let load = |names| {
+            let environment = [
+                ("AISBREAKER_LISTEN", "no-such-host.invalid:3000"),
+                ("AISBREAKER_METRICS_LISTEN", "no-such-host.invalid:3001"),
+            ];
+            let environment = environment.map(|(name, value)| (name.into(), value.into()));
+            let random_key = RandomKey::generate().unwrap();
+            load_with(Flags::new(), environment.into_iter(), &random_key, names)
+        };
+        let faults = load(Names::Resolve).unwrap_err().to_string();
+        assert!(faults.contains("cannot be resolved"), "{faults}");
+        let started = load(Names::Ignore).unwrap();
+        let reloaded = load(Names::Ignore).unwrap();
+        let changed = started.restart_values.changed(&reloaded.restart_values);
+        assert_eq!(changed, [""; 0]);
+    }
 
     #[test]
     fn debug_output_shows_no_piece_of_a_secret() {

@@ -1,5 +1,5 @@
-//! What is said about settings that can be used, but should not be as they are: in the log at the
-//! start and after each reload, and by `check`.
+//! Warnings about usable but questionable settings: in the log at the start and after each reload, and
+//! by `check`.
 
 use std::{
     fmt,
@@ -31,7 +31,7 @@ pub(crate) enum Warning {
     InvalidCertificate(PathBuf, String),
 }
 
-/// Returns what should be said of everything that cannot change while the server runs.
+/// Returns the warnings about everything that cannot change while the server runs.
 pub(crate) fn of_unchanging(settings: &Settings) -> Vec<Warning> {
     let unknown = settings.unknown_variables.iter().cloned();
     let mut warnings: Vec<Warning> = unknown.map(Warning::UnknownVariable).collect();
@@ -41,7 +41,7 @@ pub(crate) fn of_unchanging(settings: &Settings) -> Vec<Warning> {
     warnings
 }
 
-/// Returns what should be said of all other settings.
+/// Returns the warnings about all other settings.
 ///
 /// How long a key has only opened is known by its file alone: what was sealed after that was written,
 /// another server has sealed.

@@ -13,11 +13,12 @@ use crate::{
 
 pub(crate) fn command() -> Command {
     Command::new("check")
-        .about("Checks the settings, and ends with status 1 if the server would not start with them")
+        .about("Checks the settings, and ends with status 1 if the server would refuse them")
         .long_about(
             "Checks the settings as the server does at start, and ends with status 1 if it would \
              refuse them. Faults and warnings are named on standard error, without secrets. Nothing \
-             is opened but the files that settings name, and no port.",
+             is opened except the files that settings are read from; 'doctor' checks the port, and \
+             the files of counters and of revoked keys.",
         )
         .arg(
             Arg::new("print")

@@ -22,8 +22,9 @@ pub(crate) fn command() -> Command {
         .about("Checks settings, files, the port, names, providers, the clock and Redis")
         .long_about(
             "Checks settings, files, the port, names, providers, the clock and Redis, and ends with \
-             status 1 if something fails. It changes nothing, and may run beside the server. Each \
-             provider of the configuration file is called once, without a secret.",
+             status 1 if something fails. It changes nothing here, and may run beside the server; in \
+             Redis, it loads the same functions as the server. Each provider of the configuration \
+             file is called once, without a secret.",
         )
         .arg(
             Arg::new("provider")

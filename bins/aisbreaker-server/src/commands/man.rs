@@ -16,7 +16,7 @@ pub(crate) fn command() -> Command {
         .arg(
             Arg::new("subcommand")
                 .value_name("SUBCOMMAND")
-                .help("Whose page; without it, that of the program"),
+                .help("Subcommand to document; the program itself if omitted"),
         )
 }
 

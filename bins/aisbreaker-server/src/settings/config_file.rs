@@ -4,6 +4,8 @@ use std::{fs, path::Path};
 
 use toml::Table;
 
+use crate::files;
+
 /// Reads a configuration file.
 ///
 /// # Errors
@@ -12,7 +14,15 @@ use toml::Table;
 pub(super) fn read(path: &Path) -> Result<Table, String> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) => return Err(format!("cannot be read: {}: {error}", path.display())),
+        // No secret ends like this, so its path may be shown, wherever it is.
+        Err(error)
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "toml") =>
+        {
+            return Err(format!("cannot be read: {}: {error}", path.display()));
+        }
+        Err(error) => return Err(files::unreadable(path, &error)),
     };
     match text.parse::<Table>() {
         Ok(table) => Ok(table),

@@ -8,7 +8,7 @@ use aisbreaker_token::{KeyRing, OpeningKey, RingError, ServerKey};
 use super::{
     ResolvedName, Settings, StateSettings,
     faults::Faults,
-    given::{Address, Given, Problem, Source},
+    given::{Address, Given, Names, Problem, Source},
     key_files::KeyFile,
     secret_files::is_exposed,
     store::StoreDraft,
@@ -21,6 +21,7 @@ const DEFAULT_BUFFERED_BYTES: usize = 512 << 20;
 /// Settings so far, and values from which [`finish`](Self::finish) makes more of them.
 pub(super) struct Draft {
     pub(super) settings: Settings,
+    names: Names,
     port: Option<u16>,
     pub(super) opening_keys: Vec<OpeningKey>,
     pub(super) max_buffered_bytes: Option<usize>,
@@ -36,9 +37,10 @@ pub(super) struct Draft {
 
 impl Draft {
     /// Creates a draft of the defaults, with the random key that seals unless another one is set.
-    pub(super) fn new(random: ServerKey) -> Self {
+    pub(super) fn new(random: ServerKey, names: Names) -> Self {
         Self {
             settings: Settings::new(KeyRing::new(random)),
+            names,
             port: None,
             opening_keys: Vec::new(),
             max_buffered_bytes: None,
@@ -62,7 +64,7 @@ impl Draft {
     /// environment beats the file. It does not change an address that was given by flag or
     /// variable, which is more specific.
     pub(super) fn set_listen(&mut self, value: &Given) -> Result<(), Problem> {
-        let mut given = value.address()?;
+        let mut given = value.address(self.names)?;
         if let (Some(port), Source::File) = (self.port, value.source) {
             given.address.set_port(port);
         }
@@ -73,7 +75,7 @@ impl Draft {
 
     /// Sets the address of the metrics.
     pub(super) fn set_metrics_listen(&mut self, value: &Given) -> Result<(), Problem> {
-        let given = value.address()?;
+        let given = value.address(self.names)?;
         self.settings.metrics_listen = Some(given.address);
         self.note_resolved_name("metrics.listen", given);
         Ok(())
@@ -107,14 +109,20 @@ impl Draft {
     }
 
     /// Replaces the random key by the one in this file.
-    pub(super) fn set_sealing_file(&mut self, file: KeyFile) -> Result<(), Problem> {
-        self.set_sealing_key(file.sealing_key()?)?;
+    pub(super) fn set_sealing_file(&mut self, setting: &str, file: KeyFile) -> Result<(), Problem> {
+        let text = file.read(setting)?;
+        self.note_nearly_raw_key(&text)?;
+        self.set_sealing_key(text.sealing_key()?)?;
         self.settings.key_files.sealing = Some(file);
         Ok(())
     }
 
     /// Adds the keys of these files, which only open.
-    pub(super) fn add_opening_files(&mut self, files: Vec<KeyFile>) -> Result<(), Problem> {
+    pub(super) fn add_opening_files(
+        &mut self,
+        setting: &str,
+        files: Vec<KeyFile>,
+    ) -> Result<(), Problem> {
         if !self.opening_keys.is_empty() {
             return Err(
                 "must not be set together with AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES: set the keys, \
@@ -123,7 +131,9 @@ impl Draft {
             );
         }
         for file in files {
-            self.opening_keys.extend(file.opening_keys()?);
+            let text = file.read(setting)?;
+            self.note_nearly_raw_key(&text)?;
+            self.opening_keys.extend(file.opening_keys(&text)?);
             self.settings.key_files.opening.push(file);
         }
         Ok(())
@@ -131,23 +141,9 @@ impl Draft {
 
     /// Remembers the name of a setting if one of its keys is nearly a 32-byte key.
     pub(super) fn note_nearly_raw_key(&mut self, given: &Given) -> Result<(), Problem> {
-        if given.has_nearly_raw_key()? {
-            self.settings.nearly_raw_keys.push(given.name.clone());
-        }
-        Ok(())
-    }
-
-    /// Remembers the name of a setting if a key in one of these files is nearly a 32-byte key.
-    pub(super) fn note_nearly_raw_files(
-        &mut self,
-        setting: &str,
-        files: &[KeyFile],
-    ) -> Result<(), Problem> {
-        for file in files {
-            if file.has_nearly_raw_key()? {
-                self.settings.nearly_raw_keys.push(setting.to_owned());
-                break;
-            }
+        let names = &mut self.settings.nearly_raw_keys;
+        if given.has_nearly_raw_key()? && !names.contains(&given.name) {
+            names.push(given.name.clone());
         }
         Ok(())
     }

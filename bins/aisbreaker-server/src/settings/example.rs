@@ -20,7 +20,7 @@ const HEAD: &str = "\
 const TABLES: &str = r#"
 # Tables come last: what follows the header of one belongs to it.
 
-# Providers beside those that are built in, or in place of them.
+# Providers in addition to those that are built in, or in place of them.
 #[[provider]]
 #id = "llm.example.com"
 #aliases = ["house"]

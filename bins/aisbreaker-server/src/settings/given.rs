@@ -15,6 +15,7 @@ use aisbreaker_token::{OpeningKey, PREFIX, RequestQuotas, ServerKey};
 use secrecy::SecretString;
 use toml::Value;
 
+pub(crate) use self::address::Names;
 pub(super) use self::{address::Address, lists::is_comma};
 use crate::files::unreadable;
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aisbreaker_token::{OpeningKey, ServerKey};
+use aisbreaker_token::OpeningKey;
 use toml::Value;
 
 use super::{
@@ -19,7 +19,7 @@ use crate::files;
 /// key set in their caches.
 const PUBLIC_KEY_AGE: Duration = Duration::from_secs(900);
 
-/// What is said of a phrase that looks like a mistyped 32-byte key.
+/// The warning about a phrase that looks like a mistyped 32-byte key.
 pub(crate) const NEARLY_RAW_KEY: &str = "this phrase looks like a 32-byte key, but a key has 43 \
                                          characters of base64url: it is used as a phrase";
 
@@ -86,26 +86,19 @@ impl KeyFile {
         }
     }
 
-    pub(super) fn sealing_key(&self) -> Result<ServerKey, Problem> {
-        read(self.path())?.sealing_key()
+    /// Reads the file as if it were the value of a variable, reported under the name of this setting.
+    /// To be called once: a pipe is empty the second time, and a file may have been replaced.
+    pub(super) fn read(&self, setting: &str) -> Result<Given, Problem> {
+        let text = files::read_secret(self.path())?;
+        let text = Value::String(text);
+        Ok(Given::new(setting, Source::Environment, text))
     }
 
-    pub(super) fn opening_keys(&self) -> Result<Vec<OpeningKey>, Problem> {
-        let text = read(self.path())?;
+    /// Returns the keys in the text of this file.
+    pub(super) fn opening_keys(&self, text: &Given) -> Result<Vec<OpeningKey>, Problem> {
         match self {
             Self::Single(_) => Ok(vec![text.opening_key()?]),
             Self::List(_) => text.opening_keys(),
         }
     }
-
-    /// Returns whether one of the keys looks like a mistyped 32-byte key.
-    pub(super) fn has_nearly_raw_key(&self) -> Result<bool, Problem> {
-        read(self.path())?.has_nearly_raw_key()
-    }
-}
-
-/// Reads a file as if it were the value of a variable.
-fn read(path: &Path) -> Result<Given, Problem> {
-    let text = files::read_secret(path)?;
-    Ok(Given::new("", Source::Environment, Value::String(text)))
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ffi::OsString};
 /// Returns whether a variable is one of the links to a service, such as `AISBREAKER_SERVICE_HOST` and
 /// `AISBREAKER_PORT_3000_TCP_ADDR` for a service called `aisbreaker`.
 ///
-/// They look like settings, and nobody who names a service thinks of that.
+/// They look like settings but are set automatically.
 pub(super) fn is_service_link(name: &str, environment: &BTreeMap<String, OsString>) -> bool {
     if !environment.contains_key("KUBERNETES_SERVICE_HOST") {
         return false;

@@ -27,6 +27,12 @@ impl RestartValues {
         self.0.insert(name, value);
     }
 
+    /// Notes the content of the file that a setting names, which is compared in place of its path.
+    pub(super) fn note_content(&mut self, name: &'static str, content: &[u8]) {
+        let content = String::from_utf8_lossy(content).into_owned();
+        self.0.insert(name, Some(content.into()));
+    }
+
     /// Returns the names of the settings whose values differ.
     pub(crate) fn changed(&self, other: &Self) -> Vec<&'static str> {
         let mut changed = Vec::new();

@@ -373,7 +373,10 @@ pub(crate) static SETTINGS: &[Setting] = &[
         requires: Some("AISBREAKER_REDIS_URL"),
         example: r#""/etc/aisbreaker/redis-ca.pem""#,
         apply: |draft, value| {
-            draft.store.ca_file = Some(value.named_file()?);
+            let file = value.named_file()?;
+            let restart_values = &mut draft.settings.restart_values;
+            restart_values.note_content("redis.ca_file", &file.value);
+            draft.store.ca_file = Some(file);
             Ok(())
         },
         ..PLAIN

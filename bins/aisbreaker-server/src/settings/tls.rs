@@ -1,4 +1,4 @@
-//! The certificate of the listener, and the files that it is read from.
+//! The listener's certificate and its files.
 
 use std::{
     fs,

@@ -17,7 +17,7 @@ pub(super) struct Environment {
     pub(super) timeout: Duration,
     /// How many spans wait for the collector.
     pub(super) max_queue_size: usize,
-    /// How the collector wants to be spoken to.
+    /// The requested protocol.
     protocol: Option<String>,
 }
 

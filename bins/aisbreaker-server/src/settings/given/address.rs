@@ -13,10 +13,19 @@ pub(in crate::settings) struct Address {
     pub(in crate::settings) name: Option<String>,
 }
 
+/// What is done with the names in addresses to listen on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Names {
+    /// They are resolved.
+    Resolve,
+    /// They stand for no address: the server listens already, and goes on where it does.
+    Ignore,
+}
+
 impl Given {
-    /// Returns an address. A name is resolved once, now: to the first IPv4 address that it has, or
-    /// else to its first one. `localhost` is 127.0.0.1 wherever this runs.
-    pub(in crate::settings) fn address(&self) -> Result<Address, Problem> {
+    /// Returns an address. A name is resolved now: to the first IPv4 address that it has, or else to
+    /// its first one. `localhost` is 127.0.0.1 wherever this runs.
+    pub(in crate::settings) fn address(&self, names: Names) -> Result<Address, Problem> {
         let text = self.text()?;
         let text = text.trim();
         if let Ok(address) = text.parse() {
@@ -36,8 +45,12 @@ impl Given {
         if is_number || host.contains([':', '[', ']', '/']) {
             return Err(SYNTAX.into());
         }
+        let ip = match names {
+            Names::Resolve => resolve(host)?,
+            Names::Ignore => Ipv4Addr::UNSPECIFIED.into(),
+        };
         Ok(Address {
-            address: SocketAddr::new(resolve(host)?, port),
+            address: SocketAddr::new(ip, port),
             name: Some(host.to_owned()),
         })
     }

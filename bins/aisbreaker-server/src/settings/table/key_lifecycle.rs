@@ -56,8 +56,7 @@ pub(super) const SEALING_FILE: Setting = Setting {
     example: r#""/etc/aisbreaker/server-key""#,
     apply: |draft, value| {
         let file = KeyFile::Single(value.path()?);
-        draft.note_nearly_raw_files(&value.name, std::slice::from_ref(&file))?;
-        draft.set_sealing_file(file)
+        draft.set_sealing_file(&value.name, file)
     },
     ..PLAIN
 };
@@ -71,8 +70,7 @@ pub(super) const OPENING_FILES: Setting = Setting {
     example: r#"["/etc/aisbreaker/former-key"]"#,
     apply: |draft, value| {
         let files = value.opening_files()?;
-        draft.note_nearly_raw_files(&value.name, &files)?;
-        draft.add_opening_files(files)
+        draft.add_opening_files(&value.name, files)
     },
     ..PLAIN
 };

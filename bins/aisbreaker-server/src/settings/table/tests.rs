@@ -6,7 +6,7 @@ use toml::Value;
 use super::SETTINGS;
 use crate::settings::{
     draft::Draft,
-    given::{Given, Source},
+    given::{Given, Names, Source},
     setting::OnReload,
 };
 
@@ -97,7 +97,7 @@ fn names_are_unique_and_required_settings_exist() {
 }
 
 fn draft() -> Draft {
-    Draft::new(ServerKey::from_bytes([7; 32]))
+    Draft::new(ServerKey::from_bytes([7; 32]), Names::Resolve)
 }
 
 fn shown(draft: &Draft) -> String {

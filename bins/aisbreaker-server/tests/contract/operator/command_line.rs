@@ -1,4 +1,4 @@
-//! What shells and `man` are told of the command line.
+//! What shells and `man` get of the command line.
 
 use std::{
     io::Write as _,

@@ -239,3 +239,22 @@ fn file_that_everybody_can_read_is_warned_about() {
     );
     assert!(!server.log().contains(&secrets.path("admin")));
 }
+
+#[test]
+fn key_is_read_once_so_that_it_may_come_from_a_pipe() {
+    for variable in [
+        "AUTH_ENCRYPTION_KEYPHRASE_FILE",
+        "AUTH_ADDITIONAL_DECRYPTION_KEYPHRASES_FILE",
+    ] {
+        let output = std::process::Command::new("sh")
+            .args(["-c", "printf %s \"$PIPED\" | \"$0\" check"])
+            .arg(env!("CARGO_BIN_EXE_aisbreaker-server"))
+            .env_clear()
+            .env("PIPED", KEY)
+            .env(variable, "/dev/stdin")
+            .output()
+            .unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{variable}: {errors}");
+    }
+}

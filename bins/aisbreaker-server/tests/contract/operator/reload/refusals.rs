@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::json;
 
-use crate::support::{KEY, ReloadableServer, Request, dummy_call};
+use crate::support::{ConfigFile, KEY, ReloadableServer, Request, dummy_call, tls::Certificate};
 
 const CANARY: &str = "Xv4kRz8mTq2wNb7pJc9y";
 
@@ -96,6 +96,23 @@ fn settings_that_need_a_restart_are_named() {
     server.reload(
         "max_requests = \"100\"\nbody_timeout = \"60s\"\nredis.prefix = \"a\"\n\
          redis.url = \"redis://127.0.0.1:1/\"\n",
+    );
+}
+
+#[test]
+fn another_authority_in_the_same_file_needs_a_restart() {
+    let pem = || Certificate::new().x509.to_pem().unwrap();
+    let authority = ConfigFile::new(&String::from_utf8(pem()).unwrap());
+    let text = format!(
+        "redis.url = \"rediss://127.0.0.1:1/\"\nredis.ca_file = \"{}\"\n",
+        authority.path()
+    );
+    let server = ReloadableServer::start(&text);
+    server.reload(&text);
+    authority.replace(&String::from_utf8(pem()).unwrap());
+    assert_eq!(
+        server.refuse(&text),
+        "only a restart can change redis.ca_file"
     );
 }
 
