@@ -232,7 +232,10 @@ fn observe(origin: &Origin, outgoing: &mut Outgoing) -> Observed {
         let start = ExchangeStart {
             method: &outgoing.method,
             scheme: if origin.is_https() { "https" } else { "http" },
-            host: origin.host(),
+            host: outgoing
+                .observed_host
+                .as_deref()
+                .unwrap_or_else(|| origin.host()),
             port: origin.port(),
         };
         observer.on_send(start, &mut outgoing.headers);

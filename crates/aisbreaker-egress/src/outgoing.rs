@@ -28,6 +28,8 @@ pub struct Outgoing {
     pub deadline: Option<Instant>,
     /// Who learns how the exchange goes.
     pub observer: Option<Arc<dyn Observer>>,
+    /// What the observer learns as the host, if that is not the one of the URL.
+    pub observed_host: Option<Box<str>>,
 }
 
 impl Outgoing {
@@ -42,6 +44,7 @@ impl Outgoing {
             query: None,
             deadline: None,
             observer: None,
+            observed_host: None,
         }
     }
 
@@ -83,6 +86,13 @@ impl Outgoing {
     #[must_use]
     pub fn with_observer(mut self, observer: Option<Arc<dyn Observer>>) -> Self {
         self.observer = observer;
+        self
+    }
+
+    /// Has the observer learn this as the host, for a host that may hold a secret.
+    #[must_use]
+    pub fn with_observed_host(mut self, host: impl Into<Box<str>>) -> Self {
+        self.observed_host = Some(host.into());
         self
     }
 }

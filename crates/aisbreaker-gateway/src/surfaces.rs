@@ -12,8 +12,7 @@ use crate::{
     api::{
         info,
         introspect::IntrospectionApi,
-        jwks, metadata,
-        openapi::OpenApiDocument,
+        jwks, metadata, openapi,
         process::ProcessApi,
         quota,
         revoke::RevocationApi,
@@ -48,8 +47,7 @@ pub(crate) struct Surfaces {
     introspection: IntrospectionApi,
     /// `None`: only the server's own API is served.
     provider_api: Option<ProviderApi>,
-    /// `None`: the API is not described.
-    openapi: Option<OpenApiDocument>,
+    describes_api: bool,
 }
 
 impl Surfaces {
@@ -114,7 +112,7 @@ impl Surfaces {
             provider_api: config
                 .relay
                 .map(|relay| ProviderApi::new(relay, state.keep_alive)),
-            openapi: config.openapi.then(OpenApiDocument::new),
+            describes_api: config.openapi,
         }
     }
 
@@ -138,7 +136,7 @@ impl Surfaces {
         if !route.is_probe() {
             check_host(parts.version, &endpoints)?;
         }
-        if route == Route::OpenApi && self.openapi.is_none() {
+        if route == Route::OpenApi && !self.describes_api {
             return Err(RouteError::NotFound.into());
         }
         if websocket::is_handshake(parts) {
@@ -182,10 +180,7 @@ impl Surfaces {
                 &self.pipeline.authenticator.keys,
                 &parts.headers,
             )),
-            Route::OpenApi => match &self.openapi {
-                Some(document) => Ok(document.serve(&parts.headers)),
-                None => Err(RouteError::NotFound.into()),
-            },
+            Route::OpenApi => Ok(openapi::serve(&parts.headers)),
             // Boxed, since hyper moves the future of a request several times.
             Route::Token => Box::pin(self.minter.serve(pipeline, request, body, log)).await,
             Route::Revoke => Box::pin(self.revocation.serve(pipeline, request, body, log)).await,

@@ -2,7 +2,8 @@
 
 use std::{error::Error as _, fmt};
 
-use aisbreaker_egress::{Refusal, SendError, UrlSource};
+use aisbreaker_egress::{Failure, Refusal, SendError, UrlSource};
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
     destination::Destination,
@@ -55,8 +56,12 @@ impl fmt::Display for CallFailure {
                     }
                 }
             }
+            // Its own text has the host as it is.
+            SendError::Unreachable(Failure::Resolution { .. }) => {
+                write!(f, "{origin}: no address found")
+            }
             SendError::Forbidden(Refusal::InvalidUrl)
-            | SendError::Unreachable(_)
+            | SendError::Unreachable(Failure::Refused | Failure::Tls | Failure::Network)
             | SendError::Busy
             | SendError::Timeout(_)
             | SendError::TransferCoding
@@ -90,27 +95,35 @@ pub(crate) fn call_failure(detail: &ErrorDetail) -> Option<&CallFailure> {
     detail.source()?.downcast_ref()
 }
 
-/// Returns the origin of a destination, unless its host is none that DNS could have: somebody may have
-/// put a secret there.
+/// Returns the origin of a destination, with its host as [`loggable_host`] has it.
 fn loggable_origin(destination: &Destination) -> String {
     let origin = destination.url.origin();
-    let is_name = |label: &str| label.len() <= MAX_LABEL_BYTES;
-    if !origin.host().split('.').all(is_name) {
-        return "(not a host name)".to_owned();
+    let text = origin.to_string();
+    text.replacen(origin.host(), &loggable_host(destination), 1)
+}
+
+/// Returns the host of a destination, without the secret, and nothing of one that DNS could not have:
+/// somebody may have put a secret there.
+pub(crate) fn loggable_host(destination: &Destination) -> String {
+    let origin = destination.url.origin();
+    let host = origin.host();
+    if host.split('.').any(|label| label.len() > MAX_LABEL_BYTES) {
+        return "not-a-host-name".to_owned();
     }
-    let origin = origin.to_string();
     match &destination.secret {
-        Some(secret) => mask(&origin, secret),
-        None => origin,
+        // Hosts are in lower case.
+        Some(secret) => {
+            let lower: SecretString = secret.expose_secret().to_ascii_lowercase().into();
+            mask(host, &lower)
+        }
+        None => host.to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use aisbreaker_api::ServiceUrl;
-    use aisbreaker_egress::Failure;
-
     use super::*;
+    use aisbreaker_api::ServiceUrl;
 
     fn text(url: &str, source: UrlSource, error: SendError) -> String {
         let destination = Destination {
@@ -152,16 +165,32 @@ mod tests {
         assert!(masked.starts_with("https://***.example: "), "{masked}");
         let long = format!("https://{}.example/", "a".repeat(64));
         let long = text(&long, UrlSource::Trusted, address);
-        assert!(long.starts_with("(not a host name): "), "{long}");
+        assert!(long.starts_with("https://not-a-host-name: "), "{long}");
     }
 
     #[test]
-    fn a_failure_names_the_origin() {
-        let host = "a.example".to_owned();
-        let unknown = SendError::Unreachable(Failure::Resolution { host });
-        assert_eq!(
-            text("https://a.example/v1", UrlSource::Trusted, unknown),
-            "https://a.example: no address found for a.example"
-        );
+    fn a_failure_names_the_origin_and_no_secret_in_it() {
+        let rows = [
+            ("a.example", "https://a.example: no address found"),
+            ("sk-secret.example", "https://***.example: no address found"),
+            // Of a secret in mixed case, a host has the lower case.
+            (
+                "x.SK-Secret.example",
+                "https://x.***.example: no address found",
+            ),
+        ];
+        for (host, expected) in rows {
+            for host in [host.to_owned(), [host, ":443"].concat()] {
+                let error = SendError::Unreachable(Failure::Resolution {
+                    host: host.to_ascii_lowercase(),
+                });
+                let shown = text(&format!("https://{host}/v1"), UrlSource::Trusted, error);
+                assert_eq!(shown, expected);
+            }
+        }
+        let long = format!("{}.example", "a".repeat(64));
+        let error = SendError::Unreachable(Failure::Resolution { host: long.clone() });
+        let shown = text(&format!("https://{long}/"), UrlSource::Trusted, error);
+        assert_eq!(shown, "https://not-a-host-name: no address found");
     }
 }

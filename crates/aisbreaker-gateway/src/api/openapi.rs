@@ -3,6 +3,8 @@
 //! The document is written by hand. The tests compare it with the routes and the errors, and CI
 //! calls a server by it.
 
+use std::sync::LazyLock;
+
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use bytes::Bytes;
 use http::{HeaderMap, Response};
@@ -13,26 +15,13 @@ use crate::response::{ResponseBody, conditional};
 /// Served as `application/json`, which browsers show and every tool reads.
 const DOCUMENT: &str = include_str!("openapi/openapi.json");
 
-/// The document, with its entity tag.
-#[derive(Debug)]
-pub(crate) struct OpenApiDocument {
-    tag: String,
-}
+/// The entity tag of the document.
+static TAG: LazyLock<String> =
+    LazyLock::new(|| Base64UrlUnpadded::encode_string(&Sha256::digest(DOCUMENT)));
 
-impl OpenApiDocument {
-    pub(crate) fn new() -> Self {
-        let digest = Sha256::digest(DOCUMENT);
-        Self {
-            tag: Base64UrlUnpadded::encode_string(&digest),
-        }
-    }
-
-    /// Answers with the document.
-    pub(crate) fn serve(&self, request: &HeaderMap) -> Response<ResponseBody> {
-        conditional::json_document(request, &self.tag, || {
-            Bytes::from_static(DOCUMENT.as_bytes())
-        })
-    }
+/// Answers with the document.
+pub(crate) fn serve(request: &HeaderMap) -> Response<ResponseBody> {
+    conditional::json_document(request, &TAG, || Bytes::from_static(DOCUMENT.as_bytes()))
 }
 
 #[cfg(test)]

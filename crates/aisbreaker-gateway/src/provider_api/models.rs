@@ -194,11 +194,13 @@ impl ProviderApi {
                 return Err(error);
             }
         };
-        call.complete();
         let Some(raw_models) = split_list(&list) else {
             let problem = format!("{id}: the list of models is not JSON, or too long");
-            return Err(ServiceError::BadAnswer(problem.into()));
+            let error = ServiceError::BadAnswer(problem.into());
+            call.fail(&error);
+            return Err(error);
         };
+        call.complete();
         let mut converted = ServiceModels {
             models: Vec::new(),
             reservation: query.memory.budget().reservation(),

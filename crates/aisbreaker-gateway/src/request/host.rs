@@ -60,13 +60,14 @@ impl HostPolicy {
     /// Returns the address of the client of a request from this peer. Warns if the peer seems to be a
     /// proxy that should be trusted.
     pub(crate) fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        if self.warning.is_open()
-            && headers.contains_key(X_FORWARDED_FOR)
-            && !is_trusted(peer, &self.trusted_proxies)
-        {
-            self.warning.warn(peer.to_canonical());
+        if is_trusted(peer, &self.trusted_proxies) {
+            return client_address(peer, headers, &self.trusted_proxies);
         }
-        client_address(peer, headers, &self.trusted_proxies)
+        let peer = peer.to_canonical();
+        if self.warning.is_open() && headers.contains_key(X_FORWARDED_FOR) {
+            self.warning.warn(peer);
+        }
+        peer
     }
 
     /// Returns the origin at which clients reach this server by `https`, where `host` is the host of a

@@ -66,6 +66,8 @@ const MODELS: &str = "/v1/models";
 const MODEL: &str = "/v1/models/{id}";
 const MESSAGES: &str = "/v1/messages";
 const BASE: &str = "/v1";
+/// What the names of operations leave out of their templates.
+const NAME_BASE: &str = "/v1/";
 /// The prefixes of paths that belong to one API only.
 const PREFIXES: [(&str, Dialect); 2] = [
     ("/openai", Dialect::OpenAi),
@@ -198,10 +200,7 @@ impl Operation {
     /// Returns the name in restrictions of keys, logs and metrics.
     pub(crate) fn name(self) -> &'static str {
         let template = self.template();
-        match template.split_once(BASE) {
-            Some((_, path)) => path.trim_start_matches('/'),
-            None => template,
-        }
+        template.strip_prefix(NAME_BASE).unwrap_or(template)
     }
 
     pub(crate) fn content(self) -> OperationContent {

@@ -289,7 +289,10 @@ impl AccessLog {
         let (status, error) = if self.is_complete {
             (self.status.as_u16(), self.error)
         } else {
-            (CLIENT_CLOSED_REQUEST, Some(ErrorType::ClientLeft))
+            let panicked = std::thread::panicking().then_some(ErrorType::Internal);
+            // What went wrong before the client left says more.
+            let error = self.error.or(panicked).or(Some(ErrorType::ClientLeft));
+            (CLIENT_CLOSED_REQUEST, error)
         };
         let mut calls = self.provider_calls.take();
         let times = CallTimes::of(&mut calls);
@@ -342,7 +345,8 @@ impl AccessLog {
     }
 
     fn mint_outcome(&self) -> Option<MintOutcome> {
-        if self.route != Some(Route::Token) || self.method != Method::POST {
+        let is_minting = self.route == Some(Route::Token) && self.method == Method::POST;
+        if !is_minting || !self.has_responded {
             return None;
         }
         Some(if !self.status.is_success() {
@@ -442,3 +446,6 @@ fn method_name(method: &Method) -> &str {
         _ => "other",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,6 @@
 //! The calls to providers that one request causes: when each began, answered and ended, and how.
 
 use std::{
-    error::Error as _,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -12,7 +11,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::Event;
-use crate::error::ServiceError;
+use crate::{call_failure::CallFailure, error::ServiceError};
 
 /// The calls to providers that one request causes. Clones share them.
 ///
@@ -96,8 +95,8 @@ impl CallOutcome {
             | ServiceError::Forbidden(_)
             | ServiceError::Restricted { .. }
             | ServiceError::UnknownService { .. } => None,
-            ServiceError::Overloaded(detail) => {
-                let cause = detail.source().and_then(|source| source.downcast_ref());
+            ServiceError::Overloaded(_) => {
+                let cause = error.call_failure().map(CallFailure::send_error);
                 (cause != Some(&SendError::Busy)).then_some(Self::Left)
             }
             ServiceError::Provider { error, .. } => Some(
@@ -205,8 +204,11 @@ impl CallInProgress {
 
     /// Ends the call: its answer is complete.
     pub fn complete(&mut self) {
-        self.note_content();
-        self.end(self.error.unwrap_or(CallOutcome::Ok));
+        let now = Instant::now();
+        if let Some(kept) = &mut self.kept {
+            kept.answered.get_or_insert(now);
+        }
+        self.end_at(self.error.unwrap_or(CallOutcome::Ok), now);
     }
 
     /// Ends the call with this error. A request that never left this server is no call.
@@ -233,12 +235,16 @@ impl CallInProgress {
 
     /// Ends the call, unless it is over already.
     pub fn end(&mut self, outcome: CallOutcome) {
+        self.end_at(outcome, Instant::now());
+    }
+
+    fn end_at(&mut self, outcome: CallOutcome, ended: Instant) {
         let Some(kept) = self.kept.take() else { return };
         let call = ProviderCall {
             service_id: kept.service_id,
             started: kept.started,
             answered: kept.answered,
-            ended: Instant::now(),
+            ended,
             outcome,
         };
         kept.calls
@@ -251,5 +257,28 @@ impl CallInProgress {
 impl Drop for CallInProgress {
     fn drop(&mut self) {
         self.abandon();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aisbreaker_api::ServiceUrl;
+    use aisbreaker_egress::UrlSource;
+
+    use super::*;
+    use crate::{destination::Destination, upstream::send_error::no_answer};
+
+    #[test]
+    fn a_call_that_never_left_is_none() {
+        let destination = Destination {
+            url: ServiceUrl::resolve("https://a.example", "", None).unwrap(),
+            secret: None,
+            is_sealed: false,
+            is_named_by_caller: false,
+            url_source: UrlSource::Trusted,
+        };
+        let outcome = |error| CallOutcome::of_error(&no_answer(error, &destination));
+        assert_eq!(outcome(SendError::Busy), None);
+        assert_eq!(outcome(SendError::Cut), Some(CallOutcome::Cut));
     }
 }

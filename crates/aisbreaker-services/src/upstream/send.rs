@@ -11,7 +11,7 @@ use super::{
     send_error::no_answer,
     status::{is_error, retry_after, unusable_status},
 };
-use crate::{destination::Destination, error::ServiceError};
+use crate::{call_failure::loggable_host, destination::Destination, error::ServiceError};
 
 /// Sends a request and waits for the head of the response, whatever its status is.
 ///
@@ -21,8 +21,11 @@ use crate::{destination::Destination, error::ServiceError};
 pub(crate) async fn send(
     client: &Client,
     destination: &Destination,
-    outgoing: Outgoing,
+    mut outgoing: Outgoing,
 ) -> Result<Response<Body>, ServiceError> {
+    if outgoing.observer.is_some() {
+        outgoing = outgoing.with_observed_host(loggable_host(destination));
+    }
     let sent = match request_uri(&destination.url) {
         Ok(uri) => client.send(&uri, destination.url_source, outgoing).await,
         Err(error) => Err(error),

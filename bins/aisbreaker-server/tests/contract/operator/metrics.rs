@@ -53,6 +53,8 @@ impl<'a> Metrics<'a> {
         connection.write(&request.header("x-request-id", id).to_bytes());
         if id == "left" {
             connection.head();
+            // Its first event, so that the provider has answered when the client leaves.
+            assert!(connection.event().is_some());
             drop(connection);
         } else {
             connection.response_to("POST");

@@ -378,3 +378,22 @@ fn the_scheme_is_that_of_the_listener() {
     let (span, _) = request_and_calls(collector.spans_of(&mut tls.server));
     assert_eq!(span.attributes["url.scheme"], "https");
 }
+
+#[test]
+fn a_secret_in_the_host_of_a_key_is_in_no_span_and_no_line_of_the_log() {
+    const SECRET: &str = "sk-Canary-7Tz9rWk2LpXc5Nf8";
+    let collector = Collector::start();
+    let mut server = collector.serve(&[]);
+    let url = format!("https://{SECRET}.invalid");
+    let key = server.mint_with_secrets(&json!([
+        {"serviceId": "chat:openai.com", "authSecret": SECRET, "url": url},
+    ]));
+    let response = server.process(&key, &process_call());
+    assert_eq!(response.status, 503, "{response:?}");
+    let spans = collector.spans_of(&mut server);
+    let (_, calls) = request_and_calls(of_route(spans, "/api/v1/process"));
+    assert_eq!(calls[0].attributes["server.address"], "***.invalid");
+    let log = server.log().to_lowercase();
+    assert!(log.contains("https://***.invalid"), "{log}");
+    assert!(!log.contains(&SECRET.to_lowercase()), "{log}");
+}

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -28,10 +28,15 @@ const OTHER: &str = "other";
 /// The kinds of tokens. No token is of two kinds.
 const TOKEN_KINDS: [&str; 4] = ["input", "input_cached", "output", "output_reasoning"];
 
+/// The most tokens of one kind that count for one request.
+const MAX_TOKENS: u64 = 1 << 32;
+
 /// The providers by all their names.
 #[derive(Debug)]
 pub(crate) struct KnownProviders {
-    by_name: ArcSwap<HashMap<String, Arc<KnownProvider>, foldhash::fast::RandomState>>,
+    by_name: ArcSwap<ByName>,
+    /// All that were ever added, so that nothing that was counted is lost. Locked to add some.
+    all: Mutex<Vec<Arc<KnownProvider>>>,
     other: Arc<KnownProvider>,
 }
 
@@ -50,21 +55,29 @@ struct CallMetrics {
     duration: Histogram,
 }
 
+type ByName = HashMap<String, Arc<KnownProvider>, foldhash::fast::RandomState>;
+
 impl KnownProviders {
     pub(crate) fn new() -> Self {
         Self {
             by_name: ArcSwap::default(),
+            all: Mutex::default(),
             other: Arc::new(KnownProvider::new(OTHER)),
         }
     }
 
     /// Adds the providers of a table. Those that were added before stay.
     pub(crate) fn add(&self, table: &Providers) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let mut by_name = (**self.by_name.load()).clone();
         for row in table.iter() {
-            let known = match by_name.get(&row.id) {
-                Some(known) if known.name == row.id => Arc::clone(known),
-                Some(_) | None => Arc::new(KnownProvider::new(&row.id)),
+            let known = match all.iter().find(|known| known.name == row.id) {
+                Some(known) => Arc::clone(known),
+                None => {
+                    let new = Arc::new(KnownProvider::new(&row.id));
+                    all.push(Arc::clone(&new));
+                    new
+                }
             };
             for name in row.names() {
                 by_name.insert(name.to_owned(), Arc::clone(&known));
@@ -81,12 +94,10 @@ impl KnownProviders {
     }
 
     fn sorted(&self) -> Vec<Arc<KnownProvider>> {
-        let mut providers = vec![Arc::clone(&self.other)];
-        for (name, provider) in &**self.by_name.load() {
-            if *name == provider.name {
-                providers.push(Arc::clone(provider));
-            }
-        }
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut providers = all.clone();
+        drop(all);
+        providers.push(Arc::clone(&self.other));
         providers.sort_by(|one, other| one.name.cmp(&other.name));
         providers
     }
@@ -131,7 +142,8 @@ impl KnownProvider {
         let counts = [input - cached, cached, output - reasoning, reasoning];
         for (total, count) in self.tokens.iter().zip(counts) {
             if count > 0 {
-                total.fetch_add(count, Ordering::Relaxed);
+                // A provider may report anything, and must not make the total wrap.
+                total.fetch_add(count.min(MAX_TOKENS), Ordering::Relaxed);
             }
         }
     }

@@ -134,8 +134,8 @@ impl RequestMetrics {
         let mut metric = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
         for route in self.used_routes() {
             for (status, count) in STATUSES.iter().zip(&route.statuses) {
-                let labels = [("route", route.template), ("status", &*status.to_string())];
                 if let Some(count) = non_zero(count) {
+                    let labels = [("route", route.template), ("status", &*status.to_string())];
                     count.encode(metric.encode_family(&labels)?)?;
                 }
             }
