@@ -13,6 +13,26 @@ pub(crate) fn members(json: &[u8]) -> Members<'_> {
     Members(Items::new(json, b'{', b'}'))
 }
 
+/// Iterates over the members that follow another one, up to the end of their object.
+pub(crate) fn further_members(json: &[u8]) -> Members<'_> {
+    Members(Items {
+        rest: json,
+        close: b'}',
+    })
+}
+
+/// Returns whether what follows a member is whole members, and a comma for one more.
+pub(crate) fn are_members(json: &[u8]) -> bool {
+    let mut members = further_members(json);
+    while members.next().is_some() {}
+    members.0.rest.trim_ascii() == b","
+}
+
+/// Splits bytes after the value that they begin with; `None` if it has no end.
+pub(crate) fn split_value(json: &[u8]) -> Option<(&[u8], &[u8])> {
+    json.split_at_checked(value_end(json)?)
+}
+
 /// Iterates over the elements of the array that `json` is.
 pub(crate) fn elements(json: &[u8]) -> Elements<'_> {
     Elements(Items::new(json, b'[', b']'))

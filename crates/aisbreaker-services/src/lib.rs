@@ -50,4 +50,4 @@ pub use service::{
 pub use sniff::{MAX_SNIFFED_BYTES, Sniffed, sniff};
 pub use stream_end::{LongEvent, StreamKind, StreamProgress, StreamState};
 pub use trace::{CallSpan, TRACEPARENT, TRACESTATE, Trace, TraceContext, trace_state};
-pub use usage::{ReportedTokens, Tokens, UsageRule, last_usage};
+pub use usage::{ReportedTokens, ServiceTier, Tokens, UsageReader, UsageRule};

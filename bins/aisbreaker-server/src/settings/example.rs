@@ -38,6 +38,9 @@ const TABLES: &str = r#"
 #[usage.house]
 #input = ["read + cached", "read"]
 #output = ["written"]
+#cached = ["cached"]
+#cost = ["cents"]                      # the provider's own, which wins over a price
+#cost_units_per_dollar = 100
 
 # Per service: further origins to which sealed secrets may go, and the engine of requests without one.
 #[services."chat:openai.com"]

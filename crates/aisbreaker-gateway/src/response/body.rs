@@ -36,7 +36,7 @@ enum Content {
     Empty,
     /// A complete body, and the memory that the copy of its end is held of.
     Full(Bytes, Option<Arc<ClientMemory>>),
-    Events(EventBytes),
+    Events(Box<EventBytes>),
     Passthrough(Box<PassthroughBody>),
 }
 
@@ -68,7 +68,7 @@ impl ResponseBody {
 
     pub(crate) fn events(events: EventBytes) -> Self {
         Self {
-            content: Content::Events(events),
+            content: Content::Events(Box::new(events)),
             log: None,
         }
     }

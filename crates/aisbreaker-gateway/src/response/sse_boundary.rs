@@ -5,7 +5,7 @@
 use std::sync::{Arc, LazyLock};
 
 use aisbreaker_egress::{MemoryBudget, MemoryReservation};
-use aisbreaker_services::{StreamKind, Tokens, UsageRule, last_usage};
+use aisbreaker_services::{StreamKind, Tokens, UsageReader, UsageRule};
 use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
 
@@ -39,8 +39,7 @@ pub(super) struct EventTracker {
     /// `None` until the first event with data.
     names: Option<EventNames>,
     end: EndDetector,
-    usage: Arc<UsageRule>,
-    tokens: Tokens,
+    usage: UsageReader,
 }
 
 /// What the client has received of the provider's bytes.
@@ -67,8 +66,7 @@ impl EventTracker {
             start: Start::Nothing,
             names: None,
             end: EndDetector::new(kind, body_end),
-            usage,
-            tokens: Tokens::default(),
+            usage: UsageReader::new(usage),
         }
     }
 
@@ -210,7 +208,7 @@ impl EventTracker {
 
     /// Returns the tokens that were reported so far.
     pub(super) fn tokens(&self) -> Tokens {
-        self.tokens
+        self.usage.tokens()
     }
 
     fn inspect(&mut self, events: &[u8]) {
@@ -245,7 +243,7 @@ impl EventTracker {
         }
         if USAGE.find(events).is_some() {
             for line in lines(events).filter(|line| line.starts_with(b"data:")) {
-                self.count(line);
+                self.usage.read_last(line);
             }
         }
     }
@@ -254,14 +252,8 @@ impl EventTracker {
     fn end_long_event(&mut self, rest: &[u8]) {
         let mut tail = std::mem::take(&mut self.tail);
         keep_tail(&mut tail, lines(rest).next().unwrap_or_default());
-        self.count(&tail);
+        self.usage.read_last(&tail);
         self.end.end_long_event(&tail);
-    }
-
-    fn count(&mut self, line: &[u8]) {
-        if let Some(usage) = last_usage(line) {
-            self.tokens = self.usage.read(&usage).or(self.tokens);
-        }
     }
 }
 

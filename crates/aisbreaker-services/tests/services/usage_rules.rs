@@ -318,6 +318,6 @@ fn final_counts_of_messages_complete_the_first_ones() {
     for (name, delta, expected) in rows {
         let start = read("anthropic.com", Dialect::Anthropic, &start);
         let delta = read("anthropic.com", Dialect::Anthropic, &delta);
-        assert_eq!(counts(delta.or(start)), expected, "{name}");
+        assert_eq!(counts(delta.merge(start)), expected, "{name}");
     }
 }

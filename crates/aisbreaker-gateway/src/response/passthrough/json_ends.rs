@@ -1,7 +1,7 @@
 //! The ends of a forwarded JSON body, in which its usage is found.
 
 use aisbreaker_egress::{MemoryBudget, MemoryReservation};
-use aisbreaker_services::{Tokens, UsageRule, last_usage};
+use aisbreaker_services::{Tokens, UsageRule};
 
 use crate::response::sse_boundary::{TAIL_BYTES, keep_tail};
 
@@ -40,10 +40,10 @@ impl JsonEnds {
     }
 
     pub(super) fn tokens(&self, rule: &UsageRule) -> Tokens {
-        match last_usage(&self.tail).or_else(|| last_usage(&self.head)) {
-            Some(usage) => rule.read(&usage),
-            None => Tokens::default(),
-        }
+        let tokens = rule.read_last(&self.tail);
+        tokens
+            .or_else(|| rule.read_last(&self.head))
+            .unwrap_or_default()
     }
 }
 

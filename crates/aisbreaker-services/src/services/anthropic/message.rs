@@ -6,7 +6,7 @@ use aisbreaker_api::{
     Progress, Response,
     read::{HalfJoiner, Piece},
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::super::{
     event_stream::{AnswerReader, Step, StreamEnd},
@@ -17,32 +17,26 @@ use crate::{
     error::ServiceError,
     sse::Message,
     stream_end::{ERROR, StreamKind, StreamState},
-    usage::{Tokens, UsageRule},
+    usage::{UsageReader, UsageRule},
 };
-
-/// How many counts of the usage are kept.
-const MAX_COUNTS: usize = 32;
 
 /// Reads a message of the provider, whole or streamed.
 pub(super) struct MessageReader {
     pending: PendingReply,
-    usage_rule: Arc<UsageRule>,
+    usage: UsageReader,
     text: String,
     halves: HalfJoiner,
     model: Option<String>,
-    /// The usage so far; later counts replace earlier ones.
-    usage: Map<String, Value>,
 }
 
 impl MessageReader {
     pub(super) fn new(pending: PendingReply, usage_rule: Arc<UsageRule>) -> Self {
         Self {
             pending,
-            usage_rule,
+            usage: UsageReader::new(usage_rule),
             text: String::new(),
             halves: HalfJoiner::default(),
             model: None,
-            usage: Map::new(),
         }
     }
 
@@ -51,20 +45,9 @@ impl MessageReader {
         if let Some(model) = message.get("model").and_then(Value::as_str) {
             self.model = Some(model.to_owned());
         }
-        let Some(Value::Object(usage)) = message.get("usage") else {
-            return;
-        };
-        let counts = usage.iter().filter(|(_, count)| count.is_u64());
-        for (name, count) in counts.take(MAX_COUNTS) {
-            if self.usage.len() < MAX_COUNTS || self.usage.contains_key(name) {
-                self.usage.insert(name.clone(), count.clone());
-            }
+        if self.usage.read_answer(message).is_some() {
+            self.pending.report(self.usage.tokens());
         }
-        self.pending.report(self.tokens());
-    }
-
-    fn tokens(&self) -> Tokens {
-        self.usage_rule.read(&Value::Object(self.usage.clone()))
     }
 
     /// Adds a content block or a delta of one. Content that is not text, such as a tool call, is
@@ -88,11 +71,10 @@ impl MessageReader {
 
     fn into_response(mut self, json: Option<Value>) -> Response {
         self.text.extend(self.halves.end());
-        let tokens = self.tokens();
         let reply = ProviderReply {
             outputs: text_outputs(BTreeMap::from([(0, self.text)])),
             model: self.model,
-            tokens,
+            tokens: self.usage.tokens(),
             total_tokens: None,
             json,
         };

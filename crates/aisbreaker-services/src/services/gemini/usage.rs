@@ -41,6 +41,7 @@ impl Counts {
             output: sum(self.candidates, self.thoughts),
             cached: self.cached,
             reasoning: self.thoughts,
+            ..Tokens::default()
         }
     }
 }

@@ -8,13 +8,10 @@ use super::super::{
     provider_error::parse_object,
     reply::{ProviderReply, choice_index, text_outputs},
 };
-use crate::{
-    error::ServiceError,
-    usage::{UsageRule, usage_of},
-};
+use crate::{error::ServiceError, usage::UsageReader};
 
 /// Reads a whole answer.
-pub(super) fn read(body: &[u8], rule: &UsageRule) -> Result<ProviderReply, ServiceError> {
+pub(super) fn read(body: &[u8], mut usage: UsageReader) -> Result<ProviderReply, ServiceError> {
     let answer = parse_object(body)?;
     let choices = match answer.get("choices") {
         Some(Value::Array(choices)) if !choices.is_empty() => choices,
@@ -38,20 +35,19 @@ pub(super) fn read(body: &[u8], rule: &UsageRule) -> Result<ProviderReply, Servi
     };
     let json = Value::Object(answer);
     reply.model = model(&json);
-    read_usage(&mut reply, &json, rule);
+    read_usage(&mut reply, &json, &mut usage);
     reply.json = Some(json);
     Ok(reply)
 }
 
-/// Reads the usage that an answer, or a chunk of one, reports; later counts replace earlier ones.
-pub(super) fn read_usage(reply: &mut ProviderReply, json: &Value, rule: &UsageRule) {
-    let Some(usage) = usage_of(json) else {
+/// Reads the usage that an answer, or a chunk of one, reports.
+pub(super) fn read_usage(reply: &mut ProviderReply, json: &Value, reader: &mut UsageReader) {
+    let Some(usage) = reader.read_answer(json) else {
         return;
     };
-    reply.tokens = rule.read(usage).or(reply.tokens);
-    if let Some(total) = usage.get("total_tokens").and_then(Value::as_u64) {
-        reply.total_tokens = Some(total);
-    }
+    let total = usage.get("total_tokens").and_then(Value::as_u64);
+    reply.total_tokens = reply.total_tokens.max(total);
+    reply.tokens = reader.tokens();
 }
 
 /// Returns the model that the provider names. Chunks of Azure's content filter have an empty name.

@@ -20,13 +20,13 @@ use crate::{
     error::ServiceError,
     sse::Message,
     stream_end::{ERROR, is_done, is_finish_reason},
-    usage::UsageRule,
+    usage::{UsageReader, UsageRule},
 };
 
 /// Reads a chat completion, whole or streamed.
 pub(super) struct CompletionReader {
     pending: PendingReply,
-    usage: Arc<UsageRule>,
+    usage: UsageReader,
     choices: BTreeMap<u32, Choice>,
     text_bytes: usize,
     /// Model and usage so far; the outputs come from the choices.
@@ -51,7 +51,7 @@ impl CompletionReader {
     pub(super) fn new(pending: PendingReply, usage: Arc<UsageRule>) -> Self {
         Self {
             pending,
-            usage,
+            usage: UsageReader::new(usage),
             choices: BTreeMap::new(),
             text_bytes: 0,
             reply: ProviderReply::default(),
@@ -86,7 +86,7 @@ impl CompletionReader {
 
 impl AnswerReader for CompletionReader {
     fn read_whole(self, body: &[u8]) -> Result<Response, ServiceError> {
-        let reply = completion::read(body, &self.usage)?;
+        let reply = completion::read(body, self.usage)?;
         Ok(self.pending.finish(reply))
     }
 
@@ -105,7 +105,7 @@ impl AnswerReader for CompletionReader {
         if let Some(model) = completion::model(chunk) {
             self.reply.model = Some(model);
         }
-        completion::read_usage(&mut self.reply, chunk, &self.usage);
+        completion::read_usage(&mut self.reply, chunk, &mut self.usage);
         self.pending.report(self.reply.tokens);
         let mut outputs = Vec::new();
         let mut has_more_than_text = false;
