@@ -214,6 +214,7 @@ impl Caller {
                 id,
                 name: grant.name,
                 quotas: grant.request_quotas,
+                budgets: grant.budgets,
                 issued_at,
                 expires_at,
                 ancestors: grant.ancestors,

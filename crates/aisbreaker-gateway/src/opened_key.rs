@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use aisbreaker_token::{Ancestor, KeyId, RequestQuotas};
+use aisbreaker_token::{Ancestor, Budgets, KeyId, RequestQuotas};
 
 /// The parts of an opened key that are not secret.
 #[derive(Debug)]
@@ -11,6 +11,8 @@ pub(crate) struct Key {
     /// What it is called.
     pub(crate) name: Option<String>,
     pub(crate) quotas: Option<RequestQuotas>,
+    #[expect(dead_code, reason = "carried for the admission of budgets")]
+    pub(crate) budgets: Option<Box<Budgets>>,
     /// `None` only for a key of the original server.
     pub(crate) issued_at: Option<SystemTime>,
     pub(crate) expires_at: SystemTime,

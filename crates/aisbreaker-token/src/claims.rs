@@ -4,12 +4,14 @@
 //! the `Deserialize` implementation of the payload.
 
 mod ancestor;
+mod budgets;
 mod grant;
 mod lenient;
 mod payload_deserializer;
 mod quotas;
 mod registered;
 mod restriction;
+mod usd;
 mod validity;
 
 use std::fmt;
@@ -22,12 +24,14 @@ use serde::{
 use crate::{error::SealError, format::Version, json_str::JsonStr};
 
 pub use ancestor::Ancestor;
+pub use budgets::{BudgetLimits, Budgets, ReservePolicy};
 pub use grant::{Grant, ServiceSecret};
 pub(crate) use lenient::LenientGrant;
 pub use quotas::{RequestLimits, RequestQuotas};
 use registered::Claim;
 pub(crate) use registered::RegisteredClaims;
 pub use restriction::Restriction;
+pub use usd::Usd;
 pub(crate) use validity::Validity;
 
 /// Parses claims with a payload of type `P`.

@@ -7,7 +7,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    claims::{Ancestor, Grant, RequestQuotas, Restriction, ServiceSecret},
+    claims::{Ancestor, Budgets, Grant, RequestQuotas, Restriction, ServiceSecret},
     format::MAX_DELEGATION_DEPTH,
     opening::Opened,
     sealing::ValidityPeriod,
@@ -27,6 +27,8 @@ pub struct ChildRequest {
     pub name: Option<String>,
     /// The child's own quotas. `None`: only those of the keys that it descends from hold.
     pub request_quotas: Option<RequestQuotas>,
+    /// The child's own budgets. `None`: only those of the keys that it descends from hold.
+    pub budgets: Option<Box<Budgets>>,
     /// Restrictions beside those of the parent.
     pub restrict: Vec<Restriction>,
     /// How many levels of keys may be made from the child. `None`, or too many: as many as its
@@ -108,10 +110,12 @@ pub fn child_of(
         parent.payload().request_quotas,
     );
     let mut grant = parent.into_payload();
+    let itself = itself.with_budgets(grant.budgets.take());
     grant.ancestors.push(itself);
     grant.restrict.extend(request.restrict);
     grant.name = request.name;
     grant.request_quotas = request.request_quotas;
+    grant.budgets = request.budgets;
     grant.delegation = match (grant.delegation, request.delegation) {
         (None, None) => None,
         (_, asked) => Some(asked.unwrap_or(levels).min(levels)),

@@ -218,3 +218,24 @@ pub enum DelegationError {
     #[error("the key would expire before it is accepted")]
     NeverValid,
 }
+
+/// Why a text is no amount of dollars. It repeats nothing of the text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UsdError {
+    /// It is no decimal number in digits, with a digit on each side of a point.
+    #[error("must be dollars as a plain decimal, such as \"2.50\"")]
+    NotDecimal,
+    /// It begins with a minus sign.
+    #[error("must not be negative")]
+    Negative,
+    /// It has an exponent.
+    #[error("must be a plain decimal without an exponent, such as \"0.001\"")]
+    Exponent,
+    /// It has more than nine digits after the point.
+    #[error("must have at most 9 digits after the point")]
+    TooPrecise,
+    /// It is more than [`Usd::MAX`](crate::Usd::MAX).
+    #[error("must be at most 9000000 dollars")]
+    TooLarge,
+}

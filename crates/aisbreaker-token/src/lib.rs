@@ -2,8 +2,8 @@
 //!
 //! A key contains everything a server needs to serve its holder, so the server stores nothing.
 //! [`KeyRing::seal`] turns any `serde` type into a key, and only servers with the same secret can
-//! [`open`](KeyRing::open) it. The payload that the AIsBreaker server seals is [`Grant`]: quotas
-//! and service secrets.
+//! [`open`](KeyRing::open) it. The payload that the AIsBreaker server seals is [`Grant`]: quotas,
+//! budgets and service secrets.
 //!
 //! # Example
 //!
@@ -116,9 +116,12 @@ mod ring;
 mod sealing;
 mod server_key;
 
-pub use claims::{Ancestor, Grant, RequestLimits, RequestQuotas, Restriction, ServiceSecret};
+pub use claims::{
+    Ancestor, BudgetLimits, Budgets, Grant, RequestLimits, RequestQuotas, ReservePolicy,
+    Restriction, ServiceSecret, Usd,
+};
 pub use error::{
-    ClaimsFault, KeyError, NestingFault, OpenError, RandomnessError, RingError, SealError,
+    ClaimsFault, KeyError, NestingFault, OpenError, RandomnessError, RingError, SealError, UsdError,
 };
 pub use format::{MAX_DELEGATION_DEPTH, MAX_OPEN_CHARS, MAX_SEAL_CHARS, PREFIX, Version};
 pub use host::{Host, HostError};

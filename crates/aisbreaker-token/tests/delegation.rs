@@ -10,8 +10,8 @@ use std::{
 };
 
 use aisbreaker_token::{
-    Ancestor, Grant, KeyId, MAX_DELEGATION_DEPTH, Opened, RequestLimits, RequestQuotas,
-    Restriction, ServiceSecret,
+    Ancestor, Budgets, Grant, KeyId, MAX_DELEGATION_DEPTH, Opened, RequestLimits, RequestQuotas,
+    Restriction, ServiceSecret, Usd,
     delegation::{ChildRequest, DelegationError, GrantPart, child_of},
 };
 use proptest::prelude::*;
@@ -35,6 +35,12 @@ fn quotas(per_minute: u32) -> RequestQuotas {
         per_client_request_limits: limits,
         global_request_limits: limits,
     }
+}
+
+fn budgets(nanos: u64) -> Option<Box<Budgets>> {
+    let mut budgets = Budgets::default();
+    budgets.global.usd_total = Some(Usd::from_nanos(nanos));
+    Some(Box::new(budgets))
 }
 
 fn services(services: &[&str]) -> Restriction {
@@ -143,25 +149,38 @@ fn a_child_begins_when_it_is_asked_but_no_earlier_than_its_parent() {
 }
 
 #[test]
-fn a_child_names_all_its_ancestors_with_their_quotas() {
+fn a_child_names_all_its_ancestors_with_their_quotas_and_budgets() {
     let mut first = Grant::new(Some(quotas(9)), Vec::new());
+    first.budgets = budgets(9);
     first.name = Some("first".to_owned());
     let first = seal(&first, HOUR);
-    let expected_first = Ancestor::new(first.id(), Some(1_795_396_965), Some(quotas(9)));
+    let expected_first =
+        Ancestor::new(first.id(), Some(1_795_396_965), Some(quotas(9))).with_budgets(budgets(9));
 
     let second = child(first, request()).unwrap();
-    assert_eq!(second.payload().ancestors, [expected_first]);
+    assert_eq!(
+        second.payload().ancestors,
+        std::slice::from_ref(&expected_first)
+    );
     assert_eq!(second.payload().name, None, "a name is not passed on");
     assert_eq!(second.payload().request_quotas, None, "nor are quotas");
+    assert_eq!(second.payload().budgets, None, "nor are budgets");
 
     let mut asked = request();
     asked.request_quotas = Some(quotas(3));
+    asked.budgets = budgets(3);
     asked.name = Some("third".to_owned());
     let expected_second = Ancestor::new(second.id(), Some(1_795_396_965), None);
     let third = child(second, asked).unwrap();
     assert_eq!(third.payload().ancestors, [expected_first, expected_second]);
     assert_eq!(third.payload().name.as_deref(), Some("third"));
     assert_eq!(third.payload().request_quotas, Some(quotas(3)));
+    assert_eq!(third.payload().budgets, budgets(3));
+
+    let fourth = child(third, request()).unwrap();
+    let of_third = fourth.payload().ancestors.last().unwrap();
+    assert_eq!(of_third.budgets, budgets(3));
+    assert_eq!(fourth.payload().ancestors[0].budgets, budgets(9));
 }
 
 #[test]

@@ -25,6 +25,7 @@ fn key(issued_at: Option<u64>, ancestors: &[(KeyId, Option<u64>)]) -> Key {
         id: id(0),
         name: None,
         quotas: None,
+        budgets: None,
         issued_at: issued_at.map(at),
         expires_at: at(10_000),
         ancestors: ancestors.iter().map(ancestor).collect(),

@@ -1,6 +1,6 @@
-//! The standard payload: quotas, service secrets, model aliases and restrictions.
+//! The standard payload: quotas, budgets, service secrets, model aliases and restrictions.
 //!
-//! These types are plain data. Enforcing quotas, restrictions and the destinations of secrets is up
+//! These types are plain data. Enforcing quotas, budgets, restrictions and the destinations of secrets is up
 //! to the server.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ancestor::Ancestor, quotas::RequestQuotas, restriction::Restriction};
+use super::{
+    ancestor::Ancestor, budgets::Budgets, quotas::RequestQuotas, restriction::Restriction,
+};
 
 /// What a key permits: the payload that the AIsBreaker server seals.
 ///
@@ -30,6 +32,9 @@ pub struct Grant {
     /// How often the key may be used. If `None`, the server's defaults apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_quotas: Option<RequestQuotas>,
+    /// How many tokens and dollars the key may use. `None`: no limit of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budgets: Option<Box<Budgets>>,
     /// The secrets for services. Their order is significant to the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub service_secrets: Vec<ServiceSecret>,

@@ -104,6 +104,7 @@ fn join(
         not_before: None,
         name: grant.name,
         request_quotas: grant.request_quotas,
+        budgets: grant.budgets,
         restrict: grant.restrict,
         delegation: grant.delegation,
     };
@@ -128,7 +129,7 @@ fn refused(key: &Opened<Grant>, fault: NestingFault) -> OpenError {
 impl SealingPublicKey {
     /// Seals a key that narrows `parent`, around it, for the same host.
     ///
-    /// The grant is what is asked of the child: its name, quotas of its own, further restrictions,
+    /// The grant is what is asked of the child: its name, quotas and budgets of its own, further restrictions,
     /// and how far it may be delegated. `period` counts within that of the parent. The key may have
     /// [`MAX_OPEN_CHARS`](crate::MAX_OPEN_CHARS), since it holds a whole key.
     ///

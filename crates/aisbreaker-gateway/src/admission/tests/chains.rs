@@ -53,6 +53,7 @@ fn key(number: u32, quotas: Option<RequestQuotas>, ancestors: &[Ancestor]) -> Ke
         id: id(number),
         name: None,
         quotas,
+        budgets: None,
         issued_at: None,
         expires_at: SystemTime::UNIX_EPOCH,
         ancestors: ancestors.to_vec(),

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    Grant, NestingFault, RequestQuotas, Restriction, SealedKey, ServiceSecret,
+    Budgets, Grant, NestingFault, RequestQuotas, Restriction, SealedKey, ServiceSecret, Usd,
     delegation::{ChildRequest, DelegationError, child_of},
 };
 
@@ -26,11 +26,18 @@ fn quotas(limit: u32) -> RequestQuotas {
     serde_json::from_value(quotas).unwrap()
 }
 
+fn budgets(nanos: u64) -> Option<Box<Budgets>> {
+    let mut budgets = Budgets::default();
+    budgets.global.usd_per_day = Some(Usd::from_nanos(nanos));
+    Some(Box::new(budgets))
+}
+
 fn root_grant() -> Grant {
     let secret = ServiceSecret::new("chat:openai.com", "sk".into());
     let mut grant = Grant::new(Some(quotas(100)), vec![secret]);
     grant.restrict = vec![restriction("chat:")];
     grant.name = Some("root".to_owned());
+    grant.budgets = budgets(100);
     grant
 }
 
@@ -64,6 +71,7 @@ fn a_nested_key_has_the_grant_of_its_whole_chain() {
         name: Some("child".to_owned()),
         restrict: vec![restriction("chat:openai.com")],
         request_quotas: Some(quotas(10)),
+        budgets: budgets(10),
         ..Grant::default()
     };
     let grandchild = Grant {
@@ -83,6 +91,7 @@ fn a_nested_key_has_the_grant_of_its_whole_chain() {
     let grant = opened.payload();
     assert_eq!(grant.name, None);
     assert_eq!(grant.request_quotas, None);
+    assert_eq!(grant.budgets, None);
     assert_eq!(grant.delegation, Some(1));
     assert_eq!(grant.service_secrets.len(), 1);
     let services: Vec<_> = grant
@@ -97,13 +106,13 @@ fn a_nested_key_has_the_grant_of_its_whole_chain() {
     let ancestors: Vec<_> = grant
         .ancestors
         .iter()
-        .map(|key| (key.id, key.request_quotas))
+        .map(|key| (key.id, key.request_quotas, key.budgets.clone()))
         .collect();
     assert_eq!(
         ancestors,
         [
-            (first.id(), Some(quotas(100))),
-            (second.id(), Some(quotas(10)))
+            (first.id(), Some(quotas(100)), budgets(100)),
+            (second.id(), Some(quotas(10)), budgets(10))
         ]
     );
     assert_eq!(
@@ -417,6 +426,7 @@ proptest! {
             let child = Grant {
                 delegation,
                 request_quotas: limit.map(quotas),
+                budgets: limit.and_then(|limit| budgets(limit.into())),
                 restrict: vec![restriction("chat:x"); restrictions],
                 ..Grant::default()
             };
@@ -426,6 +436,7 @@ proptest! {
                 not_before: None,
                 name: None,
                 request_quotas: child.request_quotas,
+                budgets: child.budgets,
                 restrict: child.restrict,
                 delegation,
             };
