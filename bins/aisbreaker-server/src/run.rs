@@ -6,6 +6,7 @@ use aisbreaker_egress as egress;
 use aisbreaker_gateway::{
     Clock as _, Config, Gateway, Limits, Revocation, SystemClock, TlsCertificate,
 };
+use aisbreaker_services::prices::Prices;
 use aisbreaker_token::{Host, ServerKeyId};
 use tokio::{
     net::TcpListener,
@@ -62,6 +63,7 @@ fn serve_with(
     let now = SystemClock::new().wall();
     warnings
         .chain(warnings::of_reloadable(&settings, now))
+        .chain(warnings::of_program(now))
         .for_each(|warning| warning.log());
     log_resolved_names(&settings.resolved_names);
     let Settings {
@@ -179,6 +181,7 @@ impl InEffect {
             opening_kids = self.opening_kids.join(","),
             minting,
             key_required = self.is_key_required,
+            prices = Prices::date(),
             "settings in effect"
         );
     }

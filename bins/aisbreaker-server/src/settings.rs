@@ -14,6 +14,7 @@ mod given;
 mod key_files;
 mod kubernetes;
 mod nearest;
+mod prices;
 mod random_key;
 mod restart_values;
 mod secret_files;
@@ -193,7 +194,9 @@ pub(crate) fn load_with(
     let mut draft = Draft::new(random_key.server_key()?, names);
     winners.extend(apply_table(&mut sources, &mut draft, &mut faults, |_| true));
     let (services, service_values) = services::read(&mut sources, &mut faults);
+    let (prices, price_values) = prices::read(&mut sources, &services.providers, &mut faults);
     draft.settings.services = services;
+    draft.settings.gateway.prices = prices;
     check_variables(&sources, &mut draft, &mut faults);
     sources.refuse_unknown_keys(&mut faults);
     sources.secret_files.retain(|file| is_exposed(file));
@@ -201,6 +204,7 @@ pub(crate) fn load_with(
     let mut settings = draft.finish(faults)?;
     settings.effective = effective_values(&settings, &winners);
     settings.effective.extend(service_values);
+    settings.effective.extend(price_values);
     Ok(settings)
 }
 

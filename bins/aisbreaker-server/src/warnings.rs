@@ -7,7 +7,13 @@ use std::{
     time::SystemTime,
 };
 
+use aisbreaker_services::prices::Prices;
+
 use crate::settings::{NEARLY_RAW_KEY, Settings, suggest_variable};
+
+const SECONDS_OF_DAY: u64 = 86_400;
+/// The days after which a price list is probably no longer right.
+const MAX_DAYS_OF_PRICES: u64 = 90;
 
 /// Something about the settings that is probably not meant. Its text holds no secret.
 pub(crate) enum Warning {
@@ -29,6 +35,8 @@ pub(crate) enum Warning {
     StaleKeyFile(PathBuf),
     /// The file of a TLS certificate that clients refuse, and the end of its validity.
     InvalidCertificate(PathBuf, String),
+    /// The built-in prices are so many days old.
+    OldPrices(u64),
 }
 
 /// Returns the warnings about everything that cannot change while the server runs.
@@ -76,6 +84,13 @@ pub(crate) fn of_reloadable(settings: &Settings, now: SystemTime) -> Vec<Warning
     warnings
 }
 
+/// Returns the warning about a program that is too old to know what calls cost. It is no fault of the
+/// settings, so `check` does not have it.
+pub(crate) fn of_program(now: SystemTime) -> Option<Warning> {
+    let days_old = Prices::age(now).as_secs() / SECONDS_OF_DAY;
+    (days_old > MAX_DAYS_OF_PRICES).then_some(Warning::OldPrices(days_old))
+}
+
 impl Warning {
     /// Logs it, with what it is about in a field of its own.
     pub(crate) fn log(&self) {
@@ -92,6 +107,9 @@ impl Warning {
             }
             Self::InvalidCertificate(file, expires) => {
                 tracing::warn!(file = %file.display(), expires, "{text}");
+            }
+            Self::OldPrices(days_old) => {
+                tracing::warn!(date = Prices::date(), days_old, "{text}");
             }
             Self::RandomKey | Self::OpenNetwork => tracing::warn!("{text}"),
         }
@@ -129,6 +147,10 @@ impl Warning {
             Self::InvalidCertificate(..) => {
                 "the TLS certificate has expired or is not valid yet: clients refuse it"
             }
+            Self::OldPrices(_) => {
+                "the built-in prices are old, so budgets in dollars may count too little: use a newer \
+                 release, or set the prices of your models in [prices]"
+            }
         };
         text.to_owned()
     }
@@ -146,8 +168,29 @@ impl fmt::Display for Warning {
             Self::InvalidCertificate(file, expires) => {
                 write!(f, "{}, until {expires}: ", file.display())?;
             }
+            Self::OldPrices(days_old) => {
+                write!(f, "{}, {days_old} days: ", Prices::date())?;
+            }
             Self::RandomKey | Self::OpenNetwork => {}
         }
         f.write_str(&self.text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn prices_are_old_after_ninety_days() {
+        let made = SystemTime::now() - Prices::age(SystemTime::now());
+        let warning = |days| of_program(made + Duration::from_secs(days * SECONDS_OF_DAY));
+        assert!(warning(0).is_none());
+        assert!(warning(90).is_none());
+        let text = warning(91).unwrap().to_string();
+        let expected = format!("{}, 91 days: the built-in prices are old", Prices::date());
+        assert!(text.starts_with(&expected), "{text}");
     }
 }

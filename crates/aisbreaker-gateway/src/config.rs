@@ -7,7 +7,7 @@ use std::{
 };
 
 use aisbreaker_egress::MemoryBudget;
-use aisbreaker_services::Relay;
+use aisbreaker_services::{Relay, prices::Prices};
 use aisbreaker_token::{Host, KeyRing, RequestLimits, RequestQuotas};
 use ipnet::IpNet;
 use secrecy::SecretString;
@@ -65,6 +65,8 @@ pub struct Config {
     /// Forwards requests in the providers' own protocols. `None`: only the server's own API is
     /// served.
     pub relay: Option<Relay>,
+    /// What tokens cost, for keys with a budget in dollars.
+    pub prices: Prices,
     /// The idle time after which a stream gets a keep-alive.
     pub stream_keep_alive: Duration,
     /// Whether `/openapi.json` describes the API.
@@ -106,6 +108,7 @@ impl Config {
             max_counters: 4_000_000,
             shared_quotas: None,
             relay: None,
+            prices: Prices::builtin(),
             stream_keep_alive: Duration::from_secs(15),
             openapi: true,
             operator_secret: None,

@@ -21,6 +21,7 @@ mod destination;
 mod endpoint;
 mod error;
 mod json_scan;
+pub mod prices;
 mod providers;
 mod relay;
 mod secret;

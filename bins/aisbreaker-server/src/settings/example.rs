@@ -46,6 +46,18 @@ const TABLES: &str = r#"
 #[services."chat:openai.com"]
 #origins = ["https://llm.example.com"]
 #engine = "gpt-4o-mini"
+
+# Prices in dollars per million tokens, by provider and model; they win over those that are built in. A
+# name may end in *. per_request is dollars.
+#[prices."openai.com"]
+#"gpt-5" = { input = 1.25, cached = 0.125, output = 10, max_output = 128000, context = 400000 }
+#"dall-e-3" = { per_request = 0.12 }
+#[prices."gemini.google.com"]
+#"gemini-2.5-pro" = { input = 1.25, output = 10, above = { tokens = 200000, input = 2.5, output = 15 } }
+#[prices."azure.com"]
+#"my-deployment" = { like = "openai.com/gpt-4.1" }
+#[prices."ollama"]
+#"*" = { free = true }
 "#;
 
 /// Returns the example file.

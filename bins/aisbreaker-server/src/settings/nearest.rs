@@ -23,7 +23,8 @@ fn nearest_variable(name: &str) -> Option<String> {
 
 /// Returns the key that was probably meant by one of the configuration file that is not a setting.
 pub(super) fn nearest_key(name: &str) -> Option<String> {
-    let mut known: Vec<String> = ["services", "provider", "usage"].map(str::to_owned).into();
+    let tables = ["services", "provider", "usage", "prices"];
+    let mut known: Vec<String> = tables.map(str::to_owned).into();
     for setting in SETTINGS {
         if let Some(key) = setting.key {
             known.push(key.to_owned());

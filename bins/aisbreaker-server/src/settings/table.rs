@@ -14,8 +14,8 @@
 //! 6. Add it to the table in the README, and print the example file anew: `aisbreaker-server check
 //!    --example > bins/aisbreaker-server/contrib/aisbreaker.toml`. Tests fail until both are done.
 //!
-//! Services and providers are not here but in `services.rs`: they are whole tables, which only the
-//! configuration file can hold.
+//! Services and providers are not here but in `services.rs`, and prices in `prices.rs`: they are whole
+//! tables, which only the configuration file can hold.
 
 mod key_lifecycle;
 mod times;
