@@ -20,7 +20,7 @@ use crate::{
         host::{self, Sender},
         inflate::ContentCoding,
     },
-    response::sse_boundary,
+    response::{sse_boundary, usage_filter::UsageChunk},
 };
 
 /// Returns the address of the client of a request.
@@ -121,5 +121,17 @@ pub fn replace_model(
 /// Returns what is forwarded of each piece of an event stream, with how much is held back then, and
 /// what is forwarded at its end.
 pub fn forwarded(pieces: &[Bytes]) -> (Vec<(Bytes, usize)>, Bytes) {
-    sse_boundary::forwarded(pieces)
+    sse_boundary::forwarded(pieces, UsageChunk::Forward)
+}
+
+/// Returns what is forwarded of an event stream to a client that did not ask for its usage.
+pub fn forwarded_without_usage(pieces: &[Bytes]) -> Vec<u8> {
+    let (pieces, last) = sse_boundary::forwarded(pieces, UsageChunk::Drop);
+    let mut forwarded: Vec<u8> = pieces
+        .iter()
+        .flat_map(|(bytes, _)| bytes)
+        .copied()
+        .collect();
+    forwarded.extend_from_slice(&last);
+    forwarded
 }

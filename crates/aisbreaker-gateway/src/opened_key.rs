@@ -11,7 +11,6 @@ pub(crate) struct Key {
     /// What it is called.
     pub(crate) name: Option<String>,
     pub(crate) quotas: Option<RequestQuotas>,
-    #[expect(dead_code, reason = "carried for the admission of budgets")]
     pub(crate) budgets: Option<Box<Budgets>>,
     /// `None` only for a key of the original server.
     pub(crate) issued_at: Option<SystemTime>,

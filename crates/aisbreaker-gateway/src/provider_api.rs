@@ -1,12 +1,14 @@
 //! The providers' own APIs, below `/v1`: a request is forwarded in the provider's protocol.
 //!
 //! The bytes stay as they came. Only four things change: the credential, model aliases, hop-by-hop
-//! headers, and cookies (removed).
+//! headers, and cookies (removed). For a key with budgets a fifth may: the usage of a stream is asked
+//! for.
 //!
 //! - `resolve` finds the services to call;
 //! - `model` finds and replaces the model in a body;
 //! - `headers` filters header fields in both directions;
-//! - `models` lists the models of all services.
+//! - `models` lists the models of all services;
+//! - `usage_request` asks for the usage of a stream that is charged for.
 
 pub(crate) mod error;
 mod forward;
@@ -14,6 +16,7 @@ mod headers;
 pub(crate) mod model;
 mod models;
 pub(crate) mod resolve;
+mod usage_request;
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +27,11 @@ use http::{Method, Response, header::CONTENT_TYPE, request::Parts};
 use http_body::Body;
 
 pub use self::{forward::ProxiedRequest, models::ModelListQuery};
-use self::{model::model_in, models::ModelListCache};
+use self::{
+    model::{model_and_stream_in, model_in},
+    models::ModelListCache,
+    usage_request::{UsageRequest, wants_usage},
+};
 use crate::{
     failure::Failure,
     memory::ClientMemory,
@@ -64,6 +71,8 @@ struct UnparsedRequest<'a> {
     parts: &'a Parts,
     format: Option<ContentFormat>,
     body: ReceivedBody,
+    /// Whether a stream is asked for its usage.
+    wants_usage: bool,
     memory: Arc<ClientMemory>,
 }
 
@@ -122,6 +131,7 @@ impl ProviderApi {
             parts,
             format,
             body,
+            wants_usage: wants_usage(permitted.caller(), operation),
             memory,
         };
         self.admit_and_forward(pipeline, request, permitted, log)
@@ -170,22 +180,28 @@ impl ProviderApi {
 }
 
 impl<'a> UnparsedRequest<'a> {
-    /// Decodes the body, and finds the model in it.
+    /// Decodes the body, and finds the model in it, and where to ask for the usage of a stream.
     async fn parse(self, log: &mut AccessLog) -> Result<ProxiedRequest<'a>, Failure> {
         let was_coded = self.body.is_coded();
         let may_be_empty = self.operation.content() == OperationContent::JsonOrEmpty;
-        let (model, body) = match self.format {
+        let wants_usage = self.wants_usage;
+        let (model, stream, body) = match self.format {
             Some(format) if !(may_be_empty && self.body.is_empty()) => {
                 let content_type = self.parts.headers.get(CONTENT_TYPE).cloned();
                 let parse = move |body: &Bytes| {
-                    let model = model_in(body, format, content_type.as_ref())?;
-                    Ok::<_, InvalidRequest>((model, body.clone()))
+                    let content_type = content_type.as_ref();
+                    let (model, stream) = if wants_usage {
+                        model_and_stream_in(body, format, content_type)?
+                    } else {
+                        (model_in(body, format, content_type)?, None)
+                    };
+                    Ok::<_, InvalidRequest>((model, stream, body.clone()))
                 };
                 let (parsed, hold) = self.body.parse(parse).await?;
                 log.hold_request_memory(hold);
                 parsed
             }
-            Some(_) | None => (None, Bytes::new()),
+            Some(_) | None => (None, None, Bytes::new()),
         };
         Ok(ProxiedRequest {
             operation: self.operation,
@@ -194,6 +210,7 @@ impl<'a> UnparsedRequest<'a> {
             body,
             was_coded,
             model,
+            usage_request: stream.map_or(UsageRequest::AsSent, UsageRequest::Add),
             memory: self.memory,
             trace: log.trace(),
         })

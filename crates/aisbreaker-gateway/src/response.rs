@@ -5,7 +5,8 @@
 //! - `events` encodes the events of this server's own API;
 //! - `keep_alive` times what is sent while a stream pauses;
 //! - `passthrough` forwards the body of a provider, `coalesce` joins its frames, `sse_boundary`
-//!   holds incomplete events back, `event_lines` splits them, and `stream_end` finds the last one;
+//!   holds incomplete events back, `event_lines` splits them, `stream_end` finds the last one, and
+//!   `usage_filter` drops the one that its client did not ask for;
 //! - `stream_failure` is why a stream ended in an error.
 
 pub(crate) mod body;
@@ -18,6 +19,7 @@ pub(crate) mod passthrough;
 pub(crate) mod sse_boundary;
 pub(crate) mod stream_end;
 mod stream_failure;
+pub(crate) mod usage_filter;
 
 use aisbreaker_services::{Attempts, Dialect};
 use bytes::Bytes;

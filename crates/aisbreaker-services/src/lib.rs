@@ -33,6 +33,7 @@ mod stream_end;
 mod trace;
 mod upstream;
 mod usage;
+mod usage_chunk;
 
 pub use call_failure::CallFailure;
 pub use credentials::{Allowance, Credential, Credentials, SealedSecret, ServiceRestrictions};
@@ -52,3 +53,4 @@ pub use sniff::{MAX_SNIFFED_BYTES, Sniffed, sniff};
 pub use stream_end::{LongEvent, StreamKind, StreamProgress, StreamState};
 pub use trace::{CallSpan, TRACEPARENT, TRACESTATE, Trace, TraceContext, trace_state};
 pub use usage::{ReportedTokens, ServiceTier, Tokens, UsageReader, UsageRule};
+pub use usage_chunk::is_usage_chunk;

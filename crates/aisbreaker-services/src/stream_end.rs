@@ -260,7 +260,7 @@ pub(crate) fn is_finish_reason(reason: Option<&str>) -> bool {
 }
 
 /// Returns whether a member is there for more than form.
-fn holds_something(value: &[u8]) -> bool {
+pub(crate) fn holds_something(value: &[u8]) -> bool {
     let is_empty_object = value.starts_with(b"{") && members(value).next().is_none();
     let is_empty_array = value.starts_with(b"[") && elements(value).next().is_none();
     !is_empty_object && !is_empty_array && !matches!(value, b"null" | b"false" | b"\"\"" | b"0")

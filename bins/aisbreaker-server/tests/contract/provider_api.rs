@@ -17,6 +17,7 @@ mod responses;
 mod stream_comments;
 mod stream_ends;
 mod stream_log;
+mod stream_usage;
 mod streams;
 
 use sha2::{Digest as _, Sha256};

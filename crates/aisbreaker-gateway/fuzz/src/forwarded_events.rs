@@ -1,6 +1,7 @@
-//! Forwarded event streams: every byte is forwarded, and no incomplete event before the end.
+//! Forwarded event streams: every byte is forwarded, and no incomplete event before the end. Where the
+//! usage is dropped, it is dropped however the stream is cut.
 
-use aisbreaker_gateway::fuzzing::forwarded;
+use aisbreaker_gateway::fuzzing::{forwarded, forwarded_without_usage};
 use bytes::Bytes;
 
 /// The most bytes of an event that are held back.
@@ -34,6 +35,11 @@ pub fn check(data: &[u8]) {
     }
     gone.extend_from_slice(&last);
     assert_eq!(gone, stream);
+
+    let without_usage = forwarded_without_usage(&pieces);
+    let whole = Bytes::copy_from_slice(stream);
+    assert_eq!(without_usage, forwarded_without_usage(&[whole]));
+    assert!(without_usage.len() <= stream.len());
 }
 
 /// Returns whether the last line has its end, and no line since the last blank one is a part of an

@@ -23,6 +23,7 @@ use super::{
     model::{BodyModel, replace_model},
     models,
     resolve::{ResolvedService, Resolver},
+    usage_request::{UsageRequest, add_after_replaced, add_stream_options},
 };
 use crate::{
     authenticate::Caller,
@@ -35,6 +36,7 @@ use crate::{
         ResponseBody,
         passthrough::{PassthroughBody, StreamOptions},
         stream_end::BodyEnd,
+        usage_filter::UsageChunk,
         write_attempts, write_stream_headers,
     },
     route::operation::{self, Operation},
@@ -51,6 +53,7 @@ pub struct ProxiedRequest<'a> {
     pub(crate) was_coded: bool,
     /// The model that the body names.
     pub(crate) model: Option<BodyModel>,
+    pub(crate) usage_request: UsageRequest,
     /// The memory that the request and its response are held of.
     pub(crate) memory: Arc<ClientMemory>,
     pub(crate) trace: Trace,
@@ -221,7 +224,12 @@ impl ProviderApi {
         }
         let kind = BodyKind::of(&parts);
         let provided = (body, call);
-        let body = self.passthrough(provided, kind, &parts, dialect, (request, log.request_id()));
+        let usage_chunk = match request.usage_request.addition(&service.provider) {
+            Some(_) => UsageChunk::Drop,
+            None => UsageChunk::Forward,
+        };
+        let usage = (dialect, usage_chunk);
+        let body = self.passthrough(provided, kind, &parts, usage, (request, log.request_id()));
         let mut response = Response::new(ResponseBody::passthrough(body));
         *response.status_mut() = parts.status;
         *response.headers_mut() = headers::for_client(parts.headers);
@@ -238,7 +246,7 @@ impl ProviderApi {
         (body, call): (aisbreaker_egress::Body, CallInProgress),
         kind: BodyKind,
         parts: &response::Parts,
-        dialect: &DialectConfig,
+        (dialect, usage_chunk): (&DialectConfig, UsageChunk),
         (request, request_id): (&ProxiedRequest<'_>, &HeaderValue),
     ) -> PassthroughBody {
         let usage = Arc::clone(&dialect.usage);
@@ -255,6 +263,7 @@ impl ProviderApi {
                     },
                     keep_alive: self.keep_alive,
                     usage,
+                    usage_chunk,
                     request_id: request_id.clone(),
                 };
                 if kind == BodyKind::EventStream {
@@ -391,13 +400,20 @@ impl ProxiedRequest<'_> {
         }
     }
 
-    /// Returns the body, with the provider's name of the model where it differs.
+    /// Returns the body, with the provider's name of the model where it differs, and with
+    /// `stream_options` where they are added.
     fn payload(&self, service: &ResolvedService) -> Payload {
-        match (&self.model, &service.engine) {
-            (Some(model), Some(engine)) => {
-                Payload::from_pieces(replace_model(&self.body, model, engine))
-            }
-            (Some(_) | None, _) => self.body.clone().into(),
+        let addition = self.usage_request.addition(&service.provider);
+        let renamed = match (&self.model, &service.engine) {
+            (Some(model), Some(engine)) => Some(replace_model(&self.body, model, engine)),
+            (Some(_) | None, _) => None,
+        };
+        match (renamed, addition) {
+            (None, None) => self.body.clone().into(),
+            (Some(pieces), None) => Payload::from_pieces(pieces),
+            // They are added after the model if there is one.
+            (Some(pieces), Some(_)) => Payload::from_pieces(add_after_replaced(pieces)),
+            (None, Some(place)) => Payload::from_pieces(add_stream_options(&self.body, place)),
         }
     }
 

@@ -12,7 +12,10 @@ use aisbreaker_api::InvalidRequest;
 use bytes::Bytes;
 use http::HeaderValue;
 
-pub(crate) use self::{json::model_in_json, multipart::model_in_multipart};
+pub(crate) use self::{
+    json::{MemberEnd, model_and_stream_in_json, model_in_json},
+    multipart::model_in_multipart,
+};
 use crate::request::head::ContentFormat;
 
 /// The longest name of a model in bytes.
@@ -97,6 +100,19 @@ pub(crate) fn replace_model(body: &Bytes, model: &BodyModel, name: &str) -> [Byt
         NameEncoding::FormField => name.to_owned(),
     };
     [body.slice(..start), name.into(), body.slice(end..)]
+}
+
+/// Finds the model in a body of this format, and in JSON where `stream_options` can be added to a
+/// stream without them.
+pub(crate) fn model_and_stream_in(
+    body: &[u8],
+    format: ContentFormat,
+    content_type: Option<&HeaderValue>,
+) -> Result<(Option<BodyModel>, Option<MemberEnd>), InvalidRequest> {
+    match format {
+        ContentFormat::Multipart => Ok((model_in(body, format, content_type)?, None)),
+        ContentFormat::UrlEncoded | ContentFormat::Json => model_and_stream_in_json(body),
+    }
 }
 
 fn repeated(member: &str) -> InvalidRequest {

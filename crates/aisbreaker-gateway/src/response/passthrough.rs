@@ -1,7 +1,8 @@
 //! Forwards the body of a provider's response.
 //!
 //! The bytes stay as they came. Two things are added to an event stream: keep-alives while it is
-//! idle, and an error event where it was cut.
+//! idle, and an error event where it was cut. The chunk with the usage is dropped if the client did
+//! not ask for it.
 
 mod json_ends;
 
@@ -31,6 +32,7 @@ use super::{
     sse_boundary::EventTracker,
     stream_end::BodyEnd,
     stream_failure::StreamFailure,
+    usage_filter::UsageChunk,
 };
 use crate::{dialect, failure::Failure, memory::ClientMemory};
 
@@ -88,6 +90,7 @@ pub(crate) struct StreamOptions {
     /// The idle time after which a keep-alive is sent.
     pub(crate) keep_alive: Duration,
     pub(crate) usage: Arc<UsageRule>,
+    pub(crate) usage_chunk: UsageChunk,
     /// For the message of an error event.
     pub(crate) request_id: HeaderValue,
 }
@@ -431,8 +434,9 @@ impl PassthroughBody {
 impl EventStream {
     fn new(options: &StreamOptions, budget: &MemoryBudget) -> Self {
         let usage = Arc::clone(&options.usage);
+        let events = EventTracker::new(options.kind, usage, options.body_end, budget);
         Self {
-            events: EventTracker::new(options.kind, usage, options.body_end, budget),
+            events: events.with_usage_chunk(options.usage_chunk),
             dialect: options.dialect,
             request_id: options.request_id.clone(),
             keep_alive: KeepAlive::new(options.keep_alive),

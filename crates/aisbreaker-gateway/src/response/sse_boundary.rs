@@ -12,6 +12,7 @@ use memchr::memmem::Finder;
 use super::{
     event_lines::{EventFields, end_of_events, end_of_loose_lines, lines, without_mark},
     stream_end::{BodyEnd, EndDetector},
+    usage_filter::{UsageChunk, without_usage_chunks},
 };
 use crate::dialect::EventNames;
 
@@ -40,6 +41,7 @@ pub(super) struct EventTracker {
     names: Option<EventNames>,
     end: EndDetector,
     usage: UsageReader,
+    usage_chunk: UsageChunk,
 }
 
 /// What the client has received of the provider's bytes.
@@ -67,14 +69,25 @@ impl EventTracker {
             names: None,
             end: EndDetector::new(kind, body_end),
             usage: UsageReader::new(usage),
+            usage_chunk: UsageChunk::Forward,
+        }
+    }
+
+    /// Sets whether the client sees the chunk that only reports usage.
+    pub(super) fn with_usage_chunk(self, usage_chunk: UsageChunk) -> Self {
+        Self {
+            usage_chunk,
+            ..self
         }
     }
 
     /// Takes bytes of the provider and returns what can be forwarded now, which may be nothing.
     pub(super) fn push(&mut self, bytes: &Bytes) -> Bytes {
-        let ready = self.take_complete(bytes);
+        let mut ready = self.take_complete(bytes);
         if !ready.is_empty() {
-            self.inspect(&ready);
+            if self.inspect(&ready) && self.usage_chunk == UsageChunk::Drop {
+                ready = self.begin_without_usage(ready);
+            }
             self.is_inside = false;
         }
         let has_room = self.reservation.hold(self.held.len()).is_ok();
@@ -139,12 +152,14 @@ impl EventTracker {
 
     /// Returns what is held back at the end of the body.
     pub(super) fn finish(&mut self) -> Bytes {
-        let rest = self.take_held();
+        let mut rest = self.take_held();
         self.end.finish(self.without_first_mark(&rest), &self.tail);
         if self.names.is_none() {
             self.inspect_names(&rest);
         }
-        self.inspect_usage(&rest);
+        if self.inspect_usage(&rest) && self.usage_chunk == UsageChunk::Drop {
+            rest = self.begin_without_usage(rest);
+        }
         self.begin(rest)
     }
 
@@ -211,18 +226,38 @@ impl EventTracker {
         self.usage.tokens()
     }
 
-    fn inspect(&mut self, events: &[u8]) {
+    /// Reads complete events. Returns whether one of them may report usage.
+    fn inspect(&mut self, events: &[u8]) -> bool {
         let events = self.without_first_mark(events);
         if self.names.is_none() {
             self.inspect_names(events);
         }
-        self.inspect_usage(events);
+        let may_report_usage = self.inspect_usage(events);
         if self.is_inside {
             let (_, after) = EventFields::read(events);
             self.end.read(after);
         } else {
             self.end.read(events);
         }
+        may_report_usage
+    }
+
+    /// Notes that the client receives these events, without chunks that only report usage.
+    ///
+    /// The provider's first bytes may be dropped, so the stream begins before they are.
+    #[cold]
+    fn begin_without_usage(&mut self, events: Bytes) -> Bytes {
+        let is_first = self.start != Start::Something;
+        let events = self.begin(events);
+        let after_start = if self.is_inside {
+            // The rest of an event of which the client has received the beginning.
+            EventFields::read(&events).1
+        } else if is_first {
+            without_mark(&events)
+        } else {
+            &events
+        };
+        without_usage_chunks(&events, events.len().saturating_sub(after_start.len()))
     }
 
     fn inspect_names(&mut self, events: &[u8]) {
@@ -237,15 +272,18 @@ impl EventTracker {
         }
     }
 
-    fn inspect_usage(&mut self, events: &[u8]) {
+    /// Reads the usage in these events. Returns whether there may be any.
+    fn inspect_usage(&mut self, events: &[u8]) -> bool {
         if !self.tail.is_empty() {
             self.end_long_event(events);
         }
-        if USAGE.find(events).is_some() {
-            for line in lines(events).filter(|line| line.starts_with(b"data:")) {
-                self.usage.read_last(line);
-            }
+        if USAGE.find(events).is_none() {
+            return false;
         }
+        for line in lines(events).filter(|line| line.starts_with(b"data:")) {
+            self.usage.read_last(line);
+        }
+        true
     }
 
     #[cold]
@@ -270,13 +308,14 @@ pub(super) fn keep_tail(tail: &mut Vec<u8>, data: &[u8]) {
 /// Returns what is forwarded of each piece, with how much is held back then, and what at the end; for
 /// the fuzz target.
 #[cfg(any(fuzzing, test))]
-pub(crate) fn forwarded(pieces: &[Bytes]) -> (Vec<(Bytes, usize)>, Bytes) {
+pub(crate) fn forwarded(pieces: &[Bytes], usage_chunk: UsageChunk) -> (Vec<(Bytes, usize)>, Bytes) {
     let mut events = EventTracker::new(
         StreamKind::Completions,
         Arc::default(),
         BodyEnd::CloseDelimited,
         &MemoryBudget::default(),
-    );
+    )
+    .with_usage_chunk(usage_chunk);
     let forwarded = pieces
         .iter()
         .map(|piece| (events.push(piece), events.held.len()))

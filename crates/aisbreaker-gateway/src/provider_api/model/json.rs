@@ -1,12 +1,13 @@
 //! The model in a JSON object (RFC 8259): the member `model` of the object itself, however its name
-//! is escaped.
+//! is escaped. Where it is asked for, also what the object says of its stream.
 
 use std::{fmt, ops::Range};
 
 use aisbreaker_api::{InvalidRequest, read::JsonFault};
+use bytes::Bytes;
 use serde::{
-    Deserializer as _,
-    de::{self, IgnoredAny, MapAccess, Visitor},
+    Deserializer,
+    de::{self, DeserializeSeed, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -14,15 +15,54 @@ use super::{BodyModel, NameEncoding, other_models, repeated};
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
+/// The place after a member of a JSON object, where another one can be added.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct MemberEnd(usize);
+
+impl MemberEnd {
+    /// Splits the body that this is a place of.
+    pub(crate) fn split(self, body: &Bytes) -> [Bytes; 2] {
+        let mut before = body.clone();
+        let after = before.split_off(self.0.min(body.len()));
+        [before, after]
+    }
+}
+
 /// Finds the model in a JSON object in UTF-8; `None` if it names none, or `null`.
 ///
 /// Only the name is copied. Values are skipped whatever they hold, however deep.
 pub(crate) fn model_in_json(body: &[u8]) -> Result<Option<BodyModel>, InvalidRequest> {
+    let found = find_members::<MODEL_ONLY>(text_of(body)?)?;
+    model(body, &found)
+}
+
+/// Finds the model as [`model_in_json`] does. If the object asks for a stream and has no
+/// `stream_options`, however they are written, the place is where to add them: after the model, or
+/// after `stream` in an object without a model.
+pub(crate) fn model_and_stream_in_json(
+    body: &[u8],
+) -> Result<(Option<BodyModel>, Option<MemberEnd>), InvalidRequest> {
+    let found = find_members::<WITH_STREAM>(text_of(body)?)?;
+    let model = model(body, &found)?;
+    let stream = match found.stream {
+        Some(stream) if stream.get() == "true" && !found.has_stream_options => stream,
+        Some(_) | None => return Ok((model, None)),
+    };
+    let span = match &model {
+        Some(model) => Some(model.span.clone()),
+        None => span_in(body, stream.get()),
+    };
+    Ok((model, span.map(|span| MemberEnd(span.end))))
+}
+
+fn text_of(body: &[u8]) -> Result<&str, InvalidRequest> {
     let Ok(text) = std::str::from_utf8(body) else {
         return Err(InvalidRequest::new("request body", "must be JSON in UTF-8"));
     };
-    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    let found = find_members(text)?;
+    Ok(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text))
+}
+
+fn model(body: &[u8], found: &Members<'_>) -> Result<Option<BodyModel>, InvalidRequest> {
     let Some(raw) = found.model else {
         return Ok(None);
     };
@@ -44,33 +84,39 @@ pub(crate) fn model_in_json(body: &[u8]) -> Result<Option<BodyModel>, InvalidReq
     }))
 }
 
-/// What an object says about models.
+/// Which members are looked for. A constant, so that a search for the model costs no more than that.
+const MODEL_ONLY: bool = false;
+const WITH_STREAM: bool = true;
+
+/// What an object says about models, and about its stream if that is looked for.
 #[derive(Default)]
 struct Members<'a> {
     model: Option<&'a RawValue>,
     other_models: Option<&'static str>,
+    stream: Option<&'a RawValue>,
+    has_stream_options: bool,
 }
 
-/// Why an object does not have one model that every parser finds.
+/// Why an object does not have one member of this name that every parser finds.
 #[derive(Clone, Copy)]
 enum Ambiguity {
-    Repeated,
+    Repeated(&'static str),
     /// The name is in another case, which the parsers of Go and .NET accept.
-    OtherCase,
+    OtherCase(&'static str),
 }
 
-fn find_members(text: &str) -> Result<Members<'_>, InvalidRequest> {
+fn find_members<const STREAM: bool>(text: &str) -> Result<Members<'_>, InvalidRequest> {
     let mut ambiguity = None;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let parsed = deserializer
-        .deserialize_map(MemberVisitor(&mut ambiguity))
+        .deserialize_map(MemberVisitor::<STREAM>(&mut ambiguity))
         .and_then(|members| deserializer.end().map(|()| members));
     match ambiguity {
         None => {}
-        Some(Ambiguity::Repeated) => return Err(repeated("model")),
-        Some(Ambiguity::OtherCase) => {
+        Some(Ambiguity::Repeated(member)) => return Err(repeated(member)),
+        Some(Ambiguity::OtherCase(member)) => {
             return Err(InvalidRequest::new(
-                "model",
+                member,
                 "must be written in small letters; some take any case for it",
             ));
         }
@@ -102,17 +148,17 @@ fn span_in(body: &[u8], value: &str) -> Option<Range<usize>> {
     }
 }
 
-/// Finds the member among those of an object. An ambiguity ends the search.
-struct MemberVisitor<'a>(&'a mut Option<Ambiguity>);
+/// Finds members among those of an object. An ambiguity ends the search.
+struct MemberVisitor<'a, const STREAM: bool>(&'a mut Option<Ambiguity>);
 
-impl MemberVisitor<'_> {
+impl<const STREAM: bool> MemberVisitor<'_, STREAM> {
     fn stop<E: de::Error>(self, ambiguity: Ambiguity) -> E {
         *self.0 = Some(ambiguity);
-        E::custom("ambiguous model")
+        E::custom("ambiguous member")
     }
 }
 
-impl<'de> Visitor<'de> for MemberVisitor<'_> {
+impl<'de, const STREAM: bool> Visitor<'de> for MemberVisitor<'_, STREAM> {
     type Value = Members<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -121,7 +167,7 @@ impl<'de> Visitor<'de> for MemberVisitor<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
         let mut found = Members::default();
-        while let Some(name) = members.next_key()? {
+        while let Some(name) = members.next_key_seed(NameVisitor::<STREAM>)? {
             match name {
                 Name::Other => {
                     members.next_value::<IgnoredAny>()?;
@@ -130,11 +176,20 @@ impl<'de> Visitor<'de> for MemberVisitor<'_> {
                     members.next_value::<IgnoredAny>()?;
                     found.other_models = Some(name);
                 }
-                Name::OtherCase => return Err(self.stop(Ambiguity::OtherCase)),
+                Name::OtherCase(member) => return Err(self.stop(Ambiguity::OtherCase(member))),
                 Name::Model => {
                     if found.model.replace(members.next_value()?).is_some() {
-                        return Err(self.stop(Ambiguity::Repeated));
+                        return Err(self.stop(Ambiguity::Repeated(MODEL)));
                     }
+                }
+                Name::Stream => {
+                    if found.stream.replace(members.next_value()?).is_some() {
+                        return Err(self.stop(Ambiguity::Repeated(STREAM_MEMBER)));
+                    }
+                }
+                Name::StreamOptions => {
+                    members.next_value::<IgnoredAny>()?;
+                    found.has_stream_options = true;
                 }
             }
         }
@@ -142,23 +197,33 @@ impl<'de> Visitor<'de> for MemberVisitor<'_> {
     }
 }
 
-/// The name of a member, compared with `model` and the members that name other models.
+const MODEL: &str = "model";
+const STREAM_MEMBER: &str = "stream";
+const STREAM_OPTIONS: &str = "stream_options";
+
+/// The name of a member, compared with those that are looked for.
 enum Name {
     Model,
-    OtherCase,
+    Stream,
+    /// In any case.
+    StreamOptions,
+    /// One of the members before in another case.
+    OtherCase(&'static str),
     OtherModels(&'static str),
     Other,
 }
 
-impl<'de> serde::Deserialize<'de> for Name {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(NameVisitor)
+struct NameVisitor<const STREAM: bool>;
+
+impl<'de, const STREAM: bool> DeserializeSeed<'de> for NameVisitor<STREAM> {
+    type Value = Name;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name, D::Error> {
+        deserializer.deserialize_str(self)
     }
 }
 
-struct NameVisitor;
-
-impl Visitor<'_> for NameVisitor {
+impl<const STREAM: bool> Visitor<'_> for NameVisitor<STREAM> {
     type Value = Name;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -167,8 +232,13 @@ impl Visitor<'_> for NameVisitor {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Name, E> {
         Ok(match text {
-            "model" => Name::Model,
-            text if text.eq_ignore_ascii_case("model") => Name::OtherCase,
+            MODEL => Name::Model,
+            STREAM_MEMBER if STREAM => Name::Stream,
+            text if text.eq_ignore_ascii_case(MODEL) => Name::OtherCase(MODEL),
+            text if STREAM && text.eq_ignore_ascii_case(STREAM_MEMBER) => {
+                Name::OtherCase(STREAM_MEMBER)
+            }
+            text if STREAM && text.eq_ignore_ascii_case(STREAM_OPTIONS) => Name::StreamOptions,
             text => other_models(text).map_or(Name::Other, Name::OtherModels),
         })
     }
