@@ -6,6 +6,8 @@ mod money;
 mod parts;
 mod reader;
 mod rule;
+#[cfg(test)]
+mod tests;
 mod tier;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -130,14 +130,15 @@ impl ProcessApi {
         self.registry.check_call(&call)?;
         log.set_service(call.service_id.as_str());
         log.set_attempts(call.attempts.clone());
+        call.tokens = ReportedTokens::kept();
         if is_stream {
-            call.tokens = ReportedTokens::kept();
             log.mark_stream();
         }
         let reported = call.tokens.clone();
         let request_id = log.request_id().clone();
         // Calling inside the future catches a panic before the service's own future begins.
         let responded = AssertUnwindSafe(async {
+            let tokens = reported.clone();
             let reply = self.registry.call(call).await?;
             let encode = |events| {
                 let keep_alive = self.keep_alive;
@@ -150,7 +151,7 @@ impl ProcessApi {
                 (Reply::Final(response), true) => {
                     Ok(encode(stream::iter([Ok(Event::Final(response))]).boxed()))
                 }
-                (reply, _) => respond_whole(reply, log).await,
+                (reply, _) => respond_whole(reply, &tokens, log).await,
             }
         });
         match responded.catch_unwind().await {
@@ -162,17 +163,23 @@ impl ProcessApi {
 
 async fn respond_whole(
     reply: Reply,
+    reported: &ReportedTokens,
     log: &mut AccessLog,
 ) -> Result<Response<ResponseBody>, ServiceError> {
     let response = match reply {
         Reply::Final(response) => response,
-        Reply::Stream(events) => final_response(events).await?,
+        Reply::Stream(events) => {
+            let response = final_response(events).await;
+            // The provider charges for a stream that fails, too.
+            log.set_tokens(reported.get());
+            response?
+        }
         other => {
             let cause = format!("unknown kind of reply: {other:?}");
             return Err(ServiceError::Internal(cause.into()));
         }
     };
-    log.set_tokens(Tokens::of(&response.usage));
+    log.set_tokens(Tokens::of(&response.usage).merge(reported.get()));
     Ok(response::json(StatusCode::OK, &response))
 }
 

@@ -102,7 +102,7 @@ impl EventBytes {
                 }
                 Poll::Ready(Some(Ok(Event::Final(response)))) => {
                     write_event(&mut frame, "final", &response);
-                    self.tokens = Some(Tokens::of(&response.usage));
+                    self.tokens = Some(Tokens::of(&response.usage).merge(self.reported.get()));
                     self.is_over = true;
                 }
                 Poll::Ready(Some(Err(error))) => self.fail(&mut frame, error),

@@ -117,7 +117,7 @@ impl GeminiChat {
             ReplyKind::Stream => Some(AS_EVENTS.to_owned()),
         };
         let observer = call.trace.call(&call.service_id, Some(&model));
-        let pending = PendingReply::new(conversation, model, &destination.url);
+        let pending = PendingReply::new(conversation, model, &destination.url, call.tokens);
         let request = ProviderRequest {
             client: &self.client,
             service_id: &call.service_id,

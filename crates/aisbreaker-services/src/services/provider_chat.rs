@@ -121,8 +121,7 @@ impl ProviderChat {
         } = prepared;
         let reply_kind = call.reply_kind();
         let observer = call.trace.call(&call.service_id, Some(&model));
-        let pending = PendingReply::new(conversation, model, &destination.url)
-            .with_report(call.tokens.clone());
+        let pending = PendingReply::new(conversation, model, &destination.url, call.tokens);
         let request = ProviderRequest {
             client: &self.client,
             service_id: &call.service_id,

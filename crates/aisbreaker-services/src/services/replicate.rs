@@ -93,7 +93,7 @@ impl ReplicateChat {
         let context = error_context(&call.service_id, &destination);
         let kind = call.reply_kind();
         let observer = call.trace.call(&call.service_id, Some(&engine));
-        let pending = PendingReply::new(conversation, engine, &destination.url);
+        let pending = PendingReply::new(conversation, engine, &destination.url, call.tokens);
         let prediction = PredictionCall::new(
             self.client.clone(),
             destination,

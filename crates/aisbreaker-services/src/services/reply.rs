@@ -41,19 +41,19 @@ pub(super) struct PendingReply {
 }
 
 impl PendingReply {
-    pub(super) fn new(conversation: Conversation, model: String, url: &ServiceUrl) -> Self {
+    /// `reported` is where tokens are reported, also before the reply is complete.
+    pub(super) fn new(
+        conversation: Conversation,
+        model: String,
+        url: &ServiceUrl,
+        reported: ReportedTokens,
+    ) -> Self {
         Self {
             conversation,
             model,
             url: without_query(url),
-            reported: ReportedTokens::default(),
+            reported,
         }
-    }
-
-    /// Sets where tokens are reported before the reply is complete.
-    pub(super) fn with_report(mut self, reported: ReportedTokens) -> Self {
-        self.reported = reported;
-        self
     }
 
     /// Reports the tokens so far.
@@ -63,6 +63,7 @@ impl PendingReply {
 
     /// Returns the response, with the state of the conversation.
     pub(super) fn finish(self, mut reply: ProviderReply) -> Response {
+        self.report(reply.tokens);
         let outputs = std::mem::take(&mut reply.outputs);
         let response = self.conversation.finish(outputs);
         complete(response, reply, self.model, self.url)
@@ -71,6 +72,7 @@ impl PendingReply {
     /// Returns the response of a service that does not continue conversations: images would make
     /// the state too large to be sent around.
     pub(super) fn finish_without_state(self, mut reply: ProviderReply) -> Response {
+        self.report(reply.tokens);
         let outputs = std::mem::take(&mut reply.outputs);
         let response = self.conversation.finish_without_state(outputs);
         complete(response, reply, self.model, self.url)

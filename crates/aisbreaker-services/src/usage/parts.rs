@@ -13,6 +13,8 @@ pub(super) struct Members(Vec<Member>);
 struct Member {
     /// The name as JSON.
     quoted: String,
+    /// Whether the value is a list of objects, of which the members are added up.
+    is_list: bool,
     slots: Vec<Slot>,
     inner: Members,
 }
@@ -46,18 +48,25 @@ pub(super) struct Parts {
 }
 
 impl Members {
-    /// Adds the member that `path` leads to; dots lead into objects.
+    /// Adds the member that `path` leads to; dots lead into objects, and `[]` into the objects of a
+    /// list.
     pub(super) fn add(&mut self, path: &str, slot: Slot) {
         let (name, rest) = match path.split_once('.') {
             Some((name, rest)) => (name, Some(rest)),
             None => (path, None),
         };
-        let quoted = format!("\"{}\"", name.trim());
-        let position = match self.0.iter().position(|member| member.quoted == quoted) {
+        let (name, is_list) = match name.trim().strip_suffix("[]") {
+            Some(name) => (name, true),
+            None => (name.trim(), false),
+        };
+        let quoted = format!("\"{name}\"");
+        let is_known = |member: &Member| member.quoted == quoted && member.is_list == is_list;
+        let position = match self.0.iter().position(is_known) {
             Some(position) => position,
             None => {
                 self.0.push(Member {
                     quoted,
+                    is_list,
                     slots: Vec::new(),
                     inner: Self::default(),
                 });
@@ -78,16 +87,22 @@ impl Members {
             };
             for slot in &member.slots {
                 match slot.kind {
-                    PartKind::Count => parts.set(slot.index, count(value)),
-                    PartKind::Amount => parts.set(slot.index, money::parse(value)),
-                    PartKind::Flag => parts.set(slot.index, (value == b"true").then_some(1)),
+                    PartKind::Count => parts.add(slot.index, count(value)),
+                    PartKind::Amount => parts.add(slot.index, money::parse(value)),
+                    PartKind::Flag => parts.add(slot.index, (value == b"true").then_some(1)),
                     PartKind::Tier => {
                         let name = json_scan::text(value);
                         parts.tier = name.and_then(|name| ServiceTier::of_name(&name));
                     }
                 }
             }
-            member.inner.read(value, parts);
+            if member.is_list {
+                for element in json_scan::elements(value) {
+                    member.inner.read(element, parts);
+                }
+            } else {
+                member.inner.read(value, parts);
+            }
         }
     }
 
@@ -98,15 +113,21 @@ impl Members {
             };
             for slot in &member.slots {
                 match slot.kind {
-                    PartKind::Count => parts.set(slot.index, count_of(value)),
-                    PartKind::Amount => parts.set(slot.index, amount_of(value)),
+                    PartKind::Count => parts.add(slot.index, count_of(value)),
+                    PartKind::Amount => parts.add(slot.index, amount_of(value)),
                     PartKind::Flag => {
-                        parts.set(slot.index, (*value == Value::Bool(true)).then_some(1));
+                        parts.add(slot.index, (*value == Value::Bool(true)).then_some(1));
                     }
                     PartKind::Tier => parts.tier = value.as_str().and_then(ServiceTier::of_name),
                 }
             }
-            member.inner.read_value(value, parts);
+            if member.is_list {
+                for element in value.as_array().into_iter().flatten() {
+                    member.inner.read_value(element, parts);
+                }
+            } else {
+                member.inner.read_value(value, parts);
+            }
         }
     }
 }
@@ -143,9 +164,10 @@ impl Parts {
         self.values.get(index).copied().flatten()
     }
 
-    fn set(&mut self, index: usize, value: Option<u128>) {
-        if let Some(place) = self.values.get_mut(index) {
-            *place = value;
+    /// Adds a value, of which a member of a list has several.
+    fn add(&mut self, index: usize, value: Option<u128>) {
+        if let (Some(place), Some(value)) = (self.values.get_mut(index), value) {
+            *place = Some(place.unwrap_or(0).saturating_add(value));
         }
     }
 

@@ -15,7 +15,8 @@ use super::{
 /// (`"completion_tokens + completion_tokens_details.reasoning_tokens"`): the first must be present,
 /// the others are added if they are. Members after ` - ` are subtracted
 /// (`"total_tokens - prompt_tokens"`): they must be present, and must not exceed the rest. The member
-/// after ` if ` must be `true` (`"cost + upstream_cost if is_byok"`). A dot leads into an object.
+/// after ` if ` must be `true` (`"cost + upstream_cost if is_byok"`). A dot leads into an object,
+/// and `[]` into the objects of a list, of which the members are added up (`"iterations[].tokens"`).
 ///
 /// No rule has a say in the tier: it is `service_tier`, in the usage object or beside it.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]

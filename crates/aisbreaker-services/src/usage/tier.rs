@@ -24,8 +24,8 @@ impl ServiceTier {
         match name {
             // OpenAI, Anthropic, Groq.
             "default" | "standard" | "on_demand" | "scale" => Some(Self::Standard),
-            // `performance` is Groq's.
-            "priority" | "performance" => Some(Self::Priority),
+            // `fast` is another name of OpenAI's, `performance` is Groq's.
+            "priority" | "fast" | "performance" => Some(Self::Priority),
             "flex" => Some(Self::Flex),
             "batch" => Some(Self::Batch),
             _ => None,
@@ -45,6 +45,7 @@ mod tests {
             ("on_demand", Some(ServiceTier::Standard)),
             ("scale", Some(ServiceTier::Standard)),
             ("priority", Some(ServiceTier::Priority)),
+            ("fast", Some(ServiceTier::Priority)),
             ("performance", Some(ServiceTier::Priority)),
             ("flex", Some(ServiceTier::Flex)),
             ("batch", Some(ServiceTier::Batch)),

@@ -71,7 +71,7 @@ impl OpenAiImages {
         let headers = headers::json_request(&destination, AuthScheme::Bearer, ReplyKind::Final)?;
         let body = body(prompt, &model, call.request.intern_options);
         let observer = call.trace.call(&call.service_id, Some(&model));
-        let pending = PendingReply::new(conversation, model, &destination.url);
+        let pending = PendingReply::new(conversation, model, &destination.url, call.tokens);
         let request = ProviderRequest {
             client: &self.client,
             service_id: &call.service_id,

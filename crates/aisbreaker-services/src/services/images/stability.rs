@@ -69,7 +69,7 @@ impl StabilityImages {
             headers::json_request(&destination, AuthScheme::Bearer, ReplyKind::Final)?;
         headers.insert(header::CONTENT_TYPE, content_type);
         let observer = call.trace.call(&call.service_id, Some(&engine));
-        let pending = PendingReply::new(conversation, engine, &destination.url);
+        let pending = PendingReply::new(conversation, engine, &destination.url, call.tokens);
         let request = ProviderRequest {
             client: &self.client,
             service_id: &call.service_id,
