@@ -28,6 +28,29 @@ pub(crate) fn are_members(json: &[u8]) -> bool {
     members.0.rest.trim_ascii() == b","
 }
 
+/// Returns whether a value is in no list, as far as the bytes after it show.
+pub(crate) fn is_outside_lists(after: &[u8]) -> bool {
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while let Some(byte) = after.get(at) {
+        match byte {
+            b'"' => match string_end(after, at) {
+                Some(end) => {
+                    at = end;
+                    continue;
+                }
+                None => return true,
+            },
+            b'{' | b'[' => depth = depth.saturating_add(1),
+            b']' if depth == 0 => return false,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at = at.saturating_add(1);
+    }
+    true
+}
+
 /// Splits bytes after the value that they begin with; `None` if it has no end.
 pub(crate) fn split_value(json: &[u8]) -> Option<(&[u8], &[u8])> {
     json.split_at_checked(value_end(json)?)

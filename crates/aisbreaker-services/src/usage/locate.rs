@@ -41,18 +41,34 @@ pub(super) struct Located<'a> {
 /// Finds the last usage object in JSON, of which only the end may be known, without parsing the
 /// rest.
 ///
-/// Text about usage is not mistaken for it, since quotes inside of strings are escaped.
+/// Text about usage is not mistaken for it, since quotes inside of strings are escaped; nor is an
+/// object in a list, such as the arguments of a tool call, which a client can have written.
 pub(super) fn last_usage(json: &[u8]) -> Option<Located<'_>> {
     static LAST: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(USAGE));
     LAST.rfind_iter(json).take(MAX_TRIES).find_map(|at| {
         let (before, rest) = json.split_at_checked(at)?;
         let (usage, after) = value_after(rest, USAGE)?;
-        usage.starts_with(b"{").then_some(Located {
+        let is_usage = usage.starts_with(b"{") && json_scan::is_outside_lists(after);
+        is_usage.then_some(Located {
             before,
             usage,
             after,
         })
     })
+}
+
+/// Finds the usage object that is a member of JSON, of which only the beginning may be known, and the
+/// tier beside it.
+pub(super) fn first_usage(json: &[u8]) -> Option<(&[u8], Option<ServiceTier>)> {
+    let (mut usage, mut tier) = (None, None);
+    for (name, value) in json_scan::members(json) {
+        if name == USAGE && value.starts_with(b"{") {
+            usage = Some(value);
+        } else if name == TIER {
+            tier = json_scan::text(value).and_then(|name| ServiceTier::of_name(&name));
+        }
+    }
+    Some((usage?, tier))
 }
 
 /// Returns the value of the member that `json` begins with, and what is after it.
@@ -116,7 +132,7 @@ mod tests {
 
     #[test]
     fn finds_the_last_usage_at_the_end_of_an_answer() {
-        let rows: [(&[u8], Option<u64>); 9] = [
+        let rows: [(&[u8], Option<u64>); 11] = [
             (br#"{"usage":{"n":1}}"#, Some(1)),
             (
                 br#"{"a":{"usage":{"n":1}},"usage" : {"n":2},"x":[]}"#,
@@ -128,6 +144,11 @@ mod tests {
                 Some(4),
             ),
             (br#"{"usage":{"n":5},"other":{"usage":null}}"#, Some(5)),
+            (
+                br#"{"usage":{"n":6},"content":[{"input":{"usage":{"n":1}}}],"a":["]"]}"#,
+                Some(6),
+            ),
+            (br#"{"content":[{"usage":{"n":1}}]}"#, None),
             (br#"{"usage":null}"#, None),
             (br#"{"usage":{"n":"#, None),
             (br#"{"usage"#, None),
@@ -194,6 +215,35 @@ mod tests {
                 let located = last_usage(json.as_bytes()).unwrap();
                 assert_eq!(located.tier(), expected, "{json}");
             }
+        }
+    }
+
+    #[test]
+    fn the_usage_at_the_beginning_of_an_answer_is_a_member_of_it() {
+        type Row = (&'static [u8], Option<(u64, Option<ServiceTier>)>);
+        let rows: [Row; 6] = [
+            (
+                br#"{"usage":{"n":1},"content":[{"usage":{"n":2}}, "cut off"#,
+                Some((1, None)),
+            ),
+            (
+                br#"{"usage":{"n":1},"service_tier":"flex","content":["cut off"#,
+                Some((1, Some(ServiceTier::Flex))),
+            ),
+            (
+                br#"{"service_tier":"flex","usage":{"n":1}}"#,
+                Some((1, Some(ServiceTier::Flex))),
+            ),
+            (br#"{"content":[{"usage":{"n":2}}, "cut off"#, None),
+            (br#"{"content":{"usage":{"n":2}}}"#, None),
+            (br#"{"usage":{"n":2"#, None),
+        ];
+        for (json, expected) in rows {
+            let found = first_usage(json).map(|(usage, tier)| {
+                let usage: Value = serde_json::from_slice(usage).unwrap();
+                (usage["n"].as_u64().unwrap(), tier)
+            });
+            assert_eq!(found, expected, "{}", String::from_utf8_lossy(json));
         }
     }
 

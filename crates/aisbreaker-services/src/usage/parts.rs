@@ -38,6 +38,8 @@ pub(super) enum PartKind {
     Flag,
     /// The name of a [`ServiceTier`].
     Tier,
+    /// Anthropic's name of a speed, of which `fast` has a price of its own in any tier.
+    Speed,
 }
 
 /// The values that one or more usage objects have for the members of a rule.
@@ -92,8 +94,9 @@ impl Members {
                     PartKind::Flag => parts.add(slot.index, (value == b"true").then_some(1)),
                     PartKind::Tier => {
                         let name = json_scan::text(value);
-                        parts.tier = name.and_then(|name| ServiceTier::of_name(&name));
+                        parts.add_tier(name.and_then(|name| ServiceTier::of_name(&name)));
                     }
+                    PartKind::Speed => parts.add_speed(value == b"\"fast\""),
                 }
             }
             if member.is_list {
@@ -118,7 +121,10 @@ impl Members {
                     PartKind::Flag => {
                         parts.add(slot.index, (*value == Value::Bool(true)).then_some(1));
                     }
-                    PartKind::Tier => parts.tier = value.as_str().and_then(ServiceTier::of_name),
+                    PartKind::Tier => {
+                        parts.add_tier(value.as_str().and_then(ServiceTier::of_name));
+                    }
+                    PartKind::Speed => parts.add_speed(value == "fast"),
                 }
             }
             if member.is_list {
@@ -168,6 +174,16 @@ impl Parts {
     fn add(&mut self, index: usize, value: Option<u128>) {
         if let (Some(place), Some(value)) = (self.values.get_mut(index), value) {
             *place = Some(place.unwrap_or(0).saturating_add(value));
+        }
+    }
+
+    fn add_tier(&mut self, tier: Option<ServiceTier>) {
+        self.tier = self.tier.or(tier);
+    }
+
+    fn add_speed(&mut self, is_fast: bool) {
+        if is_fast {
+            self.tier = Some(ServiceTier::Priority);
         }
     }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Tokens, locate, money,
+    ServiceTier, Tokens, locate, money,
     parts::{Members, PartKind, Parts, Slot},
 };
 
@@ -18,7 +18,8 @@ use super::{
 /// after ` if ` must be `true` (`"cost + upstream_cost if is_byok"`). A dot leads into an object,
 /// and `[]` into the objects of a list, of which the members are added up (`"iterations[].tokens"`).
 ///
-/// No rule has a say in the tier: it is `service_tier`, in the usage object or beside it.
+/// No rule has a say in the tier: it is `service_tier`, in the usage object or beside it. Anthropic's
+/// `"speed": "fast"` is [`ServiceTier::Priority`](super::ServiceTier::Priority).
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(from = "RuleText")]
 #[non_exhaustive]
@@ -120,15 +121,28 @@ impl UsageRule {
         Some(self.tokens(&self.parts_of_last(json)?, &Parts::default()))
     }
 
+    /// Reads the counts of the usage object that is a member of JSON, of which only the beginning may be
+    /// known; `None` if there is no such member.
+    #[must_use]
+    pub fn read_first(&self, json: &[u8]) -> Option<Tokens> {
+        let (usage, tier) = locate::first_usage(json)?;
+        let parts = self.parts_of_json(usage, || tier);
+        Some(self.tokens(&parts, &Parts::default()))
+    }
+
     pub(super) fn parts_of_value(&self, usage: &Value) -> Parts {
         Parts::of_value(&self.members, self.length, usage)
     }
 
     pub(super) fn parts_of_last(&self, json: &[u8]) -> Option<Parts> {
         let located = locate::last_usage(json)?;
-        let mut parts = Parts::of_json(&self.members, self.length, located.usage());
-        parts.tier = parts.tier.or_else(|| located.tier());
-        Some(parts)
+        Some(self.parts_of_json(located.usage(), || located.tier()))
+    }
+
+    fn parts_of_json(&self, usage: &[u8], tier: impl FnOnce() -> Option<ServiceTier>) -> Parts {
+        let mut parts = Parts::of_json(&self.members, self.length, usage);
+        parts.tier = parts.tier.or_else(tier);
+        parts
     }
 
     /// Returns the counts of `parts`. A sum takes the members that are missing from `earlier`.
@@ -233,8 +247,9 @@ impl Compiler {
         for (index, (path, kind)) in self.slots.into_iter().enumerate() {
             members.add(&path, Slot { kind, index });
         }
-        let kind = PartKind::Tier;
-        members.add("service_tier", Slot { kind, index: 0 });
+        for (name, kind) in [("service_tier", PartKind::Tier), ("speed", PartKind::Speed)] {
+            members.add(name, Slot { kind, index: 0 });
+        }
         members
     }
 }
@@ -259,6 +274,8 @@ mod tests {
             ] {
                 assert_eq!(rule.read_last(json.as_bytes()), Some(tokens), "{json}");
             }
+            let json = format!(r#"{{"usage":{usage},"more":["cut off"#);
+            assert_eq!(rule.read_first(json.as_bytes()), Some(tokens), "{json}");
         }
         tokens
     }

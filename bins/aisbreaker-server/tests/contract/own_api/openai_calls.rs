@@ -7,7 +7,7 @@ use super::mirror;
 use crate::support::{
     Provider, Request, Server, call,
     openai::{SECRET, completion, completion_stream, openai_call, openai_key, progress_texts},
-    output_text, service, service_at, state_of, streamed, user_text,
+    output_text, service, service_at, sse, state_of, streamed, user_text,
 };
 
 #[test]
@@ -175,6 +175,50 @@ fn answer_contains_output_state_and_usage_of_the_provider() {
     assert!(usage["totalMilliseconds"].is_u64(), "{usage:?}");
     let tokens = ["inputTokens", "outputTokens", "totalTokens"].map(|name| usage[name].as_u64());
     assert_eq!(tokens, [Some(9), Some(12), Some(21)]);
+}
+
+#[test]
+fn all_that_the_provider_reports_is_logged() {
+    let usage = json!({
+        "prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29,
+        "prompt_tokens_details": {"cached_tokens": 16},
+        "completion_tokens_details": {"reasoning_tokens": 4},
+    });
+    let mut whole = completion("Hello!");
+    whole["usage"] = usage.clone();
+    let last = sse(&json!({"choices": [], "usage": usage}));
+    let stream = completion_stream(&["a"]).replace("data: [DONE]", &format!("{last}data: [DONE]"));
+    let provider = Provider::start(move |request, wire| {
+        if request.json()["stream"] == true {
+            wire.whole_stream(&stream);
+        } else {
+            wire.respond(
+                200,
+                &[("Content-Type", "application/json")],
+                whole.to_string(),
+            );
+        }
+    });
+    let server = Server::with_loopback_egress(&[]);
+    let key = openai_key(&server, &provider);
+    for (id, call) in [
+        ("whole", openai_call("Hi")),
+        ("streamed", streamed(openai_call("Hi"))),
+    ] {
+        let request = Request::process(&call)
+            .bearer(&key)
+            .header("x-request-id", id);
+        assert_eq!(server.send(&request).status, 200, "{id}");
+        let line = server.wait_for_request(id);
+        let logged = [
+            "input_tokens",
+            "output_tokens",
+            "cached_tokens",
+            "reasoning_tokens",
+        ]
+        .map(|name| line[name].as_u64());
+        assert_eq!(logged, [Some(20), Some(9), Some(16), Some(4)], "{line}");
+    }
 }
 
 #[test]

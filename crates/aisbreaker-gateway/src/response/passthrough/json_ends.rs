@@ -42,7 +42,7 @@ impl JsonEnds {
     pub(super) fn tokens(&self, rule: &UsageRule) -> Tokens {
         let tokens = rule.read_last(&self.tail);
         tokens
-            .or_else(|| rule.read_last(&self.head))
+            .or_else(|| rule.read_first(&self.head))
             .unwrap_or_default()
     }
 }
