@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use aisbreaker_token::Budgets;
 use clap::{Arg, ArgAction, ArgMatches, builder::NonEmptyStringValueParser};
 use serde_json::{Map, Value, json};
 
@@ -53,6 +54,10 @@ pub(crate) fn args() -> Vec<Arg> {
             .long("quotas")
             .value_name("JSON")
             .help("Quotas of the key, as JSON requestQuotas"),
+        Arg::new("budgets")
+            .long("budgets")
+            .value_name("JSON")
+            .help("Tokens and dollars that the key may use, as JSON budgets"),
         Arg::new("delegation")
             .long("delegation")
             .value_name("LEVELS")
@@ -88,7 +93,7 @@ pub(crate) fn args() -> Vec<Arg> {
 /// Adds the options to a request for a key.
 ///
 /// # Errors
-/// Quotas that are not JSON.
+/// Budgets that are not JSON.
 pub(crate) fn add(
     arguments: &ArgMatches,
     request: &mut Map<String, Value>,
@@ -104,6 +109,9 @@ pub(crate) fn add(
     }
     if let Some(levels) = arguments.get_one::<u8>("delegation") {
         request.insert("delegation".to_owned(), json!(levels));
+    }
+    if let Some(text) = arguments.get_one::<String>("budgets") {
+        request.insert("budgets".to_owned(), budgets(text)?);
     }
     let restriction = restriction(arguments);
     if !restriction.is_empty() {
@@ -123,6 +131,18 @@ pub(crate) fn quotas(arguments: &ArgMatches) -> Result<Option<Value>, Box<dyn Er
     match serde_json::from_str(text) {
         Ok(quotas) => Ok(Some(quotas)),
         Err(error) => Err(format!("--quotas is not JSON: {error}").into()),
+    }
+}
+
+/// Returns the budgets as JSON that holds dollars exactly.
+fn budgets(text: &str) -> Result<Value, Box<dyn Error>> {
+    if let Ok(budgets) = serde_json::from_str::<Budgets>(text) {
+        return Ok(serde_json::to_value(budgets)?);
+    }
+    // Whoever makes the key says what is wrong with them.
+    match serde_json::from_str(text) {
+        Ok(refused) => Ok(refused),
+        Err(error) => Err(format!("--budgets is not JSON: {error}").into()),
     }
 }
 

@@ -8,7 +8,7 @@ mod introspection_request;
 use std::time::SystemTime;
 
 use aisbreaker_services::Dialect;
-use aisbreaker_token::{Grant, Host, KeyId, Opened, RequestQuotas, Restriction};
+use aisbreaker_token::{Budgets, Grant, Host, KeyId, Opened, RequestQuotas, Restriction};
 use bytes::Bytes;
 use http::{Response, request::Parts};
 use http_body::Body;
@@ -77,6 +77,9 @@ struct Active<'a> {
     restrict: &'a [Restriction],
     #[serde(rename = "requestQuotas", skip_serializing_if = "Option::is_none")]
     request_quotas: Option<&'a RequestQuotas>,
+    /// Its own. Those of its ancestors hold as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budgets: Option<&'a Budgets>,
 }
 
 impl IntrospectionApi {
@@ -178,6 +181,7 @@ impl<'a> Active<'a> {
             services,
             restrict: &grant.restrict,
             request_quotas: grant.request_quotas.as_ref(),
+            budgets: grant.budgets.as_deref(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `POST /api/v1/oauth/token`: seals what the caller sends into a key, or makes a narrower key from
 //! one.
 
+mod budgets;
 mod exchange;
 pub(crate) mod grant_rules;
 pub(crate) mod lifetime;

@@ -13,14 +13,15 @@ use aisbreaker_api::{
     read::{self, required, take},
 };
 use aisbreaker_token::{
-    Grant, MAX_DELEGATION_DEPTH, RequestLimits, RequestQuotas, Restriction, ServiceSecret,
+    Budgets, Grant, MAX_DELEGATION_DEPTH, RequestLimits, RequestQuotas, Restriction, ServiceSecret,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
 use super::{
+    budgets::{self, BUDGETS},
     lifetime, restriction, rfc3339,
-    secret_json::{ZeroizingMap, ZeroizingValue, list, object, string},
+    secret_json::{self, ZeroizingMap, ZeroizingValue, list, object, string},
 };
 use crate::request::credentials::{is_invisible, is_key};
 
@@ -63,7 +64,7 @@ impl MintRequest {
     /// [`InvalidRequest`] naming the first member at fault.
     #[cfg(any(fuzzing, test))]
     pub(crate) fn parse(body: &[u8], max_lifetime: Duration) -> Result<Self, InvalidRequest> {
-        Self::from_members(object(super::secret_json::body(body)?, BODY)?, max_lifetime)
+        Self::from_members(members(body)?, max_lifetime)
     }
 
     /// Reads the members of the body.
@@ -81,7 +82,7 @@ impl MintRequest {
             .map(not_before)
             .transpose()?;
         let grant = reader.grant(&mut members, auth)?;
-        reader.warn_about(&members, "");
+        reader.ignore(&members, "")?;
         Ok(Self {
             grant,
             lifetime,
@@ -90,6 +91,13 @@ impl MintRequest {
             warnings: reader.warnings,
         })
     }
+}
+
+/// Parses the members of a body, with dollars as they are spelled.
+pub(super) fn members(body: &[u8]) -> Result<ZeroizingMap, InvalidRequest> {
+    let mut members = object(secret_json::body(body)?, BODY)?;
+    budgets::keep_dollars(&mut members, body);
+    Ok(members)
 }
 
 /// Checks a grant that no request for a key brought here, as if one had.
@@ -268,11 +276,16 @@ impl Reader {
             Some(aliases) => model_aliases(aliases, &format!("{path}.modelAliases"))?,
             None => BTreeMap::new(),
         };
-        self.warn_about(&map, "requestAuthAndQuotas.");
+        let budgets = match either(body, &mut map, BUDGETS)? {
+            Some(budgets) => self.budgets(budgets)?,
+            None => None,
+        };
+        self.ignore(&map, "requestAuthAndQuotas.")?;
         let mut grant = Grant::new(quotas, secrets).with_model_aliases(aliases);
         grant.name = name;
         grant.restrict = restrict;
         grant.delegation = delegation;
+        grant.budgets = budgets;
         Ok(grant)
     }
 
@@ -286,7 +299,7 @@ impl Reader {
             per_client_request_limits: self.limits(&mut map, "perClientRequestLimits", path)?,
             global_request_limits: self.limits(&mut map, "globalRequestLimits", path)?,
         };
-        self.warn_about(&map, &format!("{path}."));
+        self.ignore(&map, &format!("{path}."))?;
         Ok(quotas)
     }
 
@@ -303,7 +316,7 @@ impl Reader {
             requests_per_hour: limit(&mut map, "requestsPerHour", &path)?,
             requests_per_day: limit(&mut map, "requestsPerDay", &path)?,
         };
-        self.warn_about(&map, &format!("{path}."));
+        self.ignore(&map, &format!("{path}."))?;
         Ok(limits)
     }
 
@@ -340,19 +353,46 @@ impl Reader {
             Some(fallback) => fallbacks(fallback, &format!("{path}.fallback"))?,
             None => Vec::new(),
         };
-        self.warn_about(&map, &format!("{path}."));
+        self.ignore(&map, &format!("{path}."))?;
         Ok(ServiceSecret::new(service_id, secret)
             .with_url(urls)
             .with_fallback(fallback))
     }
 
-    pub(super) fn warn_about(&mut self, unknown: &Map<String, Value>, prefix: &str) {
+    /// Ignores members that are not known, with warnings.
+    ///
+    /// # Errors
+    /// A member that may be meant as a budget is refused.
+    pub(super) fn ignore(
+        &mut self,
+        unknown: &Map<String, Value>,
+        prefix: &str,
+    ) -> Result<(), InvalidRequest> {
+        if unknown.keys().any(|name| budgets::looks_like_budget(name)) {
+            let at = match prefix.trim_end_matches('.') {
+                "" => BODY,
+                path => path,
+            };
+            let problem = "has a member that is not known and looks like a budget; budgets has \
+                           perClient and global with tokensPerMinute, tokensPerHour, tokensPerDay \
+                           and usdPerDay, global usdPerMonth and usdTotal as well";
+            return Err(InvalidRequest::new(at, problem));
+        }
         let room = MAX_WARNINGS.saturating_sub(self.warnings.len());
         for name in unknown.keys().take(room) {
             let name: String = name.chars().take(MAX_WARNED_NAME_CHARS).collect();
             let warning = format!("{prefix}{name} is not known and was ignored");
             self.warnings.push(warning);
         }
+        Ok(())
+    }
+
+    pub(super) fn budgets(&mut self, value: Value) -> Result<Option<Box<Budgets>>, InvalidRequest> {
+        let budgets = budgets::parse(value)?;
+        let room = MAX_WARNINGS.saturating_sub(self.warnings.len());
+        let advice = budgets::advice(&budgets);
+        self.warnings.extend(advice.into_iter().take(room));
+        Ok((budgets != Budgets::default()).then(|| Box::new(budgets)))
     }
 }
 
@@ -439,7 +479,8 @@ fn limit(
 ) -> Result<NonZeroU32, InvalidRequest> {
     let path = format!("{path}.{name}");
     let value = required(map, name, &path)?;
-    match whole_number(&value) {
+    let limit = whole_number(&value).and_then(|limit| u32::try_from(limit).ok());
+    match limit.and_then(NonZeroU32::new) {
         Some(limit) => Ok(limit),
         None => {
             let problem = format!("must be a whole number from 1 to {}", u32::MAX);
@@ -449,14 +490,13 @@ fn limit(
 }
 
 /// JSON has one kind of number, so `60.0` is as whole as `60`.
-fn whole_number(value: &Value) -> Option<NonZeroU32> {
+pub(super) fn whole_number(value: &Value) -> Option<u64> {
     let number = value.as_number()?;
-    let whole = match number.as_u64() {
-        Some(whole) => whole,
+    match number.as_u64() {
+        Some(whole) => Some(whole),
         None => {
             let text = number.to_string();
-            text.strip_suffix(".0")?.parse().ok()?
+            text.strip_suffix(".0")?.parse().ok()
         }
-    };
-    u32::try_from(whole).ok().and_then(NonZeroU32::new)
+    }
 }

@@ -6,9 +6,10 @@ use aisbreaker_api::{InvalidRequest, read::take};
 use serde_json::{Map, Value};
 
 use super::{
+    budgets::{self, BUDGETS},
     exchange::{self, ExchangeError, ExchangeRequest},
     mint_request::{self, MintRequest},
-    secret_json::{self, ZeroizingMap, object},
+    secret_json::{self, ZeroizingMap},
 };
 use crate::{
     form_urlencoded,
@@ -19,7 +20,7 @@ const GRANT_TYPE: &str = "grant_type";
 /// The most parameters of a form.
 const MAX_PARAMETERS: usize = 64;
 /// Parameters whose value in a form is JSON text.
-const JSON_IN_FORMS: [&str; 3] = ["restrict", "requestQuotas", "delegation"];
+const JSON_IN_FORMS: [&str; 4] = ["restrict", "requestQuotas", BUDGETS, "delegation"];
 /// Parameters that may be repeated in a form (RFC 8693 section 2.1).
 const REPEATABLE: [&str; 2] = ["resource", "audience"];
 
@@ -40,7 +41,7 @@ impl TokenRequest {
         let mut members = match format {
             Some(ContentFormat::UrlEncoded) => form_members(body)?,
             Some(ContentFormat::Json | ContentFormat::Multipart) | None => {
-                object(secret_json::body(body)?, mint_request::BODY)?
+                mint_request::members(body)?
             }
         };
         let grant_type = take(&mut members, GRANT_TYPE);
@@ -51,7 +52,8 @@ impl TokenRequest {
             (None, _) => {
                 let request = MintRequest::from_members(members, max_lifetime)?;
                 // Which of two members counts may not be left open where they restrict.
-                if !request.grant.restrict.is_empty() || has_restrict(body) {
+                let grant = &request.grant;
+                if !grant.restrict.is_empty() || grant.budgets.is_some() || names_limits(body) {
                     secret_json::check_unique_members(body)?;
                 }
                 Ok(Self::Mint(request))
@@ -68,10 +70,12 @@ impl TokenRequest {
     }
 }
 
-/// Returns whether a minting request may have meant to restrict its key.
-fn has_restrict(body: &[u8]) -> bool {
-    const MEMBER: &[u8] = b"restrict";
-    body.windows(MEMBER.len()).any(|window| window == MEMBER)
+/// Returns whether a minting request may have meant to restrict its key, or to give it budgets.
+fn names_limits(body: &[u8]) -> bool {
+    ["restrict", BUDGETS].iter().any(|member| {
+        let mut windows = body.windows(member.len());
+        windows.any(|window| window == member.as_bytes())
+    })
 }
 
 /// Parses a form. A parameter without a value counts as left out (RFC 6749 section 3.2).
@@ -97,7 +101,14 @@ fn form_members(body: &[u8]) -> Result<ZeroizingMap, ExchangeError> {
 fn json(name: &str, text: &[u8]) -> Result<Value, InvalidRequest> {
     let parsed = secret_json::body(text);
     match (parsed, secret_json::check_unique_members(text)) {
-        (Ok(value), Ok(())) => Ok(value),
+        (Ok(mut value), Ok(())) => {
+            if let Ok(text) = str::from_utf8(text)
+                && name == BUDGETS
+            {
+                budgets::keep_dollars_of(&mut value, text);
+            }
+            Ok(value)
+        }
         (Ok(_), Err(_)) => Err(InvalidRequest::new(name, "must not have a member twice")),
         (Err(_), _) => Err(InvalidRequest::new(name, "must be JSON text in a form")),
     }

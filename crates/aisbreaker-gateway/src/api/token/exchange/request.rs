@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use super::{
     super::{
+        budgets::BUDGETS,
         mint_request::{self, Reader},
         secret_json::{self, ZeroizingMap},
         token_response::ACCESS_TOKEN,
@@ -52,7 +53,7 @@ impl ExchangeRequest {
         for name in ONLY_FOR_MINTING {
             if members.contains_key(name) {
                 let problem = "is for minting; an exchange takes its secrets from subject_token, \
-                               and restrict and requestQuotas as they are";
+                               and restrict, requestQuotas and budgets as they are";
                 return Err(InvalidRequest::new(name, problem).into());
             }
         }
@@ -74,7 +75,7 @@ impl ExchangeRequest {
         }
         let mut reader = Reader::default();
         let child = child(members, &mut reader, max_lifetime)?;
-        reader.warn_about(members, "");
+        reader.ignore(members, "")?;
         Ok(Self {
             subject_token,
             resources,
@@ -159,6 +160,9 @@ fn child(
     }
     if let Some(quotas) = take(members, "requestQuotas") {
         child.request_quotas = Some(reader.quotas(quotas, "requestQuotas")?);
+    }
+    if let Some(budgets) = take(members, BUDGETS) {
+        child.budgets = reader.budgets(budgets)?;
     }
     if let Some(restrict) = take(members, "restrict") {
         child.restrict = mint_request::restrictions(restrict)?;
