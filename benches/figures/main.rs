@@ -17,6 +17,7 @@
 mod cpu;
 mod gateway;
 mod memory;
+mod prices;
 mod quota;
 mod redis;
 mod row;
@@ -63,6 +64,7 @@ fn main() {
     measurements.extend(sweep::rows());
     measurements.extend(redis::rows());
     measurements.extend(gateway::rows());
+    measurements.extend(prices::rows());
     measurements.extend(server::rows(server));
     measurements.retain(|measurement| measurement.name().contains(&args.only));
     let rows: Vec<row::Row> = measurements

@@ -251,6 +251,15 @@ def folded(price, report, row):
     return price
 
 
+def writing(rates, report, row):
+    """Adds the price of reading to that of writing to a cache where the latter comes on top of it: what is written costs
+    nowhere less than what is read."""
+    for name in ("cache_write_mtok", "cache_write_1h_mtok"):
+        if name in rates and rates[name] < rates.get("input_mtok", Decimal(0)):
+            report.add("the price of writing to a cache comes on top", f"{row}: {name} {rates[name]}")
+            rates[name] += rates["input_mtok"]
+
+
 def rates_text(rates):
     values = [rates.get(name) for name in NAMES]
     while values and values[-1] is None:
@@ -467,7 +476,9 @@ def fill_gaps(row, matched, report):
             report.add("the lists differ", f"{row['where']} ({name}): {both}")
             continue
         for key, value in other["base"].items():
-            if key not in price["base"]:
+            # There, a zero is often what is not known. Where nothing is written, it is true.
+            is_write = key.startswith("cache_write") and value < price["base"]["input_mtok"]
+            if key not in price["base"] and not is_write and (value or key == "output_mtok"):
                 price["base"][key] = value
                 if price["above"]:
                     above = (other["above"] or (0, {}))[1].get(key)
@@ -498,6 +509,9 @@ def litellm_rows(provider, litellm, report):
         if price is None or price["base"]["input_mtok"] == 0:
             report.add("left out", f"{ours} {name} has no price in tokens")
             continue
+        for rates in [price["base"]] + ([price["above"][1]] if price["above"] else []):
+            for key in [key for key, value in rates.items() if not value and key != "output_mtok"]:
+                del rates[key]
         row = {"where": f"{ours} {name}", "price": price, "models": [name], "tiers": {}}
         row["limits"] = limits([entry], None)
         rows.append(finished(row, ours, report))
@@ -512,6 +526,8 @@ def finished(row, ours, report):
         price["above"][1].pop("requests_kcount", None)
     tiers = {tier: completed(price, rates, tier) for tier, rates in row["tiers"].items()}
     folded(price, report, row["where"])
+    for rates in [price["base"]] + ([price["above"][1]] if price["above"] else []):
+        writing(rates, report, row["where"])
     tiers = {tier: tier_text(price, folded(rates, Report(), "")) for tier, rates in tiers.items()}
     if ours == "anthropic.com":
         # What a commitment to capacity costs is agreed on; it is never more than the list price.

@@ -12,6 +12,7 @@ mod logs;
 mod metrics;
 mod notify;
 mod openapi;
+mod prices;
 mod reload;
 mod secret_files;
 mod setting_messages;

@@ -25,7 +25,6 @@ const TEXT: &str = include_str!("../prices.tsv");
 /// The rows of the built-in table.
 pub(super) struct Builtin {
     pub(super) rows: HashMap<&'static str, Names>,
-    pub(super) row_count: usize,
 }
 
 pub(super) static BUILTIN: LazyLock<Builtin> = LazyLock::new(read_builtin);
@@ -61,10 +60,7 @@ fn days_since_epoch(year: u64, month: u64, day: u64) -> u64 {
 
 /// Reads the table. A row that cannot be read is left out: a test checks that there is none.
 pub(super) fn read_builtin() -> Builtin {
-    let mut builtin = Builtin {
-        rows: HashMap::new(),
-        row_count: 0,
-    };
+    let mut rows: HashMap<&'static str, Names> = HashMap::new();
     let mut provider = "";
     for line in TEXT.lines().skip(2) {
         let Some((id, rest)) = line.split_once('\t') else {
@@ -77,13 +73,12 @@ pub(super) fn read_builtin() -> Builtin {
             continue;
         };
         let price = Price(Arc::new(row));
-        let names = builtin.rows.entry(provider).or_default();
+        let names = rows.entry(provider).or_default();
         for model in models.split(' ') {
             names.insert(Cow::Borrowed(model), price.clone());
         }
-        builtin.row_count += 1;
     }
-    builtin
+    Builtin { rows }
 }
 
 /// Reads a row from its second cell on.
@@ -158,16 +153,48 @@ mod tests {
 
     #[test]
     fn every_row_is_read_and_names_a_provider_of_the_table() {
-        let lines = TEXT.lines().skip(2).count();
+        let lines: Vec<&str> = TEXT.lines().skip(2).collect();
+        for line in &lines {
+            let row = line.split_once('\t').and_then(|(_, rest)| read_row(rest));
+            assert!(row.is_some(), "{line}");
+        }
+        assert!(lines.len() > 500, "{}", lines.len());
         let table = read_builtin();
-        assert_eq!(table.row_count, lines);
-        assert!(lines > 500, "{lines}");
         let providers = Providers::builtin();
         for id in table.rows.keys() {
             let provider = providers.find(id).unwrap();
             assert_eq!(provider.id, *id);
         }
         assert!(!table.rows.contains_key("azure.com"));
+    }
+
+    #[test]
+    fn writing_to_a_cache_and_priority_cost_no_less_than_usual() {
+        for line in TEXT.lines().skip(2) {
+            let (_, rest) = line.split_once('\t').unwrap();
+            let (_, row) = read_row(rest).unwrap();
+            let tariffs = [Some(row.standard.clone()), priority(&row)];
+            for tariff in tariffs.into_iter().flatten() {
+                let above = tariff.above.as_ref().map(|above| above.rates);
+                for rates in [Some(tariff.base), above].into_iter().flatten() {
+                    assert!(rates.cache_write >= rates.input, "{line}");
+                    assert!(rates.cache_write_1h >= rates.cache_write, "{line}");
+                }
+                assert!(tariff.base.input >= row.standard.base.input, "{line}");
+                assert!(tariff.base.output >= row.standard.base.output, "{line}");
+            }
+        }
+    }
+
+    /// Returns the rates of priority, unless they are a factor of the standard ones.
+    fn priority(row: &Row) -> Option<Tariff> {
+        match row.priority.as_ref()? {
+            TierTariff::Rates(tariff) => Some((**tariff).clone()),
+            TierTariff::Factor(thousandths) => {
+                assert!(*thousandths >= 1_000);
+                None
+            }
+        }
     }
 
     #[test]

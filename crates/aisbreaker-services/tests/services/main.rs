@@ -12,6 +12,7 @@
 )]
 
 mod anthropic;
+mod cost_table;
 mod faults;
 mod filters;
 mod gemini;
@@ -23,6 +24,7 @@ mod native_protocols;
 mod network;
 mod openai;
 mod openai_stream;
+mod prices;
 mod replicate;
 mod restrictions;
 mod stream_faults;
