@@ -187,6 +187,9 @@ pub struct Usage {
     /// The total number of tokens, if the provider reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_tokens: Option<u64>,
+    /// What the request cost in dollars, if the server counts that and knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
     /// Milliseconds from the request to the complete response.
     pub total_milliseconds: u64,
     /// Warnings about this response for the client.
@@ -211,6 +214,7 @@ impl Usage {
             input_tokens: None,
             output_tokens: None,
             total_tokens: None,
+            cost: None,
             total_milliseconds: 0,
             warnings: Vec::new(),
             other: Map::new(),

@@ -5,7 +5,7 @@ pub(crate) mod counters;
 mod quota_state;
 mod ratelimit_headers;
 pub(crate) mod refusal;
-mod saved;
+pub(crate) mod saved;
 
 use std::{
     net::IpAddr,

@@ -78,6 +78,12 @@ pub struct Config {
     pub revoked_before: Option<SystemTime>,
     /// Where revocations outlive the process, besides the shared store.
     pub revocation_log: Option<Arc<dyn RevocationLog>>,
+    /// Whether budgets may last for longer than a day: what is counted outlives the process, or the
+    /// operator accepts that it does not.
+    pub long_budgets: bool,
+    /// Whether requests with budgets are admitted uncounted while the shared store does not answer.
+    /// Otherwise they are refused.
+    pub uncounted_budgets: bool,
     /// Counters to resume. `None`: all start at zero.
     pub saved_counters: Option<SavedCounters>,
     /// Where the spans of requests go. `None`: nothing is traced.
@@ -114,6 +120,8 @@ impl Config {
             operator_secret: None,
             revoked_before: None,
             revocation_log: None,
+            long_budgets: false,
+            uncounted_budgets: false,
             saved_counters: None,
             span_sink: None,
         }

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::{
-    failure::Failure,
+    failure::{ErrorType, Failure},
     route::operation::{self, PathDialect},
 };
 
@@ -180,6 +180,15 @@ fn event(name: &str, data: &impl Serialize) -> Vec<u8> {
 fn openai(failure: &Failure) -> OpenAiError<'_> {
     let is_model_error = failure.param == Some("model");
     let (kind, code) = match failure.status {
+        _ if failure.error_type == ErrorType::TokensExceeded => {
+            ("tokens", Some("rate_limit_exceeded"))
+        }
+        _ if is_about_money(failure.error_type) => {
+            ("insufficient_quota", Some("insufficient_quota"))
+        }
+        _ if failure.error_type == ErrorType::PriceUnknown => {
+            ("permission_error", Some(ErrorType::PriceUnknown.as_str()))
+        }
         StatusCode::UNAUTHORIZED => ("invalid_request_error", Some("invalid_api_key")),
         StatusCode::FORBIDDEN => ("permission_error", Some("permission_denied")),
         StatusCode::NOT_FOUND if is_model_error => {
@@ -200,8 +209,17 @@ fn openai(failure: &Failure) -> OpenAiError<'_> {
     }
 }
 
+/// Returns whether a budget in dollars refused a request.
+fn is_about_money(error_type: ErrorType) -> bool {
+    matches!(
+        error_type,
+        ErrorType::BudgetExceeded | ErrorType::BudgetSpent
+    )
+}
+
 fn anthropic(failure: &Failure) -> AnthropicError<'_> {
     let kind = match failure.status {
+        StatusCode::PAYMENT_REQUIRED => "billing_error",
         StatusCode::UNAUTHORIZED => "authentication_error",
         StatusCode::FORBIDDEN => "permission_error",
         StatusCode::NOT_FOUND => "not_found_error",

@@ -10,6 +10,7 @@ use http::{Method, Request, Response, request::Parts};
 use http_body::Body;
 
 use crate::{
+    admission::saved,
     clock::Clock,
     config::Config,
     dialect,
@@ -206,13 +207,19 @@ impl Gateway {
     pub fn write_counters(&self, mut to: impl io::Write) -> io::Result<()> {
         let state = &self.0.state;
         let now = (state.clock.monotonic(), state.clock.wall());
-        state.backend.write_counters(now, &mut to)
+        let written = saved::write_budgets(&state.ledgers, now, &mut to)
+            .and_then(|()| state.backend.write_counters(now, &mut to));
+        if written.is_err() {
+            state.ledgers.mark_unwritten();
+        }
+        written
     }
 
     /// Returns whether anything was charged since [`write_counters`](Self::write_counters).
     #[must_use]
     pub fn has_unwritten_counters(&self) -> bool {
-        self.0.state.backend.has_unwritten()
+        let state = &self.0.state;
+        state.backend.has_unwritten() || state.ledgers.has_unwritten()
     }
 
     /// Notes that what was written last is lost.
@@ -227,6 +234,7 @@ impl Gateway {
             ticks.tick().await;
             let state = &self.0.state;
             state.backend.sweep(state.clock.monotonic());
+            state.ledgers.sweep(state.clock.monotonic());
             state.revocations.sweep(state.clock.wall());
         }
     }

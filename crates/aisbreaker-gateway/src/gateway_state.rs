@@ -5,10 +5,16 @@ use std::{sync::Arc, time::Duration};
 
 use aisbreaker_egress::MemoryBudget;
 
+use aisbreaker_quota::ledger::Ledger;
+
 use crate::{
     admission::{
         backend::{Backend, SharedQuotas},
         counters,
+    },
+    budgets::{
+        MAX_ACCOUNTS,
+        ledgers::{Ledgers, MemoryLedger},
     },
     clock::Clock,
     config::Config,
@@ -25,6 +31,7 @@ use crate::{
 /// The parts of a gateway that outlive its configurations.
 pub(crate) struct GatewayState {
     pub(crate) backend: Arc<Backend>,
+    pub(crate) ledgers: Ledgers,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) memories: ClientMemories,
     pub(crate) body_limits: BodyLimits,
@@ -45,14 +52,24 @@ impl GatewayState {
     pub(crate) fn new(config: &mut Config, clock: Arc<dyn Clock>) -> Self {
         let shared_quotas = config.shared_quotas.take();
         let metrics = Arc::new(Metrics::new(shared_quotas.is_some()));
-        let counters = match config.saved_counters.take() {
-            Some(saved) => saved.into_counters(),
-            None => counters::counters(clock.monotonic(), config.max_counters),
+        let (counters, budgets) = match config.saved_counters.take() {
+            Some(saved) => saved.into_parts(),
+            None => {
+                let counters = counters::counters(clock.monotonic(), config.max_counters);
+                (counters, None)
+            }
+        };
+        let ledgers = match &shared_quotas {
+            Some(shared) => Ledgers::Store(shared.engine().ledger()),
+            None => Ledgers::Memory(Arc::new(MemoryLedger::new(
+                budgets.unwrap_or_else(|| Ledger::new(clock.monotonic(), MAX_ACCOUNTS)),
+            ))),
         };
         let shared_engine = shared_quotas.as_ref().map(SharedQuotas::engine);
         let backend = Backend::new(counters, shared_quotas, metrics.quotas.clone());
         Self {
             backend: Arc::new(backend),
+            ledgers,
             revocations: Arc::new(Revocations::new(
                 config.revocation_log.take(),
                 shared_engine,
@@ -73,6 +90,11 @@ impl GatewayState {
     }
     /// Returns the metrics in this format.
     pub(crate) fn metrics_text(&self, format: MetricsFormat) -> String {
+        let accounts = i64::try_from(self.ledgers.account_count());
+        self.metrics
+            .budgets
+            .accounts
+            .set(accounts.unwrap_or(i64::MAX));
         let now = Snapshot {
             quota_counters: self.backend.counter_count(),
             revoked_keys: self.revocations.len(),

@@ -42,6 +42,7 @@ mod admin;
 mod admission;
 mod api;
 mod authenticate;
+mod budgets;
 mod client_id;
 mod clock;
 mod config;

@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use crate::{
     admission::{Admission, Permit, refusal::NotAdmitted},
     authenticate::{self, AuthenticationError, Authenticator, Caller, offline::OfflineFailures},
+    budgets::Budgets,
     clock::Clock,
     cors::AllowedOrigin,
     failure::Failure,
@@ -40,6 +41,7 @@ pub struct Pipeline {
     /// Keys that were issued before are refused.
     pub(crate) revoked_before: Option<SystemTime>,
     pub(crate) admission: Admission,
+    pub(crate) budgets: Arc<Budgets>,
     pub(crate) body_limits: BodyLimits,
     pub(crate) memories: ClientMemories,
     pub(crate) clock: Arc<dyn Clock>,
@@ -68,6 +70,7 @@ pub struct Permitted {
 #[derive(Debug)]
 pub struct Admitted {
     caller: Caller,
+    client: IpAddr,
     hops: u8,
     permit: Permit,
     received: SystemTime,
@@ -224,6 +227,7 @@ impl Pipeline {
         log.mark_charged();
         Ok(Admitted {
             caller,
+            client,
             hops,
             permit,
             received,
@@ -331,6 +335,10 @@ impl Permitted {
 impl Admitted {
     pub(crate) fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    pub(crate) fn client(&self) -> IpAddr {
+        self.client
     }
 
     /// Returns how many aisbreaker servers forwarded the request.

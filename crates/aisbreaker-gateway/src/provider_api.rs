@@ -7,6 +7,7 @@
 //! - `resolve` finds the services to call;
 //! - `model` finds and replaces the model in a body;
 //! - `headers` filters header fields in both directions;
+//! - `spending` reserves what a request may cost;
 //! - `models` lists the models of all services;
 //! - `usage_request` asks for the usage of a stream that is charged for.
 
@@ -16,6 +17,7 @@ mod headers;
 pub(crate) mod model;
 mod models;
 pub(crate) mod resolve;
+mod spending;
 mod usage_request;
 
 use std::{sync::Arc, time::Duration};
@@ -33,6 +35,7 @@ use self::{
     usage_request::{UsageRequest, wants_usage},
 };
 use crate::{
+    budgets::Budgets,
     failure::Failure,
     memory::ClientMemory,
     pipeline::{Admitted, Permitted, Pipeline},
@@ -53,6 +56,7 @@ pub struct ProviderApi {
     model_lists: ModelListCache,
     /// The idle time of a stream after which a keep-alive is sent.
     keep_alive: Duration,
+    budgets: Arc<Budgets>,
 }
 
 /// A request for an operation, as its route knows it.
@@ -77,11 +81,12 @@ struct UnparsedRequest<'a> {
 }
 
 impl ProviderApi {
-    pub(crate) fn new(relay: Relay, keep_alive: Duration) -> Self {
+    pub(crate) fn new(relay: Relay, keep_alive: Duration, budgets: Arc<Budgets>) -> Self {
         Self {
             relay,
             model_lists: ModelListCache::default(),
             keep_alive,
+            budgets,
         }
     }
 

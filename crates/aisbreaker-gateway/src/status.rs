@@ -3,6 +3,7 @@
 //! There is one `match` per error enum and no `_` arm, so a new variant does not compile until
 //! somebody has chosen its status. Those of the OAuth endpoints are in `oauth`.
 
+mod budgets;
 mod oauth;
 
 use aisbreaker_api::InvalidRequest;

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use aisbreaker_services::Registry;
+use aisbreaker_services::{Providers, Registry};
 use bytes::Bytes;
 use http::{Response, request::Parts};
 use http_body::Body;
@@ -19,6 +19,7 @@ use crate::{
         token::{Minter, grant_rules::GrantRules},
     },
     authenticate::Authenticator,
+    budgets::{Budgets, ledgers::Ledgers},
     config::Config,
     cors, dialect,
     failure::Failure,
@@ -76,11 +77,21 @@ impl Surfaces {
             default: config.default_quotas,
             minting: config.mint_quotas,
         };
+        let budgets = Arc::new(Budgets {
+            ledgers: state.ledgers.clone(),
+            prices: config.prices,
+            max_lifetime: config.max_expiration,
+            may_last: config.long_budgets || matches!(state.ledgers, Ledgers::Store(_)),
+            may_be_uncounted: config.uncounted_budgets,
+            clock: Arc::clone(&state.clock),
+            metrics: state.metrics.budgets.clone(),
+        });
         let pipeline = Pipeline {
             authenticator,
             revocations: Arc::clone(&state.revocations),
             revoked_before: config.revoked_before,
             admission: Admission::new(Arc::clone(&state.backend), quotas),
+            budgets: Arc::clone(&budgets),
             body_limits: state.body_limits,
             memories: state.memories.clone(),
             clock: Arc::clone(&state.clock),
@@ -95,6 +106,11 @@ impl Surfaces {
             process: ProcessApi {
                 registry: registry.clone(),
                 keep_alive: state.keep_alive,
+                budgets: Arc::clone(&budgets),
+                providers: match &config.relay {
+                    Some(relay) => relay.providers().clone(),
+                    None => Providers::builtin(),
+                },
             },
             introspection: IntrospectionApi {
                 operator_secret: config.operator_secret.clone(),
@@ -111,7 +127,7 @@ impl Surfaces {
             },
             provider_api: config
                 .relay
-                .map(|relay| ProviderApi::new(relay, state.keep_alive)),
+                .map(|relay| ProviderApi::new(relay, state.keep_alive, Arc::clone(&budgets))),
             describes_api: config.openapi,
         }
     }

@@ -47,7 +47,7 @@ pub use relay::{ForwardedRequest, Relay};
 pub use secret::{mask, secret_header};
 pub use service::{
     Attempts, Call, CallInProgress, CallOutcome, Event, EventStream, ProviderCall, ProviderCalls,
-    Reached, Registry, RegistryBuilder, Reply, ReplyFuture, Service, Target,
+    Reached, ReachedService, Registry, RegistryBuilder, Reply, ReplyFuture, Service, Target,
 };
 pub use sniff::{MAX_SNIFFED_BYTES, Sniffed, sniff};
 pub use stream_end::{LongEvent, StreamKind, StreamProgress, StreamState};

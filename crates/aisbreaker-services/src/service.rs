@@ -25,7 +25,7 @@ pub use self::{
     attempts::Attempts,
     provider_calls::{CallInProgress, CallOutcome, ProviderCall, ProviderCalls},
     registry::{Registry, RegistryBuilder},
-    restricted::{Reached, Target},
+    restricted::{Reached, ReachedService, Target},
 };
 use crate::{
     credentials::Credentials,
@@ -202,6 +202,10 @@ impl fmt::Debug for Reply {
 #[expect(
     clippy::exhaustive_enums,
     reason = "the two events of the API; errors are items of the stream"
+)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a stream has one final event, which is moved as it comes"
 )]
 pub enum Event {
     /// A piece of the answer.

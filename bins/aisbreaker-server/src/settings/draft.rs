@@ -30,6 +30,7 @@ pub(super) struct Draft {
     pub(super) tls: TlsDraft,
     pub(super) store: StoreDraft,
     pub(super) state_file: Option<PathBuf>,
+    pub(super) has_volatile_budgets: bool,
     pub(super) state_interval: Duration,
     /// Whether unknown variables are faults.
     pub(super) is_strict: bool,
@@ -48,6 +49,7 @@ impl Draft {
             tls: TlsDraft::default(),
             store: StoreDraft::default(),
             state_file: None,
+            has_volatile_budgets: false,
             state_interval: Duration::from_secs(60),
             is_strict: false,
         }
@@ -167,6 +169,7 @@ impl Draft {
             }
         }
         settings.store = self.store.finish(&mut faults);
+        settings.gateway.long_budgets = self.has_volatile_budgets || self.state_file.is_some();
         settings.state = self.state_file.map(|path| StateSettings {
             path,
             interval: self.state_interval,

@@ -17,6 +17,7 @@
 //! Services and providers are not here but in `services.rs`, and prices in `prices.rs`: they are whole
 //! tables, which only the configuration file can hold.
 
+mod budgets;
 mod key_lifecycle;
 mod times;
 mod tls;
@@ -319,6 +320,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         },
         ..PLAIN
     },
+    budgets::VOLATILE,
     Setting {
         key: Some("max_counters"),
         variable: "AISBREAKER_MAX_COUNTERS",
@@ -415,6 +417,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         },
         ..PLAIN
     },
+    budgets::ON_STORE_FAILURE,
     Setting {
         key: Some("replicas"),
         variable: "AISBREAKER_REPLICAS",

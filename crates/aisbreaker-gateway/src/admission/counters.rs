@@ -214,7 +214,7 @@ pub(crate) fn offline_failure_charge(
 }
 
 /// Returns the first 128 bits of a key's id: all of a `jti`, and enough of a digest.
-pub(super) fn counter_name(id: KeyId) -> [u8; 16] {
+pub(crate) fn counter_name(id: KeyId) -> [u8; 16] {
     id.as_bytes().first_chunk().copied().unwrap_or_default()
 }
 

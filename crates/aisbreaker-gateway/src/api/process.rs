@@ -1,10 +1,13 @@
 //! `POST /api/v1/process`: calls a service of the registry.
 
+mod spending;
+
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use aisbreaker_api::ProcessCall;
 use aisbreaker_services::{
-    Call, Event, EventStream, Registry, Reply, ReportedTokens, ServiceError, Tokens,
+    Call, Event, EventStream, ProviderCalls, Providers, Registry, Reply, ReportedTokens,
+    ServiceError, Tokens,
 };
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
@@ -13,6 +16,10 @@ use http_body::Body;
 
 use crate::{
     authenticate::Caller,
+    budgets::{
+        Budgets,
+        hold::{BudgetHold, Outcome, settle_failure},
+    },
     failure::Failure,
     memory::ClientMemory,
     pipeline::{Admitted, Permitted, Pipeline, parse_judge_and_admit},
@@ -23,7 +30,7 @@ use crate::{
         hold_memory, with_headers, write_attempts, write_stream_headers,
     },
     restrictions::KeyUse,
-    telemetry::access_log::AccessLog,
+    telemetry::access_log::{AccessLog, dollars},
 };
 
 /// The `process` surface.
@@ -32,6 +39,9 @@ pub struct ProcessApi {
     pub(crate) registry: Registry,
     /// The idle time of a stream after which a keep-alive is sent.
     pub(crate) keep_alive: Duration,
+    pub(crate) budgets: Arc<Budgets>,
+    /// Those whose models have prices.
+    pub(crate) providers: Providers,
 }
 
 /// A request to `process`, parsed.
@@ -97,8 +107,15 @@ impl ProcessApi {
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, Failure> {
         let hops = admitted.hops();
+        let calls = log.record_provider_calls();
+        let reserved = self.reserve(&request.call, &admitted, &calls).await;
         let (caller, permit) = admitted.into_parts();
-        let outcome = match self.call_service(request, caller, hops, log).await {
+        let reserved = match reserved {
+            Ok(reserved) => reserved.map(|reserved| reserved.hold),
+            Err(failure) => return permit.report(Err(failure)),
+        };
+        let call = (request, caller, hops);
+        let outcome = match self.call_service(call, (calls, reserved), log).await {
             Ok(response) => hold_memory(response, log),
             Err(error) => Err(error.into()),
         };
@@ -110,9 +127,8 @@ impl ProcessApi {
 
     async fn call_service(
         &self,
-        ProcessRequest { call, memory }: ProcessRequest,
-        caller: Caller,
-        hops: u8,
+        (ProcessRequest { call, memory }, caller, hops): (ProcessRequest, Caller, u8),
+        (calls, mut hold): (ProviderCalls, Option<Box<BudgetHold>>),
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, ServiceError> {
         let is_stream = call.request.stream;
@@ -126,13 +142,19 @@ impl ProcessApi {
         .with_hops(hops)
         .with_budget(memory.budget().clone())
         .with_trace(log.trace());
-        call.provider_calls = log.record_provider_calls();
-        self.registry.check_call(&call)?;
+        call.provider_calls = calls;
+        if let Err(error) = self.registry.check_call(&call) {
+            spending::settle(hold.as_deref_mut(), Outcome::Refused);
+            return Err(error);
+        }
         log.set_service(call.service_id.as_str());
         log.set_attempts(call.attempts.clone());
         call.tokens = ReportedTokens::kept();
         if is_stream {
             log.mark_stream();
+        }
+        if let Some(hold) = &mut hold {
+            hold.note_call(None);
         }
         let reported = call.tokens.clone();
         let request_id = log.request_id().clone();
@@ -151,22 +173,33 @@ impl ProcessApi {
                 (Reply::Final(response), true) => {
                     Ok(encode(stream::iter([Ok(Event::Final(response))]).boxed()))
                 }
-                (reply, _) => respond_whole(reply, &tokens, log).await,
+                (reply, _) => respond_whole(reply, (&tokens, hold.as_deref_mut()), log).await,
             }
         });
-        match responded.catch_unwind().await {
+        let responded = match responded.catch_unwind().await {
             Ok(outcome) => outcome,
             Err(_panic) => Err(service_panicked()),
+        };
+        match (responded, hold) {
+            (Ok(mut response), Some(hold)) if is_stream => {
+                response.body_mut().hold_budget(hold);
+                Ok(response)
+            }
+            (Err(error), Some(mut hold)) => {
+                settle_failure(&mut hold, &error);
+                Err(error)
+            }
+            (responded, _) => responded,
         }
     }
 }
 
 async fn respond_whole(
     reply: Reply,
-    reported: &ReportedTokens,
+    (reported, hold): (&ReportedTokens, Option<&mut BudgetHold>),
     log: &mut AccessLog,
 ) -> Result<Response<ResponseBody>, ServiceError> {
-    let response = match reply {
+    let mut response = match reply {
         Reply::Final(response) => response,
         Reply::Stream(events) => {
             let response = final_response(events).await;
@@ -179,7 +212,11 @@ async fn respond_whole(
             return Err(ServiceError::Internal(cause.into()));
         }
     };
-    log.set_tokens(Tokens::of(&response.usage).merge(reported.get()));
+    let tokens = Tokens::of(&response.usage).merge(reported.get());
+    log.set_tokens(tokens);
+    let cost = spending::settle(hold, Outcome::Answered(tokens));
+    log.set_cost(cost);
+    response.usage.cost = cost.and_then(dollars);
     Ok(response::json(StatusCode::OK, &response))
 }
 

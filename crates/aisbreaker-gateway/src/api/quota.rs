@@ -7,12 +7,18 @@ use std::{
 };
 
 use aisbreaker_quota::{Refusal, Standing, Standings, shared::StoreError};
+use aisbreaker_token::Usd;
 use http::{Response, request::Parts};
 use serde::Serialize;
 
 use crate::{
+    budgets::{
+        Budgets,
+        account::{Accounts, Unit},
+    },
     clock::ceil_seconds,
     failure::Failure,
+    opened_key::Key,
     pipeline::Pipeline,
     request::head::{Endpoints, Head, Surface},
     response::{self, ResponseBody},
@@ -78,12 +84,24 @@ struct AncestorLimits {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Limit {
+    unit: &'static str,
     scope: &'static str,
     window: &'static str,
-    limit: NonZeroU32,
-    remaining: u32,
-    /// Seconds until the oldest counted request leaves the window, rounded up; 0 if none counts.
-    reset_seconds: u64,
+    limit: Amount,
+    /// What is reserved does not remain.
+    remaining: Amount,
+    /// Seconds until the oldest counted request leaves the window, rounded up; 0 if none counts, and
+    /// nothing if it never leaves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reset_seconds: Option<u64>,
+}
+
+/// Requests or tokens as a number, dollars as the text of a decimal, which is exact.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Amount {
+    Count(u64),
+    Dollars(String),
 }
 
 /// Answers a quota query.
@@ -120,6 +138,28 @@ pub(crate) async fn serve(
                 limits,
             });
         }
+    }
+    if let Some(accounts) = pipeline.budgets.accounts(key, permitted.client()) {
+        for (level, limit) in budgets(&pipeline.budgets, &accounts).await? {
+            if level == 0 {
+                own_limits.push(limit);
+                continue;
+            }
+            let known = ancestors.iter().position(|one| one.level == level);
+            let place = known.unwrap_or_else(|| {
+                ancestors.push(AncestorLimits {
+                    key_id: key.and_then(|key| id_at(key, level)),
+                    level,
+                    are_default_quotas: false,
+                    limits: Vec::new(),
+                });
+                ancestors.len() - 1
+            });
+            if let Some(ancestor) = ancestors.get_mut(place) {
+                ancestor.limits.push(limit);
+            }
+        }
+        ancestors.sort_by_key(|ancestor| ancestor.level);
     }
     let body = QuotaResponse {
         key_id: key.map(|key| key.id.to_string()),
@@ -162,6 +202,12 @@ impl QuotaError {
     }
 }
 
+/// Returns the id of the key that this one was made from, so many steps away.
+fn id_at(key: &Key, level: usize) -> Option<String> {
+    let index = key.ancestors.len().checked_sub(level)?;
+    Some(key.ancestors.get(index)?.id.to_string())
+}
+
 /// Returns whole seconds, 0 if the time is over.
 fn seconds_until(time: SystemTime, now: SystemTime) -> u64 {
     time.duration_since(now).unwrap_or_default().as_secs()
@@ -176,13 +222,45 @@ fn rfc3339(time: SystemTime) -> Option<String> {
 
 fn limits(standings: &Standings<2>) -> Vec<Limit> {
     let limit = |(charge, standing): (usize, Standing)| Limit {
+        unit: "requests",
         scope: if charge == 0 { "client" } else { "global" },
         window: standing.window.name(),
-        limit: standing.limit,
-        remaining: standing.remaining,
-        reset_seconds: ceil_seconds(standing.reset),
+        limit: Amount::Count(standing.limit.get().into()),
+        remaining: Amount::Count(standing.remaining.into()),
+        reset_seconds: Some(ceil_seconds(standing.reset)),
     };
     standings.iter().map(limit).collect()
+}
+
+/// Returns the budgets of a request's accounts, each with the level of its key.
+async fn budgets(
+    budgets: &Budgets,
+    accounts: &Accounts,
+) -> Result<Vec<(usize, Limit)>, QuotaError> {
+    let mut limits = Vec::new();
+    for account in &accounts.list {
+        let balances = budgets.balances(account).await;
+        for balance in balances.map_err(QuotaError::Unavailable)? {
+            let amount = |amount| match account.id.unit {
+                Unit::Tokens => Amount::Count(amount),
+                Unit::Usd => Amount::Dollars(Usd::from_nanos(amount).to_string()),
+            };
+            let limit = Limit {
+                unit: account.id.unit.name(),
+                scope: if account.id.is_global() {
+                    "global"
+                } else {
+                    "client"
+                },
+                window: balance.period.name(),
+                limit: amount(balance.limit),
+                remaining: amount(balance.remaining),
+                reset_seconds: balance.reset.map(ceil_seconds),
+            };
+            limits.push((account.level, limit));
+        }
+    }
+    Ok(limits)
 }
 
 #[cfg(test)]

@@ -51,6 +51,14 @@ error_types! {
     Forbidden = "forbidden",
     /// A quota is used up.
     QuotaExceeded = "quota_exceeded",
+    /// A budget in tokens has too little left.
+    TokensExceeded = "token_budget_exceeded",
+    /// A budget in dollars has too little left for now.
+    BudgetExceeded = "budget_exceeded",
+    /// A budget in dollars is spent for good.
+    BudgetSpent = "budget_spent",
+    /// A budget is in dollars, and the price of the model is not known.
+    PriceUnknown = "model_price_unknown",
     /// There is no such service or model.
     UnknownService = "unknown_service",
     /// There is no secret for the service.
@@ -116,6 +124,10 @@ impl ErrorType {
             | Self::Restricted
             | Self::Forbidden
             | Self::QuotaExceeded
+            | Self::TokensExceeded
+            | Self::BudgetExceeded
+            | Self::BudgetSpent
+            | Self::PriceUnknown
             | Self::UnknownService
             | Self::MissingSecret
             | Self::EgressForbidden

@@ -23,10 +23,12 @@ use super::{
     model::{BodyModel, replace_model},
     models,
     resolve::{ResolvedService, Resolver},
+    spending,
     usage_request::{UsageRequest, add_after_replaced, add_stream_options},
 };
 use crate::{
     authenticate::Caller,
+    budgets::hold::{BudgetHold, Outcome, settle_failure},
     failure::{ErrorType, Failure},
     form_urlencoded,
     memory::ClientMemory,
@@ -90,9 +92,14 @@ impl ProviderApi {
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, Failure> {
         let services = self.resolve(request, admitted.caller())?;
+        let calls = log.record_provider_calls();
+        let mut reserved = self.reserve(request, &services, (admitted, &calls)).await?;
         let attempts = Attempts::default();
-        let records = (&attempts, &log.record_provider_calls());
-        let called = self.call(request, &services, admitted, records).await;
+        let records = (&attempts, &calls);
+        let hold = reserved.as_mut().map(|reserved| &mut *reserved.hold);
+        let called = self
+            .call(request, &services, admitted, (records, hold))
+            .await;
         if let Some(last) = attempts.last() {
             log.set_service(&last);
         }
@@ -106,6 +113,9 @@ impl ProviderApi {
         let provided = match called {
             Ok(provided) => provided,
             Err(error) => {
+                if let Some(reserved) = &mut reserved {
+                    settle_failure(&mut reserved.hold, &error);
+                }
                 let mut failure = Failure::from(ProviderApiError::from(error));
                 write_attempts(&reported, &mut failure.headers);
                 return Err(failure);
@@ -114,6 +124,10 @@ impl ProviderApi {
         drop(log.take_reservation());
         let mut response = self.respond(provided, request, log)?;
         write_attempts(&reported, response.headers_mut());
+        if let Some(reserved) = reserved {
+            spending::write_headers(&reserved, response.headers_mut());
+            hold_budget(reserved.hold, &mut response);
+        }
         Ok(response)
     }
 
@@ -152,7 +166,7 @@ impl ProviderApi {
         request: &ProxiedRequest<'_>,
         services: &'a [ResolvedService],
         admitted: &Admitted,
-        (attempts, calls): (&Attempts, &ProviderCalls),
+        ((attempts, calls), mut hold): ((&Attempts, &ProviderCalls), Option<&mut BudgetHold>),
     ) -> Result<ProviderResponse<'a>, ServiceError> {
         let deadline = self.relay.deadline();
         let mut outcome: Option<Result<ProviderResponse<'a>, ServiceError>> = None;
@@ -164,6 +178,9 @@ impl ProviderApi {
             let outgoing = request.outgoing(service, &path, admitted, deadline);
             if let Some(Ok(failed)) = &mut outcome {
                 failed.call.abandon();
+            }
+            if let Some(hold) = &mut hold {
+                hold.note_call(self.budgets.price(&request.called_model(service)));
             }
             let mut call = calls.begin(&service.service_id);
             let sent = self.relay.send(outgoing).await;
@@ -278,6 +295,16 @@ impl ProviderApi {
     }
 }
 
+/// Has a response settle what is reserved for it. One that the provider refused has cost nothing.
+fn hold_budget(mut hold: Box<BudgetHold>, response: &mut Response<ResponseBody>) {
+    let status = response.status();
+    if status.is_client_error() || status.is_server_error() {
+        let _settled = hold.settle(Outcome::Refused);
+    } else {
+        response.body_mut().hold_budget(hold);
+    }
+}
+
 /// What the body of a provider's response holds, as far as it can be read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum BodyKind {
@@ -339,6 +366,11 @@ impl fmt::Debug for ProxiedRequest<'_> {
 }
 
 impl ProxiedRequest<'_> {
+    /// Returns whether the content is a form.
+    pub(super) fn is_form(&self) -> bool {
+        media_type::is(&self.parts.headers, "multipart/form-data")
+    }
+
     /// Returns the model that the path or the body names.
     ///
     /// What is known by an id has the model that it was made with, whatever a body says.

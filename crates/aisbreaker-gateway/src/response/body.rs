@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::{
+    budgets::hold::{BudgetHold, Outcome},
     memory::{ClientMemory, MemoryHold},
     response::{
         events::EventBytes,
@@ -84,6 +85,18 @@ impl ResponseBody {
         Self { content, log: None }
     }
 
+    /// Has the body of a provider's response settle what is reserved for it when it is over.
+    pub(crate) fn hold_budget(&mut self, mut hold: Box<BudgetHold>) {
+        match &mut self.content {
+            Content::Passthrough(body) => body.hold_budget(hold),
+            Content::Events(events) => events.hold_budget(hold),
+            // Without content, the provider told nothing.
+            Content::Empty | Content::Full(..) => {
+                let _settled = hold.settle(Outcome::Unknown);
+            }
+        }
+    }
+
     /// Keeps the access log line until the body is over.
     pub(crate) fn attach(&mut self, mut log: AccessLog) {
         if matches!(self.content, Content::Empty) {
@@ -130,19 +143,23 @@ impl ResponseBody {
 
     fn log_stream(&mut self) {
         let Some(log) = &mut self.log else { return };
-        let (failure, tokens) = match &mut self.content {
-            Content::Events(events) => (events.failure(), events.tokens()),
+        let (failure, tokens, cost) = match &mut self.content {
+            Content::Events(events) => {
+                events.settle();
+                (events.failure(), events.tokens(), events.cost())
+            }
             Content::Passthrough(body) => {
                 body.end_call();
                 if body.is_event_stream() {
                     log.mark_stream();
                 }
-                (body.failure(), body.tokens())
+                (body.failure(), body.tokens(), body.cost())
             }
             // The tokens of a complete body are known before.
             Content::Empty | Content::Full(..) => return,
         };
         log.set_tokens(tokens);
+        log.set_cost(cost);
         if let Some(failure) = failure {
             log.set_error(failure.error_type);
             log.set_cause(failure.cause.clone());

@@ -17,7 +17,12 @@ use super::{
     keep_alive::{COMMENT, KeepAlive},
     stream_failure::StreamFailure,
 };
-use crate::{failure::Failure, memory::ClientMemory};
+use crate::{
+    budgets::hold::{BodyBudget, BudgetHold, Outcome},
+    failure::Failure,
+    memory::ClientMemory,
+    telemetry::access_log::dollars,
+};
 
 /// Events that are ready together leave in one frame of about this many bytes.
 const BATCH_BYTES: usize = 16 << 10;
@@ -38,6 +43,7 @@ pub(crate) struct EventBytes {
     keep_alive: KeepAlive,
     /// Every frame is held of this until the client has read it.
     memory: Arc<ClientMemory>,
+    budget: BodyBudget,
 }
 
 impl EventBytes {
@@ -59,7 +65,27 @@ impl EventBytes {
             reported,
             keep_alive: KeepAlive::new(keep_alive),
             memory,
+            budget: BodyBudget::default(),
         }
+    }
+
+    /// Sets what is settled when the stream is over.
+    pub(crate) fn hold_budget(&mut self, hold: Box<BudgetHold>) {
+        self.budget.set(hold);
+    }
+
+    /// Settles what is reserved for the stream, which is over.
+    pub(crate) fn settle(&mut self) {
+        let (last, so_far) = (self.tokens, self.reported.get());
+        self.budget.settle(|| match last {
+            Some(tokens) => Outcome::Answered(tokens),
+            None => Outcome::Cut(so_far),
+        });
+    }
+
+    /// Returns what the stream cost in nano-dollars, once that is settled and if it is known.
+    pub(crate) fn cost(&self) -> Option<u64> {
+        self.budget.cost()
     }
 
     /// Returns why the stream ended in an error, for the log.
@@ -100,9 +126,12 @@ impl EventBytes {
                 Poll::Ready(Some(Ok(Event::Progress(progress)))) => {
                     write_event(&mut frame, "progress", &progress)
                 }
-                Poll::Ready(Some(Ok(Event::Final(response)))) => {
+                Poll::Ready(Some(Ok(Event::Final(mut response)))) => {
+                    let tokens = Tokens::of(&response.usage).merge(self.reported.get());
+                    self.tokens = Some(tokens);
+                    self.budget.settle(|| Outcome::Answered(tokens));
+                    response.usage.cost = self.budget.cost().and_then(dollars);
                     write_event(&mut frame, "final", &response);
-                    self.tokens = Some(Tokens::of(&response.usage).merge(self.reported.get()));
                     self.is_over = true;
                 }
                 Poll::Ready(Some(Err(error))) => self.fail(&mut frame, error),

@@ -34,7 +34,12 @@ use super::{
     stream_failure::StreamFailure,
     usage_filter::UsageChunk,
 };
-use crate::{dialect, failure::Failure, memory::ClientMemory};
+use crate::{
+    budgets::hold::{BodyBudget, BudgetHold, Outcome},
+    dialect,
+    failure::Failure,
+    memory::ClientMemory,
+};
 
 /// How long the end of a body is awaited after the last event of its stream, so that both
 /// connections can be used again.
@@ -51,6 +56,7 @@ pub(crate) struct PassthroughBody {
     failure: Option<StreamFailure>,
     /// The call that this is the answer of.
     call: CallInProgress,
+    budget: BodyBudget,
 }
 
 /// What a body holds, as far as that matters here.
@@ -63,6 +69,17 @@ enum Content {
     Json(JsonEnds),
     Unlabelled(Unlabelled),
     Other,
+}
+
+impl Content {
+    /// Returns the tokens that the provider reported so far.
+    fn tokens(&self, rule: &UsageRule) -> Tokens {
+        match self {
+            Self::Events(stream) => stream.events.tokens(),
+            Self::Json(ends) => ends.tokens(rule),
+            Self::Unlabelled(_) | Self::Other => Tokens::default(),
+        }
+    }
 }
 
 struct EventStream {
@@ -134,6 +151,7 @@ impl PassthroughBody {
             memory,
             failure: None,
             call,
+            budget: BodyBudget::default(),
         }
     }
 
@@ -165,6 +183,7 @@ impl PassthroughBody {
             memory,
             failure: None,
             call,
+            budget: BodyBudget::default(),
         }
     }
 
@@ -178,8 +197,25 @@ impl PassthroughBody {
         matches!(self.content, Content::Events(_))
     }
 
+    /// Sets what is settled when the body is over.
+    pub(crate) fn hold_budget(&mut self, hold: Box<BudgetHold>) {
+        self.budget.set(hold);
+    }
+
+    /// Returns what the response cost in nano-dollars, once it is over and if that is known.
+    pub(crate) fn cost(&self) -> Option<u64> {
+        self.budget.cost()
+    }
+
     /// Ends the call to the provider: as complete, or since nobody waits for the rest.
     pub(crate) fn end_call(&mut self) {
+        let is_whole = self.is_complete() || self.is_over() || self.is_answered();
+        let is_whole = is_whole && self.failure.is_none() && !self.has_failed();
+        let tokens = || self.content.tokens(&self.usage);
+        self.budget.settle(|| match is_whole {
+            true => Outcome::Answered(tokens()),
+            false => Outcome::Cut(tokens()),
+        });
         if self.has_failed() {
             self.call.end(CallOutcome::ServerError);
         } else if self.is_complete() || self.is_over() || self.is_answered() {
@@ -204,11 +240,7 @@ impl PassthroughBody {
 
     /// Returns the tokens that the provider reported so far.
     pub(crate) fn tokens(&self) -> Tokens {
-        match &self.content {
-            Content::Events(stream) => stream.events.tokens(),
-            Content::Json(ends) => ends.tokens(&self.usage),
-            Content::Unlabelled(_) | Content::Other => Tokens::default(),
-        }
+        self.content.tokens(&self.usage)
     }
 
     /// Returns whether everything was forwarded, as far as is known without polling.

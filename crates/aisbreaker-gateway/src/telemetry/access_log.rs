@@ -9,7 +9,7 @@ use std::{
 };
 
 use aisbreaker_services::{Attempts, ProviderCall, ProviderCalls, Tokens, Trace};
-use aisbreaker_token::KeyId;
+use aisbreaker_token::{KeyId, Usd};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, request::Parts};
 
 use crate::{
@@ -65,6 +65,8 @@ pub struct AccessLog {
     attempts: Attempts,
     provider_request_id: Option<String>,
     tokens: Tokens,
+    /// In nano-dollars.
+    cost: Option<u64>,
     provider_calls: ProviderCalls,
     metrics: Arc<Metrics>,
     is_stream: bool,
@@ -111,6 +113,7 @@ impl AccessLog {
             attempts: Attempts::default(),
             provider_request_id: None,
             tokens: Tokens::default(),
+            cost: None,
             provider_calls: ProviderCalls::default(),
             metrics,
             is_stream: false,
@@ -231,6 +234,11 @@ impl AccessLog {
     /// Notes that the content of the request has come.
     pub(crate) fn mark_received(&mut self) {
         self.received = Some(self.clock.monotonic());
+    }
+
+    /// Sets what the request cost in nano-dollars, if that is known.
+    pub(crate) fn set_cost(&mut self, nanos: Option<u64>) {
+        self.cost = nanos;
     }
 
     pub(crate) fn set_tokens(&mut self, tokens: Tokens) {
@@ -392,6 +400,7 @@ impl AccessLog {
                     output_tokens = self.tokens.output,
                     cached_tokens = self.tokens.cached,
                     reasoning_tokens = self.tokens.reasoning,
+                    cost_usd = self.cost.and_then(dollars),
                     cause = self.cause.as_deref(),
                     "request"
                 )
@@ -430,6 +439,11 @@ impl Drop for AccessLog {
             self.finish_trace(trace, &ended);
         }
     }
+}
+
+/// Returns nano-dollars as dollars.
+pub(crate) fn dollars(nanos: u64) -> Option<f64> {
+    Usd::from_nanos(nanos).to_string().parse().ok()
 }
 
 fn milliseconds(time: Duration) -> u64 {

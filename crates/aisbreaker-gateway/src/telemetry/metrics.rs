@@ -3,6 +3,7 @@
 //! Labels have few values, and nothing in them comes from a request.
 
 mod buckets;
+pub(crate) mod budgets;
 mod process;
 pub(crate) mod providers;
 pub(crate) mod requests;
@@ -18,7 +19,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use self::{process::ProcessMetrics, providers::KnownProviders, requests::RequestMetrics};
+use self::{
+    budgets::BudgetMetrics, process::ProcessMetrics, providers::KnownProviders,
+    requests::RequestMetrics,
+};
 
 /// The format of metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,6 +67,7 @@ pub(crate) struct Metrics {
     revoked: Gauge,
     pub(crate) revocations: RevocationMetrics,
     pub(crate) reloads: ReloadMetrics,
+    pub(crate) budgets: BudgetMetrics,
 }
 
 /// The metrics of revocations. Cheap to clone; clones share the counts.
@@ -158,6 +163,7 @@ impl Metrics {
             registry.register_with_unit("quota_store_duration", duration, Unit::Seconds, seconds);
         }
         let reloads = ReloadMetrics::register(registry);
+        let budgets = BudgetMetrics::register(registry);
         let mut gauge = |name, help| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
@@ -190,6 +196,7 @@ impl Metrics {
             revoked,
             revocations,
             reloads,
+            budgets,
         }
     }
 

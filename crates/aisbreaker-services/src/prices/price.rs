@@ -110,6 +110,12 @@ pub struct PricedReservation {
 }
 
 impl Price {
+    /// Returns the price of what costs nothing.
+    #[must_use]
+    pub fn free() -> Self {
+        Self(Arc::default())
+    }
+
     /// Returns what a call with these counts costs, in nano-dollars, rounded up once.
     ///
     /// The provider's own cost wins where it was reported. Otherwise tokens from a cache or written

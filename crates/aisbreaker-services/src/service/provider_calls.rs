@@ -158,6 +158,23 @@ impl ProviderCalls {
         CallInProgress { kept, error: None }
     }
 
+    /// Returns how many of the calls that are over had no answer, though the provider may have worked
+    /// for them.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        let is_unanswered = |call: &&ProviderCall| {
+            let may_have_worked = matches!(call.outcome, CallOutcome::Timeout | CallOutcome::Cut);
+            may_have_worked && call.answered.is_none()
+        };
+        match &self.0 {
+            Some(calls) => {
+                let calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
+                calls.iter().filter(is_unanswered).count()
+            }
+            None => 0,
+        }
+    }
+
     /// Takes the calls that are over.
     #[must_use]
     pub fn take(&self) -> Vec<ProviderCall> {

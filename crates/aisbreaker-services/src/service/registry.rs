@@ -6,7 +6,9 @@ use aisbreaker_api::{Request, ServiceId, ServicePattern, ServiceProps};
 use aisbreaker_egress::Timeouts;
 use tokio::time::Instant;
 
-use super::{Call, Reply, Service, Target, fallback, nearest::nearest, parse_id, restricted};
+use super::{
+    Call, ReachedService, Reply, Service, Target, fallback, nearest::nearest, parse_id, restricted,
+};
 use crate::{credentials::Credentials, error::ServiceError};
 
 /// The services of a server; cheap to clone.
@@ -63,6 +65,31 @@ impl Registry {
     pub fn check_call(&self, call: &Call) -> Result<(), ServiceError> {
         self.find(&call.service_id)?;
         restricted::check(self, Target::of(call), &call.credentials)
+    }
+
+    /// Returns the services that a call may reach: first its own, then those that the caller's key
+    /// names as fallbacks.
+    ///
+    /// # Errors
+    /// Whatever keeps the call from reaching anything.
+    pub fn reached(
+        &self,
+        service: &ServiceProps,
+        request: &Request,
+        credentials: &Credentials,
+    ) -> Result<Vec<ReachedService>, ServiceError> {
+        let service_id = parse_id(&service.service_id)?;
+        let target = |service_id| Target {
+            service_id,
+            service,
+            request,
+        };
+        let mut reached = vec![restricted::reached(self, target(&service_id))?];
+        for id in credentials.fallback_for(&service_id) {
+            // One that cannot be called is left out.
+            reached.extend(restricted::reached(self, target(id)));
+        }
+        Ok(reached)
     }
 
     /// Calls one service, without its fallbacks, if the restrictions of the caller's key allow what

@@ -113,6 +113,49 @@ fn check_at(
     check_at(place_behind, registry, inner, key)
 }
 
+/// A service that a call reaches.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ReachedService {
+    /// Its id, which names the engine if the service has engines.
+    pub service_id: ServiceId,
+    /// Whether it is at another AIsBreaker server.
+    pub is_elsewhere: bool,
+}
+
+/// Returns the service that a call reaches.
+///
+/// # Errors
+/// Whatever keeps the call from reaching anything.
+pub(super) fn reached(
+    registry: &Registry,
+    target: Target<'_>,
+) -> Result<ReachedService, ServiceError> {
+    let is_elsewhere = match registry.find(target.service_id)?.reached(&target)? {
+        Reached::Service(service_id) | Reached::Version(service_id) => {
+            return Ok(ReachedService {
+                service_id,
+                is_elsewhere: false,
+            });
+        }
+        Reached::Behind => false,
+        Reached::BehindOtherServer => true,
+    };
+    let (id, service) = behind(target.service)?;
+    if is_elsewhere {
+        return Ok(ReachedService {
+            service_id: id,
+            is_elsewhere,
+        });
+    }
+    let inner = Target {
+        service_id: &id,
+        service,
+        ..target
+    };
+    reached(registry, inner)
+}
+
 fn behind(outer: &ServiceProps) -> Result<(ServiceId, &ServiceProps), ServiceError> {
     let Some(inner) = &outer.forward_to else {
         let text = "service.forward2ServiceProps is missing";

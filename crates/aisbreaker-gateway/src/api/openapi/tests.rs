@@ -10,7 +10,7 @@ use super::DOCUMENT;
 use crate::{
     cors::{self, AllowedOrigin},
     dialect,
-    failure::Failure,
+    failure::{ErrorType, Failure},
     route::{
         Route::{self, *},
         operation::Operation,
@@ -159,6 +159,9 @@ fn failures() -> Vec<Failure> {
         failures
             .push(Failure::new(status, "").with_header(RETRY_AFTER, HeaderValue::from_static("1")));
         failures.push(Failure::quota_exceeded("", None));
+    }
+    for error_type in ErrorType::ALL {
+        failures.push(Failure::new(StatusCode::FORBIDDEN, "").with_type(*error_type));
     }
     failures
 }

@@ -1,0 +1,38 @@
+//! The rows about budgets in tokens and dollars.
+
+use crate::settings::setting::{PLAIN, Setting};
+
+pub(super) const VOLATILE: Setting = Setting {
+    key: Some("budgets.volatile"),
+    variable: "AISBREAKER_VOLATILE_BUDGETS",
+    help: "Whether keys may have budgets per month and in all although nothing keeps what is counted: \
+           neither a state file nor Redis",
+    default: Some("false"),
+    apply: |draft, value| {
+        draft.has_volatile_budgets = value.flag()?;
+        Ok(())
+    },
+    ..PLAIN
+};
+
+pub(super) const ON_STORE_FAILURE: Setting = Setting {
+    key: Some("budgets.on_store_failure"),
+    variable: "AISBREAKER_BUDGETS_ON_STORE_FAILURE",
+    help: "Requests with budgets while Redis is unreachable: closed (refused) or open (admitted \
+           uncounted)",
+    default: Some("closed"),
+    requires: Some("AISBREAKER_REDIS_URL"),
+    apply: |draft, value| {
+        draft.settings.gateway.uncounted_budgets = value.parsed(is_open)?;
+        Ok(())
+    },
+    ..PLAIN
+};
+
+fn is_open(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "closed" => Ok(false),
+        "open" => Ok(true),
+        _ => Err("must be closed or open"),
+    }
+}

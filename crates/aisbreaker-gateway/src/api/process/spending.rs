@@ -1,0 +1,79 @@
+//! What a call may cost, reserved of the budgets of its key.
+
+use aisbreaker_api::ProcessCall;
+use aisbreaker_services::{ProviderCalls, ReachedService, ServiceError};
+
+use super::ProcessApi;
+use crate::{
+    budgets::{
+        CalledModel, CalledService, Reserved, Spending,
+        demand::Demand,
+        hold::{BudgetHold, Outcome},
+    },
+    failure::Failure,
+    pipeline::Admitted,
+};
+
+/// The vendor of the services that answer by themselves.
+const DUMMY: &str = "dummy";
+/// What the price of a model at another server is known under.
+const OTHER_SERVER: &str = "another aisbreaker server";
+
+impl ProcessApi {
+    /// Reserves what a call may cost; `None` if nothing limits that.
+    pub(super) async fn reserve(
+        &self,
+        call: &ProcessCall,
+        admitted: &Admitted,
+        calls: &ProviderCalls,
+    ) -> Result<Option<Reserved>, Failure> {
+        let key = admitted.caller().key.as_ref();
+        let Some(accounts) = self.budgets.accounts(key, admitted.client()) else {
+            return Ok(None);
+        };
+        let credentials = &admitted.caller().credentials;
+        let services = self
+            .registry
+            .reached(&call.service, &call.request, credentials)?;
+        let spending = Spending {
+            demand: demand(call)?,
+            writes: true,
+            models: services.iter().map(|one| self.called_model(one)).collect(),
+            calls: calls.clone(),
+        };
+        Ok(Some(self.budgets.reserve(&accounts, &spending).await?))
+    }
+
+    fn called_model<'a>(&'a self, service: &'a ReachedService) -> CalledModel<'a> {
+        let vendor = service.service_id.vendor().unwrap_or_default();
+        CalledModel {
+            service: match self.providers.find(vendor) {
+                _ if service.is_elsewhere => CalledService::Other(OTHER_SERVER),
+                Some(provider) => CalledService::Provider(provider),
+                None if vendor == DUMMY => CalledService::Free,
+                None => CalledService::Other(vendor),
+            },
+            name: service.service_id.engine().unwrap_or_default(),
+        }
+    }
+}
+
+/// Returns what a call shows of its cost. The provider gets the inputs, and the options as they are.
+fn demand(call: &ProcessCall) -> Result<Demand, ServiceError> {
+    let unreadable = |_problem| ServiceError::Internal("a call cannot be written as JSON".into());
+    let request = serde_json::to_vec(&call.request).map_err(unreadable)?;
+    let options = serde_json::to_vec(&call.request.intern_options).map_err(unreadable)?;
+    let read = |json: &[u8]| {
+        Demand::of_json(json)
+            .map_err(|problem| ServiceError::BadRequest(problem.to_string().into()))
+    };
+    Ok(read(&options)?.with_text(&read(&request)?))
+}
+
+/// Settles what is reserved, and returns what that came to in nano-dollars, if it is known.
+pub(super) fn settle(hold: Option<&mut BudgetHold>, outcome: Outcome) -> Option<u64> {
+    let hold = hold?;
+    let has_price = hold.has_price();
+    let spent = hold.settle(outcome)?;
+    has_price.then_some(spent.nanos)
+}

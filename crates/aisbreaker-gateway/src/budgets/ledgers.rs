@@ -1,0 +1,154 @@
+//! Where budgets are counted: in the memory of this server, or in a store that several servers share.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Instant, SystemTime},
+};
+
+use aisbreaker_quota::{
+    ledger::{Balance, Ledger, Receipt, Reservation},
+    shared::{NotReserved, SharedLedger, SharedReceipt, StoreError},
+};
+
+use super::account::{Account, AccountId};
+
+/// The accounts of a gateway.
+#[derive(Clone, Debug)]
+pub(crate) enum Ledgers {
+    Memory(Arc<MemoryLedger>),
+    Store(SharedLedger),
+}
+
+/// Accounts in the memory of this server.
+#[derive(Debug)]
+pub(crate) struct MemoryLedger {
+    ledger: Ledger<AccountId>,
+    /// Whether anything changed since the accounts were last written.
+    has_unwritten: AtomicBool,
+}
+
+impl MemoryLedger {
+    pub(crate) fn new(ledger: Ledger<AccountId>) -> Self {
+        Self {
+            ledger,
+            has_unwritten: AtomicBool::new(false),
+        }
+    }
+}
+
+/// Proof that amounts are reserved.
+#[derive(Debug)]
+pub(crate) enum AnyReceipt {
+    Memory(Receipt<AccountId>),
+    Store(SharedReceipt),
+}
+
+impl Ledgers {
+    /// Reserves every amount, or none.
+    pub(crate) async fn reserve(
+        &self,
+        reservations: &[Reservation<AccountId>],
+        now: Instant,
+    ) -> Result<AnyReceipt, NotReserved> {
+        match self {
+            Self::Memory(memory) => {
+                let receipt = memory.ledger.reserve(reservations, now)?;
+                memory.has_unwritten.store(true, Ordering::Release);
+                Ok(AnyReceipt::Memory(receipt))
+            }
+            Self::Store(ledger) => {
+                let reserved = ledger.reserve(reservations, now).await;
+                reserved.map(AnyReceipt::Store)
+            }
+        }
+    }
+
+    /// Replaces what was reserved by what was used. With a store, that is done in the background and
+    /// tried once; `lost` is called if it fails.
+    pub(crate) fn settle(
+        &self,
+        receipt: AnyReceipt,
+        used: Vec<u64>,
+        now: Instant,
+        lost: impl FnOnce(StoreError) + Send + 'static,
+    ) {
+        match (self, receipt) {
+            (Self::Memory(memory), AnyReceipt::Memory(receipt)) => {
+                memory.ledger.settle(receipt, &used, now);
+                memory.has_unwritten.store(true, Ordering::Release);
+            }
+            (Self::Store(ledger), AnyReceipt::Store(receipt)) => {
+                let ledger = ledger.clone();
+                // Without a runtime the process is ending, and the reservation stands.
+                if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                    runtime.spawn(async move {
+                        if let Err(error) = ledger.settle(receipt, &used).await {
+                            lost(error);
+                        }
+                    });
+                }
+            }
+            // Not expected: a receipt belongs to the ledger that gave it.
+            (Self::Memory(_), AnyReceipt::Store(_)) | (Self::Store(_), AnyReceipt::Memory(_)) => {}
+        }
+    }
+
+    /// Returns the balance of every budget of an account, shortest period first.
+    pub(crate) async fn balances(
+        &self,
+        account: &Account,
+        now: Instant,
+    ) -> Result<Vec<Balance>, StoreError> {
+        match self {
+            Self::Memory(memory) => Ok(memory.ledger.balances(&account.id, &account.budget, now)),
+            Self::Store(ledger) => ledger.balances(&account.id, &account.budget).await,
+        }
+    }
+
+    /// Frees a part of the idle accounts.
+    pub(crate) fn sweep(&self, now: Instant) {
+        if let Self::Memory(memory) = self {
+            let _freed = memory.ledger.sweep(now);
+        }
+    }
+
+    /// Returns the number of accounts in memory.
+    pub(crate) fn account_count(&self) -> usize {
+        match self {
+            Self::Memory(memory) => memory.ledger.len(),
+            Self::Store(_) => 0,
+        }
+    }
+
+    /// Writes all accounts that are in memory.
+    pub(crate) fn write(&self, now: (Instant, SystemTime), to: &mut Vec<u8>) {
+        if let Self::Memory(memory) = self {
+            // Reset first: a change from here on may be missing in what is written.
+            memory.has_unwritten.store(false, Ordering::Release);
+            let (now, wall) = now;
+            let push = |bytes: &[u8]| {
+                to.extend_from_slice(bytes);
+                Ok::<_, std::convert::Infallible>(())
+            };
+            // Writing to memory does not fail.
+            let _written = memory.ledger.snapshot(now, wall, AccountId::encode, push);
+        }
+    }
+
+    pub(crate) fn has_unwritten(&self) -> bool {
+        match self {
+            Self::Memory(memory) => memory.has_unwritten.load(Ordering::Acquire),
+            Self::Store(_) => false,
+        }
+    }
+
+    /// Notes that what was written is lost.
+    pub(crate) fn mark_unwritten(&self) {
+        if let Self::Memory(memory) = self {
+            memory.has_unwritten.store(true, Ordering::Release);
+        }
+    }
+}

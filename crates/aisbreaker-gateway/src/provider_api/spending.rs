@@ -1,0 +1,131 @@
+//! What a request to a provider's API may cost, reserved of the budgets of its key.
+
+use aisbreaker_api::InvalidRequest;
+use aisbreaker_services::ProviderCalls;
+use aisbreaker_token::ReservePolicy;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{ProviderApi, forward::ProxiedRequest, resolve::ResolvedService};
+use crate::{
+    budgets::{CalledModel, CalledService, Reserved, Spending, account::Accounts, demand::Demand},
+    clock::ceil_seconds,
+    failure::Failure,
+    pipeline::Admitted,
+    route::operation::Operation,
+};
+
+/// The fields of OpenAI's API about tokens.
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-tokens");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
+const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset-tokens");
+
+impl ProviderApi {
+    /// Reserves what a request may cost; `None` if nothing limits that.
+    pub(super) async fn reserve(
+        &self,
+        request: &ProxiedRequest<'_>,
+        services: &[ResolvedService],
+        (admitted, calls): (&Admitted, &ProviderCalls),
+    ) -> Result<Option<Reserved>, Failure> {
+        let key = admitted.caller().key.as_ref();
+        let Some(accounts) = self.budgets.accounts(key, admitted.client()) else {
+            return Ok(None);
+        };
+        let Some(writes) = writes(request.operation) else {
+            return Ok(None);
+        };
+        refuse_other_models(request, &accounts)?;
+        let spending = Spending {
+            demand: request.demand()?,
+            writes,
+            models: services
+                .iter()
+                .map(|service| request.called_model(service))
+                .collect(),
+            calls: calls.clone(),
+        };
+        Ok(Some(self.budgets.reserve(&accounts, &spending).await?))
+    }
+}
+
+impl ProxiedRequest<'_> {
+    /// Returns the model that a service is asked for.
+    pub(super) fn called_model<'a>(&'a self, service: &'a ResolvedService) -> CalledModel<'a> {
+        let own = self.model.as_ref().map(|model| model.name.as_str());
+        CalledModel {
+            service: CalledService::Provider(&service.provider),
+            name: service.engine.as_deref().or(own).unwrap_or_default(),
+        }
+    }
+
+    fn demand(&self) -> Result<Demand, Failure> {
+        if self.is_form() {
+            return Ok(Demand::of_form());
+        }
+        Ok(Demand::of_json(&self.body)?)
+    }
+}
+
+/// Returns whether an operation writes tokens; `None` for one that costs nothing.
+fn writes(operation: Operation) -> Option<bool> {
+    match operation {
+        Operation::ChatCompletions
+        | Operation::Completions
+        | Operation::Responses
+        | Operation::ResponseCompaction
+        | Operation::ImageGenerations
+        | Operation::ImageEdits
+        | Operation::ImageVariations
+        | Operation::Speech
+        | Operation::Transcriptions
+        | Operation::Translations
+        | Operation::Messages => Some(true),
+        Operation::Embeddings | Operation::Moderations => Some(false),
+        Operation::ResponseInputTokens
+        | Operation::Response
+        | Operation::ResponseCancel
+        | Operation::ResponseInputItems
+        | Operation::Models
+        | Operation::Model
+        | Operation::CountTokens => None,
+    }
+}
+
+/// Refuses a body that lets the provider choose among models, where the price or the bound of one is
+/// reserved.
+fn refuse_other_models(
+    request: &ProxiedRequest<'_>,
+    accounts: &Accounts,
+) -> Result<(), InvalidRequest> {
+    let member = request.model.as_ref().and_then(|model| model.other_models);
+    match member {
+        Some(member) if accounts.has_usd() || accounts.policy == ReservePolicy::Strict => {
+            Err(InvalidRequest::new(
+                member,
+                "must be left out: the budgets of the key hold for one model",
+            ))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Writes how the tightest budget in tokens stands, unless the provider told of a limit of its own.
+pub(super) fn write_headers(reserved: &Reserved, to: &mut HeaderMap) {
+    let Some(balance) = &reserved.tokens else {
+        return;
+    };
+    if [&LIMIT, &REMAINING, &RESET]
+        .iter()
+        .any(|name| to.contains_key(*name))
+    {
+        return;
+    }
+    to.insert(LIMIT, HeaderValue::from(balance.limit));
+    to.insert(REMAINING, HeaderValue::from(balance.remaining));
+    if let Some(reset) = balance.reset {
+        let seconds = format!("{}s", ceil_seconds(reset));
+        if let Ok(value) = HeaderValue::from_str(&seconds) {
+            to.insert(RESET, value);
+        }
+    }
+}
