@@ -22,9 +22,12 @@ pub(crate) struct Account {
 }
 
 /// The amounts of a sliding period by slot, oldest first, and their sum.
+///
+/// The sum is exact even where the amounts are as large as they can be: otherwise, when a slot
+/// expires, the sum would forget what other slots hold.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Slots {
-    pub(super) total: u64,
+    pub(super) total: u128,
     pub(super) amounts: VecDeque<(u32, u64)>,
 }
 
@@ -71,7 +74,7 @@ impl Account {
     /// Returns what counts in a period.
     pub(super) fn used(&self, period: Period) -> u64 {
         match self.sliding.get(period.index()) {
-            Some(slots) => slots.total,
+            Some(slots) => u64::try_from(slots.total).unwrap_or(u64::MAX),
             None => self.lifetime,
         }
     }
@@ -105,11 +108,11 @@ impl Account {
     /// Returns how long it takes until the amount fits into this period, provided that nothing else
     /// is reserved and nothing is settled.
     fn wait(&self, period: Period, limit: u64, amount: u64) -> Option<Duration> {
-        let room = limit.checked_sub(amount)?;
+        let room = u128::from(limit.checked_sub(amount)?);
         let slots = self.sliding.get(period.index())?;
         let mut used = slots.total;
         for (slot, held) in &slots.amounts {
-            used = used.saturating_sub(*held);
+            used = used.saturating_sub(u128::from(*held));
             if used <= room {
                 return Some(period.until_expiry(*slot, self.latest));
             }
@@ -174,17 +177,25 @@ impl Slots {
             if now.saturating_sub(*slot) <= reach {
                 break;
             }
-            self.total = self.total.saturating_sub(*amount);
+            self.total = self.total.saturating_sub(u128::from(*amount));
             self.amounts.pop_front();
         }
     }
 
     fn add(&mut self, slot: u32, amount: u64) {
-        self.total = self.total.saturating_add(amount);
         match self.amounts.back_mut() {
-            Some((last, held)) if *last == slot => *held = held.saturating_add(amount),
-            Some(_) | None => self.amounts.push_back((slot, amount)),
+            Some((last, held)) if *last == slot => {
+                let sum = held.saturating_add(amount);
+                set(&mut self.total, held, sum);
+            }
+            Some(_) | None => self.push(slot, amount),
         }
+    }
+
+    /// Appends a slot that is later than all others.
+    pub(super) fn push(&mut self, slot: u32, amount: u64) {
+        self.total = self.total.saturating_add(u128::from(amount));
+        self.amounts.push_back((slot, amount));
     }
 
     /// Does nothing if the slot has left the period.
@@ -193,10 +204,17 @@ impl Slots {
             return;
         };
         if let Some((_, held)) = self.amounts.get_mut(index) {
-            *held = replaced(*held, from, to);
-            self.total = replaced(self.total, from, to);
+            let sum = replaced(*held, from, to);
+            set(&mut self.total, held, sum);
         }
     }
+}
+
+/// Sets the amount of a slot, and the sum of all slots accordingly.
+fn set(total: &mut u128, held: &mut u64, to: u64) {
+    let others = total.saturating_sub(u128::from(*held));
+    *total = others.saturating_add(u128::from(to));
+    *held = to;
 }
 
 fn replaced(sum: u64, from: u64, to: u64) -> u64 {

@@ -67,8 +67,7 @@ fn unpack_slots(cursor: &mut Cursor<'_>, latest: u32) -> Option<Slots> {
         if slot > latest || !slots.amounts.back().is_none_or(is_later) {
             return None;
         }
-        slots.total = slots.total.saturating_add(amount);
-        slots.amounts.push_back((slot, amount));
+        slots.push(slot, amount);
     }
     Some(slots)
 }

@@ -9,40 +9,31 @@ local PERIODS = 4
 local SLOT_MICROS = { 600000, 36000000, 864000000, 86400000000 }
 local SLOT_REACH = { 100, 100, 100, 30 }
 
--- Moves an account's time forward, and drops what no longer counts.
-local function advance_account(account, now)
-  if now <= account.latest then return end
-  account.latest = now
-  for period = 1, PERIODS do
-    local slots, current = account[period], floor(now / SLOT_MICROS[period])
-    local first = slots.first
-    while first <= #slots and current - slots[first][1] > SLOT_REACH[period] do
-      slots.total = slots.total - slots[first][2]
-      first = first + 1
-    end
-    slots.first = first
-  end
-end
+-- The most that an amount can become by settlements: far above every limit, and a number that 64 bits hold.
+local LARGEST = 4611686018427387904
 
--- Reads the account in `value` and advances it to `now`. A clock behind the account's latest moment
--- counts as standing at it.
+-- Reads the account in `value` as it is at `now`. A clock behind the account's latest moment counts
+-- as standing at it.
 local function open_account(value, now)
   local account = { latest = now, keep = 0, since = now, lifetime = 0 }
-  for period = 1, PERIODS do account[period] = { total = 0, first = 1 } end
+  for period = 1, PERIODS do account[period] = { total = 0 } end
   if not value then return account end
-  local count, slot, amount, at
-  account.latest, account.keep, account.since, account.lifetime, at =
-    unpack_pair('<I8I8I8I8', value)
+  local latest, count, slot, amount, at
+  latest, account.keep, account.since, account.lifetime, at = unpack_pair('<I8I8I8I8', value)
+  account.latest = math.max(latest, now)
   for period = 1, PERIODS do
-    local slots = account[period]
+    local slots, current = account[period], floor(account.latest / SLOT_MICROS[period])
     count, at = unpack_pair('<I2', value, at)
-    for index = 1, count do
+    for _ = 1, count do
       slot, amount, at = unpack_pair('<I4I8', value, at)
-      slots[index] = { slot, amount }
-      slots.total = slots.total + amount
+      -- What no longer counts is never part of the total: next to a very large amount, a small one
+      -- would be rounded away, and missing once the large one is subtracted.
+      if current - slot <= SLOT_REACH[period] then
+        slots[#slots + 1] = { slot, amount }
+        slots.total = slots.total + amount
+      end
     end
   end
-  advance_account(account, now)
   return account
 end
 
@@ -50,10 +41,8 @@ local function packed_account(account)
   local pieces = { pack('<I8I8I8I8', account.latest, account.keep, account.since, account.lifetime) }
   for period = 1, PERIODS do
     local slots = account[period]
-    pieces[#pieces + 1] = pack('<I2', #slots - slots.first + 1)
-    for index = slots.first, #slots do
-      pieces[#pieces + 1] = pack('<I4I8', slots[index][1], slots[index][2])
-    end
+    pieces[#pieces + 1] = pack('<I2', #slots)
+    for _, slot in ipairs(slots) do pieces[#pieces + 1] = pack('<I4I8', slot[1], slot[2]) end
   end
   return table.concat(pieces)
 end
@@ -65,7 +54,7 @@ local function life(account)
   for period = 1, PERIODS do
     local slots = account[period]
     local newest = slots[#slots]
-    if newest and #slots >= slots.first then
+    if newest then
       last = math.max(last, (newest[1] + SLOT_REACH[period] + 1) * SLOT_MICROS[period])
     end
   end
@@ -85,7 +74,7 @@ local function add_amount(account, period, amount)
   end
   local slots, slot = account[period], floor(account.latest / SLOT_MICROS[period])
   local newest = slots[#slots]
-  if newest and #slots >= slots.first and newest[1] == slot then
+  if newest and newest[1] == slot then
     newest[2] = newest[2] + amount
   else
     slots[#slots + 1] = { slot, amount }
@@ -93,18 +82,20 @@ local function add_amount(account, period, amount)
   slots.total = slots.total + amount
 end
 
+local function replaced(sum, from, to)
+  return math.min(math.max(sum - from, 0) + to, LARGEST)
+end
+
 -- Replaces an amount that was added at a moment, in the slot of a period that holds it.
 local function replace_amount(account, period, at, from, to)
   if period > PERIODS then
     -- What was reserved before belongs to an account of this name that is gone.
-    if at >= account.since then account.lifetime = math.max(account.lifetime - from, 0) + to end
+    if at >= account.since then account.lifetime = replaced(account.lifetime, from, to) end
     return
   end
   local slots, slot = account[period], floor(at / SLOT_MICROS[period])
-  for index = #slots, slots.first, -1 do
-    if slots[index][1] == slot then
-      slots[index][2] = math.max(slots[index][2] - from, 0) + to
-    end
+  for index = #slots, 1, -1 do
+    if slots[index][1] == slot then slots[index][2] = replaced(slots[index][2], from, to) end
     if slots[index][1] <= slot then return end
   end
 end

@@ -200,6 +200,29 @@ fn sums_do_not_overflow() {
 }
 
 #[test]
+fn a_very_large_settlement_hides_nothing_of_other_slots() {
+    let start = some_instant();
+    let ledger = Ledger::new(start, 10);
+    let budget = Budget::unlimited().with(Period::Minute, 100);
+    let large = [1, 1, 1].map(|amount| one(&ledger, budget, amount, start).unwrap());
+    let five = one(&ledger, budget, 5, start + 30 * SECOND).unwrap();
+    for receipt in large {
+        ledger.settle(receipt, &[u64::MAX], start + 31 * SECOND);
+    }
+    assert_eq!(used(&ledger, budget, start + 31 * SECOND), u64::MAX);
+    // The large ones have left the minute, the five have not.
+    let later = start + 62 * SECOND;
+    assert_eq!(used(&ledger, budget, later), 5);
+    let refusal = one(&ledger, budget, 96, later).unwrap_err();
+    assert!(
+        matches!(refusal, BudgetRefusal::Exceeded { remaining: 95, .. }),
+        "{refusal:?}"
+    );
+    ledger.settle(five, &[4], later);
+    assert!(one(&ledger, budget, 96, later).is_ok());
+}
+
+#[test]
 fn what_is_missing_in_a_settlement_stays_reserved() {
     let start = some_instant();
     let ledger = Ledger::new(start, 10);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aisbreaker_quota::ledger::{Balance, Budget, BudgetRefusal, Period};
+use aisbreaker_quota::ledger::{Budget, BudgetRefusal, Period};
 use proptest::prelude::*;
 
 use super::model::{ACCOUNTS, Model, Spent};
@@ -14,6 +14,8 @@ pub(crate) trait Subject {
     const READS_ADVANCE: bool;
     /// Whether balances are cheap enough to be compared after every step.
     const CHECKS_EVERY_STEP: bool;
+    /// Up to which amount balances are exact. Beyond it, they only have to be beyond it too.
+    const EXACT_UP_TO: u64;
     /// Proof that amounts are reserved.
     type Receipt;
 
@@ -26,13 +28,31 @@ pub(crate) trait Subject {
 
     fn settle(&mut self, receipt: Self::Receipt, used: &[u64], now: u64);
 
-    fn balances(&self, account: usize, budget: &Budget, now: u64) -> Vec<Balance>;
+    /// Drops a receipt.
+    fn lose(&mut self, receipt: Self::Receipt) {
+        drop(receipt);
+    }
+
+    /// Returns what counts in every period of the budget, shortest first.
+    fn used(&self, account: usize, budget: &Budget, now: u64) -> Vec<u64>;
+
+    /// Returns how many accounts there may be.
+    fn capacity(&self) -> usize;
 
     /// Frees idle accounts.
     fn sweep(&mut self, now: u64);
 
     /// Goes on in another process.
     fn restart(&mut self, now: u64);
+}
+
+/// What was used of a reservation.
+#[derive(Clone, Debug)]
+pub(crate) enum Used {
+    /// This share of it.
+    Hundredths(u64),
+    /// The most that a settlement may say.
+    Everything,
 }
 
 /// One step of a history.
@@ -42,9 +62,8 @@ pub(crate) enum Step {
     Clock(i64),
     /// Reserves an amount of each account that has one.
     Reserve([Option<u64>; ACCOUNTS]),
-    /// Settles one of the open receipts, by its share of the list, to this share of what it has, in
-    /// hundredths.
-    Settle(prop::sample::Index, u64),
+    /// Settles one of the open receipts.
+    Settle(prop::sample::Index, Used),
     /// Loses one of the open receipts.
     Lose(prop::sample::Index),
     /// Frees idle accounts.
@@ -71,12 +90,16 @@ fn step(steps_back: bool) -> impl Strategy<Value = Step> {
         1 => 0_i64..4_000_000_000,
         u32::from(steps_back) => -100_000_i64..0,
     ];
+    let used = prop_oneof![
+        12 => prop_oneof![Just(0), 0_u64..100, Just(100), 100_u64..300].prop_map(Used::Hundredths),
+        1 => Just(Used::Everything),
+    ];
     let amount = prop::option::of(prop_oneof![0_u64..60, 0_u64..1_200]);
     prop_oneof![
         5 => clock.prop_map(Step::Clock),
         8 => prop::array::uniform4(amount).prop_map(Step::Reserve),
-        6 => (any::<prop::sample::Index>(), prop_oneof![Just(0), 0_u64..100, Just(100), 100_u64..300])
-            .prop_map(|(receipt, share)| Step::Settle(receipt, share)),
+        6 => (any::<prop::sample::Index>(), used)
+            .prop_map(|(receipt, used)| Step::Settle(receipt, used)),
         1 => any::<prop::sample::Index>().prop_map(Step::Lose),
         u32::from(!steps_back) => Just(Step::Sweep),
         1 => Just(Step::Restart),
@@ -123,7 +146,8 @@ impl<S: Subject> History<S> {
             subject,
             budgets,
             models: Default::default(),
-            now: 0,
+            // At the epoch itself, no account is idle yet.
+            now: 1,
             restarted: 0,
             keeps_all,
             open: Vec::new(),
@@ -147,21 +171,48 @@ impl<S: Subject> History<S> {
                 self.now = self.now.saturating_add_signed(*change).max(self.restarted);
             }
             Step::Reserve(amounts) => self.reserve(amounts),
-            Step::Settle(index, hundredths) if !self.open.is_empty() => {
+            Step::Settle(index, used) if !self.open.is_empty() => {
                 let open = self.open.swap_remove(index.index(self.open.len()));
-                self.settle(open, *hundredths);
+                self.settle(open, used);
             }
             Step::Lose(index) if !self.open.is_empty() => {
-                self.open.swap_remove(index.index(self.open.len()));
+                let open = self.open.swap_remove(index.index(self.open.len()));
+                self.subject.lose(open.receipt);
             }
             Step::Settle(..) | Step::Lose(_) => {}
-            Step::Sweep => self.subject.sweep(self.now),
+            Step::Sweep => {
+                self.subject.sweep(self.now);
+                self.free_idle_accounts();
+            }
             Step::Restart => {
                 self.subject.restart(self.now);
+                self.free_idle_accounts();
                 self.restarted = self.now;
                 self.open.clear();
             }
         }
+    }
+
+    /// Whether an account stays after nothing in it counts.
+    fn is_kept(&self, account: usize) -> bool {
+        self.keeps_all || self.budgets[account].of(Period::Lifetime).is_some()
+    }
+
+    fn free_idle_accounts(&mut self) {
+        for account in 0..ACCOUNTS {
+            if !self.is_kept(account) {
+                let budget = self.budgets[account];
+                self.models[account].free_if_idle(&budget, self.now);
+            }
+        }
+    }
+
+    /// Whether there is room for those of the accounts that do not exist.
+    fn has_room(&self, asked: &[(usize, u64)]) -> bool {
+        let existing = self.models.iter().filter(|model| model.exists).count();
+        let is_new = |(account, _): &&(usize, u64)| !self.models[*account].exists;
+        let new = asked.iter().filter(is_new).count();
+        new == 0 || existing + new <= self.subject.capacity()
     }
 
     /// The time of an account.
@@ -174,9 +225,8 @@ impl<S: Subject> History<S> {
             .filter_map(|account| Some((account, amounts[account]?)))
             .collect();
         let reservation = |(account, amount): &(usize, u64)| {
-            let budget = self.budgets[*account];
-            let is_kept = self.keeps_all || budget.of(Period::Lifetime).is_some();
-            (*account, budget, *amount, is_kept)
+            let is_kept = self.is_kept(*account);
+            (*account, self.budgets[*account], *amount, is_kept)
         };
         let reservations: Vec<_> = asked.iter().map(reservation).collect();
         let is_too_large = reservations
@@ -186,6 +236,7 @@ impl<S: Subject> History<S> {
             let now = self.time_of(*account);
             self.models[*account].fits(&self.budgets[*account], *amount, now)
         });
+        let has_room = self.has_room(&asked);
         let answer = self.subject.reserve(&reservations, self.now);
         for (account, _) in &asked {
             // An account that nobody has spent from is not kept after a refusal.
@@ -197,10 +248,11 @@ impl<S: Subject> History<S> {
         }
         match answer {
             Ok(receipt) => {
-                assert!(fits && !is_too_large, "admitted {asked:?}");
+                assert!(fits && has_room && !is_too_large, "admitted {asked:?}");
                 let mut entries = Vec::new();
                 for (account, amount) in asked {
                     let model = &mut self.models[account];
+                    model.exists = true;
                     entries.push((account, model.spent.len()));
                     model.spent.push(Spent {
                         at: model.latest,
@@ -215,7 +267,9 @@ impl<S: Subject> History<S> {
                 self.check_wait(&asked, retry_after);
             }
             Err(BudgetRefusal::TooLarge { .. }) => assert!(is_too_large, "refused {asked:?}"),
-            Err(BudgetRefusal::Full) => unreachable!("there is room for every account"),
+            Err(BudgetRefusal::Full) => {
+                assert!(fits && !has_room && !is_too_large, "no room for {asked:?}");
+            }
         }
     }
 
@@ -245,13 +299,16 @@ impl<S: Subject> History<S> {
         }
     }
 
-    fn settle(&mut self, open: Open<S::Receipt>, hundredths: u64) {
+    fn settle(&mut self, open: Open<S::Receipt>, used_of_each: &Used) {
         let mut used = Vec::new();
         for (account, index) in &open.entries {
             let model = &mut self.models[*account];
             model.see(self.now);
             let spent = &mut model.spent[*index];
-            spent.amount = spent.reserved * hundredths / 100;
+            spent.amount = match used_of_each {
+                Used::Hundredths(hundredths) => spent.reserved * hundredths / 100,
+                Used::Everything => Budget::MAX,
+            };
             used.push(spent.amount);
         }
         self.subject.settle(open.receipt, &used, self.now);
@@ -264,10 +321,13 @@ impl<S: Subject> History<S> {
             }
             let now = model.latest.max(self.now);
             let budget = &self.budgets[account];
-            let balances = self.subject.balances(account, budget, self.now);
-            let used: Vec<u64> = balances.iter().map(|balance| balance.used).collect();
+            let mut used = self.subject.used(account, budget, self.now);
             let periods = budget.iter();
-            let expected: Vec<u64> = periods.map(|(period, _)| model.used(period, now)).collect();
+            let mut expected: Vec<u64> =
+                periods.map(|(period, _)| model.used(period, now)).collect();
+            for amount in used.iter_mut().chain(&mut expected) {
+                *amount = (*amount).min(S::EXACT_UP_TO);
+            }
             assert_eq!(used, expected, "account {account} at {now}");
         }
     }

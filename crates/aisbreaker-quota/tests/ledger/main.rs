@@ -7,6 +7,7 @@ mod history;
 mod model;
 mod properties;
 mod snapshots;
+mod wrong_policies;
 
 use std::time::Instant;
 

@@ -20,6 +20,8 @@ pub(crate) struct Spent {
 /// One account of the reference.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
+    /// Whether the account takes room.
+    pub(crate) exists: bool,
     pub(crate) latest: u64,
     pub(crate) spent: Vec<Spent>,
 }
@@ -41,6 +43,19 @@ impl Model {
             .filter(counts)
             .map(|spent| spent.amount)
             .sum()
+    }
+
+    /// Makes room if nothing counts in any period of the budget that slides, not even a zero, which
+    /// a settlement may still raise.
+    pub(crate) fn free_if_idle(&mut self, budget: &Budget, now: u64) {
+        let counts = |(period, _): (Period, u64)| match slot_millis(period) {
+            Some((slot, reach)) => {
+                let counts = |spent: &Spent| now / slot - spent.at / slot <= reach;
+                self.spent.iter().any(counts)
+            }
+            None => false,
+        };
+        self.exists = self.exists && budget.iter().any(counts);
     }
 
     /// Whether every period of the budget has room for the amount.
@@ -76,7 +91,7 @@ impl Model {
 }
 
 /// The length of a slot, and how many slots back still count.
-fn slot_millis(period: Period) -> Option<(u64, u64)> {
+pub(crate) fn slot_millis(period: Period) -> Option<(u64, u64)> {
     let length = millis(period.length()?);
     let slots = if period == Period::Month { 30 } else { 100 };
     Some((length / slots, slots))

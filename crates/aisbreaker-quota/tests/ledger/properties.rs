@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use aisbreaker_quota::ledger::{Balance, Budget, BudgetRefusal, Ledger, Receipt, Reservation};
+use aisbreaker_quota::ledger::{Budget, BudgetRefusal, Ledger, Receipt, Reservation};
 use proptest::prelude::*;
 
 use crate::{
@@ -14,15 +14,17 @@ use crate::{
 /// A ledger in memory, which a restart writes and reads.
 struct Memory {
     epoch: Instant,
+    capacity: usize,
     ledger: Ledger<usize>,
 }
 
 impl Memory {
-    fn new() -> Self {
+    fn new(capacity: usize) -> Self {
         let epoch = some_instant();
         Self {
             epoch,
-            ledger: Ledger::new(epoch, ACCOUNTS),
+            capacity,
+            ledger: Ledger::new(epoch, capacity),
         }
     }
 
@@ -34,6 +36,7 @@ impl Memory {
 impl Subject for Memory {
     const READS_ADVANCE: bool = true;
     const CHECKS_EVERY_STEP: bool = true;
+    const EXACT_UP_TO: u64 = u64::MAX;
     type Receipt = Receipt<usize>;
 
     fn reserve(
@@ -57,8 +60,13 @@ impl Subject for Memory {
         self.ledger.settle(receipt, used, self.instant(now));
     }
 
-    fn balances(&self, account: usize, budget: &Budget, now: u64) -> Vec<Balance> {
-        self.ledger.balances(&account, budget, self.instant(now))
+    fn used(&self, account: usize, budget: &Budget, now: u64) -> Vec<u64> {
+        let balances = self.ledger.balances(&account, budget, self.instant(now));
+        balances.iter().map(|balance| balance.used).collect()
+    }
+
+    fn capacity(&self) -> usize {
+        self.capacity
     }
 
     fn sweep(&mut self, now: u64) {
@@ -84,7 +92,7 @@ impl Subject for Memory {
         );
         written.unwrap();
         let decode = |bytes: &[u8]| Some(usize::from(*bytes.first()?));
-        self.ledger = Ledger::restore(&bytes, (now, wall), ACCOUNTS, decode).unwrap();
+        self.ledger = Ledger::restore(&bytes, (now, wall), self.capacity, decode).unwrap();
     }
 }
 
@@ -97,8 +105,10 @@ proptest! {
 
     #[test]
     fn a_ledger_is_what_its_reference_is(
-        budgets in budgets(), (steps_back, steps) in steps()
+        capacity in prop_oneof![2 => Just(ACCOUNTS), 1 => 1..ACCOUNTS],
+        budgets in budgets(),
+        (steps_back, steps) in steps(),
     ) {
-        History::play(Memory::new(), budgets, steps_back, &steps);
+        History::play(Memory::new(capacity), budgets, steps_back, &steps);
     }
 }

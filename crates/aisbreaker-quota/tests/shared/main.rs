@@ -18,6 +18,7 @@ mod expiry;
 mod history;
 mod leases;
 mod ledger;
+mod ledger_outages;
 mod malformed_replies;
 #[path = "../engine/oracle.rs"]
 mod oracle;

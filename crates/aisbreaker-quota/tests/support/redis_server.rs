@@ -74,13 +74,13 @@ impl RedisServer {
         self.signal("CONT");
     }
 
-    /// Kills the process. Its data is lost.
+    /// Kills the process. Its data is lost, unless its arguments have it append to a file.
     pub(crate) fn stop(&mut self) {
         let _ended_already = self.child.kill();
         self.child.wait().expect("its end");
     }
 
-    /// Starts a stopped server again on the same port, without data.
+    /// Starts a stopped server again on the same port, with the files of its directory.
     pub(crate) fn start_again(&mut self) {
         let directory = self.directory.to_str().expect("a plain path");
         let program = program().expect("it was there before");
