@@ -17,7 +17,10 @@ use std::num::NonZeroU32;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aisbreaker_quota::{Charge, Engine, Limits};
+use aisbreaker_quota::{
+    Charge, Engine, Limits,
+    ledger::{Budget, Ledger, Period, Reservation},
+};
 use criterion::{
     BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main,
     measurement::WallTime,
@@ -353,5 +356,44 @@ fn long_lists(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, hot_key, million_keys, two_threads, long_lists);
+/// A reservation and its settlement: tokens and dollars, of a client and of all.
+fn budgets(criterion: &mut Criterion) {
+    let now = Instant::now();
+    let mut group = criterion.benchmark_group("quota/ledger/reserve-and-settle");
+    group.throughput(Throughput::Elements(1));
+    let ledger = Ledger::new(now, 10);
+    let of = |periods: &[Period]| {
+        let with = |budget: Budget, period: &Period| budget.with(*period, Budget::MAX);
+        periods.iter().fold(Budget::unlimited(), with)
+    };
+    let tokens = of(&[Period::Minute, Period::Hour, Period::Day]);
+    let reservations = [
+        Reservation::new(Key::new(1, 7, HOT), tokens, 5_000),
+        Reservation::new(Key::new(2, 7, HOT), of(&[Period::Day]), 60_000_000),
+        Reservation::new(Key::new(3, 7, 0), tokens, 5_000),
+        Reservation::new(
+            Key::new(4, 7, 0),
+            of(&[Period::Day, Period::Month, Period::Lifetime]),
+            60_000_000,
+        ),
+    ];
+    for (name, count) in [("one-account", 1), ("four-accounts", 4)] {
+        group.bench_function(name, |bench| {
+            bench.iter(|| {
+                let receipt = ledger.reserve(black_box(&reservations[..count]), now);
+                ledger.settle(receipt.unwrap(), black_box(&[700; 4]), now);
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(
+    benches,
+    hot_key,
+    million_keys,
+    two_threads,
+    long_lists,
+    budgets
+);
 criterion_main!(benches);

@@ -16,6 +16,7 @@
 
 mod cpu;
 mod gateway;
+mod ledger;
 mod memory;
 mod prices;
 mod quota;
@@ -61,6 +62,7 @@ fn main() {
         .unwrap_or_else(aisbreaker_benches::process::default_server);
     let mut measurements = token::rows(args.jose);
     measurements.extend(quota::rows());
+    measurements.extend(ledger::rows());
     measurements.extend(sweep::rows());
     measurements.extend(redis::rows());
     measurements.extend(gateway::rows());

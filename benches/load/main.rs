@@ -19,7 +19,6 @@ mod latency;
 mod measure;
 mod open_loop;
 mod peers;
-mod plot;
 mod provider;
 mod report;
 mod response;

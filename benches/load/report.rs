@@ -3,10 +3,11 @@
 
 use std::{fmt::Write as _, fs, path::Path, process::Command};
 
+use aisbreaker_benches::plot::{self, Labels, Line, LineColor};
+
 use crate::{
     goals,
     measure::{Comparison, Figure, Spread},
-    plot::{self, Labels, Line},
     scenarios::{PartResult, result_file},
 };
 
@@ -70,14 +71,16 @@ fn points(comparison: &Comparison, name: &'static str) -> [Line<'static>; 2] {
     let ours = Line {
         name,
         points: drawn(&comparison.ours),
-        is_ours: true,
+        color: LineColor::Blue,
+        has_marks: true,
     };
     [
         ours,
         Line {
             name: "bare proxy",
             points: drawn(&comparison.other),
-            is_ours: false,
+            color: LineColor::Orange,
+            has_marks: true,
         },
     ]
 }
@@ -169,12 +172,14 @@ fn scale(results_of: &impl Fn(&str) -> PartResult, plots: &Path) -> String {
         Line {
             name: "aisbreaker",
             points: cost(Comparison::ours),
-            is_ours: true,
+            color: LineColor::Blue,
+            has_marks: true,
         },
         Line {
             name: "bare proxy",
             points: cost(Comparison::other),
-            is_ours: false,
+            color: LineColor::Orange,
+            has_marks: true,
         },
     ];
     let labels = Labels {
@@ -247,7 +252,8 @@ fn memory(results_of: &impl Fn(&str) -> PartResult, plots: &Path) -> String {
         let lines = [Line {
             name: "aisbreaker",
             points: memory.clone(),
-            is_ours: true,
+            color: LineColor::Blue,
+            has_marks: true,
         }];
         plot::linear(
             &path,

@@ -12,6 +12,7 @@
 pub mod calls;
 pub mod claims;
 pub mod gateway;
+pub mod plot;
 pub mod process;
 pub mod provider;
 pub mod store;

@@ -8,30 +8,69 @@ use plotters::{
 };
 
 const SIZE: (u32, u32) = (760, 400);
-const OURS: RGBColor = RGBColor(28, 100, 180);
-const OTHER: RGBColor = RGBColor(200, 110, 30);
 
 /// A line of a plot.
-pub(crate) struct Line<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) points: Vec<(f64, f64)>,
-    pub(crate) is_ours: bool,
+#[derive(Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "for the programs of this package"
+)]
+pub struct Line<'a> {
+    /// What the legend calls it.
+    pub name: &'a str,
+    /// Where it goes.
+    pub points: Vec<(f64, f64)>,
+    /// Its color.
+    pub color: LineColor,
+    /// Whether the points themselves are drawn too.
+    pub has_marks: bool,
+}
+
+/// The color of a line.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "for the programs of this package")]
+pub enum LineColor {
+    /// For this server.
+    Blue,
+    /// For what it is compared with.
+    Orange,
+    /// For a second line of this server.
+    Green,
+    /// For a second line of something else.
+    Red,
+    /// For a limit.
+    Gray,
+}
+
+impl LineColor {
+    const fn rgb(self) -> RGBColor {
+        match self {
+            Self::Blue => RGBColor(28, 100, 180),
+            Self::Orange => RGBColor(200, 110, 30),
+            Self::Green => RGBColor(40, 150, 90),
+            Self::Red => RGBColor(190, 50, 60),
+            Self::Gray => RGBColor(120, 120, 120),
+        }
+    }
 }
 
 /// The title of a plot and the labels of its axes.
-pub(crate) struct Labels<'a> {
-    pub(crate) title: &'a str,
-    pub(crate) x: &'a str,
-    pub(crate) y: &'a str,
+#[derive(Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "for the programs of this package"
+)]
+pub struct Labels<'a> {
+    /// The title.
+    pub title: &'a str,
+    /// The label of the x axis.
+    pub x: &'a str,
+    /// The label of the y axis.
+    pub y: &'a str,
 }
 
 /// Draws lines over a logarithmic x axis that begins at 1.
-pub(crate) fn logarithmic(
-    path: &Path,
-    labels: &Labels<'_>,
-    lines: &[Line<'_>],
-    tick: fn(&f64) -> String,
-) {
+pub fn logarithmic(path: &Path, labels: &Labels<'_>, lines: &[Line<'_>], tick: fn(&f64) -> String) {
     let (most_x, most_y) = most(lines);
     draw(
         path,
@@ -44,12 +83,7 @@ pub(crate) fn logarithmic(
 }
 
 /// Draws lines over a linear x axis.
-pub(crate) fn linear(
-    path: &Path,
-    labels: &Labels<'_>,
-    lines: &[Line<'_>],
-    tick: fn(&f64) -> String,
-) {
+pub fn linear(path: &Path, labels: &Labels<'_>, lines: &[Line<'_>], tick: fn(&f64) -> String) {
     let (most_x, most_y) = most(lines);
     draw(path, labels, lines, 0f64..most_x, most_y, tick);
 }
@@ -92,9 +126,9 @@ fn draw<X>(
         .draw()
         .expect("axes are drawn");
     for line in lines {
-        let color = if line.is_ours { OURS } else { OTHER };
-        let drawn =
-            LineSeries::new(line.points.iter().copied(), color.stroke_width(2)).point_size(2);
+        let color = line.color.rgb();
+        let drawn = LineSeries::new(line.points.iter().copied(), color.stroke_width(2))
+            .point_size(if line.has_marks { 2 } else { 0 });
         chart
             .draw_series(drawn)
             .expect("a line is drawn")
