@@ -87,6 +87,7 @@
 //! A decision over twelve limits, four counters with three windows each, takes about 60 ns if its
 //! counters are in the processor's caches. It holds the locks of its own counters for a fraction of
 //! a microsecond. [`Engine::with_shard_by`] makes decisions on keys of the same client cheaper.
+//! A reservation of ten budgets in four accounts and its settlement take about 0.7 µs together.
 //!
 //! | Memory | bytes |
 //! |---|---|
