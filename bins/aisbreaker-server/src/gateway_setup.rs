@@ -27,6 +27,8 @@ pub(crate) fn gateway_alone(settings: Settings) -> Result<Gateway, String> {
         ..
     } = settings;
     if store.is_some() {
+        // The server that takes the keys counts there.
+        gateway.long_budgets = true;
         eprintln!(
             "warning: keys that are revoked in Redis are not known here; ask with --server URL"
         );

@@ -57,7 +57,9 @@ fn debug_output_shows_no_piece_of_a_secret() {
         registry: Registry::builder().build(),
         rules: Arc::clone(&rules),
     };
-    let minted = minter.mint(&mint, &HeaderMap::new(), &host, now).unwrap();
+    let minted = minter
+        .mint((&mint, true), &HeaderMap::new(), &host, now)
+        .unwrap();
     let payload = json!({"serviceSecrets": [{"serviceId": "", "authSecret": SEALED}]});
     let key = keys.seal(&payload, &host, now, max_lifetime).unwrap();
 

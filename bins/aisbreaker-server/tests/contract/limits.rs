@@ -1,6 +1,7 @@
 //! Quotas and other limits, and clients that try to exhaust them.
 
 mod body_size;
+mod budgets;
 mod client_identity;
 mod concurrency;
 mod floods;

@@ -108,7 +108,15 @@ impl ProcessApi {
     ) -> Result<Response<ResponseBody>, Failure> {
         let hops = admitted.hops();
         let calls = log.record_provider_calls();
-        let reserved = self.reserve(&request.call, &admitted, &calls).await;
+        let key = admitted.caller().key.as_ref();
+        let reserved = match self.budgets.accounts(key, admitted.client()) {
+            // Boxed, since most calls reserve nothing.
+            Some(accounts) => {
+                let reserve = self.reserve(&request.call, (accounts, &admitted), &calls);
+                Box::pin(reserve).await.map(Some)
+            }
+            None => Ok(None),
+        };
         let (caller, permit) = admitted.into_parts();
         let reserved = match reserved {
             Ok(reserved) => reserved.map(|reserved| reserved.hold),

@@ -74,7 +74,8 @@ impl Minter {
         let now = pipeline.clock.wall();
         let outcome = match request {
             TokenRequest::Mint(mut request) => {
-                match self.mint(&request, &parts.headers, &head.host, now) {
+                let may_last = pipeline.budgets.may_last;
+                match self.mint((&request, may_last), &parts.headers, &head.host, now) {
                     Ok(key) => {
                         log.set_key(key.id());
                         if let Some(name) = &request.grant.name {
@@ -105,7 +106,7 @@ impl Minter {
     /// Seals a key for this host, if the caller may mint it.
     pub(crate) fn mint(
         &self,
-        request: &MintRequest,
+        (request, may_last): (&MintRequest, bool),
         headers: &HeaderMap,
         host: &Host,
         now: SystemTime,
@@ -114,6 +115,9 @@ impl Minter {
             .policy
             .check_caller(headers, request.client_secret.as_ref())?;
         self.rules.check(&request.grant)?;
+        if !may_last {
+            budgets::refuse_long(request.grant.budgets.as_deref())?;
+        }
         let mut period = ValidityPeriod::new(now, request.lifetime);
         if let Some(not_before) = request.not_before {
             period = period.with_not_before(not_before);

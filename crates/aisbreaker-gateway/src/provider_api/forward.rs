@@ -93,7 +93,13 @@ impl ProviderApi {
     ) -> Result<Response<ResponseBody>, Failure> {
         let services = self.resolve(request, admitted.caller())?;
         let calls = log.record_provider_calls();
-        let mut reserved = self.reserve(request, &services, (admitted, &calls)).await?;
+        let mut reserved = match self.accounts(request, admitted) {
+            // Boxed, since most requests reserve nothing.
+            Some(accounts) => {
+                Some(Box::pin(self.reserve(request, &services, (accounts, &calls))).await?)
+            }
+            None => None,
+        };
         let attempts = Attempts::default();
         let records = (&attempts, &calls);
         let hold = reserved.as_mut().map(|reserved| &mut *reserved.hold);

@@ -20,31 +20,35 @@ const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tok
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset-tokens");
 
 impl ProviderApi {
-    /// Reserves what a request may cost; `None` if nothing limits that.
+    /// Returns the accounts of a request that may cost something; `None` if nothing limits that.
+    pub(super) fn accounts(
+        &self,
+        request: &ProxiedRequest<'_>,
+        admitted: &Admitted,
+    ) -> Option<Accounts> {
+        writes(request.operation)?;
+        let key = admitted.caller().key.as_ref();
+        self.budgets.accounts(key, admitted.client())
+    }
+
+    /// Reserves what a request may cost.
     pub(super) async fn reserve(
         &self,
         request: &ProxiedRequest<'_>,
         services: &[ResolvedService],
-        (admitted, calls): (&Admitted, &ProviderCalls),
-    ) -> Result<Option<Reserved>, Failure> {
-        let key = admitted.caller().key.as_ref();
-        let Some(accounts) = self.budgets.accounts(key, admitted.client()) else {
-            return Ok(None);
-        };
-        let Some(writes) = writes(request.operation) else {
-            return Ok(None);
-        };
+        (accounts, calls): (Accounts, &ProviderCalls),
+    ) -> Result<Reserved, Failure> {
         refuse_other_models(request, &accounts)?;
         let spending = Spending {
             demand: request.demand()?,
-            writes,
+            writes: writes(request.operation).unwrap_or(true),
             models: services
                 .iter()
                 .map(|service| request.called_model(service))
                 .collect(),
             calls: calls.clone(),
         };
-        Ok(Some(self.budgets.reserve(&accounts, &spending).await?))
+        Ok(self.budgets.reserve(&accounts, &spending).await?)
     }
 }
 

@@ -63,7 +63,7 @@ fn introspected(server: &Server, key: &str) -> Value {
 
 #[test]
 fn budgets_are_minted_and_shown_to_the_nano_dollar() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[("AISBREAKER_VOLATILE_BUDGETS", "true")]);
     let inside = format!(r#"{{"requestAuthAndQuotas": {{"budgets": {BUDGETS}}}}}"#);
     let beside = format!(r#"{{"budgets": {BUDGETS}, "requestAuthAndQuotas": {{}}}}"#);
     for body in [inside, beside] {
@@ -79,7 +79,7 @@ fn budgets_are_minted_and_shown_to_the_nano_dollar() {
 
 #[test]
 fn a_typo_is_refused_and_never_means_unlimited() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[("AISBREAKER_VOLATILE_BUDGETS", "true")]);
     let rows = [
         (
             r#"{"perClients": {"usdPerDay": "1"}}"#,
@@ -191,7 +191,7 @@ fn a_typo_is_refused_and_never_means_unlimited() {
 
 #[test]
 fn what_has_no_effect_is_a_warning() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[("AISBREAKER_VOLATILE_BUDGETS", "true")]);
     for (budgets, warning) in [
         (r#"{}"#, "budgets limits nothing"),
         (
@@ -217,7 +217,7 @@ fn what_has_no_effect_is_a_warning() {
 
 #[test]
 fn a_child_has_budgets_of_its_own_and_names_the_keys_with_the_others() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[("AISBREAKER_VOLATILE_BUDGETS", "true")]);
     let parent = key_in(&server.send(&minting(BUDGETS)));
     let own = r#"{"global": {"usdTotal": 0.000000001}}"#;
     let as_json = Request::post(TOKEN, exchange_body(&parent, own));
@@ -250,7 +250,7 @@ fn a_child_has_budgets_of_its_own_and_names_the_keys_with_the_others() {
 
 #[test]
 fn keys_sealed_offline_keep_to_the_same_rules() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[("AISBREAKER_VOLATILE_BUDGETS", "true")]);
     let seal = |budgets: Value| {
         let claims = offline_key::claims(&json!({"budgets": budgets}));
         offline_key::seal(&server, &claims)
@@ -291,7 +291,10 @@ fn printed(arguments: &[&str], environment: &[(&str, &str)]) -> String {
 
 #[test]
 fn the_commands_take_and_show_budgets() {
-    let key_setting = [("AUTH_ENCRYPTION_KEYPHRASE", KEY)];
+    let key_setting = [
+        ("AUTH_ENCRYPTION_KEYPHRASE", KEY),
+        ("AISBREAKER_VOLATILE_BUDGETS", "true"),
+    ];
     let at = ["--host", "localhost"];
     let inspect = |key: &str| -> Value {
         let shown = printed(&[&["inspect", key][..], &at].concat(), &key_setting);

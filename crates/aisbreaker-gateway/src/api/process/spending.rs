@@ -7,6 +7,7 @@ use super::ProcessApi;
 use crate::{
     budgets::{
         CalledModel, CalledService, Reserved, Spending,
+        account::Accounts,
         demand::Demand,
         hold::{BudgetHold, Outcome},
     },
@@ -20,17 +21,13 @@ const DUMMY: &str = "dummy";
 const OTHER_SERVER: &str = "another aisbreaker server";
 
 impl ProcessApi {
-    /// Reserves what a call may cost; `None` if nothing limits that.
+    /// Reserves what a call may cost.
     pub(super) async fn reserve(
         &self,
         call: &ProcessCall,
-        admitted: &Admitted,
+        (accounts, admitted): (Accounts, &Admitted),
         calls: &ProviderCalls,
-    ) -> Result<Option<Reserved>, Failure> {
-        let key = admitted.caller().key.as_ref();
-        let Some(accounts) = self.budgets.accounts(key, admitted.client()) else {
-            return Ok(None);
-        };
+    ) -> Result<Reserved, Failure> {
         let credentials = &admitted.caller().credentials;
         let services = self
             .registry
@@ -41,7 +38,7 @@ impl ProcessApi {
             models: services.iter().map(|one| self.called_model(one)).collect(),
             calls: calls.clone(),
         };
-        Ok(Some(self.budgets.reserve(&accounts, &spending).await?))
+        Ok(self.budgets.reserve(&accounts, &spending).await?)
     }
 
     fn called_model<'a>(&'a self, service: &'a ReachedService) -> CalledModel<'a> {

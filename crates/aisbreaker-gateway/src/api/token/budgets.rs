@@ -60,6 +60,28 @@ pub(super) fn parse(value: Value) -> Result<Budgets, InvalidRequest> {
     Ok(budgets)
 }
 
+/// Refuses budgets for longer than a day, since this server forgets what it counts when it ends.
+pub(super) fn refuse_long(budgets: Option<&Budgets>) -> Result<(), InvalidRequest> {
+    let Some(BudgetLimits {
+        usd_per_month,
+        usd_total,
+        ..
+    }) = budgets.map(|budgets| budgets.global)
+    else {
+        return Ok(());
+    };
+    let member = match (usd_total, usd_per_month) {
+        (Some(_), _) => "budgets.global.usdTotal",
+        (None, Some(_)) => "budgets.global.usdPerMonth",
+        (None, None) => return Ok(()),
+    };
+    Err(InvalidRequest::new(
+        member,
+        "is for longer than this server keeps what it counts; its operator can set state_file or \
+         redis.url, or allow that with budgets.volatile",
+    ))
+}
+
 fn per_client(value: Value) -> Result<BudgetLimits, InvalidRequest> {
     let path = "budgets.perClient";
     for member in GLOBAL_ONLY {

@@ -15,7 +15,7 @@ use aisbreaker_token::{
 use http::Response;
 
 pub(super) use self::request::ExchangeRequest;
-use super::{reach::Reach, token_response::TokenResponse};
+use super::{budgets, reach::Reach, token_response::TokenResponse};
 use crate::{
     failure::Failure, pipeline::Pipeline, request::error::RequestError, response::ResponseBody,
     telemetry::access_log::AccessLog,
@@ -74,6 +74,10 @@ impl Exchange<'_> {
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, ExchangeError> {
         request.check_target(self.host)?;
+        if !pipeline.budgets.may_last {
+            budgets::refuse_long(request.child.budgets.as_deref())
+                .map_err(ExchangeError::Request)?;
+        }
         let parent = match pipeline.open_key(&request.subject_token, self.host, self.client) {
             Ok(parent) => parent,
             Err(error) => {
