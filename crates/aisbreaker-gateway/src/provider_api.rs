@@ -144,24 +144,30 @@ impl ProviderApi {
     }
 
     /// Charges and forwards a permitted request.
-    async fn admit_and_forward(
-        &self,
-        pipeline: &Pipeline,
-        request: UnparsedRequest<'_>,
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an async fn holds what it is given twice"
+    )]
+    fn admit_and_forward<'a>(
+        &'a self,
+        pipeline: &'a Pipeline,
+        request: UnparsedRequest<'a>,
         permitted: Permitted,
-        log: &mut AccessLog,
-    ) -> Result<Response<ResponseBody>, Failure> {
-        let is_restricted = permitted.caller().credentials.restrictions().is_some();
-        if is_restricted && !request.body.is_costly() {
-            let request = request.parse(log).await?;
-            self.judge(&request, permitted.caller())?;
+        log: &'a mut AccessLog,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Failure>> + Send + 'a {
+        async move {
+            let is_restricted = permitted.caller().credentials.restrictions().is_some();
+            if is_restricted && !request.body.is_costly() {
+                let request = request.parse(log).await?;
+                self.judge(&request, permitted.caller())?;
+                let admitted = pipeline.admit(permitted, log).await?;
+                return self.forward(request, admitted, log).await;
+            }
             let admitted = pipeline.admit(permitted, log).await?;
-            return self.forward(request, admitted, log).await;
-        }
-        let admitted = pipeline.admit(permitted, log).await?;
-        match request.parse(log).await {
-            Ok(request) => self.forward(request, admitted, log).await,
-            Err(failure) => admitted.report_beside_provider(Err(failure)),
+            match request.parse(log).await {
+                Ok(request) => self.forward(request, admitted, log).await,
+                Err(failure) => admitted.report_beside_provider(Err(failure)),
+            }
         }
     }
 

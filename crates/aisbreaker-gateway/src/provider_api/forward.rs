@@ -75,14 +75,20 @@ impl ProviderApi {
     /// # Errors
     /// Errors that occur before the provider's response, with the attempts and the state of the
     /// quotas in the headers.
-    pub async fn forward(
-        &self,
-        request: ProxiedRequest<'_>,
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an async fn holds what it is given twice"
+    )]
+    pub fn forward<'a>(
+        &'a self,
+        request: ProxiedRequest<'a>,
         admitted: Admitted,
-        log: &mut AccessLog,
-    ) -> Result<Response<ResponseBody>, Failure> {
-        let outcome = self.call_and_respond(&request, &admitted, log).await;
-        admitted.report_beside_provider(outcome)
+        log: &'a mut AccessLog,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Failure>> + Send + 'a {
+        async move {
+            let outcome = self.call_and_respond(&request, &admitted, log).await;
+            admitted.report_beside_provider(outcome)
+        }
     }
 
     async fn call_and_respond(
