@@ -516,6 +516,7 @@ async fn check_quota_endpoint(
     for (name, limit, remaining, reset) in oracle.limits(key, client, now) {
         let (scope, window) = name.split_once('-').unwrap();
         limits.push(json!({
+            "unit": "requests",
             "scope": scope,
             "window": window,
             "limit": limit,

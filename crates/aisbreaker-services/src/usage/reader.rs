@@ -25,7 +25,8 @@ impl UsageReader {
     pub fn new(rule: Arc<UsageRule>) -> Self {
         Self {
             rule,
-            ..Self::default()
+            parts: Parts::default(),
+            tokens: Tokens::default(),
         }
     }
 
