@@ -2,12 +2,14 @@
 //! over.
 //!
 //! - `account` has the accounts of a key and of all that it was made from;
+//! - `charge` has the price of what a request may need and of what its provider told;
 //! - `demand` reads from a body what a request may cost;
 //! - `ledgers` counts, in memory or in a shared store;
 //! - `hold` owns what is reserved, and settles it once;
 //! - `refusal` says why a request is not admitted.
 
 pub(crate) mod account;
+mod charge;
 pub(crate) mod demand;
 pub(crate) mod hold;
 pub(crate) mod ledgers;
@@ -21,12 +23,13 @@ use aisbreaker_quota::{
 };
 use aisbreaker_services::{
     Provider, ProviderCalls,
-    prices::{Price, PricedReservation, Prices},
+    prices::{Price, Prices},
 };
 use aisbreaker_token::ReservePolicy;
 
 use self::{
     account::{Account, AccountTimes, Accounts, Unit},
+    charge::Charge,
     demand::{Demand, ModelBounds, NeededTokens},
     hold::{BudgetHold, HoldTerms, Spent},
     ledgers::Ledgers,
@@ -132,9 +135,18 @@ impl Budgets {
         }
         let prices = self.prices_of(spending, accounts.has_usd())?;
         let needed = needed(accounts, spending, &prices)?;
+        let charge = Charge {
+            demand: spending.demand,
+            needed,
+            // If one of them is not known, nothing is said of what the request costs.
+            prices: prices
+                .into_iter()
+                .collect::<Option<_>>()
+                .unwrap_or_default(),
+        };
         let reserved = Spent {
             tokens: needed.total(),
-            nanos: nanos(&prices, needed, &spending.demand),
+            nanos: charge.reservation(needed).unwrap_or(0),
         };
         let list = accounts.list.iter();
         let reservations: Vec<_> = list
@@ -147,20 +159,13 @@ impl Budgets {
             Err(NotReserved::Store(gone)) => return Err(BudgetError::Unavailable(gone)),
             Err(NotReserved::Refused(refusal)) => {
                 self.metrics.count_refusal();
-                return Err(refused(
-                    refusal,
-                    accounts,
-                    needed,
-                    (&prices, &spending.demand),
-                ));
+                return Err(refused(refusal, accounts, &charge));
             }
         };
         let terms = HoldTerms {
             units: accounts.list.iter().map(|one| one.id.unit).collect(),
             reserved,
-            needed,
-            choices: spending.demand.choices(),
-            price: prices.into_iter().next().flatten(),
+            charge,
             calls: spending.calls.clone(),
         };
         let (clock, metrics) = (Arc::clone(&self.clock), self.metrics.clone());
@@ -254,40 +259,24 @@ fn needed(
     Ok(most)
 }
 
-/// Returns what these tokens cost at most with any of the prices.
-fn nanos(prices: &[Option<Price>], needed: NeededTokens, demand: &Demand) -> u64 {
-    let cost = |price: &Price| match price.per_request() {
-        Some(flat) => flat.saturating_mul(demand.choices()),
-        None => price.reservation(PricedReservation {
-            input: needed.input,
-            output: needed.output,
-            writes_cache: demand.writes_cache,
-            tier: demand.tier,
-        }),
-    };
-    prices.iter().flatten().map(cost).max().unwrap_or(0)
-}
-
 /// Describes a refusal.
-fn refused(
-    refusal: BudgetRefusal,
-    accounts: &Accounts,
-    needed: NeededTokens,
-    (prices, demand): (&[Option<Price>], &Demand),
-) -> BudgetError {
+fn refused(refusal: BudgetRefusal, accounts: &Accounts, charge: &Charge) -> BudgetError {
     let Some(mut exceeded) = BudgetExceeded::of(refusal, &accounts.list) else {
         return BudgetError::Full;
     };
     let fits = |output: u64| {
-        let needed = NeededTokens { output, ..needed };
+        let needed = NeededTokens {
+            output,
+            ..charge.needed
+        };
         let amount = match exceeded.unit {
             Unit::Tokens => needed.total(),
-            Unit::Usd => nanos(prices, needed, demand),
+            Unit::Usd => charge.reservation(needed).unwrap_or(0),
         };
         amount <= exceeded.remaining
     };
-    let most = largest(needed.output, fits);
-    exceeded.fitting_output = most.map(|output| output / demand.choices().max(1));
+    let most = largest(charge.needed.output, fits);
+    exceeded.fitting_output = most.map(|output| output / charge.demand.choices().max(1));
     exceeded.fitting_output = exceeded.fitting_output.filter(|output| *output > 0);
     BudgetError::Exceeded(Box::new(exceeded))
 }

@@ -32,10 +32,14 @@ pub use self::{forward::ProxiedRequest, models::ModelListQuery};
 use self::{
     model::{model_and_stream_in, model_in},
     models::ModelListCache,
-    usage_request::{UsageRequest, wants_usage},
+    spending::obeyed_caps,
+    usage_request::{UsageRequest, has_budgets, wants_usage},
 };
 use crate::{
-    budgets::Budgets,
+    budgets::{
+        Budgets,
+        demand::{Demand, ObeyedCaps},
+    },
     failure::Failure,
     memory::ClientMemory,
     pipeline::{Admitted, Permitted, Pipeline},
@@ -77,6 +81,8 @@ struct UnparsedRequest<'a> {
     body: ReceivedBody,
     /// Whether a stream is asked for its usage.
     wants_usage: bool,
+    /// The caps that the operation obeys, if it may cost something of the budgets of its key.
+    obeyed_caps: Option<ObeyedCaps>,
     memory: Arc<ClientMemory>,
 }
 
@@ -137,6 +143,7 @@ impl ProviderApi {
             format,
             body,
             wants_usage: wants_usage(permitted.caller(), operation),
+            obeyed_caps: obeyed_caps(operation).filter(|_caps| has_budgets(permitted.caller())),
             memory,
         };
         self.admit_and_forward(pipeline, request, permitted, log)
@@ -195,8 +202,8 @@ impl<'a> UnparsedRequest<'a> {
     async fn parse(self, log: &mut AccessLog) -> Result<ProxiedRequest<'a>, Failure> {
         let was_coded = self.body.is_coded();
         let may_be_empty = self.operation.content() == OperationContent::JsonOrEmpty;
-        let wants_usage = self.wants_usage;
-        let (model, stream, body) = match self.format {
+        let (wants_usage, obeyed_caps) = (self.wants_usage, self.obeyed_caps);
+        let (model, stream, demand, body) = match self.format {
             Some(format) if !(may_be_empty && self.body.is_empty()) => {
                 let content_type = self.parts.headers.get(CONTENT_TYPE).cloned();
                 let parse = move |body: &Bytes| {
@@ -206,13 +213,18 @@ impl<'a> UnparsedRequest<'a> {
                     } else {
                         (model_in(body, format, content_type)?, None)
                     };
-                    Ok::<_, InvalidRequest>((model, stream, body.clone()))
+                    let demand = match obeyed_caps {
+                        Some(_) if format == ContentFormat::Multipart => Some(Demand::of_form()),
+                        Some(obeyed) => Some(Demand::of_json(body, obeyed)?),
+                        None => None,
+                    };
+                    Ok::<_, InvalidRequest>((model, stream, demand, body.clone()))
                 };
                 let (parsed, hold) = self.body.parse(parse).await?;
                 log.hold_request_memory(hold);
                 parsed
             }
-            Some(_) | None => (None, None, Bytes::new()),
+            Some(_) | None => (None, None, None, Bytes::new()),
         };
         Ok(ProxiedRequest {
             operation: self.operation,
@@ -221,6 +233,7 @@ impl<'a> UnparsedRequest<'a> {
             body,
             was_coded,
             model,
+            demand,
             usage_request: stream.map_or(UsageRequest::AsSent, UsageRequest::Add),
             memory: self.memory,
             trace: log.trace(),

@@ -28,8 +28,10 @@ pub(crate) fn are_members(json: &[u8]) -> bool {
     members.0.rest.trim_ascii() == b","
 }
 
-/// Returns whether a value is in no list, as far as the bytes after it show.
-pub(crate) fn is_outside_lists(after: &[u8]) -> bool {
+/// Returns how many objects a value is in, as far as the bytes after it show; `None` if it is in a
+/// list.
+pub(crate) fn enclosing_objects(after: &[u8]) -> Option<usize> {
+    let mut enclosing = 0_usize;
     let mut depth = 0_usize;
     let mut at = 0;
     while let Some(byte) = after.get(at) {
@@ -39,16 +41,17 @@ pub(crate) fn is_outside_lists(after: &[u8]) -> bool {
                     at = end;
                     continue;
                 }
-                None => return true,
+                None => return Some(enclosing),
             },
             b'{' | b'[' => depth = depth.saturating_add(1),
-            b']' if depth == 0 => return false,
+            b']' if depth == 0 => return None,
+            b'}' if depth == 0 => enclosing = enclosing.saturating_add(1),
             b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
         at = at.saturating_add(1);
     }
-    true
+    Some(enclosing)
 }
 
 /// Splits bytes after the value that they begin with; `None` if it has no end.

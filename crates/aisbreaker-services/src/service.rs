@@ -25,7 +25,7 @@ pub use self::{
     attempts::Attempts,
     provider_calls::{CallInProgress, CallOutcome, ProviderCall, ProviderCalls},
     registry::{Registry, RegistryBuilder},
-    restricted::{Reached, ReachedService, Target},
+    restricted::{Reached, ReachedService, Target, chooses_other_models},
 };
 use crate::{
     credentials::Credentials,

@@ -162,7 +162,7 @@ impl ProcessApi {
             log.mark_stream();
         }
         if let Some(hold) = &mut hold {
-            hold.note_call(None);
+            hold.note_call();
         }
         let reported = call.tokens.clone();
         let request_id = log.request_id().clone();

@@ -20,12 +20,57 @@ const BYTES_PER_TOKEN: u64 = 2;
 /// How many answers a form is taken to ask for: the most that OpenAI's API makes.
 const CHOICES_OF_FORM: u64 = 10;
 
-/// The members that cap what is written.
-const CAPS: [&str; 3] = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
+/// The members that cap what is written, somewhere.
+const CAPS: [&str; 6] = [
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "maxOutputTokens",
+    "max_new_tokens",
+    "max_tokens_to_sample",
+];
 /// The members that say how many answers are written.
-const CHOICES: [&str; 2] = ["n", "best_of"];
+const CHOICES: [&str; 6] = [
+    "n",
+    "best_of",
+    "candidateCount",
+    "candidate_count",
+    "num_outputs",
+    "samples",
+];
+/// The members of the body with such members.
+const CONFIGS: [&str; 4] = [
+    "generationConfig",
+    "generation_config",
+    "parameters",
+    "extra_body",
+];
+/// The members that choose a dearer tier.
+const TIERS: [&str; 2] = ["service_tier", "speed"];
+/// The members of a tool that the caller runs itself.
+const OWN_TOOL: [&str; 12] = [
+    "type",
+    "function",
+    "custom",
+    "name",
+    "description",
+    "parameters",
+    "input_schema",
+    "format",
+    "strict",
+    "cache_control",
+    "functionDeclarations",
+    "function_declarations",
+];
 /// The members that lead to content elsewhere, unless they are null.
-const ELSEWHERE: [&str; 9] = [
+const ELSEWHERE: [&str; 16] = [
+    "audio",
+    "container",
+    "skills",
+    "fileUri",
+    "file_uri",
+    "cachedContent",
+    "cached_content",
     "previous_response_id",
     "conversation",
     "file_id",
@@ -37,7 +82,23 @@ const ELSEWHERE: [&str; 9] = [
     "plugins",
 ];
 /// The members that may hold a medium in base64.
-const MEDIA: [&str; 6] = ["data", "url", "image_url", "file_data", "b64_json", "image"];
+const MEDIA: [&str; 7] = [
+    "data",
+    "url",
+    "image_url",
+    "file_data",
+    "b64_json",
+    "image",
+    "base64",
+];
+
+/// The caps that an API obeys. Of others, it does whatever it likes, so that they may add to what is
+/// reserved and take nothing from it.
+pub(crate) type ObeyedCaps = &'static [&'static str];
+
+pub(crate) const CAPS_OF_CHAT: ObeyedCaps = &["max_tokens", "max_completion_tokens"];
+pub(crate) const CAPS_OF_MESSAGES: ObeyedCaps = &["max_tokens"];
+pub(crate) const CAPS_OF_RESPONSES: ObeyedCaps = &["max_output_tokens"];
 
 /// What a body shows of the tokens that may be read and written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,8 +107,10 @@ pub(crate) struct Demand {
     text_bytes: u64,
     media: u64,
     media_bytes: u64,
-    /// The largest cap on what is written.
+    /// The largest cap on what is written, if one is obeyed.
     cap: Option<u64>,
+    /// The largest of all caps.
+    largest_cap: u64,
     /// How many answers are written.
     choices: u64,
     /// Whether something is read that is not in the body.
@@ -93,7 +156,7 @@ impl Demand {
     /// # Errors
     /// [`InvalidRequest`] if a member that decides about the cost is there twice, of which the
     /// provider could obey the other one, or if the body is not a JSON object.
-    pub(crate) fn of_json(body: &[u8]) -> Result<Self, InvalidRequest> {
+    pub(crate) fn of_json(body: &[u8], obeyed: ObeyedCaps) -> Result<Self, InvalidRequest> {
         let mut found = Found::default();
         let mut deserializer = serde_json::Deserializer::from_slice(without_mark(body));
         let read = deserializer.deserialize_map(Top(&mut found));
@@ -102,7 +165,7 @@ impl Demand {
         }
         read.and_then(|()| deserializer.end())
             .map_err(|_problem| InvalidRequest::new("request body", "must be a JSON object"))?;
-        Ok(found.demand(body.len()))
+        Ok(found.demand(body.len(), obeyed))
     }
 
     /// Takes a form for one medium of a request for as many answers as there can be.
@@ -112,6 +175,7 @@ impl Demand {
             media: 1,
             media_bytes: 0,
             cap: None,
+            largest_cap: 0,
             choices: CHOICES_OF_FORM,
             reads_elsewhere: true,
             writes_cache: false,
@@ -128,7 +192,17 @@ impl Demand {
         self
     }
 
-    /// Returns how many answers are written.
+    /// Returns whether a cap bounds what is written.
+    pub(crate) fn is_capped(&self) -> bool {
+        self.cap.is_some()
+    }
+
+    /// Returns whether a medium is read, in the body or elsewhere.
+    pub(crate) fn has_media(&self) -> bool {
+        self.media > 0 || self.reads_elsewhere
+    }
+
+    /// Returns how many answers are written: one at least.
     pub(crate) fn choices(&self) -> u64 {
         self.choices
     }
@@ -140,7 +214,8 @@ impl Demand {
         let text = self.text_bytes.div_ceil(BYTES_PER_TOKEN);
         let uncapped = bounds
             .max_output
-            .map_or(output_reserve, |most| most.min(output_reserve));
+            .map_or(output_reserve, |most| most.min(output_reserve))
+            .max(self.largest_cap);
         NeededTokens {
             input: text.saturating_add(media),
             output: self.cap.unwrap_or(uncapped).saturating_mul(self.choices),
@@ -168,10 +243,17 @@ impl Demand {
 struct Found {
     media: u64,
     media_bytes: u64,
+    /// Those of the body itself.
     caps: [Option<u64>; CAPS.len()],
-    choices: [Option<u64>; CHOICES.len()],
-    /// Which of those, and of `service_tier`, were there.
-    seen: u8,
+    /// The largest one inside of a member of the body.
+    inner_cap: u64,
+    /// Whether a cap is not a positive number, which some providers take for none.
+    has_no_cap: bool,
+    choices: u64,
+    /// How many prompts are to be answered.
+    prompts: u64,
+    /// Which members that decide were there.
+    seen: u32,
     reads_elsewhere: bool,
     writes_cache: bool,
     tier: Option<ServiceTier>,
@@ -179,15 +261,20 @@ struct Found {
 }
 
 impl Found {
-    fn demand(&self, body_len: usize) -> Demand {
+    fn demand(&self, body_len: usize, obeyed: ObeyedCaps) -> Demand {
         let body = u64::try_from(body_len).unwrap_or(u64::MAX);
-        let choices = self.choices.iter().flatten().max();
+        let caps = self.caps.iter().flatten().copied();
+        let largest_cap = caps.max().unwrap_or(0).max(self.inner_cap);
+        let caps = CAPS.iter().zip(self.caps);
+        let is_obeyed = |(name, cap): (&&str, Option<u64>)| cap.is_some() && obeyed.contains(name);
+        let is_capped = !self.has_no_cap && caps.into_iter().any(is_obeyed);
         Demand {
             text_bytes: body.saturating_sub(self.media_bytes),
             media: self.media,
             media_bytes: self.media_bytes,
-            cap: self.caps.iter().flatten().max().copied(),
-            choices: choices.copied().unwrap_or(1).max(1),
+            cap: is_capped.then_some(largest_cap),
+            largest_cap,
+            choices: self.choices.max(1).saturating_mul(self.prompts.max(1)),
             reads_elsewhere: self.reads_elsewhere,
             writes_cache: self.writes_cache,
             tier: self.tier,
@@ -196,7 +283,7 @@ impl Found {
 
     /// Notes that a member is there. Returns whether it is for the first time.
     fn is_first(&mut self, member: &'static str, bit: usize) -> bool {
-        let mask = 1_u8 << bit;
+        let mask = 1_u32 << bit;
         if self.seen & mask != 0 {
             self.repeated = Some(member);
             return false;
@@ -205,12 +292,33 @@ impl Found {
         true
     }
 
+    /// Notes a cap, and returns it if it is one.
+    fn note_cap(&mut self, cap: &Count) -> Option<u64> {
+        match cap {
+            Count::Missing => None,
+            Count::Of(cap) if *cap > 0 => Some(*cap),
+            Count::Of(_) | Count::Unreadable => {
+                self.has_no_cap = true;
+                None
+            }
+        }
+    }
+
+    fn note_choices(&mut self, count: &Count) {
+        if let Count::Of(count) = count {
+            self.choices = self.choices.max(*count);
+        }
+    }
+
     fn note_text(&mut self, name: &str, text: &str) {
         if is_medium(name, text) {
             self.media = self.media.saturating_add(1);
             let bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
             self.media_bytes = self.media_bytes.saturating_add(bytes);
-        } else if is_any(&MEDIA, name) && text.starts_with("http") {
+        } else if is_any(&MEDIA, name) {
+            // An address, or a medium in a form that is not known. Text has blanks.
+            self.reads_elsewhere |= !text.is_empty() && !text.trim().contains(' ');
+        } else if name == "type" && text == "item_reference" {
             self.reads_elsewhere = true;
         }
     }
@@ -272,23 +380,23 @@ impl<'de> Visitor<'de> for Top<'_> {
             if let Some((index, member)) = position(&CAPS, &name) {
                 found.is_first(member, index);
                 let cap = map.next_value_seed(Number)?;
+                let cap = found.note_cap(&cap);
                 if let Some(place) = found.caps.get_mut(index) {
-                    *place = cap.max(*place);
+                    *place = cap;
                 }
             } else if let Some((index, member)) = position(&CHOICES, &name) {
                 found.is_first(member, CAPS.len() + index);
                 let count = map.next_value_seed(Number)?;
-                if let Some(place) = found.choices.get_mut(index) {
-                    *place = count.max(*place);
+                found.note_choices(&count);
+            } else if let Some((index, member)) = position(&TIERS, &name) {
+                found.is_first(member, CAPS.len() + CHOICES.len() + index);
+                let tier = map.next_value_seed(Tier)?;
+                // The dearest one counts.
+                if found.tier != Some(ServiceTier::Priority) {
+                    found.tier = tier.or(found.tier);
                 }
-            } else if name.eq_ignore_ascii_case("service_tier") {
-                found.is_first("service_tier", CAPS.len() + CHOICES.len());
-                found.tier = map.next_value_seed(Tier)?;
             } else {
-                let place = match name.eq_ignore_ascii_case("tools") {
-                    true => Place::Tools,
-                    false => Place::Elsewhere,
-                };
+                let place = Place::of_member(&name);
                 map.next_value_seed(Walk {
                     found: &mut *found,
                     name: &name,
@@ -306,11 +414,32 @@ impl<'de> Visitor<'de> for Top<'_> {
 /// Where a value is, as far as that matters.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Place {
+    /// What is to be completed: one prompt, or a list of them.
+    Prompt,
+    /// One of the list: a text, or a list of tokens.
+    OnePrompt,
+    /// An object with caps.
+    Config,
     /// The list of tools.
     Tools,
     /// One of them.
     Tool,
     Elsewhere,
+}
+
+impl Place {
+    /// Returns the place of a member of the body.
+    fn of_member(name: &str) -> Self {
+        if name.eq_ignore_ascii_case("tools") {
+            Self::Tools
+        } else if name.eq_ignore_ascii_case("prompt") {
+            Self::Prompt
+        } else if is_any(&CONFIGS, name) {
+            Self::Config
+        } else {
+            Self::Elsewhere
+        }
+    }
 }
 
 /// Goes through a value, for media and for what leads elsewhere.
@@ -330,6 +459,11 @@ impl<'de> DeserializeSeed<'de> for Walk<'_> {
 }
 
 impl Walk<'_> {
+    fn note_prompt(&mut self) {
+        let is_prompt = self.place == Place::OnePrompt;
+        self.found.prompts = self.found.prompts.saturating_add(is_prompt.into());
+    }
+
     /// Notes a value that is not null.
     fn note_value(&mut self) {
         self.found.reads_elsewhere |= is_any(&ELSEWHERE, self.name);
@@ -371,6 +505,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
     fn visit_str<E>(mut self, text: &str) -> Result<(), E> {
         const OWN_TOOLS: [&str; 2] = ["function", "custom"];
         self.note_value();
+        self.note_prompt();
         if self.place == Place::Tool && self.name == "type" && !OWN_TOOLS.contains(&text) {
             // A tool of the provider reads what it finds.
             self.found.reads_elsewhere = true;
@@ -383,8 +518,10 @@ impl<'de> Visitor<'de> for Walk<'_> {
         self.note_value();
         let place = match self.place {
             Place::Tools => Place::Tool,
-            Place::Tool | Place::Elsewhere => Place::Elsewhere,
+            Place::Prompt => Place::OnePrompt,
+            Place::Tool | Place::OnePrompt | Place::Config | Place::Elsewhere => Place::Elsewhere,
         };
+        self.note_prompt();
         loop {
             let walk = Walk {
                 found: &mut *self.found,
@@ -399,7 +536,25 @@ impl<'de> Visitor<'de> for Walk<'_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         self.note_value();
+        // A prompt that the provider keeps.
+        self.found.reads_elsewhere |= self.place == Place::Prompt;
         while let Some(name) = map.next_key_seed(Name)? {
+            if self.place == Place::Config && position(&CAPS, &name).is_some() {
+                // Null may undo a cap of the body.
+                let cap = match map.next_value_seed(Number)? {
+                    Count::Missing => Count::Unreadable,
+                    cap @ (Count::Of(_) | Count::Unreadable) => cap,
+                };
+                let cap = self.found.note_cap(&cap).unwrap_or(0);
+                self.found.inner_cap = self.found.inner_cap.max(cap);
+                continue;
+            }
+            if self.place == Place::Config && position(&CHOICES, &name).is_some() {
+                let count = map.next_value_seed(Number)?;
+                self.found.note_choices(&count);
+                continue;
+            }
+            self.found.reads_elsewhere |= self.place == Place::Tool && !OWN_TOOL.contains(&&*name);
             // The type of a tool is beside its name; what is inside belongs to its schema.
             let is_type = self.place == Place::Tool && name == "type";
             map.next_value_seed(Walk {
@@ -443,22 +598,30 @@ impl<'de> Visitor<'de> for Name {
     }
 }
 
-/// Reads a whole number in whatever form a provider may take it, rounded up; `None` for null.
+/// A number as a body has it.
+enum Count {
+    /// Null.
+    Missing,
+    /// Rounded up; a negative one is zero.
+    Of(u64),
+    Unreadable,
+}
+
+/// Reads a whole number in whatever form a provider may take it.
 struct Number;
 
 impl<'de> DeserializeSeed<'de> for Number {
-    type Value = Option<u64>;
+    type Value = Count;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         let value = Value::deserialize(deserializer)?;
-        Ok(match value {
-            Value::Number(number) => number.as_u64().or_else(|| {
-                let number = number.as_f64()?;
-                rounded_up(number)
-            }),
+        let count = match value {
+            Value::Null => return Ok(Count::Missing),
+            Value::Number(number) => number.as_u64().or_else(|| rounded_up(number.as_f64()?)),
             Value::String(text) => text.trim().parse().ok(),
-            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-        })
+            Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        Ok(count.map_or(Count::Unreadable, Count::Of))
     }
 }
 
@@ -479,7 +642,8 @@ impl<'de> DeserializeSeed<'de> for Tier {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         let value = Value::deserialize(deserializer)?;
-        Ok(value.as_str().and_then(ServiceTier::of_name))
+        let name = value.as_str().map(str::to_ascii_lowercase);
+        Ok(name.and_then(|name| ServiceTier::of_name(&name)))
     }
 }
 

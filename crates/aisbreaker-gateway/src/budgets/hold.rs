@@ -2,11 +2,11 @@
 
 use std::{fmt, sync::Arc, time::Instant};
 
-use aisbreaker_services::{ProviderCalls, ServiceError, Tokens, prices::Price};
+use aisbreaker_services::{CallOutcome, ProviderCalls, ServiceError, Tokens, prices::Price};
 
 use super::{
     account::Unit,
-    demand::NeededTokens,
+    charge::Charge,
     ledgers::{AnyReceipt, Ledgers},
 };
 use crate::{clock::Clock, telemetry::metrics::budgets::BudgetMetrics};
@@ -22,11 +22,7 @@ pub(crate) struct BudgetHold {
     /// The units of the accounts, in the order of the receipt.
     units: Vec<Unit>,
     reserved: Spent,
-    needed: NeededTokens,
-    /// How many answers are asked for.
-    choices: u64,
-    /// The price of the service that is called; `None` if no budget is in dollars and there is none.
-    price: Option<Price>,
+    charge: Charge,
     /// When a provider was first called.
     called: Option<Instant>,
     /// The calls that the request caused.
@@ -51,7 +47,7 @@ impl BodyBudget {
     /// Settles what is reserved, unless that is done already.
     pub(crate) fn settle(&mut self, outcome: impl FnOnce() -> Outcome) {
         if let Some(mut hold) = self.hold.take() {
-            let has_price = hold.price.is_some();
+            let has_price = hold.has_price();
             let spent = hold.settle(outcome());
             self.cost = spent.map(|spent| spent.nanos).filter(|_| has_price);
         }
@@ -75,6 +71,8 @@ pub(crate) struct Spent {
 pub(crate) enum Outcome {
     /// The provider answered, and told this.
     Answered(Tokens),
+    /// The provider answered in a stream, and told this.
+    Streamed(Tokens),
     /// The answer was cut, or nobody waited for its end. This was told before.
     Cut(Tokens),
     /// The provider refused the request or was not reached.
@@ -83,13 +81,22 @@ pub(crate) enum Outcome {
     Unknown,
 }
 
+impl Outcome {
+    /// Returns the end of a call that failed before its answer began.
+    pub(crate) fn of_failure(error: &ServiceError) -> Self {
+        if cost_nothing(error) {
+            Self::Refused
+        } else {
+            Self::Unknown
+        }
+    }
+}
+
 /// What is needed to settle, beside the receipt.
 pub(super) struct HoldTerms {
     pub(super) units: Vec<Unit>,
     pub(super) reserved: Spent,
-    pub(super) needed: NeededTokens,
-    pub(super) choices: u64,
-    pub(super) price: Option<Price>,
+    pub(super) charge: Charge,
     pub(super) calls: ProviderCalls,
 }
 
@@ -108,9 +115,7 @@ impl BudgetHold {
             receipt,
             units: terms.units,
             reserved: terms.reserved,
-            needed: terms.needed,
-            choices: terms.choices,
-            price: terms.price,
+            charge: terms.charge,
             called: None,
             calls: terms.calls,
             clock,
@@ -119,15 +124,18 @@ impl BudgetHold {
     }
 
     /// Notes that a provider is called, at this price.
-    pub(crate) fn note_call(&mut self, price: Option<Price>) {
+    pub(crate) fn note_call_at(&mut self, price: Option<Price>) {
+        self.note_call();
+        self.charge.prices = price.into_iter().collect();
+    }
+
+    /// Notes that one of the services is called, at the price of any of them.
+    pub(crate) fn note_call(&mut self) {
         self.called.get_or_insert_with(|| self.clock.monotonic());
-        if price.is_some() {
-            self.price = price;
-        }
     }
 
     pub(crate) fn has_price(&self) -> bool {
-        self.price.is_some()
+        !self.charge.prices.is_empty()
     }
 
     /// Settles to what the request cost, and returns that; `None` if it was settled before. What is
@@ -152,28 +160,28 @@ impl BudgetHold {
         let mut spent = match outcome {
             Outcome::Refused => Spent::default(),
             Outcome::Unknown => self.reserved,
-            Outcome::Answered(tokens) => self.answered(tokens),
+            Outcome::Answered(tokens) => self.answered(tokens, self.charge.needed.output),
+            Outcome::Streamed(tokens) => self.answered(tokens, self.streamed()),
             Outcome::Cut(tokens) => self.cut(tokens),
         };
         // What a call cost that had no answer is not known, though another service answered.
         let unanswered = self.calls.unanswered();
-        let is_counted = usize::from(outcome == Outcome::Unknown);
-        for _ in is_counted..unanswered {
+        let is_counted = outcome == Outcome::Unknown && self.calls.last_is_unanswered();
+        for _ in usize::from(is_counted)..unanswered {
             spent = spent.plus(self.reserved);
         }
         spent
     }
 
-    fn answered(&self, tokens: Tokens) -> Spent {
-        let flat = self.flat_price();
-        match (tokens.total(), tokens.cost) {
-            (None, None) => Spent {
-                nanos: flat.unwrap_or(self.reserved.nanos),
-                ..self.reserved
-            },
-            (total, cost) => Spent {
-                tokens: total.unwrap_or(self.reserved.tokens),
-                nanos: flat.or(cost).unwrap_or_else(|| self.cost(&tokens)),
+    /// Of an answer, what the provider did not tell stays reserved, or is so much output.
+    fn answered(&self, told: Tokens, output: u64) -> Spent {
+        let input = told.input.unwrap_or(self.charge.needed.input);
+        let output = told.output.unwrap_or(output);
+        Spent {
+            tokens: input.saturating_add(output),
+            nanos: match told.cost {
+                Some(cost) => cost,
+                None => self.nanos(&told, output),
             },
         }
     }
@@ -181,35 +189,44 @@ impl BudgetHold {
     /// Of an answer that was cut, the provider has read everything, and has written what it told or
     /// what it can have had the time for.
     fn cut(&self, told: Tokens) -> Spent {
-        let waited = match self.called {
-            Some(called) => self.clock.monotonic().saturating_duration_since(called),
-            None => return Spent::default(),
+        let Some(written) = self.written_at_most() else {
+            return Spent::default();
         };
-        let seconds = waited.as_secs().saturating_add(1);
-        let written = seconds.saturating_mul(MAX_TOKENS_PER_SECOND);
-        let output = told.output.unwrap_or(0).max(written);
-        let output = output.min(self.needed.output.max(told.output.unwrap_or(0)));
-        let mut tokens = told;
-        tokens.input = Some(told.input.unwrap_or(self.needed.input));
-        tokens.output = Some(output);
-        tokens.cost = None;
+        let needed = self.charge.needed;
+        let output = needed.output.min(written).max(told.output.unwrap_or(0));
         Spent {
-            tokens: tokens.total().unwrap_or(self.reserved.tokens),
-            nanos: self.flat_price().unwrap_or_else(|| self.cost(&tokens)),
+            tokens: told.input.unwrap_or(needed.input).saturating_add(output),
+            // What the provider told of its cost may not have been all.
+            nanos: self.nanos(&told, output).max(told.cost.unwrap_or(0)),
         }
     }
 
-    fn cost(&self, tokens: &Tokens) -> u64 {
-        match &self.price {
-            Some(price) => price.cost(tokens),
-            None => self.reserved.nanos,
-        }
+    /// Returns the output of a whole stream that nobody counted. Where only an estimate was reserved,
+    /// it can have been more: as much as the time has room for, or the model writes.
+    fn streamed(&self) -> u64 {
+        let written = self.written_at_most().unwrap_or(0);
+        let reserved = self.charge.needed.output;
+        written.min(self.charge.most_output()).max(reserved)
     }
 
-    /// Returns what the request costs, if that does not depend on tokens.
-    fn flat_price(&self) -> Option<u64> {
-        let price = self.price.as_ref()?.per_request()?;
-        Some(price.saturating_mul(self.choices))
+    /// Returns how many tokens can have been written since the first call; `None` without one.
+    fn written_at_most(&self) -> Option<u64> {
+        let waited = self
+            .clock
+            .monotonic()
+            .saturating_duration_since(self.called?);
+        let seconds = waited.as_secs().saturating_add(1);
+        // Several answers are written at the same time.
+        let a_second = MAX_TOKENS_PER_SECOND.saturating_mul(self.charge.demand.choices());
+        Some(seconds.saturating_mul(a_second))
+    }
+
+    /// Returns the price of what the provider told and of this output. Without a price, nothing of
+    /// what is reserved becomes free.
+    fn nanos(&self, told: &Tokens, output: u64) -> u64 {
+        self.charge
+            .cost(told, output)
+            .unwrap_or(self.reserved.nanos)
     }
 }
 
@@ -248,8 +265,9 @@ fn cost_nothing(error: &ServiceError) -> bool {
         | ServiceError::Restricted { .. }
         | ServiceError::UnknownService { .. }
         | ServiceError::Provider { .. }
-        | ServiceError::Unreachable(_)
-        | ServiceError::Overloaded(_) => true,
+        | ServiceError::Unreachable(_) => true,
+        // Only before the call: an answer that this server has no room for is paid for.
+        ServiceError::Overloaded(_) => CallOutcome::of_error(error).is_none(),
         ServiceError::NoAnswer(_)
         | ServiceError::BadAnswer(_)
         | ServiceError::Timeout(_)
@@ -259,12 +277,7 @@ fn cost_nothing(error: &ServiceError) -> bool {
 
 /// Settles for a call that failed before its response began.
 pub(crate) fn settle_failure(hold: &mut BudgetHold, error: &ServiceError) {
-    let outcome = if cost_nothing(error) {
-        Outcome::Refused
-    } else {
-        Outcome::Unknown
-    };
-    let _settled = hold.settle(outcome);
+    let _settled = hold.settle(Outcome::of_failure(error));
 }
 
 impl fmt::Debug for BudgetHold {

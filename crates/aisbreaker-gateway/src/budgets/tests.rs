@@ -6,12 +6,16 @@ use std::{
 };
 
 use aisbreaker_quota::ledger::Ledger;
-use aisbreaker_services::{ProviderCalls, Providers, Tokens};
+use aisbreaker_services::{ProviderCalls, Providers, ServiceError, ServiceTier, Tokens};
 use aisbreaker_token::Budgets as KeyBudgets;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::budgets::{hold::Outcome, ledgers::MemoryLedger};
+use crate::budgets::{
+    demand::CAPS_OF_CHAT,
+    hold::{Outcome, settle_failure},
+    ledgers::MemoryLedger,
+};
 
 #[derive(Debug)]
 struct SteppedClock(Mutex<Instant>);
@@ -69,15 +73,25 @@ async fn reserve(
     model: &str,
     body: &Value,
 ) -> Result<Box<BudgetHold>, BudgetError> {
+    reserve_for(budgets, key, &[("openai.com", model)], body).await
+}
+
+/// Reserves for a call of one of these models.
+async fn reserve_for(
+    budgets: &Budgets,
+    key: &Key,
+    models: &[(&str, &str)],
+    body: &Value,
+) -> Result<Box<BudgetHold>, BudgetError> {
     let providers = Providers::builtin();
-    let provider = providers.find("openai.com").unwrap();
+    let models = models.iter().map(|(provider, name)| CalledModel {
+        service: CalledService::Provider(providers.find(provider).unwrap()),
+        name,
+    });
     let spending = Spending {
-        demand: Demand::of_json(body.to_string().as_bytes()).unwrap(),
+        demand: Demand::of_json(body.to_string().as_bytes(), CAPS_OF_CHAT).unwrap(),
         writes: true,
-        models: vec![CalledModel {
-            service: CalledService::Provider(provider),
-            name: model,
-        }],
+        models: models.collect(),
         calls: ProviderCalls::kept(),
     };
     let accounts = budgets.accounts(Some(key), CLIENT).unwrap();
@@ -92,9 +106,9 @@ async fn used(budgets: &Budgets, key: &Key) -> u64 {
     balances[0].used
 }
 
-fn told(input: u64, output: u64) -> Tokens {
+fn told(input: impl Into<Option<u64>>, output: impl Into<Option<u64>>) -> Tokens {
     let mut tokens = Tokens::default();
-    (tokens.input, tokens.output) = (Some(input), Some(output));
+    (tokens.input, tokens.output) = (input.into(), output.into());
     tokens
 }
 
@@ -107,6 +121,16 @@ async fn each_end_is_settled_by_the_table() {
         (Some(Outcome::Answered(told(9, 12))), 0, 21),
         (Some(Outcome::Answered(told(9, 9_000))), 0, 9_009),
         (Some(Outcome::Answered(Tokens::default())), 0, input + 5_000),
+        // What was not told stays reserved.
+        (Some(Outcome::Answered(told(9, None))), 0, 9 + 5_000),
+        (Some(Outcome::Answered(told(None, 12))), 0, input + 12),
+        (Some(Outcome::Answered(told(u64::MAX, 1))), 0, u64::MAX),
+        (Some(Outcome::Streamed(told(9, 12))), 60, 21),
+        (
+            Some(Outcome::Streamed(Tokens::default())),
+            60,
+            input + 5_000,
+        ),
         (Some(Outcome::Refused), 0, 0),
         (Some(Outcome::Unknown), 0, input + 5_000),
         // A thousand tokens in each second that began.
@@ -121,7 +145,7 @@ async fn each_end_is_settled_by_the_table() {
         let (budgets, clock) = budgets();
         let mut hold = reserve(&budgets, &key, "gpt-4o", &body).await.unwrap();
         assert_eq!(used(&budgets, &key).await, input + 5_000);
-        hold.note_call(None);
+        hold.note_call();
         clock.step(Duration::from_secs(seconds));
         match outcome {
             Some(outcome) => {
@@ -146,7 +170,7 @@ async fn dollars_are_reserved_at_the_dearest_rate_and_settled_at_the_right_one()
     // 2.50 dollars a million in, 10 out.
     let input = u64::try_from(body.to_string().len()).unwrap().div_ceil(2);
     assert_eq!(used(&budgets, &key).await, input * 2_500 + 1_000 * 10_000);
-    hold.note_call(None);
+    hold.note_call();
     let mut tokens = told(1_000, 12);
     tokens.cached = Some(900);
     let spent = hold.settle(Outcome::Answered(tokens)).unwrap();
@@ -158,6 +182,116 @@ async fn dollars_are_reserved_at_the_dearest_rate_and_settled_at_the_right_one()
         matches!(error, BudgetError::PriceUnknown { .. }),
         "{error:?}"
     );
+}
+
+/// Settles a call of one of these models, and returns what it cost in nano-dollars.
+async fn cost(models: &[(&str, &str)], body: &Value, outcome: Outcome) -> u64 {
+    let key = key(&json!({"global": {"usdPerDay": "1000"}}));
+    let (budgets, clock) = budgets();
+    let mut hold = reserve_for(&budgets, &key, models, body).await.unwrap();
+    hold.note_call();
+    clock.step(Duration::from_millis(500));
+    let spent = hold.settle(outcome).unwrap();
+    assert_eq!(used(&budgets, &key).await, spent.nanos);
+    spent.nanos
+}
+
+#[tokio::test]
+async fn what_is_not_told_costs_what_it_can_have_cost() {
+    let text = json!({"max_tokens": 1_000, "messages": []});
+    let bytes = |body: &Value| u64::try_from(body.to_string().len()).unwrap();
+    let input = |body: &Value| bytes(body).div_ceil(2);
+    let answered = |tokens| Outcome::Answered(tokens);
+
+    // 2.50 and 10 dollars a million tokens; the other one has 0.15 and 0.60.
+    let models = [("openai.com", "gpt-4o-mini"), ("openai.com", "gpt-4o")];
+    let any = cost(&models, &text, answered(told(1_000, 12))).await;
+    assert_eq!(any, 1_000 * 2_500 + 12 * 10_000, "the dearest of them");
+    let only_input = cost(&models, &text, answered(told(1_000, None))).await;
+    assert_eq!(only_input, 1_000 * 2_500 + 1_000 * 10_000);
+    let only_output = cost(&models, &text, answered(told(None, 12))).await;
+    assert_eq!(only_output, input(&text) * 2_500 + 12 * 10_000);
+
+    // Priority was asked for, and the provider says nothing of the tier.
+    let gpt = [("openai.com", "gpt-5")];
+    let asked = json!({"max_tokens": 1_000, "messages": [], "service_tier": "priority"});
+    let untold = cost(&gpt, &asked, answered(told(1_000, 12))).await;
+    let mut tokens = told(1_000, 12);
+    tokens.tier = Some(ServiceTier::Priority);
+    assert_eq!(untold, cost(&gpt, &text, answered(tokens)).await);
+    tokens.tier = Some(ServiceTier::Standard);
+    let standard = cost(&gpt, &asked, answered(tokens)).await;
+    assert!(standard < untold);
+    let flex = json!({"max_tokens": 1_000, "messages": [], "service_tier": "flex"});
+    assert_eq!(cost(&gpt, &flex, answered(told(1_000, 12))).await, standard);
+
+    // A request that writes to a cache is cut before its input is told: 6 dollars for an hour.
+    let claude = [("anthropic.com", "claude-sonnet-4-5")];
+    let cached = json!({"max_tokens": 1, "messages": [], "cache_control": {"type": "ephemeral"}});
+    let cut = cost(&claude, &cached, Outcome::Cut(Tokens::default())).await;
+    assert_eq!(cut, input(&cached) * 6_000 + 15_000);
+
+    // The provider's own cost was told before the cut.
+    let mut tokens = told(10, 10);
+    tokens.cost = Some(5_000_000_000);
+    assert_eq!(cost(&gpt, &text, Outcome::Cut(tokens)).await, 5_000_000_000);
+
+    // 128 answers are written at the same time.
+    let many = json!({"max_tokens": 500, "n": 128, "messages": []});
+    let cut = cost(&models, &many, Outcome::Cut(Tokens::default())).await;
+    assert_eq!(cut, input(&many) * 2_500 + 128 * 500 * 10_000);
+
+    // Audio is dearer than text.
+    let audio =
+        json!({"max_tokens": 1, "messages": [{"input_audio": {"data": "QUJD".repeat(64)}}]});
+    let mut tokens = told(100, 1);
+    tokens.input_audio = Some(100);
+    let model = [("openai.com", "gpt-4o-audio-preview")];
+    let of_audio = cost(&model, &audio, answered(tokens)).await;
+    let reserved = cost(&model, &audio, Outcome::Unknown).await;
+    assert!(of_audio <= reserved, "{of_audio} {reserved}");
+}
+
+/// A client may ask a provider to tell no usage, and set no cap.
+#[tokio::test]
+async fn a_stream_that_nobody_counted_is_not_at_the_price_of_an_estimate() {
+    let key = key(&json!({"global": {"tokensPerDay": 1_000_000}}));
+    let body = json!({"stream": true, "stream_options": {"include_usage": false}});
+    let input = u64::try_from(body.to_string().len()).unwrap().div_ceil(2);
+    for (seconds, output) in [(0, 4_096), (2, 4_096), (8, 9_000), (10_000, 16_384)] {
+        let (budgets, clock) = budgets();
+        let mut hold = reserve(&budgets, &key, "gpt-4o", &body).await.unwrap();
+        assert_eq!(used(&budgets, &key).await, input + 4_096);
+        hold.note_call();
+        clock.step(Duration::from_secs(seconds));
+        hold.settle(Outcome::Streamed(Tokens::default()));
+        assert_eq!(used(&budgets, &key).await, input + output, "{seconds} s");
+    }
+}
+
+#[tokio::test]
+async fn a_price_of_each_request_is_added_to_that_of_its_tokens() {
+    // 3 and 15 dollars a million tokens, and 0.014 a request.
+    let sonar = [("perplexity.ai", "sonar-pro")];
+    let body = json!({"max_tokens": 1_000, "messages": [], "n": 2});
+    let input = u64::try_from(body.to_string().len()).unwrap().div_ceil(2);
+    let reserved = cost(&sonar, &body, Outcome::Unknown).await;
+    assert_eq!(reserved, input * 3_000 + 2_000 * 15_000 + 2 * 14_000_000);
+    let spent = cost(&sonar, &body, Outcome::Answered(told(100, 1_000))).await;
+    assert_eq!(spent, 100 * 3_000 + 1_000 * 15_000 + 2 * 14_000_000);
+}
+
+#[tokio::test]
+async fn an_answer_that_this_server_has_no_room_for_is_paid_for() {
+    let key = key(&json!({"global": {"tokensPerDay": 1_000_000}}));
+    let body = json!({"max_tokens": 5_000, "messages": []});
+    let (budgets, _) = budgets();
+    let mut hold = reserve(&budgets, &key, "gpt-4o", &body).await.unwrap();
+    let reserved = used(&budgets, &key).await;
+    hold.note_call();
+    let full = ServiceError::Overloaded("there is no room for the answer".into());
+    settle_failure(&mut hold, &full);
+    assert_eq!(used(&budgets, &key).await, reserved);
 }
 
 #[tokio::test]

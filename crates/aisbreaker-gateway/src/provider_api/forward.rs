@@ -11,7 +11,10 @@ use aisbreaker_token::PREFIX;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response,
-    header::{ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+    header::{
+        ACCEPT_ENCODING, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_ENCODING, CONTENT_LENGTH,
+        CONTENT_TYPE,
+    },
     request, response,
 };
 use tokio::time::Instant;
@@ -28,7 +31,10 @@ use super::{
 };
 use crate::{
     authenticate::Caller,
-    budgets::hold::{BudgetHold, Outcome, settle_failure},
+    budgets::{
+        demand::Demand,
+        hold::{BudgetHold, Outcome, settle_failure},
+    },
     failure::{ErrorType, Failure},
     form_urlencoded,
     memory::ClientMemory,
@@ -55,6 +61,8 @@ pub struct ProxiedRequest<'a> {
     pub(crate) was_coded: bool,
     /// The model that the body names.
     pub(crate) model: Option<BodyModel>,
+    /// What the body shows of its cost, if its key has budgets.
+    pub(crate) demand: Option<Demand>,
     pub(crate) usage_request: UsageRequest,
     /// The memory that the request and its response are held of.
     pub(crate) memory: Arc<ClientMemory>,
@@ -192,7 +200,7 @@ impl ProviderApi {
                 failed.call.abandon();
             }
             if let Some(hold) = &mut hold {
-                hold.note_call(self.budgets.price(&request.called_model(service)));
+                hold.note_call_at(self.budgets.price(&request.called_model(service)));
             }
             let mut call = calls.begin(&service.service_id);
             let sent = self.relay.send(outgoing).await;
@@ -378,11 +386,6 @@ impl fmt::Debug for ProxiedRequest<'_> {
 }
 
 impl ProxiedRequest<'_> {
-    /// Returns whether the content is a form.
-    pub(super) fn is_form(&self) -> bool {
-        media_type::is(&self.parts.headers, "multipart/form-data")
-    }
-
     /// Returns the model that the path or the body names.
     ///
     /// What is known by an id has the model that it was made with, whatever a body says.
@@ -413,7 +416,11 @@ impl ProxiedRequest<'_> {
         admitted: &'a Admitted,
         deadline: Instant,
     ) -> ForwardedRequest<'a> {
-        let fields = headers::for_provider(&self.parts.headers, self.was_coded);
+        let mut fields = headers::for_provider(&self.parts.headers, self.was_coded);
+        if self.demand.is_some() {
+            // The usage of a response with a coding cannot be read.
+            fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         let query = self.parts.uri.query().map(str::to_owned);
         let model = match (&service.engine, &self.model) {
             (Some(engine), _) => Some(engine.as_str()),

@@ -1,13 +1,17 @@
 //! What a request to a provider's API may cost, reserved of the budgets of its key.
 
 use aisbreaker_api::InvalidRequest;
-use aisbreaker_services::ProviderCalls;
+use aisbreaker_services::{ProviderCalls, ServiceError};
 use aisbreaker_token::ReservePolicy;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{ProviderApi, forward::ProxiedRequest, resolve::ResolvedService};
 use crate::{
-    budgets::{CalledModel, CalledService, Reserved, Spending, account::Accounts, demand::Demand},
+    budgets::{
+        CalledModel, CalledService, Reserved, Spending,
+        account::Accounts,
+        demand::{CAPS_OF_CHAT, CAPS_OF_MESSAGES, CAPS_OF_RESPONSES, ObeyedCaps},
+    },
     clock::ceil_seconds,
     failure::Failure,
     pipeline::Admitted,
@@ -39,8 +43,12 @@ impl ProviderApi {
         (accounts, calls): (Accounts, &ProviderCalls),
     ) -> Result<Reserved, Failure> {
         refuse_other_models(request, &accounts)?;
+        let Some(demand) = request.demand else {
+            // Not expected: whatever costs something has a body.
+            return Err(ServiceError::Internal("a body was not read for its cost".into()).into());
+        };
         let spending = Spending {
-            demand: request.demand()?,
+            demand,
             writes: writes(request.operation).unwrap_or(true),
             models: services
                 .iter()
@@ -60,13 +68,6 @@ impl ProxiedRequest<'_> {
             service: CalledService::Provider(&service.provider),
             name: service.engine.as_deref().or(own).unwrap_or_default(),
         }
-    }
-
-    fn demand(&self) -> Result<Demand, Failure> {
-        if self.is_form() {
-            return Ok(Demand::of_form());
-        }
-        Ok(Demand::of_json(&self.body)?)
     }
 }
 
@@ -93,6 +94,31 @@ fn writes(operation: Operation) -> Option<bool> {
         | Operation::Model
         | Operation::CountTokens => None,
     }
+}
+
+/// Returns the caps that an operation obeys; `None` if it costs nothing.
+pub(super) fn obeyed_caps(operation: Operation) -> Option<ObeyedCaps> {
+    writes(operation)?;
+    Some(match operation {
+        Operation::ChatCompletions => CAPS_OF_CHAT,
+        Operation::Completions | Operation::Messages => CAPS_OF_MESSAGES,
+        Operation::Responses | Operation::ResponseCompaction => CAPS_OF_RESPONSES,
+        Operation::Embeddings
+        | Operation::Moderations
+        | Operation::ImageGenerations
+        | Operation::ImageEdits
+        | Operation::ImageVariations
+        | Operation::Speech
+        | Operation::Transcriptions
+        | Operation::Translations
+        | Operation::ResponseInputTokens
+        | Operation::Response
+        | Operation::ResponseCancel
+        | Operation::ResponseInputItems
+        | Operation::Models
+        | Operation::Model
+        | Operation::CountTokens => &[],
+    })
 }
 
 /// Refuses a body that lets the provider choose among models, where the price or the bound of one is

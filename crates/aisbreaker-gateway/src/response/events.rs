@@ -44,6 +44,8 @@ pub(crate) struct EventBytes {
     /// Every frame is held of this until the client has read it.
     memory: Arc<ClientMemory>,
     budget: BodyBudget,
+    /// Whether the answer came in pieces.
+    has_progress: bool,
 }
 
 impl EventBytes {
@@ -66,6 +68,7 @@ impl EventBytes {
             keep_alive: KeepAlive::new(keep_alive),
             memory,
             budget: BodyBudget::default(),
+            has_progress: false,
         }
     }
 
@@ -77,7 +80,9 @@ impl EventBytes {
     /// Settles what is reserved for the stream, which is over.
     pub(crate) fn settle(&mut self) {
         let (last, so_far) = (self.tokens, self.reported.get());
+        let has_progress = self.has_progress;
         self.budget.settle(|| match last {
+            Some(tokens) if has_progress => Outcome::Streamed(tokens),
             Some(tokens) => Outcome::Answered(tokens),
             None => Outcome::Cut(so_far),
         });
@@ -124,12 +129,13 @@ impl EventBytes {
                 }
                 Poll::Pending => break,
                 Poll::Ready(Some(Ok(Event::Progress(progress)))) => {
+                    self.has_progress = true;
                     write_event(&mut frame, "progress", &progress)
                 }
                 Poll::Ready(Some(Ok(Event::Final(mut response)))) => {
                     let tokens = Tokens::of(&response.usage).merge(self.reported.get());
                     self.tokens = Some(tokens);
-                    self.budget.settle(|| Outcome::Answered(tokens));
+                    self.settle();
                     response.usage.cost = self.budget.cost().and_then(dollars);
                     write_event(&mut frame, "final", &response);
                     self.is_over = true;
@@ -160,6 +166,9 @@ impl EventBytes {
     }
 
     fn fail(&mut self, frame: &mut Vec<u8>, error: ServiceError) {
+        if !self.has_progress && self.tokens() == Tokens::default() {
+            self.budget.settle(|| Outcome::of_failure(&error));
+        }
         let mut failure = Failure::from(error);
         failure.name_request(&self.request_id);
         write_event(frame, "error", &failure.error_body());

@@ -103,6 +103,8 @@ pub struct PricedReservation {
     pub input: u64,
     /// The most tokens that it writes.
     pub output: u64,
+    /// Whether what it reads may have audio.
+    pub reads_audio: bool,
     /// Whether it may write to a cache.
     pub writes_cache: bool,
     /// The service tier that it asks for.
@@ -146,17 +148,20 @@ impl Price {
     }
 
     /// Returns the most that a call costs which needs no more than this, in nano-dollars: at the
-    /// dearest rates that can apply to text. Saturates.
+    /// dearest rates that can apply. Saturates.
     #[must_use]
     pub fn reservation(&self, call: PricedReservation) -> u64 {
         let asked = self.0.tariff(call.tier).dearest_for(call.input);
         // Who asks for a cheaper tier may be served by the standard one.
         let standard = self.0.standard.dearest_for(call.input);
         let rates = asked.max(standard);
-        let input = match call.writes_cache {
-            true => rates.input.max(rates.cache_write).max(rates.cache_write_1h),
-            false => rates.input,
-        };
+        let mut input = rates.input;
+        if call.writes_cache {
+            input = input.max(rates.cache_write).max(rates.cache_write_1h);
+        }
+        if call.reads_audio {
+            input = input.max(rates.input_audio);
+        }
         let output = rates.output.max(rates.output_audio);
         self.with_request(product(call.input, input) + product(call.output, output))
     }

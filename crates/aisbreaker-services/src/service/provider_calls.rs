@@ -132,6 +132,11 @@ impl ProviderCall {
         self.ended.duration_since(self.started)
     }
 
+    fn is_unanswered(&self) -> bool {
+        let may_have_worked = matches!(self.outcome, CallOutcome::Timeout | CallOutcome::Cut);
+        may_have_worked && self.answered.is_none()
+    }
+
     /// Returns how long the provider took to begin its answer, if it did.
     #[must_use]
     pub fn time_to_answer(&self) -> Option<Duration> {
@@ -162,17 +167,21 @@ impl ProviderCalls {
     /// for them.
     #[must_use]
     pub fn unanswered(&self) -> usize {
-        let is_unanswered = |call: &&ProviderCall| {
-            let may_have_worked = matches!(call.outcome, CallOutcome::Timeout | CallOutcome::Cut);
-            may_have_worked && call.answered.is_none()
-        };
         match &self.0 {
             Some(calls) => {
                 let calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
-                calls.iter().filter(is_unanswered).count()
+                calls.iter().filter(|call| call.is_unanswered()).count()
             }
             None => 0,
         }
+    }
+
+    /// Returns whether the last of the calls that are over is one of these.
+    #[must_use]
+    pub fn last_is_unanswered(&self) -> bool {
+        let Some(calls) = &self.0 else { return false };
+        let calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.last().is_some_and(ProviderCall::is_unanswered)
     }
 
     /// Takes the calls that are over.

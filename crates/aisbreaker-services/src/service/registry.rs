@@ -68,7 +68,7 @@ impl Registry {
     }
 
     /// Returns the services that a call may reach: first its own, then those that the caller's key
-    /// names as fallbacks.
+    /// names as fallbacks for it, and likewise for what is behind filters.
     ///
     /// # Errors
     /// Whatever keeps the call from reaching anything.
@@ -79,17 +79,12 @@ impl Registry {
         credentials: &Credentials,
     ) -> Result<Vec<ReachedService>, ServiceError> {
         let service_id = parse_id(&service.service_id)?;
-        let target = |service_id| Target {
-            service_id,
+        let target = Target {
+            service_id: &service_id,
             service,
             request,
         };
-        let mut reached = vec![restricted::reached(self, target(&service_id))?];
-        for id in credentials.fallback_for(&service_id) {
-            // One that cannot be called is left out.
-            reached.extend(restricted::reached(self, target(id)));
-        }
-        Ok(reached)
+        restricted::reached(self, target, credentials)
     }
 
     /// Calls one service, without its fallbacks, if the restrictions of the caller's key allow what

@@ -123,37 +123,51 @@ pub struct ReachedService {
     pub is_elsewhere: bool,
 }
 
-/// Returns the service that a call reaches.
+/// Returns the services that a call may reach: its own, and the fallbacks for it. A filter calls the
+/// service behind it with the fallbacks for that one.
 ///
 /// # Errors
-/// Whatever keeps the call from reaching anything.
+/// Whatever keeps the call from reaching anything. A fallback that cannot be called is left out.
 pub(super) fn reached(
     registry: &Registry,
     target: Target<'_>,
-) -> Result<ReachedService, ServiceError> {
-    let is_elsewhere = match registry.find(target.service_id)?.reached(&target)? {
-        Reached::Service(service_id) | Reached::Version(service_id) => {
-            return Ok(ReachedService {
+    credentials: &Credentials,
+) -> Result<Vec<ReachedService>, ServiceError> {
+    let mut reached = Vec::new();
+    let (mut id, mut service) = (target.service_id.clone(), target.service);
+    loop {
+        let reach = |service_id: &ServiceId| {
+            let target = Target {
                 service_id,
-                is_elsewhere: false,
-            });
+                service,
+                ..target
+            };
+            registry.find(service_id)?.reached(&target)
+        };
+        let own = reach(&id)?;
+        let fallbacks = credentials.fallback_for(&id).iter();
+        let mut is_behind = false;
+        // A fallback that is a filter has the same service behind it.
+        for one in std::iter::once(own).chain(fallbacks.filter_map(|id| reach(id).ok())) {
+            match one {
+                Reached::Service(service_id) | Reached::Version(service_id) => {
+                    reached.push(ReachedService {
+                        service_id,
+                        is_elsewhere: false,
+                    });
+                }
+                Reached::Behind => is_behind = true,
+                Reached::BehindOtherServer => reached.push(ReachedService {
+                    service_id: behind(service)?.0,
+                    is_elsewhere: true,
+                }),
+            }
         }
-        Reached::Behind => false,
-        Reached::BehindOtherServer => true,
-    };
-    let (id, service) = behind(target.service)?;
-    if is_elsewhere {
-        return Ok(ReachedService {
-            service_id: id,
-            is_elsewhere,
-        });
+        if !is_behind {
+            return Ok(reached);
+        }
+        (id, service) = behind(service)?;
     }
-    let inner = Target {
-        service_id: &id,
-        service,
-        ..target
-    };
-    reached(registry, inner)
 }
 
 fn behind(outer: &ServiceProps) -> Result<(ServiceId, &ServiceProps), ServiceError> {
@@ -210,7 +224,8 @@ fn judge(
 
 /// Returns whether a member of a request lets a caller name other models. Some providers take
 /// `model` in any case, and only in small letters it is the one that was judged.
-fn chooses_other_models(name: &str) -> bool {
+#[must_use]
+pub fn chooses_other_models(name: &str) -> bool {
     let is_other = |member: &&str| name.eq_ignore_ascii_case(member);
     OTHER_MODELS.iter().any(is_other) || (name != "model" && is_other(&"model"))
 }

@@ -11,6 +11,8 @@ use crate::json_scan;
 /// Where answers and events have their usage object: at the top, in the `response` or `message` of
 /// an event, or in Groq's `x_groq`.
 const PARENTS: [&str; 4] = ["", "/response", "/message", "/x_groq"];
+/// How many objects it is in at most.
+const MAX_DEPTH: usize = 2;
 
 /// Returns the usage object of an answer or an event, and the tier beside it.
 pub(super) fn usage_of(answer: &Value) -> Option<(&Value, Option<ServiceTier>)> {
@@ -42,13 +44,15 @@ pub(super) struct Located<'a> {
 /// rest.
 ///
 /// Text about usage is not mistaken for it, since quotes inside of strings are escaped; nor is an
-/// object in a list, such as the arguments of a tool call, which a client can have written.
+/// object in a list or deep inside, such as the arguments of a tool call or a schema, which a client
+/// can have written.
 pub(super) fn last_usage(json: &[u8]) -> Option<Located<'_>> {
     static LAST: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(USAGE));
     LAST.rfind_iter(json).take(MAX_TRIES).find_map(|at| {
         let (before, rest) = json.split_at_checked(at)?;
         let (usage, after) = value_after(rest, USAGE)?;
-        let is_usage = usage.starts_with(b"{") && json_scan::is_outside_lists(after);
+        let depth = json_scan::enclosing_objects(after);
+        let is_usage = usage.starts_with(b"{") && depth.is_some_and(|depth| depth <= MAX_DEPTH);
         is_usage.then_some(Located {
             before,
             usage,
@@ -132,7 +136,15 @@ mod tests {
 
     #[test]
     fn finds_the_last_usage_at_the_end_of_an_answer() {
-        let rows: [(&[u8], Option<u64>); 11] = [
+        let rows: [(&[u8], Option<u64>); 13] = [
+            (
+                br#"{"response":{"text":{"format":{"schema":{"usage":{"n":1}}}},"usage":null}}"#,
+                None,
+            ),
+            (
+                br#"{"response":{"usage":{"n":7},"text":{"format":{"schema":{"usage":{"n":1}}}}}}"#,
+                Some(7),
+            ),
             (br#"{"usage":{"n":1}}"#, Some(1)),
             (
                 br#"{"a":{"usage":{"n":1}},"usage" : {"n":2},"x":[]}"#,

@@ -460,16 +460,19 @@ proptest! {
         (input, more_input) in (0_u64..400_000, 0_u64..400_000),
         (output, more_output) in (0_u64..100_000, 0_u64..100_000),
         (cached, written, an_hour) in (0_u64..400_000, 0_u64..400_000, 0_u64..400_000),
-        output_audio in 0_u64..100_000,
+        (input_audio, output_audio) in (0_u64..400_000, 0_u64..100_000),
         tier in tier(),
         is_standard: bool,
-        writes_cache: bool,
+        (reads_audio, writes_cache) in any::<(bool, bool)>(),
     ) {
         let price = builtin(model.0, model.1).unwrap();
         let mut counts = tokens(input, output);
         counts.cached = Some(cached);
         counts.output_audio = Some(output_audio);
         counts.tier = if is_standard { Some(ServiceTier::Standard) } else { tier };
+        if reads_audio {
+            counts.input_audio = Some(input_audio);
+        }
         if writes_cache {
             counts.cache_write = Some(written);
             counts.cache_write_1h = Some(an_hour);
@@ -477,6 +480,7 @@ proptest! {
         let reserved = price.reservation(PricedReservation {
             input: input + more_input,
             output: output + more_output,
+            reads_audio,
             writes_cache,
             tier,
         });

@@ -1,14 +1,15 @@
 //! What a call may cost, reserved of the budgets of its key.
 
 use aisbreaker_api::ProcessCall;
-use aisbreaker_services::{ProviderCalls, ReachedService, ServiceError};
+use aisbreaker_services::{ProviderCalls, ReachedService, ServiceError, chooses_other_models};
+use aisbreaker_token::ReservePolicy;
 
 use super::ProcessApi;
 use crate::{
     budgets::{
         CalledModel, CalledService, Reserved, Spending,
         account::Accounts,
-        demand::Demand,
+        demand::{CAPS_OF_CHAT, CAPS_OF_MESSAGES, Demand, ObeyedCaps},
         hold::{BudgetHold, Outcome},
     },
     failure::Failure,
@@ -17,6 +18,8 @@ use crate::{
 
 /// The vendor of the services that answer by themselves.
 const DUMMY: &str = "dummy";
+/// The vendor whose protocol is its own.
+const ANTHROPIC: &str = "anthropic.com";
 /// What the price of a model at another server is known under.
 const OTHER_SERVER: &str = "another aisbreaker server";
 
@@ -32,10 +35,12 @@ impl ProcessApi {
         let services = self
             .registry
             .reached(&call.service, &call.request, credentials)?;
+        refuse_other_models(call, &accounts)?;
+        let models: Vec<_> = services.iter().map(|one| self.called_model(one)).collect();
         let spending = Spending {
-            demand: demand(call)?,
+            demand: demand(call, obeyed_caps(&models))?,
             writes: true,
-            models: services.iter().map(|one| self.called_model(one)).collect(),
+            models,
             calls: calls.clone(),
         };
         Ok(self.budgets.reserve(&accounts, &spending).await?)
@@ -55,13 +60,45 @@ impl ProcessApi {
     }
 }
 
+/// Refuses options that let the provider choose among models, where the price or the bound of one is
+/// reserved.
+fn refuse_other_models(call: &ProcessCall, accounts: &Accounts) -> Result<(), ServiceError> {
+    if !accounts.has_usd() && accounts.policy != ReservePolicy::Strict {
+        return Ok(());
+    }
+    let mut options = call.request.intern_options.keys();
+    match options.find(|name| chooses_other_models(name)) {
+        Some(name) => Err(ServiceError::BadRequest(
+            format!(
+                "request.internOptions.{name} must be left out: the budgets of the key hold for one \
+                 model"
+            )
+            .into(),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Returns the caps that all of the services obey. Anthropic's protocol has one of them only.
+fn obeyed_caps(models: &[CalledModel<'_>]) -> ObeyedCaps {
+    let speaks_openai = |model: &CalledModel<'_>| match model.service {
+        CalledService::Provider(provider) => provider.id != ANTHROPIC,
+        CalledService::Free => true,
+        CalledService::Other(_) => false,
+    };
+    match models.iter().all(speaks_openai) {
+        true => CAPS_OF_CHAT,
+        false => CAPS_OF_MESSAGES,
+    }
+}
+
 /// Returns what a call shows of its cost. The provider gets the inputs, and the options as they are.
-fn demand(call: &ProcessCall) -> Result<Demand, ServiceError> {
+fn demand(call: &ProcessCall, obeyed: ObeyedCaps) -> Result<Demand, ServiceError> {
     let unreadable = |_problem| ServiceError::Internal("a call cannot be written as JSON".into());
     let request = serde_json::to_vec(&call.request).map_err(unreadable)?;
     let options = serde_json::to_vec(&call.request.intern_options).map_err(unreadable)?;
     let read = |json: &[u8]| {
-        Demand::of_json(json)
+        Demand::of_json(json, obeyed)
             .map_err(|problem| ServiceError::BadRequest(problem.to_string().into()))
     };
     Ok(read(&options)?.with_text(&read(&request)?))

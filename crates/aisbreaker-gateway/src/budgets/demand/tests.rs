@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 
 fn read(body: &Value) -> Demand {
-    Demand::of_json(body.to_string().as_bytes()).unwrap()
+    Demand::of_json(body.to_string().as_bytes(), CAPS_OF_CHAT).unwrap()
 }
 
 fn len(body: &Value) -> u64 {
@@ -28,7 +28,43 @@ fn the_largest_cap_counts_times_the_answers() {
             json!({"max_completion_tokens": 1, "max_tokens": 30_000}),
             30_000,
         ),
-        (json!({"max_output_tokens": 5, "max_tokens": null}), 5),
+        (json!({"max_completion_tokens": 5, "max_tokens": null}), 5),
+        // Whoever does not know a cap does not obey it.
+        (json!({"max_output_tokens": 5, "max_tokens": null}), 4_096),
+        (json!({"max_output_tokens": 9_000}), 9_000),
+        (json!({"max_tokens": 5, "max_output_tokens": 9_000}), 9_000),
+        // Some take these for none.
+        (json!({"max_tokens": -1}), 4_096),
+        (json!({"max_tokens": 0}), 4_096),
+        (json!({"max_tokens": "many"}), 4_096),
+        (json!({"max_tokens": [1]}), 4_096),
+        (json!({"max_tokens": -1, "max_completion_tokens": 5}), 4_096),
+        (
+            json!({"max_tokens": -1, "max_completion_tokens": 5_000}),
+            5_000,
+        ),
+        (
+            json!({"max_tokens": 1, "generationConfig": {"maxOutputTokens": 30_000}}),
+            30_000,
+        ),
+        (
+            json!({"max_tokens": 1, "generation_config": {"max_output_tokens": 30_000}}),
+            30_000,
+        ),
+        (
+            json!({"max_tokens": 1, "generationConfig": {"maxOutputTokens": null}}),
+            4_096,
+        ),
+        (
+            json!({"max_tokens": 1, "generationConfig": {"candidateCount": 8}}),
+            8,
+        ),
+        // A prompt is answered for itself.
+        (json!({"max_tokens": 7, "prompt": "a"}), 7),
+        (json!({"max_tokens": 7, "prompt": ["a", "b", "c"]}), 21),
+        (json!({"max_tokens": 7, "prompt": ["a", "b"], "n": 3}), 42),
+        (json!({"max_tokens": 7, "prompt": [[1, 2], [3]]}), 14),
+        (json!({"max_tokens": 7, "prompt": [1, 2, 3]}), 7),
         (json!({"MAX_TOKENS": 9}), 9),
         (json!({"max_tokens": "12"}), 12),
         (json!({"max_tokens": 12.5}), 13),
@@ -56,14 +92,19 @@ fn a_member_that_decides_is_there_once() {
         ),
         (r#"{"max_tokens":1,"max_token\u0073":30000}"#, "max_tokens"),
     ] {
-        let error = Demand::of_json(body.as_bytes()).unwrap_err().to_string();
+        let error = Demand::of_json(body.as_bytes(), CAPS_OF_CHAT)
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains(member) && error.contains("twice"),
             "{body}: {error}"
         );
     }
     for body in ["", "[]", "7", "{} {}", "{\"max_tokens\":1"] {
-        assert!(Demand::of_json(body.as_bytes()).is_err(), "{body}");
+        assert!(
+            Demand::of_json(body.as_bytes(), CAPS_OF_CHAT).is_err(),
+            "{body}"
+        );
     }
 }
 
@@ -114,6 +155,16 @@ fn a_strict_reservation_needs_a_bound_of_everything() {
         json!({"tools": [{"type": "web_search"}]}),
         json!({"tools": [{"type": "mcp", "server_url": "x"}]}),
         json!({"web_search_options": {}}),
+        json!({"tools": [{"google_search": {}}]}),
+        json!({"prompt": {"id": "pmpt_1"}}),
+        json!({"input": [{"type": "item_reference", "id": "msg_1"}]}),
+        json!({"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]}),
+        json!({"contents": [{"parts": [{"fileData": {"fileUri": "gs://a/b"}}]}]}),
+        json!({"messages": [{"content": [{"image_url": {"url": " HTTPS://a.example/x.png"}}]}]}),
+        json!({"messages": [{"content": [{"image_url": "gs://a/x.png"}]}]}),
+        json!({"messages": [{"content": [{"image_url": "data:image/png;base64,QUJD"}]}]}),
+        json!({"messages": [{"content": [{"source": {"data": "QUJD"}}]}]}),
+        json!({"inputs": [{"image": {"base64": "QUJD"}}]}),
         json!({"messages": [{"content": [{"source": {"data": "QUJD".repeat(100)}}]}]}),
     ] {
         let mut body = elsewhere.clone();
@@ -142,6 +193,12 @@ fn caching_and_the_tier_are_seen() {
     }));
     assert!(demand.writes_cache);
     assert_eq!(demand.tier, Some(ServiceTier::Priority));
+    for body in [
+        json!({"speed": "fast", "service_tier": "standard_only"}),
+        json!({"service_tier": "Priority", "speed": "standard"}),
+    ] {
+        assert_eq!(read(&body).tier, Some(ServiceTier::Priority), "{body}");
+    }
     let demand = read(&json!({"service_tier": "no such tier", "cache_control": null}));
     assert!(!demand.writes_cache);
     assert_eq!(demand.tier, None);

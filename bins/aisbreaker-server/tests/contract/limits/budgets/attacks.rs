@@ -1,9 +1,14 @@
 //! Ways to spend more than a budget shows.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{USD, chat, key, remaining, send};
-use crate::support::{Provider, Request, Server, openai::completion, provider_api::CHAT};
+use crate::support::{
+    Provider, Request, Server, ample_quotas, call,
+    openai::completion,
+    provider_api::{CHAT, post_with_key},
+    service,
+};
 
 /// A body is refused by a budget of 5000 tokens, and no provider is called.
 #[test]
@@ -63,7 +68,7 @@ fn a_model_without_a_price_is_refused_where_dollars_count() {
         let message = error["message"].as_str().unwrap();
         assert!(message.contains("prices.\"openai.com\""), "{message}");
     }
-    let call = crate::support::call(crate::support::service("chat:openai.com/gpt-99"), "Hi");
+    let call = call(service("chat:openai.com/gpt-99"), "Hi");
     let response = server.process(&key, &call);
     assert_eq!(response.status, 403, "{response:?}");
     for members in [
@@ -86,7 +91,7 @@ fn a_child_is_charged_to_the_budgets_of_its_parent() {
     let provider = Provider::with_response(200, completion("Hello"));
     let server = Server::with_loopback_egress(&[]);
     let parent = server.mint(&json!({"requestAuthAndQuotas": {
-        "requestQuotas": crate::support::ample_quotas(),
+        "requestQuotas": ample_quotas(),
         "budgets": {"global": {"tokensPerDay": 10_000}},
         "delegation": 2,
         "serviceSecrets": [
@@ -118,4 +123,116 @@ fn a_child_is_charged_to_the_budgets_of_its_parent() {
             .contains("a key that this one was made from"),
         "{response:?}"
     );
+}
+
+/// Returns the members of a key for this provider, with fallbacks for calls of OpenAI's service.
+fn with_fallback(provider: &Provider, budgets: &Value, fallback: &[&str]) -> Value {
+    json!({"requestAuthAndQuotas": {
+        "requestQuotas": ample_quotas(),
+        "budgets": budgets,
+        "serviceSecrets": [
+            {"serviceId": "chat:openai.com", "authSecret": "sk-x", "url": provider.url(),
+             "fallback": fallback},
+            {"serviceId": "chat:mistral.ai", "authSecret": "sk-y", "url": provider.url()},
+        ],
+    }})
+}
+
+#[test]
+fn a_fallback_behind_a_filter_is_priced_as_well() {
+    let provider = Provider::with_response(200, completion("Hello"));
+    let server = Server::with_loopback_egress(&[]);
+    let budgets = json!({"global": {"usdPerDay": "1"}});
+    let key = server.mint(&with_fallback(
+        &provider,
+        &budgets,
+        &["chat:mistral.ai/gpt-99"],
+    ));
+    let inner = service("chat:openai.com/gpt-4o-mini");
+    let mut filtered = inner.clone();
+    for _ in 0..3 {
+        filtered = json!({"serviceId": "aisbreaker:mirror", "forward2ServiceProps": filtered});
+    }
+    for service in [inner, filtered] {
+        let response = server.process(&key, &call(service.clone(), "Hi"));
+        assert_eq!(response.status, 403, "{service}: {response:?}");
+        assert!(response.text().contains("mistral.ai"), "{response:?}");
+    }
+    assert_eq!(provider.requests().len(), 0);
+    assert_eq!(remaining(&server, &key, USD), "1");
+}
+
+/// Of several services, the dearest one that may have answered is charged for.
+#[test]
+fn an_answer_of_a_fallback_is_not_at_the_price_of_the_first_service() {
+    let provider = Provider::start(|received, wire| {
+        if received.json()["model"] == "gpt-4o-mini" {
+            wire.json(500, &json!({"error": {"message": "busy"}}));
+        } else {
+            wire.json(200, &completion("Hello"));
+        }
+    });
+    let server = Server::with_loopback_egress(&[]);
+    let budgets = json!({"global": {"usdPerDay": "1"}});
+    let fallback = ["chat:openai.com/gpt-4o"];
+    let key = server.mint(&with_fallback(&provider, &budgets, &fallback));
+    let request = call(service("chat:openai.com/gpt-4o-mini"), "Hi");
+    let response = server.process(&key, &request);
+    assert_eq!(response.status, 200, "{response:?}");
+    assert_eq!(provider.requests().len(), 2);
+    // 9 tokens in and 12 out at 2.50 and 10 dollars a million.
+    assert_eq!(remaining(&server, &key, USD), "0.9998575");
+}
+
+#[test]
+fn options_of_a_call_do_not_choose_dearer_models_or_longer_answers() {
+    let provider = Provider::with_response(200, completion("Hello"));
+    let server = Server::with_loopback_egress(&[]);
+    let budgets = json!({"global": {"usdPerDay": "1", "tokensPerDay": 5_000}});
+    let key = key(&server, &provider, &budgets);
+    for (options, status) in [
+        (json!({"models": ["gpt-99"]}), 400),
+        (json!({"Fallbacks": ["gpt-99"]}), 400),
+        (json!({"Model": "gpt-99"}), 400),
+        (
+            json!({"max_tokens": 1, "generationConfig": {"maxOutputTokens": 30_000}}),
+            429,
+        ),
+        (json!({"max_tokens": 1, "n": 6_000}), 429),
+        (json!({"max_tokens": 100}), 200),
+    ] {
+        let mut request = call(service("chat:openai.com/gpt-4o"), "Hi");
+        request["request"]["internOptions"] = options.clone();
+        let response = server.process(&key, &request);
+        assert_eq!(response.status, status, "{options}: {response:?}");
+    }
+    assert_eq!(provider.requests().len(), 1);
+}
+
+/// A provider of OpenAI's responses repeats the schema of the request in its first event.
+#[test]
+fn a_schema_is_not_mistaken_for_the_usage_of_a_stream() {
+    let schema = json!({"usage": {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}});
+    let format = json!({"format": {"type": "json_schema", "name": "x", "schema": schema}});
+    let created = json!({"type": "response.created",
+        "response": {"id": "resp_1", "text": format, "usage": null}});
+    let provider = Provider::start(move |_, wire| {
+        wire.stream();
+        wire.chunk(format!("event: response.created\ndata: {created}\n\n"));
+        wire.close();
+    });
+    let server = Server::with_loopback_egress(&[]);
+    let budgets = json!({"global": {"tokensPerDay": 1_000_000}});
+    let key = key(&server, &provider, &budgets);
+    let body = json!({"model": "gpt-4o", "input": "Hi".repeat(10_000), "text": format,
+        "max_output_tokens": 16, "stream": true})
+    .to_string();
+    let input = u64::try_from(body.len()).unwrap().div_ceil(2);
+    let request = post_with_key("/v1/responses", &key, body).header("x-request-id", "schema");
+    let mut connection = server.connect();
+    connection.write(&request.to_bytes());
+    connection.response_to("POST");
+    server.wait_for_request("schema");
+    let tokens = ["tokens", "global", "day"];
+    assert_eq!(remaining(&server, &key, tokens), 1_000_000 - input - 16);
 }

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use super::{TOKENS, chat, key, remaining, send};
 use crate::support::{
-    Provider, Server, UnreachableAddresses,
+    Provider, Server, UnreachableAddresses, call,
     openai::{completion, completion_stream, content_event},
     provider_api::{CHAT, post_with_key},
+    service, streamed,
 };
 
 const LIMIT: u64 = 1_000_000;
@@ -166,4 +167,43 @@ fn streams_cut_anywhere_leave_nothing_reserved() {
     let spent = u64::from(u32::MAX) - left;
     assert!(spent <= calls * reserved(&body), "{spent}");
     assert!(spent >= calls * 9, "{spent}");
+}
+
+/// Most clients accept codings, and a response with one would hide its usage.
+#[test]
+fn a_provider_is_asked_for_a_response_that_can_be_read() {
+    let provider = Provider::with_response(200, completion("a"));
+    let server = Server::with_loopback_egress(&[]);
+    let without = key(&server, &provider, &json!({}));
+    let budgets = json!({"global": {"tokensPerDay": LIMIT}});
+    let with = key(&server, &provider, &budgets);
+    for key in [&without, &with] {
+        let body = chat("gpt-4o", &json!({})).to_string();
+        let request = post_with_key(CHAT, key, body).header("accept-encoding", "gzip, br");
+        assert_eq!(server.send(&request).status, 200);
+    }
+    let codings: Vec<_> = provider
+        .requests()
+        .iter()
+        .map(|request| request.header("accept-encoding").unwrap().to_owned())
+        .collect();
+    assert_eq!(codings, ["gzip, br", "identity"]);
+}
+
+/// A stream of `process` begins before its provider is called.
+#[test]
+fn a_stream_that_fails_before_its_first_event_is_settled_like_any_other_call() {
+    let provider = provider();
+    let server = Server::with_loopback_egress(&[("AISBREAKER_PROVIDER_TIMEOUT", "300ms")]);
+    let budgets = json!({"global": {"tokensPerDay": LIMIT}});
+    for (model, costs) in [("refused", false), ("broken", false), ("silent", true)] {
+        let key = key(&server, &provider, &budgets);
+        let mut request = call(service(&format!("chat:openai.com/{model}")), "Hi");
+        request["request"]["internOptions"] = json!({"max_tokens": CAP});
+        let response = server.process(&key, &streamed(request));
+        assert!(response.text().contains("event: error"), "{response:?}");
+        let left = remaining(&server, &key, TOKENS).as_u64().unwrap();
+        assert_eq!(left < LIMIT - CAP, costs, "{model}: {left}");
+        assert!(costs || left == LIMIT, "{model}: {left}");
+    }
 }
