@@ -7,7 +7,7 @@ use std::{
 
 use aisbreaker_quota::ledger::{Budget, Ledger, Period, Receipt, Reservation};
 
-use crate::traffic::Call;
+use crate::traffic::{Call, Reserve};
 
 /// The tokens of a minute.
 pub(crate) const LIMIT: u64 = 125_000;
@@ -23,15 +23,6 @@ pub(crate) enum Policy {
     SettleNow(Reserve),
     /// A call is reserved, and the reservation becomes what was used, at the time when it was made.
     SettleInSlot(Reserve),
-}
-
-/// How much is reserved for a call.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Reserve {
-    /// What a call of its kind probably uses.
-    Estimate,
-    /// The most that it can use.
-    Strict,
 }
 
 impl Policy {

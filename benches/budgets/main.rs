@@ -19,10 +19,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use crate::{
-    counter::{Policy, Reserve},
-    simulation::Plan,
-};
+use crate::{counter::Policy, simulation::Plan, traffic::Reserve};
 
 /// The policies side by side, in the order of the table.
 const POLICIES: [Policy; 5] = [

@@ -6,8 +6,9 @@ use aisbreaker_benches::plot::{self, Labels, Line, LineColor};
 
 use crate::{
     POLICIES,
-    counter::{LIMIT, Policy, Reserve},
+    counter::{LIMIT, Policy},
     simulation::{Outcome, Plan, run},
+    traffic::Reserve,
 };
 
 const METHOD: &str = include_str!("method.md");

@@ -2,8 +2,6 @@
 
 use fastrand::Rng;
 
-use crate::counter::Reserve;
-
 /// The longest call, in seconds.
 const MAX_SECONDS: u64 = 300;
 /// The most tokens that the model writes.
@@ -21,6 +19,15 @@ pub(crate) struct Call {
     /// The tokens of the output, and the most of them that the caller allows.
     output: u64,
     cap: Option<u64>,
+}
+
+/// How much is reserved for a call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Reserve {
+    /// What a call of its kind probably uses.
+    Estimate,
+    /// The most that it can use.
+    Strict,
 }
 
 impl Call {

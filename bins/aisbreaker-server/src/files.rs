@@ -4,10 +4,21 @@ use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
     io::{self, BufWriter},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Component, Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
+
+/// The bit of a file's mode that lets everybody read it.
+const READABLE_BY_OTHERS: u32 = 0o004;
+
+/// Returns whether everybody on the machine can read this file.
+pub(crate) fn is_exposed(path: &Path) -> bool {
+    match fs::metadata(path) {
+        Ok(metadata) => metadata.mode() & READABLE_BY_OTHERS != 0,
+        Err(_unreadable) => false,
+    }
+}
 
 /// Resolves links to the file. A path without a file is returned as it is, if it can name one.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf, String> {

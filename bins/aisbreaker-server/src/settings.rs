@@ -40,7 +40,6 @@ use aisbreaker_token::{Host, KeyRing};
 use self::{
     draft::Draft,
     effective::{Winner, effective_values},
-    secret_files::is_exposed,
     sources::Sources,
     table::SETTINGS,
 };
@@ -58,7 +57,7 @@ pub(crate) use self::{
     store::StoreSettings,
     tls::TlsSettings,
 };
-use crate::logging::LogOptions;
+use crate::{files, logging::LogOptions};
 
 /// All settings of a server.
 #[derive(Debug)]
@@ -199,7 +198,7 @@ pub(crate) fn load_with(
     draft.settings.gateway.prices = prices;
     check_variables(&sources, &mut draft, &mut faults);
     sources.refuse_unknown_keys(&mut faults);
-    sources.secret_files.retain(|file| is_exposed(file));
+    sources.secret_files.retain(|file| files::is_exposed(file));
     draft.settings.exposed_secret_files = sources.secret_files;
     let mut settings = draft.finish(faults)?;
     settings.effective = effective_values(&settings, &winners);

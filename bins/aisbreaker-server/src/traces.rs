@@ -28,8 +28,8 @@ use tokio::runtime::Handle;
 use self::{
     collector::CollectorClient,
     environment::Environment,
-    loss::{LossReport, ReportingExporter},
-    sink::{QueueLength, Sink},
+    loss::{LossReport, QueueLength, ReportingExporter},
+    sink::Sink,
 };
 
 /// How long the last spans may take to reach the collector when the server stops.

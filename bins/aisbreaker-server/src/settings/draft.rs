@@ -10,10 +10,10 @@ use super::{
     faults::Faults,
     given::{Address, Given, Names, Problem, Source},
     key_files::KeyFile,
-    secret_files::is_exposed,
     store::StoreDraft,
     tls::TlsDraft,
 };
+use crate::files;
 
 /// The memory of all bodies together, unless it is set or single bodies may be larger.
 const DEFAULT_BUFFERED_BYTES: usize = 512 << 20;
@@ -164,7 +164,7 @@ impl Draft {
         settings.tls = self.tls.finish(&mut faults);
         if let Some(tls) = &settings.tls {
             settings.gateway.has_tls_listener = true;
-            if is_exposed(&tls.key_file) {
+            if files::is_exposed(&tls.key_file) {
                 settings.exposed_secret_files.push(tls.key_file.clone());
             }
         }

@@ -9,10 +9,7 @@ use std::{
 use aisbreaker_token::OpeningKey;
 use toml::Value;
 
-use super::{
-    given::{Given, Problem, Source, is_comma},
-    secret_files::is_exposed,
-};
+use super::given::{Given, Problem, Source, is_comma};
 use crate::files;
 
 /// For how long clients may use the public key of a server key after it is replaced: the age of the
@@ -74,7 +71,7 @@ impl KeyFiles {
     pub(crate) fn exposed_files(&self) -> Vec<&Path> {
         let all = self.sealing.iter().chain(&self.opening);
         all.map(KeyFile::path)
-            .filter(|file| is_exposed(file))
+            .filter(|file| files::is_exposed(file))
             .collect()
     }
 }

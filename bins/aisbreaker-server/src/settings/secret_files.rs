@@ -7,7 +7,6 @@
 use std::{
     ffi::OsStr,
     fs,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -24,17 +23,6 @@ use crate::files;
 
 /// Names the folder of the credentials that systemd passes to a service.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
-/// The bit of a file's mode that lets everybody read it.
-const READABLE_BY_OTHERS: u32 = 0o004;
-
-/// Returns whether everybody on the machine can read this file.
-pub(super) fn is_exposed(path: &Path) -> bool {
-    match fs::metadata(path) {
-        Ok(metadata) => metadata.mode() & READABLE_BY_OTHERS != 0,
-        Err(_unreadable) => false,
-    }
-}
-
 /// Returns whether the table has a row of its own for the files of this secret.
 pub(super) fn has_own_row(setting: &Setting) -> bool {
     let variable = setting.file_variable();
@@ -45,12 +33,6 @@ pub(super) fn has_own_row(setting: &Setting) -> bool {
 fn secret_of_row(row: &Setting) -> Option<&'static Setting> {
     let is_it = |other: &&Setting| other.is_secret && other.file_variable() == row.variable;
     SETTINGS.iter().find(is_it)
-}
-
-/// Returns whether this variable names the file of a secret.
-pub(super) fn is_file_variable(name: &str) -> bool {
-    let mut secrets = SETTINGS.iter().filter(|setting| setting.is_secret);
-    secrets.any(|setting| setting.file_variable() == name)
 }
 
 /// Returns what is wrong with a secret that is given twice.

@@ -15,9 +15,8 @@ use super::{
     given::{Given, Source},
     kubernetes,
     nearest::{nearest_key, suggestion},
-    secret_files::is_file_variable,
     setting::{Flag, Setting},
-    table::SETTINGS,
+    table::{SETTINGS, is_file_variable},
 };
 
 /// Variables of the original server's clients, often set in the same environment.

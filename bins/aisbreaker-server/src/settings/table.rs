@@ -560,6 +560,12 @@ pub(crate) static SETTINGS: &[Setting] = &[
     },
 ];
 
+/// Returns whether this variable names the file of a secret.
+pub(super) fn is_file_variable(name: &str) -> bool {
+    let mut secrets = SETTINGS.iter().filter(|setting| setting.is_secret);
+    secrets.any(|setting| setting.file_variable() == name)
+}
+
 /// Returns quotas as the JSON that sets them.
 fn quotas(quotas: &RequestQuotas) -> Option<String> {
     serde_json::to_string(quotas).ok()

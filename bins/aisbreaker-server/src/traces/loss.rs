@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -12,8 +15,6 @@ use opentelemetry_sdk::{
     error::OTelSdkResult,
     trace::{SpanData, SpanExporter},
 };
-
-use super::sink::QueueLength;
 
 /// The shortest time between two warnings.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
@@ -100,6 +101,43 @@ impl<E: SpanExporter, C: Clock> SpanExporter for ReportingExporter<E, C> {
 
     fn set_resource(&mut self, resource: &Resource) {
         self.exporter.set_resource(resource);
+    }
+}
+
+/// How many spans wait for the collector or are on the way to it; clones share the number.
+///
+/// The SDK's queue drops spans without a word when it is full, so it is never filled.
+#[derive(Clone, Debug)]
+pub(super) struct QueueLength {
+    length: Arc<AtomicUsize>,
+    max: usize,
+}
+
+impl QueueLength {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            length: Arc::default(),
+            max,
+        }
+    }
+
+    /// Makes room for one more span, unless the queue is full.
+    pub(super) fn add(&self) -> bool {
+        let added = self
+            .length
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |length| {
+                (length < self.max).then_some(length + 1)
+            });
+        added.is_ok()
+    }
+
+    /// Notes that spans have left the queue.
+    pub(super) fn remove(&self, count: usize) {
+        self.length.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.length.load(Ordering::Relaxed)
     }
 }
 

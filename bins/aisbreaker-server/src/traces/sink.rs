@@ -1,12 +1,6 @@
 //! Samples traces, and queues their spans for the collector.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use aisbreaker_gateway::{Span, SpanKind, SpanSink, SpanValue, SystemClock};
 use aisbreaker_services::TraceContext;
@@ -21,7 +15,7 @@ use opentelemetry_sdk::trace::{
     SpanProcessor as _,
 };
 
-use super::loss::LossReport;
+use super::loss::{LossReport, QueueLength};
 
 /// Where the gateway's spans go.
 #[derive(Debug)]
@@ -143,42 +137,5 @@ fn otel_value(value: SpanValue) -> Value {
     match value {
         SpanValue::Text(text) => Value::String(text.into()),
         SpanValue::Integer(number) => Value::I64(number),
-    }
-}
-
-/// How many spans wait for the collector or are on the way to it; clones share the number.
-///
-/// The SDK's queue drops spans without a word when it is full, so it is never filled.
-#[derive(Clone, Debug)]
-pub(super) struct QueueLength {
-    length: Arc<AtomicUsize>,
-    max: usize,
-}
-
-impl QueueLength {
-    pub(super) fn new(max: usize) -> Self {
-        Self {
-            length: Arc::default(),
-            max,
-        }
-    }
-
-    /// Makes room for one more span, unless the queue is full.
-    fn add(&self) -> bool {
-        let added = self
-            .length
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |length| {
-                (length < self.max).then_some(length + 1)
-            });
-        added.is_ok()
-    }
-
-    /// Notes that spans have left the queue.
-    pub(super) fn remove(&self, count: usize) {
-        self.length.fetch_sub(count, Ordering::Relaxed);
-    }
-
-    fn len(&self) -> usize {
-        self.length.load(Ordering::Relaxed)
     }
 }

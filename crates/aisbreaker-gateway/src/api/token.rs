@@ -15,6 +15,7 @@ mod secret_json;
 mod token_request;
 pub(crate) mod token_response;
 mod warnings;
+mod whole_number;
 
 use std::{sync::Arc, time::SystemTime};
 

@@ -11,7 +11,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::Event;
-use crate::{call_failure::CallFailure, error::ServiceError};
+use crate::error::ServiceError;
 
 /// The calls to providers that one request causes. Clones share them.
 ///
@@ -96,7 +96,7 @@ impl CallOutcome {
             | ServiceError::Restricted { .. }
             | ServiceError::UnknownService { .. } => None,
             ServiceError::Overloaded(_) => {
-                let cause = error.call_failure().map(CallFailure::send_error);
+                let cause = error.call_failure().map(|failure| failure.send_error());
                 (cause != Some(&SendError::Busy)).then_some(Self::Left)
             }
             ServiceError::Provider { error, .. } => Some(

@@ -11,7 +11,7 @@ use aisbreaker_token::{BudgetLimits, Budgets, ReservePolicy, Usd, UsdError};
 use serde_json::{Map, Value};
 
 pub(super) use self::spelling::{keep_dollars, keep_dollars_of};
-use super::mint_request::whole_number;
+use super::whole_number::whole_number;
 
 /// What they are called in a request, and at the beginning of the paths in errors.
 pub(super) const BUDGETS: &str = "budgets";

@@ -22,6 +22,7 @@ use super::{
     budgets::{self, BUDGETS},
     lifetime, restriction, rfc3339,
     secret_json::{self, ZeroizingMap, ZeroizingValue, list, object, string},
+    whole_number::whole_number,
 };
 use crate::request::credentials::{is_invisible, is_key};
 
@@ -485,18 +486,6 @@ fn limit(
         None => {
             let problem = format!("must be a whole number from 1 to {}", u32::MAX);
             Err(InvalidRequest::new(path, problem))
-        }
-    }
-}
-
-/// JSON has one kind of number, so `60.0` is as whole as `60`.
-pub(super) fn whole_number(value: &Value) -> Option<u64> {
-    let number = value.as_number()?;
-    match number.as_u64() {
-        Some(whole) => Some(whole),
-        None => {
-            let text = number.to_string();
-            text.strip_suffix(".0")?.parse().ok()
         }
     }
 }
