@@ -143,7 +143,7 @@ pub(crate) fn directory(path: &Path) -> &Path {
 }
 
 /// Returns the path with this suffix added to its file name.
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod ceiling_file;
 mod commands;
 mod files;
 mod gateway_setup;

@@ -18,6 +18,7 @@ use tokio::{
 #[cfg(feature = "otel")]
 use crate::traces;
 use crate::{
+    ceiling_file::CeilingFile,
     commands::Outcome,
     gateway_setup,
     logging::{self, RateLimit},
@@ -91,7 +92,7 @@ fn serve_with(
     let has_store = store.is_some();
     let revoked = open_revoked_file(revoked_file.as_deref(), has_store, &mut gateway)?;
     let state = match state {
-        Some(state) => Some(open_state_file(&state, &mut gateway)?),
+        Some(state) => Some(open_state_file(&state, has_store, &mut gateway)?),
         None => None,
     };
 
@@ -319,15 +320,24 @@ async fn follow_revoked(file: Option<&RevokedFile>, gateway: &Gateway) {
     }
 }
 
-/// Opens the state file and passes the saved counters to the gateway. Returns the file and the time
+/// Opens the state file and passes the saved counters to the gateway, with the ceilings unless the
+/// store counts. Returns the file and the time
 /// between two writes of it.
 fn open_state_file(
     state: &StateSettings,
+    has_store: bool,
     gateway: &mut Config,
 ) -> Result<(StateFile, Duration), String> {
     let (file, saved) = StateFile::open(&state.path, gateway.max_counters, &SystemClock::new())
         .map_err(|problem| format!("AISBREAKER_STATE_FILE {problem}"))?;
     gateway.saved_counters = saved;
+    if state.has_ceilings && !has_store {
+        let now = SystemClock::new().wall();
+        let (ceilings, saved) = CeilingFile::open(file.path(), now)
+            .map_err(|problem| format!("AISBREAKER_STATE_FILE {problem}"))?;
+        gateway.ceiling_log = Some(Arc::new(ceilings));
+        gateway.saved_ceilings = saved;
+    }
     Ok((file, state.interval))
 }
 

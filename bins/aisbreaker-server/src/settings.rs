@@ -124,6 +124,8 @@ pub(crate) struct ResolvedName {
 pub(crate) struct StateSettings {
     pub(crate) path: PathBuf,
     pub(crate) interval: Duration,
+    /// Whether a crash forgets nothing of what budgets in all have spent.
+    pub(crate) has_ceilings: bool,
 }
 
 impl Settings {

@@ -4,7 +4,8 @@
 //! It is written at intervals while requests are charged, and once more at the end: when all
 //! requests have finished, when the drain timeout is over, or at once after a second signal. A
 //! killed process loses the charges since the last write, so that up to that many more requests are
-//! admitted, and none fewer.
+//! admitted, and none fewer. Ceilings, in a file beside it, keep it from losing what was spent of
+//! budgets in all: they hold until the last write has all of it.
 //!
 //! The file holds no secrets: key ids, client addresses and numbers. It is readable only by the
 //! server's user all the same.
@@ -25,6 +26,13 @@ use crate::files::{check_directory, open_lock_file, replace, resolve, set_aside}
 /// How long the end of the process waits for the last write: enough for the largest file on a slow
 /// disk.
 const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A write at an interval, or the last one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Write {
+    Interval,
+    Last,
+}
 
 /// A state file, locked by this process.
 #[derive(Debug)]
@@ -74,14 +82,14 @@ impl StateFile {
         ticks.tick().await;
         loop {
             ticks.tick().await;
-            self.write(gateway).await;
+            self.write(gateway, Write::Interval).await;
         }
     }
 
     /// Writes the file for the last time, if something was charged since the last write. Gives up
     /// after a timeout, so that a disk that hangs does not keep the process.
     pub(crate) async fn write_last(&self, gateway: &Gateway) {
-        if tokio::time::timeout(LAST_WRITE_TIMEOUT, self.write(gateway))
+        if tokio::time::timeout(LAST_WRITE_TIMEOUT, self.write(gateway, Write::Last))
             .await
             .is_err()
         {
@@ -94,29 +102,55 @@ impl StateFile {
         }
     }
 
-    async fn write(&self, gateway: &Gateway) {
+    /// Returns the path of the file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    async fn write(&self, gateway: &Gateway, which: Write) {
         let (inner, gateway) = (Arc::clone(&self.0), gateway.clone());
         // A write continues if this future is dropped, and the next one waits for it.
-        let _written = tokio::task::spawn_blocking(move || inner.write(&gateway)).await;
+        let _written = tokio::task::spawn_blocking(move || inner.write(&gateway, which)).await;
     }
 }
 
 impl Inner {
-    fn write(&self, gateway: &Gateway) {
+    fn write(&self, gateway: &Gateway, which: Write) {
         let mut has_failed = self
             .has_failed
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if !gateway.has_unwritten_counters() {
+        if which == Write::Last {
+            // First, so that nothing is reserved after it is written.
+            gateway.close_ceilings();
+        }
+        if gateway.has_unwritten_counters() {
+            *has_failed = !self.write_counters(gateway, *has_failed);
+            if *has_failed {
+                return;
+            }
+        } else if which == Write::Interval {
             return;
         }
+        let ceilings = match which {
+            Write::Interval => gateway.compact_ceilings(),
+            Write::Last => gateway.clear_ceilings(),
+        };
+        if let Err(error) = ceilings {
+            let file = self.path.display();
+            tracing::warn!(%file, %error, "the ceilings beside the state file cannot be rewritten");
+        }
+    }
+
+    /// Returns whether it succeeded.
+    fn write_counters(&self, gateway: &Gateway, had_failed: bool) -> bool {
         let file = self.path.display();
         match replace(&self.path, |to| gateway.write_counters(to)) {
-            Ok(()) if *has_failed => tracing::info!(%file, "the state file is written again"),
+            Ok(()) if had_failed => tracing::info!(%file, "the state file is written again"),
             Ok(()) => tracing::debug!(%file, "the state file is written"),
             Err(error) => {
                 gateway.forget_written_counters();
-                if !*has_failed {
+                if !had_failed {
                     tracing::warn!(
                         %file,
                         %error,
@@ -124,11 +158,10 @@ impl Inner {
                          since the last write"
                     );
                 }
-                *has_failed = true;
-                return;
+                return false;
             }
         }
-        *has_failed = false;
+        true
     }
 }
 

@@ -2,6 +2,7 @@
 //! over.
 //!
 //! - `account` has the accounts of a key and of all that it was made from;
+//! - `ceilings` keeps a killed server from forgetting what was spent in all;
 //! - `charge` has the price of what a request may need and of what its provider told;
 //! - `demand` reads from a body what a request may cost;
 //! - `ledgers` counts, in memory or in a shared store;
@@ -9,6 +10,7 @@
 //! - `refusal` says why a request is not admitted.
 
 pub(crate) mod account;
+pub(crate) mod ceilings;
 mod charge;
 pub(crate) mod demand;
 pub(crate) mod hold;
@@ -170,6 +172,11 @@ impl Budgets {
         };
         let (clock, metrics) = (Arc::clone(&self.clock), self.metrics.clone());
         let hold = BudgetHold::new((self.ledgers.clone(), receipt), terms, clock, metrics);
+        // If that fails, or the client leaves, the hold frees what is reserved.
+        let recorded = self
+            .ledgers
+            .record(&accounts.list, (now, self.clock.wall()));
+        recorded.await.map_err(BudgetError::Unrecorded)?;
         Ok(Reserved {
             hold: Box::new(hold),
             tokens: self.tightest(accounts).await,

@@ -15,6 +15,7 @@ use secrecy::SecretString;
 use crate::{
     admission::{SavedCounters, backend::SharedQuotas},
     api::token::MintPolicy,
+    budgets::ceilings::{CeilingLog, SavedCeilings},
     revocation::RevocationLog,
     telemetry::span::SpanSink,
 };
@@ -86,6 +87,10 @@ pub struct Config {
     pub uncounted_budgets: bool,
     /// Counters to resume. `None`: all start at zero.
     pub saved_counters: Option<SavedCounters>,
+    /// Where ceilings of budgets in all outlive a crash. `None`, or with `shared_quotas`: nowhere.
+    pub ceiling_log: Option<Arc<dyn CeilingLog>>,
+    /// The ceilings to start from, which that log has.
+    pub saved_ceilings: SavedCeilings,
     /// Where the spans of requests go. `None`: nothing is traced.
     pub span_sink: Option<Arc<dyn SpanSink>>,
 }
@@ -123,6 +128,8 @@ impl Config {
             long_budgets: false,
             uncounted_budgets: false,
             saved_counters: None,
+            ceiling_log: None,
+            saved_ceilings: SavedCeilings::default(),
             span_sink: None,
         }
     }

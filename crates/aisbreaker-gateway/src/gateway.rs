@@ -11,6 +11,7 @@ use http_body::Body;
 
 use crate::{
     admission::saved,
+    budgets::ceilings::Ceilings,
     clock::Clock,
     config::Config,
     dialect,
@@ -60,7 +61,7 @@ impl Gateway {
     /// What is counted, held, sized or opened stays as it is. So these fields of `config` are ignored:
     /// `max_body_bytes`, `body_timeout`, `max_requests`, `memory_budget`, `max_client_bytes`,
     /// `max_counters`, `shared_quotas`, `stream_keep_alive`, `revocation_log`,
-    /// `saved_counters` and `span_sink`.
+    /// `saved_counters`, `ceiling_log`, `saved_ceilings` and `span_sink`.
     pub fn reconfigure(&self, config: Config, registry: Registry) {
         let Inner { surfaces, state } = &*self.0;
         surfaces.store(Arc::new(Surfaces::new(config, registry, state)));
@@ -225,6 +226,34 @@ impl Gateway {
     /// Notes that what was written last is lost.
     pub fn forget_written_counters(&self) {
         self.0.state.backend.mark_unwritten();
+    }
+
+    /// Rewrites the log of ceilings with those that still count. Blocks as the log does.
+    ///
+    /// # Errors
+    /// The first error of the log, which has what it had, or what it should have.
+    pub fn compact_ceilings(&self) -> io::Result<()> {
+        let state = &self.0.state;
+        let ceilings = state.ledgers.ceilings();
+        ceilings.map_or(Ok(()), |ceilings| ceilings.compact(state.clock.wall()))
+    }
+
+    /// Refuses requests with a budget in all from now on, if ceilings are recorded: what is written
+    /// next has everything that such budgets have spent.
+    pub fn close_ceilings(&self) {
+        if let Some(ceilings) = self.0.state.ledgers.ceilings() {
+            ceilings.close();
+        }
+    }
+
+    /// Empties the log of ceilings, once the counters are written that hold after
+    /// [`close_ceilings`](Self::close_ceilings). Blocks as the log does.
+    ///
+    /// # Errors
+    /// The first error of the log.
+    pub fn clear_ceilings(&self) -> io::Result<()> {
+        let ceilings = self.0.state.ledgers.ceilings();
+        ceilings.map_or(Ok(()), Ceilings::clear)
     }
 
     async fn sweep(&self) {

@@ -61,9 +61,18 @@ impl GatewayState {
         };
         let ledgers = match &shared_quotas {
             Some(shared) => Ledgers::Store(shared.engine().ledger()),
-            None => Ledgers::Memory(Arc::new(MemoryLedger::new(
-                budgets.unwrap_or_else(|| Ledger::new(clock.monotonic(), MAX_ACCOUNTS)),
-            ))),
+            None => {
+                let empty = || Ledger::new(clock.monotonic(), MAX_ACCOUNTS);
+                let memory = MemoryLedger::new(budgets.unwrap_or_else(empty));
+                Ledgers::Memory(Arc::new(match config.ceiling_log.take() {
+                    Some(log) => {
+                        let now = (clock.monotonic(), clock.wall());
+                        let saved = std::mem::take(&mut config.saved_ceilings);
+                        memory.with_ceilings(log, saved, now)
+                    }
+                    None => memory,
+                }))
+            }
         };
         let shared_engine = shared_quotas.as_ref().map(SharedQuotas::engine);
         let backend = Backend::new(counters, shared_quotas, metrics.quotas.clone());

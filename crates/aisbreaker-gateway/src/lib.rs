@@ -84,6 +84,7 @@ pub use admission::{
 };
 pub use aisbreaker_quota::SnapshotError;
 pub use api::token::{InvalidQuotas, MintPolicy, parse_rfc3339, quotas_from_json};
+pub use budgets::ceilings::{CeilingLog, SavedCeilings};
 pub use clock::{Clock, SystemClock};
 pub use config::Config;
 pub use gateway::Gateway;

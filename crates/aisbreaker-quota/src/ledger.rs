@@ -161,6 +161,29 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
         balances_of(known, budget)
     }
 
+    /// Returns the total of an account in [`Period::Lifetime`]: what is settled and reserved.
+    pub fn lifetime_total(&self, account: &K) -> u64 {
+        let locked = self.shards.lock([account]);
+        let known = locked.find(account);
+        known.map_or(0, |account| account.used(Period::Lifetime))
+    }
+
+    /// Raises the total of an account in [`Period::Lifetime`] to `total`, if it is less, and keeps
+    /// the account until `keep_until` at least. No other period changes.
+    ///
+    /// This is for a ledger that was restored, before its first reservation: for what is known to
+    /// have been spent, or may have been, since the snapshot. An account that does not exist is
+    /// created, even beyond the capacity.
+    pub fn raise_lifetime_total(&self, account: &K, total: u64, now: Instant, keep_until: Instant) {
+        let now = self.epoch.moment(now);
+        let mut locked = self.shards.lock([account]);
+        if let Some(account) = locked.known_or_new(account, now) {
+            account.advance(now);
+            account.raise_lifetime(total);
+            account.keep(self.epoch.moment(keep_until));
+        }
+    }
+
     /// Frees the idle accounts in the next part of the ledger, and returns how many it freed. Call it
     /// at an even pace: [`sweep_steps`](Self::sweep_steps) calls visit every account once.
     pub fn sweep(&self, now: Instant) -> usize {

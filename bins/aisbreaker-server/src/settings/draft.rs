@@ -32,6 +32,7 @@ pub(super) struct Draft {
     pub(super) state_file: Option<PathBuf>,
     pub(super) has_volatile_budgets: bool,
     pub(super) state_interval: Duration,
+    pub(super) has_ceilings: bool,
     /// Whether unknown variables are faults.
     pub(super) is_strict: bool,
 }
@@ -51,6 +52,7 @@ impl Draft {
             state_file: None,
             has_volatile_budgets: false,
             state_interval: Duration::from_secs(60),
+            has_ceilings: true,
             is_strict: false,
         }
     }
@@ -173,6 +175,7 @@ impl Draft {
         settings.state = self.state_file.map(|path| StateSettings {
             path,
             interval: self.state_interval,
+            has_ceilings: self.has_ceilings,
         });
         match with_opening_keys(settings.gateway.keys, self.opening_keys) {
             Ok(keys) if faults.is_empty() => {

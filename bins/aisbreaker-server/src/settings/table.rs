@@ -355,6 +355,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         },
         ..PLAIN
     },
+    budgets::CEILINGS,
     // The quota store that several servers share.
     Setting {
         key: Some("redis.url"),

@@ -103,7 +103,7 @@ pub(crate) struct Account {
     /// 0 for the key of the request, 1 for the one that it was made from, and so on.
     pub(crate) level: usize,
     /// When its key ends, if a budget holds until then.
-    keep_until: Option<Instant>,
+    pub(super) keep_until: Option<Instant>,
 }
 
 impl Account {

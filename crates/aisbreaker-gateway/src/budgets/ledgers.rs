@@ -9,11 +9,14 @@ use std::{
 };
 
 use aisbreaker_quota::{
-    ledger::{Balance, Ledger, Receipt, Reservation},
+    ledger::{Balance, Ledger, Period, Receipt, Reservation},
     shared::{NotReserved, SharedLedger, SharedReceipt, StoreError},
 };
 
-use super::account::{Account, AccountId};
+use super::{
+    account::{Account, AccountId},
+    ceilings::{CeilingLog, Ceilings, NotRecorded, SavedCeilings, Total},
+};
 
 /// The accounts of a gateway.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ pub(crate) struct MemoryLedger {
     ledger: Ledger<AccountId>,
     /// Whether anything changed since the accounts were last written.
     has_unwritten: AtomicBool,
+    /// `None`: a crash forgets what changed since then.
+    ceilings: Option<Arc<Ceilings>>,
 }
 
 impl MemoryLedger {
@@ -35,6 +40,59 @@ impl MemoryLedger {
         Self {
             ledger,
             has_unwritten: AtomicBool::new(false),
+            ceilings: None,
+        }
+    }
+
+    /// Records ceilings in this log, and starts from those that it has.
+    pub(crate) fn with_ceilings(
+        self,
+        log: Arc<dyn CeilingLog>,
+        saved: SavedCeilings,
+        (now, wall): (Instant, SystemTime),
+    ) -> Self {
+        for (account, total, end) in saved.iter() {
+            // One that has ended is kept for no time.
+            let left = end.duration_since(wall).unwrap_or_default();
+            let end = now.checked_add(left).unwrap_or(now);
+            self.ledger.raise_lifetime_total(account, total, now, end);
+        }
+        Self {
+            // The last write has to have them.
+            has_unwritten: AtomicBool::new(saved.count() > 0),
+            ceilings: Some(Arc::new(Ceilings::new(log, saved))),
+            ledger: self.ledger,
+        }
+    }
+
+    /// Returns what may have to be recorded for an account, after this moment's reservation.
+    fn total(&self, account: &Account, (now, wall): (Instant, SystemTime)) -> Option<Total> {
+        let limit = account.budget.of(Period::Lifetime)?;
+        let left = account.keep_until?.saturating_duration_since(now);
+        Some(Total {
+            account: account.id,
+            total: self.ledger.lifetime_total(&account.id),
+            limit,
+            keep_until: wall.checked_add(left).unwrap_or(wall),
+        })
+    }
+
+    /// Records in the background that accounts have spent more than was reserved.
+    fn record_overruns(&self, accounts: Vec<AccountId>) {
+        let Some(ceilings) = &self.ceilings else {
+            return;
+        };
+        let total = |account: AccountId| Total {
+            account,
+            total: self.ledger.lifetime_total(&account),
+            limit: 0,
+            keep_until: SystemTime::UNIX_EPOCH,
+        };
+        let totals: Vec<_> = accounts.into_iter().map(total).collect();
+        if let (false, Ok(runtime)) = (totals.is_empty(), tokio::runtime::Handle::try_current()) {
+            let ceilings = Arc::clone(ceilings);
+            // A failure is logged, and the next reservation tries again.
+            runtime.spawn(async move { ceilings.cover(totals).await });
         }
     }
 }
@@ -66,6 +124,29 @@ impl Ledgers {
         }
     }
 
+    /// Returns once a crash cannot make the accounts forget what is reserved of their totals. A store
+    /// keeps them itself.
+    pub(crate) async fn record(
+        &self,
+        accounts: &[Account],
+        now: (Instant, SystemTime),
+    ) -> Result<(), NotRecorded> {
+        let Self::Memory(memory) = self else {
+            return Ok(());
+        };
+        let Some(ceilings) = &memory.ceilings else {
+            return Ok(());
+        };
+        let totals = accounts
+            .iter()
+            .filter_map(|account| memory.total(account, now));
+        let totals: Vec<_> = totals.collect();
+        if totals.is_empty() {
+            return Ok(());
+        }
+        ceilings.cover(totals).await
+    }
+
     /// Replaces what was reserved by what was used. With a store, that is done in the background and
     /// tried once; `lost` is called if it fails.
     pub(crate) fn settle(
@@ -77,8 +158,12 @@ impl Ledgers {
     ) {
         match (self, receipt) {
             (Self::Memory(memory), AnyReceipt::Memory(receipt)) => {
+                let pairs = receipt.iter().zip(&used);
+                let overruns = pairs.filter(|((_, reserved), used)| *used > reserved);
+                let overruns = overruns.map(|((account, _), _)| *account).collect();
                 memory.ledger.settle(receipt, &used, now);
                 memory.has_unwritten.store(true, Ordering::Release);
+                memory.record_overruns(overruns);
             }
             (Self::Store(ledger), AnyReceipt::Store(receipt)) => {
                 let ledger = ledger.clone();
@@ -149,6 +234,14 @@ impl Ledgers {
     pub(crate) fn mark_unwritten(&self) {
         if let Self::Memory(memory) = self {
             memory.has_unwritten.store(true, Ordering::Release);
+        }
+    }
+
+    /// Returns the ceilings of the accounts in memory, if they are recorded.
+    pub(crate) fn ceilings(&self) -> Option<&Ceilings> {
+        match self {
+            Self::Memory(memory) => memory.ceilings.as_deref(),
+            Self::Store(_) => None,
         }
     }
 }

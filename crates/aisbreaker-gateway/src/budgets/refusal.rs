@@ -9,6 +9,7 @@ use aisbreaker_quota::{
 
 use super::{
     account::{Account, Unit},
+    ceilings::NotRecorded,
     demand::Unbounded,
 };
 use crate::clock::ceil_seconds;
@@ -26,6 +27,8 @@ pub(crate) enum BudgetError {
     Volatile,
     /// There are as many accounts as there may be.
     Full,
+    /// A crash might make the server forget what the request spends.
+    Unrecorded(NotRecorded),
     /// The shared store does not answer.
     Unavailable(StoreError),
 }

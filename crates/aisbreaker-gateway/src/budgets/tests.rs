@@ -1,7 +1,9 @@
 //! What is reserved and what it is settled to, on a clock that stands still.
 
+mod ceilings;
+
 use std::{
-    sync::Mutex,
+    sync::{LazyLock, Mutex},
     time::{Instant, SystemTime},
 };
 
@@ -16,6 +18,9 @@ use crate::budgets::{
     hold::{Outcome, settle_failure},
     ledgers::MemoryLedger,
 };
+
+static PRICES: LazyLock<Prices> = LazyLock::new(Prices::builtin);
+static PROVIDERS: LazyLock<Providers> = LazyLock::new(Providers::builtin);
 
 #[derive(Debug)]
 struct SteppedClock(Mutex<Instant>);
@@ -42,7 +47,7 @@ fn budgets() -> (Budgets, Arc<SteppedClock>) {
     let clock = Arc::new(SteppedClock(Mutex::new(now)));
     let budgets = Budgets {
         ledgers: Ledgers::Memory(Arc::new(MemoryLedger::new(Ledger::new(now, 1_000)))),
-        prices: Prices::builtin(),
+        prices: PRICES.clone(),
         max_lifetime: Duration::from_secs(86_400),
         may_last: true,
         may_be_uncounted: false,
@@ -83,9 +88,8 @@ async fn reserve_for(
     models: &[(&str, &str)],
     body: &Value,
 ) -> Result<Box<BudgetHold>, BudgetError> {
-    let providers = Providers::builtin();
     let models = models.iter().map(|(provider, name)| CalledModel {
-        service: CalledService::Provider(providers.find(provider).unwrap()),
+        service: CalledService::Provider(PROVIDERS.find(provider).unwrap()),
         name,
     });
     let spending = Spending {

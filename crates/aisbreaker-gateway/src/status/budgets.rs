@@ -53,6 +53,12 @@ impl From<BudgetError> for Failure {
             BudgetError::Full => Self::overloaded(
                 "this server counts as many budgets as it can; try again",
             ),
+            BudgetError::Unrecorded(cause) => Self::overloaded(
+                "this server cannot record what the budget of the key may have spent at the moment, and \
+                 so takes no requests with it; try again",
+            )
+            .with_type(ErrorType::StoreUnavailable)
+            .with_cause(cause.to_string()),
             BudgetError::Unavailable(cause) => Self::overloaded(
                 "this server cannot count budgets at the moment, and so takes no requests with them; try \
                  again",

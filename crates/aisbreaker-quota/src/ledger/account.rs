@@ -71,6 +71,11 @@ impl Account {
         }
     }
 
+    /// Raises the lifetime total to this amount, if it is less.
+    pub(super) fn raise_lifetime(&mut self, total: u64) {
+        self.lifetime = self.lifetime.max(total);
+    }
+
     /// Returns what counts in a period.
     pub(super) fn used(&self, period: Period) -> u64 {
         match self.sliding.get(period.index()) {

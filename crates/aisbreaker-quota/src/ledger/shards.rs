@@ -221,6 +221,18 @@ impl<K: Clone + Eq + Hash> Locked<'_, K> {
         {
             return false;
         }
+        self.insert(key, now)
+    }
+
+    /// Returns an account, which is created if there is none, whatever the capacity is.
+    pub(super) fn known_or_new(&mut self, key: &K, now: Moment) -> Option<&mut Account> {
+        if self.find(key).is_none() && self.insert(key, now) {
+            self.shards.len.fetch_add(1, Ordering::Relaxed);
+        }
+        self.known(key)
+    }
+
+    fn insert(&mut self, key: &K, now: Moment) -> bool {
         let generation = self.shards.next_generation.fetch_add(1, Ordering::Relaxed);
         let Some(shard) = self.shard(key) else {
             return false;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use aisbreaker_quota::ledger::{Budget, BudgetRefusal, Ledger, Receipt, Reservation};
+use aisbreaker_quota::ledger::{Budget, BudgetRefusal, Ledger, Period, Receipt, Reservation};
 use proptest::prelude::*;
 
 use crate::{
@@ -111,4 +111,64 @@ proptest! {
     ) {
         History::play(Memory::new(capacity), budgets, steps_back, &steps);
     }
+}
+
+proptest! {
+    #[test]
+    fn raising_a_total_changes_nothing_else(
+        amounts in proptest::collection::vec((0_u64..1_000, 0_u64..1_000), 0..5),
+        total in 0_u64..5_000,
+        keep in 1_u64..10_000_000,
+    ) {
+        let start = some_instant();
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let periods = [Period::Minute, Period::Month];
+        let budget = periods.iter().fold(
+            Budget::unlimited().with(Period::Lifetime, 10_000),
+            |budget, period| budget.with(*period, 10_000),
+        );
+        // There is room for one account, and another one is there.
+        let ledger = Ledger::new(start, 1);
+        let other = Reservation::new(7_usize, budget, 3).kept_until(start + Duration::from_secs(1 << 32));
+        ledger.reserve(&[other], start).map(drop).unwrap();
+        let ledger = restarted(&ledger, (start, wall));
+        let mut spent = 0;
+        if !amounts.is_empty() {
+            ledger.raise_lifetime_total(&1, 0, start, start);
+        }
+        for (amount, used) in amounts {
+            let receipt = ledger.reserve(&[Reservation::new(1, budget, amount)], start).unwrap();
+            ledger.settle(receipt, &[used], start);
+            spent += used;
+        }
+        let end = start + Duration::from_millis(keep);
+        ledger.raise_lifetime_total(&1, total, start, end);
+
+        prop_assert_eq!(ledger.lifetime_total(&1), spent.max(total));
+        prop_assert_eq!(ledger.lifetime_total(&7), 3);
+        let used: Vec<u64> = ledger.balances(&1, &budget, start).iter().map(|one| one.used).collect();
+        prop_assert_eq!(used, [spent, spent, spent.max(total)]);
+        let ledger = restarted(&ledger, (start, wall));
+        for _ in 0..ledger.sweep_steps() {
+            ledger.sweep(end);
+        }
+        prop_assert_eq!(ledger.lifetime_total(&1), spent.max(total));
+    }
+}
+
+/// Writes a ledger, and reads it at the same moment.
+fn restarted(ledger: &Ledger<usize>, now: (Instant, SystemTime)) -> Ledger<usize> {
+    let mut bytes = Vec::new();
+    let written = ledger.snapshot(
+        now.0,
+        now.1,
+        |key, to| to.extend_from_slice(&key.to_le_bytes()),
+        |piece| {
+            bytes.extend_from_slice(piece);
+            Ok::<(), ()>(())
+        },
+    );
+    written.unwrap();
+    let decode = |bytes: &[u8]| Some(usize::from_le_bytes(bytes.try_into().ok()?));
+    Ledger::restore(&bytes, now, 1, decode).unwrap()
 }

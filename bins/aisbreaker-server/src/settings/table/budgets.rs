@@ -15,6 +15,20 @@ pub(super) const VOLATILE: Setting = Setting {
     ..PLAIN
 };
 
+pub(super) const CEILINGS: Setting = Setting {
+    key: Some("budgets.ceilings"),
+    variable: "AISBREAKER_BUDGETS_CEILINGS",
+    help: "Whether a server that is killed forgets nothing of what budgets in all have spent: it \
+           records beside the state file what they may spend, before they do",
+    default: Some("true"),
+    requires: Some("AISBREAKER_STATE_FILE"),
+    apply: |draft, value| {
+        draft.has_ceilings = value.flag()?;
+        Ok(())
+    },
+    ..PLAIN
+};
+
 pub(super) const ON_STORE_FAILURE: Setting = Setting {
     key: Some("budgets.on_store_failure"),
     variable: "AISBREAKER_BUDGETS_ON_STORE_FAILURE",

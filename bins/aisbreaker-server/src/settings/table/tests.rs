@@ -105,8 +105,9 @@ fn shown(draft: &Draft) -> String {
         settings,
         store,
         state_interval,
+        has_ceilings,
         ..
     } = draft;
     let (options, on_failure) = (&store.options, store.on_failure);
-    format!("{settings:?} {options:?} {on_failure:?} {state_interval:?}")
+    format!("{settings:?} {options:?} {on_failure:?} {state_interval:?} {has_ceilings}")
 }

@@ -1,6 +1,7 @@
 //! Budgets in tokens and dollars: reserved before a call, settled after it.
 
 mod attacks;
+mod kills;
 mod outcomes;
 
 use std::{fs, path::Path};
