@@ -1,6 +1,6 @@
 //! The response to `POST /api/v1/process`, and the progress events of a streamed one.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::request::Role;
@@ -171,6 +171,11 @@ impl OutputImage {
     }
 }
 
+/// Reads a number; `None` for any other value, which a server of another version may have there.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    Ok(Value::deserialize(deserializer)?.as_f64())
+}
+
 /// The service that responded, and the tokens and time it used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -187,8 +192,13 @@ pub struct Usage {
     /// The total number of tokens, if the provider reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_tokens: Option<u64>,
-    /// What the request cost in dollars, if the server counts that and knows it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What the request cost in dollars, if the server counts that and knows it. Whatever is no number
+    /// is ignored.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "number"
+    )]
     pub cost: Option<f64>,
     /// Milliseconds from the request to the complete response.
     pub total_milliseconds: u64,
@@ -235,4 +245,26 @@ pub struct ServiceUsage {
     /// The URL that was called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_cost_that_is_no_number_is_ignored() {
+        for (cost, expected) in [
+            (json!(0.5), Some(0.5)),
+            (json!({"cents": 1}), None),
+            (json!("1"), None),
+            (json!(null), None),
+        ] {
+            let usage =
+                json!({"service": {"serviceId": "a:b"}, "totalMilliseconds": 1, "cost": cost});
+            let usage: Usage = serde_json::from_value(usage).unwrap();
+            assert_eq!(usage.cost, expected);
+        }
+    }
 }

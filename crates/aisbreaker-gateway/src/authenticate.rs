@@ -165,6 +165,15 @@ impl From<RuleBroken> for AuthenticationError {
 }
 
 impl Caller {
+    /// Returns whether the key has budgets, or one that it was made from.
+    pub(crate) fn has_budgets(&self) -> bool {
+        let Some(key) = &self.key else {
+            return false;
+        };
+        let mut ancestors = key.ancestors.iter();
+        key.budgets.is_some() || ancestors.any(|ancestor| ancestor.budgets.is_some())
+    }
+
     /// Returns the error of a caller whose key is revoked.
     pub(crate) fn refuse(&self, revoked: Revoked) -> AuthenticationError {
         let error = AuthenticationError::Revoked(revoked);

@@ -33,7 +33,7 @@ use self::{
     model::{model_and_stream_in, model_in},
     models::ModelListCache,
     spending::obeyed_caps,
-    usage_request::{UsageRequest, has_budgets, wants_usage},
+    usage_request::{UsageRequest, wants_usage},
 };
 use crate::{
     budgets::{
@@ -143,7 +143,7 @@ impl ProviderApi {
             format,
             body,
             wants_usage: wants_usage(permitted.caller(), operation),
-            obeyed_caps: obeyed_caps(operation).filter(|_caps| has_budgets(permitted.caller())),
+            obeyed_caps: obeyed_caps(operation).filter(|_caps| permitted.caller().has_budgets()),
             memory,
         };
         self.admit_and_forward(pipeline, request, permitted, log)
@@ -215,7 +215,7 @@ impl<'a> UnparsedRequest<'a> {
                     };
                     let demand = match obeyed_caps {
                         Some(_) if format == ContentFormat::Multipart => Some(Demand::of_form()),
-                        Some(obeyed) => Some(Demand::of_json(body, obeyed)?),
+                        Some(obeyed) => Some(Demand::of_json(body)?.obeying(obeyed)),
                         None => None,
                     };
                     Ok::<_, InvalidRequest>((model, stream, demand, body.clone()))

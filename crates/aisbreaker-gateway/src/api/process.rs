@@ -4,7 +4,7 @@ mod spending;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use aisbreaker_api::ProcessCall;
+use aisbreaker_api::{InvalidRequest, ProcessCall};
 use aisbreaker_services::{
     Call, Event, EventStream, ProviderCalls, Providers, Registry, Reply, ReportedTokens,
     ServiceError, Tokens,
@@ -18,6 +18,7 @@ use crate::{
     authenticate::Caller,
     budgets::{
         Budgets,
+        demand::Demand,
         hold::{BudgetHold, Outcome, settle_failure},
     },
     failure::Failure,
@@ -48,6 +49,8 @@ pub struct ProcessApi {
 #[derive(Debug)]
 pub struct ProcessRequest {
     pub(crate) call: ProcessCall,
+    /// What the call shows of its cost, if its key has budgets.
+    pub(crate) demand: Option<Demand>,
     /// The memory that the call and its response are held of.
     pub(crate) memory: Arc<ClientMemory>,
 }
@@ -66,17 +69,31 @@ impl ProcessApi {
         let request = (head, KeyUse::PROCESS);
         let received = pipeline.permit_and_receive(request, body, &memory, log);
         let (permitted, body) = received.await?;
-        let admit = async |call: Option<&ProcessCall>, log: &mut AccessLog| {
+        let has_budgets = permitted
+            .as_ref()
+            .is_ok_and(|permitted| permitted.caller().has_budgets());
+        let admit = async |parsed: Option<&(ProcessCall, _)>, log: &mut AccessLog| {
             let permitted = permitted?;
-            if let Some(call) = call {
+            if let Some((call, _)) = parsed {
                 self.judge(call, &permitted)?;
             }
             pipeline.admit(permitted, log).await
         };
-        let parse = |body: &Bytes| ProcessCall::from_json(body);
-        let (call, admitted) = parse_judge_and_admit(body, parse, admit, log).await?;
-        self.call(ProcessRequest { call, memory }, admitted, log)
-            .await
+        let parse = move |body: &Bytes| {
+            let call = ProcessCall::from_json(body)?;
+            let demand = match has_budgets {
+                true => Some(spending::demand(&call)?),
+                false => None,
+            };
+            Ok::<_, InvalidRequest>((call, demand))
+        };
+        let ((call, demand), admitted) = parse_judge_and_admit(body, parse, admit, log).await?;
+        let request = ProcessRequest {
+            call,
+            demand,
+            memory,
+        };
+        self.call(request, admitted, log).await
     }
 
     /// Refuses a call that the restrictions of the key do not allow before it is charged. The
@@ -112,7 +129,7 @@ impl ProcessApi {
         let reserved = match self.budgets.accounts(key, admitted.client()) {
             // Boxed, since most calls reserve nothing.
             Some(accounts) => {
-                let reserve = self.reserve(&request.call, (accounts, &admitted), &calls);
+                let reserve = self.reserve(&request, (accounts, &admitted), &calls);
                 Box::pin(reserve).await.map(Some)
             }
             None => Ok(None),
@@ -135,7 +152,7 @@ impl ProcessApi {
 
     async fn call_service(
         &self,
-        (ProcessRequest { call, memory }, caller, hops): (ProcessRequest, Caller, u8),
+        (ProcessRequest { call, memory, .. }, caller, hops): (ProcessRequest, Caller, u8),
         (calls, mut hold): (ProviderCalls, Option<Box<BudgetHold>>),
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, ServiceError> {

@@ -107,8 +107,12 @@ pub(crate) struct Demand {
     text_bytes: u64,
     media: u64,
     media_bytes: u64,
-    /// The largest cap on what is written, if one is obeyed.
-    cap: Option<u64>,
+    /// Which of the caps there are.
+    caps: [bool; CAPS.len()],
+    /// Whether a cap is not a positive number.
+    has_no_cap: bool,
+    /// Whether a cap is obeyed.
+    is_capped: bool,
     /// The largest of all caps.
     largest_cap: u64,
     /// How many answers are written.
@@ -156,7 +160,7 @@ impl Demand {
     /// # Errors
     /// [`InvalidRequest`] if a member that decides about the cost is there twice, of which the
     /// provider could obey the other one, or if the body is not a JSON object.
-    pub(crate) fn of_json(body: &[u8], obeyed: ObeyedCaps) -> Result<Self, InvalidRequest> {
+    pub(crate) fn of_json(body: &[u8]) -> Result<Self, InvalidRequest> {
         let mut found = Found::default();
         let mut deserializer = serde_json::Deserializer::from_slice(without_mark(body));
         let read = deserializer.deserialize_map(Top(&mut found));
@@ -165,7 +169,7 @@ impl Demand {
         }
         read.and_then(|()| deserializer.end())
             .map_err(|_problem| InvalidRequest::new("request body", "must be a JSON object"))?;
-        Ok(found.demand(body.len(), obeyed))
+        Ok(found.demand(body.len()))
     }
 
     /// Takes a form for one medium of a request for as many answers as there can be.
@@ -174,13 +178,27 @@ impl Demand {
             text_bytes: 0,
             media: 1,
             media_bytes: 0,
-            cap: None,
+            caps: [false; CAPS.len()],
+            has_no_cap: false,
+            is_capped: false,
             largest_cap: 0,
             choices: CHOICES_OF_FORM,
             reads_elsewhere: true,
             writes_cache: false,
             tier: None,
         }
+    }
+
+    /// Sets the caps that are obeyed: none until then.
+    pub(crate) fn obeying(mut self, obeyed: ObeyedCaps) -> Self {
+        let mut caps = CAPS.iter().zip(self.caps);
+        let is_capped = caps.any(|(name, is_there)| is_there && obeyed.contains(name));
+        self.is_capped = is_capped && !self.has_no_cap;
+        self
+    }
+
+    fn cap(&self) -> Option<u64> {
+        self.is_capped.then_some(self.largest_cap)
     }
 
     /// Adds texts that are sent beside this body.
@@ -194,7 +212,7 @@ impl Demand {
 
     /// Returns whether a cap bounds what is written.
     pub(crate) fn is_capped(&self) -> bool {
-        self.cap.is_some()
+        self.is_capped
     }
 
     /// Returns whether a medium is read, in the body or elsewhere.
@@ -218,7 +236,7 @@ impl Demand {
             .max(self.largest_cap);
         NeededTokens {
             input: text.saturating_add(media),
-            output: self.cap.unwrap_or(uncapped).saturating_mul(self.choices),
+            output: self.cap().unwrap_or(uncapped).saturating_mul(self.choices),
         }
     }
 
@@ -230,7 +248,7 @@ impl Demand {
             // No byte-level tokenizer has more tokens than bytes.
             self.text_bytes
         };
-        let most = self.cap.or(bounds.max_output).ok_or(Unbounded::Output)?;
+        let most = self.cap().or(bounds.max_output).ok_or(Unbounded::Output)?;
         Ok(NeededTokens {
             input,
             output: most.saturating_mul(self.choices),
@@ -261,18 +279,17 @@ struct Found {
 }
 
 impl Found {
-    fn demand(&self, body_len: usize, obeyed: ObeyedCaps) -> Demand {
+    fn demand(&self, body_len: usize) -> Demand {
         let body = u64::try_from(body_len).unwrap_or(u64::MAX);
         let caps = self.caps.iter().flatten().copied();
         let largest_cap = caps.max().unwrap_or(0).max(self.inner_cap);
-        let caps = CAPS.iter().zip(self.caps);
-        let is_obeyed = |(name, cap): (&&str, Option<u64>)| cap.is_some() && obeyed.contains(name);
-        let is_capped = !self.has_no_cap && caps.into_iter().any(is_obeyed);
         Demand {
             text_bytes: body.saturating_sub(self.media_bytes),
             media: self.media,
             media_bytes: self.media_bytes,
-            cap: is_capped.then_some(largest_cap),
+            caps: self.caps.map(|cap| cap.is_some()),
+            has_no_cap: self.has_no_cap,
+            is_capped: false,
             largest_cap,
             choices: self.choices.max(1).saturating_mul(self.prompts.max(1)),
             reads_elsewhere: self.reads_elsewhere,
@@ -400,6 +417,7 @@ impl<'de> Visitor<'de> for Top<'_> {
                 map.next_value_seed(Walk {
                     found: &mut *found,
                     name: &name,
+                    is_element: false,
                     place,
                 })?;
             }
@@ -447,6 +465,8 @@ struct Walk<'a> {
     found: &'a mut Found,
     /// The name of the member that the value belongs to.
     name: &'a str,
+    /// Whether that member is a list, and the value is in it.
+    is_element: bool,
     place: Place,
 }
 
@@ -464,8 +484,11 @@ impl Walk<'_> {
         self.found.prompts = self.found.prompts.saturating_add(is_prompt.into());
     }
 
-    /// Notes a value that is not null.
+    /// Notes a value that is not null. Elements of a list were noted with it.
     fn note_value(&mut self) {
+        if self.is_element {
+            return;
+        }
         self.found.reads_elsewhere |= is_any(&ELSEWHERE, self.name);
         self.found.writes_cache |= self.name.eq_ignore_ascii_case("cache_control");
     }
@@ -526,6 +549,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
             let walk = Walk {
                 found: &mut *self.found,
                 name: self.name,
+                is_element: true,
                 place,
             };
             if values.next_element_seed(walk)?.is_none() {
@@ -560,6 +584,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
             map.next_value_seed(Walk {
                 found: &mut *self.found,
                 name: &name,
+                is_element: false,
                 place: if is_type {
                     Place::Tool
                 } else {

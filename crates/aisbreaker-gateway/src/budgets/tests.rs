@@ -93,7 +93,9 @@ async fn reserve_for(
         name,
     });
     let spending = Spending {
-        demand: Demand::of_json(body.to_string().as_bytes(), CAPS_OF_CHAT).unwrap(),
+        demand: Demand::of_json(body.to_string().as_bytes())
+            .unwrap()
+            .obeying(CAPS_OF_CHAT),
         writes: true,
         models: models.collect(),
         calls: ProviderCalls::kept(),

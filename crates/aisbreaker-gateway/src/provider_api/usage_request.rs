@@ -34,18 +34,9 @@ impl UsageRequest {
     }
 }
 
-/// Returns whether the caller's key has budgets, or a key that it was made from.
-pub(super) fn has_budgets(caller: &Caller) -> bool {
-    let Some(key) = &caller.key else {
-        return false;
-    };
-    let mut ancestors = key.ancestors.iter();
-    key.budgets.is_some() || ancestors.any(|ancestor| ancestor.budgets.is_some())
-}
-
 /// Returns whether a streamed response of this operation must report its usage.
 pub(super) fn wants_usage(caller: &Caller, operation: Operation) -> bool {
-    has_budgets(caller) && operation.stream_kind() == StreamKind::Completions
+    caller.has_budgets() && operation.stream_kind() == StreamKind::Completions
 }
 
 /// Adds `stream_options` to a body, in three pieces, without copying it.

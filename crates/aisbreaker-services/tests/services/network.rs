@@ -33,7 +33,7 @@ fn final_answer() -> Value {
         "conversationState": "eyJtZXNzYWdlcyI6W119",
         "usage": {
             "service": {"serviceId": "chat:dummy", "engine": "e", "url": "https://a.example/"},
-            "totalTokens": 5, "totalMilliseconds": 7869, "warnings": ["w"], "cost": {"cents": 1},
+            "totalTokens": 5, "totalMilliseconds": 7869, "warnings": ["w"], "price": {"cents": 1}, "cost": 0.5,
         },
         "internResponse": {"a": [1.5]},
     })

@@ -1,10 +1,10 @@
 //! What a call may cost, reserved of the budgets of its key.
 
-use aisbreaker_api::ProcessCall;
+use aisbreaker_api::{InvalidRequest, ProcessCall};
 use aisbreaker_services::{ProviderCalls, ReachedService, ServiceError, chooses_other_models};
 use aisbreaker_token::ReservePolicy;
 
-use super::ProcessApi;
+use super::{ProcessApi, ProcessRequest};
 use crate::{
     budgets::{
         CalledModel, CalledService, Reserved, Spending,
@@ -27,10 +27,15 @@ impl ProcessApi {
     /// Reserves what a call may cost.
     pub(super) async fn reserve(
         &self,
-        call: &ProcessCall,
+        request: &ProcessRequest,
         (accounts, admitted): (Accounts, &Admitted),
         calls: &ProviderCalls,
     ) -> Result<Reserved, Failure> {
+        let call = &request.call;
+        let Some(demand) = request.demand else {
+            // Not expected: it is read where the key has budgets.
+            return Err(ServiceError::Internal("a call was not read for its cost".into()).into());
+        };
         let credentials = &admitted.caller().credentials;
         let services = self
             .registry
@@ -38,7 +43,7 @@ impl ProcessApi {
         refuse_other_models(call, &accounts)?;
         let models: Vec<_> = services.iter().map(|one| self.called_model(one)).collect();
         let spending = Spending {
-            demand: demand(call, obeyed_caps(&models))?,
+            demand: demand.obeying(obeyed_caps(&models)),
             writes: true,
             models,
             calls: calls.clone(),
@@ -93,15 +98,11 @@ fn obeyed_caps(models: &[CalledModel<'_>]) -> ObeyedCaps {
 }
 
 /// Returns what a call shows of its cost. The provider gets the inputs, and the options as they are.
-fn demand(call: &ProcessCall, obeyed: ObeyedCaps) -> Result<Demand, ServiceError> {
-    let unreadable = |_problem| ServiceError::Internal("a call cannot be written as JSON".into());
+pub(super) fn demand(call: &ProcessCall) -> Result<Demand, InvalidRequest> {
+    let unreadable = |_problem| InvalidRequest::new("request", "cannot be written as JSON");
     let request = serde_json::to_vec(&call.request).map_err(unreadable)?;
     let options = serde_json::to_vec(&call.request.intern_options).map_err(unreadable)?;
-    let read = |json: &[u8]| {
-        Demand::of_json(json, obeyed)
-            .map_err(|problem| ServiceError::BadRequest(problem.to_string().into()))
-    };
-    Ok(read(&options)?.with_text(&read(&request)?))
+    Ok(Demand::of_json(&options)?.with_text(&Demand::of_json(&request)?))
 }
 
 /// Settles what is reserved, and returns what that came to in nano-dollars, if it is known.

@@ -3,7 +3,9 @@ use serde_json::json;
 use super::*;
 
 fn read(body: &Value) -> Demand {
-    Demand::of_json(body.to_string().as_bytes(), CAPS_OF_CHAT).unwrap()
+    Demand::of_json(body.to_string().as_bytes())
+        .unwrap()
+        .obeying(CAPS_OF_CHAT)
 }
 
 fn len(body: &Value) -> u64 {
@@ -92,19 +94,14 @@ fn a_member_that_decides_is_there_once() {
         ),
         (r#"{"max_tokens":1,"max_token\u0073":30000}"#, "max_tokens"),
     ] {
-        let error = Demand::of_json(body.as_bytes(), CAPS_OF_CHAT)
-            .unwrap_err()
-            .to_string();
+        let error = Demand::of_json(body.as_bytes()).unwrap_err().to_string();
         assert!(
             error.contains(member) && error.contains("twice"),
             "{body}: {error}"
         );
     }
     for body in ["", "[]", "7", "{} {}", "{\"max_tokens\":1"] {
-        assert!(
-            Demand::of_json(body.as_bytes(), CAPS_OF_CHAT).is_err(),
-            "{body}"
-        );
+        assert!(Demand::of_json(body.as_bytes()).is_err(), "{body}");
     }
 }
 
