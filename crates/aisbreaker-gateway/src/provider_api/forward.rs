@@ -11,10 +11,7 @@ use aisbreaker_token::PREFIX;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response,
-    header::{
-        ACCEPT_ENCODING, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_ENCODING, CONTENT_LENGTH,
-        CONTENT_TYPE,
-    },
+    header::{ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
     request, response,
 };
 use tokio::time::Instant;
@@ -416,11 +413,7 @@ impl ProxiedRequest<'_> {
         admitted: &'a Admitted,
         deadline: Instant,
     ) -> ForwardedRequest<'a> {
-        let mut fields = headers::for_provider(&self.parts.headers, self.was_coded);
-        if self.demand.is_some() {
-            // The usage of a response with a coding cannot be read.
-            fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        }
+        let fields = headers::for_provider(&self.parts.headers, self.was_coded);
         let query = self.parts.uri.query().map(str::to_owned);
         let model = match (&service.engine, &self.model) {
             (Some(engine), _) => Some(engine.as_str()),

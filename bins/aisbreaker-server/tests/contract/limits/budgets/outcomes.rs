@@ -169,27 +169,6 @@ fn streams_cut_anywhere_leave_nothing_reserved() {
     assert!(spent >= calls * 9, "{spent}");
 }
 
-/// Most clients accept codings, and a response with one would hide its usage.
-#[test]
-fn a_provider_is_asked_for_a_response_that_can_be_read() {
-    let provider = Provider::with_response(200, completion("a"));
-    let server = Server::with_loopback_egress(&[]);
-    let without = key(&server, &provider, &json!({}));
-    let budgets = json!({"global": {"tokensPerDay": LIMIT}});
-    let with = key(&server, &provider, &budgets);
-    for key in [&without, &with] {
-        let body = chat("gpt-4o", &json!({})).to_string();
-        let request = post_with_key(CHAT, key, body).header("accept-encoding", "gzip, br");
-        assert_eq!(server.send(&request).status, 200);
-    }
-    let codings: Vec<_> = provider
-        .requests()
-        .iter()
-        .map(|request| request.header("accept-encoding").unwrap().to_owned())
-        .collect();
-    assert_eq!(codings, ["gzip, br", "identity"]);
-}
-
 /// A stream of `process` begins before its provider is called.
 #[test]
 fn a_stream_that_fails_before_its_first_event_is_settled_like_any_other_call() {
