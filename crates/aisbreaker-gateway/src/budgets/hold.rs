@@ -73,8 +73,10 @@ pub(crate) enum Outcome {
     Answered(Tokens),
     /// The provider answered in a stream, and told this.
     Streamed(Tokens),
-    /// The answer was cut, or nobody waited for its end. This was told before.
+    /// The answer was cut, so that its call is over. This was told before.
     Cut(Tokens),
+    /// Nobody waited for the end of the answer, or it was an error. This was told before.
+    Left(Tokens),
     /// The provider refused the request or was not reached.
     Refused,
     /// Whether the provider worked for the request is not known.
@@ -107,8 +109,11 @@ impl BudgetHold {
         clock: Arc<dyn Clock>,
         metrics: BudgetMetrics,
     ) -> Self {
-        for (unit, amount) in terms.reserved.by_unit() {
-            metrics.count_reserved(unit, amount);
+        // What is admitted uncounted is not reserved, and is never settled.
+        if receipt.is_some() {
+            for (unit, amount) in terms.reserved.by_unit() {
+                metrics.count_reserved(unit, amount);
+            }
         }
         Self {
             ledgers,
@@ -162,11 +167,12 @@ impl BudgetHold {
             Outcome::Unknown => self.reserved,
             Outcome::Answered(tokens) => self.answered(tokens, self.charge.needed.output),
             Outcome::Streamed(tokens) => self.answered(tokens, self.streamed()),
-            Outcome::Cut(tokens) => self.cut(tokens),
+            Outcome::Cut(tokens) | Outcome::Left(tokens) => self.cut(tokens),
         };
         // What a call cost that had no answer is not known, though another service answered.
         let unanswered = self.calls.unanswered();
-        let is_counted = outcome == Outcome::Unknown && self.calls.last_is_unanswered();
+        let is_over = matches!(outcome, Outcome::Unknown | Outcome::Cut(_));
+        let is_counted = is_over && self.calls.last_is_unanswered();
         for _ in usize::from(is_counted)..unanswered {
             spent = spent.plus(self.reserved);
         }
@@ -252,7 +258,7 @@ impl Spent {
 
 impl Drop for BudgetHold {
     fn drop(&mut self) {
-        let _settled = self.settle(Outcome::Cut(Tokens::default()));
+        let _settled = self.settle(Outcome::Left(Tokens::default()));
     }
 }
 

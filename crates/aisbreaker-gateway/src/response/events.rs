@@ -80,11 +80,12 @@ impl EventBytes {
     /// Settles what is reserved for the stream, which is over.
     pub(crate) fn settle(&mut self) {
         let (last, so_far) = (self.tokens, self.reported.get());
-        let has_progress = self.has_progress;
+        let (has_progress, is_cut) = (self.has_progress, self.failure.is_some());
         self.budget.settle(|| match last {
             Some(tokens) if has_progress => Outcome::Streamed(tokens),
             Some(tokens) => Outcome::Answered(tokens),
-            None => Outcome::Cut(so_far),
+            None if is_cut => Outcome::Cut(so_far),
+            None => Outcome::Left(so_far),
         });
     }
 

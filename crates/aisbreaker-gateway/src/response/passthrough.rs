@@ -212,11 +212,12 @@ impl PassthroughBody {
         let is_whole = self.is_complete() || self.is_over() || self.is_answered();
         let is_whole = is_whole && self.failure.is_none() && !self.has_failed();
         let tokens = || self.content.tokens(&self.usage);
-        let is_stream = self.is_event_stream();
-        self.budget.settle(|| match (is_whole, is_stream) {
-            (true, true) => Outcome::Streamed(tokens()),
-            (true, false) => Outcome::Answered(tokens()),
-            (false, _) => Outcome::Cut(tokens()),
+        let (is_stream, is_cut) = (self.is_event_stream(), self.failure.is_some());
+        self.budget.settle(|| match is_whole {
+            true if is_stream => Outcome::Streamed(tokens()),
+            true => Outcome::Answered(tokens()),
+            false if is_cut => Outcome::Cut(tokens()),
+            false => Outcome::Left(tokens()),
         });
         if self.has_failed() {
             self.call.end(CallOutcome::ServerError);
