@@ -2,6 +2,7 @@
 import asyncio
 import base64
 import warnings
+from unittest import mock
 
 import anthropic
 
@@ -11,6 +12,7 @@ from checks import (
     SERVER,
     assert_disconnect_seen,
     assert_retried_by_the_sdk,
+    calls_of,
     mint,
     expect_error,
     expect_error_at_once,
@@ -210,6 +212,55 @@ def spent_daily_quota_fails_at_once():
         assert int(error.response.headers["retry-after"]) > 30, error.response.headers
 
 
+def client_with_budget(**budget):
+    return anthropic.Anthropic(base_url=SERVER, api_key=mint("anthropic", budgets={"global": budget}))
+
+
+def spent_total_fails_at_once_with_402():
+    if IS_DIRECT:
+        return
+    # A call of 12 tokens at 3, 3 cached ones and 6 at 15 dollars a million, and no second one with this cap.
+    spent = client_with_budget(usdTotal="0.0017")
+    arguments = {"model": CHAT, "max_tokens": 99, "messages": conversation("hello")}
+    spent.messages.create(**arguments)
+    calls = calls_of(CHAT)
+    for streamed in (False, True):
+        action = lambda: spent.messages.create(**arguments, stream=streamed)
+        error = expect_error_at_once(anthropic.PaymentRequiredError, action)
+        assert error.body["error"]["type"] == "billing_error", error.body
+    assert calls_of(CHAT) == calls, "the provider was called"
+
+
+def request_beyond_a_budget_is_not_retried():
+    if IS_DIRECT:
+        return
+    for budget in ({"tokensPerDay": 2000}, {"usdPerDay": "0.01"}):
+        limited = client_with_budget(**budget)
+        action = lambda: limited.messages.create(model=CHAT, max_tokens=20_000, messages=conversation("hello"))
+        error = expect_error_at_once(anthropic.RateLimitError, action)
+        assert error.body["error"]["type"] == "rate_limit_error", error.body
+        assert error.response.headers["x-should-retry"] == "false", error.response.headers
+        assert error.response.request.headers["x-stainless-retry-count"] == "0", error.response.request.headers
+
+
+def short_wait_for_a_budget_is_retried():
+    if IS_DIRECT:
+        return
+    limited = client_with_budget(tokensPerMinute=300).with_options(max_retries=1)
+    arguments = {"model": CHAT, "max_tokens": 200, "messages": conversation("hello")}
+    # It takes seconds, by which the wait for its tokens is shorter than a minute.
+    text_of(limited.messages.create(**arguments | {"model": "slow-first-anthropic-budget"}, stream=True))
+    waits = []
+    # The SDK would wait until the tokens that were used are free again, for a minute at most.
+    with mock.patch("time.sleep", waits.append):
+        error = expect_error(anthropic.RateLimitError, lambda: [limited.messages.create(**arguments) for _ in range(30)])
+    headers = error.response.headers
+    assert error.body["error"]["type"] == "rate_limit_error", error.body
+    assert len(waits) == 1 and 1 <= waits[0] <= 60, waits
+    assert 1 <= int(headers["retry-after"]) <= 60 and "x-should-retry" not in headers, headers
+    assert error.response.request.headers["x-stainless-retry-count"] == "1", error.response.request.headers
+
+
 def bad_keys_are_refused():
     for key in ("aisbreaker_" + "A" * 80, KEY[:-4] + "AAAA"):
         other = anthropic.Anthropic(base_url=SERVER, api_key=key)
@@ -250,6 +301,9 @@ run(
     truncated_stream_is_an_error,
     keep_alives_change_nothing,
     spent_daily_quota_fails_at_once,
+    spent_total_fails_at_once_with_402,
+    request_beyond_a_budget_is_not_retried,
+    short_wait_for_a_budget_is_retried,
     bad_keys_are_refused,
     unknown_models_are_not_found,
 )

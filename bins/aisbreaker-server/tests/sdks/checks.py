@@ -24,8 +24,8 @@ RECORDING_DESCRIPTION = f"said.wav of {len(RECORDING)} bytes, {hashlib.sha256(RE
 AT_ONCE_SECONDS = 2.0
 
 
-def mint(dialect, per_day=100_000):
-    """Mints an aisbreaker key for both services of the provider."""
+def mint(dialect, per_day=100_000, budgets=None):
+    """Mints an aisbreaker key for both services of the provider, with these budgets if any."""
     if IS_DIRECT:
         return SECRETS[dialect]
     limits = {"requestsPerMinute": per_day, "requestsPerHour": per_day, "requestsPerDay": per_day}
@@ -41,6 +41,8 @@ def mint(dialect, per_day=100_000):
             ],
         }
     }
+    if budgets:
+        minting["requestAuthAndQuotas"]["budgets"] = budgets
     address, body = SERVER + "/api/v1/oauth/token", json.dumps(minting).encode()
     request = urllib.request.Request(address, body, {"content-type": "application/json"})
     with urllib.request.urlopen(request, timeout=20) as response:
@@ -62,6 +64,11 @@ REFUSED_BEFORE = len(provider_state()["refused"])
 def assert_retried_by_the_sdk(model):
     """Asserts three calls, of which the SDK made the second and the third as retries."""
     assert provider_state()["calls"][model] == ["0", "1", "2"], provider_state()["calls"][model]
+
+
+def calls_of(model):
+    """Returns how often a model was called."""
+    return len(provider_state()["calls"].get(model, []))
 
 
 def assert_disconnect_seen(model):

@@ -24,7 +24,7 @@ const TOOL = {
 };
 
 /** Mints an aisbreaker key for the provider. */
-async function mint(perDay = 100000) {
+async function mint(perDay = 100000, budgets = undefined) {
   if (IS_DIRECT) return "sk-provider-openai";
   const perMinute = Math.max(perDay, 100);
   const limits = { requestsPerMinute: perMinute, requestsPerHour: perMinute, requestsPerDay: perDay };
@@ -34,6 +34,7 @@ async function mint(perDay = 100000) {
       { serviceId: "chat:openai.com", authSecret: "sk-provider-openai", url: PROVIDER },
       { serviceId: "chat:anthropic.com", authSecret: "sk-ant-provider", url: PROVIDER },
     ],
+    budgets,
   };
   const response = await fetch(`${SERVER}/api/v1/oauth/token`, {
     method: "POST",
@@ -263,6 +264,29 @@ const checks = {
       assert.match(error.message, /day limit exceeded/);
       assert.equal(error.headers.get("x-should-retry"), "false");
     }
+  },
+
+  async spentBudgetsAreNotRetried() {
+    if (IS_DIRECT) return;
+    // A call of 11 tokens at 2.50 and 5 at 10 dollars a million, and no second one with this cap.
+    const spent = clientOf(await mint(100000, { global: { usdTotal: "0.00045" } }));
+    await chat(MODEL, { max_tokens: 32 }, spent);
+    const total = await expectErrorAtOnce(OpenAI.APIError, () => chat(MODEL, { max_tokens: 32 }, spent));
+    assert.deepEqual([total.status, total.code, total.type], [402, "insufficient_quota", "insufficient_quota"]);
+    const limited = clientOf(await mint(100000, { global: { tokensPerDay: 2000 } }));
+    const large = await expectErrorAtOnce(OpenAI.RateLimitError, () => chat(MODEL, { max_tokens: 30000 }, limited));
+    assert.deepEqual([large.code, large.type], ["rate_limit_exceeded", "tokens"]);
+    assert.equal(large.headers.get("x-should-retry"), "false");
+  },
+
+  async usageChunkComesOnlyIfAskedFor() {
+    const budgeted = clientOf(await mint(100000, { global: { tokensPerDay: 1000000 } }));
+    const silent = await collected(await chat(MODEL, { stream: true }, budgeted));
+    // Some clients read the first choice of every chunk.
+    assert.equal(silent.map((chunk) => chunk.choices[0].delta.content ?? "").join(""), "You said: hello");
+    const asking = { stream: true, stream_options: { include_usage: true } };
+    const asked = await collected(await chat(MODEL, asking, budgeted));
+    assert.deepEqual([asked.at(-1).choices, asked.at(-1).usage.total_tokens], [[], 16]);
   },
 
   async badKeysAreRefused() {

@@ -2,6 +2,7 @@
 import asyncio
 import base64
 import json
+from unittest import mock
 
 import openai
 from pydantic import BaseModel
@@ -15,6 +16,7 @@ from checks import (
     SERVER,
     assert_disconnect_seen,
     assert_retried_by_the_sdk,
+    calls_of,
     mint,
     expect_error,
     expect_error_at_once,
@@ -301,6 +303,75 @@ def spent_daily_quota_fails_at_once():
         assert int(error.response.headers["retry-after"]) > 30, error.response.headers
 
 
+def client_with_budget(**budget):
+    return openai.OpenAI(base_url=BASE_URL, api_key=mint("openai", budgets={"global": budget}))
+
+
+def spent_total_fails_at_once_with_402():
+    if IS_DIRECT:
+        return
+    # A call of 11 tokens at 2.50 and 5 at 10 dollars a million, and no second one with this cap.
+    spent = client_with_budget(usdTotal="0.00045")
+    arguments = {"model": "gpt-4o", "messages": conversation("hello"), "max_tokens": 32}
+    spent.chat.completions.create(**arguments)
+    calls = calls_of("gpt-4o")
+    for streamed in (False, True):
+        action = lambda: spent.chat.completions.create(**arguments, stream=streamed)
+        error = expect_error_at_once(openai.APIStatusError, action)
+        # The SDK has no class of its own for this status.
+        assert type(error) is openai.APIStatusError and error.status_code == 402, repr(error)
+        assert error.type == error.code == "insufficient_quota", error.body
+    assert calls_of("gpt-4o") == calls, "the provider was called"
+
+
+def request_beyond_a_budget_is_not_retried():
+    if IS_DIRECT:
+        return
+    for budget, kind, code in (
+        ({"tokensPerDay": 2000}, "tokens", "rate_limit_exceeded"),
+        ({"usdPerDay": "0.01"}, "insufficient_quota", "insufficient_quota"),
+    ):
+        limited = client_with_budget(**budget)
+        action = lambda: limited.chat.completions.create(
+            model="gpt-4o", messages=conversation("hello"), max_tokens=30_000
+        )
+        error = expect_error_at_once(openai.RateLimitError, action)
+        assert (error.type, error.code) == (kind, code), error.body
+        assert error.response.headers["x-should-retry"] == "false", error.response.headers
+        assert error.response.request.headers["x-stainless-retry-count"] == "0", error.response.request.headers
+
+
+def short_wait_for_a_budget_is_retried():
+    if IS_DIRECT:
+        return
+    limited = client_with_budget(tokensPerMinute=300).with_options(max_retries=1)
+    arguments = {"model": "gpt-4o", "messages": conversation("hello"), "max_tokens": 200}
+    # It takes seconds, by which the wait for its tokens is shorter than a minute.
+    text_of(limited.chat.completions.create(**arguments | {"model": "slow-first-budget"}, stream=True))
+    waits = []
+    # The SDK would wait until the tokens that were used are free again, for a minute at most.
+    with mock.patch("time.sleep", waits.append):
+        error = expect_error(openai.RateLimitError, lambda: [limited.chat.completions.create(**arguments) for _ in range(30)])
+    headers = error.response.headers
+    assert (error.type, error.code) == ("tokens", "rate_limit_exceeded"), error.body
+    assert len(waits) == 1 and 1 <= waits[0] <= 60, waits
+    assert 1 <= int(headers["retry-after"]) <= 60 and "x-should-retry" not in headers, headers
+    assert error.response.request.headers["x-stainless-retry-count"] == "1", error.response.request.headers
+
+
+def usage_chunk_comes_only_if_asked_for():
+    key = mint("openai", budgets={"global": {"tokensPerDay": 1_000_000}})
+    budgeted = openai.OpenAI(base_url=BASE_URL, api_key=key)
+    arguments = {"model": "gpt-4o", "messages": conversation("hello"), "stream": True}
+    silent = list(budgeted.chat.completions.create(**arguments))
+    asked = list(budgeted.chat.completions.create(**arguments, stream_options={"include_usage": True}))
+
+    # Some clients read the first choice of every chunk.
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in silent) == "You said: hello", silent
+    assert all(chunk.choices and chunk.usage is None for chunk in silent), silent
+    assert asked[-1].choices == [] and asked[-1].usage.total_tokens == 16, asked
+
+
 def bad_keys_are_refused():
     for key in ("aisbreaker_" + "A" * 80, KEY[:-4] + "AAAA"):
         other = openai.OpenAI(base_url=BASE_URL, api_key=key)
@@ -343,6 +414,10 @@ run(
     truncated_stream_is_an_error,
     keep_alives_are_not_events,
     spent_daily_quota_fails_at_once,
+    spent_total_fails_at_once_with_402,
+    request_beyond_a_budget_is_not_retried,
+    short_wait_for_a_budget_is_retried,
+    usage_chunk_comes_only_if_asked_for,
     bad_keys_are_refused,
     unknown_models_are_not_found,
 )
