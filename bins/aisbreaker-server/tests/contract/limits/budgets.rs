@@ -2,7 +2,11 @@
 
 mod attacks;
 mod kills;
+mod leaks;
 mod outcomes;
+mod priced;
+mod restarts;
+mod shared;
 
 use std::{fs, path::Path};
 
@@ -45,8 +49,16 @@ fn send(server: &Server, key: &str, body: &Value) -> Response {
 
 /// What remains of a budget.
 #[track_caller]
-fn remaining(server: &Server, key: &str, [unit, scope, window]: [&str; 3]) -> Value {
-    let response = server.send(&Request::get("/api/v1/quota").bearer(key));
+fn remaining(server: &Server, key: &str, budget: [&str; 3]) -> Value {
+    remaining_in(
+        &server.send(&Request::get("/api/v1/quota").bearer(key)),
+        budget,
+    )
+}
+
+/// What remains of a budget, by the response of the quota endpoint.
+#[track_caller]
+fn remaining_in(response: &Response, [unit, scope, window]: [&str; 3]) -> Value {
     assert_eq!(response.status, 200, "{response:?}");
     let body = response.json();
     let limits = body["limits"].as_array().unwrap();
