@@ -164,9 +164,13 @@ impl World {
     async fn live(&mut self, random: &mut Random, with_ceilings: bool) {
         let seed = Random(random.below(u64::MAX));
         let file = FakeFile::new(std::mem::take(&mut self.ceilings), 40, seed);
-        let used = with_ceilings.then(|| Arc::clone(&file));
-        let budgets = start(self.state.as_deref(), used);
+        let log = with_ceilings.then(|| Arc::clone(&file));
+        let budgets = start(self.state.as_deref(), log);
         let (key, mut in_flight) = (key_with_total(), Vec::new());
+        if with_ceilings {
+            let counted = used(&budgets, &key).await;
+            assert!(counted >= self.spent, "{counted} of {}", self.spent);
+        }
         let mut has_ended = false;
         for _ in 0..random.below(25) {
             match random.below(12) {
