@@ -5,6 +5,7 @@
 //! - `ceilings` keeps a killed server from forgetting what was spent in all;
 //! - `charge` has the price of what a request may need and of what its provider told;
 //! - `demand` reads from a body what a request may cost;
+//! - `headers` writes how budgets in tokens stand;
 //! - `ledgers` counts, in memory or in a shared store;
 //! - `hold` owns what is reserved, and settles it once;
 //! - `refusal` says why a request is not admitted.
@@ -13,6 +14,7 @@ pub(crate) mod account;
 pub(crate) mod ceilings;
 mod charge;
 pub(crate) mod demand;
+pub(crate) mod headers;
 pub(crate) mod hold;
 pub(crate) mod ledgers;
 pub(crate) mod refusal;

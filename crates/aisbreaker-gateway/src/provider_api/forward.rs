@@ -23,13 +23,13 @@ use super::{
     model::{BodyModel, replace_model},
     models,
     resolve::{ResolvedService, Resolver},
-    spending,
     usage_request::{UsageRequest, add_after_replaced, add_stream_options},
 };
 use crate::{
     authenticate::Caller,
     budgets::{
         demand::Demand,
+        headers::write_budget_headers,
         hold::{BudgetHold, Outcome, settle_failure},
     },
     failure::{ErrorType, Failure},
@@ -142,7 +142,7 @@ impl ProviderApi {
         let mut response = self.respond(provided, request, log)?;
         write_attempts(&reported, response.headers_mut());
         if let Some(reserved) = reserved {
-            spending::write_headers(&reserved, response.headers_mut());
+            write_budget_headers(&reserved, response.headers_mut());
             hold_budget(reserved.hold, &mut response);
         }
         Ok(response)

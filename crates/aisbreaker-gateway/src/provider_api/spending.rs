@@ -3,7 +3,6 @@
 use aisbreaker_api::InvalidRequest;
 use aisbreaker_services::{ProviderCalls, ServiceError};
 use aisbreaker_token::ReservePolicy;
-use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{ProviderApi, forward::ProxiedRequest, resolve::ResolvedService};
 use crate::{
@@ -12,16 +11,10 @@ use crate::{
         account::Accounts,
         demand::{CAPS_OF_CHAT, CAPS_OF_MESSAGES, CAPS_OF_RESPONSES, ObeyedCaps},
     },
-    clock::ceil_seconds,
     failure::Failure,
     pipeline::Admitted,
     route::operation::Operation,
 };
-
-/// The fields of OpenAI's API about tokens.
-const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-tokens");
-const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
-const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset-tokens");
 
 impl ProviderApi {
     /// Returns the accounts of a request that may cost something; `None` if nothing limits that.
@@ -136,26 +129,5 @@ fn refuse_other_models(
             ))
         }
         Some(_) | None => Ok(()),
-    }
-}
-
-/// Writes how the tightest budget in tokens stands, unless the provider told of a limit of its own.
-pub(super) fn write_headers(reserved: &Reserved, to: &mut HeaderMap) {
-    let Some(balance) = &reserved.tokens else {
-        return;
-    };
-    if [&LIMIT, &REMAINING, &RESET]
-        .iter()
-        .any(|name| to.contains_key(*name))
-    {
-        return;
-    }
-    to.insert(LIMIT, HeaderValue::from(balance.limit));
-    to.insert(REMAINING, HeaderValue::from(balance.remaining));
-    if let Some(reset) = balance.reset {
-        let seconds = format!("{}s", ceil_seconds(reset));
-        if let Ok(value) = HeaderValue::from_str(&seconds) {
-            to.insert(RESET, value);
-        }
     }
 }
