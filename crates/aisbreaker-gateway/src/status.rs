@@ -359,7 +359,9 @@ impl From<ServiceError> for Failure {
                 ServiceError::Restricted { .. } => Self::new(StatusCode::FORBIDDEN, message)
                     .with_cause(restriction_cause("services")),
                 ServiceError::UnknownService { .. } => Self::new(StatusCode::NOT_FOUND, message),
-                ServiceError::Provider { error, retry_after } => {
+                ServiceError::Provider {
+                    error, retry_after, ..
+                } => {
                     let status = StatusCode::from_u16(error.status_code)
                         .ok()
                         .filter(|status| status.is_client_error() || status.is_server_error())

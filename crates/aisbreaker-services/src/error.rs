@@ -49,6 +49,9 @@ pub enum ServiceError {
         error: Box<ErrorObject>,
         /// How long the provider asks the caller to wait (`Retry-After`).
         retry_after: Option<Duration>,
+        /// Whether the error is in an answer whose status was a success, so that the provider may
+        /// charge for it.
+        is_in_answer: bool,
     },
     /// The connection to the provider broke, or brought something other than HTTP, before the head of
     /// the provider's answer was complete (502).

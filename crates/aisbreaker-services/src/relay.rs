@@ -180,6 +180,7 @@ impl Relay {
             return Err(ServiceError::Provider {
                 error: Box::new(ErrorObject::new(code, reason, text)),
                 retry_after: retry_after(&parts.headers),
+                is_in_answer: false,
             });
         }
         let body = read_whole(body).await?;

@@ -270,8 +270,8 @@ fn cost_nothing(error: &ServiceError) -> bool {
         | ServiceError::Forbidden(_)
         | ServiceError::Restricted { .. }
         | ServiceError::UnknownService { .. }
-        | ServiceError::Provider { .. }
         | ServiceError::Unreachable(_) => true,
+        ServiceError::Provider { is_in_answer, .. } => !is_in_answer,
         // Only before the call: an answer that this server has no room for is paid for.
         ServiceError::Overloaded(_) => CallOutcome::of_error(error).is_none(),
         ServiceError::NoAnswer(_)

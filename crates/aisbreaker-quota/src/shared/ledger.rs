@@ -137,8 +137,8 @@ impl SharedLedger {
     }
 
     /// Replaces what was reserved by what was used, as
-    /// [`Ledger::settle`](crate::ledger::Ledger::settle) does. It is tried once: whatever happens,
-    /// nothing is released twice.
+    /// [`Ledger::settle`](crate::ledger::Ledger::settle) does. It is tried once, for a second at least:
+    /// whatever happens, nothing is released twice, and no request waits for it.
     ///
     /// # Errors
     /// [`StoreError`] if the store did not confirm it. The reservation stands then, or the settlement
@@ -175,7 +175,7 @@ impl SharedLedger {
             return Ok(());
         }
         let command = self.command(|function| function.settle(&receipt.names, packed, at));
-        let _ok = self.store.call(&command).await?;
+        let _ok = self.store.call_patiently(&command).await?;
         Ok(())
     }
 

@@ -65,6 +65,11 @@ impl RoundTrip {
         self.connection.call(command, self.deadline()).await
     }
 
+    /// Calls a function once, within the time of what no request waits for.
+    pub(super) async fn call_patiently(&self, command: &Cmd) -> Result<Value, StoreError> {
+        self.connection.call(command, self.rare_deadline()).await
+    }
+
     /// Returns when a decision that begins now times out.
     pub(super) fn deadline(&self) -> Instant {
         let now = Instant::now();

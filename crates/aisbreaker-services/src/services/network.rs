@@ -221,6 +221,7 @@ fn error_of_response(
     ServiceError::Provider {
         error: Box::new(error),
         retry_after,
+        is_in_answer: false,
     }
 }
 
@@ -233,6 +234,7 @@ fn error_of_object(error: &Map<String, Value>) -> ServiceError {
     ServiceError::Provider {
         error: Box::new(error_object(error, status)),
         retry_after: None,
+        is_in_answer: true,
     }
 }
 

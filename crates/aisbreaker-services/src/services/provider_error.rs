@@ -56,7 +56,7 @@ pub(super) fn parse_piece(json: &[u8]) -> Result<Piece, ServiceError> {
     match object.get("error") {
         Some(error) if !is_no_error(error) => {
             let status = status_in(error).unwrap_or(StatusCode::BAD_GATEWAY);
-            Err(provider_error(status, &piece.into_value(), None))
+            Err(provider_error(status, &piece.into_value(), None, true))
         }
         Some(_) | None => Ok(piece),
     }
@@ -87,7 +87,7 @@ pub(super) fn is_empty_error(members: &Map<String, Value>) -> bool {
 
 /// Returns the error of an event that is named `error`, though it holds no error object.
 pub(super) fn of_event(event: &Value) -> ServiceError {
-    provider_error(StatusCode::BAD_GATEWAY, event, None)
+    provider_error(StatusCode::BAD_GATEWAY, event, None, true)
 }
 
 /// Returns the error of a response with an error status.
@@ -97,7 +97,7 @@ pub(super) fn of_response(
     retry_after: Option<Duration>,
 ) -> ServiceError {
     let body = read::json(body).unwrap_or_default();
-    provider_error(status, &body, retry_after)
+    provider_error(status, &body, retry_after, false)
 }
 
 /// Returns the error of an answer that the provider withholds because of `cause` (400).
@@ -108,11 +108,17 @@ pub(super) fn of_withheld_answer(cause: &str, message: String) -> ServiceError {
     ServiceError::Provider {
         error: Box::new(error),
         retry_after: None,
+        is_in_answer: true,
     }
 }
 
 /// Finds message and kind in one of the shapes in use; a list counts as its first entry.
-fn provider_error(status: StatusCode, body: &Value, retry_after: Option<Duration>) -> ServiceError {
+fn provider_error(
+    status: StatusCode,
+    body: &Value,
+    retry_after: Option<Duration>,
+    is_in_answer: bool,
+) -> ServiceError {
     let body = body.get(0).unwrap_or(body);
     let message = match first_text(body, &MESSAGES) {
         None | Some("") => reason(status),
@@ -123,6 +129,7 @@ fn provider_error(status: StatusCode, body: &Value, retry_after: Option<Duration
     ServiceError::Provider {
         error: Box::new(error),
         retry_after,
+        is_in_answer,
     }
 }
 

@@ -60,11 +60,16 @@ impl ErrorContext {
             ServiceError::Provider {
                 mut error,
                 retry_after,
+                is_in_answer,
             } => {
                 error.message = self.with_prefix(&error.message);
                 error.status_text = self.masked_and_truncated(&error.status_text);
                 error.kind = error.kind.map(|kind| self.masked_and_truncated(&kind));
-                ServiceError::Provider { error, retry_after }
+                ServiceError::Provider {
+                    error,
+                    retry_after,
+                    is_in_answer,
+                }
             }
             ServiceError::MissingSecret { .. }
             | ServiceError::Restricted { .. }

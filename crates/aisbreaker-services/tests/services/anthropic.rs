@@ -9,7 +9,8 @@ use aisbreaker_services::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    SECRET, answer, bad_answer, call_with, client, events, golden, json_bytes, json_of, pieces,
+    SECRET, answer, bad_answer, call_with, client, events, golden, in_answer, json_bytes, json_of,
+    pieces,
     provider::{self, Provider},
     texts, user_text,
 };
@@ -224,6 +225,7 @@ fn provider_error(
     ServiceError::Provider {
         error: Box::new(error),
         retry_after: wait.map(std::time::Duration::from_secs),
+        is_in_answer: false,
     }
 }
 
@@ -295,13 +297,13 @@ async fn an_error_in_a_stream_has_the_status_of_its_type() {
 
         assert_eq!(
             events.pop(),
-            Some(Err(provider_error(
+            Some(Err(in_answer(provider_error(
                 status,
                 status_text,
                 kind,
                 "Later.",
                 None
-            )))
+            ))))
         );
         assert_eq!(events.len(), 1, "{kind}: only the piece before it");
     }

@@ -26,7 +26,9 @@ pub(super) const FINISHED: &str =
 fn summary(result: &Result<Response, ServiceError>) -> String {
     let (kind, text) = match result {
         Ok(response) => return format!("ok {}", response.text().unwrap_or_default()),
-        Err(ServiceError::Provider { error, retry_after }) => {
+        Err(ServiceError::Provider {
+            error, retry_after, ..
+        }) => {
             let wait = retry_after
                 .map(|wait| format!(" after {wait:?}"))
                 .unwrap_or_default();

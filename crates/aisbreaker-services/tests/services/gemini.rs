@@ -8,7 +8,7 @@ use aisbreaker_services::{Credentials, Reply, ServiceError};
 use serde_json::{Value, json};
 
 use crate::support::{
-    SECRET, answer, bad_answer, call_with, events, golden, json_bytes, json_of, pieces,
+    SECRET, answer, bad_answer, call_with, events, golden, in_answer, json_bytes, json_of, pieces,
     provider::{self, Provider},
     registry, sealed_call, texts, user_text,
 };
@@ -248,6 +248,7 @@ fn provider_error(
     ServiceError::Provider {
         error: Box::new(error),
         retry_after: wait.map(std::time::Duration::from_secs),
+        is_in_answer: false,
     }
 }
 
@@ -304,7 +305,13 @@ async fn an_error_in_a_stream_has_its_own_status() {
     .await;
     let mut events = events(service(&provider), user_text("a")).await;
 
-    let expected = provider_error(503, "Service Unavailable", "UNAVAILABLE", "Later.", None);
+    let expected = in_answer(provider_error(
+        503,
+        "Service Unavailable",
+        "UNAVAILABLE",
+        "Later.",
+        None,
+    ));
     assert_eq!(events.pop(), Some(Err(expected)));
     assert_eq!(events.len(), 1, "the piece before it");
 }
@@ -334,7 +341,7 @@ async fn a_blocked_prompt_is_an_error_with_the_reason() {
         let text = format!(
             "the provider blocked the prompt {words}, or set request.internOptions.safetySettings"
         );
-        let expected = provider_error(400, "Bad Request", kind, &text, None);
+        let expected = in_answer(provider_error(400, "Bad Request", kind, &text, None));
         assert_eq!(
             answer(service(&provider), user_text("a")).await,
             Err(expected.clone()),

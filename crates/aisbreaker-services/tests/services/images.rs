@@ -320,6 +320,7 @@ async fn a_refusal_has_the_providers_status_and_retry_after() {
         let expected = ServiceError::Provider {
             error: Box::new(error),
             retry_after,
+            is_in_answer: false,
         };
         let service = json!({"serviceId": id, "url": provider.url()});
         assert_eq!(
@@ -344,7 +345,8 @@ async fn a_filtered_image_is_an_error_with_the_reason() {
         result,
         Err(ServiceError::Provider {
             error: Box::new(error),
-            retry_after: None
+            retry_after: None,
+            is_in_answer: true,
         })
     );
 }

@@ -11,7 +11,7 @@ use aisbreaker_services::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    SECRET, answer, call_with, events, json_of, pieces, provider,
+    SECRET, answer, call_with, events, in_answer, json_of, pieces, provider,
     provider::{Act, Provider},
     registry, user_text,
 };
@@ -44,6 +44,7 @@ fn provider_error(url: &str, status: u16, text: &str, message: &str) -> ServiceE
     ServiceError::Provider {
         error: Box::new(object),
         retry_after: None,
+        is_in_answer: false,
     }
 }
 
@@ -150,11 +151,13 @@ async fn errors_are_passed_on_with_the_hop_as_prefix() {
                     .await
                     .unwrap_err()
             };
-            assert_eq!(
-                error,
-                provider_error(&provider.url(), code, text, message),
-                "{status} {body}"
-            );
+            let expected = provider_error(&provider.url(), code, text, message);
+            let expected = if status == "200 OK" {
+                in_answer(expected)
+            } else {
+                expected
+            };
+            assert_eq!(error, expected, "{status} {body}");
         }
     }
 }
@@ -181,7 +184,8 @@ async fn retry_after_is_passed_on() {
         error,
         ServiceError::Provider {
             error: Box::new(object),
-            retry_after
+            retry_after,
+            is_in_answer: false,
         }
     );
 }
@@ -195,12 +199,12 @@ async fn an_error_in_a_stream_is_passed_on() {
         let events = events(service(&provider.url()), user_text("a")).await;
         assert_eq!(
             events,
-            [Err(provider_error(
+            [Err(in_answer(provider_error(
                 &provider.url(),
                 504,
                 "Gateway Timeout",
                 "too slow"
-            ))]
+            )))]
         );
     }
 }

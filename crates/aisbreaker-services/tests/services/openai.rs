@@ -288,7 +288,8 @@ async fn passes_on_the_providers_error_without_the_secret() {
             error,
             ServiceError::Provider {
                 error: Box::new(object),
-                retry_after: None
+                retry_after: None,
+                is_in_answer: false,
             },
             "{body}"
         );

@@ -399,6 +399,7 @@ async fn a_refusal_keeps_status_and_retry_after_when_polled_too() {
     let expected = ServiceError::Provider {
         error,
         retry_after: Some(Duration::from_secs(9)),
+        is_in_answer: false,
     };
     for scripts in [vec![refused()], vec![unfinished(json!(null)), refused()]] {
         let provider = Provider::start(scripts).await;

@@ -211,3 +211,18 @@ pub(crate) async fn check_refused_unsent(id: &str, request: Value, expected: &st
     assert!(detail.text().contains(expected), "{id}: {detail}");
     assert_eq!(provider.connections(), 0, "{id}");
 }
+
+/// The same error, in an answer whose status was a success.
+pub(crate) fn in_answer(error: ServiceError) -> ServiceError {
+    let ServiceError::Provider {
+        error, retry_after, ..
+    } = error
+    else {
+        panic!("no error of a provider: {error:?}")
+    };
+    ServiceError::Provider {
+        error,
+        retry_after,
+        is_in_answer: true,
+    }
+}

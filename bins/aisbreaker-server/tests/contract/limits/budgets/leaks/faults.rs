@@ -35,13 +35,6 @@ const REFUSALS: [&str; 8] = [
 /// The cases whose body has no end. Below `/v1` it is passed on for as long as the client reads.
 const ENDLESS: [&str; 2] = ["500 without end", "10 GB as announced"];
 
-/// The cases in which the provider refuses the request in an answer with status 200. On the server's
-/// own surface they are errors of the provider like any other.
-const REFUSALS_IN_ANSWERS: [&str; 2] = [
-    "status 200 with an error",
-    "status 200 with an error and its status",
-];
-
 /// A server that knows the price of every case. The file must stay.
 fn start() -> (Server, ConfigFile) {
     let file = ConfigFile::new(PRICES);
@@ -111,8 +104,7 @@ fn check(server: &Server, key: &str, case: &Case) -> [Cost; 2] {
             let input = input_of(&chat(case, stream));
             assert_eq!(reserved, Cost::of(input, CAP, RATES), "{id}");
         }
-        let is_refusal = REFUSALS.contains(&case.name)
-            || (surface == "process" && REFUSALS_IN_ANSWERS.contains(&case.name));
+        let is_refusal = REFUSALS.contains(&case.name);
         let expected = match is_refusal {
             true => Cost::default(),
             false => reserved,
