@@ -2,11 +2,12 @@
 
 use std::{
     io,
+    pin::pin,
     task::{Context, Waker},
 };
 
 use aisbreaker_quota::ledger::Ledger;
-use futures_util::future::join_all;
+use futures_util::{FutureExt as _, future::join_all};
 
 use super::*;
 use crate::budgets::{
@@ -311,7 +312,12 @@ async fn calls_that_wait_at_once_share_a_write_and_those_below_the_ceiling_need_
     let budgets = start(None, Some(Arc::clone(&file)));
     let (key, body) = (key_with_total(), json!({"max_tokens": 1, "messages": []}));
     let calls = (0..50).map(|_| reserve(&budgets, &key, "gpt-4o", &body));
-    let holds = join_all(calls).await;
+    let mut holds = pin!(join_all(calls));
+    // The first write is not over before all of them wait.
+    let content = file.content();
+    assert!(holds.as_mut().now_or_never().is_none());
+    drop(content);
+    let holds = holds.await;
     assert!(holds.iter().all(Result::is_ok));
     let calls = file.content().calls;
     assert!(calls <= 2, "{calls}");
