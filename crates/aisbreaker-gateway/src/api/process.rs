@@ -117,104 +117,117 @@ impl ProcessApi {
     ///
     /// # Errors
     /// Errors that occur before a stream begins, with the state of the quotas.
-    pub async fn call(
-        &self,
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an async fn holds what it is given twice"
+    )]
+    pub fn call<'a>(
+        &'a self,
         request: ProcessRequest,
         admitted: Admitted,
-        log: &mut AccessLog,
-    ) -> Result<Response<ResponseBody>, Failure> {
-        let hops = admitted.hops();
-        let calls = log.record_provider_calls();
-        let key = admitted.caller().key.as_ref();
-        let reserved = match self.budgets.accounts(key, admitted.client()) {
-            // Boxed, since most calls reserve nothing.
-            Some(accounts) => {
-                let reserve = self.reserve(&request, (accounts, &admitted), &calls);
-                Box::pin(reserve).await.map(Some)
-            }
-            None => Ok(None),
-        };
-        let (caller, permit) = admitted.into_parts();
-        let reserved = match reserved {
-            Ok(reserved) => reserved.map(|reserved| reserved.hold),
-            Err(failure) => return permit.report(Err(failure)),
-        };
-        let call = (request, caller, hops);
-        let outcome = match self.call_service(call, (calls, reserved), log).await {
-            Ok(response) => hold_memory(response, log),
-            Err(error) => Err(error.into()),
-        };
-        with_headers(permit.report(outcome), |headers| {
-            // A stream begins before its service has answered, so its attempts are only logged.
-            write_attempts(log.attempts(), headers);
-        })
+        log: &'a mut AccessLog,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Failure>> + Send + 'a {
+        async move {
+            let hops = admitted.hops();
+            let calls = log.record_provider_calls();
+            let key = admitted.caller().key.as_ref();
+            let reserved = match self.budgets.accounts(key, admitted.client()) {
+                // Boxed, since most calls reserve nothing.
+                Some(accounts) => {
+                    let reserve = self.reserve(&request, (accounts, &admitted), &calls);
+                    Box::pin(reserve).await.map(Some)
+                }
+                None => Ok(None),
+            };
+            let (caller, permit) = admitted.into_parts();
+            let reserved = match reserved {
+                Ok(reserved) => reserved.map(|reserved| reserved.hold),
+                Err(failure) => return permit.report(Err(failure)),
+            };
+            let call = (request, caller, hops);
+            let outcome = match self.call_service(call, (calls, reserved), log).await {
+                Ok(response) => hold_memory(response, log),
+                Err(error) => Err(error.into()),
+            };
+            with_headers(permit.report(outcome), |headers| {
+                // A stream begins before its service has answered, so its attempts are only logged.
+                write_attempts(log.attempts(), headers);
+            })
+        }
     }
 
-    async fn call_service(
-        &self,
-        (ProcessRequest { call, memory, .. }, caller, hops): (ProcessRequest, Caller, u8),
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an async fn holds what it is given twice"
+    )]
+    fn call_service<'a>(
+        &'a self,
+        (request, caller, hops): (ProcessRequest, Caller, u8),
         (calls, mut hold): (ProviderCalls, Option<Box<BudgetHold>>),
-        log: &mut AccessLog,
-    ) -> Result<Response<ResponseBody>, ServiceError> {
-        let is_stream = call.request.stream;
-        let credentials = Arc::new(caller.credentials);
-        let mut call = Call::new(
-            call.service,
-            call.request,
-            credentials,
-            self.registry.clone(),
-        )?
-        .with_hops(hops)
-        .with_budget(memory.budget().clone())
-        .with_trace(log.trace());
-        call.provider_calls = calls;
-        if let Err(error) = self.registry.check_call(&call) {
-            spending::settle(hold.as_deref_mut(), Outcome::Refused);
-            return Err(error);
-        }
-        log.set_service(call.service_id.as_str());
-        log.set_attempts(call.attempts.clone());
-        call.tokens = ReportedTokens::kept();
-        if is_stream {
-            log.mark_stream();
-        }
-        if let Some(hold) = &mut hold {
-            hold.note_call();
-        }
-        let reported = call.tokens.clone();
-        let request_id = log.request_id().clone();
-        // Calling inside the future catches a panic before the service's own future begins.
-        let responded = AssertUnwindSafe(async {
-            let tokens = reported.clone();
-            let reply = self.registry.call(call).await?;
-            let encode = |events| {
-                let keep_alive = self.keep_alive;
-                event_stream(EventBytes::new(
-                    events, reported, keep_alive, memory, request_id,
-                ))
-            };
-            match (reply, is_stream) {
-                (Reply::Stream(events), true) => Ok(encode(events)),
-                (Reply::Final(response), true) => {
-                    Ok(encode(stream::iter([Ok(Event::Final(response))]).boxed()))
+        log: &'a mut AccessLog,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, ServiceError>> + Send + 'a {
+        async move {
+            let ProcessRequest { call, memory, .. } = request;
+            let is_stream = call.request.stream;
+            let credentials = Arc::new(caller.credentials);
+            let mut call = Call::new(
+                call.service,
+                call.request,
+                credentials,
+                self.registry.clone(),
+            )?
+            .with_hops(hops)
+            .with_budget(memory.budget().clone())
+            .with_trace(log.trace());
+            call.provider_calls = calls;
+            if let Err(error) = self.registry.check_call(&call) {
+                spending::settle(hold.as_deref_mut(), Outcome::Refused);
+                return Err(error);
+            }
+            log.set_service(call.service_id.as_str());
+            log.set_attempts(call.attempts.clone());
+            call.tokens = ReportedTokens::kept();
+            if is_stream {
+                log.mark_stream();
+            }
+            if let Some(hold) = &mut hold {
+                hold.note_call();
+            }
+            let reported = call.tokens.clone();
+            let request_id = log.request_id().clone();
+            // Calling inside the future catches a panic before the service's own future begins.
+            let responded = AssertUnwindSafe(async {
+                let tokens = reported.clone();
+                let reply = self.registry.call(call).await?;
+                let encode = |events| {
+                    let keep_alive = self.keep_alive;
+                    event_stream(EventBytes::new(
+                        events, reported, keep_alive, memory, request_id,
+                    ))
+                };
+                match (reply, is_stream) {
+                    (Reply::Stream(events), true) => Ok(encode(events)),
+                    (Reply::Final(response), true) => {
+                        Ok(encode(stream::iter([Ok(Event::Final(response))]).boxed()))
+                    }
+                    (reply, _) => respond_whole(reply, (&tokens, hold.as_deref_mut()), log).await,
                 }
-                (reply, _) => respond_whole(reply, (&tokens, hold.as_deref_mut()), log).await,
+            });
+            let responded = match responded.catch_unwind().await {
+                Ok(outcome) => outcome,
+                Err(_panic) => Err(service_panicked()),
+            };
+            match (responded, hold) {
+                (Ok(mut response), Some(hold)) if is_stream => {
+                    response.body_mut().hold_budget(hold);
+                    Ok(response)
+                }
+                (Err(error), Some(mut hold)) => {
+                    settle_failure(&mut hold, &error);
+                    Err(error)
+                }
+                (responded, _) => responded,
             }
-        });
-        let responded = match responded.catch_unwind().await {
-            Ok(outcome) => outcome,
-            Err(_panic) => Err(service_panicked()),
-        };
-        match (responded, hold) {
-            (Ok(mut response), Some(hold)) if is_stream => {
-                response.body_mut().hold_budget(hold);
-                Ok(response)
-            }
-            (Err(error), Some(mut hold)) => {
-                settle_failure(&mut hold, &error);
-                Err(error)
-            }
-            (responded, _) => responded,
         }
     }
 }
