@@ -3,7 +3,7 @@
 //!
 //! - `account` has the accounts of a key and of all that it was made from;
 //! - `ceilings` keeps a killed server from forgetting what was spent in all;
-//! - `charge` has the price of what a request may need and of what its provider told;
+//! - `charge` has the price of what a request may need and of what its provider reported;
 //! - `demand` reads from a body what a request may cost;
 //! - `headers` writes how budgets in tokens stand;
 //! - `ledgers` counts, in memory or in a shared store;

@@ -139,7 +139,7 @@ fn budgets(text: &str) -> Result<Value, Box<dyn Error>> {
     if let Ok(budgets) = serde_json::from_str::<Budgets>(text) {
         return Ok(serde_json::to_value(budgets)?);
     }
-    // Whoever makes the key says what is wrong with them.
+    // The code that makes the key reports what is wrong with them.
     match serde_json::from_str(text) {
         Ok(refused) => Ok(refused),
         Err(error) => Err(format!("--budgets is not JSON: {error}").into()),

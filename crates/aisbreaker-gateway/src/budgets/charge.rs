@@ -1,4 +1,4 @@
-//! The price of a request: of what it may need, and of what its provider told.
+//! The price of a request: of what it may need, and of what its provider reported.
 
 use aisbreaker_services::{
     Tokens,
@@ -55,7 +55,7 @@ impl Charge {
         tokens.saturating_add(self.further_answers(price))
     }
 
-    /// What was not told is at the dearest rate that can apply.
+    /// What was not reported is at the dearest rate that can apply.
     fn cost_at(&self, price: &Price, told: &Tokens, output: u64) -> u64 {
         if told.input.is_none() {
             let needed = NeededTokens {
@@ -68,7 +68,7 @@ impl Charge {
         (tokens.output, tokens.cost) = (Some(output), None);
         let mut cost = price.cost(&tokens);
         if tokens.tier.is_none() {
-            // The provider did not tell whether it served the tier that was asked for.
+            // The provider did not report whether it served the tier that was asked for.
             tokens.tier = self.demand.tier;
             cost = cost.max(price.cost(&tokens));
         }

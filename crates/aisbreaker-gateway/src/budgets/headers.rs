@@ -10,7 +10,7 @@ const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-tokens");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset-tokens");
 
-/// Writes how the tightest budget in tokens stands, unless the provider told of a limit of its own.
+/// Writes how the tightest budget in tokens stands, unless the provider reported a limit of its own.
 pub(crate) fn write_budget_headers(reserved: &Reserved, to: &mut HeaderMap) {
     let Some(balance) = &reserved.tokens else {
         return;

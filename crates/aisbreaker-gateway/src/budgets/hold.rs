@@ -69,13 +69,13 @@ pub(crate) struct Spent {
 /// How a request ended, as far as that decides what it costs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Outcome {
-    /// The provider answered, and told this.
+    /// The provider answered, and reported this.
     Answered(Tokens),
-    /// The provider answered in a stream, and told this.
+    /// The provider answered in a stream, and reported this.
     Streamed(Tokens),
-    /// The answer was cut, so that its call is over. This was told before.
+    /// The answer was cut, so that its call is over. This was reported before.
     Cut(Tokens),
-    /// Nobody waited for the end of the answer, or it was an error. This was told before.
+    /// Nobody waited for the end of the answer, or it was an error. This was reported before.
     Left(Tokens),
     /// The provider refused the request or was not reached.
     Refused,
@@ -179,7 +179,7 @@ impl BudgetHold {
         spent
     }
 
-    /// Of an answer, what the provider did not tell stays reserved, or is so much output.
+    /// Of an answer, what the provider did not report stays reserved, or is so much output.
     fn answered(&self, told: Tokens, output: u64) -> Spent {
         let input = told.input.unwrap_or(self.charge.needed.input);
         let output = told.output.unwrap_or(output);
@@ -192,7 +192,7 @@ impl BudgetHold {
         }
     }
 
-    /// Of an answer that was cut, the provider has read everything, and has written what it told or
+    /// Of an answer that was cut, the provider has read everything, and has written what it reported or
     /// what it can have had the time for.
     fn cut(&self, told: Tokens) -> Spent {
         let Some(written) = self.written_at_most() else {
@@ -202,7 +202,7 @@ impl BudgetHold {
         let output = needed.output.min(written).max(told.output.unwrap_or(0));
         Spent {
             tokens: told.input.unwrap_or(needed.input).saturating_add(output),
-            // What the provider told of its cost may not have been all.
+            // The cost that the provider reported may not have been all.
             nanos: self.nanos(&told, output).max(told.cost.unwrap_or(0)),
         }
     }
@@ -227,7 +227,7 @@ impl BudgetHold {
         Some(seconds.saturating_mul(a_second))
     }
 
-    /// Returns the price of what the provider told and of this output. Without a price, nothing of
+    /// Returns the price of what the provider reported and of this output. Without a price, nothing of
     /// what is reserved becomes free.
     fn nanos(&self, told: &Tokens, output: u64) -> u64 {
         self.charge

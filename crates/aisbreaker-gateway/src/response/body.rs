@@ -90,7 +90,7 @@ impl ResponseBody {
         match &mut self.content {
             Content::Passthrough(body) => body.hold_budget(hold),
             Content::Events(events) => events.hold_budget(hold),
-            // Without content, the provider told nothing.
+            // Without content, the provider reported nothing.
             Content::Empty | Content::Full(..) => {
                 let _settled = hold.settle(Outcome::Unknown);
             }

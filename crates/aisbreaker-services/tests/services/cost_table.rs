@@ -2,7 +2,7 @@
 //! built-in table, against dollars that were computed by hand.
 //!
 //! A sum is written out as tokens times dollars per million tokens, each part of the usage at its
-//! rate. So a row names all prices that it depends on: whoever makes the table anew sees here which
+//! rate. So a row names all prices that it depends on: a new version of the table shows here which
 //! of them have changed.
 
 use aisbreaker_services::{Dialect, Providers, prices::Prices};

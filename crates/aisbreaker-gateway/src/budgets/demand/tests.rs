@@ -31,7 +31,7 @@ fn the_largest_cap_counts_times_the_answers() {
             30_000,
         ),
         (json!({"max_completion_tokens": 5, "max_tokens": null}), 5),
-        // Whoever does not know a cap does not obey it.
+        // An API that does not know a cap does not obey it.
         (json!({"max_output_tokens": 5, "max_tokens": null}), 4_096),
         (json!({"max_output_tokens": 9_000}), 9_000),
         (json!({"max_tokens": 5, "max_output_tokens": 9_000}), 9_000),
