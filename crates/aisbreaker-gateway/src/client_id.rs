@@ -21,9 +21,20 @@ impl ClientId {
         }
     }
 
-    /// Returns the client that [`as_u64`](Self::as_u64) returned this number for.
-    pub(crate) fn from_u64(number: u64) -> Self {
-        Self(number)
+    /// Appends the bytes that [`decode`](Self::decode) reads: eight, or none without a client.
+    pub(crate) fn encode(client: Option<Self>, to: &mut Vec<u8>) {
+        if let Some(Self(number)) = client {
+            to.extend_from_slice(&number.to_le_bytes());
+        }
+    }
+
+    /// Reads a client, or that there is none. Returns `None` for any other number of bytes.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Option<Self>> {
+        if bytes.is_empty() {
+            return Some(None);
+        }
+        let number = u64::from_le_bytes(bytes.try_into().ok()?);
+        Some(Some(Self(number)))
     }
 
     /// Returns a number that is unique to the client.

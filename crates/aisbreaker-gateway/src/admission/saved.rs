@@ -130,9 +130,7 @@ fn encode(counter: &CounterId, to: &mut Vec<u8>) {
         Scope::Minting => 6,
     });
     to.extend_from_slice(&counter.key);
-    if let Some(client) = counter.client {
-        to.extend_from_slice(&client.as_u64().to_le_bytes());
-    }
+    ClientId::encode(counter.client, to);
 }
 
 fn decode(bytes: &[u8]) -> Option<CounterId> {
@@ -148,15 +146,9 @@ fn decode(bytes: &[u8]) -> Option<CounterId> {
         _ => return None,
     };
     let (key, rest) = rest.split_first_chunk()?;
-    let client = match rest {
-        [] => None,
-        rest => Some(ClientId::from_u64(u64::from_le_bytes(
-            rest.try_into().ok()?,
-        ))),
-    };
     Some(CounterId {
         scope,
         key: *key,
-        client,
+        client: ClientId::decode(rest)?,
     })
 }

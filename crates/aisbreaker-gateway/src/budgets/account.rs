@@ -58,9 +58,7 @@ impl AccountId {
             Unit::Usd => 1,
         });
         to.extend_from_slice(&self.key);
-        if let Some(client) = self.client {
-            to.extend_from_slice(&client.as_u64().to_le_bytes());
-        }
+        ClientId::encode(self.client, to);
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
@@ -71,15 +69,9 @@ impl AccountId {
             _ => return None,
         };
         let (key, rest) = rest.split_first_chunk()?;
-        let client = match rest {
-            [] => None,
-            rest => Some(ClientId::from_u64(u64::from_le_bytes(
-                rest.try_into().ok()?,
-            ))),
-        };
         Some(Self {
             key: *key,
-            client,
+            client: ClientId::decode(rest)?,
             unit,
         })
     }
