@@ -7,8 +7,11 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use aisbreaker_api::ServiceId;
 use aisbreaker_quota::ledger::Ledger;
-use aisbreaker_services::{ProviderCalls, Providers, ServiceError, ServiceTier, Tokens};
+use aisbreaker_services::{
+    CallOutcome, ProviderCalls, Providers, ServiceError, ServiceTier, Tokens,
+};
 use aisbreaker_token::Budgets as KeyBudgets;
 use serde_json::{Value, json};
 
@@ -88,6 +91,16 @@ async fn reserve_for(
     models: &[(&str, &str)],
     body: &Value,
 ) -> Result<Box<BudgetHold>, BudgetError> {
+    reserve_with(budgets, key, (models, body), ProviderCalls::kept()).await
+}
+
+/// Reserves for a request that causes these calls.
+async fn reserve_with(
+    budgets: &Budgets,
+    key: &Key,
+    (models, body): (&[(&str, &str)], &Value),
+    calls: ProviderCalls,
+) -> Result<Box<BudgetHold>, BudgetError> {
     let models = models.iter().map(|(provider, name)| CalledModel {
         service: CalledService::Provider(PROVIDERS.find(provider).unwrap()),
         name,
@@ -98,7 +111,7 @@ async fn reserve_for(
             .obeying(CAPS_OF_CHAT),
         writes: true,
         models: models.collect(),
-        calls: ProviderCalls::kept(),
+        calls,
     };
     let accounts = budgets.accounts(Some(key), CLIENT).unwrap();
     let reserved = budgets.reserve(&accounts, &spending).await?;
@@ -298,6 +311,44 @@ async fn an_answer_that_this_server_has_no_room_for_is_paid_for() {
     let full = ServiceError::Overloaded("there is no room for the answer".into());
     settle_failure(&mut hold, &full);
     assert_eq!(used(&budgets, &key).await, reserved);
+}
+
+#[tokio::test]
+async fn a_call_without_an_answer_counts_as_reserved_beside_that_of_a_fallback() {
+    let key = key(&json!({"global": {"tokensPerDay": 1_000_000}}));
+    let body = json!({"max_tokens": 5_000, "messages": []});
+    let reserved = u64::try_from(body.to_string().len()).unwrap().div_ceil(2) + 5_000;
+    let id = ServiceId::parse("chat:openai.com").unwrap();
+    let answered = Outcome::Answered(told(9, 12));
+    let rows = [
+        (vec![CallOutcome::Cut], answered, 21 + reserved),
+        (vec![CallOutcome::Timeout; 2], answered, 21 + 2 * reserved),
+        (vec![CallOutcome::ServerError], answered, 21),
+        (vec![CallOutcome::Unreachable], answered, 21),
+        // The last call is the one whose end is not known.
+        (vec![CallOutcome::Timeout], Outcome::Unknown, reserved),
+        (
+            vec![CallOutcome::Timeout; 2],
+            Outcome::Unknown,
+            2 * reserved,
+        ),
+        (vec![CallOutcome::Timeout], Outcome::Refused, reserved),
+    ];
+    for (ends, outcome, expected) in rows {
+        let (budgets, _) = budgets();
+        let calls = ProviderCalls::kept();
+        let request: (&[_], _) = (&[("openai.com", "gpt-4o")], &body);
+        let mut hold = reserve_with(&budgets, &key, request, calls.clone())
+            .await
+            .unwrap();
+        hold.note_call();
+        for end in &ends {
+            calls.begin(&id).end(*end);
+        }
+        assert!(hold.settle(outcome).is_some());
+        let spent = used(&budgets, &key).await;
+        assert_eq!(spent, expected, "{ends:?} {outcome:?}");
+    }
 }
 
 #[tokio::test]
