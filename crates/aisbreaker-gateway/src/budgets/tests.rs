@@ -12,7 +12,7 @@ use aisbreaker_quota::ledger::Ledger;
 use aisbreaker_services::{
     CallOutcome, ProviderCalls, Providers, ServiceError, ServiceTier, Tokens,
 };
-use aisbreaker_token::Budgets as KeyBudgets;
+use aisbreaker_token::{Ancestor, Budgets as KeyBudgets};
 use serde_json::{Value, json};
 
 use super::*;
@@ -349,6 +349,34 @@ async fn a_call_without_an_answer_counts_as_reserved_beside_that_of_a_fallback()
         let spent = used(&budgets, &key).await;
         assert_eq!(spent, expected, "{ends:?} {outcome:?}");
     }
+}
+
+#[tokio::test]
+async fn a_chain_is_as_strict_as_its_strictest_key_and_outlives_its_child() {
+    let mut child = key(&json!({"perClient": {"tokensPerDay": 9}, "outputReserve": 10}));
+    let budgets_of = |value: Value| serde_json::from_value(value).unwrap();
+    let parent = json!({"global": {"usdTotal": "1"}, "reserve": "strict", "outputReserve": 77});
+    let id = "BBBBBBBBBBBBBBBBBBBBBA".parse().unwrap();
+    let parent = Ancestor::new(id, None, None).with_budgets(Some(budgets_of(parent)));
+    child.ancestors = vec![parent];
+    let (budgets, clock) = budgets();
+    let accounts = budgets.accounts(Some(&child), CLIENT).unwrap();
+    assert_eq!(accounts.policy, ReservePolicy::Strict);
+    assert_eq!(accounts.output_reserve, 77);
+    let shown: Vec<_> = accounts
+        .list
+        .iter()
+        .map(|account| (account.level, account.id.unit, account.id.is_global()))
+        .collect();
+    assert_eq!(
+        shown,
+        [(0, Unit::Tokens, false), (1, Unit::Usd, true)],
+        "nearest first"
+    );
+    // When the parent ends is not known, so its total is kept for as long as any key can live.
+    let longest = clock.monotonic() + budgets.max_lifetime;
+    assert_eq!(accounts.list[1].keep_until, Some(longest));
+    assert_eq!(accounts.list[0].keep_until, None, "it has no total");
 }
 
 #[tokio::test]

@@ -111,6 +111,12 @@ fn a_child_is_charged_to_the_budgets_of_its_parent() {
     assert_eq!(send(&server, &child, &body).status, 200);
     let tokens = ["tokens", "global", "day"];
     assert_eq!(remaining(&server, &parent, tokens), 10_000 - 21);
+    let asked = server.send(&Request::get("/api/v1/quota").bearer(&child));
+    let nearest = asked.json()["ancestors"][0].clone();
+    assert_eq!(nearest["level"], 1, "{nearest}");
+    let limits = nearest["limits"].as_array().unwrap();
+    let of_parent = limits.iter().find(|limit| limit["unit"] == "tokens");
+    assert_eq!(of_parent.unwrap()["remaining"], 10_000 - 21, "{nearest}");
     let response = send(
         &server,
         &child,
