@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use aisbreaker_egress::MemoryBudget;
 
 use aisbreaker_quota::ledger::Ledger;
+use aisbreaker_services::prices::Prices;
 
 use crate::{
     admission::{
@@ -99,11 +100,10 @@ impl GatewayState {
     }
     /// Returns the metrics in this format.
     pub(crate) fn metrics_text(&self, format: MetricsFormat) -> String {
-        let accounts = i64::try_from(self.ledgers.account_count());
+        let prices_age = Prices::age(self.clock.wall());
         self.metrics
             .budgets
-            .accounts
-            .set(accounts.unwrap_or(i64::MAX));
+            .observe(self.ledgers.account_count(), prices_age);
         let now = Snapshot {
             quota_counters: self.backend.counter_count(),
             revoked_keys: self.revocations.len(),

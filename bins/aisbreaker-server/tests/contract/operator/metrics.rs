@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use aisbreaker_gateway::{Clock as _, SystemClock};
+use aisbreaker_services::prices::Prices;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -448,4 +450,18 @@ fn lines_that_the_log_leaves_out_are_counted() {
 
     let left_out = metrics.series()["aisbreaker_log_lines_left_out_total"];
     assert!(left_out > 0.0, "{left_out}");
+}
+
+#[test]
+fn the_age_of_the_builtin_prices_is_shown() {
+    let server = Server::start(&[LISTEN]);
+    let age = || Prices::age(SystemClock::new().wall()).as_secs();
+    let before = age();
+    let text = Metrics::of(&server).text();
+    let shown = text
+        .lines()
+        .find_map(|line| line.strip_prefix("aisbreaker_budget_prices_age_seconds "))
+        .unwrap_or_else(|| panic!("no age in {text}"));
+    let shown: u64 = shown.parse().unwrap();
+    assert!((before..=age()).contains(&shown), "{shown}");
 }

@@ -133,15 +133,13 @@ impl Found {
         }
     }
 
-    /// Notes that a member is there. Returns whether it is for the first time.
-    fn is_first(&mut self, member: &'static str, bit: usize) -> bool {
+    /// Notes that a member is there, and whether it was there before.
+    fn note_member(&mut self, member: &'static str, bit: usize) {
         let mask = 1_u32 << bit;
         if self.seen & mask != 0 {
             self.repeated = Some(member);
-            return false;
         }
         self.seen |= mask;
-        true
     }
 
     /// Notes a cap, and returns it if it is one.
@@ -230,18 +228,18 @@ impl<'de> Visitor<'de> for Top<'_> {
         let found = self.0;
         while let Some(name) = map.next_key_seed(Name)? {
             if let Some((index, member)) = position(&CAPS, &name) {
-                found.is_first(member, index);
+                found.note_member(member, index);
                 let cap = map.next_value_seed(Number)?;
                 let cap = found.note_cap(&cap);
                 if let Some(place) = found.caps.get_mut(index) {
                     *place = cap;
                 }
             } else if let Some((index, member)) = position(&CHOICES, &name) {
-                found.is_first(member, CAPS.len() + index);
+                found.note_member(member, CAPS.len() + index);
                 let count = map.next_value_seed(Number)?;
                 found.note_choices(&count);
             } else if let Some((index, member)) = position(&TIERS, &name) {
-                found.is_first(member, CAPS.len() + CHOICES.len() + index);
+                found.note_member(member, CAPS.len() + CHOICES.len() + index);
                 let tier = map.next_value_seed(Tier)?;
                 // The dearest one counts.
                 if found.tier != Some(ServiceTier::Priority) {

@@ -1,11 +1,13 @@
 //! Metrics of budgets: what was reserved, and what became of it.
 
+use std::time::Duration;
+
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
-    registry::Registry,
+    registry::{Registry, Unit},
 };
 
-use crate::budgets::account::Unit;
+use crate::budgets::account;
 
 type Labels = [(&'static str, &'static str); 1];
 
@@ -18,7 +20,8 @@ pub(crate) struct BudgetMetrics {
     overrun: Family<Labels, Counter>,
     refusals: Counter,
     lost: Counter,
-    pub(crate) accounts: Gauge,
+    accounts: Gauge,
+    prices_age: Gauge,
 }
 
 impl BudgetMetrics {
@@ -36,15 +39,26 @@ impl BudgetMetrics {
         registry.register("budget_settlements_lost", lost, metrics.lost.clone());
         let accounts = "Budgets that are counted in the memory of this server";
         registry.register("budget_accounts", accounts, metrics.accounts.clone());
+        let age = "Time since the day of the built-in prices";
+        let gauge = metrics.prices_age.clone();
+        registry.register_with_unit("budget_prices_age", age, Unit::Seconds, gauge);
         metrics
     }
 
-    pub(crate) fn count_reserved(&self, unit: Unit, amount: u64) {
+    /// Notes how many accounts there are, and how old the built-in prices are.
+    pub(crate) fn observe(&self, accounts: usize, prices_age: Duration) {
+        let accounts = i64::try_from(accounts);
+        self.accounts.set(accounts.unwrap_or(i64::MAX));
+        let seconds = i64::try_from(prices_age.as_secs());
+        self.prices_age.set(seconds.unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn count_reserved(&self, unit: account::Unit, amount: u64) {
         add(&self.reserved, unit, amount);
     }
 
     /// Counts a settlement, and what is beyond the reservation.
-    pub(crate) fn count_settled(&self, unit: Unit, reserved: u64, used: u64) {
+    pub(crate) fn count_settled(&self, unit: account::Unit, reserved: u64, used: u64) {
         add(&self.settled, unit, used);
         add(&self.overrun, unit, used.saturating_sub(reserved));
     }
@@ -58,7 +72,7 @@ impl BudgetMetrics {
     }
 }
 
-fn add(family: &Family<Labels, Counter>, unit: Unit, amount: u64) {
+fn add(family: &Family<Labels, Counter>, unit: account::Unit, amount: u64) {
     if amount > 0 {
         family
             .get_or_create(&[("unit", unit.name())])
