@@ -29,7 +29,8 @@ impl Response {
         std::str::from_utf8(&self.body).expect("a body in UTF-8")
     }
 
-    /// Returns the body as text, without the id of the request.
+    /// Returns the body as text, without the id of the request, whose random digits may equal
+    /// anything short, such as a port.
     pub(crate) fn text_without_id(&self) -> String {
         let id = self.header("x-request-id").expect("the id of the request");
         self.text().replace(id, "")
