@@ -21,7 +21,7 @@ async fn main() -> Outcome {
     let Reply::Final(response) = reply else {
         return Err("a streamed response was not requested".into());
     };
-    println!("{}", response.text().unwrap_or("(no text)"));
+    println!("{}", response.first_text().unwrap_or("(no text)"));
     println!("{}", serde_json::to_string_pretty(&response.usage)?);
     Ok(())
 }

@@ -16,7 +16,10 @@ async fn main() -> Outcome {
             return Err("a streamed response was not requested".into());
         };
 
-        println!("> {question}\n{}", response.text().unwrap_or("(no text)"));
+        println!(
+            "> {question}\n{}",
+            response.first_text().unwrap_or("(no text)")
+        );
         state = response.conversation_state;
     }
     // The client can read the state: two turns with an input and an output each.

@@ -1,13 +1,15 @@
-//! The gateway inside another hyper server, which serves one path itself and passes the rest on.
+//! The gateway inside another hyper server, which serves one path itself and passes the rest on: the
+//! gateway's own API, and those of the providers below `/v1`.
 #![expect(clippy::print_stdout, reason = "an example prints to its terminal")]
 
 use std::convert::Infallible;
 
 use aisbreaker_egress::{Client, Outgoing, Policy, Timeouts, UrlSource, parse_url};
 use aisbreaker_examples::{Outcome, client};
-use aisbreaker_gateway::{Config, Gateway, ResponseBody, SystemClock};
-use aisbreaker_services::services::{Options, standard};
-use aisbreaker_token::{KeyRing, ServerKey};
+use aisbreaker_gateway::{
+    Gateway, ResponseBody,
+    token::{KeyRing, ServerKey},
+};
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt as _, Either, Full};
 use hyper::{
@@ -23,8 +25,7 @@ type Body = Either<Full<Bytes>, ResponseBody>;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome {
     let keys = KeyRing::new(ServerKey::generate()?);
-    let registry = standard(client()?, Options::default()).build();
-    let gateway = Gateway::new(Config::new(keys), registry, SystemClock::new());
+    let gateway = Gateway::builder(keys).client(client()?).build();
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let base = format!("http://{}", listener.local_addr()?);
@@ -33,7 +34,7 @@ async fn main() -> Outcome {
     tokio::spawn(async move { maintained.maintain().await });
     let server = tokio::spawn(serve(listener, gateway));
 
-    for path in ["/mine", "/api/v1/ping"] {
+    for path in ["/mine", "/api/v1/ping", "/v1/models"] {
         let client = Client::new(Policy::strict().allow(&base)?, Timeouts::default());
         let url = parse_url(&format!("{base}{path}"))?;
         let response = client

@@ -4,12 +4,10 @@
 
 use std::sync::Arc;
 
-use aisbreaker_api::{
-    Input, Output, OutputText, Request, Response, ServiceId, ServiceProps, Usage,
-};
 use aisbreaker_examples::{Outcome, client};
 use aisbreaker_services::{
     Call, Credentials, Reply, ReplyFuture, Service, ServiceError,
+    api::{Request, Response, ServiceId, ServiceProps},
     services::{Options, standard},
 };
 
@@ -18,16 +16,13 @@ struct Shout;
 impl Service for Shout {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
         Box::pin(async move {
-            let Some(Input::Text(text)) = call.request.inputs.first() else {
+            let Some(text) = call.request.first_text() else {
                 return Err(ServiceError::BadRequest(
-                    "request.inputs[0] must be a text".into(),
+                    "request.inputs must have a text".into(),
                 ));
             };
-            let output = Output::Text(OutputText::new(0, text.content.to_uppercase()));
-            Ok(Reply::Final(Response::new(
-                vec![output],
-                Usage::new(call.service_id.as_str()),
-            )))
+            let response = Response::text(call.service_id.as_str(), text.to_uppercase());
+            Ok(Reply::Final(response))
         })
     }
 }
@@ -51,8 +46,8 @@ async fn main() -> Outcome {
         return Err("a streamed response was not requested".into());
     };
 
-    println!("{}", response.text().unwrap_or_default());
-    if response.text() == Some("OLLEH") {
+    println!("{}", response.first_text().unwrap_or_default());
+    if response.first_text() == Some("OLLEH") {
         Ok(())
     } else {
         Err("the response should be OLLEH".into())

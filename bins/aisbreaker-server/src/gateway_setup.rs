@@ -1,11 +1,7 @@
 //! What gateways of this program are made of.
 
 use aisbreaker_egress as egress;
-use aisbreaker_gateway::{Clock as _, Config, Gateway, SystemClock};
-use aisbreaker_services::{
-    Registry, Relay,
-    services::{self, Options},
-};
+use aisbreaker_gateway::{Clock as _, Gateway, SystemClock};
 
 use crate::{revoked_file::RevokedFile, settings::Settings};
 
@@ -40,19 +36,8 @@ pub(crate) fn gateway_alone(settings: Settings) -> Result<Gateway, String> {
         None => Vec::new(),
     };
     let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
-    let registry = connect_services(&mut gateway, client, services);
+    let registry = gateway.connect(client, services).build();
     let gateway = Gateway::new(gateway, registry, clock);
     gateway.restore_revoked(revoked);
     Ok(gateway)
-}
-
-/// Gives the gateway its providers, and returns its services.
-pub(crate) fn connect_services(
-    gateway: &mut Config,
-    client: egress::Client,
-    services: Options,
-) -> Registry {
-    let relay = Relay::new(client.clone(), services.providers.clone());
-    gateway.relay = Some(relay.with_operator_origins(services.operator_origins.clone()));
-    services::standard(client, services).build()
 }

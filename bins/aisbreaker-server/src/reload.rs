@@ -10,7 +10,6 @@ use aisbreaker_gateway::{Clock as _, Gateway, SystemClock, TlsCertificate};
 use tokio::signal::unix::Signal;
 
 use crate::{
-    gateway_setup,
     logging::LogFilter,
     notify::ServiceManager,
     revoked_file::RevokedFile,
@@ -146,7 +145,7 @@ impl Reload {
             // for calls in progress.
             self.client = egress::Client::new(egress, timeouts).with_bounds(bounds);
         }
-        let registry = gateway_setup::connect_services(&mut config, self.client.clone(), services);
+        let registry = config.connect(self.client.clone(), services).build();
         gateway.reconfigure(config, registry);
         if let (Some(certificate), Some(tls)) = (&self.certificate, tls) {
             certificate.replace(&tls.certificate);

@@ -20,7 +20,6 @@ use crate::traces;
 use crate::{
     ceiling_file::CeilingFile,
     commands::Outcome,
-    gateway_setup,
     logging::{self, RateLimit},
     notify::ServiceManager,
     open_files,
@@ -88,7 +87,7 @@ fn serve_with(
     let in_effect = InEffect::of(&gateway);
 
     let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
-    let registry = gateway_setup::connect_services(&mut gateway, client.clone(), services);
+    let registry = gateway.connect(client.clone(), services).build();
     let has_store = store.is_some();
     let revoked = open_revoked_file(revoked_file.as_deref(), has_store, &mut gateway)?;
     let state = match state {

@@ -156,6 +156,15 @@ impl Request {
         Self::new(vec![Input::user_text(content)])
     }
 
+    /// Returns the content of the first text input.
+    #[must_use]
+    pub fn first_text(&self) -> Option<&str> {
+        self.inputs.iter().find_map(|input| match input {
+            Input::Text(text) => Some(text.content.as_str()),
+            Input::Image(_) => None,
+        })
+    }
+
     /// Sets the state of the conversation to continue; `None` starts a new one.
     #[must_use]
     pub fn with_conversation_state(mut self, state: Option<String>) -> Self {

@@ -34,9 +34,24 @@ impl Response {
         }
     }
 
+    /// Creates the response of a service that answers with one text.
+    ///
+    /// ```
+    /// use aisbreaker_api::Response;
+    ///
+    /// let response = Response::text("chat:shout", "HELLO");
+    /// assert_eq!(response.first_text(), Some("HELLO"));
+    /// assert_eq!(response.usage.service.service_id, "chat:shout");
+    /// ```
+    #[must_use]
+    pub fn text(service_id: impl Into<String>, content: impl Into<String>) -> Self {
+        let output = Output::Text(OutputText::complete(0, content));
+        Self::new(vec![output], Usage::new(service_id))
+    }
+
     /// Returns the content of the first text output.
     #[must_use]
-    pub fn text(&self) -> Option<&str> {
+    pub fn first_text(&self) -> Option<&str> {
         self.outputs.iter().find_map(|output| match output {
             Output::Text(text) => Some(text.content.as_str()),
             Output::Image(_) => None,

@@ -6,8 +6,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aisbreaker_egress::MemoryBudget;
-use aisbreaker_services::{Relay, prices::Prices};
+use aisbreaker_egress::{Client, MemoryBudget};
+use aisbreaker_services::{
+    RegistryBuilder, Relay,
+    prices::Prices,
+    services::{self, Options},
+};
 use aisbreaker_token::{Host, KeyRing, RequestLimits, RequestQuotas};
 use ipnet::IpNet;
 use secrecy::SecretString;
@@ -21,6 +25,8 @@ use crate::{
 };
 
 /// The configuration of a gateway. [`Config::new`] sets the defaults; change what differs.
+///
+/// [`Gateway::builder`](crate::Gateway::builder) is the short way to a gateway.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Config {
@@ -63,8 +69,8 @@ pub struct Config {
     pub max_counters: usize,
     /// Counters that several servers share. `None`: this gateway counts alone.
     pub shared_quotas: Option<SharedQuotas>,
-    /// Forwards requests in the providers' own protocols. `None`: only the server's own API is
-    /// served.
+    /// Forwards requests in the providers' own protocols, below `/v1`; [`connect`](Self::connect) sets
+    /// it. `None`: only the server's own API is served.
     pub relay: Option<Relay>,
     /// What tokens cost, for keys with a budget in dollars.
     pub prices: Prices,
@@ -132,6 +138,15 @@ impl Config {
             saved_ceilings: SavedCeilings::default(),
             span_sink: None,
         }
+    }
+
+    /// Sets the relay to these providers, and returns the services that call them: those that come
+    /// with `aisbreaker-services`.
+    #[must_use]
+    pub fn connect(&mut self, client: Client, options: Options) -> RegistryBuilder {
+        let relay = Relay::new(client.clone(), options.providers.clone());
+        self.relay = Some(relay.with_operator_origins(options.operator_origins.clone()));
+        services::standard(client, options)
     }
 }
 

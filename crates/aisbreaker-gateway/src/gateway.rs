@@ -3,6 +3,7 @@
 use std::{fmt, io, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use aisbreaker_services::Registry;
+use aisbreaker_token::KeyRing;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -12,6 +13,7 @@ use http_body::Body;
 use crate::{
     admission::saved,
     budgets::ceilings::Ceilings,
+    builder::GatewayBuilder,
     clock::Clock,
     config::Config,
     dialect,
@@ -44,7 +46,14 @@ struct Inner {
 }
 
 impl Gateway {
-    /// Creates a gateway to these services.
+    /// Begins a gateway with the services that come with `aisbreaker-services`, which also serves
+    /// the providers' own APIs.
+    #[must_use]
+    pub fn builder(keys: KeyRing) -> GatewayBuilder {
+        GatewayBuilder::new(keys)
+    }
+
+    /// Creates a gateway to these services. [`Config::connect`] makes the usual ones.
     #[must_use]
     pub fn new(mut config: Config, registry: Registry, clock: impl Clock) -> Self {
         let state = GatewayState::new(&mut config, Arc::new(clock));

@@ -43,6 +43,7 @@ mod admission;
 mod api;
 mod authenticate;
 mod budgets;
+mod builder;
 mod client_id;
 mod clock;
 mod config;
@@ -77,6 +78,11 @@ mod status;
 mod surfaces;
 mod telemetry;
 
+// The crates whose types this one takes and returns, so that it can be used alone.
+pub use aisbreaker_egress as egress;
+pub use aisbreaker_services as services;
+pub use aisbreaker_token as token;
+
 pub use admin::serve_metrics;
 pub use admission::{
     SavedCounters,
@@ -85,6 +91,7 @@ pub use admission::{
 pub use aisbreaker_quota::SnapshotError;
 pub use api::token::{InvalidQuotas, MintPolicy, parse_rfc3339, quotas_from_json};
 pub use budgets::ceilings::{CeilingLog, SavedCeilings};
+pub use builder::GatewayBuilder;
 pub use clock::{Clock, SystemClock};
 pub use config::Config;
 pub use gateway::Gateway;

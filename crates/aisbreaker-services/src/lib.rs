@@ -35,6 +35,9 @@ mod upstream;
 mod usage;
 mod usage_chunk;
 
+// The crates whose types this one takes and returns, so that it can be used alone.
+pub use aisbreaker_api as api;
+pub use aisbreaker_egress as egress;
 pub use call_failure::CallFailure;
 pub use credentials::{Allowance, Credential, Credentials, SealedSecret, ServiceRestrictions};
 pub use destination::Destination;

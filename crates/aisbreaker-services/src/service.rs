@@ -37,6 +37,19 @@ use crate::{
 /// Answers calls; registered under a service id in a [`Registry`].
 ///
 /// One instance serves all calls at once. Dropping the returned future or stream cancels the call.
+///
+/// ```
+/// use aisbreaker_services::{Call, Reply, ReplyFuture, Service, api::Response};
+///
+/// struct Greeting;
+///
+/// impl Service for Greeting {
+///     fn call(&self, call: Call) -> ReplyFuture<'_> {
+///         let response = Response::text(call.service_id.as_str(), "Hello!");
+///         Box::pin(async { Ok(Reply::Final(response)) })
+///     }
+/// }
+/// ```
 pub trait Service: Send + Sync + 'static {
     /// Answers one call.
     ///
@@ -54,6 +67,16 @@ pub trait Service: Send + Sync + 'static {
     /// Those of the call, as far as they are known before it.
     fn reached(&self, target: &Target<'_>) -> Result<Reached, ServiceError> {
         Ok(Reached::Service(target.service_id.clone()))
+    }
+}
+
+impl<S: Service + ?Sized> Service for Arc<S> {
+    fn call(&self, call: Call) -> ReplyFuture<'_> {
+        (**self).call(call)
+    }
+
+    fn reached(&self, target: &Target<'_>) -> Result<Reached, ServiceError> {
+        (**self).reached(target)
     }
 }
 

@@ -352,5 +352,5 @@ async fn a_whole_answer_is_streamed_as_one_piece() {
 
     assert_eq!(pieces.len(), 1);
     assert_eq!(texts(&pieces[0].outputs), ["Paris."]);
-    assert_eq!(response.text(), Some("Paris."));
+    assert_eq!(response.first_text(), Some("Paris."));
 }

@@ -25,7 +25,7 @@ pub(super) const FINISHED: &str =
 /// Returns how a call ended: its text, or the kind of its error and the text without the prefix.
 fn summary(result: &Result<Response, ServiceError>) -> String {
     let (kind, text) = match result {
-        Ok(response) => return format!("ok {}", response.text().unwrap_or_default()),
+        Ok(response) => return format!("ok {}", response.first_text().unwrap_or_default()),
         Err(ServiceError::Provider {
             error, retry_after, ..
         }) => {

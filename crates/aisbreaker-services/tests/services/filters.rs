@@ -45,7 +45,7 @@ async fn mirror_reverses_each_piece_and_the_whole_final_text() {
 
     assert_eq!(texts(&pieces[0].outputs), [" ,olleH"]);
     assert_eq!(texts(&pieces[1].outputs), [" siht"]);
-    let text = response.text().unwrap();
+    let text = response.first_text().unwrap();
     assert!(
         text.contains("'tpircSavaJ'") && text.ends_with(" ,olleH"),
         "{text}"
@@ -103,7 +103,7 @@ async fn a_filter_refuses_targets_that_it_cannot_call() {
     for (service, expected) in rows {
         let result = answer(service.clone(), user_text("a")).await;
         assert_eq!(
-            result.map(|response| response.text().unwrap().to_owned()),
+            result.map(|response| response.first_text().unwrap().to_owned()),
             expected,
             "{service}"
         );
@@ -155,7 +155,7 @@ async fn a_filter_looks_up_the_secret_of_the_service_behind_it() {
     let Ok(Reply::Final(response)) = registry.call(call).await else {
         panic!("no answer")
     };
-    assert_eq!(response.text(), Some("dnuob"));
+    assert_eq!(response.first_text(), Some("dnuob"));
 }
 
 /// Collects what is logged, as `name=value` of every field.

@@ -114,7 +114,7 @@ async fn dummy_streams_word_by_word() {
         .flat_map(|piece| texts(&piece.outputs))
         .collect();
     assert_eq!(whole, DUMMY_ANSWER);
-    assert_eq!(response.text(), Some(DUMMY_ANSWER));
+    assert_eq!(response.first_text(), Some(DUMMY_ANSWER));
     assert!(!response.conversation_state.unwrap().is_empty());
 }
 

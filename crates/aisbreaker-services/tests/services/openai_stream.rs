@@ -150,7 +150,7 @@ async fn stream_does_not_depend_on_chunk_boundaries() {
                     chars.extend(texts(&progress.outputs).join("|").chars())
                 }
                 Event::Final(response) => {
-                    assert_eq!(response.text(), Some("Grüße, Welt"), "cut at {cut}")
+                    assert_eq!(response.first_text(), Some("Grüße, Welt"), "cut at {cut}")
                 }
             }
         }
@@ -212,7 +212,7 @@ async fn a_whole_answer_is_streamed_as_one_piece() {
         {"index": 0, "role": "assistant", "content": "Hi.", "isDelta": true,
             "isProcessing": true}}]});
     assert_eq!(json_of(&pieces), json!([piece]));
-    assert_eq!(response.text(), Some("Hi."));
+    assert_eq!(response.first_text(), Some("Hi."));
     assert_eq!(response.intern_response, Some(body));
 }
 
@@ -256,7 +256,7 @@ async fn the_answer_ends_even_if_the_provider_holds_the_connection() {
     let provider = Provider::start([script]).await;
     let (_, response) = pieces(service(&provider), user_text("a")).await;
 
-    assert_eq!(response.text(), Some("Grüße, Welt"));
+    assert_eq!(response.first_text(), Some("Grüße, Welt"));
     provider.was_closed().await;
 }
 

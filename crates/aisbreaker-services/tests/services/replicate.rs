@@ -191,7 +191,7 @@ async fn an_unfinished_prediction_is_polled_until_it_is_finished() {
     }
     let response = predict_whole(&provider.url()).await.unwrap();
 
-    assert_eq!(response.text(), Some("Paris."));
+    assert_eq!(response.first_text(), Some("Paris."));
     assert_eq!(
         response.usage.service.url,
         Some(format!("{}{PATH}", provider.url()))
@@ -229,7 +229,7 @@ async fn the_secret_does_not_follow_a_prediction_to_another_origin() {
         let provider = Provider::start([unfinished(get.clone()), finished()]).await;
         let response = predict_whole(&provider.url()).await.unwrap();
 
-        assert_eq!(response.text(), Some("Paris."), "{get}");
+        assert_eq!(response.first_text(), Some("Paris."), "{get}");
         let received = provider.received();
         let start = "GET /v1/predictions/golden0000 HTTP/1.1\r\n";
         assert!(
@@ -301,7 +301,7 @@ async fn a_stream_has_the_answer_in_one_piece() {
         panic!("{events:?}")
     };
     assert_eq!(texts(&progress.outputs), ["Paris."]);
-    assert_eq!(response.text(), Some("Paris."));
+    assert_eq!(response.first_text(), Some("Paris."));
     assert_eq!(
         provider.received()[0].body,
         json!({"input": {"prompt": "a"}})
