@@ -22,6 +22,14 @@ impl Untranslatable {
             reason: reason.into(),
         }
     }
+
+    /// Puts the path of the object or array that holds the member in front. The path of a value by itself is empty.
+    pub(crate) fn within(mut self, parent: &str) -> Self {
+        let is_index_or_empty = self.member.is_empty() || self.member.starts_with('[');
+        let dot = if is_index_or_empty { "" } else { "." };
+        self.member = format!("{parent}{dot}{}", self.member);
+        self
+    }
 }
 
 /// A provider's answer that is not what its API describes.

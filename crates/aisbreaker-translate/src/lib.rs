@@ -1,4 +1,4 @@
-//! Translates between OpenAI's chat completions and Anthropic's messages.
+#![doc = include_str!("../README.md")]
 //!
 //! | Module | The client speaks | The provider speaks |
 //! |---|---|---|
@@ -17,5 +17,6 @@ pub mod chat_to_messages;
 pub mod messages_to_chat;
 
 mod error;
+mod members;
 
 pub use self::error::{UnreadableAnswer, Untranslatable};
