@@ -14,10 +14,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use aisbreaker_quota::{
-    Charge, Refusal, Standings, Window,
-    shared::{NotCharged, SharedRefusal, StoreError},
-};
+use aisbreaker_quota::{Charge, Refusal, Standings, Window};
 use aisbreaker_token::RequestQuotas;
 use http::HeaderMap;
 
@@ -31,7 +28,11 @@ use self::{
     quota_state::QuotaState,
     refusal::{Exceeded, NotAdmitted},
 };
-use crate::{client_id::ClientId, opened_key::Key};
+use crate::{
+    client_id::ClientId,
+    opened_key::Key,
+    shared_store::{NotCharged, SharedRefusal, StoreError},
+};
 
 /// The quotas that are configured, not sealed in a key.
 #[derive(Clone, Copy, Debug)]

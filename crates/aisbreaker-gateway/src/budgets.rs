@@ -21,10 +21,7 @@ pub(crate) mod refusal;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use aisbreaker_quota::{
-    ledger::{Balance, BudgetRefusal},
-    shared::NotReserved,
-};
+use aisbreaker_quota::ledger::{Balance, BudgetRefusal};
 use aisbreaker_services::{
     Provider, ProviderCalls,
     prices::{Price, Prices},
@@ -40,7 +37,11 @@ use self::{
     refusal::{BudgetError, BudgetExceeded},
 };
 use crate::{
-    client_id::ClientId, clock::Clock, opened_key::Key, telemetry::metrics::budgets::BudgetMetrics,
+    client_id::ClientId,
+    clock::Clock,
+    opened_key::Key,
+    shared_store::{NotReserved, StoreError},
+    telemetry::metrics::budgets::BudgetMetrics,
 };
 
 /// The most accounts in the memory of a server.
@@ -224,10 +225,7 @@ impl Budgets {
     }
 
     /// Returns the balance of every budget of an account, shortest period first.
-    pub(crate) async fn balances(
-        &self,
-        account: &Account,
-    ) -> Result<Vec<Balance>, aisbreaker_quota::shared::StoreError> {
+    pub(crate) async fn balances(&self, account: &Account) -> Result<Vec<Balance>, StoreError> {
         self.ledgers.balances(account, self.clock.monotonic()).await
     }
 }

@@ -72,6 +72,7 @@ mod route;
 #[cfg(test)]
 mod secrecy_tests;
 mod server;
+mod shared_store;
 #[doc(hidden)]
 pub mod stages;
 mod status;

@@ -15,14 +15,13 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use aisbreaker_quota::shared::SharedEngine;
 use aisbreaker_token::{Ancestor, Grant, KeyId, Opened};
 
 use self::{
     deny_list::{DenyList, ListFull, Name, Revoker},
     store::RevokedInStore,
 };
-use crate::{clock::Clock, opened_key::Key};
+use crate::{clock::Clock, opened_key::Key, shared_store::SharedEngine};
 
 /// A revoked key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

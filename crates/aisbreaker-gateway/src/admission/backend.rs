@@ -8,10 +8,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use aisbreaker_quota::{
-    Charge, Standings,
-    shared::{NotCharged, SharedEngine, SharedRefusal, StoreError, StoreState},
-};
+use aisbreaker_quota::{Charge, Standings};
 
 use super::{
     counters::{CounterId, Counters},
@@ -20,10 +17,11 @@ use super::{
 use crate::{
     opened_key::Key,
     revocation::store,
+    shared_store::{NotCharged, SharedEngine, SharedRefusal, StoreError, StoreState},
     telemetry::metrics::{CountedBy, QuotaMetrics},
 };
 
-/// Counters that several servers share.
+/// Counters that several servers share. Without feature `redis` there are none.
 #[derive(Clone, Debug)]
 pub struct SharedQuotas {
     engine: SharedEngine,
@@ -49,6 +47,7 @@ pub enum OnStoreFailure {
 
 impl SharedQuotas {
     /// Creates counters in this store, which this many servers share.
+    #[cfg(feature = "redis")]
     #[must_use]
     pub const fn new(
         engine: SharedEngine,

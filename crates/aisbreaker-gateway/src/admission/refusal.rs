@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, num::NonZeroU32, time::Duration};
 
-use aisbreaker_quota::{Charge, Refusal, Standings, Window, shared::StoreError};
+use aisbreaker_quota::{Charge, Refusal, Standings, Window};
 use aisbreaker_token::{Ancestor, KeyId};
 use http::HeaderMap;
 
@@ -11,7 +11,7 @@ use super::{
     quota_state::QuotaState,
     ratelimit_headers,
 };
-use crate::{clock::ceil_seconds, opened_key::Key};
+use crate::{clock::ceil_seconds, opened_key::Key, shared_store::StoreError};
 
 /// Follows the message about a default quota, for requests without a key.
 const NO_KEY: &str = ". Requests without an aisbreaker key share the server's default quotas: mint a key with \

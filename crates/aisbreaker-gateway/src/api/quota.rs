@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aisbreaker_quota::{Refusal, Standing, Standings, shared::StoreError};
+use aisbreaker_quota::{Refusal, Standing, Standings};
 use aisbreaker_token::Usd;
 use http::{Response, request::Parts};
 use serde::Serialize;
@@ -23,6 +23,7 @@ use crate::{
     request::head::{Endpoints, Head, Surface},
     response::{self, ResponseBody},
     restrictions::KeyUse,
+    shared_store::StoreError,
     telemetry::access_log::AccessLog,
 };
 

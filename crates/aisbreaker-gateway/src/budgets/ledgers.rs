@@ -8,15 +8,13 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use aisbreaker_quota::{
-    ledger::{Balance, Ledger, Period, Receipt, Reservation},
-    shared::{NotReserved, SharedLedger, SharedReceipt, StoreError},
-};
+use aisbreaker_quota::ledger::{Balance, Ledger, Period, Receipt, Reservation};
 
 use super::{
     account::{Account, AccountId},
     ceilings::{CeilingLog, Ceilings, NotRecorded, SavedCeilings, Total},
 };
+use crate::shared_store::{NotReserved, SharedLedger, SharedReceipt, StoreError};
 
 /// The accounts of a gateway.
 #[derive(Clone, Debug)]

@@ -2,17 +2,14 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use aisbreaker_quota::{
-    ledger::{BudgetRefusal, Period},
-    shared::StoreError,
-};
+use aisbreaker_quota::ledger::{BudgetRefusal, Period};
 
 use super::{
     account::{Account, Unit},
     ceilings::NotRecorded,
     demand::Unbounded,
 };
-use crate::clock::ceil_seconds;
+use crate::{clock::ceil_seconds, shared_store::StoreError};
 
 /// Why a request is not admitted by the budgets of its key.
 #[derive(Debug)]

@@ -5,9 +5,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use aisbreaker_quota::shared::{
-    Denied, DeniedCursor, DenyError, SharedEngine, StoreError, StoreState,
-};
 use aisbreaker_token::KeyId;
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use tokio::{sync::Mutex, time::MissedTickBehavior};
@@ -16,7 +13,10 @@ use super::{
     NotRevoked, Revocation,
     deny_list::{self, DenyList, Revoker},
 };
-use crate::clock::Clock;
+use crate::{
+    clock::Clock,
+    shared_store::{Denied, DeniedCursor, DenyError, SharedEngine, StoreError, StoreState},
+};
 
 /// How old the copy of the store's list may be.
 const READ_INTERVAL: Duration = Duration::from_secs(5);

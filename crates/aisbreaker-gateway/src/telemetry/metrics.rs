@@ -10,7 +10,6 @@ pub(crate) mod requests;
 
 use std::{sync::Arc, time::Duration};
 
-use aisbreaker_quota::shared::{SharedRefusal, StoreError};
 use aisbreaker_services::Providers;
 use http::{HeaderMap, header::ACCEPT};
 use prometheus_client::{
@@ -23,6 +22,7 @@ use self::{
     budgets::BudgetMetrics, process::ProcessMetrics, providers::KnownProviders,
     requests::RequestMetrics,
 };
+use crate::shared_store::{SharedRefusal, StoreError};
 
 /// The format of metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
