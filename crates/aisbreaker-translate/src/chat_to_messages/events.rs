@@ -232,13 +232,15 @@ impl Events {
 impl Completion {
     fn new(message: &Message<'_>, include_usage: bool, created: u64) -> Self {
         let mut counts = Counts::default();
-        message.usage.update(&mut counts);
+        if let Some(usage) = &message.usage {
+            usage.update(&mut counts);
+        }
         Self {
             id: completion_id(&message.id),
             model: message.model.to_string(),
             created,
             include_usage,
-            service_tier: message.usage.service_tier(),
+            service_tier: message.usage.as_ref().and_then(TokenUsage::service_tier),
             counts,
             block: None,
             tool_calls: 0,

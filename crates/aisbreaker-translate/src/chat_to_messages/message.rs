@@ -15,15 +15,14 @@ pub(super) struct Message<'a> {
     pub(super) id: Cow<'a, str>,
     #[serde(borrow)]
     pub(super) model: Cow<'a, str>,
-    /// Empty in the first event of a stream.
     #[serde(borrow, default)]
-    pub(super) content: Vec<ContentBlock<'a>>,
+    pub(super) content: Option<Vec<ContentBlock<'a>>>,
     #[serde(borrow, default)]
     pub(super) stop_reason: Option<Text<'a>>,
     #[serde(borrow, default)]
     pub(super) stop_details: Option<StopDetails<'a>>,
     #[serde(borrow, default)]
-    pub(super) usage: TokenUsage<'a>,
+    pub(super) usage: Option<TokenUsage<'a>>,
 }
 
 /// A content block of any type. What it holds depends on the type.

@@ -53,7 +53,7 @@ impl fmt::Debug for TranslatedRequest {
 /// `model` is the provider's name of the model, put in place of the one in the body.
 ///
 /// # Errors
-/// [`Untranslatable`] names the first member that has no counterpart, is not what OpenAI's reference describes, or
+/// [`Untranslatable`] names a member that has no counterpart, is not what OpenAI's reference describes, or
 /// occurs twice. [The module](super#requests) lists what is translated.
 ///
 /// # Examples

@@ -19,14 +19,17 @@ pub(super) fn translate(body: &[u8], created: u64) -> Result<Vec<u8>, Unreadable
         return Err(UnreadableAnswer::new("the message has no stop reason"));
     };
     let finish_reason = message::finish_reason(&stop_reason)?;
-    let mut translated = read_content(message.content)?;
+    let (Some(content), Some(usage)) = (message.content, message.usage) else {
+        return Err(UnreadableAnswer::new("the message lacks a member"));
+    };
+    let mut translated = read_content(content)?;
     if stop_reason == "refusal" {
         let explanation = message.stop_details.and_then(|details| details.explanation);
         translated.refusal = explanation.map(|Text(text)| text);
     }
 
     let mut counts = Counts::default();
-    message.usage.update(&mut counts);
+    usage.update(&mut counts);
     let completion = Completion {
         id: completion_id(&message.id),
         object: "chat.completion",
@@ -39,7 +42,7 @@ pub(super) fn translate(body: &[u8], created: u64) -> Result<Vec<u8>, Unreadable
             finish_reason,
         }],
         usage: counts.into(),
-        service_tier: message.usage.service_tier(),
+        service_tier: usage.service_tier(),
     };
     match serde_json::to_vec(&completion) {
         Ok(body) => Ok(body),
