@@ -48,12 +48,8 @@ impl Key {
     }
 }
 
-fn number(number: u32) -> NonZeroU32 {
-    NonZeroU32::new(number).unwrap()
-}
-
 fn wide() -> Limits {
-    Limits::per_minute(NonZeroU32::MAX)
+    Limits::per_minute(u32::MAX)
 }
 
 fn charges(client: u64, limits: Limits) -> [Charge<Key>; 4] {
@@ -140,7 +136,7 @@ fn hot_key(criterion: &mut Criterion) {
 
 fn hot_key_refused(group: &mut BenchmarkGroup<'_, WallTime>, engine: &Engine<Key>, epoch: Instant) {
     let none = used_up();
-    let refused = charges(HOT, Limits::per_minute(number(1)));
+    let refused = charges(HOT, Limits::per_minute(1));
     group.bench_function("governor-1-refused", |bench| {
         bench.iter(|| none.check_key(black_box(&Key::new(1, 0, HOT))));
     });
@@ -211,7 +207,7 @@ fn million_keys(criterion: &mut Criterion) {
     group.bench_function("12-limits-refused", |bench| {
         bench.iter(|| {
             step += 1;
-            let charged = charges(scattered(step), Limits::per_minute(number(1)));
+            let charged = charges(scattered(step), Limits::per_minute(1));
             engine.charge(&charged, NonZeroU32::MIN, epoch).is_err()
         });
     });
@@ -253,7 +249,7 @@ fn two_threads(criterion: &mut Criterion) {
         });
     });
     group.bench_function("hot-key/12-limits-refused", |bench| {
-        let used_up = charges(HOT, Limits::per_minute(number(1)));
+        let used_up = charges(HOT, Limits::per_minute(1));
         bench.iter_custom(|rounds| {
             both(rounds, &|_| {
                 engine

@@ -68,7 +68,7 @@ fn bytes_per_full_cell() -> f64 {
     // At its maximum, so that its tables are well filled.
     let engine: Engine<u32> = Engine::new(start, 20_000);
     let before = resident();
-    let limits = Limits::new(LIMIT, LIMIT, LIMIT);
+    let limits = Limits::new(LIMIT.get(), LIMIT.get(), LIMIT.get());
     let charge_all = |at: Instant| {
         for cell in 0..CELLS {
             let _admitted = engine.charge(&[Charge::new(cell, limits)], NonZeroU32::MIN, at);

@@ -42,7 +42,7 @@ pub(crate) fn peek(engine: &Engine<Counter>, client: u64, now: Instant) {
 }
 
 fn charges(client: u64, limit: NonZeroU32) -> [Charge<Counter>; 4] {
-    let limits = Limits::new(limit, limit, limit);
+    let limits = Limits::new(limit.get(), limit.get(), limit.get());
     [
         Charge::new((0, [0; 16], client), limits),
         Charge::new((1, KEY, client), limits),

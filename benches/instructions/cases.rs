@@ -121,7 +121,7 @@ fn decide(calls: u32) {
     let engine = Engine::with_shard_by(epoch, 10_000, |(_, _, client): &(u8, [u64; 2], u64)| {
         *client
     });
-    let limits = Limits::new(NonZeroU32::MAX, NonZeroU32::MAX, NonZeroU32::MAX);
+    let limits = Limits::new(u32::MAX, u32::MAX, u32::MAX);
     let charges = [
         Charge::new((1, [0, 0], 42), limits),
         Charge::new((2, [7, 8], 42), limits),

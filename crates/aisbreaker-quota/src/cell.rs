@@ -6,6 +6,7 @@
 //! the day is dropped. A list therefore has at most 298 pairs, and catching up after any idle time
 //! is one pass over it.
 
+mod counting;
 mod fold;
 mod list;
 mod packed;

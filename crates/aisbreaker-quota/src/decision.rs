@@ -12,47 +12,47 @@ use std::hash::Hash;
 
 pub(crate) use self::fast_path::{lock_and_charge, refuse_tracked};
 pub(crate) use self::violation::{Violation, find_violation};
-use crate::cell::Cell;
 use crate::charge::Charge;
 use crate::outcome::{Admitted, Refusal};
 use crate::overflow::{Cells, Overflow};
+use crate::policy::{CounterCell, Policy};
 use crate::slots::Moment;
-use crate::standings::{CellState, Standings};
+use crate::standings::Standings;
 use crate::table::{Locked, Table};
 
 /// A decision in progress, with the stripes of its counters locked.
-pub(crate) struct Decision<'a, K, const N: usize> {
-    table: &'a Table<K>,
-    overflow: &'a Overflow,
-    charges: &'a [Charge<K>; N],
+pub(crate) struct Decision<'a, K, L: Policy, const N: usize> {
+    table: &'a Table<K, L>,
+    overflow: &'a Overflow<L>,
+    charges: &'a [Charge<K, L>; N],
     now: Moment,
-    locked: Locked<'a, K, N>,
+    locked: Locked<'a, K, L, N>,
     /// What each counter counts in each window.
-    used: [[u32; 3]; N],
+    used: [L::Totals; N],
     /// Where the keys that are not tracked are counted; `None` for tracked keys.
-    untracked: [Option<Untracked>; N],
+    untracked: [Option<Untracked<L::Cell>>; N],
     /// The overflow cells, once an untracked key needs them. Locked last.
-    overflow_cells: Option<Cells<'a>>,
+    overflow_cells: Option<Cells<'a, L>>,
     /// How many keys have room reserved in the table but are not inserted yet.
     reserved: usize,
 }
 
 /// Where a key that is not tracked is counted.
 #[derive(Clone, Debug)]
-enum Untracked {
+enum Untracked<C> {
     /// In this new cell of its own.
-    New(Cell),
+    New(C),
     /// In the overflow cell of this class of limits.
     Overflow(usize),
 }
 
-impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
+impl<'a, K: Clone + Eq + Hash, L: Policy, const N: usize> Decision<'a, K, L, N> {
     /// Creates a decision on these charges, whose stripes are locked.
     pub(crate) fn new(
-        locked: Locked<'a, K, N>,
-        table: &'a Table<K>,
-        overflow: &'a Overflow,
-        charges: &'a [Charge<K>; N],
+        locked: Locked<'a, K, L, N>,
+        table: &'a Table<K, L>,
+        overflow: &'a Overflow<L>,
+        charges: &'a [Charge<K, L>; N],
         now: Moment,
     ) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
             charges,
             now,
             locked,
-            used: [[0; 3]; N],
+            used: [L::ZERO; N],
             untracked: [const { None }; N],
             overflow_cells: None,
             reserved: 0,
@@ -71,7 +71,7 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
     /// Charges `weight` to every counter, or to none.
     #[cold]
     #[inline(never)]
-    pub(crate) fn charge(mut self, weight: u32) -> Result<Admitted<N>, Refusal<N>> {
+    pub(crate) fn charge(mut self, weight: u32) -> Result<Admitted<N, L>, Refusal<N, L>> {
         if !self.advance_tracked() {
             self.place_untracked(Table::reserve);
         }
@@ -95,9 +95,11 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
             self.place_untracked(Table::reserve);
         }
         let mut fits = true;
-        for (index, [_, _, day]) in self.used.iter().enumerate() {
-            let total = u64::from(*day).saturating_add(self.needed(index, weight));
-            fits &= total <= u64::from(u32::MAX);
+        for (index, used) in self.used.iter().enumerate() {
+            for used in used.as_ref() {
+                let total = u64::from(*used).saturating_add(self.needed(index, weight));
+                fits &= total <= u64::from(u32::MAX);
+            }
         }
         if fits {
             self.commit(weight);
@@ -106,7 +108,7 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
     }
 
     /// Reads the standing of every limit.
-    pub(crate) fn peek(mut self) -> Standings<N> {
+    pub(crate) fn peek(mut self) -> Standings<N, L> {
         if !self.advance_tracked() {
             self.place_untracked(|table| !table.is_full());
         }
@@ -115,12 +117,12 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
 
     /// Advances and reads all tracked counters. Returns whether every key is tracked.
     fn advance_tracked(&mut self) -> bool {
-        let slot = self.now.slot();
+        let tick = L::tick(self.now);
         let mut all_tracked = true;
         for ((index, charge), used) in self.charges.iter().enumerate().zip(&mut self.used) {
-            match self.locked.cell(index, &charge.key) {
+            match self.locked.cell(index, charge) {
                 Some(cell) => {
-                    cell.advance(slot);
+                    cell.advance(tick);
                     *used = cell.used();
                 }
                 None => all_tracked = false,
@@ -132,9 +134,9 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
     /// Finds a place for every key that is not tracked. `take_room` returns whether the table has
     /// room for one more key, and may reserve it.
     #[cold]
-    fn place_untracked(&mut self, take_room: fn(&Table<K>) -> bool) {
+    fn place_untracked(&mut self, take_room: fn(&Table<K, L>) -> bool) {
         for (index, charge) in self.charges.iter().enumerate() {
-            if self.locked.cell(index, &charge.key).is_some() {
+            if self.locked.cell(index, charge).is_some() {
                 continue;
             }
             let duplicate =
@@ -147,9 +149,9 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
                 Some(Untracked::New(cell)) => cell.used(),
                 Some(Untracked::Overflow(class)) => match self.overflow_cell(*class) {
                     Some(cell) => cell.used(),
-                    None => [0; 3],
+                    None => L::ZERO,
                 },
-                None => [0; 3],
+                None => L::ZERO,
             };
             if let Some(entry) = self.untracked.get_mut(index) {
                 *entry = place;
@@ -160,29 +162,35 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
         }
     }
 
-    fn place(&mut self, charge: &Charge<K>, take_room: fn(&Table<K>) -> bool) -> Untracked {
-        let slot = self.table.first_slot(self.now.slot());
+    fn place(
+        &mut self,
+        charge: &Charge<K, L>,
+        take_room: fn(&Table<K, L>) -> bool,
+    ) -> Untracked<L::Cell> {
+        let grid = charge.limits.grid();
+        let tick = self.table.first_tick(L::tick(self.now));
         let has_room = take_room(self.table);
         if has_room {
             self.reserved = self.reserved.saturating_add(1);
-            if !self.overflow.is_active(slot) {
-                return Untracked::New(Cell::fresh(slot));
+            if !self.overflow.is_active(tick) {
+                return Untracked::New(L::Cell::fresh(grid, tick));
             }
         }
         let class = self.overflow.class(charge.limits);
         let Some(cell) = self.overflow_cell(class) else {
             return Untracked::Overflow(class);
         };
-        cell.advance(slot);
+        cell.advance(tick);
+        cell.widen(grid);
         if has_room {
             // Some of what the overflow cell counts may be this key's.
-            Untracked::New(cell.inherited())
+            Untracked::New(cell.inherited(grid))
         } else {
             Untracked::Overflow(class)
         }
     }
 
-    fn overflow_cell(&mut self, class: usize) -> Option<&mut Cell> {
+    fn overflow_cell(&mut self, class: usize) -> Option<&mut L::Cell> {
         self.overflow_cells
             .get_or_insert_with(|| self.overflow.lock())
             .get_mut(class)
@@ -209,19 +217,19 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
     }
 
     /// Returns why `weight` cannot be charged to every counter; `None` if it can.
-    fn refusal(&mut self, weight: u32) -> Option<Refusal<N>> {
+    fn refusal(&mut self, weight: u32) -> Option<Refusal<N, L>> {
         let mut fits = true;
         for ((index, charge), used) in self.charges.iter().enumerate().zip(&self.used) {
             let needed = self.needed(index, weight);
-            for (used, limit) in used.iter().zip(charge.limits.numbers()) {
-                fits &= u64::from(*used).saturating_add(needed) <= u64::from(limit);
+            for (used, limit) in used.as_ref().iter().zip(charge.limits.numbers().as_ref()) {
+                fits &= u64::from(*used).saturating_add(needed) <= u64::from(*limit);
             }
         }
         if fits { None } else { self.explain(weight) }
     }
 
     #[cold]
-    fn explain(&mut self, weight: u32) -> Option<Refusal<N>> {
+    fn explain(&mut self, weight: u32) -> Option<Refusal<N, L>> {
         let needed = array::from_fn(|index| self.needed(index, weight));
         let (charges, used) = (self.charges, self.used);
         let clears_at = |index, excess, window| match self.counter(index) {
@@ -230,7 +238,7 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
         };
         match find_violation(charges, &needed, &used, clears_at)? {
             Violation::TooHeavy { charge, window } => {
-                let limit = charges.get(charge)?.limits.of(window);
+                let limit = charges.get(charge)?.limits.limit(window);
                 Some(Refusal::TooHeavy {
                     charge,
                     window,
@@ -244,14 +252,14 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
     /// Charges every counter. All of them have room.
     fn commit(&mut self, weight: u32) {
         for (index, charge) in self.charges.iter().enumerate() {
-            match self.locked.cell(index, &charge.key) {
+            match self.locked.cell(index, charge) {
                 Some(cell) => cell.add(weight),
                 None => self.commit_untracked(index, charge, weight),
             }
         }
     }
 
-    fn commit_untracked(&mut self, index: usize, charge: &Charge<K>, weight: u32) {
+    fn commit_untracked(&mut self, index: usize, charge: &Charge<K, L>, weight: u32) {
         match self.untracked.get(index).cloned().flatten() {
             Some(Untracked::New(mut cell)) => {
                 cell.add(weight);
@@ -296,9 +304,9 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
     }
 
     /// Returns the counter of the charge at `index`, wherever it is.
-    fn counter(&mut self, index: usize) -> Option<&mut Cell> {
+    fn counter(&mut self, index: usize) -> Option<&mut L::Cell> {
         let charge = self.charges.get(index)?;
-        if let Some(cell) = self.locked.cell(index, &charge.key) {
+        if let Some(cell) = self.locked.cell(index, charge) {
             return Some(cell);
         }
         match self.untracked.get_mut(index)?.as_mut()? {
@@ -307,10 +315,10 @@ impl<'a, K: Clone + Eq + Hash, const N: usize> Decision<'a, K, N> {
         }
     }
 
-    fn standings(&mut self) -> Standings<N> {
+    fn standings(&mut self) -> Standings<N, L> {
         let states = array::from_fn(|index| match self.counter(index) {
             Some(cell) => cell.state(cell.used()),
-            None => CellState::UNUSED,
+            None => L::UNUSED,
         });
         Standings::new(self.now, self.charges, states)
     }

@@ -6,14 +6,18 @@ use std::time::Instant;
 
 use crate::charge::Charge;
 use crate::decision::{Decision, lock_and_charge, refuse_tracked};
+use crate::limits::Limits;
 use crate::outcome::{Admitted, Refusal};
 use crate::overflow::Overflow;
+use crate::policy::Policy;
 use crate::slots::{Epoch, Moment};
-use crate::standings::{CellState, Standings};
+use crate::standings::Standings;
 use crate::table::Table;
-use crate::window::Window;
 
 /// Counts charges per key in memory and decides which requests are admitted.
+///
+/// `L` is the kind of limits that it applies: [`Limits`], or a [`Rate`](crate::Rate) for windows of
+/// other lengths. The first charge tells the compiler which.
 ///
 /// Threads share an engine by reference, since every method takes `&self`. A decision holds the
 /// locks of its own counters, a few of the engine's many, and waits for nothing else.
@@ -21,32 +25,27 @@ use crate::window::Window;
 /// # Examples
 ///
 /// ```
-/// use std::num::NonZeroU32;
 /// use std::time::{Duration, Instant};
 ///
 /// use aisbreaker_quota::{Charge, Engine, Limits};
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let start = Instant::now();
 /// let engine = Engine::new(start, 100_000);
-/// let limits = Limits::per_minute(NonZeroU32::new(2).ok_or("zero")?);
-/// let charges = [Charge::new("ada", limits)];
+/// let charges = [Charge::new("ada", Limits::per_minute(2))];
 ///
-/// assert!(engine.charge(&charges, NonZeroU32::MIN, start).is_ok());
-/// assert!(engine.charge(&charges, NonZeroU32::MIN, start).is_ok());
-/// assert!(engine.charge(&charges, NonZeroU32::MIN, start).is_err());
-/// assert!(engine.charge(&charges, NonZeroU32::MIN, start + Duration::from_secs(61)).is_ok());
-/// # Ok(())
-/// # }
+/// assert!(engine.charge_one(&charges, start).is_ok());
+/// assert!(engine.charge_one(&charges, start).is_ok());
+/// assert!(engine.charge_one(&charges, start).is_err());
+/// assert!(engine.charge_one(&charges, start + Duration::from_secs(61)).is_ok());
 /// ```
 #[derive(Debug)]
-pub struct Engine<K> {
+pub struct Engine<K, L: Policy = Limits> {
     pub(crate) epoch: Epoch,
-    pub(crate) table: Table<K>,
-    pub(crate) overflow: Overflow,
+    pub(crate) table: Table<K, L>,
+    pub(crate) overflow: Overflow<L>,
 }
 
-impl<K: Clone + Eq + Hash> Engine<K> {
+impl<K: Clone + Eq + Hash, L: Policy> Engine<K, L> {
     /// Creates an engine that tracks at most `capacity` keys.
     ///
     /// `epoch` is where the grid of slots begins: any moment not after the first `now`. The engine
@@ -79,7 +78,11 @@ impl<K: Clone + Eq + Hash> Engine<K> {
         )
     }
 
-    pub(crate) const fn from_parts(epoch: Epoch, table: Table<K>, overflow: Overflow) -> Self {
+    pub(crate) const fn from_parts(
+        epoch: Epoch,
+        table: Table<K, L>,
+        overflow: Overflow<L>,
+    ) -> Self {
         Self {
             epoch,
             table,
@@ -90,24 +93,44 @@ impl<K: Clone + Eq + Hash> Engine<K> {
     /// Charges `weight` to every counter in `charges`, or to none.
     ///
     /// Two charges with the same key charge one counter twice: it must have room for twice the
-    /// weight. A `now` before the latest one that a counter has seen counts as that one. A refusal
+    /// weight. Rates with windows of different lengths have counters of their own. A `now` before the latest one that a counter has seen counts as that one. A refusal
     /// charges nothing and tracks no new key.
     ///
     /// # Errors
     /// [`Refusal::TooHeavy`] if the weight is above a limit, [`Refusal::Exceeded`] if a limit has
     /// too little left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::num::NonZeroU32;
+    /// use std::time::Instant;
+    ///
+    /// use aisbreaker_quota::{Charge, Engine, Limits, Refusal};
+    ///
+    /// let now = Instant::now();
+    /// let engine = Engine::new(now, 100_000);
+    /// // 1000 tokens per minute, and a request of 600.
+    /// let charges = [Charge::new("ada", Limits::per_minute(1_000))];
+    /// let weight = NonZeroU32::new(600).ok_or("no tokens")?;
+    ///
+    /// engine.charge(&charges, weight, now)?;
+    /// let refusal = engine.charge(&charges, weight, now);
+    /// assert!(matches!(refusal, Err(Refusal::Exceeded { remaining: 400, .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn charge<const N: usize>(
         &self,
-        charges: &[Charge<K>; N],
+        charges: &[Charge<K, L>; N],
         weight: NonZeroU32,
         now: Instant,
-    ) -> Result<Admitted<N>, Refusal<N>> {
+    ) -> Result<Admitted<N, L>, Refusal<N, L>> {
         if let Some(refusal) = too_heavy(charges, weight) {
             return Err(refusal);
         }
         let moment = self.epoch.moment(now);
         let mut locked = self.table.locate(charges);
-        let mut states = [CellState::UNUSED; N];
+        let mut states = [L::UNUSED; N];
         if !lock_and_charge(&mut locked, charges, weight.get(), moment, &mut states) {
             if let Some(refusal) = refuse_tracked(&mut locked, charges, weight.get(), moment) {
                 return Err(refusal);
@@ -121,6 +144,35 @@ impl<K: Clone + Eq + Hash> Engine<K> {
         })
     }
 
+    /// Charges a weight of one, as [`charge`](Self::charge) does with any weight.
+    ///
+    /// # Errors
+    /// [`Refusal::Exceeded`] if a limit has too little left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// use aisbreaker_quota::{Charge, Engine, Limits, Refusal};
+    ///
+    /// let now = Instant::now();
+    /// let engine = Engine::new(now, 100_000);
+    /// let charges = [Charge::new("ada", Limits::per_minute(1))];
+    ///
+    /// let admitted = engine.charge_one(&charges, now)?;
+    /// assert_eq!(admitted.standings().tightest().map(|(_, limit)| limit.remaining), Some(0));
+    /// assert!(matches!(engine.charge_one(&charges, now), Err(Refusal::Exceeded { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn charge_one<const N: usize>(
+        &self,
+        charges: &[Charge<K, L>; N],
+        now: Instant,
+    ) -> Result<Admitted<N, L>, Refusal<N, L>> {
+        self.charge(charges, NonZeroU32::MIN, now)
+    }
+
     /// Counts `weight` in every counter in `charges`, whatever their limits.
     ///
     /// This is for requests that were admitted elsewhere and must count here too. Nothing is
@@ -130,7 +182,7 @@ impl<K: Clone + Eq + Hash> Engine<K> {
     /// limits that the key is charged with in this engine.
     pub fn record<const N: usize>(
         &self,
-        charges: &[Charge<K>; N],
+        charges: &[Charge<K, L>; N],
         weight: NonZeroU32,
         now: Instant,
     ) {
@@ -139,16 +191,37 @@ impl<K: Clone + Eq + Hash> Engine<K> {
 
     /// Returns the standing of every limit in `charges`, without charging anything or tracking a
     /// new key.
-    pub fn peek<const N: usize>(&self, charges: &[Charge<K>; N], now: Instant) -> Standings<N> {
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// use aisbreaker_quota::{Charge, Engine, Limits, Window};
+    ///
+    /// let now = Instant::now();
+    /// let engine = Engine::new(now, 100_000);
+    /// let charges = [Charge::new("ada", Limits::per_minute(60))];
+    /// engine.charge_one(&charges, now)?;
+    ///
+    /// let minute = engine.peek(&charges, now).of(0, Window::Minute).ok_or("there is one charge")?;
+    /// assert_eq!((minute.remaining, minute.limit.get()), (59, 60));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn peek<const N: usize>(
+        &self,
+        charges: &[Charge<K, L>; N],
+        now: Instant,
+    ) -> Standings<N, L> {
         self.decision(charges, now).peek()
     }
 
     /// Locks the counters of `charges`.
     fn decision<'a, const N: usize>(
         &'a self,
-        charges: &'a [Charge<K>; N],
+        charges: &'a [Charge<K, L>; N],
         now: Instant,
-    ) -> Decision<'a, K, N> {
+    ) -> Decision<'a, K, L, N> {
         let mut locked = self.table.locate(charges);
         locked.lock(charges, &mut [(); N], |_, _, ()| false);
         let moment = self.epoch.moment(now);
@@ -157,12 +230,13 @@ impl<K: Clone + Eq + Hash> Engine<K> {
 
     /// Frees the idle counters in the next part of the engine and returns how many it freed.
     ///
-    /// A counter is idle once it stands as if never charged, a day after its last use. One call
+    /// A counter is idle once it stands as if never charged: a day after its last use, or the window
+    /// of its [`Rate`](crate::Rate) after that. One call
     /// holds the lock of some 1600 keys for well under a millisecond. Call it at an even pace:
     /// every counter is visited once in 128 calls with a capacity up to 102 400, and once in
     /// `capacity / 800` calls above that.
     pub fn sweep(&self, now: Instant) -> usize {
-        self.table.sweep(self.epoch.moment(now).slot())
+        self.table.sweep(L::tick(self.epoch.moment(now)))
     }
 
     /// Returns how many calls of [`sweep`](Self::sweep) visit every counter once. The capacity
@@ -188,16 +262,16 @@ impl<K: Clone + Eq + Hash> Engine<K> {
 
 /// Returns the refusal for the first limit below `weight`. No limit is below one.
 #[inline]
-fn too_heavy<K, const N: usize>(
-    charges: &[Charge<K>; N],
+fn too_heavy<K, L: Policy, const N: usize>(
+    charges: &[Charge<K, L>; N],
     weight: NonZeroU32,
-) -> Option<Refusal<N>> {
+) -> Option<Refusal<N, L>> {
     if weight == NonZeroU32::MIN {
         return None;
     }
     for (index, charge) in charges.iter().enumerate() {
-        for window in Window::ALL {
-            let limit = charge.limits.of(window);
+        for window in charge.limits.windows() {
+            let limit = charge.limits.limit(window);
             if weight > limit {
                 return Some(Refusal::TooHeavy {
                     charge: index,

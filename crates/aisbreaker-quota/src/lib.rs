@@ -1,8 +1,9 @@
 //! Exact sliding-window quotas: limit anything by any key, charge several limits at once or not at
 //! all, in bounded memory.
 //!
-//! [`Limits`] are amounts per [`Window`]: minute, hour and day. A [`Charge`] pairs the key of a
-//! counter with its limits. [`Engine::charge`] charges any fixed number of counters together, and
+//! [`Limits`] are amounts per [`Window`]: minute, hour and day. A [`Rate`] is an amount per window
+//! of any length, from one second to 30 days. A [`Charge`] pairs the key of a counter with its
+//! limits. [`Engine::charge`] charges any fixed number of counters together, and
 //! returns [`Admitted`] or a [`Refusal`]. Anything that is `Clone + Eq + Hash` can be a key.
 //!
 //! The crate has no runtime and no background thread, and reads no clock: time is an argument. With
@@ -11,27 +12,25 @@
 //! # Example
 //!
 //! ```
-//! use std::num::NonZeroU32;
 //! use std::time::{Duration, Instant};
 //!
 //! use aisbreaker_quota::{Charge, Engine, Limits, Refusal, Window};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let number = |number| NonZeroU32::new(number).ok_or("a limit of zero");
 //! let now = Instant::now();
 //! let engine = Engine::new(now, 100_000); // tracks at most 100 000 keys
 //!
 //! // Two requests per minute and 100 per day for each user, 1000 per hour for all of them.
-//! let per_user = Limits::per_minute(number(2)?).with(Window::Day, number(100)?);
-//! let in_total = Limits::per_hour(number(1_000)?);
+//! let per_user = Limits::per_minute(2).with(Window::Day, 100);
+//! let in_total = Limits::per_hour(1_000);
 //! let charges = [Charge::new("ada", per_user), Charge::shared("everybody", in_total)];
 //!
-//! let admitted = engine.charge(&charges, NonZeroU32::MIN, now)?;
+//! let admitted = engine.charge_one(&charges, now)?;
 //! let (_, tightest) = admitted.standings().tightest().ok_or("no charges")?;
 //! assert_eq!((tightest.window, tightest.remaining), (Window::Minute, 1));
 //!
-//! engine.charge(&charges, NonZeroU32::MIN, now)?;
-//! match engine.charge(&charges, NonZeroU32::MIN, now + Duration::from_secs(1)) {
+//! engine.charge_one(&charges, now)?;
+//! match engine.charge_one(&charges, now + Duration::from_secs(1)) {
 //!     Err(Refusal::Exceeded { charge, window, retry_after, .. }) => {
 //!         assert_eq!((charge, window), (0, Window::Minute));
 //!         assert_eq!(retry_after, Duration::from_millis(59_600));
@@ -47,7 +46,8 @@
 //! - **Never more.** No interval as long as a window admits more than the limit, wherever it begins
 //!   and whatever the pattern of bursts. Weights are counted, not requests.
 //! - **At most 1 % stricter.** A charge stops counting at most 1 % of the window late: after 60.6 s
-//!   in the minute, 3636 s in the hour and 87 264 s in the day.
+//!   in the minute, 3636 s in the hour and 87 264 s in the day, and in other windows after 101 slots
+//!   of a hundredth of their length.
 //! - **All or nothing.** A decision charges all of its counters or none, also under contention. A
 //!   refusal charges nothing and tracks no new key.
 //! - **Exact waits.** A refusal reports the limit with the longest wait. If nothing else is
@@ -56,7 +56,8 @@
 //! - **Any clock.** For a counter, time never runs backwards: a reading before the latest one that
 //!   it has seen counts as that one. A jump forward by days costs one pass over at most 298 pairs
 //!   of numbers.
-//! - **Bounded memory.** At most `capacity` keys are tracked. Further keys share 64 overflow
+//! - **Bounded memory.** At most `capacity` keys are tracked; with rates, each window of a key counts
+//!   as one. Further keys share 64 overflow
 //!   counters, those with equal limits the same one, until [`Engine::sweep`] makes room. Tracked
 //!   keys are not affected. A key that leaves the overflow starts from what its overflow counter
 //!   counts, so no charge is forgotten. A counter is freed only once it stands as if never charged.
@@ -66,10 +67,12 @@
 //! [`Refusal`] is the only error of a decision in memory. [`Refusal::Exceeded`] means that a limit
 //! has too little left now, and reports how long to wait. [`Refusal::TooHeavy`] means that the
 //! weight is above a limit, so waiting does not help; it cannot occur with a weight of one.
+//! [`InvalidLimit`] is the error of the fallible constructors of limits.
 //!
 //! With shared counters, a decision can also fail for lack of a store: `SharedRefusal::Quota` has
 //! a [`Refusal`], `SharedRefusal::Store` means that the store did not decide. [`SnapshotError`]
-//! reports why [`Engine::restore`] refused a snapshot. The crate does not panic on any input.
+//! reports why [`Engine::restore`] refused a snapshot. Only the infallible constructors
+//! of [`Limits`] and [`Rate`] panic, on a number that no limit can have; nothing else does.
 //!
 //! # Restarts
 //!
@@ -93,16 +96,22 @@
 //! |---|---|
 //! | a key with charges in up to three slots | 32 and the key, in a table 44 to 88 % full |
 //! | a busy key, with every slot of every window in use | 2600 |
+//! | a window of a key with a [`Rate`], with charges in one slot | 32 and the key |
+//! | a busy window of a key with a [`Rate`] | 900 |
 //! | all overflow counters | at most 200 000 |
 //!
 //! # Limitations
 //!
-//! - The windows are minute, hour and day.
+//! - An engine applies either [`Limits`] or rates. A minute, an hour or a day can be a [`Rate`] too;
+//!   three of them cost about three times what [`Limits`] do.
+//! - Counters in a store, and budgets, have fixed windows.
 //! - Weights and limits are 32-bit numbers from 1. A window without a limit has the largest,
 //!   4 294 967 295.
 //! - While keys share an overflow counter, the guarantees hold for that counter, which may be
 //!   stricter on each of the keys. So may a counter that began as a copy of one, for at most two
 //!   windows. A key whose limits change meanwhile moves to the overflow counter of its new limits.
+//! - A [`Rate`] may share its overflow counter with others whose windows are of similar length, at
+//!   most about twice as long. The counter then counts for the longest of them.
 //!
 //! # Features
 //!
@@ -123,8 +132,9 @@
 
 // From the interface down: `engine` is what callers use, and `snapshot` saves and restores it.
 // `decision` takes the locks and decides. `table` keeps one cell per key in bounded memory,
-// `overflow` has the cells for keys beyond the capacity. `cell` counts one key in three windows, on
-// the grid of `slots`. `shared` is the same with the cells in a store. `ledger` stands beside them: it
+// `overflow` has the cells for keys beyond the capacity. All of them are compiled for each `policy`:
+// `cell` counts one key in three windows, on the grid of `slots`, and `rate` one window of a key, on
+// a grid of its own. `shared` is the same with the cells in a store. `ledger` stands beside them: it
 // shares the clock of `slots` and counts amounts that change after the decision.
 mod cell;
 mod charge;
@@ -134,6 +144,8 @@ pub mod ledger;
 mod limits;
 mod outcome;
 mod overflow;
+mod policy;
+mod rate;
 #[cfg(feature = "redis")]
 pub mod shared;
 mod slots;
@@ -144,8 +156,10 @@ mod window;
 
 pub use charge::Charge;
 pub use engine::Engine;
-pub use limits::Limits;
+pub use limits::{InvalidLimit, Limits};
 pub use outcome::{Admitted, Refusal};
+pub use policy::Policy;
+pub use rate::Rate;
 pub use snapshot::{RestoreOptions, SnapshotError};
 pub use standings::{Standing, Standings};
 pub use window::Window;

@@ -3,21 +3,22 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::limits::Limits;
+use crate::policy::Policy;
 use crate::standings::Standings;
-use crate::window::Window;
 
 /// Proof that a request was charged to all `N` counters, with their standings after the charge.
 ///
 /// Only an engine creates one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Admitted<const N: usize> {
-    pub(crate) standings: Standings<N>,
+pub struct Admitted<const N: usize, L: Policy = Limits> {
+    pub(crate) standings: Standings<N, L>,
 }
 
-impl<const N: usize> Admitted<N> {
+impl<const N: usize, L: Policy> Admitted<N, L> {
     /// Returns the standing of every limit right after the charge.
     #[must_use]
-    pub const fn standings(&self) -> &Standings<N> {
+    pub const fn standings(&self) -> &Standings<N, L> {
         &self.standings
     }
 }
@@ -28,15 +29,16 @@ impl<const N: usize> Admitted<N> {
     reason = "the server answers every variant, so a new one is a breaking change"
 )]
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Refusal<const N: usize> {
+pub enum Refusal<const N: usize, L: Policy = Limits> {
     /// At least one limit has too little left. The fields describe the limit with the longest
     /// wait.
-    #[error("limit of {limit} per {} exceeded, admitted again in {retry_after:?}", .window.name())]
+    #[error("limit of {limit} per {} exceeded, admitted again in {retry_after:?}", L::per(*.window))]
     Exceeded {
         /// Index of the charge that the limit belongs to, in the order they were given.
         charge: usize,
-        /// The window of the limit.
-        window: Window,
+        /// The window of the limit: a [`Window`](crate::Window) of [`Limits`], or the length of
+        /// that of a [`Rate`](crate::Rate).
+        window: L::Window,
         /// The limit.
         limit: NonZeroU32,
         /// How much of it is left: too little for the request.
@@ -45,16 +47,17 @@ pub enum Refusal<const N: usize> {
         /// any moment before, the request is refused; from that moment on, it is admitted.
         retry_after: Duration,
         /// The standing of every limit of the request.
-        standings: Standings<N>,
+        standings: Standings<N, L>,
     },
     /// The weight is above a limit, so the request can never be admitted. The fields describe the
     /// first such limit.
-    #[error("weight is above the limit of {limit} per {}", .window.name())]
+    #[error("weight is above the limit of {limit} per {}", L::per(*.window))]
     TooHeavy {
         /// Index of the charge that the limit belongs to, in the order they were given.
         charge: usize,
-        /// The window of the limit.
-        window: Window,
+        /// The window of the limit: a [`Window`](crate::Window) of [`Limits`], or the length of
+        /// that of a [`Rate`](crate::Rate).
+        window: L::Window,
         /// The limit.
         limit: NonZeroU32,
     },

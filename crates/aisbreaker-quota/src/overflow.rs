@@ -10,41 +10,39 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dashmap::{RwLock, RwLockWriteGuard};
 use foldhash::quality::RandomState;
 
-use crate::cell::Cell;
-use crate::limits::Limits;
-use crate::slots::{REACH, coarse};
-use crate::window::Window;
+use crate::policy::{CounterCell, Counting, Policy, Tick};
 
 /// The number of overflow cells, and the most classes of limits that can be kept apart.
 const CELLS: usize = 64;
 
 /// The overflow cells, and until when they matter.
 #[derive(Debug)]
-pub(crate) struct Overflow {
+pub(crate) struct Overflow<L: Policy> {
     /// Decides which limits share a cell. It is random, so that nobody can choose limits that
     /// collide, and it belongs to the cells: a snapshot keeps both.
     seed: u64,
-    cells: RwLock<Vec<Cell>>,
-    /// One more than the latest fine slot charged here; zero if there was no charge.
+    cells: RwLock<Vec<L::Cell>>,
+    /// One more than the latest tick charged here; zero if there was no charge.
     used_until: AtomicU64,
 }
 
 /// The overflow cells under their one lock.
-pub(crate) type Cells<'a> = RwLockWriteGuard<'a, Vec<Cell>>;
+pub(crate) type Cells<'a, L> =
+    RwLockWriteGuard<'a, Vec<<L as Counting<<L as Policy>::Window>>::Cell>>;
 
-impl Overflow {
+impl<L: Policy> Overflow<L> {
     /// The number of overflow cells.
     pub(crate) const CELLS: usize = CELLS;
 
     /// Creates cells that count nothing, with a random seed.
     pub(crate) fn new() -> Self {
-        let cells = (0..CELLS).map(|_| Cell::fresh(0)).collect();
+        let cells = (0..CELLS).map(|_| Self::unused_cell()).collect();
         Self::from_parts(RandomState::default().hash_one(CELLS), cells, 0)
     }
 
     /// Creates the overflow from the parts in a snapshot. Missing cells count nothing.
-    pub(crate) fn from_parts(seed: u64, mut cells: Vec<Cell>, used_until: u64) -> Self {
-        cells.resize(Self::CELLS, Cell::fresh(0));
+    pub(crate) fn from_parts(seed: u64, mut cells: Vec<L::Cell>, used_until: u64) -> Self {
+        cells.resize(Self::CELLS, Self::unused_cell());
         Self {
             seed,
             cells: RwLock::new(cells),
@@ -52,43 +50,44 @@ impl Overflow {
         }
     }
 
+    fn unused_cell() -> L::Cell {
+        L::Cell::fresh(L::ANY_GRID, L::Tick::from_u64(0))
+    }
+
     pub(crate) const fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// Returns one more than the latest fine slot charged here. Call it under the lock.
+    /// Returns one more than the latest tick charged here. Call it under the lock.
     pub(crate) fn used_until(&self) -> u64 {
         self.used_until.load(Ordering::Relaxed)
     }
 
     /// Returns the index of the overflow cell for keys with these limits.
-    pub(crate) fn class(&self, limits: Limits) -> usize {
-        let mut hash = self.seed;
-        for limit in limits.numbers() {
-            hash = mix(hash ^ u64::from(limit));
-        }
-        // The upper six of 64 bits select one of 64 cells.
-        usize::try_from(hash >> 58).unwrap_or(0)
+    pub(crate) fn class(&self, limits: L) -> usize {
+        limits.overflow_class(|words| {
+            let add = |hash: u64, word| mix(hash ^ u64::from(word));
+            words.into_iter().fold(self.seed, add)
+        })
     }
 
-    /// Reports whether any overflow cell may count something at fine slot `now`.
-    pub(crate) fn is_active(&self, now: u32) -> bool {
+    /// Reports whether any overflow cell may count something at `now`.
+    pub(crate) fn is_active(&self, now: L::Tick) -> bool {
         let Some(latest) = self.used_until().checked_sub(1) else {
             return false;
         };
-        let last_used = u32::try_from(latest).unwrap_or(u32::MAX);
-        coarse(now, Window::Day).saturating_sub(coarse(last_used, Window::Day)) <= REACH
+        L::may_count(L::Tick::from_u64(latest), now)
     }
 
     /// Locks the overflow cells. Call it after all other locks of a decision are taken.
-    pub(crate) fn lock(&self) -> Cells<'_> {
+    pub(crate) fn lock(&self) -> Cells<'_, L> {
         self.cells.write()
     }
 
-    /// Records that an overflow cell was charged at fine slot `now`. Call it under the lock.
-    pub(crate) fn record_use(&self, now: u32) {
+    /// Records that an overflow cell was charged at `now`. Call it under the lock.
+    pub(crate) fn record_use(&self, now: L::Tick) {
         self.used_until
-            .fetch_max(u64::from(now).saturating_add(1), Ordering::Relaxed);
+            .fetch_max(now.into().saturating_add(1), Ordering::Relaxed);
     }
 }
 

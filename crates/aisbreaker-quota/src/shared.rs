@@ -16,13 +16,25 @@
 //! let store = StoreAddress::parse("rediss://gate:secret@redis.example:6379/0")?;
 //! let engine = SharedEngine::start(store, SharedOptions::default())?; // connects in background
 //!
-//! let limits = Limits::per_minute(NonZeroU32::new(60).ok_or("zero")?);
-//! match engine.charge(&[Charge::new("ada", limits)], NonZeroU32::MIN).await {
+//! let charges = [Charge::new("ada", Limits::per_minute(60))];
+//! match engine.charge(&charges, NonZeroU32::MIN).await {
 //!     Ok(_admitted) => println!("admitted"),
 //!     Err(SharedRefusal::Quota(refusal)) => println!("refused: {refusal}"),
 //!     Err(SharedRefusal::Store(error)) => println!("no decision: {error}"),
 //! }
 //! # Ok(())
+//! # }
+//! ```
+//!
+//! The windows are minute, hour and day. A [`Rate`](crate::Rate), with a window of another length,
+//! is not taken:
+//!
+//! ```compile_fail,E0308
+//! # use std::{num::NonZeroU32, time::Duration};
+//! # use aisbreaker_quota::{Charge, Rate, shared::SharedEngine};
+//! # async fn run(engine: SharedEngine) {
+//! let charges = [Charge::new("ada", Rate::per(Duration::from_secs(1), 10))];
+//! let decision = engine.charge(&charges, NonZeroU32::MIN).await;
 //! # }
 //! ```
 //!

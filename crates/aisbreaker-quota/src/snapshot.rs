@@ -12,10 +12,9 @@ use crc32fast::Hasher;
 
 use self::format::{EntryWriter, Header, Kind, Trailer, VERSION, read_entries};
 pub(crate) use self::{cursor::Cursor, frame::Frame};
-use crate::charge::Charge;
 use crate::engine::Engine;
-use crate::limits::Limits;
 use crate::overflow::Overflow;
+use crate::policy::Policy;
 use crate::slots::{Epoch, Moment};
 use crate::table::Table;
 
@@ -61,7 +60,7 @@ impl<K> fmt::Debug for RestoreOptions<K> {
     }
 }
 
-impl<K: Clone + Eq + Hash> Engine<K> {
+impl<K: Clone + Eq + Hash, L: Policy> Engine<K, L> {
     /// Writes all counters, calling `write` with one piece of the snapshot after the other.
     ///
     /// `encode` appends the bytes of a key: at most 65535 of them, different for different keys.
@@ -90,12 +89,12 @@ impl<K: Clone + Eq + Hash> Engine<K> {
             wall_nanos: nanos_since_1970(wall),
             overflow_seed: self.overflow.seed(),
         };
-        send(&header.to_bytes())?;
+        send(&header.to_bytes(L::MAGIC))?;
         let mut entries = EntryWriter::default();
         for index in 0..self.table.tables() {
             entries.clear();
             self.table
-                .visit_active(index, moment.slot(), |key, cell, is_shared| {
+                .visit_active(index, L::tick(moment), |key, cell, is_shared| {
                     let kind = if is_shared {
                         Kind::Shared
                     } else {
@@ -140,7 +139,7 @@ impl<K: Clone + Eq + Hash> Engine<K> {
         options: &RestoreOptions<K>,
         decode: impl FnMut(&[u8]) -> Option<K>,
     ) -> Result<Self, SnapshotError> {
-        let (header, entries) = Header::read(bytes)?;
+        let (header, entries) = Header::read(L::MAGIC, bytes)?;
         let RestoreOptions {
             now,
             wall,
@@ -158,23 +157,19 @@ impl<K: Clone + Eq + Hash> Engine<K> {
 }
 
 /// Inserts all counters into `table` and returns the overflow; `None` if an entry is invalid.
-fn read_counters<K: Clone + Eq + Hash>(
+fn read_counters<K: Clone + Eq + Hash, L: Policy>(
     entries: &[u8],
-    table: &mut Table<K>,
+    table: &mut Table<K, L>,
     overflow_seed: u64,
     mut decode: impl FnMut(&[u8]) -> Option<K>,
-) -> Option<Overflow> {
+) -> Option<Overflow<L>> {
     let mut overflow_cells = Vec::new();
     let trailer = read_entries(entries, |kind, key, cell| {
         let is_valid = match kind {
-            Kind::Individual => {
-                table.insert_unbounded(Charge::new(decode(key)?, Limits::UNLIMITED), cell)
-            }
-            Kind::Shared => {
-                table.insert_unbounded(Charge::shared(decode(key)?, Limits::UNLIMITED), cell)
-            }
+            Kind::Individual => table.insert_unbounded(decode(key)?, cell, false),
+            Kind::Shared => table.insert_unbounded(decode(key)?, cell, true),
             Kind::Overflow => {
-                let is_expected = key.is_empty() && overflow_cells.len() < Overflow::CELLS;
+                let is_expected = key.is_empty() && overflow_cells.len() < Overflow::<L>::CELLS;
                 overflow_cells.push(cell);
                 is_expected
             }

@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use crate::charge::Charge;
 use crate::limits::Limits;
+use crate::policy::Policy;
+use crate::rate::Rate;
 use crate::slots::{self, Moment};
 use crate::window::Window;
 
 /// One limit at the moment of a decision.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Standing {
-    /// The window of the limit.
-    pub window: Window,
+pub struct Standing<W = Window> {
+    /// The window of the limit: a [`Window`] of [`Limits`], or the length of that of a [`Rate`].
+    pub window: W,
     /// How much is admitted per window.
     pub limit: NonZeroU32,
     /// How much this limit still admits now. A request also needs room in its other limits.
@@ -29,15 +31,33 @@ pub struct Standing {
 /// The figures are computed on access, from a copy of the counters' state that the decision took
 /// under its locks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Standings<const N: usize> {
+pub struct Standings<const N: usize, L: Policy = Limits> {
     pub(crate) now: Moment,
-    pub(crate) limits: [Limits; N],
-    pub(crate) states: [CellState; N],
+    pub(crate) limits: [L; N],
+    pub(crate) states: [L::State; N],
 }
 
 impl<const N: usize> Standings<N> {
+    /// Returns the limit for `window` of the charge at index `charge`, in the order they were
+    /// given; `None` past the end.
+    #[must_use]
+    pub fn of(&self, charge: usize, window: Window) -> Option<Standing> {
+        self.standing(charge, window)
+    }
+}
+
+impl<const N: usize> Standings<N, Rate> {
+    /// Returns the rate of the charge at index `charge`, in the order they were given; `None` past
+    /// the end.
+    #[must_use]
+    pub fn of(&self, charge: usize) -> Option<Standing<Duration>> {
+        self.of_charge(charge).next()
+    }
+}
+
+impl<const N: usize, L: Policy> Standings<N, L> {
     #[inline]
-    pub(crate) fn new<K>(now: Moment, charges: &[Charge<K>; N], states: [CellState; N]) -> Self {
+    pub(crate) fn new<K>(now: Moment, charges: &[Charge<K, L>; N], states: [L::State; N]) -> Self {
         Self {
             now,
             limits: charges.each_ref().map(|charge| charge.limits),
@@ -45,36 +65,19 @@ impl<const N: usize> Standings<N> {
         }
     }
 
-    /// Returns the limit for `window` of the charge at index `charge`, in the order they were
-    /// given; `None` past the end.
-    #[must_use]
-    pub fn of(&self, charge: usize, window: Window) -> Option<Standing> {
-        let limit = self.limits.get(charge)?.of(window);
-        let state = self.states.get(charge)?;
-        let used = window.pick(state.used);
-        let reset = match used {
-            0 => Duration::ZERO,
-            _ => self.now.until(slots::expiry(state.oldest(window), window)),
-        };
-        Some(Standing {
-            window,
-            limit,
-            remaining: limit.get().saturating_sub(used),
-            reset,
-        })
-    }
-
-    /// Iterates over the three limits of the charge at index `charge`, shortest window first;
-    /// empty past the end.
-    pub fn of_charge(&self, charge: usize) -> impl Iterator<Item = Standing> + '_ {
-        Window::ALL
+    /// Iterates over the limits of the charge at index `charge`, shortest window first; empty past
+    /// the end. [`Limits`] have three, a [`Rate`] is one.
+    pub fn of_charge(&self, charge: usize) -> impl Iterator<Item = Standing<L::Window>> + '_ {
+        let windows = self.limits.get(charge).map(L::windows);
+        windows
             .into_iter()
-            .filter_map(move |window| self.of(charge, window))
+            .flatten()
+            .filter_map(move |window| self.standing(charge, window))
     }
 
     /// Iterates over every limit with the index of its charge, in the order of the charges,
     /// shortest window first.
-    pub fn iter(&self) -> impl Iterator<Item = (usize, Standing)> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = (usize, Standing<L::Window>)> + '_ {
         (0..N).flat_map(move |charge| {
             self.of_charge(charge)
                 .map(move |standing| (charge, standing))
@@ -86,9 +89,14 @@ impl<const N: usize> Standings<N> {
     ///
     /// On a tie, this is the one that resets last, since it decides the wait.
     #[must_use]
-    pub fn tightest(&self) -> Option<(usize, Standing)> {
+    pub fn tightest(&self) -> Option<(usize, Standing<L::Window>)> {
         self.iter()
             .min_by_key(|(_, standing)| (standing.remaining, Reverse(standing.reset)))
+    }
+
+    fn standing(&self, charge: usize, window: L::Window) -> Option<Standing<L::Window>> {
+        let (limits, state) = (self.limits.get(charge)?, self.states.get(charge)?);
+        Some(limits.standing(window, state, self.now))
     }
 }
 

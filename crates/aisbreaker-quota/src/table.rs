@@ -1,4 +1,4 @@
-//! One cell per key, in bounded memory, behind striped locks.
+//! One cell per key and grid, in bounded memory, behind striped locks.
 //!
 //! A stripe is a lock and the tables behind it. Individual counters ([`Charge::new`]) are spread by
 //! shard over many stripes of one table each. All shared counters ([`Charge::shared`]) are in the
@@ -12,15 +12,15 @@ mod locked;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::hint::spin_loop;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::{RwLock, RwLockWriteGuard};
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
 pub(crate) use self::locked::Locked;
-use crate::cell::Cell;
 use crate::charge::Charge;
+use crate::policy::{CounterCell, Counting, Policy, Tick};
 
 /// Keys per table when the engine is full: 78 % of 2048 buckets.
 const KEYS_PER_TABLE: usize = 1_600;
@@ -35,18 +35,18 @@ const SMALL_TABLE: usize = 64;
 const SPINS_BEFORE_SLEEP: u32 = 100;
 
 /// Keys and their cells.
-type Keys<K> = HashTable<(K, Cell)>;
+type Keys<K, L> = HashTable<(K, <L as Counting<<L as Policy>::Window>>::Cell)>;
 
 /// A lock on a pair of cache lines of its own, and the tables behind it.
 #[repr(align(128))]
-struct Stripe<K>(RwLock<Box<[Keys<K>]>>);
+struct Stripe<K, L: Policy>(RwLock<Box<[Keys<K, L>]>>);
 
-type Guard<'a, K> = RwLockWriteGuard<'a, Box<[Keys<K>]>>;
+type Guard<'a, K, L> = RwLockWriteGuard<'a, Box<[Keys<K, L>]>>;
 
 /// All tracked keys.
-pub(crate) struct Table<K> {
+pub(crate) struct Table<K, L: Policy> {
     /// The stripes of individual counters, then the one of shared counters.
-    stripes: Box<[Stripe<K>]>,
+    stripes: Box<[Stripe<K, L>]>,
     /// How many stripes individual counters have, and how many tables shared ones have.
     spread: u32,
     hasher: RandomState,
@@ -56,8 +56,8 @@ pub(crate) struct Table<K> {
     capacity: usize,
     /// Keys in the tables, plus those that have room reserved.
     tracked: AtomicUsize,
-    /// The latest fine slot in which a cell was freed. A new cell must not start before it.
-    freed_at: AtomicU32,
+    /// The latest tick at which a cell was freed. A new cell must not start before it.
+    freed_at: AtomicU64,
     next_to_sweep: AtomicUsize,
 }
 
@@ -81,7 +81,7 @@ impl Location {
     }
 }
 
-impl<K: Eq + Hash> Table<K> {
+impl<K: Eq + Hash, L: Policy> Table<K, L> {
     /// Creates a table for at most `capacity` keys.
     pub(crate) fn new(capacity: usize, shard_by: Option<fn(&K) -> u64>) -> Self {
         let spread = capacity
@@ -100,7 +100,7 @@ impl<K: Eq + Hash> Table<K> {
             shard_by,
             capacity,
             tracked: AtomicUsize::new(0),
-            freed_at: AtomicU32::new(0),
+            freed_at: AtomicU64::new(0),
             next_to_sweep: AtomicUsize::new(0),
         }
     }
@@ -133,19 +133,31 @@ impl<K: Eq + Hash> Table<K> {
         self.tracked.fetch_sub(keys, Ordering::Relaxed);
     }
 
-    /// Returns the slot in which a new cell starts when the clock says `now`.
-    pub(crate) fn first_slot(&self, now: u32) -> u32 {
-        now.max(self.freed_at.load(Ordering::Relaxed))
+    /// Returns the tick at which a new cell starts when the clock says `now`.
+    pub(crate) fn first_tick(&self, now: L::Tick) -> L::Tick {
+        now.max(self.freed_at())
     }
 
     /// Locates the cells of all charges, without locking anything yet.
     #[inline]
-    pub(crate) fn locate<const N: usize>(&self, charges: &[Charge<K>; N]) -> Locked<'_, K, N> {
-        Locked::new(self, charges.each_ref().map(|charge| self.location(charge)))
+    pub(crate) fn locate<const N: usize>(
+        &self,
+        charges: &[Charge<K, L>; N],
+    ) -> Locked<'_, K, L, N> {
+        Locked::new(
+            self,
+            charges.each_ref().map(
+                |Charge {
+                     key,
+                     limits,
+                     shared,
+                 }| self.location(key, limits.grid(), *shared),
+            ),
+        )
     }
 
     /// Frees the idle cells of the next table in turn and returns how many it freed.
-    pub(crate) fn sweep(&self, now: u32) -> usize {
+    pub(crate) fn sweep(&self, now: L::Tick) -> usize {
         let turn = self.next_to_sweep.fetch_add(1, Ordering::Relaxed);
         let (stripe, table, _) = self.position(turn.checked_rem(self.tables()).unwrap_or(0));
         let Some(Stripe(lock)) = self.stripes.get(stripe) else {
@@ -159,10 +171,10 @@ impl<K: Eq + Hash> Table<K> {
         keys.retain(|(_, cell)| !cell.is_idle(now));
         let freed = len_before.saturating_sub(keys.len());
         if freed > 0 {
-            self.freed_at.fetch_max(now, Ordering::Relaxed);
+            self.freed_at.fetch_max(now.into(), Ordering::Relaxed);
             self.release(freed);
             if keys.capacity() >= SMALL_TABLE && keys.len() <= keys.capacity() / 4 {
-                keys.shrink_to_fit(|(key, _)| self.hasher.hash_one(key));
+                keys.shrink_to_fit(|(key, cell)| self.hasher.hash_one((key, cell.grid())));
             }
         }
         freed
@@ -173,8 +185,8 @@ impl<K: Eq + Hash> Table<K> {
     pub(crate) fn visit_active(
         &self,
         index: usize,
-        now: u32,
-        mut visit: impl FnMut(&K, &Cell, bool),
+        now: L::Tick,
+        mut visit: impl FnMut(&K, &L::Cell, bool),
     ) {
         let (stripe, table, is_shared) = self.position(index);
         let Some(Stripe(lock)) = self.stripes.get(stripe) else {
@@ -189,8 +201,9 @@ impl<K: Eq + Hash> Table<K> {
     }
 
     /// Tracks one more key, beyond the capacity if need be; `false` if it is tracked already.
-    pub(crate) fn insert_unbounded(&mut self, charge: Charge<K>, cell: Cell) -> bool {
-        let location = self.location(&charge);
+    pub(crate) fn insert_unbounded(&mut self, key: K, cell: L::Cell, is_shared: bool) -> bool {
+        let grid = cell.grid();
+        let location = self.location(&key, grid, is_shared);
         let hash = location.hash;
         let hasher = &self.hasher;
         let Ok(stripe) = usize::try_from(location.stripe()) else {
@@ -202,22 +215,25 @@ impl<K: Eq + Hash> Table<K> {
         let Some(keys) = lock.get_mut().get_mut(location.table()) else {
             return false;
         };
-        if keys.find(hash, |(known, _)| *known == charge.key).is_some() {
+        let is_same = |(known, cell): &(K, L::Cell)| *known == key && cell.grid() == grid;
+        if keys.find(hash, is_same).is_some() {
             return false;
         }
-        keys.insert_unique(hash, (charge.key, cell), |(key, _)| hasher.hash_one(key));
+        keys.insert_unique(hash, (key, cell), |(key, cell)| {
+            hasher.hash_one((key, cell.grid()))
+        });
         self.tracked.fetch_add(1, Ordering::Relaxed);
         true
     }
 
-    /// Returns the latest fine slot in which a cell was freed.
-    pub(crate) fn freed_at(&self) -> u32 {
-        self.freed_at.load(Ordering::Relaxed)
+    /// Returns the latest tick at which a cell was freed.
+    pub(crate) fn freed_at(&self) -> L::Tick {
+        L::Tick::from_u64(self.freed_at.load(Ordering::Relaxed))
     }
 
-    /// Sets the latest fine slot in which a cell was freed.
-    pub(crate) fn set_freed_at(&mut self, slot: u32) {
-        *self.freed_at.get_mut() = slot;
+    /// Sets the latest tick at which a cell was freed.
+    pub(crate) fn set_freed_at(&mut self, tick: L::Tick) {
+        *self.freed_at.get_mut() = tick.into();
     }
 
     /// Returns the stripe of the table at `index`, the table's index in that stripe, and whether
@@ -234,9 +250,9 @@ impl<K: Eq + Hash> Table<K> {
     /// Stripe and table come from bits of the hash that a hash table does not use for its buckets:
     /// those are the lowest and the highest.
     #[inline]
-    fn location(&self, charge: &Charge<K>) -> Location {
-        let hash = self.hasher.hash_one(&charge.key);
-        if charge.shared {
+    fn location(&self, key: &K, grid: L::Grid, is_shared: bool) -> Location {
+        let hash = self.hasher.hash_one((key, grid));
+        if is_shared {
             return Location {
                 hash,
                 stripe_and_table: (u64::from(self.spread) << 32) | self.scale(hash),
@@ -244,7 +260,7 @@ impl<K: Eq + Hash> Table<K> {
         }
         let shard = self
             .shard_by
-            .map_or(hash, |shard_by| self.mix_shard(shard_by(&charge.key)));
+            .map_or(hash, |shard_by| self.mix_shard(shard_by(key)));
         Location {
             hash,
             stripe_and_table: self.scale(shard) << 32,
@@ -264,7 +280,7 @@ impl<K: Eq + Hash> Table<K> {
     }
 
     #[inline]
-    fn lock_stripe(&self, index: u64) -> Option<Guard<'_, K>> {
+    fn lock_stripe(&self, index: u64) -> Option<Guard<'_, K, L>> {
         let Stripe(lock) = self.stripes.get(usize::try_from(index).ok()?)?;
         lock.try_write().or_else(|| Some(spin_then_lock(lock)))
     }
@@ -284,7 +300,7 @@ fn spin_then_lock<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write()
 }
 
-impl<K> fmt::Debug for Table<K> {
+impl<K, L: Policy> fmt::Debug for Table<K, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table")
             .field("capacity", &self.capacity)

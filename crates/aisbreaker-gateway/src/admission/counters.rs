@@ -199,8 +199,8 @@ pub(crate) fn per_minute_charges(
 ) -> [Charge<CounterId>; 2] {
     let id = |client| CounterId::without_key(scope, client);
     [
-        Charge::new(id(Some(client)), Limits::per_minute(per_client)),
-        Charge::shared(id(None), Limits::per_minute(global)),
+        Charge::new(id(Some(client)), Limits::per_minute(per_client.get())),
+        Charge::shared(id(None), Limits::per_minute(global.get())),
     ]
 }
 
@@ -210,7 +210,7 @@ pub(crate) fn offline_failure_charge(
     per_client: NonZeroU32,
 ) -> [Charge<CounterId>; 1] {
     let id = CounterId::without_key(Scope::OfflineFailure, Some(client));
-    [Charge::new(id, Limits::per_minute(per_client))]
+    [Charge::new(id, Limits::per_minute(per_client.get()))]
 }
 
 /// Returns the first 128 bits of a key's id: all of a `jti`, and enough of a digest.
@@ -220,8 +220,8 @@ pub(crate) fn counter_name(id: KeyId) -> [u8; 16] {
 
 fn limits(limits: &RequestLimits) -> Limits {
     Limits::new(
-        limits.requests_per_minute,
-        limits.requests_per_hour,
-        limits.requests_per_day,
+        limits.requests_per_minute.get(),
+        limits.requests_per_hour.get(),
+        limits.requests_per_day.get(),
     )
 }

@@ -6,8 +6,9 @@ use std::hash::Hash;
 use super::violation::{Violation, find_violation};
 use crate::charge::Charge;
 use crate::outcome::Refusal;
+use crate::policy::{CounterCell, Policy};
 use crate::slots::Moment;
-use crate::standings::{CellState, Standings};
+use crate::standings::Standings;
 use crate::table::Locked;
 
 /// Takes all locks, and charges every counter if each key is tracked and named once and every limit
@@ -16,23 +17,23 @@ use crate::table::Locked;
 /// Each counter is charged as soon as it is found to have room, and the charge is undone if a later
 /// counter has none. No other thread can observe that, since all locks are held by then.
 #[inline]
-pub(crate) fn lock_and_charge<K: Eq + Hash, const N: usize>(
-    locked: &mut Locked<'_, K, N>,
-    charges: &[Charge<K>; N],
+pub(crate) fn lock_and_charge<K: Eq + Hash, L: Policy, const N: usize>(
+    locked: &mut Locked<'_, K, L, N>,
+    charges: &[Charge<K, L>; N],
     weight: u32,
     now: Moment,
-    states: &mut [CellState; N],
+    states: &mut [L::State; N],
 ) -> bool {
-    let (slot, simple) = (now.slot(), !locked.may_have_duplicates());
+    let (tick, simple) = (L::tick(now), !locked.may_have_duplicates());
     let charged = locked.lock(charges, states, |cell, limits, state| {
-        cell.advance(slot);
+        cell.advance(tick);
         let mut fits = simple;
         // The totals are not read back after the charge, since the processor would have to wait for
         // its own write.
         let mut totals = cell.used();
-        for (total, limit) in totals.iter_mut().zip(limits.numbers()) {
+        for (total, limit) in totals.as_mut().iter_mut().zip(limits.numbers().as_ref()) {
             let more = total.checked_add(weight);
-            fits &= more.is_some_and(|more| more <= limit);
+            fits &= more.is_some_and(|more| more <= *limit);
             *total = more.unwrap_or(u32::MAX);
         }
         if fits {
@@ -49,21 +50,21 @@ pub(crate) fn lock_and_charge<K: Eq + Hash, const N: usize>(
 
 /// Refuses a request because a limit has too little left. Returns `None` unless that is so, and
 /// each key is tracked and named once.
-pub(crate) fn refuse_tracked<K: Eq + Hash, const N: usize>(
-    locked: &mut Locked<'_, K, N>,
-    charges: &[Charge<K>; N],
+pub(crate) fn refuse_tracked<K: Eq + Hash, L: Policy, const N: usize>(
+    locked: &mut Locked<'_, K, L, N>,
+    charges: &[Charge<K, L>; N],
     weight: u32,
     now: Moment,
-) -> Option<Refusal<N>> {
+) -> Option<Refusal<N, L>> {
     if locked.may_have_duplicates() {
         return None;
     }
-    let (slot, mut used, mut states) = (now.slot(), [[0; 3]; N], [CellState::UNUSED; N]);
+    let (tick, mut used, mut states) = (L::tick(now), [L::ZERO; N], [L::UNUSED; N]);
     for (((index, charge), used), state) in
         charges.iter().enumerate().zip(&mut used).zip(&mut states)
     {
-        let cell = locked.cell(index, &charge.key)?;
-        cell.advance(slot);
+        let cell = locked.cell(index, charge)?;
+        cell.advance(tick);
         *used = cell.used();
         *state = cell.state(*used);
     }
@@ -71,7 +72,7 @@ pub(crate) fn refuse_tracked<K: Eq + Hash, const N: usize>(
         let Some(charge) = charges.get(index) else {
             return 0;
         };
-        match locked.cell(index, &charge.key) {
+        match locked.cell(index, charge) {
             Some(cell) => cell.clears_at(excess, window),
             None => 0,
         }
@@ -86,9 +87,9 @@ pub(crate) fn refuse_tracked<K: Eq + Hash, const N: usize>(
 
 /// Undoes the charges of the first `charged` visits.
 #[cold]
-fn undo_charges<K: Eq + Hash, const N: usize>(
-    locked: &mut Locked<'_, K, N>,
-    charges: &[Charge<K>; N],
+fn undo_charges<K: Eq + Hash, L: Policy, const N: usize>(
+    locked: &mut Locked<'_, K, L, N>,
+    charges: &[Charge<K, L>; N],
     weight: u32,
     charged: usize,
 ) {
@@ -99,7 +100,7 @@ fn undo_charges<K: Eq + Hash, const N: usize>(
         let Some(charge) = charges.get(index) else {
             continue;
         };
-        if let Some(cell) = locked.cell(index, &charge.key) {
+        if let Some(cell) = locked.cell(index, charge) {
             cell.undo_add(weight);
         }
     }

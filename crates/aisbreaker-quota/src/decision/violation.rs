@@ -2,40 +2,40 @@
 
 use crate::charge::Charge;
 use crate::outcome::Refusal;
+use crate::policy::Policy;
 use crate::standings::Standings;
-use crate::window::Window;
 
 /// Why a request cannot be admitted.
-pub(crate) enum Violation {
+pub(crate) enum Violation<W> {
     /// Of the limits with too little left, the one with the longest wait.
-    Exceeded(ExceededLimit),
+    Exceeded(ExceededLimit<W>),
     /// The request needs more than this limit ever has.
-    TooHeavy { charge: usize, window: Window },
+    TooHeavy { charge: usize, window: W },
 }
 
 /// A limit with too little left.
-pub(crate) struct ExceededLimit {
+pub(crate) struct ExceededLimit<W> {
     pub(crate) charge: usize,
-    pub(crate) window: Window,
+    pub(crate) window: W,
     pub(crate) remaining: u32,
-    /// The first fine slot in which it has enough left.
+    /// The first tick at which it has enough left.
     pub(crate) clears_at: u64,
 }
 
-impl ExceededLimit {
+impl<W: Copy> ExceededLimit<W> {
     /// Builds the refusal for this limit.
-    pub(crate) fn refusal<K, const N: usize>(
+    pub(crate) fn refusal<K, L: Policy<Window = W>, const N: usize>(
         self,
-        charges: &[Charge<K>; N],
-        standings: Standings<N>,
-    ) -> Option<Refusal<N>> {
-        let limit = charges.get(self.charge)?.limits.of(self.window);
+        charges: &[Charge<K, L>; N],
+        standings: Standings<N, L>,
+    ) -> Option<Refusal<N, L>> {
+        let limit = charges.get(self.charge)?.limits.limit(self.window);
         Some(Refusal::Exceeded {
             charge: self.charge,
             window: self.window,
             limit,
             remaining: self.remaining,
-            retry_after: standings.now.until(self.clears_at),
+            retry_after: L::until(standings.now, self.clears_at),
             standings,
         })
     }
@@ -44,19 +44,19 @@ impl ExceededLimit {
 /// Returns why counters that count `used` cannot take what the request needs; `None` if they can.
 ///
 /// `needed` has for each charge what it needs of its counter. `clears_at` takes the index of a
-/// charge, an amount and a window, and returns the first fine slot in which that much of what the
-/// counter counts in the window has expired.
-pub(crate) fn find_violation<K, const N: usize>(
-    charges: &[Charge<K>; N],
+/// charge, an amount and a window, and returns the first tick at which that much of what the counter
+/// counts in the window has expired.
+pub(crate) fn find_violation<K, L: Policy, const N: usize>(
+    charges: &[Charge<K, L>; N],
     needed: &[u64; N],
-    used: &[[u32; 3]; N],
-    mut clears_at: impl FnMut(usize, u64, Window) -> u64,
-) -> Option<Violation> {
-    let mut worst: Option<ExceededLimit> = None;
+    used: &[L::Totals; N],
+    mut clears_at: impl FnMut(usize, u64, L::Window) -> u64,
+) -> Option<Violation<L::Window>> {
+    let mut worst: Option<ExceededLimit<L::Window>> = None;
     for (((index, charge), totals), needed) in charges.iter().enumerate().zip(used).zip(needed) {
-        for window in Window::ALL {
-            let limit = u64::from(charge.limits.of(window).get());
-            let used = window.pick(*totals);
+        for window in charge.limits.windows() {
+            let limit = u64::from(charge.limits.limit(window).get());
+            let used = L::pick(window, *totals);
             let excess = u64::from(used)
                 .saturating_add(*needed)
                 .saturating_sub(limit);
@@ -69,14 +69,14 @@ pub(crate) fn find_violation<K, const N: usize>(
                     window,
                 });
             }
-            let slot = clears_at(index, excess, window);
-            if worst.as_ref().is_none_or(|worst| slot > worst.clears_at) {
-                let remaining = charge.limits.of(window).get().saturating_sub(used);
+            let tick = clears_at(index, excess, window);
+            if worst.as_ref().is_none_or(|worst| tick > worst.clears_at) {
+                let remaining = charge.limits.limit(window).get().saturating_sub(used);
                 worst = Some(ExceededLimit {
                     charge: index,
                     window,
                     remaining,
-                    clears_at: slot,
+                    clears_at: tick,
                 });
             }
         }

@@ -3,8 +3,8 @@
 //! All numbers are little endian. The header has the magic, the format version, the engine's clock
 //! and the wall clock in nanoseconds, and the seed of the overflow. Entries follow, each a byte for
 //! its kind, the lengths of key and cell in 16 bits each, the key, and the packed cell. The trailer
-//! has a kind of its own, the latest slot in which a cell was freed, one more than the latest slot
-//! in which an overflow cell was charged, the number of entries, and the CRC-32 of everything
+//! has a kind of its own, the latest tick at which a cell was freed, one more than the latest tick at
+//! which an overflow cell was charged, the number of entries, and the CRC-32 of everything
 //! before it.
 //!
 //! The checksum detects accidental damage: every change within 32 bits for certain, any other with
@@ -12,15 +12,14 @@
 //! file. So the reader validates everything else as well.
 
 use super::{Cursor, SnapshotError, frame::Frame};
-use crate::cell::Cell;
+use crate::policy::{CounterCell, Tick};
 
-const MAGIC: [u8; 8] = *b"aisbqta\x1a";
 pub(super) const VERSION: u32 = 1;
 
 /// Bytes of magic, version, two clocks and seed.
 const HEADER_LEN: usize = 36;
 
-/// Bytes of the trailer and the checksum.
+/// Bytes of the shortest trailer and the checksum.
 const TRAILER_LEN: usize = 25;
 
 const TRAILER: u8 = 0;
@@ -44,9 +43,9 @@ pub(super) struct Header {
 }
 
 impl Header {
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    pub(super) fn to_bytes(&self, magic: [u8; 8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER_LEN);
-        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&magic);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         for number in [self.clock_nanos, self.wall_nanos, self.overflow_seed] {
             bytes.extend_from_slice(&number.to_le_bytes());
@@ -56,9 +55,9 @@ impl Header {
 
     /// Reads the header of a snapshot that is whole. Returns the bytes between it and the checksum
     /// as well.
-    pub(super) fn read(bytes: &[u8]) -> Result<(Self, &[u8]), SnapshotError> {
+    pub(super) fn read(magic: [u8; 8], bytes: &[u8]) -> Result<(Self, &[u8]), SnapshotError> {
         let frame = Frame {
-            magic: MAGIC,
+            magic,
             version: VERSION,
             min_len: HEADER_LEN.saturating_add(TRAILER_LEN),
         };
@@ -74,8 +73,8 @@ impl Header {
 }
 
 /// What a snapshot ends with, besides the number of entries and the checksum.
-pub(super) struct Trailer {
-    pub(super) freed_at: u32,
+pub(super) struct Trailer<T> {
+    pub(super) freed_at: T,
     pub(super) overflow_used_until: u64,
 }
 
@@ -90,7 +89,12 @@ pub(super) struct EntryWriter {
 
 impl EntryWriter {
     /// Appends an entry. A cell has at most 298 pairs, which is 2404 bytes.
-    pub(super) fn push(&mut self, kind: Kind, encode: impl FnOnce(&mut Vec<u8>), cell: &Cell) {
+    pub(super) fn push<W>(
+        &mut self,
+        kind: Kind,
+        encode: impl FnOnce(&mut Vec<u8>),
+        cell: &impl CounterCell<W>,
+    ) {
         self.key.clear();
         self.cell.clear();
         encode(&mut self.key);
@@ -121,10 +125,9 @@ impl EntryWriter {
     }
 
     /// Appends the trailer and returns the buffer.
-    pub(super) fn finish(mut self, trailer: &Trailer) -> Vec<u8> {
+    pub(super) fn finish<T: Tick>(mut self, trailer: &Trailer<T>) -> Vec<u8> {
         self.bytes.push(TRAILER);
-        self.bytes
-            .extend_from_slice(&trailer.freed_at.to_le_bytes());
+        trailer.freed_at.pack(&mut self.bytes);
         self.bytes
             .extend_from_slice(&trailer.overflow_used_until.to_le_bytes());
         self.bytes.extend_from_slice(&self.count.to_le_bytes());
@@ -134,10 +137,13 @@ impl EntryWriter {
 
 /// Reads all entries and the trailer; `None` if any byte is invalid or `visit` rejects an entry by
 /// returning `None`.
-pub(super) fn read_entries<'a>(
+pub(super) fn read_entries<'a, W, C: CounterCell<W>>(
     bytes: &'a [u8],
-    mut visit: impl FnMut(Kind, &'a [u8], Cell) -> Option<()>,
-) -> Option<Trailer> {
+    mut visit: impl FnMut(Kind, &'a [u8], C) -> Option<()>,
+) -> Option<Trailer<C::Tick>>
+where
+    C::Tick: Tick,
+{
     let mut cursor = Cursor::new(bytes);
     let mut entries = 0_u64;
     loop {
@@ -150,12 +156,12 @@ pub(super) fn read_entries<'a>(
         };
         let (key_len, cell_len) = (cursor.u16()?, cursor.u16()?);
         let key = cursor.take(usize::from(key_len))?;
-        let cell = Cell::unpack(cursor.take(usize::from(cell_len))?)?;
+        let cell = C::unpack(cursor.take(usize::from(cell_len))?)?;
         visit(kind, key, cell)?;
         entries = entries.checked_add(1)?;
     }
     let trailer = Trailer {
-        freed_at: cursor.u32()?,
+        freed_at: Tick::unpack(&mut cursor)?,
         overflow_used_until: cursor.u64()?,
     };
     let count = cursor.u64()?;

@@ -3,24 +3,23 @@
 use std::hash::{BuildHasher, Hash};
 
 use super::{Guard, Keys, Location, Table};
-use crate::cell::Cell;
 use crate::charge::Charge;
-use crate::limits::Limits;
+use crate::policy::{CounterCell, Policy};
 
 /// The locations of a decision's counters, and the guards of their stripes once
 /// [`lock`](Self::lock) has taken them.
-pub(crate) struct Locked<'a, K, const N: usize> {
-    table: &'a Table<K>,
+pub(crate) struct Locked<'a, K, L: Policy, const N: usize> {
+    table: &'a Table<K, L>,
     locations: [Location; N],
     /// The stripes of the locations in lock order, see [`in_lock_order`].
     order: [u64; N],
     /// The guards in lock order; `None` where the stripe is the same as the one before.
-    guards: [Option<Guard<'a, K>>; N],
+    guards: [Option<Guard<'a, K, L>>; N],
 }
 
-impl<'a, K: Eq + Hash, const N: usize> Locked<'a, K, N> {
+impl<'a, K: Eq + Hash, L: Policy, const N: usize> Locked<'a, K, L, N> {
     #[inline]
-    pub(super) fn new(table: &'a Table<K>, locations: [Location; N]) -> Self {
+    pub(super) fn new(table: &'a Table<K, L>, locations: [Location; N]) -> Self {
         let order = in_lock_order(&locations);
         Self {
             table,
@@ -38,12 +37,12 @@ impl<'a, K: Eq + Hash, const N: usize> Locked<'a, K, N> {
     #[inline]
     pub(crate) fn lock<T>(
         &mut self,
-        charges: &[Charge<K>; N],
+        charges: &[Charge<K, L>; N],
         results: &mut [T; N],
-        mut visit: impl FnMut(&mut Cell, &Limits, &mut T) -> bool,
+        mut visit: impl FnMut(&mut L::Cell, &L, &mut T) -> bool,
     ) -> usize {
         let (mut visited, mut going) = (0_usize, true);
-        let mut latest: Option<(u64, &mut Guard<'_, K>)> = None;
+        let mut latest: Option<(u64, &mut Guard<'_, K, L>)> = None;
         for (held, entry) in self.guards.iter_mut().zip(&self.order) {
             let (stripe, index) = unpack(*entry);
             if latest.as_ref().is_none_or(|(locked, _)| *locked != stripe) {
@@ -64,7 +63,7 @@ impl<'a, K: Eq + Hash, const N: usize> Locked<'a, K, N> {
                 return visited;
             };
             let found = match tables.get_mut(location.table()) {
-                Some(keys) => keys.find_mut(location.hash, |(known, _)| *known == charge.key),
+                Some(keys) => keys.find_mut(location.hash, |entry| is_counter_of(entry, charge)),
                 None => None,
             };
             going = match found {
@@ -97,34 +96,38 @@ impl<'a, K: Eq + Hash, const N: usize> Locked<'a, K, N> {
     }
 
     /// Reports whether two charges name the same counter.
-    pub(crate) fn is_same(&self, one: usize, other: usize, charges: &[Charge<K>; N]) -> bool {
+    pub(crate) fn is_same(&self, one: usize, other: usize, charges: &[Charge<K, L>; N]) -> bool {
         self.locations.get(one) == self.locations.get(other)
             && charges.get(one).map(Charge::key) == charges.get(other).map(Charge::key)
+            && charges.get(one).map(|charge| charge.limits.grid())
+                == charges.get(other).map(|charge| charge.limits.grid())
     }
 
     /// Returns the cell of the charge at `index` if its key is tracked.
-    pub(crate) fn cell(&mut self, index: usize, key: &K) -> Option<&mut Cell> {
+    pub(crate) fn cell(&mut self, index: usize, charge: &Charge<K, L>) -> Option<&mut L::Cell> {
         let hash = self.locations.get(index)?.hash;
         let (_, cell) = self
             .keys(index)?
-            .find_mut(hash, |(known, _)| known == key)?;
+            .find_mut(hash, |entry| is_counter_of(entry, charge))?;
         Some(cell)
     }
 
     /// Inserts `cell` under the key of the charge at `index`, which is not tracked but has room
     /// reserved.
-    pub(crate) fn insert(&mut self, index: usize, key: K, cell: Cell) {
+    pub(crate) fn insert(&mut self, index: usize, key: K, cell: L::Cell) {
         let hasher = &self.table.hasher;
         let Some(&Location { hash, .. }) = self.locations.get(index) else {
             return;
         };
         if let Some(keys) = self.keys(index) {
-            keys.insert_unique(hash, (key, cell), |(key, _)| hasher.hash_one(key));
+            keys.insert_unique(hash, (key, cell), |(key, cell)| {
+                hasher.hash_one((key, cell.grid()))
+            });
         }
     }
 
     /// Returns the table of the charge at `index`. The first entry of its stripe has the guard.
-    fn keys(&mut self, index: usize) -> Option<&mut Keys<K>> {
+    fn keys(&mut self, index: usize) -> Option<&mut Keys<K, L>> {
         let location = self.locations.get(index)?;
         let first = self
             .order
@@ -137,13 +140,19 @@ impl<'a, K: Eq + Hash, const N: usize> Locked<'a, K, N> {
 
 /// Unlocks in reverse order. A waiting thread waits at the first lock that both need, and then
 /// finds the others free.
-impl<K, const N: usize> Drop for Locked<'_, K, N> {
+impl<K, L: Policy, const N: usize> Drop for Locked<'_, K, L, N> {
     #[inline]
     fn drop(&mut self) {
         for guard in self.guards.iter_mut().rev() {
             drop(guard.take());
         }
     }
+}
+
+/// Reports whether an entry is the counter of a charge.
+#[inline]
+fn is_counter_of<K: Eq, L: Policy>((key, cell): &(K, L::Cell), charge: &Charge<K, L>) -> bool {
+    *key == charge.key && cell.grid() == charge.limits.grid()
 }
 
 /// Sorts the locations by stripe. An entry has the stripe in its upper half and the index of the

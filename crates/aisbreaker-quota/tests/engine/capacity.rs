@@ -36,7 +36,7 @@ fn sweep_frees_only_idle_keys() {
 fn charge_before_the_last_sweep_counts_at_the_sweep() {
     let epoch = epoch();
     let engine = Engine::new(epoch, 10);
-    let charges = [Charge::new(1, Limits::per_day(number(1)))];
+    let charges = [Charge::new(1, Limits::per_day(1))];
     let _ = engine.charge(&charges, number(1), epoch).unwrap();
     let later = epoch + Duration::from_secs(864 * 101);
     sweep_all(&engine, later);
@@ -58,7 +58,7 @@ fn charge_before_the_last_sweep_counts_at_the_sweep() {
 fn sweep_on_an_earlier_clock_keeps_the_later_one() {
     let epoch = epoch();
     let engine = Engine::new(epoch, 100_000);
-    let own = |key| [Charge::new(key, Limits::per_day(number(1)))];
+    let own = |key| [Charge::new(key, Limits::per_day(1))];
     let (later, back) = (
         epoch + Duration::from_secs(864 * 202),
         epoch + Duration::from_secs(864 * 101),
@@ -110,7 +110,7 @@ fn tracked_keys_are_unaffected_by_a_full_table() {
 fn key_leaving_the_overflow_keeps_its_charges() {
     let epoch = epoch();
     let engine = Engine::new(epoch, 1);
-    let own = |key| [Charge::new(key, Limits::per_day(number(3)))];
+    let own = |key| [Charge::new(key, Limits::per_day(3))];
     let _ = engine.charge(&own(1), number(1), epoch).unwrap();
     let later = epoch + Duration::from_secs(86_400);
     let _ = engine.charge(&own(2), number(3), later).unwrap();
@@ -131,7 +131,7 @@ fn key_leaving_the_overflow_keeps_its_charges() {
 fn overflow_charge_counts_until_its_slot_leaves_the_day() {
     let epoch = epoch();
     let engine = Engine::new(epoch, 1);
-    let own = |key| [Charge::new(key, Limits::per_day(number(3)))];
+    let own = |key| [Charge::new(key, Limits::per_day(3))];
     let slot = Duration::from_secs(864);
     let _ = engine.charge(&own(1), number(1), epoch).unwrap();
     let _ = engine
@@ -158,7 +158,7 @@ fn overflow_charge_counts_until_its_slot_leaves_the_day() {
 fn untracked_key_on_an_earlier_clock_keeps_overflow_charges() {
     let epoch = epoch();
     let engine = Engine::new(epoch, 1);
-    let own = |key, limit| [Charge::new(key, Limits::per_day(number(limit)))];
+    let own = |key, limit| [Charge::new(key, Limits::per_day(limit))];
     let slot = Duration::from_secs(864);
     let _ = engine.charge(&own(1, 3), number(1), epoch).unwrap();
     let _ = engine
@@ -180,7 +180,7 @@ fn untracked_key_on_an_earlier_clock_keeps_overflow_charges() {
 fn record_moves_a_key_out_of_the_overflow_with_its_charges() {
     let epoch = epoch();
     let engine = Engine::new(epoch, 1);
-    let ten_a_day = |key| [Charge::new(key, Limits::per_day(number(10)))];
+    let ten_a_day = |key| [Charge::new(key, Limits::per_day(10))];
     let at = |seconds| epoch + Duration::from_secs(seconds);
     let _ = engine.charge(&ten_a_day(1), number(1), epoch).unwrap();
     let admitted = |now| {

@@ -23,7 +23,7 @@ fn chain<const N: usize>(child: u32, limit: u32) -> [Charge<u32>; N] {
         let is_child = level + 1 == levels;
         let key = if is_child { CHILDREN + child } else { level };
         let limit = if level == 0 { limit } else { PLENTY };
-        let limits = Limits::per_day(number(limit));
+        let limits = Limits::per_day(limit);
         if index < N / 2 {
             Charge::new(key, limits)
         } else {
@@ -108,7 +108,7 @@ fn line(tree: &[Node], key: usize) -> Vec<usize> {
 }
 
 fn charge(engine: &Engine<usize>, tree: &[Node], line: &[usize], now: Instant) -> bool {
-    let of = |key: usize| Charge::new(key, Limits::per_hour(number(tree[key].limit)));
+    let of = |key: usize| Charge::new(key, Limits::per_hour(tree[key].limit));
     let weight = number(1);
     match *line {
         [a] => engine.charge(&[of(a)], weight, now).is_ok(),
@@ -141,7 +141,7 @@ proptest! {
                 }
             }
             for (key, used) in used.iter().enumerate() {
-                let limits = Limits::per_hour(number(tree[key].limit));
+                let limits = Limits::per_hour(tree[key].limit);
                 let standing = engine.peek(&[Charge::new(key, limits)], now);
                 let remaining = standing.of(0, Window::Hour).unwrap().remaining;
                 prop_assert_eq!(remaining, tree[key].limit - used, "key {}", key);

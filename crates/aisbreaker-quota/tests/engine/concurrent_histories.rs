@@ -186,7 +186,7 @@ impl Scene {
 
     /// Returns what the counter of a key counts in each window.
     fn used(&self, key: usize, round: usize) -> [u32; 3] {
-        let unlimited = Limits::per_minute(number(u32::MAX));
+        let unlimited = Limits::per_minute(u32::MAX);
         let charge = if key < 2 {
             Charge::shared(key, unlimited)
         } else {
@@ -382,8 +382,8 @@ fn sixty_four_threads_that_move_the_clock_keep_every_limit() {
                     let (weight, key) = (1 + u32::try_from(random.below(3)).unwrap(), random.key());
                     let begun = clock.fetch_add(random.below(20), Ordering::SeqCst);
                     let charges = [
-                        Charge::new(key, Limits::per_minute(number(LIMIT))),
-                        Charge::shared(KEYS, Limits::per_minute(number(4 * LIMIT))),
+                        Charge::new(key, Limits::per_minute(LIMIT)),
+                        Charge::shared(KEYS, Limits::per_minute(4 * LIMIT)),
                     ];
                     if engine
                         .charge(&charges, number(weight), epoch + at(begun))

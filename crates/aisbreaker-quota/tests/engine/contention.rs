@@ -14,14 +14,14 @@ fn totals(threads: u32, limit: u32) -> (u32, u32) {
     let epoch = epoch();
     let engine = Engine::new(epoch, 1_000);
     let (admitted, steps) = (AtomicU32::new(0), 40 * limit / threads);
-    let wide = Limits::per_day(number(1_000_000));
+    let wide = Limits::per_day(1_000_000);
     thread::scope(|scope| {
         for thread in 0..threads {
             let (engine, admitted) = (&engine, &admitted);
             scope.spawn(move || {
                 for step in 0..steps {
                     let (one, other) = (thread.wrapping_mul(7).wrapping_add(step) % 20, step % 20);
-                    let limited = Charge::shared(1_000, Limits::per_hour(number(limit)));
+                    let limited = Charge::shared(1_000, Limits::per_hour(limit));
                     let charges = if step % 2 == 0 {
                         [Charge::new(one, wide), Charge::new(other, wide), limited]
                     } else {
@@ -64,10 +64,7 @@ fn threads_with_new_keys_stay_within_the_capacity() {
             let (engine, admitted) = (&engine, &admitted);
             scope.spawn(move || {
                 for step in 0..200 {
-                    let charges = [Charge::new(
-                        thread * 1_000 + step,
-                        Limits::per_minute(number(3)),
-                    )];
+                    let charges = [Charge::new(thread * 1_000 + step, Limits::per_minute(3))];
                     if engine.charge(&charges, number(1), epoch).is_ok() {
                         admitted.fetch_add(1, Ordering::Relaxed);
                     }

@@ -142,8 +142,8 @@ fn key_named_twice_is_charged_twice() {
 fn shared_and_individual_counters_of_one_key_are_separate() {
     let epoch = epoch();
     let engine = Engine::new(epoch, 10);
-    let own = [Charge::new(7, Limits::per_minute(number(1)))];
-    let shared = [Charge::shared(7, Limits::per_minute(number(1)))];
+    let own = [Charge::new(7, Limits::per_minute(1))];
+    let shared = [Charge::shared(7, Limits::per_minute(1))];
 
     let _ = engine.charge(&own, number(1), epoch).unwrap();
     let _ = engine.charge(&shared, number(1), epoch).unwrap();
@@ -183,7 +183,7 @@ fn new_limits_apply_to_earlier_charges() {
 fn time_before_the_epoch_counts_as_the_epoch() {
     let start = epoch();
     let engine = Engine::new(start + Duration::from_secs(100), 10);
-    let charges = [Charge::new(1, Limits::per_minute(number(1)))];
+    let charges = [Charge::new(1, Limits::per_minute(1))];
 
     let _ = engine.charge(&charges, number(1), start).unwrap();
     let refusal = engine.charge(&charges, number(1), start).unwrap_err();
@@ -199,8 +199,8 @@ fn record_counts_beyond_the_limits() {
     let epoch = epoch();
     let engine = Engine::new(epoch, 10);
     let charges = [
-        Charge::new(1, Limits::per_minute(number(3))),
-        Charge::new(1, Limits::per_day(number(9))),
+        Charge::new(1, Limits::per_minute(3)),
+        Charge::new(1, Limits::per_day(9)),
     ];
     engine.record(&charges, number(2), epoch);
     engine.record(&charges, number(2), epoch);

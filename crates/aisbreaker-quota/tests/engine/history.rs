@@ -1,18 +1,18 @@
 //! Plays histories to a subject and checks every result against an exact log.
 
-use aisbreaker_quota::{Charge, Refusal, Standings, Window};
+use aisbreaker_quota::{Charge, Refusal, Standings};
 
 use crate::{
-    oracle::{Log, at, is_idle},
+    oracle::{Kind, Log, elapsed},
     strategies::Call,
     subject::Subject,
 };
 
 /// A subject, the logs of its keys, and the clock.
 #[derive(Debug)]
-pub(crate) struct History<S> {
+pub(crate) struct History<S: Subject> {
     subject: S,
-    logs: Vec<Log>,
+    logs: Vec<Log<S::Limits>>,
     now: u64,
     /// The latest time at which a sweep freed a key.
     freed_at: u64,
@@ -31,7 +31,7 @@ struct OverflowClock {
 }
 
 impl<S: Subject> History<S> {
-    pub(crate) fn new(subject: S, logs: Vec<Log>) -> Self {
+    pub(crate) fn new(subject: S, logs: Vec<Log<S::Limits>>) -> Self {
         Self {
             subject,
             logs,
@@ -43,7 +43,7 @@ impl<S: Subject> History<S> {
     }
 
     /// Advances the clock, sweeps if the call says so, and charges.
-    fn play(&mut self, call: &Call) -> Result<(), Refusal<3>> {
+    fn play(&mut self, call: &Call) -> Result<(), Refusal<3, S::Limits>> {
         self.step(call);
         let weight = self.weight(call);
         self.charge(call.keys, weight)
@@ -56,11 +56,8 @@ impl<S: Subject> History<S> {
         }
     }
 
-    fn charges<const N: usize>(&self, keys: [usize; N]) -> [Charge<usize>; N] {
-        keys.map(|key| match key {
-            0 => Charge::shared(key, self.logs[key].limits),
-            _ => Charge::new(key, self.logs[key].limits),
-        })
+    fn charges<const N: usize>(&self, keys: [usize; N]) -> [Charge<usize, S::Limits>; N] {
+        keys.map(|key| self.logs[key].limits.charge(key))
     }
 
     /// Returns the weight of a call under the limits of this history.
@@ -73,13 +70,16 @@ impl<S: Subject> History<S> {
     ///
     /// No window may admit more than its limit. Unless keys have used the overflow, no refusal may
     /// be stricter than a slotted window.
-    fn charge<const N: usize>(&mut self, keys: [usize; N], weight: u32) -> Result<(), Refusal<N>> {
+    fn charge<const N: usize>(
+        &mut self,
+        keys: [usize; N],
+        weight: u32,
+    ) -> Result<(), Refusal<N, S::Limits>> {
         let result = self.subject.charge(&self.charges(keys), weight, self.now);
         // A weight above a limit is refused before the counters are looked up.
         let is_looked_up = keys.iter().all(|key| {
-            Window::ALL
-                .iter()
-                .all(|window| self.logs[*key].limits.of(*window).get() >= weight)
+            let windows = self.logs[*key].limits.windows();
+            windows.into_iter().all(|(_, _, limit)| limit >= weight)
         });
         if is_looked_up && (result.is_ok() || S::REFUSALS_ADVANCE_COUNTERS) {
             self.advance_counters(keys, result.is_ok());
@@ -135,7 +135,7 @@ impl<S: Subject> History<S> {
             let is_overflow_idle = self
                 .overflow
                 .charged
-                .is_none_or(|charged| is_idle(charged, now));
+                .is_none_or(|charged| S::Limits::is_overflow_idle(charged, now));
             if has_room && is_overflow_idle {
                 if is_admitted {
                     (log.tracked, log.seen) = (true, now);
@@ -159,7 +159,7 @@ impl<S: Subject> History<S> {
             return;
         }
         for log in &mut self.logs {
-            if log.tracked && is_idle(log.seen, self.now) {
+            if log.tracked && log.limits.is_idle(log.seen, self.now) {
                 (log.tracked, self.freed_at) = (false, self.freed_at.max(self.now));
             }
         }
@@ -175,7 +175,12 @@ impl<S: Subject> History<S> {
 
     /// Advances the clock to when a refusal said the request would be admitted, and checks that it
     /// is refused just before and admitted then.
-    fn wait_out<const N: usize>(&mut self, keys: [usize; N], weight: u32, refusal: &Refusal<N>) {
+    fn wait_out<const N: usize>(
+        &mut self,
+        keys: [usize; N],
+        weight: u32,
+        refusal: &Refusal<N, S::Limits>,
+    ) {
         let Refusal::Exceeded {
             retry_after,
             charge,
@@ -191,16 +196,27 @@ impl<S: Subject> History<S> {
             remaining < weight * u32::try_from(N).unwrap(),
             "{refusal:?}"
         );
-        assert_eq!(self.logs[keys[charge]].limits.of(window), limit);
-        assert_eq!(standings.of(charge, window).unwrap().remaining, remaining);
-        let wait = u64::try_from(retry_after.as_millis()).unwrap();
-        assert_eq!(at(wait), retry_after, "slots end on whole milliseconds");
+        let windows = self.logs[keys[charge]].limits.windows();
+        assert!(
+            windows
+                .iter()
+                .any(|(of, _, by)| *of == window && *by == limit.get())
+        );
+        let standing = standings.of_charge(charge).find(|one| one.window == window);
+        assert_eq!(standing.unwrap().remaining, remaining);
+        let unit = <S::Limits as Kind>::UNIT;
+        let wait = u64::try_from(retry_after.as_nanos() / unit.as_nanos()).unwrap();
+        assert_eq!(
+            elapsed::<S::Limits>(wait),
+            retry_after,
+            "slots end on whole units"
+        );
 
         let before = self
             .subject
             .charge(&self.charges(keys), weight, self.now + wait - 1);
         assert!(
-            matches!(before, Err(Refusal::Exceeded { retry_after, .. }) if retry_after == at(1)),
+            matches!(before, Err(Refusal::Exceeded { retry_after, .. }) if retry_after == unit),
             "{before:?}"
         );
 
@@ -217,7 +233,7 @@ impl<S: Subject> History<S> {
 /// slots would. Returns how many were admitted, and how many were refused.
 pub(crate) fn check_decisions<S: Subject>(
     subject: S,
-    logs: Vec<Log>,
+    logs: Vec<Log<S::Limits>>,
     calls: &[Call],
 ) -> [usize; 2] {
     let mut history = History::new(subject, logs);
@@ -233,9 +249,9 @@ pub(crate) fn check_decisions<S: Subject>(
     counts
 }
 
-/// Checks that a refused request is refused until its announced wait is over, to the millisecond,
-/// and admitted then. For clocks that do not step back.
-pub(crate) fn check_waits<S: Subject>(subject: S, logs: Vec<Log>, calls: &[Call]) {
+/// Checks that a refused request is refused until its announced wait is over, to the unit of
+/// time, and admitted then. For clocks that do not step back.
+pub(crate) fn check_waits<S: Subject>(subject: S, logs: Vec<Log<S::Limits>>, calls: &[Call]) {
     let mut history = History::new(subject, logs);
     for call in calls {
         history.step(call);
@@ -254,7 +270,7 @@ pub(crate) fn check_waits<S: Subject>(subject: S, logs: Vec<Log>, calls: &[Call]
 /// standings that a peek finds after it. For clocks that do not step back.
 pub(crate) fn check_refusals_change_nothing<S: Subject>(
     subject: S,
-    logs: Vec<Log>,
+    logs: Vec<Log<S::Limits>>,
     calls: &[Call],
 ) {
     let mut history = History::new(subject, logs);
@@ -274,13 +290,13 @@ pub(crate) fn check_refusals_change_nothing<S: Subject>(
 }
 
 /// Checks that what remains can be charged, and no more. For clocks that do not step back.
-pub(crate) fn check_remaining<S: Subject>(subject: S, logs: Vec<Log>, calls: &[Call]) {
+pub(crate) fn check_remaining<S: Subject>(subject: S, logs: Vec<Log<S::Limits>>, calls: &[Call]) {
     let mut history = History::new(subject, logs);
     for call in calls {
         let _either = history.play(call);
         let [key, ..] = call.keys;
         let charges = history.charges([key]);
-        let standings: Standings<1> = history.subject.peek(&charges, history.now);
+        let standings: Standings<1, S::Limits> = history.subject.peek(&charges, history.now);
         let (_, tightest) = standings.tightest().unwrap();
 
         if let Some(more) = tightest.remaining.checked_add(1) {

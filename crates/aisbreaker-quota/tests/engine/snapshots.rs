@@ -73,7 +73,7 @@ fn charge(key: u32, table: &[Limits]) -> Charge<u32> {
 fn sample() -> Vec<u8> {
     let start = some_instant();
     let engine = Engine::new(start, 3);
-    let limits = Limits::per_day(number(1_000));
+    let limits = Limits::per_day(1_000);
     for step in 0..40_u32 {
         let now = start + Duration::from_secs(u64::from(step) * 400);
         engine
@@ -202,7 +202,7 @@ proptest! {
 fn wall_clock_set_back_admits_nothing_early() {
     let start = some_instant();
     let engine = Engine::new(start, 10);
-    let charges = [Charge::new(2, Limits::per_day(number(3)))];
+    let charges = [Charge::new(2, Limits::per_day(3))];
     engine.charge(&charges, number(3), start).unwrap();
     let bytes = save(&engine, start, wall(Duration::ZERO));
     let day = Duration::from_secs(90_000);
@@ -297,7 +297,7 @@ fn hostile_snapshot_is_refused_or_yields_a_working_engine() {
             // Numbers may have any value. If the snapshot is accepted, the engine must work.
             if let Ok(engine) = restore(&sealed(&changed), some_instant(), wall(Duration::ZERO), 3)
             {
-                let charges = [0, 1, 2, 3, 4].map(|key| charge(key, &[Limits::per_day(number(9))]));
+                let charges = [0, 1, 2, 3, 4].map(|key| charge(key, &[Limits::per_day(9)]));
                 let _any = engine.charge(&charges, number(1), some_instant());
                 engine.sweep(some_instant());
             }
@@ -314,7 +314,7 @@ fn hostile_snapshot_is_refused_or_yields_a_working_engine() {
 fn restored_keys_beyond_the_capacity_are_all_tracked() {
     let start = some_instant();
     let engine = Engine::new(start, 100);
-    let spent = Limits::per_day(number(1));
+    let spent = Limits::per_day(1);
     for key in 0..100 {
         engine
             .charge(&[Charge::new(key, spent)], number(1), start)
@@ -350,7 +350,7 @@ fn restored_keys_beyond_the_capacity_are_all_tracked() {
 fn snapshot_during_charges_has_a_prefix_of_each_counter() {
     let start = some_instant();
     let engine = Engine::new(start, 1_000);
-    let limits = Limits::per_day(NonZeroU32::MAX);
+    let limits = Limits::per_day(u32::MAX);
     let (counts, is_over) = ([const { AtomicU32::new(0) }; 16], AtomicBool::new(false));
     let keys = || (0..16_u32).map(|key| charge(key, &[limits]));
     let used = |engine: &Engine<u32>| -> Vec<u32> {

@@ -1,14 +1,13 @@
 //! Random histories: limits, weights, clocks and keys.
 
-use aisbreaker_quota::{Limits, Window};
 use proptest::prelude::*;
 
-use crate::oracle::{Log, limits};
+use crate::oracle::{Kind, Log, limits};
 
 /// One call of a history.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
-    /// Change of the clock in milliseconds.
+    /// Change of the clock, in units.
     pub(crate) step: i64,
     pub(crate) keys: [usize; 3],
     pub(crate) weight: Weight,
@@ -26,13 +25,14 @@ pub(crate) enum Weight {
 
 impl Weight {
     /// Returns the weight of a call with these limits.
-    pub(crate) fn under(self, limits: impl IntoIterator<Item = Limits>) -> u32 {
+    pub(crate) fn under<L: Kind>(self, limits: impl IntoIterator<Item = L>) -> u32 {
         match self {
             Self::Of(weight) => weight,
             Self::Share(thousandths) => {
                 let numbers = limits
                     .into_iter()
-                    .flat_map(|limits| Window::ALL.map(|window| limits.of(window).get()));
+                    .flat_map(|limits| limits.windows())
+                    .map(|(_, _, limit)| limit);
                 let share = u64::from(numbers.min().unwrap()) * u64::from(thousandths) / 1_000;
                 u32::try_from(share).unwrap().max(1)
             }

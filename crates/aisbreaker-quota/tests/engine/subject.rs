@@ -3,13 +3,15 @@
 
 use std::{hash::Hash, time::Instant};
 
-use aisbreaker_quota::{Charge, Engine, Refusal, Standings};
+use aisbreaker_quota::{Charge, Engine, Limits, Policy, Refusal, Standings};
 
-use crate::oracle::{at, number, some_instant};
+use crate::oracle::{Kind, elapsed, number, some_instant};
 
-/// A system under test, with numbers for keys. Times are in milliseconds since an epoch at which
-/// slots of all windows begin.
+/// A system under test, with numbers for keys. Times are in units since an epoch at which slots of
+/// all windows begin.
 pub(crate) trait Subject {
+    type Limits: Kind;
+
     /// Whether a refused request advances the counters it names, as an admitted one does.
     const REFUSALS_ADVANCE_COUNTERS: bool;
 
@@ -19,13 +21,17 @@ pub(crate) trait Subject {
     /// Charges all counters or none. Returns the standings right after a charge.
     fn charge<const N: usize>(
         &self,
-        charges: &[Charge<usize>; N],
+        charges: &[Charge<usize, Self::Limits>; N],
         weight: u32,
         now: u64,
-    ) -> Result<Standings<N>, Refusal<N>>;
+    ) -> Result<Standings<N, Self::Limits>, Refusal<N, Self::Limits>>;
 
     /// Returns the standings without a charge.
-    fn peek<const N: usize>(&self, charges: &[Charge<usize>; N], now: u64) -> Standings<N>;
+    fn peek<const N: usize>(
+        &self,
+        charges: &[Charge<usize, Self::Limits>; N],
+        now: u64,
+    ) -> Standings<N, Self::Limits>;
 
     /// Frees every counter that is idle now. Returns `false` if the subject frees counters by
     /// itself instead.
@@ -37,13 +43,13 @@ pub(crate) trait Subject {
 
 /// The engine in memory.
 #[derive(Debug)]
-pub(crate) struct Memory {
-    engine: Engine<usize>,
+pub(crate) struct Memory<L: Policy = Limits> {
+    engine: Engine<usize, L>,
     epoch: Instant,
     capacity: usize,
 }
 
-impl Memory {
+impl<L: Kind> Memory<L> {
     pub(crate) fn new(capacity: usize) -> Self {
         let epoch = some_instant();
         Self {
@@ -63,9 +69,15 @@ impl Memory {
             capacity,
         }
     }
+
+    fn instant(&self, units: u64) -> Instant {
+        self.epoch + elapsed::<L>(units)
+    }
 }
 
-impl Subject for Memory {
+impl<L: Kind> Subject for Memory<L> {
+    type Limits = L;
+
     const REFUSALS_ADVANCE_COUNTERS: bool = true;
 
     fn capacity(&self) -> usize {
@@ -74,21 +86,21 @@ impl Subject for Memory {
 
     fn charge<const N: usize>(
         &self,
-        charges: &[Charge<usize>; N],
+        charges: &[Charge<usize, L>; N],
         weight: u32,
         now: u64,
-    ) -> Result<Standings<N>, Refusal<N>> {
-        let now = self.epoch + at(now);
+    ) -> Result<Standings<N, L>, Refusal<N, L>> {
+        let now = self.instant(now);
         let admitted = self.engine.charge(charges, number(weight), now)?;
         Ok(*admitted.standings())
     }
 
-    fn peek<const N: usize>(&self, charges: &[Charge<usize>; N], now: u64) -> Standings<N> {
-        self.engine.peek(charges, self.epoch + at(now))
+    fn peek<const N: usize>(&self, charges: &[Charge<usize, L>; N], now: u64) -> Standings<N, L> {
+        self.engine.peek(charges, self.instant(now))
     }
 
     fn sweep(&self, now: u64) -> bool {
-        sweep_all(&self.engine, self.epoch + at(now));
+        sweep_all(&self.engine, self.instant(now));
         true
     }
 
@@ -98,6 +110,9 @@ impl Subject for Memory {
 }
 
 /// Sweeps all of an engine and returns how many counters that freed.
-pub(crate) fn sweep_all<K: Clone + Eq + Hash>(engine: &Engine<K>, now: Instant) -> usize {
+pub(crate) fn sweep_all<K: Clone + Eq + Hash, L: Policy>(
+    engine: &Engine<K, L>,
+    now: Instant,
+) -> usize {
     (0..engine.sweep_steps()).map(|_| engine.sweep(now)).sum()
 }

@@ -45,7 +45,7 @@ fn chain(child: u32) -> [Charge<Name>; 10] {
             3 => (Name::Level(3), LIMIT),
             level => (Name::Level(level), PLENTY),
         };
-        let limits = Limits::per_day(number(limit));
+        let limits = Limits::per_day(limit);
         if index < 5 {
             Charge::new(name, limits)
         } else {

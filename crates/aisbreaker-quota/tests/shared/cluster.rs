@@ -46,7 +46,7 @@ async fn cluster_decides_like_one_server_with_all_counters_on_one_node() {
         nodes[0].port, nodes[1].port
     );
     let engine = connect_to(&url, options_with_lease(20)).await;
-    let charges = ["a", "b", "c", "d"].map(|key| Charge::new(key, Limits::per_day(number(100))));
+    let charges = ["a", "b", "c", "d"].map(|key| Charge::new(key, Limits::per_day(100)));
 
     for _ in 0..60 {
         engine.charge(&charges, number(1)).await.unwrap();

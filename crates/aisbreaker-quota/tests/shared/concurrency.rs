@@ -4,7 +4,6 @@ use aisbreaker_quota::{Charge, Limits, shared::SharedEngine};
 use tokio::task::JoinSet;
 
 use crate::{
-    oracle::number,
     redis_server::RedisServer,
     support::{charge, connect, options_with_prefix, per_minute},
 };
@@ -77,7 +76,7 @@ async fn engines_charge_both_counters_or_neither() {
         return;
     };
     let engines = engines(&server).await;
-    let limits = |limit| Limits::per_day(number(limit));
+    let limits = |limit| Limits::per_day(limit);
     let mut tasks = JoinSet::new();
     for (index, engine) in engines.iter().cloned().enumerate() {
         tasks.spawn(async move {

@@ -57,8 +57,7 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
 }
 
 fn limits() -> impl Strategy<Value = Vec<Limits>> {
-    let limit =
-        || prop_oneof![2 => 1_u32..5, 3 => 1_u32..60, 2 => 1_u32..=1_000_000].prop_map(number);
+    let limit = || prop_oneof![2 => 1_u32..5, 3 => 1_u32..60, 2 => 1_u32..=1_000_000];
     let limits =
         (limit(), limit(), limit()).prop_map(|(minute, hour, day)| Limits::new(minute, hour, day));
     prop::collection::vec(limits, KEYS)
@@ -175,7 +174,7 @@ async fn lists_of_every_length_fold_like_in_memory() {
         return;
     };
     let engine = connect(&redis, options()).await;
-    let limits = vec![Limits::new(number(90), number(4_000), number(400_000)); KEYS];
+    let limits = vec![Limits::new(90, 4_000, 400_000); KEYS];
     let steady = |step, count| {
         let call = Call {
             step,
@@ -204,7 +203,7 @@ async fn clock_that_steps_back_counts_as_standing_still() {
         return;
     };
     let engine = connect(&redis, options()).await;
-    let charges = [Charge::new("a", Limits::per_minute(number(2)))];
+    let charges = [Charge::new("a", Limits::per_minute(2))];
     let at = |seconds| START + Duration::from_secs(seconds);
 
     assert!(engine.charge_at(&charges, number(1), at(600)).await.is_ok());

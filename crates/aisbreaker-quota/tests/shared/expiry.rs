@@ -23,7 +23,7 @@ async fn counters_expire_a_day_after_their_last_charge() {
         names.sort_unstable();
         names
     };
-    let limits = Limits::per_day(number(2));
+    let limits = Limits::per_day(2);
     let charges = [Charge::new("ada", limits), Charge::shared("all", limits)];
 
     charge(&engine, &charges, 1).await.unwrap();
@@ -62,8 +62,7 @@ async fn hundreds_of_counters_are_charged_together() {
         return;
     };
     let engine = connect(&server, options_with_prefix("many")).await;
-    let charges: [_; MANY] =
-        std::array::from_fn(|key| Charge::new(key, Limits::per_day(number(2))));
+    let charges: [_; MANY] = std::array::from_fn(|key| Charge::new(key, Limits::per_day(2)));
 
     engine.charge(&charges, number(2)).await.unwrap();
 

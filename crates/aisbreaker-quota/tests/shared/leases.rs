@@ -141,8 +141,8 @@ async fn groups_with_a_common_counter_each_release_their_own() {
     let (leasing, plain) = (leasing(&server, 50).await, plain(&server).await);
     let group = |own| {
         [
-            Charge::new(own, Limits::per_minute(number(200))),
-            Charge::shared("all", Limits::per_minute(number(300))),
+            Charge::new(own, Limits::per_minute(200)),
+            Charge::shared("all", Limits::per_minute(300)),
         ]
     };
     let (ada, eve) = (group("ada"), group("eve"));
@@ -273,12 +273,12 @@ async fn total_admitted(redis: &RedisServer, lease: u32, limit: u32, requests: u
     for engine in 0..4 {
         let shared = connect(redis, options_with_lease(lease)).await;
         for task in 0..8 {
-            let wide = Limits::per_hour(number(1_000_000));
+            let wide = Limits::per_hour(1_000_000);
             let client = ["ada", "bob", "cid", "dan"][(engine + task) % 4];
             let charges = [
                 Charge::new(client, wide),
                 Charge::new("key", wide),
-                Charge::shared("all", Limits::per_day(number(limit))),
+                Charge::shared("all", Limits::per_day(limit)),
             ];
             tasks.spawn(admitted(shared.clone(), charges, requests));
         }
@@ -296,7 +296,7 @@ async fn dropped_engines_release_all_leases_on_a_common_counter() {
     let first = total_admitted(&redis, 50, LIMIT, 60).await;
     assert_eq!(first, 32 * 60, "there is enough for all");
     let watching = connect(&redis, options()).await;
-    let all = [Charge::shared("all", Limits::per_day(number(LIMIT)))];
+    let all = [Charge::shared("all", Limits::per_day(LIMIT))];
 
     // Dropped engines keep what they held until the lease ends, 0.6 s after it began.
     let mut left = remaining(&watching, &all).await;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use aisbreaker_quota::{
-    Charge, Refusal, Standings,
+    Charge, Limits, Refusal, Standings,
     shared::{SharedEngine, SharedRefusal},
 };
 use tokio::runtime::Runtime;
@@ -42,6 +42,8 @@ impl Store {
 }
 
 impl Subject for Store {
+    type Limits = Limits;
+
     const REFUSALS_ADVANCE_COUNTERS: bool = false;
 
     fn capacity(&self) -> usize {

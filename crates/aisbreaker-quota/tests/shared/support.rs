@@ -75,12 +75,12 @@ pub(crate) async fn wait_until_down(engine: &SharedEngine) -> String {
 
 /// One counter with a limit per minute.
 pub(crate) fn per_minute(key: &str, limit: u32) -> [Charge<&str>; 1] {
-    [Charge::new(key, Limits::per_minute(number(limit)))]
+    [Charge::new(key, Limits::per_minute(limit))]
 }
 
 /// One counter with a limit per day.
 pub(crate) fn per_day(key: &str, limit: u32) -> [Charge<&str>; 1] {
-    [Charge::new(key, Limits::per_day(number(limit)))]
+    [Charge::new(key, Limits::per_day(limit))]
 }
 
 /// Charges; fails the test if the store does not decide.

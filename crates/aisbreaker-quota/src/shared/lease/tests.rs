@@ -13,7 +13,7 @@ fn number(number: u32) -> NonZeroU32 {
 }
 
 fn charges() -> [Charge<&'static str>; 1] {
-    [Charge::new("one", Limits::per_minute(number(10)))]
+    [Charge::new("one", Limits::per_minute(10))]
 }
 
 fn millis(millis: u64) -> Duration {

@@ -237,8 +237,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    let number = || (1_u32..200).prop_map(|number| NonZeroU32::new(number).unwrap());
-    (number(), number(), number()).prop_map(|(minute, hour, day)| Limits::new(minute, hour, day))
+    let limit = || 1_u32..200;
+    (limit(), limit(), limit()).prop_map(|(minute, hour, day)| Limits::new(minute, hour, day))
 }
 
 /// Starts with counters that no other history uses.
