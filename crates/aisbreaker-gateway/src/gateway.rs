@@ -97,7 +97,7 @@ impl Gateway {
         let Inner { surfaces, state } = &*self.0;
         let surfaces = surfaces.load_full();
         let (parts, body) = request.into_parts();
-        let route = Route::of(parts.uri.path());
+        let route = Route::of(&parts.method, parts.uri.path());
         let client = surfaces.host_policy.client_address(peer, &parts.headers);
         let (guard, in_flight) = state.in_flight.enter();
         let clock = Arc::clone(&state.clock);

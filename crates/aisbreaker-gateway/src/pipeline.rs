@@ -303,7 +303,8 @@ impl Authenticated {
     /// Judges the request by the restrictions of its key, as far as its head shows.
     ///
     /// # Errors
-    /// A failure with status 403 that names the restriction.
+    /// A failure with status 403 that names the restriction, or the limit of the key that could be got
+    /// round.
     pub fn permit(self, key_use: KeyUse) -> Result<Permitted, Failure> {
         let Self {
             caller,
@@ -313,6 +314,7 @@ impl Authenticated {
             received,
         } = self;
         caller.restrictions.judge(client, &origin, key_use)?;
+        caller.judge_bypass(key_use)?;
         Ok(Permitted {
             caller,
             client,

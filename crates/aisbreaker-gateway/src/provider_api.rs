@@ -119,7 +119,7 @@ impl ProviderApi {
         let head = Head::read(parts, endpoints, Surface::Provider { dialect, content })?;
         let format = head.content.format;
         let memory = pipeline.memory(&head);
-        let request = (head, KeyUse::of(operation));
+        let request = (head, KeyUse::of(operation, &parts.method));
         let received = pipeline.permit_and_receive(request, body, &memory, log);
         let (permitted, body) = received.await?;
         let permitted = permitted?;

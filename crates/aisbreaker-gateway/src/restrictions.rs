@@ -5,6 +5,7 @@
 //! known is judged here; `services` are part of the credentials, and judged wherever a service is
 //! called.
 
+pub(crate) mod bypass;
 mod origin;
 
 use std::net::IpAddr;
@@ -12,13 +13,13 @@ use std::net::IpAddr;
 use aisbreaker_api::ServicePattern;
 use aisbreaker_services::ServiceRestrictions;
 use aisbreaker_token::Restriction;
-use http::HeaderValue;
+use http::{HeaderValue, Method};
 use ipnet::{IpNet, Ipv4Net};
 
 use self::origin::WebOrigin;
 use crate::{
     cors::AllowedOrigin,
-    route::{PROCESS, operation::Operation},
+    route::{PROCESS, family::Family, operation::Operation},
 };
 
 /// The bits before the one of an IPv4 address in IPv6 (RFC 4291 section 2.5.5.2).
@@ -35,6 +36,8 @@ pub(crate) struct Restrictions {
 /// One restriction.
 #[derive(Debug)]
 struct Rule {
+    /// Whether it restricts the services as well.
+    has_services: bool,
     operations: Option<OperationSet>,
     clients: Option<Vec<IpNet>>,
     origins: Option<Vec<WebOrigin>>,
@@ -42,13 +45,15 @@ struct Rule {
 
 /// Operations, each a bit.
 #[derive(Clone, Copy, Debug)]
-struct OperationSet(u32);
+struct OperationSet(u64);
 
 /// What a key is used for.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyUse {
     /// As `operations` has it; `None`: it is always allowed.
     operation: Option<&'static str>,
+    /// The family of resources that it reaches.
+    family: Option<&'static Family>,
 }
 
 /// Which value of a restriction cannot be understood.
@@ -71,20 +76,24 @@ impl KeyUse {
     /// A call of `process`.
     pub(crate) const PROCESS: Self = Self {
         operation: Some(PROCESS),
+        family: None,
     };
     /// A question about the key itself.
-    pub(crate) const QUESTION: Self = Self { operation: None };
+    pub(crate) const QUESTION: Self = Self {
+        operation: None,
+        family: None,
+    };
 
-    /// Returns the use for an operation of a provider's API. Models may always be listed.
-    pub(crate) fn of(operation: Operation) -> Self {
+    /// Returns the use for a request to a provider's API. Models may always be listed.
+    pub(crate) fn of(operation: Operation, method: &Method) -> Self {
+        let family = operation.family(method);
         let is_list = matches!(operation, Operation::Models | Operation::Model);
-        Self {
-            operation: if is_list {
-                None
-            } else {
-                Some(operation.name())
-            },
-        }
+        let operation = match family {
+            Some(family) => Some(family.name()),
+            None if is_list => None,
+            None => Some(operation.name()),
+        };
+        Self { operation, family }
     }
 }
 
@@ -113,6 +122,7 @@ impl Restrictions {
                 parse_operation,
             )?;
             restrictions.rules.push(Rule {
+                has_services: restriction.services.is_some(),
                 operations: operations.map(OperationSet::of),
                 clients: parse_each("clients", restriction.clients.as_deref(), parse_network)?,
                 origins: parse_each("origins", restriction.origins.as_deref(), parse_origin)?,
@@ -124,7 +134,7 @@ impl Restrictions {
     /// Returns whether no operation or no origin is left that all of them allow.
     pub(crate) fn contradict(&self) -> bool {
         let operations = self.rules.iter().filter_map(|rule| rule.operations);
-        let common = operations.fold(u32::MAX, |common, set| common & set.0);
+        let common = operations.fold(u64::MAX, |common, set| common & set.0);
         let mut origins = self.rules.iter().filter_map(|rule| rule.origins.as_ref());
         let has_origin = match origins.next() {
             Some(first) => first
@@ -133,6 +143,17 @@ impl Restrictions {
             None => true,
         };
         common == 0 || !has_origin
+    }
+
+    /// Returns whether a restriction names this operation.
+    fn name(&self, operation: &str) -> bool {
+        self.rules.iter().any(|rule| rule.names(operation))
+    }
+
+    /// Returns whether a restriction to services does not name this operation.
+    fn hold_services_from(&self, operation: &str) -> bool {
+        let mut rules = self.rules.iter();
+        rules.any(|rule| rule.has_services && !rule.names(operation))
     }
 
     /// Returns the largest body that is allowed, in bytes.
@@ -192,6 +213,13 @@ impl Restrictions {
     }
 }
 
+impl Rule {
+    fn names(&self, operation: &str) -> bool {
+        let operations = self.operations;
+        operations.is_some_and(|set| set.contains(operation))
+    }
+}
+
 /// Checks the values of one restriction.
 ///
 /// # Errors
@@ -225,7 +253,7 @@ fn parse_service(text: &str) -> Result<ServicePattern, &'static str> {
         .map_err(|_invalid| "must be at most 512 bytes without control characters")
 }
 
-fn parse_operation(text: &str) -> Result<u32, &'static str> {
+fn parse_operation(text: &str) -> Result<u64, &'static str> {
     bit_of(text).ok_or("must be a path below /v1, such as chat/completions, or process")
 }
 
@@ -253,7 +281,7 @@ fn parse_origin(text: &str) -> Result<WebOrigin, &'static str> {
 }
 
 impl OperationSet {
-    fn of(bits: Vec<u32>) -> Self {
+    fn of(bits: Vec<u64>) -> Self {
         Self(bits.into_iter().fold(0, |all, bit| all | bit))
     }
 
@@ -263,11 +291,10 @@ impl OperationSet {
 }
 
 /// Returns the bit of an operation: the path below `/v1` as a template, or `process`.
-fn bit_of(name: &str) -> Option<u32> {
-    let operations = Operation::ALL.into_iter().map(Operation::name);
-    let mut names = std::iter::once(PROCESS).chain(operations);
+fn bit_of(name: &str) -> Option<u64> {
+    let mut names = std::iter::once(PROCESS).chain(Operation::names());
     let place = names.position(|known| known == name)?;
-    1_u32.checked_shl(u32::try_from(place).ok()?)
+    1_u64.checked_shl(u32::try_from(place).ok()?)
 }
 
 #[cfg(test)]

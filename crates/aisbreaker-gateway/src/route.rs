@@ -1,5 +1,6 @@
 //! The router: one `match` on the path, one on the method.
 
+pub(crate) mod family;
 pub(crate) mod operation;
 
 use http::Method;
@@ -66,13 +67,14 @@ pub(crate) enum Action {
 const OWN_ROUTES: usize = 14;
 
 impl Route {
-    pub(crate) const COUNT: usize = OWN_ROUTES + Operation::ALL.len();
+    pub(crate) const COUNT: usize = OWN_ROUTES + Operation::COUNT;
 
-    /// Returns the route of a path, with or without a trailing slash or a second leading one.
+    /// Returns the route of a method and a path, with or without a trailing slash or a second leading
+    /// one. Another method may have another route.
     ///
     /// # Errors
     /// [`RouteError::NotFound`] and [`RouteError::WrongBaseUrl`].
-    pub(crate) fn of(path: &str) -> Result<Self, RouteError> {
+    pub(crate) fn of(method: &Method, path: &str) -> Result<Self, RouteError> {
         let trimmed = operation::trim_slashes(path);
         let api_path = trimmed
             .strip_prefix("/api/v1alpha1")
@@ -93,7 +95,7 @@ impl Route {
             (_, Some("/process")) => Ok(Self::Process),
             (_, Some("/quota")) => Ok(Self::Quota),
             _ => match Operation::of(trimmed) {
-                Some(operation) => Ok(Self::Provider(operation)),
+                Some(operation) => Ok(Self::Provider(operation.for_method(method))),
                 None if operation::has_wrong_base(path) => Err(RouteError::WrongBaseUrl),
                 None => Err(RouteError::NotFound),
             },
@@ -158,6 +160,15 @@ impl Route {
         }
     }
 
+    /// Returns the path of the route in metrics, where a family of resources has one.
+    pub(crate) fn label(self) -> &'static str {
+        if let Self::Provider(operation) = self {
+            operation.label()
+        } else {
+            self.template()
+        }
+    }
+
     /// Returns the operation for which the route calls providers, if it does.
     pub(crate) fn operation(self) -> Option<CalledOperation> {
         match self {
@@ -179,7 +190,7 @@ impl Route {
         }
     }
 
-    /// Returns a number below [`COUNT`](Self::COUNT) that no other route has.
+    /// Returns a number below [`COUNT`](Self::COUNT) that no route with another label has.
     pub(crate) fn index(self) -> usize {
         match self {
             Self::Root => 0,
@@ -196,7 +207,7 @@ impl Route {
             Self::Jwks => 11,
             Self::Metadata => 12,
             Self::OpenApi => 13,
-            Self::Provider(operation) => OWN_ROUTES + operation as usize,
+            Self::Provider(operation) => OWN_ROUTES + operation.index(),
         }
     }
 
@@ -207,12 +218,11 @@ impl Route {
 }
 
 impl CalledOperation {
-    pub(crate) const COUNT: usize = 1 + Operation::ALL.len();
+    pub(crate) const COUNT: usize = 1 + Operation::COUNT;
 
     /// Returns the names in the order of [`index`](Self::index).
     pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-        let operations = Operation::ALL.into_iter().map(Operation::name);
-        std::iter::once(PROCESS).chain(operations)
+        std::iter::once(PROCESS).chain(Operation::names())
     }
 
     /// Returns the name in restrictions of keys, logs and metrics.
@@ -223,10 +233,10 @@ impl CalledOperation {
         }
     }
 
-    /// Returns a number below [`COUNT`](Self::COUNT) that no other operation has.
+    /// Returns a number below [`COUNT`](Self::COUNT) that no operation with another name has.
     pub(crate) fn index(self) -> usize {
         match self.0 {
-            Some(operation) => 1 + operation as usize,
+            Some(operation) => 1 + operation.index(),
             None => 0,
         }
     }
@@ -283,9 +293,28 @@ mod tests {
             ("/API/v1/ping", None),
         ];
         for (path, route) in rows {
-            assert_eq!(Route::of(path).ok(), route, "{path}");
+            assert_eq!(Route::of(&Method::GET, path).ok(), route, "{path}");
         }
     }
+
+    #[test]
+    fn completions_are_made_and_listed_on_one_path() {
+        let path = "/v1/chat/completions";
+        let route = |method| Route::of(&method, path).unwrap();
+        for method in [Method::POST, Method::OPTIONS, Method::PUT] {
+            assert_eq!(route(method), Route::Provider(Operation::ChatCompletions));
+        }
+        for method in [Method::GET, Method::HEAD] {
+            let Route::Provider(list) = route(method) else {
+                panic!("not a provider's");
+            };
+            assert_eq!(
+                (list.name(), list.template()),
+                ("chat/completions/{id}", path)
+            );
+        }
+    }
+
     #[test]
     fn every_route_and_operation_has_its_own_index() {
         let own = [
@@ -304,10 +333,14 @@ mod tests {
             Route::Metadata,
             Route::OpenApi,
         ];
-        let provider = Operation::ALL.map(Route::Provider);
-        let routes = || own.into_iter().chain(provider);
+        let provider = Operation::CALLS.map(Route::Provider);
+        let resources =
+            || family::resources().map(|found| Route::Provider(Operation::Resource(found)));
+        let routes = || own.into_iter().chain(provider).chain(resources());
 
-        assert!(routes().map(Route::index).eq(0..Route::COUNT));
+        let mut indices: Vec<_> = routes().map(Route::index).collect();
+        indices.dedup();
+        assert!(indices.into_iter().eq(0..Route::COUNT));
         let names: Vec<_> = CalledOperation::names().collect();
         assert_eq!(names.len(), CalledOperation::COUNT);
         for operation in routes().filter_map(Route::operation) {

@@ -23,7 +23,10 @@ use crate::{
     gateway_error::GatewayError,
     provider_api::error::ProviderApiError,
     request::error::{HostError, RequestError},
-    restrictions::RestrictionError,
+    restrictions::{
+        RestrictionError,
+        bypass::{BypassError, Limit},
+    },
     revocation::Revoked,
     route::RouteError,
 };
@@ -238,6 +241,44 @@ impl From<RestrictionError> for Failure {
     }
 }
 
+impl From<BypassError> for Failure {
+    fn from(error: BypassError) -> Self {
+        let BypassError { limit, family } = error;
+        let (message, cause) = match limit {
+            Limit::Services => {
+                let what = format!(
+                    "{family}, where other services can be named; have the key minted with {family} in \
+                     `operations` of the same restriction"
+                );
+                return restricted(StatusCode::FORBIDDEN, "services", &what);
+            }
+            Limit::Engine => (
+                format!(
+                    "the secret in the key is for one model only, and {family} can name others; use a key for \
+                     the whole service, or one that is minted with {family} in a restriction `operations`"
+                ),
+                "the secret of the key is for one model only",
+            ),
+            Limit::Budgets => (
+                format!(
+                    "the key has budgets, and what {family} spends cannot be counted; use a key without budgets"
+                ),
+                "the key has budgets, which could not be kept",
+            ),
+            Limit::DefaultKey => (
+                format!(
+                    "{family} needs a key of the caller's own; send one in Authorization, or have the operator \
+                     mint this server's default key with {family} in a restriction `operations`"
+                ),
+                "the default key does not name the operation",
+            ),
+        };
+        Self::new(StatusCode::FORBIDDEN, message)
+            .with_type(ErrorType::Restricted)
+            .with_cause(cause)
+    }
+}
+
 /// Creates the failure of a request that a restriction of its key refuses. It never has a value of
 /// the restriction.
 fn restricted(status: StatusCode, restriction: &str, what: &str) -> Failure {
@@ -319,6 +360,7 @@ impl From<ProviderApiError> for Failure {
             ProviderApiError::NoService(problem) => Self::new(StatusCode::NOT_FOUND, problem)
                 .with_type(ErrorType::UnknownService)
                 .with_param("model"),
+            ProviderApiError::Bypass(error) => error.into(),
             ProviderApiError::UnknownModel => {
                 Self::new(StatusCode::NOT_FOUND, "there is no such model")
                     .with_type(ErrorType::UnknownService)

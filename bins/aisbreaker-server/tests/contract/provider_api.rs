@@ -8,6 +8,7 @@ mod credentials;
 mod early_answers;
 mod errors;
 mod fallback;
+mod families;
 mod headers;
 mod limit_headers;
 mod model_lists;

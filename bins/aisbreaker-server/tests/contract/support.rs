@@ -6,6 +6,7 @@ mod client_socket;
 mod config_file;
 mod connection;
 mod encoding;
+pub(crate) mod families;
 mod gate;
 mod http2;
 pub(crate) mod http2_frames;

@@ -1,7 +1,9 @@
 //! `GET /openapi.json`: the description of the API (OpenAPI 3.1).
 //!
-//! The document is written by hand. The tests compare it with the routes and the errors, and CI
-//! calls a server by it.
+//! The document is written by hand, but for the families of resources, which their table describes.
+//! The tests compare it with the routes and the errors, and CI calls a server by it.
+
+mod resources;
 
 use std::sync::LazyLock;
 
@@ -13,11 +15,12 @@ use sha2::{Digest as _, Sha256};
 use crate::response::{ResponseBody, conditional};
 
 /// Served as `application/json`, which browsers show and every tool reads.
-const DOCUMENT: &str = include_str!("openapi/openapi.json");
+static DOCUMENT: LazyLock<String> =
+    LazyLock::new(|| resources::add_to(include_str!("openapi/openapi.json")));
 
 /// The entity tag of the document.
 static TAG: LazyLock<String> =
-    LazyLock::new(|| Base64UrlUnpadded::encode_string(&Sha256::digest(DOCUMENT)));
+    LazyLock::new(|| Base64UrlUnpadded::encode_string(&Sha256::digest(&*DOCUMENT)));
 
 /// Answers with the document.
 pub(crate) fn serve(request: &HeaderMap) -> Response<ResponseBody> {

@@ -3,12 +3,15 @@
 use aisbreaker_services::ServiceError;
 
 use super::resolve::Unresolved;
+use crate::restrictions::bypass::BypassError;
 
 /// Why a request to a provider's API fails before the provider answers.
 #[derive(Debug)]
 pub(crate) enum ProviderApiError {
     /// No service can be called; the text says why, and which services there are.
     NoService(String),
+    /// A limit of the key could be got round.
+    Bypass(BypassError),
     /// The path names a model that cannot exist.
     UnknownModel,
     /// The model is an aisbreaker key, which would go to the log and to the provider.
@@ -23,6 +26,7 @@ impl From<Unresolved> for ProviderApiError {
     fn from(unresolved: Unresolved) -> Self {
         match unresolved {
             Unresolved::NoService(problem) => Self::NoService(problem),
+            Unresolved::Bypass(error) => Self::Bypass(error),
             Unresolved::Restricted { what } => Self::Service(ServiceError::Restricted { what }),
         }
     }

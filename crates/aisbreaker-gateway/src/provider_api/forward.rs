@@ -44,7 +44,10 @@ use crate::{
         usage_filter::UsageChunk,
         write_attempts, write_stream_headers,
     },
-    route::operation::{self, Operation},
+    route::{
+        family::Family,
+        operation::{self, Operation},
+    },
     telemetry::access_log::AccessLog,
 };
 
@@ -155,9 +158,10 @@ impl ProviderApi {
         caller: &Caller,
     ) -> Result<(), Failure> {
         match self.resolve(request, caller) {
-            Err(refused @ ProviderApiError::Service(ServiceError::Restricted { .. })) => {
-                Err(refused.into())
-            }
+            Err(
+                refused @ (ProviderApiError::Service(ServiceError::Restricted { .. })
+                | ProviderApiError::Bypass(_)),
+            ) => Err(refused.into()),
             // What else is wrong with a request is found when it is forwarded.
             Ok(_) | Err(_) => Ok(()),
         }
@@ -173,7 +177,8 @@ impl ProviderApi {
         let providers = self.relay.providers();
         let other_models = request.model.as_ref().and_then(|model| model.other_models);
         let resolver = Resolver::new(providers, caller, request.dialect, request.operation)
-            .with_other_models(other_models);
+            .with_other_models(other_models)
+            .with_family(request.family(), caller);
         Ok(resolver.resolve(model.as_deref())?)
     }
 
@@ -256,7 +261,10 @@ impl ProviderApi {
         if parts.status.is_client_error() || parts.status.is_server_error() {
             log.set_error(ErrorType::ProviderError);
         }
-        let kind = BodyKind::of(&parts);
+        let kind = match request.operation.resource() {
+            Some(_) => BodyKind::Opaque,
+            None => BodyKind::of(&parts),
+        };
         let provided = (body, call);
         let usage_chunk = match request.usage_request.addition(&service.provider) {
             Some(_) => UsageChunk::Drop,
@@ -329,7 +337,7 @@ enum BodyKind {
     Json,
     /// JSON or events, as its first bytes show.
     Unlabelled,
-    /// Another type, or with a content coding.
+    /// Another type, or with a content coding, or a resource.
     Opaque,
 }
 
@@ -383,6 +391,11 @@ impl fmt::Debug for ProxiedRequest<'_> {
 }
 
 impl ProxiedRequest<'_> {
+    /// Returns the family of resources that the request reaches.
+    fn family(&self) -> Option<&'static Family> {
+        self.operation.family(&self.parts.method)
+    }
+
     /// Returns the model that the path or the body names.
     ///
     /// What is known by an id has the model that it was made with, whatever a body says.

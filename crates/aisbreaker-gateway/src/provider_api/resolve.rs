@@ -7,6 +7,10 @@
 //!
 //! A service that the restrictions of the key do not allow is not called, whatever led to it. The
 //! bare name of a model goes to the first service that they allow.
+//!
+//! A request for a resource names no model: it goes where one would go that names no other either.
+//! A secret for one engine is not used there, since nothing would hold the request to the engine,
+//! unless the key was minted for that family of resources.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,11 +19,17 @@ use aisbreaker_services::{
     Allowance, Credential, Credentials, Dialect, Provider, Providers, SealedSecret, SecretNeed,
 };
 
-use crate::{authenticate::Caller, route::operation::Operation};
+use crate::{
+    authenticate::Caller,
+    restrictions::bypass::{BypassError, Limit},
+    route::{family::Family, operation::Operation},
+};
 
 const CHAT: &str = "chat";
 /// The task of services that make images.
 const IMAGE: &str = "text-to-image";
+/// How many segments a service id has without an engine: its task and its vendor.
+const SEGMENTS_OF_SERVICE: usize = 2;
 /// The most service ids of a key that an error lists.
 const MAX_NAMED: usize = 20;
 
@@ -39,6 +49,8 @@ pub(crate) enum Unresolved {
     NoService(String),
     /// The key has one, but its restrictions do not allow this.
     Restricted { what: String },
+    /// A limit of the key could be got round.
+    Bypass(BypassError),
 }
 
 /// Finds the services of a caller.
@@ -51,6 +63,16 @@ pub(crate) struct Resolver<'a> {
     pub(crate) operation: Operation,
     /// A member of the body that names other models.
     pub(crate) other_models: Option<&'static str>,
+    /// The family of resources that the request reaches.
+    pub(crate) family: Option<ReachedFamily>,
+}
+
+/// A family of resources that a request reaches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReachedFamily {
+    family: &'static Family,
+    /// Whether a secret for one engine may be used.
+    leaves_engine: bool,
 }
 
 impl<'a> Resolver<'a> {
@@ -67,7 +89,17 @@ impl<'a> Resolver<'a> {
             dialect,
             operation,
             other_models: None,
+            family: None,
         }
+    }
+
+    /// Sets the family of resources that the request of this caller reaches.
+    pub(crate) fn with_family(self, family: Option<&'static Family>, caller: &Caller) -> Self {
+        let family = family.map(|family| ReachedFamily {
+            family,
+            leaves_engine: caller.may_leave_engine(family),
+        });
+        Self { family, ..self }
     }
 
     /// Sets the member of the body that names other models.
@@ -81,6 +113,7 @@ impl<'a> Resolver<'a> {
     /// Returns the service for a model, or for a request that names none, followed by its fallbacks.
     pub(crate) fn resolve(&self, model: Option<&str>) -> Result<Vec<ResolvedService>, Unresolved> {
         let first = self.first(model)?;
+        self.hold_to_engine(&first)?;
         if self.operation.is_provider_bound() {
             return Ok(vec![first]);
         }
@@ -92,6 +125,18 @@ impl<'a> Resolver<'a> {
         let mut services = vec![first];
         services.append(&mut fallbacks);
         Ok(services)
+    }
+
+    /// Refuses a service whose secret is for one engine, where nothing holds the request to it.
+    fn hold_to_engine(&self, service: &ResolvedService) -> Result<(), Unresolved> {
+        let mut entries = self.entries();
+        let entry = entries.find(|entry| entry.pattern.matches(&service.service_id));
+        match (self.family, entry) {
+            (Some(reached), Some(entry)) if !reached.leaves_engine && names_engine(entry) => {
+                Err(reached.engine_error())
+            }
+            (_, _) => Ok(()),
+        }
     }
 
     fn first(&self, model: Option<&str>) -> Result<ResolvedService, Unresolved> {
@@ -188,10 +233,21 @@ impl<'a> Resolver<'a> {
                 None => Err(self.no_service("no provider is known")),
             };
         }
-        let (mut unusable, mut refused) = (None, None);
+        let (mut unusable, mut refused, mut held) = (None, None, None);
         for entry in self.entries() {
-            let Some(service) = self.for_entry(entry, model) else {
-                continue;
+            let service = match (self.for_entry(entry, model), self.family) {
+                (Some(service), _) => service,
+                (None, Some(reached)) if model.is_none() => {
+                    let Some(service) = self.for_entry_as_written(entry) else {
+                        continue;
+                    };
+                    if !reached.leaves_engine {
+                        held.get_or_insert(reached);
+                        continue;
+                    }
+                    service
+                }
+                (None, _) => continue,
             };
             if !self.is_allowed(&service) {
                 refused.get_or_insert(service);
@@ -210,6 +266,9 @@ impl<'a> Resolver<'a> {
         }
         if let Some(service) = refused {
             return Err(self.restricted(&service));
+        }
+        if let Some(reached) = held {
+            return Err(reached.engine_error());
         }
         let dialect = self.dialect.name();
         let problem = match model {
@@ -300,6 +359,10 @@ impl<'a> Resolver<'a> {
 
     /// Returns whether the restrictions of the key allow this service for this request.
     fn is_allowed(&self, service: &ResolvedService) -> bool {
+        if self.operation.resource().is_some() {
+            // Its engine is not known. A key that is restricted to services was minted for this.
+            return self.may_allow(service);
+        }
         match self.allowance(service) {
             Allowance::Service => true,
             Allowance::Engine => self.other_models.is_none(),
@@ -421,6 +484,16 @@ impl<'a> Resolver<'a> {
             });
         }
     }
+}
+
+impl ReachedFamily {
+    fn engine_error(self) -> Unresolved {
+        Unresolved::Bypass(BypassError::new(Limit::Engine, self.family))
+    }
+}
+
+fn names_engine(entry: &SealedSecret) -> bool {
+    entry.pattern.segment_count() > SEGMENTS_OF_SERVICE
 }
 
 fn vendor_of(pattern: &ServicePattern) -> Option<&str> {

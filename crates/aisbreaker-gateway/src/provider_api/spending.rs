@@ -85,7 +85,8 @@ fn writes(operation: Operation) -> Option<bool> {
         | Operation::ResponseInputItems
         | Operation::Models
         | Operation::Model
-        | Operation::CountTokens => None,
+        | Operation::CountTokens
+        | Operation::Resource(_) => None,
     }
 }
 
@@ -110,7 +111,8 @@ pub(super) fn obeyed_caps(operation: Operation) -> Option<ObeyedCaps> {
         | Operation::ResponseInputItems
         | Operation::Models
         | Operation::Model
-        | Operation::CountTokens => &[],
+        | Operation::CountTokens
+        | Operation::Resource(_) => &[],
     })
 }
 

@@ -131,7 +131,9 @@ impl ReceivedBody {
                 max_bytes: limits.max_bytes.min(MAX_FORM_BYTES),
                 ..limits
             },
-            Some(ContentFormat::Json | ContentFormat::Multipart) | None => limits,
+            Some(ContentFormat::Json | ContentFormat::Multipart | ContentFormat::Opaque) | None => {
+                limits
+            }
         };
         let limit = SizeLimit::of(limits.max_bytes, key_limit);
         let encoded = BodyLimits {

@@ -84,6 +84,8 @@ pub(crate) enum ContentFormat {
     Multipart,
     /// `application/x-www-form-urlencoded`.
     UrlEncoded,
+    /// Of any type and coding, and not read.
+    Opaque,
 }
 
 impl Head {
@@ -108,10 +110,7 @@ impl Head {
         let content = match surface {
             Surface::Quota => Content::NONE,
             Surface::Token | Surface::Process | Surface::Form | Surface::Provider { .. } => {
-                Content {
-                    format: format(headers, surface)?,
-                    coding: coding(headers)?,
-                }
+                Content::of(headers, surface)?
             }
         };
         Ok(Self {
@@ -130,6 +129,16 @@ impl Content {
         format: None,
         coding: ContentCoding::Identity,
     };
+
+    fn of(headers: &HeaderMap, surface: Surface) -> Result<Self, RequestError> {
+        let format = format(headers, surface)?;
+        let coding = match format {
+            // Its provider decodes it.
+            Some(ContentFormat::Opaque) => ContentCoding::Identity,
+            Some(_) | None => coding(headers)?,
+        };
+        Ok(Self { format, coding })
+    }
 }
 
 /// Refuses oversized header sections. The HTTP library's own bounds are far above.
@@ -200,6 +209,10 @@ fn format(headers: &HeaderMap, surface: Surface) -> Result<Option<ContentFormat>
             _ => Err(json_only),
         },
         Surface::Provider { content: None, .. } => Ok(None),
+        Surface::Provider {
+            content: Some(OperationContent::Opaque),
+            ..
+        } => Ok(Some(ContentFormat::Opaque)),
         Surface::Provider {
             content: Some(accepted),
             ..

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::route::family;
 
 fn parse(list: Value) -> Result<Restrictions, InvalidRestriction> {
     let list: Vec<Restriction> = serde_json::from_value(list).unwrap();
@@ -30,7 +31,11 @@ fn a_value_that_is_not_understood_is_an_error() {
         ("operations", "responses/", true),
         ("operations", "responses/resp_1", true),
         ("operations", "Responses", true),
-        ("operations", "files", true),
+        ("operations", "files", false),
+        ("operations", "messages/batches", false),
+        ("operations", "chat/completions/{id}", false),
+        ("operations", "files/{id}", true),
+        ("operations", "threads", true),
         ("operations", "*", true),
         ("operations", "", true),
         ("clients", "203.0.113.0/24", false),
@@ -123,8 +128,11 @@ fn every_list_of_clients_must_have_the_client() {
 fn each_operation_is_allowed_by_its_own_name_only() {
     let client = [192, 0, 2, 1].into();
     let uses = || {
-        let operations = Operation::ALL.into_iter().map(KeyUse::of);
-        operations.chain([KeyUse::PROCESS, KeyUse::QUESTION])
+        let resources = family::resources().map(Operation::Resource);
+        let operations = Operation::CALLS.into_iter().chain(resources);
+        let uses = operations.map(|operation| KeyUse::of(operation, &Method::GET));
+        let deletion = KeyUse::of(Operation::Model, &Method::DELETE);
+        uses.chain([KeyUse::PROCESS, KeyUse::QUESTION, deletion])
     };
     for allowed in uses().filter_map(|key_use| key_use.operation) {
         let restrictions = parse(json!([{"operations": [allowed]}])).unwrap();

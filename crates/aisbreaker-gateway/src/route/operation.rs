@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use aisbreaker_services::{Dialect, StreamKind};
 use http::Method;
 
+use super::family::{self, Family, Resource};
+
 /// An operation of a provider's API.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Operation {
@@ -31,6 +33,8 @@ pub(crate) enum Operation {
     Model,
     Messages,
     CountTokens,
+    /// Passes a request for a resource through to its provider.
+    Resource(Resource),
 }
 
 /// The content of a `POST` operation.
@@ -39,6 +43,8 @@ pub(crate) enum OperationContent {
     Json,
     JsonOrMultipart,
     JsonOrEmpty,
+    /// Whatever its provider takes. It is not read, and its coding is not undone.
+    Opaque,
 }
 
 /// The API that a path belongs to.
@@ -62,6 +68,9 @@ struct Row {
 
 const POST: &str = "POST, OPTIONS";
 const GET: &str = "GET, HEAD, OPTIONS";
+const GET_OR_DELETE: &str = "GET, HEAD, DELETE, OPTIONS";
+/// Completions are made and, if they are stored, listed.
+const LIST_OR_CREATE: &str = "GET, HEAD, POST, OPTIONS";
 const MODELS: &str = "/v1/models";
 const MODEL: &str = "/v1/models/{id}";
 const MESSAGES: &str = "/v1/messages";
@@ -73,8 +82,6 @@ const PREFIXES: [(&str, Dialect); 2] = [
     ("/openai", Dialect::OpenAi),
     ("/anthropic", Dialect::Anthropic),
 ];
-/// The longest id of a response.
-const MAX_ID_LEN: usize = 256;
 
 impl Row {
     const fn openai(methods: &'static str, template: &'static str) -> Self {
@@ -106,7 +113,11 @@ impl Row {
 }
 
 impl Operation {
-    pub(crate) const ALL: [Self; 20] = [
+    /// The number of names of operations.
+    pub(crate) const COUNT: usize = Self::CALLS.len() + family::COUNT;
+
+    /// All but those of resources.
+    pub(crate) const CALLS: [Self; 20] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Responses,
@@ -133,12 +144,12 @@ impl Operation {
     const fn row(self) -> Row {
         use OperationContent::{JsonOrEmpty, JsonOrMultipart};
         match self {
-            Self::ChatCompletions => Row::openai(POST, "/v1/chat/completions"),
+            Self::ChatCompletions => Row::openai(LIST_OR_CREATE, "/v1/chat/completions"),
             Self::Completions => Row::openai(POST, "/v1/completions"),
             Self::Responses => Row::openai(POST, "/v1/responses"),
             Self::ResponseCompaction => Row::openai(POST, "/v1/responses/compact"),
             Self::ResponseInputTokens => Row::openai(POST, "/v1/responses/input_tokens"),
-            Self::Response => Row::openai("GET, HEAD, DELETE, OPTIONS", "/v1/responses/{id}"),
+            Self::Response => Row::openai(GET_OR_DELETE, "/v1/responses/{id}"),
             Self::ResponseCancel => {
                 Row::openai(POST, "/v1/responses/{id}/cancel").with_content(JsonOrEmpty)
             }
@@ -158,28 +169,101 @@ impl Operation {
             }
             Self::Moderations => Row::openai(POST, "/v1/moderations"),
             Self::Models => Row::both(GET, MODELS),
-            Self::Model => Row::both(GET, MODEL),
+            Self::Model => Row::both(GET_OR_DELETE, MODEL),
             Self::Messages => Row::anthropic(POST, MESSAGES),
             Self::CountTokens => Row::anthropic(POST, "/v1/messages/count_tokens"),
+            Self::Resource(resource) => Row {
+                template: resource.template,
+                methods: resource.methods,
+                dialect: resource.family.dialect,
+                content: OperationContent::Opaque,
+            },
         }
     }
 
     /// Returns the operation of a path without a trailing slash.
     pub(crate) fn of(path: &str) -> Option<Self> {
         let (prefix, path) = split_prefix(path);
+        let operation = Self::at(path)?;
+        let dialect = operation.row().dialect;
+        let is_elsewhere = prefix.is_some() && dialect.is_some() && prefix != dialect;
+        if is_elsewhere { None } else { Some(operation) }
+    }
+
+    /// Returns the operation of a path without a prefix.
+    fn at(path: &str) -> Option<Self> {
         let template = match path.strip_prefix(MODELS) {
             Some(model) if model.len() > 1 && model.starts_with('/') => Cow::Borrowed(MODEL),
             Some(_) | None => template_of(path)?,
         };
-        for operation in Self::ALL {
-            let row = operation.row();
-            if row.template == template {
-                let is_elsewhere =
-                    prefix.is_some() && row.dialect.is_some() && prefix != row.dialect;
-                return if is_elsewhere { None } else { Some(operation) };
+        for operation in Self::CALLS {
+            if operation.row().template == template {
+                return Some(operation);
             }
         }
-        None
+        family::find(path).map(Self::Resource)
+    }
+
+    /// Returns the operation that a method stands for: the path on which completions are made lists
+    /// those that are stored.
+    pub(crate) fn for_method(self, method: &Method) -> Self {
+        let is_read = matches!(*method, Method::GET | Method::HEAD);
+        match family::stored_completions() {
+            Some(list) if self == Self::ChatCompletions && is_read => Self::Resource(list),
+            Some(_) | None => self,
+        }
+    }
+
+    /// Returns the names of all operations, in the order of [`index`](Self::index).
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        let calls = Self::CALLS.into_iter().map(Self::name);
+        calls.chain(family::all().map(Family::name))
+    }
+
+    /// Returns the place of the name among [`names`](Self::names).
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::ChatCompletions => 0,
+            Self::Completions => 1,
+            Self::Responses => 2,
+            Self::ResponseCompaction => 3,
+            Self::ResponseInputTokens => 4,
+            Self::Response => 5,
+            Self::ResponseCancel => 6,
+            Self::ResponseInputItems => 7,
+            Self::Embeddings => 8,
+            Self::ImageGenerations => 9,
+            Self::ImageEdits => 10,
+            Self::ImageVariations => 11,
+            Self::Speech => 12,
+            Self::Transcriptions => 13,
+            Self::Translations => 14,
+            Self::Moderations => 15,
+            Self::Models => 16,
+            Self::Model => 17,
+            Self::Messages => 18,
+            Self::CountTokens => 19,
+            Self::Resource(resource) => Self::CALLS.len() + resource.index,
+        }
+    }
+
+    /// Returns the family of the resource that a request is for, if it is for one. Only fine-tuned
+    /// models can be deleted.
+    pub(crate) fn family(self, method: &Method) -> Option<&'static Family> {
+        match self.resource() {
+            Some(resource) => Some(resource.family),
+            None if self == Self::Model && method == Method::DELETE => family::fine_tuning(),
+            None => None,
+        }
+    }
+
+    /// Returns the resource that is passed through, if the operation is for one.
+    pub(crate) fn resource(self) -> Option<Resource> {
+        if let Self::Resource(resource) = self {
+            Some(resource)
+        } else {
+            None
+        }
     }
 
     /// Returns the methods, for `Allow`.
@@ -197,10 +281,17 @@ impl Operation {
         self.row().template
     }
 
+    /// Returns the path in metrics: one for all of a family.
+    pub(crate) fn label(self) -> &'static str {
+        match self.resource() {
+            Some(resource) => resource.family.template,
+            None => self.template(),
+        }
+    }
+
     /// Returns the name in restrictions of keys, logs and metrics.
     pub(crate) fn name(self) -> &'static str {
-        let template = self.template();
-        template.strip_prefix(NAME_BASE).unwrap_or(template)
+        name_of(self.label())
     }
 
     pub(crate) fn content(self) -> OperationContent {
@@ -210,7 +301,11 @@ impl Operation {
     /// Returns whether the operation concerns an object that only one provider has.
     pub(crate) fn is_provider_bound(self) -> bool {
         match self {
-            Self::Response | Self::ResponseCancel | Self::ResponseInputItems | Self::Model => true,
+            Self::Response
+            | Self::ResponseCancel
+            | Self::ResponseInputItems
+            | Self::Model
+            | Self::Resource(_) => true,
             Self::ChatCompletions
             | Self::Completions
             | Self::Responses
@@ -246,7 +341,8 @@ impl Operation {
             | Self::Moderations
             | Self::Models
             | Self::Model
-            | Self::CountTokens => StreamKind::Other,
+            | Self::CountTokens
+            | Self::Resource(_) => StreamKind::Other,
         }
     }
 
@@ -265,8 +361,6 @@ impl Operation {
 }
 
 /// Returns the path with `{id}` in place of the id of a response.
-///
-/// Anything that the provider could take for another path is not an id.
 fn template_of(path: &str) -> Option<Cow<'_, str>> {
     let Some(rest) = path.strip_prefix("/v1/responses/") else {
         return Some(Cow::Borrowed(path));
@@ -276,11 +370,15 @@ fn template_of(path: &str) -> Option<Cow<'_, str>> {
         return Some(Cow::Borrowed(path));
     }
     let (id, subpath) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    if !(1..=MAX_ID_LEN).contains(&id.len()) || !id.bytes().all(is_allowed) {
+    if !family::is_id(id) {
         return None;
     }
     Some(Cow::Owned(format!("/v1/responses/{{id}}{subpath}")))
+}
+
+/// Returns the name of an operation with this template.
+pub(super) fn name_of(template: &'static str) -> &'static str {
+    template.strip_prefix(NAME_BASE).unwrap_or(template)
 }
 
 /// Splits off the prefix of a path that belongs to one API only.
@@ -314,10 +412,16 @@ pub(crate) fn dialect(path: &str) -> Option<PathDialect> {
     if strip_segments(path, MESSAGES).is_some() {
         return Some(PathDialect::Only(Dialect::Anthropic));
     }
-    if strip_segments(path, MODELS).is_some() || Operation::of(path).is_none() {
+    if strip_segments(path, MODELS).is_some() {
         return Some(PathDialect::Either);
     }
-    Some(PathDialect::Only(Dialect::OpenAi))
+    match Operation::of(path).map(Operation::row) {
+        Some(Row {
+            dialect: Some(dialect),
+            ..
+        }) => Some(PathDialect::Only(dialect)),
+        Some(Row { dialect: None, .. }) | None => Some(PathDialect::Either),
+    }
 }
 
 /// Returns whether a path without an operation looks like one with a wrong base URL: it has `/v1`,
@@ -385,7 +489,10 @@ mod tests {
             ("/v1/responses/a/other", None),
             ("/openai/v1/messages", None),
             ("/anthropic/v1/chat/completions", None),
-            ("/v1/files", None),
+            ("/v1/threads", None),
+            ("/v1/fine_tuning", None),
+            ("/anthropic/v1/batches", None),
+            ("/openai/v1/messages/batches", None),
             ("/v1chat/completions", None),
             ("/v2/chat/completions", None),
             ("/v1", None),
@@ -397,12 +504,20 @@ mod tests {
 
     #[test]
     fn every_operation_is_found_by_its_own_path() {
-        for operation in Operation::ALL {
+        for operation in Operation::CALLS {
             let path = operation.template().replace("{id}", "x");
             assert_eq!(Operation::of(&path), Some(operation), "{path}");
         }
-        // A variant that is missing in the list would come last.
-        assert_eq!(Operation::ALL.len(), Operation::CountTokens as usize + 1);
+        let resources = family::resources().map(Operation::Resource);
+        let all = Operation::CALLS.into_iter().chain(resources);
+        let names: Vec<_> = Operation::names().collect();
+        assert_eq!(names.len(), Operation::COUNT);
+        let mut used = vec![false; Operation::COUNT];
+        for operation in all {
+            assert_eq!(names[operation.index()], operation.name());
+            used[operation.index()] = true;
+        }
+        assert_eq!(used, [true; Operation::COUNT]);
     }
 
     #[test]
@@ -430,6 +545,13 @@ mod tests {
             ("/v1/chat/completions", openai),
             ("/v1/messages", anthropic),
             ("/v1/messages/batches", anthropic),
+            ("/v1/messages/other", anthropic),
+            ("/v1/batches/batch_1", openai),
+            ("/v1/files", either),
+            ("/v1/files/file-1/content/", either),
+            ("/v1/skills/pptx", either),
+            ("/anthropic/v1/files", anthropic),
+            ("/openai/v1/files", openai),
             ("/v1/models", either),
             ("//v1/models/gpt-4o/", either),
             ("/v1/nothing", either),

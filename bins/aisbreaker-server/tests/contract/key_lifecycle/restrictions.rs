@@ -3,6 +3,7 @@
 mod bypasses;
 mod charges;
 mod every_operation;
+mod families;
 mod model_lists;
 mod other_models;
 mod requests;

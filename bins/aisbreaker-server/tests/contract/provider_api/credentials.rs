@@ -145,7 +145,10 @@ fn sealed_secret_stays_bound_for_every_path() {
         "/v1/models/a%2F..%2F..%2Ffiles",
         "/v1/models/openai.com/../../files",
         "/v1/models/chat%3Aopenai.com%2F..%2Ffiles",
-        "/v1/files",
+        "/v1/files/..",
+        "/v1/files/%2e%2e/responses",
+        "/v1/files/a/content/../../../x",
+        "/v1/threads",
         "/v1/responses/a/b",
     ];
     for path in paths {

@@ -123,7 +123,7 @@ fn every_operation_is_forwarded_to_its_path() {
         assert_eq!(received.header(other), None, "{path}");
     }
     let allowed = [
-        ("chat/completions", "POST, OPTIONS"),
+        ("chat/completions", "GET, HEAD, POST, OPTIONS"),
         ("models", "GET, HEAD, OPTIONS"),
         ("responses/r", "GET, HEAD, DELETE, OPTIONS"),
     ];

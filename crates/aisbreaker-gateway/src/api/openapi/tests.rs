@@ -1,9 +1,9 @@
 //! The document says what the code does: no more, and no less.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aisbreaker_services::Dialect;
-use http::{HeaderMap, HeaderValue, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header::RETRY_AFTER};
 use serde_json::Value;
 
 use super::DOCUMENT;
@@ -13,6 +13,7 @@ use crate::{
     failure::{ErrorType, Failure},
     route::{
         Route::{self, *},
+        family,
         operation::Operation,
     },
 };
@@ -31,12 +32,13 @@ fn routes() -> Vec<Route> {
             Provider(_) => panic!("{route:?} is not the server's own"),
         }
     }
-    let operations = Operation::ALL.into_iter().map(Provider);
-    own.into_iter().chain(operations).collect()
+    let resources = family::resources().map(Operation::Resource);
+    let operations = Operation::CALLS.into_iter().chain(resources);
+    own.into_iter().chain(operations.map(Provider)).collect()
 }
 
 fn document() -> Value {
-    serde_json::from_str(DOCUMENT).unwrap()
+    serde_json::from_str(&DOCUMENT).unwrap()
 }
 
 fn names(object: &Value) -> BTreeSet<&str> {
@@ -60,7 +62,14 @@ fn it_has_the_routes_and_their_methods_and_no_others() {
     assert_eq!(names(paths), known);
     for route in routes() {
         let path = route.template();
-        assert_eq!(Route::of(&path.replace("{id}", "x")), Ok(route), "{path}");
+        let segments = path
+            .split('/')
+            .map(|segment| match segment.starts_with('{') {
+                true => "x",
+                false => segment,
+            });
+        let found = Route::of(&Method::GET, &segments.collect::<Vec<_>>().join("/"));
+        assert_eq!(found.map(Route::template), Ok(path));
         let mut described = names(&paths[path]);
         let has_parameters = described.remove("parameters");
         assert_eq!(has_parameters, path.contains('{'), "{path}");
@@ -80,8 +89,7 @@ fn it_is_of_this_version() {
 fn restrictions_name_all_operations() {
     let document = document();
     let operations = &document["components"]["schemas"]["Restriction"]["properties"]["operations"];
-    let named = Operation::ALL.map(|operation| operation.template().trim_start_matches("/v1/"));
-    let expected = named.into_iter().chain(["process"]).collect();
+    let expected = Operation::names().chain(["process"]).collect();
     assert_eq!(texts(&operations["items"]["enum"]), expected);
 }
 
@@ -136,7 +144,8 @@ fn operations_have_ids_of_their_own_and_known_tags() {
         .map(|tag| tag["name"].as_str().unwrap())
         .collect();
     let (mut used, mut ids) = (BTreeSet::new(), BTreeSet::new());
-    for route in routes() {
+    let by_path = routes().into_iter().map(|route| (route.template(), route));
+    for route in BTreeMap::from_iter(by_path).into_values() {
         let item = &document["paths"][route.template()];
         for method in route.methods().to_ascii_lowercase().split(", ") {
             let operation = &item[method];

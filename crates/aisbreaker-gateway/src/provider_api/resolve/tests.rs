@@ -49,6 +49,7 @@ fn resolve(
         dialect,
         operation,
         other_models: None,
+        family: None,
     };
     let text = |service: ResolvedService| match service.engine {
         Some(engine) => format!("{} as {engine}", service.service_id),
@@ -60,6 +61,7 @@ fn resolve(
         .map_err(|unresolved| match unresolved {
             Unresolved::NoService(text) => text,
             Unresolved::Restricted { what } => format!("restricted: {what}"),
+            Unresolved::Bypass(error) => format!("bypass: {error:?}"),
         })
 }
 

@@ -99,8 +99,8 @@ impl RequestMetrics {
     pub(crate) fn count(&self, request: &CountedRequest) {
         let index = request.route.map_or(Route::COUNT, Route::index);
         if let Some(place) = self.routes.get(index) {
-            let template = request.route.map_or(UNKNOWN_ROUTE, Route::template);
-            let route = place.get_or_init(|| Box::new(RouteMetrics::new(template)));
+            let label = request.route.map_or(UNKNOWN_ROUTE, Route::label);
+            let route = place.get_or_init(|| Box::new(RouteMetrics::new(label)));
             route.count(request.status, request.duration);
         }
         if let Some(overhead) = request.overhead {

@@ -65,5 +65,6 @@ fn operation_name(operation: Operation) -> &'static str {
         Operation::Response => "response",
         Operation::ResponseCancel => "cancel_response",
         Operation::ResponseInputItems => "list_input_items",
+        Operation::Resource(_) => operation.name(),
     }
 }

@@ -11,7 +11,7 @@ use crate::support::{KEY, Request, Server, assert_error, dummy_call};
 
 const INVALID: [(&str, &str); 9] = [
     ("services", "chat:\n"),
-    ("operations", "files"),
+    ("operations", "threads"),
     ("operations", "/v1/embeddings"),
     ("operations", "Process"),
     ("clients", "203.0.113.0/33"),
