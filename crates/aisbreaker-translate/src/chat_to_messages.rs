@@ -9,7 +9,7 @@
 //! | `messages`: `user`, `assistant`, `tool` | Messages of the roles `user` and `assistant`. Neighbours of one role are one message; a tool's result is the user's |
 //! | `content`: strings, `text`, `refusal` | Text. Empty texts of the assistant are left out |
 //! | `image_url` | `image`, by base64 or URL. `detail` may be `auto` or `high` |
-//! | `file` with a PDF in `file_data` | `document`, with `filename` as its title |
+//! | `file` with a PDF or plain text in `file_data` | `document`, with `filename` as its title |
 //! | `tool_calls`; `role: tool` | `tool_use`; `tool_result`. The `name` of a result is left out, since its id says it |
 //! | `tools`, `tool_choice`, `parallel_tool_calls` | `tools`, `tool_choice`, `disable_parallel_tool_use` |
 //! | `max_completion_tokens`, `max_tokens` | `max_tokens`, or [`DEFAULT_MAX_TOKENS`] |

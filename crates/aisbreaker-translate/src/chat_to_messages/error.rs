@@ -20,6 +20,15 @@ pub(super) struct ProviderError<'a> {
     kind: Option<Text<'a>>,
     #[serde(borrow)]
     message: Cow<'a, str>,
+    #[serde(borrow, default)]
+    details: Option<Details<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Details<'a> {
+    /// The cause, more precisely than the type.
+    #[serde(borrow, default)]
+    error_code: Option<Text<'a>>,
 }
 
 /// OpenAI's error object.
@@ -34,7 +43,7 @@ struct ClientError<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     param: Option<&'static str>,
-    code: Option<&'static str>,
+    code: Option<&'a str>,
 }
 
 /// Translates the body of an error.
@@ -63,7 +72,14 @@ impl ProviderError<'_> {
             Some(Text(kind)) if is_known(kind) => kind,
             Some(_) | None => by_status(),
         };
-        client_error(&self.message, kind)
+        let mut body = client_error(&self.message, kind);
+        if let Some(Details {
+            error_code: Some(Text(code)),
+        }) = &self.details
+        {
+            body.error.code = Some(code);
+        }
+        body
     }
 }
 

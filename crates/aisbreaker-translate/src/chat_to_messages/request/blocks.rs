@@ -55,6 +55,10 @@ pub(super) enum Source<'a> {
         media_type: &'static str,
         data: Cow<'a, str>,
     },
+    Text {
+        media_type: &'static str,
+        data: String,
+    },
     Url {
         url: Cow<'a, str>,
     },

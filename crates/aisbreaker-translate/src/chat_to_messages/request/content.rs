@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use base64ct::{Base64, Encoding};
 use serde_json::value::RawValue;
 
 use super::blocks::{Block, Source};
@@ -19,6 +20,7 @@ const IMAGE_TYPES: [(&str, &str); 5] = [
     ("image/gif", "image/gif"),
     ("image/webp", "image/webp"),
 ];
+const PLAIN_TEXT: &str = "text/plain";
 const PDF: &str = "application/pdf";
 /// How the base64 of a PDF begins: `%PDF-`.
 const PDF_PREFIX: &str = "JVBERi0";
@@ -154,19 +156,47 @@ fn read_file(file: &RawValue) -> Result<Document<'_>, Untranslatable> {
 }
 
 fn document_source(data: Cow<'_, str>) -> Result<Source<'_>, Untranslatable> {
-    let start = match DataUrl::split(&data)? {
-        Some(url) if data[url.media_type.clone()].eq_ignore_ascii_case(PDF) => url.data,
-        None if data.starts_with(PDF_PREFIX) => 0,
-        Some(_) | None => {
-            return Err(Untranslatable::new(
+    let Some(url) = DataUrl::split(&data)? else {
+        return if data.starts_with(PDF_PREFIX) {
+            Ok(pdf_source(data))
+        } else {
+            Err(Untranslatable::new(
                 "",
-                "is not a PDF in base64, the only file that is translated",
-            ));
-        }
+                "is neither a data URL nor the base64 of a PDF",
+            ))
+        };
     };
-    Ok(Source::Base64 {
+    let media_type = &data[url.media_type];
+    if media_type.eq_ignore_ascii_case(PDF) {
+        Ok(pdf_source(from(data, url.data)))
+    } else if media_type.eq_ignore_ascii_case(PLAIN_TEXT) {
+        text_source(&data[url.data..])
+    } else {
+        Err(Untranslatable::new(
+            "",
+            "is a file of a type that the provider's API does not accept: use PDF or plain text",
+        ))
+    }
+}
+
+fn pdf_source(data: Cow<'_, str>) -> Source<'_> {
+    Source::Base64 {
         media_type: PDF,
-        data: from(data, start),
+        data,
+    }
+}
+
+/// Decodes a text, which Anthropic's API has as it is.
+fn text_source(base64: &str) -> Result<Source<'static>, Untranslatable> {
+    let Ok(bytes) = Base64::decode_vec(base64) else {
+        return Err(Untranslatable::new("", "is not valid base64"));
+    };
+    let Ok(data) = String::from_utf8(bytes) else {
+        return Err(Untranslatable::new("", "is plain text that is not UTF-8"));
+    };
+    Ok(Source::Text {
+        media_type: PLAIN_TEXT,
+        data,
     })
 }
 
