@@ -75,6 +75,36 @@ fn deep_nesting_is_refused_in_time_that_grows_with_its_length() {
 }
 
 #[test]
+fn a_schema_may_be_as_deep_as_the_documented_limit() {
+    // Around the schema are the body, the tools, the tool and its function.
+    for (levels, is_translated) in [(124, true), (125, false)] {
+        let schema = r#"{"a":"#.repeat(levels) + "1" + &"}".repeat(levels);
+        let body = format!(
+            r#"{{"messages": [{{"role": "user", "content": "Hi"}}],
+                "tools": [{{"type": "function", "function": {{"name": "f", "parameters": {schema}}}}}]}}"#
+        );
+
+        let translated = translate_request(body.as_bytes(), MODEL);
+
+        assert_eq!(translated.is_ok(), is_translated, "{levels}");
+    }
+}
+
+#[test]
+fn many_messages_take_time_that_grows_with_their_number() {
+    let message = r#"{"role": "assistant", "content": "Hi"}"#;
+    let body = format!(r#"{{"messages": [{}]}}"#, [message; 100_000].join(","));
+
+    let translated = translate_request(body.as_bytes(), MODEL).unwrap();
+
+    let body: Value = serde_json::from_slice(&translated.body).unwrap();
+    assert_eq!(
+        body["messages"][0]["content"].as_array().unwrap().len(),
+        100_000
+    );
+}
+
+#[test]
 fn brackets_in_strings_are_no_nesting() {
     let text = r#"[{\"[{\\"#.repeat(200);
     let body = format!(r#"{{"messages": [{{"role": "user", "content": "{text}"}}]}}"#);

@@ -45,6 +45,11 @@ impl<'a> Block<'a> {
             cache_control: None,
         }
     }
+
+    /// Returns whether this is a text without characters.
+    pub(super) fn is_empty_text(&self) -> bool {
+        matches!(self, Self::Text { text, .. } if text.is_empty())
+    }
 }
 
 /// Where the bytes of an image or a document are.

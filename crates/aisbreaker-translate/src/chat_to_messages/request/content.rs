@@ -37,13 +37,21 @@ pub(super) enum Parts {
 }
 
 /// Reads the content of a message and appends its blocks.
+///
+/// Empty texts of the assistant are left out: beside tool calls the content is often an empty string, which Anthropic's
+/// API refuses.
 pub(super) fn read<'a>(
     content: &'a RawValue,
     parts: Parts,
     blocks: &mut Vec<Block<'a>>,
 ) -> Result<(), Untranslatable> {
+    let mut append = |block: Block<'a>| {
+        if parts != Parts::TextAndRefusals || !block.is_empty_text() {
+            blocks.push(block);
+        }
+    };
     if members::is_string(content) {
-        blocks.push(Block::text(members::text(content)?));
+        append(Block::text(members::text(content)?));
         return Ok(());
     }
     if !content.get().starts_with('[') {
@@ -53,7 +61,7 @@ pub(super) fn read<'a>(
         ));
     }
     members::for_each_item(content, |_, part| {
-        blocks.push(read_part(part, parts)?);
+        append(read_part(part, parts)?);
         Ok(())
     })
 }

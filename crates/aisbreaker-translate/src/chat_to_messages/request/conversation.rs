@@ -118,16 +118,11 @@ fn read_assistant<'a>(
     message.take_as("content", |content| {
         content::read(content, Parts::TextAndRefusals, blocks)
     })?;
-    if let Some(refusal) = message.take_as("refusal", members::text)? {
+    if let Some(refusal) = message.take_as("refusal", members::text)?
+        && !refusal.is_empty()
+    {
         blocks.push(Block::text(refusal));
     }
-    // Beside tool calls the content is often an empty string, and Anthropic refuses empty texts.
-    let mut index = 0usize;
-    blocks.retain(|block| {
-        let is_new = index >= before;
-        index += 1;
-        !(is_new && matches!(block, Block::Text { text, .. } if text.is_empty()))
-    });
     message.take_as("tool_calls", |calls| {
         members::for_each_item(calls, |_, call| {
             blocks.push(read_tool_call(call)?);
