@@ -5,7 +5,12 @@
     clippy::panic,
     reason = "a test fails by panicking"
 )]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "JSON that is written where it is used reads best"
+)]
 
 mod golden;
+mod properties;
 mod providers;
 mod support;

@@ -44,8 +44,11 @@ enum Role {
 }
 
 impl<'a> Conversation<'a> {
+    /// Adds a system message, unless it is empty.
     pub(super) fn push_system(&mut self, content: Cow<'a, str>) {
-        self.messages.push(ChatMessage::System { content });
+        if !content.is_empty() {
+            self.messages.push(ChatMessage::System { content });
+        }
     }
 
     /// Reads the messages of a request.
@@ -149,9 +152,7 @@ impl<'a> Conversation<'a> {
             self.tool_changes.insert(name, is_loaded);
             block.members.finish()
         })?;
-        if !texts.is_empty() {
-            self.push_system(join(texts));
-        }
+        self.push_system(join(texts));
         Ok(())
     }
 }
@@ -193,12 +194,15 @@ impl<'a> Conversation<'a> {
                 _ => block.append_to(&mut turn.parts),
             }
         })?;
+        let has_results = !turn.results.is_empty();
         self.messages.append(&mut turn.results);
         let mut parts = turn.moved;
         parts.append(&mut turn.parts);
         if !parts.is_empty() {
             let content = content_of(parts);
             self.messages.push(ChatMessage::User { content });
+        } else if !has_results {
+            return Err(Untranslatable::new("", "holds nothing"));
         }
         Ok(())
     }
