@@ -66,7 +66,7 @@
 //!   provider's reasoning;
 //! - `eager_input_streaming`, since chat completions always stream the input of tools.
 //!
-//! Anything else is refused with an [`Untranslatable`](crate::Untranslatable) that names it: `top_k`, tools that
+//! Anything else is refused with an [`Untranslatable`] that names it: `top_k`, tools that
 //! Anthropic runs or defines, files by id, citations, a last message of the assistant that the provider would have to
 //! continue, unknown members.
 //!
