@@ -48,7 +48,7 @@
 //! | `stop_sequences` | `stop`, which takes four |
 //! | `temperature`, `top_p`, `stream` | the same; a stream asks for its usage |
 //! | `metadata.user_id` | `user`, of which providers take 64 characters; the rest is cut off |
-//! | `output_config.format` | `response_format` with a strict schema |
+//! | `output_config.format` | `response_format`, which is strict if the schema demands all properties and allows no others |
 //! | `output_config.effort` | `reasoning_effort` |
 //! | `thinking.budget_tokens` | `reasoning_effort`, where no effort is set: `low` below 4096, `medium` below 16384, else `high` |
 //! | `service_tier`: `standard_only` | `service_tier`: `default` |
@@ -84,6 +84,9 @@
 //! | `prompt_tokens` less those cached | `input_tokens` |
 //! | `cached_tokens`, `cache_write_tokens` | `cache_read_input_tokens`, `cache_creation_input_tokens` |
 //! | `completion_tokens`, `reasoning_tokens` | `output_tokens`, `thinking_tokens` |
+//!
+//! An error keeps the provider's message, and has the type that goes with its status. The message of a conversation
+//! that exceeds the model's context begins with `prompt is too long`, at which clients shorten it.
 //!
 //! A tool call whose arguments are no JSON object is an error. If the answer was cut off by its limit, such a call is
 //! left out of a response; in a stream its block ends early, as in a stream of Anthropic's.

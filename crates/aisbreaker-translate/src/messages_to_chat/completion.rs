@@ -83,18 +83,6 @@ pub(super) struct Answer {
     pub(super) function_call: Option<Box<RawValue>>,
 }
 
-impl Answer {
-    /// Returns the reasoning. Some providers send it under both names.
-    pub(super) fn reasoning(&self) -> Option<&str> {
-        let names = [&self.reasoning_content, &self.reasoning];
-        names
-            .into_iter()
-            .flatten()
-            .map(String::as_str)
-            .find(|text| !text.is_empty())
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum Content {
@@ -161,6 +149,16 @@ impl Answer {
             ));
         }
         Ok(pieces)
+    }
+
+    /// Returns the reasoning. Some providers send it under both names.
+    fn reasoning(&self) -> Option<&str> {
+        let names = [&self.reasoning_content, &self.reasoning];
+        names
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .find(|text| !text.is_empty())
     }
 }
 

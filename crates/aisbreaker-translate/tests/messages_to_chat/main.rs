@@ -11,6 +11,7 @@
 )]
 
 mod golden;
+mod limits;
 mod properties;
 mod providers;
 mod support;

@@ -1,6 +1,8 @@
 //! Members that control the answer, and those that ask for nothing.
 
-use serde_json::value::RawValue;
+use std::collections::HashSet;
+
+use serde_json::{Value, value::RawValue};
 
 use super::{
     chat::{JsonSchema, ResponseFormat},
@@ -80,7 +82,7 @@ fn effort(value: &RawValue) -> Result<Effort, Untranslatable> {
         .ok_or_else(|| Untranslatable::new("", "is not low, medium, high, xhigh or max"))
 }
 
-/// Reads the schema of the answer. The messages API guarantees it, so the provider has to be strict.
+/// Reads the schema of the answer. The messages API guarantees it, so the provider is strict, where it can be.
 fn format(value: &RawValue) -> Result<ResponseFormat<'_>, Untranslatable> {
     let mut members = Members::read(value)?;
     if members.require_as("type", text)? != "json_schema" {
@@ -92,9 +94,32 @@ fn format(value: &RawValue) -> Result<ResponseFormat<'_>, Untranslatable> {
         json_schema: JsonSchema {
             name: "output",
             schema,
-            strict: true,
+            strict: serde_json::from_str(schema.get()).is_ok_and(|schema| can_be_strict(&schema)),
         },
     })
+}
+
+/// Returns whether providers take a schema if they have to be strict: its objects must demand all of their properties
+/// and allow no others. Anthropic's SDKs leave properties with a default optional.
+fn can_be_strict(schema: &Value) -> bool {
+    match schema {
+        Value::Array(items) => items.iter().all(can_be_strict),
+        Value::Object(members) => {
+            let is_closed = match schema["properties"].as_object() {
+                Some(properties) => {
+                    let required = schema["required"].as_array().into_iter().flatten();
+                    let required: HashSet<_> = required.filter_map(Value::as_str).collect();
+                    schema["additionalProperties"] == false
+                        && properties
+                            .keys()
+                            .all(|name| required.contains(name.as_str()))
+                }
+                None => true,
+            };
+            is_closed && members.values().all(can_be_strict)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
 }
 
 /// Reads `service_tier`: `auto` is the default of both APIs.
