@@ -2,6 +2,9 @@
 
 #[cfg(test)]
 mod tls_tests;
+mod upgrade;
+
+pub use self::upgrade::{Upgrade, UpgradedStream};
 
 use std::{fmt, sync::Arc};
 
@@ -152,11 +155,7 @@ impl Client {
     ) -> Result<Response<Body>, SendError> {
         let origin = Origin::of(url).ok_or(INVALID_URL)?;
         let budget = outgoing.budget.clone();
-        let own_deadline = self.deadline();
-        let deadline = match outgoing.deadline {
-            Some(deadline) => deadline.min(own_deadline),
-            None => own_deadline,
-        };
+        let deadline = self.deadline_of(&outgoing);
         let mut observed = observe(&origin, &mut outgoing);
         let request = prepare(url, &origin, outgoing).map_err(|error| observed.end_with(error))?;
         let source = self.policy().effective_source(source);
@@ -173,6 +172,11 @@ impl Client {
         observed.head(response.status());
         let (idle, max_bytes) = (self.timeouts.idle, self.bounds.max_collected_bytes);
         Ok(response.map(|incoming| Body::new(incoming, idle, lease, max_bytes, budget, observed)))
+    }
+
+    fn deadline_of(&self, outgoing: &Outgoing) -> Instant {
+        let own = self.deadline();
+        outgoing.deadline.map_or(own, |deadline| deadline.min(own))
     }
 
     /// Sends a request on an idle connection or a new one. Returns the response with the lease of

@@ -18,6 +18,7 @@ use http_body_util::Full;
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1},
+    upgrade::Upgraded,
 };
 
 use crate::{error::SendError, payload::Pieces, repoll::SelfWake, stream::Stream, tcp::ReadMode};
@@ -25,7 +26,9 @@ use crate::{error::SendError, payload::Pieces, repoll::SelfWake, stream::Stream,
 /// Largest single read in bytes. A response head may be twice as long at most.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
 
-type Driver = http1::Connection<Stream, Full<Pieces>>;
+/// Moves the bytes of a connection, until that ends or is switched to another protocol. hyper does not
+/// name the type.
+type Driver = dyn Future<Output = hyper::Result<()>> + Send;
 
 /// A request as hyper takes it: target, headers and body are final.
 pub(crate) type PreparedRequest = Request<Full<Pieces>>;
@@ -34,7 +37,7 @@ pub(crate) type PreparedRequest = Request<Full<Pieces>>;
 pub(crate) struct Connection {
     sender: http1::SendRequest<Full<Pieces>>,
     /// `None` once the connection is closed.
-    driver: Option<Box<Driver>>,
+    driver: Option<Pin<Box<Driver>>>,
     self_wake: SelfWake,
     read_mode: Option<Arc<ReadMode>>,
 }
@@ -51,7 +54,7 @@ impl Connection {
             .map_err(|error| cut(&error))?;
         Ok(Self {
             sender,
-            driver: Some(Box::new(driver)),
+            driver: Some(Box::pin(driver.with_upgrades())),
             self_wake: SelfWake::default(),
             read_mode,
         })
@@ -120,6 +123,16 @@ impl Connection {
         self.read_mode.as_ref().is_none_or(|mode| mode.has_read())
     }
 
+    /// Takes the stream of a connection on which the server has switched to another protocol.
+    pub(crate) async fn into_upgraded(
+        mut self,
+        response: &mut Response<Incoming>,
+    ) -> Result<Upgraded, SendError> {
+        let mut upgrade = pin!(hyper::upgrade::on(response));
+        let upgraded = poll_fn(|cx| self.drive_until(cx, |cx| upgrade.as_mut().poll(cx))).await;
+        upgraded.map_err(|error| cut(&error))
+    }
+
     /// Polls for the next frame of the body of the response on this connection.
     pub(crate) fn poll_frame(
         &mut self,
@@ -131,11 +144,11 @@ impl Connection {
 }
 
 /// Moves the bytes that can be moved now.
-fn drive(driver: &mut Option<Box<Driver>>, cx: &mut Context<'_>) {
+fn drive(driver: &mut Option<Pin<Box<Driver>>>, cx: &mut Context<'_>) {
     let Some(open) = driver else {
         return;
     };
-    if let Poll::Ready(ended) = Pin::new(open).poll(cx) {
+    if let Poll::Ready(ended) = open.as_mut().poll(cx) {
         *driver = None;
         if let Err(error) = ended {
             tracing::debug!(%error, "connection ended");

@@ -2,6 +2,7 @@
 //!
 //! - [`Client`] sends an [`Outgoing`] request to a URL and returns the head of the response with a
 //!   [`Body`] that streams.
+//!   [`Client::upgrade`] switches a connection to another protocol, such as WebSocket.
 //! - [`Policy`] decides which addresses may be dialled. It judges the address of every new
 //!   connection, after the only name resolution there is, so a name that changes its answer gains
 //!   nothing.
@@ -45,7 +46,7 @@ mod url;
 
 pub use self::{
     body::Body,
-    client::Client,
+    client::{Client, Upgrade, UpgradedStream},
     error::{CollectError, Failure, Refusal, SendError, Stage, TlsUnavailable},
     headers::{
         API_KEY, X_API_KEY, X_GOOG_API_KEY, has_media_type, is_configurable_header, is_framed,

@@ -76,6 +76,10 @@ pub struct Config {
     pub prices: Prices,
     /// The idle time after which a stream gets a keep-alive.
     pub stream_keep_alive: Duration,
+    /// The longest time that nothing is sent over a WebSocket, or that one side reads nothing.
+    pub websocket_idle_timeout: Duration,
+    /// The longest time that a WebSocket stays open.
+    pub websocket_lifetime: Duration,
     /// Whether `/openapi.json` describes the API.
     pub openapi: bool,
     /// What the operator proves itself with, to revoke keys by their ids. `None`: nobody is the
@@ -127,6 +131,8 @@ impl Config {
             relay: None,
             prices: Prices::builtin(),
             stream_keep_alive: Duration::from_secs(15),
+            websocket_idle_timeout: Duration::from_secs(600),
+            websocket_lifetime: Duration::from_secs(65 * 60),
             openapi: true,
             operator_secret: None,
             revoked_before: None,

@@ -87,6 +87,9 @@ impl Gateway {
     /// Never fails: errors are responses. The body of the response must be read or dropped; until
     /// then the request is in flight.
     ///
+    /// WebSockets need the connection as well, so only [`serve`](crate::serve) and
+    /// [`serve_tls`](crate::serve_tls) open them. Here their handshakes get 426.
+    ///
     /// # Cancel safety
     /// Dropping the future, or the body of the response, cancels the call to the provider.
     pub async fn handle<B: Body<Data = Bytes>>(

@@ -22,6 +22,8 @@ struct State {
     is_draining: AtomicBool,
     /// Notified whenever the count drops to zero.
     idle: Notify,
+    /// Notified when no more requests are accepted.
+    draining: Notify,
 }
 
 /// One request in flight; dropping it ends the request.
@@ -53,10 +55,20 @@ impl InFlight {
     pub(crate) fn start_draining(&self) {
         self.announce_draining();
         self.0.is_draining.store(true, Ordering::Release);
+        self.0.draining.notify_waiters();
     }
 
     pub(crate) fn is_draining(&self) -> bool {
         self.0.is_draining.load(Ordering::Acquire)
+    }
+
+    /// Waits until no more requests are accepted.
+    pub(crate) async fn draining(&self) {
+        let mut notified = pin!(self.0.draining.notified());
+        notified.as_mut().enable();
+        if !self.is_draining() {
+            notified.await;
+        }
     }
 
     /// Waits until no request is in flight.

@@ -8,6 +8,7 @@
 //! - `model` finds and replaces the model in a body;
 //! - `headers` filters header fields in both directions;
 //! - `spending` reserves what a request may cost;
+//! - `socket` opens a WebSocket;
 //! - `models` lists the models of all services;
 //! - `usage_request` asks for the usage of a stream that is charged for.
 
@@ -17,6 +18,7 @@ mod headers;
 pub(crate) mod model;
 mod models;
 pub(crate) mod resolve;
+pub(crate) mod socket;
 mod spending;
 mod usage_request;
 
@@ -28,6 +30,7 @@ use bytes::Bytes;
 use http::{Method, Response, header::CONTENT_TYPE, request::Parts};
 use http_body::Body;
 
+pub(crate) use self::socket::SocketRequest;
 pub use self::{forward::ProxiedRequest, models::ModelListQuery};
 use self::{
     model::{model_and_stream_in, model_in},
@@ -61,6 +64,15 @@ pub struct ProviderApi {
     /// The idle time of a stream after which a keep-alive is sent.
     keep_alive: Duration,
     budgets: Arc<Budgets>,
+    websockets: WebSocketTimes,
+}
+
+/// How long WebSockets last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WebSocketTimes {
+    /// Without a byte.
+    pub(crate) idle: Duration,
+    pub(crate) lifetime: Duration,
 }
 
 /// A request for an operation, as its route knows it.
@@ -87,12 +99,18 @@ struct UnparsedRequest<'a> {
 }
 
 impl ProviderApi {
-    pub(crate) fn new(relay: Relay, keep_alive: Duration, budgets: Arc<Budgets>) -> Self {
+    pub(crate) fn new(
+        relay: Relay,
+        keep_alive: Duration,
+        budgets: Arc<Budgets>,
+        websockets: WebSocketTimes,
+    ) -> Self {
         Self {
             relay,
             model_lists: ModelListCache::default(),
             keep_alive,
             budgets,
+            websockets,
         }
     }
 

@@ -11,7 +11,9 @@ use aisbreaker_services::ServiceError;
 use aisbreaker_token::Host;
 use http::{
     HeaderValue, StatusCode,
-    header::{ACCEPT_ENCODING, ALLOW, CONNECTION, UPGRADE, WWW_AUTHENTICATE},
+    header::{
+        ACCEPT_ENCODING, ALLOW, CONNECTION, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+    },
 };
 
 use crate::{
@@ -21,8 +23,11 @@ use crate::{
     clock::ceil_seconds,
     failure::{ErrorType, Failure},
     gateway_error::GatewayError,
-    provider_api::error::ProviderApiError,
-    request::error::{HostError, RequestError},
+    provider_api::{error::ProviderApiError, socket::SocketRefusal},
+    request::{
+        error::{HostError, RequestError},
+        websocket::{HandshakeError, WEBSOCKET},
+    },
     restrictions::{
         RestrictionError,
         bypass::{BypassError, Limit},
@@ -84,7 +89,7 @@ impl From<RouteError> for Failure {
             .with_header(ALLOW, HeaderValue::from_static(allowed)),
             RouteError::WebSocket => Self::new(
                 StatusCode::UPGRADE_REQUIRED,
-                "this server has no WebSockets; send the request over HTTP, where responses can be \
+                "this path has no WebSocket; send the request over HTTP, where responses can be \
                  streamed as server-sent events",
             )
             .with_header(UPGRADE, HeaderValue::from_static("HTTP/1.1"))
@@ -182,8 +187,62 @@ impl From<RequestError> for Failure {
                 format!("the header field {name} is invalid or repeated"),
             ),
             RequestError::Content(invalid) => invalid.into(),
+            RequestError::Handshake(error) => error.into(),
             RequestError::Refused(failure) => *failure,
         }
+    }
+}
+
+impl From<HandshakeError> for Failure {
+    fn from(error: HandshakeError) -> Self {
+        let bad = |message| Self::new(StatusCode::BAD_REQUEST, message);
+        match error {
+            HandshakeError::NoUpgrade => Self::new(
+                StatusCode::UPGRADE_REQUIRED,
+                "this path is a WebSocket (RFC 6455); open it by HTTP/1.1, and have proxies in front \
+                 pass on the fields Connection and Upgrade",
+            )
+            .with_header(UPGRADE, WEBSOCKET)
+            .with_header(CONNECTION, HeaderValue::from_static("upgrade")),
+            HandshakeError::Version => Self::new(
+                StatusCode::UPGRADE_REQUIRED,
+                "Sec-WebSocket-Version must be 13",
+            )
+            .with_header(UPGRADE, WEBSOCKET)
+            .with_header(CONNECTION, HeaderValue::from_static("upgrade"))
+            .with_header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
+            HandshakeError::Key => bad("Sec-WebSocket-Key must be 16 bytes in base64"),
+            HandshakeError::Protocols => bad(
+                "Sec-WebSocket-Protocol must be a list of tokens, with one key at most, as \
+                 openai-insecure-api-key.<key>",
+            ),
+            HandshakeError::Content => bad("the handshake of a WebSocket has no content"),
+        }
+    }
+}
+
+impl From<SocketRefusal> for Failure {
+    fn from(refusal: SocketRefusal) -> Self {
+        let (message, cause) = match refusal {
+            SocketRefusal::Budgets => (
+                "a key with budgets opens no WebSocket, since what happens there cannot be charged to \
+                 them; use a key without budgets, or HTTP",
+                "a key with budgets opens no WebSocket",
+            ),
+            SocketRefusal::BodyLimit => (
+                "the key's restriction `maxBodyBytes` does not allow a WebSocket, whose messages can \
+                 be longer",
+                "refused by the restriction maxBodyBytes of the key",
+            ),
+            SocketRefusal::SingleModels => (
+                "the key has this service for single models only, and a WebSocket can name others in its \
+                 messages; use a key with the whole service",
+                "a key for single models opens no WebSocket",
+            ),
+        };
+        Self::new(StatusCode::FORBIDDEN, message)
+            .with_type(ErrorType::Restricted)
+            .with_cause(cause)
     }
 }
 

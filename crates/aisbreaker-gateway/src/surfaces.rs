@@ -27,14 +27,14 @@ use crate::{
     gateway_state::GatewayState,
     in_flight::InFlight,
     pipeline::Pipeline,
-    provider_api::{OperationRequest, ProviderApi},
+    provider_api::{OperationRequest, ProviderApi, SocketRequest, WebSocketTimes},
     request::{
         head::{Endpoints, check_host, check_size},
         host::HostPolicy,
-        websocket,
+        websocket::{self, Handshake},
     },
     response::{self, ResponseBody},
-    route::{Action, Route, RouteError},
+    route::{Action, Route, RouteError, operation::Operation},
     telemetry::access_log::AccessLog,
 };
 
@@ -125,9 +125,14 @@ impl Surfaces {
                 registry,
                 rules,
             },
-            provider_api: config
-                .relay
-                .map(|relay| ProviderApi::new(relay, state.keep_alive, Arc::clone(&budgets))),
+            provider_api: config.relay.map(|relay| {
+                let websockets = WebSocketTimes {
+                    idle: config.websocket_idle_timeout,
+                    lifetime: config.websocket_lifetime,
+                };
+                let budgets = Arc::clone(&budgets);
+                ProviderApi::new(relay, state.keep_alive, budgets, websockets)
+            }),
             describes_api: config.openapi,
         }
     }
@@ -155,7 +160,8 @@ impl Surfaces {
         if route == Route::OpenApi && !self.describes_api {
             return Err(RouteError::NotFound.into());
         }
-        if websocket::is_handshake(parts) {
+        let is_handshake = websocket::is_handshake(parts);
+        if is_handshake && route != Route::Provider(Operation::Realtime) {
             return Err(RouteError::WebSocket.into());
         }
         match route.action(&parts.method) {
@@ -211,6 +217,17 @@ impl Surfaces {
                     return Err(RouteError::NotFound.into());
                 };
                 let (_, endpoints) = request;
+                if operation == Operation::Realtime {
+                    let handshake = Handshake::read(parts, !body.is_end_stream())?;
+                    let request = SocketRequest {
+                        operation,
+                        parts,
+                        endpoints,
+                        handshake,
+                        in_flight,
+                    };
+                    return Box::pin(provider_api.open_socket(pipeline, request, log)).await;
+                }
                 let request = OperationRequest {
                     operation,
                     dialect,

@@ -7,9 +7,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use aisbreaker_api::{ErrorObject, Origin, ServiceId};
-use aisbreaker_egress::{Body, Client, Outgoing, Policy};
+use aisbreaker_egress::{Body, Client, Outgoing, Policy, Upgrade};
 use bytes::Bytes;
-use http::{StatusCode, response};
+use http::{HeaderValue, StatusCode, response};
 use tokio::time::Instant;
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
         body::read_whole,
         error_context::ErrorContext,
         headers,
-        send::send,
+        send::{send, upgrade},
         status::{is_error, reason, retry_after, unusable_status},
     },
 };
@@ -129,6 +129,53 @@ impl Relay {
         &self,
         request: ForwardedRequest<'_>,
     ) -> Result<(response::Parts, Body), ServiceError> {
+        let id = request.service_id;
+        let (destination, outgoing) = self.prepare(request)?;
+        let explain = |error| explain(id, &destination, error);
+        let response = match send(&self.client, &destination, outgoing).await {
+            Ok(response) => response,
+            Err(error) => return Err(explain(error)),
+        };
+        let (parts, body) = response.into_parts();
+        // A client would follow a redirect with its key.
+        let is_answer = parts.status.is_success() || parts.status == StatusCode::NOT_MODIFIED;
+        if is_answer || is_error(parts.status) {
+            Ok((parts, body))
+        } else {
+            Err(explain(unusable_status(parts.status)))
+        }
+    }
+
+    /// Asks a provider to switch to `protocol`, such as `websocket`, and waits for the head of the
+    /// response. Of a provider that does not switch, the response is as that of [`Relay::send`].
+    ///
+    /// # Errors
+    /// As [`Relay::send`].
+    ///
+    /// # Cancel safety
+    /// As [`Relay::send`].
+    pub async fn upgrade(
+        &self,
+        request: ForwardedRequest<'_>,
+        protocol: HeaderValue,
+    ) -> Result<Upgrade, ServiceError> {
+        let id = request.service_id;
+        let (destination, outgoing) = self.prepare(request)?;
+        match upgrade(&self.client, &destination, protocol, outgoing).await {
+            Ok(Upgrade::Refused(response)) if response.status().is_redirection() => {
+                let error = unusable_status(response.status());
+                Err(explain(id, &destination, error))
+            }
+            Ok(outcome) => Ok(outcome),
+            Err(error) => Err(explain(id, &destination, error)),
+        }
+    }
+
+    /// Returns where a request goes, and the request with the secret of the service.
+    fn prepare(
+        &self,
+        request: ForwardedRequest<'_>,
+    ) -> Result<(Destination, Outgoing), ServiceError> {
         let ForwardedRequest {
             service_id,
             provider,
@@ -148,23 +195,7 @@ impl Relay {
         provider.add_headers(&mut outgoing.headers);
         headers::add_hop(&mut outgoing.headers, hops)?;
         headers::add_secret(&mut outgoing.headers, &destination, provider.auth)?;
-
-        let explain = |error| {
-            let id = service_id.as_str();
-            ErrorContext::new(id, &destination, MAX_ERROR_TEXT_BYTES).explain(error)
-        };
-        let response = match send(&self.client, &destination, outgoing).await {
-            Ok(response) => response,
-            Err(error) => return Err(explain(error)),
-        };
-        let (parts, body) = response.into_parts();
-        // A client would follow a redirect with its key.
-        let is_answer = parts.status.is_success() || parts.status == StatusCode::NOT_MODIFIED;
-        if is_answer || is_error(parts.status) {
-            Ok((parts, body))
-        } else {
-            Err(explain(unusable_status(parts.status)))
-        }
+        Ok((destination, outgoing))
     }
 
     /// Forwards a request and returns the whole body of the response, which must be a success.
@@ -227,4 +258,9 @@ impl Relay {
             None => &[],
         }
     }
+}
+
+/// Names the service in an error, and hides its secret.
+fn explain(id: &ServiceId, destination: &Destination, error: ServiceError) -> ServiceError {
+    ErrorContext::new(id.as_str(), destination, MAX_ERROR_TEXT_BYTES).explain(error)
 }

@@ -522,6 +522,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
     times::POOL_IDLE_TIMEOUT,
     times::POOL_IDLE_TIMEOUT_HTTPS,
     times::STREAM_KEEP_ALIVE,
+    times::WEBSOCKET_IDLE_TIMEOUT,
+    times::WEBSOCKET_LIFETIME,
     times::DRAIN_DELAY,
     times::DRAIN_TIMEOUT,
     // The log.

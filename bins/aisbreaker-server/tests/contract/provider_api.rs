@@ -13,6 +13,7 @@ mod headers;
 mod limit_headers;
 mod model_lists;
 mod model_names;
+mod realtime;
 mod requests;
 mod responses;
 mod stream_comments;

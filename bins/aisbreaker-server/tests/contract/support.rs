@@ -24,6 +24,7 @@ mod server;
 mod ticker;
 pub(crate) mod tls;
 mod unreachable;
+pub(crate) mod websocket;
 
 use std::time::Duration;
 

@@ -302,6 +302,27 @@ const checks = {
       assert.equal(error.code, "model_not_found", model);
     }
   },
+
+  // What a page does: its scripts can set no header field.
+  async realtimeTakesTheKeyOfABrowser() {
+    if (IS_DIRECT) return;
+    const address = `${SERVER.replace("http", "ws")}/v1/realtime?model=gpt-realtime`;
+    const socket = new WebSocket(address, ["realtime", `openai-insecure-api-key.${KEY}`]);
+    const types = [];
+    await new Promise((resolve, reject) => {
+      socket.onerror = reject;
+      socket.onmessage = ({ data }) => {
+        types.push(JSON.parse(data).type);
+        if (types.length === 1) socket.send(JSON.stringify({ type: "response.create" }));
+        if (types.length === 3) resolve();
+      };
+    });
+    assert.equal(socket.protocol, "realtime");
+    assert.deepEqual(types, ["session.created", "response.output_text.delta", "response.done"]);
+    const closed = new Promise((resolve) => (socket.onclose = resolve));
+    socket.close(4000, "done");
+    assert.equal((await closed).code, 4000);
+  },
 };
 
 // How many calls of other scripts were refused.

@@ -389,6 +389,32 @@ def unknown_models_are_not_found():
         assert "chat:openai.com" in error.message and "chat:anthropic.com" in error.message, (model, error.body)
 
 
+def realtime_conversations_take_turns():
+    talker = openai.OpenAI(base_url=BASE_URL, api_key=KEY, websocket_base_url=BASE_URL.replace("http", "ws", 1))
+    with talker.realtime.connect(model="gpt-realtime") as connection:
+        created = connection.recv()
+        assert created.type == "session.created" and created.session.model == "gpt-realtime", created
+        for text in ("hello", "again \N{SNOWMAN}"):
+            content = [{"type": "input_text", "text": text}]
+            connection.conversation.item.create(item={"type": "message", "role": "user", "content": content})
+            connection.response.create()
+            delta, done = connection.recv(), connection.recv()
+            assert delta.type == "response.output_text.delta" and delta.delta.endswith(text), delta
+            assert done.type == "response.done" and done.response.usage.total_tokens == 8, done
+
+
+async def say_something(talker):
+    async with talker.realtime.connect(model="gpt-realtime") as connection:
+        await connection.response.create()
+        return [(await connection.recv()).type for _ in range(3)]
+
+
+def realtime_conversations_are_async():
+    talker = openai.AsyncOpenAI(base_url=BASE_URL, api_key=KEY, websocket_base_url=BASE_URL.replace("http", "ws", 1))
+    types = asyncio.run(say_something(talker))
+    assert types == ["session.created", "response.output_text.delta", "response.done"], types
+
+
 run(
     chat_answers,
     chat_takes_service_ids,
@@ -405,6 +431,8 @@ run(
     images_are_generated_and_edited,
     speech_is_synthesised_and_transcribed,
     moderations_answer,
+    realtime_conversations_take_turns,
+    realtime_conversations_are_async,
     models_are_listed_and_found,
     every_base_url_works,
     concurrent_calls_get_their_own_answers,

@@ -5,6 +5,8 @@ import json
 import re
 import struct
 
+import provider_realtime
+
 CREATED = 1_700_000_000
 CHAT = "gpt-4o"
 EMBEDDING = "text-embedding-3-small"
@@ -46,6 +48,7 @@ def serve(call):
         ("POST", "/v1/audio/transcriptions"): transcribe,
         ("POST", "/v1/moderations"): moderate,
         ("GET", "/v1/models"): list_models,
+        ("GET", "/v1/realtime"): provider_realtime.serve,
     }
     route = routes.get((call.method, call.path))
     if route:

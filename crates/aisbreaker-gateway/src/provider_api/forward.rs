@@ -70,11 +70,11 @@ pub struct ProxiedRequest<'a> {
 }
 
 /// The response of the last service that was called.
-struct ProviderResponse<'a> {
-    service: &'a ResolvedService,
-    parts: response::Parts,
-    body: aisbreaker_egress::Body,
-    call: CallInProgress,
+pub(super) struct ProviderResponse<'a> {
+    pub(super) service: &'a ResolvedService,
+    pub(super) parts: response::Parts,
+    pub(super) body: aisbreaker_egress::Body,
+    pub(super) call: CallInProgress,
 }
 
 impl ProviderApi {
@@ -238,7 +238,7 @@ impl ProviderApi {
     }
 
     /// Creates the response, with the provider's status, fields and bytes.
-    fn respond(
+    pub(super) fn respond(
         &self,
         provided: ProviderResponse<'_>,
         request: &ProxiedRequest<'_>,
@@ -399,7 +399,7 @@ impl ProxiedRequest<'_> {
     /// Returns the model that the path or the body names.
     ///
     /// What is known by an id has the model that it was made with, whatever a body says.
-    fn requested_model(&self) -> Result<Option<String>, ProviderApiError> {
+    pub(super) fn requested_model(&self) -> Result<Option<String>, ProviderApiError> {
         let model = if self.operation == Operation::Model {
             Some(models::model_in_path(self.parts.uri.path())?)
         } else if self.operation.is_provider_bound() {
@@ -419,7 +419,7 @@ impl ProxiedRequest<'_> {
     }
 
     /// Returns the request to one service.
-    fn outgoing<'a>(
+    pub(super) fn outgoing<'a>(
         &'a self,
         service: &'a ResolvedService,
         path: &'a str,
@@ -475,7 +475,7 @@ impl ProxiedRequest<'_> {
     }
 
     /// Returns the path after the base of the provider's API.
-    fn path(&self, service: &ResolvedService) -> Result<Cow<'_, str>, ServiceError> {
+    pub(super) fn path(&self, service: &ResolvedService) -> Result<Cow<'_, str>, ServiceError> {
         let path = self.parts.uri.path();
         if self.operation != Operation::Model {
             let path = operation::strip_base(operation::trim_slashes(path));

@@ -357,6 +357,29 @@ impl<'a> Resolver<'a> {
         self.credentials.restrictions().is_some()
     }
 
+    /// Returns whether the key has this service whole: no entry for it names a single model.
+    pub(crate) fn has_whole(&self, service: &ResolvedService) -> bool {
+        if let Credentials::None | Credentials::Caller(_) = self.credentials {
+            return true;
+        }
+        let vendor = service.service_id.vendor().unwrap_or_default();
+        let bare = ServiceId::parse([service.service_id.task(), ":", vendor].concat());
+        let names_vendor = |entry: &SealedSecret| {
+            let named = vendor_of(&entry.pattern);
+            named.is_some_and(|name| {
+                name == vendor || service.provider.names().any(|own| own == name)
+            })
+        };
+        let names_model = |entry: &SealedSecret| {
+            let id = ServiceId::parse(entry.pattern.as_str());
+            id.is_ok_and(|id| id.engine().is_some())
+        };
+        bare.is_ok_and(|bare| self.is_in_key(&bare))
+            && !self
+                .entries()
+                .any(|entry| names_vendor(entry) && names_model(entry))
+    }
+
     /// Returns whether the restrictions of the key allow this service for this request.
     fn is_allowed(&self, service: &ResolvedService) -> bool {
         if self.operation.resource().is_some() {

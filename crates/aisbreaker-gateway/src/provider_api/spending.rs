@@ -86,6 +86,8 @@ fn writes(operation: Operation) -> Option<bool> {
         | Operation::Models
         | Operation::Model
         | Operation::CountTokens
+        // A key with budgets opens no WebSocket.
+        | Operation::Realtime
         | Operation::Resource(_) => None,
     }
 }
@@ -112,6 +114,7 @@ pub(super) fn obeyed_caps(operation: Operation) -> Option<ObeyedCaps> {
         | Operation::Models
         | Operation::Model
         | Operation::CountTokens
+        | Operation::Realtime
         | Operation::Resource(_) => &[],
     })
 }

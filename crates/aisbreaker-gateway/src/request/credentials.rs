@@ -142,6 +142,24 @@ pub(crate) fn any_authorization(
     }
 }
 
+/// Returns the credentials of a handshake, of which browsers can only name a subprotocol. An aisbreaker
+/// key wins, then what the header fields carry.
+pub(crate) fn or_subprotocol(
+    fields: Authorization,
+    subprotocol: Option<&SecretString>,
+    headers: &HeaderMap,
+) -> Authorization {
+    let Some(secret) = subprotocol else {
+        return fields;
+    };
+    let offered = with_secret(headers, secret.expose_secret());
+    if fields.has_key() || (fields.is_usable() && !offered.has_key()) {
+        fields
+    } else {
+        offered
+    }
+}
+
 /// A value that is not one word is unusable, unless it holds a key: that is refused as a key.
 fn with_secret(headers: &HeaderMap, secret: &str) -> Authorization {
     if !is_key(secret) && !is_word(secret) {

@@ -5,6 +5,7 @@ use aisbreaker_egress::BudgetSpent;
 use aisbreaker_token::Host;
 use http::HeaderName;
 
+use super::websocket::HandshakeError;
 use crate::failure::Failure;
 
 /// Why the host of a request is not known.
@@ -50,8 +51,16 @@ pub(crate) enum RequestError {
     Incomplete,
     /// The content is not what the route accepts.
     Content(InvalidRequest),
+    /// The handshake of a WebSocket that cannot be answered with one.
+    Handshake(HandshakeError),
     /// The route refuses the content, and says so in its own way.
     Refused(Box<Failure>),
+}
+
+impl From<HandshakeError> for RequestError {
+    fn from(error: HandshakeError) -> Self {
+        Self::Handshake(error)
+    }
 }
 
 impl From<HostError> for RequestError {

@@ -19,6 +19,7 @@ use crate::{
         passthrough::{PassthroughBody, ResponseCut},
     },
     telemetry::access_log::AccessLog,
+    tunnel::{LoggedTunnel, Tunnel},
 };
 
 /// The largest frame of a complete body in bytes. The next poll shows that the client reads.
@@ -39,6 +40,8 @@ enum Content {
     Full(Bytes, Option<Arc<ClientMemory>>),
     Events(Box<EventBytes>),
     Passthrough(Box<PassthroughBody>),
+    /// No content: the connection is switched to a WebSocket.
+    Tunnel(Box<Tunnel>),
 }
 
 impl ResponseBody {
@@ -85,13 +88,34 @@ impl ResponseBody {
         Self { content, log: None }
     }
 
+    /// Creates the body of a response that switches the connection to a WebSocket.
+    pub(crate) fn tunnel(tunnel: Box<Tunnel>) -> Self {
+        Self {
+            content: Content::Tunnel(tunnel),
+            log: None,
+        }
+    }
+
+    /// Takes the WebSocket for which the connection is switched, with the log line.
+    pub(crate) fn take_tunnel(&mut self) -> Option<LoggedTunnel> {
+        if !matches!(self.content, Content::Tunnel(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut self.content, Content::Empty) {
+            Content::Tunnel(tunnel) => Some(LoggedTunnel::new(tunnel, self.log.take())),
+            Content::Empty | Content::Full(..) | Content::Events(_) | Content::Passthrough(_) => {
+                None
+            }
+        }
+    }
+
     /// Has the body of a provider's response settle what is reserved for it when it is over.
     pub(crate) fn hold_budget(&mut self, mut hold: Box<BudgetHold>) {
         match &mut self.content {
             Content::Passthrough(body) => body.hold_budget(hold),
             Content::Events(events) => events.hold_budget(hold),
             // Without content, the provider reported nothing.
-            Content::Empty | Content::Full(..) => {
+            Content::Empty | Content::Full(..) | Content::Tunnel(_) => {
                 let _settled = hold.settle(Outcome::Unknown);
             }
         }
@@ -113,7 +137,7 @@ impl ResponseBody {
                 body.end_call_without_content();
                 None
             }
-            Content::Empty | Content::Events(_) => None,
+            Content::Empty | Content::Events(_) | Content::Tunnel(_) => None,
         }
     }
 
@@ -156,7 +180,7 @@ impl ResponseBody {
                 (body.failure(), body.tokens(), body.cost())
             }
             // The tokens of a complete body are known before.
-            Content::Empty | Content::Full(..) => return,
+            Content::Empty | Content::Full(..) | Content::Tunnel(_) => return,
         };
         log.set_tokens(tokens);
         log.set_cost(cost);
@@ -172,7 +196,7 @@ impl Drop for ResponseBody {
     fn drop(&mut self) {
         let is_answered = match &self.content {
             Content::Passthrough(body) => body.is_answered(),
-            Content::Empty | Content::Full(..) | Content::Events(_) => false,
+            Content::Empty | Content::Full(..) | Content::Events(_) | Content::Tunnel(_) => false,
         };
         self.log_stream();
         if is_answered {
@@ -191,7 +215,7 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseCut>>> {
         let this = &mut *self;
         match &mut this.content {
-            Content::Empty => Poll::Ready(None),
+            Content::Empty | Content::Tunnel(_) => Poll::Ready(None),
             Content::Full(bytes, memory) => {
                 let frame = next_frame(bytes, memory.as_ref());
                 if bytes.is_empty() {
@@ -235,12 +259,12 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.content, Content::Empty)
+        matches!(self.content, Content::Empty | Content::Tunnel(_))
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Empty => SizeHint::with_exact(0),
+            Content::Empty | Content::Tunnel(_) => SizeHint::with_exact(0),
             Content::Full(bytes, _) => {
                 SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
             }
@@ -276,6 +300,7 @@ impl fmt::Debug for ResponseBody {
             Content::Full(..) => "ResponseBody::Full(..)",
             Content::Events(_) => "ResponseBody::Events(..)",
             Content::Passthrough(_) => "ResponseBody::Passthrough(..)",
+            Content::Tunnel(_) => "ResponseBody::Tunnel(..)",
         })
     }
 }

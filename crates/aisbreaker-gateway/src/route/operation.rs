@@ -33,6 +33,8 @@ pub(crate) enum Operation {
     Model,
     Messages,
     CountTokens,
+    /// A conversation over a WebSocket.
+    Realtime,
     /// Passes a request for a resource through to its provider.
     Resource(Resource),
 }
@@ -117,7 +119,7 @@ impl Operation {
     pub(crate) const COUNT: usize = Self::CALLS.len() + family::COUNT;
 
     /// All but those of resources.
-    pub(crate) const CALLS: [Self; 20] = [
+    pub(crate) const CALLS: [Self; 21] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Responses,
@@ -138,6 +140,7 @@ impl Operation {
         Self::Model,
         Self::Messages,
         Self::CountTokens,
+        Self::Realtime,
     ];
 
     /// The table of operations.
@@ -172,6 +175,7 @@ impl Operation {
             Self::Model => Row::both(GET_OR_DELETE, MODEL),
             Self::Messages => Row::anthropic(POST, MESSAGES),
             Self::CountTokens => Row::anthropic(POST, "/v1/messages/count_tokens"),
+            Self::Realtime => Row::openai("GET, OPTIONS", "/v1/realtime"),
             Self::Resource(resource) => Row {
                 template: resource.template,
                 methods: resource.methods,
@@ -243,6 +247,7 @@ impl Operation {
             Self::Model => 17,
             Self::Messages => 18,
             Self::CountTokens => 19,
+            Self::Realtime => 20,
             Self::Resource(resource) => Self::CALLS.len() + resource.index,
         }
     }
@@ -321,7 +326,8 @@ impl Operation {
             | Self::Moderations
             | Self::Models
             | Self::Messages
-            | Self::CountTokens => false,
+            | Self::CountTokens
+            | Self::Realtime => false,
         }
     }
 
@@ -342,6 +348,7 @@ impl Operation {
             | Self::Models
             | Self::Model
             | Self::CountTokens
+            | Self::Realtime
             | Self::Resource(_) => StreamKind::Other,
         }
     }

@@ -16,6 +16,7 @@ use super::{
     unread_body::{Drained, UnreadBody},
     write_progress::WriteProgress,
 };
+use crate::tunnel::LoggedTunnel;
 
 /// How long the server waits for the client of a connection before the connection may be evicted:
 /// clients pause all the time.
@@ -59,6 +60,8 @@ pub(super) struct Activity {
     is_http1: AtomicBool,
     /// The socket of a request that offered an upgrade, which hyper does not shut down by itself.
     upgrade: Mutex<Option<OnUpgrade>>,
+    /// The WebSocket to which the connection is switched.
+    tunnel: Mutex<Option<LoggedTunnel>>,
     /// When the head of the next HTTP/1 request began.
     head_began: AtomicTime,
     /// The index of the connection in the connection table.
@@ -85,6 +88,7 @@ impl Activity {
             is_draining: AtomicBool::new(false),
             is_http1: AtomicBool::new(false),
             upgrade: Mutex::default(),
+            tunnel: Mutex::default(),
             head_began: AtomicTime::default(),
             index: AtomicUsize::new(0),
         }
@@ -245,6 +249,11 @@ impl Activity {
         lock(&self.upgrade).take()
     }
 
+    /// Takes the WebSocket to which the connection was switched, once that is over for HTTP.
+    pub(super) fn take_tunnel(&self) -> Option<LoggedTunnel> {
+        lock(&self.tunnel).take()
+    }
+
     /// Drains the unread body, if there is one.
     pub(super) fn poll_drain(&self, cx: &mut Context<'_>) {
         if !self.is_draining.load(Ordering::Relaxed) {
@@ -294,6 +303,11 @@ impl RequestGuard {
     /// Keeps the socket that hyper hands over when the connection ends after this request.
     pub(super) fn keep_upgrade(&self, upgrade: OnUpgrade) {
         *lock(&self.0.upgrade) = Some(upgrade);
+    }
+
+    /// Keeps the WebSocket to which the connection is switched after the response.
+    pub(super) fn keep_tunnel(&self, tunnel: LoggedTunnel) {
+        *lock(&self.0.tunnel) = Some(tunnel);
     }
 
     /// Starts tracking an incomplete request body.

@@ -31,7 +31,7 @@ use super::{
     tracked_body::{TrackedRequestBody, TrackedResponseBody, Unread},
     tracked_io::TrackedIo,
 };
-use crate::gateway::Gateway;
+use crate::{gateway::Gateway, request::websocket::CanUpgrade, tunnel::LoggedTunnel};
 
 /// The most bytes that the kernel buffers beyond the client's receive window.
 #[cfg(any(target_os = "android", target_os = "linux"))]
@@ -123,8 +123,15 @@ impl Connection {
                 },
             }
         }
+        let upgraded = self.activity.take_upgrade();
+        if let Some(tunnel) = self.activity.take_tunnel() {
+            if let Some(upgrade) = upgraded {
+                Box::pin(self.run_tunnel(tunnel, upgrade)).await;
+            }
+            return;
+        }
         tokio::select! {
-            () = self.shut_down_upgrade() => {}
+            () = shut_down(upgraded) => {}
             () = self.activity.eviction_requested() => {}
             _changed = close.changed(), if phase == Phase::Open => {}
         }
@@ -153,18 +160,59 @@ impl Connection {
         }
     }
 
-    /// Lingers after a request that offered an upgrade: its socket is handed over at the end of the
-    /// connection, even if nothing was upgraded.
-    async fn shut_down_upgrade(&self) {
-        if let Some(upgrade) = self.activity.take_upgrade()
-            && let Some(Ok(upgraded)) = upgrade.now_or_never()
-        {
-            let _closed = TokioIo::new(upgraded).shutdown().await;
+    /// Serves the WebSocket to which the connection was switched, unless its client leaves unread what
+    /// it is sent.
+    ///
+    /// It ends by itself when the server drains. Until then the connection counts as one with a request
+    /// in flight.
+    async fn run_tunnel(&self, tunnel: LoggedTunnel, upgrade: OnUpgrade) {
+        let _request = self.activity.start_request();
+        let Ok(upgraded) = upgrade.await else {
+            return;
+        };
+        let mut client = TokioIo::new(upgraded);
+        let conversation = async {
+            tunnel.run(&mut client).await;
+            let _closed = client.shutdown().await;
+        };
+        tokio::select! {
+            () = conversation => {}
+            () = self.is_unread() => {}
+        }
+    }
+
+    /// Waits until the client has left unread what it is sent, for too long or while another connection
+    /// needs the place.
+    async fn is_unread(&self) {
+        let interval = self.timeouts.interval(Phase::Open);
+        let mut check = pin!(sleep(interval));
+        loop {
+            tokio::select! {
+                () = check.as_mut() => match self.timeouts.check(&self.activity, Phase::Open) {
+                    Verdict::KeepUntil(time) => check.as_mut().reset(time),
+                    Verdict::Close | Verdict::Drop => return,
+                },
+                () = self.activity.eviction_requested() => {
+                    if self.is_evictable() {
+                        return;
+                    }
+                }
+            }
         }
     }
 
     fn is_evictable(&self) -> bool {
         self.activity.waiting_since().is_some() || self.activity.stalled_since().is_some()
+    }
+}
+
+/// Lingers after a request that offered an upgrade: its socket is handed over at the end of the
+/// connection, even if nothing was upgraded.
+async fn shut_down(upgrade: Option<OnUpgrade>) {
+    if let Some(upgrade) = upgrade
+        && let Some(Ok(upgraded)) = upgrade.now_or_never()
+    {
+        let _closed = TokioIo::new(upgraded).shutdown().await;
     }
 }
 
@@ -191,6 +239,7 @@ async fn respond(
     }
     if let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() {
         guard.keep_upgrade(upgrade);
+        request.extensions_mut().insert(CanUpgrade);
     }
     let unread = unread_policy(&request);
     let tracked = request.map(|body| TrackedRequestBody::new(body, unread, &guard));
@@ -199,6 +248,9 @@ async fn respond(
         // The client learns that the rest of its request is not read (RFC 9112 section 9.6).
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
+    }
+    if let Some(tunnel) = response.body_mut().take_tunnel() {
+        guard.keep_tunnel(tunnel);
     }
     Ok(response.map(|body| TrackedResponseBody::new(body, guard)))
 }

@@ -23,7 +23,7 @@ use crate::{
         call_times::CallTimes,
         key_expiry::KeyExpiry,
         metrics::{
-            Metrics,
+            Metrics, OpenWebSocket,
             providers::KnownProvider,
             requests::{CountedRequest, MintOutcome},
         },
@@ -31,6 +31,7 @@ use crate::{
         span::SpanSink,
         trace::{self, RequestTrace, TracedRequest},
     },
+    tunnel::CloseCode,
 };
 
 /// The log target of requests that were charged to quotas.
@@ -70,6 +71,7 @@ pub struct AccessLog {
     provider_calls: ProviderCalls,
     metrics: Arc<Metrics>,
     is_stream: bool,
+    websocket: Option<WebSocketEnd>,
     error: Option<ErrorType>,
     cause: Option<String>,
     status: StatusCode,
@@ -117,6 +119,7 @@ impl AccessLog {
             provider_calls: ProviderCalls::default(),
             metrics,
             is_stream: false,
+            websocket: None,
             error: None,
             cause: None,
             status: StatusCode::OK,
@@ -231,6 +234,22 @@ impl AccessLog {
         self.is_stream = true;
     }
 
+    /// Counts a WebSocket as open.
+    pub(crate) fn open_websocket(&self) -> OpenWebSocket {
+        self.metrics.open_websocket()
+    }
+
+    /// Sets how many bytes the client sent over a WebSocket and was sent, and the code of its close
+    /// frame.
+    pub(crate) fn set_websocket(&mut self, received: u64, sent: u64, code: Option<CloseCode>) {
+        self.is_stream = true;
+        self.websocket = Some(WebSocketEnd {
+            received_bytes: received,
+            sent_bytes: sent,
+            close_code: code.map(|CloseCode(code)| code),
+        });
+    }
+
     /// Notes that the content of the request has come.
     pub(crate) fn mark_received(&mut self) {
         self.received = Some(self.clock.monotonic());
@@ -277,6 +296,14 @@ impl AccessLog {
     pub(crate) fn mark_complete(&mut self) {
         self.is_complete = true;
     }
+}
+
+/// What is known of a WebSocket once it is closed.
+#[derive(Clone, Copy, Debug)]
+struct WebSocketEnd {
+    received_bytes: u64,
+    sent_bytes: u64,
+    close_code: Option<u16>,
 }
 
 /// What is known of a request once it is over.
@@ -401,6 +428,9 @@ impl AccessLog {
                     cached_tokens = self.tokens.cached,
                     reasoning_tokens = self.tokens.reasoning,
                     cost_usd = self.cost.and_then(dollars),
+                    received_bytes = self.websocket.map(|end| end.received_bytes),
+                    sent_bytes = self.websocket.map(|end| end.sent_bytes),
+                    close_code = self.websocket.and_then(|end| end.close_code),
                     cause = self.cause.as_deref(),
                     "request"
                 )

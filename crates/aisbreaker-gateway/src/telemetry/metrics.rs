@@ -47,6 +47,16 @@ pub(crate) struct Snapshot {
     pub(crate) buffered_bytes_limit: usize,
 }
 
+/// A WebSocket that is counted as open until this is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenWebSocket(Gauge);
+
+impl Drop for OpenWebSocket {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
 /// All metrics of a gateway.
@@ -58,6 +68,7 @@ pub(crate) struct Metrics {
     in_flight: Gauge,
     /// Connections of clients that are open.
     pub(crate) connections: Gauge,
+    websockets: Gauge,
     buffered_bytes: Gauge,
     buffered_bytes_limit: Gauge,
     /// Lines that the log left out.
@@ -171,6 +182,7 @@ impl Metrics {
         };
         let in_flight = gauge("requests_in_flight", "Requests whose response is not over");
         let connections = gauge("connections", "Open connections of clients");
+        let websockets = gauge("websockets", "Open WebSockets to providers");
         let buffered_bytes = gauge(
             "buffered_bytes",
             "Memory that requests and responses hold of the budget",
@@ -188,6 +200,7 @@ impl Metrics {
             providers,
             in_flight,
             connections,
+            websockets,
             buffered_bytes,
             buffered_bytes_limit,
             log_lines_left_out,
@@ -198,6 +211,12 @@ impl Metrics {
             reloads,
             budgets,
         }
+    }
+
+    /// Counts a WebSocket as open until the guard is dropped.
+    pub(crate) fn open_websocket(&self) -> OpenWebSocket {
+        self.websockets.inc();
+        OpenWebSocket(self.websockets.clone())
     }
 
     /// Adds the providers of a table to those that are named.

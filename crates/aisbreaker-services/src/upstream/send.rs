@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use aisbreaker_api::ServiceUrl;
-use aisbreaker_egress::{Body, Client, Outgoing, Refusal, SendError};
-use http::{Response, StatusCode, Uri, response};
+use aisbreaker_egress::{Body, Client, Outgoing, Refusal, SendError, Upgrade};
+use http::{HeaderValue, Response, StatusCode, Uri, response};
 
 use super::{
     body::read_error,
@@ -34,6 +34,29 @@ pub(crate) async fn send(
         Ok(response) => Ok(response),
         Err(error) => Err(no_answer(error, destination)),
     }
+}
+
+/// Asks the destination of a call to switch protocols.
+///
+/// # Errors
+/// As [`send`].
+pub(crate) async fn upgrade(
+    client: &Client,
+    destination: &Destination,
+    protocol: HeaderValue,
+    mut outgoing: Outgoing,
+) -> Result<Upgrade, ServiceError> {
+    if outgoing.observer.is_some() {
+        outgoing = outgoing.with_observed_host(loggable_host(destination));
+    }
+    let sent = match request_uri(&destination.url) {
+        Ok(uri) => {
+            let source = destination.url_source;
+            client.upgrade(&uri, source, protocol, outgoing).await
+        }
+        Err(error) => Err(error),
+    };
+    sent.map_err(|error| no_answer(error, destination))
 }
 
 /// Sends a request and returns the successful response, whose body is still to be read.

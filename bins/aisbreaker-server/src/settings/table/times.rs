@@ -111,6 +111,30 @@ pub(super) const STREAM_KEEP_ALIVE: Setting = Setting {
     ..PLAIN
 };
 
+pub(super) const WEBSOCKET_IDLE_TIMEOUT: Setting = Setting {
+    key: Some("websocket_idle_timeout"),
+    variable: "AISBREAKER_WEBSOCKET_IDLE_TIMEOUT",
+    help: "Longest time that nothing is sent over a WebSocket, or that one side reads nothing",
+    default: Some("10m"),
+    apply: |draft, value| {
+        draft.settings.gateway.websocket_idle_timeout = value.duration()?;
+        Ok(())
+    },
+    ..PLAIN
+};
+
+pub(super) const WEBSOCKET_LIFETIME: Setting = Setting {
+    key: Some("websocket_lifetime"),
+    variable: "AISBREAKER_WEBSOCKET_LIFETIME",
+    help: "Longest time that a WebSocket stays open; OpenAI ends its own after an hour",
+    default: Some("65m"),
+    apply: |draft, value| {
+        draft.settings.gateway.websocket_lifetime = value.duration()?;
+        Ok(())
+    },
+    ..PLAIN
+};
+
 pub(super) const DRAIN_DELAY: Setting = Setting {
     key: Some("drain_delay"),
     variable: "AISBREAKER_DRAIN_DELAY",

@@ -9,7 +9,7 @@ use openssl::ssl::SslStream;
 
 /// A socket of a client.
 #[derive(Debug)]
-pub(super) enum ClientSocket {
+pub(crate) enum ClientSocket {
     Plain(TcpStream),
     Tls(SslStream<TcpStream>),
 }

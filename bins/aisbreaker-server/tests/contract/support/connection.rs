@@ -115,6 +115,12 @@ impl Connection {
             .expect("a read timeout");
     }
 
+    /// Takes the socket, with the bytes that were read but not returned.
+    pub(super) fn into_socket(self) -> (ClientSocket, Vec<u8>) {
+        let read = self.reader.buffer().to_vec();
+        (self.reader.into_inner(), read)
+    }
+
     /// Returns a second handle of the socket, to write while another thread reads.
     pub(crate) fn writer(&self) -> TcpStream {
         self.reader

@@ -58,6 +58,7 @@ fn operation_name(operation: Operation) -> &'static str {
         Operation::Transcriptions => "transcription",
         Operation::Translations => "translation",
         Operation::Moderations => "moderation",
+        Operation::Realtime => "realtime",
         Operation::Models => "list_models",
         Operation::Model => "get_model",
         Operation::CountTokens | Operation::ResponseInputTokens => "count_tokens",

@@ -52,6 +52,14 @@ impl Wire {
         );
     }
 
+    /// Returns the socket, to go on in another protocol.
+    pub(crate) fn socket(&mut self) -> TcpStream {
+        self.has_ended = true;
+        self.stream
+            .try_clone()
+            .expect("a second handle of the socket")
+    }
+
     /// Sends the head of a response.
     pub(crate) fn head(&mut self, status: u16, headers: &[(&str, &str)]) {
         let fields: String = headers

@@ -1,0 +1,92 @@
+//! When a tunnel ends although both sides would go on.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
+
+use super::{Reason, direction::Direction};
+use crate::{opened_key::Key, revocation::Revocations};
+
+/// How often a tunnel is checked, at least.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a tunnel may last.
+pub(crate) struct TunnelLimits {
+    /// The longest time without a byte in either direction, or for which one side reads nothing of
+    /// what it is sent.
+    idle: Duration,
+    ends: Instant,
+    /// When the key expires, if that is sooner.
+    expires: Option<Instant>,
+    key: Option<KeyInUse>,
+}
+
+/// The key of an open tunnel, which may be revoked meanwhile.
+pub(crate) struct KeyInUse {
+    pub(crate) key: Key,
+    pub(crate) revocations: Arc<Revocations>,
+    pub(crate) revoked_before: Option<SystemTime>,
+}
+
+impl TunnelLimits {
+    /// Creates the limits of a tunnel that begins now.
+    pub(crate) fn new(
+        (idle, lifetime): (Duration, Duration),
+        key: Option<KeyInUse>,
+        wall: SystemTime,
+    ) -> Self {
+        let now = Instant::now();
+        let ends = now + lifetime;
+        let expires = key.as_ref().and_then(|used| {
+            let left = used.key.expires_at.duration_since(wall).unwrap_or_default();
+            (left < lifetime).then(|| now + left)
+        });
+        Self {
+            idle,
+            ends,
+            expires,
+            key,
+        }
+    }
+
+    /// Returns when the tunnel has to be judged next.
+    pub(super) fn next_check(&self, to_client: &Direction, to_provider: &Direction) -> Instant {
+        let (_, deadline) = self.deadline(to_client, to_provider);
+        deadline.min(Instant::now() + CHECK_INTERVAL)
+    }
+
+    /// Returns why the tunnel must end now, if it must.
+    pub(super) fn judge(&self, to_client: &Direction, to_provider: &Direction) -> Option<Reason> {
+        if self.key.as_ref().is_some_and(KeyInUse::is_revoked) {
+            return Some(Reason::KeyRevoked);
+        }
+        let (reason, deadline) = self.deadline(to_client, to_provider);
+        (Instant::now() >= deadline).then_some(reason)
+    }
+
+    /// Returns when the tunnel ends if nothing happens until then, and why.
+    fn deadline(&self, to_client: &Direction, to_provider: &Direction) -> (Reason, Instant) {
+        let last_progress = to_client.last_progress().max(to_provider.last_progress());
+        let mut deadlines = vec![
+            (Reason::Lifetime, self.ends),
+            (Reason::Idle, last_progress + self.idle),
+        ];
+        let blocked = [to_client, to_provider].into_iter();
+        let blocked = blocked.filter_map(Direction::blocked_since);
+        deadlines.extend(blocked.map(|since| (Reason::Blocked, since + self.idle)));
+        deadlines.extend(self.expires.map(|expires| (Reason::KeyExpired, expires)));
+        let first = deadlines.into_iter().min_by_key(|(_, deadline)| *deadline);
+        // Not expected: there are always two.
+        first.unwrap_or((Reason::Lifetime, self.ends))
+    }
+}
+
+impl KeyInUse {
+    fn is_revoked(&self) -> bool {
+        let revoked = self.revocations.check(&self.key, self.revoked_before);
+        revoked.is_err()
+    }
+}
