@@ -1,19 +1,22 @@
 //! The router: one `match` on the path, one on the method.
 
 pub(crate) mod family;
+pub(crate) mod not_served;
 pub(crate) mod operation;
 
 use http::Method;
 
-use self::operation::Operation;
+use self::{not_served::NotServed, operation::Operation};
 
 /// The name of `process` among the operations.
 pub(crate) const PROCESS: &str = "process";
 
 /// Why a request has no route.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum RouteError {
+pub(crate) enum RouteError<'a> {
     NotFound,
+    /// The path is below the base of a provider's API.
+    NotServed(NotServed<'a>),
     /// The path would exist under another base URL.
     WrongBaseUrl,
     MethodNotAllowed {
@@ -73,8 +76,8 @@ impl Route {
     /// one. Another method may have another route.
     ///
     /// # Errors
-    /// [`RouteError::NotFound`] and [`RouteError::WrongBaseUrl`].
-    pub(crate) fn of(method: &Method, path: &str) -> Result<Self, RouteError> {
+    /// [`RouteError::NotFound`], [`RouteError::NotServed`] and [`RouteError::WrongBaseUrl`].
+    pub(crate) fn of<'a>(method: &'a Method, path: &'a str) -> Result<Self, RouteError<'a>> {
         let trimmed = operation::trim_slashes(path);
         let api_path = trimmed
             .strip_prefix("/api/v1alpha1")
@@ -97,6 +100,9 @@ impl Route {
             _ => match Operation::of(trimmed) {
                 Some(operation) => Ok(Self::Provider(operation.for_method(method))),
                 None if operation::has_wrong_base(path) => Err(RouteError::WrongBaseUrl),
+                None if operation::dialect(path).is_some() => {
+                    Err(RouteError::NotServed(NotServed { method, path }))
+                }
                 None => Err(RouteError::NotFound),
             },
         }

@@ -70,13 +70,14 @@ impl From<GatewayError> for Failure {
     }
 }
 
-impl From<RouteError> for Failure {
-    fn from(error: RouteError) -> Self {
+impl From<RouteError<'_>> for Failure {
+    fn from(error: RouteError<'_>) -> Self {
         match error {
             RouteError::NotFound => Self::new(
                 StatusCode::NOT_FOUND,
                 "this server has no such path; see /api/v1/version",
             ),
+            RouteError::NotServed(request) => Self::new(StatusCode::NOT_FOUND, request.to_string()),
             RouteError::WrongBaseUrl => Self::new(
                 StatusCode::NOT_FOUND,
                 "this server has no such path; OpenAI's clients need a base URL that ends with /v1, \

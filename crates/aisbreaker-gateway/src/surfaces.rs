@@ -144,7 +144,7 @@ impl Surfaces {
     /// Routes a request to its surface.
     pub(crate) async fn serve<B: Body<Data = Bytes>>(
         &self,
-        route: Result<Route, RouteError>,
+        route: Result<Route, RouteError<'_>>,
         (parts, body): (&Parts, B),
         (peer, client): (IpAddr, IpAddr),
         in_flight: &InFlight,

@@ -13,6 +13,7 @@ mod headers;
 mod limit_headers;
 mod model_lists;
 mod model_names;
+mod not_served;
 mod realtime;
 mod requests;
 mod responses;

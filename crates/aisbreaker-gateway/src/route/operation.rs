@@ -411,31 +411,38 @@ fn strip_segments<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
 /// Returns the dialect of a path, whether or not an operation is there. `None` is the server's own
 /// API.
 pub(crate) fn dialect(path: &str) -> Option<PathDialect> {
-    let (prefix, path) = split_prefix(trim_slashes(path));
+    let path = trim_slashes(path);
+    let operation = Operation::of(path).or_else(|| with_right_base(path));
+    let (prefix, path) = split_prefix(path);
     if let Some(dialect) = prefix {
         return Some(PathDialect::Only(dialect));
     }
-    strip_base(path)?;
-    if strip_segments(path, MESSAGES).is_some() {
-        return Some(PathDialect::Only(Dialect::Anthropic));
-    }
-    if strip_segments(path, MODELS).is_some() {
-        return Some(PathDialect::Either);
-    }
-    match Operation::of(path).map(Operation::row) {
-        Some(Row {
-            dialect: Some(dialect),
-            ..
-        }) => Some(PathDialect::Only(dialect)),
-        Some(Row { dialect: None, .. }) | None => Some(PathDialect::Either),
-    }
+    let dialect = match operation {
+        Some(operation) => operation.row().dialect,
+        None if strip_segments(path, MESSAGES).is_some() => Some(Dialect::Anthropic),
+        None => {
+            strip_base(path)?;
+            None
+        }
+    };
+    Some(dialect.map_or(PathDialect::Either, PathDialect::Only))
 }
 
-/// Returns whether a path without an operation looks like one with a wrong base URL: it has `/v1`,
-/// or would be an operation with it.
+/// Returns whether a path without an operation has `/v1` twice, or would have an operation with it.
 pub(crate) fn has_wrong_base(path: &str) -> bool {
     let path = trim_slashes(path);
-    strip_base(path).is_some() || Operation::of(&format!("{BASE}{path}")).is_some()
+    let has_two = strip_base(path).is_some_and(|path| strip_base(path).is_some());
+    has_two || with_right_base(path).is_some()
+}
+
+/// Returns the operation that a path was meant for if the base URL of its client has `/v1` twice or
+/// not at all.
+fn with_right_base(path: &str) -> Option<Operation> {
+    let (_, below_prefix) = split_prefix(path);
+    match strip_segments(below_prefix, BASE) {
+        Some(below_base) => Operation::of(below_base),
+        None => Operation::of(&[BASE, below_prefix].concat()),
+    }
 }
 
 /// Returns what follows the base of a provider's API.
@@ -531,9 +538,18 @@ mod tests {
     fn a_path_with_a_wrong_base_url_is_recognized() {
         let rows = [
             ("/v1/v1/messages", true),
+            ("/v1/v1/files/file-1", true),
+            ("/v1/openai/v1/chat/completions", true),
+            ("/openai/v1/v1/responses", true),
+            ("/openai/chat/completions", true),
             ("/chat/completions", true),
+            ("/files", true),
             ("/messages/", true),
-            ("/v1/files", true),
+            ("/v1/threads", false),
+            ("/v1/v1/threads", true),
+            ("/v1/v1", true),
+            ("/threads", false),
+            ("/v1", false),
             ("/api/v2/ping", false),
             ("/", false),
             ("/favicon.ico", false),
@@ -562,7 +578,12 @@ mod tests {
             ("/v1/models", either),
             ("//v1/models/gpt-4o/", either),
             ("/v1/nothing", either),
-            ("/v1/v1/messages", either),
+            ("/v1/v1/messages", anthropic),
+            ("/v1/v1/models", either),
+            ("/chat/completions", openai),
+            ("/messages", anthropic),
+            ("/files", either),
+            ("/v1/threads", either),
             ("/v1", either),
             ("/anthropic/v1/models", anthropic),
             ("/anthropic/nothing", anthropic),
