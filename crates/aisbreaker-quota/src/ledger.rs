@@ -1,16 +1,18 @@
 //! Budgets: amounts that are reserved before they are spent, and settled to what was spent.
 //!
-//! A [`Ledger`] counts per account and [`Period`]. [`Ledger::reserve`] takes amounts of several
+//! A [`Ledger`] counts per account and [`Period`], or per window of any length with an [`Allowance`]. [`Ledger::reserve`] takes amounts of several
 //! accounts, all or none; [`Ledger::settle`] replaces them by what was really used, **in the slot of
 //! the reservation**. An amount therefore leaves its period when the request was admitted so long
 //! ago, not when it ended: what requests that are admitted in one period spend in the end is never
 //! more than its budget, as long as none spends more than it has reserved.
 
 mod account;
+mod allowance;
 mod budget;
 mod outcome;
 mod packed;
 mod period;
+mod policy;
 mod shards;
 mod snapshot;
 
@@ -21,16 +23,21 @@ pub(crate) use self::account::Account;
 use self::{
     account::Shortage,
     outcome::Reserved,
-    shards::{Locked, Shards},
+    shards::{Locked, Name, Shards},
 };
 pub use self::{
+    allowance::Allowance,
     budget::{Budget, Reservation},
     outcome::{Balance, BudgetRefusal, Receipt},
     period::Period,
+    policy::BudgetPolicy,
 };
 use crate::slots::{Epoch, Moment};
 
 /// Budgets of many accounts in memory.
+///
+/// `B` is the kind of budgets that it applies: a [`Budget`], or an [`Allowance`] for windows of other
+/// lengths. The first reservation tells the compiler which.
 ///
 /// Threads share a ledger by reference, since every method takes `&self`.
 ///
@@ -43,8 +50,9 @@ use crate::slots::{Epoch, Moment};
 ///   reservation.
 /// - **Failure is stricter.** A receipt that is lost leaves its reservation as it is.
 /// - **Any clock.** For an account, time never runs backwards.
-/// - **Bounded memory.** At most `capacity` accounts are kept, each in up to 7 kB. Beyond that, a
-///   reservation of a new account is refused.
+/// - **Bounded memory.** At most `capacity` accounts are kept, each in up to 7 kB. With allowances,
+///   each window of an account counts as one, in up to 2.5 kB. Beyond the capacity, a reservation of
+///   a new account is refused.
 ///
 /// # Examples
 ///
@@ -72,12 +80,12 @@ use crate::slots::{Epoch, Moment};
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Ledger<K> {
+pub struct Ledger<K, B: BudgetPolicy = Budget> {
     epoch: Epoch,
-    shards: Shards<K>,
+    shards: Shards<K, B>,
 }
 
-impl<K: Clone + Eq + Hash> Ledger<K> {
+impl<K: Clone + Eq + Hash, B: BudgetPolicy> Ledger<K, B> {
     /// Creates a ledger of at most `capacity` accounts.
     ///
     /// `epoch` is where the grid of slots begins: any moment not after the first `now`.
@@ -91,16 +99,18 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
 
     /// Reserves every amount, or none.
     ///
-    /// Two reservations of one account need room for both. Periods without a limit are not counted.
+    /// Two reservations of one account need room for both. Allowances with windows of different lengths
+    /// have accounts of their own. Periods without a limit are not counted.
     ///
     /// # Errors
     /// [`BudgetRefusal`], with nothing reserved.
     pub fn reserve(
         &self,
-        reservations: &[Reservation<K>],
+        reservations: &[Reservation<K, B>],
         now: Instant,
-    ) -> Result<Receipt<K>, BudgetRefusal> {
-        let accounts: Vec<&K> = reservations.iter().map(|one| &one.account).collect();
+    ) -> Result<Receipt<K, B>, BudgetRefusal<B>> {
+        let name = |one| Reservation::name(one);
+        let accounts: Vec<Name<'_, K, B>> = reservations.iter().map(name).collect();
         let needed = needed(&accounts, reservations);
         if let Some(refusal) = too_large(reservations, &needed) {
             return Err(refusal);
@@ -115,7 +125,7 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
         }
         let mut entries = Vec::with_capacity(reservations.len());
         for reservation in reservations {
-            let Some(account) = locked.known(&reservation.account) else {
+            let Some(account) = locked.known(reservation.name()) else {
                 continue;
             };
             account.add(&reservation.budget, reservation.amount);
@@ -138,11 +148,12 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
     ///
     /// The amounts change in the slots of the reservation. A period that has slid past them is left
     /// as it is. More than was reserved counts too, even beyond the budget.
-    pub fn settle(&self, receipt: Receipt<K>, used: &[u64], now: Instant) {
+    pub fn settle(&self, receipt: Receipt<K, B>, used: &[u64], now: Instant) {
         let now = self.epoch.moment(now);
         for (entry, used) in receipt.entries.into_iter().zip(used) {
-            let mut locked = self.shards.lock([&entry.account]);
-            if let Some(account) = locked.known(&entry.account) {
+            let name = (&entry.account, entry.budget.window());
+            let mut locked = self.shards.lock([name]);
+            if let Some(account) = locked.known(name) {
                 account.advance(now);
                 let place = (entry.at, entry.generation);
                 account.replace(&entry.budget, place, entry.amount, *used);
@@ -151,37 +162,15 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
     }
 
     /// Returns the balance of every budget of an account, shortest period first.
-    pub fn balances(&self, account: &K, budget: &Budget, now: Instant) -> Vec<Balance> {
+    pub fn balances(&self, account: &K, budget: &B, now: Instant) -> Vec<Balance<B::Period>> {
         let now = self.epoch.moment(now);
-        let mut locked = self.shards.lock([account]);
-        if let Some(account) = locked.known(account) {
+        let name = (account, budget.window());
+        let mut locked = self.shards.lock([name]);
+        if let Some(account) = locked.known(name) {
             account.advance(now);
         }
-        let known = locked.find(account);
+        let known = locked.find(name);
         balances_of(known, budget)
-    }
-
-    /// Returns the total of an account in [`Period::Lifetime`]: what is settled and reserved.
-    pub fn lifetime_total(&self, account: &K) -> u64 {
-        let locked = self.shards.lock([account]);
-        let known = locked.find(account);
-        known.map_or(0, |account| account.used(Period::Lifetime))
-    }
-
-    /// Raises the total of an account in [`Period::Lifetime`] to `total`, if it is less, and keeps
-    /// the account until `keep_until` at least. No other period changes.
-    ///
-    /// This is for a ledger that was restored, before its first reservation: for what is known to
-    /// have been spent, or may have been, since the snapshot. An account that does not exist is
-    /// created, even beyond the capacity.
-    pub fn raise_lifetime_total(&self, account: &K, total: u64, now: Instant, keep_until: Instant) {
-        let now = self.epoch.moment(now);
-        let mut locked = self.shards.lock([account]);
-        if let Some(account) = locked.known_or_new(account, now) {
-            account.advance(now);
-            account.raise_lifetime(total);
-            account.keep(self.epoch.moment(keep_until));
-        }
     }
 
     /// Frees the idle accounts in the next part of the ledger, and returns how many it freed. Call it
@@ -209,29 +198,61 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
     }
 }
 
+impl<K: Clone + Eq + Hash> Ledger<K> {
+    /// Returns the total of an account in [`Period::Lifetime`]: what is settled and reserved.
+    pub fn lifetime_total(&self, account: &K) -> u64 {
+        let locked = self.shards.lock([(account, ())]);
+        let known = locked.find((account, ()));
+        known.map_or(0, |account| account.used(Period::Lifetime))
+    }
+
+    /// Raises the total of an account in [`Period::Lifetime`] to `total`, if it is less, and keeps
+    /// the account until `keep_until` at least. No other period changes.
+    ///
+    /// This is for a ledger that was restored, before its first reservation: for what is known to
+    /// have been spent, or may have been, since the snapshot. An account that does not exist is
+    /// created, even beyond the capacity.
+    pub fn raise_lifetime_total(&self, account: &K, total: u64, now: Instant, keep_until: Instant) {
+        let now = self.epoch.moment(now);
+        let mut locked = self.shards.lock([(account, ())]);
+        if let Some(account) = locked.known_or_new((account, ()), now) {
+            account.advance(now);
+            account.raise_lifetime(total);
+            account.keep(self.epoch.moment(keep_until));
+        }
+    }
+}
+
+impl<K, B: BudgetPolicy> Reservation<K, B> {
+    /// Returns what names the account.
+    fn name(&self) -> Name<'_, K, B> {
+        (&self.account, self.budget.window())
+    }
+}
+
 /// Returns the refusal with the longest wait, if a budget has too little left.
-fn refusal<K: Clone + Eq + Hash>(
-    locked: &mut Locked<'_, K>,
-    (reservations, needed): (&[Reservation<K>], &[u64]),
+fn refusal<K: Clone + Eq + Hash, B: BudgetPolicy>(
+    locked: &mut Locked<'_, K, B>,
+    (reservations, needed): (&[Reservation<K, B>], &[u64]),
     now: Moment,
-) -> Option<BudgetRefusal> {
+) -> Option<BudgetRefusal<B>> {
     for reservation in reservations {
-        if let Some(account) = locked.known(&reservation.account) {
+        if let Some(account) = locked.known(reservation.name()) {
             account.advance(now);
         }
     }
-    let known = |index: usize| locked.find(&reservations.get(index)?.account);
+    let known = |index: usize| locked.find(reservations.get(index)?.name());
     refusal_of(reservations, needed, known)
 }
 
 /// Returns the refusal with the longest wait, if a budget has too little left of what is [`needed`].
 /// `account_of` returns the account of a reservation by its index; one that does not exist has spent
 /// nothing.
-pub(crate) fn refusal_of<'a, K>(
-    reservations: &[Reservation<K>],
+pub(crate) fn refusal_of<'a, K, B: BudgetPolicy + 'a>(
+    reservations: &[Reservation<K, B>],
     needed: &[u64],
-    account_of: impl Fn(usize) -> Option<&'a Account>,
-) -> Option<BudgetRefusal> {
+    account_of: impl Fn(usize) -> Option<&'a Account<B>>,
+) -> Option<BudgetRefusal<B>> {
     let mut longest = None;
     for (index, (reservation, needed)) in reservations.iter().zip(needed).enumerate() {
         let Some(account) = account_of(index) else {
@@ -246,10 +267,13 @@ pub(crate) fn refusal_of<'a, K>(
 }
 
 /// Returns the balance of every budget of an account; one that does not exist has spent nothing.
-pub(crate) fn balances_of(account: Option<&Account>, budget: &Budget) -> Vec<Balance> {
-    let balance = |(period, limit): (Period, u64)| {
+pub(crate) fn balances_of<B: BudgetPolicy>(
+    account: Option<&Account<B>>,
+    budget: &B,
+) -> Vec<Balance<B::Period>> {
+    let balance = |(period, limit): (B::Period, u64)| {
         let used = account.map_or(0, |account| account.used(period));
-        let of_none = period.length().map(|_sliding| Duration::ZERO);
+        let of_none = B::index(period).map(|_sliding| Duration::ZERO);
         Balance {
             period,
             limit,
@@ -258,14 +282,14 @@ pub(crate) fn balances_of(account: Option<&Account>, budget: &Budget) -> Vec<Bal
             reset: account.map_or(of_none, |account| account.reset(period)),
         }
     };
-    budget.iter().map(balance).collect()
+    budget.limits().map(balance).collect()
 }
 
 /// Returns for each reservation what it and those before it need of its account. `accounts` has
 /// something for each that is equal where the account is the same.
-pub(crate) fn needed<A: Eq, K>(accounts: &[A], reservations: &[Reservation<K>]) -> Vec<u64> {
+pub(crate) fn needed<A: Eq, K, B>(accounts: &[A], reservations: &[Reservation<K, B>]) -> Vec<u64> {
     let pairs = || accounts.iter().zip(reservations);
-    let needed = |(index, (account, reservation)): (usize, (&A, &Reservation<K>))| {
+    let needed = |(index, (account, reservation)): (usize, (&A, &Reservation<K, B>))| {
         let same = pairs()
             .take(index)
             .filter(|(earlier, _)| *earlier == account);
@@ -277,12 +301,12 @@ pub(crate) fn needed<A: Eq, K>(accounts: &[A], reservations: &[Reservation<K>]) 
 }
 
 /// Returns the refusal for the first budget below what is [`needed`] of it.
-pub(crate) fn too_large<K>(
-    reservations: &[Reservation<K>],
+pub(crate) fn too_large<K, B: BudgetPolicy>(
+    reservations: &[Reservation<K, B>],
     needed: &[u64],
-) -> Option<BudgetRefusal> {
+) -> Option<BudgetRefusal<B>> {
     for (index, (reservation, needed)) in reservations.iter().zip(needed).enumerate() {
-        for (period, limit) in reservation.budget.iter() {
+        for (period, limit) in reservation.budget.limits() {
             if *needed > limit {
                 return Some(BudgetRefusal::TooLarge {
                     reservation: index,
@@ -296,7 +320,11 @@ pub(crate) fn too_large<K>(
     None
 }
 
-fn exceeded(reservation: usize, requested: u64, shortage: &Shortage) -> BudgetRefusal {
+fn exceeded<B: BudgetPolicy>(
+    reservation: usize,
+    requested: u64,
+    shortage: &Shortage<B::Period>,
+) -> BudgetRefusal<B> {
     BudgetRefusal::Exceeded {
         reservation,
         period: shortage.period,
@@ -308,8 +336,11 @@ fn exceeded(reservation: usize, requested: u64, shortage: &Shortage) -> BudgetRe
 }
 
 /// Returns the refusal with the longer wait; no wait is the longest.
-fn longer(known: Option<BudgetRefusal>, other: BudgetRefusal) -> BudgetRefusal {
-    let wait = |refusal: &BudgetRefusal| match refusal {
+fn longer<B: BudgetPolicy>(
+    known: Option<BudgetRefusal<B>>,
+    other: BudgetRefusal<B>,
+) -> BudgetRefusal<B> {
+    let wait = |refusal: &BudgetRefusal<B>| match refusal {
         BudgetRefusal::Exceeded { retry_after, .. } => *retry_after,
         BudgetRefusal::TooLarge { .. } | BudgetRefusal::Full => None,
     };

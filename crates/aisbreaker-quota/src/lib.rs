@@ -83,7 +83,8 @@
 //! # Budgets
 //!
 //! [`ledger`] is for what is known only afterwards, such as tokens or money: amounts are reserved
-//! before and settled later, also per month and over the lifetime of an account.
+//! before and settled later, also per month and over the lifetime of an account, or per window of any
+//! length.
 //!
 //! # Cost
 //!
@@ -104,7 +105,7 @@
 //!
 //! - An engine applies either [`Limits`] or rates. A minute, an hour or a day can be a [`Rate`] too;
 //!   three of them cost about three times what [`Limits`] do.
-//! - Counters in a store, and budgets, have fixed windows.
+//! - Counters and budgets in a store have minute, hour and day, and month and lifetime.
 //! - Weights and limits are 32-bit numbers from 1. A window without a limit has the largest,
 //!   4 294 967 295.
 //! - While keys share an overflow counter, the guarantees hold for that counter, which may be
@@ -153,6 +154,7 @@ mod snapshot;
 mod standings;
 mod table;
 mod window;
+mod window_length;
 
 pub use charge::Charge;
 pub use engine::Engine;

@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::limits::InvalidLimit;
+use crate::window_length::WindowLength;
 
 /// How much one counter admits per window of any length, from one second to 30 days.
 ///
@@ -51,22 +52,16 @@ use crate::limits::InvalidLimit;
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Rate {
-    window_millis: u32,
+    window: WindowLength,
     limit: NonZeroU32,
 }
 
 impl Rate {
     /// The shortest window: one second.
-    pub const MIN_WINDOW: Duration = Duration::from_secs(1);
+    pub const MIN_WINDOW: Duration = WindowLength::MIN.duration();
 
     /// The longest window: 30 days.
-    pub const MAX_WINDOW: Duration = Duration::from_secs(30 * 86_400);
-
-    /// Milliseconds of the shortest window.
-    const MIN_MILLIS: u32 = 1_000;
-
-    /// Milliseconds of the longest window.
-    const MAX_MILLIS: u32 = 2_592_000_000;
+    pub const MAX_WINDOW: Duration = WindowLength::MAX.duration();
 
     /// Creates a limit per `window`, which is rounded up to whole milliseconds.
     ///
@@ -113,11 +108,8 @@ impl Rate {
         let Some(limit) = NonZeroU32::new(limit) else {
             return Err(InvalidLimit::Zero);
         };
-        match whole_millis(window) {
-            Some(window_millis) => Ok(Self {
-                window_millis,
-                limit,
-            }),
+        match WindowLength::new(window) {
+            Some(window) => Ok(Self { window, limit }),
             None => Err(InvalidLimit::Window),
         }
     }
@@ -125,7 +117,7 @@ impl Rate {
     /// Returns the length of the window, in whole milliseconds.
     #[must_use]
     pub const fn window(&self) -> Duration {
-        length(self.window_millis)
+        self.window.duration()
     }
 
     /// Returns how much is admitted per window.
@@ -133,29 +125,4 @@ impl Rate {
     pub const fn limit(&self) -> NonZeroU32 {
         self.limit
     }
-}
-
-/// Returns the length of a window in milliseconds, rounded up; `None` if no rate can have it.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the number is at most that of 30 days"
-)]
-const fn whole_millis(window: Duration) -> Option<u32> {
-    if window.as_secs() < Rate::MIN_WINDOW.as_secs()
-        || window.as_secs() > Rate::MAX_WINDOW.as_secs()
-    {
-        return None;
-    }
-    let millis = window
-        .as_secs()
-        .saturating_mul(1_000)
-        .saturating_add(window.subsec_nanos().div_ceil(1_000_000) as u64);
-    if millis > Rate::MAX_MILLIS as u64 {
-        return None;
-    }
-    Some(millis as u32)
-}
-
-const fn length(window_millis: u32) -> Duration {
-    Duration::from_millis(window_millis as u64)
 }

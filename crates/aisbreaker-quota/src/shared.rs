@@ -83,6 +83,17 @@
 //! [`SharedEngine::ledger`] returns the budgets of [`ledger`](crate::ledger) in the same store. Two
 //! processes never reserve more than is left, and a settlement is tried once.
 //!
+//! An [`Allowance`](crate::ledger::Allowance), with a window of another length, is not taken:
+//!
+//! ```compile_fail,E0308
+//! # use std::time::{Duration, Instant};
+//! # use aisbreaker_quota::{ledger::{Allowance, Reservation}, shared::SharedLedger};
+//! # async fn run(ledger: SharedLedger, now: Instant) {
+//! let week = Allowance::per(Duration::from_secs(7 * 86_400), 10);
+//! let receipt = ledger.reserve(&[Reservation::new("ada", week, 1)], now).await;
+//! # }
+//! ```
+//!
 //! # Leases
 //!
 //! With [`SharedOptions::lease`], an engine takes up to that many charges in advance for counters

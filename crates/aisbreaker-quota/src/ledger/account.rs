@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::budget::Budget;
-use super::period::Period;
+use super::policy::{BudgetPolicy, Grid};
 use crate::slots::Moment;
 
 /// The amounts of one account.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Account {
+pub(crate) struct Account<B: BudgetPolicy = Budget> {
+    /// What tells it apart from other accounts of its name.
+    pub(super) window: B::Window,
     /// The latest moment that the account has seen. Its time never runs backwards.
     pub(super) latest: Moment,
     /// Until when the lifetime total is kept.
@@ -17,7 +19,7 @@ pub(crate) struct Account {
     /// Tells accounts of one name apart, of which one began after the other was freed: a number in
     /// memory, in a store the microseconds when it began.
     pub(super) generation: u64,
-    pub(super) sliding: [Slots; 4],
+    pub(super) sliding: B::Sliding,
     pub(super) lifetime: u64,
 }
 
@@ -26,29 +28,30 @@ pub(crate) struct Account {
 /// The sum is exact even where the amounts are as large as they can be: otherwise, when a slot
 /// expires, the sum would forget what other slots hold.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Slots {
+pub(crate) struct Slots {
     pub(super) total: u128,
-    pub(super) amounts: VecDeque<(u32, u64)>,
+    pub(super) amounts: VecDeque<(u64, u64)>,
 }
 
 /// Why an account cannot reserve an amount.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Shortage {
-    pub(super) period: Period,
+pub(super) struct Shortage<P> {
+    pub(super) period: P,
     pub(super) limit: u64,
     pub(super) used: u64,
     /// Until the amount fits; `None` if it never does.
     pub(super) wait: Option<Duration>,
 }
 
-impl Account {
+impl<B: BudgetPolicy> Account<B> {
     /// Creates an account that has spent nothing.
-    pub(super) fn new(now: Moment, generation: u64) -> Self {
+    pub(super) fn new(window: B::Window, now: Moment, generation: u64) -> Self {
         Self {
+            window,
             latest: now,
             keep_until: Moment::ZERO,
             generation,
-            sliding: Default::default(),
+            sliding: B::Sliding::default(),
             lifetime: 0,
         }
     }
@@ -59,8 +62,9 @@ impl Account {
             return;
         }
         self.latest = now;
-        for (slots, period) in self.sliding.iter_mut().zip(Period::SLIDING) {
-            slots.expire(period.slot(now), period.reach());
+        let grids = B::grids(self.window);
+        for (slots, grid) in self.sliding.as_mut().iter_mut().zip(grids) {
+            slots.expire(grid.slot(now), grid.reach);
         }
     }
 
@@ -77,17 +81,17 @@ impl Account {
     }
 
     /// Returns what counts in a period.
-    pub(super) fn used(&self, period: Period) -> u64 {
-        match self.sliding.get(period.index()) {
+    pub(super) fn used(&self, period: B::Period) -> u64 {
+        match self.slots(period) {
             Some(slots) => u64::try_from(slots.total).unwrap_or(u64::MAX),
             None => self.lifetime,
         }
     }
 
     /// Returns the shortage with the longest wait, if the amount does not fit into the budget.
-    pub(super) fn shortage(&self, budget: &Budget, amount: u64) -> Option<Shortage> {
-        let mut longest: Option<Shortage> = None;
-        for (period, limit) in budget.iter() {
+    pub(super) fn shortage(&self, budget: &B, amount: u64) -> Option<Shortage<B::Period>> {
+        let mut longest: Option<Shortage<B::Period>> = None;
+        for (period, limit) in budget.limits() {
             let used = self.used(period);
             if used.saturating_add(amount) <= limit {
                 continue;
@@ -112,14 +116,14 @@ impl Account {
 
     /// Returns how long it takes until the amount fits into this period, provided that nothing else
     /// is reserved and nothing is settled.
-    fn wait(&self, period: Period, limit: u64, amount: u64) -> Option<Duration> {
+    fn wait(&self, period: B::Period, limit: u64, amount: u64) -> Option<Duration> {
         let room = u128::from(limit.checked_sub(amount)?);
-        let slots = self.sliding.get(period.index())?;
+        let slots = self.slots(period)?;
         let mut used = slots.total;
         for (slot, held) in &slots.amounts {
             used = used.saturating_sub(u128::from(*held));
             if used <= room {
-                return Some(period.until_expiry(*slot, self.latest));
+                return Some(B::grid(period).until_expiry(*slot, self.latest));
             }
         }
         None
@@ -127,20 +131,21 @@ impl Account {
 
     /// Returns the time until the oldest amount leaves the period; zero if nothing counts, and
     /// `None` if it never leaves.
-    pub(super) fn reset(&self, period: Period) -> Option<Duration> {
-        let slots = self.sliding.get(period.index())?;
-        let counts = |(_, amount): &&(u32, u64)| *amount > 0;
+    pub(super) fn reset(&self, period: B::Period) -> Option<Duration> {
+        let slots = self.slots(period)?;
+        let counts = |(_, amount): &&(u64, u64)| *amount > 0;
         match slots.amounts.iter().find(counts) {
-            Some((slot, _)) => Some(period.until_expiry(*slot, self.latest)),
+            Some((slot, _)) => Some(B::grid(period).until_expiry(*slot, self.latest)),
             None => Some(Duration::ZERO),
         }
     }
 
     /// Adds an amount now, in every period of the budget.
-    pub(super) fn add(&mut self, budget: &Budget, amount: u64) {
-        for (period, _) in budget.iter() {
-            match self.sliding.get_mut(period.index()) {
-                Some(slots) => slots.add(period.slot(self.latest), amount),
+    pub(super) fn add(&mut self, budget: &B, amount: u64) {
+        let now = self.latest;
+        for (period, _) in budget.limits() {
+            match slots_mut::<B>(&mut self.sliding, period) {
+                Some(slots) => slots.add(B::grid(period).slot(now), amount),
                 None => self.lifetime = self.lifetime.saturating_add(amount),
             }
         }
@@ -150,14 +155,14 @@ impl Account {
     /// lifetime total only if it was added to this account, not to one of its name that is gone.
     pub(super) fn replace(
         &mut self,
-        budget: &Budget,
+        budget: &B,
         (at, generation): (Moment, u64),
         from: u64,
         to: u64,
     ) {
-        for (period, _) in budget.iter() {
-            match self.sliding.get_mut(period.index()) {
-                Some(slots) => slots.replace(period.slot(at), from, to),
+        for (period, _) in budget.limits() {
+            match slots_mut::<B>(&mut self.sliding, period) {
+                Some(slots) => slots.replace(B::grid(period).slot(at), from, to),
                 None if generation != self.generation => {}
                 None => self.lifetime = replaced(self.lifetime, from, to),
             }
@@ -166,18 +171,32 @@ impl Account {
 
     /// Returns whether the account stands as if it had never spent anything.
     pub(super) fn is_idle(&self, now: Moment) -> bool {
-        let counts = |(slots, period): (&Slots, Period)| {
-            let oldest_counted = period.slot(now).saturating_sub(period.reach());
+        let counts = |(slots, grid): (&Slots, Grid)| {
+            let oldest_counted = grid.slot(now).saturating_sub(grid.reach);
             let newest = slots.amounts.back();
             newest.is_some_and(|(slot, _)| *slot >= oldest_counted)
         };
         now.nanos() > self.keep_until.nanos()
-            && !self.sliding.iter().zip(Period::SLIDING).any(counts)
+            && !self
+                .sliding
+                .as_ref()
+                .iter()
+                .zip(B::grids(self.window))
+                .any(counts)
+    }
+
+    /// Returns the slots of a period; `None` for a lifetime.
+    fn slots(&self, period: B::Period) -> Option<&Slots> {
+        self.sliding.as_ref().get(B::index(period)?)
     }
 }
 
+fn slots_mut<B: BudgetPolicy>(sliding: &mut B::Sliding, period: B::Period) -> Option<&mut Slots> {
+    sliding.as_mut().get_mut(B::index(period)?)
+}
+
 impl Slots {
-    fn expire(&mut self, now: u32, reach: u32) {
+    fn expire(&mut self, now: u64, reach: u64) {
         while let Some((slot, amount)) = self.amounts.front() {
             if now.saturating_sub(*slot) <= reach {
                 break;
@@ -187,7 +206,7 @@ impl Slots {
         }
     }
 
-    fn add(&mut self, slot: u32, amount: u64) {
+    fn add(&mut self, slot: u64, amount: u64) {
         match self.amounts.back_mut() {
             Some((last, held)) if *last == slot => {
                 let sum = held.saturating_add(amount);
@@ -198,13 +217,13 @@ impl Slots {
     }
 
     /// Appends a slot that is later than all others.
-    pub(super) fn push(&mut self, slot: u32, amount: u64) {
+    pub(super) fn push(&mut self, slot: u64, amount: u64) {
         self.total = self.total.saturating_add(u128::from(amount));
         self.amounts.push_back((slot, amount));
     }
 
     /// Does nothing if the slot has left the period.
-    fn replace(&mut self, slot: u32, from: u64, to: u64) {
+    fn replace(&mut self, slot: u64, from: u64, to: u64) {
         let Ok(index) = self.amounts.binary_search_by_key(&slot, |(slot, _)| *slot) else {
             return;
         };

@@ -61,20 +61,22 @@ impl Budget {
 
 /// An amount to reserve of one account.
 ///
+/// `B` is its kind of budget: a [`Budget`], or an [`Allowance`](super::Allowance).
+///
 /// The account does not store its budget: each decision applies the one it is given. A period
 /// counts only what was reserved under a budget that has a limit for it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Reservation<K> {
+pub struct Reservation<K, B = Budget> {
     pub(super) account: K,
-    pub(super) budget: Budget,
+    pub(super) budget: B,
     pub(super) amount: u64,
     pub(super) keep_until: Option<Instant>,
 }
 
-impl<K> Reservation<K> {
+impl<K, B> Reservation<K, B> {
     /// Creates a reservation.
     #[must_use]
-    pub const fn new(account: K, budget: Budget, amount: u64) -> Self {
+    pub const fn new(account: K, budget: B, amount: u64) -> Self {
         Self {
             account,
             budget,
@@ -102,7 +104,7 @@ impl<K> Reservation<K> {
 
     /// Returns the budget.
     #[must_use]
-    pub const fn budget(&self) -> &Budget {
+    pub const fn budget(&self) -> &B {
         &self.budget
     }
 

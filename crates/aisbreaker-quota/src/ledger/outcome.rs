@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use super::{budget::Budget, period::Period};
+use super::{budget::Budget, period::Period, policy::BudgetPolicy};
 use crate::slots::Moment;
 
 /// Proof that amounts are reserved. [`Ledger::settle`](super::Ledger::settle) consumes it, so that
 /// nothing is settled twice; a receipt that is dropped leaves the reservation as it is.
 #[derive(Debug, Eq, PartialEq)]
 #[must_use = "what is not settled stays reserved"]
-pub struct Receipt<K> {
-    pub(super) entries: Vec<Reserved<K>>,
+pub struct Receipt<K, B = Budget> {
+    pub(super) entries: Vec<Reserved<K, B>>,
 }
 
 /// One amount of a receipt.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) struct Reserved<K> {
+pub(super) struct Reserved<K, B> {
     pub(super) account: K,
-    pub(super) budget: Budget,
+    pub(super) budget: B,
     pub(super) amount: u64,
     /// When it was reserved, by the time of the account.
     pub(super) at: Moment,
@@ -25,7 +25,7 @@ pub(super) struct Reserved<K> {
     pub(super) generation: u64,
 }
 
-impl<K> Receipt<K> {
+impl<K, B> Receipt<K, B> {
     /// Iterates over the accounts and what is reserved of each, in the order of the reservations.
     pub fn iter(&self) -> impl Iterator<Item = (&K, u64)> {
         self.entries
@@ -40,14 +40,15 @@ impl<K> Receipt<K> {
     reason = "the server answers every variant, so a new one is a breaking change"
 )]
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum BudgetRefusal {
+pub enum BudgetRefusal<B: BudgetPolicy = Budget> {
     /// A budget has too little left. The fields describe the one with the longest wait.
-    #[error("budget of {limit} per {} has {remaining} left, {requested} requested", .period.name())]
+    #[error("budget of {limit} per {} has {remaining} left, {requested} requested", B::per(*.period))]
     Exceeded {
         /// Index of the reservation that the budget belongs to, in the order they were given.
         reservation: usize,
-        /// The period of the budget.
-        period: Period,
+        /// The period of the budget, or the length of the window of the
+        /// [`Allowance`](super::Allowance).
+        period: B::Period,
         /// The budget.
         limit: u64,
         /// How much of it is left: too little.
@@ -60,12 +61,13 @@ pub enum BudgetRefusal {
     },
     /// The amount is above a budget, so that it never fits. The fields describe the first such
     /// budget.
-    #[error("{requested} requested, above the budget of {limit} per {}", .period.name())]
+    #[error("{requested} requested, above the budget of {limit} per {}", B::per(*.period))]
     TooLarge {
         /// Index of the reservation that the budget belongs to, in the order they were given.
         reservation: usize,
-        /// The period of the budget.
-        period: Period,
+        /// The period of the budget, or the length of the window of the
+        /// [`Allowance`](super::Allowance).
+        period: B::Period,
         /// The budget.
         limit: u64,
         /// The amount that was to be reserved.
@@ -79,9 +81,9 @@ pub enum BudgetRefusal {
 /// One budget of an account at the moment of a call.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Balance {
-    /// The period of the budget.
-    pub period: Period,
+pub struct Balance<P = Period> {
+    /// The period of the budget, or the length of the window of the [`Allowance`](super::Allowance).
+    pub period: P,
     /// The budget.
     pub limit: u64,
     /// What is settled and reserved. It may be above the limit after a settlement for more than was

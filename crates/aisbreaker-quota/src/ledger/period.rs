@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::slots::Moment;
+use super::policy::Grid;
 
 /// A span of time that a budget applies to.
 #[expect(
@@ -60,51 +60,15 @@ impl Period {
         }
     }
 
-    /// Returns the place of this period in a list that has the shortest first.
-    pub(super) const fn index(self) -> usize {
-        match self {
-            Self::Minute => 0,
-            Self::Hour => 1,
-            Self::Day => 2,
-            Self::Month => 3,
-            Self::Lifetime => 4,
-        }
-    }
-
-    /// How many slots back from the current one still count: a charge counts for more than the
-    /// period, and for at most a slot longer.
-    pub(super) const fn reach(self) -> u32 {
-        match self {
-            Self::Minute | Self::Hour | Self::Day => 100,
-            Self::Month => 30,
-            Self::Lifetime => u32::MAX,
-        }
-    }
-
-    /// Nanoseconds in a slot.
-    const fn slot_nanos(self) -> u64 {
-        match self {
-            Self::Minute => 600_000_000,
-            Self::Hour => 36_000_000_000,
-            Self::Day => 864_000_000_000,
-            Self::Month => 86_400_000_000_000,
-            Self::Lifetime => u64::MAX,
-        }
-    }
-
-    /// Returns the slot that contains this moment.
-    pub(super) fn slot(self, moment: Moment) -> u32 {
-        let slot = moment.nanos().checked_div(self.slot_nanos());
-        slot.and_then(|slot| u32::try_from(slot).ok())
-            .unwrap_or(u32::MAX)
-    }
-
-    /// Returns the time from `now` until `slot` no longer counts.
-    pub(super) fn until_expiry(self, slot: u32, now: Moment) -> Duration {
-        let first_uncounted = u64::from(slot)
-            .saturating_add(u64::from(self.reach()))
-            .saturating_add(1);
-        let at = first_uncounted.saturating_mul(self.slot_nanos());
-        Duration::from_nanos(at.saturating_sub(now.nanos()))
+    /// Returns the grid of its slots.
+    pub(super) const fn grid(self) -> Grid {
+        let (slot_nanos, reach) = match self {
+            Self::Minute => (600_000_000, 100),
+            Self::Hour => (36_000_000_000, 100),
+            Self::Day => (864_000_000_000, 100),
+            Self::Month => (86_400_000_000_000, 30),
+            Self::Lifetime => (u64::MAX, u64::MAX),
+        };
+        Grid { slot_nanos, reach }
     }
 }

@@ -1,14 +1,15 @@
 //! The accounts of a ledger, behind sharded locks.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::quality::RandomState;
+use hashbrown::{Equivalent, HashMap};
 
 use super::account::Account;
+use super::policy::{Accounting, BudgetPolicy};
 use crate::slots::Moment;
 
 /// Accounts per shard when the ledger is full, which keeps a step of a sweep short.
@@ -17,17 +18,32 @@ const ACCOUNTS_PER_SHARD: usize = 1_000;
 /// The least number of shards, so that threads seldom meet at a lock.
 const MIN_SHARDS: usize = 64;
 
+type WindowOf<B> = <B as Accounting<<B as BudgetPolicy>::Period>>::Window;
+
+/// The key of an account, and the window that tells it apart from others of that key.
+pub(super) type Name<'k, K, B> = (&'k K, WindowOf<B>);
+
+/// A name that is looked up.
+#[derive(Hash)]
+struct Query<'k, K, W>(&'k K, W);
+
+impl<K: Eq, W: Eq> Equivalent<(K, W)> for Query<'_, K, W> {
+    fn equivalent(&self, (key, window): &(K, W)) -> bool {
+        self.0 == key && self.1 == *window
+    }
+}
+
 /// Accounts behind one lock.
-struct Shard<K> {
-    accounts: HashMap<K, Account, RandomState>,
+struct Shard<K, B: BudgetPolicy> {
+    accounts: HashMap<(K, WindowOf<B>), Account<B>, RandomState>,
     /// The latest moment at which an account was freed. A new one must not start before it, or a
     /// clock that steps back would have it forget what it had spent then.
     freed_at: Moment,
 }
 
 /// All accounts. Locks are taken in the order of the shards.
-pub(super) struct Shards<K> {
-    shards: Box<[Mutex<Shard<K>>]>,
+pub(super) struct Shards<K, B: BudgetPolicy> {
+    shards: Box<[Mutex<Shard<K, B>>]>,
     hasher: RandomState,
     capacity: usize,
     /// Accounts in the shards. Changed under the lock of a shard.
@@ -38,13 +54,13 @@ pub(super) struct Shards<K> {
 }
 
 /// The shards of one decision, all of them locked.
-pub(super) struct Locked<'a, K> {
-    shards: &'a Shards<K>,
+pub(super) struct Locked<'a, K, B: BudgetPolicy> {
+    shards: &'a Shards<K, B>,
     /// By the number of the shard, in their order.
-    guards: Vec<(usize, MutexGuard<'a, Shard<K>>)>,
+    guards: Vec<(usize, MutexGuard<'a, Shard<K, B>>)>,
 }
 
-impl<K> Shards<K> {
+impl<K, B: BudgetPolicy> Shards<K, B> {
     /// Returns the number of accounts.
     pub(super) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
@@ -56,7 +72,7 @@ impl<K> Shards<K> {
     }
 }
 
-impl<K: Clone + Eq + Hash> Shards<K> {
+impl<K: Clone + Eq + Hash, B: BudgetPolicy> Shards<K, B> {
     /// Creates shards for at most `capacity` accounts.
     pub(super) fn new(capacity: usize) -> Self {
         let count = capacity
@@ -80,13 +96,16 @@ impl<K: Clone + Eq + Hash> Shards<K> {
         }
     }
 
-    fn index(&self, account: &K) -> usize {
+    fn index(&self, account: Name<'_, K, B>) -> usize {
         let hash = usize::try_from(self.hasher.hash_one(account) >> 33).unwrap_or_default();
         hash.checked_rem(self.shards.len()).unwrap_or_default()
     }
 
     /// Locks the shards of these accounts.
-    pub(super) fn lock<'k>(&self, accounts: impl IntoIterator<Item = &'k K>) -> Locked<'_, K>
+    pub(super) fn lock<'k>(
+        &self,
+        accounts: impl IntoIterator<Item = Name<'k, K, B>>,
+    ) -> Locked<'_, K, B>
     where
         K: 'k,
     {
@@ -101,7 +120,7 @@ impl<K: Clone + Eq + Hash> Shards<K> {
         }
     }
 
-    fn guard(&self, index: usize) -> Option<MutexGuard<'_, Shard<K>>> {
+    fn guard(&self, index: usize) -> Option<MutexGuard<'_, Shard<K, B>>> {
         let shard = self.shards.get(index)?;
         // Nothing panics while it holds the lock.
         Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
@@ -153,12 +172,12 @@ impl<K: Clone + Eq + Hash> Shards<K> {
         &self,
         index: usize,
         now: Moment,
-        mut visit: impl FnMut(&K, &Account),
+        mut visit: impl FnMut(&K, &Account<B>),
     ) {
         let Some(shard) = self.guard(index) else {
             return;
         };
-        for (key, account) in &shard.accounts {
+        for ((key, _), account) in &shard.accounts {
             if !account.is_idle(now) {
                 visit(key, account);
             }
@@ -166,12 +185,13 @@ impl<K: Clone + Eq + Hash> Shards<K> {
     }
 
     /// Inserts an account whatever the capacity is; `false` if it is there already.
-    pub(super) fn insert_unbounded(&self, key: K, mut account: Account) -> bool {
+    pub(super) fn insert_unbounded(&self, key: K, mut account: Account<B>) -> bool {
         account.generation = self.next_generation.fetch_add(1, Ordering::Relaxed);
-        let Some(mut shard) = self.guard(self.index(&key)) else {
+        let Some(mut shard) = self.guard(self.index((&key, account.window))) else {
             return false;
         };
-        let is_new = shard.accounts.insert(key, account).is_none();
+        let name = (key, account.window);
+        let is_new = shard.accounts.insert(name, account).is_none();
         if is_new {
             self.len.fetch_add(1, Ordering::Relaxed);
         }
@@ -179,39 +199,46 @@ impl<K: Clone + Eq + Hash> Shards<K> {
     }
 }
 
-impl<K: Clone + Eq + Hash> Locked<'_, K> {
+impl<K: Clone + Eq + Hash, B: BudgetPolicy> Locked<'_, K, B> {
     /// Returns an account that exists, in one of the locked shards.
-    pub(super) fn known(&mut self, key: &K) -> Option<&mut Account> {
-        self.shard(key)?.accounts.get_mut(key)
+    pub(super) fn known(&mut self, name: Name<'_, K, B>) -> Option<&mut Account<B>> {
+        let (key, window) = name;
+        let query = Query(key, window);
+        self.shard(name)?.accounts.get_mut(&query)
     }
 
     /// Returns an account as [`known`](Self::known) does, to read it.
-    pub(super) fn find(&self, key: &K) -> Option<&Account> {
-        let index = self.shards.index(key);
+    pub(super) fn find(&self, name: Name<'_, K, B>) -> Option<&Account<B>> {
+        let (key, window) = name;
+        let index = self.shards.index(name);
         let found = self.guards.iter().find(|(locked, _)| *locked == index);
-        found?.1.accounts.get(key)
+        found?.1.accounts.get(&Query(key, window))
     }
 
     /// Creates those of the accounts that do not exist, all or none: `false` if there is no room.
-    pub(super) fn create<'k>(&mut self, keys: impl Iterator<Item = &'k K>, now: Moment) -> bool
+    pub(super) fn create<'k>(
+        &mut self,
+        names: impl Iterator<Item = Name<'k, K, B>>,
+        now: Moment,
+    ) -> bool
     where
         K: 'k,
     {
         let mut created = Vec::new();
-        for key in keys {
-            if self.known(key).is_some() {
+        for name in names {
+            if self.known(name).is_some() {
                 continue;
             }
-            if !self.create_one(key, now) {
+            if !self.create_one(name, now) {
                 self.remove(&created);
                 return false;
             }
-            created.push(key);
+            created.push(name);
         }
         true
     }
 
-    fn create_one(&mut self, key: &K, now: Moment) -> bool {
+    fn create_one(&mut self, name: Name<'_, K, B>, now: Moment) -> bool {
         let capacity = self.shards.capacity;
         let has_room = |len: usize| (len < capacity).then(|| len.saturating_add(1));
         let len = &self.shards.len;
@@ -221,41 +248,47 @@ impl<K: Clone + Eq + Hash> Locked<'_, K> {
         {
             return false;
         }
-        self.insert(key, now)
+        self.insert(name, now)
     }
 
     /// Returns an account, which is created if there is none, whatever the capacity is.
-    pub(super) fn known_or_new(&mut self, key: &K, now: Moment) -> Option<&mut Account> {
-        if self.find(key).is_none() && self.insert(key, now) {
+    pub(super) fn known_or_new(
+        &mut self,
+        name: Name<'_, K, B>,
+        now: Moment,
+    ) -> Option<&mut Account<B>> {
+        if self.find(name).is_none() && self.insert(name, now) {
             self.shards.len.fetch_add(1, Ordering::Relaxed);
         }
-        self.known(key)
+        self.known(name)
     }
 
-    fn insert(&mut self, key: &K, now: Moment) -> bool {
+    fn insert(&mut self, name: Name<'_, K, B>, now: Moment) -> bool {
+        let (key, window) = name;
         let generation = self.shards.next_generation.fetch_add(1, Ordering::Relaxed);
-        let Some(shard) = self.shard(key) else {
+        let Some(shard) = self.shard(name) else {
             return false;
         };
         let start = later(now, shard.freed_at);
-        shard
-            .accounts
-            .insert(key.clone(), Account::new(start, generation));
+        shard.accounts.insert(
+            (key.clone(), window),
+            Account::new(window, start, generation),
+        );
         true
     }
 
-    fn remove(&mut self, keys: &[&K]) {
-        for key in keys {
-            if let Some(shard) = self.shard(key)
-                && shard.accounts.remove(*key).is_some()
+    fn remove(&mut self, names: &[Name<'_, K, B>]) {
+        for &(key, window) in names {
+            if let Some(shard) = self.shard((key, window))
+                && shard.accounts.remove(&Query(key, window)).is_some()
             {
                 self.shards.len.fetch_sub(1, Ordering::Relaxed);
             }
         }
     }
 
-    fn shard(&mut self, key: &K) -> Option<&mut Shard<K>> {
-        let index = self.shards.index(key);
+    fn shard(&mut self, name: Name<'_, K, B>) -> Option<&mut Shard<K, B>> {
+        let index = self.shards.index(name);
         let found = self.guards.iter_mut().find(|(locked, _)| *locked == index);
         found.map(|(_, shard)| &mut **shard)
     }
@@ -269,7 +302,7 @@ fn later(one: Moment, other: Moment) -> Moment {
     }
 }
 
-impl<K> fmt::Debug for Shards<K> {
+impl<K, B: BudgetPolicy> fmt::Debug for Shards<K, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shards")
             .field("len", &self.len())

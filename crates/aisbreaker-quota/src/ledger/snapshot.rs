@@ -9,20 +9,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crc32fast::Hasher;
 
-use super::{Ledger, account::Account, shards::Shards};
+use super::{Ledger, account::Account, policy::BudgetPolicy, shards::Shards};
 use crate::{
     slots::{Epoch, Moment},
     snapshot::{Cursor, Frame, SnapshotError, nanos_since_1970},
 };
 
-const MAGIC: [u8; 8] = *b"aisbldg\x1a";
 const VERSION: u32 = 1;
 /// Bytes of magic, version and two clocks.
 const HEADER_LEN: usize = 28;
 /// Bytes of the number of accounts and the checksum.
 const TRAILER_LEN: usize = 12;
 
-impl<K: Clone + Eq + Hash> Ledger<K> {
+impl<K: Clone + Eq + Hash, B: BudgetPolicy> Ledger<K, B> {
     /// Writes all accounts, calling `write` with one piece of the snapshot after the other.
     ///
     /// `encode` appends the bytes of a key: at most 65535 of them, different for different keys.
@@ -45,7 +44,7 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
             write(bytes)
         };
         let mut buffer = Vec::with_capacity(HEADER_LEN);
-        buffer.extend_from_slice(&MAGIC);
+        buffer.extend_from_slice(&B::MAGIC);
         buffer.extend_from_slice(&VERSION.to_le_bytes());
         buffer.extend_from_slice(&moment.nanos().to_le_bytes());
         buffer.extend_from_slice(&nanos_since_1970(wall).to_le_bytes());
@@ -80,7 +79,7 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
         capacity: usize,
         decode: impl FnMut(&[u8]) -> Option<K>,
     ) -> Result<Self, SnapshotError> {
-        let (clock_nanos, wall_nanos, body) = read_header(bytes)?;
+        let (clock_nanos, wall_nanos, body) = read_header(B::MAGIC, bytes)?;
         let elapsed = nanos_since_1970(wall).saturating_sub(wall_nanos);
         let moment =
             Moment::at(Duration::from_nanos(clock_nanos)).after(Duration::from_nanos(elapsed));
@@ -93,7 +92,7 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
     }
 }
 
-fn push(to: &mut Vec<u8>, key: &[u8], account: &Account) {
+fn push<B: BudgetPolicy>(to: &mut Vec<u8>, key: &[u8], account: &Account<B>) {
     let key_len = u16::try_from(key.len()).unwrap_or(u16::MAX);
     to.extend_from_slice(&key_len.to_le_bytes());
     to.extend_from_slice(key.get(..usize::from(key_len)).unwrap_or(key));
@@ -101,9 +100,9 @@ fn push(to: &mut Vec<u8>, key: &[u8], account: &Account) {
 }
 
 /// Returns the two clocks and the bytes of the accounts with their number.
-fn read_header(bytes: &[u8]) -> Result<(u64, u64, &[u8]), SnapshotError> {
+fn read_header(magic: [u8; 8], bytes: &[u8]) -> Result<(u64, u64, &[u8]), SnapshotError> {
     let frame = Frame {
-        magic: MAGIC,
+        magic,
         version: VERSION,
         min_len: HEADER_LEN.saturating_add(TRAILER_LEN),
     };
@@ -113,9 +112,9 @@ fn read_header(bytes: &[u8]) -> Result<(u64, u64, &[u8]), SnapshotError> {
     Ok((clock, wall, cursor.rest()))
 }
 
-fn read_accounts<K: Clone + Eq + Hash>(
+fn read_accounts<K: Clone + Eq + Hash, B: BudgetPolicy>(
     body: &[u8],
-    shards: &Shards<K>,
+    shards: &Shards<K, B>,
     mut decode: impl FnMut(&[u8]) -> Option<K>,
 ) -> Option<()> {
     let (accounts, count) = body.split_last_chunk()?;

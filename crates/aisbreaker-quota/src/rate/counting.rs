@@ -5,11 +5,12 @@ use std::iter;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::Rate;
 use super::cell::{RateCell, RateState, counted_nanos};
-use super::{Rate, length};
 use crate::policy::Counting;
 use crate::slots::Moment;
 use crate::standings::Standing;
+use crate::window_length::{WindowLength, WindowName};
 
 /// A tick is a nanosecond, since each window has a grid of its own.
 impl Counting<Duration> for Rate {
@@ -25,7 +26,7 @@ impl Counting<Duration> for Rate {
         used: 0,
         resets_at: 0,
     };
-    const ANY_GRID: u32 = Self::MIN_MILLIS;
+    const ANY_GRID: u32 = WindowLength::MIN.millis();
     const MAGIC: [u8; 8] = *b"aisbrte\x1a";
 
     #[inline]
@@ -38,12 +39,12 @@ impl Counting<Duration> for Rate {
     }
 
     fn may_count(last: u64, now: u64) -> bool {
-        now.saturating_sub(last) <= counted_nanos(Self::MAX_MILLIS)
+        now.saturating_sub(last) <= counted_nanos(WindowLength::MAX.millis())
     }
 
     #[inline]
     fn grid(&self) -> u32 {
-        self.window_millis
+        self.window.millis()
     }
 
     #[inline]
@@ -69,8 +70,8 @@ impl Counting<Duration> for Rate {
     /// Two cells for each doubling of the window, 44 in all: an overflow cell counts for the longest
     /// window that it has seen, so the others should not be much shorter.
     fn overflow_class(&self, mix: impl Fn([u32; 3]) -> u64) -> usize {
-        let doublings = u64::from((self.window_millis / Self::MIN_MILLIS).max(1).ilog2());
-        let one_of_two = mix([self.window_millis, self.limit.get(), 0]) >> 63;
+        let doublings = u64::from((self.window.duration().as_secs()).max(1).ilog2());
+        let one_of_two = mix([self.window.millis(), self.limit.get(), 0]) >> 63;
         usize::try_from((doublings << 1) | one_of_two).unwrap_or_default()
     }
 
@@ -88,26 +89,6 @@ impl Counting<Duration> for Rate {
     }
 
     fn per(window: Duration) -> impl Display {
-        Length(window)
-    }
-}
-
-/// The length of a window in a message.
-struct Length(Duration);
-
-impl Display for Length {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let millis = self.0.as_millis();
-        let (unit, name) = match millis {
-            _ if millis.is_multiple_of(86_400_000) => (86_400_000, "day"),
-            _ if millis.is_multiple_of(3_600_000) => (3_600_000, "hour"),
-            _ if millis.is_multiple_of(60_000) => (60_000, "minute"),
-            _ if millis.is_multiple_of(1_000) => (1_000, "second"),
-            _ => return write!(f, "{:?}", length(u32::try_from(millis).unwrap_or(u32::MAX))),
-        };
-        match millis.checked_div(unit) {
-            Some(1) | None => f.write_str(name),
-            Some(count) => write!(f, "{count} {name}s"),
-        }
+        WindowName(window)
     }
 }

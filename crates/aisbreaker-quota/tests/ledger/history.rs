@@ -5,9 +5,9 @@ use std::time::Duration;
 use aisbreaker_quota::ledger::{Budget, BudgetRefusal, Period};
 use proptest::prelude::*;
 
-use super::model::{ACCOUNTS, Model, Spent};
+use super::model::{ACCOUNTS, Kind, Model, Spent};
 
-/// What histories are played to. Times are in milliseconds since an epoch at which slots of all
+/// What histories are played to. Times are in units since an epoch at which slots of all
 /// periods begin.
 pub(crate) trait Subject {
     /// Whether refusals and reads move the time of an account forward.
@@ -16,15 +16,17 @@ pub(crate) trait Subject {
     const CHECKS_EVERY_STEP: bool;
     /// Up to which amount balances are exact. Beyond it, they only have to be beyond it too.
     const EXACT_UP_TO: u64;
+    /// The kind of budgets.
+    type Budget: Kind;
     /// Proof that amounts are reserved.
     type Receipt;
 
     /// Reserves amounts of accounts that are kept for good where asked.
     fn reserve(
         &mut self,
-        amounts: &[(usize, Budget, u64, bool)],
+        amounts: &[(usize, Self::Budget, u64, bool)],
         now: u64,
-    ) -> Result<Self::Receipt, BudgetRefusal>;
+    ) -> Result<Self::Receipt, BudgetRefusal<Self::Budget>>;
 
     fn settle(&mut self, receipt: Self::Receipt, used: &[u64], now: u64);
 
@@ -34,7 +36,7 @@ pub(crate) trait Subject {
     }
 
     /// Returns what counts in every period of the budget, shortest first.
-    fn used(&self, account: usize, budget: &Budget, now: u64) -> Vec<u64>;
+    fn used(&self, account: usize, budget: &Self::Budget, now: u64) -> Vec<u64>;
 
     /// Returns how many accounts there may be.
     fn capacity(&self) -> usize;
@@ -58,7 +60,7 @@ pub(crate) enum Used {
 /// One step of a history.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// Changes the clock by this many milliseconds.
+    /// Changes the clock by this many units.
     Clock(i64),
     /// Reserves an amount of each account that has one.
     Reserve([Option<u64>; ACCOUNTS]),
@@ -90,6 +92,14 @@ fn step(steps_back: bool) -> impl Strategy<Value = Step> {
         1 => 0_i64..4_000_000_000,
         u32::from(steps_back) => -100_000_i64..0,
     ];
+    step_with(clock, steps_back)
+}
+
+/// Steps with a clock that changes like this.
+pub(crate) fn step_with(
+    clock: impl Strategy<Value = i64>,
+    steps_back: bool,
+) -> impl Strategy<Value = Step> {
     let used = prop_oneof![
         12 => prop_oneof![Just(0), 0_u64..100, Just(100), 100_u64..300].prop_map(Used::Hundredths),
         1 => Just(Used::Everything),
@@ -123,7 +133,7 @@ pub(crate) fn budgets() -> impl Strategy<Value = [Budget; ACCOUNTS]> {
 /// A subject and its reference.
 pub(crate) struct History<S: Subject> {
     subject: S,
-    budgets: [Budget; ACCOUNTS],
+    budgets: [S::Budget; ACCOUNTS],
     models: [Model; ACCOUNTS],
     now: u64,
     /// When the latest restart was. Before it, the clock of a restarted ledger stands still.
@@ -141,7 +151,12 @@ struct Open<R> {
 
 impl<S: Subject> History<S> {
     /// Plays the steps, and checks the subject against the reference.
-    pub(crate) fn play(subject: S, budgets: [Budget; ACCOUNTS], keeps_all: bool, steps: &[Step]) {
+    pub(crate) fn play(
+        subject: S,
+        budgets: [S::Budget; ACCOUNTS],
+        keeps_all: bool,
+        steps: &[Step],
+    ) {
         let mut history = Self {
             subject,
             budgets,
@@ -195,7 +210,7 @@ impl<S: Subject> History<S> {
 
     /// Whether an account stays after nothing in it counts.
     fn is_kept(&self, account: usize) -> bool {
-        self.keeps_all || self.budgets[account].of(Period::Lifetime).is_some()
+        self.keeps_all || self.budgets[account].has_lifetime()
     }
 
     fn free_idle_accounts(&mut self) {
@@ -229,9 +244,10 @@ impl<S: Subject> History<S> {
             (*account, self.budgets[*account], *amount, is_kept)
         };
         let reservations: Vec<_> = asked.iter().map(reservation).collect();
-        let is_too_large = reservations
-            .iter()
-            .any(|(_, budget, amount, _)| budget.iter().any(|(_, limit)| *amount > limit));
+        let is_too_large = reservations.iter().any(|(_, budget, amount, _)| {
+            let periods = budget.periods();
+            periods.iter().any(|(_, limit)| amount > limit)
+        });
         let fits = asked.iter().all(|(account, amount)| {
             let now = self.time_of(*account);
             self.models[*account].fits(&self.budgets[*account], *amount, now)
@@ -276,7 +292,8 @@ impl<S: Subject> History<S> {
     /// Checks that the same is refused right before the wait is over, and fits then.
     fn check_wait(&self, asked: &[(usize, u64)], wait: Option<Duration>) {
         let fits_after = |wait: Duration| {
-            let wait = u64::try_from(wait.as_millis()).unwrap();
+            let units = wait.as_nanos() / S::Budget::UNIT.as_nanos();
+            let wait = u64::try_from(units).unwrap();
             asked.iter().all(|(account, amount)| {
                 let at = self.time_of(*account) + wait;
                 self.models[*account].fits(&self.budgets[*account], *amount, at)
@@ -291,7 +308,7 @@ impl<S: Subject> History<S> {
                 let times: Vec<u64> = used.map(|(account, _)| self.time_of(*account)).collect();
                 if times.iter().all(|time| *time == times[0]) {
                     assert!(fits_after(wait), "{wait:?}");
-                    let before = wait.checked_sub(Duration::from_millis(1)).unwrap();
+                    let before = wait.checked_sub(S::Budget::UNIT).unwrap();
                     assert!(!fits_after(before), "{wait:?}");
                 }
             }
@@ -322,9 +339,8 @@ impl<S: Subject> History<S> {
             let now = model.latest.max(self.now);
             let budget = &self.budgets[account];
             let mut used = self.subject.used(account, budget, self.now);
-            let periods = budget.iter();
-            let mut expected: Vec<u64> =
-                periods.map(|(period, _)| model.used(period, now)).collect();
+            let periods = budget.periods().into_iter();
+            let mut expected: Vec<u64> = periods.map(|(slots, _)| model.used(slots, now)).collect();
             for amount in used.iter_mut().chain(&mut expected) {
                 *amount = (*amount).min(S::EXACT_UP_TO);
             }

@@ -1,6 +1,7 @@
 //! The ledger of budgets, from outside.
 #![cfg(test)]
 
+mod allowances;
 mod concurrency;
 mod decisions;
 mod history;

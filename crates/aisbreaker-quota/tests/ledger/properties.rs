@@ -2,51 +2,58 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use aisbreaker_quota::ledger::{Budget, BudgetRefusal, Ledger, Period, Receipt, Reservation};
+use aisbreaker_quota::ledger::{
+    Allowance, Budget, BudgetRefusal, Ledger, Period, Receipt, Reservation,
+};
 use proptest::prelude::*;
 
 use crate::{
-    history::{History, Subject, budgets, steps},
-    model::ACCOUNTS,
+    history::{History, Step, Subject, budgets, step_with, steps},
+    model::{ACCOUNTS, Kind},
     some_instant,
 };
 
 /// A ledger in memory, which a restart writes and reads.
-struct Memory {
+struct Memory<B: Kind> {
     epoch: Instant,
     capacity: usize,
-    ledger: Ledger<usize>,
+    ledger: Ledger<usize, B>,
+    /// Returns the key of an account.
+    name: fn(usize) -> usize,
 }
 
-impl Memory {
-    fn new(capacity: usize) -> Self {
+impl<B: Kind> Memory<B> {
+    fn new(capacity: usize, name: fn(usize) -> usize) -> Self {
         let epoch = some_instant();
         Self {
             epoch,
             capacity,
             ledger: Ledger::new(epoch, capacity),
+            name,
         }
     }
 
-    fn instant(&self, millis: u64) -> Instant {
-        self.epoch + Duration::from_millis(millis)
+    fn instant(&self, units: u64) -> Instant {
+        let nanos = u64::try_from(B::UNIT.as_nanos()).unwrap() * units;
+        self.epoch + Duration::from_nanos(nanos)
     }
 }
 
-impl Subject for Memory {
+impl<B: Kind> Subject for Memory<B> {
     const READS_ADVANCE: bool = true;
     const CHECKS_EVERY_STEP: bool = true;
     const EXACT_UP_TO: u64 = u64::MAX;
-    type Receipt = Receipt<usize>;
+    type Budget = B;
+    type Receipt = Receipt<usize, B>;
 
     fn reserve(
         &mut self,
-        amounts: &[(usize, Budget, u64, bool)],
+        amounts: &[(usize, B, u64, bool)],
         now: u64,
-    ) -> Result<Self::Receipt, BudgetRefusal> {
+    ) -> Result<Self::Receipt, BudgetRefusal<B>> {
         let forever = self.instant(1 << 42);
-        let reservation = |(account, budget, amount, is_kept): &(usize, Budget, u64, bool)| {
-            let reservation = Reservation::new(*account, *budget, *amount);
+        let reservation = |(account, budget, amount, is_kept): &(usize, B, u64, bool)| {
+            let reservation = Reservation::new((self.name)(*account), *budget, *amount);
             match is_kept {
                 true => reservation.kept_until(forever),
                 false => reservation,
@@ -60,8 +67,10 @@ impl Subject for Memory {
         self.ledger.settle(receipt, used, self.instant(now));
     }
 
-    fn used(&self, account: usize, budget: &Budget, now: u64) -> Vec<u64> {
-        let balances = self.ledger.balances(&account, budget, self.instant(now));
+    fn used(&self, account: usize, budget: &B, now: u64) -> Vec<u64> {
+        let balances = self
+            .ledger
+            .balances(&(self.name)(account), budget, self.instant(now));
         balances.iter().map(|balance| balance.used).collect()
     }
 
@@ -109,7 +118,65 @@ proptest! {
         budgets in budgets(),
         (steps_back, steps) in steps(),
     ) {
-        History::play(Memory::new(capacity), budgets, steps_back, &steps);
+        History::play(Memory::new(capacity, |account| account), budgets, steps_back, &steps);
+    }
+}
+
+/// Allowances whose windows have lengths of all orders of magnitude. The windows of the two accounts
+/// with one name differ.
+fn allowances() -> impl Strategy<Value = [Allowance; ACCOUNTS]> {
+    let millis = prop_oneof![
+        1_000_u64..10_000,
+        10_000_u64..1_000_000,
+        1_000_000_u64..2_592_000_000,
+        Just(2_591_999_998),
+    ];
+    prop::array::uniform4((millis, 1_u64..3_000)).prop_map(|windows| {
+        std::array::from_fn(|account| {
+            let (millis, limit) = windows[account];
+            let odd = u64::try_from(account % 2).unwrap();
+            Allowance::per(Duration::from_millis(millis / 2 * 2 + odd), limit)
+        })
+    })
+}
+
+/// Allowances, and histories whose clock moves by parts of their windows.
+fn histories_of_allowances() -> impl Strategy<Value = ([Allowance; ACCOUNTS], bool, Vec<Step>)> {
+    (allowances(), any::<bool>()).prop_flat_map(|(allowances, steps_back)| {
+        let slots = allowances.map(|allowance| {
+            let (slot, _) = allowance.periods()[0].0.unwrap();
+            i64::try_from(slot).unwrap()
+        });
+        let parts = prop_oneof![
+            6 => 0_i64..300,
+            5 => 0_i64..3_000,
+            4 => 9_800_i64..10_300,
+            3 => 0_i64..30_000,
+            u32::from(steps_back) => -20_000_i64..0,
+        ];
+        let clock = (prop::sample::select(slots.to_vec()), parts, -1_i64..=1)
+            .prop_map(|(slot, hundredths, off)| slot * hundredths / 100 + off);
+        let forward = move |change: i64| if steps_back { change } else { change.max(0) };
+        let step = step_with(clock.prop_map(forward), steps_back);
+        let steps = prop::collection::vec(step, 1..60);
+        (Just(allowances), Just(steps_back), steps)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 3_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn a_ledger_of_allowances_is_what_its_reference_is(
+        capacity in prop_oneof![2 => Just(ACCOUNTS), 1 => 1..ACCOUNTS],
+        (allowances, steps_back, steps) in histories_of_allowances(),
+    ) {
+        // Two accounts of one key have windows of different lengths.
+        History::play(Memory::new(capacity, |account| account / 2), allowances, steps_back, &steps);
     }
 }
 

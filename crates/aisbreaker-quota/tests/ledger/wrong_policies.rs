@@ -88,6 +88,7 @@ impl Subject for Listed {
     const READS_ADVANCE: bool = false;
     const CHECKS_EVERY_STEP: bool = true;
     const EXACT_UP_TO: u64 = u64::MAX;
+    type Budget = Budget;
     type Receipt = Receipt;
 
     fn reserve(

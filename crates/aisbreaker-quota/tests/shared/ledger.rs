@@ -49,6 +49,7 @@ impl Subject for Store<'_> {
     const CHECKS_EVERY_STEP: bool = false;
     /// Beyond 2^53, not every amount is a double-precision number.
     const EXACT_UP_TO: u64 = Budget::MAX / 2;
+    type Budget = Budget;
     type Receipt = SharedReceipt;
 
     fn reserve(

@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use super::super::Rate;
 use super::{MAX_SLOTS, RateCell, SlotCount};
 use crate::policy::CounterCell;
 use crate::slots::{Moment, REACH};
 use crate::snapshot::Cursor;
+use crate::window_length::WindowLength;
 
 impl RateCell {
     /// Appends the cell to `to`.
@@ -28,7 +28,7 @@ impl RateCell {
         let mut cursor = Cursor::new(bytes);
         let (last, window_millis) = (cursor.u64()?, cursor.u32()?);
         let is_moment = Moment::at(Duration::from_nanos(last)).nanos() == last;
-        if !is_moment || !(Rate::MIN_MILLIS..=Rate::MAX_MILLIS).contains(&window_millis) {
+        if !is_moment || WindowLength::from_millis(window_millis).is_none() {
             return None;
         }
         let mut cell = Self::fresh(window_millis, last);
