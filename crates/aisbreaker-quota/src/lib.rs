@@ -57,10 +57,10 @@
 //!   it has seen counts as that one. A jump forward by days costs one pass over at most 298 pairs
 //!   of numbers.
 //! - **Bounded memory.** At most `capacity` keys are tracked; with rates, each window of a key counts
-//!   as one. Further keys share 64 overflow
-//!   counters, those with equal limits the same one, until [`Engine::sweep`] makes room. Tracked
-//!   keys are not affected. A key that leaves the overflow starts from what its overflow counter
-//!   counts, so no charge is forgotten. A counter is freed only once it stands as if never charged.
+//!   as one. Further keys share 64 overflow counters, those with equal limits the same one, until
+//!   [`Engine::sweep`] makes room. Tracked keys are not affected. A key that leaves the overflow
+//!   starts from what its overflow counter counts, so no charge is forgotten. A counter is freed
+//!   only once it stands as if never charged.
 //!
 //! # Errors
 //!
@@ -71,8 +71,9 @@
 //!
 //! With shared counters, a decision can also fail for lack of a store: `SharedRefusal::Quota` has
 //! a [`Refusal`], `SharedRefusal::Store` means that the store did not decide. [`SnapshotError`]
-//! reports why [`Engine::restore`] refused a snapshot. Only the infallible constructors
-//! of [`Limits`] and [`Rate`] panic, on a number that no limit can have; nothing else does.
+//! reports why [`Engine::restore`] refused a snapshot. Only constructors with a fallible form, such
+//! as [`Limits::per_minute`] and [`Rate::per`], panic on a number that no limit can have; nothing
+//! else does.
 //!
 //! # Restarts
 //!

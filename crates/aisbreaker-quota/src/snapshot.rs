@@ -134,6 +134,36 @@ impl<K: Clone + Eq + Hash, L: Policy> Engine<K, L> {
     /// # Errors
     /// [`SnapshotError`] if the bytes are anything but one whole snapshot. No bytes make this
     /// panic, or allocate more than a small multiple of their length.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use std::time::{Instant, SystemTime};
+    ///
+    /// use aisbreaker_quota::{Charge, Engine, Limits, RestoreOptions};
+    ///
+    /// let (now, wall) = (Instant::now(), SystemTime::now());
+    /// let engine = Engine::new(now, 1_000);
+    /// let charges = [Charge::new("ada".to_owned(), Limits::per_day(1))];
+    /// engine.charge_one(&charges, now)?;
+    /// let mut bytes = Vec::new();
+    /// engine.snapshot(
+    ///     now,
+    ///     wall,
+    ///     |key: &String, to| to.extend_from_slice(key.as_bytes()),
+    ///     |piece| {
+    ///         bytes.extend_from_slice(piece);
+    ///         Ok::<(), Infallible>(())
+    ///     },
+    /// )?;
+    ///
+    /// // In another process, which has other clocks.
+    /// let options = RestoreOptions { now, wall, capacity: 1_000, shard_by: None };
+    /// let restored = Engine::restore(&bytes, &options, |key| String::from_utf8(key.to_vec()).ok())?;
+    /// assert!(restored.charge_one(&charges, now).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn restore(
         bytes: &[u8],
         options: &RestoreOptions<K>,

@@ -30,6 +30,29 @@ pub struct Standing<W = Window> {
 ///
 /// The figures are computed on access, from a copy of the counters' state that the decision took
 /// under its locks.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use aisbreaker_quota::{Charge, Engine, Limits, Window};
+///
+/// let now = Instant::now();
+/// let engine = Engine::new(now, 1_000);
+/// let charges = [
+///     Charge::new("ada", Limits::per_minute(60)),
+///     Charge::shared("everybody", Limits::per_minute(20)),
+/// ];
+/// engine.charge_one(&charges, now)?;
+///
+/// let standings = engine.peek(&charges, now);
+/// // The limit that is reached first, and the charge that it belongs to.
+/// let (charge, tightest) = standings.tightest().ok_or("there are two charges")?;
+/// assert_eq!((charge, tightest.window, tightest.remaining), (1, Window::Minute, 19));
+/// assert_eq!(tightest.reset, Duration::from_millis(60_600));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Standings<const N: usize, L: Policy = Limits> {
     pub(crate) now: Moment,

@@ -3,6 +3,18 @@
 use std::time::Duration;
 
 /// A span of time that a limit applies to.
+///
+/// For windows of other lengths, see [`Rate`](crate::Rate).
+///
+/// # Examples
+///
+/// ```
+/// use aisbreaker_quota::{Limits, Window};
+///
+/// let limits = Limits::new(60, 600, 6_000);
+/// let texts = Window::ALL.map(|window| format!("{} per {}", limits.of(window), window.name()));
+/// assert_eq!(texts, ["60 per minute", "600 per hour", "6000 per day"]);
+/// ```
 #[expect(
     clippy::exhaustive_enums,
     reason = "callers name every window in headers and messages"

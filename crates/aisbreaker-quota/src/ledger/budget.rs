@@ -7,7 +7,18 @@ use super::period::Period;
 /// How much one account may spend per period. A period without a limit is not counted.
 ///
 /// Amounts have whatever unit the caller gives them, such as tokens or nano-dollars. The largest
-/// limit is [`Budget::MAX`].
+/// limit is [`Budget::MAX`]. For windows of other lengths, see [`Allowance`](super::Allowance).
+///
+/// # Examples
+///
+/// ```
+/// use aisbreaker_quota::ledger::{Budget, Period};
+///
+/// // Cents: 5 dollars per day, 100 in all.
+/// const BUDGET: Budget = Budget::unlimited().with(Period::Day, 500).with(Period::Lifetime, 10_000);
+/// assert_eq!(BUDGET.of(Period::Day), Some(500));
+/// assert_eq!(BUDGET.of(Period::Month), None);
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Budget {
     limits: [Option<u64>; 5],

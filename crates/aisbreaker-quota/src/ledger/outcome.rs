@@ -7,6 +7,24 @@ use crate::slots::Moment;
 
 /// Proof that amounts are reserved. [`Ledger::settle`](super::Ledger::settle) consumes it, so that
 /// nothing is settled twice; a receipt that is dropped leaves the reservation as it is.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use aisbreaker_quota::ledger::{Budget, Ledger, Period, Reservation};
+///
+/// let now = Instant::now();
+/// let ledger = Ledger::new(now, 1_000);
+/// let budget = Budget::unlimited().with(Period::Hour, 100);
+/// let receipt = ledger.reserve(&[Reservation::new("ada", budget, 80)], now)?;
+/// assert_eq!(receipt.iter().collect::<Vec<_>>(), [(&"ada", 80)]);
+///
+/// ledger.settle(receipt, &[30], now);
+/// assert_eq!(ledger.balances(&"ada", &budget, now)[0].remaining, 70);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Eq, PartialEq)]
 #[must_use = "what is not settled stays reserved"]
 pub struct Receipt<K, B = Budget> {

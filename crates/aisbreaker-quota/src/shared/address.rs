@@ -31,6 +31,16 @@ const SCHEMES: [&str; 7] = [
 ];
 
 /// The address of a store with its credentials. It is a secret: `Debug` shows nothing of it.
+///
+/// # Examples
+///
+/// ```
+/// use aisbreaker_quota::shared::StoreAddress;
+///
+/// let address = StoreAddress::parse("rediss://gate:secret@redis.example:6379/0")?;
+/// assert!(!format!("{address:?}").contains("secret"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct StoreAddress(Kind);
 
 enum Kind {

@@ -11,6 +11,19 @@ const MAX_PREFIX_LEN: usize = 100;
 /// Settings of a [`SharedEngine`](super::SharedEngine).
 ///
 /// Start from [`SharedOptions::default`] and set what differs.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use aisbreaker_quota::shared::SharedOptions;
+///
+/// let mut options = SharedOptions::default();
+/// options.prefix = "shop".to_owned();
+/// options.deadline = Duration::from_millis(50);
+/// assert!(options.check().is_ok());
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SharedOptions {
