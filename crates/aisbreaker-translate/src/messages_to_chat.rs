@@ -61,7 +61,8 @@
 //!
 //! - `cache_control` and `diagnostics`, which are about caching only;
 //! - `thinking` and `redacted_thinking` blocks of earlier answers, which only the model that wrote them can read, and
-//!   `context_management` that clears such blocks;
+//!   `context_management` that clears such blocks. Reasoning that the same model sent as `reasoning_content` is sent back
+//!   as that;
 //! - `thinking` of the types `adaptive` and `disabled`, except that they decide whether the client gets to see the
 //!   provider's reasoning;
 //! - `eager_input_streaming`, since chat completions always stream the input of tools.
@@ -75,7 +76,7 @@
 //! | Chat completions | Messages |
 //! |---|---|
 //! | `content`, `refusal` | `text` |
-//! | `reasoning_content`, `reasoning` | `thinking` with an empty signature, if the request asked for thinking that is shown |
+//! | `reasoning_content`, `reasoning` | `thinking`, if the request asked for thinking that is shown |
 //! | `tool_calls` | `tool_use` |
 //! | `finish_reason`: `stop` | `end_turn`, also after a stop sequence, which the provider does not report |
 //! | `length` | `max_tokens` |
@@ -84,6 +85,10 @@
 //! | `prompt_tokens` less those cached | `input_tokens` |
 //! | `cached_tokens`, `cache_write_tokens` | `cache_read_input_tokens`, `cache_creation_input_tokens` |
 //! | `completion_tokens`, `reasoning_tokens` | `output_tokens`, `thinking_tokens` |
+//!
+//! Providers that send `reasoning_content` want it back with the results of tools. So the signature of such a `thinking`
+//! block names the model, and reasoning that is not shown is in the signature of an empty `thinking` block before the
+//! first tool call. Signatures are those of this translation: Anthropic refuses them.
 //!
 //! An error keeps the provider's message, and has the type that goes with its status. The message of a conversation
 //! that exceeds the model's context begins with `prompt is too long`, at which clients shorten it.
@@ -95,6 +100,7 @@ mod completion;
 mod error;
 mod events;
 mod message;
+mod reasoning;
 mod request;
 mod response;
 
@@ -141,6 +147,8 @@ pub fn translate_request(body: &[u8], model: &str) -> Result<TranslatedRequest, 
 pub struct Answers {
     is_stream: bool,
     thinking: Thinking,
+    /// The provider's name of the model.
+    model: String,
 }
 
 /// Whether the client gets to see the provider's reasoning.
@@ -163,7 +171,7 @@ impl Answers {
     ///
     /// [`UnreadableAnswer`] if it is not a chat completion.
     pub fn translate_response(&self, body: &[u8]) -> Result<Vec<u8>, UnreadableAnswer> {
-        response::translate(body, self.thinking)
+        response::translate(body, self)
     }
 
     /// Returns the client's error object for an error response with any body.
@@ -187,6 +195,6 @@ impl Answers {
     /// Returns the translation of a stream from its beginning.
     #[must_use]
     pub fn events(&self) -> Events {
-        Events::new(self.thinking)
+        Events::new(self.clone())
     }
 }

@@ -116,9 +116,18 @@ pub(super) struct ReasoningPart {
 }
 
 /// A piece of an answer, in order.
+#[derive(Clone, Copy)]
 pub(super) enum Piece<'a> {
-    Thinking(&'a str),
+    Thinking(&'a str, Origin),
     Text(&'a str),
+}
+
+/// Where reasoning came from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Origin {
+    /// The member `reasoning_content`, in which the provider wants it back.
+    ReasoningContent,
+    Other,
 }
 
 impl Answer {
@@ -129,7 +138,7 @@ impl Answer {
     /// Content of a type that was not asked for.
     pub(super) fn pieces(&self) -> Result<Vec<Piece<'_>>, UnreadableAnswer> {
         let mut pieces = Vec::new();
-        pieces.extend(self.reasoning().map(Piece::Thinking));
+        pieces.extend(self.reasoning());
         match &self.content {
             Some(Content::Text(text)) => pieces.push(Piece::Text(text)),
             Some(Content::Parts(parts)) => {
@@ -141,7 +150,7 @@ impl Answer {
         }
         pieces.extend(self.refusal.as_deref().map(Piece::Text));
         pieces.retain(|piece| match piece {
-            Piece::Thinking(text) | Piece::Text(text) => !text.is_empty(),
+            Piece::Thinking(text, _) | Piece::Text(text) => !text.is_empty(),
         });
         if self.function_call.is_some() {
             return Err(UnreadableAnswer::new(
@@ -152,13 +161,15 @@ impl Answer {
     }
 
     /// Returns the reasoning. Some providers send it under both names.
-    fn reasoning(&self) -> Option<&str> {
-        let names = [&self.reasoning_content, &self.reasoning];
-        names
-            .into_iter()
-            .flatten()
-            .map(String::as_str)
-            .find(|text| !text.is_empty())
+    fn reasoning(&self) -> Option<Piece<'_>> {
+        let texts = [
+            (&self.reasoning_content, Origin::ReasoningContent),
+            (&self.reasoning, Origin::Other),
+        ];
+        texts.into_iter().find_map(|(text, origin)| {
+            let text = text.as_deref().filter(|text| !text.is_empty())?;
+            Some(Piece::Thinking(text, origin))
+        })
     }
 }
 
@@ -168,12 +179,12 @@ impl Part {
             Self::Text { text } => pieces.push(Piece::Text(text)),
             Self::Thinking {
                 thinking: Reasoning::Text(text),
-            } => pieces.push(Piece::Thinking(text)),
+            } => pieces.push(Piece::Thinking(text, Origin::Other)),
             Self::Thinking {
                 thinking: Reasoning::Parts(parts),
             } => {
                 let texts = parts.iter().filter_map(|part| part.text.as_deref());
-                pieces.extend(texts.map(Piece::Thinking));
+                pieces.extend(texts.map(|text| Piece::Thinking(text, Origin::Other)));
             }
             Self::Other => {
                 return Err(UnreadableAnswer::new(

@@ -6,7 +6,7 @@ use std::fmt;
 
 use self::blocks::Blocks;
 use super::{
-    Thinking,
+    Answers, Thinking,
     completion::{Answer, Completion, FinishReason, Piece, Summary, Usage},
     error,
     message::{Event, Message, Stop},
@@ -34,7 +34,7 @@ use crate::UnreadableAnswer;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Events {
-    thinking: Thinking,
+    answers: Answers,
     phase: Phase,
     blocks: Blocks,
     finish: Option<FinishReason>,
@@ -62,11 +62,11 @@ impl fmt::Debug for Events {
 }
 
 impl Events {
-    pub(super) fn new(thinking: Thinking) -> Self {
+    pub(super) fn new(answers: Answers) -> Self {
         Self {
-            thinking,
+            blocks: Blocks::new(answers.model.clone()),
+            answers,
             phase: Phase::NotStarted,
-            blocks: Blocks::default(),
             finish: None,
             usage: None,
             is_refusal: false,
@@ -166,8 +166,10 @@ impl Events {
     ) -> Result<(), UnreadableAnswer> {
         for piece in answer.pieces()? {
             match piece {
-                Piece::Thinking(_) if self.thinking == Thinking::Hidden => {}
-                Piece::Thinking(text) => self.blocks.push_thinking(text, out)?,
+                Piece::Thinking(text, origin) => match self.answers.thinking {
+                    Thinking::Shown => self.blocks.push_thinking(text, origin, out)?,
+                    Thinking::Hidden => self.blocks.hide_thinking(text, origin)?,
+                },
                 Piece::Text(text) => self.blocks.push_text(text, out)?,
             }
         }

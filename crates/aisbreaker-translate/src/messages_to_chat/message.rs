@@ -57,8 +57,8 @@ pub(super) enum Block<'a> {
     },
     Thinking {
         thinking: &'a str,
-        /// Only Anthropic's own answers are signed.
-        signature: &'static str,
+        /// See [`reasoning`](super::reasoning).
+        signature: &'a str,
     },
     ToolUse {
         id: &'a str,
@@ -148,6 +148,8 @@ pub(super) enum Delta<'a> {
     Text { text: &'a str },
     #[serde(rename = "thinking_delta")]
     Thinking { thinking: &'a str },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: &'a str },
     #[serde(rename = "input_json_delta")]
     InputJson { partial_json: &'a str },
 }

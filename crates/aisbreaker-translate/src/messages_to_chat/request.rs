@@ -43,7 +43,7 @@ fn read<'a>(
     request.require_as("model", text)?;
     let is_stream = request.take_as("stream", boolean)?.unwrap_or(false);
 
-    let mut conversation = Conversation::default();
+    let mut conversation = Conversation::new(model);
     if let Some(system) = request.take_as("system", content::joined_text)? {
         conversation.push_system(system);
     }
@@ -97,6 +97,7 @@ fn read<'a>(
         } else {
             Thinking::Hidden
         },
+        model: model.to_owned(),
     };
     Ok((chat, answers))
 }

@@ -3,17 +3,18 @@
 use serde_json::value::RawValue;
 
 use super::{
-    Thinking,
+    Answers, Thinking,
     completion::{
-        ARGUMENTS_ARE_NO_OBJECT, Completion, FinishReason, Piece, Summary, ToolCall, Usage,
+        ARGUMENTS_ARE_NO_OBJECT, Completion, FinishReason, Origin, Piece, Summary, ToolCall, Usage,
         read_arguments,
     },
     message::{Block, Message, to_json},
+    reasoning,
 };
 use crate::UnreadableAnswer;
 
 /// Translates a chat completion to a message.
-pub(super) fn translate(body: &[u8], thinking: Thinking) -> Result<Vec<u8>, UnreadableAnswer> {
+pub(super) fn translate(body: &[u8], answers: &Answers) -> Result<Vec<u8>, UnreadableAnswer> {
     let Ok(completion) = serde_json::from_slice::<Completion>(body) else {
         return Err(UnreadableAnswer::new("it is not a chat completion"));
     };
@@ -33,7 +34,7 @@ pub(super) fn translate(body: &[u8], thinking: Thinking) -> Result<Vec<u8>, Unre
     };
     let finish = FinishReason::read(choice.finish_reason.as_deref().unwrap_or("stop"))?;
 
-    let texts = Texts::collect(&answer.pieces()?, thinking);
+    let texts = Texts::collect(&answer.pieces()?, answers);
     let calls = answer.tool_calls.as_deref().unwrap_or_default();
     let calls = read_calls(calls, &id, finish)?;
     let summary = Summary {
@@ -42,43 +43,86 @@ pub(super) fn translate(body: &[u8], thinking: Thinking) -> Result<Vec<u8>, Unre
     };
 
     let mut message = Message::new(&id, &model);
-    message.content.extend(texts.0.iter().map(Text::block));
+    message.content.extend(texts.shown.iter().map(Text::block));
+    if let Some(signature) = texts
+        .signature_of_hidden
+        .as_deref()
+        .filter(|_| summary.has_calls)
+    {
+        message.content.push(Block::Thinking {
+            thinking: "",
+            signature,
+        });
+    }
     message.content.extend(calls.iter().map(Call::block));
     message.stop.reason = Some(finish.stop_reason(summary));
     message.usage = usage;
     Ok(to_json(&message))
 }
 
-/// Text and shown thinking, each in as few blocks as possible.
-struct Texts(Vec<Text>);
+/// Text and thinking.
+struct Texts {
+    /// In as few blocks as possible.
+    shown: Vec<Text>,
+    /// Reasoning that the provider wants back, if it is not shown.
+    signature_of_hidden: Option<String>,
+}
 
 enum Text {
-    Thinking(String),
+    Thinking {
+        text: String,
+        origin: Origin,
+        signature: String,
+    },
     Text(String),
 }
 
 impl Texts {
-    fn collect(pieces: &[Piece<'_>], thinking: Thinking) -> Self {
-        let mut texts = Self(Vec::new());
+    fn collect(pieces: &[Piece<'_>], answers: &Answers) -> Self {
+        let mut shown = Vec::new();
+        let mut hidden = String::new();
         for piece in pieces {
-            match (piece, texts.0.last_mut()) {
-                (Piece::Thinking(_), _) if thinking == Thinking::Hidden => {}
-                (Piece::Thinking(piece), Some(Text::Thinking(text)))
-                | (Piece::Text(piece), Some(Text::Text(text))) => text.push_str(piece),
-                (Piece::Thinking(piece), _) => texts.0.push(Text::Thinking((*piece).to_owned())),
-                (Piece::Text(piece), _) => texts.0.push(Text::Text((*piece).to_owned())),
+            match (*piece, shown.last_mut()) {
+                (Piece::Thinking(piece, origin), _) if answers.thinking == Thinking::Hidden => {
+                    if origin == Origin::ReasoningContent {
+                        hidden.push_str(piece);
+                    }
+                }
+                (
+                    Piece::Thinking(piece, origin),
+                    Some(Text::Thinking {
+                        text, origin: last, ..
+                    }),
+                ) if origin == *last => text.push_str(piece),
+                (Piece::Text(piece), Some(Text::Text(text))) => text.push_str(piece),
+                (Piece::Thinking(piece, origin), _) => shown.push(Text::Thinking {
+                    text: piece.to_owned(),
+                    origin,
+                    signature: match origin {
+                        Origin::ReasoningContent => reasoning::signature(&answers.model),
+                        Origin::Other => String::new(),
+                    },
+                }),
+                (Piece::Text(piece), _) => shown.push(Text::Text(piece.to_owned())),
             }
         }
-        texts
+        let signature_of_hidden =
+            (!hidden.is_empty()).then(|| reasoning::signature_with_text(&answers.model, &hidden));
+        Self {
+            shown,
+            signature_of_hidden,
+        }
     }
 }
 
 impl Text {
     fn block(&self) -> Block<'_> {
         match self {
-            Self::Thinking(thinking) => Block::Thinking {
-                thinking,
-                signature: "",
+            Self::Thinking {
+                text, signature, ..
+            } => Block::Thinking {
+                thinking: text,
+                signature,
             },
             Self::Text(text) => Block::Text { text },
         }

@@ -440,6 +440,41 @@ proptest! {
         let stream = translate_stream(&answers, &pieces.events()).unwrap();
         prop_assert_eq!(accumulate(&stream), Ok(response));
     }
+
+    #[test]
+    fn an_answer_goes_back_as_the_provider_sent_it(pieces in pieces(), has_thinking in any::<bool>()) {
+        let provider = pieces.response();
+        let sent = &provider["choices"][0]["message"];
+        let calls = sent["tool_calls"].as_array().unwrap();
+        prop_assume!(sent["content"] != "" || !calls.is_empty());
+
+        let answer = answers(has_thinking).translate_response(provider.to_string().as_bytes()).unwrap();
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        let results = calls.iter().map(|call| json!({"type": "tool_result", "tool_use_id": call["id"]}));
+        let results = results.chain([json!({"type": "text", "text": "Go on."})]);
+        let request = json!({"model": "fast", "max_tokens": 1, "messages": [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": answer["content"]},
+            {"role": "user", "content": results.collect::<Vec<_>>()},
+        ]});
+        let request = translate_request(request.to_string().as_bytes(), "any").unwrap();
+        let request: Value = serde_json::from_slice(&request.body).unwrap();
+
+        let text = format!("{}{}", sent["content"].as_str().unwrap(), sent["refusal"].as_str().unwrap());
+        let reasoning = sent["reasoning_content"].as_str().filter(|text| !text.is_empty());
+        let reasoning = reasoning.filter(|_| has_thinking || !calls.is_empty());
+        let back = &request["messages"][1];
+        prop_assert_eq!(back["content"].as_str().unwrap_or_default(), text);
+        prop_assert_eq!(back["reasoning_content"].as_str(), reasoning);
+        prop_assert_eq!(back["tool_calls"].as_array().map_or(0, Vec::len), calls.len());
+        for (back, sent) in back["tool_calls"].as_array().into_iter().flatten().zip(calls) {
+            prop_assert_eq!(&back["id"], &sent["id"]);
+            prop_assert_eq!(&back["function"]["name"], &sent["function"]["name"]);
+            let [back, sent] = [back, sent].map(|call| call["function"]["arguments"].as_str().unwrap());
+            let arguments: [Value; 2] = [back, sent].map(|text| serde_json::from_str(text).unwrap());
+            prop_assert_eq!(&arguments[0], &arguments[1]);
+        }
+    }
 }
 
 /// Content that no error may show.

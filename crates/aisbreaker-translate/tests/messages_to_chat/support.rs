@@ -155,6 +155,7 @@ fn add_delta(block: &mut Value, delta: &Value, partial_json: &mut String) {
     ) {
         ("text_delta", "text") => ("text", &delta["text"]),
         ("thinking_delta", "thinking") => ("thinking", &delta["thinking"]),
+        ("signature_delta", "thinking") => ("signature", &delta["signature"]),
         ("input_json_delta", "tool_use") => {
             partial_json.push_str(delta["partial_json"].as_str().unwrap());
             return;

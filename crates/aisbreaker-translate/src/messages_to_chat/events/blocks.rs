@@ -4,13 +4,14 @@
 //! order: providers that run tool calls in parallel send pieces of several calls in turn. The first block that is not
 //! complete is passed on at once; what belongs to later ones is held until then.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
 
 use serde_json::value::RawValue;
 
 use super::super::{
-    completion::{ARGUMENTS_ARE_NO_OBJECT, FinishReason, ToolCall, read_arguments},
+    completion::{ARGUMENTS_ARE_NO_OBJECT, FinishReason, Origin, ToolCall, read_arguments},
     message::{Block, Delta, Event},
+    reasoning,
     response::call_id,
 };
 use crate::UnreadableAnswer;
@@ -20,9 +21,12 @@ const MAX_HELD_BYTES: usize = 8 << 20;
 /// The most tool calls of an answer.
 const MAX_CALLS: usize = 1024;
 
-#[derive(Default)]
 pub(super) struct Blocks {
     message_id: String,
+    /// The provider's name of the model.
+    model: String,
+    /// Reasoning that the provider wants back, and the client does not see.
+    hidden: String,
     /// The blocks that are not stopped, in the client's order.
     open: VecDeque<OpenBlock>,
     /// The index of the first of them.
@@ -41,7 +45,9 @@ struct OpenBlock {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
-    Thinking,
+    Thinking(Origin),
+    /// Reasoning that is in the signature only.
+    Hidden,
     Text,
     /// The tool call at this place of [`Blocks::calls`].
     Call(usize),
@@ -58,6 +64,18 @@ struct Call {
 }
 
 impl Blocks {
+    pub(super) fn new(model: String) -> Self {
+        Self {
+            message_id: String::new(),
+            model,
+            hidden: String::new(),
+            open: VecDeque::new(),
+            index: 0,
+            calls: Vec::new(),
+            held_bytes: 0,
+        }
+    }
+
     pub(super) fn set_message_id(&mut self, id: String) {
         self.message_id = id;
     }
@@ -69,9 +87,23 @@ impl Blocks {
     pub(super) fn push_thinking(
         &mut self,
         text: &str,
+        origin: Origin,
         out: &mut Vec<u8>,
     ) -> Result<(), UnreadableAnswer> {
-        self.push(Kind::Thinking, text, out)
+        self.push(Kind::Thinking(origin), text, out)
+    }
+
+    /// Keeps thinking that is not shown until the first tool call, if the provider wants it back.
+    pub(super) fn hide_thinking(
+        &mut self,
+        text: &str,
+        origin: Origin,
+    ) -> Result<(), UnreadableAnswer> {
+        if origin == Origin::Other || self.has_calls() {
+            return Ok(());
+        }
+        self.hidden.push_str(text);
+        self.hold(text.len())
     }
 
     pub(super) fn push_text(
@@ -90,7 +122,7 @@ impl Blocks {
     ) -> Result<(), UnreadableAnswer> {
         let position = match self.position_of(piece) {
             Some(position) => position,
-            None => self.begin_call(piece)?,
+            None => self.begin_call(piece, out)?,
         };
         let arguments = piece.arguments()?;
         let Some(call) = self.calls.get_mut(position) else {
@@ -110,7 +142,7 @@ impl Blocks {
         }
         call.arguments.push_str(&arguments);
         call.end.advance(&arguments);
-        self.held_bytes = self.held_bytes.saturating_add(arguments.len());
+        self.hold(arguments.len())?;
         self.push(Kind::Call(position), &arguments, out)
     }
 
@@ -145,7 +177,16 @@ impl Blocks {
         }
     }
 
-    fn begin_call(&mut self, piece: &ToolCall) -> Result<usize, UnreadableAnswer> {
+    fn begin_call(
+        &mut self,
+        piece: &ToolCall,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, UnreadableAnswer> {
+        let hidden = mem::take(&mut self.hidden);
+        if !hidden.is_empty() {
+            self.push(Kind::Hidden, &hidden, out)?;
+            self.held_bytes = self.held_bytes.saturating_sub(hidden.len());
+        }
         let position = self.calls.len();
         if position == MAX_CALLS {
             return Err(UnreadableAnswer::new("it has too many tool calls"));
@@ -166,7 +207,9 @@ impl Blocks {
         let block = match kind {
             // A call has one block; text goes on in the last block or begins a new one.
             Kind::Call(_) => self.open.iter_mut().find(|block| block.kind == kind),
-            Kind::Thinking | Kind::Text => self.open.back_mut().filter(|block| block.kind == kind),
+            Kind::Thinking(_) | Kind::Hidden | Kind::Text => {
+                self.open.back_mut().filter(|block| block.kind == kind)
+            }
         };
         match block {
             Some(block) => block.pending.push_str(piece),
@@ -176,14 +219,21 @@ impl Blocks {
                 pending: piece.to_owned(),
             }),
         }
-        self.held_bytes = self.held_bytes.saturating_add(piece.len());
+        self.hold(piece.len())?;
         self.flush_first(out);
         while self.open.len() > 1 && self.is_first_complete() {
             self.stop_first(false, out)?;
             self.flush_first(out);
         }
+        Ok(())
+    }
+
+    fn hold(&mut self, bytes: usize) -> Result<(), UnreadableAnswer> {
+        self.held_bytes = self.held_bytes.saturating_add(bytes);
         if self.held_bytes > MAX_HELD_BYTES {
-            return Err(UnreadableAnswer::new("a tool call is too long"));
+            return Err(UnreadableAnswer::new(
+                "its reasoning or a tool call is too long",
+            ));
         }
         Ok(())
     }
@@ -202,7 +252,7 @@ impl Blocks {
                         .get(position)
                         .is_some_and(|call| call.end.is_reached)
             }
-            Some((Kind::Thinking | Kind::Text, _)) => true,
+            Some((Kind::Thinking(_) | Kind::Hidden | Kind::Text, _)) => true,
             None => false,
         }
     }
@@ -214,7 +264,7 @@ impl Blocks {
         };
         let call = match block.kind {
             Kind::Call(position) => self.calls.get(position).map(|call| (position, call)),
-            Kind::Thinking | Kind::Text => None,
+            Kind::Thinking(_) | Kind::Hidden | Kind::Text => None,
         };
         // A call can only start with its name.
         if call.is_some_and(|(_, call)| call.name.is_empty()) {
@@ -229,8 +279,15 @@ impl Blocks {
             return;
         }
         let pending = block.pending.as_str();
+        let signature;
         let delta = match block.kind {
-            Kind::Thinking => Delta::Thinking { thinking: pending },
+            Kind::Thinking(_) => Delta::Thinking { thinking: pending },
+            Kind::Hidden => {
+                signature = reasoning::signature_with_text(&self.model, pending);
+                Delta::Signature {
+                    signature: &signature,
+                }
+            }
             Kind::Text => Delta::Text { text: pending },
             Kind::Call(_) => Delta::InputJson {
                 partial_json: pending,
@@ -263,7 +320,13 @@ impl Blocks {
             self.held_bytes = self.held_bytes.saturating_sub(call.arguments.len());
             call.arguments = String::new();
         }
-        Event::ContentBlockStop { index: self.index }.write(out);
+        let index = self.index;
+        if block.kind == Kind::Thinking(Origin::ReasoningContent) {
+            let signature = &reasoning::signature(&self.model);
+            let delta = Delta::Signature { signature };
+            Event::ContentBlockDelta { index, delta }.write(out);
+        }
+        Event::ContentBlockStop { index }.write(out);
         self.index = self.index.saturating_add(1);
         Ok(())
     }
@@ -286,7 +349,7 @@ fn start_block(
                 input: empty_object(),
             }
         }
-        (Kind::Thinking, _) => Block::Thinking {
+        (Kind::Thinking(_) | Kind::Hidden, _) => Block::Thinking {
             thinking: "",
             signature: "",
         },

@@ -49,6 +49,9 @@ pub(super) enum ChatMessage<'a> {
     Assistant {
         /// `null` if the model only called tools.
         content: Option<String>,
+        /// What the provider sent under this name.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reasoning_content: Option<String>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         tool_calls: Vec<ToolCall<'a>>,
     },

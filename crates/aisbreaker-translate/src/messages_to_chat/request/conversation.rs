@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use super::super::reasoning;
 use super::{
     chat::{ChatMessage, Content, FunctionCall, FunctionType, Part, ToolCall},
     content::{Block, SEPARATOR, content_of, join},
@@ -22,8 +23,8 @@ const MOVED: &str =
     "[The images and documents of this result are in the next message of the user.]";
 
 /// The provider's messages, and the tools that they load.
-#[derive(Default)]
 pub(super) struct Conversation<'a> {
+    model: &'a str,
     pub(super) messages: Vec<ChatMessage<'a>>,
     pub(super) tool_changes: ToolChanges<'a>,
 }
@@ -44,6 +45,15 @@ enum Role {
 }
 
 impl<'a> Conversation<'a> {
+    /// Begins a conversation with a model of the provider.
+    pub(super) fn new(model: &'a str) -> Self {
+        Self {
+            model,
+            messages: Vec::new(),
+            tool_changes: ToolChanges::new(),
+        }
+    }
+
     /// Adds a system message, unless it is empty.
     pub(super) fn push_system(&mut self, content: Cow<'a, str>) {
         if !content.is_empty() {
@@ -272,6 +282,7 @@ impl<'a> Conversation<'a> {
 #[derive(Default)]
 struct AssistantTurn<'a> {
     text: Option<String>,
+    reasoning: Option<String>,
     tool_calls: Vec<ToolCall<'a>>,
     /// Whether the block before was text, which the next text continues.
     continues: bool,
@@ -283,12 +294,16 @@ impl<'a> Conversation<'a> {
         if is_string(content) {
             turn.push_text(&text(content)?);
         } else {
-            for_each_item(content, |_, block| turn.read_block(Block::read(block)?))?;
+            let model = self.model;
+            for_each_item(content, |_, block| {
+                turn.read_block(Block::read(block)?, model)
+            })?;
         }
         // What held nothing but thinking is left out.
         if turn.text.is_some() || !turn.tool_calls.is_empty() {
             self.messages.push(ChatMessage::Assistant {
                 content: turn.text,
+                reasoning_content: turn.reasoning,
                 tool_calls: turn.tool_calls,
             });
         }
@@ -297,18 +312,29 @@ impl<'a> Conversation<'a> {
 }
 
 impl<'a> AssistantTurn<'a> {
-    fn read_block(&mut self, block: Block<'a>) -> Result<(), Untranslatable> {
+    fn read_block(&mut self, block: Block<'a>, model: &str) -> Result<(), Untranslatable> {
         match block.kind.as_ref() {
             "text" => {
                 self.push_text(&block.text()?);
                 return Ok(());
             }
+            "thinking" => self.read_thinking(block.members, model)?,
             // Only the model that wrote it can read it.
-            "thinking" | "redacted_thinking" => {}
+            "redacted_thinking" => {}
             "tool_use" => self.tool_calls.push(tool_use(block.members)?),
             _ => return Err(block.refuse()),
         }
         self.continues = false;
+        Ok(())
+    }
+
+    /// Reads thinking, of which nothing is sent but the reasoning that the model wants back.
+    fn read_thinking(&mut self, mut block: Members<'a>, model: &str) -> Result<(), Untranslatable> {
+        let thinking = block.take_as("thinking", text)?.unwrap_or_default();
+        let signature = block.take_as("signature", text)?.unwrap_or_default();
+        if let Some(returned) = reasoning::returned(thinking, &signature, model) {
+            self.reasoning.get_or_insert_default().push_str(&returned);
+        }
         Ok(())
     }
 
