@@ -7,7 +7,9 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 use aisbreaker_api::{ServiceId, ServicePattern};
 use aisbreaker_egress::UrlSource;
 use aisbreaker_services::{Credentials, SealedSecret, ServiceRestrictions};
-use aisbreaker_token::{Grant, Host, KeyRing, OpenError, Opened, ServiceSecret, delegation};
+use aisbreaker_token::{
+    Grant, Host, KeyRing, ModelAlias, OpenError, Opened, ServiceSecret, delegation,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use self::offline::OfflineFailures;
@@ -66,8 +68,8 @@ pub(crate) struct Caller {
     /// Whether that is the server's default key.
     pub(crate) is_default: bool,
     pub(crate) credentials: Credentials,
-    /// Other names of models, with the service ids that they stand for.
-    pub(crate) model_aliases: BTreeMap<String, String>,
+    /// Other names of models, and what they stand for.
+    pub(crate) model_aliases: BTreeMap<String, ModelAlias>,
     /// What the key may not be used for. `services` is in `credentials`.
     pub(crate) restrictions: Restrictions,
 }

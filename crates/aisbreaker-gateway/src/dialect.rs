@@ -178,7 +178,7 @@ fn event(name: &str, data: &impl Serialize) -> Vec<u8> {
 }
 
 fn openai(failure: &Failure) -> OpenAiError<'_> {
-    let is_model_error = failure.param == Some("model");
+    let is_model_error = failure.param.as_deref() == Some("model");
     let (kind, code) = match failure.status {
         _ if failure.error_type == ErrorType::TokensExceeded => {
             ("tokens", Some("rate_limit_exceeded"))
@@ -204,7 +204,7 @@ fn openai(failure: &Failure) -> OpenAiError<'_> {
     OpenAiError {
         message: &failure.message,
         kind,
-        param: failure.param,
+        param: failure.param.as_deref(),
         code,
     }
 }

@@ -6,6 +6,8 @@
 mod error_type;
 mod retry_after;
 
+use std::borrow::Cow;
+
 use aisbreaker_api::{ErrorBody, ErrorObject};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -23,7 +25,7 @@ pub struct Failure {
     /// The `type` of the error object.
     pub(crate) kind: Option<String>,
     /// The request member at fault, for dialects that report it.
-    pub(crate) param: Option<&'static str>,
+    pub(crate) param: Option<Cow<'static, str>>,
     /// The error code of RFC 6749 section 5.2, for responses in its format.
     pub(crate) oauth_error: Option<&'static str>,
     pub(crate) headers: HeaderMap,
@@ -62,8 +64,8 @@ impl Failure {
         self
     }
 
-    pub(crate) fn with_param(mut self, param: &'static str) -> Self {
-        self.param = Some(param);
+    pub(crate) fn with_param(mut self, param: impl Into<Cow<'static, str>>) -> Self {
+        self.param = Some(param.into());
         self
     }
 

@@ -78,6 +78,7 @@ pub mod stages;
 mod status;
 mod surfaces;
 mod telemetry;
+mod translation;
 mod tunnel;
 
 // The crates whose types this one takes and returns, so that it can be used alone.

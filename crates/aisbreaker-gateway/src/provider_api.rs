@@ -10,16 +10,21 @@
 //! - `spending` reserves what a request may cost;
 //! - `socket` opens a WebSocket;
 //! - `models` lists the models of all services;
-//! - `usage_request` asks for the usage of a stream that is charged for.
+//! - `usage_request` asks for the usage of a stream that is charged for;
+//! - `translate` has requests and answers translated, where a provider speaks the other dialect and
+//!   the key or the operator allows it.
 
+mod body_kind;
 pub(crate) mod error;
 mod forward;
 mod headers;
 pub(crate) mod model;
 mod models;
+mod provider_body;
 pub(crate) mod resolve;
 pub(crate) mod socket;
 mod spending;
+mod translate;
 mod usage_request;
 
 use std::{sync::Arc, time::Duration};

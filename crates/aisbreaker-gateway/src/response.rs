@@ -7,6 +7,7 @@
 //! - `passthrough` forwards the body of a provider, `coalesce` joins its frames, `sse_boundary`
 //!   holds incomplete events back, `event_lines` splits them, `stream_end` finds the last one, and
 //!   `usage_filter` drops the one that its client did not ask for;
+//! - `translated` forwards an event stream to a client of the other dialect;
 //! - `stream_failure` is why a stream ended in an error.
 
 pub(crate) mod body;
@@ -19,6 +20,7 @@ pub(crate) mod passthrough;
 pub(crate) mod sse_boundary;
 pub(crate) mod stream_end;
 mod stream_failure;
+pub(crate) mod translated;
 pub(crate) mod usage_filter;
 
 use aisbreaker_services::{Attempts, Dialect};

@@ -426,6 +426,12 @@ impl From<ProviderApiError> for Failure {
                     .with_type(ErrorType::UnknownService)
                     .with_param("model")
             }
+            ProviderApiError::Untranslatable(untranslatable) => Self::new(
+                StatusCode::BAD_REQUEST,
+                format!("the request cannot be translated for its provider: {untranslatable}"),
+            )
+            .with_param(untranslatable.member),
+            ProviderApiError::Request(error) => error.into(),
             ProviderApiError::ModelIsKey => Self::new(
                 StatusCode::BAD_REQUEST,
                 "model holds an aisbreaker key; name a model",

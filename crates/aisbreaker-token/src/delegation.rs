@@ -140,7 +140,7 @@ pub fn retain_usable(grant: &mut Grant, can_use: impl Fn(&[Restriction], GrantPa
     }
     grant
         .model_aliases
-        .retain(|_, target| can_use(restrictions, GrantPart::AliasTarget(target)));
+        .retain(|_, alias| can_use(restrictions, GrantPart::AliasTarget(&alias.model)));
 }
 
 /// Returns how many levels of keys may be made from a child of this key.

@@ -117,8 +117,8 @@ mod sealing;
 mod server_key;
 
 pub use claims::{
-    Ancestor, BudgetLimits, Budgets, Grant, RequestLimits, RequestQuotas, ReservePolicy,
-    Restriction, ServiceSecret, Usd,
+    Ancestor, BudgetLimits, Budgets, Grant, ModelAlias, RequestLimits, RequestQuotas,
+    ReservePolicy, Restriction, ServiceSecret, Usd,
 };
 pub use error::{
     ClaimsFault, KeyError, NestingFault, OpenError, RandomnessError, RingError, SealError, UsdError,

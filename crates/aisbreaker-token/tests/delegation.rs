@@ -10,8 +10,8 @@ use std::{
 };
 
 use aisbreaker_token::{
-    Ancestor, Budgets, Grant, KeyId, MAX_DELEGATION_DEPTH, Opened, RequestLimits, RequestQuotas,
-    Restriction, ServiceSecret, Usd,
+    Ancestor, Budgets, Grant, KeyId, MAX_DELEGATION_DEPTH, ModelAlias, Opened, RequestLimits,
+    RequestQuotas, Restriction, ServiceSecret, Usd,
     delegation::{ChildRequest, DelegationError, GrantPart, child_of},
 };
 use proptest::prelude::*;
@@ -224,8 +224,11 @@ fn what_a_child_cannot_use_is_not_in_it() {
         let fallback = fallback.iter().map(|id| (*id).to_owned()).collect();
         ServiceSecret::new(id, text.into()).with_fallback(fallback)
     };
-    let aliases = [("one", "a:1"), ("two", "b:2")];
-    let aliases = aliases.map(|(name, id)| (name.to_owned(), id.to_owned()));
+    let aliases = [
+        ("one", ModelAlias::from("a:1")),
+        ("two", ModelAlias::from("b:2").translated()),
+        ("three", ModelAlias::from("a:3").translated()),
+    ];
     let grant = Grant::new(
         None,
         vec![
@@ -234,7 +237,7 @@ fn what_a_child_cannot_use_is_not_in_it() {
             secret("a:3", "canary-c", &[]),
         ],
     );
-    let grant = grant.with_model_aliases(aliases.into_iter().collect());
+    let grant = grant.with_model_aliases(aliases);
     let mut request = request();
     request.restrict = vec![services(&["a"])];
 
@@ -242,6 +245,7 @@ fn what_a_child_cannot_use_is_not_in_it() {
 
     let text = serde_json::to_string(&grant).unwrap();
     assert!(text.contains("canary-a") && text.contains("canary-c"));
+    assert!(grant.model_aliases["three"].translate, "as its parent's");
     for dropped in ["canary-b", "b:2", "two"] {
         assert!(!text.contains(dropped), "{dropped} in {text}");
     }

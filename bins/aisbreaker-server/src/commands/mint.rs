@@ -26,7 +26,7 @@ pub(crate) fn command() -> Command {
 }
 
 /// Returns the arguments that say what is sealed.
-pub(crate) fn grant_args() -> [Arg; 2] {
+pub(crate) fn grant_args() -> [Arg; 3] {
     [
         Arg::new("service")
             .long("service")
@@ -41,6 +41,15 @@ pub(crate) fn grant_args() -> [Arg; 2] {
             .value_name("NAME=ID")
             .action(ArgAction::Append)
             .help("Alias of a model, such as fast=chat:groq.com/llama-3.1-8b; may be repeated"),
+        Arg::new("translated-alias")
+            .long("translated-alias")
+            .value_name("NAME=ID")
+            .action(ArgAction::Append)
+            .help(
+                "Alias of a model, whose requests are translated where its provider speaks another \
+                 protocol than the client (OpenAI's chat completions, Anthropic's messages); may be \
+                 repeated",
+            ),
     ]
 }
 
@@ -78,17 +87,29 @@ fn grant(arguments: &ArgMatches) -> Result<Value, Box<dyn Error>> {
     if let Some(quotas) = key_options::quotas(arguments)? {
         grant["requestQuotas"] = quotas;
     }
-    let mut aliases = Map::new();
-    for alias in arguments.get_many::<String>("alias").into_iter().flatten() {
-        let (name, id) = alias
-            .split_once('=')
-            .ok_or("--alias must be NAME=ID, such as fast=chat:groq.com/llama-3.1-8b")?;
-        aliases.insert(name.to_owned(), json!(id));
-    }
+    let aliases = aliases(arguments)?;
     if !aliases.is_empty() {
         grant["modelAliases"] = Value::Object(aliases);
     }
     Ok(grant)
+}
+
+fn aliases(arguments: &ArgMatches) -> Result<Map<String, Value>, Box<dyn Error>> {
+    let mut aliases = Map::new();
+    for (option, is_translated) in [("alias", false), ("translated-alias", true)] {
+        for alias in arguments.get_many::<String>(option).into_iter().flatten() {
+            let Some((name, id)) = alias.split_once('=') else {
+                let problem = "must be NAME=ID, such as fast=chat:groq.com/llama-3.1-8b";
+                return Err(format!("--{option} {problem}").into());
+            };
+            let target = match is_translated {
+                true => json!({"model": id, "translate": true}),
+                false => json!(id),
+            };
+            aliases.insert(name.to_owned(), target);
+        }
+    }
+    Ok(aliases)
 }
 
 fn service_secret(service: &str) -> Result<Value, Box<dyn Error>> {

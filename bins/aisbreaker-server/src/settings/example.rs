@@ -33,6 +33,7 @@ const TABLES: &str = r#"
 #headers = { x-team = "research" }
 #usage = "house"
 #stream_usage = true
+#translate = true                      # the dialect that it does not speak
 
 # How the usage in responses of a provider is read.
 #[usage.house]

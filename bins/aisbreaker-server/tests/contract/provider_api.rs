@@ -22,6 +22,7 @@ mod stream_ends;
 mod stream_log;
 mod stream_usage;
 mod streams;
+mod translation;
 
 use sha2::{Digest as _, Sha256};
 

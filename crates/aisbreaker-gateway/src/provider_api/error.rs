@@ -1,9 +1,10 @@
 //! Why a request to a provider's API fails before the provider answers.
 
 use aisbreaker_services::ServiceError;
+use aisbreaker_translate::Untranslatable;
 
 use super::resolve::Unresolved;
-use crate::restrictions::bypass::BypassError;
+use crate::{request::error::RequestError, restrictions::bypass::BypassError};
 
 /// Why a request to a provider's API fails before the provider answers.
 #[derive(Debug)]
@@ -18,6 +19,10 @@ pub(crate) enum ProviderApiError {
     ModelIsKey,
     /// The query holds an aisbreaker key, which would go to the provider.
     KeyInQuery,
+    /// The request has no counterpart in the API of the provider.
+    Untranslatable(Untranslatable),
+    /// There is no room to translate the request or its answer.
+    Request(RequestError),
     /// The call failed.
     Service(ServiceError),
 }
@@ -29,6 +34,18 @@ impl From<Unresolved> for ProviderApiError {
             Unresolved::Bypass(error) => Self::Bypass(error),
             Unresolved::Restricted { what } => Self::Service(ServiceError::Restricted { what }),
         }
+    }
+}
+
+impl From<Untranslatable> for ProviderApiError {
+    fn from(untranslatable: Untranslatable) -> Self {
+        Self::Untranslatable(untranslatable)
+    }
+}
+
+impl From<RequestError> for ProviderApiError {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error)
     }
 }
 

@@ -10,19 +10,20 @@ use aisbreaker_services::{
 use aisbreaker_token::PREFIX;
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Response,
-    header::{ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
-    request, response,
+    HeaderValue, Method, Response, StatusCode, header::ACCESS_CONTROL_EXPOSE_HEADERS, request,
+    response,
 };
 use tokio::time::Instant;
 
 use super::{
     ProviderApi,
+    body_kind::BodyKind,
     error::ProviderApiError,
-    headers,
+    headers::{self, dialects},
     model::{BodyModel, replace_model},
     models,
     resolve::{ResolvedService, Resolver},
+    translate::{TranslatedAnswer, Translation},
     usage_request::{UsageRequest, add_after_replaced, add_stream_options},
 };
 use crate::{
@@ -36,7 +37,7 @@ use crate::{
     form_urlencoded,
     memory::ClientMemory,
     pipeline::Admitted,
-    request::{credentials::is_key, media_type},
+    request::credentials::is_key,
     response::{
         ResponseBody,
         passthrough::{PassthroughBody, StreamOptions},
@@ -49,6 +50,7 @@ use crate::{
         operation::{self, Operation},
     },
     telemetry::access_log::AccessLog,
+    translation::Answers,
 };
 
 /// A request to forward, with its body complete.
@@ -75,6 +77,8 @@ pub(super) struct ProviderResponse<'a> {
     pub(super) parts: response::Parts,
     pub(super) body: aisbreaker_egress::Body,
     pub(super) call: CallInProgress,
+    /// What translates the answer to a translated request.
+    pub(super) answers: Option<Answers>,
 }
 
 impl ProviderApi {
@@ -106,6 +110,13 @@ impl ProviderApi {
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, Failure> {
         let services = self.resolve(request, admitted.caller())?;
+        let translation = match services.first() {
+            // Boxed, since most requests are not translated.
+            Some(first) if first.dialect != request.dialect => {
+                Some(Box::pin(request.translate(first)).await?)
+            }
+            Some(_) | None => None,
+        };
         let calls = log.record_provider_calls();
         let mut reserved = match self.accounts(request, admitted) {
             // Boxed, since most requests reserve nothing.
@@ -118,7 +129,7 @@ impl ProviderApi {
         let records = (&attempts, &calls);
         let hold = reserved.as_mut().map(|reserved| &mut *reserved.hold);
         let called = self
-            .call(request, &services, admitted, (records, hold))
+            .call((request, translation), &services, admitted, (records, hold))
             .await;
         if let Some(last) = attempts.last() {
             log.set_service(&last);
@@ -142,7 +153,28 @@ impl ProviderApi {
             }
         };
         drop(log.take_reservation());
-        let mut response = self.respond(provided, request, log)?;
+        let mut response = match provided.answers {
+            None => self.respond(provided, request, log)?,
+            Some(answers) => {
+                let answer = TranslatedAnswer {
+                    service: provided.service,
+                    answers,
+                    parts: provided.parts,
+                    body: provided.body,
+                    call: provided.call,
+                };
+                let hold = reserved.as_mut().map(|reserved| &mut *reserved.hold);
+                let response = self.respond_translated(answer, (request, log), hold);
+                match Box::pin(response).await {
+                    Ok(response) => response,
+                    Err(error) => {
+                        let mut failure = Failure::from(error);
+                        write_attempts(&reported, &mut failure.headers);
+                        return Err(failure);
+                    }
+                }
+            }
+        };
         write_attempts(&reported, response.headers_mut());
         if let Some(reserved) = reserved {
             write_budget_headers(&reserved, response.headers_mut());
@@ -185,7 +217,7 @@ impl ProviderApi {
     /// Calls one service after the other until one responds well enough.
     async fn call<'a>(
         &self,
-        request: &ProxiedRequest<'_>,
+        (request, mut translation): (&ProxiedRequest<'_>, Option<Translation>),
         services: &'a [ResolvedService],
         admitted: &Admitted,
         ((attempts, calls), mut hold): ((&Attempts, &ProviderCalls), Option<&mut BudgetHold>),
@@ -196,8 +228,19 @@ impl ProviderApi {
             if outcome.is_some() && Instant::now() >= deadline {
                 break;
             }
+            let translation = match translation.take() {
+                None if service.dialect != request.dialect => {
+                    match Box::pin(request.translate(service)).await {
+                        Ok(translation) => Some(translation),
+                        // The outcome of the service before says more.
+                        Err(_untranslatable) => continue,
+                    }
+                }
+                translation => translation,
+            };
             let path = request.path(service)?;
-            let outgoing = request.outgoing(service, &path, admitted, deadline);
+            let outgoing =
+                request.outgoing(service, (&path, translation.as_ref()), admitted, deadline);
             if let Some(Ok(failed)) = &mut outcome {
                 failed.call.abandon();
             }
@@ -225,6 +268,7 @@ impl ProviderApi {
                 parts,
                 body,
                 call,
+                answers: translation.map(|translation| translation.answers),
             }));
             if !is_retryable {
                 break;
@@ -249,18 +293,12 @@ impl ProviderApi {
             parts,
             body,
             call,
+            answers: _,
         } = provided;
         let Some(dialect) = service.provider.dialect(request.dialect) else {
-            return Err(ServiceError::Internal(
-                "a provider forgot its dialect".into(),
-            ));
+            return Err(forgotten_dialect());
         };
-        if let Some(id) = provider_request_id(&parts) {
-            log.set_provider_request_id(id);
-        }
-        if parts.status.is_client_error() || parts.status.is_server_error() {
-            log.set_error(ErrorType::ProviderError);
-        }
+        note_answer(&parts, log);
         let kind = match request.operation.resource() {
             Some(_) => BodyKind::Opaque,
             None => BodyKind::of(&parts),
@@ -322,55 +360,31 @@ impl ProviderApi {
 
 /// Has a response settle what is reserved for it. One that the provider refused has cost nothing.
 fn hold_budget(mut hold: Box<BudgetHold>, response: &mut Response<ResponseBody>) {
-    let status = response.status();
-    if status.is_client_error() || status.is_server_error() {
+    if is_error(response.status()) {
         let _settled = hold.settle(Outcome::Refused);
     } else {
         response.body_mut().hold_budget(hold);
     }
 }
 
-/// What the body of a provider's response holds, as far as it can be read.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum BodyKind {
-    EventStream,
-    Json,
-    /// JSON or events, as its first bytes show.
-    Unlabelled,
-    /// Another type, or with a content coding, or a resource.
-    Opaque,
-}
-
-impl BodyKind {
-    fn of(parts: &response::Parts) -> Self {
-        if parts.headers.contains_key(CONTENT_ENCODING) {
-            Self::Opaque
-        } else if media_type::is(&parts.headers, "text/event-stream") {
-            Self::EventStream
-        } else if parts.headers.contains_key(CONTENT_LENGTH) {
-            if media_type::is(&parts.headers, "application/json") {
-                Self::Json
-            } else {
-                Self::Opaque
-            }
-        } else if is_label_of_streams(&parts.headers) {
-            Self::Unlabelled
-        } else {
-            Self::Opaque
-        }
+/// Notes what the head of a provider's response tells.
+pub(super) fn note_answer(parts: &response::Parts, log: &mut AccessLog) {
+    if let Some(id) = provider_request_id(parts) {
+        log.set_provider_request_id(id);
+    }
+    if is_error(parts.status) {
+        log.set_error(ErrorType::ProviderError);
     }
 }
 
-/// Returns whether some provider labels its event streams so.
-fn is_label_of_streams(headers: &HeaderMap) -> bool {
-    const LABELS: [&str; 4] = [
-        "application/json",
-        "text/plain",
-        "application/octet-stream",
-        "application/stream+json",
-    ];
-    let is_labelled = |label: &&str| media_type::is(headers, label);
-    !headers.contains_key(CONTENT_TYPE) || LABELS.iter().any(is_labelled)
+pub(super) fn is_error(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
+/// Creates the error for a service whose provider does not speak what it was chosen for, which is
+/// not expected.
+pub(super) fn forgotten_dialect() -> ServiceError {
+    ServiceError::Internal("a provider forgot its dialect".into())
 }
 
 fn provider_request_id(parts: &response::Parts) -> Option<&HeaderValue> {
@@ -422,17 +436,27 @@ impl ProxiedRequest<'_> {
     pub(super) fn outgoing<'a>(
         &'a self,
         service: &'a ResolvedService,
-        path: &'a str,
+        (path, translation): (&'a str, Option<&Translation>),
         admitted: &'a Admitted,
         deadline: Instant,
     ) -> ForwardedRequest<'a> {
-        let fields = headers::for_provider(&self.parts.headers, self.was_coded);
-        let query = self.parts.uri.query().map(str::to_owned);
+        let mut fields = headers::for_provider(&self.parts.headers, self.was_coded);
+        let (query, payload) = match translation {
+            None => (
+                self.parts.uri.query().map(str::to_owned),
+                self.payload(service),
+            ),
+            // A query means nothing to a provider of the other dialect.
+            Some(translation) => {
+                dialects::translate_request(&mut fields, &service.provider, self.dialect);
+                (None, translation.payload())
+            }
+        };
         let model = match (&service.engine, &self.model) {
             (Some(engine), _) => Some(engine.as_str()),
             (None, model) => model.as_ref().map(|model| model.name.as_str()),
         };
-        let outgoing = Outgoing::new(self.method(), fields, self.payload(service))
+        let outgoing = Outgoing::new(self.method(), fields, payload)
             .with_query(query)
             .with_budget(self.memory.budget().clone())
             .with_deadline(deadline)
@@ -440,7 +464,7 @@ impl ProxiedRequest<'_> {
         ForwardedRequest {
             service_id: &service.service_id,
             provider: &service.provider,
-            dialect: self.dialect,
+            dialect: service.dialect,
             path,
             credentials: &admitted.caller().credentials,
             hops: admitted.hops(),
@@ -476,6 +500,13 @@ impl ProxiedRequest<'_> {
 
     /// Returns the path after the base of the provider's API.
     pub(super) fn path(&self, service: &ResolvedService) -> Result<Cow<'_, str>, ServiceError> {
+        if service.dialect != self.dialect {
+            let operation = self.operation.counterpart();
+            let path = operation.map(Operation::template).unwrap_or_default();
+            return Ok(Cow::Borrowed(
+                operation::strip_base(path).unwrap_or_default(),
+            ));
+        }
         let path = self.parts.uri.path();
         if self.operation != Operation::Model {
             let path = operation::strip_base(operation::trim_slashes(path));

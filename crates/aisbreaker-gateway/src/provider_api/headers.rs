@@ -1,8 +1,10 @@
 //! Filters header fields between client and provider.
 //!
 //! All are forwarded except hop-by-hop fields, fields that identify the caller or the provider's
-//! host, and our own. Which request fields are not for a provider is in [`families`].
+//! host, and our own. Which request fields are not for a provider is in [`families`],
+//! and which fields one dialect has alone in [`dialects`].
 
+pub(super) mod dialects;
 mod families;
 
 use aisbreaker_services::{TRACEPARENT, TRACESTATE, TraceContext};

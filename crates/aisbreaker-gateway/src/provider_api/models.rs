@@ -25,11 +25,12 @@ use self::{
 use super::{
     ProviderApi,
     error::ProviderApiError,
-    headers,
+    headers::{self, dialects},
     model::is_valid_name,
     resolve::{ResolvedService, Resolver},
 };
 use crate::{
+    authenticate::Caller,
     form_urlencoded,
     memory::ClientMemory,
     pipeline::Admitted,
@@ -126,8 +127,9 @@ impl ProviderApi {
         let resolver = Resolver::new(providers, caller, query.dialect, Operation::Models);
         let mut services = resolver.all();
         services.truncate(MAX_SERVICES);
+        let aliases = usable_aliases(caller, &resolver, query.dialect);
         // A restricted key may have a list without models: it shows what the key may call.
-        if services.is_empty() && !resolver.is_restricted() {
+        if services.is_empty() && aliases.is_empty() && !resolver.is_restricted() {
             let problem = "the key has no service whose models can be listed";
             return Err(resolver.no_service(problem).into());
         }
@@ -154,13 +156,7 @@ impl ProviderApi {
         if let (true, Some(error)) = (models.is_empty(), first_error) {
             return Err(error.into());
         }
-        let usable_aliases = caller
-            .model_aliases
-            .iter()
-            .filter(|(alias, _)| is_usable_alias(alias, &resolver));
-        for (alias, target) in usable_aliases {
-            models.extend(ListedModel::new(alias_model(alias, target), query.dialect));
-        }
+        models.extend(aliases);
         let list = Bytes::from(encode_list(&models, query.dialect));
         if let (true, Some(cache_key)) = (is_complete, cache_key) {
             self.model_lists.put(cache_key, query.now, list.clone());
@@ -228,10 +224,14 @@ impl ProviderApi {
         fields: HeaderMap,
         admitted: &Admitted,
     ) -> Result<Bytes, ServiceError> {
-        let page = match query.dialect {
+        let page = match service.dialect {
             Dialect::OpenAi => None,
             Dialect::Anthropic => Some(ANTHROPIC_PAGE.to_owned()),
         };
+        let mut fields = fields;
+        if service.dialect != query.dialect {
+            dialects::translate_list_request(&mut fields, &service.provider, query.dialect);
+        }
         let outgoing = Outgoing::new(Method::GET, fields, Bytes::new())
             .with_query(page)
             .with_budget(query.memory.budget().clone())
@@ -239,7 +239,7 @@ impl ProviderApi {
         let request = ForwardedRequest {
             service_id: &service.service_id,
             provider: &service.provider,
-            dialect: query.dialect,
+            dialect: service.dialect,
             path: "/models",
             credentials: &admitted.caller().credentials,
             hops: admitted.hops(),
@@ -322,6 +322,17 @@ fn leads_to(resolver: &Resolver<'_>, name: &str, (vendor, id): (&str, &str)) -> 
         return false;
     };
     first.service_id.vendor() == Some(vendor) && first.engine.as_deref().unwrap_or(name) == id
+}
+
+/// Returns the aliases of a caller that can be used, as models.
+fn usable_aliases(caller: &Caller, resolver: &Resolver<'_>, dialect: Dialect) -> Vec<ListedModel> {
+    let mut models = Vec::new();
+    for (name, alias) in &caller.model_aliases {
+        if is_usable_alias(name, resolver) {
+            models.extend(ListedModel::new(alias_model(name, &alias.model), dialect));
+        }
+    }
+    models
 }
 
 /// Returns whether an alias leads to a service that can be called.

@@ -5,6 +5,9 @@
 //! - Anything else is the bare name of a model, which goes to the first service of the key whose
 //!   provider speaks the dialect.
 //!
+//! A provider that does not speak the dialect can be called where an alias or its own row allows
+//! translation. The bare name of a model prefers one that does.
+//!
 //! A service that the restrictions of the key do not allow is not called, whatever led to it. The
 //! bare name of a model goes to the first service that they allow.
 //!
@@ -18,6 +21,7 @@ use aisbreaker_api::{ServiceId, ServicePattern};
 use aisbreaker_services::{
     Allowance, Credential, Credentials, Dialect, Provider, Providers, SealedSecret, SecretNeed,
 };
+use aisbreaker_token::ModelAlias;
 
 use crate::{
     authenticate::Caller,
@@ -40,6 +44,9 @@ pub(crate) struct ResolvedService {
     pub(crate) provider: Arc<Provider>,
     /// The provider's name of the model; `None`: that of the caller.
     pub(crate) engine: Option<String>,
+    /// The dialect in which the provider is called. If it is not that of the request, the request
+    /// is translated.
+    pub(crate) dialect: Dialect,
 }
 
 /// Why no service can be called.
@@ -58,11 +65,13 @@ pub(crate) enum Unresolved {
 pub(crate) struct Resolver<'a> {
     pub(crate) providers: &'a Providers,
     pub(crate) credentials: &'a Credentials,
-    pub(crate) aliases: &'a BTreeMap<String, String>,
+    pub(crate) aliases: &'a BTreeMap<String, ModelAlias>,
     pub(crate) dialect: Dialect,
     pub(crate) operation: Operation,
     /// A member of the body that names other models.
     pub(crate) other_models: Option<&'static str>,
+    /// Whether the alias of the request allows translation.
+    pub(crate) is_translated: bool,
     /// The family of resources that the request reaches.
     pub(crate) family: Option<ReachedFamily>,
 }
@@ -89,6 +98,7 @@ impl<'a> Resolver<'a> {
             dialect,
             operation,
             other_models: None,
+            is_translated: false,
             family: None,
         }
     }
@@ -112,8 +122,21 @@ impl<'a> Resolver<'a> {
 
     /// Returns the service for a model, or for a request that names none, followed by its fallbacks.
     pub(crate) fn resolve(&self, model: Option<&str>) -> Result<Vec<ResolvedService>, Unresolved> {
-        let first = self.first(model)?;
-        self.hold_to_engine(&first)?;
+        let alias = model.and_then(|model| self.aliases.get(model));
+        let resolver = Self {
+            is_translated: alias.is_some_and(|alias| alias.translate),
+            ..*self
+        };
+        let first = resolver.first(model, alias)?;
+        resolver.hold_to_engine(&first)?;
+        resolver.with_fallbacks(first, model)
+    }
+
+    fn with_fallbacks(
+        &self,
+        first: ResolvedService,
+        model: Option<&str>,
+    ) -> Result<Vec<ResolvedService>, Unresolved> {
         if self.operation.is_provider_bound() {
             return Ok(vec![first]);
         }
@@ -139,18 +162,21 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn first(&self, model: Option<&str>) -> Result<ResolvedService, Unresolved> {
+    fn first(
+        &self,
+        model: Option<&str>,
+        alias: Option<&ModelAlias>,
+    ) -> Result<ResolvedService, Unresolved> {
         let Some(model) = model else {
             return self.for_bare_name(None);
         };
-        let alias = self.aliases.get(model);
-        let target = alias.map_or(model, String::as_str);
+        let target = alias.map_or(model, |alias| alias.model.as_str());
         if let Some(id) = self.as_service_id(target) {
             return self.for_service_id(&id);
         }
         let service = self.for_bare_name(Some(target))?;
         Ok(ResolvedService {
-            engine: alias.cloned(),
+            engine: alias.map(|alias| alias.model.clone()),
             ..service
         })
     }
@@ -182,8 +208,8 @@ impl<'a> Resolver<'a> {
                 self.no_service(&format!("{id} is not known to speak the {dialect} dialect"))
             );
         };
-        if provider.dialect(self.dialect).is_none() {
-            return Err(self.no_service(&format!("{id} does not speak the {dialect} dialect")));
+        if self.called_dialect(provider).is_none() {
+            return Err(self.no_service(&self.other_dialect(id, provider)));
         }
         let Some(engine) = id.engine().or(provider.engine.as_deref()) else {
             return Err(self.no_service(&format!("{id} names no model; write {id}/<model>")));
@@ -214,6 +240,40 @@ impl<'a> Resolver<'a> {
         Err(self.no_service(&format!("the key has no service for {id}")))
     }
 
+    /// Returns the dialect in which a provider is called for this request: that of the request, or
+    /// the other one where the request may be translated.
+    fn called_dialect(&self, provider: &Provider) -> Option<Dialect> {
+        if provider.dialect(self.dialect).is_some() {
+            return Some(self.dialect);
+        }
+        let other = self.dialect.other();
+        let is_translated = self.is_translated || provider.translate;
+        if is_translated
+            && provider.dialect(other).is_some()
+            && self.operation.counterpart().is_some()
+        {
+            Some(other)
+        } else {
+            None
+        }
+    }
+
+    /// Returns what is wrong with a service whose provider is not called in the dialect.
+    fn other_dialect(&self, id: &ServiceId, provider: &Provider) -> String {
+        let mut text = format!("{id} does not speak the {} dialect", self.dialect.name());
+        if self.operation.counterpart().is_none() {
+            if self.is_translated || provider.translate {
+                text.push_str(", and only chat/completions and messages are translated");
+            }
+        } else {
+            text.push_str(
+                "; a model alias with translate, or translate in the provider's row, has requests \
+                 translated",
+            );
+        }
+        text
+    }
+
     /// Returns whether the key has an entry for this service. Without a key, every service is there.
     fn is_in_key(&self, id: &ServiceId) -> bool {
         match self.credentials {
@@ -233,7 +293,8 @@ impl<'a> Resolver<'a> {
                 None => Err(self.no_service("no provider is known")),
             };
         }
-        let (mut unusable, mut refused, mut held) = (None, None, None);
+        let (mut translated, mut unusable) = (None, None);
+        let (mut refused, mut held) = (None, None);
         for entry in self.entries() {
             let service = match (self.for_entry(entry, model), self.family) {
                 (Some(service), _) => service,
@@ -254,14 +315,18 @@ impl<'a> Resolver<'a> {
                 continue;
             }
             if self.is_usable(&service) {
-                return Ok(service);
+                if service.dialect == self.dialect {
+                    return Ok(service);
+                }
+                translated.get_or_insert(service);
+                continue;
             }
             // The key names this provider, so the error should be about it.
             if vendor_of(&entry.pattern).is_some() {
                 unusable.get_or_insert(service);
             }
         }
-        if let Some(service) = unusable {
+        if let Some(service) = translated.or(unusable) {
             return Ok(service);
         }
         if let Some(service) = refused {
@@ -297,7 +362,6 @@ impl<'a> Resolver<'a> {
             None => self.at_first_provider(model)?,
             Some(vendor) => {
                 let provider = self.providers.find(vendor)?;
-                provider.dialect(self.dialect)?;
                 self.service(task, vendor, provider, model)?
             }
         };
@@ -308,6 +372,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// Returns the service of a provider, if that can be called.
     fn service(
         &self,
         task: &str,
@@ -320,6 +385,7 @@ impl<'a> Resolver<'a> {
             Some(model) => [task, ":", vendor, "/", model].concat(),
         };
         Some(ResolvedService {
+            dialect: self.called_dialect(provider)?,
             service_id: ServiceId::parse(id).ok()?,
             provider: Arc::clone(provider),
             engine: None,
@@ -331,7 +397,6 @@ impl<'a> Resolver<'a> {
     fn fallback(&self, id: &ServiceId, model: Option<&str>) -> Option<ResolvedService> {
         let vendor = id.vendor()?;
         let provider = self.providers.find(vendor)?;
-        provider.dialect(self.dialect)?;
         if id.task() == IMAGE && !self.operation.takes_image_services() {
             return None;
         }

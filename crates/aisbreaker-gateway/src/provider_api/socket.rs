@@ -194,7 +194,8 @@ impl ProviderApi {
         let _none = request.requested_model()?;
         log.set_service(service.service_id.as_str());
         let path = request.path(service).map_err(ProviderApiError::from)?;
-        let mut forwarded = request.outgoing(service, &path, admitted, self.relay.deadline());
+        let mut forwarded =
+            request.outgoing(service, (&path, None), admitted, self.relay.deadline());
         let outgoing = &mut forwarded.outgoing;
         if let (Some(model), Some(engine)) = (model, &service.engine) {
             outgoing.query = outgoing
@@ -236,6 +237,7 @@ impl ProviderApi {
                     parts,
                     body,
                     call,
+                    answers: None,
                 };
                 Ok((self.respond(provided, request, log)?, None))
             }

@@ -199,6 +199,20 @@ impl ReceivedBody {
     }
 }
 
+/// Runs work on content of a request or a response, on a worker if it would stall other requests.
+///
+/// # Errors
+/// [`RequestError::Busy`] if no worker is free in time.
+pub(crate) async fn run_on_content<T: Send + 'static>(
+    content: Bytes,
+    work: impl FnOnce(&Bytes) -> T + Send + 'static,
+) -> Result<T, RequestError> {
+    if content.len() <= MAX_INLINE_BYTES {
+        return Ok(work(&content));
+    }
+    run_on_worker(move |_waiter| Ok(work(&content))).await
+}
+
 /// The request that waits for a worker.
 struct Waiter(Weak<()>);
 

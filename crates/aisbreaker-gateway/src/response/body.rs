@@ -17,6 +17,7 @@ use crate::{
     response::{
         events::EventBytes,
         passthrough::{PassthroughBody, ResponseCut},
+        translated::TranslatedBody,
     },
     telemetry::access_log::AccessLog,
     tunnel::{LoggedTunnel, Tunnel},
@@ -40,6 +41,7 @@ enum Content {
     Full(Bytes, Option<Arc<ClientMemory>>),
     Events(Box<EventBytes>),
     Passthrough(Box<PassthroughBody>),
+    Translated(Box<TranslatedBody>),
     /// No content: the connection is switched to a WebSocket.
     Tunnel(Box<Tunnel>),
 }
@@ -88,6 +90,13 @@ impl ResponseBody {
         Self { content, log: None }
     }
 
+    pub(crate) fn translated(body: TranslatedBody) -> Self {
+        Self {
+            content: Content::Translated(Box::new(body)),
+            log: None,
+        }
+    }
+
     /// Creates the body of a response that switches the connection to a WebSocket.
     pub(crate) fn tunnel(tunnel: Box<Tunnel>) -> Self {
         Self {
@@ -103,9 +112,11 @@ impl ResponseBody {
         }
         match std::mem::replace(&mut self.content, Content::Empty) {
             Content::Tunnel(tunnel) => Some(LoggedTunnel::new(tunnel, self.log.take())),
-            Content::Empty | Content::Full(..) | Content::Events(_) | Content::Passthrough(_) => {
-                None
-            }
+            Content::Empty
+            | Content::Full(..)
+            | Content::Events(_)
+            | Content::Passthrough(_)
+            | Content::Translated(_) => None,
         }
     }
 
@@ -113,6 +124,7 @@ impl ResponseBody {
     pub(crate) fn hold_budget(&mut self, mut hold: Box<BudgetHold>) {
         match &mut self.content {
             Content::Passthrough(body) => body.hold_budget(hold),
+            Content::Translated(body) => body.hold_budget(hold),
             Content::Events(events) => events.hold_budget(hold),
             // Without content, the provider reported nothing.
             Content::Empty | Content::Full(..) | Content::Tunnel(_) => {
@@ -137,13 +149,18 @@ impl ResponseBody {
                 body.end_call_without_content();
                 None
             }
-            Content::Empty | Content::Events(_) | Content::Tunnel(_) => None,
+            Content::Empty | Content::Events(_) | Content::Translated(_) | Content::Tunnel(_) => {
+                None
+            }
         }
     }
 
     /// Returns whether the content arrives piece by piece.
     pub(crate) fn is_stream(&self) -> bool {
-        matches!(self.content, Content::Events(_) | Content::Passthrough(_))
+        matches!(
+            self.content,
+            Content::Events(_) | Content::Passthrough(_) | Content::Translated(_)
+        )
     }
 
     fn complete(&mut self) {
@@ -179,6 +196,11 @@ impl ResponseBody {
                 }
                 (body.failure(), body.tokens(), body.cost())
             }
+            Content::Translated(body) => {
+                body.end_call();
+                log.mark_stream();
+                (body.failure(), body.tokens(), body.cost())
+            }
             // The tokens of a complete body are known before.
             Content::Empty | Content::Full(..) | Content::Tunnel(_) => return,
         };
@@ -196,6 +218,7 @@ impl Drop for ResponseBody {
     fn drop(&mut self) {
         let is_answered = match &self.content {
             Content::Passthrough(body) => body.is_answered(),
+            Content::Translated(body) => body.is_answered(),
             Content::Empty | Content::Full(..) | Content::Events(_) | Content::Tunnel(_) => false,
         };
         self.log_stream();
@@ -227,6 +250,18 @@ impl Body for ResponseBody {
             Content::Events(events) => match std::task::ready!(events.poll_bytes(cx)) {
                 Some(bytes) => {
                     if events.is_over() {
+                        this.end_log();
+                    }
+                    Poll::Ready(Some(Ok(Frame::data(bytes))))
+                }
+                None => {
+                    this.end();
+                    Poll::Ready(None)
+                }
+            },
+            Content::Translated(body) => match std::task::ready!(body.poll_bytes(cx)) {
+                Some(bytes) => {
+                    if body.is_over() {
                         this.end_log();
                     }
                     Poll::Ready(Some(Ok(Frame::data(bytes))))
@@ -268,7 +303,7 @@ impl Body for ResponseBody {
             Content::Full(bytes, _) => {
                 SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
             }
-            Content::Events(_) => SizeHint::default(),
+            Content::Events(_) | Content::Translated(_) => SizeHint::default(),
             Content::Passthrough(body) => body.size_hint(),
         }
     }
@@ -300,6 +335,7 @@ impl fmt::Debug for ResponseBody {
             Content::Full(..) => "ResponseBody::Full(..)",
             Content::Events(_) => "ResponseBody::Events(..)",
             Content::Passthrough(_) => "ResponseBody::Passthrough(..)",
+            Content::Translated(_) => "ResponseBody::Translated(..)",
             Content::Tunnel(_) => "ResponseBody::Tunnel(..)",
         })
     }

@@ -7,11 +7,23 @@ use std::{
     time::Duration,
 };
 
+use aisbreaker_services::Dialect;
 use tokio::time::{Instant, Sleep};
 
 /// A keep-alive for clients that skip comments. Some take a comment with a blank line for an event
 /// without data.
 pub(super) const COMMENT: &[u8] = b": keep-alive\n";
+/// How long the end of a body is awaited after the last event of its stream, so that both
+/// connections can be used again.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
+
+/// Returns what clients of a dialect accept as a keep-alive.
+pub(super) fn keep_alive(dialect: Dialect) -> &'static [u8] {
+    match dialect {
+        Dialect::OpenAi => COMMENT,
+        Dialect::Anthropic => b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
+    }
+}
 
 /// The timer of keep-alives.
 pub(super) struct KeepAlive {

@@ -28,7 +28,7 @@ use tokio::time::Sleep;
 use self::json_ends::JsonEnds;
 use super::{
     coalesce::CoalescedBody,
-    keep_alive::{COMMENT, KeepAlive},
+    keep_alive::{KeepAlive, LINGER, keep_alive},
     sse_boundary::EventTracker,
     stream_end::BodyEnd,
     stream_failure::StreamFailure,
@@ -40,10 +40,6 @@ use crate::{
     failure::Failure,
     memory::ClientMemory,
 };
-
-/// How long the end of a body is awaited after the last event of its stream, so that both
-/// connections can be used again.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// The body of a provider's response on its way to the client.
 pub(crate) struct PassthroughBody {
@@ -483,13 +479,5 @@ impl EventStream {
 impl fmt::Debug for PassthroughBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PassthroughBody(..)")
-    }
-}
-
-/// Returns what clients of a dialect accept as a keep-alive.
-fn keep_alive(dialect: Dialect) -> &'static [u8] {
-    match dialect {
-        Dialect::OpenAi => COMMENT,
-        Dialect::Anthropic => b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
     }
 }

@@ -85,6 +85,13 @@ const PREFIXES: [(&str, Dialect); 2] = [
     ("/anthropic", Dialect::Anthropic),
 ];
 
+/// What is translated. Of the models it is the list, and not the answer about one.
+const COUNTERPARTS: [(Operation, Operation); 3] = [
+    (Operation::ChatCompletions, Operation::Messages),
+    (Operation::Messages, Operation::ChatCompletions),
+    (Operation::Models, Operation::Models),
+];
+
 impl Row {
     const fn openai(methods: &'static str, template: &'static str) -> Self {
         Self {
@@ -269,6 +276,14 @@ impl Operation {
         } else {
             None
         }
+    }
+
+    /// Returns the operation of the other dialect that a request is translated to; `None` if it cannot
+    /// be.
+    pub(crate) fn counterpart(self) -> Option<Self> {
+        let mut pairs = COUNTERPARTS.iter();
+        let (_, counterpart) = pairs.find(|(own, _)| *own == self)?;
+        Some(*counterpart)
     }
 
     /// Returns the methods, for `Allow`.

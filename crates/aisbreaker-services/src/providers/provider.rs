@@ -23,6 +23,15 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// Returns the other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::OpenAi => Self::Anthropic,
+            Self::Anthropic => Self::OpenAi,
+        }
+    }
+
     /// Returns the name for people.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -86,6 +95,9 @@ pub struct Provider {
     pub headers: HeaderMap,
     /// Whether a stream reports its usage only if the request sets `stream_options`.
     pub stream_usage: bool,
+    /// Whether requests in a dialect that the provider does not speak are translated, where that is
+    /// possible.
+    pub translate: bool,
     pub(super) openai: Option<DialectConfig>,
     pub(super) anthropic: Option<DialectConfig>,
 }

@@ -46,6 +46,8 @@ pub(super) struct Row {
     usage: Option<String>,
     #[serde(default)]
     stream_usage: bool,
+    #[serde(default)]
+    translate: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -99,6 +101,7 @@ impl Row {
             engine: self.engine,
             headers,
             stream_usage: self.stream_usage,
+            translate: self.translate,
             openai,
             anthropic,
         })

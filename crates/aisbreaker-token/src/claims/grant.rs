@@ -9,7 +9,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    ancestor::Ancestor, budgets::Budgets, quotas::RequestQuotas, restriction::Restriction,
+    ancestor::Ancestor, budgets::Budgets, model_alias::ModelAlias, quotas::RequestQuotas,
+    restriction::Restriction,
 };
 
 /// What a key permits: the payload that the AIsBreaker server seals.
@@ -38,10 +39,9 @@ pub struct Grant {
     /// The secrets for services. Their order is significant to the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub service_secrets: Vec<ServiceSecret>,
-    /// Aliases of models. Each maps to a service id with an engine, such as
-    /// `chat:groq.com/llama-3.1-8b`.
+    /// Aliases of models, and what they stand for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub model_aliases: BTreeMap<String, String>,
+    pub model_aliases: BTreeMap<String, ModelAlias>,
     /// Restrictions, all of which must hold. Delegation appends to them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub restrict: Vec<Restriction>,
@@ -66,8 +66,14 @@ impl Grant {
 
     /// Sets the model aliases.
     #[must_use]
-    pub fn with_model_aliases(mut self, model_aliases: BTreeMap<String, String>) -> Self {
-        self.model_aliases = model_aliases;
+    pub fn with_model_aliases(
+        mut self,
+        model_aliases: impl IntoIterator<Item = (impl Into<String>, impl Into<ModelAlias>)>,
+    ) -> Self {
+        self.model_aliases = model_aliases
+            .into_iter()
+            .map(|(name, alias)| (name.into(), alias.into()))
+            .collect();
         self
     }
 }

@@ -390,6 +390,18 @@ fn unusable_fallbacks_and_aliases_are_not_minted() {
             format!("{aliases_path}.fast {target}"),
         ),
         (
+            json!({"fast": {"model": "chat:openai.com", "translate": true}}),
+            format!("{aliases_path}.fast.model {target}"),
+        ),
+        (
+            json!({"fast": {"translate": true}}),
+            format!("{aliases_path}.fast.model is missing"),
+        ),
+        (
+            json!({"fast": {"model": "chat:openai.com/m", "translate": "yes"}}),
+            format!("{aliases_path}.fast.translate must be true or false"),
+        ),
+        (
             json!({"": "chat:openai.com/m"}),
             format!(
                 "{aliases_path} has a name that is not 1 to 128 bytes without control characters"

@@ -13,7 +13,8 @@ use aisbreaker_api::{
     read::{self, required, take},
 };
 use aisbreaker_token::{
-    Budgets, Grant, MAX_DELEGATION_DEPTH, RequestLimits, RequestQuotas, Restriction, ServiceSecret,
+    Budgets, Grant, MAX_DELEGATION_DEPTH, ModelAlias, RequestLimits, RequestQuotas, Restriction,
+    ServiceSecret,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
@@ -274,7 +275,7 @@ impl Reader {
             None => Vec::new(),
         };
         let aliases = match take(&mut map, "modelAliases") {
-            Some(aliases) => model_aliases(aliases, &format!("{path}.modelAliases"))?,
+            Some(aliases) => self.model_aliases(aliases, &format!("{path}.modelAliases"))?,
             None => BTreeMap::new(),
         };
         let budgets = match either(body, &mut map, BUDGETS)? {
@@ -360,6 +361,47 @@ impl Reader {
             .with_fallback(fallback))
     }
 
+    fn model_aliases(
+        &mut self,
+        value: Value,
+        path: &str,
+    ) -> Result<BTreeMap<String, ModelAlias>, InvalidRequest> {
+        let aliases = object(value, path)?.into_inner();
+        let mut read = BTreeMap::new();
+        for (name, target) in aliases {
+            if !(1..=MAX_ALIAS_LEN).contains(&name.len()) || name.chars().any(char::is_control) {
+                let problem = format!(
+                    "has a name that is not 1 to {MAX_ALIAS_LEN} bytes without control characters"
+                );
+                return Err(InvalidRequest::new(path, problem));
+            }
+            let alias = self.model_alias(target, &format!("{path}.{name}"))?;
+            read.insert(name, alias);
+        }
+        Ok(read)
+    }
+
+    /// Reads what an alias stands for: a service id with a model, or an object that has it.
+    fn model_alias(&mut self, value: Value, path: &str) -> Result<ModelAlias, InvalidRequest> {
+        if !value.is_object() {
+            return Ok(ModelAlias::from(alias_target(value, path)?));
+        }
+        let mut map = object(value, path)?;
+        let model_path = format!("{path}.model");
+        let model = required(&mut map, "model", &model_path)?;
+        let alias = ModelAlias::from(alias_target(model, &model_path)?);
+        let alias = match take(&mut map, "translate") {
+            None | Some(Value::Bool(false)) => alias,
+            Some(Value::Bool(true)) => alias.translated(),
+            Some(_) => {
+                let path = format!("{path}.translate");
+                return Err(InvalidRequest::new(path, "must be true or false"));
+            }
+        };
+        self.ignore(&map, &format!("{path}."))?;
+        Ok(alias)
+    }
+
     /// Ignores members that are not known, with warnings.
     ///
     /// # Errors
@@ -397,29 +439,17 @@ impl Reader {
     }
 }
 
-/// Parses model aliases. The target of an alias must name a service and a model.
-fn model_aliases(value: Value, path: &str) -> Result<BTreeMap<String, String>, InvalidRequest> {
-    let aliases = object(value, path)?.into_inner();
-    let mut read = BTreeMap::new();
-    for (alias, target) in aliases {
-        if !(1..=MAX_ALIAS_LEN).contains(&alias.len()) || alias.chars().any(char::is_control) {
-            let problem = format!(
-                "has a name that is not 1 to {MAX_ALIAS_LEN} bytes without control characters"
-            );
-            return Err(InvalidRequest::new(path, problem));
-        }
-        let path = format!("{path}.{alias}");
-        let target = string(target, &path)?;
-        let id = service_id(&target, &path)?;
-        if id.vendor().is_none() || id.engine().is_none() {
-            return Err(InvalidRequest::new(
-                path,
-                "must be a service id with a model, such as 'chat:openai.com/gpt-4o'",
-            ));
-        }
-        read.insert(alias, target);
+/// Parses the service id that an alias stands for, which must name a service and a model.
+fn alias_target(value: Value, path: &str) -> Result<String, InvalidRequest> {
+    let target = string(value, path)?;
+    let id = service_id(&target, path)?;
+    if id.vendor().is_none() || id.engine().is_none() {
+        return Err(InvalidRequest::new(
+            path,
+            "must be a service id with a model, such as 'chat:openai.com/gpt-4o'",
+        ));
     }
-    Ok(read)
+    Ok(target)
 }
 
 /// Parses the services that are called when one fails.

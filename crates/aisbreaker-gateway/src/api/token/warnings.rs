@@ -6,13 +6,15 @@
 mod entries;
 mod restrictions;
 
+use std::collections::BTreeMap;
+
 use aisbreaker_api::{ServiceId, ServicePattern};
 use aisbreaker_egress::Refusal;
 use aisbreaker_services::{
     Dialect, Provider, Providers, Registry, SecretNeed,
     services::{lacks_url, secret_need},
 };
-use aisbreaker_token::{Grant, ServiceSecret};
+use aisbreaker_token::{Grant, ModelAlias, ServiceSecret};
 
 use self::entries::{Entries, SecretKind};
 use super::{grant_rules::GrantRules, mint_request::MAX_WARNINGS, reach::OWN_TASK};
@@ -21,7 +23,8 @@ use crate::request::credentials::is_key;
 const SECRETS: &str = "requestAuthAndQuotas.serviceSecrets";
 const ALIASES: &str = "requestAuthAndQuotas.modelAliases";
 /// The tasks whose services the providers' APIs below `/v1` can reach.
-const PROVIDER_API_TASKS: [&str; 2] = ["chat", "text-to-image"];
+const PROVIDER_API_TASKS: [&str; 2] = [CHAT, "text-to-image"];
+const CHAT: &str = "chat";
 const DIALECTS: [Dialect; 2] = [Dialect::OpenAi, Dialect::Anthropic];
 
 /// Adds to `warnings` what can never work of a grant, up to the most that one response has.
@@ -39,18 +42,19 @@ pub(super) fn add(
         rules,
         known: registry.ids().filter_map(KnownService::parse).collect(),
         entries: Entries::of(grant),
+        aliases: &grant.model_aliases,
         warnings,
     };
     for (index, entry) in grant.service_secrets.iter().enumerate() {
         review.entry(entry, &format!("{SECRETS}[{index}]"));
     }
-    for (alias, target) in &grant.model_aliases {
-        let path = if is_key(alias) {
+    for (name, alias) in &grant.model_aliases {
+        let path = if is_key(name) {
             ALIASES.to_owned()
         } else {
-            format!("{ALIASES}.{alias}")
+            format!("{ALIASES}.{name}")
         };
-        review.alias(target, &path);
+        review.alias(alias, &path);
     }
     review.restrictions(grant);
 }
@@ -77,6 +81,7 @@ struct Review<'a> {
     providers: &'a Providers,
     rules: &'a GrantRules,
     entries: Entries<'a>,
+    aliases: &'a BTreeMap<String, ModelAlias>,
     warnings: &'a mut Vec<String>,
 }
 
@@ -194,23 +199,40 @@ impl Review<'_> {
         };
         if let (Some(of), Some(fallback)) = (of.and_then(provider), provider(id))
             && !share_a_dialect(of, fallback)
+            && !fallback.translate
+            && !self.has_translated_alias(of)
         {
             self.warn(
                 path,
-                "speaks another dialect than its service, so it is not called for requests below /v1",
+                "speaks another dialect than its service, so it is not called for requests below \
+                 /v1; it would be with a model alias of the service that has translate",
             );
         }
     }
 
+    /// Returns whether some alias of a model of this provider allows translation.
+    fn has_translated_alias(&self, of: &Provider) -> bool {
+        let is_of_provider = |alias: &&ModelAlias| {
+            let id = ServiceId::parse(alias.model.as_str()).ok();
+            let vendor = id.as_ref().and_then(ServiceId::vendor);
+            vendor.is_some_and(|vendor| of.names().any(|name| name == vendor))
+        };
+        let mut translated = self.aliases.values().filter(|alias| alias.translate);
+        translated.any(|alias| is_of_provider(&alias))
+    }
+
     /// A model of another name, which only the providers' APIs know.
-    fn alias(&mut self, target: &str, path: &str) {
-        let Ok(id) = ServiceId::parse(target) else {
+    fn alias(&mut self, alias: &ModelAlias, path: &str) {
+        let Ok(id) = ServiceId::parse(alias.model.as_str()) else {
             return;
         };
         let provider = id.vendor().and_then(|vendor| self.providers.find(vendor));
         let Some(provider) = provider.filter(|_| PROVIDER_API_TASKS.contains(&id.task())) else {
             return self.unknown_model(&id, path);
         };
+        if alias.translate {
+            self.translation(&id, provider, &format!("{path}.translate"));
+        }
         let names: Vec<&str> = id.vendor().into_iter().chain(provider.names()).collect();
         let has_entry = names.iter().any(|name| {
             with_vendor(&id, name).is_some_and(|id| self.entries.first_match(&id).is_some())
@@ -223,6 +245,16 @@ impl Review<'_> {
         }
         if let Some(problem) = self.missing_secret(&id, &names) {
             self.warn(path, &problem);
+        }
+    }
+
+    /// An alias whose requests never need translation.
+    fn translation(&mut self, id: &ServiceId, provider: &Provider, path: &str) {
+        let needs_none = |dialect| provider.dialect(dialect).is_some();
+        if id.task() != CHAT {
+            self.warn(path, "does nothing: only chat services are translated for");
+        } else if DIALECTS.into_iter().all(needs_none) {
+            self.warn(path, "does nothing: the provider speaks both dialects");
         }
     }
 

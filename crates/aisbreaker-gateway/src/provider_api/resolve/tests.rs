@@ -1,6 +1,7 @@
 //! One row for each way to name a service.
 
 mod restricted;
+mod translated;
 
 use std::collections::BTreeMap;
 
@@ -37,9 +38,9 @@ fn resolve(
     (dialect, operation): (Dialect, Operation),
     model: Option<&str>,
 ) -> Result<Vec<String>, String> {
-    let aliases: BTreeMap<String, String> = aliases
+    let aliases: BTreeMap<String, ModelAlias> = aliases
         .iter()
-        .map(|(name, target)| ((*name).to_owned(), (*target).to_owned()))
+        .map(|(name, target)| ((*name).to_owned(), ModelAlias::from(*target)))
         .collect();
     let providers = Providers::builtin();
     let resolver = Resolver {
@@ -49,6 +50,7 @@ fn resolve(
         dialect,
         operation,
         other_models: None,
+        is_translated: false,
         family: None,
     };
     let text = |service: ResolvedService| match service.engine {
@@ -255,7 +257,8 @@ fn errors_list_the_services_of_the_key() {
             &[("", "o")],
             anthropic,
             Some("chat:openai.com/m"),
-            "chat:openai.com/m does not speak the Anthropic dialect; the services in the key \
+            "chat:openai.com/m does not speak the Anthropic dialect; a model alias with translate, \
+             or translate in the provider's row, has requests translated; the services in the key \
              are: any",
         ),
         (

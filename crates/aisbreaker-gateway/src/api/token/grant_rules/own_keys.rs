@@ -43,10 +43,10 @@ fn texts(grant: &Grant) -> Vec<(String, &str)> {
             texts.push((path("fallback"), id.as_str()));
         }
     }
-    for (alias, target) in &grant.model_aliases {
+    for (name, alias) in &grant.model_aliases {
         let path = format!("{GRANT}.modelAliases");
-        texts.push((path.clone(), alias.as_str()));
-        texts.push((path, target.as_str()));
+        texts.push((path.clone(), name.as_str()));
+        texts.push((path, alias.model.as_str()));
     }
     texts
 }
@@ -152,7 +152,7 @@ mod tests {
                 "{text}"
             );
         }
-        let grant = Grant::default().with_model_aliases(aliases.into());
+        let grant = Grant::default().with_model_aliases(aliases);
         assert!(refuse(&ring, &grant).is_err());
         assert!(refuse(&ring, &Grant::new(None, vec![entry()])).is_ok());
     }

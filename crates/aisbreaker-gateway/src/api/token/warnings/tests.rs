@@ -220,6 +220,46 @@ fn an_alias_that_can_never_work_is_named() {
 }
 
 #[test]
+fn translation_that_never_happens_is_named() {
+    let entry = |id: &str| json!({"serviceId": id, "authSecret": "sk"});
+    let of_openai = json!([
+        {"serviceId": "chat:openai.com", "authSecret": "sk", "fallback": "chat:anthropic.com/c"},
+        entry("chat:anthropic.com"),
+    ]);
+    let rows = [
+        (
+            "chat:openrouter.ai/m",
+            "mine.translate does nothing: the provider speaks both",
+        ),
+        (
+            "text-to-image:openai.com/m",
+            "mine.translate does nothing: only chat services",
+        ),
+        // One alias with translation is enough for the fallback.
+        ("chat:openai.com/m", ""),
+        ("chat:anthropic.com/m", "fallback speaks another dialect"),
+    ];
+    for (target, problem) in rows {
+        let entries = match target {
+            "chat:openrouter.ai/m" => json!([entry("chat:openrouter.ai")]),
+            "text-to-image:openai.com/m" => json!([entry("text-to-image:openai.com")]),
+            _ => of_openai.clone(),
+        };
+        let grant = json!({
+            "serviceSecrets": entries,
+            "modelAliases": {"mine": {"model": target, "translate": true}},
+        });
+        let found = warnings_of(&grant, &rules(&[], None));
+        assert_eq!(
+            found.len(),
+            usize::from(!problem.is_empty()),
+            "{target}: {found:?}"
+        );
+        assert!(found.concat().contains(problem), "{target}: {found:?}");
+    }
+}
+
+#[test]
 fn a_key_that_allows_nothing_is_named() {
     let rows = [
         (json!({"services": []}), "restrict[0].services"),
