@@ -10,6 +10,7 @@
     reason = "JSON that is written where it is used reads best"
 )]
 
+mod answers;
 mod golden;
 mod limits;
 mod properties;
