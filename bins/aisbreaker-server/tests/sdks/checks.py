@@ -24,8 +24,8 @@ RECORDING_DESCRIPTION = f"said.wav of {len(RECORDING)} bytes, {hashlib.sha256(RE
 AT_ONCE_SECONDS = 2.0
 
 
-def mint(dialect, per_day=100_000, budgets=None):
-    """Mints an aisbreaker key for both services of the provider, with these budgets if any."""
+def mint(dialect, per_day=100_000, budgets=None, aliases=None):
+    """Mints an aisbreaker key for both services of the provider, with these budgets and model aliases if any."""
     if IS_DIRECT:
         return SECRETS[dialect]
     limits = {"requestsPerMinute": per_day, "requestsPerHour": per_day, "requestsPerDay": per_day}
@@ -41,6 +41,8 @@ def mint(dialect, per_day=100_000, budgets=None):
             ],
         }
     }
+    if aliases:
+        minting["requestAuthAndQuotas"]["modelAliases"] = aliases
     if budgets:
         minting["requestAuthAndQuotas"]["budgets"] = budgets
     address, body = SERVER + "/api/v1/oauth/token", json.dumps(minting).encode()
