@@ -124,6 +124,24 @@ pub(crate) fn error_body(
     }
 }
 
+/// Returns the event that reports a failure over a WebSocket of OpenAI's API.
+pub(crate) fn websocket_error(failure: &Failure, request_id: &HeaderValue) -> Vec<u8> {
+    #[derive(Debug, Serialize)]
+    struct ErrorEvent<'a> {
+        #[serde(rename = "type")]
+        kind: &'static str,
+        status: u16,
+        error: OpenAiError<'a>,
+        request_id: Option<&'a str>,
+    }
+    to_json(&ErrorEvent {
+        kind: "error",
+        status: failure.status.as_u16(),
+        error: openai(failure),
+        request_id: request_id.to_str().ok(),
+    })
+}
+
 /// Whether the events of a stream carry an `event:` line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum EventNames {

@@ -235,6 +235,10 @@ impl From<SocketRefusal> for Failure {
                  be longer",
                 "refused by the restriction maxBodyBytes of the key",
             ),
+            SocketRefusal::SeveralServices => (
+                "the key has several services or aliases, and a WebSocket is one of a single service",
+                "a key for several services opens no WebSocket of responses",
+            ),
             SocketRefusal::SingleModels => (
                 "the key has this service for single models only, and a WebSocket can name others in its \
                  messages; use a key with the whole service",

@@ -41,13 +41,13 @@ use crate::{
 /// All surfaces, as one configuration has them. A request keeps those that it began with.
 pub(crate) struct Surfaces {
     pub(crate) host_policy: HostPolicy,
-    pipeline: Pipeline,
+    pub(crate) pipeline: Pipeline,
     process: ProcessApi,
     minter: Minter,
     revocation: RevocationApi,
     introspection: IntrospectionApi,
     /// `None`: only the server's own API is served.
-    provider_api: Option<ProviderApi>,
+    pub(crate) provider_api: Option<ProviderApi>,
     describes_api: bool,
 }
 
@@ -143,7 +143,7 @@ impl Surfaces {
 
     /// Routes a request to its surface.
     pub(crate) async fn serve<B: Body<Data = Bytes>>(
-        &self,
+        self: &Arc<Self>,
         route: Result<Route, RouteError<'_>>,
         (parts, body): (&Parts, B),
         (peer, client): (IpAddr, IpAddr),
@@ -161,10 +161,17 @@ impl Surfaces {
             return Err(RouteError::NotFound.into());
         }
         let is_handshake = websocket::is_handshake(parts);
-        if is_handshake && route != Route::Provider(Operation::Realtime) {
+        let is_websocket = route == Route::Provider(Operation::Realtime)
+            || (is_handshake && route == Route::Provider(Operation::Responses));
+        if is_handshake && !is_websocket {
             return Err(RouteError::WebSocket.into());
         }
-        match route.action(&parts.method) {
+        let action = if is_handshake {
+            Action::Serve
+        } else {
+            route.action(&parts.method)
+        };
+        match action {
             Action::Preflight => {
                 let mut response = response::no_content();
                 cors::write_preflight(route.methods(), &parts.headers, response.headers_mut());
@@ -217,13 +224,13 @@ impl Surfaces {
                     return Err(RouteError::NotFound.into());
                 };
                 let (_, endpoints) = request;
-                if operation == Operation::Realtime {
-                    let handshake = Handshake::read(parts, !body.is_end_stream())?;
+                if is_websocket {
                     let request = SocketRequest {
+                        surfaces: self,
                         operation,
                         parts,
                         endpoints,
-                        handshake,
+                        handshake: Handshake::read(parts, !body.is_end_stream()),
                         in_flight,
                     };
                     return Box::pin(provider_api.open_socket(pipeline, request, log)).await;

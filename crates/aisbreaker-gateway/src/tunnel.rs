@@ -1,18 +1,20 @@
 //! A WebSocket between a client and a provider, once both have switched to it.
 //!
 //! Frames pass unchanged and unread, in buffers of a fixed size, so that neither side sends faster
-//! than the other reads. Where frames end is followed all the same (`frames`): when this server ends
+//! than the other reads. Only where each message of the client is a request, they are read (`requests`). Where frames end is followed all the same (`frames`): when this server ends
 //! the conversation, both sides get a close frame after a complete one.
 
 mod close;
 mod direction;
 mod frames;
 mod limits;
+mod requests;
 
 use std::{
     fmt,
     future::poll_fn,
-    pin::pin,
+    io,
+    pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
 };
@@ -20,20 +22,23 @@ use std::{
 use aisbreaker_egress::UpgradedStream;
 use aisbreaker_services::{CallInProgress, CallOutcome};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     time::{Instant, sleep_until, timeout_at},
 };
 
 pub(crate) use self::{
     close::CloseCode,
     limits::{KeyInUse, TunnelLimits},
+    requests::{Judge, RequestFilter},
 };
 use self::{
-    close::masking_key,
+    close::{close_frame, masking_key},
     direction::{BUFFER_BYTES, Direction, DirectionEnd},
+    frames::{OPCODE_TEXT, frame_header},
 };
 use crate::{
-    failure::ErrorType,
+    dialect,
+    failure::{ErrorType, Failure},
     in_flight::InFlight,
     memory::MemoryHold,
     telemetry::{access_log::AccessLog, metrics::OpenWebSocket},
@@ -43,6 +48,8 @@ use crate::{
 pub(crate) const TUNNEL_BYTES: usize = 2 * BUFFER_BYTES;
 /// How long both sides may take for what is left once a conversation ends.
 const CLOSE_TIME: Duration = Duration::from_secs(3);
+/// What the close frame says after a message was refused.
+const REFUSED: &str = "a message was refused";
 
 /// A WebSocket to a provider that waits for the connection of its client.
 pub(crate) struct Tunnel {
@@ -50,6 +57,8 @@ pub(crate) struct Tunnel {
     pub(crate) limits: TunnelLimits,
     pub(crate) in_flight: InFlight,
     pub(crate) call: CallInProgress,
+    /// Reads the messages of the client; `None`: they pass unread.
+    pub(crate) requests: Option<RequestFilter>,
     pub(crate) _memory: MemoryHold,
 }
 
@@ -59,6 +68,8 @@ pub(crate) struct LoggedTunnel {
     to_client: Direction,
     to_provider: Direction,
     ending: Ending,
+    /// Why a message was refused.
+    refusal: Option<Failure>,
     _open: Option<OpenWebSocket>,
     log: Option<AccessLog>,
 }
@@ -74,6 +85,28 @@ enum Ending {
     ProviderLeft,
     /// This server ended it.
     Ended(Reason),
+    /// This server refused a message of the client.
+    Refused,
+}
+
+/// What the client sends, as the provider gets it.
+struct FilteredClient<'a, C> {
+    client: &'a mut C,
+    requests: Option<&'a mut RequestFilter>,
+}
+
+impl<C: AsyncRead + Unpin> AsyncRead for FilteredClient<'_, C> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self { client, requests } = self.get_mut();
+        match requests {
+            Some(requests) => requests.poll_read(cx, client, buf),
+            None => Pin::new(client).poll_read(cx, buf),
+        }
+    }
 }
 
 /// Why this server ends a conversation.
@@ -118,6 +151,7 @@ impl LoggedTunnel {
             to_provider: Direction::new(),
             // Unless it comes to its end.
             ending: Ending::ClientLeft,
+            refusal: None,
             _open: log.as_ref().map(AccessLog::open_websocket),
             log,
         }
@@ -130,8 +164,19 @@ impl LoggedTunnel {
     /// Dropping the future closes the connection to the provider.
     pub(crate) async fn run<C: AsyncRead + AsyncWrite + Unpin>(mut self, client: &mut C) {
         self.ending = self.converse(client).await;
-        if let Ending::Ended(reason) = self.ending {
-            self.take_leave(client, reason).await;
+        match self.ending {
+            Ending::Ended(reason) => {
+                let close = |mask| close_frame(reason.code(), reason.text(), mask);
+                self.to_client.close(Vec::new(), close(None));
+                self.to_provider
+                    .close(Vec::new(), close(Some(masking_key())));
+                self.take_leave(client).await;
+            }
+            Ending::Refused => {
+                self.report_refusal();
+                self.take_leave(client).await;
+            }
+            Ending::Closed | Ending::ClientLeft | Ending::ProviderLeft => {}
         }
         let provider = &mut self.tunnel.provider;
         let _best_effort = provider.shutdown().await;
@@ -154,7 +199,8 @@ impl LoggedTunnel {
                     ending @ (Ending::Closed
                     | Ending::ClientLeft
                     | Ending::ProviderLeft
-                    | Ending::Ended(_)) => return ending,
+                    | Ending::Ended(_)
+                    | Ending::Refused) => return ending,
                 },
                 () = &mut draining => return Ending::Ended(Reason::Draining),
                 () = check.as_mut() => match self.judge() {
@@ -180,7 +226,15 @@ impl LoggedTunnel {
                 }
             });
         }
-        if let Poll::Ready(end) = self.to_provider.poll_copy(cx, client, provider) {
+        let mut client = FilteredClient {
+            client,
+            requests: self.tunnel.requests.as_mut(),
+        };
+        if let Poll::Ready(end) = self.to_provider.poll_copy(cx, &mut client, provider) {
+            if let Some(failure) = self.take_refusal() {
+                self.refusal = Some(failure);
+                return Poll::Ready(Ending::Refused);
+            }
             return Poll::Ready(match end {
                 DirectionEnd::ReceiverBroken => self.closed_or(Ending::ProviderLeft),
                 DirectionEnd::SenderLeft | DirectionEnd::SenderBroken | DirectionEnd::Closed => {
@@ -210,12 +264,28 @@ impl LoggedTunnel {
         let _in_time = timeout_at(Instant::now() + CLOSE_TIME, answer).await;
     }
 
-    /// Sends both sides a close frame, and waits until the provider has read its own.
-    async fn take_leave<C: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        client: &mut C,
-        reason: Reason,
-    ) {
+    fn take_refusal(&mut self) -> Option<Failure> {
+        let requests = self.tunnel.requests.as_mut()?;
+        requests.take_failure()
+    }
+
+    /// Has the client get an error event, and both sides a close frame.
+    fn report_refusal(&mut self) {
+        let (Some(failure), Some(log)) = (&mut self.refusal, &self.log) else {
+            return;
+        };
+        failure.name_request(log.request_id());
+        let event = dialect::websocket_error(failure, log.request_id());
+        let mut message = frame_header(OPCODE_TEXT, event.len(), None);
+        message.extend(event);
+        let close = |mask| close_frame(CloseCode::POLICY_VIOLATION, REFUSED, mask);
+        self.to_client.close(message, close(None));
+        self.to_provider
+            .close(Vec::new(), close(Some(masking_key())));
+    }
+
+    /// Sends both sides their last frames, and waits until the provider has read its own.
+    async fn take_leave<C: AsyncRead + AsyncWrite + Unpin>(&mut self, client: &mut C) {
         let deadline = Instant::now() + CLOSE_TIME;
         let Self {
             tunnel,
@@ -223,16 +293,20 @@ impl LoggedTunnel {
             to_provider,
             ..
         } = self;
-        let provider = &mut tunnel.provider;
-        to_client.close(reason.code(), reason.text(), None);
-        to_provider.close(reason.code(), reason.text(), Some(masking_key()));
+        let Tunnel {
+            provider, requests, ..
+        } = &mut **tunnel;
         let mut are_closed = [false; 2];
         let sent = poll_fn(|cx| {
             let [client_is_closed, provider_is_closed] = &mut are_closed;
             *client_is_closed =
                 *client_is_closed || to_client.poll_copy(cx, provider, client).is_ready();
+            let mut client = FilteredClient {
+                client: &mut *client,
+                requests: requests.as_mut(),
+            };
             *provider_is_closed =
-                *provider_is_closed || to_provider.poll_copy(cx, client, provider).is_ready();
+                *provider_is_closed || to_provider.poll_copy(cx, &mut client, provider).is_ready();
             if *client_is_closed && *provider_is_closed {
                 Poll::Ready(())
             } else {
@@ -263,6 +337,7 @@ impl LoggedTunnel {
     fn close_code(&self) -> Option<CloseCode> {
         match self.ending {
             Ending::Ended(reason) => Some(reason.code()),
+            Ending::Refused => Some(CloseCode::POLICY_VIOLATION),
             Ending::Closed | Ending::ClientLeft | Ending::ProviderLeft => {
                 self.to_client.closed().or(self.to_provider.closed())
             }
@@ -280,6 +355,10 @@ impl Drop for LoggedTunnel {
             Ending::ProviderLeft => (CallOutcome::Cut, Some(ErrorType::ProviderCut)),
             Ending::Ended(Reason::Draining) => (CallOutcome::Left, Some(ErrorType::Draining)),
             Ending::Ended(_) => (CallOutcome::Left, None),
+            Ending::Refused => {
+                let error = self.refusal.as_ref().map(|failure| failure.error_type);
+                (CallOutcome::Left, error)
+            }
         };
         call.end(outcome);
         let Some(mut log) = self.log.take() else {
@@ -291,6 +370,9 @@ impl Drop for LoggedTunnel {
         }
         if let Ending::Ended(reason) = self.ending {
             log.set_cause(reason.text().to_owned());
+        }
+        if let Some(failure) = self.refusal.take() {
+            log.set_cause(failure.cause.unwrap_or(failure.message));
         }
         log.mark_complete();
     }

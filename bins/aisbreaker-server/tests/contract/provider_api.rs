@@ -17,6 +17,7 @@ mod not_served;
 mod realtime;
 mod requests;
 mod responses;
+mod responses_websocket;
 mod stream_comments;
 mod stream_ends;
 mod stream_log;

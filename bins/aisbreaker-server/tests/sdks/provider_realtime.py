@@ -14,7 +14,9 @@ def serve(call):
         call.refuse(f"The model `{call.query.get('model')}` does not exist", 404, "model_not_found")
     handler = call.handler
     handler.close_connection = True
-    protocol = ServerProtocol(subprotocols=["realtime"])
+    # The client of the SDK offers none.
+    offered = ["realtime"] if "sec-websocket-protocol" in handler.headers else None
+    protocol = ServerProtocol(subprotocols=offered)
     head = "".join(f"{name}: {value}\r\n" for name, value in handler.headers.items())
     protocol.receive_data(f"{handler.requestline}\r\n{head}\r\n".encode())
     requests = [event for event in protocol.events_received() if isinstance(event, Request)]

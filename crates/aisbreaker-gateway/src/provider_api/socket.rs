@@ -1,18 +1,22 @@
 //! WebSockets to providers: the handshake takes the stages of every request, and is charged once.
 //!
-//! Messages are not read, so a key is refused for which they would have to be: one with budgets, one
-//! that is restricted to single models, or one with a limit of the size of bodies.
+//! Messages of `/v1/realtime` are not read. Those of `/v1/responses` are, for their models (`requests`);
+//! where that has no WebSocket, the answer is 426, and clients go on over HTTP (`http_only`). A key is
+//! refused whose limits would have to be read from messages: one with budgets, one for single models, or
+//! one with a limit of the size of bodies.
 
+mod http_only;
 mod query;
+mod requests;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use aisbreaker_egress::{Upgrade, UpgradedStream};
 use aisbreaker_services::{CallInProgress, Dialect, ServiceError};
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header::HeaderValue, request::Parts, response};
 
-use self::query::QueryModel;
+use self::{query::QueryModel, requests::Sender};
 use super::{
     ProviderApi,
     error::ProviderApiError,
@@ -29,14 +33,16 @@ use crate::{
     pipeline::{Admitted, Pipeline},
     request::{
         credentials::is_key,
+        error::RequestError,
         head::{Endpoints, Head, Surface},
         websocket::{Handshake, WEBSOCKET},
     },
     response::ResponseBody,
     restrictions::KeyUse,
     route::operation::Operation,
+    surfaces::Surfaces,
     telemetry::access_log::AccessLog,
-    tunnel::{KeyInUse, TUNNEL_BYTES, Tunnel, TunnelLimits},
+    tunnel::{KeyInUse, RequestFilter, TUNNEL_BYTES, Tunnel, TunnelLimits},
 };
 
 /// What a restriction to single models is said to refuse.
@@ -44,10 +50,11 @@ const ANY_MODEL: &str = "a WebSocket, whose messages can name another model";
 
 /// A request for a WebSocket.
 pub(crate) struct SocketRequest<'a> {
+    pub(crate) surfaces: &'a Arc<Surfaces>,
     pub(crate) operation: Operation,
     pub(crate) parts: &'a Parts,
     pub(crate) endpoints: Endpoints,
-    pub(crate) handshake: Handshake,
+    pub(crate) handshake: Result<Handshake, RequestError>,
     pub(crate) in_flight: &'a InFlight,
 }
 
@@ -59,6 +66,8 @@ pub(crate) enum SocketRefusal {
     BodyLimit,
     /// The entry of the key for the service names a model.
     SingleModels,
+    /// Models in messages could be those of several services.
+    SeveralServices,
 }
 
 /// A handshake whose caller may open the WebSocket.
@@ -76,20 +85,44 @@ struct Switched {
 }
 
 impl ProviderApi {
-    /// Takes the handshake of a client through all stages, and shakes hands with the provider.
+    /// Opens a WebSocket, or has the client go on over HTTP.
     pub(crate) async fn open_socket(
         &self,
         pipeline: &Pipeline,
         request: SocketRequest<'_>,
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, Failure> {
+        let operation = request.operation;
+        let outcome = Box::pin(self.try_to_open(pipeline, request, log)).await;
+        if operation == Operation::Responses {
+            http_only::or_http(outcome)
+        } else {
+            outcome
+        }
+    }
+
+    /// Takes the handshake of a client through all stages, and shakes hands with the provider.
+    async fn try_to_open(
+        &self,
+        pipeline: &Pipeline,
+        request: SocketRequest<'_>,
+        log: &mut AccessLog,
+    ) -> Result<Response<ResponseBody>, Failure> {
         let SocketRequest {
+            surfaces,
             operation,
             parts,
             endpoints,
             handshake,
             in_flight,
         } = request;
+        let mut handshake = handshake?;
+        let mut model = None;
+        if reads_messages(operation) {
+            handshake.leave_out_extensions();
+        } else {
+            model = QueryModel::of(parts.uri.query().unwrap_or_default())?;
+        }
         let surface = Surface::Provider {
             dialect: Dialect::OpenAi,
             content: None,
@@ -100,7 +133,6 @@ impl ProviderApi {
         let authenticated = pipeline.authenticate(head, log)?;
         let permitted = authenticated.permit(KeyUse::of(operation, &parts.method))?;
         judge_key(permitted.caller())?;
-        let model = QueryModel::of(parts.uri.query().unwrap_or_default())?;
         let service = self.socket_service(operation, model.as_ref(), permitted.caller());
         // What else is wrong with a request is found once it is paid for.
         let service = match service {
@@ -111,33 +143,62 @@ impl ProviderApi {
         let mut hold = memory.empty_hold();
         hold.resize(TUNNEL_BYTES).map_err(ServiceError::from)?;
         let admitted = pipeline.admit(permitted, log).await?;
-        let opening = Opening::new(operation, (parts, handshake, model), hold, log);
-        let opened = match service {
-            Ok(service) => self.shake_hands(&opening, &service, &admitted, log).await,
-            Err(failure) => Err(failure),
+        let service = match service {
+            Ok(service) => service,
+            Err(failure) => return admitted.report_beside_provider(Err(failure)),
         };
+        let opening = Opening::new(operation, (parts, handshake, model), hold, log);
+        let opened = self.shake_hands(&opening, &service, &admitted, log).await;
         let (response, switched) = match opened {
             Ok((response, switched)) => (Ok(response), switched),
             Err(failure) => (Err(failure), None),
         };
         let mut response = admitted.report_beside_provider(response)?;
-        if let Some(Switched { provider, call }) = switched {
-            let (caller, _permit) = admitted.into_parts();
-            let times = (self.websockets.idle, self.websockets.lifetime);
-            let key = caller.key.map(|key| KeyInUse {
-                key,
-                revocations: Arc::clone(&pipeline.revocations),
-                revoked_before: pipeline.revoked_before,
-            });
-            *response.body_mut() = ResponseBody::tunnel(Box::new(Tunnel {
-                provider,
-                limits: TunnelLimits::new(times, key, pipeline.clock.wall()),
-                in_flight: in_flight.clone(),
-                call,
-                _memory: opening.memory,
-            }));
+        if let Some(switched) = switched {
+            let shared = (surfaces, in_flight);
+            let tunnel = self.tunnel(shared, opening, (service, switched), admitted);
+            *response.body_mut() = ResponseBody::tunnel(Box::new(tunnel));
         }
         Ok(response)
+    }
+
+    /// Joins an open WebSocket with what it is served by.
+    fn tunnel(
+        &self,
+        (surfaces, in_flight): (&Arc<Surfaces>, &InFlight),
+        opening: Opening<'_>,
+        (service, switched): (ResolvedService, Switched),
+        admitted: Admitted,
+    ) -> Tunnel {
+        let pipeline = &surfaces.pipeline;
+        let client = admitted.client();
+        let (caller, _permit) = admitted.into_parts();
+        let caller = Arc::new(caller);
+        let key = KeyInUse {
+            caller: Arc::clone(&caller),
+            revocations: Arc::clone(&pipeline.revocations),
+            revoked_before: pipeline.revoked_before,
+        };
+        let requests = reads_messages(opening.request.operation).then(|| {
+            let judge = requests::judge(Sender {
+                surfaces: Arc::clone(surfaces),
+                caller,
+                client,
+                service_id: service.service_id,
+                has_paid: AtomicBool::new(true),
+            });
+            let hold = opening.memory.memory().empty_hold();
+            RequestFilter::new(judge, pipeline.body_limits.max_bytes, hold)
+        });
+        let times = (self.websockets.idle, self.websockets.lifetime);
+        Tunnel {
+            provider: switched.provider,
+            limits: TunnelLimits::new(times, key, pipeline.clock.wall()),
+            in_flight: in_flight.clone(),
+            call: switched.call,
+            requests,
+            _memory: opening.memory,
+        }
     }
 
     /// Finds the service of a WebSocket, of which the key must have every model.
@@ -166,13 +227,16 @@ impl ProviderApi {
         };
         // A conversation stays with one provider, so there are no fallbacks.
         let service = services.swap_remove(0);
-        if resolver.has_whole(&service) {
-            Ok(service)
+        let refusal = if !resolver.has_whole(&service) {
+            SocketRefusal::SingleModels
+        } else if reads_messages(operation)
+            && (!caller.model_aliases.is_empty() || resolver.all().len() > 1)
+        {
+            SocketRefusal::SeveralServices
         } else {
-            Err(NoSocket::Refused(Box::new(
-                SocketRefusal::SingleModels.into(),
-            )))
-        }
+            return Ok(service);
+        };
+        Err(NoSocket::Refused(Box::new(refusal.into())))
     }
 
     /// Shakes hands with the provider. Returns the response for the client, and the connection if the
@@ -283,6 +347,11 @@ impl From<ProviderApiError> for NoSocket {
     fn from(error: ProviderApiError) -> Self {
         Self::Failed(Box::new(error.into()))
     }
+}
+
+/// Returns whether each message is a request by itself.
+fn reads_messages(operation: Operation) -> bool {
+    operation == Operation::Responses
 }
 
 /// Refuses a key whose limits hold for bodies, and so not for messages that nobody reads.

@@ -111,6 +111,11 @@ impl Handshake {
         })
     }
 
+    /// Leaves out extensions, which change how frames are read.
+    pub(crate) fn leave_out_extensions(&mut self) {
+        self.extensions.clear();
+    }
+
     /// Returns the credentials of the client, in a field of its request or in its subprotocols.
     pub(crate) fn authorization(
         &self,

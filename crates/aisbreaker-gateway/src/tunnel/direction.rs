@@ -10,10 +10,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{
-    close::{CloseCode, close_frame},
-    frames::Frames,
-};
+use super::{close::CloseCode, frames::Frames};
 
 /// The buffer of a direction in bytes. What the receiver does not read stays in it.
 pub(super) const BUFFER_BYTES: usize = 16 << 10;
@@ -33,6 +30,13 @@ pub(super) enum DirectionEnd {
     Closed,
 }
 
+/// The frames that this server ends a direction with.
+struct LastFrames {
+    /// A message, which is left out in the middle of another one.
+    message: Vec<u8>,
+    close: Vec<u8>,
+}
+
 /// One direction of a tunnel.
 pub(super) struct Direction {
     buffer: Vec<u8>,
@@ -42,8 +46,8 @@ pub(super) struct Direction {
     frames: Frames,
     written: u64,
     needs_flush: bool,
-    /// A frame that ends the direction at the next boundary.
-    close: Option<Vec<u8>>,
+    /// The frames that end the direction at the next boundary.
+    close: Option<LastFrames>,
     /// Whether that frame is in the buffer.
     is_closing: bool,
     last_progress: Instant,
@@ -86,14 +90,10 @@ impl Direction {
         self.blocked
     }
 
-    /// Has the direction end with a close frame as soon as the frame that is passing is complete.
-    pub(super) fn close(&mut self, code: CloseCode, reason: &str, mask: Option<[u8; 4]>) {
-        // One that the sender has sent is the last frame there may be.
-        let frame = match self.closed() {
-            Some(_) => Vec::new(),
-            None => close_frame(code, reason, mask),
-        };
-        self.close = Some(frame);
+    /// Has the direction end with a close frame as soon as the frame that is passing is complete, after
+    /// this message, if that can be inserted.
+    pub(super) fn close(&mut self, message: Vec<u8>, close: Vec<u8>) {
+        self.close = Some(LastFrames { message, close });
     }
 
     /// Copies until the direction ends.
@@ -144,13 +144,23 @@ impl Direction {
         if !self.frames.is_at_boundary() {
             return;
         }
-        if let Some(frame) = self.close.take() {
-            self.unwritten = 0..frame.len();
-            if let Some(place) = self.buffer.get_mut(..frame.len()) {
-                place.copy_from_slice(&frame);
-            }
-            self.is_closing = true;
+        let Some(LastFrames { mut message, close }) = self.close.take() else {
+            return;
+        };
+        if !self.frames.is_between_messages() {
+            message.clear();
         }
+        message.extend(close);
+        // A close frame of the sender is the last frame there may be.
+        if self.closed().is_some() {
+            message.clear();
+        }
+        self.unwritten = 0..message.len();
+        self.buffer.resize(self.buffer.len().max(message.len()), 0);
+        if let Some(place) = self.buffer.get_mut(..message.len()) {
+            place.copy_from_slice(&message);
+        }
+        self.is_closing = true;
     }
 
     fn poll_read<R: AsyncRead + Unpin>(

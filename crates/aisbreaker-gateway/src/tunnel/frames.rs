@@ -6,14 +6,23 @@ use super::close::CloseCode;
 
 /// The longest header of a frame in bytes.
 const MAX_HEADER_LEN: usize = 14;
+pub(super) const OPCODE_TEXT: u8 = 1;
 const OPCODE_CLOSE: u8 = 8;
+/// The bits of the first byte.
+const LAST: u8 = 0x80;
+const EXTENSIONS: u8 = 0x70;
+const CONTROL: u8 = 0x08;
+const OPCODE: u8 = 0x0f;
 
 /// The header of a frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct FrameHeader {
-    opcode: u8,
-    mask: [u8; 4],
-    payload_len: u64,
+pub(super) struct FrameHeader {
+    first_byte: u8,
+    /// `None`: the payload is not masked.
+    pub(super) mask: Option<[u8; 4]>,
+    pub(super) payload_len: u64,
+    /// Of the header itself, in bytes.
+    pub(super) len: usize,
 }
 
 /// Follows the frames in one direction of a WebSocket.
@@ -26,6 +35,8 @@ pub(super) struct Frames {
     payload_left: u64,
     /// The close frame that is passing.
     closing: Option<PassingClose>,
+    /// Whether frames of a message are still to come.
+    is_in_message: bool,
     closed: Option<CloseCode>,
 }
 
@@ -40,7 +51,7 @@ struct PassingClose {
 
 impl FrameHeader {
     /// Parses a header; `None` while bytes are missing.
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let [first, second, rest @ ..] = bytes else {
             return None;
         };
@@ -56,17 +67,57 @@ impl FrameHeader {
             length => (u64::from(length), rest),
         };
         let is_masked = second & 0x80 != 0;
-        let mask = if is_masked {
-            *rest.first_chunk()?
+        let (mask, rest) = if is_masked {
+            let (mask, rest) = rest.split_first_chunk()?;
+            (Some(*mask), rest)
         } else {
-            [0; 4]
+            (None, rest)
         };
         Some(Self {
-            opcode: first & 0x0f,
+            first_byte: *first,
             mask,
             payload_len,
+            len: bytes.len() - rest.len(),
         })
     }
+
+    pub(super) fn opcode(&self) -> u8 {
+        self.first_byte & OPCODE
+    }
+
+    /// Returns whether the frame ends its message.
+    pub(super) fn is_last(&self) -> bool {
+        self.first_byte & LAST != 0
+    }
+
+    pub(super) fn is_control(&self) -> bool {
+        self.first_byte & CONTROL != 0
+    }
+
+    /// Returns whether the frame needs an extension to be read.
+    pub(super) fn has_extension(&self) -> bool {
+        self.first_byte & EXTENSIONS != 0
+    }
+}
+
+/// Returns the header of the only frame of a message. Clients mask theirs.
+pub(super) fn frame_header(opcode: u8, payload_len: usize, mask: Option<[u8; 4]>) -> Vec<u8> {
+    let mask_bit = if mask.is_some() { 0x80 } else { 0 };
+    let mut header = vec![LAST | opcode];
+    match (u8::try_from(payload_len), u16::try_from(payload_len)) {
+        (Ok(length @ ..=125), _) => header.push(mask_bit | length),
+        (_, Ok(length)) => {
+            header.push(mask_bit | 126);
+            header.extend(length.to_be_bytes());
+        }
+        (_, Err(_)) => {
+            header.push(mask_bit | 127);
+            let length = u64::try_from(payload_len).unwrap_or(u64::MAX);
+            header.extend(length.to_be_bytes());
+        }
+    }
+    header.extend(mask.into_iter().flatten());
+    header
 }
 
 impl Frames {
@@ -81,6 +132,11 @@ impl Frames {
     /// Returns whether the last frame is complete, so that another one can be inserted.
     pub(super) fn is_at_boundary(&self) -> bool {
         self.header_len == 0 && self.payload_left == 0
+    }
+
+    /// Returns whether a message can be inserted.
+    pub(super) fn is_between_messages(&self) -> bool {
+        self.is_at_boundary() && !self.is_in_message
     }
 
     /// Returns how many of the next bytes complete the frame that is passing: 0 between two frames,
@@ -123,8 +179,11 @@ impl Frames {
     fn begin(&mut self, header: FrameHeader) {
         self.header_len = 0;
         self.payload_left = header.payload_len;
-        self.closing = (header.opcode == OPCODE_CLOSE).then_some(PassingClose {
-            mask: header.mask,
+        if !header.is_control() {
+            self.is_in_message = !header.is_last();
+        }
+        self.closing = (header.opcode() == OPCODE_CLOSE).then_some(PassingClose {
+            mask: header.mask.unwrap_or_default(),
             code: [0; 2],
             code_len: 0,
         });
@@ -251,6 +310,35 @@ mod tests {
                 followed.advance(&[*byte]);
             }
             assert_eq!(followed.closed(), Some(CloseCode(code)), "{frame:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_written_is_read_as_the_same() {
+        for length in [0, 125, 126, 65_535, 65_536, 1 << 24] {
+            for mask in [None, Some([1, 2, 3, 4])] {
+                let written = frame_header(OPCODE_TEXT, length, mask);
+                let header = FrameHeader::parse(&written).unwrap();
+                assert_eq!(header.len, written.len(), "{length}");
+                assert_eq!(header.payload_len, length as u64);
+                assert_eq!((header.mask, header.opcode()), (mask, OPCODE_TEXT));
+                assert!(header.is_last() && !header.is_control() && !header.has_extension());
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_ends_with_its_last_fragment() {
+        let mut followed = Frames::default();
+        for (frame, is_between) in [
+            (&[0x01, 0][..], false),
+            (&[0x89, 0], false),
+            (&[0x00, 0], false),
+            (&[0x80, 0], true),
+            (&[0x82, 0], true),
+        ] {
+            followed.advance(frame);
+            assert_eq!(followed.is_between_messages(), is_between, "{frame:?}");
         }
     }
 }

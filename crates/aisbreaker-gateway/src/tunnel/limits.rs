@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{Reason, direction::Direction};
-use crate::{opened_key::Key, revocation::Revocations};
+use crate::{authenticate::Caller, opened_key::Key, revocation::Revocations};
 
 /// How often a tunnel is checked, at least.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
@@ -21,12 +21,12 @@ pub(crate) struct TunnelLimits {
     ends: Instant,
     /// When the key expires, if that is sooner.
     expires: Option<Instant>,
-    key: Option<KeyInUse>,
+    key: KeyInUse,
 }
 
 /// The key of an open tunnel, which may be revoked meanwhile.
 pub(crate) struct KeyInUse {
-    pub(crate) key: Key,
+    pub(crate) caller: Arc<Caller>,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) revoked_before: Option<SystemTime>,
 }
@@ -35,13 +35,13 @@ impl TunnelLimits {
     /// Creates the limits of a tunnel that begins now.
     pub(crate) fn new(
         (idle, lifetime): (Duration, Duration),
-        key: Option<KeyInUse>,
+        key: KeyInUse,
         wall: SystemTime,
     ) -> Self {
         let now = Instant::now();
         let ends = now + lifetime;
-        let expires = key.as_ref().and_then(|used| {
-            let left = used.key.expires_at.duration_since(wall).unwrap_or_default();
+        let expires = key.key().and_then(|key| {
+            let left = key.expires_at.duration_since(wall).unwrap_or_default();
             (left < lifetime).then(|| now + left)
         });
         Self {
@@ -60,7 +60,7 @@ impl TunnelLimits {
 
     /// Returns why the tunnel must end now, if it must.
     pub(super) fn judge(&self, to_client: &Direction, to_provider: &Direction) -> Option<Reason> {
-        if self.key.as_ref().is_some_and(KeyInUse::is_revoked) {
+        if self.key.is_revoked() {
             return Some(Reason::KeyRevoked);
         }
         let (reason, deadline) = self.deadline(to_client, to_provider);
@@ -86,7 +86,14 @@ impl TunnelLimits {
 
 impl KeyInUse {
     fn is_revoked(&self) -> bool {
-        let revoked = self.revocations.check(&self.key, self.revoked_before);
+        let Some(key) = self.key() else {
+            return false;
+        };
+        let revoked = self.revocations.check(key, self.revoked_before);
         revoked.is_err()
+    }
+
+    fn key(&self) -> Option<&Key> {
+        self.caller.key.as_ref()
     }
 }

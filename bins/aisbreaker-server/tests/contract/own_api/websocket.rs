@@ -1,4 +1,4 @@
-//! Handshakes of WebSockets, which this server does not speak.
+//! Handshakes of WebSockets at paths that have none, and handshakes that are not valid.
 
 use crate::support::{Provider, Request, Server, assert_error, dummy_call};
 
