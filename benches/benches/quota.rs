@@ -5,7 +5,7 @@
 //! hour and day. Both libraries get the same keys. `hot-key` decides for one client again and
 //! again, `million-keys` for one of a million at random; `busy` is a client with every slot of its
 //! day in use; `after-a-day` is the first decision after an idle day. Two threads are reported as
-//! elapsed time per decision of both.
+//! elapsed time per decision of both. `3-rates` has three windows of other lengths.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aisbreaker_quota::{
-    Charge, Engine, Limits,
+    Charge, Engine, Limits, Rate,
     ledger::{Budget, Ledger, Period, Reservation},
 };
 use criterion::{
@@ -127,6 +127,18 @@ fn hot_key(criterion: &mut Criterion) {
         bench.iter(|| {
             engine
                 .charge(black_box(&[first]), NonZeroU32::MIN, black_box(epoch))
+                .is_ok()
+        });
+    });
+    group.bench_function("3-rates", |bench| {
+        let engine = Engine::new(epoch, 2_100_000);
+        let charged = [1, 60, 604_800].map(|seconds| {
+            let rate = Rate::per(Duration::from_secs(seconds), u32::MAX);
+            Charge::new(Key::new(1, 0, HOT), rate)
+        });
+        bench.iter(|| {
+            engine
+                .charge(black_box(&charged), NonZeroU32::MIN, black_box(epoch))
                 .is_ok()
         });
     });

@@ -175,7 +175,7 @@ impl CounterCell<Duration> for RateCell {
     }
 
     /// The cell takes the longer of both windows. What it counts moves to the slot in which the old
-    /// one ended, so that nothing counts for less time than before.
+    /// one ended, so that each charge still counts for all of its window.
     ///
     /// It never takes a shorter one, even if it counts nothing: another charge of the same decision
     /// may need the longer one.
