@@ -4,6 +4,7 @@
 use std::{
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -19,6 +20,7 @@ use crate::{
     memory_budget::{MemoryBudget, MemoryReservation},
     observer::{ExchangeEnd, Observed},
     pool::Lease,
+    streamed_body::StreamedBody,
 };
 
 /// The body of a response. Its frames come as they arrive from the server.
@@ -45,6 +47,8 @@ pub struct Body {
     /// dropped after it: the connection then knows that nobody reads from it any more.
     lease: Lease,
     observed: Observed,
+    /// The body of the request, if it is streamed. The rest of it may still be sent.
+    request: Option<Arc<StreamedBody>>,
 }
 
 impl Body {
@@ -69,7 +73,15 @@ impl Body {
             budget,
             lease,
             observed,
+            request: None,
         }
+    }
+
+    /// Sets the body of the request, if it is streamed: while the rest of it is sent, the response
+    /// may pause.
+    pub(crate) fn beside_request(mut self, request: Option<Arc<StreamedBody>>) -> Self {
+        self.request = request;
+        self
     }
 
     /// Returns how many bytes of this body may be collected
@@ -141,7 +153,9 @@ impl Body {
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle_timeout)));
         loop {
             ready!(timer.as_mut().poll(cx));
-            let left = idle_timeout.saturating_sub(Instant::now().duration_since(since));
+            let waited = Instant::now().duration_since(since);
+            let stalled_for = self.request.as_ref().and_then(|body| body.stalled_for());
+            let left = idle_timeout.saturating_sub(stalled_for.unwrap_or(waited).min(waited));
             if left.is_zero() {
                 return Poll::Ready(());
             }

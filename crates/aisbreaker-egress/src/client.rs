@@ -6,11 +6,14 @@ mod upgrade;
 
 pub use self::upgrade::{Upgrade, UpgradedStream};
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body as _;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 #[cfg(feature = "in-memory")]
@@ -31,7 +34,9 @@ use crate::{
     payload::Payload,
     policy::{Policy, UrlSource},
     pool::{Lease, Pool, PoolKey},
+    request_body::RequestBody,
     resolve::{Resolve, SystemResolver},
+    streamed_body::StreamedBody,
 };
 
 const INVALID_URL: SendError = SendError::Forbidden(Refusal::InvalidUrl);
@@ -157,21 +162,29 @@ impl Client {
         let budget = outgoing.budget.clone();
         let deadline = self.deadline_of(&outgoing);
         let mut observed = observe(&origin, &mut outgoing);
+        let streamed = outgoing.body.as_streamed().cloned();
         let request = prepare(url, &origin, outgoing).map_err(|error| observed.end_with(error))?;
         let source = self.policy().effective_source(source);
         let key = PoolKey { origin, source };
         let Some(lease) = self.pool.lease(&key, self.bounds.max_calls_per_origin) else {
             return Err(observed.end_with(SendError::Busy));
         };
-        // In one future: each that is nested holds the request once more.
-        let received = timeout_at(deadline, self.exchange(request, lease)).await;
-        let (response, lease) = received
-            .unwrap_or(Err(SendError::Timeout(Stage::Response)))
+        // Not in a future of its own: each that is nested holds the request once more.
+        let exchange = pin!(self.exchange(request, lease));
+        let (response, lease) = in_time(exchange, deadline, (streamed.as_deref(), self.timeouts))
+            .await
             .and_then(usable)
             .map_err(|error| observed.end_with(error))?;
         observed.head(response.status());
+        if let Some(streamed) = &streamed
+            && !response.status().is_success()
+        {
+            streamed.stop();
+        }
         let (idle, max_bytes) = (self.timeouts.idle, self.bounds.max_collected_bytes);
-        Ok(response.map(|incoming| Body::new(incoming, idle, lease, max_bytes, budget, observed)))
+        Ok(response.map(|incoming| {
+            Body::new(incoming, idle, lease, max_bytes, budget, observed).beside_request(streamed)
+        }))
     }
 
     fn deadline_of(&self, outgoing: &Outgoing) -> Instant {
@@ -229,6 +242,26 @@ impl fmt::Debug for Client {
     }
 }
 
+/// Waits for the response until this deadline, or, where the body of the request is streamed, until
+/// the server is too slow.
+async fn in_time<T>(
+    mut exchange: Pin<&mut impl Future<Output = Result<T, SendError>>>,
+    deadline: Instant,
+    (streamed, timeouts): (Option<&StreamedBody>, Timeouts),
+) -> Result<T, SendError> {
+    let first = streamed.and_then(|body| body.next_check(deadline, timeouts));
+    let mut check = first.unwrap_or(deadline);
+    loop {
+        if let Ok(received) = timeout_at(check, exchange.as_mut()).await {
+            return received;
+        }
+        match streamed.and_then(|body| body.next_check(deadline, timeouts)) {
+            Some(later) => check = later,
+            None => return Err(SendError::Timeout(Stage::Response)),
+        }
+    }
+}
+
 /// Tells the observer of a request, if there is one, that it is about to be sent.
 fn observe(origin: &Origin, outgoing: &mut Outgoing) -> Observed {
     let observer = outgoing.observer.take();
@@ -264,8 +297,15 @@ fn usable(
 fn prepare(url: &Uri, origin: &Origin, outgoing: Outgoing) -> Result<PreparedRequest, SendError> {
     let target = target(url, outgoing.query.as_deref())?;
     let host = HeaderValue::from_str(origin.authority().as_str());
+    if outgoing
+        .body
+        .as_streamed()
+        .is_some_and(|body| body.is_begun())
+    {
+        return Err(SendError::Cut);
+    }
     let lacks_content = outgoing.body.is_empty() && expects_content(&outgoing.method);
-    let mut request = Request::new(Full::new(outgoing.body.into_pieces()));
+    let mut request = Request::new(RequestBody::from(outgoing.body));
     *request.method_mut() = outgoing.method;
     *request.uri_mut() = target;
     *request.headers_mut() = headers::prepare(outgoing.headers);
@@ -287,7 +327,7 @@ fn copy_if_repeatable(request: &PreparedRequest) -> Option<PreparedRequest> {
     if !request.method().is_safe() || !request.body().is_end_stream() {
         return None;
     }
-    let mut copy = Request::new(Full::new(Payload::default().into_pieces()));
+    let mut copy = Request::new(RequestBody::from(Payload::default()));
     copy.method_mut().clone_from(request.method());
     copy.uri_mut().clone_from(request.uri());
     copy.headers_mut().clone_from(request.headers());

@@ -14,14 +14,15 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
-use http_body_util::Full;
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1},
     upgrade::Upgraded,
 };
 
-use crate::{error::SendError, payload::Pieces, repoll::SelfWake, stream::Stream, tcp::ReadMode};
+use crate::{
+    error::SendError, repoll::SelfWake, request_body::RequestBody, stream::Stream, tcp::ReadMode,
+};
 
 /// Largest single read in bytes. A response head may be twice as long at most.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
@@ -31,11 +32,11 @@ const MAX_BUFFER_BYTES: usize = 64 * 1024;
 type Driver = dyn Future<Output = hyper::Result<()>> + Send;
 
 /// A request as hyper takes it: target, headers and body are final.
-pub(crate) type PreparedRequest = Request<Full<Pieces>>;
+pub(crate) type PreparedRequest = Request<RequestBody>;
 
 /// A connection that carries one exchange after the other. Dropping it closes it.
 pub(crate) struct Connection {
-    sender: http1::SendRequest<Full<Pieces>>,
+    sender: http1::SendRequest<RequestBody>,
     /// `None` once the connection is closed.
     driver: Option<Pin<Box<Driver>>>,
     self_wake: SelfWake,
@@ -198,7 +199,7 @@ mod tests {
             .await
             .unwrap();
 
-        let request = Request::new(Full::new(Payload::from("body").into_pieces()));
+        let request = Request::new(RequestBody::from(Payload::from("body")));
         let mut broken = connection.exchange(request).await.err().unwrap();
 
         assert!(broken.take_unsent().is_some());

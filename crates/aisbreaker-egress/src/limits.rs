@@ -10,9 +10,11 @@ pub struct Timeouts {
     /// The time to connect: name resolution, TCP and TLS together. 10 s by default.
     pub connect: Duration,
     /// The time from the call until the head of the response, connecting and sending included.
-    /// 180 s by default.
+    /// 180 s by default. Of a [streamed](crate::Payload::streamed) body it is the time until it is
+    /// first asked for, and from its end until the head of the response.
     pub response: Duration,
-    /// The longest pause in a response body while the caller waits for more. 300 s by default.
+    /// The longest pause in a response body while the caller waits for more, and of a server that
+    /// takes no more of a streamed body. 300 s by default.
     pub idle: Duration,
     /// How long an idle connection by `http` is kept for later calls. 4 s by default: common servers
     /// close theirs after 5 s, and a request that crosses with that is lost.

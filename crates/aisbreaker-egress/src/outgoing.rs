@@ -17,14 +17,14 @@ pub struct Outgoing {
     pub method: Method,
     /// The headers. The client drops those that only it may set: `Host`, lengths, hop-by-hop ones.
     pub headers: HeaderMap,
-    /// The whole body.
+    /// The body.
     pub body: Payload,
     /// The budget that is charged for the bytes collected of the response.
     pub budget: MemoryBudget,
     /// A query (RFC 3986 section 3.4), appended unchanged to the query of the URL.
     pub query: Option<String>,
     /// When the request times out without a response head, if that is before the client's own
-    /// timeout.
+    /// timeout. A body that is streamed must be asked for until then.
     pub deadline: Option<Instant>,
     /// Who learns how the exchange goes.
     pub observer: Option<Arc<dyn Observer>>,
@@ -102,7 +102,7 @@ impl fmt::Debug for Outgoing {
         f.debug_struct("Outgoing")
             .field("method", &self.method)
             .field("header_names", &self.headers.keys().collect::<Vec<_>>())
-            .field("body_bytes", &self.body.len())
+            .field("body", &self.body)
             .finish()
     }
 }
