@@ -20,6 +20,7 @@ use crate::{
     admission::{SavedCounters, backend::SharedQuotas},
     api::token::MintPolicy,
     budgets::ceilings::{CeilingLog, SavedCeilings},
+    request::upload::MAX_HELD_BYTES,
     revocation::RevocationLog,
     telemetry::span::SpanSink,
 };
@@ -55,6 +56,9 @@ pub struct Config {
     pub max_expiration: Duration,
     /// The largest request body in bytes, after decoding.
     pub max_body_bytes: usize,
+    /// The largest request body in bytes that is passed on to a provider as it arrives: a file, of
+    /// which the provider's API has no model to read.
+    pub max_upload_bytes: usize,
     /// The longest pause while a request body is received. After that time, a body must also have
     /// arrived at 1 KiB a second on average.
     pub body_timeout: Duration,
@@ -106,6 +110,10 @@ pub struct Config {
 }
 
 impl Config {
+    /// The memory in bytes that a request body takes at most while it is passed on as it arrives, of
+    /// `memory_budget` and `max_client_bytes`.
+    pub const UPLOAD_MEMORY_BYTES: usize = MAX_HELD_BYTES;
+
     /// Creates the default configuration with these server keys.
     #[must_use]
     pub fn new(keys: KeyRing) -> Self {
@@ -122,6 +130,8 @@ impl Config {
             minting: MintPolicy::default(),
             max_expiration: Duration::from_secs(400 * 86_400),
             max_body_bytes: 32 << 20,
+            // A file of 512 MiB, the largest that OpenAI takes, with its form.
+            max_upload_bytes: 513 << 20,
             body_timeout: Duration::from_secs(60),
             max_requests: 10_000,
             memory_budget: MemoryBudget::default(),

@@ -68,7 +68,7 @@ impl Gateway {
     /// began with.
     ///
     /// What is counted, held, sized or opened stays as it is. So these fields of `config` are ignored:
-    /// `max_body_bytes`, `body_timeout`, `max_requests`, `memory_budget`, `max_client_bytes`,
+    /// `max_body_bytes`, `max_upload_bytes`, `body_timeout`, `max_requests`, `memory_budget`, `max_client_bytes`,
     /// `max_counters`, `shared_quotas`, `stream_keep_alive`, `revocation_log`,
     /// `saved_counters`, `ceiling_log`, `saved_ceilings` and `span_sink`.
     pub fn reconfigure(&self, config: Config, registry: Registry) {
@@ -92,7 +92,7 @@ impl Gateway {
     ///
     /// # Cancel safety
     /// Dropping the future, or the body of the response, cancels the call to the provider.
-    pub async fn handle<B: Body<Data = Bytes>>(
+    pub async fn handle<B: Body<Data = Bytes> + Send + 'static>(
         &self,
         request: Request<B>,
         peer: IpAddr,

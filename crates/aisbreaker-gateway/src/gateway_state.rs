@@ -87,6 +87,7 @@ impl GatewayState {
             memories: ClientMemories::new(config.memory_budget.clone(), config.max_client_bytes),
             body_limits: BodyLimits {
                 max_bytes: config.max_body_bytes,
+                max_upload_bytes: config.max_upload_bytes,
                 timeout: config.body_timeout,
             },
             max_requests: config.max_requests,

@@ -22,6 +22,9 @@
 //! key that restricts services is resolved before it is admitted, so that what a key may not do is not
 //! charged.
 //!
+//! The content of a resource is not received: it is passed on as it arrives (`request::upload`), so its
+//! caller is refused before it.
+//!
 //! `pipeline` runs the stages from the head to admit for every surface. The surfaces are `api`, the
 //! server's own API below `/api/v1`, and `provider_api`, the providers' APIs below `/v1`. They and all
 //! else that a configuration decides are in `surfaces`, which a reload replaces as a whole;

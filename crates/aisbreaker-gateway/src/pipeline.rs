@@ -26,6 +26,7 @@ use crate::{
         body::{BodyLimits, ReceivedBody},
         error::RequestError,
         head::{Endpoints, Head, Surface},
+        upload::Upload,
     },
     response::{ResponseBody, with_headers},
     restrictions::KeyUse,
@@ -133,6 +134,24 @@ impl Pipeline {
         let received = ReceivedBody::receive(body, content, limits, key_limit, memory).await?;
         log.mark_received();
         Ok((permitted, received))
+    }
+
+    /// Authenticates a request and judges its head by the restrictions of its key, and the announced
+    /// length of its content. Nothing of the content is read.
+    ///
+    /// # Errors
+    /// Status 401, 403, 413, or 503 if there is no memory to pass the content on.
+    pub(crate) fn permit_upload<B: Body<Data = Bytes> + Send + 'static>(
+        &self,
+        (head, key_use): (Head, KeyUse),
+        body: B,
+        memory: &Arc<ClientMemory>,
+        log: &mut AccessLog,
+    ) -> Result<(Permitted, Upload), Failure> {
+        let permitted = self.authenticate(head, log)?.permit(key_use)?;
+        let key_limit = permitted.caller.restrictions.max_body_bytes();
+        let upload = Upload::begin(body, self.body_limits, key_limit, memory)?;
+        Ok((permitted, upload))
     }
 
     /// Authenticates the caller of a request.

@@ -10,6 +10,7 @@
 //! - `spending` reserves what a request may cost;
 //! - `socket` opens a WebSocket;
 //! - `models` lists the models of all services;
+//! - `upload` passes opaque content on as it arrives;
 //! - `usage_request` asks for the usage of a stream that is charged for;
 //! - `translate` has requests and answers translated, where a provider speaks the other dialect and
 //!   the key or the operator allows it.
@@ -25,6 +26,7 @@ pub(crate) mod resolve;
 pub(crate) mod socket;
 mod spending;
 mod translate;
+mod upload;
 mod usage_request;
 
 use std::{sync::Arc, time::Duration};
@@ -121,7 +123,7 @@ impl ProviderApi {
 
     /// Takes a request through all stages. Every request is paid for before its body is parsed,
     /// unless its key is restricted to services: then a body that is cheap to parse is judged first.
-    pub(crate) async fn serve<B: Body<Data = Bytes>>(
+    pub(crate) async fn serve<B: Body<Data = Bytes> + Send + 'static>(
         &self,
         pipeline: &Pipeline,
         request: OperationRequest<'_, B>,
@@ -142,6 +144,24 @@ impl ProviderApi {
         let head = Head::read(parts, endpoints, Surface::Provider { dialect, content })?;
         let format = head.content.format;
         let memory = pipeline.memory(&head);
+        if content == Some(OperationContent::Opaque) {
+            let request = ProxiedRequest {
+                operation,
+                dialect,
+                parts,
+                body: Bytes::new(),
+                upload: None,
+                was_coded: false,
+                model: None,
+                demand: None,
+                usage_request: UsageRequest::AsSent,
+                memory,
+                trace: log.trace(),
+            };
+            return self
+                .serve_upload(pipeline, (request, head), body, log)
+                .await;
+        }
         let request = (head, KeyUse::of(operation, &parts.method));
         let received = pipeline.permit_and_receive(request, body, &memory, log);
         let (permitted, body) = received.await?;
@@ -254,6 +274,7 @@ impl<'a> UnparsedRequest<'a> {
             dialect: self.dialect,
             parts: self.parts,
             body,
+            upload: None,
             was_coded,
             model,
             demand,

@@ -46,6 +46,9 @@ const MAX_HEADER_LIST: u32 = 64 << 10;
 /// How much of a response hyper reads ahead of an HTTP/2 client, in bytes. About twice as much can
 /// be buffered.
 const MAX_SEND_BUFFER: usize = 64 << 10;
+/// How much an HTTP/2 client may send ahead on one stream, in bytes: what is held of an upload whose
+/// provider is slow.
+const STREAM_WINDOW: u32 = 512 << 10;
 /// The read buffer of a connection, and so the largest HTTP/1 request head, in bytes.
 const MAX_BUFFER: usize = 128 << 10;
 
@@ -192,6 +195,7 @@ fn http_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADER_LIST)
         .max_send_buf_size(MAX_SEND_BUFFER)
+        .initial_stream_window_size(STREAM_WINDOW)
         .keep_alive_interval(limits.header_timeout)
         .keep_alive_timeout(limits.header_timeout);
     builder

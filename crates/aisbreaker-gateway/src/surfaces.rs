@@ -142,7 +142,7 @@ impl Surfaces {
     }
 
     /// Routes a request to its surface.
-    pub(crate) async fn serve<B: Body<Data = Bytes>>(
+    pub(crate) async fn serve<B: Body<Data = Bytes> + Send + 'static>(
         self: &Arc<Self>,
         route: Result<Route, RouteError<'_>>,
         (parts, body): (&Parts, B),

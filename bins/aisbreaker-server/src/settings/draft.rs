@@ -220,7 +220,9 @@ impl Draft {
         self.settings.max_buffered_bytes = limit_bytes;
         let gateway = &mut self.settings.gateway;
         // One client cannot keep all others out, and each can do whatever is allowed at all.
-        gateway.max_client_bytes = (limit_bytes / 4).max(largest);
+        gateway.max_client_bytes = (limit_bytes / 4)
+            .max(largest)
+            .max(aisbreaker_gateway::Config::UPLOAD_MEMORY_BYTES);
     }
 }
 

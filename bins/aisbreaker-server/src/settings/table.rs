@@ -489,6 +489,18 @@ pub(crate) static SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        key: Some("max_upload_bytes"),
+        variable: "AISBREAKER_MAX_UPLOAD_BYTES",
+        help: "Largest request body that is passed on to a provider as it arrives, such as a file, in \
+               bytes",
+        default: Some("537919488"),
+        apply: |draft, value| {
+            draft.settings.gateway.max_upload_bytes = value.count()?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Setting {
         key: Some("max_answer_bytes"),
         variable: "AISBREAKER_MAX_ANSWER_BYTES",
         help: "Largest response of a provider that is buffered before it is sent on, in bytes",

@@ -24,6 +24,7 @@ mod stream_log;
 mod stream_usage;
 mod streams;
 mod translation;
+mod uploads;
 
 use sha2::{Digest as _, Sha256};
 

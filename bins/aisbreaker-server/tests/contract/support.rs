@@ -5,6 +5,7 @@ mod canaries;
 mod client_socket;
 mod config_file;
 mod connection;
+mod content;
 mod encoding;
 pub(crate) mod families;
 mod gate;
@@ -31,16 +32,18 @@ use std::time::Duration;
 pub(crate) use canaries::Canaries;
 pub(crate) use config_file::ConfigFile;
 pub(crate) use connection::Connection;
+pub(crate) use content::{ContentBody, content_at, is_content_at};
 pub(crate) use encoding::{base64, chunked, deflate, gzip};
 pub(crate) use gate::{Gate, gate};
 pub(crate) use http2::{
-    Http2Streams, http2_first_piece_then_reset, http2_unread_response, send_over_http2,
+    Http2Streams, http2_first_piece_then_reset, http2_unread_response, http2_upload,
+    send_over_http2,
 };
 pub(crate) use payload::{
     ample_quotas, call, dummy_call, grant, hop, quotas, service, service_at, state_of, streamed,
     user_text,
 };
-pub(crate) use provider::{Provider, ReceivedRequest, Wire, sse};
+pub(crate) use provider::{Provider, ReceivedRequest, UploadProvider, Wire, sse};
 pub(crate) use reloadable::ReloadableServer;
 pub(crate) use request::Request;
 pub(crate) use response::{Event, Response, assert_error, output_text};

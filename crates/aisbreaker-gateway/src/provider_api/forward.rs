@@ -37,7 +37,7 @@ use crate::{
     form_urlencoded,
     memory::ClientMemory,
     pipeline::Admitted,
-    request::credentials::is_key,
+    request::{credentials::is_key, upload::Upload},
     response::{
         ResponseBody,
         passthrough::{PassthroughBody, StreamOptions},
@@ -53,12 +53,14 @@ use crate::{
     translation::Answers,
 };
 
-/// A request to forward, with its body complete.
+/// A request to forward.
 pub struct ProxiedRequest<'a> {
     pub(crate) operation: Operation,
     pub(crate) dialect: Dialect,
     pub(crate) parts: &'a request::Parts,
     pub(crate) body: Bytes,
+    /// The content in place of a body, if it is passed on as it arrives.
+    pub(crate) upload: Option<Upload>,
     /// Whether the body came with a content coding, which was decoded.
     pub(crate) was_coded: bool,
     /// The model that the body names.
@@ -147,7 +149,11 @@ impl ProviderApi {
                 if let Some(reserved) = &mut reserved {
                     settle_failure(&mut reserved.hold, &error);
                 }
-                let mut failure = Failure::from(ProviderApiError::from(error));
+                let fault = request.upload.as_ref().and_then(Upload::take_fault);
+                let mut failure = match fault {
+                    Some(fault) => Failure::from(fault),
+                    None => Failure::from(ProviderApiError::from(error)),
+                };
                 write_attempts(&reported, &mut failure.headers);
                 return Err(failure);
             }
@@ -251,6 +257,8 @@ impl ProviderApi {
             let sent = self.relay.send(outgoing).await;
             match &sent {
                 Ok((parts, _)) => call.note_status(parts.status),
+                // The provider is not to blame.
+                Err(_) if request.upload.as_ref().is_some_and(Upload::has_failed) => call.abandon(),
                 Err(error) => call.fail(error),
             }
             let (status, is_retryable) = match &sent {
@@ -270,7 +278,8 @@ impl ProviderApi {
                 call,
                 answers: translation.map(|translation| translation.answers),
             }));
-            if !is_retryable {
+            // What was sent of an upload cannot be sent again.
+            if !is_retryable || request.upload.is_some() {
                 break;
             }
         }
@@ -484,6 +493,9 @@ impl ProxiedRequest<'_> {
     /// Returns the body, with the provider's name of the model where it differs, and with
     /// `stream_options` where they are added.
     fn payload(&self, service: &ResolvedService) -> Payload {
+        if let Some(upload) = &self.upload {
+            return upload.payload();
+        }
         let addition = self.usage_request.addition(&service.provider);
         let renamed = match (&self.model, &service.engine) {
             (Some(model), Some(engine)) => Some(replace_model(&self.body, model, engine)),

@@ -80,7 +80,6 @@ pub(crate) fn model_in(
     content_type: Option<&HeaderValue>,
 ) -> Result<Option<BodyModel>, InvalidRequest> {
     match (format, content_type) {
-        (ContentFormat::Opaque, _) => Ok(None),
         (ContentFormat::Multipart, Some(content_type)) => model_in_multipart(body, content_type),
         (ContentFormat::Multipart | ContentFormat::UrlEncoded | ContentFormat::Json, _) => {
             model_in_json(body)
@@ -111,9 +110,7 @@ pub(crate) fn model_and_stream_in(
     content_type: Option<&HeaderValue>,
 ) -> Result<(Option<BodyModel>, Option<MemberEnd>), InvalidRequest> {
     match format {
-        ContentFormat::Multipart | ContentFormat::Opaque => {
-            Ok((model_in(body, format, content_type)?, None))
-        }
+        ContentFormat::Multipart => Ok((model_in(body, format, content_type)?, None)),
         ContentFormat::UrlEncoded | ContentFormat::Json => model_and_stream_in_json(body),
     }
 }

@@ -324,6 +324,7 @@ impl<'a> Opening<'a> {
                 dialect: Dialect::OpenAi,
                 parts,
                 body: Bytes::new(),
+                upload: None,
                 was_coded: false,
                 model: None,
                 demand: None,

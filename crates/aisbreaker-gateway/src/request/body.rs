@@ -53,27 +53,29 @@ static WORKERS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
 pub(crate) struct BodyLimits {
     /// The largest content in bytes, after decoding.
     pub(crate) max_bytes: usize,
+    /// The largest content in bytes that is passed on as it arrives.
+    pub(crate) max_upload_bytes: usize,
     /// The longest pause.
     pub(crate) timeout: Duration,
 }
 
 /// The largest content of one request in bytes, after decoding, and whose limit that is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum SizeLimit {
+pub(super) enum SizeLimit {
     OfServer(usize),
     OfKey(usize),
 }
 
 impl SizeLimit {
     /// Returns the smaller one of the server's and the key's limit.
-    fn of(server: usize, key: Option<u64>) -> Self {
+    pub(super) fn of(server: usize, key: Option<u64>) -> Self {
         match key.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)) {
             Some(key) if key < server => Self::OfKey(key),
             Some(_) | None => Self::OfServer(server),
         }
     }
 
-    fn bytes(self) -> usize {
+    pub(super) fn bytes(self) -> usize {
         match self {
             Self::OfServer(bytes) | Self::OfKey(bytes) => bytes,
         }
@@ -87,6 +89,14 @@ impl SizeLimit {
                 bytes.saturating_add(growth).min(server)
             }
             Self::OfKey(bytes) | Self::OfServer(bytes) => bytes,
+        }
+    }
+
+    /// Returns the error of content that is larger.
+    pub(super) fn exceeded(self) -> RequestError {
+        match self {
+            Self::OfServer(limit) => RequestError::TooLarge { limit },
+            Self::OfKey(_) => RequestError::TooLargeForKey,
         }
     }
 
@@ -131,9 +141,7 @@ impl ReceivedBody {
                 max_bytes: limits.max_bytes.min(MAX_FORM_BYTES),
                 ..limits
             },
-            Some(ContentFormat::Json | ContentFormat::Multipart | ContentFormat::Opaque) | None => {
-                limits
-            }
+            Some(ContentFormat::Json | ContentFormat::Multipart) | None => limits,
         };
         let limit = SizeLimit::of(limits.max_bytes, key_limit);
         let encoded = BodyLimits {
@@ -312,20 +320,29 @@ fn check_length(length: usize, limit: usize, hold: &mut MemoryHold) -> Result<()
 /// slower than the minimum rate.
 ///
 /// A fast beginning earns no time for later.
-struct Pace {
+pub(super) struct Pace {
     longest_pause: Duration,
     deadline: Instant,
 }
 
 impl Pace {
-    fn start(longest_pause: Duration) -> Self {
+    pub(super) fn start(longest_pause: Duration) -> Self {
         Self {
             longest_pause,
             deadline: Instant::now() + longest_pause,
         }
     }
 
-    fn advance(&mut self, bytes: usize) {
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Gives this much more time, in which nobody waited for the content.
+    pub(super) fn extend(&mut self, time: Duration) {
+        self.deadline += time;
+    }
+
+    pub(super) fn advance(&mut self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         // A frame can be a single byte, so milliseconds would be too coarse.
         let nanos = bytes.saturating_mul(1_000_000_000) / MIN_BYTES_PER_SECOND;
@@ -364,6 +381,7 @@ mod tests {
         let body = StreamBody::new(Box::pin(pieces));
         let limits = BodyLimits {
             max_bytes: 32 << 20,
+            max_upload_bytes: 0,
             timeout: Duration::from_secs(60),
         };
         let clients = ClientMemories::new(MemoryBudget::default(), usize::MAX);

@@ -71,7 +71,7 @@ pub struct Head {
 /// What a header section says of the content.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Content {
-    /// `None` where no content is expected.
+    /// `None` where no content is expected or read.
     pub(crate) format: Option<ContentFormat>,
     pub(crate) coding: ContentCoding,
 }
@@ -84,8 +84,6 @@ pub(crate) enum ContentFormat {
     Multipart,
     /// `application/x-www-form-urlencoded`.
     UrlEncoded,
-    /// Of any type and coding, and not read.
-    Opaque,
 }
 
 impl Head {
@@ -108,9 +106,17 @@ impl Head {
             Surface::Process | Surface::Provider { .. } => hops(headers)?,
         };
         let content = match surface {
-            Surface::Quota => Content::NONE,
+            // Opaque content is passed on with its fields.
+            Surface::Quota
+            | Surface::Provider {
+                content: Some(OperationContent::Opaque),
+                ..
+            } => Content::NONE,
             Surface::Token | Surface::Process | Surface::Form | Surface::Provider { .. } => {
-                Content::of(headers, surface)?
+                Content {
+                    format: format(headers, surface)?,
+                    coding: coding(headers)?,
+                }
             }
         };
         Ok(Self {
@@ -129,16 +135,6 @@ impl Content {
         format: None,
         coding: ContentCoding::Identity,
     };
-
-    fn of(headers: &HeaderMap, surface: Surface) -> Result<Self, RequestError> {
-        let format = format(headers, surface)?;
-        let coding = match format {
-            // Its provider decodes it.
-            Some(ContentFormat::Opaque) => ContentCoding::Identity,
-            Some(_) | None => coding(headers)?,
-        };
-        Ok(Self { format, coding })
-    }
 }
 
 /// Refuses oversized header sections. The HTTP library's own bounds are far above.
@@ -208,11 +204,10 @@ fn format(headers: &HeaderMap, surface: Surface) -> Result<Option<ContentFormat>
             "" | "application/json" | "text/plain" => Ok(Some(ContentFormat::Json)),
             _ => Err(json_only),
         },
-        Surface::Provider { content: None, .. } => Ok(None),
         Surface::Provider {
-            content: Some(OperationContent::Opaque),
+            content: None | Some(OperationContent::Opaque),
             ..
-        } => Ok(Some(ContentFormat::Opaque)),
+        } => Ok(None),
         Surface::Provider {
             content: Some(accepted),
             ..

@@ -37,7 +37,8 @@ pub(super) enum Wait {
 pub(super) struct Activity {
     started: AtomicUsize,
     in_flight: AtomicUsize,
-    /// For each incomplete request body: the last time that a useful amount arrived.
+    /// For each incomplete request body: the last time that a useful amount arrived, unless whoever
+    /// reads it does not wait for more.
     request_bodies: Mutex<Vec<Arc<AtomicTime>>>,
     /// For each response body: when the frame was returned that the client has not read yet.
     response_bodies: Mutex<Vec<Arc<AtomicTime>>>,
@@ -137,7 +138,8 @@ impl Activity {
             return Some(since);
         }
         let bodies = lock(&self.request_bodies);
-        if self.in_flight() > bodies.len() {
+        let is_any_paused = bodies.iter().any(|body| body.get().is_none());
+        if is_any_paused || self.in_flight() > bodies.len() {
             return None;
         }
         let oldest = bodies.iter().filter_map(|body| body.get()).min();
@@ -379,6 +381,23 @@ impl BodyTimer {
         activity.has_unread_body.store(true, Ordering::Relaxed);
         *lock(&activity.draining) = Some(UnreadBody::new(body));
         activity.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// The body does not wait for now. Returns how long it has waited.
+    pub(super) fn pause(&self) -> Duration {
+        let waited = match self.since.get() {
+            Some(since) => self.activity.millis().saturating_sub(since),
+            None => 0,
+        };
+        self.since.clear();
+        Duration::from_millis(waited)
+    }
+
+    /// The body waits again, as if it had waited for this long.
+    pub(super) fn resume(&self, waited: Duration) {
+        let waited = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+        self.since
+            .set(self.activity.millis().saturating_sub(waited));
     }
 
     /// The body does not wait.

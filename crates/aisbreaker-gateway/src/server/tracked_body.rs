@@ -3,6 +3,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -39,6 +40,11 @@ pub(super) struct TrackedRequestBody {
     unread: Unread,
     /// The bytes that arrived since the timer was restarted.
     received: usize,
+    /// Whether more than a useful amount arrived. Only then is it worth the time to note that whoever
+    /// reads the body takes a while.
+    is_long: bool,
+    /// How long the body has waited for the client, while nobody waits for its next frame.
+    paused: Option<Duration>,
 }
 
 impl TrackedRequestBody {
@@ -53,16 +59,29 @@ impl TrackedRequestBody {
             timer,
             unread,
             received: 0,
+            is_long: false,
+            paused: None,
         }
     }
 
     fn note_bytes(&mut self, bytes: usize) {
         self.received = self.received.saturating_add(bytes);
-        if let Some(timer) = &self.timer
-            && self.received >= USEFUL_BYTES
-        {
-            timer.restart();
+        let Some(timer) = &self.timer else { return };
+        if self.received >= USEFUL_BYTES {
             self.received = 0;
+            self.is_long = true;
+            timer.stop();
+            self.paused = Some(Duration::ZERO);
+        } else if self.is_long {
+            self.paused = Some(timer.pause());
+        }
+    }
+
+    fn note_poll(&mut self) {
+        if let Some(waited) = self.paused.take()
+            && let Some(timer) = &self.timer
+        {
+            timer.resume(waited);
         }
     }
 }
@@ -73,6 +92,8 @@ impl Drop for TrackedRequestBody {
             return;
         };
         if body.is_end_stream() {
+            // Whoever knows the length need not poll for the end.
+            timer.note_complete();
             return;
         }
         match (self.unread, body.size_hint().exact()) {
@@ -91,6 +112,7 @@ impl Body for TrackedRequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.note_poll();
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };

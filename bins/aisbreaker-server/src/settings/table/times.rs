@@ -54,7 +54,7 @@ pub(super) const CONNECT_TIMEOUT: Setting = Setting {
 pub(super) const PROVIDER_TIMEOUT: Setting = Setting {
     key: Some("provider_timeout"),
     variable: "AISBREAKER_PROVIDER_TIMEOUT",
-    help: "Longest time until the head of a provider's response",
+    help: "Longest time until the head of a provider's response; for an upload, from its end on",
     default: Some("180s"),
     apply: |draft, value| {
         draft.settings.timeouts.response = value.duration()?;
@@ -66,7 +66,7 @@ pub(super) const PROVIDER_TIMEOUT: Setting = Setting {
 pub(super) const STREAM_IDLE_TIMEOUT: Setting = Setting {
     key: Some("stream_idle_timeout"),
     variable: "AISBREAKER_STREAM_IDLE_TIMEOUT",
-    help: "Longest pause in a provider's response",
+    help: "Longest pause in a provider's response, and while it takes an upload",
     default: Some("300s"),
     apply: |draft, value| {
         draft.settings.timeouts.idle = value.duration()?;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use http_body_util::{BodyExt as _, Collected};
 use hyper::{
     Request,
-    body::{Bytes, Incoming},
+    body::{Body, Bytes, Incoming},
     client::conn::http2::{self, SendRequest},
     http::response::Parts,
 };
@@ -32,6 +32,25 @@ pub(crate) fn send_over_http2(
         drop(client);
         driver.await.expect("no panic").expect("an orderly end");
         responses
+    })
+}
+
+/// Sends one request with this body, and returns the response, even if it comes before the body was
+/// sent.
+pub(crate) fn http2_upload<B>(server: &Server, request: Request<B>) -> (Parts, String)
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    current_thread_runtime().block_on(async {
+        let (mut client, driver) = connect(server.address()).await;
+        let response = client.send_request(request).await.expect("a response");
+        let (head, incoming) = response.into_parts();
+        let body = incoming.collect().await.expect("a whole body").to_bytes();
+        drop(client);
+        driver.await.expect("no panic").expect("an orderly end");
+        let text = String::from_utf8(body.into()).expect("a body in UTF-8");
+        (head, text)
     })
 }
 
@@ -141,7 +160,11 @@ async fn first_piece(body: &mut Incoming) -> Bytes {
     frame.into_data().expect("data")
 }
 
-async fn connect(server: SocketAddr) -> (SendRequest<String>, JoinHandle<hyper::Result<()>>) {
+async fn connect<B>(server: SocketAddr) -> (SendRequest<B>, JoinHandle<hyper::Result<()>>)
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let stream = tokio::net::TcpStream::connect(server)
         .await
         .expect("a connection");

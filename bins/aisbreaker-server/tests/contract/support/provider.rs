@@ -1,5 +1,6 @@
 //! A provider that follows a script and records the requests it receives.
 
+mod upload;
 mod wire;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 
 use serde_json::Value;
 
-pub(crate) use self::wire::Wire;
+pub(crate) use self::{upload::UploadProvider, wire::Wire};
 use super::{PATIENCE, only_value};
 
 /// A request as the provider received it.
@@ -217,6 +218,18 @@ impl Drop for OpenConnection<'_> {
 }
 
 fn receive(reader: &mut BufReader<TcpStream>) -> Option<ReceivedRequest> {
+    let mut request = receive_head(reader)?;
+    let length = match request.header("Content-Length") {
+        Some(value) => value.parse().unwrap_or(0),
+        None => 0,
+    };
+    request.body = vec![0; length];
+    reader.read_exact(&mut request.body).ok()?;
+    Some(request)
+}
+
+/// Receives a request without its body.
+fn receive_head(reader: &mut BufReader<TcpStream>) -> Option<ReceivedRequest> {
     let request_line = read_line(reader)?;
     let mut words = request_line.split(' ');
     let method = words.next()?.to_owned();
@@ -230,17 +243,11 @@ fn receive(reader: &mut BufReader<TcpStream>) -> Option<ReceivedRequest> {
         let (name, value) = line.split_once(':')?;
         headers.push((name.to_owned(), value.trim().to_owned()));
     }
-    let length = match only_value(&headers, "Content-Length") {
-        Some(value) => value.parse().unwrap_or(0),
-        None => 0,
-    };
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
     Some(ReceivedRequest {
         method,
         target,
         headers,
-        body,
+        body: Vec::new(),
     })
 }
 

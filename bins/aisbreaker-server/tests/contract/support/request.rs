@@ -94,6 +94,13 @@ impl Request {
         &self.method
     }
 
+    /// Returns the header fields.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_slice()))
+    }
+
     fn has(&self, name: &str) -> bool {
         self.headers
             .iter()

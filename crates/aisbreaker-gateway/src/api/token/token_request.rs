@@ -40,7 +40,7 @@ impl TokenRequest {
     ) -> Result<Self, RequestError> {
         let mut members = match format {
             Some(ContentFormat::UrlEncoded) => form_members(body)?,
-            Some(ContentFormat::Json | ContentFormat::Multipart | ContentFormat::Opaque) | None => {
+            Some(ContentFormat::Json | ContentFormat::Multipart) | None => {
                 mint_request::members(body)?
             }
         };

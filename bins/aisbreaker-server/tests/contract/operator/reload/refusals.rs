@@ -72,7 +72,7 @@ fn settings_that_need_a_restart_are_named() {
          drain_timeout = \"1s\"\nheader_timeout = \"1s\"\nidle_timeout = \"1s\"\nlog.format = \"text\"\n\
          log.max_per_second = 7\nmax_answer_bytes = 1000\nmax_body_bytes = 1000\n\
          max_buffered_bytes = 100000\nmax_connections = 9\nmax_counters = 9\n\
-         max_provider_connections = 9\nmetrics.listen = \"127.0.0.1:1\"\npool_idle_timeout = \"1s\"\n\
+         max_provider_connections = 9\nmax_upload_bytes = 1000\nmetrics.listen = \"127.0.0.1:1\"\npool_idle_timeout = \"1s\"\n\
          pool_idle_timeout_https = \"1s\"\nprovider_timeout = \"1s\"\nquotas.lease = 5\n\
          quotas.on_store_failure = \"open\"\nredis.timeout = \"1s\"\n\
          redis.url = \"redis://u:{CANARY}@127.0.0.1:1/\"\nreplicas = 2\nrevoked_file = \"/tmp/x\"\n\
@@ -85,8 +85,8 @@ fn settings_that_need_a_restart_are_named() {
         cause,
         "only a restart can change body_timeout, connect_timeout, drain_delay, drain_timeout, \
          header_timeout, idle_timeout, max_answer_bytes, max_body_bytes, max_buffered_bytes, \
-         max_connections, max_counters, max_provider_connections, max_requests, pool_idle_timeout, \
-         pool_idle_timeout_https, provider_timeout, quotas.lease, quotas.on_store_failure, \
+         max_connections, max_counters, max_provider_connections, max_requests, max_upload_bytes, \
+         pool_idle_timeout, pool_idle_timeout_https, provider_timeout, quotas.lease, quotas.on_store_failure, \
          redis.prefix, redis.timeout, redis.url, replicas, revoked_file, state_file, state_interval, \
          stream_idle_timeout, stream_keep_alive"
     );

@@ -13,6 +13,12 @@ impl Server {
         self.memory("VmHWM:")
     }
 
+    /// Has the highest resident memory count from now on.
+    pub(crate) fn forget_peak_memory(&self) {
+        let path = format!("/proc/{}/clear_refs", self.child.id());
+        fs::write(path, "5").expect("a process of one's own");
+    }
+
     /// Returns the resident memory of the process, in bytes.
     pub(crate) fn resident_memory(&self) -> usize {
         self.memory("VmRSS:")
