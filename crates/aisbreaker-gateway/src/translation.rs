@@ -20,7 +20,7 @@ pub(crate) enum Answers {
 #[derive(Debug)]
 pub(crate) enum Events {
     ToOpenAi(chat_to_messages::Events),
-    ToAnthropic(messages_to_chat::Events),
+    ToAnthropic(Box<messages_to_chat::Events>),
 }
 
 /// Translates a request that a client of this dialect sent. `model` is the provider's name of the
@@ -74,7 +74,7 @@ impl Answers {
     pub(crate) fn events(&self) -> Events {
         match self {
             Self::ToOpenAi(answers) => Events::ToOpenAi(answers.events()),
-            Self::ToAnthropic(answers) => Events::ToAnthropic(answers.events()),
+            Self::ToAnthropic(answers) => Events::ToAnthropic(Box::new(answers.events())),
         }
     }
 }

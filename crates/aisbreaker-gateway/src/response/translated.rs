@@ -281,10 +281,10 @@ impl TranslatedBody {
             self.translate_event(&last, out)?;
         }
         self.kept.release();
-        if self.progress.state() == StreamState::Open {
-            return Err(SendError::Cut.into());
+        match self.finish(out) {
+            Err(_) if self.progress.state() == StreamState::Open => Err(SendError::Cut.into()),
+            finished => finished,
         }
-        self.finish(out)
     }
 
     /// Holds memory for a frame until the client has read it.

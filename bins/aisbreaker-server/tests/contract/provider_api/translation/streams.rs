@@ -258,6 +258,18 @@ fn a_stream_that_is_cut_ends_in_an_error_of_the_dialect() {
     }
 }
 
+/// Some providers end their streams without the last event of OpenAI's.
+#[test]
+fn a_finished_stream_needs_no_done() {
+    let provider = Provider::start(|_, wire| {
+        wire.whole_stream([content_event("Hello"), finish_event()].concat());
+    });
+    let server = Server::with_loopback_egress(&[]);
+    let key = key(&server, &provider);
+    let response = send(&server, (MESSAGES, &key), &message(&streamed()));
+    assert_eq!(message_text(&response), "Hello");
+}
+
 #[test]
 fn an_error_in_a_stream_is_translated_once() {
     let provider = Provider::start(|received, wire| {
@@ -331,5 +343,63 @@ fn a_stream_is_known_by_its_first_bytes_and_a_whole_answer_too() {
     assert_eq!(
         response.status, 502,
         "a stream that nobody asked for: {response:?}"
+    );
+}
+
+/// Events that come together are forwarded together.
+#[test]
+fn a_burst_of_events_takes_few_writes() {
+    const EVENTS: usize = 400;
+    let provider = Provider::start(|_, wire| {
+        let texts: Vec<String> = (0..EVENTS).map(|_| anthropic_text("x")).collect();
+        let events = [vec![anthropic_start()], texts, vec![anthropic_end()]].concat();
+        let chunk = |event: &String| format!("{:x}\r\n{event}\r\n", event.len());
+        let burst: String = events.iter().map(chunk).collect();
+        wire.stream();
+        wire.write(burst);
+        wire.end();
+    });
+    let server = Server::with_loopback_egress(&[]);
+    let key = key(&server, &provider);
+    let mut connection = server.connect();
+    connection.write(&request(CHAT, &key, &chat(&streamed())).to_bytes());
+    assert_eq!(connection.head().status, 200);
+    let (mut chunks, mut text) = (0, String::new());
+    loop {
+        let chunk = connection
+            .try_chunk()
+            .expect("a body that is not truncated");
+        if chunk.is_empty() {
+            break;
+        }
+        chunks += 1;
+        text.push_str(&String::from_utf8(chunk).expect("text"));
+    }
+    assert_eq!(text.matches("\"content\":\"x\"").count(), EVENTS);
+    assert!(chunks < EVENTS / 4, "{chunks} writes");
+}
+
+#[test]
+fn a_client_that_does_not_read_holds_its_provider_back() {
+    const MOST: usize = 4_000;
+    let (report, accepted) = std::sync::mpsc::channel();
+    let provider = Provider::start(move |_, wire| {
+        wire.stream();
+        wire.chunk(anthropic_start());
+        let burst = anthropic_text(&"x".repeat(1_000)).repeat(60);
+        let accepted = (0..MOST).take_while(|_| wire.chunk_in_time(&burst)).count();
+        let _test_is_over = report.send(accepted);
+    });
+    let server = Server::with_loopback_egress(&[]);
+    let key = key(&server, &provider);
+    let mut connection = server.connect();
+    connection.write(&request(CHAT, &key, &chat(&streamed())).to_bytes());
+    assert_eq!(connection.head().status, 200);
+    let accepted = accepted
+        .recv_timeout(crate::support::PATIENCE)
+        .expect("a count");
+    assert!(
+        accepted < MOST / 4,
+        "{accepted} pieces of 60 KiB are held for a client"
     );
 }

@@ -55,6 +55,7 @@ fn a_chat_completion_reaches_a_provider_of_messages() {
     assert_eq!(received.header("content-type"), Some("application/json"));
     assert_eq!(received.header("accept-encoding"), Some("identity"));
     assert_eq!(received.header("user-agent"), Some("sdk"));
+    assert_eq!(received.header("x-aisbreaker-hops"), Some("1"));
     let sent = received.json();
     assert_eq!(sent["model"], "claude-x");
     assert_eq!(sent["max_tokens"], 77);
