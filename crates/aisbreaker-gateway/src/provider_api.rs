@@ -2,7 +2,7 @@
 //!
 //! The bytes stay as they came. Only four things change: the credential, model aliases, hop-by-hop
 //! headers, and cookies (removed). For a key with budgets a fifth may: the usage of a stream is asked
-//! for.
+//! for. Of responses, one thing changes: where the results of a batch are.
 //!
 //! - `resolve` finds the services to call;
 //! - `model` finds and replaces the model in a body;
@@ -11,10 +11,12 @@
 //! - `socket` opens a WebSocket;
 //! - `models` lists the models of all services;
 //! - `upload` passes opaque content on as it arrives;
+//! - `batch_results` has the results of batches fetched from here;
 //! - `usage_request` asks for the usage of a stream that is charged for;
 //! - `translate` has requests and answers translated, where a provider speaks the other dialect and
 //!   the key or the operator allows it.
 
+mod batch_results;
 mod body_kind;
 pub(crate) mod error;
 mod forward;

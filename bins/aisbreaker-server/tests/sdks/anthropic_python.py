@@ -120,6 +120,25 @@ def models_are_listed_and_found():
     assert (found.id, found.display_name) == (CHAT, CHAT.title()), found
 
 
+def files_and_batches_are_kept():
+    content = bytes(range(256)) * 1_000
+    file = client.beta.files.upload(file=("data.bin", content))
+    downloaded = client.beta.files.download(file.id).read()
+    listed = [each.id for each in client.beta.files.list()]
+    client.beta.files.delete(file.id)
+    expect_error(anthropic.NotFoundError, lambda: client.beta.files.retrieve_metadata(file.id))
+    params = {"model": CHAT, "max_tokens": 9, "messages": conversation("hello")}
+    batch = client.messages.batches.create(requests=[{"custom_id": "one", "params": params}])
+
+    assert file.size_bytes == len(content) and downloaded == content, file
+    assert file.id in listed, listed
+    assert client.messages.batches.retrieve(batch.id).processing_status == "ended", batch
+    if not IS_DIRECT:
+        # At the provider itself, the results are at another host.
+        results = [result.custom_id for result in client.messages.batches.results(batch.id)]
+        assert results == ["one"], results
+
+
 def key_is_accepted_in_either_header_or_both():
     if IS_DIRECT:
         return
@@ -293,6 +312,7 @@ run(
     betas_are_forwarded,
     tokens_are_counted,
     models_are_listed_and_found,
+    files_and_batches_are_kept,
     key_is_accepted_in_either_header_or_both,
     every_base_url_works,
     rate_limit_errors_are_retried,

@@ -207,6 +207,22 @@ def models_are_listed_and_found():
     assert missing.code == "model_not_found", missing.body
 
 
+def files_and_batches_are_kept():
+    # Neither text nor any format, and longer than what is read at once.
+    content = bytes(range(256)) * 1_000
+    file = client.files.create(file=("requests.jsonl", content), purpose="batch")
+    batch = client.batches.create(input_file_id=file.id, endpoint="/v1/embeddings", completion_window="24h")
+    found = client.batches.retrieve(batch.id)
+    listed = [each.id for each in client.files.list()]
+    downloaded = client.files.content(file.id).content
+    deleted = client.files.delete(file.id)
+    expect_error(openai.NotFoundError, lambda: client.files.retrieve(file.id))
+
+    assert file.bytes == len(content) and downloaded == content, file
+    assert (found.id, found.input_file_id) == (batch.id, file.id), found
+    assert file.id in listed and deleted.deleted, listed
+
+
 def every_base_url_works():
     for path in ("/v1/",) if IS_DIRECT else ("/v1/", "/openai/v1", "/openai/v1/"):
         other = openai.OpenAI(base_url=SERVER + path, api_key=KEY)
@@ -434,6 +450,7 @@ run(
     realtime_conversations_take_turns,
     realtime_conversations_are_async,
     models_are_listed_and_found,
+    files_and_batches_are_kept,
     every_base_url_works,
     concurrent_calls_get_their_own_answers,
     rate_limit_errors_are_retried,

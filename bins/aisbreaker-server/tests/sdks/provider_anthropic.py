@@ -2,6 +2,7 @@
 import json
 import re
 
+import provider_files
 from provider_openai import describe_image, words
 
 CHAT = "claude-sonnet-4-5"
@@ -43,7 +44,7 @@ def serve(call):
         if name not in MODELS:
             call.refuse(f"model: {name}", 404)
         call.send_json(model(name))
-    else:
+    elif not provider_files.serve(call):
         call.refuse("Not Found", 404)
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import struct
 
+import provider_files
 import provider_realtime
 
 CREATED = 1_700_000_000
@@ -60,7 +61,7 @@ def serve(call):
         call.send_json(model(name))
     elif call.path.startswith("/v1/responses/"):
         stored_response(call)
-    else:
+    elif not provider_files.serve(call):
         call.refuse(f"Invalid URL ({call.method} {call.path})", 404)
 
 

@@ -16,7 +16,7 @@ use http::{
 use tokio::time::Instant;
 
 use super::{
-    ProviderApi,
+    ProviderApi, batch_results,
     body_kind::BodyKind,
     error::ProviderApiError,
     headers::{self, dialects},
@@ -160,6 +160,9 @@ impl ProviderApi {
         };
         drop(log.take_reservation());
         let mut response = match provided.answers {
+            None if batch_results::are_described(request.operation, &provided.parts) => {
+                batch_results::respond(provided, &request.memory, log).await?
+            }
             None => self.respond(provided, request, log)?,
             Some(answers) => {
                 let answer = TranslatedAnswer {
@@ -307,7 +310,6 @@ impl ProviderApi {
         let Some(dialect) = service.provider.dialect(request.dialect) else {
             return Err(forgotten_dialect());
         };
-        note_answer(&parts, log);
         let kind = match request.operation.resource() {
             Some(_) => BodyKind::Opaque,
             None => BodyKind::of(&parts),
@@ -319,13 +321,9 @@ impl ProviderApi {
         };
         let usage = (dialect, usage_chunk);
         let body = self.passthrough(provided, kind, &parts, usage, (request, log.request_id()));
-        let mut response = Response::new(ResponseBody::passthrough(body));
-        *response.status_mut() = parts.status;
-        *response.headers_mut() = headers::for_client(parts.headers);
-        let headers = response.headers_mut();
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
+        let mut response = response_of(parts, ResponseBody::passthrough(body), log);
         if kind == BodyKind::EventStream {
-            write_stream_headers(headers);
+            write_stream_headers(response.headers_mut());
         }
         Ok(response)
     }
@@ -394,6 +392,21 @@ pub(super) fn is_error(status: StatusCode) -> bool {
 /// not expected.
 pub(super) fn forgotten_dialect() -> ServiceError {
     ServiceError::Internal("a provider forgot its dialect".into())
+}
+
+/// Creates a response with the provider's status and fields.
+pub(super) fn response_of(
+    parts: response::Parts,
+    body: ResponseBody,
+    log: &mut AccessLog,
+) -> Response<ResponseBody> {
+    note_answer(&parts, log);
+    let mut response = Response::new(body);
+    *response.status_mut() = parts.status;
+    *response.headers_mut() = headers::for_client(parts.headers);
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
+    response
 }
 
 fn provider_request_id(parts: &response::Parts) -> Option<&HeaderValue> {

@@ -103,11 +103,11 @@ static FAMILIES: [Family; COUNT] = [
         ],
     },
     Family {
-        template: "/v1/messages/batches",
+        template: MESSAGE_BATCHES,
         dialect: ANTHROPIC,
         cost: Cost::Uncounted,
         paths: &[
-            Path::new("/v1/messages/batches", LIST),
+            Path::new(MESSAGE_BATCHES, LIST),
             Path::new("/v1/messages/batches/{batch_id}", FIXED),
             Path::new("/v1/messages/batches/{batch_id}/cancel", CREATE),
             Path::new("/v1/messages/batches/{batch_id}/results", READ),
@@ -254,12 +254,22 @@ static FAMILIES: [Family; COUNT] = [
 pub(crate) const COUNT: usize = 12;
 /// The path of the list of stored completions, where completions are made as well.
 const STORED_COMPLETIONS: &str = "/v1/chat/completions";
+/// The path of Anthropic's batches.
+const MESSAGE_BATCHES: &str = "/v1/messages/batches";
 const FINE_TUNING: &str = "/v1/fine_tuning";
 
 impl Family {
     /// Returns the name in restrictions of keys, logs and metrics.
     pub(crate) fn name(&self) -> &'static str {
         name_of(self.template)
+    }
+}
+
+impl Resource {
+    /// Returns whether a response describes batches of messages.
+    pub(crate) fn describes_message_batches(&self) -> bool {
+        let has_results = self.template.ends_with("/results");
+        self.family.template == MESSAGE_BATCHES && !has_results
     }
 }
 

@@ -322,6 +322,37 @@ fn ten_thousand_models_make_no_series() {
 }
 
 #[test]
+fn a_family_of_resources_is_one_series() {
+    let usage = json!({"prompt_tokens": 7, "completion_tokens": 9});
+    let provider = Provider::with_response(200, json!({"model": "m", "usage": usage}));
+    let server = Server::with_loopback_egress(&[LISTEN]);
+    let metrics = Metrics::of(&server);
+    let key = two_dialect_key(&server, &provider);
+    let paths = [
+        "/v1/vector_stores",
+        "/v1/vector_stores/vs_canary",
+        "/v1/vector_stores/vs_canary/files/file-canary",
+    ];
+    for (index, path) in paths.into_iter().enumerate() {
+        metrics.finish(&format!("id-{index}"), Request::get(path).bearer(&key));
+    }
+
+    let series = metrics.series();
+
+    let requests = r#"aisbreaker_requests_total{route="/v1/vector_stores",status="200"}"#;
+    assert_eq!(series[requests], 3.0, "{series:?}");
+    let calls = r#"aisbreaker_provider_calls_total{provider="openai.com",operation="vector_stores",outcome="ok"}"#;
+    assert_eq!(series[calls], 3.0, "{series:?}");
+    let names: Vec<_> = series.keys().collect();
+    assert!(!format!("{names:?}").contains("canary"), "{names:?}");
+    // The usage in a stored object is of a request that was counted.
+    let has_tokens = names
+        .iter()
+        .any(|name| name.starts_with("aisbreaker_tokens_total"));
+    assert!(!has_tokens, "{names:?}");
+}
+
+#[test]
 fn nothing_of_a_request_or_an_answer_is_in_the_metrics() {
     let provider = Provider::start(|_, wire| {
         let body = json!({"error": {"message": "canary", "type": "canary", "code": "canary"}});

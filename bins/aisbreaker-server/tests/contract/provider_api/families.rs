@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Provider, ReceivedRequest, Request, Response, Server,
+    Provider, ReceivedRequest, Request, Response, Server, ample_quotas,
     families::ResourceRequest,
+    grant,
     provider_api::{ANTHROPIC_SECRET, OPENAI_SECRET, post_with_key, two_dialect_key},
 };
 
@@ -299,4 +300,67 @@ fn a_request_for_resources_leaves_the_query_without_keys() {
 
     assert_eq!(response.status, 400, "{response:?}");
     assert!(provider.requests().is_empty());
+}
+
+#[test]
+fn the_results_of_a_batch_are_fetched_from_this_server() {
+    let url = "https://api.anthropic.com/v1/messages/batches/msgbatch_1/results";
+    let provider = Provider::start(move |received, wire| match &*received.target {
+        "/v1/messages/batches/msgbatch_1/results" => {
+            let line = format!("{{\"custom_id\":\"a\",\"results_url\":\"{url}\"}}\n");
+            wire.respond(200, &[("Content-Type", "application/json")], &line);
+        }
+        _ => {
+            let batch = format!("{{\"id\" : 1.50, \"results_url\": \"{url}\"}}");
+            let fields = [("Content-Type", "application/json"), ("request-id", "r")];
+            wire.respond(200, &fields, &batch);
+        }
+    });
+    let server = Server::with_loopback_egress(&[]);
+    let key = two_dialect_key(&server, &provider);
+    let expected = r#"{"id" : 1.50, "results_url": "/v1/messages/batches/msgbatch_1/results"}"#;
+    for (method, path) in [
+        ("GET", "/v1/messages/batches"),
+        ("POST", "/v1/messages/batches"),
+        ("GET", "/v1/messages/batches/msgbatch_1"),
+        ("POST", "/anthropic/v1/messages/batches/msgbatch_1/cancel"),
+    ] {
+        let response = server.send(&Request::new(method, path).bearer(&key));
+
+        assert_eq!(
+            (response.status, response.text()),
+            (200, expected),
+            "{path}"
+        );
+        assert_eq!(response.header("request-id"), Some("r"), "{path}");
+    }
+    // The results are the provider's, byte for byte.
+    let path = "/v1/messages/batches/msgbatch_1/results";
+    let results = server.send(&Request::get(path).bearer(&key));
+    assert!(results.text().contains(url), "{results:?}");
+}
+
+#[test]
+fn another_server_has_the_resources_of_its_key() {
+    let provider = Provider::with_response(200, json!({"id": "file-1"}));
+    let next = Server::with_loopback_egress(&[("AUTH_ENCRYPTION_KEYPHRASE", "the next server's")]);
+    let server = Server::with_loopback_egress(&[]);
+    let secrets = json!([
+        {"serviceId": "chat:openai.com", "authSecret": OPENAI_SECRET, "url": provider.url()},
+    ]);
+    let mut limited = grant(&ample_quotas(), &secrets);
+    limited["restrict"] = json!({"operations": ["chat/completions"]});
+    for (inner, status) in [(grant(&ample_quotas(), &secrets), 200), (limited, 403)] {
+        let inner = next.mint_at("127.0.0.1", &inner);
+        let key = server.mint_with_secrets(&json!([
+            {"serviceId": "chat:openai.com", "authSecret": inner, "url": next.url()},
+        ]));
+
+        let response = server.send(&Request::get("/v1/files/file-1").bearer(&key));
+
+        assert_eq!(response.status, status, "{response:?}");
+    }
+    let received = provider.only_request();
+    assert_eq!(received.target, "/v1/files/file-1");
+    assert_sent_to(&received, false);
 }

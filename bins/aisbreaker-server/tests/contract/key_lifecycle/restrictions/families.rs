@@ -7,6 +7,7 @@ use super::mint;
 use crate::support::{
     Provider, Request, Response, Server, ample_quotas,
     families::ResourceRequest,
+    offline_key,
     provider_api::{CHAT, post_with_key},
     quotas,
 };
@@ -225,11 +226,18 @@ fn the_holder_of_a_key_cannot_name_more_operations() {
     ];
     for (row, grant, restrict, expected) in rows {
         let parent = mint(&server, &ample_quotas(), grant.clone(), &restrict);
-        let key_for = |family: &str| {
+        let exchanged = |family: &str| {
             let more = json!({"operations": [family, "chat/completions"]});
             child(&server, &parent, &more)
         };
-        assert_families((row, &server, &provider), key_for, expected);
+        assert_families((row, &server, &provider), exchanged, expected);
+        let nested = |family: &str| {
+            let more = json!([{"operations": [family, "chat/completions"]}]);
+            let mut claims = offline_key::claims(&json!({"restrict": more}));
+            claims["parent"] = json!(parent);
+            offline_key::seal(&server, &claims)
+        };
+        assert_families((row, &server, &provider), nested, expected);
     }
 }
 
