@@ -17,6 +17,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::{
     error::{CollectError, SendError, Stage},
+    local_body::LocalBody,
     memory_budget::{MemoryBudget, MemoryReservation},
     observer::{ExchangeEnd, Observed},
     pool::Lease,
@@ -33,7 +34,18 @@ use crate::{
 /// [`SendError::Cut`]. A body that [announces neither](crate::is_framed) lasts until the connection
 /// closes. The client cannot know whether it is whole, even over TLS, since the TLS library does
 /// not report a missing closure alert. Its content must show that.
-pub struct Body {
+///
+/// A [local](Body::local) body comes from no server.
+pub struct Body(Source);
+
+/// Where the frames come from.
+enum Source {
+    Received(ReceivedBody),
+    Local(LocalBody),
+}
+
+/// A body that comes from a server.
+struct ReceivedBody {
     /// `None` after an error.
     incoming: Option<Incoming>,
     idle_timeout: Duration,
@@ -64,7 +76,7 @@ impl Body {
         if incoming.is_end_stream() {
             observed.end(ExchangeEnd::Complete);
         }
-        Self {
+        Self(Source::Received(ReceivedBody {
             incoming: Some(incoming),
             idle_timeout,
             waiting_since: None,
@@ -74,13 +86,29 @@ impl Body {
             lease,
             observed,
             request: None,
-        }
+        }))
+    }
+
+    /// Creates a body without a server: each frame is one of these pieces, taken when the reader asks
+    /// for it.
+    ///
+    /// `length` is the number of bytes of all pieces, if it is known. `budget` is charged if the body
+    /// is collected.
+    #[must_use]
+    pub fn local(
+        pieces: impl Iterator<Item = Bytes> + Send + 'static,
+        length: Option<u64>,
+        budget: MemoryBudget,
+    ) -> Self {
+        Self(Source::Local(LocalBody::new(pieces, length, budget)))
     }
 
     /// Sets the body of the request, if it is streamed: while the rest of it is sent, the response
     /// may pause.
     pub(crate) fn beside_request(mut self, request: Option<Arc<StreamedBody>>) -> Self {
-        self.request = request;
+        if let Source::Received(received) = &mut self.0 {
+            received.request = request;
+        }
         self
     }
 
@@ -88,13 +116,19 @@ impl Body {
     /// ([`Bounds::max_collected_bytes`](crate::Bounds::max_collected_bytes)).
     #[must_use]
     pub fn max_collected_bytes(&self) -> usize {
-        self.max_collected_bytes
+        match &self.0 {
+            Source::Received(received) => received.max_collected_bytes,
+            Source::Local(_) => usize::MAX,
+        }
     }
 
     /// Returns the budget that is charged for collected bytes.
     #[must_use]
     pub fn budget(&self) -> &MemoryBudget {
-        &self.budget
+        match &self.0 {
+            Source::Received(received) => &received.budget,
+            Source::Local(local) => local.budget(),
+        }
     }
 
     /// Collects the whole body. Returns it with the reservation that it holds of the budget; keep
@@ -110,12 +144,12 @@ impl Body {
     /// # Cancel safety
     /// Dropping the future drops the body.
     pub async fn collect_bounded(mut self) -> Result<(Bytes, MemoryReservation), CollectError> {
-        let limit_bytes = self.max_collected_bytes;
+        let limit_bytes = self.max_collected_bytes();
         let too_long = CollectError::TooLong { limit_bytes };
         if self.size_hint().lower() > u64::try_from(limit_bytes).unwrap_or(u64::MAX) {
             return Err(too_long);
         }
-        let mut reservation = self.budget.reservation();
+        let mut reservation = self.budget().reservation();
         let mut first = Bytes::new();
         let mut joined = BytesMut::new();
         while let Some(frame) = self.frame().await {
@@ -143,7 +177,9 @@ impl Body {
         };
         Ok((whole, reservation))
     }
+}
 
+impl ReceivedBody {
     /// Becomes ready when the caller has waited for the next frame as long as it may.
     fn poll_idle_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
@@ -169,17 +205,12 @@ impl Body {
         self.timer = None;
         Poll::Ready(Some(Err(self.observed.end_with(error))))
     }
-}
-
-impl http_body::Body for Body {
-    type Data = Bytes;
-    type Error = SendError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
-        let this = &mut *self;
+        let this = self;
         let (Some(incoming), Some(connection)) = (&mut this.incoming, &mut this.lease.connection)
         else {
             return Poll::Ready(None);
@@ -219,6 +250,35 @@ impl http_body::Body for Body {
         match &self.incoming {
             Some(incoming) => incoming.size_hint(),
             None => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = SendError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
+        match &mut self.0 {
+            Source::Received(received) => received.poll_frame(cx),
+            Source::Local(local) => Poll::Ready(local.next().map(|piece| Ok(Frame::data(piece)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Source::Received(received) => received.is_end_stream(),
+            Source::Local(local) => local.is_over(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Source::Received(received) => received.size_hint(),
+            Source::Local(local) => local.size_hint(),
         }
     }
 }

@@ -29,6 +29,7 @@ mod dial;
 mod error;
 mod headers;
 mod limits;
+mod local_body;
 mod memory_budget;
 mod observer;
 mod origin;

@@ -71,6 +71,18 @@ impl Payload {
         }
     }
 
+    /// Returns the body in one piece, copied unless it is one already; `None` if it is streamed.
+    #[must_use]
+    pub fn into_bytes(self) -> Option<Bytes> {
+        let Content::Whole([first, second, third]) = self.0 else {
+            return None;
+        };
+        if second.is_empty() && third.is_empty() {
+            return Some(first);
+        }
+        Some([first, second, third].concat().into())
+    }
+
     pub(crate) fn into_content(self) -> Content {
         self.0
     }
