@@ -73,8 +73,6 @@ pub(crate) struct CalledModel<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum CalledService<'a> {
     Provider(&'a Provider),
-    /// A service of this server that costs nothing.
-    Free,
     /// Another service, whose price is not known.
     Other(&'a str),
 }
@@ -83,7 +81,6 @@ impl CalledService<'_> {
     fn name(&self) -> &str {
         match self {
             Self::Provider(provider) => &provider.id,
-            Self::Free => "this server",
             Self::Other(name) => name,
         }
     }
@@ -124,7 +121,6 @@ impl Budgets {
     pub(crate) fn price(&self, model: &CalledModel<'_>) -> Option<Price> {
         match model.service {
             CalledService::Provider(provider) => self.prices.find(provider, model.name),
-            CalledService::Free => Some(Price::free()),
             CalledService::Other(_) => None,
         }
     }

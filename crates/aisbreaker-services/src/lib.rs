@@ -18,6 +18,7 @@
 mod call_failure;
 mod credentials;
 mod destination;
+mod dummy_api;
 mod endpoint;
 mod error;
 mod json_scan;
@@ -41,10 +42,12 @@ pub use aisbreaker_egress as egress;
 pub use call_failure::CallFailure;
 pub use credentials::{Allowance, Credential, Credentials, SealedSecret, ServiceRestrictions};
 pub use destination::Destination;
+pub use dummy_api::DUMMY_MODELS;
 pub use endpoint::{Endpoint, PathJoin, SecretNeed};
 pub use error::{ErrorDetail, ServiceError, is_retryable_status};
 pub use providers::{
-    AuthScheme, Dialect, DialectConfig, InvalidProvider, Provider, ProviderRows, Providers,
+    AuthScheme, DUMMY_PROVIDER, Dialect, DialectConfig, InvalidProvider, Provider, ProviderRows,
+    Providers,
 };
 pub use relay::{ForwardedRequest, Relay};
 pub use secret::{mask, secret_header};

@@ -26,7 +26,7 @@ pub use self::{
     operator::{InvalidPrice, OperatorPrices},
     price::{Price, PricedReservation},
 };
-use crate::Provider;
+use crate::{Provider, dummy_api};
 
 const SECONDS_OF_DAY: u64 = 86_400;
 
@@ -59,9 +59,13 @@ impl Prices {
     ///
     /// The operator's rows come first, then the built-in ones. Of either, the row of the exact name
     /// counts, or else the row of the name without the date at its end (`gpt-4o-2024-08-06`), or
-    /// else the row of the longest prefix (`gpt-4o*`). Upper and lower case are the same.
+    /// else the row of the longest prefix (`gpt-4o*`). Upper and lower case are the same. The dummy
+    /// costs nothing.
     #[must_use]
     pub fn find(&self, provider: &Provider, model: &str) -> Option<Price> {
+        if provider.is_dummy() {
+            return Some(Price::free(dummy_api::MAX_OUTPUT_TOKENS.into()));
+        }
         let model = names::canonical(model);
         let of_operator = find_in(&self.operator, &provider.id, &model);
         of_operator

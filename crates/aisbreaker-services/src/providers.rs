@@ -15,12 +15,24 @@ pub use self::{
 use crate::usage::UsageRule;
 
 const BUILTIN: &str = include_str!("providers.toml");
+/// The name of the dummy, a provider that answers without a network.
+pub const DUMMY_PROVIDER: &str = "dummy";
+/// The dummy, which is no row of the table: it is called without a network.
+const DUMMY_ROWS: &str = r#"
+[[provider]]
+id = "dummy"
+openai = "/v1"
+anthropic = "/v1"
+secret = "optional"
+stream_usage = true
+"#;
 
 /// The provider table; cheap to clone.
 #[derive(Clone)]
 pub struct Providers {
     rows: Arc<Vec<Arc<Provider>>>,
     usage: Arc<BTreeMap<String, Arc<UsageRule>>>,
+    dummy: Option<Arc<Provider>>,
 }
 
 impl Providers {
@@ -30,12 +42,29 @@ impl Providers {
         let empty = Self {
             rows: Arc::default(),
             usage: Arc::default(),
+            dummy: None,
         };
         // A test checks that the table is valid.
         let Ok(rows) = toml::from_str(BUILTIN) else {
             return empty;
         };
-        empty.with_rows(rows).unwrap_or(empty)
+        let Ok(table) = empty.with_rows(rows) else {
+            return empty;
+        };
+        Self {
+            dummy: table.read_dummy(),
+            ..table
+        }
+    }
+
+    fn read_dummy(&self) -> Option<Arc<Provider>> {
+        let rows: ProviderRows = toml::from_str(DUMMY_ROWS).ok()?;
+        let row = rows.providers.into_iter().next()?;
+        let provider = row.into_provider(&self.usage).ok()?;
+        Some(Arc::new(Provider {
+            is_dummy: true,
+            ..provider
+        }))
     }
 
     /// Returns this table with more rows. A row with an id or alias that is in the table already
@@ -59,20 +88,28 @@ impl Providers {
         Ok(Self {
             rows: Arc::new(rows),
             usage: Arc::new(usage),
+            dummy: self.dummy.clone(),
         })
     }
 
-    /// Returns the rows in their order.
+    /// Returns the rows in their order, without the dummy.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Provider>> {
         self.rows.iter()
     }
 
-    /// Returns the provider with this id or alias.
+    /// Returns the dummy, unless a row has its name.
+    #[must_use]
+    pub fn dummy(&self) -> Option<&Arc<Provider>> {
+        let provider = self.find(DUMMY_PROVIDER)?;
+        provider.is_dummy().then_some(provider)
+    }
+
+    /// Returns the provider with this id or alias. A row with the name of the dummy takes its place.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Arc<Provider>> {
-        self.rows
-            .iter()
-            .find(|provider| provider.names().any(|known| known == name))
+        let is_named = |provider: &&Arc<Provider>| provider.names().any(|known| known == name);
+        let row = self.rows.iter().find(is_named);
+        row.or_else(|| self.dummy.as_ref().filter(is_named))
     }
 
     /// Returns the first provider that supports this dialect.

@@ -9,12 +9,13 @@ use std::{collections::HashMap, sync::Arc};
 use aisbreaker_api::{ErrorObject, Origin, ServiceId};
 use aisbreaker_egress::{Body, Client, Outgoing, Policy, Upgrade};
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, response};
+use http::{HeaderValue, Response, StatusCode, response};
 use tokio::time::Instant;
 
 use crate::{
     credentials::Credentials,
     destination::Destination,
+    dummy_api,
     endpoint::{Endpoint, PathJoin},
     error::ServiceError,
     providers::{Dialect, Provider, Providers},
@@ -118,7 +119,8 @@ impl Relay {
         self.client.deadline()
     }
 
-    /// Forwards a request and waits for the head of the response, whatever its status is.
+    /// Forwards a request and waits for the head of the response, whatever its status is. A request
+    /// to the dummy is answered here, without a network.
     ///
     /// # Errors
     /// The [`ServiceError`] that applies, but never [`ServiceError::Provider`].
@@ -129,6 +131,9 @@ impl Relay {
         &self,
         request: ForwardedRequest<'_>,
     ) -> Result<(response::Parts, Body), ServiceError> {
+        if request.provider.is_dummy() {
+            return dummy_api::call(request);
+        }
         let id = request.service_id;
         let (destination, outgoing) = self.prepare(request)?;
         let explain = |error| explain(id, &destination, error);
@@ -159,6 +164,10 @@ impl Relay {
         request: ForwardedRequest<'_>,
         protocol: HeaderValue,
     ) -> Result<Upgrade, ServiceError> {
+        if request.provider.is_dummy() {
+            let (parts, body) = dummy_api::call(request)?;
+            return Ok(Upgrade::Refused(Response::from_parts(parts, body)));
+        }
         let id = request.service_id;
         let (destination, outgoing) = self.prepare(request)?;
         match upgrade(&self.client, &destination, protocol, outgoing).await {

@@ -18,13 +18,13 @@
 mod anthropic;
 mod choose_engine;
 mod conversation;
-mod dummy;
+pub(crate) mod dummy;
 mod echo;
 mod event_stream;
 mod filter;
 mod gemini;
 mod http_exchange;
-mod images;
+pub(crate) mod images;
 mod logging;
 mod media_type;
 mod mirror;

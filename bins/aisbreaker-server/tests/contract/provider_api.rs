@@ -5,6 +5,7 @@ mod body_formats;
 mod broken_connections;
 mod complete_urls;
 mod credentials;
+mod dummy;
 mod early_answers;
 mod errors;
 mod fallback;

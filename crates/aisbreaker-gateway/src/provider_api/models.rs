@@ -1,7 +1,7 @@
 //! `GET /v1/models`: one list of the models of all services of a key, in the dialect of the caller.
 //!
 //! A model has the name under which it can be used: its own where a bare name leads to its provider,
-//! else `vendor/model`.
+//! else `vendor/model`. The models of the dummy come last.
 
 mod cache;
 mod listed_model;
@@ -9,7 +9,10 @@ mod listed_model;
 use std::{sync::Arc, time::Duration};
 
 use aisbreaker_egress::{MemoryReservation, Outgoing};
-use aisbreaker_services::{Dialect, ForwardedRequest, ProviderCalls, ServiceError, Trace};
+use aisbreaker_services::{
+    Credentials, DUMMY_MODELS, DUMMY_PROVIDER, Dialect, ForwardedRequest, ProviderCalls,
+    ServiceError, Trace,
+};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -20,7 +23,7 @@ use tokio::time::timeout;
 pub(crate) use self::cache::ModelListCache;
 use self::{
     cache::CacheKey,
-    listed_model::{ListedModel, alias_model, encode_list},
+    listed_model::{ListedModel, alias_model, encode_list, named_model},
 };
 use super::{
     ProviderApi,
@@ -128,8 +131,10 @@ impl ProviderApi {
         let mut services = resolver.all();
         services.truncate(MAX_SERVICES);
         let aliases = usable_aliases(caller, &resolver, query.dialect);
+        let dummies = dummy_models(&resolver);
         // A restricted key may have a list without models: it shows what the key may call.
-        if services.is_empty() && aliases.is_empty() && !resolver.is_restricted() {
+        let has_any = !(services.is_empty() && aliases.is_empty() && dummies.is_empty());
+        if !has_any && !resolver.is_restricted() {
             let problem = "the key has no service whose models can be listed";
             return Err(resolver.no_service(problem).into());
         }
@@ -153,10 +158,15 @@ impl ProviderApi {
                 }
             }
         }
-        if let (true, Some(error)) = (models.is_empty(), first_error) {
+        // A caller without a key may have no account at all, and gets what it can call.
+        let is_key = matches!(caller.credentials, Credentials::Sealed { .. });
+        if let (true, Some(error)) = (models.is_empty(), first_error)
+            && (is_key || dummies.is_empty())
+        {
             return Err(error.into());
         }
         models.extend(aliases);
+        models.extend(dummies);
         let list = Bytes::from(encode_list(&models, query.dialect));
         if let (true, Some(cache_key)) = (is_complete, cache_key) {
             self.model_lists.put(cache_key, query.now, list.clone());
@@ -333,6 +343,15 @@ fn usable_aliases(caller: &Caller, resolver: &Resolver<'_>, dialect: Dialect) ->
         }
     }
     models
+}
+
+/// Returns the models of the dummy that can be called.
+fn dummy_models(resolver: &Resolver<'_>) -> Vec<ListedModel> {
+    let names = DUMMY_MODELS
+        .into_iter()
+        .filter(|name| resolver.leads_to_dummy(name));
+    let listed = |name| ListedModel::new(named_model(name, name, DUMMY_PROVIDER), resolver.dialect);
+    names.filter_map(listed).collect()
 }
 
 /// Returns whether an alias leads to a service that can be called.

@@ -2,6 +2,7 @@
 //!
 //! - An alias of the key stands for a service id.
 //! - A service id (`chat:openai.com/gpt-4o`, or `openai.com/gpt-4o` without its task) names itself.
+//! - `dummy` and `dummy/...` are models of `chat:dummy`, which no key needs an entry for.
 //! - Anything else is the bare name of a model, which goes to the first service of the key whose
 //!   provider speaks the dialect.
 //!
@@ -15,11 +16,14 @@
 //! A secret for one engine is not used there, since nothing would hold the request to the engine,
 //! unless the key was minted for that family of resources.
 
+mod dummy;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use aisbreaker_api::{ServiceId, ServicePattern};
 use aisbreaker_services::{
-    Allowance, Credential, Credentials, Dialect, Provider, Providers, SealedSecret, SecretNeed,
+    Allowance, Credential, Credentials, DUMMY_PROVIDER, Dialect, Provider, Providers, SealedSecret,
+    SecretNeed,
 };
 use aisbreaker_token::ModelAlias;
 
@@ -188,7 +192,8 @@ impl<'a> Resolver<'a> {
         }
         let vendor = model.split('/').next()?;
         // Without a dot it may be a model such as `openai/gpt-4o`, which resellers have.
-        let is_known = vendor.contains('.') && self.providers.find(vendor).is_some();
+        let is_known = vendor == DUMMY_PROVIDER
+            || (vendor.contains('.') && self.providers.find(vendor).is_some());
         let is_in_key = || {
             let mut entries = self.entries();
             entries.any(|entry| vendor_of(&entry.pattern) == Some(vendor))
@@ -210,6 +215,9 @@ impl<'a> Resolver<'a> {
         };
         if self.called_dialect(provider).is_none() {
             return Err(self.no_service(&self.other_dialect(id, provider)));
+        }
+        if provider.is_dummy() {
+            return self.for_dummy(id, provider);
         }
         let Some(engine) = id.engine().or(provider.engine.as_deref()) else {
             return Err(self.no_service(&format!("{id} names no model; write {id}/<model>")));
@@ -362,6 +370,10 @@ impl<'a> Resolver<'a> {
             None => self.at_first_provider(model)?,
             Some(vendor) => {
                 let provider = self.providers.find(vendor)?;
+                // An entry for the dummy takes no models from the others.
+                if provider.is_dummy() {
+                    return None;
+                }
                 self.service(task, vendor, provider, model)?
             }
         };
@@ -397,6 +409,9 @@ impl<'a> Resolver<'a> {
     fn fallback(&self, id: &ServiceId, model: Option<&str>) -> Option<ResolvedService> {
         let vendor = id.vendor()?;
         let provider = self.providers.find(vendor)?;
+        if provider.is_dummy() {
+            return self.for_dummy(id, provider).ok();
+        }
         if id.task() == IMAGE && !self.operation.takes_image_services() {
             return None;
         }
@@ -485,10 +500,11 @@ impl<'a> Resolver<'a> {
     }
 
     /// Returns the services of the key that speak the dialect and of which some model is allowed, each
-    /// provider once.
+    /// provider once, without the dummy.
     pub(crate) fn all(&self) -> Vec<ResolvedService> {
         if let Credentials::None | Credentials::Caller(_) = self.credentials {
-            return Vec::from_iter(self.at_first_provider(None));
+            let first = self.at_first_provider(None);
+            return Vec::from_iter(first.filter(|service| self.is_usable(service)));
         }
         let mut all: Vec<ResolvedService> = Vec::new();
         for entry in self.entries() {

@@ -112,10 +112,12 @@ pub struct PricedReservation {
 }
 
 impl Price {
-    /// Returns the price of what costs nothing.
-    #[must_use]
-    pub fn free() -> Self {
-        Self(Arc::default())
+    /// Returns the price of a model that costs nothing, and writes no more tokens than this.
+    pub(super) fn free(max_output: u64) -> Self {
+        Self(Arc::new(Row {
+            max_output: Some(max_output),
+            ..Row::default()
+        }))
     }
 
     /// Returns what a call with these counts costs, in nano-dollars, rounded up once.

@@ -98,6 +98,8 @@ pub struct Provider {
     /// Whether requests in a dialect that the provider does not speak are translated, where that is
     /// possible.
     pub translate: bool,
+    /// Whether this is the dummy, which is called without a network.
+    pub(super) is_dummy: bool,
     pub(super) openai: Option<DialectConfig>,
     pub(super) anthropic: Option<DialectConfig>,
 }
@@ -120,6 +122,12 @@ impl Provider {
             Dialect::OpenAi => self.openai.as_ref(),
             Dialect::Anthropic => self.anthropic.as_ref(),
         }
+    }
+
+    /// Returns whether this is the dummy, which answers without a network and costs nothing.
+    #[must_use]
+    pub fn is_dummy(&self) -> bool {
+        self.is_dummy
     }
 
     /// Returns all names, the id first.

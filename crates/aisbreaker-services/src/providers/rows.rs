@@ -102,6 +102,7 @@ impl Row {
             headers,
             stream_usage: self.stream_usage,
             translate: self.translate,
+            is_dummy: false,
             openai,
             anthropic,
         })

@@ -12,7 +12,7 @@ use crate::{
     service::{Call, Event, EventStream, Reply, ReplyFuture, ReplyKind, Service},
 };
 
-const DEFAULT_GREETING: &str = "Hello";
+pub(crate) const DEFAULT_GREETING: &str = "Hello";
 /// The longest pause before each streamed piece, in milliseconds.
 const MAX_DELAY_MILLIS: u64 = 1000;
 /// The most pieces of one answer with a pause before them; a long text would take days otherwise.
@@ -41,10 +41,7 @@ fn greet(mut call: Call) -> Result<Reply, ServiceError> {
         Some(Input::Text(text)) => text.content.as_str(),
         Some(_) | None => "???",
     };
-    let text = format!(
-        "{greeting}, this is the reponse to '{question}' from DummyAssistantService ... \
-         To get a useful answer, choose a different service/serviceId ..."
-    );
+    let text = answer_to(question, greeting);
     match call.reply_kind() {
         ReplyKind::Final => Ok(Reply::Final(conversation.finish(vec![output(text)]))),
         ReplyKind::Stream => Ok(Reply::Stream(word_by_word(Words {
@@ -55,6 +52,14 @@ fn greet(mut call: Call) -> Result<Reply, ServiceError> {
             conversation,
         }))),
     }
+}
+
+/// Returns the text of the answer, in the words of the original.
+pub(crate) fn answer_to(question: &str, greeting: &str) -> String {
+    format!(
+        "{greeting}, this is the reponse to '{question}' from DummyAssistantService ... \
+         To get a useful answer, choose a different service/serviceId ..."
+    )
 }
 
 fn output(text: String) -> Output {

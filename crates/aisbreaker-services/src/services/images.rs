@@ -1,6 +1,6 @@
 //! The services that make images from a text.
 
-mod dummy;
+pub(crate) mod dummy;
 mod openai;
 mod stability;
 

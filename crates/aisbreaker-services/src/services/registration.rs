@@ -115,7 +115,8 @@ pub fn lacks_url(providers: &Providers, id: &ServiceId) -> bool {
         return true;
     }
     let provider = providers.find(vendor);
-    service.starts_with(CHAT) && provider.is_some_and(|provider| provider.url.is_none())
+    service.starts_with(CHAT)
+        && provider.is_some_and(|provider| provider.url.is_none() && !provider.is_dummy())
 }
 
 /// Adds the services with protocols of their own.

@@ -287,11 +287,7 @@ fn missing_key_error_says_which_key_is_needed() {
     let server = Server::start(&[]);
     let hint = "missing auth.secret; the API key must be a key of this server that has a secret for it, or that secret itself";
     let request = Request::new("POST", MESSAGES).json(&json!({"model": "m"}));
-    for request in [
-        request.clone(),
-        request.path(CHAT),
-        Request::get("/v1/models"),
-    ] {
+    for request in [request.clone(), request.path(CHAT)] {
         let response = server.send(&request);
         assert_eq!(
             (response.status, response.header("www-authenticate")),

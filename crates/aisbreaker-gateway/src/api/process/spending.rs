@@ -16,8 +16,6 @@ use crate::{
     pipeline::Admitted,
 };
 
-/// The vendor of the services that answer by themselves.
-const DUMMY: &str = "dummy";
 /// The vendor whose protocol is its own.
 const ANTHROPIC: &str = "anthropic.com";
 /// What the price of a model at another server is known under.
@@ -57,7 +55,6 @@ impl ProcessApi {
             service: match self.providers.find(vendor) {
                 _ if service.is_elsewhere => CalledService::Other(OTHER_SERVER),
                 Some(provider) => CalledService::Provider(provider),
-                None if vendor == DUMMY => CalledService::Free,
                 None => CalledService::Other(vendor),
             },
             name: service.service_id.engine().unwrap_or_default(),
@@ -88,7 +85,6 @@ fn refuse_other_models(call: &ProcessCall, accounts: &Accounts) -> Result<(), Se
 fn obeyed_caps(models: &[CalledModel<'_>]) -> ObeyedCaps {
     let speaks_openai = |model: &CalledModel<'_>| match model.service {
         CalledService::Provider(provider) => provider.id != ANTHROPIC,
-        CalledService::Free => true,
         CalledService::Other(_) => false,
     };
     match models.iter().all(speaks_openai) {

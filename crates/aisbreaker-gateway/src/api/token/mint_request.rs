@@ -12,6 +12,7 @@ use aisbreaker_api::{
     InvalidRequest, ServiceId, ServicePattern, ServiceUrl,
     read::{self, required, take},
 };
+use aisbreaker_services::DUMMY_PROVIDER;
 use aisbreaker_token::{
     Budgets, Grant, MAX_DELEGATION_DEPTH, ModelAlias, RequestLimits, RequestQuotas, Restriction,
     ServiceSecret,
@@ -443,7 +444,8 @@ impl Reader {
 fn alias_target(value: Value, path: &str) -> Result<String, InvalidRequest> {
     let target = string(value, path)?;
     let id = service_id(&target, path)?;
-    if id.vendor().is_none() || id.engine().is_none() {
+    let has_model = id.engine().is_some() || id.vendor() == Some(DUMMY_PROVIDER);
+    if id.vendor().is_none() || !has_model {
         return Err(InvalidRequest::new(
             path,
             "must be a service id with a model, such as 'chat:openai.com/gpt-4o'",

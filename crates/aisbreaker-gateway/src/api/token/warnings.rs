@@ -233,6 +233,10 @@ impl Review<'_> {
         if alias.translate {
             self.translation(&id, provider, &format!("{path}.translate"));
         }
+        // The dummy needs no entry.
+        if provider.is_dummy() {
+            return;
+        }
         let names: Vec<&str> = id.vendor().into_iter().chain(provider.names()).collect();
         let has_entry = names.iter().any(|name| {
             with_vendor(&id, name).is_some_and(|id| self.entries.first_match(&id).is_some())

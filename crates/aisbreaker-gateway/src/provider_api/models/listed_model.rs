@@ -34,11 +34,16 @@ impl ListedModel {
 pub(super) fn alias_model(alias: &str, target: &str) -> Map<String, Value> {
     let (_, after_task) = target.rsplit_once(':').unwrap_or(("", target));
     let (vendor, _) = after_task.split_once('/').unwrap_or((after_task, ""));
+    named_model(alias, target, vendor)
+}
+
+/// Returns a model of which no more is known than its names and its owner.
+pub(super) fn named_model(id: &str, display_name: &str, owner: &str) -> Map<String, Value> {
     let mut model = Map::new();
     for (name, text) in [
-        ("id", alias),
-        ("display_name", target),
-        ("owned_by", vendor),
+        ("id", id),
+        ("display_name", display_name),
+        ("owned_by", owner),
     ] {
         model.insert(name.to_owned(), Value::from(text));
     }

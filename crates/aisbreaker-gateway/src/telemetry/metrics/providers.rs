@@ -70,7 +70,7 @@ impl KnownProviders {
     pub(crate) fn add(&self, table: &Providers) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let mut by_name = (**self.by_name.load()).clone();
-        for row in table.iter() {
+        for row in table.iter().chain(table.dummy()) {
             let known = match all.iter().find(|known| known.name == row.id) {
                 Some(known) => Arc::clone(known),
                 None => {
@@ -299,7 +299,9 @@ mod tests {
         assert!(Arc::ptr_eq(&openai, &providers.find(Some("openai.com"))));
         assert_eq!(providers.find(Some("nobody.example")).name(), OTHER);
         assert_eq!(providers.find(None).name(), OTHER);
-        assert_eq!(providers.sorted().len(), table.iter().count() + 1);
+        let dummy = providers.find(Some("dummy"));
+        assert_eq!(dummy.name(), "dummy");
+        assert_eq!(providers.sorted().len(), table.iter().count() + 2);
     }
 
     #[test]

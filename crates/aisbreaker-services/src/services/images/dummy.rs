@@ -35,11 +35,19 @@ fn paint(mut call: Call) -> Result<Reply, ServiceError> {
     let kind = call.reply_kind();
     let conversation = Conversation::start(&call.service_id, &mut call.request)?;
     let prompt = prompt(&call.service_id, &conversation)?;
-    let png = encode(&pixels(&prompt))
+    let png = picture_of(&prompt)
         .map_err(|error| ServiceError::Internal(ErrorDetail::from_source(error)))?;
     let image = OutputImage::base64(0, Base64::encode_string(&png));
     let response = conversation.finish_without_state(vec![Output::Image(image)]);
     Ok(whole_reply(response, kind))
+}
+
+/// Returns a PNG image of a text.
+///
+/// # Errors
+/// Those of the encoder, which are not expected.
+pub(crate) fn picture_of(prompt: &str) -> Result<Vec<u8>, png::EncodingError> {
+    encode(&pixels(prompt))
 }
 
 /// Returns the RGB pixels of a pattern in two colours, whose left half mirrors the right one.
@@ -75,7 +83,7 @@ fn encode(pixels: &[u8]) -> Result<Vec<u8>, png::EncodingError> {
 
 /// Returns the 64-bit FNV-1a hash, mixed so that similar texts have very different hashes. It is
 /// the same on every machine.
-fn hash(bytes: &[u8]) -> u64 {
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
     let fnv = bytes.iter().fold(0xcbf2_9ce4_8422_2325, step);
     let mixed = (fnv ^ fnv >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);

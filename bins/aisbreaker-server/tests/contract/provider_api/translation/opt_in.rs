@@ -198,7 +198,7 @@ fn a_list_of_models_has_the_translated_aliases() {
         let models = body["data"].as_array().unwrap().iter();
         let mut ids: Vec<&str> = models.map(|model| model["id"].as_str().unwrap()).collect();
         ids.sort_unstable();
-        let mut expected = [own, "claude", "gpt"];
+        let mut expected = [own, "claude", "gpt", "dummy", "dummy/echo"];
         expected.sort_unstable();
         assert_eq!(ids, expected);
     }
