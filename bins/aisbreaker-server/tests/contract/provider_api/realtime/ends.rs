@@ -1,9 +1,6 @@
 //! How a WebSocket ends: by either side, by the server, or by a broken connection.
 
-use std::{
-    sync::mpsc,
-    time::{Duration, Instant},
-};
+use std::{sync::mpsc, time::Duration};
 
 use serde_json::json;
 use tungstenite::{
@@ -217,10 +214,8 @@ fn an_open_websocket_is_not_evicted_for_a_new_connection() {
 
     // On a busy machine the first may not be given the place in time.
     let ping = Request::get("/api/v1/ping");
-    let deadline = Instant::now() + PATIENCE;
-    while server.send(&ping).status != 200 {
-        assert!(Instant::now() < deadline, "no connection gives way");
-    }
+    let is_served = (0..1000).any(|_| server.send(&ping).status == 200);
+    assert!(is_served, "no connection gives way");
     assert_eq!(idle.read_to_end(), b"", "the other one gave way");
     websocket.send("still here".into()).unwrap();
     assert_eq!(websocket.read().unwrap().to_text().unwrap(), "still here");
