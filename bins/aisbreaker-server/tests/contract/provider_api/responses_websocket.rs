@@ -207,7 +207,7 @@ fn a_message_that_the_key_or_the_server_does_not_allow_is_refused() {
     assert_eq!(sent.try_iter().count(), 0);
 }
 
-/// Codex goes on over HTTP after 426 without a complaint, and after no other status.
+/// Codex goes on over HTTP at once after 426, and after no other status.
 #[track_caller]
 fn assert_http_only(row: &str, response: &Response, message: &str) {
     assert_eq!(response.status, 426, "{row}: {response:?}");

@@ -1,5 +1,5 @@
-//! Where the Responses API has no WebSocket: 426, after which its clients go on over HTTP without a
-//! complaint. Any other error of a handshake they report or repeat.
+//! Where the Responses API has no WebSocket: 426, after which its clients go on over HTTP at once. Any
+//! other error of a handshake they report or repeat.
 
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
