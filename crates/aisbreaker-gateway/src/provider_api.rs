@@ -7,6 +7,7 @@
 //! - `resolve` finds the services to call;
 //! - `model` finds and replaces the model in a body;
 //! - `headers` filters header fields in both directions;
+//! - `proxied_request` is a request to forward, with what each service gets of it;
 //! - `spending` reserves what a request may cost;
 //! - `socket` opens a WebSocket;
 //! - `models` lists the models of all services;
@@ -24,6 +25,7 @@ mod headers;
 pub(crate) mod model;
 mod models;
 mod provider_body;
+mod proxied_request;
 pub(crate) mod resolve;
 pub(crate) mod socket;
 mod spending;
@@ -40,13 +42,13 @@ use http::{Method, Response, header::CONTENT_TYPE, request::Parts};
 use http_body::Body;
 
 pub(crate) use self::socket::SocketRequest;
-pub use self::{forward::ProxiedRequest, models::ModelListQuery};
 use self::{
     model::{model_and_stream_in, model_in},
     models::ModelListCache,
     spending::obeyed_caps,
     usage_request::{UsageRequest, wants_usage},
 };
+pub use self::{models::ModelListQuery, proxied_request::ProxiedRequest};
 use crate::{
     budgets::{
         Budgets,

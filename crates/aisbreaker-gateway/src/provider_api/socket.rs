@@ -20,8 +20,9 @@ use self::{query::QueryModel, requests::Sender};
 use super::{
     ProviderApi,
     error::ProviderApiError,
-    forward::{ProviderResponse, ProxiedRequest},
+    forward::ProviderResponse,
     headers,
+    proxied_request::ProxiedRequest,
     resolve::{ResolvedService, Resolver, Unresolved},
     usage_request::UsageRequest,
 };

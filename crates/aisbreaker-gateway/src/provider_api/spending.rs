@@ -4,7 +4,7 @@ use aisbreaker_api::InvalidRequest;
 use aisbreaker_services::{ProviderCalls, ServiceError};
 use aisbreaker_token::ReservePolicy;
 
-use super::{ProviderApi, forward::ProxiedRequest, resolve::ResolvedService};
+use super::{ProviderApi, proxied_request::ProxiedRequest, resolve::ResolvedService};
 use crate::{
     budgets::{
         CalledModel, CalledService, Reserved, Spending,

@@ -16,9 +16,10 @@ use serde_json::value::RawValue;
 use super::{
     ProviderApi,
     error::ProviderApiError,
-    forward::{ProxiedRequest, forgotten_dialect, is_error, note_answer},
+    forward::{forgotten_dialect, is_error, note_answer},
     headers::{self, dialects},
     provider_body::{ReadAnswer, read_answer, read_error},
+    proxied_request::ProxiedRequest,
     resolve::ResolvedService,
 };
 use crate::{
