@@ -23,7 +23,7 @@ fn answered(
         hops: 0,
         outgoing,
     };
-    super::call(request).unwrap()
+    call(request).unwrap()
 }
 
 /// Calls the dummy, and returns its status and its whole body.
