@@ -162,9 +162,8 @@ impl ProviderApi {
                 memory,
                 trace: log.trace(),
             };
-            return self
-                .serve_upload(pipeline, (request, head), body, log)
-                .await;
+            // Boxed, since most requests are no uploads.
+            return Box::pin(self.serve_upload(pipeline, (request, head), body, log)).await;
         }
         let request = (head, KeyUse::of(operation, &parts.method));
         let received = pipeline.permit_and_receive(request, body, &memory, log);

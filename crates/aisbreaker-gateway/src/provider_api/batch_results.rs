@@ -6,12 +6,12 @@
 
 use std::{ops::Range, sync::Arc};
 
-use aisbreaker_services::ServiceError;
+use aisbreaker_services::{CallInProgress, ServiceError};
 use bytes::{Bytes, BytesMut};
 use http::{Response, header::CONTENT_ENCODING, response};
 use memchr::memmem;
 
-use super::forward::{ProviderResponse, response_of};
+use super::forward::response_of;
 use crate::{
     memory::ClientMemory, request::media_type, response::ResponseBody, route::operation::Operation,
     telemetry::access_log::AccessLog,
@@ -38,16 +38,11 @@ pub(super) fn are_described(operation: Operation, parts: &response::Parts) -> bo
 /// # Errors
 /// Those of reading the body, which is held whole.
 pub(super) async fn respond(
-    provided: ProviderResponse<'_>,
+    (parts, body): (response::Parts, aisbreaker_egress::Body),
+    mut call: CallInProgress,
     memory: &Arc<ClientMemory>,
     log: &mut AccessLog,
 ) -> Result<Response<ResponseBody>, ServiceError> {
-    let ProviderResponse {
-        parts,
-        body,
-        mut call,
-        ..
-    } = provided;
     let (description, reservation) = match body.collect_bounded().await {
         Ok(collected) => collected,
         Err(error) => {

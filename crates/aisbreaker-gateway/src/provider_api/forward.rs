@@ -32,6 +32,7 @@ use crate::{
         usage_filter::UsageChunk,
         write_attempts, write_stream_headers,
     },
+    route::operation::Operation,
     telemetry::access_log::AccessLog,
     translation::Answers,
 };
@@ -93,7 +94,7 @@ impl ProviderApi {
         let attempts = Attempts::default();
         let records = (&attempts, &calls);
         let hold = reserved.as_mut().map(|reserved| &mut *reserved.hold);
-        let called = self
+        let (called, is_read_first) = self
             .call((request, translation), &services, admitted, (records, hold))
             .await;
         if let Some(last) = attempts.last() {
@@ -106,41 +107,18 @@ impl ProviderApi {
             Attempts::default()
         };
         log.set_attempts(reported.clone());
-        let provided = match called {
-            Ok(provided) => provided,
-            Err(error) => {
-                if let Some(reserved) = &mut reserved {
-                    settle_failure(&mut reserved.hold, &error);
-                }
-                let mut failure = request.failure(error);
+        let hold = reserved.as_mut().map(|reserved| &mut *reserved.hold);
+        // Nothing borrows what was called, so that this future does not hold it while it waits.
+        let outcome = if is_read_first {
+            Box::pin(self.read_and_respond(called, (request, log), hold)).await
+        } else {
+            self.respond(called, (request, log), hold)
+        };
+        let mut response = match outcome {
+            Ok(response) => response,
+            Err(mut failure) => {
                 write_attempts(&reported, &mut failure.headers);
                 return Err(failure);
-            }
-        };
-        drop(log.take_reservation());
-        let mut response = match provided.answers {
-            None if batch_results::are_described(request.operation, &provided.parts) => {
-                batch_results::respond(provided, &request.memory, log).await?
-            }
-            None => self.respond(provided, request, log)?,
-            Some(answers) => {
-                let answer = TranslatedAnswer {
-                    service: provided.service,
-                    answers,
-                    parts: provided.parts,
-                    body: provided.body,
-                    call: provided.call,
-                };
-                let hold = reserved.as_mut().map(|reserved| &mut *reserved.hold);
-                let response = self.respond_translated(answer, (request, log), hold);
-                match Box::pin(response).await {
-                    Ok(response) => response,
-                    Err(error) => {
-                        let mut failure = Failure::from(error);
-                        write_attempts(&reported, &mut failure.headers);
-                        return Err(failure);
-                    }
-                }
             }
         };
         write_attempts(&reported, response.headers_mut());
@@ -182,14 +160,15 @@ impl ProviderApi {
         Ok(resolver.resolve(model.as_deref())?)
     }
 
-    /// Calls one service after the other until one responds well enough.
+    /// Calls one service after the other until one responds well enough. Returns its response, and
+    /// whether its body is to be read before the client gets a response.
     async fn call<'a>(
         &self,
         (request, mut translation): (&ProxiedRequest<'_>, Option<Translation>),
         services: &'a [ResolvedService],
         admitted: &Admitted,
         ((attempts, calls), mut hold): ((&Attempts, &ProviderCalls), Option<&mut BudgetHold>),
-    ) -> Result<ProviderResponse<'a>, ServiceError> {
+    ) -> (Result<ProviderResponse<'a>, ServiceError>, bool) {
         let deadline = self.relay.deadline();
         let mut outcome: Option<Result<ProviderResponse<'a>, ServiceError>> = None;
         for service in services {
@@ -206,7 +185,10 @@ impl ProviderApi {
                 }
                 translation => translation,
             };
-            let path = request.path(service)?;
+            let path = match request.path(service) {
+                Ok(path) => path,
+                Err(error) => return (Err(error), false),
+            };
             let outgoing =
                 request.outgoing(service, (&path, translation.as_ref()), admitted, deadline);
             if let Some(Ok(failed)) = &mut outcome {
@@ -245,15 +227,66 @@ impl ProviderApi {
                 break;
             }
         }
-        match outcome {
-            Some(outcome) => outcome,
-            // Not expected: there is always a first service.
-            None => Err(ServiceError::Internal("no service to call".into())),
+        // Not expected: there is always a first service.
+        let no_service = || Err(ServiceError::Internal("no service to call".into()));
+        let called = outcome.unwrap_or_else(no_service);
+        let is_read_first = is_read_first(&called, request.operation);
+        (called, is_read_first)
+    }
+
+    /// Creates the response, whose body comes as the provider sends it.
+    fn respond(
+        &self,
+        called: Result<ProviderResponse<'_>, ServiceError>,
+        (request, log): (&ProxiedRequest<'_>, &mut AccessLog),
+        hold: Option<&mut BudgetHold>,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        match called {
+            Ok(provided) => {
+                drop(log.take_reservation());
+                Ok(self.pass_on(provided, request, log)?)
+            }
+            Err(error) => {
+                if let Some(hold) = hold {
+                    settle_failure(hold, &error);
+                }
+                Err(request.failure(error))
+            }
         }
     }
 
+    /// Creates the response to what is [read first](is_read_first).
+    async fn read_and_respond(
+        &self,
+        called: Result<ProviderResponse<'_>, ServiceError>,
+        (request, log): (&ProxiedRequest<'_>, &mut AccessLog),
+        hold: Option<&mut BudgetHold>,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let ProviderResponse {
+            service,
+            parts,
+            body,
+            call,
+            answers,
+        } = called?;
+        drop(log.take_reservation());
+        let Some(answers) = answers else {
+            let memory = &request.memory;
+            return Ok(batch_results::respond((parts, body), call, memory, log).await?);
+        };
+        let answer = TranslatedAnswer {
+            service,
+            answers,
+            parts,
+            body,
+            call,
+        };
+        let response = self.respond_translated(answer, (request, log), hold);
+        Ok(response.await?)
+    }
+
     /// Creates the response, with the provider's status, fields and bytes.
-    pub(super) fn respond(
+    pub(super) fn pass_on(
         &self,
         provided: ProviderResponse<'_>,
         request: &ProxiedRequest<'_>,
@@ -322,6 +355,16 @@ impl ProviderApi {
             BodyKind::Opaque => PassthroughBody::opaque(body, usage, memory),
         }
     }
+}
+
+/// Returns whether the body of a provider's response is read before the client gets a response.
+fn is_read_first(
+    called: &Result<ProviderResponse<'_>, ServiceError>,
+    operation: Operation,
+) -> bool {
+    called.as_ref().is_ok_and(|provided| {
+        provided.answers.is_some() || batch_results::are_described(operation, &provided.parts)
+    })
 }
 
 /// Has a response settle what is reserved for it. One that the provider refused has cost nothing.

@@ -304,7 +304,7 @@ impl ProviderApi {
                     call,
                     answers: None,
                 };
-                Ok((self.respond(provided, request, log)?, None))
+                Ok((self.pass_on(provided, request, log)?, None))
             }
         }
     }
