@@ -217,6 +217,9 @@ impl From<HandshakeError> for Failure {
                 "Sec-WebSocket-Protocol must be a list of tokens, with one key at most, as \
                  openai-insecure-api-key.<key>",
             ),
+            HandshakeError::Extensions => bad(
+                "Sec-WebSocket-Extensions must hold no key; send it in Authorization",
+            ),
             HandshakeError::Content => bad("the handshake of a WebSocket has no content"),
         }
     }

@@ -8,12 +8,10 @@ pub(super) mod dialects;
 mod families;
 
 use aisbreaker_services::{TRACEPARENT, TRACESTATE, TraceContext};
-use aisbreaker_token::PREFIX;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-use memchr::memmem;
+use http::{HeaderMap, HeaderName, header};
 
 use self::families::is_for_provider;
-use crate::form_urlencoded;
+use crate::request::credentials::holds_key;
 
 /// Hop-by-hop fields (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -114,17 +112,6 @@ pub(super) fn for_client(mut headers: HeaderMap) -> HeaderMap {
     headers
 }
 
-/// Returns whether a value holds an aisbreaker key, even percent-encoded as in a `Referer`.
-fn holds_key(value: &HeaderValue) -> bool {
-    if memmem::find(value.as_bytes(), PREFIX.as_bytes()).is_some() {
-        return true;
-    }
-    match value.to_str() {
-        Ok(text) if text.contains('%') => form_urlencoded::decode(text).contains(PREFIX),
-        Ok(_) | Err(_) => false,
-    }
-}
-
 /// Returns the fields that `Connection` declares to be hop-by-hop.
 fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
     let mut names = Vec::new();
@@ -143,6 +130,8 @@ fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -3,10 +3,14 @@
 use aisbreaker_egress::{API_KEY, X_API_KEY};
 use aisbreaker_services::{Dialect, services::SEALED_HEADER};
 use aisbreaker_token::PREFIX;
-use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
+use memchr::memmem;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::request::{error::RequestError, field::singleton};
+use crate::{
+    form_urlencoded,
+    request::{error::RequestError, field::singleton},
+};
 
 const SEALED: HeaderName = HeaderName::from_static(SEALED_HEADER);
 /// The fields of the providers' own SDKs, in place of `Authorization`.
@@ -58,6 +62,17 @@ pub(crate) fn is_key(bearer: &str) -> bool {
         }
     }
     false
+}
+
+/// Returns whether a value holds an aisbreaker key, even percent-encoded as in a `Referer`.
+pub(crate) fn holds_key(value: &HeaderValue) -> bool {
+    if memmem::find(value.as_bytes(), PREFIX.as_bytes()).is_some() {
+        return true;
+    }
+    match value.to_str() {
+        Ok(text) if text.contains('%') => form_urlencoded::decode(text).contains(PREFIX),
+        Ok(_) | Err(_) => false,
+    }
 }
 
 /// Returns the first key in a text, without quotes and whatever else may surround it; the whole text
@@ -162,7 +177,7 @@ pub(crate) fn or_subprotocol(
 
 /// A value that is not one word is unusable, unless it holds a key: that is refused as a key.
 fn with_secret(headers: &HeaderMap, secret: &str) -> Authorization {
-    if !is_key(secret) && !is_word(secret) {
+    if secret.is_empty() || (!is_key(secret) && !is_word(secret)) {
         return Authorization::Unusable;
     }
     let secret = SecretString::from(secret);
@@ -190,6 +205,16 @@ mod tests {
         for (text, key) in rows {
             assert_eq!(key_in(text), key, "{text}");
         }
+    }
+
+    #[test]
+    fn an_empty_subprotocol_is_no_credential() {
+        let empty = SecretString::from("");
+        let headers = HeaderMap::new();
+        let of = |fields| or_subprotocol(fields, Some(&empty), &headers);
+        assert!(matches!(of(Authorization::Absent), Authorization::Unusable));
+        let in_field = Authorization::Bearer(SecretString::from("sk-x"));
+        assert!(of(in_field).is_usable());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use openssl::sha::sha1;
 use secrecy::SecretString;
 
 use super::{
-    credentials::{Authorization, or_subprotocol},
+    credentials::{Authorization, holds_key, or_subprotocol},
     error::RequestError,
     field::singleton,
 };
@@ -63,6 +63,8 @@ pub(crate) enum HandshakeError {
     Key,
     /// A subprotocol is not a token, or the credential is there twice.
     Protocols,
+    /// An extension holds a key, which would go to the provider.
+    Extensions,
     /// The request has content.
     Content,
 }
@@ -99,15 +101,16 @@ impl Handshake {
             return Err(HandshakeError::Content.into());
         }
         let (protocols, secret) = protocols(headers)?;
+        let extensions = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).into_iter();
+        let extensions: Vec<_> = extensions.cloned().collect();
+        if extensions.iter().any(holds_key) {
+            return Err(HandshakeError::Extensions.into());
+        }
         Ok(Self {
             key: key.clone(),
             protocols,
             secret,
-            extensions: headers
-                .get_all(SEC_WEBSOCKET_EXTENSIONS)
-                .into_iter()
-                .cloned()
-                .collect(),
+            extensions,
         })
     }
 
@@ -154,6 +157,9 @@ impl Handshake {
             || !has_token(provider, CONNECTION, "upgrade")
             || accept.is_none_or(|accept| accept.as_bytes() != self.accept().as_bytes())
         {
+            return Err(InvalidAnswer);
+        }
+        if self.extensions.is_empty() && provider.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
             return Err(InvalidAnswer);
         }
         match provider.get(SEC_WEBSOCKET_PROTOCOL) {
@@ -205,7 +211,7 @@ fn protocols(headers: &HeaderMap) -> Result<(Vec<String>, Option<SecretString>),
             if !protocol.bytes().all(is_token_byte) {
                 return Err(HandshakeError::Protocols);
             }
-            match protocol.strip_prefix(KEY_PROTOCOL) {
+            match key_protocol(protocol) {
                 Some(_) if secret.is_some() => return Err(HandshakeError::Protocols),
                 Some(value) => secret = Some(SecretString::from(value)),
                 // A key elsewhere would go to the provider.
@@ -215,6 +221,13 @@ fn protocols(headers: &HeaderMap) -> Result<(Vec<String>, Option<SecretString>),
         }
     }
     Ok((protocols, secret))
+}
+
+/// Returns the credential in a subprotocol. In another case it is none to a provider either, but it
+/// must not go there.
+fn key_protocol(protocol: &str) -> Option<&str> {
+    let (name, secret) = protocol.split_at_checked(KEY_PROTOCOL.len())?;
+    name.eq_ignore_ascii_case(KEY_PROTOCOL).then_some(secret)
 }
 
 /// Returns whether a token can have this byte (RFC 9110 section 5.6.2).
@@ -392,6 +405,43 @@ mod tests {
             let outcome = with(&[("sec-websocket-protocol", wrong)]);
             assert!(outcome.is_err(), "{wrong}");
         }
+
+        let other_case = "realtime, OpenAI-Insecure-API-Key.sk-own";
+        let handshake = with(&[("sec-websocket-protocol", other_case)]).unwrap();
+        let mut fields = HeaderMap::new();
+        handshake.write_request(&mut fields);
+        assert_eq!(fields[SEC_WEBSOCKET_PROTOCOL], "realtime");
+        let secret = handshake.secret.as_ref().unwrap().expose_secret();
+        assert_eq!(secret, "sk-own");
+    }
+
+    #[test]
+    fn extensions_hold_no_key_and_are_selected_only_if_offered() {
+        for value in ["x; k=aisbreaker_a.b", "x, y=%61isbreaker_a"] {
+            let outcome = with(&[("sec-websocket-extensions", value)]);
+            assert!(outcome.is_err(), "{value}");
+        }
+        let offered = [("sec-websocket-extensions", "permessage-deflate")];
+        let answer = [
+            ("upgrade", "websocket"),
+            ("connection", "upgrade"),
+            ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+            ("sec-websocket-extensions", "permessage-deflate"),
+        ];
+        let answer = answer.map(|(name, value)| {
+            let name = HeaderName::from_static(name);
+            (name, HeaderValue::from_static(value))
+        });
+        let answer = HeaderMap::from_iter(answer);
+        let mut handshake = with(&offered).unwrap();
+        let is_valid = |handshake: &Handshake| {
+            let outcome = handshake.complete_answer(&answer, &mut HeaderMap::new());
+            outcome.is_ok()
+        };
+        assert!(is_valid(&handshake));
+        handshake.leave_out_extensions();
+        assert!(!is_valid(&handshake));
+        assert!(!is_valid(&with(&[]).unwrap()));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use super::{PATH, echoing_provider, key, key_with};
-use crate::support::{Provider, Server, provider_api::OPENAI_SECRET, websocket::handshake};
+use crate::support::{
+    Provider, Request, Server, provider_api::OPENAI_SECRET, websocket::handshake,
+};
 
 /// The subprotocols that browsers offer.
 fn protocols(key: &str) -> String {
@@ -86,6 +88,49 @@ fn a_secret_of_the_caller_goes_where_it_belongs() {
         assert_eq!(received.header("authorization"), Some(&*bearer));
         assert!(!format!("{received:?}").contains("sk-own"));
     }
+}
+
+#[test]
+fn neither_an_empty_credential_nor_an_extension_gets_anywhere() {
+    let provider = echoing_provider();
+    let server = Server::with_loopback_egress(&[]);
+    let key = key(&server, &provider);
+    let empty = handshake(PATH).header("Sec-WebSocket-Protocol", protocols(""));
+    assert_eq!(server.send(&empty).status, 401);
+    let extension = handshake(PATH)
+        .bearer(&key)
+        .header("Sec-WebSocket-Extensions", format!("x; key={key}"));
+    let response = server.send(&extension);
+    assert_eq!(response.status, 400, "{response:?}");
+    assert!(!format!("{response:?}").contains(&key), "{response:?}");
+    assert_eq!(provider.requests().len(), 0);
+
+    let in_other_case = protocols(&key).replace("openai-insecure", "OpenAI-Insecure");
+    let request = handshake(PATH).header("Sec-WebSocket-Protocol", in_other_case);
+    let (_, _websocket) = server.open_websocket(&request);
+    assert!(!format!("{:?}", provider.only_request()).contains(&key));
+}
+
+#[test]
+fn an_extension_that_nobody_offered_is_not_accepted() {
+    let provider = Provider::start(|request, wire| {
+        let _websocket = wire.agree(
+            request,
+            &[("Sec-WebSocket-Extensions", "permessage-deflate")],
+        );
+        wire.hold();
+    });
+    let server = Server::with_loopback_egress(&[]);
+    let key = key(&server, &provider);
+    let status = |request: Request| {
+        let mut connection = server.connect();
+        connection.write(&request.to_bytes());
+        connection.head().status
+    };
+    let open = || handshake(PATH).bearer(&key);
+    assert_eq!(status(open()), 502);
+    let offered = open().header("Sec-WebSocket-Extensions", "permessage-deflate");
+    assert_eq!(status(offered), 101);
 }
 
 #[test]
