@@ -65,7 +65,7 @@ impl Gateway {
     }
 
     /// Replaces the configuration and the services at once. A request in flight keeps those that it
-    /// began with.
+    /// began with. Open WebSockets are closed within 5 seconds, so that their clients connect anew.
     ///
     /// What is counted, held, sized or opened stays as it is. So these fields of `config` are ignored:
     /// `max_body_bytes`, `max_upload_bytes`, `body_timeout`, `max_requests`, `memory_budget`, `max_client_bytes`,
@@ -73,7 +73,8 @@ impl Gateway {
     /// `saved_counters`, `ceiling_log`, `saved_ceilings` and `span_sink`.
     pub fn reconfigure(&self, config: Config, registry: Registry) {
         let Inner { surfaces, state } = &*self.0;
-        surfaces.store(Arc::new(Surfaces::new(config, registry, state)));
+        let new = Arc::new(Surfaces::new(config, registry, state));
+        surfaces.swap(new).mark_replaced();
         state.metrics.reloads.count_applied();
     }
 

@@ -1,6 +1,12 @@
 //! The surfaces of a gateway under one configuration, and which of them serves a request.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use aisbreaker_services::{Providers, Registry};
 use bytes::Bytes;
@@ -49,6 +55,8 @@ pub(crate) struct Surfaces {
     /// `None`: only the server's own API is served.
     pub(crate) provider_api: Option<ProviderApi>,
     describes_api: bool,
+    /// Whether another configuration holds by now.
+    is_replaced: AtomicBool,
 }
 
 impl Surfaces {
@@ -134,7 +142,17 @@ impl Surfaces {
                 ProviderApi::new(relay, state.keep_alive, budgets, websockets)
             }),
             describes_api: config.openapi,
+            is_replaced: AtomicBool::new(false),
         }
+    }
+
+    /// Tells what was begun with this configuration, and goes on, that another one holds from now on.
+    pub(crate) fn mark_replaced(&self) {
+        self.is_replaced.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.is_replaced.load(Ordering::Relaxed)
     }
 
     pub(crate) fn registry(&self) -> &Registry {

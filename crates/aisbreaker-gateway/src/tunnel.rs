@@ -29,7 +29,7 @@ use tokio::{
 pub(crate) use self::{
     close::CloseCode,
     limits::{KeyInUse, TunnelLimits},
-    requests::{Judge, RequestFilter},
+    requests::{FILTER_BYTES, Judge, RequestFilter},
 };
 use self::{
     close::{close_frame, masking_key},
@@ -44,7 +44,7 @@ use crate::{
     telemetry::{access_log::AccessLog, metrics::OpenWebSocket},
 };
 
-/// The memory that a tunnel holds in bytes.
+/// The memory that a tunnel holds in bytes, without a filter of requests.
 pub(crate) const TUNNEL_BYTES: usize = 2 * BUFFER_BYTES;
 /// How long both sides may take for what is left once a conversation ends.
 const CLOSE_TIME: Duration = Duration::from_secs(3);
@@ -68,6 +68,8 @@ pub(crate) struct LoggedTunnel {
     to_client: Direction,
     to_provider: Direction,
     ending: Ending,
+    /// The code of the provider's close frame, if the client had sent none.
+    closed_by_provider: Option<CloseCode>,
     /// Why a message was refused.
     refusal: Option<Failure>,
     _open: Option<OpenWebSocket>,
@@ -119,12 +121,16 @@ pub(crate) enum Reason {
     Lifetime,
     KeyExpired,
     KeyRevoked,
+    /// The configuration was replaced that the conversation began with.
+    Reconfigured,
 }
 
 impl Reason {
     fn code(self) -> CloseCode {
         match self {
-            Self::Draining | Self::Idle | Self::Blocked | Self::Lifetime => CloseCode::GOING_AWAY,
+            Self::Draining | Self::Idle | Self::Blocked | Self::Lifetime | Self::Reconfigured => {
+                CloseCode::GOING_AWAY
+            }
             Self::KeyExpired | Self::KeyRevoked => CloseCode::POLICY_VIOLATION,
         }
     }
@@ -138,6 +144,7 @@ impl Reason {
             Self::Lifetime => "the connection was open for as long as it may be; connect again",
             Self::KeyExpired => "the key has expired",
             Self::KeyRevoked => "the key is revoked",
+            Self::Reconfigured => "the settings of this server have changed; connect again",
         }
     }
 }
@@ -151,6 +158,7 @@ impl LoggedTunnel {
             to_provider: Direction::new(),
             // Unless it comes to its end.
             ending: Ending::ClientLeft,
+            closed_by_provider: None,
             refusal: None,
             _open: log.as_ref().map(AccessLog::open_websocket),
             log,
@@ -218,7 +226,11 @@ impl LoggedTunnel {
         client: &mut C,
     ) -> Poll<Ending> {
         let provider = &mut self.tunnel.provider;
-        if let Poll::Ready(end) = self.to_client.poll_copy(cx, provider, client) {
+        let polled = self.to_client.poll_copy(cx, provider, client);
+        if self.to_provider.closed().is_none() {
+            self.closed_by_provider = self.to_client.closed();
+        }
+        if let Poll::Ready(end) = polled {
             return Poll::Ready(match end {
                 DirectionEnd::ReceiverBroken => self.closed_or(Ending::ClientLeft),
                 DirectionEnd::SenderLeft | DirectionEnd::SenderBroken | DirectionEnd::Closed => {
@@ -350,6 +362,9 @@ impl Drop for LoggedTunnel {
         let code = self.close_code();
         let call = &mut self.tunnel.call;
         let (outcome, error) = match self.ending {
+            Ending::Closed if self.closed_by_provider.is_some_and(CloseCode::is_failure) => {
+                (CallOutcome::ServerError, Some(ErrorType::ProviderError))
+            }
             Ending::Closed => (CallOutcome::Ok, None),
             Ending::ClientLeft => (CallOutcome::Left, Some(ErrorType::ClientLeft)),
             Ending::ProviderLeft => (CallOutcome::Cut, Some(ErrorType::ProviderCut)),

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 pub(crate) use self::{
-    json::{MemberEnd, model_and_stream_in_json, model_in_json},
+    json::{MemberEnd, model_and_stream_in_json, model_and_type_in_json, model_in_json},
     multipart::model_in_multipart,
 };
 use crate::request::head::ContentFormat;

@@ -43,7 +43,7 @@ use crate::{
     route::operation::Operation,
     surfaces::Surfaces,
     telemetry::access_log::AccessLog,
-    tunnel::{KeyInUse, RequestFilter, TUNNEL_BYTES, Tunnel, TunnelLimits},
+    tunnel::{FILTER_BYTES, KeyInUse, RequestFilter, TUNNEL_BYTES, Tunnel, TunnelLimits},
 };
 
 /// What a restriction to single models is said to refuse.
@@ -142,7 +142,13 @@ impl ProviderApi {
             Ok(service) => Ok(service),
         };
         let mut hold = memory.empty_hold();
-        hold.resize(TUNNEL_BYTES).map_err(ServiceError::from)?;
+        let filter_bytes = if reads_messages(operation) {
+            FILTER_BYTES
+        } else {
+            0
+        };
+        hold.resize(TUNNEL_BYTES + filter_bytes)
+            .map_err(ServiceError::from)?;
         let admitted = pipeline.admit(permitted, log).await?;
         let service = match service {
             Ok(service) => service,
@@ -177,8 +183,7 @@ impl ProviderApi {
         let caller = Arc::new(caller);
         let key = KeyInUse {
             caller: Arc::clone(&caller),
-            revocations: Arc::clone(&pipeline.revocations),
-            revoked_before: pipeline.revoked_before,
+            surfaces: Arc::clone(surfaces),
         };
         let requests = reads_messages(opening.request.operation).then(|| {
             let judge = requests::judge(Sender {
@@ -189,7 +194,8 @@ impl ProviderApi {
                 has_paid: AtomicBool::new(true),
             });
             let hold = opening.memory.memory().empty_hold();
-            RequestFilter::new(judge, pipeline.body_limits.max_bytes, hold)
+            let limits = pipeline.body_limits;
+            RequestFilter::new(judge, (limits.max_bytes, limits.timeout), hold)
         });
         let times = (self.websockets.idle, self.websockets.lifetime);
         Tunnel {

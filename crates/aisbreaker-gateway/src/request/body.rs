@@ -3,8 +3,10 @@
 
 use std::{
     fmt,
-    pin::pin,
+    future::Future as _,
+    pin::{Pin, pin},
     sync::{Arc, LazyLock, Weak},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -14,7 +16,7 @@ use http_body_util::BodyExt as _;
 use tokio::{
     sync::Semaphore,
     task::coop::unconstrained,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, Sleep, sleep_until, timeout, timeout_at},
 };
 
 use crate::{
@@ -320,34 +322,50 @@ fn check_length(length: usize, limit: usize, hold: &mut MemoryHold) -> Result<()
 /// slower than the minimum rate.
 ///
 /// A fast beginning earns no time for later.
-pub(super) struct Pace {
+pub(crate) struct Pace {
     longest_pause: Duration,
     deadline: Instant,
 }
 
 impl Pace {
-    pub(super) fn start(longest_pause: Duration) -> Self {
+    pub(crate) fn start(longest_pause: Duration) -> Self {
         Self {
             longest_pause,
             deadline: Instant::now() + longest_pause,
         }
     }
 
-    pub(super) fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         self.deadline
     }
 
     /// Gives this much more time, in which nobody waited for the content.
-    pub(super) fn extend(&mut self, time: Duration) {
+    pub(crate) fn extend(&mut self, time: Duration) {
         self.deadline += time;
     }
 
-    pub(super) fn advance(&mut self, bytes: usize) {
+    pub(crate) fn advance(&mut self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         // A frame can be a single byte, so milliseconds would be too coarse.
         let nanos = bytes.saturating_mul(1_000_000_000) / MIN_BYTES_PER_SECOND;
         let earned = self.deadline + Duration::from_nanos(nanos);
         self.deadline = earned.min(Instant::now() + self.longest_pause);
+    }
+}
+
+/// Becomes ready at this time, which is never earlier than at the call before.
+pub(crate) fn poll_until(
+    timer: &mut Option<Pin<Box<Sleep>>>,
+    deadline: Instant,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+    loop {
+        ready!(timer.as_mut().poll(cx));
+        if timer.deadline() >= deadline {
+            return Poll::Ready(());
+        }
+        timer.as_mut().reset(deadline);
     }
 }
 

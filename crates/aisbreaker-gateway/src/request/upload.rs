@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    future::Future as _,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
@@ -12,12 +11,12 @@ use std::{
 use aisbreaker_egress::Payload;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep};
 
 use crate::{
     memory::{ClientMemory, MemoryHold},
     request::{
-        body::{BodyLimits, Pace, SizeLimit},
+        body::{BodyLimits, Pace, SizeLimit, poll_until},
         error::RequestError,
     },
 };
@@ -155,22 +154,6 @@ impl<B: Body<Data = Bytes>> UploadBody<B> {
             self.unread_since = Some(Instant::now());
             return Poll::Ready(Ok(Some(data)));
         }
-    }
-}
-
-/// Becomes ready at this time, which is never earlier than at the call before.
-fn poll_until(
-    timer: &mut Option<Pin<Box<Sleep>>>,
-    deadline: Instant,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-    loop {
-        ready!(timer.as_mut().poll(cx));
-        if timer.deadline() >= deadline {
-            return Poll::Ready(());
-        }
-        timer.as_mut().reset(deadline);
     }
 }
 

@@ -5,10 +5,16 @@
 pub(crate) struct CloseCode(pub(crate) u16);
 
 impl CloseCode {
+    pub(super) const NORMAL: Self = Self(1000);
     pub(super) const GOING_AWAY: Self = Self(1001);
     /// A close frame without a code. It is never sent.
     pub(super) const NONE: Self = Self(1005);
     pub(super) const POLICY_VIOLATION: Self = Self(1008);
+
+    /// Returns whether a provider that closes with this code could or would not go on.
+    pub(super) fn is_failure(self) -> bool {
+        ![Self::NORMAL, Self::GOING_AWAY, Self::NONE].contains(&self)
+    }
 }
 
 /// Returns a close frame. Clients mask theirs. A reason has at most 123 bytes.

@@ -8,10 +8,12 @@ use std::{
 use tokio::time::Instant;
 
 use super::{Reason, direction::Direction};
-use crate::{authenticate::Caller, opened_key::Key, revocation::Revocations};
+use crate::{authenticate::Caller, opened_key::Key, surfaces::Surfaces};
 
 /// How often a tunnel is checked, at least.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// Longer times would overflow the clock, and are as good as none.
+const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 /// How long a tunnel may last.
 pub(crate) struct TunnelLimits {
@@ -24,11 +26,11 @@ pub(crate) struct TunnelLimits {
     key: KeyInUse,
 }
 
-/// The key of an open tunnel, which may be revoked meanwhile.
+/// The key of an open tunnel, which may be revoked meanwhile, and the configuration that let it in, which
+/// may be replaced.
 pub(crate) struct KeyInUse {
     pub(crate) caller: Arc<Caller>,
-    pub(crate) revocations: Arc<Revocations>,
-    pub(crate) revoked_before: Option<SystemTime>,
+    pub(crate) surfaces: Arc<Surfaces>,
 }
 
 impl TunnelLimits {
@@ -39,10 +41,10 @@ impl TunnelLimits {
         wall: SystemTime,
     ) -> Self {
         let now = Instant::now();
-        let ends = now + lifetime;
+        let ends = after(now, lifetime);
         let expires = key.key().and_then(|key| {
             let left = key.expires_at.duration_since(wall).unwrap_or_default();
-            (left < lifetime).then(|| now + left)
+            (left < lifetime).then(|| after(now, left))
         });
         Self {
             idle,
@@ -63,6 +65,9 @@ impl TunnelLimits {
         if self.key.is_revoked() {
             return Some(Reason::KeyRevoked);
         }
+        if self.key.surfaces.is_replaced() {
+            return Some(Reason::Reconfigured);
+        }
         let (reason, deadline) = self.deadline(to_client, to_provider);
         (Instant::now() >= deadline).then_some(reason)
     }
@@ -72,11 +77,11 @@ impl TunnelLimits {
         let last_progress = to_client.last_progress().max(to_provider.last_progress());
         let mut deadlines = vec![
             (Reason::Lifetime, self.ends),
-            (Reason::Idle, last_progress + self.idle),
+            (Reason::Idle, after(last_progress, self.idle)),
         ];
         let blocked = [to_client, to_provider].into_iter();
         let blocked = blocked.filter_map(Direction::blocked_since);
-        deadlines.extend(blocked.map(|since| (Reason::Blocked, since + self.idle)));
+        deadlines.extend(blocked.map(|since| (Reason::Blocked, after(since, self.idle))));
         deadlines.extend(self.expires.map(|expires| (Reason::KeyExpired, expires)));
         let first = deadlines.into_iter().min_by_key(|(_, deadline)| *deadline);
         // Not expected: there are always two.
@@ -89,11 +94,32 @@ impl KeyInUse {
         let Some(key) = self.key() else {
             return false;
         };
-        let revoked = self.revocations.check(key, self.revoked_before);
+        let pipeline = &self.surfaces.pipeline;
+        let revoked = pipeline.revocations.check(key, pipeline.revoked_before);
         revoked.is_err()
     }
 
     fn key(&self) -> Option<&Key> {
         self.caller.key.as_ref()
+    }
+}
+
+/// Adds a time of any length.
+fn after(start: Instant, time: Duration) -> Instant {
+    start.checked_add(time.min(FAR)).unwrap_or(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_time_is_too_long_to_be_added() {
+        let now = Instant::now();
+        let hour = Duration::from_secs(3600);
+        assert_eq!(after(now, hour), now + hour);
+        for time in [Duration::MAX, Duration::from_secs(u64::MAX), FAR + hour] {
+            assert_eq!(after(now, time), now + FAR, "{time:?}");
+        }
     }
 }

@@ -1,28 +1,42 @@
 //! Messages of a client that are requests by themselves: each is read and judged before the provider
 //! gets it, perhaps with another name of its model.
 //!
-//! What is read holds memory of the client until it is written. Frames are written anew: one for each
-//! message.
+//! What has come of a message holds memory of the client until it is written, and comes as steadily as
+//! bodies must. Frames are written anew: one for each message.
 
 use std::{
     future::Future,
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::StatusCode;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    time::{Instant, Sleep},
+};
 
 use super::{
     close::masking_key,
     frames::{FrameHeader, OPCODE_TEXT, frame_header},
 };
-use crate::{failure::Failure, memory::MemoryHold, request::error::RequestError};
+use crate::{
+    failure::Failure,
+    memory::MemoryHold,
+    request::{
+        body::{Pace, poll_until},
+        error::RequestError,
+    },
+};
 
 /// How much is read at once in bytes.
 const READ_BYTES: usize = 16 << 10;
+/// The memory that a filter holds apart from messages in bytes: what is read at once, and what of that is
+/// not parsed yet.
+pub(crate) const FILTER_BYTES: usize = 3 * READ_BYTES;
 /// The longest payload of a control frame (RFC 6455 section 5.5).
 const MAX_CONTROL_BYTES: u64 = 125;
 
@@ -38,6 +52,8 @@ pub(crate) struct RequestFilter {
     judge: Judge,
     /// The longest message in bytes.
     max_bytes: usize,
+    /// The longest pause in a message.
+    max_pause: Duration,
     memory: MemoryHold,
     chunk: Vec<u8>,
     /// What was read and is not parsed yet.
@@ -49,8 +65,13 @@ pub(crate) struct RequestFilter {
     /// The payload of the frames so far of the message that is being read.
     message: BytesMut,
     is_in_message: bool,
+    /// How long the rest of the message may take that is being read.
+    pace: Option<Pace>,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Since when nothing is read of the client, whose time that is not.
+    unread_since: Option<Instant>,
     judgement: Option<Judgement>,
-    output: Output,
+    output: Option<Output>,
     failure: Option<Failure>,
 }
 
@@ -62,7 +83,6 @@ struct OpenFrame {
 }
 
 /// A frame on its way to the provider.
-#[derive(Default)]
 struct Output {
     header: Bytes,
     payload: [Bytes; 3],
@@ -72,11 +92,16 @@ struct Output {
 }
 
 impl RequestFilter {
-    /// Creates a filter of messages of at most so many bytes.
-    pub(crate) fn new(judge: Judge, max_bytes: usize, memory: MemoryHold) -> Self {
+    /// Creates a filter of messages of at most so many bytes, with pauses of at most this time.
+    pub(crate) fn new(
+        judge: Judge,
+        (max_bytes, max_pause): (usize, Duration),
+        memory: MemoryHold,
+    ) -> Self {
         Self {
             judge,
             max_bytes,
+            max_pause,
             memory,
             chunk: vec![0; READ_BYTES],
             input: BytesMut::new(),
@@ -84,8 +109,11 @@ impl RequestFilter {
             control: BytesMut::new(),
             message: BytesMut::new(),
             is_in_message: false,
+            pace: None,
+            timer: None,
+            unread_since: None,
             judgement: None,
-            output: Output::default(),
+            output: None,
             failure: None,
         }
     }
@@ -103,14 +131,19 @@ impl RequestFilter {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            if self.output.fill(buf) {
-                return Poll::Ready(Ok(()));
+            if let Some(output) = &mut self.output {
+                if output.fill(buf) {
+                    return Poll::Ready(Ok(()));
+                }
+                self.output = None;
+                // Never more than before.
+                let _shrunk = self.memory.resize(self.message.len());
             }
             if let Some(judgement) = &mut self.judgement {
                 let judged = ready!(judgement.as_mut().poll(cx));
                 self.judgement = None;
                 match judged {
-                    Ok(payload) => self.output = Output::new(OPCODE_TEXT, payload),
+                    Ok(payload) => self.output = Some(Output::new(OPCODE_TEXT, payload)),
                     Err(failure) => return self.refuse(failure),
                 }
                 continue;
@@ -120,8 +153,16 @@ impl RequestFilter {
                 Ok(false) => {}
                 Err(failure) => return self.refuse(failure),
             }
+            self.keep_time();
             let mut read = ReadBuf::new(&mut self.chunk);
-            ready!(Pin::new(&mut *client).poll_read(cx, &mut read))?;
+            let Poll::Ready(outcome) = Pin::new(&mut *client).poll_read(cx, &mut read) else {
+                if let Some(pace) = &self.pace {
+                    ready!(poll_until(&mut self.timer, pace.deadline(), cx));
+                    return self.refuse(RequestError::Timeout.into());
+                }
+                return Poll::Pending;
+            };
+            outcome?;
             if read.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
@@ -129,7 +170,30 @@ impl RequestFilter {
         }
     }
 
+    /// Times the message that is being read, from its first byte on. The client has time while nothing
+    /// is read of it.
+    fn keep_time(&mut self) {
+        let unread_since = self.unread_since.take();
+        let is_between = !self.is_in_message && self.frame.is_none() && self.input.is_empty();
+        if is_between {
+            self.pace = None;
+            self.timer = None;
+        } else if let Some(pace) = &mut self.pace {
+            pace.extend(
+                unread_since
+                    .map(|since| since.elapsed())
+                    .unwrap_or_default(),
+            );
+        } else {
+            self.pace = Some(Pace::start(self.max_pause));
+        }
+    }
+
+    /// Refuses a message, and lets go of what has come of it.
     fn refuse(&mut self, failure: Failure) -> Poll<io::Result<()>> {
+        (self.input, self.message) = (BytesMut::new(), BytesMut::new());
+        // Never more than before.
+        let _shrunk = self.memory.resize(0);
         self.failure = Some(failure);
         Poll::Ready(Err(io::Error::other("a message is refused")))
     }
@@ -164,6 +228,12 @@ impl RequestFilter {
             self.control.extend_from_slice(&payload);
         } else {
             self.message.extend_from_slice(&payload);
+            self.memory
+                .resize(self.message.len())
+                .map_err(RequestError::OutOfMemory)?;
+            if let Some(pace) = &mut self.pace {
+                pace.advance(taken);
+            }
         }
         if is_over {
             self.frame = None;
@@ -173,6 +243,11 @@ impl RequestFilter {
     }
 
     fn begin_frame(&mut self, header: FrameHeader) -> Result<(), Failure> {
+        // A client that sends control frames or empty ones as fast as it can never makes this wait.
+        let mut pace = self.pace.iter().filter(|_| self.is_in_message);
+        if pace.any(|pace| pace.deadline() <= Instant::now()) {
+            return Err(RequestError::Timeout.into());
+        }
         let is_valid = header.mask.is_some() && !header.has_extension();
         if header.is_control() {
             if !is_valid || !header.is_last() || header.payload_len > MAX_CONTROL_BYTES {
@@ -190,9 +265,6 @@ impl RequestFilter {
                 let limit = self.max_bytes;
                 return Err(RequestError::TooLarge { limit }.into());
             }
-            self.memory
-                .resize(length)
-                .map_err(RequestError::OutOfMemory)?;
             self.is_in_message = !header.is_last();
         }
         self.frame = Some(OpenFrame {
@@ -206,8 +278,11 @@ impl RequestFilter {
     fn end_frame(&mut self, header: FrameHeader) {
         if header.is_control() {
             let payload = self.control.split().freeze();
-            self.output = Output::new(header.opcode(), [payload, Bytes::new(), Bytes::new()]);
+            let payload = [payload, Bytes::new(), Bytes::new()];
+            self.output = Some(Output::new(header.opcode(), payload));
+            self.unread_since = Some(Instant::now());
         } else if header.is_last() {
+            (self.pace, self.timer) = (None, None);
             let message = std::mem::take(&mut self.message).freeze();
             self.judgement = Some((self.judge)(message));
         }
@@ -250,151 +325,4 @@ impl Output {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{future::poll_fn, net::Ipv4Addr};
-
-    use aisbreaker_egress::MemoryBudget;
-
-    use super::*;
-    use crate::memory::ClientMemories;
-
-    /// A client that sends so many bytes at once.
-    struct Pieces<'a> {
-        sent: &'a [u8],
-        size: usize,
-    }
-
-    impl AsyncRead for Pieces<'_> {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            _cx: &mut Context<'_>,
-            buf: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            let size = self.size.min(self.sent.len()).min(buf.remaining());
-            let (piece, rest) = self.sent.split_at(size);
-            buf.put_slice(piece);
-            self.sent = rest;
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    fn filter(judge: Judge) -> RequestFilter {
-        let memories = ClientMemories::new(MemoryBudget::default(), 1 << 20);
-        let memory = memories.for_client(Ipv4Addr::LOCALHOST.into());
-        RequestFilter::new(judge, 100_000, memory.empty_hold())
-    }
-
-    fn masked(first_byte: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
-        let mut frame = frame_header(0, payload.len(), Some(mask));
-        frame[0] = first_byte;
-        let masks = mask.iter().cycle();
-        frame.extend(payload.iter().zip(masks).map(|(byte, mask)| byte ^ mask));
-        frame
-    }
-
-    /// Reads all that the provider gets, in small pieces.
-    async fn read_all(filter: &mut RequestFilter, sent: &[u8], size: usize) -> io::Result<Vec<u8>> {
-        let mut client = Pieces { sent, size };
-        let mut all = Vec::new();
-        loop {
-            let mut piece = [0; 7];
-            let mut buf = ReadBuf::new(&mut piece);
-            poll_fn(|cx| filter.poll_read(cx, &mut client, &mut buf)).await?;
-            if buf.filled().is_empty() {
-                return Ok(all);
-            }
-            all.extend_from_slice(buf.filled());
-        }
-    }
-
-    /// Returns the frames as their first bytes and payloads.
-    fn unmasked(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
-        let mut frames = Vec::new();
-        while let Some(header) = FrameHeader::parse(bytes) {
-            let mask = header.mask.expect("a mask");
-            let end = header.len + usize::try_from(header.payload_len).unwrap();
-            let masks = mask.iter().cycle();
-            let payload = bytes[header.len..end].iter().zip(masks);
-            frames.push((bytes[0], payload.map(|(byte, mask)| byte ^ mask).collect()));
-            bytes = &bytes[end..];
-        }
-        assert!(bytes.is_empty());
-        frames
-    }
-
-    #[tokio::test]
-    async fn messages_are_judged_whole_however_they_come() {
-        let long = vec![b'x'; 70_000];
-        let sent = [
-            masked(0x81, b"one", [1, 2, 3, 4]),
-            masked(0x01, b"tw", [9, 8, 7, 6]),
-            masked(0x89, b"ping", [5, 5, 5, 5]),
-            masked(0x00, b"", [0; 4]),
-            masked(0x80, b"o", [3, 1, 4, 1]),
-            masked(0x81, &long, [2, 7, 1, 8]),
-            masked(0x88, &[3, 232], [1, 1, 1, 1]),
-        ]
-        .concat();
-        let expected = vec![
-            (0x81, b"<one>".to_vec()),
-            (0x89, b"ping".to_vec()),
-            (0x81, b"<two>".to_vec()),
-            (0x81, [b"<", &*long, b">"].concat()),
-            (0x88, vec![3, 232]),
-        ];
-        for size in [1, 2, 3, 5, 4096, usize::MAX] {
-            let mut filter = filter(Box::new(|message| {
-                Box::pin(async move {
-                    tokio::task::yield_now().await;
-                    Ok([Bytes::from_static(b"<"), message, Bytes::from_static(b">")])
-                })
-            }));
-            let all = read_all(&mut filter, &sent, size).await.unwrap();
-            assert!(unmasked(&all) == expected, "in pieces of {size}");
-        }
-    }
-
-    #[tokio::test]
-    async fn frames_that_cannot_be_read_are_refused() {
-        let unmasked = [0x81, 1, b'a'].to_vec();
-        let rows = [
-            ("unmasked", unmasked, 400),
-            ("binary", masked(0x82, b"a", [1; 4]), 400),
-            ("compressed", masked(0xc1, b"a", [1; 4]), 400),
-            ("nothing to continue", masked(0x80, b"a", [1; 4]), 400),
-            ("a fragment of a ping", masked(0x09, b"a", [1; 4]), 400),
-            ("a long ping", masked(0x89, &[0; 126], [1; 4]), 400),
-            (
-                "a message within another one",
-                [masked(0x01, b"a", [1; 4]), masked(0x81, b"b", [1; 4])].concat(),
-                400,
-            ),
-            (
-                "too long",
-                frame_header(OPCODE_TEXT, 100_001, Some([1; 4])),
-                413,
-            ),
-            (
-                "too long together",
-                [
-                    masked(0x01, &[b'a'; 60_000], [1; 4]),
-                    masked(0x80, &[b'a'; 60_000], [1; 4]),
-                ]
-                .concat(),
-                413,
-            ),
-            (
-                "of any length",
-                [&[0x81, 0xff][..], &[0xff; 12]].concat(),
-                413,
-            ),
-        ];
-        for (row, sent, status) in rows {
-            let mut filter = filter(Box::new(|_| panic!("judged")));
-            let refused = read_all(&mut filter, &sent, usize::MAX).await;
-            assert!(refused.is_err(), "{row}");
-            let failure = filter.take_failure().expect("why");
-            assert_eq!(failure.status.as_u16(), status, "{row}");
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! `/v1/responses` over a WebSocket, as Codex opens it: each `response.create` is a request.
+//! `/v1/responses` over a WebSocket, as Codex opens it: nearly each message is a request.
 
 use std::sync::mpsc;
 
@@ -160,19 +160,41 @@ fn each_response_is_charged() {
     let (response, mut websocket) = server.open_websocket(&request);
     assert_eq!(response.header("x-ratelimit-remaining-requests"), Some("1"));
 
-    // The handshake paid for the first, and this event costs nothing.
+    // The handshake paid for the first, and these events cost nothing.
     complete(&mut websocket, &create("gpt-5"));
     complete(&mut websocket, r#"{"type": "response.processed"}"#);
+    complete(&mut websocket, r#"{"type": "response.cancel"}"#);
     complete(&mut websocket, &create("gpt-5"));
     websocket.send(create("gpt-5").into()).unwrap();
 
     let event = read_refusal(&mut websocket);
     assert_eq!(event["status"], 429, "{event}");
     assert!(event["error"]["message"].is_string(), "{event}");
-    assert_eq!(sent.try_iter().count(), 3);
+    assert_eq!(sent.try_iter().count(), 4);
     let line = server.wait_for_request("charged");
     assert_eq!(line["error"], "quota_exceeded", "{line}");
     assert_eq!(line["close_code"], 1008, "{line}");
+}
+
+#[test]
+fn whatever_may_begin_a_response_is_charged() {
+    let (provider, sent) = completing_provider();
+    let server = Server::with_loopback_egress(&[]);
+    let long = format!(
+        r#"{{"type":"response.processed","x":"{}"}}"#,
+        "x".repeat(64 << 10)
+    );
+    let steer = r#"{"type":"response.steer","previous_response_id":"resp_1","input":"x"}"#;
+    for message in [steer, r#"{"type":"of next year"}"#, "{}", &long] {
+        let key = server.mint(&grant(&quotas([2; 3], [2; 3]), &secret(&provider)));
+        let (_, mut websocket) = server.open_websocket(&codex(&key));
+        complete(&mut websocket, message);
+        complete(&mut websocket, message);
+        websocket.send(message.into()).unwrap();
+        let event = read_refusal(&mut websocket);
+        assert_eq!(event["status"], 429, "{message:.60}: {event}");
+        assert_eq!(sent.try_iter().count(), 2, "{message:.60}");
+    }
 }
 
 #[test]
@@ -195,6 +217,14 @@ fn a_message_that_the_key_or_the_server_does_not_allow_is_refused() {
             text(r#"{"type":"x","type":"response.create","model":"a"}"#),
             400,
         ),
+        (
+            text(r#"{"type":"response.processed","Type":"response.create"}"#),
+            400,
+        ),
+        (
+            text(r#"{"type":"response.steer","model":"chat:groq.com/llama"}"#),
+            404,
+        ),
         (Message::binary(create("gpt-5")), 400),
         (text(&create(&"x".repeat(100_000))), 413),
     ];
@@ -204,6 +234,22 @@ fn a_message_that_the_key_or_the_server_does_not_allow_is_refused() {
         let event = read_refusal(&mut websocket);
         assert_eq!(event["status"], status, "{event}");
     }
+    assert_eq!(sent.try_iter().count(), 0);
+}
+
+#[test]
+fn a_message_that_does_not_come_on_is_refused() {
+    let (provider, sent) = completing_provider();
+    let server = Server::with_loopback_egress(&[("AISBREAKER_BODY_TIMEOUT", "1s")]);
+    let mut connection = server.connect();
+    connection.write(&codex(&key(&server, &provider)).to_bytes());
+    assert_eq!(connection.head().status, 101);
+
+    // A frame of 100 bytes, and one of them.
+    connection.write(&[0x81, 0x80 | 100, 1, 2, 3, 4, b'x']);
+
+    let text = String::from_utf8_lossy(&connection.read_to_end()).into_owned();
+    assert!(text.contains(r#""status":408"#), "{text}");
     assert_eq!(sent.try_iter().count(), 0);
 }
 

@@ -1,12 +1,12 @@
 //! The model in a JSON object (RFC 8259): the member `model` of the object itself, however its name
-//! is escaped. Where it is asked for, also what the object says of its stream.
+//! is escaped. Where it is asked for, also what the object says of its stream, or its member `type`.
 
-use std::{fmt, ops::Range};
+use std::{borrow::Cow, fmt, ops::Range};
 
 use aisbreaker_api::{InvalidRequest, read::JsonFault};
 use bytes::Bytes;
 use serde::{
-    Deserializer,
+    Deserialize, Deserializer,
     de::{self, DeserializeSeed, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
@@ -55,6 +55,23 @@ pub(crate) fn model_and_stream_in_json(
     Ok((model, span.map(|span| MemberEnd(span.end))))
 }
 
+/// Finds the model as [`model_in_json`] does, and the member `type`; `None` if there is none, or `null`.
+pub(crate) fn model_and_type_in_json(
+    body: &[u8],
+) -> Result<(Option<BodyModel>, Option<Cow<'_, str>>), InvalidRequest> {
+    let found = find_members::<WITH_TYPE>(text_of(body)?)?;
+    let kind = match found.kind {
+        Some(raw) => serde_json::from_str::<Option<Text<'_>>>(raw.get())
+            .map_err(|_other_type| InvalidRequest::new(TYPE, "must be a string"))?,
+        None => None,
+    };
+    Ok((model(body, &found)?, kind.map(|Text(kind)| kind)))
+}
+
+/// A string, copied only if it has escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
 fn text_of(body: &[u8]) -> Result<&str, InvalidRequest> {
     let Ok(text) = std::str::from_utf8(body) else {
         return Err(InvalidRequest::new("request body", "must be JSON in UTF-8"));
@@ -85,15 +102,17 @@ fn model(body: &[u8], found: &Members<'_>) -> Result<Option<BodyModel>, InvalidR
 }
 
 /// Which members are looked for. A constant, so that a search for the model costs no more than that.
-const MODEL_ONLY: bool = false;
-const WITH_STREAM: bool = true;
+const MODEL_ONLY: u8 = 0;
+const WITH_STREAM: u8 = 1;
+const WITH_TYPE: u8 = 2;
 
-/// What an object says about models, and about its stream if that is looked for.
+/// What an object says about models, and about its stream or its type if that is looked for.
 #[derive(Default)]
 struct Members<'a> {
     model: Option<&'a RawValue>,
     other_models: Option<&'static str>,
     stream: Option<&'a RawValue>,
+    kind: Option<&'a RawValue>,
     has_stream_options: bool,
 }
 
@@ -105,11 +124,11 @@ enum Ambiguity {
     OtherCase(&'static str),
 }
 
-fn find_members<const STREAM: bool>(text: &str) -> Result<Members<'_>, InvalidRequest> {
+fn find_members<const SOUGHT: u8>(text: &str) -> Result<Members<'_>, InvalidRequest> {
     let mut ambiguity = None;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let parsed = deserializer
-        .deserialize_map(MemberVisitor::<STREAM>(&mut ambiguity))
+        .deserialize_map(MemberVisitor::<SOUGHT>(&mut ambiguity))
         .and_then(|members| deserializer.end().map(|()| members));
     match ambiguity {
         None => {}
@@ -149,16 +168,16 @@ fn span_in(body: &[u8], value: &str) -> Option<Range<usize>> {
 }
 
 /// Finds members among those of an object. An ambiguity ends the search.
-struct MemberVisitor<'a, const STREAM: bool>(&'a mut Option<Ambiguity>);
+struct MemberVisitor<'a, const SOUGHT: u8>(&'a mut Option<Ambiguity>);
 
-impl<const STREAM: bool> MemberVisitor<'_, STREAM> {
+impl<const SOUGHT: u8> MemberVisitor<'_, SOUGHT> {
     fn stop<E: de::Error>(self, ambiguity: Ambiguity) -> E {
         *self.0 = Some(ambiguity);
         E::custom("ambiguous member")
     }
 }
 
-impl<'de, const STREAM: bool> Visitor<'de> for MemberVisitor<'_, STREAM> {
+impl<'de, const SOUGHT: u8> Visitor<'de> for MemberVisitor<'_, SOUGHT> {
     type Value = Members<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -167,7 +186,7 @@ impl<'de, const STREAM: bool> Visitor<'de> for MemberVisitor<'_, STREAM> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
         let mut found = Members::default();
-        while let Some(name) = members.next_key_seed(NameVisitor::<STREAM>)? {
+        while let Some(name) = members.next_key_seed(NameVisitor::<SOUGHT>)? {
             match name {
                 Name::Other => {
                     members.next_value::<IgnoredAny>()?;
@@ -187,6 +206,11 @@ impl<'de, const STREAM: bool> Visitor<'de> for MemberVisitor<'_, STREAM> {
                         return Err(self.stop(Ambiguity::Repeated(STREAM_MEMBER)));
                     }
                 }
+                Name::Type => {
+                    if found.kind.replace(members.next_value()?).is_some() {
+                        return Err(self.stop(Ambiguity::Repeated(TYPE)));
+                    }
+                }
                 Name::StreamOptions => {
                     members.next_value::<IgnoredAny>()?;
                     found.has_stream_options = true;
@@ -200,11 +224,13 @@ impl<'de, const STREAM: bool> Visitor<'de> for MemberVisitor<'_, STREAM> {
 const MODEL: &str = "model";
 const STREAM_MEMBER: &str = "stream";
 const STREAM_OPTIONS: &str = "stream_options";
+const TYPE: &str = "type";
 
 /// The name of a member, compared with those that are looked for.
 enum Name {
     Model,
     Stream,
+    Type,
     /// In any case.
     StreamOptions,
     /// One of the members before in another case.
@@ -213,9 +239,9 @@ enum Name {
     Other,
 }
 
-struct NameVisitor<const STREAM: bool>;
+struct NameVisitor<const SOUGHT: u8>;
 
-impl<'de, const STREAM: bool> DeserializeSeed<'de> for NameVisitor<STREAM> {
+impl<'de, const SOUGHT: u8> DeserializeSeed<'de> for NameVisitor<SOUGHT> {
     type Value = Name;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name, D::Error> {
@@ -223,7 +249,7 @@ impl<'de, const STREAM: bool> DeserializeSeed<'de> for NameVisitor<STREAM> {
     }
 }
 
-impl<const STREAM: bool> Visitor<'_> for NameVisitor<STREAM> {
+impl<const SOUGHT: u8> Visitor<'_> for NameVisitor<SOUGHT> {
     type Value = Name;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -233,12 +259,16 @@ impl<const STREAM: bool> Visitor<'_> for NameVisitor<STREAM> {
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Name, E> {
         Ok(match text {
             MODEL => Name::Model,
-            STREAM_MEMBER if STREAM => Name::Stream,
+            TYPE if SOUGHT == WITH_TYPE => Name::Type,
+            STREAM_MEMBER if SOUGHT == WITH_STREAM => Name::Stream,
             text if text.eq_ignore_ascii_case(MODEL) => Name::OtherCase(MODEL),
-            text if STREAM && text.eq_ignore_ascii_case(STREAM_MEMBER) => {
+            text if SOUGHT == WITH_TYPE && text.eq_ignore_ascii_case(TYPE) => Name::OtherCase(TYPE),
+            text if SOUGHT == WITH_STREAM && text.eq_ignore_ascii_case(STREAM_MEMBER) => {
                 Name::OtherCase(STREAM_MEMBER)
             }
-            text if STREAM && text.eq_ignore_ascii_case(STREAM_OPTIONS) => Name::StreamOptions,
+            text if SOUGHT == WITH_STREAM && text.eq_ignore_ascii_case(STREAM_OPTIONS) => {
+                Name::StreamOptions
+            }
             text => other_models(text).map_or(Name::Other, Name::OtherModels),
         })
     }

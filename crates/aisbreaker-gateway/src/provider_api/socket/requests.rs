@@ -1,22 +1,18 @@
-//! The messages of a client over `/v1/responses`: each `response.create` is judged and charged like a
-//! request over HTTP.
+//! The messages of a client over `/v1/responses`: each is judged and charged like a request over HTTP,
+//! but for the few that are known to ask for nothing.
 //!
 //! The WebSocket is that of one service. A message goes there with the provider's name of its model,
 //! if that is where its model is.
 
-use std::{
-    borrow::Cow,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use aisbreaker_api::{InvalidRequest, ServiceId};
 use aisbreaker_services::{Dialect, ServiceError};
 use bytes::Bytes;
 use http::StatusCode;
-use serde::Deserialize;
 
 use super::ANY_MODEL;
 use crate::{
@@ -24,18 +20,19 @@ use crate::{
     failure::{ErrorType, Failure},
     provider_api::{
         error::ProviderApiError,
-        model::{BodyModel, model_in_json, replace_model},
+        model::{BodyModel, model_and_type_in_json, replace_model},
         resolve::Resolver,
     },
-    request::credentials::is_key,
+    request::{body::run_on_content, credentials::is_key},
     route::operation::Operation,
     surfaces::Surfaces,
     tunnel::Judge,
 };
 
-/// The event that asks for a response.
-const CREATE: &str = "response.create";
-/// Longer messages are parsed by another thread, in bytes.
+/// The events that have the provider make nothing: Codex says with the one what it has read, and the
+/// other ends a response. Any other event may begin one, as `response.create` and `response.steer` do.
+const FREE: [&str; 2] = ["response.processed", "response.cancel"];
+/// Longer messages are charged before they are parsed, whatever they are, in bytes.
 const LONG_MESSAGE: usize = 64 << 10;
 
 /// Who sends the messages, and to which service.
@@ -50,15 +47,8 @@ pub(super) struct Sender {
 
 /// What is read of a message.
 struct Message {
-    is_create: bool,
+    is_free: bool,
     model: Option<BodyModel>,
-}
-
-/// The member of an event that names it.
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<Cow<'a, str>>,
 }
 
 /// Returns what judges the messages of this sender.
@@ -71,33 +61,35 @@ pub(super) fn judge(sender: Sender) -> Judge {
 }
 
 impl Sender {
-    /// Judges a message, charges it if it asks for a response, and returns it as the provider gets it.
+    /// Judges a message, charges it unless it is free, and returns it as the provider gets it.
     async fn judge(&self, message: Bytes) -> Result<[Bytes; 3], Failure> {
-        let parsed = if message.len() > LONG_MESSAGE {
-            let message = message.clone();
-            let parsing = tokio::task::spawn_blocking(move || parse(&message));
-            match parsing.await {
-                Ok(parsed) => parsed?,
-                Err(_panicked) => {
-                    return Err(ServiceError::Internal("a message was not parsed".into()).into());
-                }
-            }
-        } else {
-            parse(&message)?
-        };
+        let is_long = message.len() > LONG_MESSAGE;
+        if is_long {
+            self.charge().await?;
+        }
+        let parsed = run_on_content(message.clone(), |message| parse(message)).await??;
         let renamed = match &parsed.model {
             Some(model) => self.renamed(&message, model)?,
             None => [message, Bytes::new(), Bytes::new()],
         };
-        if parsed.is_create && !self.has_paid.swap(false, Ordering::Relaxed) {
-            let pipeline = &self.surfaces.pipeline;
-            let (key, clock) = (self.caller.key.as_ref(), &pipeline.clock);
-            let charged = pipeline
-                .admission
-                .admit(key, self.client, || clock.monotonic());
-            charged.await?;
+        if !is_long && !parsed.is_free {
+            self.charge().await?;
         }
         Ok(renamed)
+    }
+
+    /// Charges one request to the quotas, unless the handshake has paid for it.
+    async fn charge(&self) -> Result<(), Failure> {
+        if self.has_paid.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let pipeline = &self.surfaces.pipeline;
+        let (key, clock) = (self.caller.key.as_ref(), &pipeline.clock);
+        let charged = pipeline
+            .admission
+            .admit(key, self.client, || clock.monotonic());
+        charged.await?;
+        Ok(())
     }
 
     /// Returns a message with the provider's name of its model.
@@ -134,11 +126,9 @@ impl Sender {
 }
 
 fn parse(message: &[u8]) -> Result<Message, InvalidRequest> {
-    let model = model_in_json(message)?;
-    let event: Event<'_> = serde_json::from_slice(message)
-        .map_err(|_invalid| InvalidRequest::new("type", "must be a string, and there once"))?;
+    let (model, kind) = model_and_type_in_json(message)?;
     Ok(Message {
-        is_create: event.kind.is_some_and(|kind| kind == CREATE),
+        is_free: kind.is_some_and(|kind| FREE.contains(&&*kind)),
         model,
     })
 }
@@ -148,32 +138,51 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_and_its_model_are_read() {
+    fn only_events_that_are_known_to_ask_for_nothing_are_free() {
         let rows = [
-            (r#"{"type":"response.create","model":"m"}"#, true, Some("m")),
+            (r#"{"type":"response.processed"}"#, true, None),
+            (r#"{"type":"response\u002eprocessed"}"#, true, None),
+            (r#"{"type":"response.cancel","model":"m"}"#, true, Some("m")),
             (
-                r#"{"model":"m","type":"response\u002ecreate"}"#,
-                true,
+                r#"{"type":"response.create","model":"m"}"#,
+                false,
                 Some("m"),
             ),
-            (r#"{"type":"response.processed"}"#, false, None),
+            (
+                r#"{"model":"m","type":"response\u002ecreate"}"#,
+                false,
+                Some("m"),
+            ),
+            (r#"{"type":"response.steer","model":"m"}"#, false, Some("m")),
+            (r#"{"type":"Response.Processed"}"#, false, None),
+            (r#"{"type":"response.processed "}"#, false, None),
+            (r#"{"type":"of next year"}"#, false, None),
+            (r#"{"type":null}"#, false, None),
             ("{}", false, None),
         ];
-        for (message, is_create, model) in rows {
+        for (message, is_free, model) in rows {
             let read = parse(message.as_bytes()).unwrap();
             let name = read.model.map(|model| model.name);
             assert_eq!(
-                (read.is_create, name.as_deref()),
-                (is_create, model),
+                (read.is_free, name.as_deref()),
+                (is_free, model),
                 "{message}"
             );
         }
+    }
+
+    #[test]
+    fn an_event_that_can_be_read_in_two_ways_is_refused() {
         for message in [
             "",
             "[]",
             r#"{"type":"a","type":"response.create"}"#,
+            r#"{"type":"response.processed","Type":"response.create"}"#,
+            r#"{"TYPE":"response.processed"}"#,
+            r#"{"type":"response.processed","typ\u0065":"response.create"}"#,
             r#"{"type":1}"#,
             r#"{"type":"response.create","model":"a","model":"b"}"#,
+            r#"{"type":"response.create","Model":"a"}"#,
         ] {
             assert!(parse(message.as_bytes()).is_err(), "{message}");
         }

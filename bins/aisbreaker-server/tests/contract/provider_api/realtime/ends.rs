@@ -10,8 +10,8 @@ use tungstenite::{
 
 use super::{echoing_provider, key, key_with, open};
 use crate::support::{
-    PATIENCE, Provider, Request, Server,
-    websocket::{ProviderWebSocket, read_close},
+    PATIENCE, Provider, ReloadableServer, Request, Server,
+    websocket::{ProviderWebSocket, handshake, read_close},
 };
 
 /// Starts a provider that reports the end of each WebSocket: the close frame, if there is one.
@@ -82,8 +82,31 @@ fn the_close_frame_of_the_provider_reaches_the_client() {
     let line = server.wait_for_request("closed");
     assert_eq!(
         (&line["close_code"], &line["error"]),
-        (&json!(3000), &json!(null))
+        (&json!(3000), &json!("provider_error"))
     );
+}
+
+#[test]
+fn a_provider_that_closes_as_it_should_has_not_failed() {
+    for (code, error) in [
+        (1000, json!(null)),
+        (1001, json!(null)),
+        (1011, json!("provider_error")),
+    ] {
+        let (provider, _closed) = reporting_provider(move |websocket| {
+            websocket.close(Some(frame(code, ""))).unwrap();
+        });
+        let server = Server::with_loopback_egress(&[]);
+        let request = open(&key(&server, &provider)).header("x-request-id", "closed");
+        let (_, mut websocket) = server.open_websocket(&request);
+        assert_eq!(read_close(&mut websocket).0, code);
+        assert!(websocket.read().is_err(), "the connection ends");
+        let line = server.wait_for_request("closed");
+        assert_eq!(
+            (&line["close_code"], &line["error"]),
+            (&json!(code), &error)
+        );
+    }
 }
 
 #[test]
@@ -198,6 +221,30 @@ fn a_websocket_ends_with_its_key() {
         read_close(&mut revoked),
         (1008, "the key is revoked".to_owned())
     );
+}
+
+/// Whatever of the settings it was: a WebSocket goes on with those that it began with.
+#[test]
+fn clients_connect_anew_once_the_settings_are_reloaded() {
+    let (provider, closed) = reporting_provider(|_| {});
+    let settings = "egress.allow = [\"127.0.0.0/8\"]\negress.allow_callers = true\n";
+    let server = ReloadableServer::start(settings);
+    let key = key(&server, &provider);
+    let sockets = [open(&key), handshake("/v1/responses").bearer(&key)];
+    let mut sockets = sockets.map(|request| server.open_websocket(&request).1);
+
+    server.reload(&format!(
+        "{settings}revoked_before = \"2100-01-01T00:00:00Z\"\n"
+    ));
+
+    let text = "the settings of this server have changed; connect again";
+    let expected = (1001, text.to_owned());
+    for websocket in &mut sockets {
+        assert_eq!(read_close(websocket), expected);
+        let reported = closed.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(reported, Some(expected.clone()));
+    }
+    assert_eq!(server.send(&open(&key)).status, 401);
 }
 
 #[test]
