@@ -1,8 +1,9 @@
 //! A WebSocket between a client and a provider, once both have switched to it.
 //!
 //! Frames pass unchanged and unread, in buffers of a fixed size, so that neither side sends faster
-//! than the other reads. Only where each message of the client is a request, they are read (`requests`). Where frames end is followed all the same (`frames`): when this server ends
-//! the conversation, both sides get a close frame after a complete one.
+//! than the other reads. Only where each message of the client is a request, they are read (`requests`).
+//! Where frames end is followed all the same (`frames`): when this server ends the conversation, both
+//! sides get a close frame after a complete one.
 
 mod close;
 mod direction;
