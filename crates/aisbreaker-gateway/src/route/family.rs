@@ -113,10 +113,11 @@ static FAMILIES: [Family; COUNT] = [
             Path::new("/v1/messages/batches/{batch_id}/results", READ),
         ],
     },
+    // At OpenAI they store. Mistral has the same paths, and runs models there.
     Family {
         template: "/v1/conversations",
         dialect: OPENAI,
-        cost: Cost::Nothing,
+        cost: Cost::Uncounted,
         paths: &[
             Path::new("/v1/conversations", CREATE),
             Path::new("/v1/conversations/{conversation_id}", CHANGEABLE),

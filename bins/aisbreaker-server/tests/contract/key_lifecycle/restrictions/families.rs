@@ -13,11 +13,12 @@ use crate::support::{
 };
 
 /// The families that spend.
-const SPENDING: [&str; 7] = [
+const SPENDING: [&str; 8] = [
     "batches",
     "messages/batches",
     "vector_stores",
     "containers",
+    "conversations",
     "fine_tuning",
     "evals",
     "videos",
