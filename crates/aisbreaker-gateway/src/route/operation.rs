@@ -218,11 +218,10 @@ impl Operation {
     /// Returns the operation that a method stands for: the path on which completions are made lists
     /// those that are stored.
     pub(crate) fn for_method(self, method: &Method) -> Self {
-        let is_read = matches!(*method, Method::GET | Method::HEAD);
-        match family::stored_completions() {
-            Some(list) if self == Self::ChatCompletions && is_read => Self::Resource(list),
-            Some(_) | None => self,
+        if self != Self::ChatCompletions || !matches!(*method, Method::GET | Method::HEAD) {
+            return self;
         }
+        family::stored_completions().map_or(self, Self::Resource)
     }
 
     /// Returns the names of all operations, in the order of [`index`](Self::index).
