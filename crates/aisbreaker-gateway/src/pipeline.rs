@@ -83,6 +83,21 @@ impl Pipeline {
         self.memories.for_client(head.client)
     }
 
+    /// Reads the head of a request. Returns it with the memory of its client.
+    ///
+    /// # Errors
+    /// Those of [`Head::read`].
+    pub(crate) fn read_head(
+        &self,
+        parts: &Parts,
+        endpoints: Endpoints,
+        surface: Surface,
+    ) -> Result<(Head, Arc<ClientMemory>), Failure> {
+        let head = Head::read(parts, endpoints, surface)?;
+        let memory = self.memory(&head);
+        Ok((head, memory))
+    }
+
     /// Receives the content of a request that needs no key.
     pub(crate) async fn receive<B: Body<Data = Bytes>>(
         &self,

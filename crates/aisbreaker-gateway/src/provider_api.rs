@@ -59,7 +59,7 @@ use crate::{
     pipeline::{Admitted, Permitted, Pipeline},
     request::{
         body::ReceivedBody,
-        head::{ContentFormat, Endpoints, Head, Surface},
+        head::{ContentFormat, Endpoints, Surface},
     },
     response::{ResponseBody, hold_memory},
     restrictions::KeyUse,
@@ -145,9 +145,9 @@ impl ProviderApi {
         } else {
             None
         };
-        let head = Head::read(parts, endpoints, Surface::Provider { dialect, content })?;
+        let surface = Surface::Provider { dialect, content };
+        let (head, memory) = pipeline.read_head(parts, endpoints, surface)?;
         let format = head.content.format;
-        let memory = pipeline.memory(&head);
         if content == Some(OperationContent::Opaque) {
             let request = ProxiedRequest {
                 operation,
@@ -182,16 +182,8 @@ impl ProviderApi {
             };
             return self.list_models(query, admitted, log).await;
         }
-        let request = UnparsedRequest {
-            operation,
-            dialect,
-            parts,
-            format,
-            body,
-            wants_usage: wants_usage(permitted.caller(), operation),
-            obeyed_caps: obeyed_caps(operation).filter(|_caps| permitted.caller().has_budgets()),
-            memory,
-        };
+        let request = (operation, dialect, parts, format);
+        let (request, permitted) = UnparsedRequest::new(request, body, permitted, memory);
         self.admit_and_forward(pipeline, request, permitted, log)
             .await
     }
@@ -244,6 +236,28 @@ impl ProviderApi {
 }
 
 impl<'a> UnparsedRequest<'a> {
+    /// Creates the request of a caller, who is returned: a future that lends the caller would hold the
+    /// place for as long as it lives.
+    fn new(
+        (operation, dialect, parts, format): (Operation, Dialect, &'a Parts, Option<ContentFormat>),
+        body: ReceivedBody,
+        permitted: Permitted,
+        memory: Arc<ClientMemory>,
+    ) -> (Self, Permitted) {
+        let caller = permitted.caller();
+        let request = Self {
+            operation,
+            dialect,
+            parts,
+            format,
+            body,
+            wants_usage: wants_usage(caller, operation),
+            obeyed_caps: obeyed_caps(operation).filter(|_caps| caller.has_budgets()),
+            memory,
+        };
+        (request, permitted)
+    }
+
     /// Decodes the body, and finds the model in it, and where to ask for the usage of a stream.
     async fn parse(self, log: &mut AccessLog) -> Result<ProxiedRequest<'a>, Failure> {
         let was_coded = self.body.is_coded();

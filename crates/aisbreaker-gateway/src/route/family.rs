@@ -42,14 +42,11 @@ struct Path {
     methods: &'static str,
 }
 
-/// A path of a family that was found.
+/// A path of a family that was found. It is part of the future of every request, so it is small.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Resource {
     pub(crate) family: &'static Family,
-    /// The number of the family.
-    pub(crate) index: usize,
-    pub(crate) template: &'static str,
-    pub(crate) methods: &'static str,
+    path: &'static Path,
 }
 
 const READ: &str = "GET, HEAD, OPTIONS";
@@ -267,9 +264,26 @@ impl Family {
 }
 
 impl Resource {
+    /// Returns the path, with names in braces in place of ids.
+    pub(crate) const fn template(self) -> &'static str {
+        self.path.template
+    }
+
+    /// Returns the methods, as in `Allow`.
+    pub(crate) const fn methods(self) -> &'static str {
+        self.path.methods
+    }
+
+    /// Returns the place of the family in the table.
+    pub(crate) fn index(self) -> usize {
+        let is_own = |family: &Family| std::ptr::eq(family, self.family);
+        // Not expected: every family is in the table.
+        all().position(is_own).unwrap_or_default()
+    }
+
     /// Returns whether a response describes batches of messages.
     pub(crate) fn describes_message_batches(&self) -> bool {
-        let has_results = self.template.ends_with("/results");
+        let has_results = self.template().ends_with("/results");
         self.family.template == MESSAGE_BATCHES && !has_results
     }
 }
@@ -287,19 +301,15 @@ pub(crate) fn all() -> std::slice::Iter<'static, Family> {
 
 /// Returns every path of every family, in the order of the table.
 pub(crate) fn resources() -> impl Iterator<Item = Resource> {
-    all().enumerate().flat_map(|(index, family)| {
-        family.paths.iter().map(move |path| Resource {
-            family,
-            index,
-            template: path.template,
-            methods: path.methods,
-        })
+    all().flat_map(|family| {
+        let paths = family.paths.iter();
+        paths.map(move |path| Resource { family, path })
     })
 }
 
 /// Returns what a path without a trailing slash is of.
 pub(crate) fn find(path: &str) -> Option<Resource> {
-    resources().find(|resource| matches(resource.template, path))
+    resources().find(|resource| matches(resource.template(), path))
 }
 
 /// Returns the list of stored completions.

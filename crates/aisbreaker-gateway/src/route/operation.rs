@@ -184,8 +184,8 @@ impl Operation {
             Self::CountTokens => Row::anthropic(POST, "/v1/messages/count_tokens"),
             Self::Realtime => Row::openai("GET, OPTIONS", "/v1/realtime"),
             Self::Resource(resource) => Row {
-                template: resource.template,
-                methods: resource.methods,
+                template: resource.template(),
+                methods: resource.methods(),
                 dialect: resource.family.dialect,
                 content: OperationContent::Opaque,
             },
@@ -254,7 +254,7 @@ impl Operation {
             Self::Messages => 18,
             Self::CountTokens => 19,
             Self::Realtime => 20,
-            Self::Resource(resource) => Self::CALLS.len() + resource.index,
+            Self::Resource(resource) => Self::CALLS.len() + resource.index(),
         }
     }
 

@@ -20,10 +20,10 @@ pub(super) fn add_to(document: &str) -> String {
     let mut described = before.to_owned();
     let is_call = |resource: &Resource| {
         let mut calls = Operation::CALLS.into_iter();
-        calls.any(|call| call.template() == resource.template)
+        calls.any(|call| call.template() == resource.template())
     };
     for resource in family::resources().filter(|resource| !is_call(resource)) {
-        let (template, item) = (Value::from(resource.template), path_item(&resource));
+        let (template, item) = (Value::from(resource.template()), path_item(&resource));
         described.push_str(&format!(",\n    {template}: {item}"));
     }
     described + END_OF_PATHS + after
@@ -31,11 +31,11 @@ pub(super) fn add_to(document: &str) -> String {
 
 fn path_item(resource: &Resource) -> Value {
     let mut item = Map::new();
-    let parameters: Vec<_> = names(resource.template).map(parameter).collect();
+    let parameters: Vec<_> = names(resource.template()).map(parameter).collect();
     if !parameters.is_empty() {
         item.insert("parameters".to_owned(), parameters.into());
     }
-    for method in resource.methods.split(", ") {
+    for method in resource.methods().split(", ") {
         let operation = match method {
             "OPTIONS" => preflight(),
             "HEAD" => head(resource),
@@ -72,7 +72,7 @@ fn operation(resource: &Resource, method: &str) -> Value {
     };
     let mut operation = json!({
         "tags": tags(resource),
-        "operationId": id(resource.template, method),
+        "operationId": id(resource.template(), method),
         "summary": format!("Passed through to the provider, as part of `{}`", resource.family.name()),
         "security": security(),
         "responses": responses("ProviderResponse", error),

@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn every_path_is_found_by_itself() {
     for resource in resources() {
-        let segments = resource.template.split('/');
+        let segments = resource.template().split('/');
         let path = segments.map(|segment| match segment.starts_with('{') {
             true => "a-1",
             false => segment,
@@ -26,11 +26,11 @@ fn every_family_has_a_name_of_its_own_and_paths_below_it() {
         // The list of stored completions is above the one that its family is called after.
         let base = resource.family.template;
         let base = base.split("/{").next().unwrap_or_default();
-        assert!(resource.template.starts_with(base), "{resource:?}");
-        assert!(resource.methods.ends_with("OPTIONS"), "{resource:?}");
+        assert!(resource.template().starts_with(base), "{resource:?}");
+        assert!(resource.methods().ends_with("OPTIONS"), "{resource:?}");
         assert_eq!(
-            resource.methods.contains("GET"),
-            resource.methods.contains("HEAD"),
+            resource.methods().contains("GET"),
+            resource.methods().contains("HEAD"),
             "{resource:?}"
         );
     }
