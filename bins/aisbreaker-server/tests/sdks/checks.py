@@ -14,6 +14,8 @@ SERVER = os.environ["SDKS_SERVER"]
 PROVIDER = os.environ["SDKS_PROVIDER"]
 # Without the server in between, to show that the checks hold for the provider itself.
 IS_DIRECT = SERVER == PROVIDER
+# What the server itself adds to every list of models.
+DUMMIES = [] if IS_DIRECT else ["dummy", "dummy/echo"]
 SECRETS = {"openai": "sk-provider-openai", "anthropic": "sk-ant-provider"}
 PNG_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
 PNG_DESCRIPTION = f"image/png of {len(PNG)} bytes, {hashlib.sha256(PNG).hexdigest()}"
