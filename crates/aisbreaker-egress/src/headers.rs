@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version, header, response};
 
 /// Headers that only the client sets: they decide where a request goes, how long its body is, or
 /// how long the connection lives.
-const CLIENT_HEADERS: [HeaderName; 12] = [
+static CLIENT_HEADERS: [HeaderName; 12] = [
     header::HOST,
     header::CONTENT_LENGTH,
     header::TRANSFER_ENCODING,
@@ -30,7 +30,7 @@ pub const API_KEY: HeaderName = HeaderName::from_static("api-key");
 pub const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// Headers whose values must not appear in `Debug` output.
-const SECRET_HEADERS: [HeaderName; 5] = [
+static SECRET_HEADERS: [HeaderName; 5] = [
     header::AUTHORIZATION,
     header::COOKIE,
     X_API_KEY,
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn secret_headers_are_marked_as_sensitive() {
         let mut headers = HeaderMap::new();
-        for name in SECRET_HEADERS {
+        for name in &SECRET_HEADERS {
             headers.append(name.clone(), HeaderValue::from_static("sk-1"));
             headers.append(name, HeaderValue::from_static("sk-2"));
         }

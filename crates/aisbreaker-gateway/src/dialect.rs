@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Fields that only clients of Anthropic's API send.
-const ANTHROPIC_HEADERS: [HeaderName; 2] =
+static ANTHROPIC_HEADERS: [HeaderName; 2] =
     [HeaderName::from_static("anthropic-version"), X_API_KEY];
 
 /// Returns the dialect of a request; `None` is the server's own API.

@@ -14,7 +14,7 @@ use self::families::is_for_provider;
 use crate::request::credentials::holds_key;
 
 /// Hop-by-hop fields (RFC 9110 section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 9] = [
+static HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -26,7 +26,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::UPGRADE,
 ];
 /// Response fields about the provider's host, and those that this server sets.
-const HOST_FIELDS: [HeaderName; 9] = [
+static HOST_FIELDS: [HeaderName; 9] = [
     header::SET_COOKIE,
     header::STRICT_TRANSPORT_SECURITY,
     header::ALT_SVC,
@@ -39,7 +39,7 @@ const HOST_FIELDS: [HeaderName; 9] = [
     HeaderName::from_static("service-worker-allowed"),
 ];
 /// Fields about the content of one request, or of the response that its sender has or wants.
-const CONTENT_FIELDS: [HeaderName; 15] = [
+static CONTENT_FIELDS: [HeaderName; 15] = [
     header::ACCEPT,
     header::ACCEPT_ENCODING,
     header::CONTENT_ENCODING,
@@ -87,7 +87,7 @@ pub(super) fn for_provider(headers: &HeaderMap, was_coded: bool) -> HeaderMap {
 /// call, except fields about the content of the caller's request and of the response to it.
 pub(super) fn for_model_list(headers: &HeaderMap) -> HeaderMap {
     let mut forwarded = for_provider(headers, false);
-    for name in CONTENT_FIELDS {
+    for name in &CONTENT_FIELDS {
         forwarded.remove(name);
     }
     forwarded

@@ -16,7 +16,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Response fields that describe the content as the provider sent it.
-const CONTENT_CHECKS: [HeaderName; 5] = [
+static CONTENT_CHECKS: [HeaderName; 5] = [
     header::ETAG,
     header::LAST_MODIFIED,
     HeaderName::from_static("content-digest"),
@@ -40,7 +40,7 @@ pub(in crate::provider_api) fn translate_request(
     of_client: Dialect,
 ) {
     remove_fields_of(of_client, fields);
-    for name in CONTENT_FIELDS {
+    for name in &CONTENT_FIELDS {
         fields.remove(name);
     }
     fields.insert(header::CONTENT_TYPE, JSON);
@@ -64,7 +64,7 @@ pub(in crate::provider_api) fn translate_response(
     content_type: HeaderValue,
 ) {
     remove_fields_of(of_client.other(), fields);
-    for name in CONTENT_FIELDS.into_iter().chain(CONTENT_CHECKS) {
+    for name in CONTENT_FIELDS.iter().chain(&CONTENT_CHECKS) {
         fields.remove(name);
     }
     fields.insert(header::CONTENT_TYPE, content_type);
