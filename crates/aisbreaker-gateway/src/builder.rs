@@ -40,8 +40,17 @@ pub struct GatewayBuilder {
     services: Vec<(ServiceId, Arc<dyn Service>)>,
 }
 
+impl Gateway {
+    /// Begins a gateway with the services that come with `aisbreaker-services`, which also serves
+    /// the providers' own APIs.
+    #[must_use]
+    pub fn builder(keys: KeyRing) -> GatewayBuilder {
+        GatewayBuilder::new(keys)
+    }
+}
+
 impl GatewayBuilder {
-    pub(crate) fn new(keys: KeyRing) -> Self {
+    fn new(keys: KeyRing) -> Self {
         Self {
             config: Config::new(keys),
             client: Client::new(Policy::strict(), Timeouts::default()),

@@ -3,7 +3,6 @@
 use std::{fmt, io, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use aisbreaker_services::Registry;
-use aisbreaker_token::KeyRing;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -13,7 +12,6 @@ use http_body::Body;
 use crate::{
     admission::saved,
     budgets::ceilings::Ceilings,
-    builder::GatewayBuilder,
     clock::Clock,
     config::Config,
     dialect,
@@ -46,13 +44,6 @@ struct Inner {
 }
 
 impl Gateway {
-    /// Begins a gateway with the services that come with `aisbreaker-services`, which also serves
-    /// the providers' own APIs.
-    #[must_use]
-    pub fn builder(keys: KeyRing) -> GatewayBuilder {
-        GatewayBuilder::new(keys)
-    }
-
     /// Creates a gateway to these services. [`Config::connect`] makes the usual ones.
     #[must_use]
     pub fn new(mut config: Config, registry: Registry, clock: impl Clock) -> Self {

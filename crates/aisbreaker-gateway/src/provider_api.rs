@@ -25,6 +25,7 @@ mod headers;
 pub(crate) mod model;
 mod models;
 mod provider_body;
+mod provider_response;
 mod proxied_request;
 pub(crate) mod resolve;
 pub(crate) mod socket;

@@ -25,8 +25,8 @@ use crate::{
     gateway_error::GatewayError,
     provider_api::{error::ProviderApiError, socket::SocketRefusal},
     request::{
-        error::{HostError, RequestError},
-        websocket::{HandshakeError, WEBSOCKET},
+        error::{HandshakeError, HostError, RequestError},
+        websocket::WEBSOCKET,
     },
     restrictions::{
         RestrictionError,

@@ -5,7 +5,7 @@
 //! Where frames end is followed all the same (`frames`): when this server ends the conversation, both
 //! sides get a close frame after a complete one.
 
-mod close;
+pub(crate) mod close;
 mod direction;
 mod frames;
 mod limits;

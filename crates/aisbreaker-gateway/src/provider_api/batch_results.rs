@@ -1,7 +1,7 @@
 //! The address of the results of a batch of messages.
 //!
 //! The description of a batch has the URL of its results at the provider, and Anthropic's SDKs fetch
-//! them from there, with the key of this server. So a client is told the path alone, which they
+//! them from there, with the key of this server. So a client gets the path alone, which they
 //! resolve against their base URL. Nothing else in the description changes.
 
 use std::{ops::Range, sync::Arc};
@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http::{Response, header::CONTENT_ENCODING, response};
 use memchr::memmem;
 
-use super::forward::response_of;
+use super::provider_response::response_of;
 use crate::{
     memory::ClientMemory, request::media_type, response::ResponseBody, route::operation::Operation,
     telemetry::access_log::AccessLog,

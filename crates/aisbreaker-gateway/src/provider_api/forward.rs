@@ -5,14 +5,14 @@ use std::sync::Arc;
 use aisbreaker_services::{
     Attempts, CallInProgress, DialectConfig, ProviderCalls, ServiceError, is_retryable_status,
 };
-use http::{HeaderValue, Response, StatusCode, header::ACCESS_CONTROL_EXPOSE_HEADERS, response};
+use http::{HeaderValue, Response, response};
 use tokio::time::Instant;
 
 use super::{
     ProviderApi, batch_results,
     body_kind::BodyKind,
     error::ProviderApiError,
-    headers,
+    provider_response::{ProviderResponse, forgotten_dialect, is_error, response_of},
     proxied_request::ProxiedRequest,
     resolve::{ResolvedService, Resolver},
     translate::{TranslatedAnswer, Translation},
@@ -23,7 +23,7 @@ use crate::{
         headers::write_budget_headers,
         hold::{BudgetHold, Outcome, settle_failure},
     },
-    failure::{ErrorType, Failure},
+    failure::Failure,
     pipeline::Admitted,
     response::{
         ResponseBody,
@@ -34,18 +34,7 @@ use crate::{
     },
     route::operation::Operation,
     telemetry::access_log::AccessLog,
-    translation::Answers,
 };
-
-/// The response of the last service that was called.
-pub(super) struct ProviderResponse<'a> {
-    pub(super) service: &'a ResolvedService,
-    pub(super) parts: response::Parts,
-    pub(super) body: aisbreaker_egress::Body,
-    pub(super) call: CallInProgress,
-    /// What translates the answer to a translated request.
-    pub(super) answers: Option<Answers>,
-}
 
 impl ProviderApi {
     /// Forwards an admitted request, and the provider's response.
@@ -373,47 +362,5 @@ fn hold_budget(mut hold: Box<BudgetHold>, response: &mut Response<ResponseBody>)
         let _settled = hold.settle(Outcome::Refused);
     } else {
         response.body_mut().hold_budget(hold);
-    }
-}
-
-/// Notes what the head of a provider's response tells.
-pub(super) fn note_answer(parts: &response::Parts, log: &mut AccessLog) {
-    if let Some(id) = provider_request_id(parts) {
-        log.set_provider_request_id(id);
-    }
-    if is_error(parts.status) {
-        log.set_error(ErrorType::ProviderError);
-    }
-}
-
-pub(super) fn is_error(status: StatusCode) -> bool {
-    status.is_client_error() || status.is_server_error()
-}
-
-/// Creates the error for a service whose provider does not speak what it was chosen for, which is
-/// not expected.
-pub(super) fn forgotten_dialect() -> ServiceError {
-    ServiceError::Internal("a provider forgot its dialect".into())
-}
-
-/// Creates a response with the provider's status and fields.
-pub(super) fn response_of(
-    parts: response::Parts,
-    body: ResponseBody,
-    log: &mut AccessLog,
-) -> Response<ResponseBody> {
-    note_answer(&parts, log);
-    let mut response = Response::new(body);
-    *response.status_mut() = parts.status;
-    *response.headers_mut() = headers::for_client(parts.headers);
-    let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
-    response
-}
-
-fn provider_request_id(parts: &response::Parts) -> Option<&HeaderValue> {
-    match parts.headers.get("x-request-id") {
-        Some(id) => Some(id),
-        None => parts.headers.get("request-id"),
     }
 }

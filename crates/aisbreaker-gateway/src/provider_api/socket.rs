@@ -20,8 +20,8 @@ use self::{query::QueryModel, requests::Sender};
 use super::{
     ProviderApi,
     error::ProviderApiError,
-    forward::ProviderResponse,
     headers,
+    provider_response::ProviderResponse,
     proxied_request::ProxiedRequest,
     resolve::{ResolvedService, Resolver, Unresolved},
     usage_request::UsageRequest,

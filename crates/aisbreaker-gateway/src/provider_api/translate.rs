@@ -16,9 +16,9 @@ use serde_json::value::RawValue;
 use super::{
     ProviderApi,
     error::ProviderApiError,
-    forward::{forgotten_dialect, is_error, note_answer},
     headers::{self, dialects},
     provider_body::{ReadAnswer, read_answer, read_error},
+    provider_response::{forgotten_dialect, is_error, note_answer},
     proxied_request::ProxiedRequest,
     resolve::ResolvedService,
 };

@@ -5,8 +5,24 @@ use aisbreaker_egress::BudgetSpent;
 use aisbreaker_token::Host;
 use http::HeaderName;
 
-use super::websocket::HandshakeError;
 use crate::failure::Failure;
+
+/// Why a handshake cannot be answered with a WebSocket.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum HandshakeError {
+    /// It is none, or not by HTTP/1.1, or a proxy in front removed the fields of the connection.
+    NoUpgrade,
+    /// Another version than 13.
+    Version,
+    /// No key, or none of 16 bytes.
+    Key,
+    /// A subprotocol is not a token, or the credential is there twice.
+    Protocols,
+    /// An extension holds a key, which would go to the provider.
+    Extensions,
+    /// The request has content.
+    Content,
+}
 
 /// Why the host of a request is not known.
 #[derive(Clone, Debug, Eq, PartialEq)]

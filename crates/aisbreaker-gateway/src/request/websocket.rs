@@ -21,7 +21,7 @@ use secrecy::SecretString;
 
 use super::{
     credentials::{Authorization, holds_key, or_subprotocol},
-    error::RequestError,
+    error::{HandshakeError, RequestError},
     field::singleton,
 };
 
@@ -46,27 +46,10 @@ pub(crate) struct CanUpgrade;
 #[derive(Debug)]
 pub(crate) struct Handshake {
     key: HeaderValue,
-    /// The subprotocols that the client offers, but for the one with its credential.
+    /// The subprotocols that the client offers, except the one with its credential.
     protocols: Vec<String>,
     secret: Option<SecretString>,
     extensions: Vec<HeaderValue>,
-}
-
-/// Why a handshake cannot be answered with a WebSocket.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum HandshakeError {
-    /// It is none, or not by HTTP/1.1, or a proxy in front removed the fields of the connection.
-    NoUpgrade,
-    /// Another version than 13.
-    Version,
-    /// No key, or none of 16 bytes.
-    Key,
-    /// A subprotocol is not a token, or the credential is there twice.
-    Protocols,
-    /// An extension holds a key, which would go to the provider.
-    Extensions,
-    /// The request has content.
-    Content,
 }
 
 /// Why the answer of a provider does not switch to the WebSocket that was asked for.

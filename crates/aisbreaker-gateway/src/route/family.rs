@@ -9,8 +9,6 @@
 use aisbreaker_services::Dialect;
 use aisbreaker_token::PREFIX;
 
-use super::operation::name_of;
-
 /// A family of resources: one row of the table.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Family {
@@ -49,6 +47,8 @@ pub(crate) struct Resource {
     path: &'static Path,
 }
 
+/// What the names of operations leave out of their templates.
+const NAME_BASE: &str = "/v1/";
 const READ: &str = "GET, HEAD, OPTIONS";
 const CREATE: &str = "POST, OPTIONS";
 const DELETE: &str = "DELETE, OPTIONS";
@@ -320,6 +320,11 @@ pub(crate) fn stored_completions() -> Option<Resource> {
 /// Returns the family of fine-tuned models.
 pub(crate) fn fine_tuning() -> Option<&'static Family> {
     all().find(|family| family.template == FINE_TUNING)
+}
+
+/// Returns the name of an operation with this template.
+pub(super) fn name_of(template: &'static str) -> &'static str {
+    template.strip_prefix(NAME_BASE).unwrap_or(template)
 }
 
 fn matches(template: &str, path: &str) -> bool {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use aisbreaker_services::{Dialect, StreamKind};
 use http::Method;
 
-use super::family::{self, Family, Resource};
+use super::family::{self, Family, Resource, name_of};
 
 /// An operation of a provider's API.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,8 +77,6 @@ const MODELS: &str = "/v1/models";
 const MODEL: &str = "/v1/models/{id}";
 const MESSAGES: &str = "/v1/messages";
 const BASE: &str = "/v1";
-/// What the names of operations leave out of their templates.
-const NAME_BASE: &str = "/v1/";
 /// The prefixes of paths that belong to one API only.
 const PREFIXES: [(&str, Dialect); 2] = [
     ("/openai", Dialect::OpenAi),
@@ -395,11 +393,6 @@ fn template_of(path: &str) -> Option<Cow<'_, str>> {
         return None;
     }
     Some(Cow::Owned(format!("/v1/responses/{{id}}{subpath}")))
-}
-
-/// Returns the name of an operation with this template.
-pub(super) fn name_of(template: &'static str) -> &'static str {
-    template.strip_prefix(NAME_BASE).unwrap_or(template)
 }
 
 /// Splits off the prefix of a path that belongs to one API only.

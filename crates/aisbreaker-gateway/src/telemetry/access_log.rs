@@ -31,7 +31,7 @@ use crate::{
         span::SpanSink,
         trace::{self, RequestTrace, TracedRequest},
     },
-    tunnel::CloseCode,
+    tunnel::close::CloseCode,
 };
 
 /// The log target of requests that were charged to quotas.

@@ -1,5 +1,5 @@
 //! The messages of a client over `/v1/responses`: each is judged and charged like a request over HTTP,
-//! but for the few that are known to ask for nothing.
+//! except for the few that are known to ask for nothing.
 //!
 //! The WebSocket is that of one service. A message goes there with the provider's name of its model,
 //! if that is where its model is.
