@@ -222,7 +222,7 @@ impl ReceivedBody {
         match connection.poll_frame(incoming, cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.waiting_since = None;
-                // Whoever knows the length need not poll for the end.
+                // A caller that knows the length need not poll for the end.
                 if incoming.is_end_stream() {
                     this.observed.end(ExchangeEnd::Complete);
                 }

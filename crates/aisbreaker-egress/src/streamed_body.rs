@@ -74,7 +74,7 @@ impl StreamedBody {
                 return Poll::Pending;
             };
             let is_at_end = source.is_end_stream();
-            // Whoever knows the length need not poll for the end.
+            // A caller that knows the length need not poll for the end.
             let is_whole = is_at_end || source.size_hint().exact() == Some(0);
             let read = frame.map(|frame| frame.map(Frame::into_data));
             let is_over = is_at_end || !matches!(read, Some(Ok(_)));

@@ -81,7 +81,7 @@ const checks = {
   },
 
   async embeddingsAreVectors() {
-    // The SDK asks for base64 unless it is told otherwise.
+    // The SDK asks for base64 unless a call names another encoding.
     const create = (more) => client.embeddings.create({ model: "dummy", input: "a", ...more });
     const encoded = (await create({ dimensions: 64 })).data[0].embedding;
     const floats = (await create({ dimensions: 64, encoding_format: "float" })).data[0].embedding;

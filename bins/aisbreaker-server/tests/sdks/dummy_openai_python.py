@@ -136,7 +136,7 @@ def responses_call_tools():
 
 
 def embeddings_are_vectors():
-    # The SDK asks for base64 unless it is told otherwise.
+    # The SDK asks for base64 unless a call names another encoding.
     encoded = valid(client.embeddings.create(model="dummy", input=["a", "b"], dimensions=256))
     floats = valid(client.embeddings.create(model="dummy", input="a", dimensions=256, encoding_format="float"))
     raw = client.embeddings.create(model="dummy", input="a", dimensions=256, encoding_format="base64").data[0]

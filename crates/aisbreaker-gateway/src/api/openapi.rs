@@ -1,6 +1,6 @@
 //! `GET /openapi.json`: the description of the API (OpenAPI 3.1).
 //!
-//! The document is written by hand, but for the families of resources, which their table describes.
+//! The document is written by hand, except for the families of resources, which their table describes.
 //! The tests compare it with the routes and the errors, and CI calls a server by it.
 
 mod resources;

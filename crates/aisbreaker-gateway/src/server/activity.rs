@@ -37,8 +37,8 @@ pub(super) enum Wait {
 pub(super) struct Activity {
     started: AtomicUsize,
     in_flight: AtomicUsize,
-    /// For each incomplete request body: the last time that a useful amount arrived, unless whoever
-    /// reads it does not wait for more.
+    /// For each incomplete request body: the last time that a useful amount arrived, unless its
+    /// reader does not wait for more.
     request_bodies: Mutex<Vec<Arc<AtomicTime>>>,
     /// For each response body: when the frame was returned that the client has not read yet.
     response_bodies: Mutex<Vec<Arc<AtomicTime>>>,

@@ -92,7 +92,7 @@ impl Drop for TrackedRequestBody {
             return;
         };
         if body.is_end_stream() {
-            // Whoever knows the length need not poll for the end.
+            // A caller that knows the length need not poll for the end.
             timer.note_complete();
             return;
         }

@@ -1,4 +1,4 @@
-//! Paths that are not served: what the client is told.
+//! Paths that are not served: what the answer says.
 
 use crate::support::{Request, Response, Server};
 

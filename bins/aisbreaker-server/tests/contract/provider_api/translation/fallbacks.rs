@@ -86,8 +86,8 @@ fn each_attempt_has_its_own_translation() {
                     }
                 };
                 assert_eq!(text, "Hello", "{id}: {response:?}");
-                let told = response.header("x-aisbreaker-attempts");
-                assert_eq!(told, Some(attempts[index]), "{id}");
+                let reported = response.header("x-aisbreaker-attempts");
+                assert_eq!(reported, Some(attempts[index]), "{id}");
                 let line = server.wait_for_request(&id);
                 assert_eq!(line["output_tokens"], 12, "{line}");
                 let requests = provider.requests();

@@ -16,7 +16,7 @@ impl Server {
     /// Has the highest resident memory count from now on.
     pub(crate) fn forget_peak_memory(&self) {
         let path = format!("/proc/{}/clear_refs", self.child.id());
-        fs::write(path, "5").expect("a process of one's own");
+        fs::write(path, "5").expect("a running process");
     }
 
     /// Returns the resident memory of the process, in bytes.
