@@ -40,6 +40,9 @@ impl Clock for SystemClock {
     }
 }
 
+/// Longer times would overflow the clock, and are as good as none.
+pub(crate) const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+
 /// Returns whole seconds, rounded up.
 pub(crate) fn ceil_seconds(time: Duration) -> u64 {
     let started = u64::from(time.subsec_nanos() > 0);

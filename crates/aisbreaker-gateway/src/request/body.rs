@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use crate::{
+    clock::FAR,
     memory::{ClientMemory, MemoryHold},
     request::{
         error::RequestError,
@@ -329,6 +330,7 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub(crate) fn start(longest_pause: Duration) -> Self {
+        let longest_pause = longest_pause.min(FAR);
         Self {
             longest_pause,
             deadline: Instant::now() + longest_pause,
@@ -380,6 +382,15 @@ mod tests {
 
     use super::*;
     use crate::memory::ClientMemories;
+
+    #[tokio::test]
+    async fn no_pause_is_too_long_for_the_clock() {
+        let mut pace = Pace::start(Duration::MAX);
+        pace.advance(usize::MAX);
+        pace.extend(Duration::from_secs(86_400));
+
+        assert!(pace.deadline() > Instant::now() + FAR / 2);
+    }
 
     /// Returns content of `count` frames of `length` bytes, with a pause before each.
     fn pieces(

@@ -8,12 +8,10 @@ use std::{
 use tokio::time::Instant;
 
 use super::{Reason, direction::Direction};
-use crate::{authenticate::Caller, opened_key::Key, surfaces::Surfaces};
+use crate::{authenticate::Caller, clock::FAR, opened_key::Key, surfaces::Surfaces};
 
 /// How often a tunnel is checked, at least.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// Longer times would overflow the clock, and are as good as none.
-const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 /// How long a tunnel may last.
 pub(crate) struct TunnelLimits {
