@@ -5,12 +5,12 @@ import re
 import subprocess
 
 import support
-from support import check_key, check_minted, check_nothing
+from support import check_key, check_nothing
 
 EXCHANGE = "urn:ietf:params:oauth:token-type:access_token"
 
 
-def check_restricted(text):
+def check_named(text):
     token = json.loads(text)
     assert token["name"] == "reporting job" and token["expires_in"] == 90 * 86400, token
     assert "warnings" not in token, token
@@ -47,8 +47,8 @@ def check_sealed_key(text):
 
 
 CHECKS = {
-    "keys-mint": check_restricted,
-    "keys-budgets": check_minted,
+    "keys-mint": check_named,
+    "keys-restrict": check_named,
     "keys-introspect": check_introspection,
     "keys-quota": check_quota,
     "keys-inspect": check_introspection,
