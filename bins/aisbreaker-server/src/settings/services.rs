@@ -87,7 +87,7 @@ fn shown(message: &str) -> &str {
     if message.starts_with("unknown field") || message.starts_with("missing field") {
         message
     } else {
-        "a member is not of its kind, as the README shows it"
+        "a member is not of its kind, as docs/providers.md shows it"
     }
 }
 

@@ -11,8 +11,9 @@
 //!    one that `Reload` and `Gateway::reconfigure` pass on. Otherwise a change is refused.
 //! 5. If it is or may contain a secret, mark it: then `NAME_FILE`, credentials and the care of
 //!    `check --print` follow. If it has no single default, give an example, in TOML.
-//! 6. Add it to the table in the README, and print the example file anew: `aisbreaker-server check
-//!    --example > bins/aisbreaker-server/contrib/aisbreaker.toml`. Tests fail until both are done.
+//! 6. Write the tables of `docs/configuration.md` anew: `UPDATE_DOCS=1 cargo test -p aisbreaker-server
+//!    settings::table`, and the example file: `aisbreaker-server check --example >
+//!    bins/aisbreaker-server/contrib/aisbreaker.toml`. Tests fail until both are done.
 //!
 //! Services and providers are not here but in `services.rs`, and prices in `prices.rs`: they are whole
 //! tables, which only the configuration file can hold.
@@ -164,7 +165,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
     Setting {
         key: Some("require_key"),
         variable: "AISBREAKER_REQUIRE_KEY",
-        help: "Whether callers without an API key of this server are refused",
+        help: "Whether callers without an API key of this server are refused (401); that of \
+               DEFAULT_AISBREAKER_API_KEY counts as one",
         default: Some("false"),
         on_reload: OnReload::Apply,
         apply: |draft, value| {
@@ -232,7 +234,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
     Setting {
         key: Some("openapi"),
         variable: "AISBREAKER_OPENAPI",
-        help: "Whether /openapi.json describes the API",
+        help: "Whether /openapi.json describes the API; 404 otherwise",
         default: Some("true"),
         apply: |draft, value| {
             draft.settings.gateway.openapi = value.flag()?;
@@ -372,7 +374,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
     Setting {
         key: Some("redis.ca_file"),
         variable: "AISBREAKER_REDIS_CA_FILE",
-        help: "Certificate (PEM) of the only authority trusted for Redis; the system's if unset",
+        help: "Certificate (PEM) of the only authority trusted for Redis, but not for a cluster; the \
+               system's if unset",
         requires: Some("AISBREAKER_REDIS_URL"),
         example: r#""/etc/aisbreaker/redis-ca.pem""#,
         apply: |draft, value| {
@@ -447,7 +450,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
     Setting {
         key: Some("max_connections"),
         variable: "AISBREAKER_MAX_CONNECTIONS",
-        help: "Most open connections from clients",
+        help: "Most open connections from clients; beyond it, one that only waits for its client is \
+               closed, or the new one gets 503",
         default: Some("10000"),
         apply: |draft, value| {
             draft.settings.limits.max_connections = value.count()?;
@@ -469,7 +473,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
     Setting {
         key: Some("max_provider_connections"),
         variable: "AISBREAKER_MAX_PROVIDER_CONNECTIONS",
-        help: "Most calls in progress to one provider",
+        help: "Most calls in progress to one provider (scheme, host and port)",
         default: Some("5000"),
         apply: |draft, value| {
             draft.settings.bounds.max_calls_per_origin = value.count()?;
@@ -514,8 +518,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
     Setting {
         key: Some("max_buffered_bytes"),
         variable: "AISBREAKER_MAX_BUFFERED_BYTES",
-        help: "Memory of all bodies together, in bytes; if unset, 536870912, or more where larger \
-               bodies are allowed",
+        help: "Memory of all bodies together, in bytes, of which one client gets a quarter; if unset, \
+               536870912, or more where larger bodies are allowed",
         example: "536870912",
         effective: Some(|settings| Some(settings.max_buffered_bytes.to_string())),
         apply: |draft, value| {
@@ -565,7 +569,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
     Setting {
         key: Some("log.max_per_second"),
         variable: "AISBREAKER_LOG_MAX_PER_SECOND",
-        help: "Most log lines in a second",
+        help: "Most log lines in a second; a line counts those left out",
         default: Some("1000"),
         apply: |draft, value| {
             draft.settings.log.max_per_second = value.number()?;

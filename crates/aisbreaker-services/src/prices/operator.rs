@@ -128,7 +128,7 @@ impl Reader<'_> {
     fn read_provider(&mut self, name: &str, models: &Value) {
         let path = quoted(name);
         let Some(provider) = self.providers.find(name) else {
-            return self.fault(&path, "is not a provider: see the README for their names");
+            return self.fault(&path, "is not a provider: docs/providers.md lists them");
         };
         let id = provider.id.clone();
         let Value::Table(models) = models else {

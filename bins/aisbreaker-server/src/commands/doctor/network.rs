@@ -96,7 +96,7 @@ async fn check_providers(client: &Client, services: &Options, named: &[&str]) ->
             None => findings.push(Finding::fail(
                 "provider",
                 format!("{name} is not in the provider table"),
-                "the README lists the providers; further ones are rows in the configuration file",
+                "docs/providers.md lists the providers; further ones are rows in the configuration file",
             )),
         }
     }

@@ -8,8 +8,8 @@ use crate::settings::{
 pub(super) const ADMIN_SECRET: Setting = Setting {
     key: Some("admin_secret"),
     variable: "AISBREAKER_ADMIN_SECRET",
-    help: "The operator's secret (10 characters or more), to revoke API keys by their ids; if unset, \
-           nobody can",
+    help: "The operator's secret (10 characters or more), to revoke API keys by their ids and to \
+           introspect any; if unset, nobody can",
     ignores_empty: false,
     on_reload: OnReload::Apply,
     example: r#""""#,

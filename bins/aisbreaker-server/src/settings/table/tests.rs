@@ -1,4 +1,6 @@
-//! The rows of the table agree with each other, with the defaults and with the README.
+//! The rows of the table agree with each other, with the defaults and with the documentation.
+
+mod reference;
 
 use aisbreaker_token::ServerKey;
 use toml::Value;
@@ -7,7 +9,6 @@ use super::SETTINGS;
 use crate::settings::{
     draft::Draft,
     given::{Given, Names, Source},
-    setting::OnReload,
 };
 
 #[test]
@@ -51,34 +52,6 @@ fn examples_of_quotas_are_the_defaults() {
         (setting.unwrap().apply)(&mut draft, &given).unwrap();
 
         assert_eq!(shown(&draft), default, "{key}");
-    }
-}
-
-#[test]
-fn the_readme_lists_every_setting() {
-    let readme = include_str!("../../../../../README.md");
-    for setting in SETTINGS {
-        for name in setting.key.into_iter().chain([setting.variable]) {
-            assert!(readme.contains(&format!("`{name}`")), "{name}");
-        }
-    }
-}
-
-/// The README lists what SIGHUP reloads, and nothing else.
-#[test]
-fn the_readme_says_what_is_reloaded() {
-    let readme = include_str!("../../../../../README.md");
-    let (_, operations) = readme.split_once("**Reload:**").unwrap();
-    let (reloaded, _) = operations.split_once("All of them or none").unwrap();
-    for setting in SETTINGS {
-        let Some(key) = setting.key else {
-            assert_eq!(setting.on_reload, OnReload::NeedRestart, "no file has it");
-            continue;
-        };
-        let is_listed = reloaded.contains(&format!("`{key}`"));
-        // It is listed for the keys in its file.
-        let is_expected = setting.on_reload == OnReload::Apply || key == "revoked_file";
-        assert_eq!(is_listed, is_expected, "{key}");
     }
 }
 

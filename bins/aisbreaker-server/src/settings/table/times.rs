@@ -5,7 +5,8 @@ use crate::settings::setting::{PLAIN, Setting};
 pub(super) const HEADER_TIMEOUT: Setting = Setting {
     key: Some("header_timeout"),
     variable: "AISBREAKER_HEADER_TIMEOUT",
-    help: "Longest time to a complete request head",
+    help: "Longest time to a complete request head; a response may wait ten times as long for its \
+           client to take more of it",
     default: Some("30s"),
     apply: |draft, value| {
         draft.settings.limits.header_timeout = value.duration()?;
@@ -30,7 +31,7 @@ pub(super) const IDLE_TIMEOUT: Setting = Setting {
 pub(super) const BODY_TIMEOUT: Setting = Setting {
     key: Some("body_timeout"),
     variable: "AISBREAKER_BODY_TIMEOUT",
-    help: "Longest pause while a request body is read",
+    help: "Longest pause while a request body is read; it must also come at 1 KiB a second on average",
     default: Some("60s"),
     apply: |draft, value| {
         draft.settings.gateway.body_timeout = value.duration()?;
@@ -78,7 +79,8 @@ pub(super) const STREAM_IDLE_TIMEOUT: Setting = Setting {
 pub(super) const POOL_IDLE_TIMEOUT: Setting = Setting {
     key: Some("pool_idle_timeout"),
     variable: "AISBREAKER_POOL_IDLE_TIMEOUT",
-    help: "How long an idle connection by http to a provider is kept: less than the provider does",
+    help: "How long an idle connection by http to a provider is kept: less than the provider does \
+           (uvicorn and Node 5 s, gunicorn 2 s)",
     default: Some("4s"),
     apply: |draft, value| {
         draft.settings.timeouts.pool_idle_http = value.duration()?;
@@ -90,7 +92,7 @@ pub(super) const POOL_IDLE_TIMEOUT: Setting = Setting {
 pub(super) const POOL_IDLE_TIMEOUT_HTTPS: Setting = Setting {
     key: Some("pool_idle_timeout_https"),
     variable: "AISBREAKER_POOL_IDLE_TIMEOUT_HTTPS",
-    help: "The same by https",
+    help: "How long an idle connection by https to a provider is kept",
     default: Some("50s"),
     apply: |draft, value| {
         draft.settings.timeouts.pool_idle_https = value.duration()?;

@@ -5,7 +5,7 @@ use crate::settings::setting::{PLAIN, Setting};
 pub(super) const CERTIFICATE_FILE: Setting = Setting {
     key: Some("tls.certificate_file"),
     variable: "AISBREAKER_TLS_CERTIFICATE_FILE",
-    help: "File with the certificate of the listener and its chain (PEM), read anew on SIGHUP; \
+    help: "File with the certificate of the listener and its chain (PEM), read again on SIGHUP; \
            without it, the listener speaks plain HTTP",
     example: r#""/etc/aisbreaker/tls/certificate.pem""#,
     requires: Some("AISBREAKER_TLS_KEY_FILE"),

@@ -55,7 +55,7 @@ fn each_server_admits_the_rest_of_its_share() {
         assert_eq!(admitted(server, &key(server, 3), 9), 3);
         assert_eq!(lines(server, DOWN), 1, "{}", server.log());
     }
-    // The store is empty again. The README states this bound: the limit of the store and each
+    // The store is empty again. docs/operate.md states this bound: the limit of the store and each
     // share.
     assert_eq!(admitted(&servers[0], &used, 20), 10);
 }
