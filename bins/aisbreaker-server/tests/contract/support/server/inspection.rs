@@ -13,15 +13,14 @@ impl Server {
         self.memory("VmHWM:")
     }
 
-    /// Has the highest resident memory count from now on.
-    pub(crate) fn forget_peak_memory(&self) {
-        let path = format!("/proc/{}/clear_refs", self.child.id());
-        fs::write(path, "5").expect("a running process");
-    }
-
     /// Returns the resident memory of the process, in bytes.
     pub(crate) fn resident_memory(&self) -> usize {
         self.memory("VmRSS:")
+    }
+
+    /// Returns the resident memory of the process without pages of files, such as its code, in bytes.
+    pub(crate) fn anonymous_memory(&self) -> usize {
+        self.memory("RssAnon:")
     }
 
     /// Returns where the metrics are served, once they are.
