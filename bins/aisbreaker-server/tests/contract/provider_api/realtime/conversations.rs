@@ -229,14 +229,14 @@ fn a_slow_reader_slows_the_provider_down() {
     });
     let server = Server::with_loopback_egress(&[]);
     let key = key(&server, &provider);
-    let before = server.resident_memory();
+    let before = server.anonymous_memory();
     let connection = Connection::open_with_receive_buffer(server.address(), 64 << 10);
 
     let (_, _websocket) = websocket::open(connection, &open(&key));
 
     let sent = reported.recv_timeout(PATIENCE).unwrap();
     assert!(sent < 256 << 20, "the provider could send {sent} bytes");
-    let grown = server.resident_memory().saturating_sub(before);
+    let grown = server.anonymous_memory().saturating_sub(before);
     assert!(grown < 4 << 20, "the server holds {grown} bytes more");
 }
 
@@ -249,7 +249,7 @@ fn a_provider_that_does_not_read_slows_the_client_down() {
     });
     let server = Server::with_loopback_egress(&[]);
     let key = key(&server, &provider);
-    let before = server.resident_memory();
+    let before = server.anonymous_memory();
     let mut connection = server.connect();
     connection.write(&open(&key).to_bytes());
     assert_eq!(connection.head().status, 101);
@@ -269,7 +269,7 @@ fn a_provider_that_does_not_read_slows_the_client_down() {
     }
 
     assert!(sent < 256 << 20, "the client could send {sent} bytes");
-    let grown = server.resident_memory().saturating_sub(before);
+    let grown = server.anonymous_memory().saturating_sub(before);
     assert!(grown < 4 << 20, "the server holds {grown} bytes more");
 }
 
