@@ -4,6 +4,7 @@ mod ask;
 mod check;
 mod command_line;
 mod doctor;
+mod error_page;
 mod example_file;
 mod healthcheck;
 mod listen_address;
