@@ -76,23 +76,36 @@ fn warnings_are_bounded_and_hold_no_secret() {
     assert!(!server.log().contains(CANARY));
 }
 
+/// The pages whose commands mint keys.
+const PAGES: [(&str, &str); 5] = [
+    ("start", include_str!("../../../../../docs/start.md")),
+    ("keys", include_str!("../../../../../docs/keys.md")),
+    ("quotas", include_str!("../../../../../docs/quotas.md")),
+    ("budgets", include_str!("../../../../../docs/budgets.md")),
+    (
+        "translation",
+        include_str!("../../../../../docs/translation.md"),
+    ),
+];
+
 #[test]
-fn the_grants_of_the_readme_and_others_that_work_get_no_warning() {
+fn the_grants_of_the_documentation_and_others_that_work_get_no_warning() {
     let server = Server::with_loopback_egress(&[]);
-    let readme = include_str!("../../../../../README.md");
-    let mut tried = 0;
-    for request in readme.split("--data '").skip(1) {
-        let body = request.split('\'').next().unwrap_or_default();
-        let Ok(body) = serde_json::from_str::<Value>(body) else {
-            continue;
-        };
-        if body.get("requestAuthAndQuotas").is_some() {
-            tried += 1;
-            let found = warnings(&server.send(&Request::mint(&body)));
-            assert!(found.is_empty(), "{body}: {found:?}");
+    for (page, text) in PAGES {
+        let mut tried = 0;
+        for request in text.split("--data '").skip(1) {
+            let body = request.split('\'').next().unwrap_or_default();
+            let Ok(body) = serde_json::from_str::<Value>(body) else {
+                continue;
+            };
+            if body.get("requestAuthAndQuotas").is_some() {
+                tried += 1;
+                let found = warnings(&server.send(&Request::mint(&body)));
+                assert!(found.is_empty(), "{page}: {body}: {found:?}");
+            }
         }
+        assert!(tried > 0, "{page} has no grant");
     }
-    assert!(tried > 0, "the README has no grant");
 
     let original = json!([
         entry("aisbreaker:network", "{{secret}}"),
