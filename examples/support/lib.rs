@@ -86,3 +86,8 @@ fn variable(name: &str) -> Option<String> {
     let value = std::env::var_os(name)?.into_string().ok()?;
     (!value.is_empty()).then_some(value)
 }
+
+/// Runs the programs of the page about embedding.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/embedding.md")]
+struct EmbeddingPage;
