@@ -15,6 +15,7 @@ mod limit_headers;
 mod model_lists;
 mod model_names;
 mod not_served;
+mod provider_table;
 mod realtime;
 mod requests;
 mod responses;
