@@ -37,7 +37,7 @@ impl fmt::Display for NotServed<'_> {
         write!(
             f,
             " and what is below them; see /openapi.json, or \
-             https://github.com/aisbreaker/aisbreaker#every-sdk-works"
+             https://github.com/aisbreaker/aisbreaker/blob/main/docs/provider-api.md"
         )
     }
 }
