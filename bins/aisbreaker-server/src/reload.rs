@@ -13,7 +13,7 @@ use crate::{
     logging::LogFilter,
     notify::ServiceManager,
     revoked_file::RevokedFile,
-    settings::{self, Faults, Flags, Names, RandomKey, RestartValues, Settings},
+    settings::{self, Faults, Flags, Listeners, Names, RandomKey, RestartValues, Settings},
     warnings::{self, Warning},
 };
 
@@ -25,6 +25,8 @@ pub(crate) struct Reload {
     restart_values: RestartValues,
     /// Whether the sealing key is still the random one.
     has_random_key: bool,
+    /// Where the server listens: names to listen on are not resolved again.
+    listeners: Listeners,
     client: egress::Client,
     /// `None`: the listener speaks plain HTTP.
     certificate: Option<TlsCertificate>,
@@ -58,7 +60,7 @@ impl Reload {
     pub(crate) fn new(
         hangup: Signal,
         sources: SettingSources,
-        (restart_values, has_random_key): (RestartValues, bool),
+        (restart_values, has_random_key, listeners): (RestartValues, bool, Listeners),
         (client, certificate): (egress::Client, Option<TlsCertificate>),
         log_filter: LogFilter,
     ) -> Self {
@@ -67,6 +69,7 @@ impl Reload {
             sources: Arc::new(sources),
             restart_values,
             has_random_key,
+            listeners,
             client,
             certificate,
             log_filter,
@@ -138,8 +141,10 @@ impl Reload {
             bounds,
             services,
             has_random_key,
+            console,
             ..
         } = settings;
+        console.apply(self.listeners, &mut config);
         if *self.client.policy() != egress {
             // With a pool of its own: no connection outlives the policy that allowed it, except
             // for calls in progress.

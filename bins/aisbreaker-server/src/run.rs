@@ -25,7 +25,7 @@ use crate::{
     open_files,
     reload::{Reload, SettingSources},
     revoked_file::RevokedFile,
-    settings::{Flags, Names, RandomKey, ResolvedName, Settings, StateSettings},
+    settings::{Flags, Listeners, Names, RandomKey, ResolvedName, Settings, StateSettings},
     state_file::StateFile,
     warnings,
 };
@@ -82,8 +82,14 @@ fn serve_with(
         state,
         restart_values,
         has_random_key,
+        console,
         ..
     } = settings;
+    let listeners = Listeners {
+        clients: listen,
+        metrics: metrics_listen,
+    };
+    console.apply(listeners, &mut gateway);
     let in_effect = InEffect::of(&gateway);
 
     let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
@@ -95,7 +101,7 @@ fn serve_with(
         None => None,
     };
 
-    let unchanging = (restart_values, has_random_key);
+    let unchanging = (restart_values, has_random_key, listeners);
     let certificate = tls.map(|tls| tls.certificate);
     let replaceable = (client, certificate.clone());
     let reload = Reload::new(hangup, sources, unchanging, replaceable, log_filter);
@@ -155,6 +161,7 @@ struct InEffect {
     opening_kids: Vec<String>,
     is_minting_open: bool,
     is_key_required: bool,
+    has_console: bool,
 }
 
 impl InEffect {
@@ -165,6 +172,7 @@ impl InEffect {
             opening_kids: opening.iter().map(ToString::to_string).collect(),
             is_minting_open: gateway.minting.secret.is_none(),
             is_key_required: gateway.require_key,
+            has_console: gateway.console,
         }
     }
 
@@ -181,6 +189,7 @@ impl InEffect {
             opening_kids = self.opening_kids.join(","),
             minting,
             key_required = self.is_key_required,
+            console = self.has_console,
             prices = Prices::date(),
             "settings in effect"
         );

@@ -6,6 +6,7 @@
 //! secrets.
 
 mod config_file;
+mod console;
 mod draft;
 mod effective;
 mod example;
@@ -37,13 +38,8 @@ use aisbreaker_gateway::{Config, Limits};
 use aisbreaker_services::services::Options;
 use aisbreaker_token::{Host, KeyRing};
 
-use self::{
-    draft::Draft,
-    effective::{Winner, effective_values},
-    sources::Sources,
-    table::SETTINGS,
-};
 pub(crate) use self::{
+    console::{ConsoleMode, Listeners},
     effective::EffectiveValue,
     example::example_file,
     faults::Faults,
@@ -56,6 +52,12 @@ pub(crate) use self::{
     sources::Flags,
     store::StoreSettings,
     tls::TlsSettings,
+};
+use self::{
+    draft::Draft,
+    effective::{Winner, effective_values},
+    sources::Sources,
+    table::SETTINGS,
 };
 use crate::{files, logging::LogOptions};
 
@@ -71,6 +73,8 @@ pub(crate) struct Settings {
     pub(crate) resolved_names: Vec<ResolvedName>,
     /// The host names under which metrics may be read.
     pub(crate) metrics_hosts: Vec<Host>,
+    /// Where the pages of the console are served.
+    pub(crate) console: ConsoleMode,
     pub(crate) log: LogOptions,
     pub(crate) gateway: Config,
     pub(crate) limits: Limits,
@@ -137,6 +141,7 @@ impl Settings {
             metrics_listen: None,
             resolved_names: Vec::new(),
             metrics_hosts: Vec::new(),
+            console: ConsoleMode::default(),
             log: LogOptions::default(),
             gateway: Config::new(keys),
             limits: Limits::default(),

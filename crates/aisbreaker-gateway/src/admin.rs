@@ -6,7 +6,7 @@ use aisbreaker_token::Host;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{CONTENT_TYPE, HOST},
+    header::{ALLOW, CONTENT_TYPE, HOST},
 };
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -17,7 +17,9 @@ use tokio::{
     task::{JoinSet, spawn_blocking},
 };
 
-use crate::{gateway::Gateway, server::linger::LingeringIo, telemetry::metrics::MetricsFormat};
+use crate::{
+    console, gateway::Gateway, server::linger::LingeringIo, telemetry::metrics::MetricsFormat,
+};
 
 /// The most connections at a time.
 const MAX_CONNECTIONS: usize = 16;
@@ -27,7 +29,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const TEXT: &str = "text/plain";
 
-/// Serves `GET /metrics` until it is dropped, in the text format of Prometheus or as OpenMetrics.
+/// Serves `GET /metrics` until it is dropped, in the text format of Prometheus or as OpenMetrics, and,
+/// if [`Config::live_page`](crate::Config::live_page) is set, a page at `/console/` that shows them.
 ///
 /// There is no authentication, so the listener belongs on an internal address. The metrics show how
 /// much is done, never by whom. A request must name the listener by an IP address, as `localhost`
@@ -78,7 +81,13 @@ impl Served {
             let problem = "this host name is not one of metrics.hosts (AISBREAKER_METRICS_HOSTS)\n";
             return response(StatusCode::MISDIRECTED_REQUEST, TEXT, problem.to_owned());
         }
-        match (request.method(), request.uri().path()) {
+        let path = request.uri().path();
+        if self.gateway.has_live_page()
+            && let Some(page) = live_page(request.method(), path, request.headers())
+        {
+            return page;
+        }
+        match (request.method(), path) {
             (&Method::GET | &Method::HEAD, "/metrics") => {
                 let format = MetricsFormat::accepted(request.headers());
                 let gateway = self.gateway.clone();
@@ -91,11 +100,7 @@ impl Served {
                     }
                 }
             }
-            (_, "/metrics") => response(
-                StatusCode::METHOD_NOT_ALLOWED,
-                TEXT,
-                "GET only\n".to_owned(),
-            ),
+            (_, "/metrics") => method_not_allowed(),
             _ => response(StatusCode::NOT_FOUND, TEXT, "see /metrics\n".to_owned()),
         }
     }
@@ -115,6 +120,25 @@ impl Served {
         let is_address = name.starts_with('[') || name.parse::<Ipv4Addr>().is_ok();
         is_address || name == "localhost" || self.hosts.contains(&host)
     }
+}
+
+/// Answers a request for the page that shows the metrics, if it is one.
+fn live_page(method: &Method, path: &str, headers: &HeaderMap) -> Option<Response<Full<Bytes>>> {
+    let page = console::serve_live(path, headers)?;
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        let mut refusal = method_not_allowed();
+        console::write_headers(refusal.headers_mut());
+        return Some(refusal);
+    }
+    Some(page.map(Full::new))
+}
+
+fn method_not_allowed() -> Response<Full<Bytes>> {
+    let problem = "GET only\n".to_owned();
+    let mut response = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, problem);
+    let methods = HeaderValue::from_static("GET, HEAD");
+    response.headers_mut().insert(ALLOW, methods);
+    response
 }
 
 fn response(status: StatusCode, media_type: &'static str, text: String) -> Response<Full<Bytes>> {

@@ -79,6 +79,15 @@ impl GatewayBuilder {
         self
     }
 
+    /// Serves the console at `/console/`. By default, there is none.
+    ///
+    /// The console has no authority: its page calls the gateway as any other client does.
+    #[must_use]
+    pub fn console(mut self) -> Self {
+        self.config.console = true;
+        self
+    }
+
     /// Changes the configuration.
     #[must_use]
     pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {

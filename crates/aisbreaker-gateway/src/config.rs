@@ -86,6 +86,10 @@ pub struct Config {
     pub websocket_lifetime: Duration,
     /// Whether `/openapi.json` describes the API.
     pub openapi: bool,
+    /// Whether `/console/` serves the console.
+    pub console: bool,
+    /// Whether [`serve_metrics`](crate::serve_metrics) serves a page at `/console/` that shows the metrics.
+    pub live_page: bool,
     /// What the operator proves itself with, to revoke keys by their ids. `None`: nobody is the
     /// operator.
     pub operator_secret: Option<SecretString>,
@@ -144,6 +148,8 @@ impl Config {
             websocket_idle_timeout: Duration::from_secs(600),
             websocket_lifetime: Duration::from_secs(65 * 60),
             openapi: true,
+            console: false,
+            live_page: false,
             operator_secret: None,
             revoked_before: None,
             revocation_log: None,

@@ -29,6 +29,8 @@ pub(crate) enum AllowedOrigin {
     One(HeaderValue),
     /// The key is restricted to origins, and the request came from none of them.
     None,
+    /// Those of this server's own origin, whoever asks.
+    SameOrigin,
 }
 
 /// Adds the fields of a preflight response for a route with these methods.
@@ -50,6 +52,7 @@ pub(crate) fn write_response(allowed: &AllowedOrigin, to: &mut HeaderMap) {
         AllowedOrigin::Any => Some(HeaderValue::from_static("*")),
         AllowedOrigin::One(origin) => Some(origin.clone()),
         AllowedOrigin::None => None,
+        AllowedOrigin::SameOrigin => return,
     };
     if *allowed != AllowedOrigin::Any {
         to.append(VARY, HeaderValue::from_static("Origin"));

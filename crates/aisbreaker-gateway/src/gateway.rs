@@ -166,6 +166,11 @@ impl Gateway {
         self.0.state.metrics_text(format)
     }
 
+    /// Returns whether the listener of the metrics serves a page that shows them.
+    pub(crate) fn has_live_page(&self) -> bool {
+        self.0.surfaces.load().has_live_page
+    }
+
     /// Counts lines that the log left out, for the metrics.
     pub fn count_log_lines_left_out(&self, lines: u64) {
         self.0.state.metrics.log_lines_left_out.inc_by(lines);

@@ -50,6 +50,7 @@ mod builder;
 mod client_id;
 mod clock;
 mod config;
+mod console;
 mod cors;
 mod dialect;
 mod failure;

@@ -33,7 +33,9 @@ use serde::Serialize;
 
 pub use self::body::ResponseBody;
 use crate::{
-    cors, dialect,
+    console,
+    cors::{self, AllowedOrigin},
+    dialect,
     failure::Failure,
     telemetry::{
         access_log::AccessLog, key_expiry::X_AISBREAKER_KEY_EXPIRES, request_id::X_REQUEST_ID,
@@ -168,6 +170,9 @@ pub(crate) fn finish(response: &mut Response<ResponseBody>, log: &AccessLog, is_
         headers.insert(X_AISBREAKER_KEY_EXPIRES, expires);
     }
     cors::write_response(log.allowed_origin(), headers);
+    if matches!(log.allowed_origin(), AllowedOrigin::SameOrigin) {
+        console::write_headers(headers);
+    }
     headers
         .entry(X_REQUEST_ID)
         .or_insert_with(|| log.request_id().clone());

@@ -1,12 +1,13 @@
 //! The router: one `match` on the path, one on the method.
 
+pub(crate) mod console_path;
 pub(crate) mod family;
 pub(crate) mod not_served;
 pub(crate) mod operation;
 
 use http::Method;
 
-use self::{not_served::NotServed, operation::Operation};
+use self::{console_path::ConsolePath, not_served::NotServed, operation::Operation};
 
 /// The name of `process` among the operations.
 pub(crate) const PROCESS: &str = "process";
@@ -15,6 +16,8 @@ pub(crate) const PROCESS: &str = "process";
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum RouteError<'a> {
     NotFound,
+    /// The path is one of the console, which is off.
+    ConsoleOff,
     /// The path is below the base of a provider's API.
     NotServed(NotServed<'a>),
     /// The path would exist under another base URL.
@@ -47,6 +50,8 @@ pub(crate) enum Route {
     Metadata,
     /// The description of the API.
     OpenApi,
+    /// A file of the console.
+    Console(ConsolePath),
     /// An operation of a provider's own API.
     Provider(Operation),
 }
@@ -67,7 +72,20 @@ pub(crate) enum Action {
 }
 
 /// The number of routes of this server's own API.
-const OWN_ROUTES: usize = 14;
+const OWN_ROUTES: usize = 15;
+
+impl<'a> RouteError<'a> {
+    /// Returns the error for a path without a route.
+    fn without_route(method: &'a Method, path: &'a str) -> Self {
+        if operation::has_wrong_base(path) {
+            Self::WrongBaseUrl
+        } else if operation::dialect(path).is_some() {
+            Self::NotServed(NotServed { method, path })
+        } else {
+            Self::NotFound
+        }
+    }
+}
 
 impl Route {
     pub(crate) const COUNT: usize = OWN_ROUTES + Operation::COUNT;
@@ -99,11 +117,10 @@ impl Route {
             (_, Some("/quota")) => Ok(Self::Quota),
             _ => match Operation::of(trimmed) {
                 Some(operation) => Ok(Self::Provider(operation.for_method(method))),
-                None if operation::has_wrong_base(path) => Err(RouteError::WrongBaseUrl),
-                None if operation::dialect(path).is_some() => {
-                    Err(RouteError::NotServed(NotServed { method, path }))
-                }
-                None => Err(RouteError::NotFound),
+                None => match ConsolePath::of(path) {
+                    Some(path) => Ok(Self::Console(path)),
+                    None => Err(RouteError::without_route(method, path)),
+                },
             },
         }
     }
@@ -111,6 +128,9 @@ impl Route {
     /// Returns what a request with this method calls for.
     pub(crate) fn action(self, method: &Method) -> Action {
         match (self, method) {
+            (Self::Console(_), &Method::GET | &Method::HEAD) => Action::Serve,
+            // No page of another origin may call them, so there is no preflight.
+            (Self::Console(_), _) => Action::MethodNotAllowed,
             (_, &Method::OPTIONS) => Action::Preflight,
             (Self::Provider(operation), method) if operation.has_method(method) => Action::Serve,
             (Self::Provider(_), _) => Action::MethodNotAllowed,
@@ -131,6 +151,7 @@ impl Route {
         match self {
             Self::Process => "POST, HEAD, OPTIONS",
             Self::Token | Self::Revoke | Self::Introspect => "POST, OPTIONS",
+            Self::Console(_) => "GET, HEAD",
             Self::Provider(operation) => operation.methods(),
             Self::Root
             | Self::Ping
@@ -162,14 +183,17 @@ impl Route {
             Self::Jwks => "/.well-known/jwks.json",
             Self::Metadata => "/.well-known/oauth-authorization-server",
             Self::OpenApi => "/openapi.json",
+            Self::Console(path) => path.template(),
             Self::Provider(operation) => operation.template(),
         }
     }
 
-    /// Returns the path of the route in metrics, where a family of resources has one.
+    /// Returns the path of the route in metrics, where a family of resources has one, and the console.
     pub(crate) fn label(self) -> &'static str {
         if let Self::Provider(operation) = self {
             operation.label()
+        } else if self.is_console() {
+            ConsolePath::Page.template()
         } else {
             self.template()
         }
@@ -192,7 +216,8 @@ impl Route {
             | Self::Hello
             | Self::Jwks
             | Self::Metadata
-            | Self::OpenApi => None,
+            | Self::OpenApi
+            | Self::Console(_) => None,
         }
     }
 
@@ -213,8 +238,14 @@ impl Route {
             Self::Jwks => 11,
             Self::Metadata => 12,
             Self::OpenApi => 13,
+            Self::Console(_) => 14,
             Self::Provider(operation) => OWN_ROUTES + operation.index(),
         }
+    }
+
+    /// Returns whether the route has files that are the same for everybody.
+    pub(crate) fn is_console(self) -> bool {
+        matches!(self, Self::Console(_))
     }
 
     /// Returns whether probes use the route. They may send any host name.
@@ -279,6 +310,24 @@ mod tests {
                 Some(Route::Metadata),
             ),
             ("/openapi.json", Some(Route::OpenApi)),
+            ("/console", Some(Route::Console(ConsolePath::NoSlash))),
+            ("/console/", Some(Route::Console(ConsolePath::Page))),
+            ("//console/", Some(Route::Console(ConsolePath::Page))),
+            (
+                "/console/console.js",
+                Some(Route::Console(ConsolePath::Script)),
+            ),
+            (
+                "/console/console.css",
+                Some(Route::Console(ConsolePath::Style)),
+            ),
+            ("/console//", None),
+            ("///console/", None),
+            ("/console/console.js/", None),
+            ("/console/index.html", None),
+            ("/console/live.js", None),
+            ("/consoles", None),
+            ("/v1/console/", None),
             ("/openapi.yaml", None),
             ("/.well-known/openid-configuration", None),
             ("/.well-known", None),
@@ -338,6 +387,7 @@ mod tests {
             Route::Jwks,
             Route::Metadata,
             Route::OpenApi,
+            Route::Console(ConsolePath::Page),
         ];
         let provider = Operation::CALLS.map(Route::Provider);
         let resources =

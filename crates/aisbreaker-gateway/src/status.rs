@@ -77,6 +77,11 @@ impl From<RouteError<'_>> for Failure {
                 StatusCode::NOT_FOUND,
                 "this server has no such path; see /api/v1/version",
             ),
+            RouteError::ConsoleOff => Self::new(
+                StatusCode::NOT_FOUND,
+                "the console of this server is off; its operator can turn it on with \
+                 AISBREAKER_CONSOLE=on",
+            ),
             RouteError::NotServed(request) => Self::new(StatusCode::NOT_FOUND, request.to_string()),
             RouteError::WrongBaseUrl => Self::new(
                 StatusCode::NOT_FOUND,

@@ -27,7 +27,7 @@ use crate::{
     authenticate::Authenticator,
     budgets::{Budgets, ledgers::Ledgers},
     config::Config,
-    cors, dialect,
+    console, cors, dialect,
     failure::Failure,
     gateway_error::GatewayError,
     gateway_state::GatewayState,
@@ -55,6 +55,8 @@ pub(crate) struct Surfaces {
     /// `None`: only the server's own API is served.
     pub(crate) provider_api: Option<ProviderApi>,
     describes_api: bool,
+    has_console: bool,
+    pub(crate) has_live_page: bool,
     /// Whether another configuration holds by now.
     is_replaced: AtomicBool,
 }
@@ -62,6 +64,9 @@ pub(crate) struct Surfaces {
 impl Surfaces {
     /// Creates the surfaces of this configuration, over what the gateway keeps.
     pub(crate) fn new(config: Config, registry: Registry, state: &GatewayState) -> Self {
+        if config.console || config.live_page {
+            console::prepare();
+        }
         if let Some(relay) = &config.relay {
             state.metrics.add_providers(relay.providers());
         }
@@ -142,6 +147,8 @@ impl Surfaces {
                 ProviderApi::new(relay, state.keep_alive, budgets, websockets)
             }),
             describes_api: config.openapi,
+            has_console: config.console,
+            has_live_page: config.live_page,
             is_replaced: AtomicBool::new(false),
         }
     }
@@ -178,6 +185,9 @@ impl Surfaces {
         if route == Route::OpenApi && !self.describes_api {
             return Err(RouteError::NotFound.into());
         }
+        if route.is_console() && !self.has_console {
+            return Err(RouteError::ConsoleOff.into());
+        }
         let is_handshake = websocket::is_handshake(parts);
         let is_websocket = route == Route::Provider(Operation::Realtime)
             || (is_handshake && route == Route::Provider(Operation::Responses));
@@ -207,7 +217,7 @@ impl Surfaces {
         }
         let (pipeline, request) = (&self.pipeline, (parts, endpoints));
         match route {
-            Route::Root => Ok(info::root()),
+            Route::Root => Ok(info::root(self.has_console)),
             Route::Ping => Ok(info::ping()),
             Route::Version => Ok(info::version(parts.uri.query())),
             Route::Hello => Ok(info::hello()),
@@ -228,6 +238,9 @@ impl Surfaces {
                 &parts.headers,
             )),
             Route::OpenApi => Ok(openapi::serve(&parts.headers)),
+            Route::Console(path) => {
+                Ok(console::serve(path, &parts.headers).map(ResponseBody::full))
+            }
             // Boxed, since hyper moves the future of a request several times.
             Route::Token => Box::pin(self.minter.serve(pipeline, request, body, log)).await,
             Route::Revoke => Box::pin(self.revocation.serve(pipeline, request, body, log)).await,

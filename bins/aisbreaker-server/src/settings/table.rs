@@ -26,6 +26,7 @@ mod tls;
 use aisbreaker_token::RequestQuotas;
 
 use super::{
+    ConsoleMode,
     setting::{Flag, OnReload, PLAIN, Setting},
     store,
 };
@@ -241,6 +242,23 @@ pub(crate) static SETTINGS: &[Setting] = &[
             Ok(())
         },
         on_reload: OnReload::Apply,
+        ..PLAIN
+    },
+    Setting {
+        key: Some("console"),
+        variable: "AISBREAKER_CONSOLE",
+        flag: Some(Flag {
+            name: "console",
+            value: Some("auto|on|off"),
+        }),
+        help: "Whether /console/ serves the console, and a live page where metrics are served: auto \
+               (where the listener's address is a loopback one), on or off",
+        default: Some("auto"),
+        on_reload: OnReload::Apply,
+        apply: |draft, value| {
+            draft.settings.console = value.parsed(ConsoleMode::parse)?;
+            Ok(())
+        },
         ..PLAIN
     },
     Setting {

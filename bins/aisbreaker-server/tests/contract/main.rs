@@ -5,6 +5,7 @@
 //!
 //! - [`own_api`]: the server's own API below `/api/v1`.
 //! - [`provider_api`]: the providers' own APIs below `/v1`.
+//! - [`console`]: the files of the console, and where they are served.
 //! - [`key_lifecycle`]: what a key allows, how it is narrowed, and how it ends.
 //! - [`limits`]: quotas, memory, connections, time, and clients that exhaust them.
 //! - [`secrets`]: where secrets may go, and where they must never appear.
@@ -22,6 +23,8 @@ mod support;
 #[path = "../../../../crates/aisbreaker-quota/tests/support/redis_server.rs"]
 mod redis_server;
 
+#[cfg(test)]
+mod console;
 #[cfg(test)]
 mod key_lifecycle;
 #[cfg(test)]

@@ -12,13 +12,16 @@ use crate::{
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The longest name in the version message, in characters.
 const MAX_NAME_CHARS: usize = 200;
-const ROOT: &str = r#"<!DOCTYPE html>
+const ROOT_HEAD: &str = r#"<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><title>AIsBreaker Server</title></head>
 <body>
 <h1>AIsBreaker Server</h1>
 <ul>
-<li><a href="/api/v1/version">Version</a></li>
+"#;
+/// Relative, so that it holds below a prefix that a proxy takes off.
+const CONSOLE_LINK: &str = "<li><a href=\"console/\">Console</a></li>\n";
+const ROOT_TAIL: &str = r#"<li><a href="/api/v1/version">Version</a></li>
 <li><a href="https://aisbreaker.org/">AIsBreaker.org Website</a></li>
 <li><a href="https://aisbreaker.org/docs">Documentation</a></li>
 </ul>
@@ -26,9 +29,12 @@ const ROOT: &str = r#"<!DOCTYPE html>
 </html>
 "#;
 
-pub(crate) fn root() -> Response<ResponseBody> {
+/// Answers with a page of links, to the console too if there is one.
+pub(crate) fn root(has_console: bool) -> Response<ResponseBody> {
     let html = HeaderValue::from_static("text/html; charset=utf-8");
-    response::full(StatusCode::OK, html, Bytes::from_static(ROOT.as_bytes()))
+    let console_link = if has_console { CONSOLE_LINK } else { "" };
+    let page = [ROOT_HEAD, console_link, ROOT_TAIL].concat();
+    response::full(StatusCode::OK, html, Bytes::from(page))
 }
 
 pub(crate) fn ping() -> Response<ResponseBody> {

@@ -20,7 +20,7 @@ pub(crate) fn json_document(
     document: impl FnOnce() -> Bytes,
 ) -> Response<ResponseBody> {
     let tag = format!("\"{tag}\"");
-    let mut response = if has_tag(request, &tag) {
+    let mut response = if has_tag(request, tag.as_bytes()) {
         empty(StatusCode::NOT_MODIFIED)
     } else {
         json_bytes(StatusCode::OK, document())
@@ -34,14 +34,17 @@ pub(crate) fn json_document(
 }
 
 /// Returns whether the client has the representation with this tag, by the weak comparison.
-fn has_tag(request: &HeaderMap, tag: &str) -> bool {
+pub(crate) fn has_tag(request: &HeaderMap, tag: &[u8]) -> bool {
     let lists = request.get_all(IF_NONE_MATCH);
     let mut listed = lists
         .iter()
         .filter_map(|list| list.to_str().ok())
         .flat_map(|list| list.split(','))
         .map(str::trim);
-    listed.any(|listed| listed == "*" || listed.strip_prefix("W/").unwrap_or(listed) == tag)
+    listed.any(|listed| {
+        let opaque = listed.strip_prefix("W/").unwrap_or(listed);
+        listed == "*" || opaque.as_bytes() == tag
+    })
 }
 
 #[cfg(test)]
@@ -67,7 +70,7 @@ mod tests {
             for list in &lists {
                 headers.append(IF_NONE_MATCH, HeaderValue::from_static(list));
             }
-            assert_eq!(has_tag(&headers, "\"a\""), is_found, "{lists:?}");
+            assert_eq!(has_tag(&headers, b"\"a\""), is_found, "{lists:?}");
         }
     }
 }

@@ -131,7 +131,10 @@ impl AccessLog {
             received: None,
             clock,
             request_memory: None,
-            allowed_origin: AllowedOrigin::default(),
+            allowed_origin: match route {
+                Some(Route::Console(_)) => AllowedOrigin::SameOrigin,
+                Some(_) | None => AllowedOrigin::default(),
+            },
             _in_flight: in_flight,
         }
     }
@@ -439,9 +442,14 @@ impl AccessLog {
         // The target of a call site is static, so there are two call sites.
         if self.is_charged {
             write_line!(CHARGED_TARGET)
-        } else {
+        } else if !self.is_of_served_file(ended) {
             write_line!(UNCHARGED_TARGET)
         }
+    }
+
+    /// Returns whether a file of the console was served, which is not worth a line.
+    fn is_of_served_file(&self, ended: &Ended) -> bool {
+        ended.error.is_none() && self.route.is_some_and(Route::is_console)
     }
 
     /// Reports the spans of a traced request.

@@ -13,6 +13,7 @@ use crate::{
     failure::{ErrorType, Failure},
     route::{
         Route::{self, *},
+        console_path::ConsolePath,
         family,
         operation::Operation,
     },
@@ -24,17 +25,19 @@ fn routes() -> Vec<Route> {
         Root, Ping, Version, Token, Revoke, Introspect, Process, Quota, Health, Ready, Hello, Jwks,
         Metadata, OpenApi,
     ];
+    let console = ConsolePath::ALL.map(Console);
     for route in own {
         match route {
             // A route that is missing here is missing above as well.
             Root | Ping | Version | Token | Revoke | Introspect | Process | Quota | Health
             | Ready | Hello | Jwks | Metadata | OpenApi => {}
-            Provider(_) => panic!("{route:?} is not the server's own"),
+            Console(_) | Provider(_) => panic!("{route:?} is not the server's own"),
         }
     }
     let resources = family::resources().map(Operation::Resource);
     let operations = Operation::CALLS.into_iter().chain(resources);
-    own.into_iter().chain(operations.map(Provider)).collect()
+    let of_server = own.into_iter().chain(console);
+    of_server.chain(operations.map(Provider)).collect()
 }
 
 fn document() -> Value {
