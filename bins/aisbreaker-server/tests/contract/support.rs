@@ -52,7 +52,7 @@ pub(crate) use ticker::Ticker;
 pub(crate) use unreachable::{UnreachableAddresses, closed_url};
 
 /// Upper bound on every wait; only a server that hangs reaches it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns the value of a header field, which must occur at most once.
 #[track_caller]

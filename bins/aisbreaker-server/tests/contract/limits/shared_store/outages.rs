@@ -245,6 +245,8 @@ fn outages_under_load_cause_no_errors_and_bounded_excess() {
             .map(|calls| calls.join().expect("no call failed"))
             .sum()
     });
+    // The load may have been too slow to reach the limit after the counters were lost.
+    let total = total + admitted(&servers[0], &key, LIMIT);
 
     // The store lost its counters twice, so that it admitted the limit at most three times. Without
     // it, the servers admitted their shares.
