@@ -18,6 +18,26 @@ def check_named(text):
     os.environ["AISBREAKER_KEY_ID"] = token["keyId"]
 
 
+def mint(grant):
+    """Mints a key, or returns the error."""
+    command = ["curl", "--silent", "--show-error", support.SERVER + "/api/v1/oauth/token", "--json"]
+    command.append(json.dumps({"requestAuthAndQuotas": grant}))
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def check_limits(text):
+    """The first command of the page; and its table of limits is that of the server."""
+    check_named(text)
+    assert mint({})["expires_in"] == 2 * 3600
+    secrets = [{"serviceId": "chat:openai.com", "authSecret": "s" * 6000}]
+    assert "more than 6144:" in mint({"serviceSecrets": secrets})["error"]["message"]
+    command = ["curl", "--silent", "--show-error", "--output", os.devnull, "--write-out", "%{http_code}"]
+    for length, status in [(31 << 10, "200"), (33 << 10, "431")]:
+        header = ["--header", "x-filler: " + "x" * length, support.SERVER + "/api/v1/ping"]
+        result = subprocess.run(command + header, check=True, capture_output=True, text=True)
+        assert result.stdout == status, result.stdout
+
+
 def check_introspection(text):
     key = json.loads(text)
     assert key["active"] is True and key["jti"] == os.environ["AISBREAKER_KEY_ID"], key
@@ -47,7 +67,7 @@ def check_sealed_key(text):
 
 
 CHECKS = {
-    "keys-mint": check_named,
+    "keys-mint": check_limits,
     "keys-restrict": check_named,
     "keys-introspect": check_introspection,
     "keys-quota": check_quota,

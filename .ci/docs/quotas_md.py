@@ -1,11 +1,35 @@
 """Checks of the commands in docs/quotas.md."""
 import json
 import os
+import pathlib
+import re
+import subprocess
+import tomllib
 
 from support import check_minted
 
+PAGE = pathlib.Path(__file__).resolve().parent.parent.parent / "docs/quotas.md"
+WINDOWS = ["requestsPerMinute", "requestsPerHour", "requestsPerDay"]
+SETTINGS = {"quotas.server": "AISBREAKER_SERVER_QUOTAS", "quotas.default": "AISBREAKER_DEFAULT_QUOTAS",
+            "quotas.mint": "AISBREAKER_MINT_QUOTAS"}
+
+
+def check_defaults():
+    """The table has the defaults of the program."""
+    example = subprocess.run(["aisbreaker-server", "check", "--example"], capture_output=True, text=True, check=True)
+    page = PAGE.read_text(encoding="utf-8")
+    for key, variable in SETTINGS.items():
+        line = re.search(rf"^#({re.escape(key)} = .*)$", example.stdout, re.MULTILINE)[1]
+        quotas = tomllib.loads(line)["quotas"][key.removeprefix("quotas.")]
+        cells = []
+        for side in ("perClientRequestLimits", "globalRequestLimits"):
+            cells.append(", ".join(f"{quotas[side][window]:,}".replace(",", " ") for window in WINDOWS))
+        row = f"| {cells[0]} | {cells[1]} | `{variable}` |"
+        assert row in page, f"docs/quotas.md lacks {row}"
+
 
 def check_mint(text):
+    check_defaults()
     check_minted(text)
     os.environ["AISBREAKER_API_KEY"] = json.loads(text)["access_token"]
 
