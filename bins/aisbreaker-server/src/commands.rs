@@ -3,6 +3,7 @@
 mod ask;
 mod check;
 mod completions;
+mod demo;
 mod doctor;
 mod healthcheck;
 mod inspect;
@@ -46,6 +47,10 @@ pub(crate) enum Run {
 
 /// All subcommands, in the order of `--help`.
 pub(crate) const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand {
+        command: demo::command,
+        run: Run::WithSettings(demo::run),
+    },
     Subcommand {
         command: keygen::command,
         run: Run::WithSettings(keygen::run),

@@ -118,6 +118,18 @@ impl Target {
         Ok(Self { kind, mint_secret })
     }
 
+    /// Creates the target for a gateway of this process, for keys bound to this host.
+    pub(crate) fn of_gateway(gateway: Gateway, host: &Host) -> Self {
+        let kind = Kind::Local {
+            gateway: Box::new(gateway),
+            host: host.clone(),
+        };
+        Self {
+            kind,
+            mint_secret: None,
+        }
+    }
+
     /// Posts a body to a path, with a key as the bearer value if there is one.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The files of the console, as browsers get them. What the page does with them is tested in a
 //! browser.
 
+mod demo;
 mod files;
 mod live_page;
 mod log;
