@@ -2,15 +2,30 @@
 import json
 import os
 import re
+import urllib.request
 
 from support import events
 
 ANSWER = "the reponse to 'What is a gateway?' from DummyAssistantService"
+CARGO = "cargo run --release --locked -p aisbreaker-server --"
+# The last line that the demo prints before it serves.
+RUNS_ON = {"start-demo": r"Each call has a line below\."}
 
 
 def rewrite(name, command):
-    """Shows the key that a command leaves in its shell."""
+    """Takes the program that is built already, and shows the key that a command leaves in its shell."""
+    command = command.replace(CARGO, "aisbreaker-server")
     return command + 'echo "$AISBREAKER_API_KEY"\n' if name == "start-provider" else command
+
+
+def check_demo(text):
+    urls = dict(re.findall(r"^ +(Console|Metrics) +(http://localhost:\d+/console/)$", text, re.MULTILINE))
+    assert urls.keys() == {"Console", "Metrics"}, text
+    for url in urls.values():
+        with urllib.request.urlopen(url) as page:
+            assert page.status == 200, url
+    [key] = re.findall(r"^ +Key +(aisbreaker_[\w.-]+)$", text, re.MULTILINE)
+    assert text.count(key) == 2 and "\ncurl " in text, text
 
 
 def check_ping(text):
@@ -55,6 +70,7 @@ def check_provider(text):
 
 
 CHECKS = {
+    "start-demo": check_demo,
     "start-ping": check_ping,
     "start-chat": check_chat,
     "start-process": check_process,
