@@ -1,12 +1,12 @@
 //! The goals of the design, compared with what was measured.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::fmt::Write as _;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     measure::{Comparison, Spread},
-    scenarios::PartResult,
+    scenarios::{FIGURES, Results},
 };
 
 /// A row of the table: its name, its goal, and how it follows from a comparison.
@@ -130,8 +130,8 @@ fn millis(ours: Spread, other: Spread) -> String {
 }
 
 /// A row measured by the program `figures`.
-#[derive(Debug, Deserialize)]
-struct Measured {
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Measured {
     row: String,
     unit: String,
     ours: Option<f64>,
@@ -144,14 +144,15 @@ struct Measured {
 }
 
 /// Returns the table of all rows.
-pub(crate) fn table(results_of: &impl Fn(&str) -> PartResult, results: &Path) -> String {
+pub(crate) fn table(results: &Results<'_>) -> String {
     let mut text = String::from(
-        "\n## The figures of the design\n\nThe median of all rounds, and in brackets the least \
+        "The median of all rounds, and in brackets the least \
          and the most of them.\n\n\
          | what | measured | goal | met | ours / other |\n|---|---|---|---|---|\n",
     );
     for row in &ROWS {
-        let Some(comparison) = results_of(row.source.0)
+        let Some(comparison) = results
+            .of(row.source.0)
             .comparisons
             .into_iter()
             .nth(row.source.1)
@@ -171,15 +172,14 @@ pub(crate) fn table(results_of: &impl Fn(&str) -> PartResult, results: &Path) ->
             row.name
         );
     }
-    if let Some((clients, megabytes)) = results_of("clients").memory.last() {
+    if let Some((clients, megabytes)) = results.of("clients").memory.last() {
         let met = yes_or_no(*megabytes <= 250.0);
         let _written = writeln!(
             text,
             "| resident memory, {clients} known clients, MB | {megabytes:.1} | ≤ 250 | {met} | |"
         );
     }
-    let figures = fs::read_to_string(results.join("figures.json")).unwrap_or_default();
-    for row in serde_json::from_str::<Vec<Measured>>(&figures).unwrap_or_default() {
+    for row in results.of(FIGURES).figures {
         text += &measured(&row);
     }
     text

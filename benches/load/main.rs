@@ -2,9 +2,13 @@
 //! machine, and writes a report.
 //!
 //! `load` measures all parts, or those that are named, and keeps the results of each in
-//! `target/load`; then it writes `docs/performance.md` and its plots from all results that are
-//! there. The server must have been built (`cargo build --profile dist --locked -p aisbreaker-server`),
-//! and this process must be allowed to have some 11,000 files open (`ulimit -n`).
+//! `target/load`. Once all parts of a section of `docs/benchmarks.md` have been measured, it writes
+//! that section anew below `benches/load/measured`, which is committed. `load gateways` measures the
+//! server and other gateways in one run, for `docs/performance.md`. Both pages are made of what is
+//! below `benches/load/measured` and of text that is written by hand.
+//!
+//! The server must have been built (`cargo build --profile dist --locked -p aisbreaker-server`), and
+//! this process must be allowed to have some 11,000 files open (`ulimit -n`).
 #![forbid(unsafe_code)]
 #![expect(
     clippy::expect_used,
@@ -14,8 +18,10 @@
 
 mod bare_proxy;
 mod closed_loop;
+mod gateways;
 mod goals;
 mod latency;
+mod machine;
 mod measure;
 mod open_loop;
 mod peers;
@@ -26,7 +32,6 @@ mod scenarios;
 mod target;
 
 use std::{
-    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
@@ -34,21 +39,21 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use scenarios::Plan;
+use machine::Machine;
+use report::Report;
+use scenarios::{FIGURES, PartResult, Plan, Results};
 use tokio::net::TcpListener;
-
-/// The part that another program measures, and that program.
-const FIGURES: &str = "figures";
 
 /// Measures the server against a bare proxy, and writes a report.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Parts to measure; all by default
+    /// Parts to measure; by default all but `gateways`, which needs other gateways installed
     parts: Vec<String>,
     /// Rounds, in each of which the server and the bare proxy are measured once
     #[arg(long, default_value_t = 9)]
     rounds: usize,
-    /// Seconds for which each is measured in a round; twice as long where there are pauses
+    /// Seconds for which each is measured in a round; twice as long where there are pauses, three
+    /// times in the part `gateways`
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
     /// Calls over which memory is observed
@@ -60,18 +65,22 @@ struct Args {
     /// Where the results of each part are kept
     #[arg(long, default_value = "target/load")]
     results: PathBuf,
+    /// Where the sections of the report are kept, which are committed
+    #[arg(long, default_value = "benches/load/measured")]
+    measured: PathBuf,
     /// Where the report and its plots are written
     #[arg(long, default_value = "docs")]
     docs: PathBuf,
-    /// A JSON file with a list of other gateways to measure: name, command, path, and optionally
-    /// environment, headers, connections. In them, {port} is replaced by the port to listen on and
-    /// {provider} by the address to call
-    #[arg(long)]
-    peers: Option<PathBuf>,
+    /// A JSON file with the gateways of the part `gateways`: name, work (what it does for a
+    /// request), version and command (run by a shell), path, and optionally environment and
+    /// headers. In them, {port} is replaced by the port to listen on and {provider} by the address
+    /// to call
+    #[arg(long, default_value = "benches/load/peers/peers.json")]
+    peers: PathBuf,
     /// A directory in which `npm install jose@4.15` was run, to compare with that library
     #[arg(long)]
     jose: Option<PathBuf>,
-    /// Measure nothing, only write the report again
+    /// Measure nothing, only write the pages again
     #[arg(long)]
     report_only: bool,
     #[command(subcommand)]
@@ -132,39 +141,48 @@ fn measure(args: &Args) {
         time: Duration::from_secs_f64(args.seconds),
         soak_calls: args.soak_calls,
     };
-    fs::create_dir_all(&args.results).expect("a directory for results");
     let mut known: Vec<&str> = scenarios::ALL.iter().map(|(part, _)| *part).collect();
-    known.push(FIGURES);
+    known.extend([FIGURES, gateways::PART]);
     for name in &args.parts {
         assert!(
             known.contains(&name.as_str()),
             "there is no part {name}; there are {known:?}"
         );
     }
-    let is_selected = |name: &str| {
-        !args.report_only && (args.parts.is_empty() || args.parts.iter().any(|part| part == name))
-    };
+    let is_named = |name: &str| args.parts.iter().any(|part| part == name);
+    let is_selected = |name: &str| !args.report_only && (args.parts.is_empty() || is_named(name));
+    // Before it works itself.
+    let machine = Machine::observe();
+    let results = Results(&args.results);
     for (name, part) in scenarios::ALL.iter().filter(|(name, _)| is_selected(name)) {
-        keep(&scenarios::result_file(&args.results, name), &part(&plan));
-    }
-    if is_selected(FIGURES) {
-        fs::write(
-            scenarios::result_file(&args.results, FIGURES),
-            figures(&plan, args.jose.as_deref()),
-        )
-        .expect("results are written");
-    }
-    if let Some(file) = &args.peers {
-        keep(
-            &scenarios::result_file(&args.results, "peers"),
-            &peers::measure(file, &plan),
+        let machine = machine.clone();
+        results.keep(
+            name,
+            &PartResult {
+                machine,
+                ..part(&plan)
+            },
         );
     }
-    report::write(&args.results, &args.docs);
+    if is_selected(FIGURES) {
+        results.keep(FIGURES, &figures(&plan, args.jose.as_deref(), &machine));
+    }
+    let report = Report {
+        measured: &args.measured,
+        docs: &args.docs,
+    };
+    if !args.report_only {
+        report.take_up(results, is_selected);
+    }
+    // The other gateways must be installed, so they are not among all parts.
+    if !args.report_only && is_named(gateways::PART) {
+        report.keep_gateways(&gateways::measure(&args.peers, &plan, machine));
+    }
+    report.write();
 }
 
-/// Runs the program that measures the other figures of the design. Returns its JSON.
-fn figures(plan: &Plan, jose: Option<&Path>) -> Vec<u8> {
+/// Runs the program that measures the other figures of the design.
+fn figures(plan: &Plan, jose: Option<&Path>, machine: &Machine) -> PartResult {
     let program = aisbreaker_benches::process::sibling(FIGURES);
     let rounds = plan.rounds.to_string();
     let mut command = Command::new(program);
@@ -174,13 +192,12 @@ fn figures(plan: &Plan, jose: Option<&Path>) -> Vec<u8> {
     if let Some(directory) = jose {
         command.arg("--jose").arg(directory);
     }
-    command
+    let output = command
         .output()
-        .expect("build it first: cargo build --profile dist -p aisbreaker-benches")
-        .stdout
-}
-
-fn keep(file: &Path, result: &scenarios::PartResult) {
-    let text = serde_json::to_string(result).expect("it serialises");
-    fs::write(file, text).expect("results are written");
+        .expect("build it first: cargo build --profile dist -p aisbreaker-benches");
+    PartResult {
+        figures: serde_json::from_slice(&output.stdout).expect("it prints rows"),
+        machine: machine.clone(),
+        ..PartResult::default()
+    }
 }

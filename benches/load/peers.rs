@@ -1,10 +1,10 @@
-//! Other gateways, measured like the server.
+//! Other gateways, started as `peers.json` says.
 
 use std::{
     collections::HashMap,
     fs,
     io::{self, Read},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, Stdio},
@@ -12,24 +12,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aisbreaker_benches::{process::Process, provider::ReplyOptions};
+use aisbreaker_benches::process::Process;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 
-use crate::{
-    measure::{ClosedRun, Comparison},
-    scenarios::{PartResult, Plan},
-    target::{Target, bare_proxy, chat_request, provider},
-};
+use crate::target::{Target, chat_request};
 
 /// How long a gateway may take to start.
-const START_TIMEOUT: Duration = Duration::from_secs(120);
+const START_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How a gateway is started and called. `{port}` and `{provider}` (`host:port`) in the command, the
 /// environment, the path and the header fields are replaced.
 #[derive(Debug, Deserialize)]
-struct Peer {
-    name: String,
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    /// What it does for a request, for the report.
+    pub(crate) work: String,
+    /// Whether it is more than a proxy.
+    #[serde(default)]
+    pub(crate) is_gateway: bool,
+    /// Run by a shell; prints the version.
+    version: String,
     /// Run by a shell, in the foreground.
     command: String,
     #[serde(default)]
@@ -37,51 +40,61 @@ struct Peer {
     path: String,
     #[serde(default)]
     headers: HashMap<String, String>,
-    /// How many connections send requests; by default 64.
-    connections: Option<usize>,
 }
 
-/// Measures each of the gateways in a JSON file against the bare proxy.
-pub(crate) fn measure(file: &Path, plan: &Plan) -> PartResult {
+/// A gateway that runs, killed on drop with all of its processes.
+pub(crate) struct RunningPeer {
+    pub(crate) target: Target,
+    _group: Group,
+}
+
+/// Reads the list of gateways in a JSON file.
+pub(crate) fn read(file: &Path) -> Vec<Peer> {
     let text = fs::read_to_string(file).expect("the file with the other gateways can be read");
-    let peers: Vec<Peer> = serde_json::from_str(&text).expect("a list as --help has it");
-    let comparisons = peers.iter().map(|peer| compare(peer, plan)).collect();
-    PartResult {
-        comparisons,
-        ..PartResult::default()
-    }
+    serde_json::from_str(&text).expect("a list as --help has it")
 }
 
-fn compare(peer: &Peer, plan: &Plan) -> Comparison {
-    let provider = provider(ReplyOptions::default());
-    let port = free_port();
-    let fill = |text: &str| {
-        text.replace("{port}", &port.to_string())
-            .replace("{provider}", &provider.address().to_string())
-    };
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("exec {}", fill(&peer.command))]);
-    for (name, value) in &peer.environment {
-        command.env(name, fill(value));
+impl Peer {
+    /// Asks the installed program for its version.
+    pub(crate) fn version(&self) -> String {
+        let output = Command::new("sh").args(["-c", &self.version]).output();
+        let text = output.expect("there is a shell").stdout;
+        let version = String::from_utf8_lossy(&text).trim().to_owned();
+        assert!(
+            !version.is_empty(),
+            "{} is not installed; benches/load/peers/README.md says how",
+            self.name
+        );
+        version
     }
-    let child = start(command, port);
-    let _group = Group(Pid::from_child(&child));
-    let process = Process::adopt(child, ([127, 0, 0, 1], port).into());
-    let fields: String = peer
-        .headers
-        .iter()
-        .map(|(name, value)| format!("{name}: {}\r\n", fill(value)))
-        .collect();
-    let request = chat_request(&fields, &fill(&peer.path));
-    let anchor = Target {
-        process: bare_proxy(provider.address()),
-        request: request.clone(),
-    };
-    let closed = ClosedRun::new(peer.connections.unwrap_or(64), plan.time);
-    let targets = (&Target { process, request }, &anchor);
-    Comparison::measure(peer.name.as_str(), targets, plan.rounds, |target| {
-        closed.run(target, Some(&provider))
-    })
+
+    /// Starts it in front of the provider at this address, and waits until it accepts connections.
+    pub(crate) fn start(&self, provider: SocketAddr) -> RunningPeer {
+        let port = free_port();
+        let fill = |text: &str| {
+            text.replace("{port}", &port.to_string())
+                .replace("{provider}", &provider.to_string())
+        };
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("exec {}", fill(&self.command))]);
+        for (name, value) in &self.environment {
+            command.env(name, fill(value));
+        }
+        let (child, group) = start(command);
+        await_listener(port, &self.name);
+        let fields: String = self
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}\r\n", fill(value)))
+            .collect();
+        RunningPeer {
+            target: Target {
+                process: Process::adopt(child, ([127, 0, 0, 1], port).into()),
+                request: chat_request(&fields, &fill(&self.path)),
+            },
+            _group: group,
+        }
+    }
 }
 
 /// All processes of one gateway, killed on drop.
@@ -98,8 +111,8 @@ fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
-/// Starts a gateway, discards its output, and waits until it accepts connections.
-fn start(mut command: Command, port: u16) -> Child {
+/// Starts a gateway and discards its output.
+fn start(mut command: Command) -> (Child, Group) {
     let mut child = command
         .process_group(0)
         .stdout(Stdio::piped())
@@ -108,17 +121,22 @@ fn start(mut command: Command, port: u16) -> Child {
         .expect("there is a shell");
     drain(child.stdout.take().expect("it is piped"));
     drain(child.stderr.take().expect("it is piped"));
+    let group = Group(Pid::from_child(&child));
+    (child, group)
+}
+
+/// Waits until a gateway accepts connections.
+fn await_listener(port: u16, name: &str) {
     let started = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(
             started.elapsed() < START_TIMEOUT,
-            "it does not listen on its port"
+            "{name} does not listen on its port"
         );
         thread::sleep(Duration::from_millis(100));
     }
     // Some listen before they can respond.
     thread::sleep(Duration::from_secs(2));
-    child
 }
 
 fn drain(mut output: impl Read + Send + 'static) {

@@ -1,307 +1,124 @@
-//! The report: the method and the profile, which are written by hand, and the tables and plots of
-//! what was measured.
+//! The report: `docs/performance.md` and `docs/benchmarks.md`, made of text that is written by hand
+//! and of what was measured.
 
-use std::{fmt::Write as _, fs, path::Path, process::Command};
+mod gateways;
+mod sections;
 
-use aisbreaker_benches::plot::{self, Labels, Line, LineColor};
-
-use crate::{
-    goals,
-    measure::{Comparison, Figure, Spread},
-    scenarios::{PartResult, result_file},
+use std::{
+    fs,
+    path::{Path, PathBuf},
 };
+
+use crate::{gateways::GatewayRun, machine::Machine, measure::progress, scenarios::Results};
 
 const METHOD: &str = include_str!("method.md");
 const PROFILE: &str = include_str!("profile.md");
+const GATEWAYS: &str = "gateways.json";
 
-/// Writes the report from all results in this directory.
-pub(crate) fn write(results: &Path, docs: &Path) {
-    let plots = docs.join("performance");
-    fs::create_dir_all(&plots).expect("a directory for plots");
-    let results_of = |part: &str| {
-        let text = fs::read_to_string(result_file(results, part)).unwrap_or_default();
-        serde_json::from_str::<PartResult>(&text).unwrap_or_default()
-    };
-    let mut text = format!("{METHOD}\n{}", machine());
-    text += &goals::table(&results_of, results);
-    text += &distributions(&results_of, &plots);
-    text += &scale(&results_of, &plots);
-    text += &memory(&results_of, &plots);
-    text += &peers(&results_of("peers"));
-    text.push('\n');
-    text += PROFILE;
-    fs::write(docs.join("performance.md"), text).expect("the report is written");
+/// The width of a line of text.
+const LINE: usize = 120;
+
+/// Where the report is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Report<'a> {
+    /// The directory of what was measured: a section of text each, and the run with other gateways.
+    pub(crate) measured: &'a Path,
+    /// The directory of the pages.
+    pub(crate) docs: &'a Path,
 }
 
-/// Describes the machine.
-fn machine() -> String {
-    let first_line = |path: &str, begin: &str| {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix(begin));
-        line.unwrap_or_default()
-            .trim_matches([' ', '\t', ':'])
-            .to_owned()
-    };
-    let output = |program: &str, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).output();
-        output
-            .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-            .unwrap_or_default()
-    };
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    format!(
-        "## Machine\n\n{processors} processors ({}), Linux {}, {}; server of commit {}, written \
-         {}.\n",
-        first_line("/proc/cpuinfo", "model name"),
-        output("uname", &["-r"]),
-        output("rustc", &["--version"]),
-        output("git", &["rev-parse", "--short", "HEAD"]),
-        output("date", &["--utc", "+%Y-%m-%d"]),
-    )
-}
-
-fn points(comparison: &Comparison, name: &'static str) -> [Line<'static>; 2] {
-    // A quantile q is drawn at 1 / (1 - q), so that each further nine takes the same space.
-    let drawn = |points: &[(f64, f64)]| {
-        points
-            .iter()
-            .map(|(quantile, millis)| (1.0 / (1.0 - quantile), *millis))
-            .collect()
-    };
-    let ours = Line {
-        name,
-        points: drawn(&comparison.ours),
-        color: LineColor::Blue,
-        has_marks: true,
-    };
-    [
-        ours,
-        Line {
-            name: "bare proxy",
-            points: drawn(&comparison.other),
-            color: LineColor::Orange,
-            has_marks: true,
-        },
-    ]
-}
-
-fn percentile(x: &f64) -> String {
-    let percent = 100.0 - 100.0 / x;
-    format!("{} %", (percent * 1e4).round() / 1e4)
-}
-
-/// Returns the section about response times at a fixed rate.
-fn distributions(results_of: &impl Fn(&str) -> PartResult, plots: &Path) -> String {
-    let mut text = String::from(
-        "\n## Response times\n\nOpen loop: requests are due at a fixed rate. Milliseconds from \
-         when each was due until its response was complete: the median of the rounds, and the \
-         least and the most of them.\n\n\
-         | load | server | p50 | p90 | p99 | p99.9 | sent late, p50 |\n\
-         |---|---|---|---|---|---|---|\n",
-    );
-    let mut images = String::new();
-    let figures: [Figure; 5] = [
-        |s| s.answer.p50,
-        |s| s.answer.p90,
-        |s| s.answer.p99,
-        |s| s.answer.p999,
-        |s| s.lateness.p50,
-    ];
-    for (part, title) in [
-        ("steady", "Answer times at 1000 requests per second"),
-        (
-            "busy",
-            "Answer times at 70 % of what the slower one does at most",
-        ),
-    ] {
-        for comparison in results_of(part).comparisons {
-            for (server, pick) in [
-                ("aisbreaker", Comparison::ours as fn(&_, _) -> _),
-                ("bare proxy", Comparison::other),
-            ] {
-                let cells = figures
-                    .map(|figure| pick(&comparison, figure).with_digits(3))
-                    .join(" | ");
-                let _written = writeln!(text, "| {} | {server} | {cells} |", comparison.name);
+impl Report<'_> {
+    /// Writes each section anew that has a part which was just measured, if there are results of
+    /// all its parts.
+    pub(crate) fn take_up(&self, results: Results<'_>, is_new: impl Fn(&str) -> bool) {
+        for section in &sections::ALL {
+            if !section.parts.iter().any(|part| is_new(part)) {
+                continue;
             }
-            let path = plots.join(format!("latency-{part}.svg"));
-            let labels = Labels {
-                title,
-                x: "part of all answers",
-                y: "milliseconds",
-            };
-            plot::logarithmic(
-                &path,
-                &labels,
-                &points(&comparison, "aisbreaker"),
-                percentile,
-            );
-            let _written = write!(images, "\n![{title}](performance/latency-{part}.svg)\n");
+            let missing = section.parts.iter().find(|part| !results.have(part));
+            if let Some(part) = missing {
+                progress(&format!(
+                    "section {} stays as it was, for want of part {part}\n",
+                    section.name
+                ));
+                continue;
+            }
+            let mut machines: Vec<Machine> = Vec::new();
+            for part in section.parts {
+                let machine = results.of(part).machine;
+                if !machines.contains(&machine) {
+                    machines.push(machine);
+                }
+            }
+            let machines: String = machines
+                .iter()
+                .map(|machine| filled(&machine.to_string(), LINE) + "\n\n")
+                .collect();
+            let text = machines + &(section.write)(&results, &self.plots());
+            fs::write(self.section(section.name), text).expect("a section is written");
         }
     }
-    text + &images
-}
 
-/// Returns the section about throughput and cost by number of connections and streams.
-fn scale(results_of: &impl Fn(&str) -> PartResult, plots: &Path) -> String {
-    let connections = results_of("connections").comparisons;
-    let mut text = String::from(
-        "\n## Scale\n\nClosed loop, JSON, by number of open connections, of which at most 1000 \
-         have a call in flight:\n\n\
-         | connections | per second | of bare proxy | µs CPU per request | bare proxy | ratio | \
-         p99, ms | bare proxy, ms |\n\
-         |---|---|---|---|---|---|---|---|\n",
-    );
-    for comparison in &connections {
-        let rate: Figure = |s| s.per_second;
-        text += &scale_row(comparison, rate, |s| s.answer.p99);
+    /// Keeps the run with other gateways.
+    pub(crate) fn keep_gateways(&self, run: &GatewayRun) {
+        let text = serde_json::to_string_pretty(run).expect("it serialises");
+        fs::write(self.measured.join(GATEWAYS), text + "\n").expect("the run is written");
     }
-    let cost = |pick: fn(&Comparison, Figure) -> Spread| {
-        let point = |comparison: &Comparison| {
-            Some((
-                comparison.name.parse().ok()?,
-                pick(comparison, |sample| sample.cpu).median,
-            ))
+
+    /// Writes both pages, and the chart of the gateways. Without a run with other gateways, the page
+    /// about them stays as it is.
+    pub(crate) fn write(&self) {
+        let details = if let Some(run) = self.gateways() {
+            gateways::chart(&run, &self.plots().join("gateways.svg"));
+            self.page("performance.md", &gateways::page(&run));
+            gateways::details(&run)
+        } else {
+            progress("performance.md stays as it was: part gateways has not been measured\n");
+            String::new()
         };
-        connections
-            .iter()
-            .filter_map(point)
-            .collect::<Vec<(f64, f64)>>()
-    };
-    let lines = [
-        Line {
-            name: "aisbreaker",
-            points: cost(Comparison::ours),
-            color: LineColor::Blue,
-            has_marks: true,
-        },
-        Line {
-            name: "bare proxy",
-            points: cost(Comparison::other),
-            color: LineColor::Orange,
-            has_marks: true,
-        },
-    ];
-    let labels = Labels {
-        title: "CPU per request",
-        x: "open connections",
-        y: "microseconds of CPU per request",
-    };
-    plot::logarithmic(&plots.join("cpu.svg"), &labels, &lines, |x| {
-        format!("{x:.0}")
-    });
-    text += "\n![CPU per request](performance/cpu.svg)\n";
-    let streams = results_of("open-streams");
-    if streams.comparisons.is_empty() {
-        return text;
+        let mut text = METHOD.replace("{gateways}", &details);
+        for section in &sections::ALL {
+            let measured = fs::read_to_string(self.section(section.name)).expect("it is committed");
+            text = text.replace(&format!("{{{}}}", section.name), measured.trim());
+        }
+        self.page("benchmarks.md", &format!("{text}\n{PROFILE}"));
     }
-    text += "\nConcurrent streams, up to 5000 chunks per second in all; \
-             times are from the provider's write of a chunk to the client's read:\n\n\
-             | streams | chunks per second | of bare proxy | µs CPU per chunk | bare proxy | \
-             ratio | p99, ms | bare proxy, ms |\n\
-             |---|---|---|---|---|---|---|---|\n";
-    for comparison in &streams.comparisons {
-        text += &scale_row(comparison, |s| s.per_second, |s| s.chunk.p99);
+
+    /// Returns the run with other gateways, if there was one.
+    fn gateways(&self) -> Option<GatewayRun> {
+        let text = fs::read_to_string(self.measured.join(GATEWAYS)).ok()?;
+        Some(serde_json::from_str(&text).expect("it is as it was written"))
     }
-    if let Some((ours, floor)) = streams.bytes_per_stream {
-        let _written = writeln!(
-            text,
-            "\nMemory per open stream, of 5000: {:.1} kB, bare proxy {:.1} kB.",
-            ours / 1e3,
-            floor / 1e3
-        );
+
+    fn page(&self, name: &str, text: &str) {
+        fs::write(self.docs.join(name), text).expect("a page is written");
     }
-    text
+
+    fn section(&self, name: &str) -> PathBuf {
+        self.measured.join(format!("{name}.md"))
+    }
+
+    fn plots(&self) -> PathBuf {
+        let plots = self.docs.join("performance");
+        fs::create_dir_all(&plots).expect("a directory for plots");
+        plots
+    }
 }
 
-fn scale_row(comparison: &Comparison, rate: Figure, time: Figure) -> String {
-    format!(
-        "| {} | {:.0} | {:.2} | {:.1} | {:.1} | {} | {:.2} | {:.2} |\n",
-        comparison.name,
-        comparison.ours(rate).median,
-        comparison.ratio(rate).median,
-        comparison.ours(|s| s.cpu).median,
-        comparison.other(|s| s.cpu).median,
-        comparison.ratio(|s| s.cpu).with_digits(2),
-        comparison.ours(time).median,
-        comparison.other(time).median,
-    )
-}
-
-/// Returns the section about memory by number of clients and calls.
-fn memory(results_of: &impl Fn(&str) -> PartResult, plots: &Path) -> String {
-    let mut text = String::from("\n## Memory\n");
-    let millions = |x: &f64| format!("{:.1} M", x / 1e6);
-    for (part, title, what) in [
-        (
-            "clients",
-            "Resident memory against known clients",
-            "clients",
-        ),
-        (
-            "soak",
-            "Resident memory while JSON calls go through",
-            "calls",
-        ),
-    ] {
-        let memory = results_of(part).memory;
-        let (Some(first), Some(last)) = (memory.first(), memory.last()) else {
-            continue;
-        };
-        let path = plots.join(format!("{part}.svg"));
-        let lines = [Line {
-            name: "aisbreaker",
-            points: memory.clone(),
-            color: LineColor::Blue,
-            has_marks: true,
-        }];
-        plot::linear(
-            &path,
-            &Labels {
-                title,
-                x: what,
-                y: "megabytes",
-            },
-            &lines,
-            millions,
-        );
-        let tenth = memory.get(memory.len() / 10).unwrap_or(first);
-        let _written = writeln!(
-            text,
-            "\n{title}: {:.1} MB at the start, {:.1} MB after {:.0} {what}, {:.1} MB after \
-             {:.0}.\n\n![{title}](performance/{part}.svg)",
-            first.1, tenth.1, tenth.0, last.1, last.0
-        );
+/// Breaks text into lines of at most this many characters.
+fn filled(text: &str, width: usize) -> String {
+    let (mut filled, mut used) = (String::new(), 0);
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > width {
+            filled.push('\n');
+            used = 0;
+        } else if used > 0 {
+            filled.push(' ');
+            used += 1;
+        }
+        filled.push_str(word);
+        used += length;
     }
-    text
-}
-
-/// Returns the section about other gateways.
-fn peers(result: &PartResult) -> String {
-    if result.comparisons.is_empty() {
-        return String::new();
-    }
-    let mut text = String::from(
-        "\n## Other gateways\n\nThe same provider, the same JSON request of 1 kB and 64 \
-         connections, measured alternately with the same bare proxy, and set up as in \
-         `benches/load/peers`. That folder says what each of them does: unlike aisbreaker, none \
-         of them checks keys or quotas here, except for LiteLLM's master key.\n\n\
-         | gateway | requests per second | of bare proxy | µs CPU per request | of bare proxy | \
-         p50, ms | resident MB |\n\
-         |---|---|---|---|---|---|---|\n",
-    );
-    for comparison in &result.comparisons {
-        let _written = writeln!(
-            text,
-            "| {} | {:.0} | {:.3} | {:.1} | {} | {:.2} | {:.0} |",
-            comparison.name,
-            comparison.ours(|s| s.per_second).median,
-            comparison.ratio(|s| s.per_second).median,
-            comparison.ours(|s| s.cpu).median,
-            comparison.ratio(|s| s.cpu).with_digits(2),
-            comparison.ours(|s| s.answer.p50).median,
-            comparison.ours(|s| s.resident).median,
-        );
-    }
-    text
+    filled
 }

@@ -1,6 +1,7 @@
 //! The parts of the measurement. The report has a section for each.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -10,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     closed_loop::{ClosedLoop, WriteNumber},
+    goals::Measured,
+    machine::Machine,
     measure::{ClosedRun, Comparison, progress, run_open_loop},
     target::{Setup, Target, behind_proxy, dummy_and_constant, set_client},
 };
@@ -31,6 +34,10 @@ pub(crate) struct PartResult {
     pub(crate) memory: Vec<(f64, f64)>,
     /// Bytes per open stream: of the server, and of the bare proxy.
     pub(crate) bytes_per_stream: Option<(f64, f64)>,
+    /// Rows that the program `figures` has measured.
+    pub(crate) figures: Vec<Measured>,
+    /// When and where it was measured.
+    pub(crate) machine: Machine,
 }
 
 /// The name of a part, and how it is measured.
@@ -49,6 +56,9 @@ pub(crate) const ALL: [Part; 10] = [
     ("clients", clients),
     ("soak", soak),
 ];
+
+/// The part that another program measures, and that program.
+pub(crate) const FIGURES: &str = "figures";
 
 /// The most calls in flight, however many connections there are.
 const MAX_IN_FLIGHT: usize = 1_000;
@@ -260,7 +270,28 @@ fn memory(
     }
 }
 
-/// Returns the file in which the results of a part are kept between runs.
-pub(crate) fn result_file(directory: &Path, part: &str) -> PathBuf {
-    directory.join(format!("{part}.json"))
+/// The results of parts, each in a file of this directory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Results<'a>(pub(crate) &'a Path);
+
+impl Results<'_> {
+    /// Returns what was measured in a part; nothing if it was not.
+    pub(crate) fn of(self, part: &str) -> PartResult {
+        let text = fs::read_to_string(self.file(part)).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    pub(crate) fn have(self, part: &str) -> bool {
+        self.file(part).exists()
+    }
+
+    pub(crate) fn keep(self, part: &str, result: &PartResult) {
+        fs::create_dir_all(self.0).expect("a directory for results");
+        let text = serde_json::to_string(result).expect("it serialises");
+        fs::write(self.file(part), text).expect("results are written");
+    }
+
+    fn file(self, part: &str) -> PathBuf {
+        self.0.join(format!("{part}.json"))
+    }
 }

@@ -13,6 +13,9 @@ use aisbreaker_benches::{
     provider::ReplyOptions,
 };
 
+/// The secret of the provider.
+pub(crate) const PLAIN_SECRET: &str = "sk_vector_openai_key";
+
 /// A server process and the request that is sent to it.
 pub(crate) struct Target {
     pub(crate) process: Process,
@@ -84,7 +87,8 @@ pub(crate) fn server(server: &Path, more: &[(&str, &str)]) -> Process {
     process
 }
 
-fn ours(path: &Path, provider: SocketAddr) -> Target {
+/// Starts the server with a request whose key has a secret for this provider.
+pub(crate) fn ours(path: &Path, provider: SocketAddr) -> Target {
     let process = server(path, &[]);
     let key = calls::mint_with(
         process.address(),
@@ -95,6 +99,14 @@ fn ours(path: &Path, provider: SocketAddr) -> Target {
         "/v1/chat/completions",
     );
     Target { process, request }
+}
+
+/// Returns a chat request with the provider's secret itself.
+pub(crate) fn plain_request() -> Vec<u8> {
+    chat_request(
+        &format!("authorization: Bearer {PLAIN_SECRET}\r\n"),
+        "/v1/chat/completions",
+    )
 }
 
 /// Returns a chat request of 1 kB with these further header fields.

@@ -1,6 +1,10 @@
 //! Plots in SVG.
 
-use std::path::Path;
+mod bars;
+
+use std::{fs, path::Path};
+
+pub use bars::{Panel, bars};
 
 use plotters::{
     coord::ranged1d::{AsRangedCoord, ValueFormatter},
@@ -40,6 +44,23 @@ pub enum LineColor {
     Red,
     /// For a limit.
     Gray,
+}
+
+/// Replaces the colors of a plot where the reader prefers dark pages.
+const DARK: &str = r##"<style>@media (prefers-color-scheme: dark) {
+text { fill: #E6EDF3 }
+rect[fill="#FFFFFF"] { fill: #161B22 }
+rect[fill="#1C64B4"] { fill: #4493F8 }
+polyline[stroke="#1C64B4"] { stroke: #4493F8 }
+[stroke="#000000"] { stroke: #E6EDF3 }
+[stroke="#FFFFFF"] { stroke: #161B22 }
+[stroke="#DDDDDD"] { stroke: #3D444D }
+}</style>"##;
+
+/// Writes a plot, with its dark colors.
+fn write(path: &Path, svg: &str) {
+    let (head, rest) = svg.split_once('\n').expect("a plot has lines");
+    fs::write(path, format!("{head}\n{DARK}\n{rest}")).expect("a plot is written");
 }
 
 impl LineColor {
@@ -108,7 +129,8 @@ fn draw<X>(
     X: AsRangedCoord<Value = f64>,
     X::CoordDescType: ValueFormatter<f64>,
 {
-    let area = SVGBackend::new(path, SIZE).into_drawing_area();
+    let mut svg = String::new();
+    let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
     area.fill(&WHITE).expect("a plot is drawn");
     let mut chart = ChartBuilder::on(&area)
         .caption(labels.title, ("sans-serif", 18))
@@ -142,4 +164,6 @@ fn draw<X>(
         .draw()
         .expect("a legend is drawn");
     area.present().expect("a plot is written");
+    drop((chart, area));
+    write(path, &svg);
 }
