@@ -46,9 +46,19 @@ def check_metrics(text):
     assert len(metrics) > 10 and set(metrics) <= documented, set(metrics) - documented
 
 
+def check_help(text):
+    """Every subcommand is in the table of the page."""
+    table = PAGE.read_text(encoding="utf-8").split("\n## The command line\n")[1]
+    documented = {word.split()[0] for word in re.findall(r"`([a-z-]+(?: [^`]+)?)`", table)}
+    commands = text.split("\nCommands:\n")[1].split("\n\n")[0]
+    subcommands = set(re.findall(r"^  ([a-z-]+) ", commands, re.MULTILINE)) - {"help"}
+    assert len(subcommands) > 10 and subcommands <= documented, subcommands - documented
+
+
 CHECKS = {
     "operate-start": check_start,
     "operate-healthcheck": check_ready,
     "operate-doctor": check_doctor,
     "operate-metrics": check_metrics,
+    "operate-help": check_help,
 }

@@ -5,8 +5,8 @@ use crate::settings::setting::{PLAIN, Setting};
 pub(super) const VOLATILE: Setting = Setting {
     key: Some("budgets.volatile"),
     variable: "AISBREAKER_VOLATILE_BUDGETS",
-    help: "Whether keys may have budgets per month and in all although nothing keeps what is counted: \
-           neither a state file nor Redis",
+    help: "Whether keys may have budgets per month and in all without a state file or Redis to keep the \
+           counts",
     default: Some("false"),
     apply: |draft, value| {
         draft.has_volatile_budgets = value.flag()?;
@@ -18,8 +18,8 @@ pub(super) const VOLATILE: Setting = Setting {
 pub(super) const CEILINGS: Setting = Setting {
     key: Some("budgets.ceilings"),
     variable: "AISBREAKER_BUDGETS_CEILINGS",
-    help: "Whether a server that is killed forgets nothing of what budgets in all have spent: it \
-           records beside the state file what they may spend, before they do",
+    help: "Whether budgets in all (usdTotal) survive a kill of the server: what they may spend is \
+           recorded beside the state file before it is spent",
     default: Some("true"),
     requires: Some("AISBREAKER_STATE_FILE"),
     apply: |draft, value| {
