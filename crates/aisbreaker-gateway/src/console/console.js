@@ -1,7 +1,6 @@
 // The console: mints, inspects and tries keys, by the public API and without any authority of its own.
 //
-// Only variables and fields of this page hold a key: no storage, no cookies, no addresses. Whatever
-// comes from a server or a model is text: `h` adds nothing else.
+// Only variables and fields of this page hold a key. Whatever comes from a server or a model is text.
 
 const BASE = new URL('../', location.href); // of the API, below whatever prefix a proxy adds
 const $ = (id) => document.getElementById(id);
@@ -24,7 +23,7 @@ function h(selector, ...content) {
 
 const stack = (...content) => h('div.stack', ...content);
 const hint = (text) => h('p.hint', text);
-const details = (title, about, ...content) => h('details', h('summary', `${title} `, h('small', about)), stack(...content));
+const details = (title, ...content) => h('details', h('summary', title), stack(...content));
 const facts = (...rows) => rows.filter(([, value]) => value).map(([name, value]) => h('div', h('dt', name), h('dd', value)));
 
 function button(text, click, classes = '') {
@@ -40,7 +39,8 @@ function field(label, { tag = 'input', about, choices = [], ...properties } = {}
   const id = `field-${++fieldCount}`;
   const options = choices.map(([value, text]) => h('option', { value }, text));
   // Password managers would store keys.
-  const control = h(tag, { id, autocomplete: 'off', 'data-1p-ignore': '', 'data-lpignore': true, spellcheck: false, 'aria-describedby': `${id}-note`, ...properties }, ...options);
+  const unstored = { autocomplete: 'off', 'data-1p-ignore': '', 'data-lpignore': true, spellcheck: false };
+  const control = h(tag, { id, ...unstored, 'aria-describedby': `${id}-note`, ...properties }, ...options);
   const error = h('span.error');
   const note = h('p.hint', { id: `${id}-note` }, error, about);
   control.addEventListener('input', () => {
@@ -98,7 +98,7 @@ async function copy(source, control) {
 
 const UNITS = { year: 31557600, week: 604800, day: 86400, hour: 3600, minute: 60, second: 1 };
 const number = (value, minimumFractionDigits = 0) => Number(value).toLocaleString('en', { minimumFractionDigits, maximumFractionDigits: 9 });
-const plural = (count, word) => `${number(count)} ${word}${Number(count) === 1 ? '' : 's'}`;
+const plural = (count, word) => `${number(count)} ${word}${count === 1 ? '' : 's'}`;
 const dateTime = (seconds) => new Date(seconds * 1000).toLocaleString('en-GB', { dateStyle: 'medium', timeStyle: 'short' });
 const milliseconds = (time) => (time < 1000 ? `${Math.round(time)} ms` : `${(time / 1000).toFixed(1)} s`);
 
@@ -116,7 +116,7 @@ function span(seconds) {
 function readLifetime(one) {
   if (!one.value) return undefined;
   const [, count, unit] = /^(\d+)\s*(min|[smhdwy]|(?:minute|hour|day|week|year)s?)$/.exec(one.value) ?? [];
-  if (!(count > 0)) refuse(one, 'Such as 90d, 12h or 30m.');
+  if (!(count > 0)) return refuse(one, 'Such as 90d, 12h or 30m.');
   return count * UNITS[Object.keys(UNITS).find((word) => word[0] === unit[0])];
 }
 
@@ -128,7 +128,8 @@ class Problem extends Error {
     super(text);
     const [id, wait] = ['x-request-id', 'retry-after'].map((name) => response?.headers.get(name));
     this.title = title;
-    this.more = [response?.status, word, id && `request ${id}`, wait && `try again in ${span(wait >= 0 ? wait : (Date.parse(wait) - Date.now()) / 1000)}`];
+    const seconds = wait >= 0 ? wait : (Date.parse(wait) - Date.now()) / 1000;
+    this.more = [response?.status, word, id && `request ${id}`, wait && `try again in ${span(seconds)}`];
   }
 
   view() {
@@ -150,7 +151,8 @@ async function call(path, { key, json, form, headers, signal } = {}) {
   // The error is an object in the APIs of providers, and a word in those of OAuth (RFC 6749).
   const { message = answer?.error_description, code: word, type } = Object(answer?.error);
   if (!message) throw unreadable(response);
-  throw new Problem(response.status < 500 ? 'Refused' : 'The server failed', message, response, [word, type, answer.error].find((one) => typeof one === 'string'));
+  const title = response.status < 500 ? 'Refused' : 'The server failed';
+  throw new Problem(title, message, response, [word, type, answer.error].find((one) => typeof one === 'string'));
 }
 
 async function callJson(path, options) {
@@ -179,18 +181,28 @@ async function run(control, slot, action) {
     const show = await action();
     if (started === generation) show?.();
   } catch (error) {
-    if (started === generation && error.name !== 'AbortError') slot.append((error.view ? error : new Problem('The page failed', error.message)).view());
+    const problem = error.view ? error : new Problem('The page failed', error.message);
+    if (started === generation && error.name !== 'AbortError') slot.append(problem.view());
   }
   control.ariaDisabled = 'false';
 }
 
 // ---- Reading forms ----
 
-/** Says beside a field what is wrong with it, and ends quietly what was to be done. */
+let refused; // the first field that is wrong
+
 function refuse(one, text) {
   one.refuse(text);
-  for (let parent = one.control.closest('details'); parent; parent = parent.parentElement.closest('details')) parent.open = true;
-  one.control.focus();
+  refused ??= one.control;
+}
+
+/** Goes to the field that was refused first, if one was, and ends quietly what was to be done. */
+function check() {
+  const control = refused;
+  refused = undefined;
+  if (!control) return;
+  for (let parent = control.closest('details'); parent; parent = parent.parentElement.closest('details')) parent.open = true;
+  control.focus();
   throw new DOMException('', 'AbortError');
 }
 
@@ -215,7 +227,8 @@ function dollars(one) {
 }
 
 /** The members that limit a unit per period, and what they are called. */
-const per = (unit) => [['Minute', 'a minute'], ['Hour', 'an hour'], ['Day', 'a day']].map(([name, words]) => [`${unit.toLowerCase()}Per${name}`, `${unit} ${words}`]);
+const per = (unit) => [['Minute', 'a minute'], ['Hour', 'an hour'], ['Day', 'a day']]
+  .map(([name, words]) => [`${unit.toLowerCase()}Per${name}`, `${unit} ${words}`]);
 const SCOPES = { client: 'Each client', global: 'All clients together' };
 
 /** Fields for limits, a group for each scope. A member may be of one scope only. */
@@ -233,7 +246,7 @@ function quotaFields() {
   const { roots, isEmpty, read } = limits(per('Requests'),
     (one) => (one.value ? wholeNumber(one, 2 ** 32 - 1) : refuse(one, 'All six, or none.')));
   return {
-    root: details('Quotas', 'how many requests', hint('All six or none. Without them the server’s default quotas apply, which are small.'), ...roots),
+    root: details('Quotas', hint('All six or none. Without them the small defaults of the server apply.'), ...roots),
     read() {
       if (isEmpty()) return undefined;
       const [perClientRequestLimits, globalRequestLimits] = read();
@@ -243,10 +256,12 @@ function quotaFields() {
 }
 
 function budgetFields() {
-  const { roots, read } = limits([...per('Tokens'), ['usdPerDay', 'Dollars a day'], ['usdPerMonth', 'Dollars in 30 days', 'global'], ['usdTotal', 'Dollars in all', 'global']],
-    (one) => (one.member.startsWith('usd') ? dollars(one) : wholeNumber(one)));
+  const { roots, read } = limits(
+    [...per('Tokens'), ['usdPerDay', 'Dollars a day'], ['usdPerMonth', 'Dollars in 30 days', 'global'], ['usdTotal', 'Dollars in all', 'global']],
+    (one) => (one.member.startsWith('usd') ? dollars(one) : wholeNumber(one)),
+  );
   return {
-    root: details('Budgets', 'tokens and dollars', hint('Leave out what you like: an absent limit is none.'), ...roots),
+    root: details('Budgets', hint('An absent limit is none.'), ...roots),
     read() {
       const [perClient, global] = read();
       return compact({ perClient, global });
@@ -263,7 +278,7 @@ function restrictionFields() {
   ].map(([member, label, about]) => [member, area(label, about)]);
   const size = field('Largest request body', { inputMode: 'numeric', about: 'In bytes, such as 65536.' });
   return {
-    root: details('Restrictions', 'where and for what', ...lists.map(([, { root }]) => root), size.root),
+    root: details('Restrictions', ...lists.map(([, { root }]) => root), size.root),
     read: () => compact({ ...Object.fromEntries(lists.map(([member, one]) => [member, lines(one)])), maxBodyBytes: wholeNumber(size) }),
   };
 }
@@ -277,13 +292,12 @@ function grantFields(example, ...extra) {
     const seconds = readLifetime(lifetime) ?? 7200;
     const grant = { name: name.value || undefined };
     for (const [member, part] of Object.entries(parts)) grant[member] = part.read();
-    try {
-      return [seconds, Object.assign(grant, more.value && JSON.parse(more.value))];
-    } catch {
-      return refuse(more, 'This is not JSON.');
-    }
+    let others;
+    try { others = JSON.parse(more.value || '{}'); } catch { /* Refused in a moment. */ }
+    if (others?.constructor !== Object) refuse(more, 'An object in JSON.');
+    return [seconds, { ...grant, ...others }];
   };
-  const rest = details('More', 'other members, as JSON', more.root, ...extra.map(({ root }) => root));
+  const rest = details('More', more.root, ...extra.map(({ root }) => root));
   return { read, first: h('div.grid', name.root, lifetime.root), rest: [...Object.values(parts).map(({ root }) => root), rest] };
 }
 
@@ -349,7 +363,9 @@ async function seal(grant, lifetime) {
   const algorithm = { name: 'AES-GCM', iv, additionalData: bytes(header) };
   const sealed = new Uint8Array(await crypto.subtle.encrypt(algorithm, content, bytes(JSON.stringify(claims))));
   const key = `aisbreaker_${header}..${[iv, sealed.slice(0, -16), sealed.slice(-16)].map(base64url).join('.')}`;
-  if (key.length > MOST_CHARACTERS) throw new Problem('Too much for one key', `It would have ${number(key.length)} characters, of at most ${number(MOST_CHARACTERS)}.`);
+  if (key.length > MOST_CHARACTERS) {
+    throw new Problem('Too much for one key', `It would have ${number(key.length)} characters, of at most ${number(MOST_CHARACTERS)}.`);
+  }
   return { key, thumbprint: base64url(await sha256(bytes(JSON.stringify({ crv, kty, x })))) };
 }
 
@@ -362,11 +378,11 @@ const VENDORS = 'dummy openai.com anthropic.com gemini.google.com mistral.ai gro
 function serviceRow(count) {
   const service = field('Service', { list: 'services', placeholder: 'chat:openai.com' });
   const secret = field('Secret', { type: 'password', about: 'The API key of the provider. The dummy needs none.' });
-  const url = field('URL', { placeholder: 'https://llm.example.com', about: 'Where the service is, if not at its usual address.' });
-  const fallback = field('Fallbacks', { placeholder: 'chat:groq.com/llama-3.3-70b-versatile', about: 'Called in turn if it fails. Each needs an entry here as well.' });
+  const url = field('URL', { placeholder: 'https://llm.example.com', about: 'If it is not at its usual address.' });
+  const fallback = field('Fallbacks', { placeholder: 'chat:groq.com/…', about: 'Called if it fails. Each needs an entry, too.' });
   const remove = count > 1 && h('div', button('Remove', () => root.remove(), '.small'));
   const root = h('div.service', { role: 'group', ariaLabel: `Service ${count}` }, service.root, secret.root,
-    h('details', h('summary', 'URL and fallbacks'), stack(url.root, fallback.root)), remove);
+    details('URL and fallbacks', url.root, fallback.root), remove);
   return {
     root, control: service.control,
     read() {
@@ -379,7 +395,7 @@ function serviceRow(count) {
 }
 
 function mintView() {
-  const permission = field('Minting secret', { type: 'password', about: 'Only where the operator does not let everybody mint.' });
+  const permission = field('Minting secret', { type: 'password', about: 'Where not everybody may mint.' });
   const fields = grantFields('{"modelAliases": {"fast": "chat:groq.com/llama-3.1-8b-instant"}, "delegation": 0}', permission);
   const rows = [];
   const services = stack();
@@ -394,9 +410,10 @@ function mintView() {
   const way = (title, about, checked) => h('label.way', h('input', { type: 'radio', name: 'way', checked }), h('span', title, h('small', about)));
   const ways = h('fieldset', h('legend', 'Who makes the key'),
     way('This browser seals it', 'With the public key of the server. The secrets do not pass its mint.', true),
-    way('The server mints it', 'It receives the secrets and stores nothing. It says what is wrong, and what can never work.', false));
+    way('The server mints it', 'It receives the secrets and stores nothing. It says what is wrong.', false));
   cannotSeal.then((reason) => {
-    if (reason) ways.replaceChildren(h('p.note', `The server mints the key, and receives the secrets: this browser cannot seal them, since ${reason}.`));
+    const text = `The server mints the key, and receives the secrets: this browser cannot seal them, since ${reason}.`;
+    if (reason) ways.replaceChildren(h('p.note', text));
   });
   $('mint-fields').replaceChildren(stack(services, h('div', button('Add service', () => add().focus(), '.small')), fields.first, ...fields.rest, ways));
   $('mint-result').replaceChildren(h('h3', 'Your key'), h('p.empty', 'The new key appears here, once. Without any service it can call the dummy.'));
@@ -406,6 +423,7 @@ function mintView() {
     const [lifetime, read] = fields.read();
     const grant = { serviceSecrets, ...read };
     const clientSecret = permission.value || undefined;
+    check();
     const made = ways.querySelector('input')?.checked ? await sealHere({ ...grant, clientSecret }, lifetime)
       : await issue({ requestAuthAndQuotas: grant, clientSecret }, lifetime, 'Minted by the server, which received the secrets and stored nothing.');
     return () => showKey($('mint-result'), 'Your key', made, grant);
@@ -413,7 +431,8 @@ function mintView() {
 }
 
 async function issue(request, lifetime, how) {
-  const { access_token: key, keyId: id, name, expires_in: seconds, warnings } = await callJson('api/v1/oauth/token', { json: { ...request, expirationTimeSpan: `${lifetime}s` } });
+  const made = await callJson('api/v1/oauth/token', { json: { ...request, expirationTimeSpan: `${lifetime}s` } });
+  const { access_token: key, keyId: id, name, expires_in: seconds, warnings } = made;
   if (!key) throw new Problem('Not an answer of this API', 'There is no key in it.');
   return { key, id, name, lifetime: seconds, warnings, how };
 }
@@ -443,7 +462,7 @@ function showKey(slot, title, { key, id, name, lifetime, thumbprint, warnings, h
   const heading = h('h3', { tabIndex: -1 }, title);
   const text = h('textarea.key', { readOnly: true, value: key, ariaLabel: 'Your key', rows: 6 });
   const copyKey = button('Copy key', () => copy(text, copyKey), '.primary');
-  slot.replaceChildren(stack(heading, h(thumbprint ? 'p.note.good' : 'p.note', how), text, hint('Copy it now: it is shown once, and nothing stores it.'),
+  slot.replaceChildren(stack(heading, h(thumbprint ? 'p.note.good' : 'p.note', how), text, hint('Copy it now: it is shown once.'),
     h('div.actions', copyKey, button('Use in playground', () => {
       useKey(key);
       modelControl.value = model;
@@ -453,8 +472,10 @@ function showKey(slot, title, { key, id, name, lifetime, thumbprint, warnings, h
       location.hash = 'inspect';
       $('inspect-form').requestSubmit();
     })),
-    list(warnings).length && h('div.note', h('h4', 'The server remarks'), ...warnings.slice(0, 20).map((one) => h('p', { dir: 'auto' }, clean(one, 500)))),
-    h('dl.facts', ...facts(['Name', name && clean(name)], ['Key id', code(id)], ['Expires', `in ${span(lifetime)}, ${dateTime(Date.now() / 1000 + lifetime)}`],
+    list(warnings).length && h('div.note', h('h4', 'The server remarks'),
+      ...warnings.slice(0, 20).map((one) => h('p', { dir: 'auto' }, clean(one, 500)))),
+    h('dl.facts', ...facts(['Name', name && clean(name)], ['Key id', code(id)],
+      ['Expires', `in ${span(lifetime)}, ${dateTime(Date.now() / 1000 + lifetime)}`],
       ['Sealed for', thumbprint && h('div', code(thumbprint), hint('The thumbprint of the server’s public key.'))])),
     snippets(key, model)));
   heading.focus();
@@ -510,7 +531,8 @@ claude --model ${shell(model)}`,
 const WINDOWS = { minute: 'a minute', hour: 'an hour', day: 'a day', month: 'in 30 days', lifetime: 'in all' };
 
 function bars(standings) {
-  const groups = Object.entries(SCOPES).map(([scope, words]) => [words, list(standings).filter((one) => one.scope === scope)]).filter(([, some]) => some.length);
+  const groups = Object.entries(SCOPES).map(([scope, words]) => [words, list(standings).filter((one) => one.scope === scope)])
+    .filter(([, some]) => some.length);
   if (!groups.length) return h('p.empty', 'No limits of its own.');
   return h('div.grid', ...groups.map(([words, some]) => stack(h('h4', words), ...some.slice(0, 18).map((one) => bar(one, words)))));
 }
@@ -523,15 +545,17 @@ function bar({ unit, window: period, limit, remaining, resetSeconds }, words) {
   const fill = h('i');
   fill.style.setProperty('--part', part);
   const properties = { role: 'meter', ariaLabel: `${name}, ${words}`, ariaValueMin: 0, ariaValueMax: 1, ariaValueNow: part, ariaValueText: left };
-  return h('div.limit', h('span', name), h('span', left), h(part < 0.15 ? 'div.meter.low' : 'div.meter', properties, fill), resetSeconds > 0 && hint(`More in ${span(resetSeconds)}`));
+  const meter = h(part < 0.15 ? 'div.meter.low' : 'div.meter', properties, fill);
+  return h('div.limit', h('span', name), h('span', left), meter, resetSeconds > 0 && hint(`More in ${span(resetSeconds)}`));
 }
 
 function inspectView() {
-  const key = keyField('Yours, or one that somebody gave you. It is sent to this server only.');
+  const key = keyField('It is sent to this server only.');
   $('inspect-fields').replaceChildren(key.root);
   $('inspect-result').replaceChildren();
   return async () => {
     const text = readKey(key) || refuse(key, 'Paste a key.');
+    check();
     const quota = callJson('api/v1/quota', { key: text }).catch((error) => error);
     const [info, standings] = [await introspect(text), await quota];
     return () => showInfo(text, info, standings);
@@ -549,7 +573,8 @@ function showInfo(key, info, standings) {
       ...list(info.restrict).map(restrictionFacts)),
     h('div.card.stack', h('h3', 'What is left'), ...whatIsLeft(standings)),
     narrowCard(key), revokeCard(key, badge),
-  ] : [h('div.card.stack', heading, h('p', 'It has expired or begins later, is revoked or cut off, or is for another server or host name. The server tells nobody which.'))]);
+  ] : [h('div.card.stack', heading,
+    h('p', 'It has expired or begins later, is revoked or cut off, or is for another server or host name. The server tells nobody which.'))]);
   heading.focus();
 }
 
@@ -574,7 +599,8 @@ function end(badge, word) {
 }
 
 function restrictionFacts(restriction) {
-  const rows = Object.entries(restriction).map(([member, value]) => [clean(member, 80), Array.isArray(value) ? chips(value) : number(value)]);
+  const rows = Object.entries(restriction).map(([member, value]) => [
+    member === 'maxBodyBytes' ? 'Largest body' : clean(member, 80), Array.isArray(value) ? chips(value) : number(value)]);
   return stack(h('h4', 'Restricted to'), h('dl.facts', ...facts(...rows)));
 }
 
@@ -584,7 +610,7 @@ function whatIsLeft(standings) {
     standings.areDefaultQuotas && hint('The server’s default quotas apply.'),
     standings.areShares && h('p.note', 'The servers cannot count together: these are the shares of this one.'),
     bars(standings.limits),
-    ...list(standings.ancestors).slice(0, 3).flatMap((above) => [h('h4', `Of the key ${clean(above.keyId, 100)}, from which it was made`), bars(above.limits)]),
+    ...list(standings.ancestors).slice(0, 3).flatMap((above) => [h('h4', `Of the key above it, ${clean(above.keyId, 100)}`), bars(above.limits)]),
   ];
 }
 
@@ -597,13 +623,14 @@ function narrowCard(key) {
     event.preventDefault();
     run(submit, slot, async () => {
       const [lifetime, grant] = fields.read();
+      check();
       const oauth = 'urn:ietf:params:oauth:';
       const exchange = { grant_type: `${oauth}grant-type:token-exchange`, subject_token_type: `${oauth}token-type:access_token`, subject_token: key };
-      const issued = await issue({ ...grant, ...exchange }, lifetime, 'Made by the server from the key above. It ends when that one does.');
+      const issued = await issue({ ...grant, ...exchange }, lifetime, 'Made by the server. It ends when the key above does.');
       return () => showKey(made, 'The narrower key', issued, grant);
     });
   });
-  return h('div.card.stack', h('h3', 'Make a narrower key'), h('p.empty', 'For somebody else. What it uses counts for this key as well.'), form, made);
+  return h('div.card.stack', h('h3', 'Make a narrower key'), h('p.empty', 'What it uses counts for this key as well.'), form, made);
 }
 
 function revokeCard(key, badge) {
@@ -625,7 +652,8 @@ function revokeCard(key, badge) {
       end(badge, 'Revoked');
     };
   }), '.danger');
-  const question = stack(h('p', h('strong', 'Revoke this key?'), ' It ends for good, and so does every key that was made from it.'), h('div.actions', sure, keep));
+  const about = h('p', h('strong', 'Revoke this key?'), ' It ends for good, and so does every key that was made from it.');
+  const question = stack(about, h('div.actions', sure, keep));
   const body = h('div', revoke);
   return h('div.card.stack', h('h3', 'End this key'), body, slot);
 }
@@ -646,7 +674,9 @@ function playgroundView() {
   });
   const found = h('div');
   const find = button('List models', () => run(find, $('ask-problem'), async () => {
-    const names = await listModels(readKey(key));
+    const text = readKey(key);
+    check();
+    const names = await listModels(text);
     return () => {
       const choices = [['', 'Choose one'], ...names.map((name) => [name, clean(name, 100)])];
       const { root, control } = field(plural(names.length, 'model'), { tag: 'select', choices });
@@ -655,10 +685,14 @@ function playgroundView() {
       control.focus();
     };
   }), '.small');
-  $('ask-fields').replaceChildren(stack(key.root, model.root, h('div.actions', find, hint('Counts as two requests, one for each API.')), found, message.root));
+  $('ask-fields').replaceChildren(stack(key.root, model.root, h('div.actions', find, hint('Counts as two requests.')), found, message.root));
   showAnswer(false);
   $('answer-state').textContent = 'It appears here, word by word.';
-  return () => ask(readKey(key), model.value || refuse(model, 'Name a model, such as dummy.'), message.value || refuse(message, 'Write a message.'));
+  return () => {
+    const asked = [readKey(key), model.value || refuse(model, 'Name a model, such as dummy.'), message.value || refuse(message, 'Write a message.')];
+    check();
+    return ask(...asked);
+  };
 }
 
 /** The models of a key in either API, unless neither has a list. */
@@ -734,7 +768,7 @@ async function receive(response, seen) {
       seen.words.appendData(text);
       seen.first ??= performance.now();
     }
-    if (seen.words.length > MOST_SHOWN) throw new Problem('The answer is too long for this page', `It was stopped after ${number(MOST_SHOWN)} characters.`, response);
+    if (seen.words.length > MOST_SHOWN) throw new Problem('Too long for this page', `It was stopped after ${number(MOST_SHOWN)} characters.`, response);
   }
   if (!seen.isOver) throw new Problem('The answer broke off', 'The connection ended before the answer did.', response);
 }
@@ -743,7 +777,8 @@ async function receive(response, seen) {
 function textOf(event, seen) {
   const choice = event.choices?.[0];
   const usage = event.usage ?? event.message?.usage ?? {};
-  Object.assign(seen.usage, compact({ read: usage.prompt_tokens ?? usage.input_tokens, written: usage.completion_tokens ?? usage.output_tokens, cost: usage.cost }));
+  const { prompt_tokens: read = usage.input_tokens, completion_tokens: written = usage.output_tokens, cost } = usage;
+  Object.assign(seen.usage, compact({ read, written, cost }));
   seen.isOver ||= Boolean(choice?.finish_reason) || event.type === 'message_stop';
   return choice?.delta?.content ?? event.delta?.text;
 }
@@ -784,7 +819,8 @@ async function costOf({ cost }, before, key, model) {
 
 function showFigures({ begin, first, end: ended = performance.now(), usage, request, cost }) {
   $('figures').replaceChildren(...facts(['First word', first && milliseconds(first - begin)], ['Whole answer', milliseconds(ended - begin)],
-    ['Tokens read', usage.read && number(usage.read)], ['Tokens written', usage.written && number(usage.written)], ['Cost', cost], ['Request', code(request)]));
+    ['Tokens read', usage.read && number(usage.read)], ['Tokens written', usage.written && number(usage.written)],
+    ['Cost', cost], ['Request', code(request)]));
 }
 
 // ---- The page ----
@@ -828,7 +864,7 @@ for (const id of Object.keys(VIEWS)) {
 $('stop').addEventListener('click', () => stopping.abort());
 $('forget').addEventListener('click', () => {
   forget();
-  announce('Everything that was typed and shown here is gone.');
+  announce('Everything here is gone.');
 });
 // A page in the cache of the Back button must not hold a key.
 addEventListener('pagehide', forget);

@@ -46,14 +46,16 @@ const orNone = (value, write) => (value === undefined ? '–' : write(value));
 
 const counted = (title, metric, write, factor = 1) => [title, (now, then) => (now.metrics[metric] ? factor * rate(now, then, metric) : undefined), write,
   (now) => (now.metrics[metric] ? `${write(total(now, metric))} since the start` : 'none yet')];
-const timed = (title, ...metric) => [title, (now, then) => quantile(0.5, now, then, ...metric), bound, (now, then) => `95 %: ${orNone(quantile(0.95, now, then, ...metric), bound)}`];
+const timed = (title, ...metric) => [title, (now, then) => quantile(0.5, now, then, ...metric), bound,
+  (now, then) => `95 %: ${orNone(quantile(0.95, now, then, ...metric), bound)}`];
 /** A title, what is drawn of two samples, how it is written, and more about it. */
 const TILES = [
   counted('Requests per second', 'requests_total', short),
-  ['Errors per second', (now, then) => rate(now, then, 'requests_total', isFailure), short, (now, then) => `and ${short(rate(now, then, 'requests_total', isRefusal))} refused (4xx)`],
+  ['Errors per second', (now, then) => rate(now, then, 'requests_total', isFailure), short,
+    (now, then) => `and ${short(rate(now, then, 'requests_total', isRefusal))} refused (4xx)`],
   timed('Latency, median', 'request_duration_seconds', isCall),
   timed('First byte, median', 'provider_first_byte_seconds'),
-  ['In flight', (now) => total(now, 'requests_in_flight'), short, (now) => `${short(total(now, 'connections'))} connections open`],
+  ['In flight', (now) => total(now, 'requests_in_flight'), short, (now) => `connections: ${short(total(now, 'connections'))}`],
   counted('Tokens per second', 'tokens_total', short),
   counted('Cost per hour', 'cost_usd_total', dollars, 3600),
 ];
@@ -83,8 +85,9 @@ function spark(values) {
 function draw() {
   const [then, now] = [samples[0], samples.at(-1)];
   $('tiles').replaceChildren(...TILES.map(([title, value, write, more]) => {
-    const line = samples.slice(1).map((sample, at) => Math.min(value(sample, samples[at]) ?? 0, 1e9));
-    return element('div', 'card', element('dt', '', title), element('dd', '', orNone(value(now, then), write)), element('dd', 'hint', more(now, then)), spark(line));
+    const line = samples.slice(1).map((sample, at) => Math.min(value(sample, samples[at]) || 0, 1e9));
+    const figure = element('dd', '', orNone(value(now, then), write));
+    return element('div', 'card', element('dt', '', title), figure, element('dd', 'hint', more(now, then)), spark(line));
   }));
 }
 
