@@ -22,7 +22,6 @@ for (const [name, show] of Object.entries(SCENES)) {
     await visit.devtools.send("Page.setFontSizes", { fontSizes: { standard: 32, fixed: 26 } });
     assert.equal(await size(), 2 * before, "letters have twice their size");
     assert.deepEqual(await faultsOf(visit.page), [], "200 % letters");
-    assert.deepEqual(visit.faults, []);
     await visit.context.close();
   });
 }

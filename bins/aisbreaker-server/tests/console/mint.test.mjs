@@ -8,7 +8,7 @@ import { after } from "node:test";
 import { promisify } from "node:util";
 import { visits } from "./support/browser.mjs";
 import { SERVICE } from "./support/console.mjs";
-import { introspect } from "./support/server.mjs";
+import { introspect, startServer } from "./support/server.mjs";
 import { startProxy } from "./support/proxy.mjs";
 import { sees } from "./support/wait.mjs";
 import { world } from "./support/world.mjs";
@@ -105,6 +105,17 @@ visit("the snippets run as they are", throughProxy, async ({ console }) => {
   }
 });
 
+visit("the snippets for a model of Anthropic run as they are", throughProxy, async ({ console }) => {
+  await console.fillService(1, "chat:anthropic.com", SECRET);
+  await console.mint();
+  for (const [name, program] of Object.entries(PROGRAMS)) {
+    const text = await (await console.snippet(name)).textContent();
+    const { stdout } = await promisify(execFile)(...(await program(text)), { env: { PATH: process.env.PATH } });
+    assert.match(name === "curl" ? wordsOf(stdout) : stdout, /Hello from the provider\./, name);
+    assert.equal(shared.provider.calls.at(-1).path, "/v1/messages", name);
+  }
+});
+
 visit("a model whose name is a command is one word in the snippets", throughProxy, async ({ console }) => {
   const name = `a'b"$(touch\${IFS}injected)\`touch\${IFS}injected\`\\;touch\${IFS}injected;'`;
   await console.fillService(1, `${SERVICE}/${name}`, SECRET);
@@ -159,6 +170,24 @@ visit("what the server refuses to mint is shown", { ...throughProxy, statuses: [
   await sees(console.alert, "restrict.clients[0]");
 });
 
+// A server whose operator lets only those mint who know a secret.
+const guarded = await startServer(shared.provider, { AISBREAKER_MINT_SECRET: "who-may-mint" });
+after(guarded.stop);
+// Of a sealed key the server says that it is not active, which is an answer.
+for (const [way, statuses] of [["This browser seals it", []], ["The server mints it", [401]]]) {
+  const options = { at: `${guarded.url}/console/#mint`, statuses };
+  visit(`where minting takes a secret: ${way.toLowerCase()}`, options, async ({ console }) => {
+    await console.view.getByRole("radio", { name: way }).check();
+    await console.button("Mint key").click();
+    await console.alert.waitFor();
+    await console.part("More").click();
+    await console.field("Minting secret").fill("who-may-mint");
+    const key = await console.mint();
+    assert.equal((await introspect(guarded, key)).active, true);
+    assert.equal(await console.alert.count(), 0);
+  });
+}
+
 async function mintWithSecret(console) {
   await console.fillService(1, SERVICE, SECRET);
   proxy.recorded.length = 0;
@@ -196,7 +225,8 @@ const described = (field) =>
 
 function wordsOf(stream) {
   const events = stream.split("\n").filter((line) => line.startsWith("data: {"));
-  return events.map((line) => JSON.parse(line.slice(6)).choices[0]?.delta.content ?? "").join("");
+  const words = events.map((line) => JSON.parse(line.slice(6))).map(({ choices, delta }) => choices?.[0]?.delta.content ?? delta?.text);
+  return words.filter(Boolean).join("");
 }
 
 const EVERYTHING = {

@@ -63,6 +63,16 @@ visit("an answer has its time, tokens and cost", async ({ console }) => {
   await sees(console.figure("Cost"), "$0.002");
 });
 
+visit("a model of Anthropic is asked by Anthropic's API", async ({ console }) => {
+  const serviceSecrets = [{ serviceId: "chat:anthropic.com", authSecret: "sk-ant" }];
+  await console.ask("Hi", { model: "anthropic.com/claude", key: await mint(shared.server, { serviceSecrets }) });
+
+  await sees(console.words, /^Hello from the provider\.$/);
+  await sees(console.figure("Tokens read"), "1,000");
+  await sees(console.figure("Tokens written"), "500");
+  assert.equal(shared.provider.calls.at(-1).path, "/v1/messages");
+});
+
 visit("the models of a key can be chosen", async ({ console }) => {
   await console.field("Key").fill(await mint(shared.server));
   await console.button("List models").click();

@@ -11,7 +11,13 @@ export class Console {
     this.forget = page.getByRole("banner").getByRole("button", { name: "Forget" });
   }
 
-  open = (view) => this.page.getByRole("navigation").getByRole("link", { name: view, exact: true }).click();
+  // Goes to a view by its link.
+  async open(view) {
+    await this.page.getByRole("navigation").getByRole("link", { name: view, exact: true }).click();
+    await this.shows(view);
+  }
+  // Waits until this is the view. What is looked for before may be found in the one that is left.
+  shows = (view) => this.page.locator("nav [aria-current]", { hasText: view }).waitFor();
   button = (name, within = this.view) => within.getByRole("button", { name, exact: true });
   // A label says whether its field may be left out.
   field = (name, within = this.view) => within.getByLabel(new RegExp(`^${name}( optional)?$`, "i"));
@@ -27,6 +33,7 @@ export class Console {
   figure = (name) => this.view.getByRole("group", { name: "Figures" }).locator("div", { hasText: name }).locator("dd");
 
   async ask(message, { model, key } = {}) {
+    await this.shows("Playground");
     if (key !== undefined) await this.field("Key").fill(key);
     if (model !== undefined) await this.field("Model").fill(model);
     await this.field("Message").fill(message);

@@ -1,6 +1,7 @@
-// A local provider of the OpenAI dialect. The name of a model says how it behaves:
+// A local provider. It speaks Anthropic's API, answering in a few words, and OpenAI's, where the name of a model says
+// how it behaves:
 //
-// - `plain` answers in a few words, and `slow` holds its first word until `release()`
+// - `plain`, or any other, answers in a few words
 // - `held` sends one word, and the rest after `release()`
 // - `endless` streams until the client disconnects
 // - `cut` breaks the connection in the middle
@@ -20,12 +21,12 @@ export const HOSTILE =
 export const HOSTILE_NAME = `<img data-hostile src=stolen.png onerror="alert(1)">`;
 export const PROVIDER = "models.example";
 export const PRICE = { input: 1, output: 2 };
-const MODELS = ["plain", "slow", "held", "endless", "cut", "hostile", "hostile-error"];
+const MODELS = ["plain", "held", "endless", "cut", "hostile", "hostile-error"];
 
 export async function startProvider() {
   const provider = { calls: [], models: [...MODELS], disconnects: 0 };
   let release;
-  // Lets the models `slow` and `held` go on, now and for the calls that follow.
+  // Lets the model `held` go on, now and for the calls that follow.
   provider.release = () => release();
   provider.hold = () => (provider.released = new Promise((resolve) => (release = resolve)));
   provider.hold();
@@ -49,6 +50,7 @@ async function serve(provider, request, response) {
     return send(response, 200, { object: "list", data });
   }
   const { model, stream } = JSON.parse(body);
+  if (request.url.endsWith("/messages")) return serveMessages(response, model, stream);
   if (model === "hostile-error") return send(response, 400, { error: { message: HOSTILE, type: "invalid_request" } });
   const [, status] = /^error-(\d+)$/.exec(model) ?? [];
   if (status) return send(response, Number(status), { error: { message: `made to fail with ${status}` } });
@@ -69,10 +71,38 @@ async function serve(provider, request, response) {
 }
 
 const USAGE = { prompt_tokens: 1000, completion_tokens: 500, total_tokens: 1500 };
+// As Anthropic's API has it.
+const MESSAGE = {
+  id: "1",
+  type: "message",
+  role: "assistant",
+  content: [{ type: "text", text: "Hello from the provider." }],
+  stop_reason: "end_turn",
+  stop_sequence: null,
+  usage: { input_tokens: 1000, output_tokens: 500 },
+};
+
+function serveMessages(response, model, stream) {
+  if (!stream) return send(response, 200, { ...MESSAGE, model });
+  const begun = { ...MESSAGE, model, content: [], stop_reason: null, usage: { input_tokens: 1000, output_tokens: 1 } };
+  const delta = (text) => ({ type: "content_block_delta", index: 0, delta: { type: "text_delta", text } });
+  const events = [
+    { type: "message_start", message: begun },
+    { type: "content_block_start", index: 0, content_block: { type: "text", text: "" } },
+    { type: "ping" },
+    delta("Hello "),
+    delta("from the provider."),
+    { type: "content_block_stop", index: 0 },
+    { type: "message_delta", delta: { stop_reason: "end_turn", stop_sequence: null }, usage: { output_tokens: 500 } },
+    { type: "message_stop" },
+  ];
+  response.writeHead(200, { "content-type": "text/event-stream" });
+  response.end(events.map((one) => `event: ${one.type}\ndata: ${JSON.stringify(one)}\n\n`).join(""));
+}
+
 const event = (chunk) => `data: ${JSON.stringify({ id: "1", object: "chat.completion.chunk", created: 0, ...chunk })}\n\n`;
 
 async function* words(provider, model, response) {
-  if (model === "slow") await provider.released;
   if (model === "hostile") {
     // Cut in the middle of tags.
     for (let start = 0; start < HOSTILE.length; start += 7) yield HOSTILE.slice(start, start + 7);

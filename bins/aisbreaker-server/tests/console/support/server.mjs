@@ -73,12 +73,20 @@ openai = "/v1"
 auth = "bearer"
 secret = "required"
 usage = "openai"
+[[provider]]
+id = "anthropic.com"
+url = "${provider.url}"
+anthropic = "/v1"
+auth = "x-api-key"
+secret = "required"
+usage = "anthropic"
 [prices."${PROVIDER}"]
 "*" = { input = ${PRICE.input}, output = ${PRICE.output}, max_output = 1000, context = 100000 }
 `;
 }
 
-// Mints a key at the API. `grant` is what goes into `requestAuthAndQuotas`, and `more` what stands next to it.
+// Mints a key at the API, for the local provider. `grant` is what else goes into `requestAuthAndQuotas`, and `more` what
+// stands beside it.
 export async function mint(server, grant = {}, more = {}) {
   const serviceSecrets = [{ serviceId: `chat:${PROVIDER}`, authSecret: "sk-of-the-provider" }];
   const body = { requestAuthAndQuotas: { serviceSecrets, ...grant }, ...more };
