@@ -23,7 +23,7 @@ def check_defaults():
         quotas = tomllib.loads(line)["quotas"][key.removeprefix("quotas.")]
         cells = []
         for side in ("perClientRequestLimits", "globalRequestLimits"):
-            cells.append(", ".join(f"{quotas[side][window]:,}".replace(",", " ") for window in WINDOWS))
+            cells.append(" / ".join(f"{quotas[side][window]:,}" for window in WINDOWS))
         row = f"| {cells[0]} | {cells[1]} | `{variable}` |"
         assert row in page, f"docs/quotas.md lacks {row}"
 
