@@ -116,7 +116,7 @@ function span(seconds) {
 function readLifetime(one) {
   if (!one.value) return undefined;
   const [, count, unit] = /^(\d+)\s*(min|[smhdwy]|(?:minute|hour|day|week|year)s?)$/.exec(one.value) ?? [];
-  if (!(count > 0)) return refuse(one, 'Such as 90d, 12h or 30m.');
+  if (!(count > 0)) return refuse(one, 'A number and a unit.');
   return count * UNITS[Object.keys(UNITS).find((word) => word[0] === unit[0])];
 }
 
@@ -151,7 +151,7 @@ async function call(path, { key, json, form, headers, signal } = {}) {
   // The error is an object in the APIs of providers, and a word in those of OAuth (RFC 6749).
   const { message = answer?.error_description, code: word, type } = Object(answer?.error);
   if (!message) throw unreadable(response);
-  const title = response.status < 500 ? 'Refused' : 'The server failed';
+  const title = response.status < 500 ? 'Refused' : 'Not available';
   throw new Problem(title, message, response, [word, type, answer.error].find((one) => typeof one === 'string'));
 }
 
@@ -192,8 +192,10 @@ async function run(control, slot, action) {
 let refused; // the first field that is wrong
 
 function refuse(one, text) {
+  const { control } = one;
   one.refuse(text);
-  refused ??= one.control;
+  for (let parent = control.closest('details'); parent; parent = parent.parentElement.closest('details')) parent.open = true;
+  refused ??= control;
 }
 
 /** Goes to the field that was refused first, if one was, and ends quietly what was to be done. */
@@ -201,7 +203,6 @@ function check() {
   const control = refused;
   refused = undefined;
   if (!control) return;
-  for (let parent = control.closest('details'); parent; parent = parent.parentElement.closest('details')) parent.open = true;
   control.focus();
   throw new DOMException('', 'AbortError');
 }
