@@ -101,7 +101,16 @@ impl Served {
                 }
             }
             (_, "/metrics") => method_not_allowed(),
-            _ => response(StatusCode::NOT_FOUND, TEXT, "see /metrics\n".to_owned()),
+            _ => response(StatusCode::NOT_FOUND, TEXT, self.hint().to_owned()),
+        }
+    }
+
+    /// Returns what is served here.
+    fn hint(&self) -> &'static str {
+        if self.gateway.has_live_page() {
+            "see /metrics, or /console/ in a browser\n"
+        } else {
+            "see /metrics\n"
         }
     }
 

@@ -102,6 +102,7 @@ impl Gateway {
         let is_probe = route.is_ok_and(Route::is_probe);
         if let Some(sink) = &state.span_sink
             && !is_probe
+            && !route.is_ok_and(Route::is_console)
         {
             let scheme = surfaces.host_policy.scheme(&parts.uri);
             log.start_trace(sink, &parts, scheme);

@@ -46,15 +46,20 @@ pub(crate) fn run(flags: Flags, _arguments: &ArgMatches) -> Outcome {
     let has_address = flags.contains_key(LISTEN_FLAG);
     let mut settings = settings::load(flags, std::iter::empty())?;
     let listener = bind(settings.listen, has_address)?;
-    let metrics_listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), true)?;
     let address = listener.local_addr()?;
+    // From another machine, or out of a container, it could not be reached.
+    let metrics_listener = match address.ip().is_loopback() {
+        true => Some(bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), true)?),
+        false => None,
+    };
+    let metrics_address = metrics_listener.as_ref().map(TcpListener::local_addr);
 
     configure(&mut settings);
     let gateway = gateway_setup::gateway_alone(settings)?;
     let host = host_of(address.ip());
     let greeting = Greeting {
         url: url(address),
-        metrics_url: url(metrics_listener.local_addr()?),
+        metrics_url: metrics_address.transpose()?.map(url),
         key: mint(&gateway, &host)?,
         ignored: ignored(std::env::vars_os().map(|(name, _)| name)),
     };
@@ -148,7 +153,7 @@ fn ignored(variables: impl Iterator<Item = OsString>) -> Vec<String> {
 fn serve(
     gateway: &Gateway,
     listener: TcpListener,
-    metrics_listener: TcpListener,
+    metrics_listener: Option<TcpListener>,
     greeting: &Greeting,
 ) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -162,12 +167,15 @@ fn serve(
     let outcome = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let metrics_listener = tokio::net::TcpListener::from_std(metrics_listener)?;
+        if let Some(listener) = metrics_listener {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let serve = aisbreaker_gateway::serve_metrics(listener, gateway.clone(), Vec::new());
+            tokio::spawn(serve);
+        }
         greeting.print()?;
         let limits = Limits::default();
         tokio::select! {
             () = aisbreaker_gateway::serve(listener, gateway.clone(), limits, std::future::pending()) => {}
-            () = aisbreaker_gateway::serve_metrics(metrics_listener, gateway.clone(), Vec::new()) => {}
             () = log_limit.report(gateway) => {}
             () = signals.next() => {}
         }

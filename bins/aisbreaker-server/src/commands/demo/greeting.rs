@@ -11,7 +11,8 @@ use crate::settings::table::SETTINGS;
 pub(super) struct Greeting {
     /// The URL of the server, without a slash at the end.
     pub(super) url: String,
-    pub(super) metrics_url: String,
+    /// That of the live page, if there is one.
+    pub(super) metrics_url: Option<String>,
     pub(super) key: String,
     /// The variables that it ignores.
     pub(super) ignored: Vec<String>,
@@ -37,6 +38,10 @@ impl fmt::Display for Greeting {
             key,
             ignored,
         } = self;
+        let metrics = match metrics_url {
+            Some(url) => format!("\n  Metrics  {url}/console/"),
+            None => String::new(),
+        };
         if !ignored.is_empty() {
             writeln!(f, "The demo ignores {}.\n", ignored.join(", "))?;
         }
@@ -44,8 +49,7 @@ impl fmt::Display for Greeting {
             f,
             r#"The demo runs until Ctrl-C, and all of its keys end with it. It writes no file.
 
-  Console  {url}/console/
-  Metrics  {metrics_url}/console/
+  Console  {url}/console/{metrics}
   Key      {key}
            (for the model "dummy", which needs no account)
 

@@ -65,7 +65,9 @@ fn it_redirects_and_refuses_as_the_console_does() {
         assert_is_secured(method, &refusal);
     }
     for path in ["/console/console.js", "/console/index.html", "/console//"] {
-        assert_eq!(send(&server, &Request::get(path)).status, 404, "{path}");
+        let response = send(&server, &Request::get(path));
+        assert_eq!(response.status, 404, "{path}");
+        assert!(response.text().contains("/console/"), "{response:?}");
     }
     for host in ["evil.example", "metrics.example"] {
         let request = Request::get("/console/").set("Host", host);
@@ -102,6 +104,7 @@ fn the_setting_of_the_console_holds_for_it_too() {
     for (path, _) in FILES {
         assert_eq!(send(&off, &Request::get(path)).status, 404, "{path}");
     }
+    assert_eq!(send(&off, &Request::get("/")).text(), "see /metrics\n");
     assert_eq!(send(&off, &Request::get("/metrics")).status, 200);
 
     let server = ReloadableServer::start("console = \"off\"");

@@ -232,7 +232,7 @@ fn a_client_that_leaves_is_named_by_error_type() {
 }
 
 #[test]
-fn the_log_line_has_the_trace_id_and_probes_are_not_traced() {
+fn the_log_line_has_the_trace_id_and_probes_and_files_are_not_traced() {
     let collector = Collector::start();
     let mut server = collector.serve(&[]);
     for path in ["/healthz", "/readyz"] {
@@ -240,6 +240,7 @@ fn the_log_line_has_the_trace_id_and_probes_are_not_traced() {
         assert_eq!(server.send(&probe).status, 200);
         assert!(server.wait_for_request(path.trim_matches('/'))["trace_id"].is_null());
     }
+    assert_eq!(server.get("/console/").status, 200);
     let dummy = Request::process(&dummy_call()).header("X-Request-Id", "dummy");
     server.send(&dummy);
     let line = server.wait_for_request("dummy");
