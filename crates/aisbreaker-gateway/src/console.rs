@@ -145,6 +145,8 @@ fn respond(file: &Encoded, request: &HeaderMap) -> Response<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use aisbreaker_services::Providers;
+
     use super::*;
 
     /// The most bytes of all files together, uncompressed.
@@ -155,6 +157,24 @@ mod tests {
     fn all_files_together_are_small() {
         let bytes: usize = FILES.iter().map(|file| file.len()).sum();
         assert!(bytes <= MAX_BYTES, "{bytes} bytes");
+    }
+
+    /// The page offers them where a service is typed.
+    #[test]
+    fn the_page_offers_the_vendors_that_this_server_knows() {
+        let (_before, list) = SCRIPT.split_once("const VENDORS =").unwrap();
+        let (list, _after) = list.split_once(';').unwrap();
+        let mut offered: Vec<&str> = list
+            .split(|c: char| c.is_whitespace() || c == '\'' || c == '+')
+            .filter(|vendor| !vendor.is_empty())
+            .collect();
+        let providers = Providers::builtin();
+        let mut known: Vec<&str> = providers.iter().map(|one| one.id.as_str()).collect();
+        // Two that have no row: the dummy, and a service with a protocol of its own.
+        known.extend(["dummy", "replicate.com"]);
+        offered.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(offered, known);
     }
 
     /// The policy would block all of these, and the page would be broken without a word.
