@@ -90,8 +90,9 @@ const PROGRAMS = {
   curl: (text) => ["sh", ["-c", text]],
   Python: (text) => ["python3", ["-c", text]],
   Node: async (text) => {
-    await writeFile(`${process.env.CONSOLE_SDKS}/snippet.mjs`, text);
-    return ["node", [`${process.env.CONSOLE_SDKS}/snippet.mjs`]];
+    const path = join(process.env.CONSOLE_SNIPPETS, "snippet.mjs");
+    await writeFile(path, text);
+    return ["node", [path]];
   },
 };
 visit("the snippets run as they are", throughProxy, async ({ console }) => {
