@@ -5,7 +5,7 @@ const KEPT = 31; // samples: a minute of them
 const samples = [];
 const $ = (id) => document.getElementById(id);
 
-/** The lines of this server in Prometheus' text format, by the names of metrics. */
+/** The lines of each metric in Prometheus' text format. */
 function parse(text) {
   const metrics = {};
   for (const [, name, labels = '', value] of text.matchAll(/^aisbreaker_(\w+)(?:\{(.*)\})? (\S+)$/gm)) {
@@ -44,20 +44,20 @@ const isCall = ({ route }) => route.startsWith('/v1') || route === '/api/v1/proc
 const bound = (seconds) => (seconds < 1 ? `≤ ${short(seconds * 1000)} ms` : `≤ ${short(seconds)} s`);
 const orNone = (value, write) => (value === undefined ? '–' : write(value));
 
-const counted = (title, metric, write, factor = 1) => [title, (now, then) => (now.metrics[metric] ? factor * rate(now, then, metric) : undefined), write,
-  (now) => (now.metrics[metric] ? `${write(total(now, metric))} since the start` : 'none yet')];
+const counted = (title, metric) => [title, (now, then) => rate(now, then, metric), short, (now) => `${short(total(now, metric))} since the start`];
 const timed = (title, ...metric) => [title, (now, then) => quantile(0.5, now, then, ...metric), bound,
   (now, then) => `95 %: ${orNone(quantile(0.95, now, then, ...metric), bound)}`];
+const COST = ['budget_settled_total', ({ unit }) => unit === 'usd']; // in billionths
 /** A title, what is drawn of two samples, how it is written, and more about it. */
 const TILES = [
-  counted('Requests per second', 'requests_total', short),
+  counted('Requests per second', 'requests_total'),
   ['Errors per second', (now, then) => rate(now, then, 'requests_total', isFailure), short,
     (now, then) => `and ${short(rate(now, then, 'requests_total', isRefusal))} refused (4xx)`],
   timed('Latency, median', 'request_duration_seconds', isCall),
   timed('First byte, median', 'provider_first_byte_seconds'),
   ['In flight', (now) => total(now, 'requests_in_flight'), short, (now) => `connections: ${short(total(now, 'connections'))}`],
-  counted('Tokens per second', 'tokens_total', short),
-  counted('Cost per hour', 'cost_usd_total', dollars, 3600),
+  counted('Tokens per second', 'tokens_total'),
+  ['Cost per hour', (now, then) => 3600e-9 * rate(now, then, ...COST), dollars, (now) => `${dollars(1e-9 * total(now, ...COST))} by keys with budgets`],
 ];
 
 function element(tag, className, ...content) {
@@ -74,7 +74,7 @@ function svg(tag, attributes, ...content) {
   return made;
 }
 
-/** A line of values, the last one at the right and the largest at the top. */
+/** A line of values, with the largest at the top. */
 function spark(values) {
   const most = Math.max(...values) || 1;
   const points = values.map((value, at) => `${100 - ((values.length - 1 - at) * 100) / (KEPT - 2)},${39 - (value / most) * 37}`).join(' ');
