@@ -16,6 +16,8 @@ visit("traffic is shown while it comes", { at }, async ({ page }) => {
 
   // Four answers of 1500 tokens.
   await sees(tile(page, "Tokens"), /\s[1-9][\d.,]*\s+6,000 since the start/);
+  // At 0.002 dollars each.
+  await sees(tile(page, "Cost"), "$0.008 ");
   await sees(tile(page, "Requests"), /\s(0\.\d|[1-9])/);
   // One of eight, and two.
   await sees(tile(page, "Errors"), /\s0\.\d+\s+and 0?\.?\d+ refused/);

@@ -4,7 +4,7 @@ import { mint } from "./server.mjs";
 
 // Calls that are answered, refused and failed: 4, 2 and 1.
 export async function traffic(server) {
-  const key = await mint(server);
+  const key = await mint(server, { budgets: { global: { usdPerDay: "1" } } });
   const models = ["plain", "plain", "plain", "plain", "error-400", "error-400", "error-500"];
   for (const name of models) {
     const body = JSON.stringify({ model: `${SERVICE}/${name}`, messages: [{ role: "user", content: "Hi" }] });
