@@ -96,7 +96,7 @@ impl ServerKey {
     /// # Errors
     /// Returns the same errors as [`from_phrase`](Self::from_phrase).
     pub fn parse(text: &str) -> Result<Self, KeyError> {
-        match base64url::decode_array(text.as_bytes()) {
+        match base64url::decode_secret(text.as_bytes()) {
             Some(bytes) => Ok(Self::from_bytes(bytes)),
             None => Self::from_phrase(text),
         }
