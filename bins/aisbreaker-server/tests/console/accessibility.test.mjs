@@ -81,33 +81,43 @@ visit("Stop by keyboard leaves the focus where the next step is", async ({ page,
 
 // Each way of the focus through a view, forwards, until it leaves the page. What has the focus must be seen.
 for (const view of ["playground", "mint", "inspect"]) {
-  visit(`${view}: the focus is seen and trapped nowhere`, { at: `${shared.server.url}/console/#${view}` }, async ({ page }) => {
-    const seen = [];
-    for (;;) {
-      await page.keyboard.press("Tab");
-      const stop = await page.evaluate(() => {
-        const element = document.activeElement;
-        if (element === document.body) return undefined;
-        const { top, left, width, height } = element.getBoundingClientRect();
-        const style = getComputedStyle(element);
-        const isMarked = (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2) || style.boxShadow !== "none";
-        const isInView = width > 1 && height > 1 && top < innerHeight && top + height > 0 && left >= 0;
-        return { element: element.outerHTML.slice(0, 100), isMarked, isInView };
-      });
-      if (!stop) break;
-      assert.ok(stop.isMarked && stop.isInView, JSON.stringify(stop));
-      seen.push(stop.element);
-      assert.ok(seen.length < 60, `the focus goes in circles: ${seen.slice(-4).join()}`);
-    }
-    assert.ok(seen.some((element) => element.includes("primary")), seen.join());
-  });
+  visit(
+    `${view}: the focus is seen and trapped nowhere`,
+    { at: `${shared.server.url}/console/#${view}` },
+    async ({ page }) => {
+      const seen = [];
+      for (;;) {
+        await page.keyboard.press("Tab");
+        const stop = await page.evaluate(() => {
+          const element = document.activeElement;
+          if (element === document.body) return undefined;
+          const { top, left, width, height } = element.getBoundingClientRect();
+          const style = getComputedStyle(element);
+          const isMarked =
+            (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2) || style.boxShadow !== "none";
+          const isInView = width > 1 && height > 1 && top < innerHeight && top + height > 0 && left >= 0;
+          return { element: element.outerHTML.slice(0, 100), isMarked, isInView };
+        });
+        if (!stop) break;
+        assert.ok(stop.isMarked && stop.isInView, JSON.stringify(stop));
+        seen.push(stop.element);
+        assert.ok(seen.length < 60, `the focus goes in circles: ${seen.slice(-4).join()}`);
+      }
+      assert.ok(
+        seen.some((element) => element.includes("primary")),
+        seen.join(),
+      );
+    },
+  );
 }
 
 visit("nothing moves for those who want less motion", { reducedMotion: "reduce" }, async (visit) => {
   await SCENES["playground streaming"](visit, shared);
   const motions = await visit.page.evaluate(() => ({
     animations: document.getAnimations().length,
-    transitions: [...document.querySelectorAll("*")].filter((one) => parseFloat(getComputedStyle(one).transitionDuration) > 0.01).length,
+    transitions: [...document.querySelectorAll("*")].filter(
+      (one) => parseFloat(getComputedStyle(one).transitionDuration) > 0.01,
+    ).length,
     scrolling: getComputedStyle(document.documentElement).scrollBehavior,
   }));
   assert.deepEqual(motions, { animations: 0, transitions: 0, scrolling: "auto" });
@@ -115,7 +125,11 @@ visit("nothing moves for those who want less motion", { reducedMotion: "reduce" 
 });
 
 visit("the view is told to those who cannot see it", async ({ page, console }) => {
-  for (const [view, title] of [["Mint", "Mint a key"], ["Inspect", "Inspect a key"], ["Playground", "Playground"]]) {
+  for (const [view, title] of [
+    ["Mint", "Mint a key"],
+    ["Inspect", "Inspect a key"],
+    ["Playground", "Playground"],
+  ]) {
     await console.open(view);
     await page.getByRole("heading", { level: 2, name: title }).waitFor();
     assert.match(await page.title(), new RegExp(title));

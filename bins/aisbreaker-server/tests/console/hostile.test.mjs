@@ -57,26 +57,64 @@ visit("the name of a key, its restrictions, and its copy", async ({ page, consol
 
 // What a server says that is not ours, or a proxy in between.
 const REPLIES = {
-  "an error with markup": { status: 400, contentType: "application/json", body: JSON.stringify({ error: { message: HOSTILE, code: HOSTILE } }) },
-  "a page in place of an answer": { status: 502, contentType: "text/html", body: `<title>${HOSTILE}</title>${HOSTILE}` },
+  "an error with markup": {
+    status: 400,
+    contentType: "application/json",
+    body: JSON.stringify({ error: { message: HOSTILE, code: HOSTILE } }),
+  },
+  "a page in place of an answer": {
+    status: 502,
+    contentType: "text/html",
+    body: `<title>${HOSTILE}</title>${HOSTILE}`,
+  },
   "JSON that is none": { status: 200, contentType: "application/json", body: `{"active": ${HOSTILE}` },
-  "an error of a strange kind": { status: 500, contentType: "application/json", body: JSON.stringify({ error: [HOSTILE] }) },
+  "an error of a strange kind": {
+    status: 500,
+    contentType: "application/json",
+    body: JSON.stringify({ error: [HOSTILE] }),
+  },
   "values of strange kinds": {
     status: 200,
     contentType: "application/json",
-    body: JSON.stringify({ active: true, name: { a: HOSTILE }, exp: HOSTILE, services: HOSTILE, restrict: HOSTILE, jti: [HOSTILE], aud: 7, limits: 7, ancestors: 3 }),
+    body: JSON.stringify({
+      active: true,
+      name: { a: HOSTILE },
+      exp: HOSTILE,
+      services: HOSTILE,
+      restrict: HOSTILE,
+      jti: [HOSTILE],
+      aud: 7,
+      limits: 7,
+      ancestors: 3,
+    }),
   },
   "a key that is markup": {
     status: 200,
     contentType: "application/json",
-    body: JSON.stringify({ active: true, exp: 1e10, access_token: HOSTILE, name: HOSTILE, services: [HOSTILE], restrict: [{ services: [HOSTILE] }], jti: HOSTILE, aud: HOSTILE, warnings: [HOSTILE], keyId: HOSTILE, expires_in: HOSTILE,
-      limits: [{ unit: HOSTILE, scope: "client", window: HOSTILE, limit: HOSTILE, remaining: HOSTILE, resetSeconds: HOSTILE }] }),
+    body: JSON.stringify({
+      active: true,
+      exp: 1e10,
+      access_token: HOSTILE,
+      name: HOSTILE,
+      services: [HOSTILE],
+      restrict: [{ services: [HOSTILE] }],
+      jti: HOSTILE,
+      aud: HOSTILE,
+      warnings: [HOSTILE],
+      keyId: HOSTILE,
+      expires_in: HOSTILE,
+      limits: [
+        { unit: HOSTILE, scope: "client", window: HOSTILE, limit: HOSTILE, remaining: HOSTILE, resetSeconds: HOSTILE },
+      ],
+    }),
   },
 };
 for (const [name, reply] of Object.entries(REPLIES)) {
   const statuses = reply.status >= 400 ? [reply.status] : [];
   visit(`a server that sends ${name}`, { statuses }, async ({ page, console }) => {
-    await page.route(/\/(api\/)?v1\//, (route) => route.fulfill({ ...reply, headers: { "x-request-id": HOSTILE.slice(0, 40) } }));
+    await page.route(/\/(api\/)?v1\//, (route) =>
+      route.fulfill({ ...reply, headers: { "x-request-id": HOSTILE.slice(0, 40) } }),
+    );
     await console.button("Send").click();
     await console.alert.waitFor();
     await assertInert(page);
@@ -91,18 +129,28 @@ for (const [name, reply] of Object.entries(REPLIES)) {
   });
 }
 
-visit("the address of the page", { at: `${shared.server.url}/console/?q=${encodeURIComponent(HOSTILE)}#${encodeURIComponent(HOSTILE)}` }, async ({ page, console }) => {
-  await page.getByRole("heading", { level: 1 }).waitFor();
-  await assertInert(page);
-  await console.open("Playground");
-  await console.button("Send").click();
-  await sees(console.words, "What is a gateway?");
-});
+visit(
+  "the address of the page",
+  { at: `${shared.server.url}/console/?q=${encodeURIComponent(HOSTILE)}#${encodeURIComponent(HOSTILE)}` },
+  async ({ page, console }) => {
+    await page.getByRole("heading", { level: 1 }).waitFor();
+    await assertInert(page);
+    await console.open("Playground");
+    await console.button("Send").click();
+    await sees(console.words, "What is a gateway?");
+  },
+);
 
 // Every element of the hostile texts is of a kind that the page has not, or is marked.
 async function assertInert(page) {
-  const made = page.locator("x-hostile, [data-hostile], iframe, img, style, script:not([src]), object, embed, base, [href^='javascript:'], a[href*='hostile']");
+  const made = page.locator(
+    "x-hostile, [data-hostile], iframe, img, style, script:not([src]), object, embed, base, [href^='javascript:'], a[href*='hostile']",
+  );
   assert.deepEqual(await made.evaluateAll((elements) => elements.map((element) => element.outerHTML)), []);
-  const handlers = await page.evaluate(() => [...document.querySelectorAll("*")].flatMap(({ attributes }) => [...attributes].map(({ name }) => name)).filter((name) => name.startsWith("on")));
+  const handlers = await page.evaluate(() =>
+    [...document.querySelectorAll("*")]
+      .flatMap(({ attributes }) => [...attributes].map(({ name }) => name))
+      .filter((name) => name.startsWith("on")),
+  );
   assert.deepEqual(handlers, []);
 }

@@ -110,6 +110,8 @@ async function assertBar(console, name, text, part) {
   assert.equal(await bar.getAttribute("aria-valuetext"), text);
   assert.equal(Number(await bar.getAttribute("aria-valuenow")), part);
   // As it is drawn: the inner part of the bar, by its width.
-  const drawn = await bar.evaluate((element) => element.firstElementChild.getBoundingClientRect().width / element.clientWidth);
+  const drawn = await bar.evaluate(
+    (element) => element.firstElementChild.getBoundingClientRect().width / element.clientWidth,
+  );
   assert.ok(Math.abs(drawn - part) < 0.02, `${drawn} of the bar is drawn`);
 }

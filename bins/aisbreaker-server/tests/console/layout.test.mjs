@@ -17,7 +17,8 @@ for (const [name, show] of Object.entries(SCENES)) {
       assert.deepEqual(await faultsOf(visit.page), [], `${width} px`);
     }
     await visit.page.setViewportSize({ width: 640, height: 900 });
-    const size = () => visit.page.evaluate(() => parseFloat(getComputedStyle(document.querySelector("p.lead")).fontSize));
+    const size = () =>
+      visit.page.evaluate(() => parseFloat(getComputedStyle(document.querySelector("p.lead")).fontSize));
     const before = await size();
     await visit.devtools.send("Page.setFontSizes", { fontSizes: { standard: 32, fixed: 26 } });
     assert.equal(await size(), 2 * before, "letters have twice their size");
@@ -38,10 +39,13 @@ const faultsOf = (page) =>
       // What only screen readers read is one pixel in size.
       if (width <= 1 || height <= 1 || !element.checkVisibility()) continue;
       const isScrolled = element.parentElement.closest("pre, .scroll") !== null;
-      if (!isScrolled && (left < -0.5 || right > clientWidth + 0.5)) found.push(`${name(element)}: ${left} to ${right}`);
+      if (!isScrolled && (left < -0.5 || right > clientWidth + 0.5))
+        found.push(`${name(element)}: ${left} to ${right}`);
       const { overflowX, overflowY } = getComputedStyle(element);
-      if (overflowX === "hidden" && element.scrollWidth > element.clientWidth + 1) found.push(`${name(element)} is cut off`);
-      if (overflowY === "hidden" && element.scrollHeight > element.clientHeight + 1) found.push(`${name(element)} is cut off`);
+      if (overflowX === "hidden" && element.scrollWidth > element.clientWidth + 1)
+        found.push(`${name(element)} is cut off`);
+      if (overflowY === "hidden" && element.scrollHeight > element.clientHeight + 1)
+        found.push(`${name(element)} is cut off`);
     }
     const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     const range = document.createRange();
@@ -53,7 +57,8 @@ const faultsOf = (page) =>
       for (const { 0: word, index } of text.data.matchAll(/(?<!\S)[A-Za-z]{2,14}(?!\S)/g)) {
         range.setStart(text, index);
         range.setEnd(text, index + word.length);
-        if (new Set([...range.getClientRects()].map(({ top }) => top)).size > 1) found.push(`“${word}” is broken in two`);
+        if (new Set([...range.getClientRects()].map(({ top }) => top)).size > 1)
+          found.push(`“${word}” is broken in two`);
       }
     }
     return found;

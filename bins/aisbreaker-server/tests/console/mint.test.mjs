@@ -39,19 +39,26 @@ function withoutX25519() {
       ? Promise.reject(new DOMException("Unrecognized name.", "NotSupportedError"))
       : generateKey(algorithm, ...rest);
 }
-visit("without X25519 the server mints, and the page says so", { ...throughProxy, init: withoutX25519 }, async ({ console }) => {
-  await sees(console.view, "X25519");
-  const { key } = await mintWithSecret(console);
-  await sees(console.view, "Minted by the server");
-  await assertWorks(console, key);
+visit(
+  "without X25519 the server mints, and the page says so",
+  { ...throughProxy, init: withoutX25519 },
+  async ({ console }) => {
+    await sees(console.view, "X25519");
+    const { key } = await mintWithSecret(console);
+    await sees(console.view, "Minted by the server");
+    await assertWorks(console, key);
 
-  // Shows as well that the record would have the secret of the test above.
-  const [minting] = mintings();
-  assert.equal(JSON.parse(minting.body).requestAuthAndQuotas.serviceSecrets[0].authSecret, SECRET);
-});
+    // Shows as well that the record would have the secret of the test above.
+    const [minting] = mintings();
+    assert.equal(JSON.parse(minting.body).requestAuthAndQuotas.serviceSecrets[0].authSecret, SECRET);
+  },
+);
 
 // Chromium says itself that a policy of the page is for secure contexts only.
-const insecure = { tolerated: /Cross-Origin-Opener-Policy header has been ignored/, at: `${shared.server.url.replace("127.0.0.1", "console.test")}/console/#mint` };
+const insecure = {
+  tolerated: /Cross-Origin-Opener-Policy header has been ignored/,
+  at: `${shared.server.url.replace("127.0.0.1", "console.test")}/console/#mint`,
+};
 visit("where the browser has no cryptography the server mints", insecure, async ({ page, console }) => {
   assert.equal(await page.evaluate(() => isSecureContext), false);
   const { key } = await mintWithSecret(console);
@@ -77,13 +84,17 @@ visit("every field goes into the key", throughProxy, async ({ console, ...visit 
   }
 });
 
-visit("the new key can be copied", { ...throughProxy, permissions: ["clipboard-read", "clipboard-write"] }, async ({ page, console }) => {
-  const key = await console.mint();
-  await console.button("Copy key").click();
-  await sees(console.view, "Copied");
+visit(
+  "the new key can be copied",
+  { ...throughProxy, permissions: ["clipboard-read", "clipboard-write"] },
+  async ({ page, console }) => {
+    const key = await console.mint();
+    await console.button("Copy key").click();
+    await sees(console.view, "Copied");
 
-  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), key);
-});
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), key);
+  },
+);
 
 // Each snippet as a user runs it, with the programs that the SDKs are tested with.
 const PROGRAMS = {
@@ -135,7 +146,9 @@ visit("a model whose name is a command is one word in the snippets", throughProx
 visit("the snippet for Claude Code has this server and the key", throughProxy, async ({ console }) => {
   const key = await console.mint();
   const text = await (await console.snippet("Claude Code")).textContent();
-  const { stdout } = await promisify(execFile)("sh", ["-c", `claude() { :; }\n${text}\nenv`], { env: { PATH: process.env.PATH } });
+  const { stdout } = await promisify(execFile)("sh", ["-c", `claude() { :; }\n${text}\nenv`], {
+    env: { PATH: process.env.PATH },
+  });
 
   const variables = stdout.split("\n");
   assert.ok(variables.includes(`ANTHROPIC_BASE_URL=${proxy.url}`), stdout);
@@ -175,7 +188,10 @@ visit("what the server refuses to mint is shown", { ...throughProxy, statuses: [
 const guarded = await startServer(shared.provider, { AISBREAKER_MINT_SECRET: "who-may-mint" });
 after(guarded.stop);
 // Of a sealed key the server says that it is not active, which is an answer.
-for (const [way, statuses] of [["This browser seals it", []], ["The server mints it", [401]]]) {
+for (const [way, statuses] of [
+  ["This browser seals it", []],
+  ["The server mints it", [401]],
+]) {
   const options = { at: `${guarded.url}/console/#mint`, statuses };
   visit(`where minting takes a secret: ${way.toLowerCase()}`, options, async ({ console }) => {
     await console.view.getByRole("radio", { name: way }).check();
@@ -212,7 +228,11 @@ function assertNeverSent(secret) {
   const encodings = [secret, encodeURIComponent(secret), Buffer.from(secret).toString("hex")];
   for (const shift of [0, 1, 2]) {
     // Without the first and last characters, which depend on what is beside the secret.
-    encodings.push(Buffer.from("_".repeat(shift) + secret).toString("base64").slice(shift && 4, -4));
+    encodings.push(
+      Buffer.from("_".repeat(shift) + secret)
+        .toString("base64")
+        .slice(shift && 4, -4),
+    );
   }
   const sent = proxy.recorded.map(({ head, body }) => `${head}\n${body}`).join("\n");
   assert.ok(sent.includes("/api/v1/oauth/introspect"), "the record has what was sent");
@@ -221,12 +241,19 @@ function assertNeverSent(secret) {
 
 const described = (field) =>
   field.evaluate((element) =>
-    element.getAttribute("aria-describedby").split(" ").map((id) => document.getElementById(id).textContent).join(" ").trim(),
+    element
+      .getAttribute("aria-describedby")
+      .split(" ")
+      .map((id) => document.getElementById(id).textContent)
+      .join(" ")
+      .trim(),
   );
 
 function wordsOf(stream) {
   const events = stream.split("\n").filter((line) => line.startsWith("data: {"));
-  const words = events.map((line) => JSON.parse(line.slice(6))).map(({ choices, delta }) => choices?.[0]?.delta.content ?? delta?.text);
+  const words = events
+    .map((line) => JSON.parse(line.slice(6)))
+    .map(({ choices, delta }) => choices?.[0]?.delta.content ?? delta?.text);
   return words.filter(Boolean).join("");
 }
 
@@ -249,7 +276,14 @@ const EVERYTHING = {
   },
   budgets: {
     perClient: { tokensPerMinute: 11, tokensPerHour: 12, tokensPerDay: 13, usdPerDay: "1.5" },
-    global: { tokensPerMinute: 21, tokensPerHour: 22, tokensPerDay: 23, usdPerDay: "2.5", usdPerMonth: "30", usdTotal: "40.000000001" },
+    global: {
+      tokensPerMinute: 21,
+      tokensPerHour: 22,
+      tokensPerDay: 23,
+      usdPerDay: "2.5",
+      usdPerMonth: "30",
+      usdTotal: "40.000000001",
+    },
   },
 };
 
@@ -270,7 +304,12 @@ async function fillEverything(console) {
     }
   }
   const [{ services, operations, clients, origins, maxBodyBytes }] = EVERYTHING.restrict;
-  const lists = { "Services and models": services, Operations: operations, "Client addresses": clients, "Web origins": origins };
+  const lists = {
+    "Services and models": services,
+    Operations: operations,
+    "Client addresses": clients,
+    "Web origins": origins,
+  };
   for (const [name, list] of Object.entries(lists)) await console.field(name).fill(list.join("\n"));
   await console.field("Largest request body").fill(String(maxBodyBytes));
 }

@@ -37,18 +37,24 @@ visit("the start page leads to the console", { at: `${shared.server.url}/` }, as
   await page.getByRole("heading", { level: 1, name: /console/ }).waitFor();
 });
 
-visit("a view has an address, which Back returns to", { at: `${shared.server.url}/console/#inspect` }, async ({ page, console }) => {
-  await page.getByRole("heading", { level: 2, name: "Inspect a key" }).waitFor();
-  await console.open("Mint");
-  await page.getByRole("heading", { level: 2, name: "Mint a key" }).waitFor();
-  await page.goBack();
-  await page.getByRole("heading", { level: 2, name: "Inspect a key" }).waitFor();
-});
+visit(
+  "a view has an address, which Back returns to",
+  { at: `${shared.server.url}/console/#inspect` },
+  async ({ page, console }) => {
+    await page.getByRole("heading", { level: 2, name: "Inspect a key" }).waitFor();
+    await console.open("Mint");
+    await page.getByRole("heading", { level: 2, name: "Mint a key" }).waitFor();
+    await page.goBack();
+    await page.getByRole("heading", { level: 2, name: "Inspect a key" }).waitFor();
+  },
+);
 
 test("no page shows it in a frame, not even one of its own origin", async () => {
   const framing = http.createServer((_, response) => {
     response.setHeader("content-type", "text/html");
-    response.end(`<iframe id=console src="${shared.server.url}/console/"></iframe><iframe id=ping src="${shared.server.url}/api/v1/ping"></iframe>`);
+    response.end(
+      `<iframe id=console src="${shared.server.url}/console/"></iframe><iframe id=ping src="${shared.server.url}/api/v1/ping"></iframe>`,
+    );
   });
   await once(framing.listen(0, "127.0.0.1"), "listening");
   const visit = await Visit.open(shared.browser, `http://127.0.0.1:${framing.address().port}/`);
@@ -64,14 +70,23 @@ test("no page shows it in a frame, not even one of its own origin", async () => 
 });
 
 test("no other origin may read it or open it with a handle to it", async () => {
-  for (const [server, files] of [["url", ["", "console.js", "console.css"]], ["metrics", ["", "live.js", "console.css"]]]) {
+  for (const [server, files] of [
+    ["url", ["", "console.js", "console.css"]],
+    ["metrics", ["", "live.js", "console.css"]],
+  ]) {
     for (const file of files) {
-      const { headers, status } = await fetch(`${shared.server[server]}/console/${file}`, { headers: { origin: "https://hostile.example" } });
+      const { headers, status } = await fetch(`${shared.server[server]}/console/${file}`, {
+        headers: { origin: "https://hostile.example" },
+      });
       assert.equal(status, 200, file);
       assert.equal(headers.get("access-control-allow-origin"), null, file);
       assert.equal(headers.get("cross-origin-resource-policy"), "same-origin", file);
       assert.equal(headers.get("cross-origin-opener-policy"), "same-origin", file);
-      assert.match(headers.get("content-security-policy"), /default-src 'none'.*frame-ancestors 'none'.*require-trusted-types-for 'script'/, file);
+      assert.match(
+        headers.get("content-security-policy"),
+        /default-src 'none'.*frame-ancestors 'none'.*require-trusted-types-for 'script'/,
+        file,
+      );
     }
   }
 });

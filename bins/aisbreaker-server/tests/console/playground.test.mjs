@@ -90,7 +90,9 @@ visit("401 is shown with the server's words and the id of the request", { status
 });
 
 visit("429 is shown with the server's words and the id of the request", { statuses: [429] }, async ({ console }) => {
-  const key = await mint(shared.server, { requestQuotas: { perClientRequestLimits: ONCE, globalRequestLimits: PLENTY } });
+  const key = await mint(shared.server, {
+    requestQuotas: { perClientRequestLimits: ONCE, globalRequestLimits: PLENTY },
+  });
   await console.ask("Hi", { model: "dummy", key });
   await sees(console.words, "Hi");
   await assertRefused(console, { key }, "429", /quota exceeded/i);
@@ -130,6 +132,11 @@ async function assertRefused(console, { model = "dummy", key }, status, words) {
   await sees(console.alert, status);
   await sees(console.alert, words);
   const [, id] = /request ([0-9a-f]{32})/.exec(await console.alert.innerText());
-  await eventually(() => assert.ok(shared.server.log.some((line) => line.includes(id)), `${id} is not in the log`));
+  await eventually(() =>
+    assert.ok(
+      shared.server.log.some((line) => line.includes(id)),
+      `${id} is not in the log`,
+    ),
+  );
   assert.ok(await console.button("Send").isEnabled());
 }

@@ -72,9 +72,13 @@ visit("Back finds no key", { init: shown }, async (visit) => {
 });
 
 visit("what is typed is offered to no store of passwords and no list of what was typed before", async ({ page }) => {
-  const remembered = await page.locator("input, textarea").evaluateAll((fields) =>
-    fields.filter((one) => !["radio", "checkbox"].includes(one.type) && (one.autocomplete !== "off" || one.name)).map((one) => one.outerHTML),
-  );
+  const remembered = await page
+    .locator("input, textarea")
+    .evaluateAll((fields) =>
+      fields
+        .filter((one) => !["radio", "checkbox"].includes(one.type) && (one.autocomplete !== "off" || one.name))
+        .map((one) => one.outerHTML),
+    );
   assert.deepEqual(remembered, []);
 });
 

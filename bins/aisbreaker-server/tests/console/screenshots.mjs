@@ -16,7 +16,10 @@ for (const [name, show] of Object.entries(SCENES).filter(([name]) => name.includ
     await visit.page.setViewportSize({ width, height: 900 });
     for (const colorScheme of ["light", "dark"]) {
       await visit.page.emulateMedia({ colorScheme });
-      await visit.page.screenshot({ path: `${folder}/${name.replaceAll(" ", "-")}.${width}.${colorScheme}.png`, fullPage: true });
+      await visit.page.screenshot({
+        path: `${folder}/${name.replaceAll(" ", "-")}.${width}.${colorScheme}.png`,
+        fullPage: true,
+      });
     }
   }
   await visit.context.close();

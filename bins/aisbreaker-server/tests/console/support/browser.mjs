@@ -35,7 +35,16 @@ const KEPT = `(async () => ({
   name: window.name,
   state: history.state,
 }))()`;
-const NOTHING_KEPT = { local: {}, session: {}, cookie: "", databases: [], caches: [], workers: 0, name: "", state: null };
+const NOTHING_KEPT = {
+  local: {},
+  session: {},
+  cookie: "",
+  databases: [],
+  caches: [],
+  workers: 0,
+  name: "",
+  state: null,
+};
 
 // A tab with the console in it. `faults` collects what the page must not do, `refused` the statuses that it was answered.
 export class Visit {
@@ -56,7 +65,16 @@ export class Visit {
   }
 
   constructor(context, page, origin) {
-    Object.assign(this, { context, page, origin, console: new Console(page), faults: [], refused: [], requests: [], secrets: [] });
+    Object.assign(this, {
+      context,
+      page,
+      origin,
+      console: new Console(page),
+      faults: [],
+      refused: [],
+      requests: [],
+      secrets: [],
+    });
     context.on("request", (request) => {
       this.requests.push(request.url());
       if (!request.url().startsWith(`${origin}/`) && !request.url().startsWith("data:")) {
@@ -83,7 +101,10 @@ export class Visit {
   }
 
   async assertClean(statuses = [], tolerated) {
-    assert.deepEqual(this.faults.filter((fault) => !tolerated?.test(fault)), []);
+    assert.deepEqual(
+      this.faults.filter((fault) => !tolerated?.test(fault)),
+      [],
+    );
     assert.deepEqual([...new Set(this.refused)].sort(), [...statuses].sort(), "the statuses of refused requests");
     assert.deepEqual(await this.page.evaluate(KEPT), NOTHING_KEPT);
     assert.deepEqual(await this.context.cookies(), []);

@@ -47,7 +47,10 @@ export class Console {
   }
   // The fields of the quotas or budgets of a scope, in the order of the page.
   limits = (title, scope) =>
-    this.view.locator("details", { has: this.page.locator("summary", { hasText: title }) }).getByRole("group", { name: scope }).getByRole("textbox");
+    this.view
+      .locator("details", { has: this.page.locator("summary", { hasText: title }) })
+      .getByRole("group", { name: scope })
+      .getByRole("textbox");
   // Opens a snippet, and returns it.
   async snippet(name) {
     const snippet = this.view.getByRole("region", { name: `${name} snippet` });

@@ -56,7 +56,12 @@ async function serve(provider, request, response) {
   if (status) return send(response, Number(status), { error: { message: `made to fail with ${status}` } });
   if (!stream) {
     const message = { role: "assistant", content: model === "hostile" ? HOSTILE : "Hello from the provider." };
-    return send(response, 200, { id: "1", model, choices: [{ index: 0, message, finish_reason: "stop" }], usage: USAGE });
+    return send(response, 200, {
+      id: "1",
+      model,
+      choices: [{ index: 0, message, finish_reason: "stop" }],
+      usage: USAGE,
+    });
   }
   response.writeHead(200, { "content-type": "text/event-stream" });
   response.flushHeaders();
@@ -100,7 +105,8 @@ function serveMessages(response, model, stream) {
   response.end(events.map((one) => `event: ${one.type}\ndata: ${JSON.stringify(one)}\n\n`).join(""));
 }
 
-const event = (chunk) => `data: ${JSON.stringify({ id: "1", object: "chat.completion.chunk", created: 0, ...chunk })}\n\n`;
+const event = (chunk) =>
+  `data: ${JSON.stringify({ id: "1", object: "chat.completion.chunk", created: 0, ...chunk })}\n\n`;
 
 async function* words(provider, model, response) {
   if (model === "hostile") {

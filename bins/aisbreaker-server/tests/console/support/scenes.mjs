@@ -32,7 +32,9 @@ export const SCENES = {
   },
   "playground success long": async ({ console }) => {
     const word = "Donaudampfschifffahrtsgesellschaftskapitän".repeat(8);
-    await console.ask(`${"Every word of this comes back. ".repeat(60)}\n\n${word}\n\n    indented text`, { model: "dummy/echo" });
+    await console.ask(`${"Every word of this comes back. ".repeat(60)}\n\n${word}\n\n    indented text`, {
+      model: "dummy/echo",
+    });
     await console.figure("Whole answer").waitFor();
   },
   "playground stopped": async ({ console }, { server }) => {
@@ -106,7 +108,10 @@ export const SCENES = {
     await console.inspect("aisbreaker_key");
   },
   "inspect error": async ({ page, console }) => {
-    const [status, body] = [503, JSON.stringify({ error: { message: "the quota store cannot be reached (request 7fdb)" } })];
+    const [status, body] = [
+      503,
+      JSON.stringify({ error: { message: "the quota store cannot be reached (request 7fdb)" } }),
+    ];
     await page.route("**/oauth/**", (route) => route.fulfill({ status, body, headers: { "x-request-id": "7fdb" } }));
     await console.inspect("aisbreaker_key");
     await console.alert.waitFor();
@@ -116,9 +121,21 @@ export const SCENES = {
     await sees(console.view, "not active");
   },
   "inspect success": async ({ console }, { server }) => {
-    const restrict = { services: ["chat:dummy", SERVICE, "chat:openai.com/gpt-4.1-mini"], operations: ["chat/completions", "process"], clients: ["127.0.0.0/8"], maxBodyBytes: 65536 };
-    const budgets = { perClient: { tokensPerMinute: 30000, usdPerDay: "2.50" }, global: { tokensPerDay: 5000000, usdPerDay: "20", usdTotal: "40" } };
-    const key = await mint(server, { requestQuotas: QUOTAS, budgets }, { name: "reporting job", expirationTimeSpan: "90d", restrict });
+    const restrict = {
+      services: ["chat:dummy", SERVICE, "chat:openai.com/gpt-4.1-mini"],
+      operations: ["chat/completions", "process"],
+      clients: ["127.0.0.0/8"],
+      maxBodyBytes: 65536,
+    };
+    const budgets = {
+      perClient: { tokensPerMinute: 30000, usdPerDay: "2.50" },
+      global: { tokensPerDay: 5000000, usdPerDay: "20", usdTotal: "40" },
+    };
+    const key = await mint(
+      server,
+      { requestQuotas: QUOTAS, budgets },
+      { name: "reporting job", expirationTimeSpan: "90d", restrict },
+    );
     await console.open("Playground");
     await console.ask("Hi", { model: "dummy", key });
     await sees(console.words, "Hi");

@@ -49,7 +49,10 @@ export async function startServer(provider, settings = {}) {
   // The files of a folder in place of those in the program: a change to the page is tried without a build.
   const fronts = [];
   if (process.env.CONSOLE_FILES) {
-    for (const [name, index] of [["url", "index.html"], ["metrics", "live.html"]]) {
+    for (const [name, index] of [
+      ["url", "index.html"],
+      ["metrics", "live.html"],
+    ]) {
       const front = await startProxy(server[name], { files: { folder: process.env.CONSOLE_FILES, index } });
       server[name] = front.url;
       fronts.push(front);

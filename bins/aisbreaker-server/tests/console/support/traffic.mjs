@@ -14,4 +14,5 @@ export async function traffic(server) {
 }
 
 // A figure of the live page, by the beginning of its title.
-export const tile = (page, title) => page.locator("dl > div", { has: page.locator("dt", { hasText: new RegExp(`^${title}`) }) });
+export const tile = (page, title) =>
+  page.locator("dl > div", { has: page.locator("dt", { hasText: new RegExp(`^${title}`) }) });

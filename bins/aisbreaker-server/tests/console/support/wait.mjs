@@ -5,7 +5,7 @@ const PATIENCE = 10_000;
 
 // Waits until `check` does not throw. The last error is the test's.
 export async function eventually(check) {
-  for (const end = performance.now() + PATIENCE; ; ) {
+  for (const end = performance.now() + PATIENCE; ;) {
     try {
       return await check();
     } catch (error) {
