@@ -815,7 +815,7 @@ async function costOf({ cost }, before, key, model) {
   if (typeof cost === 'number') return `$${cost.toFixed(6)}`;
   const after = before && await dollarsLeft(key);
   if (after) return `$${Math.max(0, before - after).toFixed(6)}`;
-  return /^dummy(\/|$)/.test(model) ? 'none' : 'not told';
+  return /^dummy(\/|$)/.test(model) ? 'none' : 'unknown';
 }
 
 function showFigures({ begin, first, end: ended = performance.now(), usage, request, cost }) {
