@@ -18,19 +18,12 @@ def check_named(text):
     os.environ["AISBREAKER_KEY_ID"] = token["keyId"]
 
 
-def mint(grant):
-    """Mints a key, or returns the error."""
-    command = ["curl", "--silent", "--show-error", support.SERVER + "/api/v1/oauth/token", "--json"]
-    command.append(json.dumps({"requestAuthAndQuotas": grant}))
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
 def check_limits(text):
     """The first command of the page; and its table of limits is that of the server."""
     check_named(text)
-    assert mint({})["expires_in"] == 2 * 3600
+    assert support.mint({})["expires_in"] == 2 * 3600
     secrets = [{"serviceId": "chat:openai.com", "authSecret": "s" * 6000}]
-    assert "more than 6144:" in mint({"serviceSecrets": secrets})["error"]["message"]
+    assert "more than 6144:" in support.mint({"serviceSecrets": secrets})["error"]["message"]
     command = ["curl", "--silent", "--show-error", "--output", os.devnull, "--write-out", "%{http_code}"]
     for length, status in [(31 << 10, "200"), (33 << 10, "431")]:
         header = ["--header", "x-filler: " + "x" * length, support.SERVER + "/api/v1/ping"]

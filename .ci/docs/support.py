@@ -11,12 +11,14 @@ The checks of docs/some-page.md are in some_page_md.py beside this file, those o
     KEEPS_ADDRESS  optional, names of commands in which http://localhost:3000 is not the server that is tried
     rewrite        optional, a function of name and command that returns the command to run
 
-Every page starts with the environment of the whole run: OPENAI_API_KEY, AISBREAKER_API_KEY, the settings of the server
-(AUTH_ENCRYPTION_KEYPHRASE, AISBREAKER_ADMIN_SECRET), and a PATH with aisbreaker-server.
+Every page starts with the environment of the whole run: OPENAI_API_KEY, a new AISBREAKER_API_KEY for the
+dummy, the settings of the server (AUTH_ENCRYPTION_KEYPHRASE, AISBREAKER_ADMIN_SECRET), and a PATH with
+aisbreaker-server.
 """
 import http.server
 import json
 import re
+import subprocess
 import threading
 
 # The URL of the server, and of a provider of this program that speaks chat completions.
@@ -48,6 +50,13 @@ def start_provider():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_port}"
+
+
+def mint(grant):
+    """Mints a key, or returns the error."""
+    command = ["curl", "--silent", "--show-error", SERVER + "/api/v1/oauth/token", "--json"]
+    command.append(json.dumps({"requestAuthAndQuotas": grant}))
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def response(text):
