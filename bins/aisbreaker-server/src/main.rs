@@ -14,6 +14,7 @@ mod reload;
 mod revoked_file;
 mod run;
 mod settings;
+mod signals;
 mod state_file;
 mod terminal;
 #[cfg(feature = "otel")]

@@ -1,6 +1,6 @@
 //! Runs the server: from its settings to its orderly shutdown.
 
-use std::{error::Error, future, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{error::Error, future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use aisbreaker_egress as egress;
 use aisbreaker_gateway::{
@@ -26,6 +26,7 @@ use crate::{
     reload::{Reload, SettingSources},
     revoked_file::RevokedFile,
     settings::{Flags, Listeners, Names, RandomKey, ResolvedName, Settings, StateSettings},
+    signals::Signals,
     state_file::StateFile,
     warnings,
 };
@@ -361,31 +362,4 @@ async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, String>
     TcpListener::bind(address)
         .await
         .map_err(|error| format!("{setting}: cannot listen on {address}: {error}"))
-}
-
-/// The signals that end the server.
-pub(crate) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    /// Catches them from now on.
-    ///
-    /// # Errors
-    /// Those of the operating system.
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Waits for the next one.
-    pub(crate) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

@@ -18,8 +18,8 @@ use super::{Outcome, target::Target};
 use crate::{
     gateway_setup,
     logging::{self, LogOptions},
-    run::Signals,
     settings::{self, Flags, Settings},
+    signals::Signals,
 };
 
 const LONG_ABOUT: &str = "\
