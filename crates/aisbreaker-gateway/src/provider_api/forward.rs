@@ -178,8 +178,8 @@ impl ProviderApi {
                 Ok(path) => path,
                 Err(error) => return (Err(error), false),
             };
-            let outgoing =
-                request.outgoing(service, (&path, translation.as_ref()), admitted, deadline);
+            let translated = translation.as_ref().map(Translation::payload);
+            let outgoing = request.outgoing(service, (&path, translated), admitted, deadline);
             if let Some(Ok(failed)) = &mut outcome {
                 failed.call.abandon();
             }

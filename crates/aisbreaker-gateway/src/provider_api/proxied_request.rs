@@ -15,7 +15,6 @@ use super::{
     model::{BodyModel, replace_model},
     models,
     resolve::ResolvedService,
-    translate::Translation,
     usage_request::{UsageRequest, add_after_replaced, add_stream_options},
 };
 use crate::{
@@ -89,24 +88,24 @@ impl ProxiedRequest<'_> {
         Ok(model)
     }
 
-    /// Returns the request to one service.
+    /// Returns the request to one service: with its own content, or what it was translated to.
     pub(super) fn outgoing<'a>(
         &'a self,
         service: &'a ResolvedService,
-        (path, translation): (&'a str, Option<&Translation>),
+        (path, translated): (&'a str, Option<Payload>),
         admitted: &'a Admitted,
         deadline: Instant,
     ) -> ForwardedRequest<'a> {
         let mut fields = headers::for_provider(&self.parts.headers, self.was_coded);
-        let (query, payload) = match translation {
+        let (query, payload) = match translated {
             None => (
                 self.parts.uri.query().map(str::to_owned),
                 self.payload(service),
             ),
             // A query means nothing to a provider of the other dialect.
-            Some(translation) => {
+            Some(payload) => {
                 dialects::translate_request(&mut fields, &service.provider, self.dialect);
-                (None, translation.payload())
+                (None, payload)
             }
         };
         let model = match (&service.engine, &self.model) {
