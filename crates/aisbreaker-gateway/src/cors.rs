@@ -29,7 +29,7 @@ pub(crate) enum AllowedOrigin {
     One(HeaderValue),
     /// The key is restricted to origins, and the request came from none of them.
     None,
-    /// Those of this server's own origin, whoever asks.
+    /// Those of this server's own origin, whatever the client.
     SameOrigin,
 }
 

@@ -77,7 +77,7 @@
 //! # Features
 //!
 //! - `ecdh-es`: keys that anyone seals with the public key of a server (`SealingPublicKey`), and
-//!   keys nested in other keys. A ring opens them once it is told to
+//!   keys nested in other keys. A ring opens them once it is asked to
 //!   (`KeyRing::with_offline_keys`).
 //! - `legacy`: also opens keys of the original AIsBreaker server (Node.js, up to release 0.1). It
 //!   never seals them.

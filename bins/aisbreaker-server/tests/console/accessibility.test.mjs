@@ -124,7 +124,7 @@ visit("nothing moves for those who want less motion", { reducedMotion: "reduce" 
   shared.provider.release();
 });
 
-visit("the view is told to those who cannot see it", async ({ page, console }) => {
+visit("the view is announced", async ({ page, console }) => {
   for (const [view, title] of [
     ["Mint", "Mint a key"],
     ["Inspect", "Inspect a key"],

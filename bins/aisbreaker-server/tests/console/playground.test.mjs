@@ -120,7 +120,7 @@ visit("an answer that breaks off keeps its words and says so", async ({ console 
 });
 
 const GONE = { tolerated: /net::ERR_CONNECTION_REFUSED/ };
-visit("a server that is gone is told apart from a refusal", GONE, async ({ page, console }) => {
+visit("a server that is gone is not shown as a refusal", GONE, async ({ page, console }) => {
   await page.route("**/v1/**", (route) => route.abort("connectionrefused"));
   await console.button("Send").click();
 

@@ -443,7 +443,7 @@ async function sealHere({ notBefore, restrict, ...grant }, lifetime) {
   const { key, thumbprint } = await seal({ ...grant, nbf, restrict: restrict && [restrict].flat() }, lifetime);
   // Nobody has checked what is in it. The server does so now, as it will with each call.
   const found = await introspect(key);
-  if (!found.active && !nbf) throw new Problem('The server refuses the sealed key', 'It does not say why. Choose “The server mints it” to be told.');
+  if (!found.active && !nbf) throw new Problem('The server refuses the sealed key', 'It does not say why. Choose “The server mints it” to see why.');
   return { key, thumbprint, id: found.jti, name: grant.name, lifetime, how: 'Sealed in this browser: the secrets did not pass the server’s mint.' };
 }
 
