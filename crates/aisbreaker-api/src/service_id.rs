@@ -14,7 +14,7 @@ const MAX_BYTES: usize = 512;
 /// An engine may contain slashes (`chat:huggingface.co/microsoft/DialoGPT-large`). Trailing slashes
 /// remain in the text, but add no segment.
 #[derive(Clone, Debug, Eq, PartialEq, Hash)]
-pub struct ServiceId(String);
+pub struct ServiceId(SegmentedText);
 
 /// Why a text is not a service id or pattern.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -37,49 +37,44 @@ impl ServiceId {
     /// # Errors
     /// Returns the [`InvalidServiceId`] that applies.
     pub fn parse(text: impl Into<String>) -> Result<Self, InvalidServiceId> {
-        let id = text.into();
-        if id.is_empty() {
+        let text = text.into();
+        if text.is_empty() {
             return Err(InvalidServiceId::Empty);
         }
-        check_text(&id)?;
-        Ok(Self(id))
+        SegmentedText::parse(text).map(Self)
     }
 
     /// Returns the id exactly as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.0.text
     }
 
     /// Returns the part before the colon: `chat` of `chat:openai.com/gpt-4o`.
     #[must_use]
     pub fn task(&self) -> &str {
-        split_task(&self.0).0
+        self.0.task()
     }
 
     /// Returns the part between the colon and the first slash after it: `openai.com` of
     /// `chat:openai.com/gpt-4o`.
     #[must_use]
     pub fn vendor(&self) -> Option<&str> {
-        let rest = split_task(&self.0).1?;
-        match rest.split_once('/') {
-            Some((vendor, _)) => non_empty(vendor),
-            None => non_empty(rest),
-        }
+        self.0.vendor()
     }
 
     /// Returns the part after the vendor's slash: `gpt-4o` of `chat:openai.com/gpt-4o`. It may
     /// contain slashes.
     #[must_use]
     pub fn engine(&self) -> Option<&str> {
-        let (_, engine) = split_task(&self.0).1?.split_once('/')?;
+        let engine = self.0.text.get(self.0.vendor_end..)?.get(1..)?;
         non_empty(engine.trim_end_matches('/'))
     }
 }
 
 impl fmt::Display for ServiceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.0.text)
     }
 }
 
@@ -88,7 +83,7 @@ impl fmt::Display for ServiceId {
 /// `""` matches every id, `chat:` all ids of that task, and `chat:openai.com` that vendor with any
 /// engine.
 #[derive(Clone, Debug, Eq, PartialEq, Hash)]
-pub struct ServicePattern(String);
+pub struct ServicePattern(SegmentedText);
 
 impl ServicePattern {
     /// Parses a pattern: at most 512 bytes without control characters. It may be empty.
@@ -96,32 +91,42 @@ impl ServicePattern {
     /// # Errors
     /// Returns the [`InvalidServiceId`] that applies.
     pub fn parse(text: impl Into<String>) -> Result<Self, InvalidServiceId> {
-        let pattern = text.into();
-        check_text(&pattern)?;
-        Ok(Self(pattern))
+        SegmentedText::parse(text.into()).map(Self)
     }
 
     /// Returns the pattern exactly as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.0.text
+    }
+
+    /// Returns the task, if the pattern fixes one: `chat` of `chat:openai.com`.
+    #[must_use]
+    pub fn task(&self) -> Option<&str> {
+        non_empty(self.0.task())
+    }
+
+    /// Returns the vendor, if the pattern fixes one: `openai.com` of `chat:openai.com/gpt-4o`.
+    #[must_use]
+    pub fn vendor(&self) -> Option<&str> {
+        self.0.vendor()
     }
 
     /// Returns whether each segment of the pattern equals the corresponding segment of the id.
     #[must_use]
     pub fn matches(&self, id: &ServiceId) -> bool {
-        self.matches_text(&id.0)
+        self.matches_text(&id.0.text)
     }
 
     fn matches_text(&self, id: &str) -> bool {
-        if self.0.is_empty() {
+        let Self(pattern) = self;
+        if pattern.text.is_empty() {
             return true;
         }
-        let (task, rest) = split_task(&self.0);
-        let Some(after_task) = id.strip_prefix(task) else {
+        let Some(after_task) = id.strip_prefix(pattern.task()) else {
             return false;
         };
-        let path = rest.unwrap_or_default().trim_end_matches('/');
+        let path = pattern.after_task().trim_end_matches('/');
         if path.is_empty() {
             return after_task.is_empty() || after_task.starts_with(':');
         }
@@ -137,11 +142,11 @@ impl ServicePattern {
     /// Returns whether this pattern matches every id that the other one matches.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        if other.0.is_empty() {
+        if other.0.text.is_empty() {
             // Every id, which only the empty pattern covers.
-            self.0.is_empty()
+            self.0.text.is_empty()
         } else {
-            self.matches_text(&other.0)
+            self.matches_text(&other.0.text)
         }
     }
 
@@ -149,7 +154,48 @@ impl ServicePattern {
     /// `chat:openai.com`.
     #[must_use]
     pub fn segment_count(&self) -> usize {
-        segments(&self.0).count()
+        segments(&self.0.text).count()
+    }
+}
+
+/// The text of an id or a pattern, and where its segments end, so that it is searched once.
+#[derive(Clone, Eq, PartialEq, Hash)]
+struct SegmentedText {
+    text: String,
+    task_end: usize,
+    /// The vendor begins after the colon behind the task.
+    vendor_end: usize,
+}
+
+impl SegmentedText {
+    fn parse(text: String) -> Result<Self, InvalidServiceId> {
+        check_text(&text)?;
+        let task_end = find(&text, b':', 0);
+        Ok(Self {
+            task_end,
+            vendor_end: find(&text, b'/', task_end),
+            text,
+        })
+    }
+
+    fn task(&self) -> &str {
+        self.text.get(..self.task_end).unwrap_or_default()
+    }
+
+    /// Returns what follows the colon behind the task.
+    fn after_task(&self) -> &str {
+        let rest = self.text.get(self.task_end..).unwrap_or_default();
+        rest.get(1..).unwrap_or_default()
+    }
+
+    fn vendor(&self) -> Option<&str> {
+        non_empty(self.text.get(self.task_end..self.vendor_end)?.get(1..)?)
+    }
+}
+
+impl fmt::Debug for SegmentedText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
     }
 }
 
@@ -157,10 +203,20 @@ fn check_text(text: &str) -> Result<(), InvalidServiceId> {
     if text.len() > MAX_BYTES {
         return Err(InvalidServiceId::TooLong);
     }
-    if text.chars().any(char::is_control) {
+    let is_printable = |byte: u8| matches!(byte, b' '..=b'~');
+    if !text.bytes().all(is_printable) && text.chars().any(char::is_control) {
         return Err(InvalidServiceId::Control);
     }
     Ok(())
+}
+
+/// Returns where a byte is from this place on; the end of the text if it is not there.
+fn find(text: &str, byte: u8, from: usize) -> usize {
+    let rest = text.as_bytes().get(from..).unwrap_or_default();
+    match rest.iter().position(|other| *other == byte) {
+        Some(at) => from.saturating_add(at),
+        None => text.len(),
+    }
 }
 
 fn split_task(text: &str) -> (&str, Option<&str>) {
@@ -292,10 +348,28 @@ mod tests {
             let mut id_segments = segments(id);
             let expected = segments(pattern).all(|segment| id_segments.next() == Some(segment));
             assert_eq!(
-                ServicePattern(pattern.clone()).matches(&parsed),
+                ServicePattern::parse(pattern).unwrap().matches(&parsed),
                 expected,
                 "{pattern:?} on {id:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_pattern_has_the_segments_of_an_id() {
+        let rows = [
+            ("", None, None),
+            ("chat", Some("chat"), None),
+            ("chat:", Some("chat"), None),
+            (":openai.com", None, Some("openai.com")),
+            ("chat:/gpt", Some("chat"), None),
+            ("chat:openai.com", Some("chat"), Some("openai.com")),
+            ("chat:openai.com/a/b", Some("chat"), Some("openai.com")),
+            ("a/b:c", Some("a/b"), Some("c")),
+        ];
+        for (text, task, vendor) in rows {
+            let pattern = ServicePattern::parse(text).unwrap();
+            assert_eq!((pattern.task(), pattern.vendor()), (task, vendor), "{text}");
         }
     }
 
@@ -306,6 +380,8 @@ mod tests {
             ("", InvalidServiceId::Empty),
             (long.as_str(), InvalidServiceId::TooLong),
             ("chat:\n", InvalidServiceId::Control),
+            ("chat:\u{7f}", InvalidServiceId::Control),
+            ("chat:é\u{85}", InvalidServiceId::Control),
         ];
         for (text, expected) in rows {
             assert_eq!(ServiceId::parse(text), Err(expected), "{text:?}");

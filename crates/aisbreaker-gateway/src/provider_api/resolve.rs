@@ -20,7 +20,7 @@ mod dummy;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use aisbreaker_api::{ServiceId, ServicePattern};
+use aisbreaker_api::ServiceId;
 use aisbreaker_services::{
     Allowance, Credential, Credentials, DUMMY_PROVIDER, Dialect, Provider, Providers, SealedSecret,
     SecretNeed,
@@ -196,7 +196,7 @@ impl<'a> Resolver<'a> {
             || (vendor.contains('.') && self.providers.find(vendor).is_some());
         let is_in_key = || {
             let mut entries = self.entries();
-            entries.any(|entry| vendor_of(&entry.pattern) == Some(vendor))
+            entries.any(|entry| entry.pattern.vendor() == Some(vendor))
         };
         if is_known || is_in_key() {
             ServiceId::parse(format!("{CHAT}:{model}")).ok()
@@ -330,7 +330,7 @@ impl<'a> Resolver<'a> {
                 continue;
             }
             // The key names this provider, so the error should be about it.
-            if vendor_of(&entry.pattern).is_some() {
+            if entry.pattern.vendor().is_some() {
                 unusable.get_or_insert(service);
             }
         }
@@ -362,11 +362,11 @@ impl<'a> Resolver<'a> {
 
     /// Returns the service of an entry of the key, if it fits this operation and model.
     fn for_entry(&self, entry: &SealedSecret, model: Option<&str>) -> Option<ResolvedService> {
-        let task = task_of(&entry.pattern).unwrap_or(CHAT);
+        let task = entry.pattern.task().unwrap_or(CHAT);
         if task != CHAT && !(task == IMAGE && self.operation.makes_images()) {
             return None;
         }
-        let service = match vendor_of(&entry.pattern) {
+        let service = match entry.pattern.vendor() {
             None => self.at_first_provider(model)?,
             Some(vendor) => {
                 let provider = self.providers.find(vendor)?;
@@ -445,7 +445,7 @@ impl<'a> Resolver<'a> {
         let vendor = service.service_id.vendor().unwrap_or_default();
         let bare = ServiceId::parse([service.service_id.task(), ":", vendor].concat());
         let names_vendor = |entry: &SealedSecret| {
-            let named = vendor_of(&entry.pattern);
+            let named = entry.pattern.vendor();
             named.is_some_and(|name| {
                 name == vendor || service.provider.names().any(|own| own == name)
             })
@@ -598,21 +598,6 @@ impl ReachedFamily {
 
 fn names_engine(entry: &SealedSecret) -> bool {
     entry.pattern.segment_count() > SEGMENTS_OF_SERVICE
-}
-
-fn vendor_of(pattern: &ServicePattern) -> Option<&str> {
-    let (_, rest) = pattern.as_str().split_once(':')?;
-    match rest.split('/').next() {
-        Some("") | None => None,
-        vendor => vendor,
-    }
-}
-
-fn task_of(pattern: &ServicePattern) -> Option<&str> {
-    match pattern.as_str().split(':').next() {
-        Some("") | None => None,
-        task => task,
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod translated;
 
 use std::collections::BTreeMap;
 
+use aisbreaker_api::ServicePattern;
 use aisbreaker_egress::UrlSource;
 use aisbreaker_services::ServiceRestrictions;
 

@@ -1,5 +1,7 @@
 //! What is called with a key that is restricted to services.
 
+use aisbreaker_api::ServicePattern;
+
 use super::*;
 
 /// Returns a key with these entries, restricted to these services.
