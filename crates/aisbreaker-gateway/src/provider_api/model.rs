@@ -4,6 +4,7 @@
 //! the provider must see the one that was checked.
 
 mod json;
+mod json_scanner;
 mod multipart;
 
 use std::ops::Range;

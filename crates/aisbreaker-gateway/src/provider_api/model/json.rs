@@ -11,7 +11,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{BodyModel, NameEncoding, other_models, repeated};
+use super::{BodyModel, NameEncoding, json_scanner::JsonScanner, other_models, repeated};
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -45,12 +45,12 @@ pub(crate) fn model_and_stream_in_json(
     let found = find_members::<WITH_STREAM>(text_of(body)?)?;
     let model = model(body, &found)?;
     let stream = match found.stream {
-        Some(stream) if stream.get() == "true" && !found.has_stream_options => stream,
+        Some("true") if !found.has_stream_options => found.stream.unwrap_or_default(),
         Some(_) | None => return Ok((model, None)),
     };
     let span = match &model {
         Some(model) => Some(model.span.clone()),
-        None => span_in(body, stream.get()),
+        None => span_in(body, stream),
     };
     Ok((model, span.map(|span| MemberEnd(span.end))))
 }
@@ -61,7 +61,7 @@ pub(crate) fn model_and_type_in_json(
 ) -> Result<(Option<BodyModel>, Option<Cow<'_, str>>), InvalidRequest> {
     let found = find_members::<WITH_TYPE>(text_of(body)?)?;
     let kind = match found.kind {
-        Some(raw) => serde_json::from_str::<Option<Text<'_>>>(raw.get())
+        Some(raw) => serde_json::from_str::<Option<Text<'_>>>(raw)
             .map_err(|_other_type| InvalidRequest::new(TYPE, "must be a string"))?,
         None => None,
     };
@@ -83,18 +83,18 @@ fn model(body: &[u8], found: &Members<'_>) -> Result<Option<BodyModel>, InvalidR
     let Some(raw) = found.model else {
         return Ok(None);
     };
-    let name: Option<String> = serde_json::from_str(raw.get())
+    let name: Option<Text<'_>> = serde_json::from_str(raw)
         .map_err(|_other_type| InvalidRequest::new("model", "must be a string"))?;
-    let Some(name) = name else {
+    let Some(Text(name)) = name else {
         return Ok(None);
     };
-    let Some(span) = span_in(body, raw.get()) else {
+    let Some(span) = span_in(body, raw) else {
         return Err(InvalidRequest::new(
             "model",
             "cannot be found in the request body",
         ));
     };
-    let model = BodyModel::new(name, span, NameEncoding::JsonString)?;
+    let model = BodyModel::new(name.into_owned(), span, NameEncoding::JsonString)?;
     Ok(Some(BodyModel {
         other_models: found.other_models,
         ..model
@@ -107,12 +107,13 @@ const WITH_STREAM: u8 = 1;
 const WITH_TYPE: u8 = 2;
 
 /// What an object says about models, and about its stream or its type if that is looked for.
-#[derive(Default)]
+#[derive(Debug, Default, Eq, PartialEq)]
 struct Members<'a> {
-    model: Option<&'a RawValue>,
+    /// As it is written, as are the others.
+    model: Option<&'a str>,
     other_models: Option<&'static str>,
-    stream: Option<&'a RawValue>,
-    kind: Option<&'a RawValue>,
+    stream: Option<&'a str>,
+    kind: Option<&'a str>,
     has_stream_options: bool,
 }
 
@@ -125,6 +126,40 @@ enum Ambiguity {
 }
 
 fn find_members<const SOUGHT: u8>(text: &str) -> Result<Members<'_>, InvalidRequest> {
+    match scan::<SOUGHT>(text) {
+        Some(members) => Ok(members),
+        // There is something wrong or unusual, which the parser can name.
+        None => parse_members::<SOUGHT>(text),
+    }
+}
+
+/// Finds members in an object that is written as usual: `None` if it is no object or not JSON, if
+/// members are ambiguous, and if the name of one is written with escapes.
+fn scan<const SOUGHT: u8>(text: &str) -> Option<Members<'_>> {
+    let mut scanner = JsonScanner::new(text);
+    let mut found = Members::default();
+    scanner.begin_object()?;
+    while let Some(name) = scanner.next_name()? {
+        let value = scanner.value()?;
+        match Name::of::<SOUGHT>(name) {
+            Name::Other => {}
+            Name::OtherModels(name) => found.other_models = Some(name),
+            Name::OtherCase(_) => return None,
+            Name::Model => set_once(&mut found.model, value)?,
+            Name::Stream => set_once(&mut found.stream, value)?,
+            Name::Type => set_once(&mut found.kind, value)?,
+            Name::StreamOptions => found.has_stream_options = true,
+        }
+    }
+    scanner.end()?;
+    Some(found)
+}
+
+fn set_once<'a>(member: &mut Option<&'a str>, value: &'a str) -> Option<()> {
+    member.replace(value).is_none().then_some(())
+}
+
+fn parse_members<const SOUGHT: u8>(text: &str) -> Result<Members<'_>, InvalidRequest> {
     let mut ambiguity = None;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let parsed = deserializer
@@ -197,17 +232,29 @@ impl<'de, const SOUGHT: u8> Visitor<'de> for MemberVisitor<'_, SOUGHT> {
                 }
                 Name::OtherCase(member) => return Err(self.stop(Ambiguity::OtherCase(member))),
                 Name::Model => {
-                    if found.model.replace(members.next_value()?).is_some() {
+                    if found
+                        .model
+                        .replace(members.next_value::<&RawValue>()?.get())
+                        .is_some()
+                    {
                         return Err(self.stop(Ambiguity::Repeated(MODEL)));
                     }
                 }
                 Name::Stream => {
-                    if found.stream.replace(members.next_value()?).is_some() {
+                    if found
+                        .stream
+                        .replace(members.next_value::<&RawValue>()?.get())
+                        .is_some()
+                    {
                         return Err(self.stop(Ambiguity::Repeated(STREAM_MEMBER)));
                     }
                 }
                 Name::Type => {
-                    if found.kind.replace(members.next_value()?).is_some() {
+                    if found
+                        .kind
+                        .replace(members.next_value::<&RawValue>()?.get())
+                        .is_some()
+                    {
                         return Err(self.stop(Ambiguity::Repeated(TYPE)));
                     }
                 }
@@ -257,19 +304,28 @@ impl<const SOUGHT: u8> Visitor<'_> for NameVisitor<SOUGHT> {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Name, E> {
-        Ok(match text {
-            MODEL => Name::Model,
-            TYPE if SOUGHT == WITH_TYPE => Name::Type,
-            STREAM_MEMBER if SOUGHT == WITH_STREAM => Name::Stream,
-            text if text.eq_ignore_ascii_case(MODEL) => Name::OtherCase(MODEL),
-            text if SOUGHT == WITH_TYPE && text.eq_ignore_ascii_case(TYPE) => Name::OtherCase(TYPE),
-            text if SOUGHT == WITH_STREAM && text.eq_ignore_ascii_case(STREAM_MEMBER) => {
-                Name::OtherCase(STREAM_MEMBER)
-            }
-            text if SOUGHT == WITH_STREAM && text.eq_ignore_ascii_case(STREAM_OPTIONS) => {
-                Name::StreamOptions
-            }
-            text => other_models(text).map_or(Name::Other, Name::OtherModels),
-        })
+        Ok(Name::of::<SOUGHT>(text))
     }
 }
+
+impl Name {
+    fn of<const SOUGHT: u8>(text: &str) -> Self {
+        match text {
+            MODEL => Self::Model,
+            TYPE if SOUGHT == WITH_TYPE => Self::Type,
+            STREAM_MEMBER if SOUGHT == WITH_STREAM => Self::Stream,
+            text if text.eq_ignore_ascii_case(MODEL) => Self::OtherCase(MODEL),
+            text if SOUGHT == WITH_TYPE && text.eq_ignore_ascii_case(TYPE) => Self::OtherCase(TYPE),
+            text if SOUGHT == WITH_STREAM && text.eq_ignore_ascii_case(STREAM_MEMBER) => {
+                Self::OtherCase(STREAM_MEMBER)
+            }
+            text if SOUGHT == WITH_STREAM && text.eq_ignore_ascii_case(STREAM_OPTIONS) => {
+                Self::StreamOptions
+            }
+            text => other_models(text).map_or(Self::Other, Self::OtherModels),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
