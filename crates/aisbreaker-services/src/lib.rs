@@ -54,7 +54,7 @@ pub use secret::{mask, secret_header};
 pub use service::{
     Attempts, Call, CallInProgress, CallOutcome, Event, EventStream, ProviderCall, ProviderCalls,
     Reached, ReachedService, Registry, RegistryBuilder, Reply, ReplyFuture, Service, Target,
-    chooses_other_models,
+    chooses_other_models, printable_id,
 };
 pub use sniff::{MAX_SNIFFED_BYTES, Sniffed, sniff};
 pub use stream_end::{LongEvent, StreamKind, StreamProgress, StreamState};

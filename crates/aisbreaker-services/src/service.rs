@@ -22,7 +22,7 @@ use futures_core::Stream;
 use futures_util::stream;
 
 pub use self::{
-    attempts::Attempts,
+    attempts::{Attempts, printable_id},
     provider_calls::{CallInProgress, CallOutcome, ProviderCall, ProviderCalls},
     registry::{Registry, RegistryBuilder},
     restricted::{Reached, ReachedService, Target, chooses_other_models},
@@ -135,7 +135,7 @@ impl Call {
             hops: 0,
             budget: MemoryBudget::default(),
             registry,
-            attempts: Attempts::default(),
+            attempts: Attempts::recorded(),
             provider_calls: ProviderCalls::default(),
             tokens: ReportedTokens::default(),
             trace: Trace::default(),

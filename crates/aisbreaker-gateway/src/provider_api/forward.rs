@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use aisbreaker_api::ServiceId;
 use aisbreaker_services::{
     Attempts, CallInProgress, DialectConfig, ProviderCalls, ServiceError, is_retryable_status,
+    printable_id,
 };
 use http::{HeaderValue, Response, response};
 use tokio::time::Instant;
@@ -80,22 +82,30 @@ impl ProviderApi {
             }
             None => None,
         };
-        let attempts = Attempts::default();
-        let records = (&attempts, &calls);
-        let hold = reserved.as_mut().map(|reserved| &mut *reserved.hold);
-        let (called, is_read_first) = self
-            .call((request, translation), &services, admitted, (records, hold))
-            .await;
-        if let Some(last) = attempts.last() {
-            log.set_service(&last);
-        }
         // A single attempt adds nothing to the status and the service.
-        let reported = if services.len() > 1 {
-            attempts
+        let attempts = if services.len() > 1 {
+            Attempts::recorded()
         } else {
             Attempts::default()
         };
-        log.set_attempts(reported.clone());
+        let mut record = CallRecord {
+            attempts: &attempts,
+            calls: &calls,
+            last: None,
+        };
+        let hold = reserved.as_mut().map(|reserved| &mut *reserved.hold);
+        let (called, is_read_first) = self
+            .call(
+                (request, translation),
+                &services,
+                admitted,
+                (&mut record, hold),
+            )
+            .await;
+        if let Some(last) = record.last {
+            log.set_service(&printable_id(last));
+        }
+        log.set_attempts(attempts.clone());
         let hold = reserved.as_mut().map(|reserved| &mut *reserved.hold);
         // Nothing borrows what was called, so that this future does not hold it while it waits.
         let outcome = if is_read_first {
@@ -106,11 +116,11 @@ impl ProviderApi {
         let mut response = match outcome {
             Ok(response) => response,
             Err(mut failure) => {
-                write_attempts(&reported, &mut failure.headers);
+                write_attempts(&attempts, &mut failure.headers);
                 return Err(failure);
             }
         };
-        write_attempts(&reported, response.headers_mut());
+        write_attempts(&attempts, response.headers_mut());
         if let Some(reserved) = reserved {
             write_budget_headers(&reserved, response.headers_mut());
             hold_budget(reserved.hold, &mut response);
@@ -156,7 +166,7 @@ impl ProviderApi {
         (request, mut translation): (&ProxiedRequest<'_>, Option<Translation>),
         services: &'a [ResolvedService],
         admitted: &Admitted,
-        ((attempts, calls), mut hold): ((&Attempts, &ProviderCalls), Option<&mut BudgetHold>),
+        (record, mut hold): (&mut CallRecord<'a>, Option<&mut BudgetHold>),
     ) -> (Result<ProviderResponse<'a>, ServiceError>, bool) {
         let deadline = self.relay.deadline();
         let mut outcome: Option<Result<ProviderResponse<'a>, ServiceError>> = None;
@@ -186,7 +196,7 @@ impl ProviderApi {
             if let Some(hold) = &mut hold {
                 hold.note_call_at(self.budgets.price(&request.called_model(service)));
             }
-            let mut call = calls.begin(&service.service_id);
+            let mut call = record.calls.begin(&service.service_id);
             let sent = self.relay.send(outgoing).await;
             match &sent {
                 Ok((parts, _)) => call.note_status(parts.status),
@@ -203,7 +213,8 @@ impl ProviderApi {
                     (Failure::from(error.clone()).status, is_retryable)
                 }
             };
-            attempts.record(&service.service_id, status.as_u16());
+            record.attempts.record(&service.service_id, status.as_u16());
+            record.last = Some(&service.service_id);
             outcome = Some(sent.map(|(parts, body)| ProviderResponse {
                 service,
                 parts,
@@ -344,6 +355,14 @@ impl ProviderApi {
             BodyKind::Opaque => PassthroughBody::opaque(body, usage, memory),
         }
     }
+}
+
+/// Which services were called for a request.
+struct CallRecord<'a> {
+    attempts: &'a Attempts,
+    calls: &'a ProviderCalls,
+    /// The last one that was called.
+    last: Option<&'a ServiceId>,
 }
 
 /// Returns whether the body of a provider's response is read before the client gets a response.

@@ -1,6 +1,7 @@
 //! Which services were called for one request.
 
 use std::{
+    borrow::Cow,
     fmt::Write as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -8,8 +9,10 @@ use std::{
 use aisbreaker_api::ServiceId;
 
 /// The services called for one request, with the status of each. Clones share one list.
+///
+/// The default is for requests of which nobody asks; it keeps nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Attempts(Arc<Mutex<Vec<Attempt>>>);
+pub struct Attempts(Option<Arc<Mutex<Vec<Attempt>>>>);
 
 #[derive(Debug)]
 struct Attempt {
@@ -18,18 +21,19 @@ struct Attempt {
 }
 
 impl Attempts {
-    /// Records that a service was called and answered with this status.
-    pub fn record(&self, service_id: &ServiceId, status: u16) {
-        let service_id = service_id.as_str().replace(|c: char| !is_printable(c), "?");
-        self.lock().push(Attempt { service_id, status });
+    /// Creates an empty list that keeps what is recorded.
+    #[must_use]
+    pub fn recorded() -> Self {
+        Self(Some(Arc::default()))
     }
 
-    /// Returns the id of the service called last.
-    #[must_use]
-    pub fn last(&self) -> Option<String> {
-        let attempts = self.lock();
-        let last = attempts.last()?;
-        Some(last.service_id.clone())
+    /// Records that a service was called and answered with this status.
+    pub fn record(&self, service_id: &ServiceId, status: u16) {
+        let Self(Some(list)) = self else {
+            return;
+        };
+        let service_id = printable_id(service_id).into_owned();
+        lock(list).push(Attempt { service_id, status });
     }
 
     /// Returns all attempts in order, as a structured list of strings with a parameter (RFC 9651
@@ -37,7 +41,7 @@ impl Attempts {
     /// `"chat:openai.com/gpt-4o";status=503, "chat:groq.com/llama-3.1-8b";status=200`.
     #[must_use]
     pub fn to_structured_list(&self) -> Option<String> {
-        let attempts = self.lock();
+        let attempts = lock(self.0.as_ref()?);
         if attempts.is_empty() {
             return None;
         }
@@ -49,10 +53,22 @@ impl Attempts {
         }
         Some(list)
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Attempt>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+/// Returns a service id for logs: characters that could be mistaken for something else are replaced
+/// by question marks.
+#[must_use]
+pub fn printable_id(service_id: &ServiceId) -> Cow<'_, str> {
+    let text = service_id.as_str();
+    if text.bytes().all(|byte| is_printable(char::from(byte))) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(text.replace(|c: char| !is_printable(c), "?"))
     }
+}
+
+fn lock(list: &Mutex<Vec<Attempt>>) -> MutexGuard<'_, Vec<Attempt>> {
+    list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns whether a character stands for itself in a structured string.
