@@ -78,23 +78,28 @@ impl Authenticator {
     /// Authenticates a request to this host.
     pub(crate) fn authenticate(
         &self,
-        authorization: Authorization,
+        authorization: Authorization<'_>,
         host: &Host,
         now: SystemTime,
         failures: OfflineFailures<'_>,
     ) -> Result<Caller, AuthenticationError> {
         match authorization {
             Authorization::Unusable => Err(AuthenticationError::NotBearer),
-            Authorization::Bearer(bearer) if is_key(bearer.expose_secret()) => {
-                let opened = self.open(&bearer, host, now, failures)?;
-                Caller::with_key(opened, Some(bearer), self.sealed_urls)
+            Authorization::Bearer(bearer) if is_key(bearer.expose()) => {
+                let opened = self.open(bearer.expose(), host, now, failures)?;
+                Caller::with_key(opened, Some(bearer.expose()), self.sealed_urls)
             }
-            Authorization::Bearer(secret) => Ok(Caller::without_key(Credentials::Caller(secret))),
-            Authorization::Entrusted(bearer) if is_key(bearer.expose_secret()) => {
-                let opened = self.open(&bearer, host, now, failures)?;
+            Authorization::Bearer(secret) => {
+                let credentials = Credentials::Caller(secret.expose().into());
+                Ok(Caller::without_key(credentials))
+            }
+            Authorization::Entrusted(bearer) if is_key(bearer.expose()) => {
+                let opened = self.open(bearer.expose(), host, now, failures)?;
                 Caller::with_key(opened, None, self.sealed_urls)
             }
-            Authorization::Entrusted(secret) => entrusted(secret).map(Caller::without_key),
+            Authorization::Entrusted(secret) => {
+                entrusted(secret.expose().into()).map(Caller::without_key)
+            }
             Authorization::Absent => self.default_caller(host, now),
         }
     }
@@ -110,12 +115,12 @@ impl Authenticator {
     /// Opens a key that a client sent, and checks what its kind of key must keep to.
     pub(crate) fn open(
         &self,
-        key: &SecretString,
+        key: &str,
         host: &Host,
         now: SystemTime,
         failures: OfflineFailures<'_>,
     ) -> Result<Opened<Grant>, AuthenticationError> {
-        let (key, keys) = (key.expose_secret(), &*self.keys);
+        let keys = &*self.keys;
         if keys.takes_key_agreement(key) {
             failures.limit(|| self.open_unlimited(keys, key, host, now))
         } else {
@@ -199,7 +204,7 @@ impl Caller {
     /// `bearer` is what `{{secret}}` stands for: the key itself, if the caller sent it.
     fn with_key(
         opened: Opened<Grant>,
-        bearer: Option<SecretString>,
+        bearer: Option<&str>,
         url_source: UrlSource,
     ) -> Result<Self, AuthenticationError> {
         let (id, issued_at) = (opened.id(), opened.issued_at());
@@ -218,6 +223,11 @@ impl Caller {
             .map(sealed_secret)
             .collect();
         let secrets = secrets?;
+        // Copied only if an entry asks for it.
+        let names_bearer = secrets.iter().any(SealedSecret::is_callers_own);
+        let bearer = bearer
+            .filter(|_bearer| names_bearer)
+            .map(SecretString::from);
         let (restrictions, services) = Restrictions::parse(&grant.restrict)
             .map_err(AuthenticationError::InvalidRestriction)?;
         Ok(Self {

@@ -12,7 +12,7 @@ use aisbreaker_token::{Grant, Host, Opened};
 use bytes::Bytes;
 use http::{HeaderMap, Response, request::Parts};
 use http_body::Body;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
     admission::{Admission, Permit, refusal::NotAdmitted},
@@ -79,7 +79,7 @@ pub struct Admitted {
 
 impl Pipeline {
     /// Returns the memory of the client of a request.
-    pub(crate) fn memory(&self, head: &Head) -> Arc<ClientMemory> {
+    pub(crate) fn memory(&self, head: &Head<'_>) -> Arc<ClientMemory> {
         self.memories.for_client(head.client)
     }
 
@@ -87,12 +87,12 @@ impl Pipeline {
     ///
     /// # Errors
     /// Those of [`Head::read`].
-    pub(crate) fn read_head(
+    pub(crate) fn read_head<'a>(
         &self,
-        parts: &Parts,
+        parts: &'a Parts,
         endpoints: Endpoints,
         surface: Surface,
-    ) -> Result<(Head, Arc<ClientMemory>), Failure> {
+    ) -> Result<(Head<'a>, Arc<ClientMemory>), Failure> {
         let head = Head::read(parts, endpoints, surface)?;
         let memory = self.memory(&head);
         Ok((head, memory))
@@ -101,7 +101,7 @@ impl Pipeline {
     /// Receives the content of a request that needs no key.
     pub(crate) async fn receive<B: Body<Data = Bytes>>(
         &self,
-        head: &Head,
+        head: &Head<'_>,
         body: B,
         memory: &Arc<ClientMemory>,
     ) -> Result<ReceivedBody, RequestError> {
@@ -109,12 +109,12 @@ impl Pipeline {
     }
 
     /// Receives a form and parses it.
-    pub(crate) async fn receive_form<B: Body<Data = Bytes>, T: Send + 'static>(
+    pub(crate) async fn receive_form<'a, B: Body<Data = Bytes>, T: Send + 'static>(
         &self,
-        (parts, endpoints): (&Parts, Endpoints),
+        (parts, endpoints): (&'a Parts, Endpoints),
         body: B,
         parse: fn(&[u8]) -> Result<T, InvalidRequest>,
-    ) -> Result<(Head, T), Failure> {
+    ) -> Result<(Head<'a>, T), Failure> {
         let head = Head::read(parts, endpoints, Surface::Form)?;
         let body = self.receive(&head, body, &self.memory(&head)).await?;
         let (form, _hold) = body.parse(move |body| parse(body)).await?;
@@ -131,7 +131,7 @@ impl Pipeline {
     /// Status 403 or 413 if a restriction refuses the request, and those of the content.
     pub(crate) async fn permit_and_receive<B: Body<Data = Bytes>>(
         &self,
-        (head, key_use): (Head, KeyUse),
+        (head, key_use): (Head<'_>, KeyUse),
         body: B,
         memory: &Arc<ClientMemory>,
         log: &mut AccessLog,
@@ -158,7 +158,7 @@ impl Pipeline {
     /// Status 401, 403, 413, or 503 if there is no memory to pass the content on.
     pub(crate) fn permit_upload<B: Body<Data = Bytes> + Send + 'static>(
         &self,
-        (head, key_use): (Head, KeyUse),
+        (head, key_use): (Head<'_>, KeyUse),
         body: B,
         memory: &Arc<ClientMemory>,
         log: &mut AccessLog,
@@ -173,12 +173,24 @@ impl Pipeline {
     ///
     /// # Errors
     /// A failure with status 401.
-    pub fn authenticate(&self, head: Head, log: &mut AccessLog) -> Result<Authenticated, Failure> {
+    pub fn authenticate(
+        &self,
+        head: Head<'_>,
+        log: &mut AccessLog,
+    ) -> Result<Authenticated, Failure> {
+        let Head {
+            client,
+            host,
+            authorization,
+            origin,
+            hops,
+            content: _,
+        } = head;
         let now = self.clock.wall();
-        let failures = self.offline_failures(head.client);
-        let caller =
-            self.authenticator
-                .authenticate(head.authorization, &head.host, now, failures)?;
+        let failures = self.offline_failures(client);
+        let caller = self
+            .authenticator
+            .authenticate(authorization, &host, now, failures)?;
         if let Some(key) = &caller.key {
             log.set_key(key.id);
             if let Some(name) = &key.name {
@@ -194,13 +206,13 @@ impl Pipeline {
                 }
             }
         }
-        let origin = caller.restrictions.allowed_origin(head.origin.as_ref());
+        let origin = caller.restrictions.allowed_origin(origin.as_ref());
         log.set_allowed_origin(origin.clone());
         Ok(Authenticated {
             caller,
-            client: head.client,
+            client,
             origin,
-            hops: head.hops,
+            hops,
             received: now,
         })
     }
@@ -216,6 +228,7 @@ impl Pipeline {
         client: IpAddr,
     ) -> Result<Opened<Grant>, AuthenticationError> {
         let (now, failures) = (self.clock.wall(), self.offline_failures(client));
+        let key = key.expose_secret();
         let opened = self.authenticator.open(key, host, now, failures)?;
         authenticate::check_usable(opened.payload())?;
         let revoked = self.revocations.check_opened(&opened, self.revoked_before);

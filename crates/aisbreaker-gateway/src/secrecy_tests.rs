@@ -71,7 +71,9 @@ fn debug_output_shows_no_piece_of_a_secret() {
         sealed_urls: UrlSource::Trusted,
     };
     let client = Client::new();
-    let bearer = |bearer: &str| Authorization::Bearer(bearer.into());
+    fn bearer(value: &str) -> Authorization<'_> {
+        Authorization::Bearer(value.into())
+    }
     let authenticate =
         |value: &str| authenticator.authenticate(bearer(value), &host, now, client.failures());
     let entrusted = Authorization::Entrusted(key.expose().into());

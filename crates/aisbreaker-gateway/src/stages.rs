@@ -12,7 +12,7 @@
 //! async fn serve(
 //!     pipeline: &Pipeline,
 //!     api: &ProcessApi,
-//!     head: Head,
+//!     head: Head<'_>,
 //!     key_use: KeyUse,
 //!     request: ProcessRequest,
 //!     log: &mut AccessLog,
@@ -33,7 +33,7 @@
 //! async fn serve(
 //!     pipeline: &Pipeline,
 //!     api: &ProcessApi,
-//!     head: Head,
+//!     head: Head<'_>,
 //!     request: ProcessRequest,
 //!     log: &mut AccessLog,
 //! ) -> Result<(), Failure> {
@@ -51,7 +51,7 @@
 //! async fn serve(
 //!     pipeline: &Pipeline,
 //!     api: &ProcessApi,
-//!     head: Head,
+//!     head: Head<'_>,
 //!     request: ProcessRequest,
 //!     log: &mut AccessLog,
 //! ) -> Result<(), Failure> {
@@ -70,7 +70,7 @@
 //! async fn serve(
 //!     pipeline: &Pipeline,
 //!     api: &ProcessApi,
-//!     head: Head,
+//!     head: Head<'_>,
 //!     request: ProcessRequest,
 //!     log: &mut AccessLog,
 //! ) -> Result<(), Failure> {
@@ -88,7 +88,7 @@
 //! async fn serve(
 //!     pipeline: &Pipeline,
 //!     api: &ProviderApi,
-//!     head: Head,
+//!     head: Head<'_>,
 //!     key_use: KeyUse,
 //!     request: ProxiedRequest<'_>,
 //!     log: &mut AccessLog,
@@ -109,7 +109,7 @@
 //! async fn serve(
 //!     pipeline: &Pipeline,
 //!     api: &ProviderApi,
-//!     head: Head,
+//!     head: Head<'_>,
 //!     request: ProxiedRequest<'_>,
 //!     log: &mut AccessLog,
 //! ) -> Result<(), Failure> {
@@ -127,7 +127,7 @@
 //! async fn serve(
 //!     pipeline: &Pipeline,
 //!     api: &ProviderApi,
-//!     head: Head,
+//!     head: Head<'_>,
 //!     request: ProxiedRequest<'_>,
 //!     log: &mut AccessLog,
 //! ) -> Result<(), Failure> {

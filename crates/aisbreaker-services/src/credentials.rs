@@ -75,6 +75,12 @@ impl SealedSecret {
         self
     }
 
+    /// Returns whether the entry stands for the bearer value of the request.
+    #[must_use]
+    pub fn is_callers_own(&self) -> bool {
+        self.secret.expose_secret() == CALLERS_OWN
+    }
+
     /// Returns whether the entry blocks its services.
     #[must_use]
     pub fn is_blocked(&self) -> bool {

@@ -141,7 +141,7 @@ impl IntrospectionApi {
         let own = credentials::any_authorization(&parts.headers, Dialect::OpenAi)?;
         match own {
             Authorization::Bearer(own) | Authorization::Entrusted(own)
-                if constant_time_eq(own.expose_secret(), token.expose_secret()) =>
+                if constant_time_eq(own.expose(), token.expose_secret()) =>
             {
                 Ok(())
             }

@@ -197,7 +197,7 @@ impl RevocationApi {
         let (authenticator, failures) =
             (&pipeline.authenticator, pipeline.offline_failures(client));
         // How far ahead of this clock the key was issued at most, and its id if it is known.
-        let (ahead, id) = match authenticator.open(token, host, now, failures) {
+        let (ahead, id) = match authenticator.open(token.expose_secret(), host, now, failures) {
             Ok(key) => return Ok(Some(Revocation::new(key.id(), key.expires_at()))),
             Err(AuthenticationError::InvalidKey(OpenError::IssuedInFuture { id, ahead })) => {
                 (ahead, Some(id))

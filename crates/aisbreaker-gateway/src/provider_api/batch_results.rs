@@ -29,8 +29,12 @@ pub(super) fn are_described(operation: Operation, parts: &response::Parts) -> bo
     };
     resource.describes_message_batches()
         && parts.status.is_success()
-        && media_type::is(&parts.headers, "application/json")
+        && media_type::of(&parts.headers).is_some_and(is_json)
         && !parts.headers.contains_key(CONTENT_ENCODING)
+}
+
+fn is_json(media_type: &[u8]) -> bool {
+    media_type.eq_ignore_ascii_case(b"application/json")
 }
 
 /// Creates the response that describes batches, whose provider has sent its head.

@@ -13,31 +13,40 @@ use http::{HeaderMap, HeaderName, header};
 use self::families::is_for_provider;
 use crate::request::credentials::holds_key;
 
-/// Hop-by-hop fields (RFC 9110 section 7.6.1).
-static HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-/// Response fields about the provider's host, and those that this server sets.
-static HOST_FIELDS: [HeaderName; 9] = [
-    header::SET_COOKIE,
-    header::STRICT_TRANSPORT_SECURITY,
-    header::ALT_SVC,
-    header::CONTENT_LENGTH,
-    // A browser would report about our host to the provider, or clear what it stores for it.
-    HeaderName::from_static("nel"),
-    HeaderName::from_static("report-to"),
-    HeaderName::from_static("reporting-endpoints"),
-    HeaderName::from_static("clear-site-data"),
-    HeaderName::from_static("service-worker-allowed"),
-];
+/// Returns whether this is a hop-by-hop field (RFC 9110 section 7.6.1), by its name in lower case.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// Returns whether this is a response field about the provider's host, or one that this server sets.
+fn is_of_host(name: &str) -> bool {
+    matches!(
+        name,
+        "set-cookie"
+            | "strict-transport-security"
+            | "alt-svc"
+            | "content-length"
+            // A browser would report about our host to the provider, or clear what it stores for it.
+            | "nel"
+            | "report-to"
+            | "reporting-endpoints"
+            | "clear-site-data"
+            | "service-worker-allowed"
+    ) || name.starts_with(OWN_PREFIX)
+        || name.starts_with(CORS_PREFIX)
+}
+
 /// Fields about the content of one request, or of the response that its sender has or wants.
 static CONTENT_FIELDS: [HeaderName; 15] = [
     header::ACCEPT,
@@ -68,9 +77,9 @@ pub(super) fn for_provider(headers: &HeaderMap, was_coded: bool) -> HeaderMap {
     let mut forwarded = HeaderMap::with_capacity(headers.len().saturating_add(ADDED_FIELDS));
     let mut is_traced = false;
     for (name, value) in headers {
-        let is_hop_by_hop = HOP_BY_HOP.contains(name) || connection_options.contains(name);
-        let is_decoded = was_coded && name == header::CONTENT_ENCODING;
         let text = name.as_str();
+        let is_hop_by_hop = is_hop_by_hop(text) || connection_options.contains(name);
+        let is_decoded = was_coded && name == header::CONTENT_ENCODING;
         if !is_hop_by_hop && !is_decoded && is_for_provider(text) && !holds_key(value) {
             forwarded.append(name, value.clone());
         }
@@ -98,10 +107,8 @@ pub(super) fn for_client(mut headers: HeaderMap) -> HeaderMap {
     let connection_options = connection_options(&headers);
     let mut removed = Vec::new();
     for name in headers.keys() {
-        let is_hop_by_hop = HOP_BY_HOP.contains(name) || connection_options.contains(name);
-        let has_own_prefix =
-            name.as_str().starts_with(OWN_PREFIX) || name.as_str().starts_with(CORS_PREFIX);
-        if is_hop_by_hop || has_own_prefix || HOST_FIELDS.contains(name) {
+        let text = name.as_str();
+        if is_hop_by_hop(text) || is_of_host(text) || connection_options.contains(name) {
             removed.push(name.clone());
         }
     }

@@ -69,13 +69,13 @@ impl ProxiedRequest<'_> {
     /// Returns the model that the path or the body names.
     ///
     /// What is known by an id has the model that it was made with, whatever a body says.
-    pub(super) fn requested_model(&self) -> Result<Option<String>, ProviderApiError> {
+    pub(super) fn requested_model(&self) -> Result<Option<Cow<'_, str>>, ProviderApiError> {
         let model = if self.operation == Operation::Model {
-            Some(models::model_in_path(self.parts.uri.path())?)
+            Some(models::model_in_path(self.parts.uri.path())?.into())
         } else if self.operation.is_provider_bound() {
             None
         } else {
-            self.model.as_ref().map(|model| model.name.clone())
+            self.model.as_ref().map(|model| (&*model.name).into())
         };
         if model.as_deref().is_some_and(is_key) {
             return Err(ProviderApiError::ModelIsKey);

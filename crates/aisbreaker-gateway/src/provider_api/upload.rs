@@ -18,7 +18,7 @@ impl ProviderApi {
     pub(super) async fn serve_upload<B: Body<Data = Bytes> + Send + 'static>(
         &self,
         pipeline: &Pipeline,
-        (mut request, head): (ProxiedRequest<'_>, Head),
+        (mut request, head): (ProxiedRequest<'_>, Head<'_>),
         body: B,
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, Failure> {

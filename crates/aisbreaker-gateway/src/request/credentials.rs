@@ -1,10 +1,11 @@
 //! The credentials that a request carries.
 
+use std::fmt;
+
 use aisbreaker_egress::{API_KEY, X_API_KEY};
 use aisbreaker_services::{Dialect, services::SEALED_HEADER};
 use aisbreaker_token::PREFIX;
 use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
-use memchr::memmem;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
@@ -17,24 +18,47 @@ const SEALED: HeaderName = HeaderName::from_static(SEALED_HEADER);
 const API_KEY_FIELDS: [HeaderName; 2] = [X_API_KEY, API_KEY];
 
 /// The credentials of a request.
-#[derive(Debug)]
-pub(crate) enum Authorization {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Authorization<'a> {
     /// No field carries any.
     Absent,
     /// A bearer value that the caller knows.
-    Bearer(SecretString),
+    Bearer(Bearer<'a>),
     /// A bearer value from another aisbreaker server, which took it out of a sealed key: the
     /// caller of that server does not know it.
-    Entrusted(SecretString),
+    Entrusted(Bearer<'a>),
     /// Another scheme than `Bearer`, no value, or one that is not a single word.
     Unusable,
 }
 
-impl Authorization {
+/// A bearer value where it came in: copying it would leave the original as it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Bearer<'a>(&'a str);
+
+impl<'a> Bearer<'a> {
+    pub(crate) fn expose(self) -> &'a str {
+        self.0
+    }
+}
+
+impl<'a> From<&'a str> for Bearer<'a> {
+    fn from(value: &'a str) -> Self {
+        Self(value)
+    }
+}
+
+/// Shows nothing of the value.
+impl fmt::Debug for Bearer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bearer([REDACTED])")
+    }
+}
+
+impl Authorization<'_> {
     /// Returns whether the value is meant to be an aisbreaker key.
     fn has_key(&self) -> bool {
         match self {
-            Self::Bearer(secret) | Self::Entrusted(secret) => is_key(secret.expose_secret()),
+            Self::Bearer(bearer) | Self::Entrusted(bearer) => is_key(bearer.expose()),
             Self::Absent | Self::Unusable => false,
         }
     }
@@ -54,7 +78,7 @@ pub(crate) fn is_key(bearer: &str) -> bool {
     if bearer.starts_with(PREFIX) {
         return true;
     }
-    for (at, _) in bearer.match_indices(PREFIX) {
+    for at in prefixes_in(bearer.as_bytes()) {
         let before = bearer.get(..at).and_then(|text| text.chars().next_back());
         match before {
             Some(c) if c.is_ascii_alphanumeric() || c == '-' || c == '_' => {}
@@ -66,13 +90,25 @@ pub(crate) fn is_key(bearer: &str) -> bool {
 
 /// Returns whether a value holds an aisbreaker key, even percent-encoded as in a `Referer`.
 pub(crate) fn holds_key(value: &HeaderValue) -> bool {
-    if memmem::find(value.as_bytes(), PREFIX.as_bytes()).is_some() {
+    let bytes = value.as_bytes();
+    if prefixes_in(bytes).next().is_some() {
         return true;
     }
-    match value.to_str() {
-        Ok(text) if text.contains('%') => form_urlencoded::decode(text).contains(PREFIX),
-        Ok(_) | Err(_) => false,
+    if memchr::memchr(b'%', bytes).is_none() {
+        return false;
     }
+    let text = value.to_str();
+    text.is_ok_and(|text| form_urlencoded::decode(text).contains(PREFIX))
+}
+
+/// Returns where the prefix of keys is. Its last byte is rarer than its first one.
+fn prefixes_in(text: &[u8]) -> impl Iterator<Item = usize> {
+    const PREFIX_BYTES: &[u8] = PREFIX.as_bytes();
+    memchr::memchr_iter(b'_', text).filter_map(|last| {
+        let end = last.checked_add(1)?;
+        let start = end.checked_sub(PREFIX_BYTES.len())?;
+        (text.get(start..end) == Some(PREFIX_BYTES)).then_some(start)
+    })
 }
 
 /// Returns the first key in a text, without quotes and whatever else may surround it; the whole text
@@ -87,7 +123,7 @@ pub(crate) fn key_in(text: &str) -> &str {
 }
 
 /// Reads `Authorization`.
-pub(crate) fn authorization(headers: &HeaderMap) -> Result<Authorization, RequestError> {
+pub(crate) fn authorization(headers: &HeaderMap) -> Result<Authorization<'_>, RequestError> {
     let Some(value) = singleton(headers, AUTHORIZATION)? else {
         return Ok(Authorization::Absent);
     };
@@ -128,9 +164,9 @@ pub(crate) fn is_invisible(c: char) -> bool {
 pub(crate) fn any_authorization(
     headers: &HeaderMap,
     dialect: Dialect,
-) -> Result<Authorization, RequestError> {
+) -> Result<Authorization<'_>, RequestError> {
     let bearer = authorization(headers)?;
-    let mut api_keys = Vec::with_capacity(API_KEY_FIELDS.len());
+    let mut api_keys = Vec::new();
     for name in API_KEY_FIELDS {
         let Some(value) = singleton(headers, name.clone())? else {
             continue;
@@ -159,11 +195,11 @@ pub(crate) fn any_authorization(
 
 /// Returns the credentials of a handshake, of which browsers can only name a subprotocol. An aisbreaker
 /// key wins, then what the header fields carry.
-pub(crate) fn or_subprotocol(
-    fields: Authorization,
-    subprotocol: Option<&SecretString>,
+pub(crate) fn or_subprotocol<'a>(
+    fields: Authorization<'a>,
+    subprotocol: Option<&'a SecretString>,
     headers: &HeaderMap,
-) -> Authorization {
+) -> Authorization<'a> {
     let Some(secret) = subprotocol else {
         return fields;
     };
@@ -176,15 +212,15 @@ pub(crate) fn or_subprotocol(
 }
 
 /// A value that is not one word is unusable, unless it holds a key: that is refused as a key.
-fn with_secret(headers: &HeaderMap, secret: &str) -> Authorization {
+fn with_secret<'a>(headers: &HeaderMap, secret: &'a str) -> Authorization<'a> {
     if secret.is_empty() || (!is_key(secret) && !is_word(secret)) {
         return Authorization::Unusable;
     }
-    let secret = SecretString::from(secret);
+    let bearer = Bearer(secret);
     if headers.contains_key(SEALED) {
-        Authorization::Entrusted(secret)
+        Authorization::Entrusted(bearer)
     } else {
-        Authorization::Bearer(secret)
+        Authorization::Bearer(bearer)
     }
 }
 
@@ -208,12 +244,30 @@ mod tests {
     }
 
     #[test]
+    fn the_prefix_of_keys_is_found_wherever_it_is() {
+        let texts = [
+            "",
+            "_",
+            "aisbreaker",
+            "aisbreaker_",
+            "isbreaker_",
+            "a_aisbreaker_x aisbreaker__aisbreaker_",
+            "sk_live_aisbreaker",
+        ];
+        for text in texts {
+            let expected: Vec<usize> = text.match_indices(PREFIX).map(|(at, _)| at).collect();
+            let found: Vec<usize> = prefixes_in(text.as_bytes()).collect();
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
     fn an_empty_subprotocol_is_no_credential() {
         let empty = SecretString::from("");
         let headers = HeaderMap::new();
         let of = |fields| or_subprotocol(fields, Some(&empty), &headers);
         assert!(matches!(of(Authorization::Absent), Authorization::Unusable));
-        let in_field = Authorization::Bearer(SecretString::from("sk-x"));
+        let in_field = Authorization::Bearer(Bearer("sk-x"));
         assert!(of(in_field).is_usable());
     }
 

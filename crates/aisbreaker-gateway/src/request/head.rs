@@ -21,6 +21,9 @@ use crate::{
     route::operation::OperationContent,
 };
 
+const JSON: &[u8] = b"application/json";
+const FORM: &[u8] = b"application/x-www-form-urlencoded";
+const MULTIPART: &[u8] = b"multipart/form-data";
 const HOPS: HeaderName = HeaderName::from_static(HOPS_HEADER);
 /// The most header fields of a request.
 const MAX_FIELDS: usize = 100;
@@ -57,10 +60,10 @@ pub(crate) enum Surface {
 
 /// The header section of a request.
 #[derive(Debug)]
-pub struct Head {
+pub struct Head<'a> {
     pub(crate) client: IpAddr,
     pub(crate) host: Host,
-    pub(crate) authorization: Authorization,
+    pub(crate) authorization: Authorization<'a>,
     /// The origin of the page whose script sent the request, if exactly one is named.
     pub(crate) origin: Option<HeaderValue>,
     /// How many aisbreaker servers forwarded the request.
@@ -86,10 +89,10 @@ pub(crate) enum ContentFormat {
     UrlEncoded,
 }
 
-impl Head {
+impl<'a> Head<'a> {
     /// Reads a header section. The first fault in the order of the fields of [`Head`] is returned.
     pub(crate) fn read(
-        parts: &Parts,
+        parts: &'a Parts,
         endpoints: Endpoints,
         surface: Surface,
     ) -> Result<Self, RequestError> {
@@ -189,19 +192,19 @@ fn format(headers: &HeaderMap, surface: Surface) -> Result<Option<ContentFormat>
     };
     match surface {
         Surface::Quota => Ok(None),
-        Surface::Form => match media_type(headers)?.as_str() {
-            "application/x-www-form-urlencoded" => Ok(Some(ContentFormat::UrlEncoded)),
+        Surface::Form => match media_type(headers)? {
+            essence if essence.eq_ignore_ascii_case(FORM) => Ok(Some(ContentFormat::UrlEncoded)),
             _ => Err(RequestError::MediaType {
                 accepted: "application/x-www-form-urlencoded",
             }),
         },
-        Surface::Token => match media_type(headers)?.as_str() {
-            "application/json" => Ok(Some(ContentFormat::Json)),
-            "application/x-www-form-urlencoded" => Ok(Some(ContentFormat::UrlEncoded)),
+        Surface::Token => match media_type(headers)? {
+            essence if essence.eq_ignore_ascii_case(JSON) => Ok(Some(ContentFormat::Json)),
+            essence if essence.eq_ignore_ascii_case(FORM) => Ok(Some(ContentFormat::UrlEncoded)),
             _ => Err(json_only),
         },
-        Surface::Process => match media_type(headers)?.as_str() {
-            "" | "application/json" | "text/plain" => Ok(Some(ContentFormat::Json)),
+        Surface::Process => match media_type(headers)? {
+            essence if may_be_json(essence) => Ok(Some(ContentFormat::Json)),
             _ => Err(json_only),
         },
         Surface::Provider {
@@ -225,17 +228,18 @@ fn provider_format(
 ) -> Result<ContentFormat, RequestError> {
     let media_type = media_type(headers)?;
     if let Some(value) = headers.get(CONTENT_TYPE)
-        && !media_type::is_utf8(value)
+        && !media_type::is_utf8(value.as_bytes())
     {
         return Err(RequestError::MediaType {
             accepted: "in UTF-8",
         });
     }
     let takes_multipart = accepted == OperationContent::JsonOrMultipart;
-    match media_type.as_str() {
-        "multipart/form-data" if takes_multipart => Ok(ContentFormat::Multipart),
-        "" | "application/json" | "text/plain" => Ok(ContentFormat::Json),
-        other if other.ends_with("+json") => Ok(ContentFormat::Json),
+    match media_type {
+        essence if may_be_json(essence) || has_json_suffix(essence) => Ok(ContentFormat::Json),
+        essence if takes_multipart && essence.eq_ignore_ascii_case(MULTIPART) => {
+            Ok(ContentFormat::Multipart)
+        }
         _ if takes_multipart => Err(RequestError::MediaType {
             accepted: "multipart/form-data or application/json",
         }),
@@ -245,13 +249,23 @@ fn provider_format(
     }
 }
 
-/// Returns the media type without parameters in lower case; empty if there is none.
-fn media_type(headers: &HeaderMap) -> Result<String, RequestError> {
-    singleton(headers, CONTENT_TYPE)?;
-    let Some(value) = headers.get(CONTENT_TYPE) else {
-        return Ok(String::new());
-    };
-    Ok(String::from_utf8_lossy(media_type::essence(value)).to_ascii_lowercase())
+/// Returns the media type without parameters, in the case it came in; empty if there is none.
+fn media_type(headers: &HeaderMap) -> Result<&[u8], RequestError> {
+    let value = singleton(headers, CONTENT_TYPE)?;
+    Ok(value.map(media_type::essence).unwrap_or_default())
+}
+
+/// Returns whether content of this media type is read as JSON, since clients send it so.
+fn may_be_json(essence: &[u8]) -> bool {
+    essence.is_empty()
+        || essence.eq_ignore_ascii_case(JSON)
+        || essence.eq_ignore_ascii_case(b"text/plain")
+}
+
+/// Returns whether a media type has the suffix of JSON (RFC 6839 section 3.1).
+fn has_json_suffix(essence: &[u8]) -> bool {
+    let suffix = essence.last_chunk::<5>();
+    suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case(b"+json"))
 }
 
 #[cfg(test)]

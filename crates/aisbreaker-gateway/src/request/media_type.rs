@@ -1,30 +1,26 @@
 //! The media type of content (RFC 9110 section 8.3).
 
-use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
+use http::{HeaderMap, header::CONTENT_TYPE};
 
 /// Returns `type/subtype` without parameters and surrounding white space, in the case it came in.
-pub(crate) fn essence(value: &HeaderValue) -> &[u8] {
-    let value = value.as_bytes();
+pub(crate) fn essence(value: &[u8]) -> &[u8] {
     let end = memchr::memchr(b';', value).unwrap_or(value.len());
     value.get(..end).unwrap_or_default().trim_ascii()
 }
 
-/// Returns whether the content is of this type, whatever its parameters are.
-pub(crate) fn is(headers: &HeaderMap, expected: &str) -> bool {
-    match headers.get(CONTENT_TYPE) {
-        // A value that is not ASCII is no media type.
-        Some(value) if value.to_str().is_ok() => {
-            essence(value).eq_ignore_ascii_case(expected.as_bytes())
-        }
-        Some(_) | None => false,
-    }
+/// Returns the media type of the content without its parameters, in the case it came in.
+pub(crate) fn of(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(CONTENT_TYPE)?;
+    // A value that is not ASCII is no media type.
+    value.to_str().ok()?;
+    Some(essence(value.as_bytes()))
 }
 
 /// Returns whether every `charset` parameter is UTF-8 or its subset US-ASCII.
 ///
 /// All parameters are looked at, since readers differ in which of several counts.
-pub(crate) fn is_utf8(value: &HeaderValue) -> bool {
-    let parameters = value.as_bytes().split(|byte| *byte == b';').skip(1);
+pub(crate) fn is_utf8(value: &[u8]) -> bool {
+    let parameters = value.split(|byte| *byte == b';').skip(1);
     for parameter in parameters {
         let Some((name, rest)) = parameter.trim_ascii().split_at_checked(b"charset".len()) else {
             continue;

@@ -103,11 +103,11 @@ impl Handshake {
     }
 
     /// Returns the credentials of the client, in a field of its request or in its subprotocols.
-    pub(crate) fn authorization(
-        &self,
-        fields: Authorization,
+    pub(crate) fn authorization<'a>(
+        &'a self,
+        fields: Authorization<'a>,
         headers: &HeaderMap,
-    ) -> Authorization {
+    ) -> Authorization<'a> {
         or_subprotocol(fields, self.secret.as_ref(), headers)
     }
 

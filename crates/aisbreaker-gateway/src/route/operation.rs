@@ -289,8 +289,9 @@ impl Operation {
     }
 
     pub(crate) fn has_method(self, method: &Method) -> bool {
-        let mut methods = self.methods().split(", ");
-        methods.any(|name| name == method.as_str())
+        let methods = self.methods().as_bytes();
+        let mut names = methods.split(|byte| matches!(byte, b',' | b' '));
+        names.any(|name| name == method.as_str().as_bytes())
     }
 
     /// Returns the path in the provider's API, for logs.

@@ -9,7 +9,7 @@ use aisbreaker_egress::UrlSource;
 use aisbreaker_token::{
     Host, KeyRing, OfflinePayload, OpenError, SealingPublicKey, ServerKey, ValidityPeriod,
 };
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use super::*;
@@ -136,7 +136,7 @@ fn secrets(id: &str, secret: &str) -> Value {
 fn open(policy: MintPolicy, key: &SecretString) -> Result<(), AuthenticationError> {
     let client = Client::new();
     authenticator(policy)
-        .open(key, &host(), now(), client.failures())
+        .open(key.expose_secret(), &host(), now(), client.failures())
         .map(drop)
 }
 
@@ -349,7 +349,7 @@ fn of_ten_thousand_forged_keys_sixty_a_minute_are_opened() {
     let authenticator = authenticator(MintPolicy::default());
     let (mut client, forged) = (Client::new(), forged());
     let open = |client: &Client, key: &SecretString| {
-        authenticator.open(key, &host(), now(), client.failures())
+        authenticator.open(key.expose_secret(), &host(), now(), client.failures())
     };
     let count_opened = |client: &Client| {
         let mut opened = 0;
@@ -389,7 +389,9 @@ fn of_ten_thousand_forged_keys_sixty_a_minute_are_opened() {
 fn keys_that_open_count_as_no_failure_and_those_that_break_a_rule_do() {
     let authenticator = authenticator(MintPolicy::default());
     let client = Client::new();
-    let open = |key: &SecretString| authenticator.open(key, &host(), now(), client.failures());
+    let open = |key: &SecretString| {
+        authenticator.open(key.expose_secret(), &host(), now(), client.failures())
+    };
     let good = seal_for_a_day(&json!({}));
     let too_long = seal(&json!({}), ValidityPeriod::new(now(), 2 * DAY));
     let malformed = SecretString::from("aisbreaker_".to_owned() + &"x".repeat(300));
