@@ -83,8 +83,11 @@ fn model(body: &[u8], found: &Members<'_>) -> Result<Option<BodyModel>, InvalidR
     let Some(raw) = found.model else {
         return Ok(None);
     };
-    let name: Option<Text<'_>> = serde_json::from_str(raw)
-        .map_err(|_other_type| InvalidRequest::new("model", "must be a string"))?;
+    let name = match plain_string(raw) {
+        Some(name) => Some(Text(name.into())),
+        None => serde_json::from_str(raw)
+            .map_err(|_other_type| InvalidRequest::new("model", "must be a string"))?,
+    };
     let Some(Text(name)) = name else {
         return Ok(None);
     };
@@ -99,6 +102,15 @@ fn model(body: &[u8], found: &Members<'_>) -> Result<Option<BodyModel>, InvalidR
         other_models: found.other_models,
         ..model
     }))
+}
+
+/// Returns the text of a valid JSON string without escapes.
+fn plain_string(raw: &str) -> Option<&str> {
+    let text = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if text.contains('\\') {
+        return None;
+    }
+    Some(text)
 }
 
 /// Which members are looked for. A constant, so that a search for the model costs no more than that.

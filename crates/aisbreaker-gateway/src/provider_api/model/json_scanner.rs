@@ -208,10 +208,7 @@ impl<'a> JsonScanner<'a> {
             let length = memchr::memchr2(b'"', b'\\', rest)?;
             let (plain, marked) = rest.split_at_checked(length)?;
             // Not the short-circuiting `any`, which would look at one byte at a time.
-            if plain
-                .iter()
-                .fold(false, |found, byte| found | (*byte < b' '))
-            {
+            if plain.iter().fold(b' ', |least, byte| least.min(*byte)) < b' ' {
                 return None;
             }
             match marked {
