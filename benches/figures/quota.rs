@@ -50,7 +50,7 @@ fn design_rows() -> Vec<Measurement> {
         Measurement::ratio(
             "12 limits, two threads on one key: CPU / governor, one limit",
             "ns",
-            3.0,
+            2.0,
             || {
                 (
                     two_threads_of_ours(|| || 1),
