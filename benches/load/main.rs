@@ -19,6 +19,7 @@
 mod bare_proxy;
 mod closed_loop;
 mod gateways;
+mod goal;
 mod goals;
 mod latency;
 mod machine;
@@ -29,6 +30,7 @@ mod provider;
 mod report;
 mod response;
 mod scenarios;
+mod split;
 mod target;
 
 use std::{

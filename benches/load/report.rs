@@ -3,6 +3,7 @@
 
 mod gateways;
 mod sections;
+mod split;
 
 use std::{
     fs,

@@ -13,8 +13,9 @@ use crate::{
     closed_loop::{ClosedLoop, WriteNumber},
     goals::Measured,
     machine::Machine,
-    measure::{ClosedRun, Comparison, progress, run_open_loop},
-    target::{Setup, Target, behind_proxy, dummy_and_constant, set_client},
+    measure::{ClosedRun, Comparison, Pair, Sample, progress, run_open_loop},
+    split::Split,
+    target::{self, Setup, Target, behind_proxy, dummy_and_constant, set_client},
 };
 
 /// What is measured, how long and how often.
@@ -34,6 +35,9 @@ pub(crate) struct PartResult {
     pub(crate) memory: Vec<(f64, f64)>,
     /// Bytes per open stream: of the server, and of the bare proxy.
     pub(crate) bytes_per_stream: Option<(f64, f64)>,
+    /// How the CPU time of a JSON call is split: that of the server, and of the bare proxy.
+    #[serde(default)]
+    pub(crate) split: Option<[Split; 2]>,
     /// Rows that the program `figures` has measured.
     pub(crate) figures: Vec<Measured>,
     /// When and where it was measured.
@@ -44,13 +48,16 @@ pub(crate) struct PartResult {
 pub(crate) type Part = (&'static str, fn(&Plan) -> PartResult);
 
 /// All parts, in the order of the report.
-pub(crate) const ALL: [Part; 10] = [
+pub(crate) const ALL: [Part; 13] = [
+    ("idle", idle),
     ("json", json),
+    ("split", split),
     ("streams", streams),
     ("first-byte", first_byte),
     ("steady", steady),
     ("busy", busy),
     ("dummy", dummy),
+    ("process", process),
     ("connections", connections),
     ("open-streams", open_streams),
     ("clients", clients),
@@ -59,6 +66,9 @@ pub(crate) const ALL: [Part; 10] = [
 
 /// The part that another program measures, and that program.
 pub(crate) const FIGURES: &str = "figures";
+
+/// By how much longer the run is over which a process is sampled.
+const SPLIT_TIMES: u32 = 5;
 
 /// The most calls in flight, however many connections there are.
 const MAX_IN_FLIGHT: usize = 1_000;
@@ -80,6 +90,32 @@ fn result(comparisons: impl IntoIterator<Item = Comparison>) -> PartResult {
     }
 }
 
+/// Memory of processes that have started and got no request yet.
+fn idle(plan: &Plan) -> PartResult {
+    const SETTLED: Duration = Duration::from_millis(500);
+    let provider = target::provider(ReplyOptions::default());
+    let mut rounds = Vec::new();
+    for _ in 0..plan.rounds {
+        let ours = target::server(&plan.server, &[]);
+        let bare_proxy = target::bare_proxy(provider.address());
+        std::thread::sleep(SETTLED);
+        let [ours, other] = [ours, bare_proxy].map(|process| Sample {
+            resident: process.resident_bytes() / 1e6,
+            ..Sample::default()
+        });
+        rounds.push(Pair { ours, other });
+    }
+    let comparison = Comparison {
+        name: "idle".to_owned(),
+        rounds,
+        ours: Vec::new(),
+        other: Vec::new(),
+    };
+    let idle = comparison.ours(|sample| sample.resident).median;
+    progress(&format!("idle: {idle:.1} MB\n"));
+    result([comparison])
+}
+
 fn json(plan: &Plan) -> PartResult {
     result([compare(
         "JSON",
@@ -87,6 +123,23 @@ fn json(plan: &Plan) -> PartResult {
         ReplyOptions::default(),
         ClosedRun::new(64, plan.time),
     )])
+}
+
+/// How a JSON call spends its time: one long run of each.
+fn split(plan: &Plan) -> PartResult {
+    let setup = Setup::start(&plan.server, ReplyOptions::default());
+    let closed = ClosedRun::new(64, plan.time * SPLIT_TIMES);
+    let measured = |name: &str, target: &Target| {
+        progress(&format!("split, {name}: "));
+        Split::measure(target, closed)
+    };
+    PartResult {
+        split: Some([
+            measured("aisbreaker", &setup.ours),
+            measured("bare proxy", &setup.bare_proxy),
+        ]),
+        ..PartResult::default()
+    }
 }
 
 fn streams(plan: &Plan) -> PartResult {
@@ -170,6 +223,18 @@ fn dummy(plan: &Plan) -> PartResult {
         (&ours, &constant),
         plan.rounds,
         |target| closed.run(target, None),
+    )])
+}
+
+fn process(plan: &Plan) -> PartResult {
+    let setup = Setup::for_process(&plan.server);
+    let closed = ClosedRun::new(64, plan.time);
+    let targets = (&setup.ours, &setup.bare_proxy);
+    result([Comparison::measure(
+        "process",
+        targets,
+        plan.rounds,
+        |target| closed.run(target, Some(&setup.provider)),
     )])
 }
 

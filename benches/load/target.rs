@@ -1,20 +1,25 @@
 //! The processes that are measured, and their requests.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
     process::Command,
+    thread,
 };
 
 use aisbreaker_benches::{
     calls,
-    gateway::{DUMMY_REQUEST, UNLIMITED, chat_body, chat_mint_request},
+    gateway::{DUMMY_REQUEST, UNLIMITED, chat_body, chat_mint_request, process_body},
     process::Process,
-    provider::ReplyOptions,
+    provider::{ReplyOptions, json_response, request_length},
 };
 
 /// The secret of the provider.
 pub(crate) const PLAIN_SECRET: &str = "sk_vector_openai_key";
+
+/// The path of a chat request to the provider.
+const CHAT_PATH: &str = "/v1/chat/completions";
 
 /// A server process and the request that is sent to it.
 pub(crate) struct Target {
@@ -45,6 +50,65 @@ impl Setup {
             bare_proxy,
         }
     }
+
+    /// Starts all of them for a call of `process`, which the server translates for the provider.
+    /// The bare proxy gets a request to that provider, with the body that the server sends to it.
+    pub(crate) fn for_process(path: &Path) -> Self {
+        let provider = provider(ReplyOptions::default());
+        let process = server(path, &[]);
+        let key = openai_key(process.address(), provider.address());
+        let bare_proxy = Target {
+            process: bare_proxy(provider.address()),
+            request: post(
+                &format!("authorization: Bearer {key}\r\n"),
+                CHAT_PATH,
+                &translated_body(process.address()),
+            ),
+        };
+        let request = calls::request(&key, &process_body());
+        Self {
+            provider,
+            ours: Target { process, request },
+            bare_proxy,
+        }
+    }
+}
+
+/// Mints a key whose OpenAI secret is for the provider at this address.
+fn openai_key(server: SocketAddr, provider: SocketAddr) -> String {
+    calls::mint_with(server, &chat_mint_request(&format!("http://{provider}")))
+}
+
+/// Returns the body of the request that the server sends to a provider for [`process_body`].
+fn translated_body(server: SocketAddr) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let key = openai_key(server, listener.local_addr().expect("it is bound"));
+    let request = calls::request(&key, &process_body());
+    thread::scope(|scope| {
+        let provider = scope.spawn(|| receive_body(&listener));
+        let request = str::from_utf8(&request).expect("it is text");
+        let response = calls::exchange(server, request);
+        assert!(response.contains("\"outputs\""), "{response}");
+        provider.join().expect("it does not panic")
+    })
+}
+
+/// Returns the body of the first request, and replies to it.
+fn receive_body(listener: &TcpListener) -> String {
+    let (mut stream, _) = listener.accept().expect("the server connects");
+    let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
+    while request_length(&received).is_none() {
+        let read = stream.read(&mut buffer).expect("it can be read");
+        assert!(read > 0, "the server closed the connection");
+        received.extend_from_slice(&buffer[..read]);
+    }
+    let response = json_response();
+    stream
+        .write_all(response.as_bytes())
+        .expect("the server reads");
+    let request = String::from_utf8(received).expect("it is text");
+    let (_, body) = request.split_once("\r\n\r\n").expect("it has a body");
+    body.to_owned()
 }
 
 /// Starts a provider that replies like this.
@@ -83,21 +147,15 @@ pub(crate) fn server(server: &Path, more: &[(&str, &str)]) -> Process {
     ];
     environment.extend_from_slice(more);
     let (process, mut log) = Process::start(server, &environment);
-    std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+    thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
     process
 }
 
 /// Starts the server with a request whose key has a secret for this provider.
 pub(crate) fn ours(path: &Path, provider: SocketAddr) -> Target {
     let process = server(path, &[]);
-    let key = calls::mint_with(
-        process.address(),
-        &chat_mint_request(&format!("http://{provider}")),
-    );
-    let request = chat_request(
-        &format!("authorization: Bearer {key}\r\n"),
-        "/v1/chat/completions",
-    );
+    let key = openai_key(process.address(), provider);
+    let request = chat_request(&format!("authorization: Bearer {key}\r\n"), CHAT_PATH);
     Target { process, request }
 }
 
@@ -105,13 +163,17 @@ pub(crate) fn ours(path: &Path, provider: SocketAddr) -> Target {
 pub(crate) fn plain_request() -> Vec<u8> {
     chat_request(
         &format!("authorization: Bearer {PLAIN_SECRET}\r\n"),
-        "/v1/chat/completions",
+        CHAT_PATH,
     )
 }
 
 /// Returns a chat request of 1 kB with these further header fields.
 pub(crate) fn chat_request(fields: &str, path: &str) -> Vec<u8> {
-    let body = chat_body(false);
+    post(fields, path, &chat_body(false))
+}
+
+/// Returns a request with these further header fields and this JSON body.
+fn post(fields: &str, path: &str, body: &str) -> Vec<u8> {
     format!(
         "POST {path} HTTP/1.1\r\nhost: localhost\r\n{fields}content-type: application/json\r\n\
          accept: application/json\r\n\

@@ -43,7 +43,8 @@ pub fn public_key(address: SocketAddr) -> SealingPublicKey {
 }
 
 /// Sends a request on a new connection and returns the body of the response.
-fn exchange(address: SocketAddr, request: &str) -> String {
+#[must_use]
+pub fn exchange(address: SocketAddr, request: &str) -> String {
     let mut socket = TcpStream::connect(address).expect("it accepts");
     socket
         .write_all(request.as_bytes())

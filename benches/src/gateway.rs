@@ -51,10 +51,24 @@ pub fn chat_mint_request(provider: &str) -> String {
     request.to_string()
 }
 
+/// Returns the message of a chat, almost 1 kB long.
+fn message() -> String {
+    "How does a sliding window count requests? ".repeat(22)
+}
+
+/// Returns the body of a `process` request to `chat:openai.com`, 1 kB long.
+#[must_use]
+pub fn process_body() -> String {
+    let text = message();
+    format!(
+        r#"{{"service":{{"serviceId":"chat:openai.com"}},"request":{{"inputs":[{{"text":{{"role":"user","content":"{text}"}}}}]}}}}"#
+    )
+}
+
 /// Returns the body of a chat request, 1 kB long.
 #[must_use]
 pub fn chat_body(is_streamed: bool) -> String {
-    let text = "How does a sliding window count requests? ".repeat(22);
+    let text = message();
     let stream = if is_streamed { r#","stream":true"# } else { "" };
     format!(
         r#"{{"model":"gpt-4o-mini","messages":[{{"role":"user","content":"{text}"}}]{stream}}}"#

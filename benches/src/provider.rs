@@ -67,7 +67,8 @@ pub async fn serve_connection(
 }
 
 /// Returns the length of the first request if it is complete.
-fn request_length(received: &[u8]) -> Option<usize> {
+#[must_use]
+pub fn request_length(received: &[u8]) -> Option<usize> {
     let head_length = memmem::find(received, b"\r\n\r\n")? + 4;
     let head = received.get(..head_length)?;
     let name = b"content-length:";
@@ -86,7 +87,9 @@ fn request_length(received: &[u8]) -> Option<usize> {
     (received.len() >= length).then_some(length)
 }
 
-fn json_response() -> String {
+/// Returns the whole response of a provider that replies with JSON.
+#[must_use]
+pub fn json_response() -> String {
     let text = "Sliding windows count what happened lately. ".repeat(15);
     let body = format!(
         r#"{{"id":"chatcmpl-0123456789","object":"chat.completion","created":1764072000,"model":"gpt-4o-mini-2024-07-18","choices":[{{"index":0,"message":{{"role":"assistant","content":"{text}","refusal":null}},"logprobs":null,"finish_reason":"stop"}}],"usage":{{"prompt_tokens":180,"completion_tokens":135,"total_tokens":315}}}}"#

@@ -4,6 +4,7 @@ use std::{fmt::Write as _, path::Path};
 
 use aisbreaker_benches::plot::{self, Labels, Line, LineColor};
 
+use super::split;
 use crate::{
     goals,
     measure::{Comparison, Figure, Spread},
@@ -18,20 +19,28 @@ pub(super) struct Section {
 }
 
 /// The sections, in the order of the report.
-pub(super) const ALL: [Section; 4] = [
+pub(super) const ALL: [Section; 5] = [
     Section {
         name: "design",
         parts: &[
+            "idle",
             "json",
             "streams",
             "first-byte",
             "steady",
             "busy",
             "dummy",
+            "process",
+            "open-streams",
             "clients",
             "figures",
         ],
         write: |results, _| goals::table(results),
+    },
+    Section {
+        name: "split",
+        parts: &["split"],
+        write: |results, _| split::section(results.of("split").split.as_ref()),
     },
     Section {
         name: "response-times",
