@@ -31,8 +31,15 @@ const MIN_STRIPES: usize = 64;
 /// Tables with less capacity than this are not worth shrinking.
 const SMALL_TABLE: usize = 64;
 
-/// How often a thread retries a lock before it sleeps.
-const SPINS_BEFORE_SLEEP: u32 = 100;
+/// How long a thread that finds a lock taken pauses before it retries, in hints to the processor:
+/// about as long as a decision takes.
+const FIRST_PAUSES: u32 = 2;
+
+/// The longest that it pauses between two retries.
+const MOST_PAUSES: u32 = 64;
+
+/// How often it retries before it sleeps.
+const RETRIES_BEFORE_SLEEP: u32 = 12;
 
 /// Keys and their cells.
 type Keys<K, L> = HashTable<(K, <L as Counting<<L as Policy>::Window>>::Cell)>;
@@ -288,14 +295,22 @@ impl<K: Eq + Hash, L: Policy> Table<K, L> {
 
 /// Waits for a lock that another thread holds. A decision is shorter than putting a thread to sleep
 /// and waking it, so this spins for as long as some decisions take before it sleeps.
+///
+/// Each pause is twice as long as the one before. Under contention the holder thus makes several
+/// decisions with the counters in its caches, where every retry would take the lock's cache line
+/// from it, and every decision of another thread all of them.
 #[cold]
 #[inline(never)]
 fn spin_then_lock<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    for _ in 0..SPINS_BEFORE_SLEEP {
-        spin_loop();
+    let mut pauses = FIRST_PAUSES;
+    for _ in 0..RETRIES_BEFORE_SLEEP {
+        for _ in 0..pauses {
+            spin_loop();
+        }
         if let Some(guard) = lock.try_write() {
             return guard;
         }
+        pauses = pauses.saturating_mul(2).min(MOST_PAUSES);
     }
     lock.write()
 }
