@@ -245,7 +245,7 @@ impl<'a, K: Clone + Eq + Hash, L: Policy, const N: usize> Decision<'a, K, L, N> 
                     limit,
                 })
             }
-            Violation::Exceeded(exceeded) => exceeded.refusal(charges, self.standings()),
+            Violation::Exceeded(exceeded) => Some(exceeded.refusal(self.standings())),
         }
     }
 

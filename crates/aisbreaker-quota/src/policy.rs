@@ -74,7 +74,7 @@ pub(crate) trait Counting<W>: Copy + Debug + Eq {
     fn grid(&self) -> Self::Grid;
 
     /// Returns the windows, shortest first.
-    fn windows(&self) -> impl Iterator<Item = W>;
+    fn windows(&self) -> impl DoubleEndedIterator<Item = W>;
 
     /// Returns the limit for a window.
     fn limit(&self, window: W) -> NonZeroU32;
@@ -135,6 +135,9 @@ pub(crate) trait CounterCell<W>: Clone + Debug {
 
     /// Returns the first tick at which at least `amount` of what `window` counts now has expired.
     fn clears_at(&self, amount: u64, window: W) -> u64;
+
+    /// Returns the first tick at which all of what `window` counts now has expired, or a later one.
+    fn clears_by(&self, window: W) -> u64;
 
     /// Reports whether nothing in the counter can still count at `now`, so that it equals a fresh
     /// one.

@@ -41,7 +41,7 @@ impl Counting<Window> for Limits {
     fn grid(&self) {}
 
     #[inline]
-    fn windows(&self) -> impl Iterator<Item = Window> {
+    fn windows(&self) -> impl DoubleEndedIterator<Item = Window> {
         Window::ALL.into_iter()
     }
 
@@ -131,6 +131,11 @@ impl CounterCell<Window> for Cell {
 
     fn clears_at(&self, amount: u64, window: Window) -> u64 {
         self.clears_at(amount, window)
+    }
+
+    #[inline]
+    fn clears_by(&self, window: Window) -> u64 {
+        slots::expiry(coarse(self.last(), window), window)
     }
 
     fn is_idle(&self, now: u32) -> bool {

@@ -3,7 +3,7 @@
 
 use std::hash::Hash;
 
-use super::violation::{Violation, find_violation};
+use super::violation::ExceededLimit;
 use crate::charge::Charge;
 use crate::outcome::Refusal;
 use crate::policy::{CounterCell, Policy};
@@ -49,7 +49,7 @@ pub(crate) fn lock_and_charge<K: Eq + Hash, L: Policy, const N: usize>(
 }
 
 /// Refuses a request because a limit has too little left. Returns `None` unless that is so, and
-/// each key is tracked and named once.
+/// each key is tracked and named once. The caller has checked that no limit is below `weight`.
 pub(crate) fn refuse_tracked<K: Eq + Hash, L: Policy, const N: usize>(
     locked: &mut Locked<'_, K, L, N>,
     charges: &[Charge<K, L>; N],
@@ -59,30 +59,55 @@ pub(crate) fn refuse_tracked<K: Eq + Hash, L: Policy, const N: usize>(
     if locked.may_have_duplicates() {
         return None;
     }
-    let (tick, mut used, mut states) = (L::tick(now), [L::ZERO; N], [L::UNUSED; N]);
-    for (((index, charge), used), state) in
-        charges.iter().enumerate().zip(&mut used).zip(&mut states)
-    {
+    let (tick, mut worst, mut states) = (L::tick(now), None, [L::UNUSED; N]);
+    for ((index, charge), state) in charges.iter().enumerate().zip(&mut states) {
         let cell = locked.cell(index, charge)?;
         cell.advance(tick);
-        *used = cell.used();
-        *state = cell.state(*used);
+        let used = cell.used();
+        *state = cell.state(used);
+        worst = worst_exceeded(worst, (index, charge), cell, used, weight);
     }
-    let clears_at = |index: usize, excess, window| {
-        let Some(charge) = charges.get(index) else {
-            return 0;
+    Some(worst?.refusal(Standings::new(now, charges, states)))
+}
+
+/// Returns the worse of `worst` and what `charge` at `index` exceeds of its counter: the limit
+/// with the longest wait, as [`find_violation`](super::find_violation) does.
+///
+/// The windows are gone through from the longest, which has the longest wait as a rule, so that the
+/// others need only a look at the latest that they may clear.
+#[inline]
+fn worst_exceeded<K, L: Policy>(
+    mut worst: Option<ExceededLimit<L::Window>>,
+    (index, charge): (usize, &Charge<K, L>),
+    cell: &L::Cell,
+    used: L::Totals,
+    weight: u32,
+) -> Option<ExceededLimit<L::Window>> {
+    for window in charge.limits.windows().rev() {
+        let (limit, used) = (charge.limits.limit(window), L::pick(window, used));
+        let needed = u64::from(used).saturating_add(u64::from(weight));
+        let excess = needed.saturating_sub(limit.get().into());
+        // Of equal waits, the first charge counts, and of its windows the shortest.
+        let is_worse = |tick: u64| {
+            worst.is_none_or(|worst| {
+                tick > worst.clears_at || (tick == worst.clears_at && index <= worst.charge)
+            })
         };
-        match locked.cell(index, charge) {
-            Some(cell) => cell.clears_at(excess, window),
-            None => 0,
+        if excess == 0 || !is_worse(cell.clears_by(window)) {
+            continue;
         }
-    };
-    match find_violation(charges, &[u64::from(weight); N], &used, clears_at)? {
-        Violation::Exceeded(exceeded) => {
-            exceeded.refusal(charges, Standings::new(now, charges, states))
+        let clears_at = cell.clears_at(excess, window);
+        if is_worse(clears_at) {
+            worst = Some(ExceededLimit {
+                charge: index,
+                window,
+                limit,
+                remaining: limit.get().saturating_sub(used),
+                clears_at,
+            });
         }
-        Violation::TooHeavy { .. } => None,
     }
+    worst
 }
 
 /// Undoes the charges of the first `charged` visits.
@@ -105,3 +130,6 @@ fn undo_charges<K: Eq + Hash, L: Policy, const N: usize>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

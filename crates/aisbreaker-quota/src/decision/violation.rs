@@ -1,5 +1,7 @@
 //! Which limit a request violates.
 
+use std::num::NonZeroU32;
+
 use crate::charge::Charge;
 use crate::outcome::Refusal;
 use crate::policy::Policy;
@@ -14,9 +16,11 @@ pub(crate) enum Violation<W> {
 }
 
 /// A limit with too little left.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct ExceededLimit<W> {
     pub(crate) charge: usize,
     pub(crate) window: W,
+    pub(crate) limit: NonZeroU32,
     pub(crate) remaining: u32,
     /// The first tick at which it has enough left.
     pub(crate) clears_at: u64,
@@ -24,24 +28,24 @@ pub(crate) struct ExceededLimit<W> {
 
 impl<W: Copy> ExceededLimit<W> {
     /// Builds the refusal for this limit.
-    pub(crate) fn refusal<K, L: Policy<Window = W>, const N: usize>(
+    #[inline]
+    pub(crate) fn refusal<L: Policy<Window = W>, const N: usize>(
         self,
-        charges: &[Charge<K, L>; N],
         standings: Standings<N, L>,
-    ) -> Option<Refusal<N, L>> {
-        let limit = charges.get(self.charge)?.limits.limit(self.window);
-        Some(Refusal::Exceeded {
+    ) -> Refusal<N, L> {
+        Refusal::Exceeded {
             charge: self.charge,
             window: self.window,
-            limit,
+            limit: self.limit,
             remaining: self.remaining,
             retry_after: L::until(standings.now, self.clears_at),
             standings,
-        })
+        }
     }
 }
 
-/// Returns why counters that count `used` cannot take what the request needs; `None` if they can.
+/// Returns why counters that count `used` cannot take what the request needs; `None` if they can. Of
+/// limits with equal waits, it is the one of the first charge, and of its shortest window.
 ///
 /// `needed` has for each charge what it needs of its counter. `clears_at` takes the index of a
 /// charge, an amount and a window, and returns the first tick at which that much of what the counter
@@ -55,15 +59,15 @@ pub(crate) fn find_violation<K, L: Policy, const N: usize>(
     let mut worst: Option<ExceededLimit<L::Window>> = None;
     for (((index, charge), totals), needed) in charges.iter().enumerate().zip(used).zip(needed) {
         for window in charge.limits.windows() {
-            let limit = u64::from(charge.limits.limit(window).get());
+            let limit = charge.limits.limit(window);
             let used = L::pick(window, *totals);
             let excess = u64::from(used)
                 .saturating_add(*needed)
-                .saturating_sub(limit);
+                .saturating_sub(limit.get().into());
             if excess == 0 {
                 continue;
             }
-            if *needed > limit {
+            if *needed > u64::from(limit.get()) {
                 return Some(Violation::TooHeavy {
                     charge: index,
                     window,
@@ -71,11 +75,11 @@ pub(crate) fn find_violation<K, L: Policy, const N: usize>(
             }
             let tick = clears_at(index, excess, window);
             if worst.as_ref().is_none_or(|worst| tick > worst.clears_at) {
-                let remaining = charge.limits.limit(window).get().saturating_sub(used);
                 worst = Some(ExceededLimit {
                     charge: index,
                     window,
-                    remaining,
+                    limit,
+                    remaining: limit.get().saturating_sub(used),
                     clears_at: tick,
                 });
             }

@@ -246,6 +246,10 @@ impl CounterCell<Duration> for RateCell {
         self.expiry(newest)
     }
 
+    fn clears_by(&self, _window: Duration) -> u64 {
+        self.expiry(low_bits(self.last_slot()))
+    }
+
     fn is_idle(&self, now: u64) -> bool {
         let passed = slot_of(now, self.window_millis).saturating_sub(self.last_slot());
         passed > u64::from(REACH)

@@ -48,7 +48,7 @@ impl Counting<Duration> for Rate {
     }
 
     #[inline]
-    fn windows(&self) -> impl Iterator<Item = Duration> {
+    fn windows(&self) -> impl DoubleEndedIterator<Item = Duration> {
         iter::once(self.window())
     }
 

@@ -134,7 +134,7 @@ fn read_refused<K, const N: usize>(
     )?;
     match violation {
         Violation::Exceeded(exceeded) => {
-            let refusal = exceeded.refusal(charges, standings(&cells, keys, charges, now)?)?;
+            let refusal = exceeded.refusal(standings(&cells, keys, charges, now)?);
             Some(ChargeReply::Refused(refusal))
         }
         // Such a request is never sent.

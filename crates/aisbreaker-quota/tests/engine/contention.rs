@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use aisbreaker_quota::{Charge, Engine, Limits, Window};
+use aisbreaker_quota::{Charge, Engine, Limits, Refusal, Window};
 
 use crate::oracle::{at, number, some_instant as epoch};
 
@@ -79,4 +79,52 @@ fn threads_with_new_keys_stay_within_the_capacity() {
         100 + 3,
         "one for each tracked key, three for all others together"
     );
+}
+
+/// Every refusal of threads on one key undoes what it charged to the counters before the limit, and
+/// no thread sees that.
+#[test]
+fn threads_on_one_key_are_admitted_exactly_the_limit() {
+    let (epoch, limit, threads, calls) = (epoch(), 2_000, 8, 1_000);
+    let engine = Engine::with_shard_by(epoch, 1_000, |(_, client): &(u32, u64)| *client);
+    let (admitted, wide) = (AtomicU32::new(0), Limits::per_day(1_000_000));
+    let charges = [
+        Charge::new((0, 7), wide),
+        Charge::new((1, 7), wide),
+        Charge::shared((1, 0), Limits::per_hour(limit)),
+        Charge::shared((0, 0), wide),
+    ];
+
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                for _ in 0..calls {
+                    let standings = match engine.charge(&charges, number(1), epoch) {
+                        Ok(allowed) => {
+                            admitted.fetch_add(1, Ordering::Relaxed);
+                            *allowed.standings()
+                        }
+                        Err(Refusal::Exceeded {
+                            charge, standings, ..
+                        }) => {
+                            assert_eq!(charge, 2);
+                            standings
+                        }
+                        Err(refusal) => panic!("{refusal:?}"),
+                    };
+                    let used = [0, 1, 2, 3].map(|index| {
+                        let hour = standings.of(index, Window::Hour).unwrap();
+                        hour.limit.get() - hour.remaining
+                    });
+                    assert_eq!(used, [used[2]; 4], "counters charged together differ");
+                }
+            });
+        }
+    });
+
+    assert_eq!(admitted.into_inner(), limit);
+    for (index, counter) in charges.into_iter().enumerate() {
+        let hour = engine.peek(&[counter], epoch).of(0, Window::Hour).unwrap();
+        assert_eq!(hour.limit.get() - hour.remaining, limit, "{index}");
+    }
 }
