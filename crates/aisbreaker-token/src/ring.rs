@@ -132,6 +132,10 @@ impl KeyRing {
 
     /// Returns the server key whose API keys have this header.
     pub(crate) fn find(&self, header: &Header) -> Option<&RingKey> {
+        // Most keys name the sealing key, and a comparison is cheaper than a hash.
+        if *header == self.sealing.header {
+            return Some(&self.sealing);
+        }
         self.opening.get(header).map(Arc::as_ref)
     }
 
