@@ -370,6 +370,13 @@ struct AuthenticClaims {
     json: Zeroizing<Vec<u8>>,
 }
 
+impl Drop for AuthenticClaims {
+    fn drop(&mut self) {
+        // `Zeroizing` wipes elements one by one, but the rest of the capacity at once.
+        self.json.clear();
+    }
+}
+
 impl AuthenticClaims {
     /// Validates the claims and returns the payload.
     ///
