@@ -13,7 +13,7 @@ use aisbreaker_benches::{
     provider::ReplyOptions,
 };
 use aisbreaker_quota::{Charge, Engine, Limits};
-use aisbreaker_token::{Grant, ValidityPeriod};
+use aisbreaker_token::ValidityPeriod;
 use clap::ValueEnum;
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -90,7 +90,7 @@ fn open(calls: u32) {
         .expect("it is sealed");
     for _ in 0..calls {
         let opened = ring
-            .open::<Grant>(black_box(key.expose()), &host, now)
+            .open_grant(black_box(key.expose()), &host, now)
             .expect("it opens");
         black_box(opened);
     }

@@ -5,6 +5,7 @@
 
 mod ancestor;
 mod budgets;
+mod canonical;
 mod grant;
 mod lenient;
 mod model_alias;
@@ -18,8 +19,8 @@ mod validity;
 use std::fmt;
 
 use serde::{
-    Deserialize, Deserializer as _,
-    de::{IgnoredAny, MapAccess, Visitor},
+    Deserializer as _,
+    de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor},
 };
 
 use crate::{error::SealError, format::Version, json_str::JsonStr};
@@ -39,7 +40,7 @@ pub(crate) use validity::Validity;
 /// Parses claims with a payload of type `P`.
 ///
 /// On an error, `registered` holds the claims read so far.
-pub(crate) fn parse<'de, P: Deserialize<'de>>(
+pub(crate) fn parse<'de, P: DeserializeOwned>(
     json: &'de str,
     registered: &mut RegisteredClaims<'de>,
 ) -> Result<P, serde_json::Error> {
@@ -48,6 +49,22 @@ pub(crate) fn parse<'de, P: Deserialize<'de>>(
     let payload = P::deserialize(members)?;
     deserializer.end()?;
     Ok(payload)
+}
+
+/// Parses claims with a grant. Those that a server sealed take a fraction of the time of others.
+///
+/// On an error, `registered` holds the claims read so far.
+pub(crate) fn parse_grant<'de>(
+    json: &'de str,
+    registered: &mut RegisteredClaims<'de>,
+) -> Result<Grant, serde_json::Error> {
+    if registered.version == Version::V2
+        && let Some((claims, grant)) = canonical::read(json)
+    {
+        *registered = claims;
+        return Ok(grant);
+    }
+    parse(json, registered)
 }
 
 /// Checks that a payload is a JSON object without members named like a registered claim.

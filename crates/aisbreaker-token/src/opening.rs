@@ -170,7 +170,7 @@ impl KeyRing {
         host: &Host,
         now: SystemTime,
     ) -> Result<Opened<P>, OpenError> {
-        let opened = self.open_as::<P, P>(key, host, now)?;
+        let opened = self.open_as::<P, P>(claims::parse, key, host, now)?;
         #[cfg(feature = "ecdh-es")]
         opened.refuse_parent()?;
         Ok(opened)
@@ -235,12 +235,13 @@ impl KeyRing {
         host: &Host,
         now: SystemTime,
     ) -> Result<Opened<Grant>, OpenError> {
-        self.open_as::<Grant, LenientGrant>(key, host, now)
+        self.open_as::<Grant, LenientGrant>(claims::parse_grant, key, host, now)
     }
 
     /// Opens a key with a payload of type `P`, or of type `Lenient` if it is a legacy key.
-    fn open_as<P: DeserializeOwned, Lenient: DeserializeOwned + Into<P>>(
+    fn open_as<P, Lenient: DeserializeOwned + Into<P>>(
         &self,
+        parse: ParsePayload<P>,
         key: &str,
         host: &Host,
         now: SystemTime,
@@ -258,7 +259,8 @@ impl KeyRing {
                 server_key: None,
                 json: legacy::decrypt(&self.legacy, rest)?,
             };
-            let opened = authentic.open(|_| Ok(KeyId::digest_of(key)), host, now)?;
+            let key_id = |_: &RegisteredClaims<'_>| Ok(KeyId::digest_of(key));
+            let opened = authentic.open(claims::parse::<Lenient>, key_id, host, now)?;
             return Ok(opened.map(Lenient::into));
         }
         let Some((header, rest)) = text.as_bytes().split_first_chunk::<{ header::CHARS }>() else {
@@ -267,7 +269,7 @@ impl KeyRing {
         let Some(server_key) = self.find(header) else {
             #[cfg(feature = "ecdh-es")]
             if self.opens_offline_keys && !header::begins(header) {
-                return self.open_offline::<P, Lenient>((key, text), host, now);
+                return self.open_offline::<P, Lenient>(parse, (key, text), host, now);
             }
             return Err(refuse_header(header));
         };
@@ -276,7 +278,7 @@ impl KeyRing {
             server_key: Some(server_key.id()),
             json: decrypt(server_key, rest)?,
         };
-        let outcome = authentic.open(|registered| registered.key_id(), host, now);
+        let outcome = authentic.open(parse, |registered| registered.key_id(), host, now);
         authentic.name_unknown_member::<P, Lenient>(outcome)
     }
 }
@@ -313,8 +315,9 @@ impl<P> Opened<P> {
 #[cfg(feature = "ecdh-es")]
 impl KeyRing {
     /// Opens an offline key. `text` is the key without the prefix.
-    fn open_offline<P: DeserializeOwned, Lenient: DeserializeOwned>(
+    fn open_offline<P, Lenient: DeserializeOwned>(
         &self,
+        parse: ParsePayload<P>,
         (key, text): (&str, &str),
         host: &Host,
         now: SystemTime,
@@ -326,7 +329,7 @@ impl KeyRing {
             json: offline::decrypt(unopened)?,
         };
         // Not the `jti`, since a sealer could take that of another key.
-        let outcome = authentic.open(|_| Ok(KeyId::digest_of(key)), host, now);
+        let outcome = authentic.open(parse, |_| Ok(KeyId::digest_of(key)), host, now);
         authentic.name_unknown_member::<P, Lenient>(outcome)
     }
 }
@@ -363,6 +366,10 @@ fn decrypt(key: &RingKey, text: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> 
     }
 }
 
+/// Parses claims with a payload of type `P`, as [`claims::parse`] does.
+type ParsePayload<P> =
+    for<'de> fn(&'de str, &mut RegisteredClaims<'de>) -> Result<P, serde_json::Error>;
+
 /// The decrypted claims of an authentic key, not validated yet.
 struct AuthenticClaims {
     version: Version,
@@ -382,8 +389,9 @@ impl AuthenticClaims {
     ///
     /// The registered claims and the payload are parsed in one pass. Only if that fails are the
     /// claims parsed again without the payload, so that a fault of the claims takes precedence.
-    fn open<P: DeserializeOwned>(
+    fn open<P>(
         &self,
+        parse: ParsePayload<P>,
         key_id: impl FnOnce(&RegisteredClaims<'_>) -> Result<KeyId, ClaimsFault>,
         host: &Host,
         now: SystemTime,
@@ -395,7 +403,7 @@ impl AuthenticClaims {
         };
 
         let mut registered = RegisteredClaims::new(self.version);
-        let payload = claims::parse::<P>(json, &mut registered);
+        let payload = parse(json, &mut registered);
         if payload.is_err() {
             registered = RegisteredClaims::new(self.version);
             if claims::parse::<IgnoredAny>(json, &mut registered).is_err() {
