@@ -49,7 +49,7 @@ mod url;
 
 pub use self::{
     body::Body,
-    client::{Client, Upgrade, UpgradedStream},
+    client::{Client, PreparedUrl, Upgrade, UpgradedStream},
     error::{CollectError, Failure, Refusal, SendError, Stage, TlsUnavailable},
     headers::{
         API_KEY, X_API_KEY, X_GOOG_API_KEY, has_media_type, is_configurable_header, is_framed,

@@ -19,8 +19,9 @@ pub struct Outgoing {
     pub headers: HeaderMap,
     /// The body.
     pub body: Payload,
-    /// The budget that is charged for the bytes collected of the response.
-    pub budget: MemoryBudget,
+    /// The budget that is charged for the bytes collected of the response; if `None`, one of 512 MiB
+    /// for this request alone.
+    pub budget: Option<MemoryBudget>,
     /// A query (RFC 3986 section 3.4), appended unchanged to the query of the URL.
     pub query: Option<String>,
     /// When the request times out without a response head, if that is before the client's own
@@ -40,7 +41,7 @@ impl Outgoing {
             method,
             headers,
             body: body.into(),
-            budget: MemoryBudget::default(),
+            budget: None,
             query: None,
             deadline: None,
             observer: None,
@@ -64,7 +65,7 @@ impl Outgoing {
     /// one of 512 MiB for this request alone.
     #[must_use]
     pub fn with_budget(mut self, budget: MemoryBudget) -> Self {
-        self.budget = budget;
+        self.budget = Some(budget);
         self
     }
 

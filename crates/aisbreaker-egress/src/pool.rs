@@ -3,7 +3,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Wake, Waker},
     time::Duration,
 };
@@ -38,8 +41,12 @@ pub(crate) struct Pool(Arc<Shared>);
 
 struct Shared {
     timeouts: Timeouts,
-    state: Mutex<State>,
+    /// Those that somebody refers to, and those with an idle connection.
+    origins: Mutex<HashMap<PoolKey, Arc<OriginPool>>>,
+    is_sweeper_running: AtomicBool,
     activity: Arc<Activity>,
+    /// The waker of idle connections.
+    waker: Waker,
 }
 
 /// Notifies the sweeper when a server sends something on an idle connection, or closes it.
@@ -52,11 +59,9 @@ impl Wake for Activity {
     }
 }
 
-#[derive(Default)]
-struct State {
-    /// An origin without a call in progress and without an idle connection has no entry.
-    origins: HashMap<PoolKey, OriginState>,
-    is_sweeper_running: bool,
+struct OriginPool {
+    idle_timeout: Duration,
+    state: Mutex<OriginState>,
 }
 
 #[derive(Default)]
@@ -71,84 +76,110 @@ struct IdleConnection {
     since: Instant,
 }
 
-/// A call in progress. Dropping it ends the call and keeps its connection, if that is reusable.
-pub(crate) struct Lease {
+/// The connections to one origin.
+pub(crate) struct OriginConnections {
     pool: Pool,
     key: PoolKey,
+    /// `None` only while it is dropped.
+    origin: Option<Arc<OriginPool>>,
+}
+
+/// A call in progress. Dropping it ends the call and keeps its connection, if that is reusable.
+pub(crate) struct Lease {
+    connections: Arc<OriginConnections>,
     pub(crate) connection: Option<Connection>,
 }
 
 impl Pool {
     /// Creates a pool that keeps idle connections as long as the timeouts say.
     pub(crate) fn new(timeouts: Timeouts) -> Self {
+        let activity = Arc::<Activity>::default();
         Self(Arc::new(Shared {
             timeouts,
-            state: Mutex::default(),
-            activity: Arc::default(),
+            origins: Mutex::default(),
+            is_sweeper_running: AtomicBool::new(false),
+            waker: Arc::clone(&activity).into(),
+            activity,
         }))
     }
 
-    /// Begins a call, with an idle connection if there is one. Returns `None` if `limit` calls to
-    /// this origin are in progress.
-    pub(crate) fn lease(&self, key: &PoolKey, limit: usize) -> Option<Lease> {
-        let mut state = self.lock();
-        let origin_state = match state.origins.get_mut(key) {
-            Some(origin_state) => origin_state,
-            None => state.origins.entry(key.clone()).or_default(),
-        };
-        if origin_state.calls_in_progress >= limit {
-            if origin_state.is_unused() {
-                state.origins.remove(key);
+    /// Returns the connections to an origin.
+    pub(crate) fn connections(&self, key: PoolKey) -> OriginConnections {
+        let mut origins = self.lock();
+        let origin = match origins.get(&key) {
+            Some(origin) => Arc::clone(origin),
+            None => {
+                let origin = Arc::new(OriginPool {
+                    idle_timeout: self.0.idle_timeout(&key.origin),
+                    state: Mutex::default(),
+                });
+                origins.insert(key.clone(), Arc::clone(&origin));
+                origin
             }
-            return None;
-        }
-        origin_state.calls_in_progress += 1;
-        let connection = self.take_idle(origin_state, &key.origin);
-        drop(state);
-        Some(Lease {
+        };
+        drop(origins);
+        OriginConnections {
             pool: self.clone(),
-            key: key.clone(),
-            connection,
-        })
+            key,
+            origin: Some(origin),
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<PoolKey, Arc<OriginPool>>> {
+        self.0
+            .origins
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Drops idle connections that are too old or closed. Returns whether any are left; if not, the
     /// sweeper counts as stopped.
     fn sweep(&self) -> bool {
-        let (now, waker) = (Instant::now(), self.waker());
+        if self.drop_unusable() {
+            return true;
+        }
+        // Whoever keeps a connection from now on starts another sweeper.
+        self.0.is_sweeper_running.store(false, Ordering::SeqCst);
+        let is_any_idle = self.lock().values().any(|origin| origin.has_idle());
+        is_any_idle && !self.0.is_sweeper_running.swap(true, Ordering::SeqCst)
+    }
+
+    /// Drops idle connections that are too old or closed. Returns whether any are left.
+    fn drop_unusable(&self) -> bool {
+        let now = Instant::now();
         // Declared before the lock, and so dropped after it is released.
         let mut unusable = Vec::new();
-        let mut state = self.lock();
-        state.origins.retain(|key, origin_state| {
-            let timeout = self.0.idle_timeout(&key.origin);
+        let mut is_any_idle = false;
+        self.lock().retain(|_, origin| {
+            let mut state = origin.lock();
             let is_unusable = |idle: &mut IdleConnection| {
-                now.duration_since(idle.since) >= timeout || !idle.connection.is_reusable(&waker)
+                now.duration_since(idle.since) >= origin.idle_timeout
+                    || !idle.connection.is_reusable(&self.0.waker)
             };
-            unusable.extend(origin_state.idle.extract_if(.., is_unusable));
-            !origin_state.is_unused()
+            unusable.extend(state.idle.extract_if(.., is_unusable));
+            is_any_idle |= !state.idle.is_empty();
+            !state.is_unused() || Arc::strong_count(origin) > 1
         });
-        let is_any_idle = state.origins.values().any(|origin| !origin.idle.is_empty());
-        state.is_sweeper_running = is_any_idle;
         is_any_idle
     }
 
-    /// Takes the most recently used idle connection, unless it has been idle for too long.
-    fn take_idle(&self, origin_state: &mut OriginState, origin: &Origin) -> Option<Connection> {
-        let idle = origin_state.idle.last()?;
-        if idle.since.elapsed() >= self.0.idle_timeout(origin) {
-            // The sweeper drops them, outside of the lock.
-            return None;
+    /// Starts the sweeper, if it is not running.
+    fn ensure_sweeper(&self, runtime: &Handle) {
+        let Shared {
+            is_sweeper_running,
+            activity,
+            ..
+        } = &*self.0;
+        if is_sweeper_running.load(Ordering::SeqCst)
+            || is_sweeper_running.swap(true, Ordering::SeqCst)
+        {
+            return;
         }
-        Some(origin_state.idle.pop()?.connection)
-    }
-
-    /// Returns the waker of idle connections.
-    fn waker(&self) -> Waker {
-        Arc::clone(&self.0.activity).into()
+        runtime.spawn(sweep_until_empty(
+            Arc::downgrade(&self.0),
+            Arc::clone(activity),
+            self.0.sweep_interval(),
+        ));
     }
 }
 
@@ -170,15 +201,72 @@ impl Shared {
     }
 }
 
+impl OriginPool {
+    fn lock(&self) -> MutexGuard<'_, OriginState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_idle(&self) -> bool {
+        !self.lock().idle.is_empty()
+    }
+
+    /// Takes the most recently used idle connection, unless it has been idle for too long.
+    fn take_idle(&self, state: &mut OriginState, now: Instant) -> Option<Connection> {
+        let idle = state.idle.last()?;
+        if now.duration_since(idle.since) >= self.idle_timeout {
+            // The sweeper drops them, outside of the lock.
+            return None;
+        }
+        Some(state.idle.pop()?.connection)
+    }
+}
+
 impl OriginState {
     fn is_unused(&self) -> bool {
         self.calls_in_progress == 0 && self.idle.is_empty()
     }
 }
 
-impl Lease {
+impl OriginConnections {
     pub(crate) fn key(&self) -> &PoolKey {
         &self.key
+    }
+
+    /// Begins a call, with an idle connection if there is one. Returns `None` if `limit` calls to
+    /// this origin are in progress.
+    pub(crate) fn lease(self: &Arc<Self>, limit: usize, now: Instant) -> Option<Lease> {
+        let origin = self.origin.as_ref()?;
+        let mut state = origin.lock();
+        if state.calls_in_progress >= limit {
+            return None;
+        }
+        state.calls_in_progress += 1;
+        let connection = origin.take_idle(&mut state, now);
+        drop(state);
+        Some(Lease {
+            connections: Arc::clone(self),
+            connection,
+        })
+    }
+}
+
+/// An origin without idle connections is forgotten with its last reference.
+impl Drop for OriginConnections {
+    fn drop(&mut self) {
+        let mut origins = self.pool.lock();
+        self.origin = None;
+        if let Some(origin) = origins.get(&self.key)
+            && Arc::strong_count(origin) == 1
+            && origin.lock().is_unused()
+        {
+            origins.remove(&self.key);
+        }
+    }
+}
+
+impl Lease {
+    pub(crate) fn key(&self) -> &PoolKey {
+        &self.connections.key
     }
 
     /// Takes the connection of this lease, or else an idle one, that can carry another request.
@@ -196,51 +284,38 @@ impl Lease {
     }
 
     fn take_idle(&self) -> Option<Connection> {
-        let mut state = self.pool.lock();
-        let origin_state = state.origins.get_mut(&self.key)?;
-        self.pool.take_idle(origin_state, &self.key.origin)
+        let origin = self.connections.origin.as_ref()?;
+        origin.take_idle(&mut origin.lock(), Instant::now())
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let waker = self.pool.waker();
-        let reusable = self
-            .connection
-            .take_if(|connection| connection.is_reusable(&waker));
-        // Without a runtime there is no sweeper, and so no idle connection.
-        let runtime = Handle::try_current().ok();
-        let mut state = self.pool.lock();
-        let Some(origin_state) = state.origins.get_mut(&self.key) else {
+        let pool = &self.connections.pool;
+        let Some(origin) = &self.connections.origin else {
             return;
         };
-        origin_state.calls_in_progress = origin_state.calls_in_progress.saturating_sub(1);
-        // Dropped after the lock is released.
-        let surplus = match reusable {
-            Some(connection)
-                if runtime.is_some() && origin_state.idle.len() < MAX_IDLE_PER_ORIGIN =>
-            {
+        let reusable = self
+            .connection
+            .take_if(|connection| connection.is_reusable(&pool.0.waker));
+        // Without a runtime there is no sweeper, and so no idle connection.
+        let kept = reusable.zip(Handle::try_current().ok());
+        let mut state = origin.lock();
+        state.calls_in_progress = state.calls_in_progress.saturating_sub(1);
+        let has_room = state.idle.len() < MAX_IDLE_PER_ORIGIN;
+        match kept {
+            Some((connection, runtime)) if has_room => {
                 let since = Instant::now();
-                origin_state.idle.push(IdleConnection { connection, since });
-                None
+                state.idle.push(IdleConnection { connection, since });
+                drop(state);
+                pool.ensure_sweeper(&runtime);
             }
-            surplus => surplus,
-        };
-        if origin_state.is_unused() {
-            state.origins.remove(&self.key);
-        } else if let Some(runtime) = runtime
-            && !state.is_sweeper_running
-        {
-            state.is_sweeper_running = true;
-            let pool = &self.pool.0;
-            runtime.spawn(sweep_until_empty(
-                Arc::downgrade(pool),
-                Arc::clone(&pool.activity),
-                pool.sweep_interval(),
-            ));
+            surplus => {
+                // A connection is closed without the lock.
+                drop(state);
+                drop(surplus);
+            }
         }
-        drop(state);
-        drop(surplus);
     }
 }
 
@@ -267,26 +342,60 @@ mod tests {
         PoolKey { origin, source }
     }
 
+    fn connections(pool: &Pool, source: UrlSource) -> Arc<OriginConnections> {
+        Arc::new(pool.connections(key("https://a.example", source)))
+    }
+
     #[test]
     fn limits_calls_per_origin_and_forgets_unused_origins() {
         let pool = Pool::new(Timeouts::default());
-        let [one, other] = [
-            ("https://a.example", UrlSource::Trusted),
-            ("https://a.example", UrlSource::Untrusted),
-        ]
-        .map(|(url, source)| key(url, source));
+        let now = Instant::now();
+        // Two references to one origin count together.
+        let [one, same] = [(); 2].map(|()| connections(&pool, UrlSource::Trusted));
+        let other = connections(&pool, UrlSource::Untrusted);
 
-        let first = pool.lease(&one, 2).unwrap();
-        let second = pool.lease(&one, 2).unwrap();
-        assert!(pool.lease(&one, 2).is_none());
-        let elsewhere = pool.lease(&other, 2).unwrap();
+        let first = one.lease(2, now).unwrap();
+        let second = same.lease(2, now).unwrap();
+        assert!(one.lease(2, now).is_none());
+        let elsewhere = other.lease(2, now).unwrap();
         drop(first);
-        let third = pool.lease(&one, 2).unwrap();
-        assert!(pool.lease(&one, 2).is_none());
+        let third = same.lease(2, now).unwrap();
+        assert!(one.lease(2, now).is_none());
 
+        assert_eq!(pool.lock().len(), 2);
+        drop((one, same, other));
+        assert_eq!(pool.lock().len(), 2, "calls are in progress");
         drop((second, third, elsewhere));
-        assert!(pool.lock().origins.is_empty());
-        assert!(pool.lease(&other, 0).is_none());
-        assert!(pool.lock().origins.is_empty());
+        assert!(pool.lock().is_empty());
+    }
+
+    #[test]
+    fn an_origin_is_forgotten_with_its_last_reference() {
+        let pool = Pool::new(Timeouts::default());
+        let [one, same] = [(); 2].map(|()| connections(&pool, UrlSource::Trusted));
+
+        drop(one);
+        assert_eq!(pool.lock().len(), 1);
+        assert!(same.lease(0, Instant::now()).is_none());
+        drop(same);
+        assert!(pool.lock().is_empty());
+    }
+
+    #[test]
+    fn references_that_are_dropped_at_once_leave_nothing() {
+        let pool = Pool::new(Timeouts::default());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..2_000 {
+                        let one = connections(&pool, UrlSource::Trusted);
+                        let lease = one.lease(9, Instant::now()).unwrap();
+                        drop(one);
+                        drop(lease);
+                    }
+                });
+            }
+        });
+        assert!(pool.lock().is_empty());
     }
 }

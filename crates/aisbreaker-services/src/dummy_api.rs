@@ -80,7 +80,7 @@ pub(crate) fn call(request: ForwardedRequest<'_>) -> Result<(response::Parts, Bo
         outgoing,
         ..
     } = request;
-    let budget = outgoing.budget.clone();
+    let budget = outgoing.budget.unwrap_or_default();
     // Only what is passed on unread is streamed, which is not for the dummy.
     let body = outgoing.body.into_bytes().unwrap_or_default();
     let mut reservation = budget.reservation();

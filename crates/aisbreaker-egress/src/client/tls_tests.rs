@@ -59,7 +59,7 @@ fn trusting_client() -> Client {
         .build()
         .unwrap();
     let mut client = client();
-    client.connector.set_tls(tls);
+    Arc::make_mut(&mut client.0).connector.set_tls(tls);
     client.with_own_pool()
 }
 

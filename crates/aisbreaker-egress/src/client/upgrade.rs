@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderValue, Response, StatusCode, Uri, header, response};
+use http::{HeaderValue, Response, StatusCode, header, response};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -14,15 +14,13 @@ use tokio::{
     time::timeout_at,
 };
 
-use super::{Client, INVALID_URL, observe, prepare, usable};
+use super::prepared_url::{PreparedUrl, usable};
 use crate::{
     body::Body,
     error::{SendError, Stage},
     observer::{ExchangeEnd, Observed},
-    origin::Origin,
     outgoing::Outgoing,
-    policy::UrlSource,
-    pool::{Lease, PoolKey},
+    pool::Lease,
 };
 
 /// What a server made of a request to switch protocols.
@@ -46,38 +44,32 @@ pub struct UpgradedStream {
     _lease: Lease,
 }
 
-impl Client {
-    /// Sends a request that asks the server to switch to `protocol`, such as `websocket`, and waits
-    /// for the head of the response.
-    ///
-    /// The request goes where [`Client::send`] would send it, under the same policy. The client adds
-    /// `Connection` and `Upgrade`; what else the protocol needs must be in the headers. It does not
-    /// check what the server made of those.
+impl PreparedUrl {
+    /// Asks the server to switch to `protocol`, as [`Client::upgrade`] does.
     ///
     /// # Errors
     /// As [`Client::send`].
     ///
     /// # Cancel safety
     /// As [`Client::send`].
+    ///
+    /// [`Client::send`]: crate::Client::send
+    /// [`Client::upgrade`]: crate::Client::upgrade
     pub async fn upgrade(
         &self,
-        url: &Uri,
-        source: UrlSource,
         protocol: HeaderValue,
         mut outgoing: Outgoing,
     ) -> Result<Upgrade, SendError> {
-        let origin = Origin::of(url).ok_or(INVALID_URL)?;
-        let budget = outgoing.budget.clone();
-        let deadline = self.deadline_of(&outgoing);
-        let mut observed = observe(&origin, &mut outgoing);
-        let mut request =
-            prepare(url, &origin, outgoing).map_err(|error| observed.end_with(error))?;
+        let budget = outgoing.budget.take().unwrap_or_default();
+        let (now, deadline) = self.now_and_deadline(&outgoing);
+        let mut observed = self.observe(&mut outgoing);
+        let mut request = self
+            .request(outgoing)
+            .map_err(|error| observed.end_with(error))?;
         let headers = request.headers_mut();
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, protocol);
-        let source = self.policy().effective_source(source);
-        let key = PoolKey { origin, source };
-        let Some(lease) = self.pool.lease(&key, self.bounds.max_calls_per_origin) else {
+        let Some(lease) = self.lease(now) else {
             return Err(observed.end_with(SendError::Busy));
         };
         let exchange = async {
@@ -96,9 +88,7 @@ impl Client {
             .map_err(|error| observed.end_with(error))?;
         observed.head(response.status());
         let Some(upgraded) = upgraded else {
-            let (idle, max_bytes) = (self.timeouts.idle, self.bounds.max_collected_bytes);
-            let refused =
-                response.map(|body| Body::new(body, idle, lease, max_bytes, budget, observed));
+            let refused = response.map(|incoming| self.body(incoming, lease, budget, observed));
             return Ok(Upgrade::Refused(refused));
         };
         let (parts, _no_content) = response.into_parts();

@@ -1,0 +1,293 @@
+//! A URL that is prepared for many requests: sends a request on an idle connection or a new one.
+
+use std::{
+    fmt,
+    pin::{Pin, pin},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+
+use super::Client;
+use crate::{
+    body::Body,
+    connection::{Connection, PreparedRequest},
+    error::{Refusal, SendError, Stage},
+    headers,
+    limits::Timeouts,
+    memory_budget::MemoryBudget,
+    observer::{ExchangeStart, Observed},
+    origin::Origin,
+    outgoing::Outgoing,
+    payload::Payload,
+    policy::UrlSource,
+    pool::{Lease, OriginConnections, PoolKey},
+    request_body::RequestBody,
+    streamed_body::StreamedBody,
+};
+
+const INVALID_URL: SendError = SendError::Forbidden(Refusal::InvalidUrl);
+
+/// A URL of a [`Client`], prepared for many requests by [`Client::prepare`].
+///
+/// What each request would find out about its URL is known already. It holds no connection, and the
+/// policy judges those that are made for it as any other.
+pub struct PreparedUrl {
+    client: Client,
+    connections: Arc<OriginConnections>,
+    /// The request target (RFC 9112 section 3.2.1): only the path and the query are written.
+    target: Uri,
+    /// The value of `Host`.
+    host: HeaderValue,
+}
+
+impl PreparedUrl {
+    pub(super) fn new(client: Client, url: &Uri, source: UrlSource) -> Result<Self, SendError> {
+        let origin = Origin::of(url).ok_or(INVALID_URL)?;
+        let host = HeaderValue::from_str(origin.authority().as_str());
+        let target = match url.path_and_query() {
+            Some(path) => path.clone().into(),
+            None => Uri::default(),
+        };
+        let source = client.policy().effective_source(source);
+        let connections = client.0.pool.connections(PoolKey { origin, source });
+        Ok(Self {
+            client,
+            connections: Arc::new(connections),
+            target,
+            host: host.map_err(|_invalid| INVALID_URL)?,
+        })
+    }
+
+    /// Sends a request and waits for the head of the response, as [`Client::send`] does.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    ///
+    /// # Cancel safety
+    /// As [`Client::send`].
+    pub async fn send(&self, mut outgoing: Outgoing) -> Result<Response<Body>, SendError> {
+        let budget = outgoing.budget.take().unwrap_or_default();
+        let (now, deadline) = self.now_and_deadline(&outgoing);
+        let mut observed = self.observe(&mut outgoing);
+        let streamed = outgoing.body.as_streamed().cloned();
+        let request = self
+            .request(outgoing)
+            .map_err(|error| observed.end_with(error))?;
+        let Some(lease) = self.lease(now) else {
+            return Err(observed.end_with(SendError::Busy));
+        };
+        // Not in a future of its own: each that is nested holds the request once more.
+        let exchange = pin!(self.exchange(request, lease));
+        let timeouts = self.client.0.timeouts;
+        let (response, lease) = in_time(exchange, deadline, (streamed.as_deref(), timeouts))
+            .await
+            .and_then(usable)
+            .map_err(|error| observed.end_with(error))?;
+        observed.head(response.status());
+        if let Some(streamed) = &streamed
+            && !response.status().is_success()
+        {
+            streamed.stop();
+        }
+        Ok(response.map(|incoming| {
+            self.body(incoming, lease, budget, observed)
+                .beside_request(streamed)
+        }))
+    }
+
+    /// Returns the current time, and when the request times out without a response head.
+    pub(super) fn now_and_deadline(&self, outgoing: &Outgoing) -> (Instant, Instant) {
+        let now = Instant::now();
+        let own = now + self.client.0.timeouts.response;
+        let deadline = outgoing.deadline.map_or(own, |deadline| deadline.min(own));
+        (now, deadline)
+    }
+
+    /// Tells the observer of a request, if there is one, that it is about to be sent.
+    pub(super) fn observe(&self, outgoing: &mut Outgoing) -> Observed {
+        let observer = outgoing.observer.take();
+        if let Some(observer) = &observer {
+            let origin = &self.connections.key().origin;
+            let start = ExchangeStart {
+                method: &outgoing.method,
+                scheme: if origin.is_https() { "https" } else { "http" },
+                host: outgoing
+                    .observed_host
+                    .as_deref()
+                    .unwrap_or_else(|| origin.host()),
+                port: origin.port(),
+            };
+            observer.on_send(start, &mut outgoing.headers);
+        }
+        Observed::new(observer)
+    }
+
+    /// Returns the request as it is written.
+    pub(super) fn request(&self, outgoing: Outgoing) -> Result<PreparedRequest, SendError> {
+        let target = self.target(outgoing.query.as_deref())?;
+        if outgoing
+            .body
+            .as_streamed()
+            .is_some_and(|body| body.is_begun())
+        {
+            return Err(SendError::Cut);
+        }
+        let content_length = content_length(&outgoing);
+        let mut request = Request::new(RequestBody::from(outgoing.body));
+        *request.method_mut() = outgoing.method;
+        *request.uri_mut() = target;
+        let headers = request.headers_mut();
+        *headers = headers::prepare(outgoing.headers);
+        headers.insert(header::HOST, self.host.clone());
+        if let Some(length) = content_length {
+            headers.insert(header::CONTENT_LENGTH, length);
+        }
+        Ok(request)
+    }
+
+    fn target(&self, query: Option<&str>) -> Result<Uri, SendError> {
+        let Some(path) = self.target.path_and_query() else {
+            return Ok(self.target.clone());
+        };
+        let Some(query) = query.filter(|query| !query.is_empty()) else {
+            return Ok(self.target.clone());
+        };
+        let separator = if path.query().is_some() { '&' } else { '?' };
+        Uri::try_from(format!("{path}{separator}{query}")).map_err(|_invalid| INVALID_URL)
+    }
+
+    /// Begins a call, unless too many are in progress.
+    pub(super) fn lease(&self, now: Instant) -> Option<Lease> {
+        let limit = self.client.0.bounds.max_calls_per_origin;
+        self.connections.lease(limit, now)
+    }
+
+    pub(super) fn body(
+        &self,
+        incoming: Incoming,
+        lease: Lease,
+        budget: MemoryBudget,
+        observed: Observed,
+    ) -> Body {
+        let idle_timeout = self.client.0.timeouts.idle;
+        let max_bytes = self.client.0.bounds.max_collected_bytes;
+        Body::new(incoming, idle_timeout, lease, max_bytes, budget, observed)
+    }
+
+    /// Sends a request on an idle connection or a new one. Returns the response with the lease of
+    /// the connection that its body arrives on.
+    pub(super) async fn exchange(
+        &self,
+        mut request: PreparedRequest,
+        mut lease: Lease,
+    ) -> Result<(Response<Incoming>, Lease), SendError> {
+        loop {
+            let idle = lease.take_reusable();
+            let is_new = idle.is_none();
+            let mut connection = match idle {
+                Some(connection) => connection,
+                // Boxed, since a connection is made once for many requests.
+                None => Box::pin(self.connect(lease.key())).await?,
+            };
+            let spare = if is_new {
+                None
+            } else {
+                copy_if_repeatable(&request)
+            };
+            match connection.exchange(request).await {
+                Ok(response) => {
+                    lease.connection = Some(connection);
+                    return Ok((response, lease));
+                }
+                Err(mut broken) => match (broken.take_unsent(), spare) {
+                    (Some(unsent), _) if !is_new => request = unsent,
+                    (None, Some(copy)) if !connection.has_received() => request = copy,
+                    _ => return Err(broken.into_error()),
+                },
+            }
+        }
+    }
+
+    async fn connect(&self, key: &PoolKey) -> Result<Connection, SendError> {
+        let uri = key.origin.uri().map_err(|_invalid| INVALID_URL)?;
+        let stream = self.client.0.connector.connect(uri, key.source).await?;
+        Connection::handshake(stream).await
+    }
+}
+
+/// Shows no path and no query, which may hold a secret.
+impl fmt::Debug for PreparedUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PreparedUrl(..)")
+    }
+}
+
+/// Waits for the response until this deadline, or, where the body of the request is streamed, until
+/// the server is too slow.
+async fn in_time<T>(
+    mut exchange: Pin<&mut impl Future<Output = Result<T, SendError>>>,
+    deadline: Instant,
+    (streamed, timeouts): (Option<&StreamedBody>, Timeouts),
+) -> Result<T, SendError> {
+    let first = streamed.and_then(|body| body.next_check(deadline, timeouts));
+    let mut check = first.unwrap_or(deadline);
+    loop {
+        if let Ok(received) = timeout_at(check, exchange.as_mut()).await {
+            return received;
+        }
+        match streamed.and_then(|body| body.next_check(deadline, timeouts)) {
+            Some(later) => check = later,
+            None => return Err(SendError::Timeout(Stage::Response)),
+        }
+    }
+}
+
+/// Returns a response whose content can be read.
+pub(super) fn usable(
+    (response, lease): (Response<Incoming>, Lease),
+) -> Result<(Response<Incoming>, Lease), SendError> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(SendError::Cut);
+    }
+    if headers::has_foreign_transfer_coding(response.headers()) {
+        return Err(SendError::TransferCoding);
+    }
+    Ok((response, lease))
+}
+
+/// Returns a copy of a request that may be sent twice (RFC 9110 section 9.2.2): one of a safe method
+/// without content.
+fn copy_if_repeatable(request: &PreparedRequest) -> Option<PreparedRequest> {
+    if !request.method().is_safe() || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut copy = Request::new(RequestBody::from(Payload::default()));
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    Some(copy)
+}
+
+/// Returns the value of `Content-Length` of a whole body. hyper writes that of a streamed one.
+fn content_length(outgoing: &Outgoing) -> Option<HeaderValue> {
+    if outgoing.body.is_empty() {
+        // hyper would write none.
+        return expects_content(&outgoing.method).then(|| HeaderValue::from_static("0"));
+    }
+    if outgoing.body.as_streamed().is_some() {
+        return None;
+    }
+    let text = outgoing.body.len()?.to_string();
+    HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
+}
+
+/// Whether requests of this method usually have content, so that one without says so: some servers
+/// answer 411 otherwise (RFC 9110 section 8.6).
+fn expects_content(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}
