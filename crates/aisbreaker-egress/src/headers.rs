@@ -100,17 +100,16 @@ pub fn is_configurable_header(name: &HeaderName) -> bool {
 /// Returns the headers to send, without `Host`: those of the caller less the hop-by-hop ones, with
 /// secrets marked as sensitive.
 pub(crate) fn prepare(mut headers: HeaderMap) -> HeaderMap {
-    let hop_by_hop = named_in_connection(&headers);
-    let is_removed =
-        |name: &&HeaderName| CLIENT_HEADERS.contains(name) || hop_by_hop.contains(name);
-    let removed: Vec<HeaderName> = headers.keys().filter(is_removed).cloned().collect();
-    for name in removed {
-        headers.remove(name);
-    }
+    let mut is_any_removed = false;
     for (name, value) in &mut headers {
         if SECRET_HEADERS.contains(name) {
             value.set_sensitive(true);
         }
+        is_any_removed |= CLIENT_HEADERS.contains(name);
+    }
+    // What `Connection` names is only there if that is.
+    if is_any_removed {
+        remove_client_headers(&mut headers);
     }
     // Never the caller's: tokens, errors and the ends of streams are read from a response while it
     // passes, and the bounds on its size count bytes that no decoder has yet to inflate.
@@ -119,6 +118,16 @@ pub(crate) fn prepare(mut headers: HeaderMap) -> HeaderMap {
         HeaderValue::from_static("identity"),
     );
     headers
+}
+
+fn remove_client_headers(headers: &mut HeaderMap) {
+    let hop_by_hop = named_in_connection(headers);
+    let is_removed =
+        |name: &&HeaderName| CLIENT_HEADERS.contains(name) || hop_by_hop.contains(name);
+    let removed: Vec<HeaderName> = headers.keys().filter(is_removed).cloned().collect();
+    for name in removed {
+        headers.remove(name);
+    }
 }
 
 /// Returns the headers that `Connection` declares to be hop-by-hop (RFC 9110 section 7.6.1).
@@ -136,6 +145,24 @@ fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn client_headers_and_those_that_connection_names_are_removed() {
+        let mut headers = HeaderMap::new();
+        for name in &CLIENT_HEADERS {
+            headers.append(name.clone(), HeaderValue::from_static("x-one, cookie"));
+            headers.append(name, HeaderValue::from_static("x-two"));
+        }
+        for name in ["x-one", "x-two", "x-three", "cookie"] {
+            headers.insert(name, HeaderValue::from_static("1"));
+        }
+
+        let headers = prepare(headers);
+
+        let names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["x-three", "accept-encoding"]);
+        assert_eq!(headers[header::ACCEPT_ENCODING], "identity");
+    }
 
     #[test]
     fn secret_headers_are_marked_as_sensitive() {
