@@ -5,7 +5,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -57,6 +57,8 @@ struct ReceivedBody {
     waiting_since: Option<Instant>,
     /// Created at the first wait. It is set again only when it fires, not for each frame.
     timer: Option<Pin<Box<Sleep>>>,
+    /// The task that the timer wakes.
+    timer_task: Option<Waker>,
     max_collected_bytes: usize,
     budget: MemoryBudget,
     /// The call is in progress as long as its body exists. Declared after `incoming`, and so
@@ -85,6 +87,7 @@ impl Body {
             idle_timeout,
             waiting_since: None,
             timer: None,
+            timer_task: None,
             max_collected_bytes,
             budget,
             lease,
@@ -191,8 +194,15 @@ impl ReceivedBody {
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle_timeout)));
+        let is_set_for_task = |task: &Waker| task.will_wake(cx.waker());
+        if self.timer_task.as_ref().is_some_and(is_set_for_task) && !timer.is_elapsed() {
+            return Poll::Pending;
+        }
         loop {
-            ready!(timer.as_mut().poll(cx));
+            if timer.as_mut().poll(cx).is_pending() {
+                self.timer_task = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
             let waited = Instant::now().duration_since(since);
             let stalled_for = self.request.as_ref().and_then(|body| body.stalled_for());
             let left = idle_timeout.saturating_sub(stalled_for.unwrap_or(waited).min(waited));

@@ -6,6 +6,7 @@
 
 use std::{
     future::poll_fn,
+    mem,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -41,6 +42,8 @@ pub(crate) struct Connection {
     driver: Option<Pin<Box<Driver>>>,
     self_wake: SelfWake,
     read_mode: Option<Arc<ReadMode>>,
+    /// Whether the body of the current response was polled.
+    is_body_polled: bool,
 }
 
 impl Connection {
@@ -58,14 +61,16 @@ impl Connection {
             driver: Some(Box::pin(driver.with_upgrades())),
             self_wake: SelfWake::default(),
             read_mode,
+            is_body_polled: false,
         })
     }
 
     /// Moves bytes until `poll` is ready or no byte can be moved. Wakes the task of `cx` when more
-    /// can be.
+    /// can be. `polls_first` for what may be ready by itself, or has hyper move bytes.
     fn drive_until<T>(
         &mut self,
         cx: &Context<'_>,
+        mut polls_first: bool,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         let Self {
@@ -74,7 +79,9 @@ impl Connection {
         self_wake.poll(cx, |cx| {
             // Only the driver makes `poll` ready, and that wakes this task by itself.
             let mut noop = Context::from_waker(Waker::noop());
-            if let ready @ Poll::Ready(_) = poll(&mut noop) {
+            if mem::take(&mut polls_first)
+                && let ready @ Poll::Ready(_) = poll(&mut noop)
+            {
                 return ready;
             }
             drive(driver, cx);
@@ -98,11 +105,13 @@ impl Connection {
         &mut self,
         request: PreparedRequest,
     ) -> Result<Response<Incoming>, BrokenExchange> {
+        self.is_body_polled = false;
         let mut response = pin!(self.sender.try_send_request(request));
         if let Some(mode) = &self.read_mode {
             mode.begin_head();
         }
-        let received = poll_fn(|cx| self.drive_until(cx, |cx| response.as_mut().poll(cx))).await;
+        let received =
+            poll_fn(|cx| self.drive_until(cx, false, |cx| response.as_mut().poll(cx))).await;
         if let Some(mode) = &self.read_mode {
             mode.end_head();
         }
@@ -130,7 +139,8 @@ impl Connection {
         response: &mut Response<Incoming>,
     ) -> Result<Upgraded, SendError> {
         let mut upgrade = pin!(hyper::upgrade::on(response));
-        let upgraded = poll_fn(|cx| self.drive_until(cx, |cx| upgrade.as_mut().poll(cx))).await;
+        let upgraded =
+            poll_fn(|cx| self.drive_until(cx, true, |cx| upgrade.as_mut().poll(cx))).await;
         upgraded.map_err(|error| cut(&error))
     }
 
@@ -140,7 +150,9 @@ impl Connection {
         body: &mut Incoming,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        self.drive_until(cx, |cx| Pin::new(&mut *body).poll_frame(cx))
+        // hyper reads no more than the head until the body is polled.
+        let polls_first = !mem::replace(&mut self.is_body_polled, true);
+        self.drive_until(cx, polls_first, |cx| Pin::new(&mut *body).poll_frame(cx))
     }
 }
 
