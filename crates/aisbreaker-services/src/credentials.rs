@@ -116,17 +116,35 @@ impl Credentials {
     /// decides.
     #[must_use]
     pub fn for_service(&self, id: &ServiceId) -> Credential<'_> {
-        let (secrets, bearer) = match self {
-            Self::None => return Credential::None,
-            Self::Caller(secret) => return Credential::Unbound(secret),
+        self.find(id).0
+    }
+
+    /// Returns the URLs that the key names for the service with this id, the default first, and
+    /// who chose them.
+    pub(crate) fn urls_for(&self, id: &ServiceId) -> (&[String], UrlSource) {
+        let (_, urls, source) = self.find(id);
+        (urls, source)
+    }
+
+    /// Returns the secret for the service with this id, and the URLs that the key names for it with
+    /// who chose them.
+    pub(crate) fn find(&self, id: &ServiceId) -> (Credential<'_>, &[String], UrlSource) {
+        let (secrets, bearer, url_source) = match self {
+            Self::None => return (Credential::None, &[], UrlSource::Untrusted),
+            Self::Caller(secret) => {
+                return (Credential::Unbound(secret), &[], UrlSource::Untrusted);
+            }
             Self::Sealed {
-                secrets, bearer, ..
-            } => (secrets, bearer),
+                secrets,
+                bearer,
+                url_source,
+                ..
+            } => (secrets, bearer, *url_source),
         };
         let Some(entry) = first_match(secrets, id) else {
-            return Credential::None;
+            return (Credential::None, &[], url_source);
         };
-        match (entry.secret.expose_secret(), bearer) {
+        let credential = match (entry.secret.expose_secret(), bearer) {
             ("", _) | (CALLERS_OWN, None) => Credential::None,
             (INVALID, _) => Credential::Blocked,
             (CALLERS_OWN, Some(bearer)) => Credential::Unbound(bearer),
@@ -134,23 +152,8 @@ impl Credentials {
                 secret: &entry.secret,
                 urls: &entry.urls,
             },
-        }
-    }
-
-    /// Returns the URLs that the key names for the service with this id, the default first, and
-    /// who chose them.
-    pub(crate) fn urls_for(&self, id: &ServiceId) -> (&[String], UrlSource) {
-        match self {
-            Self::None | Self::Caller(_) => (&[], UrlSource::Untrusted),
-            Self::Sealed {
-                secrets,
-                url_source,
-                ..
-            } => match first_match(secrets, id) {
-                Some(entry) => (&entry.urls, *url_source),
-                None => (&[], *url_source),
-            },
-        }
+        };
+        (credential, &entry.urls, url_source)
     }
 
     /// Returns the URL that the key names for the service with this id.

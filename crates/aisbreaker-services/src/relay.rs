@@ -4,26 +4,32 @@
 //! Bodies are not looked at here. The caller has found out already which service and which
 //! operation a request is for.
 
+mod url_cache;
+
 use std::{collections::HashMap, sync::Arc};
 
 use aisbreaker_api::{ErrorObject, Origin, ServiceId};
-use aisbreaker_egress::{Body, Client, Outgoing, Policy, Upgrade};
+use aisbreaker_egress::{Body, Client, Outgoing, Policy, SendError, Upgrade, UrlSource};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, response};
+use secrecy::SecretString;
 use tokio::time::Instant;
 
+use self::url_cache::{CallUrl, UrlCache, UrlKey};
 use crate::{
-    credentials::Credentials,
+    call_failure::loggable_host,
+    credentials::{Credential, Credentials},
     destination::Destination,
     dummy_api,
-    endpoint::{Endpoint, PathJoin},
+    endpoint::{Endpoint, PathJoin, SecretNeed},
     error::ServiceError,
     providers::{Dialect, Provider, Providers},
     upstream::{
         body::read_whole,
         error_context::ErrorContext,
         headers,
-        send::{send, upgrade},
+        send::prepare_url,
+        send_error::no_answer,
         status::{is_error, reason, retry_after, unusable_status},
     },
 };
@@ -40,6 +46,15 @@ pub struct Relay {
     client: Client,
     providers: Providers,
     operator_origins: Arc<HashMap<String, Vec<Origin>>>,
+    urls: Arc<UrlCache>,
+}
+
+/// Where a request goes, and the secret that goes with it.
+struct RelayedCall<'a> {
+    id: &'a ServiceId,
+    url: Arc<CallUrl>,
+    secret: Option<&'a SecretString>,
+    is_sealed: bool,
 }
 
 /// A request to be forwarded.
@@ -73,6 +88,7 @@ impl Relay {
             client,
             providers,
             operator_origins: Arc::default(),
+            urls: Arc::default(),
         }
     }
 
@@ -81,6 +97,7 @@ impl Relay {
     #[must_use]
     pub fn with_operator_origins(mut self, origins: HashMap<String, Vec<Origin>>) -> Self {
         self.operator_origins = Arc::new(origins);
+        self.urls = Arc::default();
         self
     }
 
@@ -134,20 +151,21 @@ impl Relay {
         if request.provider.is_dummy() {
             return dummy_api::call(request);
         }
-        let id = request.service_id;
-        let (destination, outgoing) = self.prepare(request)?;
-        let explain = |error| explain(id, &destination, error);
-        let response = match send(&self.client, &destination, outgoing).await {
-            Ok(response) => response,
-            Err(error) => return Err(explain(error)),
+        let (call, outgoing) = self.prepare(request)?;
+        let sent = match &call.url.prepared {
+            Ok(url) => url.send(outgoing).await,
+            Err(error) => Err(error.clone()),
         };
-        let (parts, body) = response.into_parts();
+        let (parts, body) = match sent {
+            Ok(response) => response.into_parts(),
+            Err(error) => return Err(call.explain_no_answer(error)),
+        };
         // A client would follow a redirect with its key.
         let is_answer = parts.status.is_success() || parts.status == StatusCode::NOT_MODIFIED;
         if is_answer || is_error(parts.status) {
             Ok((parts, body))
         } else {
-            Err(explain(unusable_status(parts.status)))
+            Err(call.explain(unusable_status(parts.status)))
         }
     }
 
@@ -168,23 +186,25 @@ impl Relay {
             let (parts, body) = dummy_api::call(request)?;
             return Ok(Upgrade::Refused(Response::from_parts(parts, body)));
         }
-        let id = request.service_id;
-        let (destination, outgoing) = self.prepare(request)?;
-        match upgrade(&self.client, &destination, protocol, outgoing).await {
+        let (call, outgoing) = self.prepare(request)?;
+        let upgraded = match &call.url.prepared {
+            Ok(url) => url.upgrade(protocol, outgoing).await,
+            Err(error) => Err(error.clone()),
+        };
+        match upgraded {
             Ok(Upgrade::Refused(response)) if response.status().is_redirection() => {
-                let error = unusable_status(response.status());
-                Err(explain(id, &destination, error))
+                Err(call.explain(unusable_status(response.status())))
             }
             Ok(outcome) => Ok(outcome),
-            Err(error) => Err(explain(id, &destination, error)),
+            Err(error) => Err(call.explain_no_answer(error)),
         }
     }
 
     /// Returns where a request goes, and the request with the secret of the service.
-    fn prepare(
+    fn prepare<'a>(
         &self,
-        request: ForwardedRequest<'_>,
-    ) -> Result<(Destination, Outgoing), ServiceError> {
+        request: ForwardedRequest<'a>,
+    ) -> Result<(RelayedCall<'a>, Outgoing), ServiceError> {
         let ForwardedRequest {
             service_id,
             provider,
@@ -199,12 +219,20 @@ impl Relay {
             let text = format!("{service_id} does not speak the {name} dialect");
             return Err(ServiceError::BadRequest(text.into()));
         };
-        let path = [config.prefix.as_str(), path].concat();
-        let destination = self.destination(service_id, provider, &path, credentials)?;
+        let path = [config.prefix.as_str(), path];
+        let call = self.call(service_id, provider, path, credentials)?;
         provider.add_headers(&mut outgoing.headers);
         headers::add_hop(&mut outgoing.headers, hops)?;
-        headers::add_secret(&mut outgoing.headers, &destination, provider.auth)?;
-        Ok((destination, outgoing))
+        if let Some(secret) = call.secret {
+            headers::add_secret(&mut outgoing.headers, secret, provider.auth)?;
+        }
+        if call.is_sealed {
+            headers::mark_sealed(&mut outgoing.headers);
+        }
+        if outgoing.observer.is_some() {
+            outgoing = outgoing.with_observed_host(loggable_host(&call.destination()));
+        }
+        Ok((call, outgoing))
     }
 
     /// Forwards a request and returns the whole body of the response, which must be a success.
@@ -227,21 +255,74 @@ impl Relay {
         Ok(body.into_bytes())
     }
 
-    fn destination(
+    /// Returns the call of a service at this path, which is the prefix of the provider and what is
+    /// behind it.
+    fn call<'a>(
+        &self,
+        id: &'a ServiceId,
+        provider: &Provider,
+        path: [&str; 2],
+        credentials: &'a Credentials,
+    ) -> Result<RelayedCall<'a>, ServiceError> {
+        let (credential, key_urls, key_source) = credentials.find(id);
+        let (secret, is_sealed) = match credential {
+            Credential::Bound { secret, .. } => (Some(secret), true),
+            Credential::Unbound(secret) => (Some(secret), false),
+            Credential::None | Credential::Blocked => (None, false),
+        };
+        let key_url = key_urls.first().map(String::as_str);
+        let default_url = provider.url.as_deref();
+        let key = UrlKey {
+            base: key_url.or(default_url).unwrap_or_default(),
+            path,
+            default_url,
+            source: match key_url {
+                Some(_) => key_source,
+                None => UrlSource::Trusted,
+            },
+        };
+        // What the operator adds may make a URL trusted.
+        let is_judged_alone = key.source == UrlSource::Trusted || self.operator_origins.is_empty();
+        let is_callable = secret.is_some() || provider.secret == SecretNeed::Optional;
+        let known = if is_judged_alone && is_callable {
+            self.urls.find(&key)
+        } else {
+            None
+        };
+        let url = match known {
+            Some(url) => url,
+            None => {
+                let url = Arc::new(self.resolve(id, provider, path, (credentials, key_url))?);
+                if is_judged_alone {
+                    self.urls.keep(&key, &url);
+                }
+                url
+            }
+        };
+        Ok(RelayedCall {
+            id,
+            url,
+            secret,
+            is_sealed,
+        })
+    }
+
+    /// Finds out the URL of a call.
+    fn resolve(
         &self,
         id: &ServiceId,
         provider: &Provider,
-        path: &str,
-        credentials: &Credentials,
-    ) -> Result<Destination, ServiceError> {
+        path: [&str; 2],
+        (credentials, key_url): (&Credentials, Option<&str>),
+    ) -> Result<CallUrl, ServiceError> {
+        let path = path.concat();
         let endpoint = Endpoint {
             default_url: provider.url.as_deref(),
-            default_path: path,
+            default_path: &path,
             path_join: PathJoin::Overlap,
             operator_origins: self.operator_origins(id),
             secret: provider.secret,
         };
-        let key_url = credentials.url_for(id);
         if provider.url.is_none() && key_url.is_none() {
             let text = format!("{id} has no address of its own: mint a key that names its url");
             return Err(ServiceError::BadRequest(text.into()));
@@ -254,7 +335,13 @@ impl Relay {
             );
             return Err(ServiceError::BadRequest(text.into()));
         }
-        Destination::choose_default(&endpoint, id, credentials)
+        let destination = Destination::choose_default(&endpoint, id, credentials)?;
+        let source = destination.url_source;
+        Ok(CallUrl {
+            prepared: prepare_url(&self.client, &destination.url, source),
+            url: destination.url,
+            source,
+        })
     }
 
     fn operator_origins(&self, id: &ServiceId) -> &[Origin] {
@@ -269,7 +356,25 @@ impl Relay {
     }
 }
 
-/// Names the service in an error, and hides its secret.
-fn explain(id: &ServiceId, destination: &Destination, error: ServiceError) -> ServiceError {
-    ErrorContext::new(id.as_str(), destination, MAX_ERROR_TEXT_BYTES).explain(error)
+impl RelayedCall<'_> {
+    fn destination(&self) -> Destination {
+        Destination {
+            url: self.url.url.clone(),
+            secret: self.secret.cloned(),
+            is_sealed: self.is_sealed,
+            is_named_by_caller: false,
+            url_source: self.url.source,
+        }
+    }
+
+    /// Names the service in an error, and hides its secret.
+    fn explain(&self, error: ServiceError) -> ServiceError {
+        let destination = self.destination();
+        ErrorContext::new(self.id.as_str(), &destination, MAX_ERROR_TEXT_BYTES).explain(error)
+    }
+
+    /// Returns the error of a call that failed before the head of its answer was complete.
+    fn explain_no_answer(&self, error: SendError) -> ServiceError {
+        self.explain(no_answer(error, &self.destination()))
+    }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use aisbreaker_api::ServiceUrl;
-use aisbreaker_egress::{Body, Client, Outgoing, Refusal, SendError, Upgrade};
-use http::{HeaderValue, Response, StatusCode, Uri, response};
+use aisbreaker_egress::{Body, Client, Outgoing, PreparedUrl, Refusal, SendError, UrlSource};
+use http::{Response, StatusCode, Uri, response};
 
 use super::{
     body::read_error,
@@ -36,29 +36,6 @@ pub(crate) async fn send(
     }
 }
 
-/// Asks the destination of a call to switch protocols.
-///
-/// # Errors
-/// As [`send`].
-pub(crate) async fn upgrade(
-    client: &Client,
-    destination: &Destination,
-    protocol: HeaderValue,
-    mut outgoing: Outgoing,
-) -> Result<Upgrade, ServiceError> {
-    if outgoing.observer.is_some() {
-        outgoing = outgoing.with_observed_host(loggable_host(destination));
-    }
-    let sent = match request_uri(&destination.url) {
-        Ok(uri) => {
-            let source = destination.url_source;
-            client.upgrade(&uri, source, protocol, outgoing).await
-        }
-        Err(error) => Err(error),
-    };
-    sent.map_err(|error| no_answer(error, destination))
-}
-
 /// Sends a request and returns the successful response, whose body is still to be read.
 ///
 /// # Errors
@@ -78,6 +55,18 @@ pub(crate) async fn send_for_success(
         return Err(unusable_status(parts.status));
     }
     Ok((parts, body))
+}
+
+/// Prepares a URL for many requests.
+///
+/// # Errors
+/// As [`request_uri`].
+pub(crate) fn prepare_url(
+    client: &Client,
+    url: &ServiceUrl,
+    source: UrlSource,
+) -> Result<PreparedUrl, SendError> {
+    client.prepare(&request_uri(url)?, source)
 }
 
 /// Returns the URL as the HTTP client takes it, once it is certain that both read the same origin:
