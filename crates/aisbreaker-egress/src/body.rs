@@ -39,10 +39,6 @@ use crate::{
 pub struct Body(Source);
 
 /// Where the frames come from.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "almost every body is received, and a box would cost each of them"
-)]
 enum Source {
     Received(ReceivedBody),
     Local(LocalBody),
