@@ -1,6 +1,5 @@
 //! The fields in which providers report a limit on requests, and ours in their place.
 
-use aisbreaker_quota::Standing;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The fields of OpenAI's API.
@@ -23,6 +22,17 @@ pub(super) struct LimitFields {
     limit: HeaderName,
     remaining: HeaderName,
     reset: HeaderName,
+}
+
+/// Which fields of limits a provider sent.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct ProviderFields {
+    /// Any field of the draft.
+    pub(super) has_draft: bool,
+    /// Any field of OpenAI's API, of whatever limit.
+    pub(super) has_openai: bool,
+    /// Any field of Anthropic's API, of whatever limit.
+    pub(super) has_anthropic: bool,
 }
 
 impl LimitFields {
@@ -56,14 +66,27 @@ impl LimitFields {
         Some(is_well_formed && is_tight)
     }
 
-    /// Writes a limit of ours.
-    pub(super) fn write(&self, standing: &Standing, reset: &str, to: &mut HeaderMap) {
-        let Ok(reset) = HeaderValue::from_str(reset) else {
-            return;
-        };
-        to.insert(self.limit.clone(), format_number(standing.limit.get()));
-        to.insert(self.remaining.clone(), format_number(standing.remaining));
+    /// Writes a limit of ours: its quota, what remains of it, and when it resets.
+    pub(super) fn write(&self, [limit, remaining, reset]: [HeaderValue; 3], to: &mut HeaderMap) {
+        to.insert(self.limit.clone(), limit);
+        to.insert(self.remaining.clone(), remaining);
         to.insert(self.reset.clone(), reset);
+    }
+}
+
+impl ProviderFields {
+    /// Finds the fields in one pass, since most responses have none.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut fields = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "ratelimit" | "ratelimit-policy" => fields.has_draft = true,
+                name if name.starts_with("x-ratelimit-") => fields.has_openai = true,
+                name if name.starts_with("anthropic-ratelimit-") => fields.has_anthropic = true,
+                _ => {}
+            }
+        }
+        fields
     }
 }
 
@@ -112,11 +135,6 @@ fn is_reset(text: &str) -> bool {
     text.len() <= MAX_RESET_LEN
         && text.starts_with(|first: char| first.is_ascii_digit())
         && text.bytes().all(is_allowed)
-}
-
-/// Formats a number in one allocation; the conversion of the `http` crate makes two.
-fn format_number(number: u32) -> HeaderValue {
-    HeaderValue::from_str(itoa::Buffer::new().format(number)).unwrap_or_else(|_never| number.into())
 }
 
 #[cfg(test)]
