@@ -8,7 +8,10 @@ mod process;
 pub(crate) mod providers;
 pub(crate) mod requests;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use aisbreaker_services::Providers;
 use http::{HeaderMap, header::ACCEPT};
@@ -107,6 +110,9 @@ pub(crate) enum RevocationOutcome {
 #[derive(Clone, Debug)]
 pub(crate) struct QuotaMetrics {
     decisions: Family<Labels<2>, Counter>,
+    /// Those that were counted before, by [`CountedBy`] and whether they were admitted: finding one in
+    /// the family costs more than all else that is counted of a request.
+    known_decisions: Arc<[[OnceLock<Counter>; 2]; CountedBy::COUNT]>,
     store_up: Gauge,
     store_failures: Family<Labels<1>, Counter>,
     store_seconds: Histogram,
@@ -125,6 +131,10 @@ pub(crate) enum CountedBy {
     Nobody,
 }
 
+impl CountedBy {
+    const COUNT: usize = 4;
+}
+
 impl Metrics {
     pub(crate) fn new(has_store: bool) -> Self {
         let mut root = Registry::default();
@@ -137,6 +147,7 @@ impl Metrics {
         register_version(registry);
         let quotas = QuotaMetrics {
             decisions: Family::default(),
+            known_decisions: Arc::default(),
             store_up: Gauge::default(),
             store_failures: Family::default(),
             store_seconds: Histogram::new(buckets::STORE),
@@ -332,6 +343,15 @@ impl RevocationMetrics {
 
 impl QuotaMetrics {
     pub(crate) fn count_decision(&self, by: CountedBy, is_admitted: bool) {
+        let known = self.known_decisions.get(by as usize);
+        if let Some(counter) = known.and_then(|known| known.get(usize::from(is_admitted))) {
+            counter
+                .get_or_init(|| self.decision_counter(by, is_admitted))
+                .inc();
+        }
+    }
+
+    fn decision_counter(&self, by: CountedBy, is_admitted: bool) -> Counter {
         let by = match by {
             CountedBy::Memory => "memory",
             CountedBy::Store => "store",
@@ -341,7 +361,7 @@ impl QuotaMetrics {
         let outcome = if is_admitted { "admitted" } else { "refused" };
         self.decisions
             .get_or_create(&[("counted_by", by), ("outcome", outcome)])
-            .inc();
+            .clone()
     }
 
     /// Records a call to the store: how long it took, and how it failed.
