@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -9,6 +10,9 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 /// The longest `x-request-id` that is accepted from a caller.
 const MAX_LEN: usize = 128;
 const ID_BYTES: usize = 16;
+const ID_CHARS: usize = 2 * ID_BYTES;
+/// How many random ids are parts of one text, which is freed when the last request of them is over.
+const SHARED: usize = 16;
 /// How many random ids a thread draws with one system call.
 const BATCH: usize = 64;
 const HEX_DIGITS: [u8; 16] = *b"0123456789abcdef";
@@ -28,15 +32,32 @@ pub(crate) fn is_loggable(id: &HeaderValue) -> bool {
     !bytes.is_empty() && bytes.len() <= MAX_LEN && bytes.iter().all(is_token)
 }
 
+/// Returns a random id: the next one of a text that a thread shares among several.
 fn random() -> HeaderValue {
-    let none = HeaderValue::from_static("none");
-    match random_bytes() {
-        Some(id) => {
-            let text: [[u8; 2]; ID_BYTES] = id.map(hex);
-            HeaderValue::from_bytes(text.as_flattened()).unwrap_or(none)
-        }
-        None => none,
+    thread_local! {
+        static TEXT: RefCell<Bytes> = const { RefCell::new(Bytes::new()) };
     }
+    let id = TEXT.with_borrow_mut(|text| {
+        if text.is_empty() {
+            *text = random_text();
+        }
+        let id_chars = text.len().min(ID_CHARS);
+        text.split_to(id_chars)
+    });
+    if id.is_empty() {
+        return HeaderValue::from_static("none");
+    }
+    HeaderValue::from_maybe_shared(id).unwrap_or(HeaderValue::from_static("none"))
+}
+
+/// Returns the text of several random ids; none if the system has no random bytes.
+fn random_text() -> Bytes {
+    let ids = std::iter::from_fn(random_bytes).take(SHARED);
+    let mut text = Vec::with_capacity(SHARED * ID_CHARS);
+    for id in ids {
+        text.extend_from_slice(id.map(hex).as_flattened());
+    }
+    text.into()
 }
 
 /// Returns the random bytes of an id; `None` if the system has none.
