@@ -22,7 +22,7 @@ use crate::{
     budgets::ceilings::{CeilingLog, SavedCeilings},
     request::upload::MAX_HELD_BYTES,
     revocation::RevocationLog,
-    telemetry::span::SpanSink,
+    telemetry::{access_line::AccessLogSink, span::SpanSink},
 };
 
 /// The configuration of a gateway. [`Config::new`] sets the defaults; change what differs.
@@ -111,6 +111,8 @@ pub struct Config {
     pub saved_ceilings: SavedCeilings,
     /// Where the spans of requests go. `None`: nothing is traced.
     pub span_sink: Option<Arc<dyn SpanSink>>,
+    /// Where the lines of the access log go. `None`: to `tracing`.
+    pub access_log_sink: Option<Arc<dyn AccessLogSink>>,
 }
 
 impl Config {
@@ -159,6 +161,7 @@ impl Config {
             ceiling_log: None,
             saved_ceilings: SavedCeilings::default(),
             span_sink: None,
+            access_log_sink: None,
         }
     }
 

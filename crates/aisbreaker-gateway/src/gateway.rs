@@ -61,7 +61,7 @@ impl Gateway {
     /// What is counted, held, sized or opened stays as it is. So these fields of `config` are ignored:
     /// `max_body_bytes`, `max_upload_bytes`, `body_timeout`, `max_requests`, `memory_budget`, `max_client_bytes`,
     /// `max_counters`, `shared_quotas`, `stream_keep_alive`, `revocation_log`,
-    /// `saved_counters`, `ceiling_log`, `saved_ceilings` and `span_sink`.
+    /// `saved_counters`, `ceiling_log`, `saved_ceilings`, `span_sink` and `access_log_sink`.
     pub fn reconfigure(&self, config: Config, registry: Registry) {
         let Inner { surfaces, state } = &*self.0;
         let new = Arc::new(Surfaces::new(config, registry, state));
@@ -95,10 +95,9 @@ impl Gateway {
         let route = Route::of(&parts.method, parts.uri.path());
         let client = surfaces.host_policy.client_address(peer, &parts.headers);
         let (guard, in_flight) = state.in_flight.enter();
-        let clock = Arc::clone(&state.clock);
-        let metrics = Arc::clone(&state.metrics);
+        let observer = Arc::clone(&state.observer);
         let logged = (&parts.method, &parts.headers);
-        let mut log = AccessLog::start(logged, route.ok(), client, clock, metrics, guard);
+        let mut log = AccessLog::start(logged, route.ok(), client, observer, guard);
         let is_probe = route.is_ok_and(Route::is_probe);
         if let Some(sink) = &state.span_sink
             && !is_probe

@@ -25,6 +25,7 @@ use crate::{
     revocation::Revocations,
     telemetry::{
         metrics::{Metrics, MetricsFormat, Snapshot},
+        observer::Observer,
         span::SpanSink,
     },
 };
@@ -41,6 +42,7 @@ pub(crate) struct GatewayState {
     pub(crate) keep_alive: Duration,
     pub(crate) in_flight: InFlight,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) observer: Arc<Observer>,
     memory_budget: MemoryBudget,
     /// `None`: nothing is traced.
     pub(crate) span_sink: Option<Arc<dyn SpanSink>>,
@@ -93,6 +95,11 @@ impl GatewayState {
             max_requests: config.max_requests,
             keep_alive: config.stream_keep_alive,
             in_flight: InFlight::default(),
+            observer: Arc::new(Observer {
+                clock: Arc::clone(&clock),
+                metrics: Arc::clone(&metrics),
+                access_log_sink: config.access_log_sink.take(),
+            }),
             metrics,
             memory_budget: config.memory_budget.clone(),
             span_sink: config.span_sink.take(),

@@ -106,7 +106,7 @@ pub use response::{ResponseBody, passthrough::ResponseCut};
 pub use revocation::{Revocation, RevocationLog};
 pub use server::{InvalidCertificate, Limits, TlsCertificate, serve, serve_tls};
 pub use telemetry::{
-    access_log::UNCHARGED_TARGET,
+    access_line::{AccessLine, AccessLogSink, CHARGED_TARGET, LineValue, UNCHARGED_TARGET},
     metrics::MetricsFormat,
     span::{Span, SpanKind, SpanSink, SpanValue},
 };

@@ -31,7 +31,7 @@ use crate::{
         hold_memory, with_headers, write_attempts, write_stream_headers,
     },
     restrictions::KeyUse,
-    telemetry::access_log::{AccessLog, dollars},
+    telemetry::{access_line::dollars, access_log::AccessLog},
 };
 
 /// The `process` surface.

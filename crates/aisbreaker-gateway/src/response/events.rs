@@ -21,7 +21,7 @@ use crate::{
     budgets::hold::{BodyBudget, BudgetHold, Outcome},
     failure::Failure,
     memory::ClientMemory,
-    telemetry::access_log::dollars,
+    telemetry::access_line::dollars,
 };
 
 /// Events that are ready together leave in one frame of about this many bytes.

@@ -9,24 +9,25 @@ use std::{
 };
 
 use aisbreaker_services::{Attempts, ProviderCall, ProviderCalls, Tokens, Trace};
-use aisbreaker_token::{KeyId, Usd};
+use aisbreaker_token::KeyId;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, request::Parts};
 
 use crate::{
-    clock::Clock,
     cors::AllowedOrigin,
     failure::ErrorType,
     in_flight::InFlightGuard,
     memory::MemoryHold,
     route::{CalledOperation, Route},
     telemetry::{
+        access_line::AccessLine,
         call_times::CallTimes,
         key_expiry::KeyExpiry,
         metrics::{
-            Metrics, OpenWebSocket,
+            OpenWebSocket,
             providers::KnownProvider,
             requests::{CountedRequest, MintOutcome},
         },
+        observer::Observer,
         request_id,
         span::SpanSink,
         trace::{self, RequestTrace, TracedRequest},
@@ -34,12 +35,6 @@ use crate::{
     tunnel::close::CloseCode,
 };
 
-/// The log target of requests that were charged to quotas.
-const CHARGED_TARGET: &str = "aisbreaker_gateway::request";
-/// The log target of requests that were not charged to quotas: pings, preflights, refusals.
-///
-/// Anyone can cause such lines in any number, so a server may want to limit their rate.
-pub const UNCHARGED_TARGET: &str = "aisbreaker_gateway::free_request";
 /// The longest service id that is logged, in characters.
 const MAX_SERVICE_CHARS: usize = 128;
 /// nginx's status for a request whose client went away. It is logged, never sent.
@@ -69,7 +64,7 @@ pub struct AccessLog {
     /// In nano-dollars.
     cost: Option<u64>,
     provider_calls: ProviderCalls,
-    metrics: Arc<Metrics>,
+    observer: Arc<Observer>,
     is_stream: bool,
     websocket: Option<WebSocketEnd>,
     error: Option<ErrorType>,
@@ -84,7 +79,6 @@ pub struct AccessLog {
     started: Instant,
     /// When the content of the request had come.
     received: Option<Instant>,
-    clock: Arc<dyn Clock>,
     request_memory: Option<MemoryHold>,
     /// Whose scripts may read the response, once the key is known. It is not logged.
     allowed_origin: AllowedOrigin,
@@ -97,8 +91,7 @@ impl AccessLog {
         (method, headers): (&Method, &HeaderMap),
         route: Option<Route>,
         client: IpAddr,
-        clock: Arc<dyn Clock>,
-        metrics: Arc<Metrics>,
+        observer: Arc<Observer>,
         in_flight: InFlightGuard,
     ) -> Self {
         Self {
@@ -117,7 +110,6 @@ impl AccessLog {
             tokens: Tokens::default(),
             cost: None,
             provider_calls: ProviderCalls::default(),
-            metrics,
             is_stream: false,
             websocket: None,
             error: None,
@@ -127,9 +119,9 @@ impl AccessLog {
             has_responded: false,
             is_complete: false,
             is_charged: false,
-            started: clock.monotonic(),
+            started: observer.clock.monotonic(),
             received: None,
-            clock,
+            observer,
             request_memory: None,
             allowed_origin: match route {
                 Some(Route::Console(_)) => AllowedOrigin::SameOrigin,
@@ -147,7 +139,8 @@ impl AccessLog {
         scheme: &'static str,
     ) {
         let name = trace::request_name(method_name(&self.method), self.route);
-        let trace = RequestTrace::start(sink, (&parts.headers, scheme), &name, &*self.clock);
+        let trace =
+            RequestTrace::start(sink, (&parts.headers, scheme), &name, &*self.observer.clock);
         self.trace = Some(Box::new(trace));
     }
 
@@ -239,7 +232,7 @@ impl AccessLog {
 
     /// Counts a WebSocket as open.
     pub(crate) fn open_websocket(&self) -> OpenWebSocket {
-        self.metrics.open_websocket()
+        self.observer.metrics.open_websocket()
     }
 
     /// Sets how many bytes the client sent over a WebSocket and was sent, and the code of its close
@@ -255,7 +248,7 @@ impl AccessLog {
 
     /// Notes that the content of the request has come.
     pub(crate) fn mark_received(&mut self) {
-        self.received = Some(self.clock.monotonic());
+        self.received = Some(self.observer.clock.monotonic());
     }
 
     /// Sets what the request cost in nano-dollars, if that is known.
@@ -335,7 +328,7 @@ impl AccessLog {
         let mut calls = self.provider_calls.take();
         let times = CallTimes::of(&mut calls);
         let provider = self.count_calls(&calls);
-        let now = self.clock.monotonic();
+        let now = self.observer.clock.monotonic();
         Ended {
             status,
             error,
@@ -353,7 +346,11 @@ impl AccessLog {
         let operation = self.route.and_then(Route::operation)?;
         let mut last = None;
         for (index, call) in calls.iter().enumerate() {
-            let provider = self.metrics.providers.find(call.service_id.vendor());
+            let provider = self
+                .observer
+                .metrics
+                .providers
+                .find(call.service_id.vendor());
             provider.count_call(operation, call);
             if index > 0 && !operation.lists_models() {
                 provider.count_fallback(call.outcome);
@@ -371,7 +368,7 @@ impl AccessLog {
             let elsewhere = ended.receive_time.unwrap_or_default() + calls.waited;
             ended.duration.saturating_sub(elsewhere)
         });
-        self.metrics.requests.count(&CountedRequest {
+        self.observer.metrics.requests.count(&CountedRequest {
             route: self.route,
             status: ended.status,
             error: ended.error,
@@ -397,53 +394,58 @@ impl AccessLog {
     }
 
     fn write(&self, ended: &Ended) {
+        if !self.is_charged && self.is_of_served_file(ended) {
+            return;
+        }
         let attempts = self.attempts.to_structured_list();
+        let trace_id = self.trace.as_ref().map(|trace| trace.id());
+        let line = AccessLine {
+            trace_id: trace_id.as_deref(),
+            attempts: attempts.as_deref(),
+            ..self.line(ended)
+        };
+        match &self.observer.access_log_sink {
+            Some(sink) => sink.write(&line),
+            None => line.log(),
+        }
+    }
+
+    /// Returns the line, but for what has to be formatted first.
+    fn line<'a>(&'a self, ended: &'a Ended) -> AccessLine<'a> {
         let operation = self.route.and_then(Route::operation);
         let operation = operation.map(CalledOperation::name);
-        let trace_id = self.trace.as_ref().map(|trace| trace.id());
-        macro_rules! write_line {
-            ($target:expr) => {
-                tracing::info!(
-                    target: $target,
-                    request_id = self.request_id.to_str().unwrap_or_default(),
-                    trace_id = trace_id.as_deref(),
-                    method = method_name(&self.method),
-                    route = self.route.map_or("unknown", Route::template),
-                    status = ended.status,
-                    error = ended.error.map(ErrorType::as_str),
-                    duration_ms = milliseconds(ended.duration),
-                    receive_ms = ended.receive_time.map(milliseconds),
-                    upstream_ms = ended.calls.map(|calls| milliseconds(calls.waited)),
-                    first_byte_ms = ended.calls.and_then(|calls| calls.first_byte).map(milliseconds),
-                    client = %self.client,
-                    key = self.key.as_ref().map(tracing::field::display),
-                    parent = self.parent.as_ref().map(tracing::field::display),
-                    key_name = self.key_name.as_deref(),
-                    key_expires_in_s = self.key_expiry.map(|expiry| expiry.left().as_secs()),
-                    operation,
-                    stream = operation.map(|_| self.is_stream),
-                    service = self.service.as_deref(),
-                    provider = ended.provider.as_ref().map(|provider| provider.name()),
-                    attempts = attempts.as_deref(),
-                    provider_request_id = self.provider_request_id.as_deref(),
-                    input_tokens = self.tokens.input,
-                    output_tokens = self.tokens.output,
-                    cached_tokens = self.tokens.cached,
-                    reasoning_tokens = self.tokens.reasoning,
-                    cost_usd = self.cost.and_then(dollars),
-                    received_bytes = self.websocket.map(|end| end.received_bytes),
-                    sent_bytes = self.websocket.map(|end| end.sent_bytes),
-                    close_code = self.websocket.and_then(|end| end.close_code),
-                    cause = self.cause.as_deref(),
-                    "request"
-                )
-            };
-        }
-        // The target of a call site is static, so there are two call sites.
-        if self.is_charged {
-            write_line!(CHARGED_TARGET)
-        } else if !self.is_of_served_file(ended) {
-            write_line!(UNCHARGED_TARGET)
+        AccessLine {
+            is_charged: self.is_charged,
+            method: method_name(&self.method),
+            route: self.route.map_or("unknown", Route::template),
+            status: ended.status,
+            error: ended.error.map(ErrorType::as_str),
+            duration_ms: milliseconds(ended.duration),
+            receive_ms: ended.receive_time.map(milliseconds),
+            upstream_ms: ended.calls.map(|calls| milliseconds(calls.waited)),
+            first_byte_ms: ended
+                .calls
+                .and_then(|calls| calls.first_byte)
+                .map(milliseconds),
+            key: self.key.as_ref(),
+            parent: self.parent.as_deref(),
+            key_name: self.key_name.as_deref(),
+            key_expires_in_s: self.key_expiry.map(|expiry| expiry.left().as_secs()),
+            operation,
+            stream: operation.map(|_| self.is_stream),
+            service: self.service.as_deref(),
+            provider: ended.provider.as_ref().map(|provider| provider.name()),
+            provider_request_id: self.provider_request_id.as_deref(),
+            input_tokens: self.tokens.input,
+            output_tokens: self.tokens.output,
+            cached_tokens: self.tokens.cached,
+            reasoning_tokens: self.tokens.reasoning,
+            cost_nanos: self.cost,
+            received_bytes: self.websocket.map(|end| end.received_bytes),
+            sent_bytes: self.websocket.map(|end| end.sent_bytes),
+            close_code: self.websocket.and_then(|end| end.close_code),
+            cause: self.cause.as_deref(),
+            ..AccessLine::new(self.request_id.to_str().unwrap_or_default(), self.client)
         }
     }
 
@@ -477,11 +479,6 @@ impl Drop for AccessLog {
             self.finish_trace(trace, &ended);
         }
     }
-}
-
-/// Returns nano-dollars as dollars.
-pub(crate) fn dollars(nanos: u64) -> Option<f64> {
-    Usd::from_nanos(nanos).to_string().parse().ok()
 }
 
 fn milliseconds(time: Duration) -> u64 {

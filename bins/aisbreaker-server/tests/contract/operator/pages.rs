@@ -9,8 +9,8 @@ const WORDS: &str =
     include_str!("../../../../../crates/aisbreaker-gateway/src/failure/error_type.rs");
 const DIALECTS: &str = include_str!("../../../../../crates/aisbreaker-gateway/src/dialect.rs");
 const STATUSES: &str = include_str!("../../../../../crates/aisbreaker-gateway/src/failure.rs");
-const ACCESS_LOG: &str =
-    include_str!("../../../../../crates/aisbreaker-gateway/src/telemetry/access_log.rs");
+const ACCESS_LINE: &str =
+    include_str!("../../../../../crates/aisbreaker-gateway/src/telemetry/access_line.rs");
 const OAUTH: &str = include_str!("../../../../../crates/aisbreaker-gateway/src/status/oauth.rs");
 
 #[test]
@@ -54,7 +54,7 @@ fn codes_of_oauth_are_in_the_table() {
 
 #[test]
 fn fields_of_the_log_are_in_the_table() {
-    let (_, code) = ACCESS_LOG.split_once("macro_rules! write_line").unwrap();
+    let (_, code) = ACCESS_LINE.split_once("macro_rules! log").unwrap();
     let (code, _) = code.split_once("\"request\"").unwrap();
     let (_, code) = code.split_once("target: $target,").unwrap();
     let names = code

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{clock::SystemClock, in_flight::InFlight};
+use crate::{clock::SystemClock, in_flight::InFlight, telemetry::metrics::Metrics};
 
 fn minting() -> AccessLog {
     let client = IpAddr::from([127, 0, 0, 1]);
@@ -8,8 +8,11 @@ fn minting() -> AccessLog {
         (&Method::POST, &HeaderMap::new()),
         Some(Route::Token),
         client,
-        Arc::new(SystemClock),
-        Arc::new(Metrics::new(false)),
+        Arc::new(Observer {
+            clock: Arc::new(SystemClock),
+            metrics: Arc::new(Metrics::new(false)),
+            access_log_sink: None,
+        }),
         guard,
     )
 }
