@@ -1,16 +1,17 @@
 //! The log: where its lines go, in which format, and which are written.
 
+mod access_lines;
 mod rate_limit;
 
 use std::{
     io::{self, BufWriter, Write},
     num::NonZeroU32,
     str::FromStr,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     time::Duration,
 };
 
-use aisbreaker_gateway::SystemClock;
+use aisbreaker_gateway::{AccessLogSink, SystemClock};
 use tracing::{Level, Metadata};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
@@ -18,6 +19,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+use self::access_lines::{AccessLines, Decisions, LineFormat, Observed};
 pub(crate) use self::rate_limit::RateLimit;
 use crate::panics;
 
@@ -83,34 +85,62 @@ impl LogFilter {
     }
 }
 
+/// A log that was started.
+pub(crate) struct Log {
+    /// Pass it to [`finish`] at the end.
+    pub(crate) guard: WorkerGuard,
+    /// Poll [`RateLimit::report`] until then.
+    pub(crate) limit: RateLimit<SystemClock>,
+    pub(crate) filter: LogFilter,
+    /// The short way of the access log into this log.
+    pub(crate) access_lines: Arc<dyn AccessLogSink>,
+}
+
 /// Starts logging to standard error from a separate thread, so that a slow reader of the log, or
 /// none at all, does not stop requests.
-///
-/// Pass the guard to [`finish`] at the end, and poll [`RateLimit::report`] until then.
-pub(crate) fn start(options: LogOptions) -> (WorkerGuard, RateLimit<SystemClock>, LogFilter) {
+pub(crate) fn start(options: LogOptions) -> Log {
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(MAX_QUEUED_LINES)
         .lossy(true)
         .finish(BatchWriter(BufWriter::new(io::stderr())));
     let unread = writer.error_counter();
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(writer)
-        .with_target(false);
-    let formatted = match options.format {
-        Format::Text => lines
-            .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
-            .boxed(),
-        Format::Json => lines.json().flatten_event(true).boxed(),
+    let format = match options.format {
+        Format::Text if io::IsTerminal::is_terminal(&io::stderr()) => LineFormat::ColouredText,
+        Format::Text => LineFormat::Text,
+        Format::Json => LineFormat::Json,
     };
-    let rate_limit = RateLimit::new(options.max_per_second, SystemClock::new(), Some(unread));
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(writer.clone())
+        .with_target(false);
+    let formatted = match format {
+        LineFormat::Text => lines.with_ansi(false).boxed(),
+        LineFormat::ColouredText => lines.with_ansi(true).boxed(),
+        LineFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let limit = RateLimit::new(options.max_per_second, SystemClock::new(), Some(unread));
     let (filter, handle) = reload::Layer::new(options.filter);
+    let decisions = Arc::<Decisions>::default();
+    let filter = Observed {
+        filter,
+        decisions: Arc::clone(&decisions),
+    };
     let filtered = formatted
-        .with_filter(rate_limit.clone())
+        .with_filter(limit.clone())
         .with_filter(filter)
         .with_filter(filter_fn(is_safe));
     tracing_subscriber::registry().with(filtered).init();
     panics::report_to_log();
-    (guard, rate_limit, LogFilter(handle))
+    Log {
+        guard,
+        limit: limit.clone(),
+        filter: LogFilter(handle),
+        access_lines: Arc::new(AccessLines {
+            format,
+            decisions,
+            limit,
+            writer,
+        }),
+    }
 }
 
 /// Writes the queued lines, for a bounded time: if nobody reads them, the process ends all the

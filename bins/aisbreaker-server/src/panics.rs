@@ -73,7 +73,7 @@ mod tests {
                 format,
                 max_per_second: NonZeroU32::MAX,
             };
-            logging::start(options).0
+            logging::start(options).guard
         });
 
         let panics: [fn(); 5] = [

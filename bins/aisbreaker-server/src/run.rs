@@ -58,7 +58,7 @@ fn serve_with(
     runtime: Runtime,
     hangup: Signal,
 ) -> Outcome {
-    let (log, log_limit, log_filter) = logging::start(std::mem::take(&mut settings.log));
+    let log = logging::start(std::mem::take(&mut settings.log));
     open_files::raise_limit(&settings.limits, &settings.bounds);
     let warnings = warnings::of_unchanging(&settings).into_iter();
     let now = SystemClock::new().wall();
@@ -91,6 +91,7 @@ fn serve_with(
         metrics: metrics_listen,
     };
     console.apply(listeners, &mut gateway);
+    gateway.access_log_sink = Some(log.access_lines);
     let in_effect = InEffect::of(&gateway);
 
     let client = egress::Client::new(egress, timeouts).with_bounds(bounds);
@@ -105,7 +106,7 @@ fn serve_with(
     let unchanging = (restart_values, has_random_key, listeners);
     let certificate = tls.map(|tls| tls.certificate);
     let replaceable = (client, certificate.clone());
-    let reload = Reload::new(hangup, sources, unchanging, replaceable, log_filter);
+    let reload = Reload::new(hangup, sources, unchanging, replaceable, log.filter);
     #[cfg(feature = "otel")]
     let traces = traces::start(runtime.handle(), std::env::vars_os());
     #[cfg(feature = "otel")]
@@ -118,7 +119,7 @@ fn serve_with(
         metrics_listen,
         metrics_hosts,
         limits,
-        log_limit,
+        log_limit: log.limit,
         state,
         in_effect,
     };
@@ -139,7 +140,7 @@ fn serve_with(
     }
     // What is left are connections that had their time to drain; they must not delay the end.
     runtime.shutdown_background();
-    logging::finish(log);
+    logging::finish(log.guard);
     outcome
 }
 

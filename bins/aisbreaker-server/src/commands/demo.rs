@@ -163,7 +163,7 @@ fn serve(
         filter: logging::parse_filter(LOG_FILTER)?,
         ..LogOptions::default()
     };
-    let (log, log_limit, _filter) = logging::start(options);
+    let log = logging::start(options);
     let outcome = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -176,13 +176,13 @@ fn serve(
         let limits = Limits::default();
         tokio::select! {
             () = aisbreaker_gateway::serve(listener, gateway.clone(), limits, std::future::pending()) => {}
-            () = log_limit.report(gateway) => {}
+            () = log.limit.report(gateway) => {}
             () = signals.next() => {}
         }
         Ok(())
     });
     runtime.shutdown_background();
-    logging::finish(log);
+    logging::finish(log.guard);
     writeln!(
         io::stdout(),
         "\nThe demo has ended, and all of its keys with it."

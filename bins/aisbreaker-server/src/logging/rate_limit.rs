@@ -52,7 +52,8 @@ impl<C: Clock> RateLimit<C> {
         }))
     }
 
-    fn admits(&self, is_uncharged: bool) -> bool {
+    /// Counts one more line, and returns whether it is written.
+    pub(super) fn admits(&self, is_uncharged: bool) -> bool {
         let inner = &*self.0;
         let elapsed = inner
             .clock
