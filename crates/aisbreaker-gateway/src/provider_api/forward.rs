@@ -103,7 +103,7 @@ impl ProviderApi {
             )
             .await;
         if let Some(last) = record.last {
-            log.set_service(&printable_id(last));
+            log.set_service(printable_id(last));
         }
         log.set_attempts(attempts.clone());
         let hold = reserved.as_mut().map(|reserved| &mut *reserved.hold);

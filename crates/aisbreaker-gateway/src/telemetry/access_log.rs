@@ -195,12 +195,14 @@ impl AccessLog {
     }
 
     /// Sets the service, which must be known to exist.
-    pub(crate) fn set_service(&mut self, id: &str) {
-        let end = match id.char_indices().nth(MAX_SERVICE_CHARS) {
-            Some((end, _)) => end,
-            None => id.len(),
-        };
-        self.service = id.get(..end).map(str::to_owned);
+    pub(crate) fn set_service(&mut self, id: impl Into<String>) {
+        let mut id = id.into();
+        if id.len() > MAX_SERVICE_CHARS
+            && let Some((end, _)) = id.char_indices().nth(MAX_SERVICE_CHARS)
+        {
+            id.truncate(end);
+        }
+        self.service = Some(id);
     }
 
     pub(crate) fn set_attempts(&mut self, attempts: Attempts) {
