@@ -18,47 +18,52 @@ pub(in crate::logging) enum LineFormat {
     Json,
 }
 
-/// What surrounds the parts of a line of text.
-struct TextStyle {
-    before_time: &'static str,
+/// What surrounds the parts of a line of text. It is constant, so that it is copied without a call.
+trait TextStyle {
+    const BEFORE_TIME: &str;
     /// Between the time and the first field.
-    message: &'static str,
-    before_name: &'static str,
-    after_name: &'static str,
+    const MESSAGE: &str;
+    const BEFORE_NAME: &str;
+    const AFTER_NAME: &str;
 }
 
-const PLAIN: TextStyle = TextStyle {
-    before_time: "",
-    message: "  INFO request",
-    before_name: " ",
-    after_name: "=",
-};
-const COLOURED: TextStyle = TextStyle {
-    before_time: "\x1b[2m",
-    message: "\x1b[0m \x1b[32m INFO\x1b[0m request",
-    before_name: " \x1b[3m",
-    after_name: "\x1b[0m\x1b[2m=\x1b[0m",
-};
+struct Plain;
+
+impl TextStyle for Plain {
+    const BEFORE_TIME: &str = "";
+    const MESSAGE: &str = "  INFO request";
+    const BEFORE_NAME: &str = " ";
+    const AFTER_NAME: &str = "=";
+}
+
+struct Coloured;
+
+impl TextStyle for Coloured {
+    const BEFORE_TIME: &str = "\x1b[2m";
+    const MESSAGE: &str = "\x1b[0m \x1b[32m INFO\x1b[0m request";
+    const BEFORE_NAME: &str = " \x1b[3m";
+    const AFTER_NAME: &str = "\x1b[0m\x1b[2m=\x1b[0m";
+}
 
 impl LineFormat {
     /// Appends a line of the log that was written at this time.
     pub(super) fn write(self, line: &AccessLine<'_>, time: &str, to: &mut Vec<u8>) {
         match self {
-            Self::Text => write_text(line, time, &PLAIN, to),
-            Self::ColouredText => write_text(line, time, &COLOURED, to),
+            Self::Text => write_text::<Plain>(line, time, to),
+            Self::ColouredText => write_text::<Coloured>(line, time, to),
             Self::Json => write_json(line, time, to),
         }
     }
 }
 
-fn write_text(line: &AccessLine<'_>, time: &str, style: &TextStyle, to: &mut Vec<u8>) {
-    push(to, style.before_time);
+fn write_text<S: TextStyle>(line: &AccessLine<'_>, time: &str, to: &mut Vec<u8>) {
+    push(to, S::BEFORE_TIME);
     push(to, time);
-    push(to, style.message);
+    push(to, S::MESSAGE);
     line.for_each_field(|name, value| {
-        push(to, style.before_name);
+        push(to, S::BEFORE_NAME);
         push(to, name);
-        push(to, style.after_name);
+        push(to, S::AFTER_NAME);
         match value {
             LineValue::Text(text) if is_plain(text) => push_quoted(to, text),
             // Writing to a vector does not fail, here and below.
@@ -161,6 +166,8 @@ fn push_key(to: &mut Vec<u8>, id: &KeyId) {
         let group = u32::from_be_bytes(group);
         let digits = [group >> 18, group >> 12, group >> 6, group];
         let digits = digits.map(|digit| BASE64URL[(digit & 63) as usize]);
-        to.extend(digits.iter().take(bytes.len() + 1));
+        let end = to.len() + bytes.len() + 1;
+        to.extend_from_slice(&digits);
+        to.truncate(end);
     }
 }
