@@ -36,6 +36,8 @@ pub(crate) enum Case {
     Burst,
     /// A call to `chat:dummy`
     Dummy,
+    /// A call to `chat:openai.com`, which is translated for the provider and back
+    Process,
 }
 
 impl Case {
@@ -43,7 +45,7 @@ impl Case {
     pub(crate) fn calls(self) -> u32 {
         match self {
             Self::Open | Self::Quota => 1000,
-            Self::OpenOffline | Self::Json | Self::Dummy => 200,
+            Self::OpenOffline | Self::Json | Self::Dummy | Self::Process => 200,
             Self::Stream | Self::Burst => 50,
         }
     }
@@ -79,6 +81,7 @@ impl Case {
                 },
             ),
             Self::Dummy => dummy(calls),
+            Self::Process => process(calls),
         }
     }
 }
@@ -156,6 +159,18 @@ fn dummy(calls: u32) {
         let gateway = GatewayClient::new().await;
         for _ in 0..calls {
             black_box(gateway.process(CLIENT, false).await);
+        }
+    });
+}
+
+fn process(calls: u32) {
+    run(async {
+        let gateway = GatewayClient::with_provider(ReplyOptions::default()).await;
+        for _ in 0..calls {
+            let response = gateway.process_chat(CLIENT).await;
+            let text = || String::from_utf8_lossy(&response);
+            assert!(response.starts_with(b"{\"outputs\":[{"), "{}", text());
+            assert!(response.ends_with(b"\"total_tokens\":315}}}"), "{}", text());
         }
     });
 }

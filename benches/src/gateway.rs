@@ -167,6 +167,13 @@ impl GatewayClient {
             .await
     }
 
+    /// Calls the provider through `chat:openai.com`.
+    pub async fn process_chat(&self, client: IpAddr) -> Bytes {
+        static BODY: LazyLock<String> = LazyLock::new(process_body);
+        self.post("/api/v1/process", Some(&self.key), BODY.as_str(), client)
+            .await
+    }
+
     /// Calls `chat:dummy` with an altered key.
     pub async fn process_with_bad_key(&self, client: IpAddr) -> Bytes {
         self.post(
