@@ -70,6 +70,20 @@ impl ServiceId {
         let engine = self.0.text.get(self.0.vendor_end..)?.get(1..)?;
         non_empty(engine.trim_end_matches('/'))
     }
+
+    /// Returns the [prefixes](ServicePattern::prefix) of all patterns that match this id, the longest
+    /// first. The last one is empty.
+    pub fn prefixes(&self) -> impl Iterator<Item = &str> {
+        let text = &*self.0.text;
+        let path = self.0.after_task();
+        let path_begins = text.len().saturating_sub(path.len());
+        let ends = path.rmatch_indices('/').map(|(end, _)| end);
+        let paths = std::iter::once(path.len())
+            .chain(ends)
+            .filter(move |end| !path[..*end].is_empty() && !path[..*end].ends_with('/'))
+            .map(move |end| &text[..path_begins.saturating_add(end)]);
+        paths.chain([task_prefix(self.0.task()), ""])
+    }
 }
 
 impl fmt::Display for ServiceId {
@@ -110,6 +124,18 @@ impl ServicePattern {
     #[must_use]
     pub fn vendor(&self) -> Option<&str> {
         self.0.vendor()
+    }
+
+    /// Returns the pattern in the one form that all patterns of the same meaning have: `chat` of
+    /// `chat:`, and `chat:openai.com` of `chat:openai.com/`.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        let Self(pattern) = self;
+        match pattern.after_task().trim_end_matches('/') {
+            "" if pattern.text.is_empty() => "",
+            "" => task_prefix(pattern.task()),
+            _ => pattern.text.trim_end_matches('/'),
+        }
     }
 
     /// Returns whether each segment of the pattern equals the corresponding segment of the id.
@@ -217,6 +243,11 @@ fn find(text: &str, byte: u8, from: usize) -> usize {
         Some(at) => from.saturating_add(at),
         None => text.len(),
     }
+}
+
+/// Returns the prefix of all services of a task. That of the empty task differs from that of all ids.
+fn task_prefix(task: &str) -> &str {
+    non_empty(task).unwrap_or(":")
 }
 
 fn split_task(text: &str) -> (&str, Option<&str>) {
@@ -351,6 +382,14 @@ mod tests {
                 ServicePattern::parse(pattern).unwrap().matches(&parsed),
                 expected,
                 "{pattern:?} on {id:?}"
+            );
+            let pattern = ServicePattern::parse(pattern).unwrap();
+            let found = parsed.prefixes().any(|prefix| prefix == pattern.prefix());
+            assert_eq!(found, expected, "{pattern:?} among the prefixes of {id:?}");
+            let counts = parsed.prefixes().map(|prefix| segments(prefix).count());
+            assert!(
+                counts.is_sorted_by(|longer, shorter| longer > shorter),
+                "{id:?}"
             );
         }
     }

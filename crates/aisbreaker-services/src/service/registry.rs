@@ -1,6 +1,6 @@
 //! Finds the service for an id.
 
-use std::{cmp::Reverse, fmt, sync::Arc, time::Duration};
+use std::{cmp::Reverse, collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use aisbreaker_api::{Request, ServiceId, ServicePattern, ServiceProps};
 use aisbreaker_egress::Timeouts;
@@ -14,9 +14,15 @@ use crate::{credentials::Credentials, error::ServiceError};
 /// The services of a server; cheap to clone.
 #[derive(Clone)]
 pub struct Registry {
-    /// Entries with more segments come first.
-    entries: Arc<Vec<Entry>>,
+    entries: Arc<Entries>,
     fallback_timeout: Duration,
+}
+
+struct Entries {
+    /// Those with more segments come first.
+    list: Vec<Entry>,
+    /// The position of the first entry of each prefix, by [`ServicePattern::prefix`].
+    by_prefix: HashMap<Box<str>, usize>,
 }
 
 struct Entry {
@@ -33,7 +39,7 @@ impl Registry {
 
     /// Returns the ids under which services are registered, those with most segments first.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().map(|entry| entry.pattern.as_str())
+        self.entries.list.iter().map(|entry| entry.pattern.as_str())
     }
 
     /// Checks that a call of these properties finds its service, and that the restrictions of the
@@ -100,8 +106,9 @@ impl Registry {
     /// # Errors
     /// [`ServiceError::UnknownService`] when none matches.
     pub(super) fn find(&self, id: &ServiceId) -> Result<Arc<dyn Service>, ServiceError> {
-        let found = self.entries.iter().find(|entry| entry.pattern.matches(id));
-        match found {
+        let mut prefixes = id.prefixes();
+        let position = prefixes.find_map(|prefix| self.entries.by_prefix.get(prefix));
+        match position.and_then(|position| self.entries.list.get(*position)) {
             Some(entry) => Ok(Arc::clone(&entry.service)),
             None => Err(ServiceError::UnknownService {
                 service_id: id.as_str().to_owned(),
@@ -184,8 +191,16 @@ impl RegistryBuilder {
     pub fn build(mut self) -> Registry {
         self.entries
             .sort_by_key(|entry| Reverse(entry.pattern.segment_count()));
+        let mut by_prefix = HashMap::new();
+        for (position, entry) in self.entries.iter().enumerate() {
+            let prefix = entry.pattern.prefix().into();
+            by_prefix.entry(prefix).or_insert(position);
+        }
         Registry {
-            entries: Arc::new(self.entries),
+            entries: Arc::new(Entries {
+                list: self.entries,
+                by_prefix,
+            }),
             fallback_timeout: self.fallback_timeout,
         }
     }
