@@ -162,6 +162,14 @@ impl Credentials {
         self.entry(id)?.urls.first().map(String::as_str)
     }
 
+    /// Returns whether there are services to call when another one fails.
+    pub(crate) fn has_fallbacks(&self) -> bool {
+        match self {
+            Self::None | Self::Caller(_) => false,
+            Self::Sealed { secrets, .. } => secrets.iter().any(|entry| !entry.fallback.is_empty()),
+        }
+    }
+
     /// Returns the services to call, one after the other, when the one with this id fails.
     #[must_use]
     pub fn fallback_for(&self, id: &ServiceId) -> &[ServiceId] {

@@ -127,6 +127,10 @@ impl Call {
         registry: Registry,
     ) -> Result<Self, ServiceError> {
         let service_id = parse_id(&service.service_id)?;
+        let attempts = match credentials.has_fallbacks() {
+            true => Attempts::recorded(),
+            false => Attempts::default(),
+        };
         Ok(Self {
             service_id,
             service,
@@ -135,7 +139,7 @@ impl Call {
             hops: 0,
             budget: MemoryBudget::default(),
             registry,
-            attempts: Attempts::recorded(),
+            attempts,
             provider_calls: ProviderCalls::default(),
             tokens: ReportedTokens::default(),
             trace: Trace::default(),
