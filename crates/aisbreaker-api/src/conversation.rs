@@ -1,10 +1,11 @@
 //! The conversation state: base64 of `{"messages":[…]}`, which a client may read.
 
-use base64ct::{Base64, Base64Unpadded, Encoding};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
+    base64, direct, encode,
+    message::Message,
     read::{self, object, take},
     request::Input,
     response::Output,
@@ -21,17 +22,6 @@ pub struct ConversationState {
     pub messages: Vec<Message>,
 }
 
-/// One message of a conversation.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(clippy::exhaustive_enums, reason = "the two sides of a conversation")]
-pub enum Message {
-    /// A message to the service.
-    Input(Input),
-    /// A message from the service.
-    Output(Output),
-}
-
 /// Why a text is not a conversation state.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
@@ -46,11 +36,10 @@ impl ConversationState {
     /// # Errors
     /// Returns [`InvalidState`] for any other text.
     pub fn decode(text: &str) -> Result<Self, InvalidState> {
-        let unpadded = text.trim_end_matches('=');
-        let standard: String = unpadded.chars().map(to_standard_alphabet).collect();
-        let Ok(json) = Base64Unpadded::decode_vec(&standard) else {
-            return Err(InvalidState);
-        };
+        let json = base64::decode(text).ok_or(InvalidState)?;
+        if let Some(messages) = direct::messages(&json) {
+            return Ok(Self { messages });
+        }
         let Ok(value) = read::json(&json) else {
             return Err(InvalidState);
         };
@@ -60,7 +49,14 @@ impl ConversationState {
     /// Returns the state as padded base64 of the standard alphabet.
     #[must_use]
     pub fn encode(&self) -> String {
-        Base64::encode_string(serde_json::to_string(self).unwrap_or_default().as_bytes())
+        self.encode_with_turn(&[], &[])
+    }
+
+    /// Returns the state with the inputs and outputs of a turn appended, encoded as by
+    /// [`encode`](Self::encode).
+    #[must_use]
+    pub fn encode_with_turn(&self, inputs: &[Input], outputs: &[Output]) -> String {
+        base64::encode(&encode::state(&self.messages, inputs, outputs))
     }
 
     /// Appends the inputs and outputs of a turn.
@@ -73,21 +69,13 @@ impl ConversationState {
         self
     }
 
-    fn from_value(value: Value) -> Option<Self> {
+    pub(crate) fn from_value(value: Value) -> Option<Self> {
         let mut members = object(value, "").ok()?;
         let Value::Array(values) = take(&mut members, "messages")? else {
             return None;
         };
         let messages = values.into_iter().map(message).collect::<Option<_>>()?;
         Some(Self { messages })
-    }
-}
-
-fn to_standard_alphabet(url_safe: char) -> char {
-    match url_safe {
-        '-' => '+',
-        '_' => '/',
-        other => other,
     }
 }
 
@@ -102,6 +90,8 @@ fn message(value: Value) -> Option<Message> {
 
 #[cfg(test)]
 mod tests {
+    use base64ct::{Base64, Encoding as _};
+
     use super::*;
     use crate::response::OutputText;
 

@@ -11,6 +11,7 @@
 //! | [`ServiceUrl`], [`Origin`] | where a service is called, and what a secret is bound to |
 //! | [`ProcessCall`], [`Request`] | the body of `POST /api/v1/process` |
 //! | [`Response`], [`Progress`] | the response, and the events of a streamed one |
+//! | [`JsonText`] | the provider's own response, as it is sent on |
 //! | [`ConversationState`] | the text that carries a conversation from request to request |
 //! | [`ErrorBody`], [`ErrorObject`] | the body of every error response |
 //!
@@ -60,19 +61,29 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod base64;
 mod conversation;
+mod direct;
+mod encode;
 mod error;
+mod json_text;
+mod json_tree;
+mod message;
+mod process_call;
 pub mod read;
 mod request;
 mod response;
 mod service_id;
 mod service_url;
+pub mod write;
 
-pub use conversation::{ConversationState, InvalidState, Message};
+pub use conversation::{ConversationState, InvalidState};
 pub use error::{ErrorBody, ErrorObject, InvalidRequest};
-pub use request::{
-    ImageSource, Input, InputImage, InputText, ProcessCall, Request, Role, ServiceProps,
-};
+pub use json_text::JsonText;
+pub use json_tree::JsonTree;
+pub use message::Message;
+pub use process_call::ProcessCall;
+pub use request::{ImageSource, Input, InputImage, InputText, Request, Role, ServiceProps};
 pub use response::{Output, OutputImage, OutputText, Progress, Response, ServiceUsage, Usage};
 pub use service_id::{InvalidServiceId, ServiceId, ServicePattern};
 pub use service_url::{InvalidUrl, Origin, ServiceUrl};

@@ -61,7 +61,7 @@ pub fn piece(bytes: &[u8]) -> Result<Piece, JsonFault> {
 /// Parses a JSON text; returns also whether anything was nested too deeply to be kept.
 fn parse(bytes: &[u8]) -> Result<(Piece, bool), JsonFault> {
     check_value_count(bytes)?;
-    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let text = without_mark(bytes);
     let error = match serde_json::from_slice(text) {
         Ok(value) => {
             let has_halves = false;
@@ -80,6 +80,11 @@ fn parse(bytes: &[u8]) -> Result<(Piece, bool), JsonFault> {
         has_halves: parsed.has_halves,
     };
     Ok((piece, parsed.is_too_deep))
+}
+
+/// Returns a text without its byte order mark.
+pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
 }
 
 /// Checks that a JSON text holds at most 200 000 values, without parsing it.

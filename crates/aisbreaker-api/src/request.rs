@@ -1,4 +1,4 @@
-//! The body of `POST /api/v1/process`.
+//! The service properties and the request of a call.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -7,36 +7,6 @@ use crate::{
     error::InvalidRequest,
     read::{self, is_truthy, object, required, string, take},
 };
-
-/// A call of a service: which one, and the request to it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "an envelope with two members, as the API defines it"
-)]
-pub struct ProcessCall {
-    /// Which service to call, and how.
-    pub service: ServiceProps,
-    /// The request to the service.
-    pub request: Request,
-}
-
-impl ProcessCall {
-    /// Reads the JSON body of a call, skipping a UTF-8 byte order mark.
-    ///
-    /// # Errors
-    /// Returns [`InvalidRequest`] for the first member that is missing or has the wrong type.
-    pub fn from_json(body: &[u8]) -> Result<Self, InvalidRequest> {
-        let mut members = object(read::body(body)?, "request body")?;
-        let service = required(&mut members, "service", "service")?;
-        let service_props = ServiceProps::from_value(service, "service")?;
-        let request = required(&mut members, "request", "request")?;
-        Ok(Self {
-            service: service_props,
-            request: Request::from_value(request)?,
-        })
-    }
-}
 
 /// The properties that select and configure a service.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -179,7 +149,8 @@ impl Request {
         self
     }
 
-    fn from_value(value: Value) -> Result<Self, InvalidRequest> {
+    /// Reads a request from JSON.
+    pub(crate) fn from_value(value: Value) -> Result<Self, InvalidRequest> {
         let mut map = object(value, "request")?;
         let inputs = inputs(required(&mut map, "inputs", "request.inputs")?)?;
         let conversation_state = conversation_state(&mut map)?;
@@ -213,15 +184,18 @@ fn inputs(value: Value) -> Result<Vec<Input>, InvalidRequest> {
         .collect()
 }
 
-/// Reads the conversation state; an empty text counts as absent.
 fn conversation_state(map: &mut Map<String, Value>) -> Result<Option<String>, InvalidRequest> {
     let Some(value) = take(map, "conversationState") else {
         return Ok(None);
     };
-    let state = string(value, "request.conversationState")?;
+    Ok(state_if_any(string(value, "request.conversationState")?))
+}
+
+/// Returns a conversation state; an empty text counts as absent.
+pub(crate) fn state_if_any(state: String) -> Option<String> {
     // The bash client sends the text "null" after a response without a state.
     let is_absent = matches!(state.as_str(), "" | "null");
-    Ok((!is_absent).then_some(state))
+    (!is_absent).then_some(state)
 }
 
 /// The author of an input or output.
@@ -235,6 +209,28 @@ pub enum Role {
     System,
     /// The service itself.
     Assistant,
+}
+
+impl Role {
+    /// Returns the role with this name.
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        match name {
+            "user" => Some(Self::User),
+            "system" => Some(Self::System),
+            "assistant" => Some(Self::Assistant),
+            _ => None,
+        }
+    }
+
+    /// Returns the name of the role.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::System => "system",
+            Self::Assistant => "assistant",
+        }
+    }
 }
 
 /// One input to a service.
@@ -358,11 +354,9 @@ fn role(members: &mut Map<String, Value>, path: &str) -> Result<Role, InvalidReq
     let Some(value) = take(members, "role") else {
         return Ok(Role::User);
     };
-    match value.as_str() {
-        Some("user") => Ok(Role::User),
-        Some("system") => Ok(Role::System),
-        Some("assistant") => Ok(Role::Assistant),
-        Some(_) | None => Err(InvalidRequest::new(
+    match value.as_str().and_then(Role::of_name) {
+        Some(role) => Ok(role),
+        None => Err(InvalidRequest::new(
             format!("{path}.role"),
             "must be user, system or assistant",
         )),

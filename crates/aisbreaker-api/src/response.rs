@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use crate::request::Role;
+use crate::{json_text::JsonText, request::Role};
 
 /// The response of a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub struct Response {
     pub usage: Usage,
     /// The provider's own response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub intern_response: Option<Value>,
+    pub intern_response: Option<JsonText>,
 }
 
 impl Response {

@@ -12,8 +12,8 @@
 //! A call to a provider takes these steps: `choose_engine` chooses the model, `conversation` takes state and
 //! inputs out of the request, `transcript` arranges them for protocols with two speakers,
 //! `http_exchange` sends the request, and the reader makes the response, whole or through
-//! `event_stream`. `provider_chat` has these steps for the providers of the table; `reply` and
-//! `provider_error` have what all readers share.
+//! `event_stream`. `provider_chat` has these steps for the providers of the table; `reply`,
+//! `provider_error` and `json_view` have what all readers share.
 
 mod anthropic;
 mod choose_engine;
@@ -25,6 +25,7 @@ mod filter;
 mod gemini;
 mod http_exchange;
 pub(crate) mod images;
+mod json_view;
 mod logging;
 mod media_type;
 mod mirror;

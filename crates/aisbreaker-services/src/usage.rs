@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aisbreaker_api::Usage;
 
+pub(crate) use self::locate::MEMBERS_WITH_USAGE;
 pub use self::{reader::UsageReader, rule::UsageRule, tier::ServiceTier};
 
 /// The token counts of an answer, and what else its price depends on, as far as its provider reports

@@ -255,7 +255,10 @@ async fn respond_whole(
     let cost = spending::settle(hold, Outcome::Answered(tokens));
     log.set_cost(cost);
     response.usage.cost = cost.and_then(dollars);
-    Ok(response::json(StatusCode::OK, &response))
+    Ok(response::json_bytes(
+        StatusCode::OK,
+        response.to_json().into(),
+    ))
 }
 
 fn event_stream(events: EventBytes) -> Response<ResponseBody> {

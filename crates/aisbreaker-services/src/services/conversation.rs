@@ -64,7 +64,7 @@ impl Conversation {
     /// start.
     pub(super) fn finish(self, outputs: Vec<Output>) -> Response {
         let usage = self.usage();
-        let state = self.state.with_turn(&self.inputs, &outputs).encode();
+        let state = self.state.encode_with_turn(&self.inputs, &outputs);
         let mut response = Response::new(outputs, usage);
         response.conversation_state = Some(state);
         response

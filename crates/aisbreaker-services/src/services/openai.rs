@@ -59,9 +59,9 @@ impl OpenAiChat {
         } else {
             PathJoin::Overlap
         };
-        let mut prepared = self.0.prepare(call, path_join)?;
+        let prepared = self.0.prepare(call, path_join)?;
         let stream = self.stream_options(&prepared);
-        let options = std::mem::take(&mut prepared.call.request.intern_options);
+        let options = &prepared.call.request.intern_options;
         let body = request::body(&prepared.conversation, &prepared.model, options, stream);
         self.0.send(prepared, body, CompletionReader::new).await
     }

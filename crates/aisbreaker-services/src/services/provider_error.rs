@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use aisbreaker_api::{
-    ErrorObject,
+    ErrorObject, JsonTree,
     read::{self, Piece},
 };
 use http::StatusCode;
 use serde_json::{Map, Value};
 
+use super::json_view::JsonView as _;
 use crate::{
     error::{ErrorDetail, ServiceError},
     upstream::status::{error_status, reason},
@@ -38,6 +39,20 @@ pub(super) fn parse_object(json: &[u8]) -> Result<Map<String, Value>, ServiceErr
         return Err(not_an_object());
     };
     Ok(object)
+}
+
+/// Parses an answer as [`parse_object`] does, without copying its texts.
+///
+/// # Errors
+/// As [`parse_object`].
+pub(super) fn parse_tree(json: &[u8]) -> Result<JsonTree<'_>, ServiceError> {
+    if let Some(answer @ JsonTree::Object(_)) = JsonTree::parse(json)
+        && matches!(answer.member("error"), None | Some(JsonTree::Null))
+    {
+        return Ok(answer);
+    }
+    // What is unusual, and what is at fault.
+    Ok(Value::Object(parse_object(json)?).into())
 }
 
 /// Parses an answer as [`parse_object`] does, but keeps halves of characters, for answers that come

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use aisbreaker_api::{Output, OutputText, Progress, Response, ServiceUrl};
+use aisbreaker_api::{JsonText, Output, OutputText, Progress, Response, ServiceUrl};
 use futures_util::stream;
-use serde_json::Value;
 
-use super::conversation::Conversation;
+use super::{conversation::Conversation, json_view::JsonView};
 use crate::{
     error::ServiceError,
     service::{Event, Reply, ReplyKind},
@@ -26,7 +25,7 @@ pub(super) struct ProviderReply {
     /// All tokens, as the provider counts them.
     pub(super) total_tokens: Option<u64>,
     /// The provider's own JSON, unless it came as a stream.
-    pub(super) json: Option<Value>,
+    pub(super) json: Option<JsonText>,
 }
 
 /// A call whose answer has not come yet.
@@ -108,8 +107,8 @@ fn without_query(url: &ServiceUrl) -> String {
 ///
 /// # Errors
 /// [`ServiceError::BadAnswer`] when the answer has too many choices.
-pub(super) fn choice_index(choice: &Value, position: usize) -> Result<u32, ServiceError> {
-    let index = match choice.get("index").and_then(Value::as_u64) {
+pub(super) fn choice_index(choice: &impl JsonView, position: usize) -> Result<u32, ServiceError> {
+    let index = match choice.member("index").and_then(JsonView::as_count) {
         Some(index) => u32::try_from(index),
         None => u32::try_from(position),
     };

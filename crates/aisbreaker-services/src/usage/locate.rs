@@ -11,6 +11,9 @@ use crate::json_scan;
 /// Where answers and events have their usage object: at the top, in the `response` or `message` of
 /// an event, or in Groq's `x_groq`.
 const PARENTS: [&str; 4] = ["", "/response", "/message", "/x_groq"];
+/// The members of an answer that [`usage_of`] reads.
+pub(crate) const MEMBERS_WITH_USAGE: [&str; 5] =
+    ["usage", "service_tier", "response", "message", "x_groq"];
 /// How many objects it is in at most.
 const MAX_DEPTH: usize = 2;
 

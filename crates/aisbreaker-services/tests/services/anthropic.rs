@@ -147,7 +147,7 @@ async fn an_answer_without_text_has_no_outputs() {
             response.usage.total_tokens,
         ];
         assert_eq!(tokens, [Some(3), None, Some(3)]);
-        assert_eq!(response.intern_response, Some(provider_json));
+        assert_eq!(response.intern_response, Some(provider_json.into()));
     }
 }
 

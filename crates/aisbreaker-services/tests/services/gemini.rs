@@ -232,7 +232,7 @@ async fn content_that_is_not_text_is_passed_on_unchanged() {
         json!([{"outputs": [], "internResponse": call}])
     );
     assert_eq!((streamed.outputs, whole.outputs), (vec![], vec![]));
-    assert_eq!(whole.intern_response, Some(call));
+    assert_eq!(whole.intern_response, Some(call.into()));
 }
 
 fn provider_error(

@@ -153,7 +153,7 @@ async fn each_provider_gets_its_golden_request_and_is_understood() {
         line.check_answer(&response);
         assert_eq!(
             response.intern_response,
-            Some(golden_json(line.id, "answer.json")),
+            Some(golden_json(line.id, "answer.json").into()),
             "{}",
             line.id
         );

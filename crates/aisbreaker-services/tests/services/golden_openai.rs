@@ -209,7 +209,7 @@ async fn each_provider_gets_its_golden_request_and_is_understood() {
         check_request(&provider.request(), line, &golden.request(false));
         golden.check_answer(&response, true, id);
         let answer: Value = serde_json::from_slice(&golden.answer).unwrap();
-        assert_eq!(response.intern_response, Some(answer), "{id}");
+        assert_eq!(response.intern_response, Some(answer.into()), "{id}");
     }
 }
 

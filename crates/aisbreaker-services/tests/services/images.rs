@@ -118,7 +118,7 @@ async fn an_image_may_be_a_url() {
     let image =
         json!({"image": {"index": 0, "role": "assistant", "url": "https://a.example/1.png"}});
     assert_eq!(json_of(&response.outputs), json!([image]));
-    assert_eq!(response.intern_response, Some(provider_json));
+    assert_eq!(response.intern_response, Some(provider_json.into()));
     assert_eq!(response.usage.total_tokens, None);
 }
 
@@ -142,7 +142,7 @@ async fn stability_gets_its_golden_request_and_is_understood() {
     assert_eq!(json_of(&response.outputs), json!([image]));
     assert_eq!(
         response.intern_response,
-        Some(json!({"finish_reason": "SUCCESS", "seed": 343940597}))
+        Some(json!({"finish_reason": "SUCCESS", "seed": 343940597}).into())
     );
     assert_eq!(response.usage.service.engine.as_deref(), Some("core"));
     assert_eq!(response.conversation_state, None);

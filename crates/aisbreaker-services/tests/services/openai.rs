@@ -242,7 +242,7 @@ async fn every_choice_with_text_is_an_output() {
         "the requested model"
     );
     assert_eq!(response.usage.total_tokens, None);
-    assert_eq!(response.intern_response, Some(provider_json));
+    assert_eq!(response.intern_response, Some(provider_json.into()));
 }
 
 #[tokio::test]

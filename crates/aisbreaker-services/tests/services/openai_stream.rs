@@ -213,7 +213,7 @@ async fn a_whole_answer_is_streamed_as_one_piece() {
             "isProcessing": true}}]});
     assert_eq!(json_of(&pieces), json!([piece]));
     assert_eq!(response.first_text(), Some("Hi."));
-    assert_eq!(response.intern_response, Some(body));
+    assert_eq!(response.intern_response, Some(body.into()));
 }
 
 #[tokio::test]

@@ -96,7 +96,7 @@ async fn the_provider_gets_its_golden_request_and_is_understood() {
     assert_eq!(texts(&response.outputs), ["Paris."]);
     assert_eq!(
         response.intern_response,
-        Some(golden_json("replicate.com", "answer.json"))
+        Some(golden_json("replicate.com", "answer.json").into())
     );
     assert_eq!(state_of(&response)["messages"].as_array().unwrap().len(), 6);
     let mut usage = json_of(&response.usage);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use aisbreaker_api::{
-    Progress, Response,
+    JsonText, Progress, Response,
     read::{HalfJoiner, Piece},
 };
 use serde_json::Value;
@@ -69,7 +69,7 @@ impl MessageReader {
         Step::Progress(Progress::text(0, text, true))
     }
 
-    fn into_response(mut self, json: Option<Value>) -> Response {
+    fn into_response(mut self, json: Option<JsonText>) -> Response {
         self.text.extend(self.halves.end());
         let reply = ProviderReply {
             outputs: text_outputs(BTreeMap::from([(0, self.text)])),
@@ -94,7 +94,7 @@ impl AnswerReader for MessageReader {
             self.text.push_str(text_of(block));
         }
         self.read_metadata(&answer);
-        Ok(self.into_response(Some(answer)))
+        Ok(self.into_response(Some(answer.into())))
     }
 
     /// Events of an unknown type are skipped, as the API's versioning policy demands.

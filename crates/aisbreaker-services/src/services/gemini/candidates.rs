@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use aisbreaker_api::{
-    Output, Progress, Response,
+    JsonText, Output, Progress, Response,
     read::{HalfJoiner, Piece},
 };
 use serde_json::Value;
@@ -121,7 +121,7 @@ impl CandidateReader {
         Ok(Progress::text(index, piece, true).outputs)
     }
 
-    fn into_response(self, json: Option<Value>) -> Response {
+    fn into_response(self, json: Option<JsonText>) -> Response {
         let texts = self
             .candidates
             .into_iter()
@@ -146,7 +146,7 @@ impl AnswerReader for CandidateReader {
                 "the provider's answer has no candidates".into(),
             ));
         }
-        Ok(self.into_response(Some(answer.into_value())))
+        Ok(self.into_response(Some(answer.into_value().into())))
     }
 
     fn read_message(&mut self, message: &Message) -> Result<Step, ServiceError> {

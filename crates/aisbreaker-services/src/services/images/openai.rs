@@ -136,7 +136,7 @@ fn read(body: &[u8]) -> Result<ProviderReply, ServiceError> {
             ..Tokens::default()
         },
         total_tokens: count("total_tokens"),
-        json: Some(Value::Object(answer)),
+        json: Some(Value::Object(answer).into()),
     })
 }
 

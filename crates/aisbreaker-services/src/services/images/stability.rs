@@ -202,7 +202,7 @@ fn read(body: &[u8]) -> Result<ProviderReply, ServiceError> {
     };
     Ok(ProviderReply {
         outputs: vec![Output::Image(OutputImage::base64(0, image))],
-        json: Some(Value::Object(answer)),
+        json: Some(Value::Object(answer).into()),
         ..ProviderReply::default()
     })
 }

@@ -2,20 +2,25 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use aisbreaker_api::JsonText;
 use serde_json::Value;
 
 use super::super::{
-    provider_error::parse_object,
+    json_view::JsonView,
+    provider_error::parse_tree,
     reply::{ProviderReply, choice_index, text_outputs},
 };
-use crate::{error::ServiceError, usage::UsageReader};
+use crate::{
+    error::ServiceError,
+    usage::{MEMBERS_WITH_USAGE, UsageReader},
+};
 
 /// Reads a whole answer.
 pub(super) fn read(body: &[u8], mut usage: UsageReader) -> Result<ProviderReply, ServiceError> {
-    let answer = parse_object(body)?;
-    let choices = match answer.get("choices") {
-        Some(Value::Array(choices)) if !choices.is_empty() => choices,
-        _ => {
+    let answer = parse_tree(body)?;
+    let choices = match answer.member("choices").and_then(JsonView::as_list) {
+        Some(choices) if !choices.is_empty() => choices,
+        Some(_) | None => {
             return Err(ServiceError::BadAnswer(
                 "the provider's answer has no choices".into(),
             ));
@@ -23,20 +28,19 @@ pub(super) fn read(body: &[u8], mut usage: UsageReader) -> Result<ProviderReply,
     };
     let mut texts = BTreeMap::new();
     for (position, choice) in choices.iter().enumerate() {
-        let text = content_text(choice.pointer("/message/content"));
+        let message = choice.member("message");
+        let text = content_text(message.and_then(|message| message.member("content")));
         if !text.is_empty() {
             texts.insert(choice_index(choice, position)?, text.into_owned());
         }
     }
     let mut reply = ProviderReply {
         outputs: text_outputs(texts),
-        model: None,
+        model: model(&answer),
+        json: Some(JsonText::from(&answer)),
         ..ProviderReply::default()
     };
-    let json = Value::Object(answer);
-    reply.model = model(&json);
-    read_usage(&mut reply, &json, &mut usage);
-    reply.json = Some(json);
+    read_usage(&mut reply, &answer.only(&MEMBERS_WITH_USAGE), &mut usage);
     Ok(reply)
 }
 
@@ -51,27 +55,28 @@ pub(super) fn read_usage(reply: &mut ProviderReply, json: &Value, reader: &mut U
 }
 
 /// Returns the model that the provider names. Chunks of Azure's content filter have an empty name.
-pub(super) fn model(json: &Value) -> Option<String> {
-    match json.get("model")?.as_str()? {
+pub(super) fn model(json: &impl JsonView) -> Option<String> {
+    match json.member("model")?.as_text()? {
         "" => None,
         model => Some(model.to_owned()),
     }
 }
 
 /// Returns the text of a message's content, which may be in parts.
-pub(super) fn content_text(content: Option<&Value>) -> Cow<'_, str> {
-    match content {
-        Some(Value::String(text)) => Cow::Borrowed(text),
-        Some(Value::Array(parts)) => parts.iter().filter_map(part_text).collect(),
-        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) | None => {
-            Cow::Borrowed("")
-        }
+pub(super) fn content_text<T: JsonView>(content: Option<&T>) -> Cow<'_, str> {
+    let Some(content) = content else {
+        return Cow::Borrowed("");
+    };
+    match (content.as_text(), content.as_list()) {
+        (Some(text), _) => Cow::Borrowed(text),
+        (None, Some(parts)) => parts.iter().filter_map(part_text).collect(),
+        (None, None) => Cow::Borrowed(""),
     }
 }
 
-fn part_text(part: &Value) -> Option<&str> {
-    if part.get("type")? != "text" {
+fn part_text(part: &impl JsonView) -> Option<&str> {
+    if part.member("type")?.as_text()? != "text" {
         return None;
     }
-    part.get("text")?.as_str()
+    part.member("text")?.as_text()
 }

@@ -53,7 +53,7 @@ fn result(piece: Piece) -> Result<ProviderReply, ServiceError> {
             ..Tokens::default()
         },
         total_tokens: None,
-        json: Some(answer),
+        json: Some(answer.into()),
     })
 }
 
