@@ -21,40 +21,46 @@ const fn values() -> [u8; 256] {
     values
 }
 
+/// Two characters for each value of twelve bits.
+static PAIRS: [[u8; 2]; 4096] = pairs();
+
+const fn pairs() -> [[u8; 2]; 4096] {
+    let mut pairs = [[0; 2]; 4096];
+    let mut value = 0;
+    while value < 4096 {
+        pairs[value] = [ALPHABET[value >> 6], ALPHABET[value & 63]];
+        value += 1;
+    }
+    pairs
+}
+
 /// Returns padded base64 of the standard alphabet.
 pub(crate) fn encode(bytes: &[u8]) -> String {
     let (triples, rest) = bytes.as_chunks::<3>();
-    let mut text = vec![0; bytes.len().div_ceil(3).saturating_mul(4)];
+    let mut text = vec![PADDING; bytes.len().div_ceil(3).saturating_mul(4)];
     let (quads, _) = text.as_chunks_mut::<4>();
     let mut quads = quads.iter_mut();
     for (triple, quad) in triples.iter().zip(&mut quads) {
         *quad = encode_triple(*triple);
     }
     if let Some(last) = quads.next() {
-        *last = match *rest {
-            [first] => {
-                let [a, b, ..] = encode_triple([first, 0, 0]);
-                [a, b, PADDING, PADDING]
-            }
-            [first, second] => {
-                let [a, b, c, _] = encode_triple([first, second, 0]);
-                [a, b, c, PADDING]
-            }
-            _ => *last,
-        };
+        let triple = [0, 1, 2].map(|at| rest.get(at).copied().unwrap_or_default());
+        let digits = encode_triple(triple);
+        // One byte takes two characters, two bytes take three.
+        let used = rest.len().saturating_add(1);
+        for (place, digit) in last.iter_mut().zip(digits).take(used) {
+            *place = digit;
+        }
     }
     // Base64 is always ASCII.
     String::from_utf8(text).unwrap_or_default()
 }
 
 fn encode_triple([a, b, c]: [u8; 3]) -> [u8; 4] {
-    let digit = |value: u8| ALPHABET[usize::from(value & 63)];
-    [
-        digit(a >> 2),
-        digit(a << 4 | b >> 4),
-        digit(b << 2 | c >> 6),
-        digit(c),
-    ]
+    let bits = u32::from_be_bytes([0, a, b, c]);
+    let pair = |bits: u32| PAIRS[(bits & 0xfff) as usize];
+    let ([a, b], [c, d]) = (pair(bits >> 12), pair(bits));
+    [a, b, c, d]
 }
 
 /// Returns the bytes of base64 of either alphabet, with any number of padding characters; `None` if

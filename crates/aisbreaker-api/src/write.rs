@@ -2,26 +2,33 @@
 
 use serde::Serialize;
 
-/// How many bytes of a text are searched for escapes at once.
+/// How many bytes of a text with escapes are searched for them at once.
 const CHUNK: usize = 32;
 
 /// Appends a text as a JSON string.
 pub fn text(out: &mut Vec<u8>, text: &str) {
-    out.reserve(text.len().saturating_add(2));
+    let bytes = text.as_bytes();
+    out.reserve(bytes.len().saturating_add(2));
     out.push(b'"');
-    let (chunks, rest) = text.as_bytes().as_chunks::<CHUNK>();
-    for chunk in chunks {
-        let is_escaped = chunk
-            .iter()
-            .fold(false, |any, byte| any | needs_escape(*byte));
-        if is_escaped {
-            escape(out, chunk);
-        } else {
-            out.extend_from_slice(chunk);
+    if has_escapes(bytes) {
+        for chunk in bytes.chunks(CHUNK) {
+            if has_escapes(chunk) {
+                escape(out, chunk);
+            } else {
+                out.extend_from_slice(chunk);
+            }
         }
+    } else {
+        out.extend_from_slice(bytes);
     }
-    escape(out, rest);
     out.push(b'"');
+}
+
+fn has_escapes(bytes: &[u8]) -> bool {
+    // Without an early end, several bytes are compared at once.
+    bytes
+        .iter()
+        .fold(false, |any, byte| any | needs_escape(*byte))
 }
 
 /// Appends any value.

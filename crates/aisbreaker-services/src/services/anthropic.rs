@@ -9,7 +9,7 @@
 mod message;
 mod request;
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
 use aisbreaker_egress::Client;
 
@@ -19,7 +19,7 @@ use crate::{
     endpoint::PathJoin,
     error::ServiceError,
     providers::{Dialect, Provider},
-    service::{Call, Reached, Reply, ReplyFuture, Service, Target},
+    service::{Call, Reached, ReplyFuture, Service, Target},
 };
 
 const OPERATION: &str = "/messages";
@@ -46,18 +46,20 @@ impl AnthropicChat {
         ))
     }
 
-    async fn chat(&self, call: Call) -> Result<Reply, ServiceError> {
+    /// Prepares a call, and returns the exchange with the provider.
+    fn chat(&self, call: Call) -> Result<ReplyFuture<'static>, ServiceError> {
         let mut prepared = self.0.prepare(call, PathJoin::Overlap)?;
         let kind = prepared.call.reply_kind();
         let options = std::mem::take(&mut prepared.call.request.intern_options);
         let body = request::body(&prepared.conversation, &prepared.model, options, kind);
-        self.0.send(prepared, body, MessageReader::new).await
+        Ok(self.0.send(prepared, body, MessageReader::new))
     }
 }
 
 impl Service for AnthropicChat {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
-        Box::pin(self.chat(call))
+        self.chat(call)
+            .unwrap_or_else(|error| Box::pin(ready(Err(error))))
     }
 
     fn reached(&self, target: &Target<'_>) -> Result<Reached, ServiceError> {

@@ -1,5 +1,7 @@
 //! One HTTP exchange with a provider: the request, then an answer of one JSON value or a stream.
 
+use std::future::ready;
+
 use aisbreaker_api::{Response, ServiceId};
 use aisbreaker_egress::{Client, Outgoing, is_framed};
 
@@ -11,7 +13,7 @@ use super::{
 use crate::{
     destination::Destination,
     error::ServiceError,
-    service::{ProviderCalls, Reply, ReplyKind},
+    service::{ProviderCalls, Reply, ReplyFuture, ReplyKind},
     upstream::{
         answer_form::{StreamedAnswer, read_streamed},
         body::{CollectedBody, read_whole},
@@ -32,32 +34,26 @@ pub(super) struct ProviderRequest<'a> {
 
 impl ProviderRequest<'_> {
     /// Sends the request and reads the answer, which is whole or streamed as the provider decides.
-    pub(super) async fn exchange(self, reader: impl AnswerReader) -> Result<Reply, ServiceError> {
+    ///
+    /// The exchange is boxed as it is made, since moving it costs more than the allocation.
+    pub(super) fn exchange(self, reader: impl AnswerReader) -> ReplyFuture<'static> {
         let context = error_context(self.service_id, &self.destination);
         let (client, kind) = (self.client.clone(), self.reply_kind);
         let (destination, outgoing) = (self.destination, self.outgoing);
         let record = self.calls.begin(self.service_id);
-        let exchange = async move {
-            let (parts, body) =
-                send_for_success(&client, &destination, outgoing, of_response).await?;
-            let answer = match kind {
-                ReplyKind::Final => read_whole(body).await?,
-                ReplyKind::Stream => match read_streamed(&parts.headers, body).await? {
-                    StreamedAnswer::Whole(answer) => answer,
-                    StreamedAnswer::Events(body, decoder) => {
-                        let end = if is_framed(&parts) {
-                            StreamEnd::CompleteBody
-                        } else {
-                            StreamEnd::UnframedBody
-                        };
-                        let events = event_stream(body, decoder, end, reader);
-                        return Ok(Reply::Stream(events));
-                    }
-                },
-            };
-            Ok(whole_reply(reader.read_whole(&answer)?, kind))
-        };
-        context.reply(kind, record, exchange).await
+        match kind {
+            ReplyKind::Final => Box::pin(async move {
+                let reply = match fetch(&client, &destination, outgoing).await {
+                    Ok(answer) => reader.read_whole(&answer).map(Reply::Final),
+                    Err(error) => Err(error),
+                };
+                context.end(record, reply)
+            }),
+            ReplyKind::Stream => {
+                let exchange = Box::pin(exchange_events(client, destination, outgoing, reader));
+                Box::pin(ready(Ok(context.stream(record, exchange))))
+            }
+        }
     }
 
     /// Sends the request and reads an answer that is always whole.
@@ -73,7 +69,30 @@ impl ProviderRequest<'_> {
             let answer = fetch(&client, &destination, outgoing).await?;
             Ok(whole_reply(read(&answer)?, kind))
         };
-        context.reply(kind, record, exchange).await
+        context.reply(kind, record, Box::pin(exchange)).await
+    }
+}
+
+/// Sends a request for a stream. The provider may answer with a whole answer nevertheless.
+async fn exchange_events(
+    client: Client,
+    destination: Destination,
+    outgoing: Outgoing,
+    reader: impl AnswerReader,
+) -> Result<Reply, ServiceError> {
+    let (parts, body) = send_for_success(&client, &destination, outgoing, of_response).await?;
+    match read_streamed(&parts.headers, body).await? {
+        StreamedAnswer::Whole(answer) => {
+            Ok(whole_reply(reader.read_whole(&answer)?, ReplyKind::Stream))
+        }
+        StreamedAnswer::Events(body, decoder) => {
+            let end = if is_framed(&parts) {
+                StreamEnd::CompleteBody
+            } else {
+                StreamEnd::UnframedBody
+            };
+            Ok(Reply::Stream(event_stream(body, decoder, end, reader)))
+        }
     }
 }
 

@@ -94,7 +94,7 @@ impl Network {
             .with_budget(call.budget)
             .with_observer(call.trace.call(&call.service_id, None));
         let exchange = exchange(self.client.clone(), destination, outgoing, kind);
-        context.reply(kind, record, exchange).await
+        context.reply(kind, record, Box::pin(exchange)).await
     }
 }
 

@@ -10,7 +10,7 @@ mod completion;
 mod request;
 mod stream;
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
 use aisbreaker_api::{Origin, ServiceUrl};
 use aisbreaker_egress::Client;
@@ -24,7 +24,7 @@ use crate::{
     endpoint::PathJoin,
     error::ServiceError,
     providers::{Dialect, Provider},
-    service::{Call, Reached, Reply, ReplyFuture, ReplyKind, Service, Target},
+    service::{Call, Reached, ReplyFuture, ReplyKind, Service, Target},
 };
 
 const OPERATION: &str = "/chat/completions";
@@ -53,7 +53,8 @@ impl OpenAiChat {
         ))
     }
 
-    async fn chat(&self, call: Call) -> Result<Reply, ServiceError> {
+    /// Prepares a call, and returns the exchange with the provider.
+    fn chat(&self, call: Call) -> Result<ReplyFuture<'static>, ServiceError> {
         let path_join = if self.is_openai() {
             PathJoin::Append
         } else {
@@ -63,7 +64,7 @@ impl OpenAiChat {
         let stream = self.stream_options(&prepared);
         let options = &prepared.call.request.intern_options;
         let body = request::body(&prepared.conversation, &prepared.model, options, stream);
-        self.0.send(prepared, body, CompletionReader::new).await
+        Ok(self.0.send(prepared, body, CompletionReader::new))
     }
 
     fn stream_options(&self, prepared: &PreparedCall) -> StreamOptions {
@@ -101,7 +102,8 @@ impl OpenAiChat {
 
 impl Service for OpenAiChat {
     fn call(&self, call: Call) -> ReplyFuture<'_> {
-        Box::pin(self.chat(call))
+        self.chat(call)
+            .unwrap_or_else(|error| Box::pin(ready(Err(error))))
     }
 
     fn reached(&self, target: &Target<'_>) -> Result<Reached, ServiceError> {

@@ -19,7 +19,7 @@ use crate::{
     endpoint::{Endpoint, PathJoin},
     error::ServiceError,
     providers::{Dialect, Provider},
-    service::{Call, Reached, Reply, Target},
+    service::{Call, Reached, ReplyFuture, Target},
     upstream::headers,
     usage::UsageRule,
 };
@@ -106,12 +106,12 @@ impl ProviderChat {
     }
 
     /// Sends the request with this body, and reads the answer with the reader of the dialect.
-    pub(super) async fn send<R: AnswerReader>(
+    pub(super) fn send<R: AnswerReader>(
         &self,
         prepared: PreparedCall,
         body: Bytes,
         reader: fn(PendingReply, Arc<UsageRule>) -> R,
-    ) -> Result<Reply, ServiceError> {
+    ) -> ReplyFuture<'static> {
         let PreparedCall {
             call,
             destination,
@@ -132,8 +132,6 @@ impl ProviderChat {
             reply_kind,
             calls: call.provider_calls,
         };
-        request
-            .exchange(reader(pending, Arc::clone(&self.usage)))
-            .await
+        request.exchange(reader(pending, Arc::clone(&self.usage)))
     }
 }

@@ -107,7 +107,7 @@ impl ReplicateChat {
             let reply = prediction.run(body).await?;
             Ok(whole_reply(pending.finish(reply), kind))
         };
-        context.reply(kind, record, exchange).await
+        context.reply(kind, record, Box::pin(exchange)).await
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     destination::Destination,
     error::{ErrorDetail, ServiceError},
     secret::mask,
-    service::{CallInProgress, Reply, ReplyKind},
+    service::{CallInProgress, Reply, ReplyFuture, ReplyKind},
 };
 
 /// How the original's clients begin a secret that they do not have. Its end is the name of a class
@@ -85,26 +85,34 @@ impl ErrorContext {
     pub(crate) async fn reply(
         self,
         kind: ReplyKind,
-        mut call: CallInProgress,
-        exchange: impl Future<Output = Result<Reply, ServiceError>> + Send + 'static,
+        call: CallInProgress,
+        exchange: ReplyFuture<'static>,
     ) -> Result<Reply, ServiceError> {
         match kind {
-            ReplyKind::Final => {
-                let reply = exchange.await;
-                match &reply {
-                    Ok(_) => call.complete(),
-                    Err(error) => call.fail(error),
-                }
-                self.explain_reply(reply)
-            }
-            ReplyKind::Stream => {
-                let reply =
-                    async move { self.explain_reply(exchange.await).map(Reply::into_events) };
-                let events = stream::once(reply).try_flatten();
-                let recorded = events.inspect(move |event| call.follow(event));
-                Ok(Reply::Stream(Box::pin(recorded.fuse())))
-            }
+            ReplyKind::Final => self.end(call, exchange.await),
+            ReplyKind::Stream => Ok(self.stream(call, exchange)),
         }
+    }
+
+    /// Records how an exchange ended that was not streamed, and explains its error.
+    pub(crate) fn end(
+        self,
+        mut call: CallInProgress,
+        reply: Result<Reply, ServiceError>,
+    ) -> Result<Reply, ServiceError> {
+        match &reply {
+            Ok(_) => call.complete(),
+            Err(error) => call.fail(error),
+        }
+        self.explain_reply(reply)
+    }
+
+    /// Returns the stream of an exchange, as [`reply`](Self::reply) does.
+    pub(crate) fn stream(self, mut call: CallInProgress, exchange: ReplyFuture<'static>) -> Reply {
+        let reply = async move { self.explain_reply(exchange.await).map(Reply::into_events) };
+        let events = stream::once(reply).try_flatten();
+        let recorded = events.inspect(move |event| call.follow(event));
+        Reply::Stream(Box::pin(recorded.fuse()))
     }
 
     fn explain_reply(self, reply: Result<Reply, ServiceError>) -> Result<Reply, ServiceError> {
