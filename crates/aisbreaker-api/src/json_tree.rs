@@ -253,7 +253,7 @@ mod tests {
             let tree = JsonTree::parse(json.as_bytes()).unwrap();
 
             prop_assert_eq!(String::from_utf8(tree.to_json()).unwrap(), value.to_string());
-            prop_assert_eq!(tree.to_value(), value.clone());
+            prop_assert_eq!(&tree.to_value(), &value);
             prop_assert_eq!(&JsonTree::from(value.clone()), &tree);
             let named = value.as_object().into_iter().flatten().filter(|(name, _)| *name == "a");
             let named = named.map(|(name, value)| (name.clone(), value.clone())).collect();
