@@ -58,6 +58,12 @@ impl MemoryBudget {
         }))
     }
 
+    /// Returns whether a holder of so few bytes is not counted.
+    #[must_use]
+    pub const fn is_uncounted(bytes: usize) -> bool {
+        bytes < STEP_BYTES
+    }
+
     /// Creates a reservation that holds nothing yet.
     #[must_use]
     pub fn reservation(&self) -> MemoryReservation {
@@ -121,7 +127,7 @@ impl MemoryBudget {
 }
 
 fn in_steps(bytes: usize) -> usize {
-    if bytes < STEP_BYTES {
+    if MemoryBudget::is_uncounted(bytes) {
         return 0;
     }
     bytes

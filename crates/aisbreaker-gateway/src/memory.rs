@@ -92,6 +92,17 @@ impl ClientMemory {
         &self.budget
     }
 
+    /// Returns the same bytes, held until the last of them is dropped; see [`MemoryHold::attach`].
+    ///
+    /// # Errors
+    /// Those of [`MemoryHold::attach`].
+    pub(crate) fn attach(self: &Arc<Self>, bytes: Bytes) -> Result<Bytes, ServiceError> {
+        if MemoryBudget::is_uncounted(bytes.len()) {
+            return Ok(bytes);
+        }
+        self.empty_hold().attach(bytes)
+    }
+
     /// Creates a hold of zero bytes.
     pub(crate) fn empty_hold(self: &Arc<Self>) -> MemoryHold {
         MemoryHold {

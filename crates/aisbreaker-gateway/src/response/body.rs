@@ -318,7 +318,7 @@ fn next_frame(bytes: &mut Bytes, memory: Option<&Arc<ClientMemory>>) -> Bytes {
     let frame = bytes.split_to(MAX_FRAME_BYTES);
     if bytes.len() <= MAX_FRAME_BYTES {
         let copy = Bytes::copy_from_slice(bytes);
-        match memory.map(|memory| memory.empty_hold().attach(copy.clone())) {
+        match memory.map(|memory| memory.attach(copy.clone())) {
             Some(Ok(held)) => *bytes = held,
             // Without room for a copy, the original stays, and stays held.
             Some(Err(_)) => {}

@@ -156,7 +156,7 @@ impl EventBytes {
 
     /// Holds memory for a frame. Without room for it, the stream ends in an error event.
     fn hold(&mut self, frame: Vec<u8>) -> Bytes {
-        match self.memory.empty_hold().attach(frame.into()) {
+        match self.memory.attach(frame.into()) {
             Ok(held) => held,
             Err(error) => {
                 let mut last = Vec::new();

@@ -360,7 +360,8 @@ impl PassthroughBody {
             // It has its label now.
             Content::Unlabelled(_) | Content::Other => data,
             Content::Json(ends) => {
-                ends.push(&data);
+                let is_last = self.body.as_ref().is_none_or(CoalescedBody::is_end_stream);
+                ends.push(&data, is_last, &self.usage);
                 data
             }
             Content::Events(stream) => {
@@ -391,7 +392,7 @@ impl PassthroughBody {
 
     /// Holds memory for a frame until the client has read it.
     fn hold(&mut self, bytes: Bytes) -> Result<Bytes, ResponseCut> {
-        match self.memory.empty_hold().attach(bytes) {
+        match self.memory.attach(bytes) {
             Ok(held) => Ok(held),
             Err(error) => self.cut(error).unwrap_or(Err(ResponseCut)),
         }

@@ -289,7 +289,7 @@ impl TranslatedBody {
 
     /// Holds memory for a frame until the client has read it.
     fn hold(&mut self, out: Vec<u8>) -> Bytes {
-        match self.memory.empty_hold().attach(out.into()) {
+        match self.memory.attach(out.into()) {
             Ok(held) => held,
             Err(error) => self.cut(error, Vec::new()),
         }
