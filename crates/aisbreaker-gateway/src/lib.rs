@@ -84,6 +84,7 @@ mod surfaces;
 mod telemetry;
 mod translation;
 mod tunnel;
+mod wake_filter;
 
 // The crates whose types this one takes and returns, so that it can be used alone.
 pub use aisbreaker_egress as egress;

@@ -10,7 +10,9 @@ use std::{
 
 use aisbreaker_egress::SendError;
 use bytes::{Bytes, BytesMut};
-use http_body::{Body as _, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
+
+use crate::wake_filter::WakeFilter;
 
 /// The largest joined frame in bytes. One read returns no more.
 const MAX_FRAME_BYTES: usize = 64 << 10;
@@ -26,20 +28,26 @@ pub(super) struct CoalescedBody {
     /// Whether hyper got a turn to write what came before an error.
     has_yielded: bool,
     max_frame_bytes: usize,
+    /// Set where frames are joined: what is returned is followed by a poll that finds nothing.
+    wake_filter: Option<WakeFilter>,
 }
 
 impl CoalescedBody {
     /// Creates a body whose frames are joined.
     pub(super) fn new(body: aisbreaker_egress::Body) -> Self {
-        Self::up_to(body, MAX_FRAME_BYTES)
+        Self::up_to(body, MAX_FRAME_BYTES, Some(WakeFilter::new()))
     }
 
     /// Creates a body whose frames are returned as they are.
     pub(super) fn unjoined(body: aisbreaker_egress::Body) -> Self {
-        Self::up_to(body, 0)
+        Self::up_to(body, 0, None)
     }
 
-    fn up_to(body: aisbreaker_egress::Body, max_frame_bytes: usize) -> Self {
+    fn up_to(
+        body: aisbreaker_egress::Body,
+        max_frame_bytes: usize,
+        wake_filter: Option<WakeFilter>,
+    ) -> Self {
         Self {
             body,
             first: Bytes::new(),
@@ -47,6 +55,7 @@ impl CoalescedBody {
             end: None,
             has_yielded: false,
             max_frame_bytes,
+            wake_filter,
         }
     }
 
@@ -89,7 +98,7 @@ impl CoalescedBody {
             if let Some(end) = self.end.take() {
                 return Poll::Ready(end.err().map(Err));
             }
-            match Pin::new(&mut self.body).poll_frame(cx) {
+            match self.poll_body(cx) {
                 Poll::Pending if self.len() == 0 => return Poll::Pending,
                 Poll::Pending => return Poll::Ready(Some(Ok(self.take()))),
                 Poll::Ready(Some(Ok(frame))) => {
@@ -105,6 +114,14 @@ impl CoalescedBody {
                 Poll::Ready(Some(Err(error))) => self.end = Some(Err(error)),
                 Poll::Ready(None) => self.end = Some(Ok(())),
             }
+        }
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
+        let body = Pin::new(&mut self.body);
+        match &mut self.wake_filter {
+            Some(filter) => filter.poll(cx, |cx| body.poll_frame(cx)),
+            None => body.poll_frame(cx),
         }
     }
 

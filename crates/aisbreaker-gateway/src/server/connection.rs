@@ -1,6 +1,13 @@
 //! One connection: its requests, and when it is closed for being idle.
 
-use std::{convert::Infallible, future::poll_fn, net::IpAddr, pin::pin, sync::Arc};
+use std::{
+    convert::Infallible,
+    future::{Future as _, poll_fn},
+    net::IpAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+};
 
 use aisbreaker_egress::repoll::SelfWake;
 use futures_util::FutureExt as _;
@@ -19,7 +26,7 @@ use tokio::{
     io::AsyncWriteExt as _,
     net::TcpStream,
     sync::watch,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, Sleep, sleep, sleep_until},
 };
 
 use super::{
@@ -31,11 +38,23 @@ use super::{
     tracked_body::{TrackedRequestBody, TrackedResponseBody, Unread},
     tracked_io::TrackedIo,
 };
-use crate::{gateway::Gateway, request::websocket::CanUpgrade, tunnel::LoggedTunnel};
+use crate::{
+    gateway::Gateway, request::websocket::CanUpgrade, tunnel::LoggedTunnel, wake_filter::WakeFilter,
+};
 
 /// The most bytes that the kernel buffers beyond the client's receive window.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const MAX_UNSENT: u32 = 128 << 10;
+
+/// What happens to a connection besides its requests.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Event {
+    Ended,
+    /// The server drains.
+    Draining,
+    EvictionRequested,
+    CheckDue,
+}
 
 /// A connection that is served.
 pub(super) struct Connection {
@@ -92,35 +111,37 @@ impl Connection {
         let mut check = pin!(sleep_until(next_check(phase)));
         let mut self_wake = SelfWake::default();
         loop {
-            tokio::select! {
-                // A request that has just arrived comes before the end of the idle time.
-                biased;
-                // Errors are caused by the client; the access log has the requests cut off.
-                _ended = poll_fn(|cx| {
+            let event = {
+                let mut next = pin!(self.next_event(&mut close, phase, check.as_mut()));
+                let mut filter = WakeFilter::new();
+                poll_fn(|cx| {
+                    // A request that has just arrived comes before the end of the idle time.
                     let polled = self_wake.poll(cx, |cx| connection.as_mut().poll(cx));
                     self.activity.poll_drain(cx);
-                    polled
-                }) => break,
-                _changed = close.changed(), if phase == Phase::Open => {
+                    match polled {
+                        // Errors are caused by the client; the access log has the requests cut off.
+                        Poll::Ready(_ended) => Poll::Ready(Event::Ended),
+                        Poll::Pending => filter.poll(cx, |cx| next.as_mut().poll(cx)),
+                    }
+                })
+                .await
+            };
+            let verdict = match event {
+                Event::Ended => break,
+                Event::Draining => Verdict::Close,
+                // It may have become useful since.
+                Event::EvictionRequested if self.is_evictable() => return,
+                Event::EvictionRequested => continue,
+                Event::CheckDue => self.timeouts.check(&self.activity, phase),
+            };
+            match verdict {
+                Verdict::KeepUntil(time) => check.as_mut().reset(time),
+                Verdict::Drop => return,
+                Verdict::Close => {
                     phase = Phase::Closing;
                     connection.as_mut().graceful_shutdown();
                     check.as_mut().reset(next_check(phase));
                 }
-                () = self.activity.eviction_requested() => {
-                    // It may have become useful since.
-                    if self.is_evictable() {
-                        return;
-                    }
-                }
-                () = check.as_mut() => match self.timeouts.check(&self.activity, phase) {
-                    Verdict::KeepUntil(time) => check.as_mut().reset(time),
-                    Verdict::Drop => return,
-                    Verdict::Close => {
-                        phase = Phase::Closing;
-                        connection.as_mut().graceful_shutdown();
-                        check.as_mut().reset(next_check(phase));
-                    }
-                },
             }
         }
         let upgraded = self.activity.take_upgrade();
@@ -134,6 +155,21 @@ impl Connection {
             () = shut_down(upgraded) => {}
             () = self.activity.eviction_requested() => {}
             _changed = close.changed(), if phase == Phase::Open => {}
+        }
+    }
+
+    /// Waits for anything that is no request.
+    async fn next_event(
+        &self,
+        close: &mut watch::Receiver<bool>,
+        phase: Phase,
+        check: Pin<&mut Sleep>,
+    ) -> Event {
+        tokio::select! {
+            biased;
+            _changed = close.changed(), if phase == Phase::Open => Event::Draining,
+            () = self.activity.eviction_requested() => Event::EvictionRequested,
+            () = check => Event::CheckDue,
         }
     }
 
