@@ -4,6 +4,7 @@
 
 use std::{
     io::{self, IoSlice, Read as _},
+    mem::MaybeUninit,
     pin::Pin,
     sync::{
         Arc,
@@ -12,7 +13,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::{
     client::legacy::connect::{Connected, Connection},
     rt::TokioIo,
@@ -83,9 +84,15 @@ impl Tcp {
 
     /// Reads what the operating system has received, whether or not the runtime knows of it.
     fn probe(&self, buf: &mut ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let socket = SockRef::from(self.inner.inner());
+        // As a rule there is nothing, for which no memory need be prepared.
+        match socket.peek(&mut [MaybeUninit::uninit()]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+            Ok(_) | Err(_) => {}
+        }
         let mut chunk = [0; HEAD_READ_BYTES];
         let room = buf.remaining().min(chunk.len());
-        match (&*SockRef::from(self.inner.inner())).read(&mut chunk[..room]) {
+        match (&*socket).read(&mut chunk[..room]) {
             Ok(length) => {
                 buf.put_slice(&chunk[..length]);
                 Poll::Ready(Ok(()))
@@ -97,30 +104,22 @@ impl Tcp {
 
     /// Reads up to the head of a response, within its bound.
     fn poll_read_head(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let stream = self.inner.inner();
-        ready!(stream.poll_read_ready(cx))?;
-        let mut chunk = [0; HEAD_READ_BYTES];
-        let room = buf.remaining().min(chunk.len());
-        let length = loop {
-            match stream.try_read(&mut chunk[..room]) {
-                Ok(length) => break length,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(stream.poll_read_ready(cx))?;
-                }
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        };
+        let mut memory = [MaybeUninit::uninit(); HEAD_READ_BYTES];
+        let room = buf.remaining().min(memory.len());
+        let mut chunk = ReadBuf::uninit(&mut memory[..room]);
+        ready!(Pin::new(&mut self.inner).poll_read(cx, chunk.unfilled()))?;
+        let length = chunk.filled().len();
         let before = self.mode.head_bytes.fetch_add(length, Ordering::Relaxed);
         let reads = self.mode.head_reads.fetch_add(1, Ordering::Relaxed);
         if before + length > MAX_HEAD_BYTES || reads >= MAX_HEAD_READS {
             let text = "the head of the response is too long, or interim responses do not end";
             return Poll::Ready(Err(io::Error::other(text)));
         }
-        buf.put_slice(&chunk[..length]);
+        buf.put_slice(chunk.filled());
         Poll::Ready(Ok(()))
     }
 }
