@@ -93,7 +93,7 @@ fn conditions(ours: &Split, bare_proxy: &Split) -> String {
     };
     format!(
         "{what} Sampled by the clock: {} samples of aisbreaker, {} of the bare proxy, so a share is \
-         accurate to {accuracy} points.{symbols}",
+         accurate to ±{accuracy} %.{symbols}",
         ours.samples, bare_proxy.samples
     )
 }
@@ -116,7 +116,7 @@ mod tests {
         let ours = split(40.0, 2_500, &[(Kind::Code, 0.6), (Kind::Kernel, 0.4)]);
         let bare_proxy = split(20.0, 10_000, &[(Kind::Code, 0.25), (Kind::Kernel, 0.75)]);
         let text = section(Some(&[ours, bare_proxy]));
-        assert!(text.contains("accurate to 2 points"), "{text}");
+        assert!(text.contains("accurate to ±2 %"), "{text}");
         assert!(text.contains("jemalloc"), "{text}");
         let (_, table) = text
             .split_once("|---|---|---|---|---|---|\n")
