@@ -26,7 +26,7 @@ pub(crate) struct Machine {
     pub(crate) load_average: f64,
 }
 
-/// The numbers by which a processor can be told from others of the same name; zeros and an empty
+/// The numbers that distinguish a processor from others of the same name; zeros and an empty
 /// text where the system does not report them.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Model {

@@ -45,7 +45,7 @@ pub(crate) struct Split {
     pub(crate) cpu: f64,
     /// Zero if the shares are those that the system accounts for.
     pub(crate) samples: u32,
-    /// Whether the program has symbols, by which an allocator in it can be told from its own code.
+    /// Whether the program has symbols, which distinguish an allocator in it from its own code.
     pub(crate) has_symbols: bool,
     /// Shares of the CPU time; together 1.
     pub(crate) shares: BTreeMap<Kind, f64>,

@@ -412,7 +412,7 @@ impl AccessLog {
         }
     }
 
-    /// Returns the line, but for what has to be formatted first.
+    /// Returns the line without the fields that must be formatted first.
     fn line<'a>(&'a self, ended: &'a Ended) -> AccessLine<'a> {
         let operation = self.route.and_then(Route::operation);
         let operation = operation.map(CalledOperation::name);

@@ -1,4 +1,4 @@
-//! The URLs of calls, of which those of late are kept: most calls go where others went before.
+//! Keeps the URLs of recent calls, since most calls go where others went before.
 
 use std::{
     fmt,
