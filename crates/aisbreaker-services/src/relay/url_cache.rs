@@ -212,4 +212,38 @@ mod tests {
         }
         assert!(Arc::strong_count(&url) <= 1 + SLOTS);
     }
+
+    /// More keys than slots, so that some share the slot of the one that is kept.
+    #[test]
+    fn a_key_that_differs_in_any_part_has_no_kept_url() {
+        let cache = UrlCache::default();
+        let kept = key("https://a.example", "/kept");
+        cache.keep(&kept, &call_url("https://a.example/kept"));
+        assert!(cache.find(&kept).is_some());
+        for number in 0..20 * SLOTS {
+            let text = format!("/{number}");
+            let base = format!("https://a{number}.example");
+            let others = [
+                UrlKey {
+                    base: &base,
+                    ..kept
+                },
+                UrlKey {
+                    path: [&text, kept.path[1]],
+                    ..kept
+                },
+                UrlKey {
+                    path: [kept.path[0], &text],
+                    ..kept
+                },
+                UrlKey {
+                    default_url: Some(&base),
+                    ..kept
+                },
+            ];
+            for other in others {
+                assert!(cache.find(&other).is_none(), "{other:?}");
+            }
+        }
+    }
 }

@@ -136,3 +136,43 @@ fn what_is_nested_deeper_than_the_scanner_goes_is_parsed() {
         assert_eq!(found.unwrap().model, Some("\"m\""));
     }
 }
+
+#[test]
+fn what_is_not_json_is_left_to_the_parser() {
+    let values = [
+        "\"\u{1}\"",
+        "\"a\n\"",
+        "\"a",
+        "\"\\x\"",
+        "\"\\u12g4\"",
+        "\"\\u12\"",
+        "01",
+        "1.",
+        ".5",
+        "-",
+        "1e",
+        "+1",
+        "tru",
+        "nulll",
+        "[1,]",
+        "[1 2]",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{a:1}",
+        "[}",
+        "{]",
+        "",
+        "1,",
+    ];
+    for value in values {
+        let text = format!("{{\"a\":{value}}}");
+        assert_eq!(scan::<MODEL_ONLY>(&text), None, "{text}");
+        assert!(parse_members::<MODEL_ONLY>(&text).is_err(), "{text}");
+        let name = format!("{{{value}:1}}");
+        assert_eq!(scan::<MODEL_ONLY>(&name), None, "{name}");
+    }
+    for text in ["", "[]", "{} x", "{\"a\":1}}", "{\"a\":1"] {
+        assert_eq!(scan::<MODEL_ONLY>(text), None, "{text}");
+    }
+}
