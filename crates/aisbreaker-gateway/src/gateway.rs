@@ -84,20 +84,31 @@ impl Gateway {
     ///
     /// # Cancel safety
     /// Dropping the future, or the body of the response, cancels the call to the provider.
-    pub async fn handle<B: Body<Data = Bytes> + Send + 'static>(
+    pub fn handle<B: Body<Data = Bytes> + Send + 'static>(
         &self,
         request: Request<B>,
+        peer: IpAddr,
+    ) -> impl Future<Output = Response<ResponseBody>> + Send {
+        // Here, since an async fn would hold the request and its parts.
+        let (parts, body) = request.into_parts();
+        self.handle_parts(parts, body, peer)
+    }
+
+    async fn handle_parts<B: Body<Data = Bytes> + Send + 'static>(
+        &self,
+        parts: Parts,
+        body: B,
         peer: IpAddr,
     ) -> Response<ResponseBody> {
         let Inner { surfaces, state } = &*self.0;
         let surfaces = surfaces.load_full();
-        let (parts, body) = request.into_parts();
         let route = Route::of(&parts.method, parts.uri.path());
         let client = surfaces.host_policy.client_address(peer, &parts.headers);
         let (guard, in_flight) = state.in_flight.enter();
         let observer = Arc::clone(&state.observer);
         let logged = (&parts.method, &parts.headers);
-        let mut log = AccessLog::start(logged, route.ok(), client, observer, guard);
+        let log = AccessLog::start(logged, route.ok(), client, observer, guard);
+        let mut log = Box::new(log);
         let is_probe = route.is_ok_and(Route::is_probe);
         if let Some(sink) = &state.span_sink
             && !is_probe

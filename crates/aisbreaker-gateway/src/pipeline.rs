@@ -48,33 +48,33 @@ pub struct Pipeline {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
+/// What the stages know of a request. Boxed, since each hands it to the next.
+#[derive(Debug)]
+struct RequestContext {
+    caller: Caller,
+    client: IpAddr,
+    hops: u8,
+    received: SystemTime,
+}
+
 /// A request whose caller is known.
 #[derive(Debug)]
 pub struct Authenticated {
-    caller: Caller,
-    client: IpAddr,
+    context: Box<RequestContext>,
     origin: AllowedOrigin,
-    hops: u8,
-    received: SystemTime,
 }
 
 /// A request that the restrictions of its key allow, as far as its head shows.
 #[derive(Debug)]
 pub struct Permitted {
-    caller: Caller,
-    client: IpAddr,
-    hops: u8,
-    received: SystemTime,
+    context: Box<RequestContext>,
 }
 
 /// A request that was charged to all quotas that apply to it.
 #[derive(Debug)]
 pub struct Admitted {
-    caller: Caller,
-    client: IpAddr,
-    hops: u8,
+    context: Box<RequestContext>,
     permit: Permit,
-    received: SystemTime,
 }
 
 impl Pipeline {
@@ -142,7 +142,7 @@ impl Pipeline {
             Err(unknown) => Err(unknown),
         };
         let key_limit = match &permitted {
-            Ok(permitted) => permitted.caller.restrictions.max_body_bytes(),
+            Ok(permitted) => permitted.caller().restrictions.max_body_bytes(),
             Err(_) => None,
         };
         let limits = self.body_limits;
@@ -164,7 +164,7 @@ impl Pipeline {
         log: &mut AccessLog,
     ) -> Result<(Permitted, Upload), Failure> {
         let permitted = self.authenticate(head, log)?.permit(key_use)?;
-        let key_limit = permitted.caller.restrictions.max_body_bytes();
+        let key_limit = permitted.caller().restrictions.max_body_bytes();
         let upload = Upload::begin(body, self.body_limits, key_limit, memory)?;
         Ok((permitted, upload))
     }
@@ -208,13 +208,13 @@ impl Pipeline {
         }
         let origin = caller.restrictions.allowed_origin(origin.as_ref());
         log.set_allowed_origin(origin.clone());
-        Ok(Authenticated {
+        let context = Box::new(RequestContext {
             caller,
             client,
-            origin,
             hops,
             received: now,
-        })
+        });
+        Ok(Authenticated { context, origin })
     }
 
     /// Opens a key that a request is about, as one opens that a request is made with.
@@ -255,30 +255,20 @@ impl Pipeline {
         request: Permitted,
         log: &mut AccessLog,
     ) -> Result<Admitted, Failure> {
-        let Permitted {
-            caller,
-            client,
-            hops,
-            received,
-        } = request;
-        self.authenticator.check_key(&caller)?;
+        let Permitted { context } = request;
+        let caller = &context.caller;
+        self.authenticator.check_key(caller)?;
         let key = caller.key.as_ref();
         let admitted = self
             .admission
-            .admit(key, client, || self.clock.monotonic())
+            .admit(key, context.client, || self.clock.monotonic())
             .await;
         let permit = match admitted {
             Err(NotAdmitted::Revoked) => return Err(caller.refuse(Revoked::InStore).into()),
             admitted => admitted?,
         };
         log.mark_charged();
-        Ok(Admitted {
-            caller,
-            client,
-            hops,
-            permit,
-            received,
-        })
+        Ok(Admitted { context, permit })
     }
 
     /// Charges a request to mint or exchange a key to the quotas of the server and those of minting.
@@ -353,51 +343,43 @@ impl Authenticated {
     /// A failure with status 403 that names the restriction, or the limit of the key that could be got
     /// round.
     pub fn permit(self, key_use: KeyUse) -> Result<Permitted, Failure> {
-        let Self {
-            caller,
-            client,
-            origin,
-            hops,
-            received,
-        } = self;
-        caller.restrictions.judge(client, &origin, key_use)?;
+        let Self { context, origin } = self;
+        let caller = &context.caller;
+        caller
+            .restrictions
+            .judge(context.client, &origin, key_use)?;
         caller.judge_bypass(key_use)?;
-        Ok(Permitted {
-            caller,
-            client,
-            hops,
-            received,
-        })
+        Ok(Permitted { context })
     }
 }
 
 impl Permitted {
     pub(crate) fn caller(&self) -> &Caller {
-        &self.caller
+        &self.context.caller
     }
 
     pub(crate) fn client(&self) -> IpAddr {
-        self.client
+        self.context.client
     }
 }
 
 impl Admitted {
     pub(crate) fn caller(&self) -> &Caller {
-        &self.caller
+        &self.context.caller
     }
 
     pub(crate) fn client(&self) -> IpAddr {
-        self.client
+        self.context.client
     }
 
     /// Returns how many aisbreaker servers forwarded the request.
     pub(crate) fn hops(&self) -> u8 {
-        self.hops
+        self.context.hops
     }
 
     /// Takes the request apart for the call.
     pub(crate) fn into_parts(self) -> (Caller, Permit) {
-        (self.caller, self.permit)
+        (self.context.caller, self.permit)
     }
 
     /// Adds the state of the quotas to a provider's response. Of a limit of ours and one of the
@@ -408,7 +390,7 @@ impl Admitted {
     ) -> Result<Response<ResponseBody>, Failure> {
         with_headers(outcome, |headers| {
             self.permit
-                .write_headers_beside_provider(self.received, headers);
+                .write_headers_beside_provider(self.context.received, headers);
         })
     }
 }

@@ -203,17 +203,18 @@ impl ProviderApi {
     ) -> impl Future<Output = Result<Response<ResponseBody>, Failure>> + Send + 'a {
         async move {
             let is_restricted = permitted.caller().credentials.restrictions().is_some();
-            if is_restricted && !request.body.is_costly() {
+            let (request, admitted) = if is_restricted && !request.body.is_costly() {
                 let request = request.parse(log).await?;
                 self.judge(&request, permitted.caller())?;
+                (request, pipeline.admit(permitted, log).await?)
+            } else {
                 let admitted = pipeline.admit(permitted, log).await?;
-                return self.forward(request, admitted, log).await;
-            }
-            let admitted = pipeline.admit(permitted, log).await?;
-            match request.parse(log).await {
-                Ok(request) => self.forward(request, admitted, log).await,
-                Err(failure) => admitted.report_beside_provider(Err(failure)),
-            }
+                match request.parse(log).await {
+                    Ok(request) => (request, admitted),
+                    Err(failure) => return admitted.report_beside_provider(Err(failure)),
+                }
+            };
+            self.forward(&request, admitted, log).await
         }
     }
 

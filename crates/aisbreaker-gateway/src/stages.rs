@@ -96,7 +96,7 @@
 //!     let authenticated: Authenticated = pipeline.authenticate(head, log)?;
 //!     let permitted: Permitted = authenticated.permit(key_use)?;
 //!     let admitted: Admitted = pipeline.admit(permitted, log).await?;
-//!     api.forward(request, admitted, log).await?;
+//!     api.forward(&request, admitted, log).await?;
 //!     Ok(())
 //! }
 //! ```
@@ -114,7 +114,7 @@
 //!     log: &mut AccessLog,
 //! ) -> Result<(), Failure> {
 //!     let admitted: Admitted = pipeline.admit(head, log).await?;
-//!     api.forward(request, admitted, log).await?;
+//!     api.forward(&request, admitted, log).await?;
 //!     Ok(())
 //! }
 //! ```
@@ -132,7 +132,7 @@
 //!     log: &mut AccessLog,
 //! ) -> Result<(), Failure> {
 //!     let authenticated: Authenticated = pipeline.authenticate(head, log)?;
-//!     api.forward(request, authenticated, log).await?;
+//!     api.forward(&request, authenticated, log).await?;
 //!     Ok(())
 //! }
 //! ```

@@ -74,7 +74,7 @@ pub(crate) struct LoggedTunnel {
     /// Why a message was refused.
     refusal: Option<Failure>,
     _open: Option<OpenWebSocket>,
-    log: Option<AccessLog>,
+    log: Option<Box<AccessLog>>,
 }
 
 /// Why a conversation ended.
@@ -152,7 +152,7 @@ impl Reason {
 
 impl LoggedTunnel {
     /// Creates a tunnel that ends this log line.
-    pub(crate) fn new(tunnel: Box<Tunnel>, log: Option<AccessLog>) -> Self {
+    pub(crate) fn new(tunnel: Box<Tunnel>, log: Option<Box<AccessLog>>) -> Self {
         Self {
             tunnel,
             to_client: Direction::new(),
@@ -161,7 +161,7 @@ impl LoggedTunnel {
             ending: Ending::ClientLeft,
             closed_by_provider: None,
             refusal: None,
-            _open: log.as_ref().map(AccessLog::open_websocket),
+            _open: log.as_ref().map(|log| log.open_websocket()),
             log,
         }
     }

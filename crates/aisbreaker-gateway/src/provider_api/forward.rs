@@ -44,20 +44,14 @@ impl ProviderApi {
     /// # Errors
     /// Errors that occur before the provider's response, with the attempts and the state of the
     /// quotas in the headers.
-    #[expect(
-        clippy::manual_async_fn,
-        reason = "the future of an async fn holds what it is given twice"
-    )]
-    pub fn forward<'a>(
-        &'a self,
-        request: ProxiedRequest<'a>,
+    pub async fn forward(
+        &self,
+        request: &ProxiedRequest<'_>,
         admitted: Admitted,
-        log: &'a mut AccessLog,
-    ) -> impl Future<Output = Result<Response<ResponseBody>, Failure>> + Send + 'a {
-        async move {
-            let outcome = self.call_and_respond(&request, &admitted, log).await;
-            admitted.report_beside_provider(outcome)
-        }
+        log: &mut AccessLog,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let outcome = self.call_and_respond(request, &admitted, log).await;
+        admitted.report_beside_provider(outcome)
     }
 
     async fn call_and_respond(
@@ -169,7 +163,8 @@ impl ProviderApi {
         (record, mut hold): (&mut CallRecord<'a>, Option<&mut BudgetHold>),
     ) -> (Result<ProviderResponse<'a>, ServiceError>, bool) {
         let deadline = self.relay.deadline();
-        let mut outcome: Option<Result<ProviderResponse<'a>, ServiceError>> = None;
+        // Boxed, since most requests are answered by the first service.
+        let mut outcome: Option<Box<Result<ProviderResponse<'a>, ServiceError>>> = None;
         for service in services {
             if outcome.is_some() && Instant::now() >= deadline {
                 break;
@@ -190,7 +185,7 @@ impl ProviderApi {
             };
             let translated = translation.as_ref().map(Translation::payload);
             let outgoing = request.outgoing(service, (&path, translated), admitted, deadline);
-            if let Some(Ok(failed)) = &mut outcome {
+            if let Some(Ok(failed)) = outcome.as_deref_mut() {
                 failed.call.abandon();
             }
             if let Some(hold) = &mut hold {
@@ -215,21 +210,25 @@ impl ProviderApi {
             };
             record.attempts.record(&service.service_id, status.as_u16());
             record.last = Some(&service.service_id);
-            outcome = Some(sent.map(|(parts, body)| ProviderResponse {
+            let called = sent.map(|(parts, body)| ProviderResponse {
                 service,
                 parts,
                 body,
                 call,
                 answers: translation.map(|translation| translation.answers),
-            }));
+            });
             // What was sent of an upload cannot be sent again.
             if !is_retryable || request.upload.is_some() {
-                break;
+                let is_read_first = is_read_first(&called, request.operation);
+                return (called, is_read_first);
             }
+            outcome = Some(Box::new(called));
         }
-        // Not expected: there is always a first service.
-        let no_service = || Err(ServiceError::Internal("no service to call".into()));
-        let called = outcome.unwrap_or_else(no_service);
+        let called = match outcome {
+            Some(called) => *called,
+            // Not expected: there is always a first service.
+            None => Err(ServiceError::Internal("no service to call".into())),
+        };
         let is_read_first = is_read_first(&called, request.operation);
         (called, is_read_first)
     }

@@ -27,6 +27,6 @@ impl ProviderApi {
         request.upload = Some(upload);
         self.judge(&request, permitted.caller())?;
         let admitted = pipeline.admit(permitted, log).await?;
-        self.forward(request, admitted, log).await
+        self.forward(&request, admitted, log).await
     }
 }

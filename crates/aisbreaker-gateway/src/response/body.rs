@@ -32,7 +32,8 @@ const MAX_FRAME_BYTES: usize = 64 << 10;
 /// Dropping it before its end cancels the call to the provider.
 pub struct ResponseBody {
     content: Content,
-    log: Option<AccessLog>,
+    /// Boxed, since a response is moved several times before it has one.
+    log: Option<Box<AccessLog>>,
 }
 
 enum Content {
@@ -134,7 +135,7 @@ impl ResponseBody {
     }
 
     /// Keeps the access log line until the body is over.
-    pub(crate) fn attach(&mut self, mut log: AccessLog) {
+    pub(crate) fn attach(&mut self, mut log: Box<AccessLog>) {
         if matches!(self.content, Content::Empty) {
             log.mark_complete();
         }

@@ -98,7 +98,7 @@ impl Connection {
         let service = service_fn(|request| {
             respond(
                 self.gateway.clone(),
-                Arc::clone(&self.connections),
+                &self.connections,
                 self.peer,
                 self.activity.start_request(),
                 request,
@@ -262,13 +262,16 @@ fn configure(stream: &TcpStream) {
 }
 
 /// Answers one request, which ends with the body of its response.
-async fn respond(
+///
+/// hyper moves the future, so it does not hold the request in both of its forms, as that of an async fn
+/// would.
+fn respond(
     gateway: Gateway,
-    connections: Arc<ConnectionTable>,
+    connections: &ConnectionTable,
     peer: IpAddr,
     guard: RequestGuard,
     mut request: Request<Incoming>,
-) -> Result<Response<TrackedResponseBody>, Infallible> {
+) -> impl Future<Output = Result<Response<TrackedResponseBody>, Infallible>> + Send + use<> {
     if gateway.is_full() {
         // Most likely a client sends many requests and completes none of them.
         connections.evict_one(Activity::stalled_since);
@@ -279,16 +282,18 @@ async fn respond(
     }
     let unread = unread_policy(&request);
     let tracked = request.map(|body| TrackedRequestBody::new(body, unread, &guard));
-    let mut response = gateway.handle(tracked, peer).await;
-    if unread != Unread::Reset && guard.has_long_unread_body() {
-        // The client learns that the rest of its request is not read (RFC 9112 section 9.6).
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
+    async move {
+        let mut response = gateway.handle(tracked, peer).await;
+        if unread != Unread::Reset && guard.has_long_unread_body() {
+            // The client learns that the rest of its request is not read (RFC 9112 section 9.6).
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        if let Some(tunnel) = response.body_mut().take_tunnel() {
+            guard.keep_tunnel(tunnel);
+        }
+        Ok(response.map(|body| TrackedResponseBody::new(body, guard)))
     }
-    if let Some(tunnel) = response.body_mut().take_tunnel() {
-        guard.keep_tunnel(tunnel);
-    }
-    Ok(response.map(|body| TrackedResponseBody::new(body, guard)))
 }
 
 fn unread_policy(request: &Request<Incoming>) -> Unread {
