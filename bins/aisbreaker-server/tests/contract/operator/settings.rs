@@ -418,8 +418,9 @@ fn help_version_and_unknown_arguments() {
     ] {
         assert!(help.contains(text), "{text} is not in:\n{help}");
     }
-    let (is_version_success, version, _) = run_with(&["--version"]);
+    let (is_version_success, version, errors) = run_with(&["--version"]);
     assert!(is_version_success);
+    assert_eq!(errors, "", "an allocator complains about its settings here");
     assert_eq!(
         version,
         concat!("aisbreaker-server ", env!("CARGO_PKG_VERSION"), "\n")
