@@ -8,7 +8,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use aisbreaker_benches::gateway::{GatewayClient, MINT_REQUEST};
+use aisbreaker_benches::gateway::GatewayClient;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -31,7 +31,7 @@ fn calls(c: &mut Criterion) {
         b.iter(|| runtime.block_on(gateway.process_with_bad_key(CLIENT)))
     });
     group.bench_function("mint", |b| {
-        b.iter(|| runtime.block_on(gateway.post("/api/v1/oauth/token", None, MINT_REQUEST, CLIENT)))
+        b.iter(|| runtime.block_on(gateway.mint(CLIENT)))
     });
     group.bench_function("ping", |b| {
         b.iter(|| runtime.block_on(gateway.ping(CLIENT)))

@@ -9,8 +9,8 @@ use aisbreaker_services::{
     services::{Options, standard},
 };
 use aisbreaker_token::{KeyRing, ServerKey};
-use bytes::Bytes;
-use http::{Method, Request, header};
+use bytes::{Bytes, BytesMut};
+use http::{Request, header, request::Parts};
 use http_body_util::{BodyExt as _, Full};
 use tokio::sync::mpsc;
 
@@ -96,11 +96,16 @@ fn gateway_with(client: Client) -> Gateway {
 }
 
 /// A client of a gateway in this process, with a key for it.
+///
+/// It keeps the heads of its requests: to build one costs much, and would count as a cost of the
+/// gateway.
 #[derive(Debug)]
 pub struct GatewayClient {
     gateway: Gateway,
-    key: String,
-    bad_key: String,
+    authorization: String,
+    process: Parts,
+    process_with_bad_key: Parts,
+    chat: Parts,
 }
 
 impl GatewayClient {
@@ -126,26 +131,25 @@ impl GatewayClient {
     }
 
     async fn of(gateway: Gateway, mint_request: impl Into<Bytes>) -> Self {
-        let mut this = Self {
-            gateway,
-            key: String::new(),
-            bad_key: String::new(),
-        };
         let client = IpAddr::from([192, 0, 2, 1]);
-        let body = this
-            .post("/api/v1/oauth/token", None, mint_request, client)
-            .await;
+        let request = post("/api/v1/oauth/token", None);
+        let body = send(&gateway, (request, mint_request.into()), client).await;
         let token: serde_json::Value = serde_json::from_slice(&body).expect("it is JSON");
         let key = token["access_token"].as_str().expect("it has a key");
-        this.key = format!("Bearer {key}");
-        this.bad_key = altered(&this.key);
-        this
+        let authorization = format!("Bearer {key}");
+        Self {
+            gateway,
+            process: post("/api/v1/process", Some(&authorization)),
+            process_with_bad_key: post("/api/v1/process", Some(&altered(&authorization))),
+            chat: post("/v1/chat/completions", Some(&authorization)),
+            authorization,
+        }
     }
 
     /// Returns the value of `Authorization`.
     #[must_use]
     pub fn authorization(&self) -> &str {
-        &self.key
+        &self.authorization
     }
 
     /// Calls `chat:dummy`.
@@ -155,71 +159,80 @@ impl GatewayClient {
         } else {
             DUMMY_REQUEST
         };
-        self.post("/api/v1/process", Some(&self.key), body, client)
-            .await
+        self.send(&self.process, body, client).await
     }
 
     /// Calls the provider in its own protocol.
     pub async fn chat(&self, client: IpAddr, is_streamed: bool) -> Bytes {
         static BODIES: LazyLock<[String; 2]> = LazyLock::new(|| [false, true].map(chat_body));
         let body = BODIES[usize::from(is_streamed)].as_str();
-        self.post("/v1/chat/completions", Some(&self.key), body, client)
-            .await
+        self.send(&self.chat, body, client).await
     }
 
     /// Calls the provider through `chat:openai.com`.
     pub async fn process_chat(&self, client: IpAddr) -> Bytes {
         static BODY: LazyLock<String> = LazyLock::new(process_body);
-        self.post("/api/v1/process", Some(&self.key), BODY.as_str(), client)
-            .await
+        self.send(&self.process, BODY.as_str(), client).await
     }
 
     /// Calls `chat:dummy` with an altered key.
     pub async fn process_with_bad_key(&self, client: IpAddr) -> Bytes {
-        self.post(
-            "/api/v1/process",
-            Some(&self.bad_key),
-            DUMMY_REQUEST,
-            client,
-        )
-        .await
+        self.send(&self.process_with_bad_key, DUMMY_REQUEST, client)
+            .await
     }
 
     /// Calls `GET /api/v1/ping`.
     pub async fn ping(&self, client: IpAddr) -> Bytes {
-        let request = Request::get("/api/v1/ping")
-            .body(Full::default())
-            .expect("it is a request");
-        self.send(request, client).await
+        let request = Request::get("/api/v1/ping").body(());
+        let (head, ()) = request.expect("it is a request").into_parts();
+        self.send(&head, Bytes::new(), client).await
     }
 
-    /// Posts JSON.
-    pub async fn post(
-        &self,
-        path: &str,
-        authorization: Option<&str>,
-        body: impl Into<Bytes>,
-        client: IpAddr,
-    ) -> Bytes {
-        let mut request = Request::builder().method(Method::POST).uri(path);
-        request = request
-            .header(header::HOST, "localhost:3000")
-            .header(header::CONTENT_TYPE, "application/json");
-        if let Some(value) = authorization {
-            request = request.header(header::AUTHORIZATION, value);
+    /// Mints a key.
+    pub async fn mint(&self, client: IpAddr) -> Bytes {
+        let head = post("/api/v1/oauth/token", None);
+        self.send(&head, MINT_REQUEST, client).await
+    }
+
+    async fn send(&self, head: &Parts, body: impl Into<Bytes>, client: IpAddr) -> Bytes {
+        send(&self.gateway, (head.clone(), body.into()), client).await
+    }
+}
+
+/// Returns the head of a request that posts JSON.
+fn post(path: &str, authorization: Option<&str>) -> Parts {
+    let mut request = Request::post(path)
+        .header(header::HOST, "localhost:3000")
+        .header(header::CONTENT_TYPE, "application/json");
+    if let Some(value) = authorization {
+        request = request.header(header::AUTHORIZATION, value);
+    }
+    let (head, ()) = request.body(()).expect("it is a request").into_parts();
+    head
+}
+
+/// Returns the body of the response. One that comes in one piece is not copied.
+async fn send(gateway: &Gateway, (head, body): (Parts, Bytes), client: IpAddr) -> Bytes {
+    let request = Request::from_parts(head, Full::new(body));
+    let mut body = gateway.handle(request, client).await.into_body();
+    let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.expect("a complete response").into_data() else {
+            continue;
+        };
+        if first.is_empty() {
+            first = data;
+            continue;
         }
-        let request = request.body(Full::new(body.into()));
-        self.send(request.expect("it is a request"), client).await
+        if joined.is_empty() {
+            joined.extend_from_slice(&first);
+        }
+        joined.extend_from_slice(&data);
     }
-
-    async fn send(&self, request: Request<Full<Bytes>>, client: IpAddr) -> Bytes {
-        let response = self.gateway.handle(request, client).await;
-        let body = response
-            .into_body()
-            .collect()
-            .await
-            .expect("a complete response");
-        body.to_bytes()
+    if joined.is_empty() {
+        first
+    } else {
+        joined.freeze()
     }
 }
 

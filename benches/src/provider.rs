@@ -4,11 +4,12 @@
 use std::{
     fmt::Write as _,
     io,
+    sync::LazyLock,
     time::{Duration, SystemTime},
 };
 
 use clap::Args;
-use memchr::memmem;
+use memchr::memmem::Finder;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     time::{Instant, sleep_until},
@@ -50,6 +51,7 @@ pub async fn serve_connection(
     reply: ReplyOptions,
 ) -> io::Result<()> {
     let mut received = Vec::with_capacity(8192);
+    let mut events = String::new();
     let json_response = json_response();
     loop {
         while let Some(length) = request_length(&received) {
@@ -57,7 +59,7 @@ pub async fn serve_connection(
             if reply.chunks == 0 {
                 stream.write_all(json_response.as_bytes()).await?;
             } else {
-                stream_events(&mut stream, reply).await?;
+                stream_events(&mut stream, reply, &mut events).await?;
             }
         }
         if stream.read_buf(&mut received).await? == 0 {
@@ -69,22 +71,24 @@ pub async fn serve_connection(
 /// Returns the length of the first request if it is complete.
 #[must_use]
 pub fn request_length(received: &[u8]) -> Option<usize> {
-    let head_length = memmem::find(received, b"\r\n\r\n")? + 4;
-    let head = received.get(..head_length)?;
-    let name = b"content-length:";
-    let field = head
-        .windows(name.len())
-        .position(|window| window.eq_ignore_ascii_case(name));
-    let body_length = match field {
-        Some(at) => {
-            let mut lines = head[at + name.len()..].split(|byte| *byte == b'\r');
-            let value = str::from_utf8(lines.next().unwrap_or_default()).unwrap_or_default();
-            value.trim().parse().unwrap_or(0)
-        }
-        None => 0,
-    };
-    let length = head_length + body_length;
+    static HEAD_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
+    let head_length = HEAD_END.find(received)? + 4;
+    let length = head_length + content_length(received.get(..head_length)?);
     (received.len() >= length).then_some(length)
+}
+
+/// Returns the length of the body that a head announces.
+fn content_length(head: &[u8]) -> usize {
+    const NAME: &[u8] = b"content-length:";
+    let value = memchr::memchr_iter(b'\n', head).find_map(|line_end| {
+        let (name, rest) = head.get(line_end + 1..)?.split_at_checked(NAME.len())?;
+        name.eq_ignore_ascii_case(NAME)
+            .then_some(rest.trim_ascii_start())
+    });
+    let digits = value.unwrap_or_default().iter();
+    digits
+        .map_while(|byte| char::from(*byte).to_digit(10))
+        .fold(0, |length, digit| 10 * length + digit as usize)
 }
 
 /// Returns the whole response of a provider that replies with JSON.
@@ -101,20 +105,21 @@ pub fn json_response() -> String {
     )
 }
 
+/// Replies with events, whose text is written to an empty buffer before it is sent.
 async fn stream_events(
     stream: &mut (impl AsyncWrite + Unpin),
     reply: ReplyOptions,
+    text: &mut String,
 ) -> io::Result<()> {
-    let mut text = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n\
-         {FIELDS}transfer-encoding: chunked\r\n\r\n"
-    );
+    text.push_str("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n");
+    text.push_str(FIELDS);
+    text.push_str("transfer-encoding: chunked\r\n\r\n");
     let started = Instant::now();
     for number in 0..reply.chunks {
         if number > 0 && reply.pause_millis > 0 {
             sleep_until(started + Duration::from_millis(reply.pause_millis) * number).await;
         }
-        write_event(&mut text);
+        write_event(text);
         if number + 1 == reply.chunks {
             text.push_str("0\r\n\r\n");
         }
@@ -131,13 +136,22 @@ async fn stream_events(
 
 /// Appends one event as one chunk.
 fn write_event(text: &mut String) {
-    let stamp = nanoseconds();
-    let event = format!(
-        "data: {{\"id\":\"chatcmpl-0123456789\",\"object\":\"chat.completion.chunk\",\"sent\":{stamp:019},\
-         \"choices\":[{{\"index\":0,\"delta\":{{\"content\":\" window\"}},\
-         \"finish_reason\":null}}]}}\n\n"
+    const BEFORE_STAMP: &str =
+        r#"data: {"id":"chatcmpl-0123456789","object":"chat.completion.chunk","sent":"#;
+    const STAMP_LEN: usize = 19;
+    const AFTER_STAMP: &str = concat!(
+        r#","choices":[{"index":0,"delta":{"content":" window"},"finish_reason":null}]}"#,
+        "\n\n"
     );
-    let _written = write!(text, "{:x}\r\n{event}\r\n", event.len());
+    static LENGTH: LazyLock<String> = LazyLock::new(|| {
+        let length = BEFORE_STAMP.len() + STAMP_LEN + AFTER_STAMP.len();
+        format!("{length:x}\r\n")
+    });
+    text.push_str(&LENGTH);
+    text.push_str(BEFORE_STAMP);
+    let _written = write!(text, "{:0STAMP_LEN$}", nanoseconds());
+    text.push_str(AFTER_STAMP);
+    text.push_str("\r\n");
 }
 
 /// Returns the current time in nanoseconds since 1970.
@@ -148,4 +162,44 @@ pub fn nanoseconds() -> u64 {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_as_long_as_its_head_says() {
+        let rows: [(&str, Option<usize>); 7] = [
+            ("", None),
+            ("GET / HTTP/1.1\r\nhost: a\r\n", None),
+            ("GET / HTTP/1.1\r\nhost: a\r\n\r\nGET", Some(27)),
+            ("POST / HTTP/1.1\r\ncontent-length: 12\r\n\r\n", None),
+            (
+                "POST / HTTP/1.1\r\nContent-Length:3 \r\na: b\r\n\r\nabcdef",
+                Some(47),
+            ),
+            (
+                "POST / HTTP/1.1\r\nx-content-length: 9\r\ncontent-length: 3\r\n\r\nabc",
+                Some(62),
+            ),
+            ("POST / HTTP/1.1\r\ncontent-length:\r\n\r\n", Some(36)),
+        ];
+        for (received, expected) in rows {
+            assert_eq!(request_length(received.as_bytes()), expected, "{received}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_one_chunk_with_its_stamp() {
+        let mut text = String::new();
+        write_event(&mut text);
+        let (length, chunk) = text.split_once("\r\n").expect("a length");
+        let event = chunk.strip_suffix("\r\n").expect("a whole chunk");
+        assert_eq!(usize::from_str_radix(length, 16), Ok(event.len()));
+        assert!(event.contains(str::from_utf8(STAMP).expect("it is text")));
+        let json = event.strip_prefix("data: ").expect("an event");
+        let json: serde_json::Value = serde_json::from_str(json).expect("it is JSON");
+        assert!(json["sent"].as_u64() > Some(1_700_000_000_000_000_000));
+    }
 }
