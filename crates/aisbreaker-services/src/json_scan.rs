@@ -165,7 +165,9 @@ fn value_end(bytes: &[u8]) -> Option<usize> {
         b'{' | b'[' => closed_at(bytes, 0),
         _ => bytes
             .iter()
-            .position(|byte| byte.is_ascii_whitespace() || b",:]}".contains(byte))
+            .position(|byte| {
+                byte.is_ascii_whitespace() || matches!(byte, b',' | b':' | b']' | b'}')
+            })
             .filter(|length| *length > 0),
     }
 }

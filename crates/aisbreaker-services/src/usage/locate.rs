@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use memchr::memmem::{Finder, FinderRev};
+use memchr::memmem::Finder;
 use serde_json::Value;
 
 use super::tier::ServiceTier;
@@ -50,8 +50,7 @@ pub(super) struct Located<'a> {
 /// object in a list or deep inside, such as the arguments of a tool call or a schema, which a client
 /// can have written.
 pub(super) fn last_usage(json: &[u8]) -> Option<Located<'_>> {
-    static LAST: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(USAGE));
-    LAST.rfind_iter(json).take(MAX_TRIES).find_map(|at| {
+    names_from_end(json).take(MAX_TRIES).find_map(|at| {
         let (before, rest) = json.split_at_checked(at)?;
         let (usage, after) = value_after(rest, USAGE)?;
         let depth = json_scan::enclosing_objects(after);
@@ -61,6 +60,15 @@ pub(super) fn last_usage(json: &[u8]) -> Option<Located<'_>> {
             usage,
             after,
         })
+    })
+}
+
+/// Returns where [`USAGE`] is, the last place first. Its `g` is rarer than its other bytes.
+fn names_from_end(json: &[u8]) -> impl Iterator<Item = usize> {
+    const BEFORE_G: usize = 4;
+    memchr::memrchr_iter(b'g', json).filter_map(|g| {
+        let start = g.checked_sub(BEFORE_G)?;
+        json.get(start..)?.starts_with(USAGE).then_some(start)
     })
 }
 
@@ -120,6 +128,26 @@ mod tests {
     fn last(json: &[u8]) -> Option<u64> {
         let usage: Value = serde_json::from_slice(last_usage(json)?.usage()).unwrap();
         usage["n"].as_u64()
+    }
+
+    #[test]
+    fn the_name_is_found_wherever_it_is() {
+        let texts = [
+            "",
+            "g",
+            "age\"",
+            "\"usage",
+            "usage\"",
+            "\"usage\"",
+            "\"usage\":1,\"usages\":2,\"usage\"",
+            "gg\"usag\"\"usage\"g",
+        ];
+        for text in texts {
+            let name = str::from_utf8(USAGE).unwrap();
+            let expected: Vec<usize> = text.rmatch_indices(name).map(|(at, _)| at).collect();
+            let found: Vec<usize> = names_from_end(text.as_bytes()).collect();
+            assert_eq!(found, expected, "{text}");
+        }
     }
 
     #[test]

@@ -160,10 +160,10 @@ impl Parts {
     }
 
     fn with_length(length: usize) -> Self {
-        Self {
-            values: vec![None; length],
-            tier: None,
-        }
+        // Not `vec![None; length]`: that asks for zeroed memory, which allocators keep no cache of.
+        let mut values = Vec::with_capacity(length);
+        values.resize(length, None);
+        Self { values, tier: None }
     }
 
     pub(super) fn get(&self, index: usize) -> Option<u128> {
