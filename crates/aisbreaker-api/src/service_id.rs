@@ -67,7 +67,7 @@ impl ServiceId {
     /// contain slashes.
     #[must_use]
     pub fn engine(&self) -> Option<&str> {
-        let engine = self.0.text.get(self.0.vendor_end..)?.get(1..)?;
+        let engine = self.0.text.get(self.0.vendor_end()..)?.get(1..)?;
         non_empty(engine.trim_end_matches('/'))
     }
 
@@ -149,20 +149,16 @@ impl ServicePattern {
         if pattern.text.is_empty() {
             return true;
         }
-        let Some(after_task) = id.strip_prefix(pattern.task()) else {
+        let prefix = pattern.without_trailing_slashes();
+        let Some(rest) = id.as_bytes().strip_prefix(prefix) else {
             return false;
         };
-        let path = pattern.after_task().trim_end_matches('/');
-        if path.is_empty() {
-            return after_task.is_empty() || after_task.starts_with(':');
-        }
-        let Some(id_path) = after_task.strip_prefix(':') else {
-            return false;
+        let separator = if prefix.len() == pattern.task_end() {
+            b':'
+        } else {
+            b'/'
         };
-        match id_path.strip_prefix(path) {
-            Some(after_path) => after_path.is_empty() || after_path.starts_with('/'),
-            None => false,
-        }
+        rest.first().is_none_or(|next| *next == separator)
     }
 
     /// Returns whether this pattern matches every id that the other one matches.
@@ -185,37 +181,64 @@ impl ServicePattern {
 }
 
 /// The text of an id or a pattern, and where its segments end, so that it is searched once.
+///
+/// It is not larger than the string that it is made from, so that a list of those is converted in
+/// place.
 #[derive(Clone, Eq, PartialEq, Hash)]
 struct SegmentedText {
-    text: String,
-    task_end: usize,
+    text: Box<str>,
+    task_end: u16,
     /// The vendor begins after the colon behind the task.
-    vendor_end: usize,
+    vendor_end: u16,
 }
 
 impl SegmentedText {
     fn parse(text: String) -> Result<Self, InvalidServiceId> {
         check_text(&text)?;
         let task_end = find(&text, b':', 0);
+        let vendor_end = find(&text, b'/', task_end);
+        let short = |place| u16::try_from(place).map_err(|_too_large| InvalidServiceId::TooLong);
         Ok(Self {
-            task_end,
-            vendor_end: find(&text, b'/', task_end),
-            text,
+            task_end: short(task_end)?,
+            vendor_end: short(vendor_end)?,
+            text: text.into(),
         })
     }
 
+    fn task_end(&self) -> usize {
+        self.task_end.into()
+    }
+
+    fn vendor_end(&self) -> usize {
+        self.vendor_end.into()
+    }
+
     fn task(&self) -> &str {
-        self.text.get(..self.task_end).unwrap_or_default()
+        self.text.get(..self.task_end()).unwrap_or_default()
     }
 
     /// Returns what follows the colon behind the task.
     fn after_task(&self) -> &str {
-        let rest = self.text.get(self.task_end..).unwrap_or_default();
+        let rest = self.text.get(self.task_end()..).unwrap_or_default();
         rest.get(1..).unwrap_or_default()
     }
 
+    /// Returns the text up to its last segment: only the task if there is no other.
+    fn without_trailing_slashes(&self) -> &[u8] {
+        let path = self.after_task().as_bytes();
+        let end = match path.iter().rposition(|byte| *byte != b'/') {
+            Some(last) => self.task_end().saturating_add(2).saturating_add(last),
+            None => self.task_end(),
+        };
+        self.text.as_bytes().get(..end).unwrap_or_default()
+    }
+
     fn vendor(&self) -> Option<&str> {
-        non_empty(self.text.get(self.task_end..self.vendor_end)?.get(1..)?)
+        non_empty(
+            self.text
+                .get(self.task_end()..self.vendor_end())?
+                .get(1..)?,
+        )
     }
 }
 

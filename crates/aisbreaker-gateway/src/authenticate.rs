@@ -267,17 +267,19 @@ pub(crate) fn check_usable(grant: &Grant) -> Result<(), AuthenticationError> {
     Ok(())
 }
 
+// Else a list of the ones would not become a list of the others in place.
+const _: () = assert!(size_of::<SealedSecret>() <= size_of::<ServiceSecret>());
+
 fn sealed_secret(entry: ServiceSecret) -> Result<SealedSecret, AuthenticationError> {
-    let invalid = AuthenticationError::InvalidServiceId;
-    let Ok(pattern) = ServicePattern::parse(entry.service_id) else {
-        return Err(invalid);
-    };
-    let fallback: Result<Vec<ServiceId>, _> =
-        entry.fallback.into_iter().map(ServiceId::parse).collect();
-    let Ok(fallback) = fallback else {
-        return Err(invalid);
-    };
-    Ok(SealedSecret::new(pattern, entry.auth_secret, entry.url).with_fallback(fallback))
+    let invalid = |_invalid| AuthenticationError::InvalidServiceId;
+    let pattern = ServicePattern::parse(entry.service_id).map_err(invalid)?;
+    let mut secret = SealedSecret::new(pattern, entry.auth_secret, entry.url);
+    // Most entries have none.
+    if !entry.fallback.is_empty() {
+        let ids: Result<_, _> = entry.fallback.into_iter().map(ServiceId::parse).collect();
+        secret.fallback = ids.map_err(invalid)?;
+    }
+    Ok(secret)
 }
 
 /// Returns the credentials of a call whose caller does not know the secret: it may go to whatever

@@ -173,6 +173,10 @@ impl Credentials {
     /// Returns the services to call, one after the other, when the one with this id fails.
     #[must_use]
     pub fn fallback_for(&self, id: &ServiceId) -> &[ServiceId] {
+        // Most keys have none at all.
+        if !self.has_fallbacks() {
+            return &[];
+        }
         match self.entry(id) {
             Some(entry) => &entry.fallback,
             None => &[],

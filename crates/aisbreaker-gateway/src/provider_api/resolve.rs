@@ -156,13 +156,13 @@ impl<'a> Resolver<'a> {
 
     /// Refuses a service whose secret is for one engine, where nothing holds the request to it.
     fn hold_to_engine(&self, service: &ResolvedService) -> Result<(), Unresolved> {
+        let Some(reached) = self.family.filter(|reached| !reached.leaves_engine) else {
+            return Ok(());
+        };
         let mut entries = self.entries();
-        let entry = entries.find(|entry| entry.pattern.matches(&service.service_id));
-        match (self.family, entry) {
-            (Some(reached), Some(entry)) if !reached.leaves_engine && names_engine(entry) => {
-                Err(reached.engine_error())
-            }
-            (_, _) => Ok(()),
+        match entries.find(|entry| entry.pattern.matches(&service.service_id)) {
+            Some(entry) if names_engine(entry) => Err(reached.engine_error()),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -187,7 +187,11 @@ impl<'a> Resolver<'a> {
 
     /// Returns the service id that a model name is, if it is one.
     fn as_service_id(&self, model: &str) -> Option<ServiceId> {
-        if let Some((CHAT | IMAGE, _)) = model.split_once(':') {
+        let has_task = |task| {
+            let rest: Option<&str> = model.strip_prefix(task);
+            rest.is_some_and(|rest| rest.starts_with(':'))
+        };
+        if has_task(CHAT) || has_task(IMAGE) {
             return ServiceId::parse(model).ok();
         }
         let vendor = model.split('/').next()?;
