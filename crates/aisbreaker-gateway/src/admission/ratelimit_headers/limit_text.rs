@@ -1,7 +1,9 @@
 //! The text of the values that change from response to response.
 
+use std::cell::RefCell;
+
 use aisbreaker_quota::Standing;
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http::HeaderValue;
 
 use super::ReportedLimits;
@@ -9,18 +11,30 @@ use crate::clock::ceil_seconds;
 
 /// Capacity for the state of six limits, and for one limit in three values.
 const CAPACITY: usize = 256;
+/// How much a thread allocates at once. What a response leaves is for the next ones, and all of it
+/// once the last of them has been sent.
+const BLOCK_BYTES: usize = 16 * CAPACITY;
 /// Between two limits.
 const SEPARATOR: &[u8] = b", ";
 
-/// The text of several values, one after the other, in one allocation.
-pub(super) struct LimitText(Vec<u8>);
+/// The text of several values, one after the other.
+pub(super) struct LimitText(BytesMut);
+
+thread_local! {
+    /// What is left of the block of this thread.
+    static REST: RefCell<BytesMut> = RefCell::default();
+}
 
 /// A text whose values are taken from its beginning, in the order in which they were written.
 pub(super) struct Values(Bytes);
 
 impl LimitText {
     pub(super) fn new() -> Self {
-        Self(Vec::with_capacity(CAPACITY))
+        let mut text = REST.take();
+        if text.capacity() < CAPACITY && !text.try_reclaim(BLOCK_BYTES) {
+            text = BytesMut::with_capacity(BLOCK_BYTES);
+        }
+        Self(text)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -50,7 +64,7 @@ impl LimitText {
         self.push_number(standing.remaining.into());
         let remaining_end = self.len();
         self.push_number(ceil_seconds(standing.reset));
-        self.0.push(b's');
+        self.0.put_u8(b's');
         [
             limit_end - start,
             remaining_end - limit_end,
@@ -59,7 +73,10 @@ impl LimitText {
     }
 
     pub(super) fn into_values(self) -> Values {
-        Values(self.0.into())
+        let Self(mut text) = self;
+        let values = text.split().freeze();
+        REST.set(text);
+        Values(values)
     }
 
     // The length is a constant, so that the name is copied without a call.
@@ -75,7 +92,7 @@ impl LimitText {
 
     fn push_number(&mut self, number: u64) {
         match u8::try_from(number) {
-            Ok(digit @ 0..=9) => self.0.push(b'0' + digit),
+            Ok(digit @ 0..=9) => self.0.put_u8(b'0' + digit),
             Ok(_) | Err(_) => {
                 let mut digits = itoa::Buffer::new();
                 self.0.extend_from_slice(digits.format(number).as_bytes());

@@ -105,6 +105,27 @@ fn the_longest_values_are_written() {
     assert_eq!(headers["x-ratelimit-remaining-requests"], "4294967294");
 }
 
+/// Responses share memory for their values.
+#[test]
+fn responses_keep_their_values_while_others_are_written() {
+    let written = |requests| {
+        let mut headers = HeaderMap::new();
+        write(&state([100; 3], [200; 3], requests), None, &mut headers);
+        let texts: Vec<_> = headers
+            .values()
+            .map(|value| value.as_bytes().to_vec())
+            .collect();
+        (texts, headers)
+    };
+    for _ in 0..3 {
+        let all: Vec<_> = (1..=60).map(written).collect();
+        for (texts, headers) in all {
+            let values: Vec<_> = headers.values().map(HeaderValue::as_bytes).collect();
+            assert_eq!(values, texts);
+        }
+    }
+}
+
 #[test]
 fn fields_of_the_provider_are_found() {
     let rows: [(&[&'static str], [bool; 3]); 6] = [
