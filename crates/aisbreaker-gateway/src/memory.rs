@@ -11,6 +11,7 @@ use std::{
 use aisbreaker_egress::{BudgetSpent, MemoryBudget, MemoryReservation};
 use aisbreaker_services::ServiceError;
 use bytes::Bytes;
+use foldhash::quality::RandomState;
 
 use crate::client_id::ClientId;
 
@@ -22,8 +23,10 @@ pub(crate) struct ClientMemories(Arc<Inner>);
 struct Inner {
     total: MemoryBudget,
     limit_bytes: usize,
-    clients: Mutex<HashMap<ClientId, Entry>>,
+    clients: Mutex<Entries>,
 }
+
+type Entries = HashMap<ClientId, Entry, RandomState>;
 
 #[derive(Debug)]
 struct Entry {
@@ -81,7 +84,7 @@ impl ClientMemories {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ClientId, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Entries> {
         let clients = &self.0.clients;
         clients.lock().unwrap_or_else(PoisonError::into_inner)
     }

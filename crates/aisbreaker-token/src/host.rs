@@ -51,16 +51,27 @@ impl Host {
     }
 
     fn from_name(text: &str) -> Option<Self> {
-        let without_port = match text.split_once(':') {
-            Some((name, port)) if is_port(port) => name,
-            Some(_) => return None,
+        let without_port = match text.bytes().position(|byte| byte == b':') {
+            Some(colon) => {
+                let (name, port) = text.split_at_checked(colon)?;
+                if !is_port(port.strip_prefix(':')?) {
+                    return None;
+                }
+                name
+            }
             None => text,
         };
         let name = without_port.strip_suffix('.').unwrap_or(without_port);
-        if name.len() > MAX_NAME_BYTES || !name.split('.').all(is_label) {
+        let mut labels = name.as_bytes().split(|byte| *byte == b'.');
+        if name.len() > MAX_NAME_BYTES || !labels.all(is_label) {
             return None;
         }
-        Some(Self(name.to_ascii_lowercase().into()))
+        let mut lower_case: Arc<str> = name.into();
+        // Nobody else has it yet.
+        if let Some(name) = Arc::get_mut(&mut lower_case) {
+            name.make_ascii_lowercase();
+        }
+        Some(Self(lower_case))
     }
 }
 
@@ -70,11 +81,11 @@ fn is_port(text: &str) -> bool {
         && (text.is_empty() || text.parse::<u16>().is_ok())
 }
 
-fn is_label(label: &str) -> bool {
+fn is_label(label: &[u8]) -> bool {
     !label.is_empty()
         && label
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 impl fmt::Display for Host {

@@ -71,7 +71,9 @@ fn other_models(name: &str) -> Option<&'static str> {
 
 /// Returns whether a model can have this name.
 pub(super) fn is_valid_name(name: &str) -> bool {
-    (1..=MAX_NAME_LEN).contains(&name.len()) && !name.chars().any(char::is_control)
+    let is_printable = |byte| matches!(byte, b' '..=b'~');
+    (1..=MAX_NAME_LEN).contains(&name.len())
+        && (name.bytes().all(is_printable) || !name.chars().any(char::is_control))
 }
 
 /// Finds the model in a body of this format; `None` if it names none.

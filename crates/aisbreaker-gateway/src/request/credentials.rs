@@ -130,7 +130,8 @@ pub(crate) fn authorization(headers: &HeaderMap) -> Result<Authorization<'_>, Re
     let text = std::str::from_utf8(value).map_err(|_not_utf8| RequestError::InvalidField {
         name: AUTHORIZATION,
     })?;
-    let Some((scheme, secret)) = text.split_once(' ') else {
+    let scheme_len = memchr::memchr(b' ', value);
+    let Some((scheme, secret)) = scheme_len.and_then(|len| text.split_at_checked(len)) else {
         return Ok(Authorization::Unusable);
     };
     let secret = trim_blanks(secret);

@@ -226,16 +226,14 @@ fn provider_format(
     headers: &HeaderMap,
     accepted: OperationContent,
 ) -> Result<ContentFormat, RequestError> {
-    let media_type = media_type(headers)?;
-    if let Some(value) = headers.get(CONTENT_TYPE)
-        && !media_type::is_utf8(value.as_bytes())
-    {
+    let value = singleton(headers, CONTENT_TYPE)?.unwrap_or_default();
+    if !media_type::is_utf8(value) {
         return Err(RequestError::MediaType {
             accepted: "in UTF-8",
         });
     }
     let takes_multipart = accepted == OperationContent::JsonOrMultipart;
-    match media_type {
+    match media_type::essence(value) {
         essence if may_be_json(essence) || has_json_suffix(essence) => Ok(ContentFormat::Json),
         essence if takes_multipart && essence.eq_ignore_ascii_case(MULTIPART) => {
             Ok(ContentFormat::Multipart)

@@ -205,9 +205,10 @@ impl Operation {
             Some(model) if model.len() > 1 && model.starts_with('/') => Cow::Borrowed(MODEL),
             Some(_) | None => template_of(path)?,
         };
-        for operation in Self::CALLS {
+        // Not by value: that would copy them all.
+        for operation in &Self::CALLS {
             if operation.row().template == template {
-                return Some(operation);
+                return Some(*operation);
             }
         }
         family::find(path).map(Self::Resource)

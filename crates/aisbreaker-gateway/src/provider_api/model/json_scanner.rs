@@ -11,6 +11,9 @@ const MAX_DEPTH: u32 = 128;
 pub(super) struct JsonScanner<'a> {
     text: &'a str,
     at: usize,
+    /// Whether control characters are anywhere. If they are not, as in most requests, no string needs to
+    /// be searched for them.
+    has_controls: bool,
     /// Whether a member has been read.
     is_behind_member: bool,
 }
@@ -27,6 +30,7 @@ impl<'a> JsonScanner<'a> {
         Self {
             text,
             at: 0,
+            has_controls: has_controls(text.as_bytes()),
             is_behind_member: false,
         }
     }
@@ -207,8 +211,7 @@ impl<'a> JsonScanner<'a> {
             let rest = self.text.as_bytes().get(self.at..)?;
             let length = memchr::memchr2(b'"', b'\\', rest)?;
             let (plain, marked) = rest.split_at_checked(length)?;
-            // Not the short-circuiting `any`, which would look at one byte at a time.
-            if plain.iter().fold(b' ', |least, byte| least.min(*byte)) < b' ' {
+            if self.has_controls && has_controls(plain) {
                 return None;
             }
             match marked {
@@ -233,6 +236,11 @@ impl<'a> JsonScanner<'a> {
             has_escapes = true;
         }
     }
+}
+
+fn has_controls(text: &[u8]) -> bool {
+    // Not the short-circuiting `any`, which would look at one byte at a time.
+    text.iter().fold(b' ', |least, byte| least.min(*byte)) < b' '
 }
 
 impl Nesting {
