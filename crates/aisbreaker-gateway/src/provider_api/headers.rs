@@ -65,8 +65,11 @@ static CONTENT_FIELDS: [HeaderName; 15] = [
     header::IF_UNMODIFIED_SINCE,
     header::RANGE,
 ];
-/// Capacity for fields that are added later, so that the map does not grow.
+/// Capacity for fields that are added later, so that the map does not grow. It is the same for requests
+/// and responses: the HTTP library reads a response into the map of its request.
 const ADDED_FIELDS: usize = 12;
+/// How many fields are removed in one step: more than most responses have to lose.
+const REMOVED_AT_ONCE: usize = 8;
 const OWN_PREFIX: &str = "x-aisbreaker-";
 const CORS_PREFIX: &str = "access-control-";
 
@@ -104,19 +107,33 @@ pub(super) fn for_model_list(headers: &HeaderMap) -> HeaderMap {
 
 /// Returns the response fields for the client.
 pub(super) fn for_client(mut headers: HeaderMap) -> HeaderMap {
-    let connection_options = connection_options(&headers);
-    let mut removed = Vec::new();
-    for name in headers.keys() {
+    filter_for_client(&mut headers);
+    headers
+}
+
+/// Removes the response fields that are not for the client.
+pub(super) fn filter_for_client(headers: &mut HeaderMap) {
+    let connection_options = connection_options(headers);
+    let is_removed = |name: &&HeaderName| {
         let text = name.as_str();
-        if is_hop_by_hop(text) || is_of_host(text) || connection_options.contains(name) {
-            removed.push(name.clone());
+        is_hop_by_hop(text) || is_of_host(text) || connection_options.contains(name)
+    };
+    // In steps, so that their names need no list on the heap.
+    loop {
+        let mut removed = [const { None }; REMOVED_AT_ONCE];
+        let found = headers.keys().filter(is_removed);
+        for (place, name) in removed.iter_mut().zip(found) {
+            *place = Some(name.clone());
+        }
+        let may_be_more = removed.iter().all(Option::is_some);
+        for name in removed.into_iter().flatten() {
+            headers.remove(name);
+        }
+        if !may_be_more {
+            break;
         }
     }
-    for name in removed {
-        headers.remove(name);
-    }
     headers.reserve(ADDED_FIELDS);
-    headers
 }
 
 /// Returns the fields that `Connection` declares to be hop-by-hop.

@@ -1,13 +1,21 @@
 //! The response of a provider, and what a client gets of its head.
 
 use aisbreaker_services::{CallInProgress, ServiceError};
-use http::{HeaderValue, Response, StatusCode, header::ACCESS_CONTROL_EXPOSE_HEADERS, response};
+use http::{
+    Extensions, HeaderName, HeaderValue, Response, StatusCode, Version,
+    header::ACCESS_CONTROL_EXPOSE_HEADERS, response,
+};
 
 use super::{headers, resolve::ResolvedService};
 use crate::{
-    failure::ErrorType, response::ResponseBody, telemetry::access_log::AccessLog,
+    failure::ErrorType,
+    response::ResponseBody,
+    telemetry::{access_log::AccessLog, request_id::X_REQUEST_ID},
     translation::Answers,
 };
+
+/// The id in Anthropic's API.
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// The response of the last service that was called.
 pub(super) struct ProviderResponse<'a> {
@@ -46,17 +54,19 @@ pub(super) fn response_of(
     log: &mut AccessLog,
 ) -> Response<ResponseBody> {
     note_answer(&parts, log);
-    let mut response = Response::new(body);
-    *response.status_mut() = parts.status;
-    *response.headers_mut() = headers::for_client(parts.headers);
+    let mut response = Response::from_parts(parts, body);
+    // They are about the connection to the provider.
+    *response.version_mut() = Version::default();
+    *response.extensions_mut() = Extensions::new();
     let headers = response.headers_mut();
+    headers::filter_for_client(headers);
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
     response
 }
 
 fn provider_request_id(parts: &response::Parts) -> Option<&HeaderValue> {
-    match parts.headers.get("x-request-id") {
+    match parts.headers.get(X_REQUEST_ID) {
         Some(id) => Some(id),
-        None => parts.headers.get("request-id"),
+        None => parts.headers.get(REQUEST_ID),
     }
 }

@@ -60,7 +60,8 @@ impl Attempts {
 #[must_use]
 pub fn printable_id(service_id: &ServiceId) -> Cow<'_, str> {
     let text = service_id.as_str();
-    if text.bytes().all(|byte| is_printable(char::from(byte))) {
+    let is_plain = |byte| matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~');
+    if text.bytes().all(is_plain) {
         Cow::Borrowed(text)
     } else {
         Cow::Owned(text.replace(|c: char| !is_printable(c), "?"))
