@@ -267,7 +267,11 @@ impl<'a> UnparsedRequest<'a> {
         let (wants_usage, obeyed_caps) = (self.wants_usage, self.obeyed_caps);
         let (model, stream, demand, body) = match self.format {
             Some(format) if !(may_be_empty && self.body.is_empty()) => {
-                let content_type = self.parts.headers.get(CONTENT_TYPE).cloned();
+                // Only the parts of a form are told apart by it.
+                let content_type = match format {
+                    ContentFormat::Multipart => self.parts.headers.get(CONTENT_TYPE).cloned(),
+                    ContentFormat::Json | ContentFormat::UrlEncoded => None,
+                };
                 let parse = move |body: &Bytes| {
                     let content_type = content_type.as_ref();
                     let (model, stream) = if wants_usage {

@@ -59,6 +59,7 @@ pub struct AccessLog {
     announces_key_expiry: bool,
     service: Option<String>,
     attempts: Attempts,
+    /// A copy: the value shares the buffer of the whole head, which a stream would hold to its end.
     provider_request_id: Option<String>,
     tokens: Tokens,
     /// In nano-dollars.
