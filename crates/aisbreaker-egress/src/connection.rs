@@ -42,8 +42,12 @@ pub(crate) struct Connection {
     driver: Option<Pin<Box<Driver>>>,
     self_wake: SelfWake,
     read_mode: Option<Arc<ReadMode>>,
+    /// Whether a request was sent before.
+    is_used: bool,
     /// Whether the body of the current response was polled.
     is_body_polled: bool,
+    /// Whether the driver may have been woken and was not polled since.
+    is_driver_due: bool,
 }
 
 impl Connection {
@@ -61,7 +65,9 @@ impl Connection {
             driver: Some(Box::pin(driver.with_upgrades())),
             self_wake: SelfWake::default(),
             read_mode,
+            is_used: false,
             is_body_polled: false,
+            is_driver_due: false,
         })
     }
 
@@ -74,7 +80,10 @@ impl Connection {
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         let Self {
-            driver, self_wake, ..
+            driver,
+            self_wake,
+            is_driver_due,
+            ..
         } = self;
         self_wake.poll(cx, |cx| {
             // Only the driver makes `poll` ready, and that wakes this task by itself.
@@ -82,22 +91,29 @@ impl Connection {
             if mem::take(&mut polls_first)
                 && let ready @ Poll::Ready(_) = poll(&mut noop)
             {
+                *is_driver_due = true;
                 return ready;
             }
             drive(driver, cx);
+            *is_driver_due = false;
             poll(&mut noop)
         })
     }
 
     /// Whether another request can be sent: the last exchange is over, and the server has not
-    /// closed the connection. Wakes `waker` when that may have changed.
+    /// closed the connection, as far as the runtime knows. Wakes `waker` when that may have changed.
     pub(crate) fn is_reusable(&mut self, waker: &Waker) -> bool {
-        drive(&mut self.driver, &mut Context::from_waker(waker));
+        let is_woken = self.self_wake.redirect(waker);
+        // hyper may have asked for another request as soon as it had read the end of the response.
+        if is_woken || self.is_driver_due || !self.sender.is_ready() {
+            let _pending =
+                self.drive_until(&Context::from_waker(waker), false, |_| Poll::<()>::Pending);
+        }
         self.driver.is_some() && self.sender.is_ready()
     }
 
     /// Sends a request and waits for the head of the response. The error returns the request if not
-    /// a byte of it was written.
+    /// a byte of it was written, as on a connection that the server has closed.
     ///
     /// # Cancel safety
     /// The connection cannot be used again.
@@ -106,25 +122,19 @@ impl Connection {
         request: PreparedRequest,
     ) -> Result<Response<Incoming>, BrokenExchange> {
         self.is_body_polled = false;
-        let mut response = pin!(self.sender.try_send_request(request));
         if let Some(mode) = &self.read_mode {
-            mode.begin_head();
+            mode.begin_exchange(self.is_used);
         }
+        self.is_used = true;
+        // The request wakes the driver, which is polled next in any case.
+        self.self_wake.redirect(Waker::noop());
+        let mut response = pin!(self.sender.try_send_request(request));
         let received =
             poll_fn(|cx| self.drive_until(cx, false, |cx| response.as_mut().poll(cx))).await;
         if let Some(mode) = &self.read_mode {
             mode.end_head();
         }
         received.map_err(BrokenExchange)
-    }
-
-    /// Like [`is_reusable`](Self::is_reusable), but asks the operating system: the runtime hears of
-    /// a connection that the server has just closed only later.
-    pub(crate) fn is_reusable_now(&mut self) -> bool {
-        if let Some(mode) = &self.read_mode {
-            mode.probe();
-        }
-        self.is_reusable(Waker::noop())
     }
 
     /// Returns whether a byte of the response to the last request may have come, which is unknown

@@ -269,18 +269,9 @@ impl Lease {
         &self.connections.key
     }
 
-    /// Takes the connection of this lease, or else an idle one, that can carry another request.
-    /// Drops those that cannot.
-    pub(crate) fn take_reusable(&mut self) -> Option<Connection> {
-        loop {
-            let mut connection = match self.connection.take() {
-                Some(connection) => connection,
-                None => self.take_idle()?,
-            };
-            if connection.is_reusable_now() {
-                return Some(connection);
-            }
-        }
+    /// Takes the connection of this lease, or else an idle one. The server may have closed it.
+    pub(crate) fn take_connection(&mut self) -> Option<Connection> {
+        self.connection.take().or_else(|| self.take_idle())
     }
 
     fn take_idle(&self) -> Option<Connection> {

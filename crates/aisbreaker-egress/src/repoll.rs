@@ -65,11 +65,20 @@ impl SelfWake {
                 break;
             }
         }
-        let last = state.swap(0, Ordering::AcqRel);
+        let last = state.fetch_and(!POLLING, Ordering::AcqRel);
         if polled.is_pending() && last & WOKEN != 0 {
             task.wake();
         }
         polled
+    }
+
+    /// Has wakes reach `waker` from now on instead of the task. Returns whether the future was woken
+    /// since it was last polled: then it has to be polled again, since that wake may have gone to the
+    /// task.
+    pub fn redirect(&mut self, waker: &Waker) -> bool {
+        let Shared { state, task } = &*self.shared;
+        task.register(waker);
+        state.load(Ordering::Acquire) & WOKEN != 0
     }
 }
 
@@ -152,9 +161,41 @@ mod tests {
 
     #[cfg(not(loom))]
     #[test]
+    fn a_wake_after_a_redirect_reaches_its_waker_only() {
+        let [task, other] = [WakeCount::new(), WakeCount::new()];
+        let mut self_wake = SelfWake::default();
+        let mut last = None;
+        let _pending = self_wake.poll(&Context::from_waker(&Waker::from(task.clone())), |cx| {
+            last = Some(cx.waker().clone());
+            Poll::<()>::Pending
+        });
+
+        assert!(!self_wake.redirect(&Waker::from(other.clone())));
+        last.unwrap().wake();
+        assert_eq!((task.get(), other.get()), (0, 1));
+        assert!(self_wake.redirect(Waker::noop()), "it was woken");
+    }
+
+    /// Whatever ended the poll: a future may be ready and not yet have done all that it could.
+    #[cfg(not(loom))]
+    #[test]
+    fn a_redirect_reports_a_wake_during_the_last_poll() {
+        for polled in [Poll::Ready(()), Poll::Pending] {
+            let mut self_wake = SelfWake::default();
+            let _polled = self_wake.poll(&Context::from_waker(Waker::noop()), |cx| {
+                cx.waker().wake_by_ref();
+                polled
+            });
+            assert!(self_wake.redirect(Waker::noop()), "{polled:?}");
+        }
+    }
+
+    #[cfg(not(loom))]
+    #[test]
     fn no_wake_of_another_thread_is_lost() {
         for _ in 0..2_000 {
             wake_from_another_thread_while_polling();
+            wake_from_another_thread_while_redirecting();
         }
     }
 
@@ -163,6 +204,7 @@ mod tests {
     #[test]
     fn no_wake_of_another_thread_is_lost() {
         loom::model(wake_from_another_thread_while_polling);
+        loom::model(wake_from_another_thread_while_redirecting);
     }
 
     /// The future becomes ready, and then wakes its task, on another thread that starts while it is
@@ -192,5 +234,20 @@ mod tests {
             polled.is_ready() || task.get() > 0,
             "the task sleeps forever"
         );
+    }
+    /// The future wakes its task on another thread while its wakes are redirected.
+    fn wake_from_another_thread_while_redirecting() {
+        let other = WakeCount::new();
+        let (mut self_wake, mut thread) = (SelfWake::default(), None);
+
+        let _pending = self_wake.poll(&Context::from_waker(Waker::noop()), |cx| {
+            let waker = cx.waker().clone();
+            thread = Some(thread::spawn(move || waker.wake()));
+            Poll::<()>::Pending
+        });
+        let is_woken = self_wake.redirect(&Waker::from(Arc::clone(&other)));
+        thread.unwrap().join().unwrap();
+
+        assert!(is_woken || other.get() > 0, "nobody learns of it");
     }
 }

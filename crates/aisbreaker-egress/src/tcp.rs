@@ -37,24 +37,31 @@ pub(crate) struct Tcp {
 }
 
 /// How the next bytes of a stream are read. The connection sets it, since HTTP knows where in an
-/// exchange it is.
+/// exchange it is. Only one task uses it at a time.
 #[derive(Debug, Default)]
 pub(crate) struct ReadMode {
-    is_head_awaited: AtomicBool,
+    /// Whether the next read asks the operating system, even if the runtime has not yet been
+    /// notified of what is there to be read.
     is_probe: AtomicBool,
+    /// Whether the next write is the first of a request.
+    is_unsent: AtomicBool,
+    is_head_awaited: AtomicBool,
     head_bytes: AtomicUsize,
     head_reads: AtomicUsize,
 }
 
 impl ReadMode {
-    /// Bounds what is read from now on, until [`end_head`](Self::end_head).
-    pub(crate) fn begin_head(&self) {
+    /// Bounds what is read once a request is written, until [`end_head`](Self::end_head). On a
+    /// connection that `is_used` the next read shows whether the server has closed it: the runtime
+    /// hears of that only later.
+    pub(crate) fn begin_exchange(&self, is_used: bool) {
         self.head_bytes.store(0, Ordering::Relaxed);
         self.head_reads.store(0, Ordering::Relaxed);
-        self.is_head_awaited.store(true, Ordering::Relaxed);
+        self.is_probe.store(is_used, Ordering::Relaxed);
+        self.is_unsent.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether anything was read since [`begin_head`](Self::begin_head).
+    /// Returns whether anything was read since the request was written.
     pub(crate) fn has_read(&self) -> bool {
         self.head_bytes.load(Ordering::Relaxed) > 0
     }
@@ -63,10 +70,19 @@ impl ReadMode {
         self.is_head_awaited.store(false, Ordering::Relaxed);
     }
 
-    /// Lets the next read ask the operating system, even if the runtime has not yet been notified
-    /// of what is there to be read.
-    pub(crate) fn probe(&self) {
-        self.is_probe.store(true, Ordering::Relaxed);
+    fn begin_write(&self) {
+        if self.is_unsent.load(Ordering::Relaxed) {
+            self.is_unsent.store(false, Ordering::Relaxed);
+            self.is_head_awaited.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn take_probe(&self) -> bool {
+        let is_probe = self.is_probe.load(Ordering::Relaxed);
+        if is_probe {
+            self.is_probe.store(false, Ordering::Relaxed);
+        }
+        is_probe
     }
 }
 
@@ -131,7 +147,7 @@ impl Read for Tcp {
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.mode.is_probe.swap(false, Ordering::Relaxed)
+        if this.mode.take_probe()
             && let ready @ Poll::Ready(_) = this.probe(&mut buf)
         {
             return ready;
@@ -162,7 +178,9 @@ impl Write for Tcp {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.get_mut().inner).poll_write(cx, buf);
+        let this = self.get_mut();
+        this.mode.begin_write();
+        let written = Pin::new(&mut this.inner).poll_write(cx, buf);
         ignore_failure(written, buf.len())
     }
 
@@ -171,7 +189,9 @@ impl Write for Tcp {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.get_mut().inner).poll_write_vectored(cx, bufs);
+        let this = self.get_mut();
+        this.mode.begin_write();
+        let written = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
         ignore_failure(written, bufs.iter().map(|buf| buf.len()).sum())
     }
 
@@ -191,5 +211,48 @@ impl Write for Tcp {
 impl Connection for Tcp {
     fn connected(&self) -> Connected {
         Connected::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper_util::rt::TokioIo;
+    use std::future::poll_fn;
+    use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+
+    use super::*;
+
+    async fn read_byte(tcp: &mut Tcp) -> u8 {
+        let mut memory = [0];
+        let mut buf = ReadBuf::new(&mut memory);
+        poll_fn(|cx| Pin::new(&mut *tcp).poll_read(cx, buf.unfilled()))
+            .await
+            .unwrap();
+        buf.filled()[0]
+    }
+
+    /// What precedes the request, such as a message of TLS, is no part of its response.
+    #[tokio::test]
+    async fn only_what_follows_the_request_counts_as_its_response() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        let mut tcp = Tcp::new(TokioIo::new(stream));
+        let mode = tcp.mode();
+
+        for is_used in [false, true] {
+            mode.begin_exchange(is_used);
+            server.write_all(b"12").await.unwrap();
+            assert_eq!(read_byte(&mut tcp).await, b'1');
+            assert!(!mode.has_read());
+            poll_fn(|cx| Pin::new(&mut tcp).poll_write(cx, b"request"))
+                .await
+                .unwrap();
+            assert_eq!(read_byte(&mut tcp).await, b'2');
+            assert!(mode.has_read());
+            mode.end_head();
+        }
     }
 }

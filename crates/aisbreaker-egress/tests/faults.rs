@@ -358,6 +358,24 @@ async fn a_connection_closed_by_the_server_is_not_reused() {
     }
 }
 
+/// The client closes it too, so that it takes no descriptor until the idle connections are swept.
+#[tokio::test]
+async fn an_idle_connection_that_the_server_closes_is_closed_at_once() {
+    const LONG: Duration = Duration::from_secs(600);
+    let (listener, url) = listen().await;
+    let client = client(Timeouts::default().with_pool_idle(LONG));
+    for body in ["content-length: 0\r\n\r\n", "content-length: 2\r\n\r\nok"] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{body}");
+        let (response, mut stream) =
+            tokio::join!(send(&client, &url), answer_once(&listener, &answer));
+        assert!(collect(response.unwrap().into_body()).await.is_ok());
+        stream.shutdown().await.unwrap();
+        timeout(Duration::from_secs(5), read_to_close(&mut stream))
+            .await
+            .expect("the connection is still open");
+    }
+}
+
 #[tokio::test]
 async fn a_client_with_its_own_pool_shares_no_connection() {
     let (listener, url) = listen().await;

@@ -187,7 +187,7 @@ impl PreparedUrl {
         mut lease: Lease,
     ) -> Result<(Response<Incoming>, Lease), SendError> {
         loop {
-            let idle = lease.take_reusable();
+            let idle = lease.take_connection();
             let is_new = idle.is_none();
             let mut connection = match idle {
                 Some(connection) => connection,
