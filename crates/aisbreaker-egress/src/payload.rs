@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
-use bytes::{Buf as _, Bytes, buf::Chain};
+use bytes::Bytes;
 
 use crate::streamed_body::StreamedBody;
 
@@ -12,14 +12,18 @@ use crate::streamed_body::StreamedBody;
 #[derive(Clone)]
 pub struct Payload(Content);
 
+/// Small, since a request is moved often until it is written, and most have one piece.
 #[derive(Clone)]
 pub(crate) enum Content {
-    Whole([Bytes; 3]),
-    Streamed(Arc<StreamedBody>),
+    Whole(Bytes),
+    Other(Box<OtherContent>),
 }
 
-/// A whole payload, or a part of a streamed one, as hyper writes it.
-pub(crate) type Pieces = Chain<Bytes, Chain<Bytes, Bytes>>;
+#[derive(Clone)]
+pub(crate) enum OtherContent {
+    Pieces([Bytes; 3]),
+    Streamed(Arc<StreamedBody>),
+}
 
 impl Payload {
     /// Creates a body of these pieces, in this order.
@@ -28,7 +32,7 @@ impl Payload {
     /// thus be replaced without copying the rest.
     #[must_use]
     pub fn from_pieces(pieces: [Bytes; 3]) -> Self {
-        Self(Content::Whole(pieces))
+        OtherContent::Pieces(pieces).into_payload()
     }
 
     /// Creates a body that is sent as it arrives: its next frame is asked for once the server takes
@@ -47,34 +51,29 @@ impl Payload {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        Self(Content::Streamed(Arc::new(StreamedBody::new(body))))
+        OtherContent::Streamed(Arc::new(StreamedBody::new(body))).into_payload()
     }
 
     /// Returns the length in bytes, which may be unknown for a streamed body.
     #[must_use]
     pub fn len(&self) -> Option<u64> {
-        match &self.0 {
-            Content::Whole(pieces) => {
-                let length: usize = pieces.iter().map(Bytes::len).sum();
-                u64::try_from(length).ok()
-            }
-            Content::Streamed(body) => body.remaining(),
-        }
+        self.0.len()
     }
 
     /// Whether the body has no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        match &self.0 {
-            Content::Whole(pieces) => pieces.iter().all(Bytes::is_empty),
-            Content::Streamed(body) => body.is_at_end(),
-        }
+        self.0.is_empty()
     }
 
     /// Returns the body in one piece, copied unless it is one already; `None` if it is streamed.
     #[must_use]
     pub fn into_bytes(self) -> Option<Bytes> {
-        let Content::Whole([first, second, third]) = self.0 else {
+        let other = match self.0 {
+            Content::Whole(bytes) => return Some(bytes),
+            Content::Other(other) => *other,
+        };
+        let OtherContent::Pieces([first, second, third]) = other else {
             return None;
         };
         if second.is_empty() && third.is_empty() {
@@ -89,27 +88,56 @@ impl Payload {
 
     /// Returns the body if it is streamed.
     pub(crate) fn as_streamed(&self) -> Option<&Arc<StreamedBody>> {
-        match &self.0 {
-            Content::Whole(_) => None,
-            Content::Streamed(body) => Some(body),
+        let Content::Other(other) = &self.0 else {
+            return None;
+        };
+        match &**other {
+            OtherContent::Pieces(_) => None,
+            OtherContent::Streamed(body) => Some(body),
         }
     }
 }
 
-/// Chains pieces as hyper writes them.
-pub(crate) fn chain([first, second, third]: [Bytes; 3]) -> Pieces {
-    first.chain(second.chain(third))
+impl Content {
+    /// Returns the number of bytes that are left, if it is known.
+    pub(crate) fn len(&self) -> Option<u64> {
+        let length = match self {
+            Self::Whole(bytes) => bytes.len(),
+            Self::Other(other) => match &**other {
+                OtherContent::Pieces(pieces) => pieces.iter().map(Bytes::len).sum(),
+                OtherContent::Streamed(body) => return body.remaining(),
+            },
+        };
+        u64::try_from(length).ok()
+    }
+
+    /// Whether no bytes are left.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Other(other) => match &**other {
+                OtherContent::Pieces(pieces) => pieces.iter().all(Bytes::is_empty),
+                OtherContent::Streamed(body) => body.is_at_end(),
+            },
+        }
+    }
 }
 
 impl Default for Payload {
     fn default() -> Self {
-        Self(Content::Whole(<[Bytes; 3]>::default()))
+        Bytes::new().into()
     }
 }
 
 impl<T: Into<Bytes>> From<T> for Payload {
     fn from(bytes: T) -> Self {
-        Self::from_pieces([bytes.into(), Bytes::new(), Bytes::new()])
+        Self(Content::Whole(bytes.into()))
+    }
+}
+
+impl OtherContent {
+    fn into_payload(self) -> Payload {
+        Payload(Content::Other(Box::new(self)))
     }
 }
 

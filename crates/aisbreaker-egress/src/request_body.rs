@@ -1,69 +1,55 @@
 //! The body of a request as hyper reads it.
 
 use std::{
+    mem,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::Full;
 
 use crate::{
-    payload::{Content, Payload, Pieces, chain},
-    streamed_body::{BoxError, StreamedBody},
+    payload::{Content, OtherContent, Payload},
+    streamed_body::BoxError,
 };
 
 /// The body of a request as hyper reads it.
-pub(crate) enum RequestBody {
-    Whole(Full<Pieces>),
-    Streamed(Arc<StreamedBody>),
-}
+pub(crate) struct RequestBody(Content);
 
 impl From<Payload> for RequestBody {
     fn from(payload: Payload) -> Self {
-        match payload.into_content() {
-            Content::Whole(pieces) => Self::Whole(Full::new(chain(pieces))),
-            Content::Streamed(body) => Self::Streamed(body),
-        }
+        Self(payload.into_content())
     }
 }
 
 impl Body for RequestBody {
-    type Data = Pieces;
+    type Data = Bytes;
     type Error = BoxError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Pieces>, BoxError>>> {
-        match self.get_mut() {
-            Self::Whole(body) => {
-                let frame = Pin::new(body).poll_frame(cx);
-                frame.map_err(|never| match never {})
-            }
-            Self::Streamed(body) => body.poll_data(cx).map_ok(|data| {
-                let pieces = [data, Bytes::new(), Bytes::new()];
-                Frame::data(chain(pieces))
-            }),
-        }
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let pieces = match &mut self.get_mut().0 {
+            Content::Whole(bytes) => std::slice::from_mut(bytes),
+            Content::Other(other) => match &mut **other {
+                OtherContent::Pieces(pieces) => pieces,
+                OtherContent::Streamed(body) => return body.poll_data(cx).map_ok(Frame::data),
+            },
+        };
+        let next = pieces.iter_mut().find(|piece| !piece.is_empty());
+        Poll::Ready(next.map(|piece| Ok(Frame::data(mem::take(piece)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(body) => body.is_end_stream(),
-            Self::Streamed(body) => body.is_at_end(),
-        }
+        self.0.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(body) => body.size_hint(),
-            Self::Streamed(body) => match body.remaining() {
-                Some(bytes) => SizeHint::with_exact(bytes),
-                None => SizeHint::default(),
-            },
+        match self.0.len() {
+            Some(bytes) => SizeHint::with_exact(bytes),
+            None => SizeHint::default(),
         }
     }
 }
