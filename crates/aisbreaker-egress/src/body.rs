@@ -66,6 +66,8 @@ struct ReceivedBody {
 }
 
 impl Body {
+    /// `request` is the body of the request, if it is streamed: while the rest of it is sent, the
+    /// response may pause.
     pub(crate) fn new(
         incoming: Incoming,
         idle_timeout: Duration,
@@ -73,6 +75,7 @@ impl Body {
         max_collected_bytes: usize,
         budget: MemoryBudget,
         mut observed: Observed,
+        request: Option<Arc<StreamedBody>>,
     ) -> Self {
         // The end of a body without content is never polled for.
         if incoming.is_end_stream() {
@@ -88,7 +91,7 @@ impl Body {
             budget,
             lease,
             observed,
-            request: None,
+            request,
         }))
     }
 
@@ -104,15 +107,6 @@ impl Body {
         budget: MemoryBudget,
     ) -> Self {
         Self(Source::Local(LocalBody::new(pieces, length, budget)))
-    }
-
-    /// Sets the body of the request, if it is streamed: while the rest of it is sent, the response
-    /// may pause.
-    pub(crate) fn beside_request(mut self, request: Option<Arc<StreamedBody>>) -> Self {
-        if let Source::Received(received) = &mut self.0 {
-            received.request = request;
-        }
-        self
     }
 
     /// Returns how many bytes of this body may be collected

@@ -129,12 +129,18 @@ impl Connection {
         // The request wakes the driver, which is polled next in any case.
         self.self_wake.redirect(Waker::noop());
         let mut response = pin!(self.sender.try_send_request(request));
-        let received =
-            poll_fn(|cx| self.drive_until(cx, false, |cx| response.as_mut().poll(cx))).await;
+        let received = poll_fn(|cx| {
+            self.drive_until(cx, false, |cx| {
+                // Small before it is passed on.
+                let broken = |error| BrokenExchange(Box::new(error));
+                response.as_mut().poll(cx).map_err(broken)
+            })
+        })
+        .await;
         if let Some(mode) = &self.read_mode {
             mode.end_head();
         }
-        received.map_err(BrokenExchange)
+        received
     }
 
     /// Returns whether a byte of the response to the last request may have come, which is unknown
@@ -180,7 +186,7 @@ fn drive(driver: &mut Option<Pin<Box<Driver>>>, cx: &mut Context<'_>) {
 }
 
 /// An exchange that broke off.
-pub(crate) struct BrokenExchange(TrySendError<PreparedRequest>);
+pub(crate) struct BrokenExchange(Box<TrySendError<PreparedRequest>>);
 
 impl BrokenExchange {
     /// Takes the request, if not a byte of it was written.

@@ -2,22 +2,33 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header, response};
 
-/// Headers that only the client sets: they decide where a request goes, how long its body is, or
+/// Whether only the client sets a header: it decides where a request goes, how long its body is, or
 /// how long the connection lives.
-static CLIENT_HEADERS: [HeaderName; 12] = [
-    header::HOST,
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::UPGRADE,
-    header::EXPECT,
-    header::ACCEPT_ENCODING,
-];
+fn is_client_header(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "host"
+            | "content-length"
+            | "transfer-encoding"
+            | "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "upgrade"
+            | "expect"
+            | "accept-encoding"
+    )
+}
+
+/// Whether the value of a header must not appear in `Debug` output.
+fn is_secret_header(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "authorization" | "cookie" | "x-api-key" | "api-key" | "x-goog-api-key"
+    )
+}
 
 /// The transfer coding that every HTTP/1.1 implementation knows (RFC 9112 section 7.1).
 const CHUNKED: &str = "chunked";
@@ -28,15 +39,6 @@ pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub const API_KEY: HeaderName = HeaderName::from_static("api-key");
 /// `x-goog-api-key`, in which Google's APIs expect their secret.
 pub const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
-
-/// Headers whose values must not appear in `Debug` output.
-static SECRET_HEADERS: [HeaderName; 5] = [
-    header::AUTHORIZATION,
-    header::COOKIE,
-    X_API_KEY,
-    API_KEY,
-    X_GOOG_API_KEY,
-];
 
 /// Whether the headers say where the body ends, so that a broken connection is not mistaken for the
 /// end (RFC 9112 section 6.3).
@@ -94,22 +96,22 @@ pub fn has_media_type(headers: &HeaderMap, media_type: &str) -> bool {
 /// carry a secret.
 #[must_use]
 pub fn is_configurable_header(name: &HeaderName) -> bool {
-    !CLIENT_HEADERS.contains(name) && !SECRET_HEADERS.contains(name)
+    !is_client_header(name) && !is_secret_header(name)
 }
 
-/// Returns the headers to send, without `Host`: those of the caller less the hop-by-hop ones, with
+/// Makes the headers of the caller those to send, without `Host`: less the hop-by-hop ones, with
 /// secrets marked as sensitive.
-pub(crate) fn prepare(mut headers: HeaderMap) -> HeaderMap {
+pub(crate) fn prepare(headers: &mut HeaderMap) {
     let mut is_any_removed = false;
-    for (name, value) in &mut headers {
-        if SECRET_HEADERS.contains(name) {
+    for (name, value) in headers.iter_mut() {
+        if is_secret_header(name) {
             value.set_sensitive(true);
         }
-        is_any_removed |= CLIENT_HEADERS.contains(name);
+        is_any_removed |= is_client_header(name);
     }
     // What `Connection` names is only there if that is.
     if is_any_removed {
-        remove_client_headers(&mut headers);
+        remove_client_headers(headers);
     }
     // Never the caller's: tokens, errors and the ends of streams are read from a response while it
     // passes, and the bounds on its size count bytes that no decoder has yet to inflate.
@@ -117,13 +119,11 @@ pub(crate) fn prepare(mut headers: HeaderMap) -> HeaderMap {
         header::ACCEPT_ENCODING,
         HeaderValue::from_static("identity"),
     );
-    headers
 }
 
 fn remove_client_headers(headers: &mut HeaderMap) {
     let hop_by_hop = named_in_connection(headers);
-    let is_removed =
-        |name: &&HeaderName| CLIENT_HEADERS.contains(name) || hop_by_hop.contains(name);
+    let is_removed = |name: &&HeaderName| is_client_header(name) || hop_by_hop.contains(name);
     let removed: Vec<HeaderName> = headers.keys().filter(is_removed).cloned().collect();
     for name in removed {
         headers.remove(name);
@@ -146,6 +146,28 @@ fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 mod tests {
     use super::*;
 
+    static CLIENT_HEADERS: [HeaderName; 12] = [
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::CONNECTION,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+        header::PROXY_AUTHORIZATION,
+        header::TE,
+        header::TRAILER,
+        header::UPGRADE,
+        header::EXPECT,
+        header::ACCEPT_ENCODING,
+    ];
+    static SECRET_HEADERS: [HeaderName; 5] = [
+        header::AUTHORIZATION,
+        header::COOKIE,
+        X_API_KEY,
+        API_KEY,
+        X_GOOG_API_KEY,
+    ];
+
     #[test]
     fn client_headers_and_those_that_connection_names_are_removed() {
         let mut headers = HeaderMap::new();
@@ -157,7 +179,7 @@ mod tests {
             headers.insert(name, HeaderValue::from_static("1"));
         }
 
-        let headers = prepare(headers);
+        prepare(&mut headers);
 
         let names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["x-three", "accept-encoding"]);
@@ -173,7 +195,7 @@ mod tests {
         }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
 
-        let headers = prepare(headers);
+        prepare(&mut headers);
 
         for (name, value) in &headers {
             assert_eq!(

@@ -53,3 +53,37 @@ impl Body for RequestBody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_piece_that_is_not_empty_is_a_frame_and_the_last_one_is_the_end() {
+        let rows: [(Payload, &[&str]); 4] = [
+            (Payload::default(), &[]),
+            ("whole".into(), &["whole"]),
+            (
+                Payload::from_pieces(["a", "", "bc"].map(Bytes::from)),
+                &["a", "bc"],
+            ),
+            (Payload::from_pieces(["", "", ""].map(Bytes::from)), &[]),
+        ];
+        for (payload, expected) in rows {
+            let mut left = expected.concat().len();
+            let mut body = RequestBody::from(payload);
+            for piece in expected {
+                assert!(!body.is_end_stream());
+                assert_eq!(body.size_hint().exact(), u64::try_from(left).ok());
+                let frame = body.frame().await.unwrap().unwrap();
+                assert_eq!(frame.into_data().unwrap(), *piece);
+                left -= piece.len();
+            }
+            assert!(body.is_end_stream());
+            assert_eq!(body.size_hint().exact(), Some(0));
+            assert!(body.frame().await.is_none());
+        }
+    }
+}

@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -78,26 +77,24 @@ impl PreparedUrl {
         let request = self
             .request(outgoing)
             .map_err(|error| observed.end_with(error))?;
-        let Some(lease) = self.lease(now) else {
+        let Some(mut lease) = self.lease(now) else {
             return Err(observed.end_with(SendError::Busy));
         };
-        // Not in a future of its own: each that is nested holds the request once more.
-        let exchange = pin!(self.exchange(request, lease));
         let timeouts = self.client.0.timeouts;
-        let (response, lease) = in_time(exchange, deadline, (streamed.as_deref(), timeouts))
-            .await
-            .and_then(usable)
-            .map_err(|error| observed.end_with(error))?;
+        let received = {
+            // Not in a future of its own: each that is nested holds the request once more.
+            let exchange = pin!(self.exchange(request, &mut lease));
+            in_time(exchange, deadline, (streamed.as_deref(), timeouts)).await
+        };
+        let response = received.map_err(|error| observed.end_with(error))?;
+        check_usable(&response).map_err(|error| observed.end_with(error))?;
         observed.head(response.status());
         if let Some(streamed) = &streamed
             && !response.status().is_success()
         {
             streamed.stop();
         }
-        Ok(response.map(|incoming| {
-            self.body(incoming, lease, budget, observed)
-                .beside_request(streamed)
-        }))
+        Ok(response.map(|incoming| self.body(incoming, lease, budget, observed, streamed)))
     }
 
     /// Returns the current time, and when the request times out without a response head.
@@ -137,15 +134,17 @@ impl PreparedUrl {
         {
             return Err(SendError::Cut);
         }
-        let content_length = content_length(&outgoing);
+        // hyper would state no length of zero.
+        let states_zero = outgoing.body.is_empty() && expects_content(&outgoing.method);
         let mut request = Request::new(RequestBody::from(outgoing.body));
         *request.method_mut() = outgoing.method;
         *request.uri_mut() = target;
         let headers = request.headers_mut();
-        *headers = headers::prepare(outgoing.headers);
+        *headers = outgoing.headers;
+        headers::prepare(headers);
         headers.insert(header::HOST, self.host.clone());
-        if let Some(length) = content_length {
-            headers.insert(header::CONTENT_LENGTH, length);
+        if states_zero {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         Ok(request)
     }
@@ -173,19 +172,20 @@ impl PreparedUrl {
         lease: Lease,
         budget: MemoryBudget,
         observed: Observed,
+        request: Option<Arc<StreamedBody>>,
     ) -> Body {
-        let idle_timeout = self.client.0.timeouts.idle;
+        let idle = self.client.0.timeouts.idle;
         let max_bytes = self.client.0.bounds.max_collected_bytes;
-        Body::new(incoming, idle_timeout, lease, max_bytes, budget, observed)
+        Body::new(incoming, idle, lease, max_bytes, budget, observed, request)
     }
 
-    /// Sends a request on an idle connection or a new one. Returns the response with the lease of
-    /// the connection that its body arrives on.
+    /// Sends a request on an idle connection or a new one. The lease then has the connection on which
+    /// the body of the response arrives.
     pub(super) async fn exchange(
         &self,
         mut request: PreparedRequest,
-        mut lease: Lease,
-    ) -> Result<(Response<Incoming>, Lease), SendError> {
+        lease: &mut Lease,
+    ) -> Result<Response<Incoming>, SendError> {
         loop {
             let idle = lease.take_connection();
             let is_new = idle.is_none();
@@ -202,11 +202,11 @@ impl PreparedUrl {
             match connection.exchange(request).await {
                 Ok(response) => {
                     lease.connection = Some(connection);
-                    return Ok((response, lease));
+                    return Ok(response);
                 }
                 Err(mut broken) => match (broken.take_unsent(), spare) {
                     (Some(unsent), _) if !is_new => request = unsent,
-                    (None, Some(copy)) if !connection.has_received() => request = copy,
+                    (None, Some(copy)) if !connection.has_received() => request = *copy,
                     _ => return Err(broken.into_error()),
                 },
             }
@@ -247,22 +247,20 @@ async fn in_time<T>(
     }
 }
 
-/// Returns a response whose content can be read.
-pub(super) fn usable(
-    (response, lease): (Response<Incoming>, Lease),
-) -> Result<(Response<Incoming>, Lease), SendError> {
+/// Checks that the content of a response can be read.
+pub(super) fn check_usable(response: &Response<Incoming>) -> Result<(), SendError> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(SendError::Cut);
     }
     if headers::has_foreign_transfer_coding(response.headers()) {
         return Err(SendError::TransferCoding);
     }
-    Ok((response, lease))
+    Ok(())
 }
 
 /// Returns a copy of a request that may be sent twice (RFC 9110 section 9.2.2): one of a safe method
-/// without content.
-fn copy_if_repeatable(request: &PreparedRequest) -> Option<PreparedRequest> {
+/// without content. Boxed, since most requests have none.
+fn copy_if_repeatable(request: &PreparedRequest) -> Option<Box<PreparedRequest>> {
     if !request.method().is_safe() || !request.body().is_end_stream() {
         return None;
     }
@@ -270,20 +268,7 @@ fn copy_if_repeatable(request: &PreparedRequest) -> Option<PreparedRequest> {
     copy.method_mut().clone_from(request.method());
     copy.uri_mut().clone_from(request.uri());
     copy.headers_mut().clone_from(request.headers());
-    Some(copy)
-}
-
-/// Returns the value of `Content-Length` of a whole body. hyper writes that of a streamed one.
-fn content_length(outgoing: &Outgoing) -> Option<HeaderValue> {
-    if outgoing.body.is_empty() {
-        // hyper would write none.
-        return expects_content(&outgoing.method).then(|| HeaderValue::from_static("0"));
-    }
-    if outgoing.body.as_streamed().is_some() {
-        return None;
-    }
-    let text = outgoing.body.len()?.to_string();
-    HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
+    Some(Box::new(copy))
 }
 
 /// Whether requests of this method usually have content, so that one without says so: some servers

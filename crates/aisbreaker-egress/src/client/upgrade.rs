@@ -14,7 +14,7 @@ use tokio::{
     time::timeout_at,
 };
 
-use super::prepared_url::{PreparedUrl, usable};
+use super::prepared_url::{PreparedUrl, check_usable};
 use crate::{
     body::Body,
     error::{SendError, Stage},
@@ -69,27 +69,28 @@ impl PreparedUrl {
         let headers = request.headers_mut();
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, protocol);
-        let Some(lease) = self.lease(now) else {
+        let Some(mut lease) = self.lease(now) else {
             return Err(observed.end_with(SendError::Busy));
         };
         let exchange = async {
-            let (mut response, mut lease) = self.exchange(request, lease).await?;
+            let mut response = self.exchange(request, &mut lease).await?;
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                let (response, lease) = usable((response, lease))?;
-                return Ok((response, lease, None));
+                check_usable(&response)?;
+                return Ok((response, None));
             }
             let connection = lease.connection.take().ok_or(SendError::Cut)?;
             let upgraded = connection.into_upgraded(&mut response).await?;
-            Ok((response, lease, Some(upgraded)))
+            Ok((response, Some(upgraded)))
         };
-        let (response, lease, upgraded) = timeout_at(deadline, exchange)
+        let (response, upgraded) = timeout_at(deadline, exchange)
             .await
             .unwrap_or(Err(SendError::Timeout(Stage::Response)))
             .map_err(|error| observed.end_with(error))?;
         observed.head(response.status());
         let Some(upgraded) = upgraded else {
-            let refused = response.map(|incoming| self.body(incoming, lease, budget, observed));
-            return Ok(Upgrade::Refused(refused));
+            return Ok(Upgrade::Refused(response.map(|incoming| {
+                self.body(incoming, lease, budget, observed, None)
+            })));
         };
         let (parts, _no_content) = response.into_parts();
         let stream = UpgradedStream {
