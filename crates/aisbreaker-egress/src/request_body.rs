@@ -3,6 +3,7 @@
 use std::{
     mem,
     pin::Pin,
+    slice,
     task::{Context, Poll},
 };
 
@@ -32,7 +33,7 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let pieces = match &mut self.get_mut().0 {
-            Content::Whole(bytes) => std::slice::from_mut(bytes),
+            Content::Whole(bytes) => slice::from_mut(bytes),
             Content::Other(other) => match &mut **other {
                 OtherContent::Pieces(pieces) => pieces,
                 OtherContent::Streamed(body) => return body.poll_data(cx).map_ok(Frame::data),

@@ -216,8 +216,8 @@ impl Connection for Tcp {
 
 #[cfg(test)]
 mod tests {
-    use hyper_util::rt::TokioIo;
     use std::future::poll_fn;
+
     use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
     use super::*;
