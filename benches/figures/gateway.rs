@@ -4,10 +4,7 @@
 //! processors, so the difference is the cost of what is shared: the counters and locks of the
 //! gateway and of its client, and the queues of the runtime.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    sync::Arc,
-};
+use std::net::{IpAddr, Ipv4Addr};
 
 use aisbreaker_benches::{gateway::GatewayClient, provider::ReplyOptions};
 use tokio::runtime::{Builder, Runtime};
@@ -82,18 +79,18 @@ fn threads(count: usize) -> Runtime {
         .expect("a runtime")
 }
 
-async fn gateway(service: Service) -> Arc<GatewayClient> {
-    Arc::new(match service {
+async fn gateway(service: Service) -> GatewayClient {
+    match service {
         Service::Dummy => GatewayClient::new().await,
         Service::Provider => GatewayClient::with_provider(ReplyOptions::default()).await,
-    })
+    }
 }
 
-/// Makes the calls of this many callers, each from another client address.
-async fn make_calls(calls: &Arc<GatewayClient>, service: Service, callers: u32) {
+/// Makes the calls of this many callers, each from another client address, with requests of its own.
+async fn make_calls(calls: &GatewayClient, service: Service, callers: u32) {
     let tasks: Vec<_> = (0..callers)
         .map(|caller| {
-            let calls = Arc::clone(calls);
+            let calls = calls.another();
             tokio::spawn(async move {
                 let client = IpAddr::V4(Ipv4Addr::from_bits(0xc000_0200 + caller));
                 for _ in 0..CALLS / CALLERS {

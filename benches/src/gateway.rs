@@ -136,7 +136,10 @@ impl GatewayClient {
         let body = send(&gateway, (request, mint_request.into()), client).await;
         let token: serde_json::Value = serde_json::from_slice(&body).expect("it is JSON");
         let key = token["access_token"].as_str().expect("it has a key");
-        let authorization = format!("Bearer {key}");
+        Self::with_authorization(gateway, format!("Bearer {key}"))
+    }
+
+    fn with_authorization(gateway: Gateway, authorization: String) -> Self {
         Self {
             gateway,
             process: post("/api/v1/process", Some(&authorization)),
@@ -144,6 +147,12 @@ impl GatewayClient {
             chat: post("/v1/chat/completions", Some(&authorization)),
             authorization,
         }
+    }
+
+    /// Returns a client of the same gateway whose requests share no memory with those of this one.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self::with_authorization(self.gateway.clone(), self.authorization.clone())
     }
 
     /// Returns the value of `Authorization`.
