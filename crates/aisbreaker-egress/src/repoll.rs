@@ -235,6 +235,7 @@ mod tests {
             "the task sleeps forever"
         );
     }
+
     /// The future wakes its task on another thread while its wakes are redirected.
     fn wake_from_another_thread_while_redirecting() {
         let other = WakeCount::new();
