@@ -267,7 +267,7 @@ impl<'a> UnparsedRequest<'a> {
         let (wants_usage, obeyed_caps) = (self.wants_usage, self.obeyed_caps);
         let (model, stream, demand, body) = match self.format {
             Some(format) if !(may_be_empty && self.body.is_empty()) => {
-                // Only the parts of a form are told apart by it.
+                // Only a form needs it, for the boundary between its parts.
                 let content_type = match format {
                     ContentFormat::Multipart => self.parts.headers.get(CONTENT_TYPE).cloned(),
                     ContentFormat::Json | ContentFormat::UrlEncoded => None,
