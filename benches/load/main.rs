@@ -7,8 +7,8 @@
 //! server and other gateways in one run, for `docs/performance.md`. Both pages are made of what is
 //! below `benches/load/measured` and of text that is written by hand.
 //!
-//! The server must have been built (`cargo build --profile dist --locked -p aisbreaker-server`), and
-//! this process must be allowed to have some 11,000 files open (`ulimit -n`).
+//! The server must have been built (`.ci/build-dist target/dist/aisbreaker-server`), and this
+//! process must be allowed to have some 11,000 files open (`ulimit -n`).
 #![forbid(unsafe_code)]
 #![expect(
     clippy::expect_used,
