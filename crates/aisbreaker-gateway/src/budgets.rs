@@ -109,12 +109,11 @@ pub(crate) struct Reserved {
 impl Budgets {
     /// Returns the accounts of a request; `None` if nothing limits what it may cost.
     pub(crate) fn accounts(&self, key: Option<&Key>, client: IpAddr) -> Option<Accounts> {
-        let times = AccountTimes {
+        Accounts::of(key?, ClientId::of(client), || AccountTimes {
             now: self.clock.monotonic(),
             wall: self.clock.wall(),
             max_lifetime: self.max_lifetime,
-        };
-        Accounts::of(key?, ClientId::of(client), times)
+        })
     }
 
     /// Returns the price of a model, if it is known.

@@ -1,10 +1,12 @@
 //! The accept stage: connections within limits, and graceful drain.
 
 mod activity;
+mod body_times;
 mod connection;
 mod eviction;
 mod idle_check;
 pub(crate) mod linger;
+mod poll_clock;
 mod refusals;
 mod socket;
 mod tls;

@@ -126,11 +126,16 @@ pub(crate) struct AccountTimes {
 
 impl Accounts {
     /// Returns the accounts of a key and of all that it was made from; `None` if none has a budget.
-    pub(crate) fn of(key: &Key, client: ClientId, times: AccountTimes) -> Option<Self> {
+    pub(crate) fn of(
+        key: &Key,
+        client: ClientId,
+        times: impl FnOnce() -> AccountTimes,
+    ) -> Option<Self> {
         let is_without = |budgets: &Option<Box<Budgets>>| budgets.is_none();
         if is_without(&key.budgets) && key.ancestors.iter().all(|one| is_without(&one.budgets)) {
             return None;
         }
+        let times = times();
         let mut accounts = Self {
             list: Vec::new(),
             policy: ReservePolicy::Estimate,

@@ -3,7 +3,7 @@
 
 use std::{
     fmt,
-    future::Future as _,
+    future::{Future as _, poll_fn},
     pin::{Pin, pin},
     sync::{Arc, LazyLock, Weak},
     task::{Context, Poll, ready},
@@ -11,12 +11,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::Body;
-use http_body_util::BodyExt as _;
+use http_body::{Body, Frame};
 use tokio::{
     sync::Semaphore,
     task::coop::unconstrained,
-    time::{Instant, Sleep, sleep_until, timeout, timeout_at},
+    time::{Instant, Sleep, sleep_until, timeout},
 };
 
 use crate::{
@@ -282,13 +281,10 @@ async fn collect<B: Body<Data = Bytes>>(
     }
     let mut first = Bytes::new();
     let mut joined = SecretBuffer::default();
-    let mut pace = Pace::start(limits.timeout);
+    let mut pace = FramePace::new(limits.timeout);
     // A client that sends empty frames as fast as it can spends the task's budget; the deadline
     // must hold nevertheless.
-    while let Some(frame) = unconstrained(timeout_at(pace.deadline, body.frame()))
-        .await
-        .map_err(|_elapsed| RequestError::Timeout)?
-    {
+    while let Some(frame) = unconstrained(pace.next_frame(body.as_mut())).await? {
         let Ok(data) = frame
             .map_err(|_broken| RequestError::Incomplete)?
             .into_data()
@@ -317,6 +313,47 @@ fn check_length(length: usize, limit: usize, hold: &mut MemoryHold) -> Result<()
         return Err(RequestError::TooLarge { limit });
     }
     Ok(hold.resize(length)?)
+}
+
+/// The pace of frames that are received as a rule without waiting, which takes no time to measure.
+struct FramePace {
+    longest_pause: Duration,
+    /// `None` until a frame has to be waited for.
+    begun: Option<Pace>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl FramePace {
+    fn new(longest_pause: Duration) -> Self {
+        Self {
+            longest_pause,
+            begun: None,
+            timer: None,
+        }
+    }
+
+    /// Returns the next frame, if it comes in time.
+    async fn next_frame<B: Body>(
+        &mut self,
+        mut body: Pin<&mut B>,
+    ) -> Result<Option<Result<Frame<B::Data>, B::Error>>, RequestError> {
+        poll_fn(|cx| {
+            if let Poll::Ready(frame) = body.as_mut().poll_frame(cx) {
+                return Poll::Ready(Ok(frame));
+            }
+            let longest_pause = self.longest_pause;
+            let pace = self.begun.get_or_insert_with(|| Pace::start(longest_pause));
+            ready!(poll_until(&mut self.timer, pace.deadline, cx));
+            Poll::Ready(Err(RequestError::Timeout))
+        })
+        .await
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        if let Some(pace) = &mut self.begun {
+            pace.advance(bytes);
+        }
+    }
 }
 
 /// The deadline of the next frame: at most the longest pause away, and less if the content has been
@@ -377,7 +414,6 @@ mod tests {
 
     use aisbreaker_egress::MemoryBudget;
     use futures_util::{Stream, StreamExt as _, stream};
-    use http_body::Frame;
     use http_body_util::StreamBody;
 
     use super::*;

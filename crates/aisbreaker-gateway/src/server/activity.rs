@@ -13,6 +13,8 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
+    body_times::{AtomicTime, BodyTimes},
+    poll_clock::PollClock,
     unread_body::{Drained, UnreadBody},
     write_progress::WriteProgress,
 };
@@ -39,11 +41,11 @@ pub(super) struct Activity {
     in_flight: AtomicUsize,
     /// For each incomplete request body: the last time that a useful amount arrived, unless its
     /// reader does not wait for more.
-    request_bodies: Mutex<Vec<Arc<AtomicTime>>>,
+    request_bodies: BodyTimes,
     /// For each response body: when the frame was returned that the client has not read yet.
-    response_bodies: Mutex<Vec<Arc<AtomicTime>>>,
+    response_bodies: BodyTimes,
     pub(super) writes: WriteProgress,
-    opened: Instant,
+    pub(super) clock: PollClock,
     /// When the last request started or ended, in milliseconds after the connection was opened.
     changed_millis: AtomicU64,
     eviction: Notify,
@@ -75,10 +77,10 @@ impl Activity {
         Self {
             started: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
-            request_bodies: Mutex::default(),
-            response_bodies: Mutex::default(),
+            request_bodies: BodyTimes::default(),
+            response_bodies: BodyTimes::default(),
             writes: WriteProgress::new(opened),
-            opened,
+            clock: PollClock::new(opened),
             changed_millis: AtomicU64::new(0),
             eviction: Notify::new(),
             received: AtomicU64::new(0),
@@ -137,29 +139,30 @@ impl Activity {
         if let Some(since) = self.writes.blocked_since() {
             return Some(since);
         }
-        let bodies = lock(&self.request_bodies);
-        let is_any_paused = bodies.iter().any(|body| body.get().is_none());
-        if is_any_paused || self.in_flight() > bodies.len() {
-            return None;
-        }
-        let oldest = bodies.iter().filter_map(|body| body.get()).min();
-        let changed = self.changed_millis.load(Ordering::Relaxed);
-        Some(self.at(oldest.unwrap_or(changed)))
+        self.request_bodies.with(|bodies| {
+            let is_any_paused = bodies.iter().any(|body| body.get().is_none());
+            if is_any_paused || self.in_flight() > bodies.len() {
+                return None;
+            }
+            let oldest = bodies.iter().filter_map(|body| body.get()).min();
+            let changed = self.changed_millis.load(Ordering::Relaxed);
+            Some(self.at(oldest.unwrap_or(changed)))
+        })
     }
 
     /// Returns since when most requests have been incomplete. `None` if they are not, or within the
     /// grace period.
     pub(super) fn stalled_since(&self) -> Option<Instant> {
-        let bodies = lock(&self.request_bodies);
-        let mut stalled = 0_usize;
-        let mut earliest = None;
-        for millis in bodies.iter().filter_map(|body| body.get()) {
-            let since = self.at(millis);
-            if since.elapsed() >= GRACE {
-                stalled = stalled.saturating_add(1);
-                earliest = Some(earliest.map_or(since, |other: Instant| other.min(since)));
+        let (mut stalled, mut earliest) = (0_usize, None);
+        self.request_bodies.with(|bodies| {
+            for millis in bodies.iter().filter_map(|body| body.get()) {
+                let since = self.at(millis);
+                if since.elapsed() >= GRACE {
+                    stalled = stalled.saturating_add(1);
+                    earliest = Some(earliest.map_or(since, |other: Instant| other.min(since)));
+                }
             }
-        }
+        });
         if stalled.saturating_mul(2) > self.in_flight() {
             earliest
         } else {
@@ -169,8 +172,10 @@ impl Activity {
 
     /// Returns how long the slowest response has waited for the client to read a frame.
     pub(super) fn longest_unread(&self) -> Duration {
-        let bodies = lock(&self.response_bodies);
-        match bodies.iter().filter_map(|body| body.get()).min() {
+        let earliest = self
+            .response_bodies
+            .with(|bodies| bodies.iter().filter_map(|body| body.get()).min());
+        match earliest {
             Some(since) => self.at(since).elapsed(),
             None => Duration::ZERO,
         }
@@ -178,19 +183,16 @@ impl Activity {
 
     /// Returns how many responses have waited for the client for longer than this.
     pub(super) fn unread_longer_than(&self, time: Duration) -> usize {
-        let bodies = lock(&self.response_bodies);
-        let unread = bodies.iter().filter_map(|body| body.get());
-        unread
-            .filter(|since| self.at(*since).elapsed() > time)
-            .count()
+        self.response_bodies.with(|bodies| {
+            let unread = bodies.iter().filter_map(|body| body.get());
+            unread
+                .filter(|since| self.at(*since).elapsed() > time)
+                .count()
+        })
     }
 
     fn at(&self, millis: u64) -> Instant {
-        self.opened + Duration::from_millis(millis)
-    }
-
-    fn millis(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.clock.opened() + Duration::from_millis(millis)
     }
 
     /// Requests that the connection close, to make room for another one.
@@ -209,7 +211,7 @@ impl Activity {
             return Wait::Head(self.at(began));
         }
         if self.started() == 0 {
-            return Wait::Head(self.opened);
+            return Wait::Head(self.clock.opened());
         }
         let changed = self.at(self.changed_millis.load(Ordering::Relaxed));
         let read = self.writes.unblocked_at();
@@ -241,7 +243,7 @@ impl Activity {
             && self.received.load(Ordering::Relaxed) > self.consumed.load(Ordering::Relaxed)
             && self.head_began.get().is_none()
         {
-            self.head_began.set(self.millis());
+            self.head_began.set(self.clock.millis());
         }
     }
 
@@ -289,7 +291,8 @@ impl Activity {
     }
 
     fn note_change(&self) {
-        self.changed_millis.store(self.millis(), Ordering::Relaxed);
+        self.changed_millis
+            .store(self.clock.millis(), Ordering::Relaxed);
     }
 }
 
@@ -340,6 +343,15 @@ enum BodySide {
     Response,
 }
 
+impl BodySide {
+    fn times(self, activity: &Activity) -> &BodyTimes {
+        match self {
+            Self::Request => &activity.request_bodies,
+            Self::Response => &activity.response_bodies,
+        }
+    }
+}
+
 /// Since when a body has waited for the client. Tracking ends when this is dropped.
 pub(super) struct BodyTimer {
     activity: Arc<Activity>,
@@ -349,18 +361,16 @@ pub(super) struct BodyTimer {
 
 impl BodyTimer {
     fn new(activity: &Arc<Activity>, side: BodySide) -> Self {
-        let timer = Self {
+        Self {
+            since: side.times(activity).add(),
             activity: Arc::clone(activity),
             side,
-            since: Arc::default(),
-        };
-        lock(timer.timers()).push(Arc::clone(&timer.since));
-        timer
+        }
     }
 
     /// The body waits from now on.
     pub(super) fn restart(&self) {
-        self.since.set(self.activity.millis());
+        self.since.set(self.activity.clock.millis());
     }
 
     /// The body was read to its end.
@@ -386,7 +396,7 @@ impl BodyTimer {
     /// The body does not wait for now. Returns how long it has waited.
     pub(super) fn pause(&self) -> Duration {
         let waited = match self.since.get() {
-            Some(since) => self.activity.millis().saturating_sub(since),
+            Some(since) => self.activity.clock.millis().saturating_sub(since),
             None => 0,
         };
         self.since.clear();
@@ -397,47 +407,18 @@ impl BodyTimer {
     pub(super) fn resume(&self, waited: Duration) {
         let waited = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
         self.since
-            .set(self.activity.millis().saturating_sub(waited));
+            .set(self.activity.clock.millis().saturating_sub(waited));
     }
 
     /// The body does not wait.
     pub(super) fn stop(&self) {
         self.since.clear();
     }
-
-    fn timers(&self) -> &Mutex<Vec<Arc<AtomicTime>>> {
-        match self.side {
-            BodySide::Request => &self.activity.request_bodies,
-            BodySide::Response => &self.activity.response_bodies,
-        }
-    }
 }
 
 impl Drop for BodyTimer {
     fn drop(&mut self) {
-        let mut timers = lock(self.timers());
-        let mut entries = timers.iter();
-        if let Some(index) = entries.position(|other| Arc::ptr_eq(other, &self.since)) {
-            timers.swap_remove(index);
-        }
-    }
-}
-
-/// A time in milliseconds after the connection was opened, plus one; 0: none.
-#[derive(Default)]
-struct AtomicTime(AtomicU64);
-
-impl AtomicTime {
-    fn get(&self) -> Option<u64> {
-        self.0.load(Ordering::Relaxed).checked_sub(1)
-    }
-
-    fn set(&self, millis: u64) {
-        self.0.store(millis.saturating_add(1), Ordering::Relaxed);
-    }
-
-    fn clear(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        self.side.times(&self.activity).remove(&self.since);
     }
 }
 

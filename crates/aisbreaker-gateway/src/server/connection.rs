@@ -116,8 +116,11 @@ impl Connection {
                 let mut filter = WakeFilter::new();
                 poll_fn(|cx| {
                     // A request that has just arrived comes before the end of the idle time.
-                    let polled = self_wake.poll(cx, |cx| connection.as_mut().poll(cx));
-                    self.activity.poll_drain(cx);
+                    let polled = self.activity.clock.during_poll(|| {
+                        let polled = self_wake.poll(cx, |cx| connection.as_mut().poll(cx));
+                        self.activity.poll_drain(cx);
+                        polled
+                    });
                     match polled {
                         // Errors are caused by the client; the access log has the requests cut off.
                         Poll::Ready(_ended) => Poll::Ready(Event::Ended),

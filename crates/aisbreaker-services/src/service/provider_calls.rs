@@ -230,11 +230,8 @@ impl CallInProgress {
 
     /// Ends the call: its answer is complete.
     pub fn complete(&mut self) {
-        let now = Instant::now();
-        if let Some(kept) = &mut self.kept {
-            kept.answered.get_or_insert(now);
-        }
-        self.end_at(self.error.unwrap_or(CallOutcome::Ok), now);
+        self.note_content();
+        self.end(self.error.unwrap_or(CallOutcome::Ok));
     }
 
     /// Ends the call with this error. A request that never left this server is no call.
@@ -261,16 +258,12 @@ impl CallInProgress {
 
     /// Ends the call, unless it is over already.
     pub fn end(&mut self, outcome: CallOutcome) {
-        self.end_at(outcome, Instant::now());
-    }
-
-    fn end_at(&mut self, outcome: CallOutcome, ended: Instant) {
         let Some(kept) = self.kept.take() else { return };
         let call = ProviderCall {
             service_id: kept.service_id,
             started: kept.started,
             answered: kept.answered,
-            ended,
+            ended: Instant::now(),
             outcome,
         };
         kept.calls
