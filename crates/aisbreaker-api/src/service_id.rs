@@ -3,18 +3,20 @@
 //! Services and secrets are selected by whole segments, so that `chat:openai.com` never selects
 //! `chat:openai.community`.
 
-use std::fmt;
+use std::{fmt, ops::Deref, sync::Arc};
 
 /// The maximum length of a service id or pattern.
 const MAX_BYTES: usize = 512;
+/// The length up to which a text is joined without an allocation.
+const SHORT_BYTES: usize = 64;
 
 /// The id of a service: a task, then optionally a vendor and an engine, as in
 /// `chat:openai.com/gpt-4o`.
 ///
 /// An engine may contain slashes (`chat:huggingface.co/microsoft/DialoGPT-large`). Trailing slashes
-/// remain in the text, but add no segment.
+/// remain in the text, but add no segment. Clones share the text.
 #[derive(Clone, Debug, Eq, PartialEq, Hash)]
-pub struct ServiceId(SegmentedText);
+pub struct ServiceId(SegmentedText<Arc<str>>);
 
 /// Why a text is not a service id or pattern.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -36,12 +38,51 @@ impl ServiceId {
     ///
     /// # Errors
     /// Returns the [`InvalidServiceId`] that applies.
-    pub fn parse(text: impl Into<String>) -> Result<Self, InvalidServiceId> {
-        let text = text.into();
+    pub fn parse(text: impl AsRef<str>) -> Result<Self, InvalidServiceId> {
+        let text = text.as_ref();
         if text.is_empty() {
             return Err(InvalidServiceId::Empty);
         }
         SegmentedText::parse(text).map(Self)
+    }
+
+    /// Joins a task, a vendor and an engine to an id.
+    ///
+    /// ```
+    /// # use aisbreaker_api::{InvalidServiceId, ServiceId};
+    /// let id = ServiceId::from_segments("chat", "openai.com", Some("gpt-4o"))?;
+    /// assert_eq!(id.as_str(), "chat:openai.com/gpt-4o");
+    /// # Ok::<(), InvalidServiceId>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`ServiceId::parse`] for the joined text.
+    pub fn from_segments(
+        task: &str,
+        vendor: &str,
+        engine: Option<&str>,
+    ) -> Result<Self, InvalidServiceId> {
+        match engine {
+            Some(engine) => Self::parse_joined(&[task, ":", vendor, "/", engine]),
+            None => Self::parse_joined(&[task, ":", vendor]),
+        }
+    }
+
+    fn parse_joined(parts: &[&str]) -> Result<Self, InvalidServiceId> {
+        let mut buffer = [0; SHORT_BYTES];
+        let mut length = 0_usize;
+        for part in parts {
+            let end = length.saturating_add(part.len());
+            let Some(place) = buffer.get_mut(length..end) else {
+                return Self::parse(parts.concat());
+            };
+            place.copy_from_slice(part.as_bytes());
+            length = end;
+        }
+        match buffer.get(..length).map(str::from_utf8) {
+            Some(Ok(joined)) => Self::parse(joined),
+            Some(Err(_)) | None => Self::parse(parts.concat()),
+        }
     }
 
     /// Returns the id exactly as it was written.
@@ -92,12 +133,19 @@ impl fmt::Display for ServiceId {
     }
 }
 
+impl From<&ServiceId> for Arc<str> {
+    /// Returns the text of the id, shared with it.
+    fn from(id: &ServiceId) -> Self {
+        Self::clone(&id.0.text)
+    }
+}
+
 /// A prefix of service ids that ends at a segment boundary, and matches all ids that begin with it.
 ///
 /// `""` matches every id, `chat:` all ids of that task, and `chat:openai.com` that vendor with any
 /// engine.
 #[derive(Clone, Debug, Eq, PartialEq, Hash)]
-pub struct ServicePattern(SegmentedText);
+pub struct ServicePattern(SegmentedText<Box<str>>);
 
 impl ServicePattern {
     /// Parses a pattern: at most 512 bytes without control characters. It may be empty.
@@ -182,21 +230,20 @@ impl ServicePattern {
 
 /// The text of an id or a pattern, and where its segments end, so that it is searched once.
 ///
-/// It is not larger than the string that it is made from, so that a list of those is converted in
-/// place.
+/// It is not larger than a string, so that a list of those becomes a list of patterns in place.
 #[derive(Clone, Eq, PartialEq, Hash)]
-struct SegmentedText {
-    text: Box<str>,
+struct SegmentedText<T> {
+    text: T,
     task_end: u16,
     /// The vendor begins after the colon behind the task.
     vendor_end: u16,
 }
 
-impl SegmentedText {
-    fn parse(text: String) -> Result<Self, InvalidServiceId> {
-        check_text(&text)?;
-        let task_end = find(&text, b':', 0);
-        let vendor_end = find(&text, b'/', task_end);
+impl<T: Deref<Target = str>> SegmentedText<T> {
+    fn parse<S: AsRef<str> + Into<T>>(text: S) -> Result<Self, InvalidServiceId> {
+        check_text(text.as_ref())?;
+        let task_end = find(text.as_ref(), b':', 0);
+        let vendor_end = find(text.as_ref(), b'/', task_end);
         let short = |place| u16::try_from(place).map_err(|_too_large| InvalidServiceId::TooLong);
         Ok(Self {
             task_end: short(task_end)?,
@@ -242,7 +289,7 @@ impl SegmentedText {
     }
 }
 
-impl fmt::Debug for SegmentedText {
+impl<T: fmt::Debug> fmt::Debug for SegmentedText<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.text.fmt(f)
     }
@@ -295,158 +342,4 @@ fn non_empty(text: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn splits_task_vendor_and_engine() {
-        let rows = [
-            (
-                "chat:openai.com/gpt-4o",
-                "chat",
-                Some("openai.com"),
-                Some("gpt-4o"),
-            ),
-            ("chat:openai.com", "chat", Some("openai.com"), None),
-            ("chat:openai.com/", "chat", Some("openai.com"), None),
-            (
-                "chat:huggingface.co/microsoft/Dialo",
-                "chat",
-                Some("huggingface.co"),
-                Some("microsoft/Dialo"),
-            ),
-            ("chat:", "chat", None, None),
-            ("chat", "chat", None, None),
-            (
-                "aisbreaker:mirror/service/chat:dummy",
-                "aisbreaker",
-                Some("mirror"),
-                Some("service/chat:dummy"),
-            ),
-        ];
-        for (text, task, vendor, engine) in rows {
-            let id = ServiceId::parse(text).unwrap();
-            assert_eq!(
-                (id.task(), id.vendor(), id.engine()),
-                (task, vendor, engine),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn patterns_cover_narrower_ones() {
-        let rows = [
-            ("", "", true),
-            ("", "chat:", true),
-            ("chat:", "", false),
-            ("chat:", "chat", true),
-            ("chat", "chat:", true),
-            ("chat:", "chat:dummy", true),
-            ("chat:dummy", "chat:", false),
-            ("chat:dummy", "chat:dummy/", true),
-            ("chat:dummy/", "chat:dummy", true),
-            ("chat:dummy/a", "chat:dummy/a/b", true),
-            ("chat:dummy/a/b", "chat:dummy/a", false),
-            ("chat:dum", "chat:dummy", false),
-            ("chat:", "aisbreaker:", false),
-        ];
-        for (wide, narrow, expected) in rows {
-            let [wide, narrow] = [wide, narrow].map(|text| ServicePattern::parse(text).unwrap());
-            assert_eq!(wide.covers(&narrow), expected, "{wide:?} {narrow:?}");
-        }
-    }
-
-    #[test]
-    fn patterns_match_on_whole_segments_only() {
-        let rows = [
-            ("", "chat:dummy", true),
-            ("chat:", "chat:dummy", true),
-            ("chat", "chat:dummy", true),
-            ("chat:dummy", "chat:dummy", true),
-            ("chat:dummy/", "chat:dummy", true),
-            ("chat:dum", "chat:dummy", false),
-            ("chat:openai.com", "chat:openai.com/gpt-4", true),
-            ("chat:openai.com/gpt-4", "chat:openai.com/gpt-4o", false),
-            ("chat:openai.com/gpt-4", "chat:openai.com", false),
-            ("chat:openai.com", "chat:openai.community", false),
-            ("text:", "text-to-image:dummy", false),
-            ("cha", "chat:dummy", false),
-        ];
-        for (pattern, id, expected) in rows {
-            let matched = ServicePattern::parse(pattern)
-                .unwrap()
-                .matches(&ServiceId::parse(id).unwrap());
-            assert_eq!(matched, expected, "{pattern:?} on {id:?}");
-        }
-    }
-
-    #[test]
-    fn matching_equals_comparison_by_segment() {
-        let mut texts = vec![String::new()];
-        for length in 0..5 {
-            let longest: Vec<_> = texts.iter().filter(|text| text.len() == length).collect();
-            let longer: Vec<_> = longest
-                .iter()
-                .flat_map(|text| ["a", ":", "/"].map(|next| format!("{text}{next}")))
-                .collect();
-            texts.extend(longer);
-        }
-        for (pattern, id) in texts
-            .iter()
-            .flat_map(|pattern| texts.iter().map(move |id| (pattern, id)))
-        {
-            let Ok(parsed) = ServiceId::parse(id) else {
-                continue;
-            };
-            let mut id_segments = segments(id);
-            let expected = segments(pattern).all(|segment| id_segments.next() == Some(segment));
-            assert_eq!(
-                ServicePattern::parse(pattern).unwrap().matches(&parsed),
-                expected,
-                "{pattern:?} on {id:?}"
-            );
-            let pattern = ServicePattern::parse(pattern).unwrap();
-            let found = parsed.prefixes().any(|prefix| prefix == pattern.prefix());
-            assert_eq!(found, expected, "{pattern:?} among the prefixes of {id:?}");
-            let counts = parsed.prefixes().map(|prefix| segments(prefix).count());
-            assert!(
-                counts.is_sorted_by(|longer, shorter| longer > shorter),
-                "{id:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_pattern_has_the_segments_of_an_id() {
-        let rows = [
-            ("", None, None),
-            ("chat", Some("chat"), None),
-            ("chat:", Some("chat"), None),
-            (":openai.com", None, Some("openai.com")),
-            ("chat:/gpt", Some("chat"), None),
-            ("chat:openai.com", Some("chat"), Some("openai.com")),
-            ("chat:openai.com/a/b", Some("chat"), Some("openai.com")),
-            ("a/b:c", Some("a/b"), Some("c")),
-        ];
-        for (text, task, vendor) in rows {
-            let pattern = ServicePattern::parse(text).unwrap();
-            assert_eq!((pattern.task(), pattern.vendor()), (task, vendor), "{text}");
-        }
-    }
-
-    #[test]
-    fn rejects_empty_long_and_control_text() {
-        let long = "x".repeat(MAX_BYTES + 1);
-        let rows = [
-            ("", InvalidServiceId::Empty),
-            (long.as_str(), InvalidServiceId::TooLong),
-            ("chat:\n", InvalidServiceId::Control),
-            ("chat:\u{7f}", InvalidServiceId::Control),
-            ("chat:é\u{85}", InvalidServiceId::Control),
-        ];
-        for (text, expected) in rows {
-            assert_eq!(ServiceId::parse(text), Err(expected), "{text:?}");
-        }
-    }
-}
+mod tests;

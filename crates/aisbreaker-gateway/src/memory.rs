@@ -15,7 +15,10 @@ use foldhash::quality::RandomState;
 
 use crate::client_id::ClientId;
 
-/// The memory of all clients with requests in flight; others take no room. Clones share it.
+/// How many clients are kept though they may have no request in flight.
+const KEPT_CLIENTS: usize = 64;
+
+/// The memory of all clients with requests in flight, and of not many more. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientMemories(Arc<Inner>);
 
@@ -23,22 +26,19 @@ pub(crate) struct ClientMemories(Arc<Inner>);
 struct Inner {
     total: MemoryBudget,
     limit_bytes: usize,
-    clients: Mutex<Entries>,
+    clients: Mutex<Clients>,
 }
-
-type Entries = HashMap<ClientId, Entry, RandomState>;
 
 #[derive(Debug)]
-struct Entry {
-    budget: MemoryBudget,
-    requests: usize,
+struct Clients {
+    memories: HashMap<ClientId, Arc<ClientMemory>, RandomState>,
+    /// How many there may be before those without a request are removed.
+    max_count: usize,
 }
 
-/// The memory of one client, for as long as it has a request in flight.
+/// The memory of one client, which its requests share.
 #[derive(Debug)]
 pub(crate) struct ClientMemory {
-    clients: ClientMemories,
-    client: ClientId,
     budget: MemoryBudget,
 }
 
@@ -62,7 +62,10 @@ impl ClientMemories {
         Self(Arc::new(Inner {
             total,
             limit_bytes,
-            clients: Mutex::default(),
+            clients: Mutex::new(Clients {
+                memories: HashMap::default(),
+                max_count: KEPT_CLIENTS,
+            }),
         }))
     }
 
@@ -70,23 +73,33 @@ impl ClientMemories {
     pub(crate) fn for_client(&self, address: IpAddr) -> Arc<ClientMemory> {
         let client = ClientId::of(address);
         let mut clients = self.lock();
-        let entry = clients.entry(client).or_insert_with(|| Entry {
-            budget: self.0.total.part(self.0.limit_bytes),
-            requests: 0,
-        });
-        entry.requests = entry.requests.saturating_add(1);
-        let budget = entry.budget.clone();
-        drop(clients);
-        Arc::new(ClientMemory {
-            clients: self.clone(),
-            client,
-            budget,
-        })
+        if let Some(memory) = clients.memories.get(&client) {
+            return Arc::clone(memory);
+        }
+        if clients.memories.len() >= clients.max_count {
+            clients.remove_idle();
+        }
+        let budget = self.0.total.part(self.0.limit_bytes);
+        let memory = Arc::new(ClientMemory { budget });
+        clients.memories.insert(client, Arc::clone(&memory));
+        memory
     }
 
-    fn lock(&self) -> MutexGuard<'_, Entries> {
+    fn lock(&self) -> MutexGuard<'_, Clients> {
         let clients = &self.0.clients;
         clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clients {
+    /// Removes the clients that hold nothing and have no request in flight. It is called when their
+    /// number may have doubled, so that a request pays for a few of them.
+    fn remove_idle(&mut self) {
+        // Only under the lock is a memory handed out that nobody else has.
+        self.memories
+            .retain(|_, memory| Arc::strong_count(memory) > 1);
+        let busy = self.memories.len();
+        self.max_count = busy.saturating_mul(2).max(KEPT_CLIENTS);
     }
 }
 
@@ -111,18 +124,6 @@ impl ClientMemory {
         MemoryHold {
             reservation: self.budget.reservation(),
             memory: Arc::clone(self),
-        }
-    }
-}
-
-impl Drop for ClientMemory {
-    fn drop(&mut self) {
-        let mut clients = self.clients.lock();
-        match clients.get_mut(&self.client) {
-            Some(entry) if entry.requests > 1 => entry.requests = entry.requests.saturating_sub(1),
-            Some(_) | None => {
-                clients.remove(&self.client);
-            }
         }
     }
 }
@@ -171,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_of_a_client_share_its_memory_and_idle_clients_take_none() {
+    fn requests_of_a_client_share_its_memory() {
         let clients = ClientMemories::new(MemoryBudget::new(300_000), 200_000);
         let of = |text: &str| clients.for_client(text.parse().unwrap());
         let (first, second, other) = (of("192.0.2.1"), of("192.0.2.1"), of("192.0.2.2"));
@@ -194,8 +195,34 @@ mod tests {
             again.budget().reservation().hold(100_000).is_err(),
             "the memory is still the same"
         );
-        drop((again, second, other));
-        assert!(clients.lock().is_empty());
+    }
+
+    #[test]
+    fn clients_without_requests_are_forgotten() {
+        let clients = ClientMemories::new(MemoryBudget::default(), usize::MAX);
+        let of = |number: u32| clients.for_client(IpAddr::V4(number.into()));
+        let count = || clients.lock().memories.len();
+
+        for number in 0..10_000 {
+            drop(of(number));
+            assert!(count() <= KEPT_CLIENTS);
+        }
+
+        let busy: Vec<_> = (0..1_000).map(of).collect();
+        assert!(count() <= 2 * busy.len());
+        let mut held = of(7).budget().reservation();
+        held.hold(100_000).unwrap();
+        for number in 0..10_000 {
+            drop(of(number));
+        }
+        assert!(count() <= 2 * busy.len() + KEPT_CLIENTS);
+        assert_eq!(of(7).budget().held_bytes(), held.held_bytes());
+
+        drop((busy, held));
+        for number in 20_000..30_000 {
+            drop(of(number));
+        }
+        assert!(count() <= KEPT_CLIENTS);
     }
 
     #[test]
@@ -223,6 +250,5 @@ mod tests {
         );
         drop(rest);
         assert_eq!(total.held_bytes(), 0);
-        assert!(clients.lock().is_empty());
     }
 }

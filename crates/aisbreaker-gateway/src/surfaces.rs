@@ -273,7 +273,13 @@ impl Surfaces {
                     endpoints,
                     body,
                 };
-                Box::pin(provider_api.serve(pipeline, request, log)).await
+                // Allocated first, so that the future, which is large, is made where it stays.
+                let place = Box::new_uninit();
+                Box::into_pin(Box::write(
+                    place,
+                    provider_api.serve(pipeline, request, log),
+                ))
+                .await
             }
         }
     }

@@ -134,8 +134,11 @@ impl PreparedUrl {
         {
             return Err(SendError::Cut);
         }
-        // hyper would state no length of zero.
-        let states_zero = outgoing.body.is_empty() && expects_content(&outgoing.method);
+        let length = match outgoing.body.len() {
+            // hyper would state no length of zero.
+            Some(0) if !expects_content(&outgoing.method) => None,
+            length => length,
+        };
         let mut request = Request::new(RequestBody::from(outgoing.body));
         *request.method_mut() = outgoing.method;
         *request.uri_mut() = target;
@@ -143,8 +146,8 @@ impl PreparedUrl {
         *headers = outgoing.headers;
         headers::prepare(headers);
         headers.insert(header::HOST, self.host.clone());
-        if states_zero {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        if let Some(length) = length {
+            headers.insert(header::CONTENT_LENGTH, length_value(length)?);
         }
         Ok(request)
     }
@@ -273,6 +276,12 @@ fn copy_if_repeatable(request: &PreparedRequest) -> Option<Box<PreparedRequest>>
 
 /// Whether requests of this method usually have content, so that one without says so: some servers
 /// answer 411 otherwise (RFC 9110 section 8.6).
+/// Returns the value of `Content-Length`, for which hyper would allocate twice.
+fn length_value(length: u64) -> Result<HeaderValue, SendError> {
+    let mut digits = itoa::Buffer::new();
+    HeaderValue::from_str(digits.format(length)).map_err(|_invalid| INVALID_URL)
+}
+
 fn expects_content(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }

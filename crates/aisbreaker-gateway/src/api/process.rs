@@ -184,7 +184,7 @@ impl ProcessApi {
                 spending::settle(hold.as_deref_mut(), Outcome::Refused);
                 return Err(error);
             }
-            log.set_service(call.service_id.as_str());
+            log.set_service(&call.service_id);
             log.set_attempts(call.attempts.clone());
             call.tokens = ReportedTokens::kept();
             if is_stream {

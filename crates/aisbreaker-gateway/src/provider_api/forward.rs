@@ -1,6 +1,6 @@
 //! The call and the response of one operation.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use aisbreaker_api::ServiceId;
 use aisbreaker_services::{
@@ -16,7 +16,7 @@ use super::{
     error::ProviderApiError,
     provider_response::{ProviderResponse, forgotten_dialect, is_error, response_of},
     proxied_request::ProxiedRequest,
-    resolve::{ResolvedService, Resolver},
+    resolve::{ResolvedService, Resolver, ServicesToCall},
     translate::{TranslatedAnswer, Translation},
 };
 use crate::{
@@ -97,7 +97,10 @@ impl ProviderApi {
             )
             .await;
         if let Some(last) = record.last {
-            log.set_service(printable_id(last));
+            match printable_id(last) {
+                Cow::Borrowed(_) => log.set_service(last),
+                Cow::Owned(printable) => log.set_service(printable),
+            }
         }
         log.set_attempts(attempts.clone());
         let hold = reserved.as_mut().map(|reserved| &mut *reserved.hold);
@@ -143,7 +146,7 @@ impl ProviderApi {
         &self,
         request: &ProxiedRequest<'_>,
         caller: &Caller,
-    ) -> Result<Vec<ResolvedService>, ProviderApiError> {
+    ) -> Result<ServicesToCall, ProviderApiError> {
         let model = request.requested_model()?;
         let providers = self.relay.providers();
         let other_models = request.model.as_ref().and_then(|model| model.other_models);
@@ -326,7 +329,7 @@ impl ProviderApi {
         parts: &response::Parts,
         (dialect, usage_chunk): (&DialectConfig, UsageChunk),
         (request, request_id): (&ProxiedRequest<'_>, &HeaderValue),
-    ) -> PassthroughBody {
+    ) -> Box<PassthroughBody> {
         let usage = Arc::clone(&dialect.usage);
         let memory = (Arc::clone(&request.memory), call);
         match kind {

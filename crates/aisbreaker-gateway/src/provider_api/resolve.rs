@@ -26,6 +26,7 @@ use aisbreaker_services::{
     SecretNeed,
 };
 use aisbreaker_token::ModelAlias;
+use smallvec::{SmallVec, smallvec};
 
 use crate::{
     authenticate::Caller,
@@ -52,6 +53,9 @@ pub(crate) struct ResolvedService {
     /// is translated.
     pub(crate) dialect: Dialect,
 }
+
+/// The services for a request: the first, and those to call when it fails. As a rule there are none.
+pub(crate) type ServicesToCall = SmallVec<[ResolvedService; 1]>;
 
 /// Why no service can be called.
 #[derive(Debug, Eq, PartialEq)]
@@ -125,7 +129,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// Returns the service for a model, or for a request that names none, followed by its fallbacks.
-    pub(crate) fn resolve(&self, model: Option<&str>) -> Result<Vec<ResolvedService>, Unresolved> {
+    pub(crate) fn resolve(&self, model: Option<&str>) -> Result<ServicesToCall, Unresolved> {
         let alias = model.and_then(|model| self.aliases.get(model));
         let resolver = Self {
             is_translated: alias.is_some_and(|alias| alias.translate),
@@ -140,17 +144,17 @@ impl<'a> Resolver<'a> {
         &self,
         first: ResolvedService,
         model: Option<&str>,
-    ) -> Result<Vec<ResolvedService>, Unresolved> {
+    ) -> Result<ServicesToCall, Unresolved> {
         if self.operation.is_provider_bound() {
-            return Ok(vec![first]);
+            return Ok(smallvec![first]);
         }
         let fallback_model = first.engine.as_deref().or(model);
         let mut fallbacks = Vec::new();
         for id in self.credentials.fallback_for(&first.service_id) {
             fallbacks.extend(self.fallback(id, fallback_model));
         }
-        let mut services = vec![first];
-        services.append(&mut fallbacks);
+        let mut services = smallvec![first];
+        services.extend(fallbacks);
         Ok(services)
     }
 
@@ -396,13 +400,9 @@ impl<'a> Resolver<'a> {
         provider: &Arc<Provider>,
         model: Option<&str>,
     ) -> Option<ResolvedService> {
-        let id = match model {
-            None => [task, ":", vendor].concat(),
-            Some(model) => [task, ":", vendor, "/", model].concat(),
-        };
         Some(ResolvedService {
             dialect: self.called_dialect(provider)?,
-            service_id: ServiceId::parse(id).ok()?,
+            service_id: ServiceId::from_segments(task, vendor, model).ok()?,
             provider: Arc::clone(provider),
             engine: None,
         })

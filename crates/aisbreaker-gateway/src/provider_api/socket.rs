@@ -263,7 +263,7 @@ impl ProviderApi {
         } = opening;
         // Refuses a key in the query.
         let _none = request.requested_model()?;
-        log.set_service(service.service_id.as_str());
+        log.set_service(&service.service_id);
         let path = request.path(service).map_err(ProviderApiError::from)?;
         let mut forwarded =
             request.outgoing(service, (&path, None), admitted, self.relay.deadline());

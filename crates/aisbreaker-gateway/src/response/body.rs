@@ -80,13 +80,13 @@ impl ResponseBody {
         }
     }
 
-    pub(crate) fn passthrough(mut body: PassthroughBody) -> Self {
+    pub(crate) fn passthrough(mut body: Box<PassthroughBody>) -> Self {
         // hyper would never poll an empty body for its end.
         let content = if body.is_empty() {
             body.end_call();
             Content::Empty
         } else {
-            Content::Passthrough(Box::new(body))
+            Content::Passthrough(body)
         };
         Self { content, log: None }
     }

@@ -120,7 +120,7 @@ impl PassthroughBody {
         body: aisbreaker_egress::Body,
         usage: Arc<UsageRule>,
         (memory, call): (Arc<ClientMemory>, CallInProgress),
-    ) -> Self {
+    ) -> Box<Self> {
         let content = Content::Json(JsonEnds::new(memory.budget()));
         Self::unjoined(body, content, usage, (memory, call))
     }
@@ -130,7 +130,7 @@ impl PassthroughBody {
         body: aisbreaker_egress::Body,
         usage: Arc<UsageRule>,
         (memory, call): (Arc<ClientMemory>, CallInProgress),
-    ) -> Self {
+    ) -> Box<Self> {
         Self::unjoined(body, Content::Other, usage, (memory, call))
     }
 
@@ -139,8 +139,10 @@ impl PassthroughBody {
         content: Content,
         usage: Arc<UsageRule>,
         (memory, call): (Arc<ClientMemory>, CallInProgress),
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        // Allocated first, so that the body, which is large, is made where it stays.
+        let place = Box::new_uninit();
+        let made = Self {
             body: Some(CoalescedBody::unjoined(body)),
             content,
             usage,
@@ -148,7 +150,8 @@ impl PassthroughBody {
             failure: None,
             call,
             budget: BodyBudget::default(),
-        }
+        };
+        Box::write(place, made)
     }
 
     /// Forwards a body that is an event stream or JSON, as its first bytes show: some providers label
@@ -157,7 +160,7 @@ impl PassthroughBody {
         body: aisbreaker_egress::Body,
         options: StreamOptions,
         (memory, call): (Arc<ClientMemory>, CallInProgress),
-    ) -> Self {
+    ) -> Box<Self> {
         let usage = Arc::clone(&options.usage);
         let content = Content::Unlabelled(Unlabelled {
             options,
@@ -171,8 +174,8 @@ impl PassthroughBody {
         body: aisbreaker_egress::Body,
         options: StreamOptions,
         (memory, call): (Arc<ClientMemory>, CallInProgress),
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             body: Some(CoalescedBody::new(body)),
             content: Content::Events(EventStream::new(&options, memory.budget())),
             usage: options.usage,
@@ -180,7 +183,7 @@ impl PassthroughBody {
             failure: None,
             call,
             budget: BodyBudget::default(),
-        }
+        })
     }
 
     /// Returns why the body was cut, for the log.

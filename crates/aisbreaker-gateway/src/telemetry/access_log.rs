@@ -11,6 +11,7 @@ use std::{
 use aisbreaker_services::{Attempts, ProviderCall, ProviderCalls, Tokens, Trace};
 use aisbreaker_token::KeyId;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, request::Parts};
+use smallvec::SmallVec;
 
 use crate::{
     cors::AllowedOrigin,
@@ -57,10 +58,11 @@ pub struct AccessLog {
     key_expiry: Option<KeyExpiry>,
     /// Whether the caller learns of `key_expiry`. It is not logged.
     announces_key_expiry: bool,
-    service: Option<String>,
+    service: Option<Arc<str>>,
     attempts: Attempts,
     /// A copy: the value shares the buffer of the whole head, which a stream would hold to its end.
-    provider_request_id: Option<String>,
+    /// Most ids are as short.
+    provider_request_id: Option<SmallVec<[u8; 40]>>,
     tokens: Tokens,
     /// In nano-dollars.
     cost: Option<u64>,
@@ -196,12 +198,12 @@ impl AccessLog {
     }
 
     /// Sets the service, which must be known to exist.
-    pub(crate) fn set_service(&mut self, id: impl Into<String>) {
+    pub(crate) fn set_service(&mut self, id: impl Into<Arc<str>>) {
         let mut id = id.into();
         if id.len() > MAX_SERVICE_CHARS
             && let Some((end, _)) = id.char_indices().nth(MAX_SERVICE_CHARS)
         {
-            id.truncate(end);
+            id = id.get(..end).unwrap_or_default().into();
         }
         self.service = Some(id);
     }
@@ -216,10 +218,8 @@ impl AccessLog {
 
     /// Sets the provider's id of the request, unless it is unsafe to log.
     pub(crate) fn set_provider_request_id(&mut self, id: &HeaderValue) {
-        self.provider_request_id = match id.to_str() {
-            Ok(text) if request_id::is_loggable(id) => Some(text.to_owned()),
-            Ok(_) | Err(_) => None,
-        };
+        let is_loggable = request_id::is_loggable(id);
+        self.provider_request_id = is_loggable.then(|| SmallVec::from_slice(id.as_bytes()));
     }
 
     /// Returns the list for the calls to providers that the request causes.
@@ -328,9 +328,10 @@ impl AccessLog {
             let error = self.error.or(panicked).or(Some(ErrorType::ClientLeft));
             (CLIENT_CLOSED_REQUEST, error)
         };
-        let mut calls = self.provider_calls.take();
-        let times = CallTimes::of(&mut calls);
-        let provider = self.count_calls(&calls);
+        let (times, provider) = self.provider_calls.read(|calls| {
+            let times = CallTimes::of(calls);
+            (times, self.count_calls(calls))
+        });
         let now = self.observer.clock.monotonic();
         Ended {
             status,
@@ -438,7 +439,10 @@ impl AccessLog {
             stream: operation.map(|_| self.is_stream),
             service: self.service.as_deref(),
             provider: ended.provider.as_ref().map(|provider| provider.name()),
-            provider_request_id: self.provider_request_id.as_deref(),
+            provider_request_id: self
+                .provider_request_id
+                .as_deref()
+                .and_then(|id| str::from_utf8(id).ok()),
             input_tokens: self.tokens.input,
             output_tokens: self.tokens.output,
             cached_tokens: self.tokens.cached,

@@ -62,7 +62,7 @@ mod tests {
         advance(second).await;
         last.complete();
 
-        let times = CallTimes::of(&mut calls.take());
+        let times = calls.read(CallTimes::of);
         assert_eq!(times.waited, 6 * second);
         assert_eq!(times.first_byte, Some(2 * second));
         assert_eq!(CallTimes::of(&mut []), CallTimes::default());

@@ -8,6 +8,7 @@ use std::{
 use aisbreaker_api::ServiceId;
 use aisbreaker_egress::SendError;
 use http::StatusCode;
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::Event;
@@ -17,7 +18,10 @@ use crate::error::ServiceError;
 ///
 /// The default is for requests of which nobody asks; it keeps nothing.
 #[derive(Clone, Debug, Default)]
-pub struct ProviderCalls(Option<Arc<Mutex<Vec<ProviderCall>>>>);
+pub struct ProviderCalls(Option<Arc<Mutex<EndedCalls>>>);
+
+/// Most requests cause a single call.
+type EndedCalls = SmallVec<[ProviderCall; 1]>;
 
 /// A call to a provider that is over.
 #[derive(Clone, Debug)]
@@ -184,14 +188,11 @@ impl ProviderCalls {
         calls.last().is_some_and(ProviderCall::is_unanswered)
     }
 
-    /// Takes the calls that are over.
-    #[must_use]
-    pub fn take(&self) -> Vec<ProviderCall> {
+    /// Calls `read` with the calls that are over, in the order of their ends. No call ends meanwhile.
+    pub fn read<T>(&self, read: impl FnOnce(&mut [ProviderCall]) -> T) -> T {
         match &self.0 {
-            Some(calls) => {
-                std::mem::take(&mut *calls.lock().unwrap_or_else(PoisonError::into_inner))
-            }
-            None => Vec::new(),
+            Some(calls) => read(&mut calls.lock().unwrap_or_else(PoisonError::into_inner)),
+            None => read(&mut []),
         }
     }
 }
@@ -206,7 +207,7 @@ pub struct CallInProgress {
 
 #[derive(Debug)]
 struct Kept {
-    calls: Arc<Mutex<Vec<ProviderCall>>>,
+    calls: Arc<Mutex<EndedCalls>>,
     service_id: ServiceId,
     started: Instant,
     answered: Option<Instant>,
