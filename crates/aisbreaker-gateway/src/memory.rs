@@ -15,7 +15,7 @@ use foldhash::quality::RandomState;
 
 use crate::client_id::ClientId;
 
-/// How many clients are kept though they may have no request in flight.
+/// How many clients are kept even if they have no request in flight.
 const KEPT_CLIENTS: usize = 64;
 
 /// The memory of all clients with requests in flight, and of not many more. Clones share it.
@@ -92,8 +92,8 @@ impl ClientMemories {
 }
 
 impl Clients {
-    /// Removes the clients that hold nothing and have no request in flight. It is called when their
-    /// number may have doubled, so that a request pays for a few of them.
+    /// Removes the clients that hold nothing and have no request in flight. It is called when the
+    /// clients may have doubled in number, so that each new one pays for few others.
     fn remove_idle(&mut self) {
         // Only under the lock is a memory handed out that nobody else has.
         self.memories

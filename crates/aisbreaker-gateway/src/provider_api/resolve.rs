@@ -54,7 +54,8 @@ pub(crate) struct ResolvedService {
     pub(crate) dialect: Dialect,
 }
 
-/// The services for a request: the first, and those to call when it fails. As a rule there are none.
+/// The services for a request: the first, which most requests have alone, and those to call when it
+/// fails.
 pub(crate) type ServicesToCall = SmallVec<[ResolvedService; 1]>;
 
 /// Why no service can be called.

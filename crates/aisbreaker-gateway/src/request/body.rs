@@ -315,7 +315,8 @@ fn check_length(length: usize, limit: usize, hold: &mut MemoryHold) -> Result<()
     Ok(hold.resize(length)?)
 }
 
-/// The pace of frames that are received as a rule without waiting, which takes no time to measure.
+/// The pace of frames, measured from the first one that has to be waited for: as a rule, content is
+/// there already.
 struct FramePace {
     longest_pause: Duration,
     /// `None` until a frame has to be waited for.

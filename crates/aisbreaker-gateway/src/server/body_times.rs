@@ -30,7 +30,7 @@ pub(super) struct BodyTimes(Mutex<State>);
 #[derive(Default)]
 struct State {
     of_bodies: Vec<Arc<AtomicTime>>,
-    /// That of a body that is over, for the next one.
+    /// The time of a body that is over, for the next body.
     spare: Option<Arc<AtomicTime>>,
 }
 

@@ -9,8 +9,8 @@ const NOT_POLLED: u64 = u64::MAX;
 /// The connection is being polled, and the time was not needed yet.
 const UNREAD: u64 = u64::MAX - 1;
 
-/// Tells the time since a connection was opened. While the connection is polled, the time is that of
-/// the first call in this poll: a poll takes microseconds, and what is measured takes seconds.
+/// Measures the time since a connection was opened. While the connection is polled, the time is that
+/// of the first call in this poll: a poll takes microseconds, and what is measured takes seconds.
 pub(super) struct PollClock {
     opened: Instant,
     millis: AtomicU64,

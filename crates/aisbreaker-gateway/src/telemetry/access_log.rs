@@ -61,7 +61,7 @@ pub struct AccessLog {
     service: Option<Arc<str>>,
     attempts: Attempts,
     /// A copy: the value shares the buffer of the whole head, which a stream would hold to its end.
-    /// Most ids are as short.
+    /// Most ids are no longer than this, and need no allocation.
     provider_request_id: Option<SmallVec<[u8; 40]>>,
     tokens: Tokens,
     /// In nano-dollars.
