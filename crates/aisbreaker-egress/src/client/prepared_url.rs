@@ -147,7 +147,7 @@ impl PreparedUrl {
         headers::prepare(headers);
         headers.insert(header::HOST, self.host.clone());
         if let Some(length) = length {
-            headers.insert(header::CONTENT_LENGTH, length_value(length)?);
+            headers.insert(header::CONTENT_LENGTH, length_value(length));
         }
         Ok(request)
     }
@@ -277,9 +277,9 @@ fn copy_if_repeatable(request: &PreparedRequest) -> Option<Box<PreparedRequest>>
 /// Whether requests of this method usually have content, so that one without says so: some servers
 /// answer 411 otherwise (RFC 9110 section 8.6).
 /// Returns the value of `Content-Length`, for which hyper would allocate twice.
-fn length_value(length: u64) -> Result<HeaderValue, SendError> {
+fn length_value(length: u64) -> HeaderValue {
     let mut digits = itoa::Buffer::new();
-    HeaderValue::from_str(digits.format(length)).map_err(|_invalid| INVALID_URL)
+    HeaderValue::from_str(digits.format(length)).unwrap_or_else(|_never| length.into())
 }
 
 fn expects_content(method: &Method) -> bool {
