@@ -448,7 +448,7 @@ impl<'a> Resolver<'a> {
             return true;
         }
         let vendor = service.service_id.vendor().unwrap_or_default();
-        let bare = ServiceId::parse([service.service_id.task(), ":", vendor].concat());
+        let bare = ServiceId::from_segments(service.service_id.task(), vendor, None);
         let names_vendor = |entry: &SealedSecret| {
             let named = entry.pattern.vendor();
             named.is_some_and(|name| {
