@@ -122,7 +122,12 @@ impl PassthroughBody {
         (memory, call): (Arc<ClientMemory>, CallInProgress),
     ) -> Box<Self> {
         let content = Content::Json(JsonEnds::new(memory.budget()));
-        Self::unjoined(body, content, usage, (memory, call))
+        Self::new(
+            CoalescedBody::unjoined(body),
+            content,
+            usage,
+            (memory, call),
+        )
     }
 
     /// Forwards a body that is not read.
@@ -131,27 +136,12 @@ impl PassthroughBody {
         usage: Arc<UsageRule>,
         (memory, call): (Arc<ClientMemory>, CallInProgress),
     ) -> Box<Self> {
-        Self::unjoined(body, Content::Other, usage, (memory, call))
-    }
-
-    fn unjoined(
-        body: aisbreaker_egress::Body,
-        content: Content,
-        usage: Arc<UsageRule>,
-        (memory, call): (Arc<ClientMemory>, CallInProgress),
-    ) -> Box<Self> {
-        // Allocated first, so that the body, which is large, is made where it stays.
-        let place = Box::new_uninit();
-        let made = Self {
-            body: Some(CoalescedBody::unjoined(body)),
-            content,
+        Self::new(
+            CoalescedBody::unjoined(body),
+            Content::Other,
             usage,
-            memory,
-            failure: None,
-            call,
-            budget: BodyBudget::default(),
-        };
-        Box::write(place, made)
+            (memory, call),
+        )
     }
 
     /// Forwards a body that is an event stream or JSON, as its first bytes show: some providers label
@@ -166,7 +156,12 @@ impl PassthroughBody {
             options,
             start: BytesMut::new(),
         });
-        Self::unjoined(body, content, usage, (memory, call))
+        Self::new(
+            CoalescedBody::unjoined(body),
+            content,
+            usage,
+            (memory, call),
+        )
     }
 
     /// Forwards an event stream.
@@ -175,15 +170,33 @@ impl PassthroughBody {
         options: StreamOptions,
         (memory, call): (Arc<ClientMemory>, CallInProgress),
     ) -> Box<Self> {
-        Box::new(Self {
-            body: Some(CoalescedBody::new(body)),
-            content: Content::Events(EventStream::new(&options, memory.budget())),
-            usage: options.usage,
+        let content = Content::Events(EventStream::new(&options, memory.budget()));
+        Self::new(
+            CoalescedBody::new(body),
+            content,
+            options.usage,
+            (memory, call),
+        )
+    }
+
+    fn new(
+        body: CoalescedBody,
+        content: Content,
+        usage: Arc<UsageRule>,
+        (memory, call): (Arc<ClientMemory>, CallInProgress),
+    ) -> Box<Self> {
+        // Allocated first, so that the body, which is large, is made where it stays.
+        let place = Box::new_uninit();
+        let made = Self {
+            body: Some(body),
+            content,
+            usage,
             memory,
             failure: None,
             call,
             budget: BodyBudget::default(),
-        })
+        };
+        Box::write(place, made)
     }
 
     /// Returns why the body was cut, for the log.
