@@ -11,7 +11,6 @@ use std::{
 use aisbreaker_services::{Attempts, ProviderCall, ProviderCalls, Tokens, Trace};
 use aisbreaker_token::KeyId;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, request::Parts};
-use smallvec::SmallVec;
 
 use crate::{
     cors::AllowedOrigin,
@@ -29,7 +28,7 @@ use crate::{
             requests::{CountedRequest, MintOutcome},
         },
         observer::Observer,
-        request_id,
+        request_id::{self, LoggableId},
         span::SpanSink,
         trace::{self, RequestTrace, TracedRequest},
     },
@@ -60,9 +59,7 @@ pub struct AccessLog {
     announces_key_expiry: bool,
     service: Option<Arc<str>>,
     attempts: Attempts,
-    /// A copy: the value shares the buffer of the whole head, which a stream would hold to its end.
-    /// Most ids are no longer than this, and need no allocation.
-    provider_request_id: Option<SmallVec<[u8; 40]>>,
+    provider_request_id: Option<LoggableId>,
     tokens: Tokens,
     /// In nano-dollars.
     cost: Option<u64>,
@@ -218,8 +215,7 @@ impl AccessLog {
 
     /// Sets the provider's id of the request, unless it is unsafe to log.
     pub(crate) fn set_provider_request_id(&mut self, id: &HeaderValue) {
-        let is_loggable = request_id::is_loggable(id);
-        self.provider_request_id = is_loggable.then(|| SmallVec::from_slice(id.as_bytes()));
+        self.provider_request_id = LoggableId::of(id);
     }
 
     /// Returns the list for the calls to providers that the request causes.
@@ -441,8 +437,8 @@ impl AccessLog {
             provider: ended.provider.as_ref().map(|provider| provider.name()),
             provider_request_id: self
                 .provider_request_id
-                .as_deref()
-                .and_then(|id| str::from_utf8(id).ok()),
+                .as_ref()
+                .and_then(LoggableId::as_str),
             input_tokens: self.tokens.input,
             output_tokens: self.tokens.output,
             cached_tokens: self.tokens.cached,

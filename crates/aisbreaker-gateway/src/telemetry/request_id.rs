@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -25,8 +26,24 @@ pub(crate) fn of_request(headers: &HeaderMap) -> HeaderValue {
     }
 }
 
+/// A copy of an id that somebody else chose and that may appear in the log: a header value would keep
+/// the buffer of the whole head. An id of usual length needs no allocation.
+#[derive(Debug)]
+pub(super) struct LoggableId(SmallVec<[u8; 40]>);
+
+impl LoggableId {
+    /// Returns `None` for an id that is unsafe to log.
+    pub(super) fn of(id: &HeaderValue) -> Option<Self> {
+        is_loggable(id).then(|| Self(SmallVec::from_slice(id.as_bytes())))
+    }
+
+    pub(super) fn as_str(&self) -> Option<&str> {
+        str::from_utf8(&self.0).ok()
+    }
+}
+
 /// Returns whether an id that somebody else chose may appear in the log.
-pub(crate) fn is_loggable(id: &HeaderValue) -> bool {
+fn is_loggable(id: &HeaderValue) -> bool {
     let bytes = id.as_bytes();
     let is_token = |byte: &u8| IS_TOKEN[usize::from(*byte)];
     !bytes.is_empty() && bytes.len() <= MAX_LEN && bytes.iter().all(is_token)
