@@ -52,6 +52,21 @@ visit("a text that is no key is not active", { statuses: [401] }, async ({ conso
   await sees(console.view, "not active");
 });
 
+visit("of one key nothing is shown while another is looked at", { statuses: [401, 503] }, async ({ console, page }) => {
+  await console.inspect(await mint(shared.server, GRANT, { name: "the first" }));
+  await console.button("Revoke").waitFor();
+  let answer;
+  const released = new Promise((resolve) => (answer = resolve));
+  await page.route("**/oauth/**", (route) => released.then(() => route.fulfill({ status: 503, body: "{}" })));
+
+  await console.inspect("aisbreaker_another");
+  assert.equal(await console.button("Revoke").count(), 0);
+  assert.equal(await console.view.getByRole("meter").count(), 0);
+  answer();
+  await console.alert.waitFor();
+  assert.equal(await console.button("Revoke").count(), 0);
+});
+
 visit("a narrowed key can do less, and counts for the one above", { statuses: [404] }, async ({ console }) => {
   await console.inspect(await mint(shared.server, GRANT, { name: "above" }));
   await narrow(console, { services: "chat:dummy", lifetime: "1h", name: "below" });

@@ -555,6 +555,8 @@ function inspectView() {
   $('inspect-fields').replaceChildren(key.root);
   $('inspect-result').replaceChildren();
   return async () => {
+    // Nobody shall revoke or narrow the key of before, thinking that it is the one in the field.
+    $('inspect-result').replaceChildren();
     const text = readKey(key) || refuse(key, 'Paste a key.');
     check();
     const quota = callJson('api/v1/quota', { key: text }).catch((error) => error);

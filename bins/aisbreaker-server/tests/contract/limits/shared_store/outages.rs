@@ -41,6 +41,7 @@ fn each_server_admits_the_rest_of_its_share() {
         refused.message()
     );
     for server in &servers {
+        wait_for(server, DOWN, 1);
         assert_eq!(
             lines(server, DOWN),
             1,
@@ -197,6 +198,7 @@ fn flushed_function_is_reloaded_and_flushed_counters_restart() {
     );
     redis.cli(&["FLUSHALL"]);
     assert_eq!(admitted(&server, &key, 5), 4);
+    wait_for(&server, UP, 1);
     assert_eq!(lines(&server, UP), 1, "{}", server.log());
 }
 
