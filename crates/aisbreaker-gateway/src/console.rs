@@ -51,35 +51,22 @@ const CROSS_ORIGIN_OPENER_POLICY: HeaderName =
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
 
-/// All files, compressed once.
-static FILES: LazyLock<Files> = LazyLock::new(|| Files {
-    page: Encoded::new(HTML, PAGE),
-    script: Encoded::new(JAVASCRIPT, SCRIPT),
-    style: Encoded::new(CSS, STYLE),
-    live_page: Encoded::new(HTML, LIVE_PAGE),
-    live_script: Encoded::new(JAVASCRIPT, LIVE_SCRIPT),
-});
+/// A file of the console, compressed when it is first asked for.
+type File = LazyLock<Encoded>;
 
-struct Files {
-    page: Encoded,
-    script: Encoded,
-    style: Encoded,
-    live_page: Encoded,
-    live_script: Encoded,
-}
-
-/// Compresses the files, so that no request has to wait for it.
-pub(crate) fn prepare() {
-    LazyLock::force(&FILES);
-}
+static PAGE_FILE: File = File::new(|| Encoded::new(HTML, PAGE));
+static SCRIPT_FILE: File = File::new(|| Encoded::new(JAVASCRIPT, SCRIPT));
+static STYLE_FILE: File = File::new(|| Encoded::new(CSS, STYLE));
+static LIVE_PAGE_FILE: File = File::new(|| Encoded::new(HTML, LIVE_PAGE));
+static LIVE_SCRIPT_FILE: File = File::new(|| Encoded::new(JAVASCRIPT, LIVE_SCRIPT));
 
 /// Answers a request for the console.
 pub(crate) fn serve(path: ConsolePath, request: &HeaderMap) -> Response<Bytes> {
     match path {
         ConsolePath::NoSlash => redirect(),
-        ConsolePath::Page => respond(&FILES.page, request),
-        ConsolePath::Script => respond(&FILES.script, request),
-        ConsolePath::Style => respond(&FILES.style, request),
+        ConsolePath::Page => respond(&PAGE_FILE, request),
+        ConsolePath::Script => respond(&SCRIPT_FILE, request),
+        ConsolePath::Style => respond(&STYLE_FILE, request),
     }
 }
 
@@ -88,9 +75,9 @@ pub(crate) fn serve(path: ConsolePath, request: &HeaderMap) -> Response<Bytes> {
 pub(crate) fn serve_live(path: &str, request: &HeaderMap) -> Option<Response<Bytes>> {
     let mut response = match path {
         "/console" => redirect(),
-        "/console/" => respond(&FILES.live_page, request),
-        "/console/live.js" => respond(&FILES.live_script, request),
-        "/console/console.css" => respond(&FILES.style, request),
+        "/console/" => respond(&LIVE_PAGE_FILE, request),
+        "/console/live.js" => respond(&LIVE_SCRIPT_FILE, request),
+        "/console/console.css" => respond(&STYLE_FILE, request),
         _ => return None,
     };
     write_headers(response.headers_mut());

@@ -64,9 +64,6 @@ pub(crate) struct Surfaces {
 impl Surfaces {
     /// Creates the surfaces of this configuration, over what the gateway keeps.
     pub(crate) fn new(config: Config, registry: Registry, state: &GatewayState) -> Self {
-        if config.console || config.live_page {
-            console::prepare();
-        }
         if let Some(relay) = &config.relay {
             state.metrics.add_providers(relay.providers());
         }
