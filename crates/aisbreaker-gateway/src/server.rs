@@ -4,6 +4,7 @@ mod activity;
 mod body_times;
 mod connection;
 mod eviction;
+mod http_connection;
 mod idle_check;
 pub(crate) mod linger;
 mod poll_clock;
@@ -17,10 +18,8 @@ mod write_progress;
 
 use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use hyper_util::{
-    rt::{TokioExecutor, TokioTimer},
-    server::conn::auto,
-};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -31,6 +30,7 @@ use tokio::{
 use crate::gateway::Gateway;
 use connection::Connection;
 use eviction::ConnectionTable;
+use http_connection::HttpBuilders;
 use idle_check::Timeouts;
 use refusals::Refusals;
 pub use tls::{InvalidCertificate, TlsCertificate};
@@ -128,7 +128,7 @@ async fn serve_connections(
 ) {
     let mut connections = JoinSet::new();
     let close = watch::Sender::new(false);
-    let builder = Arc::new(http_builder(&limits));
+    let builders = Arc::new(http_builders(&limits));
     let table = ConnectionTable::new(limits.max_connections);
     let mut refusals = Refusals::new();
     let timeouts = Timeouts {
@@ -159,10 +159,10 @@ async fn serve_connections(
                     let connection =
                         Connection::new(gateway.clone(), peer.ip(), timeouts, &slot);
                     let accepted = (stream, certificate.clone());
-                    let (builder, close) = (Arc::clone(&builder), close.subscribe());
+                    let (builders, close) = (Arc::clone(&builders), close.subscribe());
                     let counted = gateway.count_connection();
                     connections.spawn(async move {
-                        connection.run(accepted, &builder, close).await;
+                        connection.run(accepted, &builders, close).await;
                         drop((slot, counted));
                     });
                 }
@@ -183,16 +183,19 @@ async fn announce_draining(gateway: &Gateway, delay: Duration) {
     sleep(delay).await;
 }
 
-fn http_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
+fn http_builders(limits: &Limits) -> HttpBuilders {
+    let mut builders = HttpBuilders {
+        http1: http1::Builder::new(),
+        http2: http2::Builder::new(TokioExecutor::new()),
+    };
+    builders
+        .http1
         .timer(TokioTimer::new())
         // `Timeouts` has one that begins with the head, not with the idle time before it.
         .header_read_timeout(None)
         .max_buf_size(MAX_BUFFER);
-    builder
-        .http2()
+    builders
+        .http2
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADER_LIST)
@@ -200,7 +203,7 @@ fn http_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .initial_stream_window_size(STREAM_WINDOW)
         .keep_alive_interval(limits.header_timeout)
         .keep_alive_timeout(limits.header_timeout);
-    builder
+    builders
 }
 
 /// Returns the accepted connection. After an error of the server itself, pauses.

@@ -16,10 +16,7 @@ use http::{
     header::{CONNECTION, EXPECT},
 };
 use hyper::{body::Incoming, service::service_fn, upgrade::OnUpgrade};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-};
+use hyper_util::rt::TokioIo;
 #[cfg(any(target_os = "android", target_os = "linux"))]
 use socket2::SockRef;
 use tokio::{
@@ -32,6 +29,7 @@ use tokio::{
 use super::{
     activity::{Activity, RequestGuard},
     eviction::{ConnectionTable, Slot},
+    http_connection::{HttpBuilders, HttpConnection},
     idle_check::{Phase, Timeouts, Verdict},
     socket::Socket,
     tls::TlsCertificate,
@@ -80,7 +78,7 @@ impl Connection {
     pub(super) async fn run(
         self,
         (stream, certificate): (TcpStream, Option<TlsCertificate>),
-        builder: &auto::Builder<TokioExecutor>,
+        builders: &HttpBuilders,
         mut close: watch::Receiver<bool>,
     ) {
         configure(&stream);
@@ -104,8 +102,8 @@ impl Connection {
                 request,
             )
         });
-        let io = TokioIo::new(TrackedIo::new(socket, Arc::clone(&self.activity)));
-        let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
+        let io = TrackedIo::new(socket, Arc::clone(&self.activity));
+        let mut connection = HttpConnection::new(io, service, builders);
         let mut phase = Phase::Open;
         let next_check = |phase| Instant::now() + self.timeouts.interval(phase);
         let mut check = pin!(sleep_until(next_check(phase)));
@@ -117,13 +115,12 @@ impl Connection {
                 poll_fn(|cx| {
                     // A request that has just arrived comes before the end of the idle time.
                     let polled = self.activity.clock.during_poll(|| {
-                        let polled = self_wake.poll(cx, |cx| connection.as_mut().poll(cx));
+                        let polled = self_wake.poll(cx, |cx| connection.poll(cx));
                         self.activity.poll_drain(cx);
                         polled
                     });
                     match polled {
-                        // Errors are caused by the client; the access log has the requests cut off.
-                        Poll::Ready(_ended) => Poll::Ready(Event::Ended),
+                        Poll::Ready(()) => Poll::Ready(Event::Ended),
                         Poll::Pending => filter.poll(cx, |cx| next.as_mut().poll(cx)),
                     }
                 })
@@ -142,7 +139,7 @@ impl Connection {
                 Verdict::Drop => return,
                 Verdict::Close => {
                     phase = Phase::Closing;
-                    connection.as_mut().graceful_shutdown();
+                    connection.graceful_shutdown();
                     check.as_mut().reset(next_check(phase));
                 }
             }

@@ -12,7 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{activity::Activity, linger::Linger, socket::Socket};
 
 /// The first bytes of an HTTP/2 connection (RFC 9113 section 3.4).
-const HTTP2_PREFACE_START: &[u8] = b"PRI * HTTP/2";
+const HTTP2_PREFACE: &[u8; PREFACE_LEN] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const PREFACE_LEN: usize = 24;
 
 /// A socket that records reads and writes in the activity of its connection.
 ///
@@ -21,12 +22,20 @@ pub(super) struct TrackedIo {
     socket: Socket,
     activity: Arc<Activity>,
     protocol: Protocol,
+    first: FirstBytes,
     linger: Option<Linger>,
+}
+
+/// What was read to learn the protocol, and is still to be read by it.
+#[derive(Default)]
+struct FirstBytes {
+    bytes: [u8; PREFACE_LEN],
+    len: usize,
 }
 
 /// The protocol of a connection, as its first bytes show it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Protocol {
+pub(super) enum Protocol {
     /// So many bytes are those of the preface of HTTP/2.
     Unknown {
         matched: usize,
@@ -42,8 +51,43 @@ impl TrackedIo {
             socket,
             activity,
             protocol: Protocol::Unknown { matched: 0 },
+            first: FirstBytes::default(),
             linger: None,
         }
+    }
+
+    /// Reads the first bytes, until they show the protocol or the client sends no more. They are read
+    /// again with those that follow.
+    pub(super) fn poll_protocol(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Protocol>> {
+        while let Protocol::Unknown { .. } = self.protocol {
+            let mut first = FirstBytes::default();
+            std::mem::swap(&mut first, &mut self.first);
+            let mut buf = ReadBuf::new(&mut first.bytes);
+            buf.set_filled(first.len);
+            let read = self.poll_read_socket(cx, &mut buf);
+            let is_more = buf.filled().len() > first.len;
+            first.len = buf.filled().len();
+            self.first = first;
+            ready!(read)?;
+            if !is_more {
+                break;
+            }
+        }
+        Poll::Ready(Ok(self.protocol))
+    }
+
+    fn poll_read_socket(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
+        let received = buf.filled().get(before..).unwrap_or_default();
+        if !received.is_empty() {
+            self.note_read(received);
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn note_read(&mut self, bytes: &[u8]) {
@@ -66,7 +110,7 @@ impl TrackedIo {
 
 /// Returns the protocol after these bytes, of which so many before them match the preface.
 fn detect(matched: usize, bytes: &[u8]) -> Protocol {
-    let rest = HTTP2_PREFACE_START.get(matched..).unwrap_or_default();
+    let rest = HTTP2_PREFACE.get(matched..).unwrap_or_default();
     let compared = bytes.len().min(rest.len());
     if bytes.get(..compared) != rest.get(..compared) {
         Protocol::Http1
@@ -85,13 +129,26 @@ impl AsyncRead for TrackedIo {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
-        let received = buf.filled().get(before..).unwrap_or_default();
-        if !received.is_empty() {
-            self.note_read(received);
+        if self.first.len == 0 {
+            return self.poll_read_socket(cx, buf);
+        }
+        self.first.move_to(buf);
+        if buf.remaining() > 0 {
+            // What follows is read at once: a reader may make room for as much again before it reads
+            // once more. If there is nothing yet, or an end, the next read finds it.
+            let _later = self.poll_read_socket(cx, buf);
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl FirstBytes {
+    /// Moves as many bytes as fit.
+    fn move_to(&mut self, buf: &mut ReadBuf<'_>) {
+        let count = self.len.min(buf.remaining());
+        buf.put_slice(self.bytes.get(..count).unwrap_or_default());
+        self.bytes.copy_within(count..self.len, 0);
+        self.len = self.len.saturating_sub(count);
     }
 }
 
@@ -140,12 +197,86 @@ impl AsyncWrite for TrackedIo {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
+    use futures_util::FutureExt as _;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+    };
+
     use super::*;
+
+    /// A connection, and its client.
+    async fn connected() -> (TrackedIo, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let socket = Socket::Plain(accepted.unwrap().0);
+        let io = TrackedIo::new(socket, Arc::new(Activity::new()));
+        (io, client.unwrap())
+    }
+
+    async fn protocol_of(io: &mut TrackedIo) -> Protocol {
+        poll_fn(|cx| io.poll_protocol(cx)).await.unwrap()
+    }
+
+    /// Otherwise hyper would double its buffer.
+    #[tokio::test]
+    async fn what_follows_the_first_bytes_is_read_with_them() {
+        for (sent, expected) in [
+            (
+                &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nframes"[..],
+                Protocol::Http2,
+            ),
+            (b"POST / HTTP/1.1\r\nHost: localhost\r\n", Protocol::Http1),
+        ] {
+            let (mut io, mut client) = connected().await;
+            client.write_all(sent).await.unwrap();
+            assert_eq!(protocol_of(&mut io).await, expected);
+            let mut buf = [0; 64];
+            let len = io.read(&mut buf).await.unwrap();
+            assert_eq!(buf.get(..len), Some(sent));
+        }
+    }
+
+    #[tokio::test]
+    async fn small_reads_get_every_byte_once() {
+        const SENT: &[u8] = b"PRI * HTTP/1.1 and more";
+        for size in 1..SENT.len() {
+            let (mut io, mut client) = connected().await;
+            client.write_all(SENT).await.unwrap();
+            drop(client);
+            assert_eq!(protocol_of(&mut io).await, Protocol::Http1);
+            let (mut all, mut buf) = (Vec::new(), vec![0; size]);
+            while let len @ 1.. = io.read(&mut buf).await.unwrap() {
+                all.extend_from_slice(&buf[..len]);
+            }
+            assert_eq!(all, SENT, "{size} at a time");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_stops_amid_the_preface_shows_no_protocol() {
+        let (mut io, mut client) = connected().await;
+        let mut pending = Box::pin(protocol_of(&mut io));
+        for piece in [&b"PRI "[..], b"* HT"] {
+            client.write_all(piece).await.unwrap();
+            assert_eq!((&mut pending).now_or_never(), None);
+        }
+        drop(client);
+        let protocol = pending.await;
+        assert!(matches!(protocol, Protocol::Unknown { .. }), "{protocol:?}");
+        let mut all = Vec::new();
+        io.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all, b"PRI * HT");
+    }
 
     #[test]
     fn the_protocol_shows_however_its_first_bytes_are_split() {
         for (sent, expected) in [
-            (&b"PRI * HTTP/2.0\r\n"[..], Protocol::Http2),
+            (&HTTP2_PREFACE[..], Protocol::Http2),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\n", Protocol::Http1),
             (b"PRI * HTTP/1.1\r\n", Protocol::Http1),
             (b"POST / HTTP/1.1\r\n", Protocol::Http1),
         ] {

@@ -1,0 +1,111 @@
+//! A connection in the version of HTTP that its client begins with.
+
+use std::{
+    error::Error,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http_body::Body;
+use hyper::{
+    body::Incoming,
+    rt::bounds::Http2ServerConnExec,
+    server::conn::{http1, http2},
+    service::HttpService,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+use super::tracked_io::{Protocol, TrackedIo};
+
+/// How a connection is served in either version.
+pub(super) struct HttpBuilders {
+    pub(super) http1: http1::Builder,
+    pub(super) http2: http2::Builder<TokioExecutor>,
+}
+
+/// A connection that is served. It ends with an error of its client, or without one.
+///
+/// `hyper_util` has such a connection as well. There, hyper reads the first bytes apart from those
+/// that follow, and makes its buffer twice as large for it, for as long as the connection is open.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all connections are of HTTP/1.1, most of the time"
+)]
+pub(super) enum HttpConnection<'a, S: HttpService<Incoming>> {
+    /// The version is not known yet.
+    Beginning {
+        io: TrackedIo,
+        service: S,
+        builders: &'a HttpBuilders,
+    },
+    Http1(http1::UpgradeableConnection<TokioIo<TrackedIo>, S>),
+    /// Boxed, so that connections of HTTP/1.1 are not as large.
+    Http2(Pin<Box<http2::Connection<TokioIo<TrackedIo>, S, TokioExecutor>>>),
+    Ended,
+}
+
+impl<'a, S, B> HttpConnection<'a, S>
+where
+    S: HttpService<Incoming, ResBody = B> + Unpin,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    TokioExecutor: Http2ServerConnExec<S::Future, B>,
+{
+    pub(super) fn new(io: TrackedIo, service: S, builders: &'a HttpBuilders) -> Self {
+        Self::Beginning {
+            io,
+            service,
+            builders,
+        }
+    }
+
+    /// Moves bytes and calls the service, until the connection has ended. Its socket may then have
+    /// been handed over to another protocol.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let ended = match self {
+                Self::Beginning { io, .. } => match io.poll_protocol(cx) {
+                    Poll::Ready(Ok(protocol)) => {
+                        self.begin(protocol);
+                        continue;
+                    }
+                    Poll::Ready(Err(_)) => Poll::Ready(()),
+                    Poll::Pending => Poll::Pending,
+                },
+                // Errors are caused by the client; the access log has the requests cut off.
+                Self::Http1(connection) => Pin::new(connection).poll(cx).map(drop),
+                Self::Http2(connection) => connection.as_mut().poll(cx).map(drop),
+                Self::Ended => Poll::Ready(()),
+            };
+            return ended;
+        }
+    }
+
+    /// Ends the connection as soon as the requests in flight are over.
+    pub(super) fn graceful_shutdown(&mut self) {
+        match self {
+            Self::Beginning { .. } => *self = Self::Ended,
+            Self::Http1(connection) => Pin::new(connection).graceful_shutdown(),
+            Self::Http2(connection) => connection.as_mut().graceful_shutdown(),
+            Self::Ended => {}
+        }
+    }
+
+    fn begin(&mut self, protocol: Protocol) {
+        if let Self::Beginning {
+            io,
+            service,
+            builders,
+        } = std::mem::replace(self, Self::Ended)
+        {
+            let io = TokioIo::new(io);
+            *self = if protocol == Protocol::Http2 {
+                Self::Http2(Box::pin(builders.http2.serve_connection(io, service)))
+            } else {
+                let connection = builders.http1.serve_connection(io, service);
+                Self::Http1(connection.with_upgrades())
+            };
+        }
+    }
+}
