@@ -106,13 +106,14 @@ impl<K: Eq + Hash, L: Policy> Table<K, L> {
         let individual_tables = tables.div_ceil(individual_stripes);
         let stripe =
             |tables: usize| Stripe(RwLock::new((0..tables).map(|_| HashTable::new()).collect()));
-        let mut stripes: Vec<_> = (0..individual_stripes)
-            .map(|_| stripe(individual_tables))
+        let stripes = (0..individual_stripes)
+            .map(|_| individual_tables)
+            .chain([tables])
+            .map(stripe)
             .collect();
-        stripes.push(stripe(tables));
         let hasher = RandomState::default();
         Self {
-            stripes: stripes.into_boxed_slice(),
+            stripes,
             individual_stripes: saturating_u32(individual_stripes),
             individual_tables: saturating_u32(individual_tables),
             shared_tables: saturating_u32(tables),
