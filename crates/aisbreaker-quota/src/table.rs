@@ -1,7 +1,7 @@
 //! One cell per key and grid, in bounded memory, behind striped locks.
 //!
 //! A stripe is a lock and the tables behind it. Individual counters ([`Charge::new`]) are spread by
-//! shard over many stripes of some tables each. All shared counters ([`Charge::shared`]) are in the
+//! shard over many stripes of one or more tables each. All shared counters ([`Charge::shared`]) are in the
 //! last stripe, in many tables. Locks are taken in the order of the stripes, so the stripe that
 //! every decision needs comes last. In a full engine a table holds some 1600 keys, which keeps
 //! growing or sweeping one short. The number of tables need not be a power of two, so they are well
@@ -28,8 +28,8 @@ const KEYS_PER_TABLE: usize = 1_600;
 /// The least number of stripes for individual counters, so that threads seldom meet at a lock.
 const MIN_STRIPES: usize = 64;
 
-/// The greatest number of them. With more, threads would hardly meet less often, and an engine that
-/// tracks nothing would take more memory.
+/// The largest number of these stripes. With more, threads would hardly meet less often, and an
+/// engine that tracks nothing would take more memory.
 const MAX_STRIPES: usize = 256;
 
 /// Tables with less capacity than this are not worth shrinking.
@@ -102,8 +102,8 @@ impl<K: Eq + Hash, L: Policy> Table<K, L> {
         let tables = capacity
             .div_ceil(KEYS_PER_TABLE)
             .clamp(MIN_STRIPES, 1 << 30);
-        let individual_stripes = tables.min(MAX_STRIPES);
-        let individual_tables = tables.div_ceil(individual_stripes);
+        let individual_tables = tables.div_ceil(MAX_STRIPES);
+        let individual_stripes = tables.div_ceil(individual_tables);
         let stripe =
             |tables: usize| Stripe(RwLock::new((0..tables).map(|_| HashTable::new()).collect()));
         let stripes = (0..individual_stripes)

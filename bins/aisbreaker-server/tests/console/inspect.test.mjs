@@ -52,19 +52,47 @@ visit("a text that is no key is not active", { statuses: [401] }, async ({ conso
   await sees(console.view, "not active");
 });
 
-visit("of one key nothing is shown while another is looked at", { statuses: [401, 503] }, async ({ console, page }) => {
+visit("a result goes when another key is inspected", { statuses: [401, 503] }, async ({ console, page }) => {
   await console.inspect(await mint(shared.server, GRANT, { name: "the first" }));
   await console.button("Revoke").waitFor();
   let answer;
   const released = new Promise((resolve) => (answer = resolve));
   await page.route("**/oauth/**", (route) => released.then(() => route.fulfill({ status: 503, body: "{}" })));
 
+  const quota = page.waitForResponse("**/quota");
   await console.inspect("aisbreaker_another");
   assert.equal(await console.button("Revoke").count(), 0);
   assert.equal(await console.view.getByRole("meter").count(), 0);
+  await quota;
   answer();
   await console.alert.waitFor();
   assert.equal(await console.button("Revoke").count(), 0);
+});
+
+visit("no result is shown for a key that was replaced meanwhile", async ({ console, page }) => {
+  const key = await mint(shared.server);
+  let answer;
+  const released = new Promise((resolve) => (answer = resolve));
+  await page.route("**/oauth/**", (route) => released.then(() => route.continue()));
+
+  await console.inspect(key);
+  await console.field("Key").fill("aisbreaker_another");
+  const answered = page.waitForResponse("**/oauth/**");
+  answer();
+  await (await answered).finished();
+  // It can be inspected by then, and only then.
+  await page.locator("#inspect-form [type=submit][aria-disabled=false]").waitFor();
+  assert.equal(await console.button("Revoke").count(), 0);
+});
+
+visit("a refused form leaves a key that is shown once", async ({ console }) => {
+  await console.inspect(await mint(shared.server, GRANT));
+  await narrow(console, { services: "chat:dummy", lifetime: "1h", name: "below" });
+  const key = await console.key.inputValue();
+  await console.field("Key").fill("");
+  await console.button("Inspect").first().click();
+  await sees(console.view, "Paste a key.");
+  assert.equal(await console.key.inputValue(), key);
 });
 
 visit("a narrowed key can do less, and counts for the one above", { statuses: [404] }, async ({ console }) => {

@@ -1,8 +1,8 @@
-// The console: mints, inspects and tries keys, by the public API and without any authority of its own.
+// The console: mints, inspects and tries keys, by the public API, without any authority of its own.
 //
-// Only variables and fields of this page hold a key. Whatever comes from a server or a model is text.
+// Only variables and fields hold a key. Whatever comes from a server or a model is text.
 
-const BASE = new URL('../', location.href); // of the API, below whatever prefix a proxy adds
+const BASE = new URL('../', location.href); // of the API, below any prefix of a proxy
 const $ = (id) => document.getElementById(id);
 
 // ---- Elements ----
@@ -85,7 +85,7 @@ async function copy(source, control) {
     await navigator.clipboard.writeText(source.value ?? source.textContent);
     control.textContent = 'Copied';
   } catch {
-    // There is no clipboard without a secure context. What is selected, a key stroke copies.
+    // Without a secure context there is no clipboard; a key stroke copies the selection.
     getSelection().selectAllChildren(source);
     source.select?.();
     control.textContent = 'Press Ctrl+C';
@@ -148,7 +148,7 @@ async function call(path, { key, json, form, headers, signal } = {}) {
   });
   if (response.ok) return response;
   const answer = await response.json().catch(() => undefined);
-  // The error is an object in the APIs of providers, and a word in those of OAuth (RFC 6749).
+  // An object in the APIs of providers, a word in those of OAuth (RFC 6749).
   const { message = answer?.error_description, code: word, type } = Object(answer?.error);
   if (!message) throw unreadable(response);
   const title = response.status < 500 ? 'Refused' : 'Not available';
@@ -167,10 +167,10 @@ function unreadable(response) {
   return new Problem('Not an answer of this API', `What came cannot be read (${type}). Does a proxy answer instead?`, response);
 }
 
-/** Counts what Forget ends: whatever began before it shows nothing any more. */
+/** Counts what Forget ends: what began before shows nothing any more. */
 let generation = 0;
 
-/** Does what a button is for, once at a time. `action` returns what shows its result. */
+/** Runs the action of a button, once at a time. It returns what shows its result. */
 async function run(control, slot, action) {
   if (control.ariaDisabled === 'true') return;
   // `disabled` would take the focus away.
@@ -198,7 +198,7 @@ function refuse(one, text) {
   refused ??= control;
 }
 
-/** Goes to the field that was refused first, if one was, and ends quietly what was to be done. */
+/** Goes to the field that was refused first, if any, and ends quietly what was to be done. */
 function check() {
   const control = refused;
   refused = undefined;
@@ -441,13 +441,13 @@ async function issue(request, lifetime, how) {
 async function sealHere({ notBefore, restrict, ...grant }, lifetime) {
   const nbf = notBefore && Date.parse(notBefore) / 1000;
   const { key, thumbprint } = await seal({ ...grant, nbf, restrict: restrict && [restrict].flat() }, lifetime);
-  // Nobody has checked what is in it. The server does so now, as it will with each call.
+  // Nobody has checked it yet. The server does so now, as with each call.
   const found = await introspect(key);
   if (!found.active && !nbf) throw new Problem('The server refuses the sealed key', 'It does not say why. Choose “The server mints it” to see why.');
   return { key, thumbprint, id: found.jti, name: grant.name, lifetime, how: 'Sealed in this browser: the secrets did not pass the server’s mint.' };
 }
 
-/** A model to begin with: one that the key names, one of its first service, or the dummy. */
+/** A model to begin with: one that the key names, of its first service, or the dummy. */
 function modelOf({ restrict, serviceSecrets }) {
   const known = { 'chat:openai.com': 'gpt-4.1-mini', 'chat:anthropic.com': 'claude-sonnet-4-5' };
   const ids = ([restrict].flat()[0]?.services ?? list(serviceSecrets).map(({ serviceId }) => serviceId)).filter((id) => /^chat:./.test(id));
@@ -553,15 +553,15 @@ function bar({ unit, window: period, limit, remaining, resetSeconds }, words) {
 function inspectView() {
   const key = keyField('It is sent to this server only.');
   $('inspect-fields').replaceChildren(key.root);
-  $('inspect-result').replaceChildren();
+  const result = $('inspect-result');
+  result.replaceChildren();
   return async () => {
-    // Nobody shall revoke or narrow the key of before, thinking that it is the one in the field.
-    $('inspect-result').replaceChildren();
     const text = readKey(key) || refuse(key, 'Paste a key.');
     check();
+    result.replaceChildren(); // Its buttons are for another key.
     const quota = callJson('api/v1/quota', { key: text }).catch((error) => error);
     const [info, standings] = [await introspect(text), await quota];
-    return () => showInfo(text, info, standings);
+    return () => key.value === text && showInfo(text, info, standings);
   };
 }
 
@@ -757,7 +757,7 @@ async function ask(key, model, message) {
   }
 }
 
-/** Shows the answer while it arrives. One that ends before its last event has broken off. */
+/** Shows the answer as it arrives. One without its last event has broken off. */
 async function receive(response, seen) {
   seen.request = response.headers.get('x-request-id');
   if (!response.headers.get('content-type')?.startsWith('text/event-stream')) throw unreadable(response);
@@ -799,7 +799,7 @@ async function* events(response) {
       for (const line of lines) if (line.startsWith('data:')) yield line.slice(5).trim();
     }
   } catch (error) {
-    // A connection that breaks is an end like any other: the caller knows whether it was due.
+    // A broken connection is an end like any other: the caller knows if it was due.
     if (error.name === 'AbortError') throw error;
   } finally {
     reader.cancel().catch(() => {});
@@ -812,7 +812,7 @@ async function dollarsLeft(key) {
   return [quota, ...list(quota?.ancestors)].flatMap((one) => list(one?.limits)).find(({ unit }) => unit === 'usd')?.remaining;
 }
 
-/** What an answer has cost: as the provider says, or as the budget of the key has shrunk. */
+/** What an answer cost: as the provider says, or as the budget of the key has shrunk. */
 async function costOf({ cost }, before, key, model) {
   if (typeof cost === 'number') return `$${cost.toFixed(6)}`;
   const after = before && await dollarsLeft(key);

@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    mem,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -23,13 +24,13 @@ pub(super) struct HttpBuilders {
     pub(super) http2: http2::Builder<TokioExecutor>,
 }
 
-/// A connection that is served. It ends with an error of its client, or without one.
+/// A connection that is served.
 ///
-/// `hyper_util` has such a connection as well. There, hyper reads the first bytes apart from those
-/// that follow, and makes its buffer twice as large for it, for as long as the connection is open.
+/// The one of `hyper_util` replays the first bytes in a read of their own, so that hyper doubles its
+/// buffer for the rest of the head, and keeps it for as long as the connection is open.
 #[expect(
     clippy::large_enum_variant,
-    reason = "nearly all connections are of HTTP/1.1, most of the time"
+    reason = "nearly all connections are HTTP/1.1, and soon past their beginning"
 )]
 pub(super) enum HttpConnection<'a, S: HttpService<Incoming>> {
     /// The version is not known yet.
@@ -97,7 +98,7 @@ where
             io,
             service,
             builders,
-        } = std::mem::replace(self, Self::Ended)
+        } = mem::replace(self, Self::Ended)
         {
             let io = TokioIo::new(io);
             *self = if protocol == Protocol::Http2 {

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IoSlice},
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -60,8 +61,7 @@ impl TrackedIo {
     /// again with those that follow.
     pub(super) fn poll_protocol(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Protocol>> {
         while let Protocol::Unknown { .. } = self.protocol {
-            let mut first = FirstBytes::default();
-            std::mem::swap(&mut first, &mut self.first);
+            let mut first = mem::take(&mut self.first);
             let mut buf = ReadBuf::new(&mut first.bytes);
             buf.set_filled(first.len);
             let read = self.poll_read_socket(cx, &mut buf);
@@ -135,8 +135,9 @@ impl AsyncRead for TrackedIo {
         self.first.move_to(buf);
         if buf.remaining() > 0 {
             // What follows is read at once: a reader may make room for as much again before it reads
-            // once more. If there is nothing yet, or an end, the next read finds it.
-            let _later = self.poll_read_socket(cx, buf);
+            // once more. The next read finds an end, and that there is nothing yet. After a failure,
+            // it finds an end too, which ends the connection just as well.
+            let _found_later = self.poll_read_socket(cx, buf);
         }
         Poll::Ready(Ok(()))
     }

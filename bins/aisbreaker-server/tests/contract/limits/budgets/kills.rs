@@ -209,7 +209,7 @@ fn what_cannot_be_recorded_is_refused_with_one_warning() {
     for _ in 0..3 {
         let response = send(&server, &key, &body);
         assert_eq!(response.status, 503, "{response:?}");
-        // What is logged before is in the log then.
+        // The lines before it have been read by then.
         server.wait_for_request(response.header("x-request-id").expect("an id"));
     }
     assert_eq!(provider.requests().len(), 0);
