@@ -233,7 +233,7 @@ impl<K: Clone + Eq + Hash, L: Policy> Engine<K, L> {
     /// A counter is idle once it stands as if never charged: a day after its last use, or the window
     /// of its [`Rate`](crate::Rate) after that. One call
     /// holds the lock of some 1600 keys for well under a millisecond. Call it at an even pace:
-    /// every counter is visited once in 128 calls with a capacity up to 102 400, and once in about
+    /// every counter is visited once in 128 calls with a capacity up to 102 400, and once in
     /// `capacity / 800` calls above that.
     pub fn sweep(&self, now: Instant) -> usize {
         self.table.sweep(L::tick(self.epoch.moment(now)))

@@ -1,7 +1,7 @@
 //! One cell per key and grid, in bounded memory, behind striped locks.
 //!
 //! A stripe is a lock and the tables behind it. Individual counters ([`Charge::new`]) are spread by
-//! shard over many stripes of one or more tables each. All shared counters ([`Charge::shared`]) are in the
+//! shard over many stripes of one table each. All shared counters ([`Charge::shared`]) are in the
 //! last stripe, in many tables. Locks are taken in the order of the stripes, so the stripe that
 //! every decision needs comes last. In a full engine a table holds some 1600 keys, which keeps
 //! growing or sweeping one short. The number of tables need not be a power of two, so they are well
@@ -27,10 +27,6 @@ const KEYS_PER_TABLE: usize = 1_600;
 
 /// The least number of stripes for individual counters, so that threads seldom meet at a lock.
 const MIN_STRIPES: usize = 64;
-
-/// The largest number of these stripes. With more, threads would hardly meet less often, and an
-/// engine that tracks nothing would take more memory.
-const MAX_STRIPES: usize = 256;
 
 /// Tables with less capacity than this are not worth shrinking.
 const SMALL_TABLE: usize = 64;
@@ -58,12 +54,8 @@ type Guard<'a, K, L> = RwLockWriteGuard<'a, Box<[Keys<K, L>]>>;
 pub(crate) struct Table<K, L: Policy> {
     /// The stripes of individual counters, then the one of shared counters.
     stripes: Box<[Stripe<K, L>]>,
-    /// How many stripes individual counters have.
-    individual_stripes: u32,
-    /// How many tables each of these has.
-    individual_tables: u32,
-    /// How many tables shared counters have.
-    shared_tables: u32,
+    /// How many stripes individual counters have, and how many tables shared ones have.
+    spread: u32,
     hasher: RandomState,
     shard_by: Option<fn(&K) -> u64>,
     /// A secret odd number that shards are multiplied with.
@@ -99,24 +91,17 @@ impl Location {
 impl<K: Eq + Hash, L: Policy> Table<K, L> {
     /// Creates a table for at most `capacity` keys.
     pub(crate) fn new(capacity: usize, shard_by: Option<fn(&K) -> u64>) -> Self {
-        let tables = capacity
+        let spread = capacity
             .div_ceil(KEYS_PER_TABLE)
             .clamp(MIN_STRIPES, 1 << 30);
-        let individual_tables = tables.div_ceil(MAX_STRIPES);
-        let individual_stripes = tables.div_ceil(individual_tables);
         let stripe =
             |tables: usize| Stripe(RwLock::new((0..tables).map(|_| HashTable::new()).collect()));
-        let stripes = (0..individual_stripes)
-            .map(|_| individual_tables)
-            .chain([tables])
-            .map(stripe)
-            .collect();
+        let mut stripes: Vec<_> = (0..spread).map(|_| stripe(1)).collect();
+        stripes.push(stripe(spread));
         let hasher = RandomState::default();
         Self {
-            stripes,
-            individual_stripes: saturating_u32(individual_stripes),
-            individual_tables: saturating_u32(individual_tables),
-            shared_tables: saturating_u32(tables),
+            stripes: stripes.into_boxed_slice(),
+            spread: u32::try_from(spread).unwrap_or(u32::MAX),
             shard_factor: hasher.hash_one(0) | 1,
             hasher,
             shard_by,
@@ -134,8 +119,7 @@ impl<K: Eq + Hash, L: Policy> Table<K, L> {
 
     /// Returns the number of tables over all stripes.
     pub(crate) fn tables(&self) -> usize {
-        let shared = usize::try_from(self.shared_tables).unwrap_or(usize::MAX);
-        self.individual_count().saturating_add(shared)
+        self.stripes.len().saturating_sub(1).saturating_mul(2)
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -259,25 +243,14 @@ impl<K: Eq + Hash, L: Policy> Table<K, L> {
         *self.freed_at.get_mut() = tick.into();
     }
 
-    /// Returns the number of tables of individual counters.
-    fn individual_count(&self) -> usize {
-        let count =
-            u64::from(self.individual_stripes).saturating_mul(u64::from(self.individual_tables));
-        usize::try_from(count).unwrap_or(usize::MAX)
-    }
-
     /// Returns the stripe of the table at `index`, the table's index in that stripe, and whether
     /// the stripe is the one of shared counters.
     fn position(&self, index: usize) -> (usize, usize, bool) {
         let shared = self.stripes.len().saturating_sub(1);
-        let per_stripe = usize::try_from(self.individual_tables).unwrap_or(usize::MAX);
-        match index.checked_sub(self.individual_count()) {
-            None => (
-                index.checked_div(per_stripe).unwrap_or_default(),
-                index.checked_rem(per_stripe).unwrap_or_default(),
-                false,
-            ),
-            Some(table) => (shared, table, true),
+        if index < shared {
+            (index, 0, false)
+        } else {
+            (shared, index.saturating_sub(shared), true)
         }
     }
 
@@ -286,23 +259,18 @@ impl<K: Eq + Hash, L: Policy> Table<K, L> {
     #[inline]
     fn location(&self, key: &K, grid: L::Grid, is_shared: bool) -> Location {
         let hash = self.hasher.hash_one((key, grid));
-        let bits = middle_bits(hash);
-        let (stripe, table) = if is_shared {
-            let (table, _rest) = choose(bits, self.shared_tables);
-            (u64::from(self.individual_stripes), table)
-        } else {
-            let (stripe, rest) = match self.shard_by {
-                Some(shard_by) => {
-                    let shard = self.mix_shard(shard_by(key));
-                    (choose(middle_bits(shard), self.individual_stripes).0, bits)
-                }
-                None => choose(bits, self.individual_stripes),
+        if is_shared {
+            return Location {
+                hash,
+                stripe_and_table: (u64::from(self.spread) << 32) | self.scale(hash),
             };
-            (stripe, choose(rest, self.individual_tables).0)
-        };
+        }
+        let shard = self
+            .shard_by
+            .map_or(hash, |shard_by| self.mix_shard(shard_by(key)));
         Location {
             hash,
-            stripe_and_table: (stripe << 32) | table,
+            stripe_and_table: self.scale(shard) << 32,
         }
     }
 
@@ -312,28 +280,17 @@ impl<K: Eq + Hash, L: Policy> Table<K, L> {
         shard.wrapping_mul(self.shard_factor) >> 8
     }
 
+    /// Maps a hash to `0..spread`.
+    #[inline]
+    fn scale(&self, hash: u64) -> u64 {
+        ((hash >> 24) & 0xFFFF_FFFF).wrapping_mul(u64::from(self.spread)) >> 32
+    }
+
     #[inline]
     fn lock_stripe(&self, index: u64) -> Option<Guard<'_, K, L>> {
         let Stripe(lock) = self.stripes.get(usize::try_from(index).ok()?)?;
         lock.try_write().or_else(|| Some(spin_then_lock(lock)))
     }
-}
-
-/// Returns the 32 bits of a hash that choose a stripe and a table.
-#[inline]
-fn middle_bits(hash: u64) -> u64 {
-    (hash >> 24) & 0xFFFF_FFFF
-}
-
-/// Maps 32 random bits to `0..count`, and returns with it 32 bits for a further choice.
-#[inline]
-fn choose(bits: u64, count: u32) -> (u64, u64) {
-    let scaled = bits.wrapping_mul(u64::from(count));
-    (scaled >> 32, scaled & 0xFFFF_FFFF)
-}
-
-fn saturating_u32(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Waits for a lock that another thread holds. A decision is shorter than putting a thread to sleep
