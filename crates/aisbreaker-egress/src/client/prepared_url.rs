@@ -274,14 +274,14 @@ fn copy_if_repeatable(request: &PreparedRequest) -> Option<Box<PreparedRequest>>
     Some(Box::new(copy))
 }
 
-/// Whether requests of this method usually have content, so that one without says so: some servers
-/// answer 411 otherwise (RFC 9110 section 8.6).
 /// Returns the value of `Content-Length`, for which hyper would allocate twice.
 fn length_value(length: u64) -> HeaderValue {
     let mut digits = itoa::Buffer::new();
     HeaderValue::from_str(digits.format(length)).unwrap_or_else(|_never| length.into())
 }
 
+/// Whether requests of this method usually have content, so that one without says so: some servers
+/// answer 411 otherwise (RFC 9110 section 8.6).
 fn expects_content(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }

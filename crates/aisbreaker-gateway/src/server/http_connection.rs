@@ -4,7 +4,7 @@ use std::{
     error::Error,
     mem,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use http_body::Body;
@@ -64,22 +64,17 @@ where
     /// Moves bytes and calls the service, until the connection has ended. Its socket may then have
     /// been handed over to another protocol.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let ended = match self {
-                Self::Beginning { io, .. } => match io.poll_protocol(cx) {
-                    Poll::Ready(Ok(protocol)) => {
-                        self.begin(protocol);
-                        continue;
-                    }
-                    Poll::Ready(Err(_)) => Poll::Ready(()),
-                    Poll::Pending => Poll::Pending,
-                },
-                // Errors are caused by the client; the access log has the requests cut off.
-                Self::Http1(connection) => Pin::new(connection).poll(cx).map(drop),
-                Self::Http2(connection) => connection.as_mut().poll(cx).map(drop),
-                Self::Ended => Poll::Ready(()),
-            };
-            return ended;
+        if let Self::Beginning { io, .. } = self {
+            match ready!(io.poll_protocol(cx)) {
+                Ok(protocol) => self.begin(protocol),
+                Err(_) => *self = Self::Ended,
+            }
+        }
+        // Errors are caused by the client; the access log has the requests cut off.
+        match self {
+            Self::Http1(connection) => Pin::new(connection).poll(cx).map(drop),
+            Self::Http2(connection) => connection.as_mut().poll(cx).map(drop),
+            Self::Beginning { .. } | Self::Ended => Poll::Ready(()),
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, IoSlice},
-    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -27,7 +26,7 @@ pub(super) struct TrackedIo {
     linger: Option<Linger>,
 }
 
-/// What was read to learn the protocol, and is still to be read by it.
+/// The bytes that were read to learn the protocol, until they are read again.
 #[derive(Default)]
 struct FirstBytes {
     bytes: [u8; PREFACE_LEN],
@@ -37,10 +36,8 @@ struct FirstBytes {
 /// The protocol of a connection, as its first bytes show it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Protocol {
-    /// So many bytes are those of the preface of HTTP/2.
-    Unknown {
-        matched: usize,
-    },
+    /// They are so far those of the preface of HTTP/2.
+    Unknown,
     Http1,
     /// Ends each stream by itself, so the connection need not linger.
     Http2,
@@ -51,7 +48,7 @@ impl TrackedIo {
         Self {
             socket,
             activity,
-            protocol: Protocol::Unknown { matched: 0 },
+            protocol: Protocol::Unknown,
             first: FirstBytes::default(),
             linger: None,
         }
@@ -60,18 +57,22 @@ impl TrackedIo {
     /// Reads the first bytes, until they show the protocol or the client sends no more. They are read
     /// again with those that follow.
     pub(super) fn poll_protocol(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Protocol>> {
-        while let Protocol::Unknown { .. } = self.protocol {
-            let mut first = mem::take(&mut self.first);
-            let mut buf = ReadBuf::new(&mut first.bytes);
-            buf.set_filled(first.len);
-            let read = self.poll_read_socket(cx, &mut buf);
-            let is_more = buf.filled().len() > first.len;
-            first.len = buf.filled().len();
-            self.first = first;
-            ready!(read)?;
-            if !is_more {
+        let FirstBytes { bytes, len } = &mut self.first;
+        while self.protocol == Protocol::Unknown {
+            let mut buf = ReadBuf::new(bytes);
+            buf.set_filled(*len);
+            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buf))?;
+            let first = buf.filled();
+            let received = first.len().saturating_sub(*len);
+            if received == 0 {
                 break;
             }
+            *len = first.len();
+            self.protocol = detect(first);
+            if self.protocol == Protocol::Http1 {
+                self.activity.note_http1();
+            }
+            self.activity.note_received(received);
         }
         Poll::Ready(Ok(self.protocol))
     }
@@ -83,21 +84,11 @@ impl TrackedIo {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
-        let received = buf.filled().get(before..).unwrap_or_default();
-        if !received.is_empty() {
-            self.note_read(received);
+        let received = buf.filled().len().saturating_sub(before);
+        if received > 0 {
+            self.activity.note_received(received);
         }
         Poll::Ready(Ok(()))
-    }
-
-    fn note_read(&mut self, bytes: &[u8]) {
-        if let Protocol::Unknown { matched } = self.protocol {
-            self.protocol = detect(matched, bytes);
-            if self.protocol == Protocol::Http1 {
-                self.activity.note_http1();
-            }
-        }
-        self.activity.note_received(bytes.len());
     }
 
     fn note_write(&self, written: &Poll<io::Result<usize>>) {
@@ -108,18 +99,14 @@ impl TrackedIo {
     }
 }
 
-/// Returns the protocol after these bytes, of which so many before them match the preface.
-fn detect(matched: usize, bytes: &[u8]) -> Protocol {
-    let rest = HTTP2_PREFACE.get(matched..).unwrap_or_default();
-    let compared = bytes.len().min(rest.len());
-    if bytes.get(..compared) != rest.get(..compared) {
+/// Returns the protocol of a connection that begins with these bytes.
+fn detect(first: &[u8]) -> Protocol {
+    if !HTTP2_PREFACE.starts_with(first) {
         Protocol::Http1
-    } else if compared == rest.len() {
-        Protocol::Http2
+    } else if first.len() < PREFACE_LEN {
+        Protocol::Unknown
     } else {
-        Protocol::Unknown {
-            matched: matched.saturating_add(compared),
-        }
+        Protocol::Http2
     }
 }
 
@@ -135,8 +122,8 @@ impl AsyncRead for TrackedIo {
         self.first.move_to(buf);
         if buf.remaining() > 0 {
             // What follows is read at once: a reader may make room for as much again before it reads
-            // once more. The next read finds an end, and that there is nothing yet. After a failure,
-            // it finds an end too, which ends the connection just as well.
+            // once more. If there is nothing yet, or an end, the next read finds that. After a failure
+            // it finds an end, which ends the connection just as well.
             let _found_later = self.poll_read_socket(cx, buf);
         }
         Poll::Ready(Ok(()))
@@ -266,29 +253,28 @@ mod tests {
             assert_eq!((&mut pending).now_or_never(), None);
         }
         drop(client);
-        let protocol = pending.await;
-        assert!(matches!(protocol, Protocol::Unknown { .. }), "{protocol:?}");
+        assert_eq!(pending.await, Protocol::Unknown);
         let mut all = Vec::new();
         io.read_to_end(&mut all).await.unwrap();
         assert_eq!(all, b"PRI * HT");
     }
 
     #[test]
-    fn the_protocol_shows_however_its_first_bytes_are_split() {
-        for (sent, expected) in [
-            (&HTTP2_PREFACE[..], Protocol::Http2),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\n", Protocol::Http1),
-            (b"PRI * HTTP/1.1\r\n", Protocol::Http1),
-            (b"POST / HTTP/1.1\r\n", Protocol::Http1),
+    fn the_whole_preface_or_the_first_other_byte_shows_the_protocol() {
+        for (sent, other_byte) in [
+            (&HTTP2_PREFACE[..], None),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\n\n", Some(22)),
+            (b"PRI * HTTP/1.1\r\n", Some(11)),
+            (b"POST / HTTP/1.1\r\n", Some(1)),
+            (b"GET / HTTP/1.1\r\n", Some(0)),
         ] {
-            for size in 1..=sent.len() {
-                let mut protocol = Protocol::Unknown { matched: 0 };
-                for bytes in sent.chunks(size) {
-                    if let Protocol::Unknown { matched } = protocol {
-                        protocol = detect(matched, bytes);
-                    }
-                }
-                assert_eq!(protocol, expected, "in pieces of {size}");
+            for len in 0..=sent.len() {
+                let expected = match other_byte {
+                    Some(other) if len > other => Protocol::Http1,
+                    None if len == PREFACE_LEN => Protocol::Http2,
+                    Some(_) | None => Protocol::Unknown,
+                };
+                assert_eq!(detect(&sent[..len]), expected, "{len} of {sent:?}");
             }
         }
     }
