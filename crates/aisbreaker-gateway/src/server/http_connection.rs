@@ -105,3 +105,35 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, future::poll_fn};
+
+    use bytes::Bytes;
+    use futures_util::FutureExt as _;
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use hyper::service::service_fn;
+
+    use super::*;
+    use crate::server::tracked_io::tests::connected;
+
+    #[tokio::test]
+    async fn a_drain_ends_a_connection_whose_version_is_unknown() {
+        let builders = HttpBuilders {
+            http1: http1::Builder::new(),
+            http2: http2::Builder::new(TokioExecutor::new()),
+        };
+        let service = service_fn(|_request: Request<Incoming>| async {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+        });
+        let (io, _client) = connected().await;
+        let mut connection = HttpConnection::new(io, service, &builders);
+        assert_eq!(poll_fn(|cx| connection.poll(cx)).now_or_never(), None);
+
+        connection.graceful_shutdown();
+
+        assert_eq!(poll_fn(|cx| connection.poll(cx)).now_or_never(), Some(()));
+    }
+}

@@ -184,7 +184,7 @@ impl AsyncWrite for TrackedIo {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::future::poll_fn;
 
     use futures_util::FutureExt as _;
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     /// A connection, and its client.
-    async fn connected() -> (TrackedIo, TcpStream) {
+    pub(in crate::server) async fn connected() -> (TrackedIo, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());

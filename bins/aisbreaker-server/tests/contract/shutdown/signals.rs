@@ -53,8 +53,13 @@ fn signal_lets_an_open_stream_complete() {
 
 #[test]
 fn idle_server_exits_at_once() {
-    let mut server = Server::start(&[]);
-    let mut idle = server.connect();
+    let mut server = Server::start(&[
+        ("AISBREAKER_DRAIN_TIMEOUT", "1h"),
+        ("AISBREAKER_HEADER_TIMEOUT", "1h"),
+    ]);
+    // Of two connections, the version of HTTP is not known yet. They are accepted in this order.
+    let (mut silent, mut begun, mut idle) = (server.connect(), server.connect(), server.connect());
+    begun.write(b"PRI * HTTP/2.0");
     assert_eq!(idle.send(&Request::get("/api/v1/ping")).status, 200);
 
     server.signal("TERM");
@@ -65,6 +70,7 @@ fn idle_server_exits_at_once() {
         idle.read_to_end().is_empty(),
         "the idle connection got a response"
     );
+    assert!(silent.read_to_end().is_empty());
 }
 
 #[test]
