@@ -12,7 +12,6 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::{
@@ -46,8 +45,6 @@ enum Source {
 
 /// A body that comes from a server.
 struct ReceivedBody {
-    /// `None` after an error.
-    incoming: Option<Incoming>,
     idle_timeout: Duration,
     /// Since when the caller waits for the next frame.
     waiting_since: Option<Instant>,
@@ -57,8 +54,7 @@ struct ReceivedBody {
     timer_task: Option<Waker>,
     max_collected_bytes: usize,
     budget: MemoryBudget,
-    /// The call is in progress as long as its body exists. Declared after `incoming`, and so
-    /// dropped after it: the connection then knows that nobody reads from it any more.
+    /// The call is in progress as long as its body exists. Its connection is gone after an error.
     lease: Lease,
     observed: Observed,
     /// The body of the request, if it is streamed. The rest of it may still be sent.
@@ -69,20 +65,14 @@ impl Body {
     /// `request` is the body of the request, if it is streamed: while the rest of it is sent, the
     /// response may pause.
     pub(crate) fn new(
-        incoming: Incoming,
         idle_timeout: Duration,
         lease: Lease,
         max_collected_bytes: usize,
         budget: MemoryBudget,
-        mut observed: Observed,
+        observed: Observed,
         request: Option<Arc<StreamedBody>>,
     ) -> Self {
-        // The end of a body without content is never polled for.
-        if incoming.is_end_stream() {
-            observed.end(ExchangeEnd::Complete);
-        }
-        Self(Source::Received(ReceivedBody {
-            incoming: Some(incoming),
+        let mut received = ReceivedBody {
             idle_timeout,
             waiting_since: None,
             timer: None,
@@ -92,7 +82,12 @@ impl Body {
             lease,
             observed,
             request,
-        }))
+        };
+        // The end of a body without content is never polled for.
+        if received.is_end_stream() {
+            received.observed.end(ExchangeEnd::Complete);
+        }
+        Self(Source::Received(received))
     }
 
     /// Creates a body without a server: each frame is one of these pieces, taken when the reader asks
@@ -204,7 +199,6 @@ impl ReceivedBody {
     }
 
     fn fail(&mut self, error: SendError) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
-        self.incoming = None;
         self.lease.connection = None;
         self.timer = None;
         Poll::Ready(Some(Err(self.observed.end_with(error))))
@@ -215,18 +209,17 @@ impl ReceivedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
         let this = self;
-        let (Some(incoming), Some(connection)) = (&mut this.incoming, &mut this.lease.connection)
-        else {
+        let Some(connection) = &mut this.lease.connection else {
             return Poll::Ready(None);
         };
-        match connection.poll_frame(incoming, cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+        match connection.poll_content(cx) {
+            Poll::Ready(Some(Ok(content))) => {
                 this.waiting_since = None;
                 // A caller that knows the length need not poll for the end.
-                if incoming.is_end_stream() {
+                if connection.is_body_ended() {
                     this.observed.end(ExchangeEnd::Complete);
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(Frame::data(content))))
             }
             Poll::Ready(Some(Err(error))) => {
                 tracing::debug!(%error, "response body broke off");
@@ -244,15 +237,13 @@ impl ReceivedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.incoming {
-            Some(incoming) => incoming.is_end_stream(),
-            None => true,
-        }
+        let connection = self.lease.connection.as_ref();
+        connection.is_none_or(|connection| connection.is_body_ended())
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.incoming {
-            Some(incoming) => incoming.size_hint(),
+        match &self.lease.connection {
+            Some(connection) => connection.body_size_hint(),
             None => SizeHint::with_exact(0),
         }
     }

@@ -50,7 +50,7 @@ pub fn is_framed(parts: &response::Parts) -> bool {
 }
 
 /// Whether the body is `chunked` as the outermost coding, so that its end shows.
-fn is_chunked(headers: &HeaderMap) -> bool {
+pub(crate) fn is_chunked(headers: &HeaderMap) -> bool {
     let Some(Ok(codings)) = headers
         .get_all(header::TRANSFER_ENCODING)
         .iter()
@@ -63,7 +63,7 @@ fn is_chunked(headers: &HeaderMap) -> bool {
     outermost.trim().eq_ignore_ascii_case(CHUNKED)
 }
 
-/// Whether the HTTP library leaves a transfer coding on the body: it removes one `chunked`, if that
+/// Whether a transfer coding is left on the body once `chunked` is decoded, which is done once, if it
 /// is the outermost coding. `identity`, which an older HTTP/1.1 had, is none.
 pub(crate) fn has_foreign_transfer_coding(headers: &HeaderMap) -> bool {
     let mut is_chunked = false;

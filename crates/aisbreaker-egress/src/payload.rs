@@ -9,7 +9,7 @@ use crate::streamed_body::StreamedBody;
 /// The body of a request: whole, or [streamed](Payload::streamed) as it arrives.
 ///
 /// Cheap to clone. Clones of a streamed body share what is left of it.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Payload(Content);
 
 /// Small, since a request is moved often until it is written, and most have one piece.
@@ -44,7 +44,8 @@ impl Payload {
     /// The body is sent once at most. It must limit its own pauses; the timeouts of the client bound
     /// the server's. When the body fails, the connection is closed in the middle of the request, and
     /// the call ends with [`SendError::Cut`](crate::SendError::Cut). When the server answers with a
-    /// status other than 2xx before it has read all, the rest is dropped.
+    /// status other than 2xx before it has read all, or its response is complete before that, the rest
+    /// is dropped.
     #[must_use]
     pub fn streamed<B>(body: B) -> Self
     where
@@ -88,7 +89,14 @@ impl Payload {
 
     /// Returns the body if it is streamed.
     pub(crate) fn as_streamed(&self) -> Option<&Arc<StreamedBody>> {
-        let Content::Other(other) = &self.0 else {
+        self.0.as_streamed()
+    }
+}
+
+impl Content {
+    /// Returns the body if it is streamed.
+    pub(crate) fn as_streamed(&self) -> Option<&Arc<StreamedBody>> {
+        let Self::Other(other) = self else {
             return None;
         };
         match &**other {
@@ -96,9 +104,7 @@ impl Payload {
             OtherContent::Streamed(body) => Some(body),
         }
     }
-}
 
-impl Content {
     /// Returns the number of bytes that are left, if it is known.
     pub(crate) fn len(&self) -> Option<u64> {
         let length = match self {
@@ -123,9 +129,9 @@ impl Content {
     }
 }
 
-impl Default for Payload {
+impl Default for Content {
     fn default() -> Self {
-        Bytes::new().into()
+        Self::Whole(Bytes::new())
     }
 }
 

@@ -72,7 +72,7 @@ struct OriginState {
 }
 
 struct IdleConnection {
-    connection: Connection,
+    connection: Box<Connection>,
     since: Instant,
 }
 
@@ -87,7 +87,7 @@ pub(crate) struct OriginConnections {
 /// A call in progress. Dropping it ends the call and keeps its connection, if that is reusable.
 pub(crate) struct Lease {
     connections: Arc<OriginConnections>,
-    pub(crate) connection: Option<Connection>,
+    pub(crate) connection: Option<Box<Connection>>,
 }
 
 impl Pool {
@@ -211,7 +211,7 @@ impl OriginPool {
     }
 
     /// Takes the most recently used idle connection, unless it has been idle for too long.
-    fn take_idle(&self, state: &mut OriginState, now: Instant) -> Option<Connection> {
+    fn take_idle(&self, state: &mut OriginState, now: Instant) -> Option<Box<Connection>> {
         let idle = state.idle.last()?;
         if now.duration_since(idle.since) >= self.idle_timeout {
             // The sweeper drops them, outside of the lock.
@@ -270,11 +270,11 @@ impl Lease {
     }
 
     /// Takes the connection of this lease, or else an idle one. The server may have closed it.
-    pub(crate) fn take_connection(&mut self) -> Option<Connection> {
+    pub(crate) fn take_connection(&mut self) -> Option<Box<Connection>> {
         self.connection.take().or_else(|| self.take_idle())
     }
 
-    fn take_idle(&self) -> Option<Connection> {
+    fn take_idle(&self) -> Option<Box<Connection>> {
         let origin = self.connections.origin.as_ref()?;
         origin.take_idle(&mut origin.lock(), Instant::now())
     }

@@ -3,7 +3,6 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -14,7 +13,7 @@ use hyper_util::rt::TokioIo;
 #[cfg(feature = "in-memory")]
 use tokio::io::DuplexStream;
 
-use crate::tcp::{ReadMode, Tcp};
+use crate::tcp::Tcp;
 
 /// The byte stream of a connection.
 ///
@@ -39,16 +38,17 @@ macro_rules! with_inner {
 }
 
 impl Stream {
-    /// Returns how the bytes of the network are read; `None` in memory.
-    pub(crate) fn read_mode(&self) -> Option<Arc<ReadMode>> {
+    /// Has reads from the network ask the operating system until nothing is there to be read, even if
+    /// the runtime was not notified yet of what is.
+    pub(crate) fn ask_system(&mut self) {
         match self {
-            Self::Network(MaybeHttpsStream::Http(tcp)) => Some(tcp.mode()),
+            Self::Network(MaybeHttpsStream::Http(tcp)) => tcp.ask_system(),
             Self::Network(MaybeHttpsStream::Https(tls)) => {
-                let inner = tls.inner().get_ref().get_ref().get_ref();
-                Some(inner.inner().mode())
+                let tcp = tls.inner_mut().get_mut().get_mut().get_mut();
+                tcp.inner_mut().ask_system();
             }
             #[cfg(feature = "in-memory")]
-            Self::InMemory(_) => None,
+            Self::InMemory(_) => {}
         }
     }
 }

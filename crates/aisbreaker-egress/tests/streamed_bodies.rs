@@ -8,11 +8,11 @@
 mod support;
 
 use std::{
-    io,
+    io::{self, Read as _, Write as _},
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -22,12 +22,14 @@ use aisbreaker_egress::{Client, Outgoing, Payload, SendError, Stage, Timeouts, U
 use bytes::Bytes;
 use http::{HeaderMap, Uri};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    time::timeout,
 };
 
-use support::{client, listen};
+use support::{GUARD, client, listen};
 
 const PIECE: &[u8] = &[b'x'; 16 << 10];
 
@@ -119,7 +121,8 @@ async fn body_is_framed_by_its_length_or_in_chunks() {
                 .unwrap();
             String::from_utf8(received).unwrap()
         };
-        let (sent, received) = tokio::join!(post(&client, &url, Payload::streamed(body)), serve);
+        let exchange = async { tokio::join!(post(&client, &url, Payload::streamed(body)), serve) };
+        let (sent, received) = timeout(GUARD, exchange).await.expect("the client hangs");
         assert_eq!(sent, Ok(200));
         let head = received.split_once("\r\n\r\n").unwrap().0.to_lowercase();
         let length = format!("content-length: {}", 40 * PIECE.len());
@@ -204,4 +207,106 @@ async fn error_before_the_end_drops_the_rest() {
     assert_eq!(alive.strong_count(), 0, "the rest is still held");
     let (content, _) = response.into_body().collect_bounded().await.unwrap();
     assert_eq!(content, "{}");
+}
+
+/// A body that never ends, and always has the next frame.
+struct Endless(&'static [u8]);
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(self.0)))))
+    }
+}
+
+/// On a thread of its own, since the client may keep the runtime busy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn early_end_is_noticed_however_fast_the_body_comes() {
+    const ANSWER: &str = "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n{}";
+    for (answer, drains) in [(ANSWER, true), (ANSWER, false), ("", false)] {
+        for frame in [&PIECE[..1], PIECE] {
+            let (listener, url) = listen().await;
+            let listener = listener.into_std().unwrap();
+            listener.set_nonblocking(false).unwrap();
+            let server = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut read = [0; 4096];
+                assert_ne!(stream.read(&mut read).unwrap(), 0);
+                stream.write_all(answer.as_bytes()).unwrap();
+                while drains && stream.read(&mut read).is_ok_and(|length| length > 0) {}
+            });
+            let client = client(Timeouts::default());
+
+            let body = Payload::streamed(Endless(frame));
+            let sent = timeout(GUARD, post(&client, &url, body)).await;
+
+            let expected = if answer.is_empty() {
+                Err(SendError::Cut)
+            } else {
+                Ok(413)
+            };
+            assert_eq!(sent, Ok(expected), "{answer} {drains} {}", frame.len());
+            server.join().unwrap();
+        }
+    }
+}
+
+/// A body that has one frame, and fails once it shall.
+struct Failing {
+    is_begun: bool,
+    fails: Arc<AtomicBool>,
+}
+
+impl Body for Failing {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if !self.is_begun {
+            self.is_begun = true;
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))));
+        }
+        if self.fails.load(Ordering::Relaxed) {
+            return Poll::Ready(Some(Err(io::Error::other("a broken source"))));
+        }
+        Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn a_complete_response_stays_complete_if_the_body_fails_afterwards() {
+    let (listener, url) = listen().await;
+    let client = client(Timeouts::default());
+    let fails = Arc::<AtomicBool>::default();
+    let body = Failing {
+        is_begun: false,
+        fails: Arc::clone(&fails),
+    };
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_u8().await.unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            .await
+            .unwrap();
+        stream
+    };
+    let outgoing = Outgoing::post(HeaderMap::new(), Payload::streamed(body));
+    let sending = client.send(&url, UrlSource::Trusted, outgoing);
+    let (response, _stream) = tokio::join!(sending, serve);
+    let mut body = response.unwrap().into_body();
+    let content = body.frame().await.unwrap().unwrap();
+    assert_eq!(content.into_data().unwrap(), "ok");
+
+    fails.store(true, Ordering::Relaxed);
+
+    assert!(body.frame().await.is_none());
 }

@@ -120,3 +120,23 @@ async fn the_policy_and_the_bounds_hold() {
     );
     drop(open);
 }
+
+/// What is left of it would be taken for the other protocol.
+#[tokio::test]
+async fn a_switch_before_the_whole_request_was_sent_is_refused() {
+    let client = client(Timeouts::default());
+    let (listener, url) = listen().await;
+    let server = async {
+        let mut stream = accept(&listener).await;
+        read_head(&mut stream).await;
+        let answer = "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream
+    };
+    let protocol = HeaderValue::from_static("websocket");
+    // More than sockets buffer.
+    let outgoing = Outgoing::post(HeaderMap::new(), vec![b'x'; 32 << 20]);
+    let upgraded = client.upgrade(&url, UrlSource::Trusted, protocol, outgoing);
+    let (_stream, refused) = tokio::join!(server, timeout(GUARD, upgraded));
+    assert_eq!(refused.unwrap().unwrap_err(), SendError::Cut);
+}

@@ -6,26 +6,24 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body::Body as _;
-use hyper::body::Incoming;
+use http::{HeaderValue, Response, StatusCode, Uri, uri::PathAndQuery};
 use tokio::time::{Instant, timeout_at};
 
 use super::Client;
 use crate::{
     body::Body,
-    connection::{Connection, PreparedRequest},
+    connection::{Connection, ExchangeError},
     error::{Refusal, SendError, Stage},
     headers,
+    http1::PreparedRequest,
     limits::Timeouts,
     memory_budget::MemoryBudget,
     observer::{ExchangeStart, Observed},
     origin::Origin,
     outgoing::Outgoing,
-    payload::Payload,
+    payload::Content,
     policy::UrlSource,
     pool::{Lease, OriginConnections, PoolKey},
-    request_body::RequestBody,
     streamed_body::StreamedBody,
 };
 
@@ -38,8 +36,8 @@ const INVALID_URL: SendError = SendError::Forbidden(Refusal::InvalidUrl);
 pub struct PreparedUrl {
     client: Client,
     connections: Arc<OriginConnections>,
-    /// The request target (RFC 9112 section 3.2.1): only the path and the query are written.
-    target: Uri,
+    /// The request target (RFC 9112 section 3.2.1).
+    target: PathAndQuery,
     /// The value of `Host`.
     host: HeaderValue,
 }
@@ -49,8 +47,8 @@ impl PreparedUrl {
         let origin = Origin::of(url).ok_or(INVALID_URL)?;
         let host = HeaderValue::from_str(origin.authority().as_str());
         let target = match url.path_and_query() {
-            Some(path) => path.clone().into(),
-            None => Uri::default(),
+            Some(path) => path.clone(),
+            None => PathAndQuery::from_static("/"),
         };
         let source = client.policy().effective_source(source);
         let connections = client.0.pool.connections(PoolKey { origin, source });
@@ -94,7 +92,7 @@ impl PreparedUrl {
         {
             streamed.stop();
         }
-        Ok(response.map(|incoming| self.body(incoming, lease, budget, observed, streamed)))
+        Ok(response.map(|()| self.body(lease, budget, observed, streamed)))
     }
 
     /// Returns the current time, and when the request times out without a response head.
@@ -124,43 +122,31 @@ impl PreparedUrl {
         Observed::new(observer)
     }
 
-    /// Returns the request as it is written.
+    /// Returns the request as it is sent.
     pub(super) fn request(&self, outgoing: Outgoing) -> Result<PreparedRequest, SendError> {
         let target = self.target(outgoing.query.as_deref())?;
-        if outgoing
-            .body
-            .as_streamed()
-            .is_some_and(|body| body.is_begun())
-        {
+        let content = outgoing.body.into_content();
+        if content.as_streamed().is_some_and(|body| body.is_begun()) {
             return Err(SendError::Cut);
         }
-        let length = match outgoing.body.len() {
-            // hyper would state no length of zero.
-            Some(0) if !expects_content(&outgoing.method) => None,
-            length => length,
-        };
-        let mut request = Request::new(RequestBody::from(outgoing.body));
-        *request.method_mut() = outgoing.method;
-        *request.uri_mut() = target;
-        let headers = request.headers_mut();
-        *headers = outgoing.headers;
-        headers::prepare(headers);
-        headers.insert(header::HOST, self.host.clone());
-        if let Some(length) = length {
-            headers.insert(header::CONTENT_LENGTH, length_value(length));
-        }
-        Ok(request)
+        let mut fields = outgoing.headers;
+        headers::prepare(&mut fields);
+        Ok(PreparedRequest {
+            method: outgoing.method,
+            target,
+            host: self.host.clone(),
+            fields,
+            content,
+        })
     }
 
-    fn target(&self, query: Option<&str>) -> Result<Uri, SendError> {
-        let Some(path) = self.target.path_and_query() else {
-            return Ok(self.target.clone());
-        };
+    fn target(&self, query: Option<&str>) -> Result<PathAndQuery, SendError> {
+        let path = &self.target;
         let Some(query) = query.filter(|query| !query.is_empty()) else {
-            return Ok(self.target.clone());
+            return Ok(path.clone());
         };
         let separator = if path.query().is_some() { '&' } else { '?' };
-        Uri::try_from(format!("{path}{separator}{query}")).map_err(|_invalid| INVALID_URL)
+        PathAndQuery::try_from(format!("{path}{separator}{query}")).map_err(|_invalid| INVALID_URL)
     }
 
     /// Begins a call, unless too many are in progress.
@@ -171,7 +157,6 @@ impl PreparedUrl {
 
     pub(super) fn body(
         &self,
-        incoming: Incoming,
         lease: Lease,
         budget: MemoryBudget,
         observed: Observed,
@@ -179,7 +164,7 @@ impl PreparedUrl {
     ) -> Body {
         let idle = self.client.0.timeouts.idle;
         let max_bytes = self.client.0.bounds.max_collected_bytes;
-        Body::new(incoming, idle, lease, max_bytes, budget, observed, request)
+        Body::new(idle, lease, max_bytes, budget, observed, request)
     }
 
     /// Sends a request on an idle connection or a new one. The lease then has the connection on which
@@ -188,7 +173,7 @@ impl PreparedUrl {
         &self,
         mut request: PreparedRequest,
         lease: &mut Lease,
-    ) -> Result<Response<Incoming>, SendError> {
+    ) -> Result<Response<()>, SendError> {
         loop {
             let idle = lease.take_connection();
             let is_new = idle.is_none();
@@ -207,19 +192,19 @@ impl PreparedUrl {
                     lease.connection = Some(connection);
                     return Ok(response);
                 }
-                Err(mut broken) => match (broken.take_unsent(), spare) {
-                    (Some(unsent), _) if !is_new => request = unsent,
-                    (None, Some(copy)) if !connection.has_received() => request = *copy,
-                    _ => return Err(broken.into_error()),
+                Err(ExchangeError::Unsent(unsent)) => request = *unsent,
+                Err(ExchangeError::Broken) => match spare {
+                    Some(copy) if !connection.has_received() => request = *copy,
+                    _ => return Err(SendError::Cut),
                 },
             }
         }
     }
 
-    async fn connect(&self, key: &PoolKey) -> Result<Connection, SendError> {
+    async fn connect(&self, key: &PoolKey) -> Result<Box<Connection>, SendError> {
         let uri = key.origin.uri().map_err(|_invalid| INVALID_URL)?;
         let stream = self.client.0.connector.connect(uri, key.source).await?;
-        Connection::handshake(stream).await
+        Ok(Box::new(Connection::new(stream)))
     }
 }
 
@@ -251,7 +236,7 @@ async fn in_time<T>(
 }
 
 /// Checks that the content of a response can be read.
-pub(super) fn check_usable(response: &Response<Incoming>) -> Result<(), SendError> {
+pub(super) fn check_usable(response: &Response<()>) -> Result<(), SendError> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(SendError::Cut);
     }
@@ -264,24 +249,14 @@ pub(super) fn check_usable(response: &Response<Incoming>) -> Result<(), SendErro
 /// Returns a copy of a request that may be sent twice (RFC 9110 section 9.2.2): one of a safe method
 /// without content. Boxed, since most requests have none.
 fn copy_if_repeatable(request: &PreparedRequest) -> Option<Box<PreparedRequest>> {
-    if !request.method().is_safe() || !request.body().is_end_stream() {
+    if !request.method.is_safe() || !request.content.is_empty() {
         return None;
     }
-    let mut copy = Request::new(RequestBody::from(Payload::default()));
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    copy.headers_mut().clone_from(request.headers());
-    Some(Box::new(copy))
-}
-
-/// Returns the value of `Content-Length`, for which hyper would allocate twice.
-fn length_value(length: u64) -> HeaderValue {
-    let mut digits = itoa::Buffer::new();
-    HeaderValue::from_str(digits.format(length)).unwrap_or_else(|_never| length.into())
-}
-
-/// Whether requests of this method usually have content, so that one without says so: some servers
-/// answer 411 otherwise (RFC 9110 section 8.6).
-fn expects_content(method: &Method) -> bool {
-    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+    Some(Box::new(PreparedRequest {
+        method: request.method.clone(),
+        target: request.target.clone(),
+        host: request.host.clone(),
+        fields: request.fields.clone(),
+        content: Content::default(),
+    }))
 }

@@ -3,11 +3,12 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpListener,
+    sync::mpsc,
     thread::JoinHandle,
     time::Duration,
 };
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
 use native_tls::{Certificate, Identity, TlsAcceptor, TlsStream};
 
@@ -187,4 +188,38 @@ async fn dropping_a_body_closes_the_tls_connection() {
         closed.expect("the client keeps the connection").unwrap(),
         Some(())
     );
+}
+
+/// The closure alert and the end arrive while the runtime does nothing else, so that only the
+/// operating system knows of them when the next request is sent.
+#[tokio::test]
+async fn a_tls_connection_that_was_just_closed_is_not_used() {
+    const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let identity = Identity::from_pkcs8(CERTIFICATE.as_bytes(), KEY.as_bytes()).unwrap();
+    let acceptor = TlsAcceptor::new(identity).unwrap();
+    let (closing, is_closing) = mpsc::channel();
+    let (closed, is_closed) = mpsc::channel();
+    let server = std::thread::spawn(move || {
+        let mut stream = acceptor.accept(listener.accept().unwrap().0).unwrap();
+        answer(&mut stream, OK);
+        is_closing.recv().unwrap();
+        stream.shutdown().unwrap();
+        drop(stream);
+        closed.send(()).unwrap();
+        let mut stream = acceptor.accept(listener.accept().unwrap().0).unwrap();
+        answer(&mut stream, OK);
+    });
+    let client = trusting_client();
+    let first = send(&client, "127.0.0.1", port).await.unwrap();
+    first.into_body().collect().await.unwrap();
+
+    // Blocks the only thread of the runtime.
+    closing.send(()).unwrap();
+    is_closed.recv().unwrap();
+    let second = send(&client, "127.0.0.1", port).await;
+
+    assert_eq!(second.unwrap().status(), StatusCode::OK);
+    server.join().unwrap();
 }

@@ -6,8 +6,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, response};
-use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -21,6 +21,7 @@ use crate::{
     observer::{ExchangeEnd, Observed},
     outgoing::Outgoing,
     pool::Lease,
+    stream::Stream,
 };
 
 /// What a server made of a request to switch protocols.
@@ -39,7 +40,9 @@ pub enum Upgrade {
 /// The call counts against [`Bounds::max_calls_per_origin`](crate::Bounds) as long as this exists.
 /// The client's timeouts do not apply any more.
 pub struct UpgradedStream {
-    io: TokioIo<Upgraded>,
+    io: TokioIo<Stream>,
+    /// What came together with the head of the response.
+    buffered: Bytes,
     observed: Observed,
     _lease: Lease,
 }
@@ -66,35 +69,35 @@ impl PreparedUrl {
         let mut request = self
             .request(outgoing)
             .map_err(|error| observed.end_with(error))?;
-        let headers = request.headers_mut();
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(header::UPGRADE, protocol);
+        let fields = &mut request.fields;
+        fields.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        fields.insert(header::UPGRADE, protocol);
         let Some(mut lease) = self.lease(now) else {
             return Err(observed.end_with(SendError::Busy));
         };
         let exchange = async {
-            let mut response = self.exchange(request, &mut lease).await?;
+            let response = self.exchange(request, &mut lease).await?;
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 check_usable(&response)?;
                 return Ok((response, None));
             }
             let connection = lease.connection.take().ok_or(SendError::Cut)?;
-            let upgraded = connection.into_upgraded(&mut response).await?;
-            Ok((response, Some(upgraded)))
+            let switched = connection.into_switched().ok_or(SendError::Cut)?;
+            Ok((response, Some(switched)))
         };
-        let (response, upgraded) = timeout_at(deadline, exchange)
+        let (response, switched) = timeout_at(deadline, exchange)
             .await
             .unwrap_or(Err(SendError::Timeout(Stage::Response)))
             .map_err(|error| observed.end_with(error))?;
         observed.head(response.status());
-        let Some(upgraded) = upgraded else {
-            return Ok(Upgrade::Refused(response.map(|incoming| {
-                self.body(incoming, lease, budget, observed, None)
-            })));
+        let Some((stream, buffered)) = switched else {
+            let response = response.map(|()| self.body(lease, budget, observed, None));
+            return Ok(Upgrade::Refused(response));
         };
         let (parts, _no_content) = response.into_parts();
         let stream = UpgradedStream {
-            io: TokioIo::new(upgraded),
+            io: TokioIo::new(stream),
+            buffered,
             observed,
             _lease: lease,
         };
@@ -116,7 +119,13 @@ impl AsyncRead for UpgradedStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_read(cx, buf)
+        let this = self.get_mut();
+        if this.buffered.is_empty() {
+            return Pin::new(&mut this.io).poll_read(cx, buf);
+        }
+        let length = this.buffered.len().min(buf.remaining());
+        buf.put_slice(&this.buffered.split_to(length));
+        Poll::Ready(Ok(()))
     }
 }
 

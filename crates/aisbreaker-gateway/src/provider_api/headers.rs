@@ -66,7 +66,7 @@ static CONTENT_FIELDS: [HeaderName; 15] = [
     header::RANGE,
 ];
 /// Capacity for fields that are added later, so that the map does not grow. It is the same for requests
-/// and responses: the HTTP library reads a response into the map of its request.
+/// and responses: the egress client reads a response into the map of its request.
 const ADDED_FIELDS: usize = 12;
 /// How many fields are removed in one step: more than most responses have to lose.
 const REMOVED_AT_ONCE: usize = 8;

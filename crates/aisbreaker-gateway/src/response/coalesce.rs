@@ -1,7 +1,7 @@
 //! Joins the frames of a provider's body that arrived together.
 //!
-//! hyper yields each chunk as a frame of its own, and would write each to the client by itself,
-//! though the provider may have sent a hundred of them in one write.
+//! The egress client yields a frame for each read of the connection, and hyper would write each to the
+//! client by itself, though more may have arrived already.
 
 use std::{
     pin::Pin,

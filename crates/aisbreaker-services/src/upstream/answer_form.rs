@@ -17,10 +17,6 @@ use crate::{
 };
 
 /// The answer to a request for a stream.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is taken apart at once, never kept in numbers"
-)]
 pub(crate) enum StreamedAnswer {
     /// Server-sent events, of which the decoder has the first bytes.
     Events(Body, Decoder),
