@@ -38,7 +38,6 @@ mod outgoing;
 mod payload;
 mod policy;
 mod pool;
-pub mod repoll;
 mod resolve;
 mod stream;
 mod streamed_body;

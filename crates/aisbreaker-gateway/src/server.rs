@@ -9,6 +9,7 @@ mod idle_check;
 pub(crate) mod linger;
 mod poll_clock;
 mod refusals;
+mod self_wake;
 mod socket;
 mod tls;
 mod tracked_body;

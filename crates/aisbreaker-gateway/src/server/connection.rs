@@ -9,7 +9,6 @@ use std::{
     task::Poll,
 };
 
-use aisbreaker_egress::repoll::SelfWake;
 use futures_util::FutureExt as _;
 use http::{
     HeaderValue, Request, Response, Version,
@@ -31,6 +30,7 @@ use super::{
     eviction::{ConnectionTable, Slot},
     http_connection::{HttpBuilders, HttpConnection},
     idle_check::{Phase, Timeouts, Verdict},
+    self_wake::SelfWake,
     socket::Socket,
     tls::TlsCertificate,
     tracked_body::{TrackedRequestBody, TrackedResponseBody, Unread},

@@ -3,14 +3,47 @@
 //! hyper passes the pieces of a body through a channel. Where one task polls both ends of it, each
 //! piece wakes that same task, and a runtime with several threads then wakes another thread to take
 //! the task over. Polling again at once took the CPU time of a proxied request from 93 to 66 µs and
-//! its median latency from 145 to 111 µs (1000 requests a second; `benches/load/profile.md`).
+//! its median latency from 145 to 111 µs (1000 requests a second, with hyper on both sides;
+//! `benches/load/profile.md`).
 
 use std::{
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
 };
 
-use crate::sync::{AtomicU8, AtomicWaker, Ordering};
+use self::sync::{AtomicU8, AtomicWaker, Ordering};
+
+/// Atomics: those of the standard library, or those of loom under `cfg(loom)`.
+mod sync {
+    #[cfg(not(loom))]
+    pub(super) use std::sync::atomic::{AtomicU8, Ordering};
+
+    #[cfg(all(test, not(loom)))]
+    pub(super) use std::sync::atomic::AtomicUsize;
+
+    #[cfg(not(loom))]
+    pub(super) use futures_util::task::AtomicWaker;
+    #[cfg(all(test, loom))]
+    pub(super) use loom::sync::atomic::AtomicUsize;
+    #[cfg(loom)]
+    pub(super) use loom::sync::atomic::{AtomicU8, Ordering};
+
+    /// loom's waker with the signatures of the one in `futures_util`.
+    #[cfg(loom)]
+    #[derive(Debug, Default)]
+    pub(super) struct AtomicWaker(loom::future::AtomicWaker);
+
+    #[cfg(loom)]
+    impl AtomicWaker {
+        pub(super) fn register(&self, waker: &std::task::Waker) {
+            self.0.register_by_ref(waker);
+        }
+
+        pub(super) fn wake(&self) {
+            self.0.wake();
+        }
+    }
+}
 
 /// How often [`SelfWake::poll`] polls at most. A future may wake itself forever, and other tasks
 /// must get to run.
@@ -23,7 +56,7 @@ const WOKEN: u8 = 2;
 
 /// Polls a future again at once if it woke its own task while it was polled.
 #[derive(Debug)]
-pub struct SelfWake {
+pub(super) struct SelfWake {
     shared: Arc<Shared>,
     waker: Waker,
 }
@@ -50,7 +83,7 @@ impl Default for SelfWake {
 impl SelfWake {
     /// Calls `poll` until it returns [`Poll::Ready`], or was not woken meanwhile, four times at
     /// most. Afterwards a wake reaches the task of `cx` as usual.
-    pub fn poll<T>(
+    pub(super) fn poll<T>(
         &mut self,
         cx: &Context<'_>,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
@@ -70,15 +103,6 @@ impl SelfWake {
             task.wake();
         }
         polled
-    }
-
-    /// Has wakes reach `waker` from now on instead of the task. Returns whether the future was woken
-    /// since it was last polled: then it has to be polled again, since that wake may have gone to the
-    /// task.
-    pub fn redirect(&mut self, waker: &Waker) -> bool {
-        let Shared { state, task } = &*self.shared;
-        task.register(waker);
-        state.load(Ordering::Acquire) & WOKEN != 0
     }
 }
 
@@ -103,8 +127,8 @@ mod tests {
     #[cfg(loom)]
     use loom::thread;
 
+    use super::sync::AtomicUsize;
     use super::*;
-    use crate::sync::AtomicUsize;
 
     struct WakeCount(AtomicUsize);
 
@@ -161,41 +185,9 @@ mod tests {
 
     #[cfg(not(loom))]
     #[test]
-    fn a_wake_after_a_redirect_reaches_its_waker_only() {
-        let [task, other] = [WakeCount::new(), WakeCount::new()];
-        let mut self_wake = SelfWake::default();
-        let mut last = None;
-        let _pending = self_wake.poll(&Context::from_waker(&Waker::from(task.clone())), |cx| {
-            last = Some(cx.waker().clone());
-            Poll::<()>::Pending
-        });
-
-        assert!(!self_wake.redirect(&Waker::from(other.clone())));
-        last.unwrap().wake();
-        assert_eq!((task.get(), other.get()), (0, 1));
-        assert!(self_wake.redirect(Waker::noop()), "it was woken");
-    }
-
-    /// Whatever ended the poll: a future may be ready and not yet have done all that it could.
-    #[cfg(not(loom))]
-    #[test]
-    fn a_redirect_reports_a_wake_during_the_last_poll() {
-        for polled in [Poll::Ready(()), Poll::Pending] {
-            let mut self_wake = SelfWake::default();
-            let _polled = self_wake.poll(&Context::from_waker(Waker::noop()), |cx| {
-                cx.waker().wake_by_ref();
-                polled
-            });
-            assert!(self_wake.redirect(Waker::noop()), "{polled:?}");
-        }
-    }
-
-    #[cfg(not(loom))]
-    #[test]
     fn no_wake_of_another_thread_is_lost() {
         for _ in 0..2_000 {
             wake_from_another_thread_while_polling();
-            wake_from_another_thread_while_redirecting();
         }
     }
 
@@ -204,7 +196,6 @@ mod tests {
     #[test]
     fn no_wake_of_another_thread_is_lost() {
         loom::model(wake_from_another_thread_while_polling);
-        loom::model(wake_from_another_thread_while_redirecting);
     }
 
     /// The future becomes ready, and then wakes its task, on another thread that starts while it is
@@ -234,21 +225,5 @@ mod tests {
             polled.is_ready() || task.get() > 0,
             "the task sleeps forever"
         );
-    }
-
-    /// The future wakes its task on another thread while its wakes are redirected.
-    fn wake_from_another_thread_while_redirecting() {
-        let other = WakeCount::new();
-        let (mut self_wake, mut thread) = (SelfWake::default(), None);
-
-        let _pending = self_wake.poll(&Context::from_waker(Waker::noop()), |cx| {
-            let waker = cx.waker().clone();
-            thread = Some(thread::spawn(move || waker.wake()));
-            Poll::<()>::Pending
-        });
-        let is_woken = self_wake.redirect(&Waker::from(Arc::clone(&other)));
-        thread.unwrap().join().unwrap();
-
-        assert!(is_woken || other.get() > 0, "nobody learns of it");
     }
 }
