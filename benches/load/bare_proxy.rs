@@ -1,5 +1,5 @@
-//! The anchors: a reverse proxy made of the same parts as the server (hyper on both sides, a pool
-//! of connections, and nothing in between), and a server that responds with a constant.
+//! The anchors: a reverse proxy (hyper on both sides, a pool of connections, and nothing in
+//! between), and a server that responds with a constant.
 
 use std::{convert::Infallible, net::SocketAddr};
 

@@ -26,8 +26,8 @@ const CALM_RATE: f64 = 100.0;
 const OUR_WORK: &str = "opens a sealed key, counts the call in twelve limits, finds the secret for \
     the host, scans the body for the model, reads the usage of the response, counts it in metrics, and \
     writes a log line (beyond 1000 per second, lines are dropped)";
-const BARE_WORK: &str = "forwards: hyper on both sides and a pool of connections, as in aisbreaker, \
-    and nothing in between";
+const BARE_WORK: &str =
+    "forwards: hyper on both sides and a pool of connections, and nothing in between";
 
 /// What was measured in one run.
 #[derive(Debug, Deserialize, Serialize)]

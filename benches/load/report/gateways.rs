@@ -88,7 +88,7 @@ fn sentences(run: &GatewayRun) -> String {
     let text = format!(
         "On {} processors that it shares with its callers and the provider, aisbreaker forwards \
          {} JSON calls per second, for {} µs of CPU time each, in {} MB of memory. \
-         A bare proxy made of the same HTTP library, without keys, quotas or a log, forwards {}, \
+         A bare proxy made of hyper, without keys, quotas or a log, forwards {}, \
          for {} µs each. In the same run, {}.",
         run.machine.processors,
         shown(ours, 0),
