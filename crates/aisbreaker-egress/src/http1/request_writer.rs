@@ -221,8 +221,8 @@ impl RequestWriter {
         }
     }
 
-    /// Queues content, while nothing but text is queued. `is_vectored` says whether the stream
-    /// writes several buffers at once.
+    /// Queues content behind the buffer. `is_vectored` says whether the stream writes several buffers
+    /// at once.
     fn push_pieces(&mut self, mut pieces: [Bytes; 3], is_vectored: bool) {
         if !is_vectored {
             for piece in &mut pieces {
@@ -284,9 +284,9 @@ impl RequestWriter {
         stream: Pin<&mut impl Write>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let text = &self.buffer[self.written..];
+        let buffered = &self.buffer[self.written..];
         let [first, second, third] = &self.pieces;
-        let queued: [&[u8]; 4] = [text, first, second, third];
+        let queued: [&[u8]; 4] = [buffered, first, second, third];
         if stream.is_write_vectored() {
             return stream.poll_write_vectored(cx, &queued.map(IoSlice::new));
         }
@@ -306,9 +306,9 @@ impl RequestWriter {
 
     /// Drops what was written.
     fn advance(&mut self, mut written: usize) {
-        let text = written.min(self.buffer.len() - self.written);
-        self.written += text;
-        written -= text;
+        let buffered = written.min(self.buffer.len() - self.written);
+        self.written += buffered;
+        written -= buffered;
         if self.written == self.buffer.len() {
             self.clear_buffer();
         }
