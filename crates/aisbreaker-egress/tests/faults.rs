@@ -168,6 +168,35 @@ async fn a_complete_response_is_returned_in_every_framing() {
     }
 }
 
+/// Larger than any single read, and in chunks of many sizes.
+#[tokio::test]
+async fn a_large_response_is_returned_whole_in_every_framing() {
+    let content: String = (0..400_000_u32)
+        .map(|number| char::from(b'a' + (number.wrapping_mul(2_654_435_761) >> 28) as u8))
+        .collect();
+    let (mut chunks, mut rest) = (String::new(), content.as_str());
+    for size in [1, 7, 100, 9_000, 70_000].into_iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        let (chunk, after) = rest.split_at(size.min(rest.len()));
+        chunks += &format!("{:x}\r\n{chunk}\r\n", chunk.len());
+        rest = after;
+    }
+    let rows = [
+        ("length", format!("content-length: 400000\r\n\r\n{content}")),
+        ("close", format!("\r\n{content}")),
+        (
+            "chunks",
+            format!("transfer-encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"),
+        ),
+    ];
+    for (name, answer) in rows {
+        let received = exchange(&format!("HTTP/1.1 200 OK\r\n{answer}")).await;
+        assert!(received.is_ok_and(|received| received == content), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_connection_reset_is_reported_as_cut() {
     let (listener, url) = listen().await;

@@ -160,3 +160,18 @@ fn decode_chunks(decoder: &mut ChunkedDecoder, input: &(impl Input + ?Sized)) ->
         is_followed: at < bytes.len(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_content_does_not_keep_all_that_was_read() {
+        let read = Bytes::from(vec![b'x'; 100]);
+        for (length, is_shared) in [(49, false), (50, true), (100, true)] {
+            let mut decoder = BodyDecoder::Length(length);
+            let content = decoder.decode(&read).content.unwrap();
+            assert_eq!(content.as_ptr() == read.as_ptr(), is_shared, "{length}");
+        }
+    }
+}

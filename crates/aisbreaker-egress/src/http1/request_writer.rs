@@ -33,7 +33,7 @@ const MAX_GENERATED_BYTES: usize = 80;
 /// The largest buffer in bytes that is kept for the next request.
 const MAX_KEPT_BYTES: usize = 4 * 1024;
 
-/// A request whose fields are final, but for those that frame its content (RFC 9112 section 6).
+/// A request whose fields are final, except those that frame its content (RFC 9112 section 6).
 pub(crate) struct PreparedRequest {
     pub(crate) method: Method,
     pub(crate) target: PathAndQuery,
