@@ -42,8 +42,7 @@ pub fn check(data: &[u8]) {
         let whole = receive(&method, &[answer]).await;
         let pieces: Vec<&[u8]> = answer.chunks(cut).collect();
         assert_eq!(receive(&method, &pieces).await, whole, "pieces of {cut}");
-        // For hyper it is a coding without an end.
-        if contains_identity(answer) {
+        if is_read_otherwise_by_hyper(answer) {
             return;
         }
         let theirs = receive_by_hyper(&method, answer).await;
@@ -58,10 +57,14 @@ pub fn check(data: &[u8]) {
     });
 }
 
-fn contains_identity(answer: &[u8]) -> bool {
-    let identity = b"identity";
-    let mut words = answer.windows(identity.len());
-    words.any(|word| word.eq_ignore_ascii_case(identity))
+/// Whether hyper knows one of these words in another meaning: `identity` is a coding without an end for
+/// it, and the two largest lengths are its own.
+fn is_read_otherwise_by_hyper(answer: &[u8]) -> bool {
+    let words: [&[u8]; 2] = [b"identity", b"1844674407370955161"];
+    words.iter().any(|word| {
+        let mut windows = answer.windows(word.len());
+        windows.any(|window| window.eq_ignore_ascii_case(word))
+    })
 }
 
 /// Reads a request and writes the answer in these pieces.
