@@ -52,7 +52,17 @@ pub fn check(data: &[u8]) {
                 let is_coded = |(name, _): &(HeaderName, _)| *name == header::TRANSFER_ENCODING;
                 assert!(theirs.is_none_or(|response| response.fields.iter().any(is_coded)));
             }
-            ours => assert_eq!(ours.ok(), theirs),
+            ours => {
+                let ours = ours.ok();
+                let mut theirs = theirs;
+                // hyper ends a trailer section at some of them.
+                if let (Some(ours), Some(theirs)) = (&ours, &mut theirs)
+                    && has_bare_line_feed(answer)
+                {
+                    theirs.is_complete &= ours.is_complete;
+                }
+                assert_eq!(ours, theirs);
+            }
         }
     });
 }
@@ -65,6 +75,11 @@ fn is_read_otherwise_by_hyper(answer: &[u8]) -> bool {
         let mut windows = answer.windows(word.len());
         windows.any(|window| window.eq_ignore_ascii_case(word))
     })
+}
+
+fn has_bare_line_feed(answer: &[u8]) -> bool {
+    let mut pairs = answer.windows(2);
+    pairs.any(|pair| pair[1] == b'\n' && pair[0] != b'\r')
 }
 
 /// Reads a request and writes the answer in these pieces.
